@@ -1,0 +1,56 @@
+# Needs make and Python >= 3.11 only; everything else is installed into .venv from the lock files.
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+BIN := .venv/bin
+TESTS ?= tests
+
+.PHONY: help demo test lint bench lock clean
+help:
+	@echo "make demo    a device gets a certificate over SCEP from a fresh server, step by step"
+	@echo "make test    install what the tests need and run them (TESTS=path narrows)"
+	@echo "make lint    formatter, linter, types, import rules"
+	@echo "make bench   enrolments per second beside the machine's own ceiling"
+	@echo "make lock    compile requirements/*.txt anew from pyproject.toml"
+
+demo: .venv/run
+	@$(BIN)/python examples/demo.py
+
+test: .venv/dev
+	@$(BIN)/python -m pytest $(TESTS)
+
+lint: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/dev
+	@$(BIN)/python bench/run.py
+
+lock: .venv/dev
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --extra server -o requirements/run.txt pyproject.toml requirements/build.in
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --extra server --group dev -c requirements/run.txt \
+		-o requirements/dev.txt pyproject.toml requirements/build.in
+
+.venv/python:
+	@test -n "$(PYTHON)" || { echo "scepkit needs Python >= 3.11 with its venv module (on Debian: apt-get install python3-venv); name one with make PYTHON=/path/to/python3" >&2; exit 2; }
+	@echo "making .venv with $(PYTHON)"
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/run: .venv/python requirements/run.txt pyproject.toml
+	@echo "installing what the server and the client need"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+.venv/dev: .venv/run requirements/dev.txt
+	@echo "installing what the tests need"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+clean:
+	rm -rf .venv

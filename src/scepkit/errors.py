@@ -1,0 +1,196 @@
+"""Every exception that scepkit raises on purpose.
+
+The first question about a failure is whose it is, so the tree splits there:
+
+    ScepError
+    ├── Local                  this side: arguments, settings, files, trust decisions
+    │   ├── UsageError         called in a way that cannot work
+    │   ├── SettingsError      a file, a directory or a setting that cannot be used
+    │   ├── StoreError         the database cannot be used
+    │   │   └── NewerDatabase  written by a newer scepkit
+    │   ├── UntrustedCA        the CA certificate is not (yet) one that the operator trusts
+    │   └── LegacyRefused      the peer needs an algorithm that was not allowed by name
+    └── Remote                 the peer: what it sent, or that it sent nothing
+        ├── Malformed          bytes that are not the structure they should be; HTTP 400
+        ├── HTTPRefused        an HTTP request that no SCEP answer can be given to
+        ├── BadReply           a reply that must not be believed (client)
+        ├── TransportError     no usable HTTP answer; worth trying again
+        ├── RequestRefused     the server answered FAILURE (client)
+        ├── StillPending       the limits of polling were reached; worth asking again later
+        └── FailInfoError      one class for each failInfo of RFC 8894 section 3.2.1.4
+            ├── BadAlg
+            ├── BadMessageCheck
+            ├── BadRequest
+            ├── BadTime
+            └── BadCertId
+
+Nothing in a message is secret: no key, no challengePassword.
+A `hint` says what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from scepkit.protocol.messages import Failure
+
+
+class ScepError(Exception):
+    """The root: never raised itself.
+
+    Args:
+        message: what went wrong, one line, no secrets.
+        hint: what to do next, for a human.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class Local(ScepError):
+    """Something on this side has to change before it can work."""
+
+
+class UsageError(Local):
+    """The call cannot work as it was written."""
+
+
+class SettingsError(Local):
+    """A file, a directory or a setting cannot be used."""
+
+
+class StoreError(Local):
+    """The database cannot be used."""
+
+
+class NewerDatabase(StoreError):
+    """The database was written by a newer scepkit than this one."""
+
+
+class UntrustedCA(Local):
+    """The CA's certificate is not one that the operator said to trust (RFC 8894 section 2.2)."""
+
+
+class LegacyRefused(Local):
+    """The peer can only do algorithms that nobody allowed by name (RFC 8894 section 2.9)."""
+
+
+class Remote(ScepError):
+    """The peer sent something that cannot be used, or nothing."""
+
+
+class Malformed(Remote):
+    """Bytes that are not the structure they should be; no CertRep can answer them."""
+
+
+class HTTPRefused(Remote):
+    """An HTTP request that no SCEP answer can be given to (RFC 8894 section 4).
+
+    Args:
+        status: the HTTP status to answer with.
+        message: why, one line; it is the body of the answer.
+        allow: the methods for the Allow header of a 405.
+    """
+
+    def __init__(self, status: int, message: str, *, allow: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.allow = allow
+
+
+class BadReply(Remote):
+    """A reply that must not be believed: signature, nonce, transactionID, key or chain."""
+
+
+class TransportError(Remote):
+    """No usable HTTP answer came.
+
+    Args:
+        message: what happened.
+        status: the HTTP status, if there was one.
+        hint: what to do next.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class RequestRefused(Remote):
+    """The server answered FAILURE (RFC 8894 section 3.3.2.2).
+
+    Args:
+        failure: the reply.
+        hint: what to do next.
+    """
+
+    def __init__(self, failure: Failure, *, hint: str = "") -> None:
+        super().__init__(str(failure), hint=hint)
+        self.failure = failure
+
+
+class StillPending(Remote):
+    """The request waits for approval and the limits of polling were reached."""
+
+
+class FailInfoError(Remote):
+    """A request that is answered with FAILURE (RFC 8894 section 3.2.1.4).
+
+    `fail_info` is the code, `text` what the peer may read (failInfoText) and `message` what the
+    operator reads in the log; they differ where the truth would help an attacker.
+
+    Args:
+        message: the reason, for the log.
+        text: the failInfoText for the peer; the reason itself when empty.
+        hint: what to do next, for the operator.
+    """
+
+    fail_info: ClassVar[int]
+
+    def __init__(self, message: str, *, text: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.text = text or message
+
+
+class BadAlg(FailInfoError):
+    """An algorithm is unknown, unsupported or not allowed here.
+
+    Args:
+        message: the reason, for the log.
+        text: the failInfoText for the peer; the reason itself when empty.
+        hint: what to do next, for the operator.
+        legacy: the name that would have to be allowed for it, if that is all that is missing.
+    """
+
+    fail_info = 0
+
+    def __init__(self, message: str, *, text: str = "", hint: str = "", legacy: str = "") -> None:
+        super().__init__(message, text=text, hint=hint)
+        self.legacy = legacy
+
+
+class BadMessageCheck(FailInfoError):
+    """The integrity check of the CMS message failed."""
+
+    fail_info = 1
+
+
+class BadRequest(FailInfoError):
+    """The transaction is not permitted or not supported."""
+
+    fail_info = 2
+
+
+class BadTime(FailInfoError):
+    """The signingTime is too far from the server's clock."""
+
+    fail_info = 3
+
+
+class BadCertId(FailInfoError):
+    """Nothing matches the given criteria."""
+
+    fail_info = 4

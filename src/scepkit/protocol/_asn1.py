@@ -1,0 +1,258 @@
+"""The ASN.1 types of SCEP, CMS, PKCS#10 and X.509 that we read and write: declarations only.
+
+Three things differ from a literal transcription, all so that what the field sends stays readable:
+
+- A `SET OF` under an IMPLICIT tag is declared as a list: on the wire it is the same, but a list
+  keeps the order in which the peer sent it, and the bytes that it signed.
+- Names, serial numbers, keys and validity are `TLV` (any element): they are compared and repeated
+  byte for byte, never interpreted, so a certificate that no RFC 5280 parser would take still works.
+- `AlgorithmIdentifier.parameters` and attribute values are `TLV` for the same reason.
+
+Grammar: RFC 5652, RFC 2986, RFC 5280, RFC 8894 (with erratum 6372: IssuerAndSubject is a type).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cryptography.hazmat import asn1
+from cryptography.hazmat.asn1 import TLV, Explicit, Implicit, Null
+from cryptography.x509 import ObjectIdentifier
+
+# --- RFC 5280 -----------------------------------------------------------------------------------
+
+
+# AlgorithmIdentifier ::= SEQUENCE {
+#     algorithm   OBJECT IDENTIFIER,
+#     parameters  ANY DEFINED BY algorithm OPTIONAL }
+@asn1.sequence
+class AlgorithmIdentifier:
+    algorithm: ObjectIdentifier
+    parameters: Null | TLV | None
+
+
+# SubjectPublicKeyInfo ::= SEQUENCE {
+#     algorithm         AlgorithmIdentifier,
+#     subjectPublicKey  BIT STRING }
+@asn1.sequence
+class SubjectPublicKeyInfo:
+    algorithm: AlgorithmIdentifier
+    subjectPublicKey: asn1.BitString
+
+
+# RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }     -- RFC 8017 A.1.1
+@asn1.sequence
+class RSAPublicKey:
+    modulus: int
+    publicExponent: int
+
+
+# Extension ::= SEQUENCE {
+#     extnID     OBJECT IDENTIFIER,
+#     critical   BOOLEAN DEFAULT FALSE,
+#     extnValue  OCTET STRING }
+@asn1.sequence
+class Extension:
+    extnID: ObjectIdentifier
+    critical: Annotated[bool, asn1.Default(value=False)]
+    extnValue: bytes
+
+
+# TBSCertificate ::= SEQUENCE {
+#     version          [0] EXPLICIT Version DEFAULT v1,
+#     serialNumber         CertificateSerialNumber,
+#     signature            AlgorithmIdentifier,
+#     issuer               Name,
+#     validity             Validity,
+#     subject              Name,
+#     subjectPublicKeyInfo SubjectPublicKeyInfo,
+#     issuerUniqueID   [1] IMPLICIT UniqueIdentifier OPTIONAL,
+#     subjectUniqueID  [2] IMPLICIT UniqueIdentifier OPTIONAL,
+#     extensions       [3] EXPLICIT Extensions OPTIONAL }
+@asn1.sequence
+class TBSCertificate:
+    version: Annotated[int, Explicit(0), asn1.Default(0)]
+    serialNumber: TLV
+    signature: AlgorithmIdentifier
+    issuer: TLV
+    validity: TLV
+    subject: TLV
+    subjectPublicKeyInfo: TLV
+    issuerUniqueID: Annotated[asn1.BitString | None, Implicit(1)]
+    subjectUniqueID: Annotated[asn1.BitString | None, Implicit(2)]
+    extensions: Annotated[list[Extension] | None, Explicit(3)]
+
+
+# Certificate ::= SEQUENCE {
+#     tbsCertificate      TBSCertificate,
+#     signatureAlgorithm  AlgorithmIdentifier,
+#     signatureValue      BIT STRING }
+@asn1.sequence
+class Certificate:
+    tbsCertificate: TBSCertificate
+    signatureAlgorithm: AlgorithmIdentifier
+    signatureValue: asn1.BitString
+
+
+# --- RFC 5652: CMS ------------------------------------------------------------------------------
+
+
+# ContentInfo ::= SEQUENCE {
+#     contentType  ContentType,
+#     content  [0] EXPLICIT ANY DEFINED BY contentType }
+@asn1.sequence
+class ContentInfo:
+    contentType: ObjectIdentifier
+    content: Annotated[TLV, Explicit(0)]
+
+
+# Attribute ::= SEQUENCE { attrType OBJECT IDENTIFIER, attrValues SET OF AttributeValue }
+@asn1.sequence
+class Attribute:
+    attrType: ObjectIdentifier
+    attrValues: TLV
+
+
+# IssuerAndSerialNumber ::= SEQUENCE { issuer Name, serialNumber CertificateSerialNumber }
+@asn1.sequence
+class IssuerAndSerialNumber:
+    issuer: TLV
+    serialNumber: TLV
+
+
+# EncapsulatedContentInfo ::= SEQUENCE {
+#     eContentType ContentType,
+#     eContent [0] EXPLICIT OCTET STRING OPTIONAL }
+@asn1.sequence
+class EncapsulatedContentInfo:
+    eContentType: ObjectIdentifier
+    eContent: Annotated[bytes | None, Explicit(0)]
+
+
+# SignerInfo ::= SEQUENCE {
+#     version CMSVersion,
+#     sid SignerIdentifier,            -- issuerAndSerialNumber, or [0] SubjectKeyIdentifier
+#     digestAlgorithm DigestAlgorithmIdentifier,
+#     signedAttrs [0] IMPLICIT SignedAttributes OPTIONAL,
+#     signatureAlgorithm SignatureAlgorithmIdentifier,
+#     signature SignatureValue,
+#     unsignedAttrs [1] IMPLICIT UnsignedAttributes OPTIONAL }
+@asn1.sequence
+class SignerInfo:
+    version: int
+    sid: IssuerAndSerialNumber | Annotated[bytes, Implicit(0)]
+    digestAlgorithm: AlgorithmIdentifier
+    signedAttrs: Annotated[list[Attribute] | None, Implicit(0)]
+    signatureAlgorithm: AlgorithmIdentifier
+    signature: bytes
+    unsignedAttrs: Annotated[list[Attribute] | None, Implicit(1)]
+
+
+# SignedData ::= SEQUENCE {
+#     version CMSVersion,
+#     digestAlgorithms SET OF DigestAlgorithmIdentifier,
+#     encapContentInfo EncapsulatedContentInfo,
+#     certificates [0] IMPLICIT CertificateSet OPTIONAL,
+#     crls [1] IMPLICIT RevocationInfoChoices OPTIONAL,
+#     signerInfos SET OF SignerInfo }
+@asn1.sequence
+class SignedData:
+    version: int
+    digestAlgorithms: TLV
+    encapContentInfo: EncapsulatedContentInfo
+    certificates: Annotated[list[TLV] | None, Implicit(0)]
+    crls: Annotated[list[TLV] | None, Implicit(1)]
+    signerInfos: TLV
+
+
+# KeyTransRecipientInfo ::= SEQUENCE {
+#     version CMSVersion,
+#     rid RecipientIdentifier,         -- issuerAndSerialNumber, or [0] SubjectKeyIdentifier
+#     keyEncryptionAlgorithm KeyEncryptionAlgorithmIdentifier,
+#     encryptedKey EncryptedKey }
+@asn1.sequence
+class KeyTransRecipientInfo:
+    version: int
+    rid: IssuerAndSerialNumber | Annotated[bytes, Implicit(0)]
+    keyEncryptionAlgorithm: AlgorithmIdentifier
+    encryptedKey: bytes
+
+
+# EncryptedContentInfo ::= SEQUENCE {
+#     contentType ContentType,
+#     contentEncryptionAlgorithm ContentEncryptionAlgorithmIdentifier,
+#     encryptedContent [0] IMPLICIT EncryptedContent OPTIONAL }
+#
+# The second [0] is the constructed form of the same field, which Go clients send: only one of
+# the two is ever there.
+@asn1.sequence
+class EncryptedContentInfo:
+    contentType: ObjectIdentifier
+    contentEncryptionAlgorithm: AlgorithmIdentifier
+    encryptedContent: Annotated[bytes | None, Implicit(0)]
+    encryptedContentPieces: Annotated[list[bytes] | None, Implicit(0)]
+
+
+# EnvelopedData ::= SEQUENCE {
+#     version CMSVersion,
+#     originatorInfo [0] IMPLICIT OriginatorInfo OPTIONAL,
+#     recipientInfos SET OF RecipientInfo,
+#     encryptedContentInfo EncryptedContentInfo,
+#     unprotectedAttrs [1] IMPLICIT UnprotectedAttributes OPTIONAL }
+@asn1.sequence
+class EnvelopedData:
+    version: int
+    originatorInfo: Annotated[list[TLV] | None, Implicit(0)]
+    recipientInfos: TLV
+    encryptedContentInfo: EncryptedContentInfo
+    unprotectedAttrs: Annotated[list[TLV] | None, Implicit(1)]
+
+
+# RSAES-OAEP-params ::= SEQUENCE {                                          -- RFC 8017 A.2.1
+#     hashAlgorithm    [0] EXPLICIT HashAlgorithm    DEFAULT sha1,
+#     maskGenAlgorithm [1] EXPLICIT MaskGenAlgorithm DEFAULT mgf1SHA1,
+#     pSourceAlgorithm [2] EXPLICIT PSourceAlgorithm DEFAULT pSpecifiedEmpty }
+@asn1.sequence
+class RSAESOAEPParams:
+    hashAlgorithm: Annotated[AlgorithmIdentifier | None, Explicit(0)]
+    maskGenAlgorithm: Annotated[AlgorithmIdentifier | None, Explicit(1)]
+    pSourceAlgorithm: Annotated[AlgorithmIdentifier | None, Explicit(2)]
+
+
+# --- RFC 2986: PKCS#10 --------------------------------------------------------------------------
+
+
+# CertificationRequestInfo ::= SEQUENCE {
+#     version       INTEGER,
+#     subject       Name,
+#     subjectPKInfo SubjectPublicKeyInfo,
+#     attributes    [0] IMPLICIT Attributes }
+#
+# Some devices leave the attributes out altogether.
+@asn1.sequence
+class CertificationRequestInfo:
+    version: int
+    subject: TLV
+    subjectPKInfo: TLV
+    attributes: Annotated[list[Attribute] | None, Implicit(0)]
+
+
+# CertificationRequest ::= SEQUENCE {
+#     certificationRequestInfo  CertificationRequestInfo,
+#     signatureAlgorithm        AlgorithmIdentifier,
+#     signature                 BIT STRING }
+@asn1.sequence
+class CertificationRequest:
+    certificationRequestInfo: TLV
+    signatureAlgorithm: AlgorithmIdentifier
+    signature: asn1.BitString
+
+
+# --- RFC 8894 -----------------------------------------------------------------------------------
+
+
+# IssuerAndSubject ::= SEQUENCE { issuer Name, subject Name }               -- section 3.3.3
+@asn1.sequence
+class IssuerAndSubject:
+    issuer: TLV
+    subject: TLV

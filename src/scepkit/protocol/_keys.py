@@ -1,0 +1,76 @@
+"""Public keys that a peer sent: bounded before any arithmetic, then loaded; and what they verify.
+
+An RSA modulus of a megabit or an exponent of 1 must cost and gain nothing, so the numbers are
+looked at in the encoding, before OpenSSL sees the key.
+"""
+
+from __future__ import annotations
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from scepkit.errors import BadAlg, BadRequest, Malformed
+from scepkit.protocol import _asn1, _codec
+from scepkit.protocol.algorithms import (
+    MAX_RSA_BITS,
+    MIN_RSA_BITS,
+    RSA_ENCRYPTION,
+    Digest,
+    PrivateKey,
+    PublicKey,
+)
+
+
+def load(spki: bytes) -> PublicKey:
+    """Read a SubjectPublicKeyInfo.
+
+    Raises:
+        Malformed: not a SubjectPublicKeyInfo, or numbers that are no key.
+        BadRequest: an RSA key of a size or exponent that is not accepted.
+        BadAlg: a kind of key other than RSA and EC.
+    """
+    _bound(spki)
+    try:
+        key = load_der_public_key(spki)
+    except UnsupportedAlgorithm as error:
+        raise BadAlg(f"public key not supported: {error}", text="key type not supported") from error
+    except ValueError as error:
+        raise Malformed(f"not a public key: {error}") from error
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        raise BadAlg(f"{type(key).__name__} is not supported", text="key type not supported")
+    return key
+
+
+def _bound(spki: bytes) -> None:
+    info = _codec.decode(_asn1.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
+    if info.algorithm.algorithm != RSA_ENCRYPTION:
+        return
+    numbers = _codec.decode(_asn1.RSAPublicKey, info.subjectPublicKey.as_bytes(), "RSA public key")
+    bits = numbers.modulus.bit_length()
+    if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
+        raise BadRequest(f"RSA key of {bits} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted")
+    # 2**32 is more than any real key has; a huge exponent makes every check slow.
+    if not 3 <= numbers.publicExponent < 1 << 32 or not numbers.publicExponent & 1:  # noqa: PLR2004
+        raise BadRequest("RSA public exponent not accepted")
+    if numbers.modulus < 0:
+        raise BadRequest("RSA modulus is negative")
+
+
+def verify(key: PublicKey, signature: bytes, data: bytes, digest: Digest) -> bool:
+    """Say whether `signature` is the key's over `data`: RSASSA-PKCS1-v1_5 or ECDSA."""
+    try:
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, data, padding.PKCS1v15(), digest.primitive)
+        else:
+            key.verify(signature, data, ec.ECDSA(digest.primitive))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def sign(key: PrivateKey, data: bytes, digest: Digest) -> bytes:
+    """Return the key's signature over `data`: RSASSA-PKCS1-v1_5 or ECDSA."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return key.sign(data, padding.PKCS1v15(), digest.primitive)
+    return key.sign(data, ec.ECDSA(digest.primitive))

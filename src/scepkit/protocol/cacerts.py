@@ -1,0 +1,201 @@
+"""What GetCACert returned, and what a client may trust of it (RFC 8894 sections 2.2 and 4.2).
+
+A CA answers with its certificate alone, or with a certs-only message of certificates in no
+particular order: CAs up to the root, and the RA's one or two.
+Nothing in it is trusted until one of the CA certificates has been compared with what the
+operator gave out of band; everything else has to chain to that one.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from scepkit.errors import BadReply, Malformed, UntrustedCA
+from scepkit.protocol import chain, cms
+from scepkit.protocol.certificate import Certificate
+
+_PEM = b"-----BEGIN CERTIFICATE-----"
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedCA:
+    """The certificates of a CA that is trusted, by what they are for.
+
+    Attributes:
+        anchor: the CA certificate that was compared out of band.
+        issuer: the CA that is expected to issue.
+        authorities: every CA certificate that chains to the anchor, the anchor among them.
+        recipient: whom requests are encrypted to.
+        signers: who may sign replies.
+    """
+
+    anchor: x509.Certificate
+    issuer: x509.Certificate
+    authorities: tuple[x509.Certificate, ...]
+    recipient: Certificate
+    signers: tuple[Certificate, ...]
+
+
+def parse(body: bytes) -> tuple[x509.Certificate, ...]:
+    """Read the body of a GetCACert answer by what it is, not by its media type (P-30).
+
+    Args:
+        body: one certificate, DER or PEM, or a certs-only CMS message.
+
+    Returns:
+        The certificates, in the order in which they came; at least one.
+
+    Raises:
+        Malformed: it is none of these.
+    """
+    if body.lstrip().startswith(_PEM):
+        try:
+            return tuple(x509.load_pem_x509_certificates(body))
+        except ValueError as error:
+            raise Malformed(f"not PEM certificates: {error}") from error
+    try:
+        certificates: Sequence[bytes] = cms.read_signed_data(body).certificates
+    except Malformed:
+        certificates = (body,)
+    if not certificates:
+        raise Malformed("the CA sent a message without certificates")
+    return tuple(Certificate.read(der).x509() for der in certificates)
+
+
+def top(certificates: Sequence[x509.Certificate]) -> x509.Certificate:
+    """Return the top-level CA certificate: the one to compare out of band (RFC 8894 2.2).
+
+    Raises:
+        UntrustedCA: there is no CA certificate among them.
+    """
+    authorities = [c for c in certificates if chain.is_ca(c)]
+    for candidate in authorities:
+        if not any(chain.issued(other, candidate) for other in authorities if other != candidate):
+            return candidate
+    raise UntrustedCA(
+        "the server sent no CA certificate that could be compared",
+        hint="ask the CA's operator what GetCACert should return",
+    )
+
+
+def trust(
+    certificates: Sequence[x509.Certificate], anchor: x509.Certificate, now: datetime
+) -> TrustedCA:
+    """Sort certificates by role, keeping only what chains to the anchor.
+
+    Choice of the recipient: an RA certificate with keyEncipherment, else one with dataEncipherment,
+    else the issuing CA; of signers: RA certificates with digitalSignature, and the CAs (P-29).
+
+    Args:
+        certificates: what GetCACert returned.
+        anchor: the one among them that is trusted.
+        now: an aware datetime.
+
+    Raises:
+        UntrustedCA: none of the certificates chains to the anchor.
+    """
+    pool = [c for c in certificates if chain.is_ca(c)]
+    good = [c for c in certificates if c == anchor or _chains(c, pool, anchor, now)]
+    authorities = tuple(c for c in good if chain.is_ca(c))
+    registration = [c for c in good if not chain.is_ca(c)]
+    issuer = _issuing(authorities, registration, anchor)
+    recipient = (
+        _with_usage(registration, "key_encipherment")
+        or _with_usage(registration, "data_encipherment")
+        or issuer
+    )
+    signers = [c for c in registration if _has_usage(c, "digital_signature")]
+    return TrustedCA(
+        anchor=anchor,
+        issuer=issuer,
+        authorities=authorities,
+        recipient=Certificate.of(recipient),
+        signers=tuple(Certificate.of(c) for c in (*signers, *authorities)),
+    )
+
+
+def find(certificates: Sequence[x509.Certificate], fingerprint: str) -> x509.Certificate:
+    """Return the CA certificate with a fingerprint (RFC 8894 section 2.2).
+
+    Args:
+        certificates: what GetCACert returned.
+        fingerprint: SHA-256 over the whole certificate: 64 hex digits, with or without `sha256:`,
+            colons and spaces.
+
+    Raises:
+        UntrustedCA: no CA certificate has it, or it is no SHA-256 fingerprint.
+    """
+    digits = read_fingerprint(fingerprint)
+    for certificate in certificates:
+        actual = certificate.fingerprint(SHA256()).hex()
+        if chain.is_ca(certificate) and hmac.compare_digest(actual, digits):
+            return certificate
+    found = top(certificates).fingerprint(SHA256()).hex()
+    raise UntrustedCA(
+        f"the CA's certificate is not the expected one: it has sha256:{found}",
+        hint="somebody may be in between; ask the CA's operator for the right fingerprint",
+    )
+
+
+def read_fingerprint(text: str) -> str:
+    """Return the 64 lower-case hex digits of a SHA-256 fingerprint as people write them.
+
+    Raises:
+        UntrustedCA: it is no SHA-256 fingerprint; SHA-1 and MD5 ones are not relied on (L-15).
+    """
+    digits = re.sub(r"[:\s]", "", re.sub(r"^\s*sha-?256[:=\s]", "", text.lower()))
+    if re.fullmatch(r"[0-9a-f]{64}", digits):
+        return digits
+    raise UntrustedCA(
+        f"{text!r} is not a SHA-256 fingerprint",
+        hint="give sha256: and 64 hex digits, as scep serve prints them",
+    )
+
+
+def _chains(
+    certificate: x509.Certificate,
+    pool: Sequence[x509.Certificate],
+    anchor: x509.Certificate,
+    now: datetime,
+) -> bool:
+    try:
+        chain.build(certificate, pool, anchor, now)
+    except BadReply:
+        return False
+    return True
+
+
+def _issuing(
+    authorities: Sequence[x509.Certificate],
+    registration: Sequence[x509.Certificate],
+    anchor: x509.Certificate,
+) -> x509.Certificate:
+    """Return the CA that will issue: the RA's own issuer, else the lowest CA."""
+    for certificate in registration:
+        for authority in authorities:
+            if chain.issued(authority, certificate):
+                return authority
+    lowest = [a for a in authorities if not any(chain.issued(a, b) for b in authorities if b != a)]
+    return lowest[0] if lowest else anchor
+
+
+def _with_usage(certificates: Sequence[x509.Certificate], usage: str) -> x509.Certificate | None:
+    return next((c for c in certificates if _has_usage(c, usage)), None)
+
+
+def _has_usage(certificate: x509.Certificate, usage: str) -> bool:
+    """Say whether keyUsage has a bit; without keyUsage every use is allowed (RFC 5280 4.2.1.3)."""
+    try:
+        key_usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    except ValueError:
+        return False
+    return bool(getattr(key_usage, usage))

@@ -1,0 +1,133 @@
+"""GetCACaps (RFC 8894 section 3.5): reading it, writing it, and choosing by it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from scepkit.errors import LegacyRefused
+from scepkit.protocol.algorithms import (
+    AES128,
+    DES3,
+    SHA1,
+    SHA256,
+    SHA384,
+    SHA512,
+    Cipher,
+    Digest,
+    Legacy,
+)
+
+# Keywords as the registry of RFC 8894 section 6 spells them.
+AES = "AES"
+DES3_KEYWORD = "DES3"
+GET_NEXT_CA_CERT = "GetNextCACert"
+POST = "POSTPKIOperation"
+RENEWAL = "Renewal"
+STANDARD = "SCEPStandard"
+
+Capabilities: TypeAlias = frozenset[str]
+
+# A list longer than this is not a list of capabilities but somebody's error page.
+_MAX_BODY = 4096
+_MAX_KEYWORD = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How to talk to a CA (checklist section 8, client algorithm choice).
+
+    Attributes:
+        digest: for our signatures.
+        cipher: for our envelopes.
+        post: whether PKIOperation goes by POST.
+        renewal: whether the CA takes RenewalReq.
+    """
+
+    digest: Digest
+    cipher: Cipher
+    post: bool
+    renewal: bool
+
+
+def parse(body: bytes) -> Capabilities:
+    """Read the body of a GetCACaps answer (RFC 8894 section 3.5.2).
+
+    Lines end in LF or CRLF, keywords compare without case, unknown ones are kept and ignored.
+    An HTML page, which some servers answer with, is no capability at all.
+
+    Returns:
+        The keywords in lower case.
+    """
+    if len(body) > _MAX_BODY or body.lstrip().startswith(b"<"):
+        return frozenset()
+    words = (line.strip() for line in body.decode("ascii", "replace").lower().split("\n"))
+    return frozenset(word for word in words if 0 < len(word) <= _MAX_KEYWORD)
+
+
+def render(keywords: Collection[str]) -> bytes:
+    """Write the body of a GetCACaps answer: one keyword a line, LF, as the field reads it."""
+    return "".join(f"{keyword}\n" for keyword in keywords).encode("ascii")
+
+
+def offered(allowed: Collection[Legacy]) -> tuple[str, ...]:
+    """Return what a server with these legacy algorithms can do, in the order to say it.
+
+    AES stands before DES3 because certmonger takes whichever comes first.
+    What SCEPStandard implies is said too, since many clients only know the single keywords.
+    DES and MD5 are never said, even when allowed.
+    """
+    keywords = [AES]
+    if Legacy.DES3 in allowed:
+        keywords.append(DES3_KEYWORD)
+    keywords += [POST, *(d.keyword for d in (SHA256, SHA384, SHA512) if d.keyword)]
+    if Legacy.SHA1 in allowed and SHA1.keyword:
+        keywords.append(SHA1.keyword)
+    return (*keywords, STANDARD)
+
+
+def choose(capabilities: Capabilities, allowed: Collection[Legacy]) -> Choice:
+    """Choose the best of what both ends can do: never below AES and SHA-256 unless allowed.
+
+    Args:
+        capabilities: what `parse` returned.
+        allowed: the legacy algorithms that the user allowed.
+
+    Raises:
+        LegacyRefused: the CA lists neither AES with SHA-256 nor what was allowed.
+    """
+
+    def has(keyword: str | None) -> bool:
+        return keyword is not None and keyword.lower() in capabilities
+
+    standard = has(STANDARD)
+    return Choice(
+        digest=_digest(modern=standard or has(SHA256.keyword), allowed=allowed),
+        cipher=_cipher(modern=standard or has(AES), allowed=allowed),
+        post=standard or has(POST),
+        renewal=standard and has(RENEWAL),
+    )
+
+
+def _digest(*, modern: bool, allowed: Collection[Legacy]) -> Digest:
+    if modern:
+        return SHA256
+    if Legacy.SHA1 in allowed:
+        return SHA1
+    raise _refused("SHA-256", Legacy.SHA1)
+
+
+def _cipher(*, modern: bool, allowed: Collection[Legacy]) -> Cipher:
+    if modern:
+        return AES128
+    if Legacy.DES3 in allowed:
+        return DES3
+    raise _refused("AES", Legacy.DES3)
+
+
+def _refused(missing: str, legacy: Legacy) -> LegacyRefused:
+    return LegacyRefused(
+        f"the CA does not say that it can do {missing}",
+        hint=f"if it really is that old, allow {legacy.value!r} (--legacy {legacy.value})",
+    )

@@ -1,0 +1,298 @@
+"""CMS (RFC 5652) as far as SCEP uses it: SignedData and certs-only messages.
+
+This module has never heard of SCEP: signed attributes are OIDs and bytes here.
+Encrypted content is next door, in `envelope`.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cryptography.hazmat.asn1 import TLV
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509 import ObjectIdentifier
+
+from scepkit.errors import BadMessageCheck, Malformed
+from scepkit.protocol import _asn1, _codec, _keys
+from scepkit.protocol.algorithms import (
+    RSA_ENCRYPTION,
+    Digest,
+    Legacy,
+    PrivateKey,
+    digest,
+    ecdsa_oid,
+    signature_digest,
+)
+from scepkit.protocol.certificate import Certificate
+
+DATA = ObjectIdentifier("1.2.840.113549.1.7.1")
+SIGNED_DATA = ObjectIdentifier("1.2.840.113549.1.7.2")
+CONTENT_TYPE = ObjectIdentifier("1.2.840.113549.1.9.3")
+MESSAGE_DIGEST = ObjectIdentifier("1.2.840.113549.1.9.4")
+
+# More certificates than any chain has: a bound on what one message can make us parse.
+MAX_CERTIFICATES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class SignerInfo:
+    """One signature, not verified yet (RFC 5652 section 5.3).
+
+    Attributes:
+        signer: who claims to have signed: issuer and serial number as DER, or a key identifier.
+        digest_algorithm: OID of the content's digest.
+        signature_algorithm: OID of the signature.
+        attributes: the signed attributes in the order received: OID and DER of the values' SET.
+        signed: the bytes that the signature may be over, most likely first.
+        signature: the signature.
+    """
+
+    signer: tuple[bytes, bytes] | bytes
+    digest_algorithm: ObjectIdentifier
+    signature_algorithm: ObjectIdentifier
+    attributes: tuple[tuple[ObjectIdentifier, bytes], ...]
+    signed: tuple[bytes, ...]
+    signature: bytes
+
+    def made_by(self, certificate: Certificate) -> bool:
+        """Say whether the SignerIdentifier names this certificate."""
+        if isinstance(self.signer, bytes):
+            return self.signer == certificate.subject_key_identifier
+        return self.signer == (certificate.issuer, certificate.serial_number)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedData:
+    """A SignedData as it came (RFC 5652 section 5.1).
+
+    Attributes:
+        content_type: OID of what is signed.
+        content: what is signed; None when there is none.
+        certificates: DER, in the order in which they came.
+        crls: DER, in the order in which they came.
+        signers: the SignerInfos.
+    """
+
+    content_type: ObjectIdentifier
+    content: bytes | None
+    certificates: tuple[bytes, ...]
+    crls: tuple[bytes, ...]
+    signers: tuple[SignerInfo, ...]
+
+
+def read_signed_data(message: bytes) -> SignedData:
+    """Read a ContentInfo that holds SignedData; nothing is verified.
+
+    Raises:
+        Malformed: it is something else.
+    """
+    info = _codec.decode(_asn1.ContentInfo, message, "CMS ContentInfo")
+    if info.contentType != SIGNED_DATA:
+        raise Malformed(f"CMS content type {info.contentType.dotted_string}, not SignedData")
+    signed = _codec.parse(_asn1.SignedData, info.content, "CMS SignedData")
+    certificates = [_codec.encode(c) for c in signed.certificates or []]
+    if len(certificates) > MAX_CERTIFICATES:
+        raise Malformed(f"{len(certificates)} certificates in one message")
+    return SignedData(
+        content_type=signed.encapContentInfo.eContentType,
+        content=signed.encapContentInfo.eContent,
+        certificates=tuple(certificates),
+        crls=tuple(_codec.encode(c) for c in signed.crls or []),
+        signers=tuple(_signer(s) for s in _codec.elements(signed.signerInfos.data)),
+    )
+
+
+def _signer(der: bytes) -> SignerInfo:
+    info = _codec.decode(_asn1.SignerInfo, der, "CMS SignerInfo")
+    attributes = [_codec.encode(a) for a in info.signedAttrs or []]
+    return SignerInfo(
+        signer=_identifier(info.sid),
+        digest_algorithm=info.digestAlgorithm.algorithm,
+        signature_algorithm=info.signatureAlgorithm.algorithm,
+        attributes=tuple((a.attrType, _codec.encode(a.attrValues)) for a in info.signedAttrs or []),
+        signed=_signed_bytes(attributes),
+        signature=info.signature,
+    )
+
+
+def _signed_bytes(attributes: list[bytes]) -> tuple[bytes, ...]:
+    """Return what a signature over these attributes may be over (RFC 5652 section 5.4).
+
+    The rule is the DER SET OF, that is, sorted; some devices sign the order they send.
+    """
+    proper = _codec.wrap(_codec.SET, *sorted(attributes))
+    received = _codec.wrap(_codec.SET, *attributes)
+    return (proper,) if proper == received else (proper, received)
+
+
+def _identifier(sid: _asn1.IssuerAndSerialNumber | bytes) -> tuple[bytes, bytes] | bytes:
+    if isinstance(sid, bytes):
+        return sid
+    return _codec.encode(sid.issuer), _codec.encode(sid.serialNumber)
+
+
+def verify(
+    data: SignedData, signer: SignerInfo, certificate: Certificate, allowed: frozenset[Legacy]
+) -> Digest:
+    """Check a signature and the content it covers (RFC 5652 sections 5.4 and 5.6).
+
+    Verification is, in order:
+
+    1. there are signed attributes: without them a signature over attributes could be passed
+       off as one over content (checklist P-63);
+    2. the digest algorithm is known and allowed;
+    3. the contentType attribute, when there, is the content's type;
+    4. the messageDigest attribute is the content's digest;
+    5. the signature is the certificate's key's over the attributes.
+
+    Args:
+        data: the message.
+        signer: its SignerInfo that is to be checked.
+        certificate: whose key has to have signed.
+        allowed: the legacy algorithms that are allowed.
+
+    Returns:
+        The digest that was used.
+
+    Raises:
+        BadAlg: an algorithm is unknown or not allowed.
+        BadMessageCheck: anything else does not hold.
+    """
+    # (1)
+    if not signer.attributes:
+        raise BadMessageCheck("the signature covers no signed attributes")
+    # (2)
+    used = digest(signer.digest_algorithm, allowed)
+    # (3)
+    content_type = _single(signer, CONTENT_TYPE, required=False)
+    if content_type is not None and content_type != _codec.encode(data.content_type):
+        raise BadMessageCheck("the contentType attribute is not the type of the content")
+    # (4)
+    claimed = _single(signer, MESSAGE_DIGEST, required=True)
+    actual = _codec.encode(used.of(data.content or b""))
+    if not hmac.compare_digest(claimed or b"", actual):
+        raise BadMessageCheck("the content does not match its digest")
+    # (5)
+    key = certificate.public_key
+    scheme = signature_digest(signer.signature_algorithm, key, used, allowed)
+    if not any(_keys.verify(key, signer.signature, bytes_, scheme) for bytes_ in signer.signed):
+        raise BadMessageCheck("the signature does not verify")
+    return used
+
+
+def _single(signer: SignerInfo, oid: ObjectIdentifier, *, required: bool) -> bytes | None:
+    values = [
+        value
+        for kind, attribute in signer.attributes
+        if kind == oid
+        for value in attribute_values(attribute)
+    ]
+    if len(values) > 1 or (required and not values):
+        raise BadMessageCheck(f"{len(values)} values of the signed attribute {oid.dotted_string}")
+    return values[0] if values else None
+
+
+def attribute_values(attribute: bytes) -> list[bytes]:
+    """Cut the SET of an attribute's values into the values' DER.
+
+    Raises:
+        Malformed: it is not a SET.
+    """
+    element = _codec.anything(attribute)
+    if element.tag_bytes != bytes([_codec.SET]):
+        raise Malformed("attribute values are not a SET")
+    return _codec.elements(element.data)
+
+
+def sign(
+    content: bytes | None,
+    attributes: Iterable[tuple[ObjectIdentifier, bytes]],
+    *,
+    key: PrivateKey,
+    certificate: Certificate,
+    chosen: Digest,
+    extra_certificates: Sequence[bytes] = (),
+) -> bytes:
+    """Return SignedData over id-data with one signature (RFC 5652 section 5).
+
+    Args:
+        content: what is signed; None leaves eContent out.
+        attributes: signed attributes beside contentType and messageDigest: OID, DER of the value.
+        key: the signer's private key.
+        certificate: the signer's certificate; it goes into the message.
+        chosen: the digest.
+        extra_certificates: DER of further certificates for the message.
+    """
+    every = [
+        (CONTENT_TYPE, _codec.encode(DATA)),
+        (MESSAGE_DIGEST, _codec.encode(chosen.of(content or b""))),
+        *attributes,
+    ]
+    encoded = sorted(_attribute(oid, value) for oid, value in every)
+    signature = _keys.sign(key, _codec.wrap(_codec.SET, *encoded), chosen)
+    signer = _asn1.SignerInfo(
+        version=1,
+        sid=_asn1.IssuerAndSerialNumber(
+            issuer=_codec.anything(certificate.issuer),
+            serialNumber=_codec.anything(certificate.serial_number),
+        ),
+        digestAlgorithm=_algorithm(chosen.oid),
+        signedAttrs=[_codec.decode(_asn1.Attribute, a, "attribute") for a in encoded],
+        signatureAlgorithm=_signature_algorithm(key, chosen),
+        signature=signature,
+        unsignedAttrs=None,
+    )
+    return _content_info(
+        _asn1.SignedData(
+            version=1,
+            digestAlgorithms=_set_of(_codec.encode(_algorithm(chosen.oid))),
+            encapContentInfo=_asn1.EncapsulatedContentInfo(eContentType=DATA, eContent=content),
+            certificates=[_codec.anything(c) for c in (certificate.der, *extra_certificates)],
+            crls=None,
+            signerInfos=_set_of(_codec.encode(signer)),
+        )
+    )
+
+
+def certs_only(certificates: Sequence[bytes] = (), crls: Sequence[bytes] = ()) -> bytes:
+    """Return a degenerate certs-only SignedData (RFC 8894 section 3.4): no content, no signer.
+
+    The order is kept, so that the leaf stays first, which DER's SET order would not.
+    """
+    return _content_info(
+        _asn1.SignedData(
+            version=1,
+            digestAlgorithms=_set_of(),
+            encapContentInfo=_asn1.EncapsulatedContentInfo(eContentType=DATA, eContent=None),
+            certificates=[_codec.anything(c) for c in certificates] or None,
+            crls=[_codec.anything(c) for c in crls] or None,
+            signerInfos=_set_of(),
+        )
+    )
+
+
+def _content_info(signed: _asn1.SignedData) -> bytes:
+    return _codec.encode(
+        _asn1.ContentInfo(contentType=SIGNED_DATA, content=_codec.anything(_codec.encode(signed)))
+    )
+
+
+def _attribute(oid: ObjectIdentifier, value: bytes) -> bytes:
+    return _codec.encode(_asn1.Attribute(attrType=oid, attrValues=_set_of(value)))
+
+
+def _set_of(*elements: bytes) -> TLV:
+    return _codec.anything(_codec.wrap(_codec.SET, *elements))
+
+
+def _algorithm(oid: ObjectIdentifier) -> _asn1.AlgorithmIdentifier:
+    return _asn1.AlgorithmIdentifier(algorithm=oid, parameters=_codec.NULL)
+
+
+def _signature_algorithm(key: PrivateKey, chosen: Digest) -> _asn1.AlgorithmIdentifier:
+    """Say rsaEncryption for RSA: old clients refuse the OIDs that name a digest (P-06)."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return _algorithm(RSA_ENCRYPTION)
+    return _asn1.AlgorithmIdentifier(algorithm=ecdsa_oid(chosen), parameters=None)

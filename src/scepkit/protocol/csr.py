@@ -1,0 +1,259 @@
+"""PKCS#10 certification requests (RFC 2986), written strictly and read leniently.
+
+The library's own reader refuses what devices send (strongSwan's attribute SET is out of DER
+order), so the request is taken apart here: the signature is verified over the bytes as received,
+and only then names and extensions are given to the library, in a copy that is in order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.asn1 import BitString, PrintableString
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import ObjectIdentifier
+
+from scepkit.errors import Malformed, UsageError
+from scepkit.protocol import _asn1, _codec, _keys
+from scepkit.protocol.algorithms import (
+    SHA256,
+    Legacy,
+    PrivateKey,
+    PublicKey,
+    ecdsa_oid,
+    rsa_oid,
+    signature_digest,
+)
+from scepkit.protocol.cms import attribute_values
+
+CHALLENGE_PASSWORD = ObjectIdentifier("1.2.840.113549.1.9.7")
+EXTENSION_REQUEST = ObjectIdentifier("1.2.840.113549.1.9.14")
+_MICROSOFT_EXTENSION_REQUEST = ObjectIdentifier("1.3.6.1.4.1.311.2.1.14")
+
+# RFC 2985 section 5.4.1: pkcs-9-ub-challengePassword.
+MAX_CHALLENGE_LENGTH = 255
+
+# DirectoryString, and IA5String, which it is not but which is sent.
+_STRING_ENCODINGS = {
+    0x0C: "utf-8",
+    0x13: "ascii",
+    0x14: "latin-1",
+    0x16: "ascii",
+    0x1C: "utf-32-be",
+    0x1E: "utf-16-be",
+}
+_PRINTABLE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 '()+,-./:=?")
+
+
+@dataclass(frozen=True, slots=True)
+class CertificationRequest:
+    """A PKCS#10 whose own signature has been verified.
+
+    Attributes:
+        der: the request as received.
+        info: its CertificationRequestInfo as received: what the device asked for, unlike `der`
+            the same in every retransmission, as signatures may be randomised.
+        subject: the requested subject; may be empty.
+        spki: the SubjectPublicKeyInfo, DER as received.
+        public_key: the key.
+        extensions: the requested extensions.
+        challenge_password: the challengePassword; None when missing or empty. Secret.
+    """
+
+    der: bytes
+    info: bytes
+    subject: x509.Name
+    spki: bytes
+    public_key: PublicKey
+    extensions: x509.Extensions
+    challenge_password: str | None
+
+    def __repr__(self) -> str:
+        """Leave the secret out."""
+        return f"<CertificationRequest {self.subject.rfc4514_string()!r}>"
+
+    @property
+    def key_hash(self) -> bytes:
+        """SHA-256 of the SubjectPublicKeyInfo, 32 octets."""
+        return hashlib.sha256(self.spki).digest()
+
+
+def read(der: bytes, allowed: frozenset[Legacy]) -> CertificationRequest:
+    """Read and verify a PKCS#10, DER or BER.
+
+    Reading is, in order: structure; the key, bounded before it is used; the request's signature
+    by that key, over the bytes as received; attributes; names and extensions.
+
+    Args:
+        der: the request.
+        allowed: the legacy algorithms that are allowed for its signature.
+
+    Raises:
+        Malformed: it is no PKCS#10, or its signature is wrong.
+        BadRequest: its key is of a size or kind that is not accepted.
+        BadAlg: its key or signature algorithm is not supported or not allowed.
+    """
+    request = _codec.decode(_asn1.CertificationRequest, der, "PKCS#10 request")
+    info_der = _codec.encode(request.certificationRequestInfo)
+    info = _codec.parse(
+        _asn1.CertificationRequestInfo, request.certificationRequestInfo, "PKCS#10 request"
+    )
+    spki = _codec.encode(info.subjectPKInfo)
+    public_key = _keys.load(spki)
+    digest = signature_digest(request.signatureAlgorithm.algorithm, public_key, None, allowed)
+    if not _keys.verify(public_key, request.signature.as_bytes(), info_der, digest):
+        raise Malformed("the PKCS#10 request's own signature does not verify")
+    attributes = info.attributes or []
+    clean = _in_order(request, info, _values(attributes, EXTENSION_REQUEST))
+    return CertificationRequest(
+        der=der,
+        info=info_der,
+        subject=clean.subject,
+        spki=spki,
+        public_key=public_key,
+        extensions=clean.extensions,
+        challenge_password=_challenge(_values(attributes, CHALLENGE_PASSWORD)),
+    )
+
+
+def _values(attributes: Iterable[_asn1.Attribute], wanted: ObjectIdentifier) -> list[bytes]:
+    """Return the values of an attribute, whichever OID it goes by."""
+    names = {wanted}
+    if wanted == EXTENSION_REQUEST:
+        names.add(_MICROSOFT_EXTENSION_REQUEST)
+    return [
+        value
+        for attribute in attributes
+        if attribute.attrType in names
+        for value in attribute_values(_codec.encode(attribute.attrValues))
+    ]
+
+
+def _in_order(
+    request: _asn1.CertificationRequest,
+    info: _asn1.CertificationRequestInfo,
+    extensions: list[bytes],
+) -> x509.CertificateSigningRequest:
+    """Return a copy that the library can read: subject, key and one extensionRequest."""
+    if len(extensions) > 1:
+        raise Malformed("the PKCS#10 request has several extensionRequest attributes")
+    attributes = [
+        _asn1.Attribute(
+            attrType=EXTENSION_REQUEST,
+            attrValues=_codec.anything(_codec.wrap(_codec.SET, value)),
+        )
+        for value in extensions
+    ]
+    copy = _asn1.CertificationRequestInfo(
+        version=0, subject=info.subject, subjectPKInfo=info.subjectPKInfo, attributes=attributes
+    )
+    try:
+        clean = x509.load_der_x509_csr(
+            _codec.encode(
+                _asn1.CertificationRequest(
+                    certificationRequestInfo=_codec.anything(_codec.encode(copy)),
+                    signatureAlgorithm=request.signatureAlgorithm,
+                    signature=request.signature,
+                )
+            )
+        )
+        # Both are read only when asked for.
+        _ = clean.subject, clean.extensions
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise Malformed(f"the PKCS#10 request cannot be read: {error}") from error
+    return clean
+
+
+def _challenge(values: list[bytes]) -> str | None:
+    if not values:
+        return None
+    if len(values) > 1:
+        raise Malformed("the PKCS#10 request has several challengePasswords")
+    element = _codec.anything(values[0])
+    encoding = _STRING_ENCODINGS.get(element.tag_bytes[0])
+    if encoding is None:
+        raise Malformed("the challengePassword is not a string")
+    try:
+        text = bytes(element.data).decode(encoding)
+    except UnicodeDecodeError:
+        # Not `from`: the exception holds the password.
+        raise Malformed("the challengePassword is not valid in its own encoding") from None
+    if len(text) > MAX_CHALLENGE_LENGTH:
+        raise Malformed("the challengePassword is too long")
+    return text or None
+
+
+def build(
+    subject: x509.Name,
+    key: PrivateKey,
+    *,
+    challenge_password: str | None = None,
+    extensions: Iterable[x509.Extension[x509.ExtensionType]] = (),
+) -> bytes:
+    """Write a PKCS#10 (RFC 8894 section 3.3.1), signed with SHA-256.
+
+    Args:
+        subject: the wanted subject.
+        key: the key to be certified.
+        challenge_password: at most 255 characters.
+        extensions: the wanted extensions.
+
+    Returns:
+        DER.
+
+    Raises:
+        UsageError: the challengePassword is too long.
+    """
+    attributes = []
+    if challenge_password:
+        if len(challenge_password) > MAX_CHALLENGE_LENGTH:
+            raise UsageError(f"a challenge has at most {MAX_CHALLENGE_LENGTH} characters")
+        attributes.append(_attribute(CHALLENGE_PASSWORD, _directory_string(challenge_password)))
+    wanted = [_extension(e) for e in extensions]
+    if wanted:
+        attributes.append(_attribute(EXTENSION_REQUEST, _codec.wrap(_codec.SEQUENCE, *wanted)))
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    info = _codec.encode(
+        _asn1.CertificationRequestInfo(
+            version=0,
+            subject=_codec.anything(subject.public_bytes()),
+            subjectPKInfo=_codec.anything(spki),
+            attributes=[_codec.decode(_asn1.Attribute, a, "attribute") for a in sorted(attributes)],
+        )
+    )
+    is_rsa = isinstance(key, rsa.RSAPrivateKey)
+    return _codec.encode(
+        _asn1.CertificationRequest(
+            certificationRequestInfo=_codec.anything(info),
+            signatureAlgorithm=_asn1.AlgorithmIdentifier(
+                algorithm=rsa_oid(SHA256) if is_rsa else ecdsa_oid(SHA256),
+                parameters=_codec.NULL if is_rsa else None,
+            ),
+            signature=BitString(_keys.sign(key, info, SHA256), 0),
+        )
+    )
+
+
+def _directory_string(text: str) -> bytes:
+    """Return PrintableString where it fits, as NDES wants it, else UTF8String (P-31)."""
+    return _codec.encode(PrintableString(text) if _PRINTABLE.issuperset(text) else text)
+
+
+def _attribute(oid: ObjectIdentifier, value: bytes) -> bytes:
+    return _codec.encode(
+        _asn1.Attribute(attrType=oid, attrValues=_codec.anything(_codec.wrap(_codec.SET, value)))
+    )
+
+
+def _extension(extension: x509.Extension[x509.ExtensionType]) -> bytes:
+    return _codec.encode(
+        _asn1.Extension(
+            extnID=extension.oid,
+            critical=extension.critical,
+            extnValue=extension.value.public_bytes(),
+        )
+    )

@@ -1,0 +1,402 @@
+"""The pkiMessage (RFC 8894 sections 3.1 and 3.2): sealing it, and believing it step by step.
+
+Reading one is, in order (checklist P-60):
+
+1. it is SignedData with exactly one SignerInfo;
+2. it has one usable transactionID: from here on there is something to answer to;
+3. the signer's certificate is found;
+4. its signature covers the attributes and they cover the content;
+5. the attributes are whole and the messageType is one that RFC 8894 defines;
+6. the envelope is opened with a key of ours;
+7. what is inside fits the messageType.
+
+`parse` does 1 and 2, `verify` 3 to 5, `open_request` and `open_reply` 6 and 7; each takes only what
+the one before it returns, so no step can be left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from scepkit.errors import BadMessageCheck, BadReply, BadRequest, FailInfoError, Malformed
+from scepkit.protocol import _asn1, _codec, cms, csr, envelope
+from scepkit.protocol.algorithms import Cipher, Digest, Legacy
+from scepkit.protocol.attributes import (
+    Attributes,
+    FailInfo,
+    MessageType,
+    PKIStatus,
+    TransactionID,
+    read,
+    write,
+)
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.envelope import Credential
+from scepkit.protocol.messages import (
+    CertPoll,
+    CertRep,
+    Failure,
+    GetCert,
+    GetCRL,
+    Pending,
+    PKCSReq,
+    RenewalReq,
+    Request,
+    Success,
+)
+
+Random = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class PKIMessage:
+    """A pkiMessage of which nothing is believed yet (steps 1 and 2).
+
+    Attributes:
+        signed: the SignedData.
+        signer: its SignerInfo.
+        attributes: the SCEP attributes that it claims.
+    """
+
+    signed: cms.SignedData
+    signer: cms.SignerInfo
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedMessage:
+    """A pkiMessage whose signature and attributes hold (steps 3 to 5).
+
+    Attributes:
+        attributes: the SCEP attributes.
+        message_type: what it is.
+        content: the pkcsPKIEnvelope, still closed; empty when there is none.
+        certificate: the certificate whose key signed.
+        digest: the digest that was used.
+    """
+
+    attributes: Attributes
+    message_type: MessageType
+    content: bytes
+    certificate: Certificate
+    digest: Digest
+
+
+def parse(message: bytes) -> PKIMessage:
+    """Read a pkiMessage without believing it.
+
+    Args:
+        message: DER or BER.
+
+    Raises:
+        Malformed: it cannot even be answered.
+    """
+    # (1)
+    signed = cms.read_signed_data(message)
+    if len(signed.signers) != 1:
+        raise Malformed(f"{len(signed.signers)} SignerInfos where SCEP has one")
+    signer = signed.signers[0]
+    # (2)
+    return PKIMessage(signed, signer, read(signer.attributes))
+
+
+def verify(
+    message: PKIMessage,
+    allowed: frozenset[Legacy],
+    *,
+    signers: Iterable[Certificate] | None = None,
+) -> VerifiedMessage:
+    """Find the signer, check the signature, check the attributes.
+
+    Args:
+        message: what `parse` returned.
+        allowed: the legacy algorithms that are allowed.
+        signers: the only certificates that may have signed; None for whichever certificate the
+            message itself brings, as a server does with a request.
+
+    Raises:
+        BadAlg: an algorithm is unknown or not allowed.
+        BadMessageCheck: the signer's certificate is missing or the signature does not hold.
+        BadRequest: an attribute is missing, repeated or undefined, or the key is not acceptable.
+    """
+    # (3)
+    certificate = _signer(message, signers)
+    # (4)
+    try:
+        digest = cms.verify(message.signed, message.signer, certificate, allowed)
+    except Malformed as error:
+        raise BadMessageCheck(error.message) from error
+    # (5)
+    attributes = message.attributes
+    if attributes.defects:
+        raise BadRequest("; ".join(attributes.defects))
+    return VerifiedMessage(
+        attributes=attributes,
+        message_type=_message_type(attributes.message_type),
+        content=message.signed.content or b"",
+        certificate=certificate,
+        digest=digest,
+    )
+
+
+def _signer(message: PKIMessage, signers: Iterable[Certificate] | None) -> Certificate:
+    if signers is None:
+        signers = _embedded(message.signed.certificates)
+    for certificate in signers:
+        if message.signer.made_by(certificate):
+            return certificate
+    raise BadMessageCheck("the certificate that signed the message is not known")
+
+
+def _embedded(certificates: Iterable[bytes]) -> Iterable[Certificate]:
+    for der in certificates:
+        try:
+            yield Certificate.read(der)
+        except Malformed:
+            # Another one may still be the signer's.
+            continue
+
+
+def _message_type(number: int | None) -> MessageType:
+    if number is None:
+        raise BadRequest("the messageType is missing")
+    try:
+        return MessageType(number)
+    except ValueError:
+        raise BadRequest(f"messageType {number} is not defined by RFC 8894") from None
+
+
+# --- requests -------------------------------------------------------------------------------------
+
+
+def open_request(
+    message: VerifiedMessage,
+    credentials: Sequence[Credential],
+    allowed: frozenset[Legacy],
+    random: Random,
+) -> Request:
+    """Open the envelope of a request and read what is inside.
+
+    Args:
+        message: what `verify` returned.
+        credentials: the keys that may open it.
+        allowed: the legacy algorithms that are allowed.
+        random: returns that many unpredictable octets.
+
+    Raises:
+        BadAlg: an algorithm is unknown or not allowed.
+        BadRequest: it cannot be opened, or is not what the messageType says.
+    """
+    if message.message_type is MessageType.CERT_REP:
+        raise BadRequest("a CertRep is not a request")
+    # (6)
+    try:
+        opened = envelope.open_(message.content, credentials, allowed, random)
+    except Malformed as error:
+        raise BadRequest(f"the content is not a pkcsPKIEnvelope: {error}") from error
+    # (7)
+    try:
+        return _payload(message.message_type, opened.content, allowed)
+    except Malformed as error:
+        # The same answer as for a wrong key: what is inside is nobody's business.
+        raise envelope.undecryptable(error.message) from error
+
+
+def _payload(kind: MessageType, content: bytes, allowed: frozenset[Legacy]) -> Request:
+    match kind:
+        case MessageType.PKCS_REQ:
+            return PKCSReq(csr.read(content, allowed))
+        case MessageType.RENEWAL_REQ:
+            return RenewalReq(csr.read(content, allowed))
+        case MessageType.CERT_POLL:
+            names = _codec.decode(_asn1.IssuerAndSubject, content, "IssuerAndSubject")
+            return CertPoll(_codec.encode(names.issuer), _codec.encode(names.subject))
+    which = _codec.decode(_asn1.IssuerAndSerialNumber, content, "IssuerAndSerialNumber")
+    issuer, serial = _codec.encode(which.issuer), _codec.parse(int, which.serialNumber, "INTEGER")
+    if kind is MessageType.GET_CERT:
+        return GetCert(issuer, serial)
+    return GetCRL(issuer, serial)
+
+
+def seal_request(
+    request: Request,
+    *,
+    transaction_id: TransactionID,
+    sender_nonce: bytes,
+    signer: Credential,
+    recipient: Certificate,
+    digest: Digest,
+    cipher: Cipher,
+    random: Random,
+) -> bytes:
+    """Write a request (RFC 8894 sections 3.1 and 3.2).
+
+    Args:
+        request: what is asked for.
+        transaction_id: the transaction's.
+        sender_nonce: 16 fresh octets.
+        signer: the key and certificate that sign, and that the reply will be encrypted to.
+        recipient: the CA or RA certificate that it is encrypted to.
+        digest: for the signature.
+        cipher: for the content.
+        random: returns that many unpredictable octets.
+
+    Returns:
+        DER.
+
+    Raises:
+        BadAlg: the recipient's key cannot encrypt.
+    """
+    attributes = Attributes(
+        transaction_id=transaction_id,
+        message_type=request.message_type,
+        sender_nonce=sender_nonce,
+    )
+    content = envelope.seal(_message_data(request), recipient, cipher, random)
+    return _sign(content, attributes, signer, digest)
+
+
+def _message_data(request: Request) -> bytes:
+    """Return the messageData of RFC 8894 sections 3.3.1, 3.3.3 and 3.3.4."""
+    match request:
+        case PKCSReq(csr=wanted) | RenewalReq(csr=wanted):
+            return wanted.der
+        case CertPoll(issuer=issuer, subject=subject):
+            return _codec.encode(
+                _asn1.IssuerAndSubject(
+                    issuer=_codec.anything(issuer), subject=_codec.anything(subject)
+                )
+            )
+        case (
+            GetCert(issuer=issuer, serial_number=number)
+            | GetCRL(issuer=issuer, serial_number=number)
+        ):
+            return _codec.encode(
+                _asn1.IssuerAndSerialNumber(
+                    issuer=_codec.anything(issuer),
+                    serialNumber=_codec.anything(_codec.encode(number)),
+                )
+            )
+
+
+# --- replies --------------------------------------------------------------------------------------
+
+
+def open_reply(
+    message: VerifiedMessage,
+    credentials: Sequence[Credential],
+    allowed: frozenset[Legacy],
+    random: Random,
+) -> CertRep:
+    """Read a verified CertRep (RFC 8894 section 3.3.2).
+
+    Matching it with its request is the transaction's business.
+
+    Args:
+        message: what `verify` returned.
+        credentials: the keys that may open it: the request's signer.
+        allowed: the legacy algorithms that are allowed.
+        random: returns that many unpredictable octets.
+
+    Raises:
+        BadReply: it is no CertRep, its pkiStatus is undefined, or its content cannot be read.
+        BadAlg: an algorithm is unknown or not allowed.
+    """
+    if message.message_type is not MessageType.CERT_REP:
+        raise BadReply(f"the reply is a {message.message_type.name}, not a CertRep")
+    attributes = message.attributes
+    match attributes.pki_status:
+        case PKIStatus.PENDING:
+            return Pending()
+        case PKIStatus.FAILURE:
+            return _failure(attributes)
+        case PKIStatus.SUCCESS:
+            return _success(message.content, credentials, allowed, random)
+    raise BadReply(f"pkiStatus {attributes.pki_status} is not defined by RFC 8894")
+
+
+def _failure(attributes: Attributes) -> Failure:
+    try:
+        fail_info = FailInfo(attributes.fail_info) if attributes.fail_info is not None else None
+    except ValueError:
+        fail_info = None
+    return Failure(fail_info, attributes.fail_info_text or "", attributes.hresult or "")
+
+
+def _success(
+    content: bytes, credentials: Sequence[Credential], allowed: frozenset[Legacy], random: Random
+) -> Success:
+    try:
+        opened = envelope.open_(content, credentials, allowed, random)
+        inner = cms.read_signed_data(opened.content)
+    except (Malformed, BadRequest) as error:
+        raise BadReply(f"the reply's content cannot be read: {error}") from error
+    return Success(inner.certificates, inner.crls)
+
+
+def seal_reply(
+    reply: CertRep,
+    *,
+    to: Attributes,
+    sender_nonce: bytes,
+    signer: Credential,
+    recipient: Certificate | None,
+    digest: Digest,
+    cipher: Cipher,
+    random: Random,
+) -> bytes:
+    """Write a CertRep (RFC 8894 section 3.3.2).
+
+    A FAILURE or PENDING has no envelope; its eContent is empty rather than absent, because
+    certmonger refuses an absent one and every known client takes the empty one (P-14).
+
+    Args:
+        reply: the answer.
+        to: the request's attributes: transactionID and senderNonce are repeated as they came.
+        sender_nonce: 16 fresh octets.
+        signer: the RA's or CA's key and certificate.
+        recipient: whom a SUCCESS is encrypted to: the certificate that signed the request.
+        digest: for the signature.
+        cipher: for the content.
+        random: returns that many unpredictable octets.
+
+    Returns:
+        DER.
+
+    Raises:
+        BadAlg: a SUCCESS cannot be encrypted to the recipient.
+    """
+    attributes = Attributes(
+        transaction_id=to.transaction_id,
+        message_type=MessageType.CERT_REP,
+        sender_nonce=sender_nonce,
+        recipient_nonce=to.sender_nonce,
+        pki_status=reply.pki_status,
+    )
+    content = b""
+    match reply:
+        case Success(certificates=certificates, crls=crls):
+            if recipient is None:
+                raise BadMessageCheck("nobody to encrypt the reply to")
+            inner = cms.certs_only(certificates, crls)
+            content = envelope.seal(inner, recipient, cipher, random)
+        case Failure(fail_info=fail_info, text=text):
+            code = FailInfo.badRequest if fail_info is None else fail_info
+            attributes = replace(attributes, fail_info=code, fail_info_text=text or None)
+    return _sign(content, attributes, signer, digest)
+
+
+def failure(error: FailInfoError) -> Failure:
+    """Return the FAILURE that answers a refused request."""
+    return Failure(FailInfo(error.fail_info), error.text)
+
+
+def _sign(content: bytes, attributes: Attributes, signer: Credential, digest: Digest) -> bytes:
+    return cms.sign(
+        content,
+        write(attributes),
+        key=signer.key,
+        certificate=signer.certificate,
+        chosen=digest,
+    )
