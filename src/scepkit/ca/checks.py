@@ -1,0 +1,116 @@
+"""Is a certificate fit for its role? Asked at start, so that no device finds out first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+from scepkit.errors import SettingsError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from scepkit.ca.keys import PrivateKey
+
+CA_NEEDS = ("key_cert_sign",)
+RA_NEEDS = ("digital_signature", "key_encipherment")
+
+_RFC_NAMES = {
+    "digital_signature": "digitalSignature",
+    "key_encipherment": "keyEncipherment",
+    "key_cert_sign": "keyCertSign",
+    "crl_sign": "cRLSign",
+}
+
+
+def check_key_usage(
+    certificate: x509.Certificate,
+    *needs: str,
+    hint: str = "devices would refuse it (RFC 8894 section 2.1.2); use a certificate that has it",
+) -> None:
+    """Refuse a certificate whose keyUsage lacks a bit that its role needs (RFC 8894 section 2.1.2).
+
+    Args:
+        certificate: the CA's or the RA's.
+        needs: names of bits, as `x509.KeyUsage` spells them; see `CA_NEEDS` and `RA_NEEDS`.
+        hint: what to do about it.
+
+    Raises:
+        SettingsError: bits are missing, or there is no keyUsage at all.
+    """
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        lacking = list(needs)
+    else:
+        lacking = [need for need in needs if not getattr(usage, need)]
+    if lacking:
+        raise SettingsError(
+            f"the keyUsage of {_label(certificate)} lacks "
+            + ", ".join(_RFC_NAMES[need] for need in lacking),
+            hint=hint,
+        )
+
+
+def check_is_ca(certificate: x509.Certificate) -> None:
+    """Refuse a certificate that is not a CA's (RFC 5280 section 4.2.1.9).
+
+    Raises:
+        SettingsError: basicConstraints is missing or says CA:FALSE.
+    """
+    try:
+        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        constraints = x509.BasicConstraints(ca=False, path_length=None)
+    if not constraints.ca:
+        raise SettingsError(f"{_label(certificate)} is not a CA's: no basicConstraints CA:TRUE")
+
+
+def check_key(certificate: x509.Certificate, key: PrivateKey) -> None:
+    """Refuse a private key that is not the certificate's.
+
+    Raises:
+        SettingsError: they do not belong together.
+    """
+    if key.public_key() != certificate.public_key():
+        raise SettingsError(
+            f"the private key is not that of {_label(certificate)}",
+            hint="two files of different CAs or of different times were mixed",
+        )
+
+
+def check_validity(certificate: x509.Certificate, now: datetime) -> None:
+    """Refuse a certificate that is not valid now.
+
+    Raises:
+        SettingsError: expired, or not valid yet.
+    """
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now >= end:
+        raise SettingsError(f"{_label(certificate)} expired on {end:%Y-%m-%d %H:%M:%S} UTC")
+    if now < start:
+        raise SettingsError(
+            f"{_label(certificate)} is not valid before {start:%Y-%m-%d %H:%M:%S} UTC",
+            hint="look at the clock of this machine",
+        )
+
+
+def check_issued_by(certificate: x509.Certificate, ca: x509.Certificate) -> None:
+    """Refuse a certificate that the CA did not issue: names and signature, not names alone.
+
+    Raises:
+        SettingsError: somebody else did.
+    """
+    try:
+        certificate.verify_directly_issued_by(ca)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise SettingsError(
+            f"{_label(certificate)} was not issued by {_label(ca)}",
+            hint="devices could not verify it; two files of different CAs were mixed",
+        ) from error
+
+
+def _label(certificate: x509.Certificate) -> str:
+    return f'the certificate "{certificate.subject.rfc4514_string()}"'

@@ -1,0 +1,140 @@
+"""Private keys: made, written for their owner alone, read back with care.
+
+No message in here holds anything of a key.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from scepkit.ca.files import write_file
+from scepkit.errors import SettingsError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+
+KEY_MODE = 0o600
+
+_GENERATORS: dict[str, Callable[[], PrivateKey]] = {
+    "rsa:2048": partial(rsa.generate_private_key, 65537, 2048),
+    "rsa:3072": partial(rsa.generate_private_key, 65537, 3072),
+    "rsa:4096": partial(rsa.generate_private_key, 65537, 4096),
+    "ec:p256": partial(ec.generate_private_key, ec.SECP256R1()),
+}
+
+
+def generate(spec: str) -> PrivateKey:
+    """Make a new private key.
+
+    Args:
+        spec: "rsa:2048", "rsa:3072", "rsa:4096" (bits, exponent 65537) or "ec:p256".
+
+    Raises:
+        UsageError: no such kind of key.
+    """
+    generator = _GENERATORS.get(spec)
+    if generator is None:
+        raise UsageError(
+            f"cannot make a key of kind {spec!r}", hint=f"one of {', '.join(_GENERATORS)}"
+        )
+    return generator()
+
+
+def write_key(path: Path, key: PrivateKey) -> None:
+    """Write a key as unencrypted PKCS#8 PEM, mode 0600, atomically and durably.
+
+    Raises:
+        SettingsError: the file system refuses.
+    """
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    write_file(path, pem, mode=KEY_MODE)
+
+
+def read_key(path: Path) -> PrivateKey:
+    """Read an RSA or EC private key from an unencrypted PEM file.
+
+    Raises:
+        SettingsError: missing, unreadable, open to others than its owner, encrypted, not a key,
+            or a key of another kind.
+    """
+    key = _parse(path, _read_private(path))
+    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        raise SettingsError(f"{path} holds a key that is neither RSA nor EC")
+    return key
+
+
+def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
+    """Tell the digest to sign with: SHA-256, or the one as strong as the curve (RFC 5758).
+
+    Raises:
+        SettingsError: a curve that is not P-256, P-384 or P-521.
+    """
+    if isinstance(key, rsa.RSAPrivateKey):
+        return hashes.SHA256()
+    match key.curve.name:
+        case "secp256r1":
+            return hashes.SHA256()
+        case "secp384r1":
+            return hashes.SHA384()
+        case "secp521r1":
+            return hashes.SHA512()
+        case curve:
+            raise SettingsError(f"cannot sign certificates with a key on the curve {curve}")
+
+
+def _read_private(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            _check_mode(path, os.fstat(file.fileno()).st_mode)
+            return file.read()
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"there is no key file {path}", hint="look at the path, or restore it from a backup"
+        ) from error
+    except PermissionError as error:
+        raise SettingsError(
+            f"not allowed to read the key file {path}", hint=f"run as the owner of {path}"
+        ) from error
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read the key file {path}: {error.strerror}", hint="it must be a plain file"
+        ) from error
+
+
+def _check_mode(path: Path, mode: int) -> None:
+    if mode & 0o077:
+        raise SettingsError(
+            f"the key file {path} is open to others than its owner (mode {mode & 0o777:04o})",
+            hint=f"chmod 600 {path}",
+        )
+
+
+def _parse(path: Path, pem: bytes) -> object:
+    try:
+        return load_pem_private_key(pem, password=None)
+    except TypeError as error:
+        raise SettingsError(
+            f"the key file {path} is encrypted",
+            hint=f"decrypt it with: (umask 077; openssl pkey -in {path} -out NEW)",
+        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        # The library's own words stay out: they may quote what is in the file.
+        raise SettingsError(
+            f"{path} is not a private key in PEM", hint="it should start with -----BEGIN"
+        ) from error

@@ -1,0 +1,55 @@
+"""The database's errors in words an operator can act on."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from scepkit.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# What the drivers say (a part of it) -> what to do. SQLite reports by message, not by class.
+_DIRECTORY = "name a file in a directory that exists and where this user may write"
+HINTS = (
+    ("not a database", "name a scepkit database, or restore it from a backup; it was not changed"),
+    ("malformed", "restore the database from a backup"),
+    ("unable to open", _DIRECTORY),
+    ("no such file", _DIRECTORY),
+    ("not a directory", _DIRECTORY),
+    ("is a directory", _DIRECTORY),
+    ("read-only", "let this user write to the database file and its directory"),
+    ("readonly", "let this user write to the database file and its directory"),
+    ("permission denied", "let this user write to the database file and its directory"),
+    ("full", "free some space where the database is, then try again"),
+    ("locked", "another program holds the database open for writing; end it, then try again"),
+)
+OTHERWISE = "check the disk or the database server, then try again"
+
+
+@contextmanager
+def translated(action: str) -> Iterator[None]:
+    """Turn whatever the database raises into a StoreError.
+
+    Args:
+        action: what was being done, to follow "cannot".
+
+    Raises:
+        StoreError: from any error of SQLAlchemy, the driver or the operating system.
+    """
+    try:
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        raise fault(action, error) from error
+
+
+def fault(action: str, error: Exception) -> StoreError:
+    """Say in one line what failed, without statement and parameters, and what to do next."""
+    reason = error.orig if isinstance(error, DBAPIError) else error
+    text = (str(reason).splitlines() or [type(error).__name__])[0]
+    lowered = text.lower()
+    hint = next((hint for part, hint in HINTS if part in lowered), OTHERWISE)
+    return StoreError(f"cannot {action}: {text}", hint=hint)

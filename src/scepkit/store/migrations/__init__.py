@@ -1,0 +1,1 @@
+"""Alembic's environment; `scepkit.store.schema` runs it."""

@@ -1,0 +1,170 @@
+"""The one atomic step: a certificate, its request and its spent challenge, or nothing.
+
+1. The transactionID belongs to another key: OtherOwner.
+2. The same request was answered before: AlreadyAnswered. Before the challenge is judged, because
+   a device that lost the reply comes again with a challenge that it spent itself (P-44).
+3. The challenge is spent, expired or not of this endpoint: ChallengeSpent.
+4. Otherwise everything is written: Recorded.
+
+Two processes may both find 1 and 2 clear. The unique constraints let one of them through; the
+other is rolled back to the savepoint and reads again what the first has written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, bindparam, insert, update
+from sqlalchemy.exc import IntegrityError
+
+from scepkit.errors import StoreError
+from scepkit.store import queries
+from scepkit.store.engine import savepoint
+from scepkit.store.tables import certificates, challenges, requests, transactions
+from scepkit.store.values import (
+    AlreadyAnswered,
+    ChallengeSpent,
+    OtherOwner,
+    Outcome,
+    Recorded,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from scepkit.store.values import Answer, Conflict, Issuance
+
+CLAIM = insert(transactions)
+ISSUE = insert(certificates)
+ANSWER = insert(requests)
+# The condition is the guard: of two that spend the same challenge, one changes no row.
+SPEND = (
+    update(challenges)
+    .where(
+        and_(
+            challenges.c.id == bindparam("challenge_id"),
+            challenges.c.endpoint == bindparam("of_endpoint"),
+            challenges.c.spent_at.is_(None),
+            challenges.c.expires_at > bindparam("now"),
+        )
+    )
+    .values(spent_at=bindparam("now"), spent_serial=bindparam("by_serial"))
+)
+
+
+def record(connection: Connection, issuance: Issuance) -> Answer:
+    """Write one issuance inside the connection's transaction; a conflict leaves nothing behind.
+
+    Every statement is under a savepoint: PostgreSQL gives up the whole transaction after an error
+    outside of one, and with it what the others of the batch have written.
+
+    Raises:
+        StoreError: the serial number is taken.
+        SQLAlchemyError: the database failed.
+    """
+    try:
+        with savepoint(connection):
+            before = _standing(connection, issuance)
+            if before.answer is not None:
+                return _conflict(before.answer)
+            _write(connection, issuance, before.transaction_row)
+            _spend(connection, issuance)
+    except _NotSpendableError:
+        return ChallengeSpent()
+    except IntegrityError as error:
+        return _what_was_first(connection, issuance, error)
+    return Recorded(
+        Outcome(Status.ISSUED, certificate=issuance.certificate, serial=issuance.serial)
+    )
+
+
+class _NotSpendableError(Exception):
+    """Takes back what was written before the challenge was judged."""
+
+
+def _standing(connection: Connection, issuance: Issuance) -> queries.Standing:
+    return queries.standing(
+        connection,
+        issuance.endpoint,
+        issuance.transaction_id,
+        issuance.signer_key,
+        issuance.fingerprint,
+    )
+
+
+def _conflict(answer: Outcome | OtherOwner) -> Conflict:
+    return answer if isinstance(answer, OtherOwner) else AlreadyAnswered(answer)
+
+
+def _what_was_first(connection: Connection, issuance: Issuance, error: IntegrityError) -> Conflict:
+    with savepoint(connection):
+        answer = _standing(connection, issuance).answer
+    if answer is None:
+        raise StoreError(
+            f"the serial number {issuance.serial:x} is taken",
+            hint="serial numbers must be 127 random bits: check the source of randomness",
+        ) from error
+    return _conflict(answer)
+
+
+def _write(connection: Connection, issuance: Issuance, transaction_row: int | None) -> None:
+    # The certificate first: the request and the spent challenge refer to it.
+    connection.execute(
+        ISSUE,
+        {
+            "serial": issuance.serial,
+            "endpoint": issuance.endpoint,
+            "subject": issuance.subject,
+            "der": issuance.certificate,
+            "not_before": issuance.not_before,
+            "not_after": issuance.not_after,
+            "public_key": issuance.public_key,
+            "issued_at": issuance.now,
+        },
+    )
+    connection.execute(
+        ANSWER,
+        {
+            "transaction_row": transaction_row or _claim(connection, issuance),
+            "fingerprint": issuance.fingerprint,
+            "message_type": issuance.message_type,
+            "csr": issuance.csr,
+            "status": Status.ISSUED.value,
+            "serial": issuance.serial,
+            "created_at": issuance.now,
+            "decided_at": issuance.now,
+        },
+    )
+
+
+def _claim(connection: Connection, issuance: Issuance) -> int:
+    result = connection.execute(
+        CLAIM,
+        {
+            "endpoint": issuance.endpoint,
+            "transaction_id": issuance.transaction_id,
+            "signer_key": issuance.signer_key,
+        },
+    )
+    key = result.inserted_primary_key
+    if key is None:  # cannot be: both databases return it for a single row
+        raise StoreError("the database returned no key", hint="report this as a bug")
+    row: int = key[0]
+    return row
+
+
+def _spend(connection: Connection, issuance: Issuance) -> None:
+    if issuance.challenge_id is None:
+        return
+    result = connection.execute(
+        SPEND,
+        {
+            "challenge_id": issuance.challenge_id,
+            "of_endpoint": issuance.endpoint,
+            "by_serial": issuance.serial,
+            "now": issuance.now,
+        },
+    )
+    if result.rowcount != 1:
+        raise _NotSpendableError

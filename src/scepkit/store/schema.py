@@ -1,0 +1,107 @@
+"""Bringing a database to the tables this code knows, or refusing it.
+
+One process at a time: `scep serve --workers 2` starts two that find the same empty directory.
+Alembic is imported only when there is something to do, because that takes longer than the rest.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Column, MetaData, String, Table, inspect, select
+
+from scepkit.errors import NewerDatabase, StoreError
+from scepkit.store.engine import database_file, writing
+from scepkit.store.faults import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from alembic.config import Config
+    from sqlalchemy import Connection, Engine
+
+HEAD = "0001"  # the newest file in migrations/versions/; a test holds the two together
+
+# Alembic's own table, in a MetaData of its own so that it is not taken for one of ours.
+version = Table("alembic_version", MetaData(), Column("version_num", String(32), nullable=False))
+
+
+def bring_up_to_date(engine: Engine) -> None:
+    """Create or migrate the tables; do nothing when they are current.
+
+    Raises:
+        NewerDatabase: a newer scepkit wrote the database.
+        StoreError: it cannot be opened, or holds something else.
+    """
+    with translated("open the database"), _alone(database_file(engine.url)):
+        with engine.connect() as connection:
+            revision = _revision(connection)
+        if revision != HEAD:
+            # BEGIN IMMEDIATE around everything: a migration that fails leaves no trace.
+            with writing(engine) as connection:
+                _upgrade(connection, revision)
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Alembic's configuration without an ini file; env.py finds the connection in it.
+
+    A developer makes the next revision with
+    ``alembic.command.revision(alembic_config(connection), "what changed", autogenerate=True)``.
+    """
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", "scepkit.store:migrations")
+    return config
+
+
+def _revision(connection: Connection) -> str | None:
+    """The revision of the database, None for an empty one."""
+    tables = inspect(connection).get_table_names()
+    if version.name in tables:
+        return connection.scalars(select(version.c.version_num)).first()
+    if tables:
+        raise StoreError(
+            "the database belongs to another program: it has tables, but none of scepkit's",
+            hint="name another file; this one was not changed",
+        )
+    return None
+
+
+def _upgrade(connection: Connection, revision: str | None) -> None:
+    from alembic import command
+    from alembic.script import ScriptDirectory
+
+    config = alembic_config(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise NewerDatabase(
+            f"the database was written by a newer scepkit (revision {revision})",
+            hint="install that version or a later one; the database was not changed",
+        )
+    command.upgrade(config, "head")
+
+
+@contextmanager
+def _alone(database: Path | None) -> Iterator[None]:
+    """Hold the lock file beside an SQLite database; the kernel drops it with the process.
+
+    SQLite's own locks do not suffice: the switch to WAL, before any transaction, can fail with
+    "database is locked" when two processes do it at once. A database server has locks of its own.
+    """
+    if database is None:
+        yield
+        return
+    import fcntl
+
+    # The database is made here, too, because SQLite would let everybody read it.
+    os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
+    lock = os.open(f"{database}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,130 @@
+"""Group commit: one thread writes, and everything that waits shares one transaction and one sync.
+
+While one batch is being synced to the disk the next one gathers, so batches grow with the load
+and a single request on an idle server waits for nobody. A future is resolved only after the
+commit that holds its rows; if the commit fails, all of its batch fail.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future
+from threading import Condition, Thread
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from scepkit.errors import StoreError
+from scepkit.store.engine import writing
+from scepkit.store.faults import fault
+from scepkit.store.recording import record
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from scepkit.store.values import Answer, Issuance
+
+BATCH_LIMIT = 64  # issuances in one transaction: bounds how long other writers wait
+QUEUE_LIMIT = 1024  # issuances that wait: beyond it a device does better to come back later
+
+_ACTION = "store the certificate"
+
+
+class Writer:
+    """The thread that writes issuances.
+
+    Args:
+        engine: the database.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._waiting: deque[tuple[Issuance, Future[Answer]]] = deque()
+        self._changed = Condition()
+        self._closed = False
+        # A daemon: what is cut off at exit was never answered, so nothing is lost.
+        self._thread = Thread(target=self._run, name="scepkit-store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, issuance: Issuance) -> Future[Answer]:
+        """Queue one issuance.
+
+        Returns:
+            A future that has the answer once it is on the disk, or StoreError.
+
+        Raises:
+            StoreError: too much is waiting, or the store is closed.
+        """
+        future: Future[Answer] = Future()
+        with self._changed:
+            self._check_open()
+            if len(self._waiting) >= QUEUE_LIMIT:
+                raise StoreError(
+                    f"{QUEUE_LIMIT} certificates wait to be stored already",
+                    hint="answer 503 and look at the speed of the disk",
+                )
+            self._waiting.append((issuance, future))
+            self._changed.notify()
+        return future
+
+    def check(self) -> None:
+        """Raise StoreError when nothing can be submitted any more."""
+        with self._changed:
+            self._check_open()
+
+    def close(self) -> None:
+        """Write what waits, then end the thread; may be called again."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _check_open(self) -> None:
+        if self._closed or not self._thread.is_alive():
+            raise StoreError("the store is closed", hint="open it again")
+
+    def _run(self) -> None:
+        while batch := self._take():
+            self._settle(batch)
+
+    def _take(self) -> list[tuple[Issuance, Future[Answer]]]:
+        """Wait for work and take what is there; empty once closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            count = min(len(self._waiting), BATCH_LIMIT)
+            return [self._waiting.popleft() for _ in range(count)]
+
+    def _settle(self, batch: list[tuple[Issuance, Future[Answer]]]) -> None:
+        # A future marked as running can no longer be cancelled, so resolving it cannot fail.
+        wanted = [item for item in batch if item[1].set_running_or_notify_cancel()]
+        if not wanted:
+            return
+        try:
+            with writing(self._engine) as connection:
+                answers = [_attempt(connection, issuance) for issuance, _ in wanted]
+        except Exception as error:  # noqa: BLE001 - the thread must outlive whatever happens
+            # One error for each: a traceback grows on the exception every time it is raised.
+            answers = [_failed(error) for _ in wanted]
+        for (_, future), answer in zip(wanted, answers, strict=True):
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+
+def _attempt(connection: Connection, issuance: Issuance) -> Answer | Exception:
+    """Write one issuance; only a fault of the database itself may stop the others."""
+    try:
+        return record(connection, issuance)
+    except OperationalError:
+        raise
+    except Exception as error:  # noqa: BLE001 - one bad value must not fail its neighbours
+        return _failed(error)
+
+
+def _failed(error: Exception) -> Exception:
+    if isinstance(error, SQLAlchemyError):
+        failure = fault(_ACTION, error)
+        failure.__cause__ = error
+        return failure
+    return error

@@ -1,0 +1,286 @@
+"""A CA's directory: the three layouts, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from scepkit.ca import layout
+from scepkit.ca.certificates import sha256_fingerprint, write_certificate
+from scepkit.ca.keys import write_key
+from scepkit.errors import SettingsError, UsageError
+
+CHILDREN = Path(__file__).with_name("children.py")
+
+
+@pytest.fixture(autouse=True)
+def fast_keys(monkeypatch, key):
+    """Neither make RSA keys anew nor prove at each load that their primes are primes."""
+    monkeypatch.setattr(layout, "generate", key)
+    quick = partial(load_pem_private_key, unsafe_skip_rsa_key_validation=True)
+    monkeypatch.setattr("scepkit.ca.keys.load_pem_private_key", quick)
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return tmp_path / "new" / "ca"
+
+
+def names(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+def usage(certificate):
+    extension = certificate.extensions.get_extension_for_class(x509.KeyUsage)
+    assert extension.critical
+    bits = ["digital_signature", "key_encipherment", "key_cert_sign", "crl_sign"]
+    return [bit for bit in bits if getattr(extension.value, bit)]
+
+
+@pytest.mark.rfc("S-2.1.2-1", "S-7.2-1", "P-53")
+@pytest.mark.parametrize(("kind", "bits"), [("default", 3072), ("ec", 256)])
+def test_a_ca_with_an_ra(directory, now, openssl, kind, bits):
+    made = layout.create(directory, kind, now=now)
+    ca, ra = made.ca.certificate, made.ra.certificate
+    assert made.chain == (ra, ca)
+    assert made.ca.private_key.key_size == bits
+    assert isinstance(made.ra.private_key, rsa.RSAPrivateKey)
+    assert made.ra.private_key.key_size == 2048
+    assert made.ra.private_key.public_key() != made.ca.private_key.public_key()
+    assert usage(ca) == ["digital_signature", "key_cert_sign", "crl_sign"]
+    assert usage(ra) == ["digital_signature", "key_encipherment"]
+    assert "Extended Key Usage" not in openssl.text(ra)
+    assert ra.not_valid_after_utc == ca.not_valid_after_utc
+    openssl.verify(ca, ca)
+    openssl.verify(ra, ca)
+
+
+@pytest.mark.rfc("S-2.1.2-1")
+def test_a_single_ca_is_its_own_ra(directory, now, openssl):
+    made = layout.create(directory, "single", now=now)
+    ca = made.ca.certificate
+    assert made.chain == (ca,)
+    assert made.ra.certificate == ca
+    assert made.ra.private_key is made.ca.private_key
+    assert made.ca.private_key.key_size == 2048
+    assert usage(ca) == ["digital_signature", "key_encipherment", "key_cert_sign", "crl_sign"]
+    openssl.verify(ca, ca)
+    assert names(directory) == [".ca.lock", "ca-key.pem", "ca.pem"]
+
+
+def test_the_ca_certificate(directory, now, openssl):
+    ca = layout.create(directory, "default", now=now).ca.certificate
+    text = openssl.text(ca)
+    assert "X509v3 Basic Constraints: critical\n                CA:TRUE, pathlen:0" in text
+    assert "X509v3 Subject Key Identifier" in text
+    assert "X509v3 Authority Key Identifier" in text
+    assert ca.subject == ca.issuer
+    assert ca.not_valid_before_utc == now - timedelta(minutes=5)
+    assert timedelta(days=3650) < ca.not_valid_after_utc - now < timedelta(days=3654)
+
+
+def test_two_cas_have_two_names(tmp_path, now):
+    first, second = (layout.create(tmp_path / one, "ec", now=now) for one in "ab")
+    name = first.ca.certificate.subject.rfc4514_string()
+    assert name != second.ca.certificate.subject.rfc4514_string()
+    assert name.startswith("CN=scepkit CA ")
+    assert len(bytes.fromhex(name[-8:])) == 4
+    assert first.ra.certificate.subject.rfc4514_string() == f"{name} RA"
+
+
+def test_a_name_of_ones_own(directory, now):
+    made = layout.create(directory, "ec", now=now, common_name="Mill CA", organization="Mill")
+    assert made.ca.certificate.subject.rfc4514_string() == "CN=Mill CA,O=Mill"
+    assert made.ra.certificate.subject.rfc4514_string() == "CN=Mill CA RA,O=Mill"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"common_name": "x" * 62}, {"common_name": "\ud800"}, {"organization": ""}]
+)
+def test_a_name_that_cannot_be_one(directory, now, wrong):
+    with pytest.raises(UsageError, match="cannot name a CA"):
+        layout.create(directory, "ec", now=now, **wrong)
+    assert not directory.exists()
+
+
+def test_an_unknown_layout(directory, now):
+    for make in layout.create, layout.load_or_create:
+        with pytest.raises(UsageError, match="no layout 'rsa'") as caught:
+            make(directory, "rsa", now=now)
+        assert caught.value.hint == "one of default, ec, single"
+
+
+def test_modes_under_a_hostile_umask(directory, now):
+    before = os.umask(0)
+    try:
+        layout.create(directory, "default", now=now)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
+    assert modes == {
+        ".ca.lock": 0o600,
+        "ca-key.pem": 0o600,
+        "ra-key.pem": 0o600,
+        "ca.pem": 0o644,
+        "ra.pem": 0o644,
+    }
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("kind", layout.LAYOUTS)
+def test_load_finds_what_create_made(directory, now, kind):
+    made = layout.create(directory, kind, now=now)
+    before = {path: path.stat().st_mtime_ns for path in directory.iterdir()}
+    for found in (
+        layout.load(directory, now=now),
+        layout.load_or_create(directory, "default", now=now),
+    ):
+        assert found.chain == made.chain
+        assert found.ra.certificate == made.ra.certificate
+    assert before == {path: path.stat().st_mtime_ns for path in directory.iterdir()}
+
+
+def test_create_never_replaces_a_ca(directory, now):
+    made = layout.create(directory, "ec", now=now)
+    with pytest.raises(SettingsError, match=r"there is a CA in .* already"):
+        layout.create(directory, "single", now=now)
+    assert layout.load(directory, now=now).chain == made.chain
+
+
+def test_there_is_no_ca_to_load(directory, now):
+    with pytest.raises(SettingsError, match="there is no CA in") as caught:
+        layout.load(directory, now=now)
+    assert "scep serve" in caught.value.hint
+
+
+@pytest.mark.parametrize("left", ["ca-key.pem", "ra-key.pem", "ra.pem"])
+def test_files_of_somebody_elses_are_never_overwritten(directory, now, left):
+    """They may be the only copy of a key."""
+    directory.mkdir(parents=True)
+    (directory / left).write_bytes(b"precious")
+    for make in layout.create, layout.load_or_create:
+        with pytest.raises(SettingsError, match=f"has {left} but no ca.pem: half a CA") as caught:
+            make(directory, "default", now=now)
+        assert "restore ca.pem" in caught.value.hint
+    with pytest.raises(SettingsError, match="there is no CA in"):
+        layout.load(directory, now=now)
+    assert (directory / left).read_bytes() == b"precious"
+
+
+def test_a_staged_ca_does_not_overwrite_either(directory, now, tmp_path):
+    """A complete `.new-ca`, and beside it a key that came from elsewhere since."""
+    layout.create(tmp_path / "other", "ec", now=now)
+    directory.mkdir(parents=True)
+    (tmp_path / "other").rename(directory / ".new-ca")
+    (directory / "ca-key.pem").write_bytes(b"precious")
+    with pytest.raises(SettingsError, match="half a CA"):
+        layout.load_or_create(directory, "ec", now=now)
+    assert (directory / "ca-key.pem").read_bytes() == b"precious"
+    (directory / "ca-key.pem").unlink()
+    layout.load_or_create(directory, "ec", now=now)
+    assert not (directory / ".new-ca").exists()
+
+
+@pytest.mark.parametrize("lost", ["ca-key.pem", "ra-key.pem", "ra.pem"])
+def test_a_lost_file_is_named(directory, now, lost):
+    layout.create(directory, "default", now=now)
+    (directory / lost).unlink()
+    with pytest.raises(SettingsError, match=f"there is no .* file .*/{lost}"):
+        layout.load_or_create(directory, "default", now=now)
+
+
+@pytest.mark.rfc("S-2.1.2-1")
+def test_a_ca_that_lost_its_ra_is_not_taken_for_single(directory, now):
+    layout.create(directory, "default", now=now)
+    (directory / "ra-key.pem").unlink()
+    (directory / "ra.pem").unlink()
+    with pytest.raises(SettingsError, match="lacks keyEncipherment") as caught:
+        layout.load(directory, now=now)
+    assert "restore ra.pem and ra-key.pem" in caught.value.hint
+
+
+def test_a_mixed_up_directory(directory, now, tmp_path, key):
+    layout.create(directory, "ec", now=now)
+    layout.create(tmp_path / "b", "ec", now=now)
+    ra = directory / "ra.pem"
+    mine = ra.read_bytes()
+    ra.write_bytes((tmp_path / "b" / "ra.pem").read_bytes())
+    with pytest.raises(SettingsError, match="was not issued by"):
+        layout.load(directory, now=now)
+    ra.write_bytes(mine)
+    write_key(directory / "ca-key.pem", key("ec:p256", "another"))
+    with pytest.raises(SettingsError, match="the private key is not that of"):
+        layout.load(directory, now=now)
+
+
+@pytest.mark.parametrize(("days", "reason"), [(-1, "not valid before"), (3652, "expired on")])
+def test_a_ca_outside_its_validity(directory, now, days, reason):
+    layout.create(directory, "ec", now=now)
+    with pytest.raises(SettingsError, match=reason):
+        layout.load(directory, now=now + timedelta(days=days))
+
+
+def test_an_ec_key_cannot_be_the_ras(directory, now, make_ca):
+    """Its certificate may claim keyEncipherment all the same."""
+    ca = make_ca("ec:p256", decrypts=True)
+    directory.mkdir(parents=True)
+    write_key(directory / "ca-key.pem", ca.private_key)
+    write_certificate(directory / "ca.pem", ca.certificate)
+    assert isinstance(ca.private_key, ec.EllipticCurvePrivateKey)
+    with pytest.raises(SettingsError, match="is not RSA"):
+        layout.load(directory, now=now)
+
+
+def test_a_directory_that_is_none(tmp_path, now):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SettingsError, match="cannot use the directory"):
+        layout.load_or_create(file, "ec", now=now)
+
+
+def test_of_several_processes_one_makes_the_ca_and_all_have_it(tmp_path, now):
+    command = [sys.executable, CHILDREN, "race", tmp_path / "ca"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    ours = sha256_fingerprint(layout.load(tmp_path / "ca", now=now).ca.certificate)
+    assert said.split() == [ours] * 6
+    assert not (tmp_path / "ca" / ".new-ca").exists()
+
+
+def test_killed_at_any_step_it_is_healed_and_never_looks_complete_when_it_is_not(
+    tmp_path, now, key
+):
+    keys, work = tmp_path / "keys", tmp_path / "work"
+    keys.mkdir()
+    work.mkdir()
+    for spec in ("rsa:3072", "rsa:2048"):
+        write_key(keys / f"{spec.replace(':', '-')}.pem", key(spec))
+    command = [sys.executable, CHILDREN, "kill", work, keys]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    steps = int(done.stdout)
+    assert steps > 25
+    for step in range(1, steps):
+        directory = work / str(step)
+        complete = (directory / "ca.pem").exists()
+        if complete:
+            published = layout.load(directory, now=now).chain
+        else:
+            with pytest.raises(SettingsError, match="there is no CA in"):
+                layout.load(directory, now=now)
+        healed = layout.load_or_create(directory, "default", now=now)
+        assert len(healed.chain) == 2
+        if complete:
+            assert healed.chain == published
+        else:
+            found = names(directory)
+            assert found == [".ca.lock", "ca-key.pem", "ca.pem", "ra-key.pem", "ra.pem"]

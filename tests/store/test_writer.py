@@ -1,0 +1,166 @@
+"""Group commit: many share one commit, none is answered before it, and one cannot harm another."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+
+import pytest
+from sqlalchemy import event
+
+from scepkit.errors import StoreError
+from scepkit.store import Recorded, Store, engine, recording, writer
+
+
+def test_what_waits_shares_one_commit(store, issuance, hold):
+    commits = []
+    event.listen(store._engine, "commit", commits.append)
+    with hold():  # the writer stands at BEGIN, with the first one or more in its hands
+        futures = [store.record(issuance()) for _ in range(40)]
+    assert all(isinstance(future.result(), Recorded) for future in futures)
+    assert 1 <= len(commits) <= 2
+
+
+def test_a_batch_is_bounded(store, issuance, hold, monkeypatch):
+    monkeypatch.setattr(writer, "BATCH_LIMIT", 5)
+    sizes = []
+    real = writer.Writer._settle
+    monkeypatch.setattr(
+        writer.Writer, "_settle", lambda self, batch: sizes.append(len(batch)) or real(self, batch)
+    )
+    with hold():
+        futures = [store.record(issuance()) for _ in range(23)]
+    for future in futures:
+        future.result()
+    assert max(sizes) == 5
+    assert sum(sizes) == 23
+
+
+def test_a_future_is_resolved_only_after_its_commit(store, issuance, hold, counts):
+    """The callbacks run as the futures resolve; another connection then sees all of the batch."""
+    seen = []
+    with hold():
+        futures = [store.record(issuance()) for _ in range(10)]
+        for future in futures:
+            future.add_done_callback(lambda _: seen.append(counts()[0]))
+    store.close()
+    assert len(seen) == 10
+    assert all(count >= number for number, count in enumerate(seen, start=1))
+    assert seen[-1] == 10
+
+
+def test_if_the_commit_fails_so_does_every_future_and_nothing_is_stored(
+    store, issuance, put, hold, counts, *, monkeypatch
+):
+    challenge = put()
+
+    def fail(_connection):
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with hold():
+        monkeypatch.setattr(store._engine.dialect, "do_commit", fail)
+        futures = [store.record(issuance(challenge_id=challenge.id)) for _ in range(3)]
+    errors = [future.exception() for future in futures]
+    monkeypatch.undo()
+    assert [str(error) for error in errors] == ["cannot store the certificate: disk I/O error"] * 3
+    assert all(isinstance(error, StoreError) and error.hint for error in errors)
+    assert counts() == (0, 0, 0, 0)
+    assert isinstance(store.record(issuance(challenge_id=challenge.id)).result(), Recorded)
+
+
+def test_a_value_that_cannot_be_stored_harms_nobody_else(store, issuance, hold, counts):
+    with hold():
+        good = [store.record(issuance())]
+        bad = [store.record(issuance(csr=None)), store.record(issuance(message_type=2**70))]
+        good += [store.record(issuance())]
+    assert all(isinstance(future.result(), Recorded) for future in good)
+    assert isinstance(bad[0].exception(), StoreError)
+    assert isinstance(bad[1].exception(), OverflowError)
+    assert counts() == (2, 2, 2, 0)
+
+
+def test_a_database_error_in_the_middle_fails_the_whole_batch(
+    store, issuance, hold, counts, monkeypatch
+):
+    """SQLite may have taken back the whole transaction (disk full), so nobody may be answered."""
+    poison = issuance()
+    real = recording._write
+
+    def write(connection, issuance, row):
+        real(connection, issuance, row)
+        if issuance is poison:
+            connection.exec_driver_sql("ROLLBACK")  # as SQLite does by itself when the disk is full
+            connection.exec_driver_sql("SELECT no_such_column")
+
+    monkeypatch.setattr(recording, "_write", write)
+    with hold():
+        # The first keeps the writer busy, so that the others are one batch.
+        store.record(issuance())
+        while store._writer._waiting:
+            pass
+        futures = [store.record(item) for item in (issuance(), poison, issuance())]
+    assert all(isinstance(future.exception(), StoreError) for future in futures)
+    assert counts() == (1, 1, 1, 0)
+
+
+def test_a_cancelled_future_is_not_stored_and_the_writer_goes_on(store, issuance, hold, counts):
+    with hold():
+        first = store.record(issuance())
+        while not first.running():
+            pass
+        assert not first.cancel()  # it is being written
+        cancelled = [store.record(issuance()) for _ in range(3)]
+        assert all(future.cancel() for future in cancelled)
+        last = store.record(issuance())
+    assert isinstance(first.result(), Recorded)
+    assert isinstance(last.result(), Recorded)
+    assert counts() == (2, 2, 2, 0)
+
+
+def test_too_much_waiting_is_refused(store, issuance, hold, monkeypatch):
+    monkeypatch.setattr(writer, "QUEUE_LIMIT", 3)
+    with hold():
+        first = store.record(issuance())
+        while not first.running():
+            pass
+        futures = [first, *(store.record(issuance()) for _ in range(3))]
+        with pytest.raises(StoreError, match="3 certificates wait") as caught:
+            store.record(issuance())
+    assert "503" in caught.value.hint
+    assert all(isinstance(future.result(), Recorded) for future in futures)
+
+
+def test_close_stores_what_waits_and_refuses_the_rest(store, issuance, hold, counts):
+    with hold():
+        futures = [store.record(issuance()) for _ in range(100)]
+        closer = threading.Thread(target=store.close)
+        closer.start()
+    closer.join()
+    assert all(future.done() and isinstance(future.result(), Recorded) for future in futures)
+    assert counts()[0] == 100
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        store.record(issuance())
+    with pytest.raises(StoreError, match="closed"):
+        store.ping()
+
+
+def test_a_lock_that_nobody_gives_back_is_a_store_error(url, issuance, hold, monkeypatch):
+    monkeypatch.setattr(engine, "PRAGMAS", (*engine.PRAGMAS, "PRAGMA busy_timeout=0"))
+    with Store.open(url) as store:
+        with hold():
+            with pytest.raises(StoreError, match="locked") as caught:
+                store.record(issuance()).result()
+            with pytest.raises(StoreError, match="locked"):
+                store.ping()
+        assert "another program" in caught.value.hint
+        store.ping()
+
+
+def test_an_asyncio_server_waits_without_a_thread(store, issuance):
+    async def serve():
+        futures = [asyncio.wrap_future(store.record(issuance())) for _ in range(5)]
+        return await asyncio.gather(*futures)
+
+    assert all(isinstance(answer, Recorded) for answer in asyncio.run(serve()))
