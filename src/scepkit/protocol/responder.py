@@ -134,6 +134,14 @@ class Responder:
             random=self._random,
         )
 
+    def legacy_uses(self, received: PKIMessage) -> tuple[Legacy, ...]:
+        """Name the legacy algorithms that a request makes use of, for the log."""
+        if not self._allowed:
+            return ()
+        digest = DIGESTS.get(received.signer.digest_algorithm)
+        cipher = envelope.cipher_of(received.signed.content or b"", self._allowed)
+        return tuple(a.legacy for a in (digest, cipher) if a is not None and a.legacy is not None)
+
     def _digest(self, received: PKIMessage) -> Digest:
         digest = DIGESTS.get(received.signer.digest_algorithm, SHA256)
         return digest if digest.legacy is None or digest.legacy in self._allowed else SHA256

@@ -1,0 +1,128 @@
+"""One-time challenges: who holds one may get the one certificate that it stands for.
+
+A challenge is 160 random bits, so a keyed digest is enough to store it (RFC 8894 section 7.3):
+the server's key and its database together let nobody guess.
+All reasons to refuse one are one answer to the peer (checklist P-59); the log has the reason.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography import x509
+
+from scepkit.errors import BadRequest
+from scepkit.protocol.csr import CertificationRequest
+from scepkit.protocol.names import parse_san, parse_subject, same_subject, san_text, san_texts
+from scepkit.store import Challenge, NewChallenge, Store
+
+KEY_SIZE = 32
+_SECRET_SIZE = 20
+
+REFUSED = "the challengePassword is missing or not valid for this request"
+
+
+@dataclass(frozen=True, slots=True)
+class Challenges:
+    """The challenges of one endpoint.
+
+    Attributes:
+        store: where they are.
+        endpoint: the endpoint that accepts them.
+        key: 32 secret octets that key the stored digests.
+    """
+
+    store: Store
+    endpoint: str
+    key: bytes
+
+    def new(
+        self,
+        *,
+        count: int,
+        now: datetime,
+        lifetime: timedelta,
+        subject: str | None = None,
+        sans: Sequence[str] = (),
+    ) -> list[str]:
+        """Make and store challenges.
+
+        Args:
+            count: how many.
+            now: an aware datetime.
+            lifetime: how long they can be used.
+            subject: RFC 4514; the only subject that they are good for.
+            sans: the only subject alternative names that they are good for.
+
+        Returns:
+            The secrets: 32 characters each that every device can send (PrintableString).
+
+        Raises:
+            UsageError: the subject or a name cannot be read.
+            StoreError: they cannot be stored.
+        """
+        bound = None if subject is None else parse_subject(subject).rfc4514_string()
+        names = tuple(san_text(parse_san(text)) for text in sans)
+        made = [base64.b32encode(secrets.token_bytes(_SECRET_SIZE)).decode() for _ in range(count)]
+        self.store.add_challenges(
+            [
+                NewChallenge(
+                    endpoint=self.endpoint,
+                    mac=self._mac(secret),
+                    created_at=now,
+                    expires_at=now + lifetime,
+                    subject=bound,
+                    sans=names,
+                )
+                for secret in made
+            ]
+        )
+        return made
+
+    def judge(self, request: CertificationRequest, now: datetime) -> Challenge:
+        """Return the challenge that entitles a request to its certificate.
+
+        Raises:
+            BadRequest: there is none; the same text whatever the reason.
+            StoreError: the database cannot answer.
+        """
+        if request.challenge_password is None:
+            raise _refused("no challengePassword")
+        challenge = self.store.find_challenge(self.endpoint, self._mac(request.challenge_password))
+        if challenge is None:
+            raise _refused("unknown challenge")
+        if challenge.spent_at is not None:
+            # A breach indicator: somebody else may have read it (RFC 8894 section 7.3).
+            raise _refused(f"challenge {challenge.id} was spent at {challenge.spent_at}")
+        if challenge.expires_at <= now:
+            raise _refused(f"challenge {challenge.id} expired at {challenge.expires_at}")
+        _check_binding(challenge, request)
+        return challenge
+
+    def _mac(self, secret: str) -> bytes:
+        return hmac.digest(self.key, secret.encode("utf-8", "surrogatepass"), "sha256")
+
+
+def refused_as_spent() -> BadRequest:
+    """Return the refusal for a challenge that somebody else spent in the meantime."""
+    return _refused("the challenge was spent by another request at the same time")
+
+
+def _check_binding(challenge: Challenge, request: CertificationRequest) -> None:
+    """Hold a bound challenge to its names (checklist P-58): else its holder can be anyone."""
+    if challenge.subject is None:
+        return
+    if not same_subject(x509.Name.from_rfc4514_string(challenge.subject), request.subject):
+        raise _refused(f"challenge {challenge.id} is for the subject {challenge.subject}")
+    for name in san_texts(request.extensions):
+        if name not in challenge.sans:
+            raise _refused(f"challenge {challenge.id} is not for the name {name}")
+
+
+def _refused(reason: str) -> BadRequest:
+    return BadRequest(reason, text=REFUSED, hint="scep admin challenge new makes another one")

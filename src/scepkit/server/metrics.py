@@ -1,0 +1,69 @@
+"""Prometheus metrics: what was asked, how it came out, and how long it took.
+
+Labels take only values of ours, never a peer's, so that their number is bounded.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+    start_http_server,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from scepkit.errors import SettingsError
+
+MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
+
+REQUESTS = Counter(
+    "scep_requests",
+    "SCEP operations answered.",
+    ["endpoint", "operation", "message_type", "outcome"],
+)
+SECONDS = Histogram(
+    "scep_request_seconds",
+    "Seconds from the whole request to the answer.",
+    ["operation"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+LEGACY = Counter("scep_legacy_uses", "Requests with an algorithm that has to be allowed.", ["name"])
+
+
+def render() -> tuple[bytes, str]:
+    """Return the metrics of all worker processes, and their media type."""
+    return generate_latest(_registry()), CONTENT_TYPE_LATEST
+
+
+def serve(address: str) -> None:
+    """Serve /metrics at another address than the server's own, from a thread of this process.
+
+    Args:
+        address: `HOST:PORT`.
+
+    Raises:
+        SettingsError: the address cannot be used.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        start_http_server(int(port), host.strip("[]"), _registry())
+    except (OSError, OverflowError) as error:
+        raise SettingsError(
+            f"cannot serve metrics at {address}: {getattr(error, 'strerror', None) or error}",
+            hint="choose another address with the metrics setting",
+        ) from error
+
+
+def _registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    if os.environ.get(MULTIPROCESS):
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return registry
+    for metric in (REQUESTS, SECONDS, LEGACY):
+        registry.register(metric)
+    return registry

@@ -1,0 +1,208 @@
+"""The SCEP endpoint as an ASGI application (RFC 8894 section 4).
+
+Bytes come in and go out here; what they mean is `protocol.http`'s and `Endpoint`'s business.
+Private-key work runs in a pool of as many threads as there are cores, because OpenSSL leaves the
+GIL for it and more threads would only queue inside; waiting for the disk holds no thread at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias, TypeVar
+
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from scepkit.enrolment.endpoint import Decision, Endpoint
+from scepkit.errors import HTTPRefused, Local, Malformed
+from scepkit.protocol import http
+from scepkit.protocol.http import HTTPRequest, HTTPResponse, Operation
+from scepkit.protocol.messages import Failure
+from scepkit.server import metrics
+from scepkit.server.publication import Publication
+from scepkit.store import Answer
+
+_T = TypeVar("_T")
+
+Facts: TypeAlias = Mapping[str, Any]
+"""What the log says about an operation beside who asked and how long it took."""
+
+# PKIOperations under way at once. More would only time out while they wait for a thread;
+# 503 makes the devices come back (P-78).
+MAX_UNDER_WAY = 512
+_RETRY_AFTER = {"Retry-After": "5"}
+_NO_STORE = {"Cache-Control": "no-store"}
+
+log = structlog.get_logger()
+
+
+class ClientGone(Exception):
+    """The client hung up before its request was whole."""
+
+
+class SCEPApp:
+    """Answers SCEP over ASGI.
+
+    Args:
+        endpoint: decides.
+        publication: what needs no deciding.
+        pool: threads for private-key work.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, publication: Publication, pool: ThreadPoolExecutor
+    ) -> None:
+        self._endpoint = endpoint
+        self._publication = publication
+        self._pool = pool
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request and write its line into the log."""
+        started = time.perf_counter()
+        try:
+            response, facts = await self._answer(scope, receive)
+        except ClientGone:
+            return
+        await _send(response, send)
+        self._report(scope, response, facts, time.perf_counter() - started)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> tuple[HTTPResponse, Facts]:
+        try:
+            _check_path(scope["path_params"]["rest"])
+            request = http.read_request(
+                HTTPRequest(scope["method"], scope["query_string"], await _body(scope, receive))
+            )
+            if request.operation is not Operation.PKI_OPERATION:
+                facts = {"operation": request.operation.value, "outcome": "OK"}
+                return self._publication.answer(request.operation), facts
+            return await self._pki_operation(request.message)
+        except HTTPRefused as error:
+            headers = {"Allow": error.allow} if error.allow else {}
+            return _refused(error.status, error.message, error.message, headers)
+        except Malformed as error:
+            return _refused(400, "not a SCEP message", error.message)
+        except Local as error:
+            # The operator's fault or the disk's: the device shall come back (P-78).
+            log.error("server fault", error=error.message, hint=error.hint)  # noqa: TRY400
+            return _refused(503, "try again later", error.message, _RETRY_AFTER)
+        except ClientGone:
+            raise
+        except Exception as error:
+            log.exception("bug in scepkit; please report it")
+            return _refused(500, "internal error", type(error).__name__)
+
+    async def _pki_operation(self, message: bytes) -> tuple[HTTPResponse, Facts]:
+        if self._under_way >= MAX_UNDER_WAY:
+            raise HTTPRefused(503, "busy, try again later")
+        self._under_way += 1
+        try:
+            decision = await self._work(self._endpoint.decide, message)
+            recorded: Answer | None = None
+            if (pending := self._endpoint.record(decision)) is not None:
+                recorded = await asyncio.wrap_future(pending)
+            reply, decision = await self._work(self._endpoint.conclude, decision, recorded)
+        finally:
+            self._under_way -= 1
+        return HTTPResponse(200, reply, http.PKI_MESSAGE, _NO_STORE), _facts(decision)
+
+    async def _work(self, function: Callable[..., _T], *arguments: object) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+
+    def _report(self, scope: Scope, response: HTTPResponse, facts: Facts, seconds: float) -> None:
+        operation = facts.get("operation", "none")
+        metrics.REQUESTS.labels(
+            self._endpoint.name, operation, facts.get("message_type", ""), facts["outcome"]
+        ).inc()
+        metrics.SECONDS.labels(operation).observe(seconds)
+        for name in facts.get("legacy", ()):
+            metrics.LEGACY.labels(name).inc()
+        client = scope.get("client")
+        log.info(
+            "scep",
+            endpoint=self._endpoint.name,
+            peer=client[0] if client else "",
+            **facts,
+            status=response.status,
+            ms=round(seconds * 1000, 1),
+        )
+
+
+def _check_path(rest: str) -> None:
+    """Take whatever devices append to the URL; endpoints other than the default do not exist.
+
+    Args:
+        rest: what follows `/scep` or `/cgi-bin/pkiclient.exe`.
+
+    Raises:
+        HTTPRefused: there is no such endpoint.
+    """
+    # IOS and Windows append /pkiclient.exe to whatever they were given (P-37).
+    name = rest.removesuffix("pkiclient.exe").rstrip("/")
+    if name not in ("", "/default"):
+        raise HTTPRefused(404, "no such SCEP endpoint")
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    """Read the body, as much as a pkiMessage may have.
+
+    Raises:
+        HTTPRefused: it is larger.
+        ClientGone: it never became whole.
+    """
+    too_large = HTTPRefused(413, f"the body is larger than {http.MAX_BODY} octets")
+    for name, value in scope["headers"]:
+        if name == b"content-length" and (not value.isdigit() or int(value) > http.MAX_BODY):
+            raise too_large
+    body = bytearray()
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise ClientGone
+        body += event.get("body", b"")
+        if len(body) > http.MAX_BODY:
+            raise too_large
+        if not event.get("more_body", False):
+            return bytes(body)
+
+
+async def _send(response: HTTPResponse, send: Send) -> None:
+    headers = {
+        "Content-Type": response.content_type,
+        "Content-Length": str(len(response.body)),
+        **response.headers,
+    }
+    raw = [(name.lower().encode("latin-1"), v.encode("latin-1")) for name, v in headers.items()]
+    await send({"type": "http.response.start", "status": response.status, "headers": raw})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+def _refused(
+    status: int, text: str, reason: str, headers: Mapping[str, str] | None = None
+) -> tuple[HTTPResponse, Facts]:
+    response = HTTPResponse(status, f"{text}\n".encode(), http.TEXT, headers or {})
+    return response, {"outcome": f"HTTP {status}", "reason": reason}
+
+
+def _facts(decision: Decision) -> Facts:
+    """Say what the log needs so that an operator can act on it."""
+    answer = decision.answer
+    facts: dict[str, Any] = {
+        "operation": Operation.PKI_OPERATION.value,
+        "message_type": decision.verified.message_type.name if decision.verified else "unverified",
+        "transaction_id": str(decision.received.attributes.transaction_id),
+        "subject": decision.subject,
+        "outcome": answer.pki_status.name if answer else "",
+    }
+    if decision.issuance:
+        facts["serial"] = f"{decision.issuance.serial:x}"
+    if isinstance(answer, Failure) and answer.fail_info is not None:
+        facts |= {"fail_info": answer.fail_info.name, "reason": decision.reason or answer.text}
+    if decision.repeated:
+        facts["repeated"] = True
+    if decision.legacy:
+        facts["legacy"] = [legacy.value for legacy in decision.legacy]
+    return facts
