@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
 import stat
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from sqlalchemy import create_engine
 
 from scepkit.errors import NewerDatabase, StoreError
-from scepkit.store import Store, schema
+from scepkit.store import Store, engine, schema
 from scepkit.store.tables import metadata
 
 
@@ -142,6 +143,39 @@ def test_a_url_that_names_no_database_file(url):
 def test_a_driver_that_is_not_installed():
     with pytest.raises(StoreError, match="driver pymssql is not installed"):
         Store.open("mssql+pymssql://user:secret@host/database")
+
+
+def test_a_database_is_opened_by_one_process_at_a_time(url, path, monkeypatch):
+    """Without it the switch to WAL fails now and then when two processes start together."""
+    free = []
+
+    def look(*arguments):
+        with path.with_name("scep.db.lock").open("r+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                free.append(True)
+            except BlockingIOError:
+                free.append(False)
+        return real(*arguments)
+
+    real = engine._prepare_sqlite
+    monkeypatch.setattr(engine, "_prepare_sqlite", look)
+    with Store.open(url) as store:
+        assert free == [False]
+        store._engine.dispose()
+        store.ping()
+    assert free == [False, True]
+
+
+def test_ping_notices_that_nothing_can_be_written(store, sql):
+    store.ping()
+    sql(
+        "CREATE TRIGGER no BEFORE UPDATE ON alembic_version"
+        " BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END"
+    )
+    with pytest.raises(StoreError, match="disk is full") as caught:
+        store.ping()
+    assert "space" in caught.value.hint
 
 
 def test_a_migration_that_fails_leaves_no_trace(url, monkeypatch):

@@ -147,7 +147,7 @@ def test_close_stores_what_waits_and_refuses_the_rest(store, issuance, hold, cou
 
 
 def test_a_lock_that_nobody_gives_back_is_a_store_error(url, issuance, hold, monkeypatch):
-    monkeypatch.setattr(engine, "PRAGMAS", (*engine.PRAGMAS, "PRAGMA busy_timeout=0"))
+    monkeypatch.setattr(engine, "BUSY_SECONDS", 0)
     with Store.open(url) as store:
         with hold():
             with pytest.raises(StoreError, match="locked") as caught:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 DIGEST_SIZE = 32  # SHA-256 and HMAC-SHA-256
-MAX_TRANSACTION_ID = 255  # RFC 8894 gives no limit; X.520 style upper bound, see P-46
+MAX_TRANSACTION_ID = 255  # bytes; RFC 8894 gives no limit, key-derived ones have 40 to 64
 MAX_SERIAL_BITS = 159  # RFC 5280 section 4.1.2.2: 20 octets, positive
 
 
