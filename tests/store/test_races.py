@@ -34,6 +34,7 @@ def stores(request, url):
 
 @pytest.mark.rfc("P-50")
 def test_one_challenge_and_two_keys_in_threads(stores, store, issuance, put, counts):
+    """Of two threads that spend one challenge at once, exactly one gets a certificate."""
     for number in range(1, 11):
         challenge = put()
         new = [issuance(challenge_id=challenge.id) for _ in range(2)]
@@ -44,6 +45,7 @@ def test_one_challenge_and_two_keys_in_threads(stores, store, issuance, put, cou
 
 @pytest.mark.rfc("P-50")
 def test_one_challenge_and_two_keys_in_processes(store, put, spawn, counts):
+    """Of two processes that spend one challenge at once, exactly one gets a certificate."""
     challenges = [put().id for _ in range(10)]
     children = [spawn("spend", *challenges) for _ in range(2)]
     for _ in challenges:
@@ -59,6 +61,7 @@ def test_one_challenge_and_two_keys_in_processes(store, put, spawn, counts):
 
 @pytest.mark.rfc("P-43")
 def test_the_same_request_twenty_times_at_once(stores, store, issuance, put, counts):
+    """One request sent twenty times at once gets one certificate and twenty equal answers."""
     first = issuance(challenge_id=put().id)
     same = {
         "transaction_id": first.transaction_id,

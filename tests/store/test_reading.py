@@ -27,6 +27,7 @@ def ask(store, issuance, **changes):
 
 @pytest.mark.rfc("P-43", "P-46")
 def test_lookup_answers_the_identical_request_only(store, issuance):
+    """Only the same request by the same key is a retransmission."""
     new = issuance()
     assert ask(store, new) is None
     store.record(new).result()
@@ -40,6 +41,7 @@ def test_lookup_answers_the_identical_request_only(store, issuance):
 
 @pytest.mark.rfc("P-47")
 def test_poll_answers_the_owner_with_the_newest_request(store, issuance):
+    """A poll is answered to the key that owns the transaction, with its newest request."""
     first = issuance()
     where = first.endpoint, first.transaction_id
     assert store.poll(*where, first.signer_key) is None

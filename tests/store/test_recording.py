@@ -40,6 +40,7 @@ def test_no_challenge_is_needed_for_a_renewal(store, issuance, counts):
 def test_the_same_request_again_gets_the_first_certificate_though_its_challenge_is_spent(
     store, issuance, put, counts
 ):
+    """A retransmission is answered from what is stored before its challenge is judged."""
     first = issuance(challenge_id=put().id)
     store.record(first).result()
     again = issuance(
@@ -56,6 +57,7 @@ def test_the_same_request_again_gets_the_first_certificate_though_its_challenge_
 def test_another_request_under_the_same_transaction_and_key_gets_its_own_certificate(
     store, issuance, counts
 ):
+    """The same key may ask for something else under the same transactionID."""
     first = issuance()
     renewal = issuance(transaction_id=first.transaction_id, signer_key=first.signer_key)
     assert isinstance(store.record(first).result(), Recorded)
@@ -66,6 +68,7 @@ def test_another_request_under_the_same_transaction_and_key_gets_its_own_certifi
 @pytest.mark.rfc("P-46")
 @pytest.mark.parametrize("same_request", [False, True])
 def test_a_transaction_of_another_key_is_refused(store, issuance, put, counts, same_request):
+    """A transactionID that another key used first gets nothing."""
     first = issuance()
     store.record(first).result()
     changes = {"fingerprint": first.fingerprint} if same_request else {}

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from scepkit.errors import StoreError
-from scepkit.store import Recorded, Store, engine, recording, writer
+from scepkit.store import ChallengeSpent, Recorded, Store, engine, recording, writer
 
 
 def test_what_waits_shares_one_commit(store, issuance, hold):
@@ -85,15 +85,15 @@ def test_a_database_error_in_the_middle_fails_the_whole_batch(
 ):
     """SQLite may have taken back the whole transaction (disk full), so nobody may be answered."""
     poison = issuance()
-    real = recording._write
+    real = recording._spend
 
-    def write(connection, issuance, row):
-        real(connection, issuance, row)
-        if issuance is poison:
+    def spend(connection, issuances):
+        real(connection, issuances)
+        if poison in issuances:
             connection.exec_driver_sql("ROLLBACK")  # as SQLite does by itself when the disk is full
             connection.exec_driver_sql("SELECT no_such_column")
 
-    monkeypatch.setattr(recording, "_write", write)
+    monkeypatch.setattr(recording, "_spend", spend)
     with hold():
         # The first keeps the writer busy, so that the others are one batch.
         store.record(issuance())
@@ -164,3 +164,33 @@ def test_an_asyncio_server_waits_without_a_thread(store, issuance):
         return await asyncio.gather(*futures)
 
     assert all(isinstance(answer, Recorded) for answer in asyncio.run(serve()))
+
+
+def test_a_conflict_in_a_batch_is_the_conflict_of_one(store, issuance, put, hold):
+    """A batch with one spent challenge in it issues all the others, each with its own answer."""
+    challenge = put()
+    store.record(issuance(challenge_id=challenge.id)).result()
+    good, loser = [issuance(), issuance()], issuance(challenge_id=challenge.id)
+    with hold():
+        store.record(issuance())
+        while store._writer._waiting:
+            pass
+        futures = [store.record(item) for item in (good[0], loser, good[1])]
+    assert [type(future.result()) for future in futures] == [Recorded, ChallengeSpent, Recorded]
+    assert store.certificate(loser.serial) is None
+    assert all(store.certificate(item.serial) for item in good)
+
+
+def test_a_batch_without_conflicts_takes_one_statement_a_table(store, issuance, put, hold):
+    """Twenty issuances cost a handful of statements, not a hundred."""
+    statements = []
+    event.listen(store._engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    items = [issuance(challenge_id=put().id) for _ in range(20)]
+    with hold():
+        store.record(issuance())
+        while store._writer._waiting:
+            pass
+        statements.clear()
+        futures = [store.record(item) for item in items]
+    assert all(isinstance(future.result(), Recorded) for future in futures)
+    assert sum(text.startswith(("INSERT", "UPDATE")) for text in statements) <= 8

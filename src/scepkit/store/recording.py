@@ -8,13 +8,16 @@
 
 Two processes may both find 1 and 2 clear. The unique constraints let one of them through; the
 other is rolled back to the savepoint and reads again what the first has written.
+
+Nearly always nothing stands in the way, so a batch is first written as a whole, table by table,
+which takes a third of the time; if a constraint objects, it is written one by one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, insert, update
+from sqlalchemy import and_, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import StoreError
@@ -31,6 +34,8 @@ from scepkit.store.values import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection
 
     from scepkit.store.values import Answer, Conflict, Issuance
@@ -38,6 +43,17 @@ if TYPE_CHECKING:
 CLAIM = insert(transactions)
 ISSUE = insert(certificates)
 ANSWER = insert(requests)
+# The same, for a transaction whose row was claimed a moment ago.
+ANSWER_CLAIMED = insert(requests).values(
+    transaction_row=select(transactions.c.id)
+    .where(
+        and_(
+            transactions.c.endpoint == bindparam("of_endpoint"),
+            transactions.c.transaction_id == bindparam("of_transaction_id"),
+        )
+    )
+    .scalar_subquery()
+)
 # The condition is the guard: of two that spend the same challenge, one changes no row.
 SPEND = (
     update(challenges)
@@ -51,6 +67,27 @@ SPEND = (
     )
     .values(spent_at=bindparam("now"), spent_serial=bindparam("by_serial"))
 )
+
+
+def record_all(connection: Connection, issuances: Sequence[Issuance]) -> list[Answer] | None:
+    """Write several issuances inside the connection's transaction, if nothing stands in the way.
+
+    Returns:
+        One Recorded for each; None, and nothing is written, when `record` has to look at them one
+        by one.
+
+    Raises:
+        SQLAlchemyError: the database failed.
+    """
+    try:
+        with savepoint(connection):
+            connection.execute(ISSUE, [_certificate(i) for i in issuances])
+            connection.execute(CLAIM, [_transaction(i) for i in issuances])
+            connection.execute(ANSWER_CLAIMED, [_request(i) | _claimed(i) for i in issuances])
+            _spend(connection, [i for i in issuances if i.challenge_id is not None])
+    except (_NotSpendableError, IntegrityError):
+        return None
+    return [_recorded(i) for i in issuances]
 
 
 def record(connection: Connection, issuance: Issuance) -> Answer:
@@ -69,11 +106,15 @@ def record(connection: Connection, issuance: Issuance) -> Answer:
             if before.answer is not None:
                 return _conflict(before.answer)
             _write(connection, issuance, before.transaction_row)
-            _spend(connection, issuance)
+            _spend(connection, [issuance] if issuance.challenge_id is not None else [])
     except _NotSpendableError:
         return ChallengeSpent()
     except IntegrityError as error:
         return _what_was_first(connection, issuance, error)
+    return _recorded(issuance)
+
+
+def _recorded(issuance: Issuance) -> Recorded:
     return Recorded(
         Outcome(Status.ISSUED, certificate=issuance.certificate, serial=issuance.serial)
     )
@@ -110,61 +151,68 @@ def _what_was_first(connection: Connection, issuance: Issuance, error: Integrity
 
 def _write(connection: Connection, issuance: Issuance, transaction_row: int | None) -> None:
     # The certificate first: the request and the spent challenge refer to it.
-    connection.execute(
-        ISSUE,
-        {
-            "serial": issuance.serial,
-            "endpoint": issuance.endpoint,
-            "subject": issuance.subject,
-            "der": issuance.certificate,
-            "not_before": issuance.not_before,
-            "not_after": issuance.not_after,
-            "public_key": issuance.public_key,
-            "issued_at": issuance.now,
-        },
-    )
-    connection.execute(
-        ANSWER,
-        {
-            "transaction_row": transaction_row or _claim(connection, issuance),
-            "fingerprint": issuance.fingerprint,
-            "message_type": issuance.message_type,
-            "csr": issuance.csr,
-            "status": Status.ISSUED.value,
-            "serial": issuance.serial,
-            "created_at": issuance.now,
-            "decided_at": issuance.now,
-        },
-    )
+    connection.execute(ISSUE, _certificate(issuance))
+    row = transaction_row or _claim(connection, issuance)
+    connection.execute(ANSWER, _request(issuance) | {"transaction_row": row})
 
 
 def _claim(connection: Connection, issuance: Issuance) -> int:
-    result = connection.execute(
-        CLAIM,
-        {
-            "endpoint": issuance.endpoint,
-            "transaction_id": issuance.transaction_id,
-            "signer_key": issuance.signer_key,
-        },
-    )
-    key = result.inserted_primary_key
+    key = connection.execute(CLAIM, _transaction(issuance)).inserted_primary_key
     if key is None:  # cannot be: both databases return it for a single row
         raise StoreError("the database returned no key", hint="report this as a bug")
     row: int = key[0]
     return row
 
 
-def _spend(connection: Connection, issuance: Issuance) -> None:
-    if issuance.challenge_id is None:
+def _spend(connection: Connection, issuances: Sequence[Issuance]) -> None:
+    if not issuances:
         return
-    result = connection.execute(
-        SPEND,
-        {
-            "challenge_id": issuance.challenge_id,
-            "of_endpoint": issuance.endpoint,
-            "by_serial": issuance.serial,
-            "now": issuance.now,
-        },
-    )
-    if result.rowcount != 1:
+    result = connection.execute(SPEND, [_spent(i) for i in issuances])
+    if result.rowcount != len(issuances):
         raise _NotSpendableError
+
+
+def _certificate(issuance: Issuance) -> dict[str, Any]:
+    return {
+        "serial": issuance.serial,
+        "endpoint": issuance.endpoint,
+        "subject": issuance.subject,
+        "der": issuance.certificate,
+        "not_before": issuance.not_before,
+        "not_after": issuance.not_after,
+        "public_key": issuance.public_key,
+        "issued_at": issuance.now,
+    }
+
+
+def _transaction(issuance: Issuance) -> dict[str, Any]:
+    return {
+        "endpoint": issuance.endpoint,
+        "transaction_id": issuance.transaction_id,
+        "signer_key": issuance.signer_key,
+    }
+
+
+def _claimed(issuance: Issuance) -> dict[str, Any]:
+    return {"of_endpoint": issuance.endpoint, "of_transaction_id": issuance.transaction_id}
+
+
+def _request(issuance: Issuance) -> dict[str, Any]:
+    return {
+        "fingerprint": issuance.fingerprint,
+        "message_type": issuance.message_type,
+        "csr": issuance.csr,
+        "status": Status.ISSUED.value,
+        "serial": issuance.serial,
+        "created_at": issuance.now,
+        "decided_at": issuance.now,
+    }
+
+
+def _spent(issuance: Issuance) -> dict[str, Any]:
+    return {
+        "challenge_id": issuance.challenge_id,
+        "of_endpoint": issuance.endpoint,
+        "by_serial": issuance.serial,
+        "now": issuance.now,
+    }

@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from scepkit.errors import StoreError
 from scepkit.store.engine import writing
 from scepkit.store.faults import fault
-from scepkit.store.recording import record
+from scepkit.store.recording import record, record_all
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -101,7 +101,7 @@ class Writer:
             return
         try:
             with writing(self._engine) as connection:
-                answers = [_attempt(connection, issuance) for issuance, _ in wanted]
+                answers = _write(connection, [issuance for issuance, _ in wanted])
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever happens
             # One error for each: a traceback grows on the exception every time it is raised.
             answers = [_failed(error) for _ in wanted]
@@ -110,6 +110,16 @@ class Writer:
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+
+
+def _write(connection: Connection, issuances: list[Issuance]) -> list[Answer | Exception]:
+    try:
+        together = record_all(connection, issuances)
+    except OperationalError:
+        raise
+    except Exception:  # noqa: BLE001 - one by one shows whose fault it is
+        together = None
+    return [*together] if together else [_attempt(connection, i) for i in issuances]
 
 
 def _attempt(connection: Connection, issuance: Issuance) -> Answer | Exception:
