@@ -1,0 +1,5 @@
+"""The command `scep`."""
+
+from scepkit.cli.app import main
+
+__all__ = ["main"]

@@ -51,10 +51,13 @@ class RSAPublicKey:
 #     extnID     OBJECT IDENTIFIER,
 #     critical   BOOLEAN DEFAULT FALSE,
 #     extnValue  OCTET STRING }
+#
+# A default that is written out is no DER, but some devices do it: hence OPTIONAL, here and for the
+# version below.
 @asn1.sequence
 class Extension:
     extnID: ObjectIdentifier
-    critical: Annotated[bool, asn1.Default(value=False)]
+    critical: bool | None
     extnValue: bytes
 
 
@@ -71,7 +74,7 @@ class Extension:
 #     extensions       [3] EXPLICIT Extensions OPTIONAL }
 @asn1.sequence
 class TBSCertificate:
-    version: Annotated[int, Explicit(0), asn1.Default(0)]
+    version: Annotated[int | None, Explicit(0)]
     serialNumber: TLV
     signature: AlgorithmIdentifier
     issuer: TLV

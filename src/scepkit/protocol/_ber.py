@@ -25,6 +25,7 @@ _END_OF_CONTENTS = b"\x00\x00"
 # Universal types with a primitive form that BER may cut into pieces (X.690 sections 8.6, 8.7,
 # 8.23): OCTET STRING and the character strings. A BIT STRING in pieces has not been seen.
 _STRINGS = frozenset({0x04, 0x0C, 0x12, 0x13, 0x14, 0x16, 0x19, 0x1A, 0x1B, 0x1C, 0x1E})
+_PIECES = frozenset(tag | _CONSTRUCTED for tag in _STRINGS)
 
 
 def to_der(data: bytes) -> bytes:
@@ -43,12 +44,24 @@ def to_der(data: bytes) -> bytes:
 
 
 def split(data: bytes | memoryview) -> list[bytes]:
-    """Cut a row of BER elements into single DER elements, in the order in which they stand.
+    """Cut a row of BER elements into single ones, in the order in which they stand.
+
+    Elements whose own tag and length are DER are cut out as they are, without looking inside.
 
     Raises:
         Malformed: the row does not end where its last element ends.
     """
-    return _children(memoryview(data), 0, len(data), 0)[0]
+    view = memoryview(data)
+    out, position = [], 0
+    while position < len(view):
+        tag, start = _tag(view, position)
+        length, start = _length(view, start)
+        if length is None or tag[0] in _PIECES or start - position != _header(tag, length):
+            return _children(view, 0, len(view), 0)[0]
+        end = _end(view, start, length)
+        out.append(bytes(view[position:end]))
+        position = end
+    return out
 
 
 def _element(data: memoryview, start: int, depth: int) -> tuple[bytes, int]:
@@ -121,6 +134,11 @@ def _length(data: memoryview, position: int) -> tuple[int | None, int]:
         return None, position
     end = _end(data, position, first & 0x7F)
     return int.from_bytes(data[position:end], "big"), end
+
+
+def _header(tag: bytes, length: int) -> int:
+    """Return how many octets tag and length take in DER."""
+    return len(tag) + 1 + (0 if length < _INDEFINITE else (length.bit_length() + 7) // 8)
 
 
 def _octet(data: memoryview, position: int) -> int:

@@ -16,10 +16,6 @@ from scepkit.protocol import _ber
 
 _T = TypeVar("_T")
 
-SEQUENCE = 0x30
-SET = 0x31
-NULL = asn1.Null()
-
 
 def decode(kind: type[_T], data: bytes, what: str) -> _T:
     """Read one element, DER or BER.
@@ -58,13 +54,15 @@ def encode(value: object) -> bytes:
 
 
 def anything(der: bytes) -> TLV:
-    """Return DER bytes as the element that stands for ANY."""
-    return asn1.decode_der(TLV, der)
+    """Return DER bytes as the element that stands for ANY.
 
-
-def wrap(tag: int, *contents: bytes) -> bytes:
-    """Return `contents` as one element with the given single-octet tag."""
-    return _ber.encode(bytes([tag]), b"".join(contents))
+    Raises:
+        Malformed: they are not one DER element.
+    """
+    try:
+        return asn1.decode_der(TLV, der)
+    except ValueError as error:
+        raise Malformed(f"not an ASN.1 element: {error}") from error
 
 
 def elements(data: bytes | memoryview) -> list[bytes]:

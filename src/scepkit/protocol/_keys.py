@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from scepkit.errors import BadAlg, BadRequest, Malformed
 from scepkit.protocol import _asn1, _codec
 from scepkit.protocol.algorithms import (
+    EC_PUBLIC_KEY,
     MAX_RSA_BITS,
     MIN_RSA_BITS,
     RSA_ENCRYPTION,
@@ -21,16 +22,23 @@ from scepkit.protocol.algorithms import (
     PublicKey,
 )
 
+# Below this not even a signature can be checked: SHA-512 and its padding have no room.
+MIN_VERIFIABLE_BITS = 752
 
-def load(spki: bytes) -> PublicKey:
+
+def load(spki: bytes, *, min_rsa_bits: int = MIN_RSA_BITS) -> PublicKey:
     """Read a SubjectPublicKeyInfo.
+
+    Args:
+        spki: DER.
+        min_rsa_bits: the size from which on an RSA key is loaded.
 
     Raises:
         Malformed: not a SubjectPublicKeyInfo, or numbers that are no key.
         BadRequest: an RSA key of a size or exponent that is not accepted.
         BadAlg: a kind of key other than RSA and EC.
     """
-    _bound(spki)
+    _bound(spki, min_rsa_bits)
     try:
         key = load_der_public_key(spki)
     except UnsupportedAlgorithm as error:
@@ -42,14 +50,32 @@ def load(spki: bytes) -> PublicKey:
     return key
 
 
-def _bound(spki: bytes) -> None:
+def check_size(key: PublicKey) -> None:
+    """Refuse an RSA key that is too small to be certified.
+
+    Raises:
+        BadRequest: it is.
+    """
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
+        raise _size(key.key_size)
+
+
+def _size(bits: int) -> BadRequest:
+    return BadRequest(f"RSA key of {bits} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted")
+
+
+def _bound(spki: bytes, min_rsa_bits: int) -> None:
     info = _codec.decode(_asn1.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
-    if info.algorithm.algorithm != RSA_ENCRYPTION:
+    kind = info.algorithm.algorithm
+    if kind == EC_PUBLIC_KEY:
         return
+    # The library knows more names for RSA keys, and would load those without any bounds.
+    if kind != RSA_ENCRYPTION:
+        raise BadAlg(f"public key of {kind.dotted_string}", text="key type not supported")
     numbers = _codec.decode(_asn1.RSAPublicKey, info.subjectPublicKey.as_bytes(), "RSA public key")
     bits = numbers.modulus.bit_length()
-    if not MIN_RSA_BITS <= bits <= MAX_RSA_BITS:
-        raise BadRequest(f"RSA key of {bits} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted")
+    if not min_rsa_bits <= bits <= MAX_RSA_BITS:
+        raise _size(bits)
     # 2**32 is more than any real key has; a huge exponent makes every check slow.
     if not 3 <= numbers.publicExponent < 1 << 32 or not numbers.publicExponent & 1:  # noqa: PLR2004
         raise BadRequest("RSA public exponent not accepted")

@@ -120,6 +120,7 @@ CIPHERS = {c.oid: c for c in (AES128, AES192, AES256, DES3, DES)}
 
 # Signature algorithms that name their digest; plain rsaEncryption takes the SignerInfo's.
 RSA_ENCRYPTION = ObjectIdentifier("1.2.840.113549.1.1.1")
+EC_PUBLIC_KEY = ObjectIdentifier("1.2.840.10045.2.1")
 _RSA_SIGNATURES = {
     ObjectIdentifier("1.2.840.113549.1.1.4"): MD5,
     ObjectIdentifier("1.2.840.113549.1.1.5"): SHA1,

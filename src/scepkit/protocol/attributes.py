@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from cryptography.hazmat.asn1 import PrintableString
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
-from scepkit.protocol import _codec
-from scepkit.protocol.cms import attribute_values
+from scepkit.protocol import _codec, _der
 
 MESSAGE_TYPE = ObjectIdentifier("2.16.840.1.113733.1.9.2")
 PKI_STATUS = ObjectIdentifier("2.16.840.1.113733.1.9.3")
@@ -29,6 +27,7 @@ MAX_TRANSACTION_ID_SIZE = 255
 _MAX_TEXT_SIZE = 4096
 
 _PRINTABLE_STRING = 0x13
+_UTF8_STRING = 0x0C
 _TEXT_TAGS = {0x0C: "utf-8", 0x13: "ascii", 0x16: "ascii"}
 _OCTET_STRING = 0x04
 
@@ -81,7 +80,7 @@ class TransactionID:
 
     def __str__(self) -> str:
         """Return it for a log or a terminal: what is not printable ASCII is escaped."""
-        return self.value.decode("ascii", "backslashreplace").encode("unicode_escape").decode()
+        return self.value.decode("latin-1").encode("unicode_escape").decode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ class Attributes:
     defects: tuple[str, ...] = ()
 
 
-def read(attributes: Iterable[tuple[ObjectIdentifier, bytes]]) -> Attributes:
+def read(attributes: Iterable[tuple[ObjectIdentifier, Sequence[bytes]]]) -> Attributes:
     """Read SCEP's attributes among signed attributes (RFC 8894 section 3.2.1).
 
     Attributes of other kinds are ignored.
@@ -119,14 +118,14 @@ def read(attributes: Iterable[tuple[ObjectIdentifier, bytes]]) -> Attributes:
     to answer to, every other fault becomes a defect.
 
     Args:
-        attributes: OID and DER of the SET of values.
+        attributes: OID and DER of the values.
 
     Raises:
         Malformed: there is no single usable transactionID.
     """
     values: dict[ObjectIdentifier, list[bytes]] = {}
     for oid, attribute in attributes:
-        values.setdefault(oid, []).extend(attribute_values(attribute))
+        values.setdefault(oid, []).extend(attribute)
     defects: list[str] = []
 
     def single(oid: ObjectIdentifier, name: str) -> bytes | None:
@@ -153,22 +152,22 @@ def read(attributes: Iterable[tuple[ObjectIdentifier, bytes]]) -> Attributes:
 def write(attributes: Attributes) -> list[tuple[ObjectIdentifier, bytes]]:
     """Return the attributes for a SignerInfo: OID and DER of the one value (section 3.2.1)."""
     transaction_id = attributes.transaction_id
-    out = [(TRANSACTION_ID, _codec.wrap(transaction_id.tag, transaction_id.value))]
+    out = [(TRANSACTION_ID, _der.element(transaction_id.tag, transaction_id.value))]
     for oid, number in (
         (MESSAGE_TYPE, attributes.message_type),
         (PKI_STATUS, attributes.pki_status),
         (FAIL_INFO, attributes.fail_info),
     ):
         if number is not None:
-            out.append((oid, _codec.encode(PrintableString(str(int(number))))))
+            out.append((oid, _der.element(_PRINTABLE_STRING, b"%d" % number)))
     for oid, nonce in (
         (SENDER_NONCE, attributes.sender_nonce),
         (RECIPIENT_NONCE, attributes.recipient_nonce),
     ):
         if nonce is not None:
-            out.append((oid, _codec.encode(nonce)))
+            out.append((oid, _der.octet_string(nonce)))
     if attributes.fail_info_text is not None:
-        out.append((FAIL_INFO_TEXT, _codec.encode(attributes.fail_info_text)))
+        out.append((FAIL_INFO_TEXT, _der.element(_UTF8_STRING, attributes.fail_info_text.encode())))
     return out
 
 

@@ -8,6 +8,8 @@ operator gave out of band; everything else has to chain to that one.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 import re
 from collections.abc import Sequence
@@ -18,10 +20,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from scepkit.errors import BadReply, Malformed, UntrustedCA
-from scepkit.protocol import chain, cms
+from scepkit.protocol import _x509, chain, cms
 from scepkit.protocol.certificate import Certificate
 
-_PEM = b"-----BEGIN CERTIFICATE-----"
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +57,24 @@ def parse(body: bytes) -> tuple[x509.Certificate, ...]:
     Raises:
         Malformed: it is none of these.
     """
-    if body.lstrip().startswith(_PEM):
-        try:
-            return tuple(x509.load_pem_x509_certificates(body))
-        except ValueError as error:
-            raise Malformed(f"not PEM certificates: {error}") from error
-    try:
-        certificates: Sequence[bytes] = cms.read_signed_data(body).certificates
-    except Malformed:
-        certificates = (body,)
-    if not certificates:
-        raise Malformed("the CA sent a message without certificates")
+    certificates = _pem(body) or _der(body)
+    if not 1 <= len(certificates) <= cms.MAX_CERTIFICATES:
+        raise Malformed(f"the CA sent a message with {len(certificates)} certificates")
     return tuple(Certificate.read(der).x509() for der in certificates)
+
+
+def _pem(body: bytes) -> Sequence[bytes]:
+    try:
+        return [base64.b64decode(b"".join(text.split())) for text in _PEM.findall(body)]
+    except binascii.Error as error:
+        raise Malformed(f"not PEM certificates: {error}") from error
+
+
+def _der(body: bytes) -> Sequence[bytes]:
+    try:
+        return cms.read_signed_data(body).certificates
+    except Malformed:
+        return (body,)
 
 
 def top(certificates: Sequence[x509.Certificate]) -> x509.Certificate:
@@ -193,9 +201,7 @@ def _with_usage(certificates: Sequence[x509.Certificate], usage: str) -> x509.Ce
 def _has_usage(certificate: x509.Certificate, usage: str) -> bool:
     """Say whether keyUsage has a bit; without keyUsage every use is allowed (RFC 5280 4.2.1.3)."""
     try:
-        key_usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return True
-    except ValueError:
+        key_usage = _x509.extension(certificate, x509.KeyUsage)
+    except Malformed:
         return False
-    return bool(getattr(key_usage, usage))
+    return key_usage is None or bool(getattr(key_usage, usage))

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.errors import FailInfoError, Malformed
-from scepkit.protocol import _asn1, _codec, _keys
+from scepkit.protocol import _asn1, _codec, _der, _keys, _x509
 from scepkit.protocol.algorithms import Legacy, PublicKey, signature_digest
 
 _SUBJECT_KEY_IDENTIFIER = x509.ObjectIdentifier("2.5.29.14")
@@ -74,6 +74,11 @@ class Certificate:
         return _keys.load(self.spki)
 
     @cached_property
+    def issuer_and_serial_number(self) -> bytes:
+        """The IssuerAndSerialNumber by which CMS names it, DER (RFC 5652 section 10.2.4)."""
+        return _der.sequence(self.issuer, self.serial_number)
+
+    @cached_property
     def key_hash(self) -> bytes:
         """SHA-256 of the SubjectPublicKeyInfo, 32 octets: the identity of a key."""
         return hashlib.sha256(self.spki).digest()
@@ -90,10 +95,7 @@ class Certificate:
         Raises:
             Malformed: the library refuses it.
         """
-        try:
-            return x509.load_der_x509_certificate(self.der)
-        except ValueError as error:
-            raise Malformed(f"not an RFC 5280 certificate: {error}") from error
+        return _x509.certificate(self.der)
 
     def is_self_signed(self, allowed: frozenset[Legacy]) -> bool:
         """Say whether issuer and subject are the same and its own key made its signature."""
@@ -104,7 +106,7 @@ class Certificate:
             digest = signature_digest(
                 certificate.signatureAlgorithm.algorithm, self.public_key, None, allowed
             )
-        except FailInfoError:
+        except (FailInfoError, Malformed):
             return False
         signed = _codec.encode(certificate.tbsCertificate)
         return _keys.verify(self.public_key, certificate.signatureValue.as_bytes(), signed, digest)

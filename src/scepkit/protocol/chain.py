@@ -12,7 +12,8 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from scepkit.errors import BadReply
+from scepkit.errors import BadReply, Malformed
+from scepkit.protocol import _x509
 
 _MAX_LENGTH = 8
 
@@ -40,36 +41,45 @@ def build(
     Raises:
         BadReply: there is no such way.
     """
-    chain = [leaf]
-    while chain[-1] != anchor:
-        if len(chain) > _MAX_LENGTH:
-            raise BadReply(f"the chain of {_name(leaf)} is longer than {_MAX_LENGTH}")
-        _check_validity(chain[-1], now)
-        chain.append(_issuer(chain[-1], (anchor, *pool), len(chain) - 1))
-    return tuple(chain)
+    return _extend((leaf,), (anchor, *pool), now, {leaf})
 
 
-def _issuer(
-    certificate: x509.Certificate, pool: Sequence[x509.Certificate], below: int
-) -> x509.Certificate:
-    for candidate in pool:
-        if (
-            candidate != certificate
-            and may_sign(candidate, below)
-            and issued(candidate, certificate)
-        ):
-            return candidate
-    raise BadReply(
-        f"{_name(certificate)} was not issued by the CA that is trusted",
+def _extend(
+    chain: tuple[x509.Certificate, ...],
+    pool: Sequence[x509.Certificate],
+    now: datetime,
+    tried: set[x509.Certificate],
+) -> tuple[x509.Certificate, ...]:
+    """Go on from the last of `chain` to the first of `pool`, the anchor.
+
+    A CA's old and new certificate may have one name and one key, so a way that ends nowhere is not
+    the end; no certificate is tried twice.
+    """
+    last, anchor = chain[-1], pool[0]
+    if last == anchor:
+        return chain
+    if len(chain) > _MAX_LENGTH:
+        raise BadReply(f"the chain of {_name(chain[0])} is longer than {_MAX_LENGTH}")
+    _check_validity(last, now)
+    failure = BadReply(
+        f"{_name(last)} was not issued by the CA that is trusted",
         hint="compare the CA's fingerprint with the one its operator gives",
     )
+    for issuer in pool:
+        if issuer not in tried and may_sign(issuer, len(chain) - 1) and issued(issuer, last):
+            tried.add(issuer)
+            try:
+                return _extend((*chain, issuer), pool, now, tried)
+            except BadReply as error:
+                failure = error
+    raise failure
 
 
 def issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     """Say whether `issuer`'s key signed `certificate` and the names agree."""
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (*_x509.UNUSABLE, InvalidSignature):
         return False
     return True
 
@@ -77,12 +87,12 @@ def issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
 def is_ca(certificate: x509.Certificate) -> bool:
     """Say whether a certificate is a CA's (RFC 5280 section 4.2.1.9)."""
     try:
-        basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except x509.ExtensionNotFound:
+        basic = _x509.extension(certificate, x509.BasicConstraints)
+    except Malformed:
+        return False
+    if basic is None:
         # Version 1 roots have no extensions at all.
         return certificate.version is x509.Version.v1 and certificate.issuer == certificate.subject
-    except ValueError:
-        return False
     return basic.ca
 
 
@@ -95,21 +105,11 @@ def may_sign(certificate: x509.Certificate, below: int) -> bool:
     """
     if not is_ca(certificate):
         return False
-    try:
-        extensions = certificate.extensions
-    except ValueError:
+    usage = _x509.extension(certificate, x509.KeyUsage)
+    if usage is not None and not usage.key_cert_sign:
         return False
-    for extension in extensions:
-        value = extension.value
-        if isinstance(value, x509.KeyUsage) and not value.key_cert_sign:
-            return False
-        if (
-            isinstance(value, x509.BasicConstraints)
-            and value.path_length is not None
-            and value.path_length < below
-        ):
-            return False
-    return True
+    basic = _x509.extension(certificate, x509.BasicConstraints)
+    return basic is None or basic.path_length is None or basic.path_length >= below
 
 
 def _check_validity(certificate: x509.Certificate, now: datetime) -> None:

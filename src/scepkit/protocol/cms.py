@@ -10,12 +10,11 @@ import hmac
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cryptography.hazmat.asn1 import TLV
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadMessageCheck, Malformed
-from scepkit.protocol import _asn1, _codec, _keys
+from scepkit.protocol import _asn1, _codec, _der, _keys
 from scepkit.protocol.algorithms import (
     RSA_ENCRYPTION,
     Digest,
@@ -35,6 +34,9 @@ MESSAGE_DIGEST = ObjectIdentifier("1.2.840.113549.1.9.4")
 # More certificates than any chain has: a bound on what one message can make us parse.
 MAX_CERTIFICATES = 32
 
+_NOTHING = _der.set_of()
+_SET_TAG = bytes([_der.SET])
+
 
 @dataclass(frozen=True, slots=True)
 class SignerInfo:
@@ -44,7 +46,7 @@ class SignerInfo:
         signer: who claims to have signed: issuer and serial number as DER, or a key identifier.
         digest_algorithm: OID of the content's digest.
         signature_algorithm: OID of the signature.
-        attributes: the signed attributes in the order received: OID and DER of the values' SET.
+        attributes: the signed attributes in the order received: OID and DER of the values.
         signed: the bytes that the signature may be over, most likely first.
         signature: the signature.
     """
@@ -52,7 +54,7 @@ class SignerInfo:
     signer: tuple[bytes, bytes] | bytes
     digest_algorithm: ObjectIdentifier
     signature_algorithm: ObjectIdentifier
-    attributes: tuple[tuple[ObjectIdentifier, bytes], ...]
+    attributes: tuple[tuple[ObjectIdentifier, tuple[bytes, ...]], ...]
     signed: tuple[bytes, ...]
     signature: bytes
 
@@ -111,7 +113,7 @@ def _signer(der: bytes) -> SignerInfo:
         signer=_identifier(info.sid),
         digest_algorithm=info.digestAlgorithm.algorithm,
         signature_algorithm=info.signatureAlgorithm.algorithm,
-        attributes=tuple((a.attrType, _codec.encode(a.attrValues)) for a in info.signedAttrs or []),
+        attributes=tuple((a.attrType, attribute_values(a)) for a in info.signedAttrs or []),
         signed=_signed_bytes(attributes),
         signature=info.signature,
     )
@@ -122,8 +124,8 @@ def _signed_bytes(attributes: list[bytes]) -> tuple[bytes, ...]:
 
     The rule is the DER SET OF, that is, sorted; some devices sign the order they send.
     """
-    proper = _codec.wrap(_codec.SET, *sorted(attributes))
-    received = _codec.wrap(_codec.SET, *attributes)
+    proper = _der.set_of(*attributes)
+    received = _der.element(_der.SET, *attributes)
     return (proper,) if proper == received else (proper, received)
 
 
@@ -183,27 +185,21 @@ def verify(
 
 
 def _single(signer: SignerInfo, oid: ObjectIdentifier, *, required: bool) -> bytes | None:
-    values = [
-        value
-        for kind, attribute in signer.attributes
-        if kind == oid
-        for value in attribute_values(attribute)
-    ]
+    values = [value for kind, found in signer.attributes if kind == oid for value in found]
     if len(values) > 1 or (required and not values):
         raise BadMessageCheck(f"{len(values)} values of the signed attribute {oid.dotted_string}")
     return values[0] if values else None
 
 
-def attribute_values(attribute: bytes) -> list[bytes]:
+def attribute_values(attribute: _asn1.Attribute) -> tuple[bytes, ...]:
     """Cut the SET of an attribute's values into the values' DER.
 
     Raises:
         Malformed: it is not a SET.
     """
-    element = _codec.anything(attribute)
-    if element.tag_bytes != bytes([_codec.SET]):
+    if attribute.attrValues.tag_bytes != _SET_TAG:
         raise Malformed("attribute values are not a SET")
-    return _codec.elements(element.data)
+    return tuple(_codec.elements(attribute.attrValues.data))
 
 
 def sign(
@@ -226,33 +222,24 @@ def sign(
         extra_certificates: DER of further certificates for the message.
     """
     every = [
-        (CONTENT_TYPE, _codec.encode(DATA)),
-        (MESSAGE_DIGEST, _codec.encode(chosen.of(content or b""))),
+        (CONTENT_TYPE, _der.oid(DATA)),
+        (MESSAGE_DIGEST, _der.octet_string(chosen.of(content or b""))),
         *attributes,
     ]
-    encoded = sorted(_attribute(oid, value) for oid, value in every)
-    signature = _keys.sign(key, _codec.wrap(_codec.SET, *encoded), chosen)
-    signer = _asn1.SignerInfo(
-        version=1,
-        sid=_asn1.IssuerAndSerialNumber(
-            issuer=_codec.anything(certificate.issuer),
-            serialNumber=_codec.anything(certificate.serial_number),
-        ),
-        digestAlgorithm=_algorithm(chosen.oid),
-        signedAttrs=[_codec.decode(_asn1.Attribute, a, "attribute") for a in encoded],
-        signatureAlgorithm=_signature_algorithm(key, chosen),
-        signature=signature,
-        unsignedAttrs=None,
+    encoded = sorted(_der.sequence(_der.oid(oid), _der.set_of(value)) for oid, value in every)
+    signer = _der.sequence(
+        _der.INTEGER_1,
+        certificate.issuer_and_serial_number,
+        _der.algorithm(chosen.oid),
+        _der.tagged(0, *encoded),
+        _signature_algorithm(key, chosen),
+        _der.octet_string(_keys.sign(key, _der.element(_der.SET, *encoded), chosen)),
     )
-    return _content_info(
-        _asn1.SignedData(
-            version=1,
-            digestAlgorithms=_set_of(_codec.encode(_algorithm(chosen.oid))),
-            encapContentInfo=_asn1.EncapsulatedContentInfo(eContentType=DATA, eContent=content),
-            certificates=[_codec.anything(c) for c in (certificate.der, *extra_certificates)],
-            crls=None,
-            signerInfos=_set_of(_codec.encode(signer)),
-        )
+    return _signed_data(
+        digest_algorithms=_der.set_of(_der.algorithm(chosen.oid)),
+        content=content,
+        certificates=(certificate.der, *extra_certificates),
+        signer_infos=_der.set_of(signer),
     )
 
 
@@ -261,38 +248,32 @@ def certs_only(certificates: Sequence[bytes] = (), crls: Sequence[bytes] = ()) -
 
     The order is kept, so that the leaf stays first, which DER's SET order would not.
     """
-    return _content_info(
-        _asn1.SignedData(
-            version=1,
-            digestAlgorithms=_set_of(),
-            encapContentInfo=_asn1.EncapsulatedContentInfo(eContentType=DATA, eContent=None),
-            certificates=[_codec.anything(c) for c in certificates] or None,
-            crls=[_codec.anything(c) for c in crls] or None,
-            signerInfos=_set_of(),
-        )
+    return _signed_data(certificates=certificates, crls=crls)
+
+
+def _signed_data(
+    *,
+    digest_algorithms: bytes = _NOTHING,
+    content: bytes | None = None,
+    certificates: Sequence[bytes] = (),
+    crls: Sequence[bytes] = (),
+    signer_infos: bytes = _NOTHING,
+) -> bytes:
+    """Write the ContentInfo of a SignedData over id-data (RFC 5652 section 5.1)."""
+    e_content = () if content is None else (_der.tagged(0, _der.octet_string(content)),)
+    signed = _der.sequence(
+        _der.INTEGER_1,
+        digest_algorithms,
+        _der.sequence(_der.oid(DATA), *e_content),
+        *((_der.tagged(0, *certificates),) if certificates else ()),
+        *((_der.tagged(1, *crls),) if crls else ()),
+        signer_infos,
     )
+    return _der.sequence(_der.oid(SIGNED_DATA), _der.tagged(0, signed))
 
 
-def _content_info(signed: _asn1.SignedData) -> bytes:
-    return _codec.encode(
-        _asn1.ContentInfo(contentType=SIGNED_DATA, content=_codec.anything(_codec.encode(signed)))
-    )
-
-
-def _attribute(oid: ObjectIdentifier, value: bytes) -> bytes:
-    return _codec.encode(_asn1.Attribute(attrType=oid, attrValues=_set_of(value)))
-
-
-def _set_of(*elements: bytes) -> TLV:
-    return _codec.anything(_codec.wrap(_codec.SET, *elements))
-
-
-def _algorithm(oid: ObjectIdentifier) -> _asn1.AlgorithmIdentifier:
-    return _asn1.AlgorithmIdentifier(algorithm=oid, parameters=_codec.NULL)
-
-
-def _signature_algorithm(key: PrivateKey, chosen: Digest) -> _asn1.AlgorithmIdentifier:
+def _signature_algorithm(key: PrivateKey, chosen: Digest) -> bytes:
     """Say rsaEncryption for RSA: old clients refuse the OIDs that name a digest (P-06)."""
     if isinstance(key, rsa.RSAPrivateKey):
-        return _algorithm(RSA_ENCRYPTION)
-    return _asn1.AlgorithmIdentifier(algorithm=ecdsa_oid(chosen), parameters=None)
+        return _der.algorithm(RSA_ENCRYPTION)
+    return _der.algorithm(ecdsa_oid(chosen), b"")

@@ -8,17 +8,17 @@ and only then names and extensions are given to the library, in a copy that is i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from cryptography import x509
-from cryptography.hazmat.asn1 import BitString, PrintableString
+from cryptography.hazmat.asn1 import PrintableString
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.errors import Malformed, UsageError
-from scepkit.protocol import _asn1, _codec, _keys
+from scepkit.errors import FailInfoError, Malformed, UsageError
+from scepkit.protocol import _asn1, _codec, _der, _keys, _x509
 from scepkit.protocol.algorithms import (
     SHA256,
     Legacy,
@@ -32,7 +32,12 @@ from scepkit.protocol.cms import attribute_values
 
 CHALLENGE_PASSWORD = ObjectIdentifier("1.2.840.113549.1.9.7")
 EXTENSION_REQUEST = ObjectIdentifier("1.2.840.113549.1.9.14")
-_MICROSOFT_EXTENSION_REQUEST = ObjectIdentifier("1.3.6.1.4.1.311.2.1.14")
+# The same by other names: PKCS#9's, Microsoft's, and that of SCEP's old drafts (P-33).
+_EXTENSION_REQUESTS = {
+    EXTENSION_REQUEST,
+    ObjectIdentifier("1.3.6.1.4.1.311.2.1.14"),
+    ObjectIdentifier("2.16.840.1.113733.1.9.8"),
+}
 
 # RFC 2985 section 5.4.1: pkcs-9-ub-challengePassword.
 MAX_CHALLENGE_LENGTH = 255
@@ -86,16 +91,19 @@ def read(der: bytes, allowed: frozenset[Legacy]) -> CertificationRequest:
     """Read and verify a PKCS#10, DER or BER.
 
     Reading is, in order: structure; the key, bounded before it is used; the request's signature
-    by that key, over the bytes as received; attributes; names and extensions.
+    by that key, over the bytes as received; whether key and algorithms are good enough; attributes;
+    names and extensions.
+    Until the signature holds, everything that is wrong is `Malformed`: the request may be somebody
+    else's, opened for whoever cut its ciphertext to pieces (checklist P-54).
 
     Args:
         der: the request.
         allowed: the legacy algorithms that are allowed for its signature.
 
     Raises:
-        Malformed: it is no PKCS#10, or its signature is wrong.
-        BadRequest: its key is of a size or kind that is not accepted.
-        BadAlg: its key or signature algorithm is not supported or not allowed.
+        Malformed: it is no PKCS#10, or its signature is wrong or cannot be checked.
+        BadRequest: its key is too small.
+        BadAlg: its signature algorithm is not allowed.
     """
     request = _codec.decode(_asn1.CertificationRequest, der, "PKCS#10 request")
     info_der = _codec.encode(request.certificationRequestInfo)
@@ -103,33 +111,36 @@ def read(der: bytes, allowed: frozenset[Legacy]) -> CertificationRequest:
         _asn1.CertificationRequestInfo, request.certificationRequestInfo, "PKCS#10 request"
     )
     spki = _codec.encode(info.subjectPKInfo)
-    public_key = _keys.load(spki)
-    digest = signature_digest(request.signatureAlgorithm.algorithm, public_key, None, allowed)
+    algorithm = request.signatureAlgorithm.algorithm
+    try:
+        public_key = _keys.load(spki, min_rsa_bits=_keys.MIN_VERIFIABLE_BITS)
+        digest = signature_digest(algorithm, public_key, None, frozenset(Legacy))
+    except FailInfoError as error:
+        raise Malformed(f"the PKCS#10 request's key cannot be used: {error.message}") from error
     if not _keys.verify(public_key, request.signature.as_bytes(), info_der, digest):
         raise Malformed("the PKCS#10 request's own signature does not verify")
+    _keys.check_size(public_key)
+    signature_digest(algorithm, public_key, None, allowed)
     attributes = info.attributes or []
-    clean = _in_order(request, info, _values(attributes, EXTENSION_REQUEST))
+    subject, requested = _in_order(request, info, _values(attributes, _EXTENSION_REQUESTS))
     return CertificationRequest(
         der=der,
         info=info_der,
-        subject=clean.subject,
+        subject=subject,
         spki=spki,
         public_key=public_key,
-        extensions=clean.extensions,
-        challenge_password=_challenge(_values(attributes, CHALLENGE_PASSWORD)),
+        extensions=requested,
+        challenge_password=_challenge(_values(attributes, {CHALLENGE_PASSWORD})),
     )
 
 
-def _values(attributes: Iterable[_asn1.Attribute], wanted: ObjectIdentifier) -> list[bytes]:
+def _values(attributes: Iterable[_asn1.Attribute], wanted: Set[ObjectIdentifier]) -> list[bytes]:
     """Return the values of an attribute, whichever OID it goes by."""
-    names = {wanted}
-    if wanted == EXTENSION_REQUEST:
-        names.add(_MICROSOFT_EXTENSION_REQUEST)
     return [
         value
         for attribute in attributes
-        if attribute.attrType in names
-        for value in attribute_values(_codec.encode(attribute.attrValues))
+        if attribute.attrType in wanted
+        for value in attribute_values(attribute)
     ]
 
 
@@ -137,35 +148,14 @@ def _in_order(
     request: _asn1.CertificationRequest,
     info: _asn1.CertificationRequestInfo,
     extensions: list[bytes],
-) -> x509.CertificateSigningRequest:
-    """Return a copy that the library can read: subject, key and one extensionRequest."""
+) -> tuple[x509.Name, x509.Extensions]:
+    """Read subject and extensions from a copy in order: with one extensionRequest at most."""
     if len(extensions) > 1:
         raise Malformed("the PKCS#10 request has several extensionRequest attributes")
-    attributes = [
-        _asn1.Attribute(
-            attrType=EXTENSION_REQUEST,
-            attrValues=_codec.anything(_codec.wrap(_codec.SET, value)),
-        )
-        for value in extensions
-    ]
-    copy = _asn1.CertificationRequestInfo(
-        version=0, subject=info.subject, subjectPKInfo=info.subjectPKInfo, attributes=attributes
-    )
-    try:
-        clean = x509.load_der_x509_csr(
-            _codec.encode(
-                _asn1.CertificationRequest(
-                    certificationRequestInfo=_codec.anything(_codec.encode(copy)),
-                    signatureAlgorithm=request.signatureAlgorithm,
-                    signature=request.signature,
-                )
-            )
-        )
-        # Both are read only when asked for.
-        _ = clean.subject, clean.extensions
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise Malformed(f"the PKCS#10 request cannot be read: {error}") from error
-    return clean
+    attributes = [_attribute(EXTENSION_REQUEST, value) for value in extensions]
+    copy = _info(_codec.encode(info.subject), _codec.encode(info.subjectPKInfo), attributes)
+    signature = request.signature.as_bytes()
+    return _x509.request(_request(copy, _codec.encode(request.signatureAlgorithm), signature))
 
 
 def _challenge(values: list[bytes]) -> str | None:
@@ -215,27 +205,26 @@ def build(
         attributes.append(_attribute(CHALLENGE_PASSWORD, _directory_string(challenge_password)))
     wanted = [_extension(e) for e in extensions]
     if wanted:
-        attributes.append(_attribute(EXTENSION_REQUEST, _codec.wrap(_codec.SEQUENCE, *wanted)))
+        attributes.append(_attribute(EXTENSION_REQUEST, _der.sequence(*wanted)))
     spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    info = _codec.encode(
-        _asn1.CertificationRequestInfo(
-            version=0,
-            subject=_codec.anything(subject.public_bytes()),
-            subjectPKInfo=_codec.anything(spki),
-            attributes=[_codec.decode(_asn1.Attribute, a, "attribute") for a in sorted(attributes)],
-        )
-    )
-    is_rsa = isinstance(key, rsa.RSAPrivateKey)
-    return _codec.encode(
-        _asn1.CertificationRequest(
-            certificationRequestInfo=_codec.anything(info),
-            signatureAlgorithm=_asn1.AlgorithmIdentifier(
-                algorithm=rsa_oid(SHA256) if is_rsa else ecdsa_oid(SHA256),
-                parameters=_codec.NULL if is_rsa else None,
-            ),
-            signature=BitString(_keys.sign(key, info, SHA256), 0),
-        )
-    )
+    info = _info(subject.public_bytes(), spki, attributes)
+    return _request(info, _signature_algorithm(key), _keys.sign(key, info, SHA256))
+
+
+def _info(subject: bytes, spki: bytes, attributes: Iterable[bytes]) -> bytes:
+    """Write a CertificationRequestInfo (RFC 2986 section 4.1)."""
+    return _der.sequence(_der.INTEGER_0, subject, spki, _der.tagged(0, *sorted(attributes)))
+
+
+def _request(info: bytes, algorithm: bytes, signature: bytes) -> bytes:
+    """Write a CertificationRequest (RFC 2986 section 4.2)."""
+    return _der.sequence(info, algorithm, _der.bit_string(signature))
+
+
+def _signature_algorithm(key: PrivateKey) -> bytes:
+    if isinstance(key, rsa.RSAPrivateKey):
+        return _der.algorithm(rsa_oid(SHA256))
+    return _der.algorithm(ecdsa_oid(SHA256), b"")
 
 
 def _directory_string(text: str) -> bytes:
@@ -244,16 +233,14 @@ def _directory_string(text: str) -> bytes:
 
 
 def _attribute(oid: ObjectIdentifier, value: bytes) -> bytes:
-    return _codec.encode(
-        _asn1.Attribute(attrType=oid, attrValues=_codec.anything(_codec.wrap(_codec.SET, value)))
-    )
+    return _der.sequence(_der.oid(oid), _der.set_of(value))
 
 
 def _extension(extension: x509.Extension[x509.ExtensionType]) -> bytes:
     return _codec.encode(
         _asn1.Extension(
             extnID=extension.oid,
-            critical=extension.critical,
+            critical=extension.critical or None,
             extnValue=extension.value.public_bytes(),
         )
     )

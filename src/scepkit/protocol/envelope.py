@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadAlg, BadRequest, Malformed
-from scepkit.protocol import _asn1, _codec
+from scepkit.protocol import _asn1, _codec, _der
 from scepkit.protocol.algorithms import (
     MGF1,
     RSA_ENCRYPTION,
@@ -99,36 +99,19 @@ def seal(
         raise BadAlg("the recipient's key cannot encrypt; only RSA keys can")
     cek = random(chosen.key_size)
     iv = random(chosen.block_size)
-    transport = _asn1.KeyTransRecipientInfo(
-        version=0,
-        rid=_asn1.IssuerAndSerialNumber(
-            issuer=_codec.anything(recipient.issuer),
-            serialNumber=_codec.anything(recipient.serial_number),
-        ),
-        keyEncryptionAlgorithm=_asn1.AlgorithmIdentifier(
-            algorithm=RSA_ENCRYPTION, parameters=_codec.NULL
-        ),
-        encryptedKey=key.encrypt(cek, padding.PKCS1v15()),
+    transport = _der.sequence(
+        _der.INTEGER_0,
+        recipient.issuer_and_serial_number,
+        _der.algorithm(RSA_ENCRYPTION),
+        _der.octet_string(key.encrypt(cek, padding.PKCS1v15())),
     )
-    enveloped = _asn1.EnvelopedData(
-        version=0,
-        originatorInfo=None,
-        recipientInfos=_codec.anything(_codec.wrap(_codec.SET, _codec.encode(transport))),
-        encryptedContentInfo=_asn1.EncryptedContentInfo(
-            contentType=DATA,
-            contentEncryptionAlgorithm=_asn1.AlgorithmIdentifier(
-                algorithm=chosen.oid, parameters=_codec.anything(_codec.encode(iv))
-            ),
-            encryptedContent=_encrypt(content, chosen, cek, iv),
-            encryptedContentPieces=None,
-        ),
-        unprotectedAttrs=None,
+    encrypted = _der.sequence(
+        _der.oid(DATA),
+        _der.sequence(_der.oid(chosen.oid), _der.octet_string(iv)),
+        _der.tagged(0, _encrypt(content, chosen, cek, iv), primitive=True),
     )
-    return _codec.encode(
-        _asn1.ContentInfo(
-            contentType=ENVELOPED_DATA, content=_codec.anything(_codec.encode(enveloped))
-        )
-    )
+    enveloped = _der.sequence(_der.INTEGER_0, _der.set_of(transport), encrypted)
+    return _der.sequence(_der.oid(ENVELOPED_DATA), _der.tagged(0, enveloped))
 
 
 def open_(
@@ -208,7 +191,7 @@ def _find(
         raise Malformed(f"{len(recipients)} recipients in one envelope")
     for der in recipients:
         # Key agreement, passwords and the rest have context tags; what is not ours is not read.
-        if der[0] != _codec.SEQUENCE:
+        if der[0] != _der.SEQUENCE:
             continue
         transport = _codec.decode(_asn1.KeyTransRecipientInfo, der, "KeyTransRecipientInfo")
         for credential in credentials:
@@ -224,7 +207,7 @@ def _addressed(rid: _asn1.IssuerAndSerialNumber | bytes, certificate: Certificat
     if isinstance(rid, bytes):
         identifier = certificate.subject_key_identifier
         # Some clients wrap the identifier in the OCTET STRING of the extension.
-        return identifier is not None and rid in (identifier, _codec.encode(identifier))
+        return identifier is not None and rid in (identifier, _der.octet_string(identifier))
     return (
         _codec.encode(rid.serialNumber) == certificate.serial_number
         and _codec.encode(rid.issuer) == certificate.issuer

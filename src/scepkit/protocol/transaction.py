@@ -18,7 +18,6 @@ from enum import StrEnum
 from typing import TypeAlias, TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepkit.errors import (
     BadAlg,
@@ -30,8 +29,8 @@ from scepkit.errors import (
     StillPending,
     TransportError,
 )
-from scepkit.protocol import cacerts, capabilities, chain, http, pkimessage
-from scepkit.protocol.algorithms import NO_LEGACY, Legacy
+from scepkit.protocol import _x509, cacerts, capabilities, chain, http, pkimessage
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy, PublicKey
 from scepkit.protocol.attributes import NONCE_SIZE, TransactionID
 from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.capabilities import Capabilities, Choice
@@ -322,7 +321,7 @@ def accept(
     """
     certificates = [_strict(der) for der in reply.certificates]
     for certificate in certificates:
-        if _spki(certificate) == request.csr.spki:
+        if _has_key(certificate, request.csr.public_key):
             path = chain.build(
                 certificate,
                 (*certificates, *exchange.ca.authorities),
@@ -340,8 +339,11 @@ def _strict(der: bytes) -> x509.Certificate:
         raise BadReply(f"the reply holds something that is no certificate: {error}") from error
 
 
-def _spki(certificate: x509.Certificate) -> bytes:
-    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+def _has_key(certificate: x509.Certificate, key: PublicKey) -> bool:
+    try:
+        return certificate.public_key() == key
+    except _x509.UNUSABLE:
+        return False
 
 
 def _send(request: HTTPRequest, limits: Limits) -> Flow[HTTPResponse]:

@@ -1,0 +1,98 @@
+"""A SCEP server of your own in 100 lines: the standard library's HTTP, a CA in memory.
+
+It enrols whoever knows the challenge "secret", and forgets everything when it stops; `scep serve`
+is the one that remembers.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from scepkit import (
+    BadRequest,
+    Certificate,
+    CertRep,
+    Credential,
+    HTTPRefused,
+    HTTPRequest,
+    Malformed,
+    PKCSReq,
+    Request,
+    Responder,
+    Success,
+    VerifiedMessage,
+    capabilities,
+    http,
+)
+
+NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Example CA")])
+KEY = rsa.generate_private_key(65537, 2048)
+
+
+def certify(subject: x509.Name, key: object, *, ca: bool) -> x509.Certificate:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(NAME)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=30))
+        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .sign(KEY, SHA256())
+    )
+
+
+CA = certify(NAME, KEY.public_key(), ca=True)
+CREDENTIAL = Credential(KEY, Certificate.of(CA))
+RESPONDER = Responder(signer=CREDENTIAL, credentials=[CREDENTIAL], random=os.urandom)
+
+
+def decide(request: Request, _sender: VerifiedMessage) -> CertRep:
+    if not isinstance(request, PKCSReq) or request.csr.challenge_password != "secret":
+        raise BadRequest("not with that challenge")
+    certificate = certify(request.csr.subject, request.csr.public_key, ca=False)
+    return Success((certificate.public_bytes(Encoding.DER),))
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.do_POST()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(min(int(self.headers.get("content-length", 0)), http.MAX_BODY))
+        query = self.path.partition("?")[2].encode()
+        try:
+            status, answer = (
+                200,
+                self.answer(http.read_request(HTTPRequest(self.command, query, body))),
+            )
+        except HTTPRefused as error:
+            status, answer = error.status, error.message.encode()
+        except Malformed as error:
+            status, answer = 400, error.message.encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def answer(self, request: http.SCEPRequest) -> bytes:
+        if request.operation is http.Operation.GET_CA_CAPS:
+            return capabilities.render(capabilities.offered(()))
+        if request.operation is http.Operation.GET_CA_CERT:
+            return CA.public_bytes(Encoding.DER)
+        return RESPONDER.respond(request.message, decide)
+
+
+if __name__ == "__main__":
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        print(f"http://127.0.0.1:{server.server_port}/scep")
+        print(f"sha256:{CA.fingerprint(SHA256()).hex()}", flush=True)
+        server.serve_forever()

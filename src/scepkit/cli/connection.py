@@ -1,0 +1,37 @@
+"""From the options of a command to a client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scepkit.cli import options, terminal
+from scepkit.client.client import Client
+from scepkit.client.http import HTTPTransport
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy
+from scepkit.protocol.transaction import Limits
+
+
+def client(
+    url: str,
+    *,
+    ca_id: str,
+    tls_ca: Path | None,
+    timeout: float,
+    allowed: frozenset[Legacy] = NO_LEGACY,
+    limits: Limits | None = None,
+) -> Client:
+    """Return a client that shows on the terminal what it waits for.
+
+    Raises:
+        UsageError: an option cannot be meant.
+        SettingsError: the file with the TLS CA cannot be used.
+    """
+    options.check_seconds("--timeout", timeout)
+    return Client(
+        url,
+        identifier=ca_id,
+        transport=HTTPTransport(timeout=timeout, ca_file=tls_ca),
+        allowed=allowed,
+        limits=limits,
+        pause=terminal.Progress().pause,
+    )

@@ -1,0 +1,89 @@
+"""Options that several commands share, and how their text is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from scepkit.errors import UsageError
+from scepkit.protocol.algorithms import Legacy
+
+TRUST = "Whom to trust"
+CONNECTION = "Connection"
+OUTPUT = "Output"
+
+Url: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="URL",
+        help="The SCEP server, such as http://ca.example/scep.",
+        show_default=False,
+    ),
+]
+Fingerprint: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="SHA256",
+        help="The CA certificate's SHA-256 fingerprint, as its operator gives it: "
+        "sha256: and 64 hex digits, with or without colons.",
+        rich_help_panel=TRUST,
+        show_default=False,
+    ),
+]
+TlsCa: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="For https: trust the CA certificates in this PEM file instead of the system's.",
+        rich_help_panel=CONNECTION,
+        show_default=False,
+    ),
+]
+CaId: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Name of the CA, for servers that have several.",
+        rich_help_panel=CONNECTION,
+        show_default=False,
+    ),
+]
+Timeout: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        help="How long to wait for an answer.",
+        rich_help_panel=CONNECTION,
+    ),
+]
+Json: TypeAlias = Annotated[
+    bool,
+    typer.Option("--json", help="Print JSON on stdout, for programs.", rich_help_panel=OUTPUT),
+]
+
+
+def read_legacy(text: str) -> frozenset[Legacy]:
+    """Read a list such as `sha1,des3`.
+
+    Raises:
+        UsageError: something in it is not the name of a legacy algorithm.
+    """
+    try:
+        return frozenset(Legacy(word.strip().lower()) for word in text.split(",") if word.strip())
+    except ValueError as error:
+        raise UsageError(
+            f"--legacy {text}: not a list of legacy algorithms",
+            hint=f"it takes {','.join(Legacy)}, or some of them",
+        ) from error
+
+
+def check_seconds(option: str, value: float) -> None:
+    """Refuse a number of seconds that is none.
+
+    Raises:
+        UsageError: it is negative, or not a number.
+    """
+    if not 0 <= value < float("inf"):
+        raise UsageError(f"{option} {value:g}: not a number of seconds")

@@ -1,0 +1,112 @@
+"""`scep serve`: the first start makes the server's directory, every later one finds it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scepkit.cli import terminal
+from scepkit.errors import SettingsError, UsageError
+
+if TYPE_CHECKING:
+    from scepkit.server.directory import Home
+
+DirectoryOption = Annotated[
+    Path,
+    typer.Option(
+        "--dir", envvar="SCEP_DIR", help="The server's data directory.", show_default=True
+    ),
+]
+DEFAULT_DIRECTORY = Path("scep-data")
+
+
+def serve(
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Worker processes.")] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(help="Keys of a new CA: default (RSA-3072 and an RA), ec, or single."),
+    ] = None,
+    legacy: Annotated[
+        str | None,
+        typer.Option(help="Old algorithms to allow, with commas: sha1, des3, des, md5."),
+    ] = None,
+) -> None:
+    """Run a SCEP server: a CA, its database and its endpoint.
+
+    The first start makes everything in the data directory; settings are in its scep.toml.
+    """
+    require_server()
+    from datetime import UTC, datetime
+
+    from scepkit.server import directory as data_directory
+    from scepkit.server import run
+
+    options: dict[str, object] = {"host": host, "port": port, "workers": workers}
+    if legacy is not None:
+        options["endpoint"] = {"default": {"legacy": split_legacy(legacy)}}
+    home = data_directory.prepare(directory, now=datetime.now(UTC), layout=layout, **options)
+    run.check(home)
+    listener = run.bind(home.settings.host, home.settings.port)
+    address = listener.getsockname()
+    _announce(home, directory, f"http://{_in_url(address[0])}:{address[1]}/scep")
+    run.serve(home, listener)
+    terminal.say("stopped")
+
+
+def _announce(home: Home, directory: Path, own_url: str) -> None:
+    """Say where the server is, how to know it, and what to type on a device."""
+    from scepkit.ca.certificates import sha256_fingerprint
+
+    url = home.settings.public_url or own_url
+    fingerprint = sha256_fingerprint(home.material.ca.certificate)
+    if home.is_new:
+        terminal.say(f"made a new CA in {directory}")
+    terminal.data(f"URL          {url}")
+    terminal.data(f"fingerprint  {fingerprint}")
+    terminal.say(f"a challenge: scep admin challenge new --dir {directory}")
+    terminal.say(
+        f"a device:    scep enroll {url} --fingerprint {fingerprint} "
+        "--subject CN=device1 --challenge CHALLENGE --out device1"
+    )
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def split_legacy(text: str) -> list[str]:
+    """Split `sha1,des3` into known names.
+
+    Raises:
+        UsageError: one is not known.
+    """
+    from scepkit.protocol.algorithms import Legacy
+
+    names = [name.strip().lower() for name in text.split(",") if name.strip()]
+    known = [legacy.value for legacy in Legacy]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{name!r} is no legacy algorithm", hint=f"one of {', '.join(known)}")
+    return names
+
+
+def require_server() -> None:
+    """Say in one line what is missing where only the client is installed.
+
+    Raises:
+        SettingsError: the server's dependencies are not installed.
+    """
+    for module in ("sqlalchemy", "uvicorn", "starlette", "pydantic_settings", "structlog"):
+        if importlib.util.find_spec(module) is None:
+            raise SettingsError(
+                "the server's part of scepkit is not installed",
+                hint="pip install 'scepkit[server]'",
+            )

@@ -1,0 +1,173 @@
+"""Everything that the commands print.
+
+The rules:
+- This is the only file that prints.
+- Data goes to stdout, and nothing else does; talk goes to stderr.
+- An error is one line, `error: what happened`, and where it helps another, `hint: what to do`.
+- Nothing needs colour to be understood; there is some on a terminal that wants it.
+- Text from a peer is shown with its control characters escaped, so that it cannot move the cursor
+  or pass for something that we say. So all talk passes through `escape`.
+- No challenge and no key is ever printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import typer
+
+from scepkit.errors import ScepError
+from scepkit.protocol.transaction import Wait
+
+# What a shell reports for a command that was stopped by SIGPIPE.
+_BROKEN_PIPE = 141
+
+
+def escape(text: str) -> str:
+    """Return text that is safe to show on a terminal: one line, no control characters."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def data(text: str) -> None:
+    """Write data to stdout as it is, and a line end where there is none.
+
+    Raises:
+        typer.Exit: nobody reads stdout any more.
+    """
+    try:
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What Python would flush at its end goes nowhere, without a complaint.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(_BROKEN_PIPE) from None
+
+
+def json_data(value: Mapping[str, object]) -> None:
+    """Write a value to stdout as JSON."""
+    data(json.dumps(value, indent=2))
+
+
+def rows(
+    values: Sequence[Mapping[str, str]],
+    columns: Sequence[str],
+    *,
+    as_json: bool,
+    empty: str,
+) -> None:
+    """Write a table to stdout: aligned columns under a heading, or one JSON object a line.
+
+    Args:
+        values: the rows: text by column.
+        columns: which columns, in which order.
+        as_json: for programs.
+        empty: what to say, on stderr, when there are no rows.
+    """
+    if as_json:
+        for row in values:
+            data(json.dumps({column: row[column] for column in columns}))
+        return
+    if not values:
+        say(empty)
+        return
+    lines = [[c.upper() for c in columns], *([escape(row[c]) for c in columns] for row in values)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    for line in lines:
+        data("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
+
+
+def say(text: str = "") -> None:
+    """Write a line of talk to stderr."""
+    _talk("", "", text)
+
+
+def warn(text: str) -> None:
+    """Write a warning to stderr."""
+    _talk("warning:", typer.colors.YELLOW, text)
+
+
+def fields(rows: Sequence[tuple[str, str]]) -> None:
+    """Write names and values to stderr, the values under each other."""
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        say(f"  {name:<{width}}  {value}")
+
+
+def error(message: str, hint: str = "") -> None:
+    """Write an error and what to do about it to stderr."""
+    _talk("error:", typer.colors.RED, message)
+    if hint:
+        _talk("hint:", typer.colors.CYAN, hint)
+
+
+def scep_error(raised: ScepError) -> None:
+    """Write an error that was raised on purpose."""
+    error(raised.message, raised.hint)
+
+
+def unexpected(raised: BaseException) -> None:
+    """Write an error that nobody thought of; with SCEP_DEBUG=1 the traceback too."""
+    if os.environ.get("SCEP_DEBUG") == "1":
+        traceback.print_exception(raised)
+    error(
+        f"this should not happen: {type(raised).__name__}: {raised}",
+        "please report it, with what SCEP_DEBUG=1 adds to the output",
+    )
+
+
+def can_ask() -> bool:
+    """Say whether somebody sits at a terminal and can answer."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def confirm(question: str) -> bool:
+    """Ask for yes or no on the terminal; no unless told otherwise."""
+    return typer.confirm(escape(question), default=False, err=True)
+
+
+def secret(question: str) -> str:
+    """Ask for something that must not be seen while it is typed."""
+    answer: str = typer.prompt(escape(question), hide_input=True, err=True)
+    return answer
+
+
+class Progress:
+    """Shows on stderr why a flow waits: a moving line on a terminal, one plain line elsewhere."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def pause(self, wait: Wait) -> None:
+        """Wait as long as a flow asks."""
+        if sys.stderr.isatty():
+            self._spin(wait)
+            return
+        interval = f"every {wait.seconds:g} s" if wait.pending else f"in {wait.seconds:g} s"
+        line = f"{wait.reason}; asking again {interval}"
+        if line != self._said:
+            say(line)
+        self._said = line
+        time.sleep(wait.seconds)
+
+    def _spin(self, wait: Wait) -> None:
+        # Only here: half of what rich imports is never needed otherwise.
+        from rich.console import Console
+        from rich.text import Text
+
+        at = datetime.now().astimezone() + timedelta(seconds=wait.seconds)
+        line = f"{wait.reason}; asking again at {at:%H:%M:%S} (Ctrl-C stops)"
+        with Console(stderr=True).status(Text(escape(line))):
+            time.sleep(wait.seconds)
+
+
+def _talk(label: str, colour: str, text: str) -> None:
+    styled = typer.style(label, fg=colour, bold=True) + " " if label else ""
+    plain = "NO_COLOR" in os.environ or not sys.stderr.isatty()
+    shown = f"{label} " if label and plain else styled
+    print(f"{shown}{escape(text)}", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,174 @@
+"""The transport over HTTP and HTTPS, by urllib3.
+
+Rules of this file: no more than MAX_RESPONSE octets are read, no request takes much longer than
+the time-out, only GET follows redirects, a redirect never leaves HTTPS, nothing is repeated here
+(the flows do that), and nothing but `ScepError` comes out.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3.exceptions import HTTPError
+from urllib3.util import Timeout, make_headers, parse_url
+
+from scepkit.client import faults
+from scepkit.errors import SettingsError, TransportError
+from scepkit.protocol.http import HTTPRequest, HTTPResponse
+
+# Octets. A chain of eight RSA-4096 certificates is below 20 KiB.
+MAX_RESPONSE = 1024 * 1024
+MAX_REDIRECTS = 5
+TIMEOUT = 30.0
+"""Seconds."""
+
+_CHUNK = 64 * 1024
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+class HTTPTransport:
+    """Talks HTTP and HTTPS, through the proxies that the environment names.
+
+    Args:
+        timeout: seconds, for connecting and for the answer each.
+        ca_file: PEM certificates to trust for HTTPS in place of the system's.
+
+    Raises:
+        SettingsError: `ca_file` cannot be used.
+    """
+
+    def __init__(self, *, timeout: float = TIMEOUT, ca_file: Path | None = None) -> None:
+        self._timeout = timeout
+        self._context = _tls_context(ca_file)
+        # One for each proxy; a manager keeps its connections open for the next request.
+        self._managers: dict[str | None, urllib3.PoolManager] = {}
+
+    def send(self, url: str, request: HTTPRequest) -> HTTPResponse:
+        """Send a request; see `Transport.send`."""
+        target = f"{url}{'&' if '?' in url else '?'}{request.query.decode('ascii')}"
+        for _ in range(MAX_REDIRECTS + 1):
+            response = self._once(target, request)
+            location = response.headers.get("location")
+            if response.status not in _REDIRECTS or location is None:
+                return response
+            target = _follow(target, location, request, response.status)
+        raise TransportError(
+            f"the server redirects more than {MAX_REDIRECTS} times", status=response.status
+        )
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        for manager in self._managers.values():
+            manager.clear()
+
+    def _once(self, url: str, request: HTTPRequest) -> HTTPResponse:
+        deadline = time.monotonic() + self._timeout
+        try:
+            response = self._manager(url).request(
+                request.method,
+                url,
+                body=request.body or None,
+                headers=_headers(request),
+                timeout=Timeout(connect=self._timeout, read=self._timeout),
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            try:
+                body = _read(response, deadline)
+            except BaseException:
+                response.close()
+                raise
+            response.release_conn()
+        except (HTTPError, OSError, ValueError) as error:
+            raise faults.explain(error, url, self._timeout) from error
+        return HTTPResponse(
+            status=response.status,
+            body=body,
+            content_type=response.headers.get("content-type", "").partition(";")[0].strip().lower(),
+            headers={name.lower(): value for name, value in response.headers.items()},
+        )
+
+    def _manager(self, url: str) -> urllib3.PoolManager:
+        proxy = _proxy(url)
+        if proxy not in self._managers:
+            self._managers[proxy] = _new_manager(proxy, self._context)
+        return self._managers[proxy]
+
+
+def _new_manager(proxy: str | None, context: ssl.SSLContext) -> urllib3.PoolManager:
+    if proxy is None:
+        return urllib3.PoolManager(ssl_context=context)
+    login = parse_url(proxy).auth
+    return urllib3.ProxyManager(
+        proxy,
+        ssl_context=context,
+        proxy_headers=make_headers(proxy_basic_auth=login) if login else None,
+    )
+
+
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError as error:
+        raise SettingsError(
+            f"{ca_file} holds no certificates in PEM",
+            hint="it should start with -----BEGIN CERTIFICATE-----",
+        ) from error
+    except OSError as error:
+        raise SettingsError(f"cannot read {ca_file}: {error.strerror}") from error
+
+
+def _headers(request: HTTPRequest) -> dict[str, str]:
+    headers = {"User-Agent": "scepkit", "Accept": "*/*"}
+    if request.content_type:
+        headers["Content-Type"] = request.content_type
+    return headers
+
+
+def _proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for a URL (`http_proxy` and its like)."""
+    parts = urlsplit(url)
+    if proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+    body = b""
+    while chunk := response.read1(_CHUNK):
+        body += chunk
+        if len(body) > MAX_RESPONSE:
+            raise TransportError(
+                f"the answer is longer than {MAX_RESPONSE} octets",
+                status=response.status,
+                hint="check the URL: no answer of a SCEP server is that long",
+            )
+        if time.monotonic() > deadline:
+            raise TransportError("the answer came too slowly", hint="try a longer time-out")
+    return body
+
+
+def _follow(url: str, location: str, request: HTTPRequest, status: int) -> str:
+    """Return where a redirect leads, if it may be followed."""
+    target = urljoin(url, location)
+    parts = urlsplit(target)
+    place = f"{parts.scheme}://{parts.netloc}{parts.path}"
+    if request.method != "GET":
+        raise TransportError(
+            "the server redirects a POST, which is not followed",
+            status=status,
+            hint=f"use the URL that it points to: {place}",
+        )
+    if parts.scheme not in ("http", "https") or (
+        urlsplit(url).scheme == "https" and parts.scheme != "https"
+    ):
+        raise TransportError(f"the server redirects to {place}, away from HTTPS", status=status)
+    return target

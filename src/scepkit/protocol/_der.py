@@ -1,0 +1,73 @@
+"""Writing DER, element by element.
+
+What we write is put together from encoded parts in the order of the grammar in `_asn1`; what peers
+write is read through the types there.
+Writing through the types as well would cost three crossings into the library for each element, and
+a reply has fifty.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from cryptography.hazmat import asn1
+from cryptography.x509 import ObjectIdentifier
+
+NULL = b"\x05\x00"
+INTEGER_0 = b"\x02\x01\x00"
+INTEGER_1 = b"\x02\x01\x01"
+
+BIT_STRING = 0x03
+OCTET_STRING = 0x04
+SEQUENCE = 0x30
+SET = 0x31
+
+_CONTEXT = 0x80
+_CONSTRUCTED = 0x20
+
+
+def element(tag: int, *contents: bytes) -> bytes:
+    """Return `contents` as one element with a single-octet tag."""
+    content = b"".join(contents)
+    size = len(content)
+    if size < 0x80:  # noqa: PLR2004 - X.690 section 8.1.3.4: the short form of the length
+        return bytes((tag, size)) + content
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(octets))) + octets + content
+
+
+def sequence(*elements: bytes) -> bytes:
+    """Return a SEQUENCE."""
+    return element(SEQUENCE, *elements)
+
+
+def set_of(*elements: bytes) -> bytes:
+    """Return a SET OF, in DER's order (X.690 section 11.6)."""
+    return element(SET, *sorted(elements))
+
+
+def octet_string(content: bytes) -> bytes:
+    """Return an OCTET STRING."""
+    return element(OCTET_STRING, content)
+
+
+def bit_string(content: bytes) -> bytes:
+    """Return a BIT STRING of whole octets."""
+    return element(BIT_STRING, b"\x00", content)
+
+
+def tagged(number: int, *contents: bytes, primitive: bool = False) -> bytes:
+    """Return a context-specific element: EXPLICIT, or IMPLICIT when given bare contents."""
+    return element(_CONTEXT | number | (0 if primitive else _CONSTRUCTED), *contents)
+
+
+@lru_cache(maxsize=128)
+def oid(identifier: ObjectIdentifier) -> bytes:
+    """Return an OBJECT IDENTIFIER."""
+    return asn1.encode_der(identifier)
+
+
+@lru_cache(maxsize=128)
+def algorithm(identifier: ObjectIdentifier, parameters: bytes = NULL) -> bytes:
+    """Return an AlgorithmIdentifier; its parameters are NULL unless given as DER, or b""."""
+    return sequence(oid(identifier), parameters)

@@ -1,0 +1,78 @@
+"""The library's X.509 readers, held to our rules: `Malformed` or nothing, and no noise.
+
+The library raises half a dozen unrelated classes for bytes that it refuses, some only when a field
+is asked for, and it warns on the console of what RFC 5280 forbids and devices do all the same
+(a serial number of 0, a country of one letter).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.utils import CryptographyDeprecationWarning
+
+from scepkit.errors import Malformed
+
+_ExtensionType = TypeVar("_ExtensionType", bound=x509.ExtensionType)
+
+# What is raised for a key or a signature algorithm that the library cannot use.
+UNUSABLE = (ValueError, TypeError, UnsupportedAlgorithm)
+_REFUSED = (
+    *UNUSABLE,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+def certificate(der: bytes) -> x509.Certificate:
+    """Read a certificate as strictly as RFC 5280 asks.
+
+    Raises:
+        Malformed: the library refuses it.
+    """
+    with _reading("an RFC 5280 certificate"):
+        found = x509.load_der_x509_certificate(der)
+        # Names are read, and warned of, only when asked for the first time.
+        _ = found.subject, found.issuer
+    return found
+
+
+def request(der: bytes) -> tuple[x509.Name, x509.Extensions]:
+    """Read the subject and the extensions of a PKCS#10 request.
+
+    Raises:
+        Malformed: the library refuses it.
+    """
+    with _reading("a PKCS#10 request that can be used"):
+        found = x509.load_der_x509_csr(der)
+        return found.subject, found.extensions
+
+
+def extension(found: x509.Certificate, kind: type[_ExtensionType]) -> _ExtensionType | None:
+    """Return an extension's value; None when it is missing.
+
+    Raises:
+        Malformed: the extensions cannot be read.
+    """
+    with _reading("a certificate with extensions that can be used"):
+        try:
+            return found.extensions.get_extension_for_class(kind).value
+        except x509.ExtensionNotFound:
+            return None
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        warnings.filterwarnings("ignore", "Attribute's length must be", UserWarning)
+        try:
+            yield
+        except _REFUSED as error:
+            raise Malformed(f"not {what}: {error}") from error

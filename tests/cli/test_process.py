@@ -1,0 +1,103 @@
+"""The command as a process of its own: how fast it starts, and how it ends when it is stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pair import grant
+from scepkit.protocol.messages import Pending
+
+HEAVY = {"sqlalchemy", "alembic", "starlette", "uvicorn", "pydantic_settings", "structlog"}
+SCEP = [sys.executable, "-m", "scepkit"]
+
+
+def loaded(*arguments):
+    """Return what a command loaded by the time it ended."""
+    code = (
+        "import json, sys\n"
+        "from scepkit.cli import main\n"
+        "status = main(sys.argv[1:])\n"
+        "print(json.dumps([status, sorted(sys.modules)]), file=sys.stderr)\n"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    status, modules = json.loads(done.stderr.splitlines()[-1])
+    return status, set(modules)
+
+
+def test_help_loads_neither_the_server_nor_the_network():
+    status, modules = loaded("enroll", "--help")
+    assert status == 0
+    assert not modules & (HEAVY | {"urllib3", "pydantic", "rich", "scepkit.server"})
+
+
+def test_enrolling_loads_nothing_of_the_server(serve):
+    site = serve()
+    arguments = ["enroll", site.url, "--subject", "CN=a", "--insecure", "--out", "a"]
+    status, modules = loaded(*arguments)
+    assert status == 0
+    assert not modules & HEAVY
+    assert not any(m.startswith(("scepkit.server", "scepkit.store")) for m in modules)
+
+
+@pytest.fixture
+def waiting(serve):
+    """A process that waits for approval; it is gone after the test."""
+    site = serve(Pending(), grant)
+    arguments = ["--fingerprint", site.fingerprint, "--out", "a", "--subject", "CN=a"]
+    command = [*SCEP, "enroll", site.url, *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        line = process.stderr.readline()
+        assert line == "the request waits for approval; asking again every 60 s\n"
+        yield process, command
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def test_killed_while_it_waits(waiting):
+    """kill -9: nothing half-done is left, and the same command gets the certificate."""
+    process, command = waiting
+    process.kill()
+    process.wait()
+    assert [path.name for path in Path("a").iterdir()] == ["key.pem.new"]
+    key = Path("a/key.pem.new").read_bytes()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("continuing the request of a/key.pem.new;")
+    assert Path("a/key.pem").read_bytes() == key
+    assert {path.name for path in Path("a").iterdir()} == {
+        "key.pem",
+        "cert.pem",
+        "chain.pem",
+        "ca.pem",
+    }
+
+
+def test_interrupted_while_it_waits(waiting):
+    process, _ = waiting
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.read() == (
+        "the key stays in a/key.pem.new: the same command asks again\ninterrupted\n"
+    )
+    assert process.wait() == 130
+
+
+def test_a_reader_that_goes_away(serve):
+    site = serve()
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*SCEP, "get", "caps", site.url], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")

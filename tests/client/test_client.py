@@ -1,0 +1,265 @@
+"""The client against a server on a socket."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+import httpd
+import keys
+from httpd import DROP
+from pair import grant
+from scepkit.errors import (
+    BadReply,
+    BadRequest,
+    LegacyRefused,
+    Malformed,
+    RequestRefused,
+    StillPending,
+    TransportError,
+    UntrustedCA,
+    UsageError,
+)
+from scepkit.protocol import cms
+from scepkit.protocol.algorithms import Legacy
+from scepkit.protocol.http import CA_RA_CERT, HTTPResponse, Operation
+from scepkit.protocol.messages import CertPoll, Failure, Pending, PKCSReq
+from scepkit.protocol.transaction import Limits
+
+HTML = HTTPResponse(200, b"<html><body>Welcome to nginx!</body></html>", "text/html")
+
+
+@pytest.fixture
+def key():
+    return keys.rsa_key("client")
+
+
+def enrol(client, site, key, **how):
+    return client.enrol(client.get_ca(site.fingerprint), key, "CN=dev1,O=Example", **how)
+
+
+def test_a_certificate(serve, connect, key):
+    site = serve()
+    issued = enrol(connect(site), site, key, challenge="secret", names=["dev1.example"])
+    assert issued.certificate.public_key() == key.public_key()
+    assert issued.chain == (httpd.ca().x509,)
+    ((request, sender),) = site.scep.asked
+    assert request.csr.challenge_password == "secret"
+    assert [n.value for e in request.csr.extensions for n in e.value] == ["dev1.example"]
+    assert sender.certificate.public_key == key.public_key()
+
+
+@pytest.mark.rfc("S-4.1-3")
+def test_post_is_used_where_it_is_offered(serve, connect, key):
+    """If the CA supports POST, every CMS message goes by POST."""
+    site = serve()
+    enrol(connect(site), site, key)
+    assert [r.method for r in site.asked(Operation.PKI_OPERATION)] == ["POST"]
+
+
+def test_get_is_used_where_post_is_not_offered(serve, connect, key):
+    site = serve(caps=["AES", "SHA-256"])
+    enrol(connect(site), site, key)
+    assert [r.method for r in site.asked(Operation.PKI_OPERATION)] == ["GET"]
+
+
+def test_a_ca_without_an_ra(serve, connect, key):
+    site = serve(ra=None)
+    assert enrol(connect(site), site, key).chain == (httpd.ca().x509,)
+
+
+def test_pending_is_polled(serve, connect, key, waits):
+    site = serve(Pending(), Pending(), grant)
+    enrol(connect(site, limits=Limits(poll_interval=7)), site, key)
+    assert [(w.seconds, w.pending) for w in waits] == [(7, True), (7, True)]
+    assert [type(request) for request, _ in site.scep.asked] == [PKCSReq, CertPoll, CertPoll]
+
+
+def test_pending_for_too_long(serve, connect, key):
+    site = serve(Pending())
+    with pytest.raises(StillPending, match="after 3 polls"):
+        enrol(connect(site, limits=Limits(max_polls=3)), site, key)
+
+
+def test_the_same_call_continues_the_transaction(serve, connect, key):
+    site = serve(Pending(), grant)
+    client = connect(site, limits=Limits(max_wait=0))
+    with pytest.raises(StillPending):
+        enrol(client, site, key, challenge="secret")
+    issued = enrol(client, site, key, challenge="secret")
+    first, second = (sender.attributes.transaction_id for _, sender in site.scep.asked)
+    assert first == second == issued.transaction_id
+
+
+@pytest.mark.rfc("P-79")
+def test_a_server_that_is_busy_is_asked_again(serve, connect, key, waits):
+    """Any HTTP status other than 200 is a transport error: retry with back-off."""
+    site = serve()
+    site.next(Operation.PKI_OPERATION, *[HTTPResponse(503, b"busy")] * 2)
+    enrol(connect(site), site, key)
+    assert [(w.seconds, w.pending) for w in waits] == [(1, False), (2, False)]
+    assert "HTTP 503: busy" in waits[0].reason
+
+
+@pytest.mark.rfc("P-52")
+def test_a_lost_answer_is_asked_for_again(serve, connect, key):
+    """An identical resend (same id, same CSR) is safe everywhere."""
+    site = serve()
+    site.next(Operation.PKI_OPERATION, DROP)
+    enrol(connect(site), site, key)
+    first, second = site.asked(Operation.PKI_OPERATION)
+    assert first.body == second.body
+
+
+def test_a_server_that_stays_away(serve, connect, key, waits):
+    site = serve()
+    site.next(Operation.PKI_OPERATION, *[DROP] * 4)
+    with pytest.raises(TransportError, match="broke off"):
+        enrol(connect(site), site, key)
+    assert len(waits) == 3
+
+
+def test_nobody_is_there(serve, connect, key, waits):
+    site = serve()
+    site.next(Operation.GET_CA_CAPS, DROP)
+    with pytest.raises(TransportError):
+        enrol(connect(site), site, key)
+    assert not waits, "to be told at once is kinder"
+
+
+@pytest.mark.parametrize("status", [404, 500])
+def test_a_server_without_capabilities_needs_leave(serve, connect, key, status):
+    site = serve()
+    site.next(Operation.GET_CA_CAPS, HTTPResponse(status, b""))
+    with pytest.raises(LegacyRefused, match="SHA-256") as caught:
+        enrol(connect(site), site, key)
+    assert "--legacy sha1" in caught.value.hint
+
+
+def test_a_page_instead_of_capabilities_is_none(serve, connect):
+    site = serve()
+    site.next(Operation.GET_CA_CAPS, HTML)
+    assert connect(site).get_capabilities() == frozenset()
+
+
+def test_a_page_instead_of_certificates(serve, connect):
+    site = serve()
+    site.next(Operation.GET_CA_CERT, HTML)
+    with pytest.raises(Malformed, match="does not answer like a SCEP server"):
+        connect(site).ask()
+
+
+def test_a_page_instead_of_a_reply(serve, connect, key):
+    site = serve()
+    site.next(Operation.PKI_OPERATION, HTML)
+    with pytest.raises(BadReply):
+        enrol(connect(site), site, key)
+
+
+@pytest.mark.rfc("S-2.2-5")
+def test_another_fingerprint(serve, connect, key):
+    """A mismatch of the fingerprint aborts before any PKIOperation."""
+    site = serve()
+    with pytest.raises(UntrustedCA, match="it has sha256:"):
+        connect(site).get_ca("ab" * 32)
+    assert not site.asked(Operation.PKI_OPERATION)
+
+
+def test_a_fingerprint_that_is_none_asks_nobody(serve, connect):
+    site = serve()
+    with pytest.raises(UntrustedCA, match="not a SHA-256 fingerprint"):
+        connect(site).get_ca("sha1:" + "ab" * 20)
+    assert not site.requests
+
+
+def test_a_reply_of_a_stranger(serve, connect, key):
+    site = serve()
+    stranger = httpd.certify(
+        "Test RA", keys.rsa_key("stranger"), serial=httpd.ra().x509.serial_number
+    )
+    client = connect(site)
+    ca = client.get_ca(site.fingerprint)
+    site.scep.responder._signer = stranger.credential
+    with pytest.raises(BadReply, match="cannot be believed"):
+        client.enrol(ca, key, "CN=dev1")
+
+
+def test_an_ra_of_another_ca(serve, connect, key):
+    """Somebody adds an RA of their own to the true CA certificate, to read the challenge."""
+    site = serve()
+    evil = httpd.certify(
+        "Test RA",
+        keys.rsa_key("stranger"),
+        httpd.ca("stranger-ca"),
+        key_usage=keys.usage("digital_signature", "key_encipherment"),
+    )
+    both = cms.certs_only([evil.der, httpd.ca().der])
+    site.next(Operation.GET_CA_CERT, HTTPResponse(200, both, CA_RA_CERT))
+    ca = connect(site).get_ca(site.fingerprint)
+    assert ca.certificates.recipient.der == httpd.ca().der
+    assert evil.der not in [signer.der for signer in ca.certificates.signers]
+
+
+def test_a_certificate_of_another_ca(serve, connect, key):
+    site = serve()
+    client = connect(site)
+    ca = client.get_ca(site.fingerprint)
+    site.scep.ca = httpd.ca("stranger-ca")
+    with pytest.raises(BadReply, match="was not issued by the CA that is trusted"):
+        client.enrol(ca, key, "CN=dev1")
+
+
+def test_refused(serve, connect, key):
+    site = serve(BadRequest("the challenge is wrong", text="denied"))
+    with pytest.raises(RequestRefused, match="badRequest: denied") as caught:
+        enrol(connect(site), site, key)
+    assert isinstance(caught.value.failure, Failure)
+
+
+def test_legacy_only_with_leave(serve, connect, key):
+    old = {"caps": ["DES3", "SHA-1"], "allowed": frozenset({Legacy.SHA1, Legacy.DES3})}
+    site = serve(**old)
+    with pytest.raises(LegacyRefused):
+        enrol(connect(site), site, key)
+    assert not site.asked(Operation.PKI_OPERATION)
+    client = connect(site, allowed=old["allowed"])
+    ca = client.get_ca(site.fingerprint)
+    assert (ca.choice.digest.name, ca.choice.cipher.name) == ("sha1", "des3-cbc")
+    assert client.enrol(ca, key, "CN=dev1").certificate
+
+
+def test_several_cas(serve, connect):
+    site = serve()
+    connect(site, identifier="my ca").ask()
+    assert [r.query for r in site.requests] == [
+        b"operation=GetCACaps&message=my%20ca",
+        b"operation=GetCACert&message=my%20ca",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [
+        ({"challenge": "x" * 256}, "255"),
+        ({"names": ["ip:10.0.0.0/8"]}, "subject alternative name"),
+    ],
+)
+def test_what_cannot_be_written_is_not_sent(serve, connect, key, how, what):
+    site = serve()
+    with pytest.raises(UsageError, match=what):
+        enrol(connect(site), site, key, **how)
+    assert not site.asked(Operation.PKI_OPERATION)
+
+
+def test_the_readme_example(serve, transport):
+    """The lines of `scepkit.__doc__`, but for the URL and the fingerprint."""
+    from scepkit import Client, generate_key
+
+    site = serve()
+    client = Client(site.url)
+    ca = client.get_ca(site.fingerprint)
+    key = generate_key("rsa:2048")
+    issued = client.enrol(ca, key, "CN=dev1,O=Example", challenge="secret")
+    assert isinstance(key, rsa.RSAPrivateKey)
+    assert issued.certificate.public_key() == key.public_key()
+    client._transport.close()

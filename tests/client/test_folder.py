@@ -1,0 +1,185 @@
+"""The directory: private from the first byte, and old or new, never half of each."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+import httpd
+import keys
+from pair import _Public
+from scepkit.ca import files
+from scepkit.client.folder import Folder
+from scepkit.errors import SettingsError
+from scepkit.protocol.attributes import TransactionID
+from scepkit.protocol.transaction import Issued
+
+NAMES = {"key.pem", "cert.pem", "chain.pem", "ca.pem"}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def issued(key, **how):
+    holder = httpd.certify("dev1", _Public(key.public_key()), httpd.ca(), **how)
+    return Issued(holder.x509, (httpd.ca().x509,), TransactionID(b"1"))
+
+
+def fill(path, which="old", **how):
+    folder = Folder(path)
+    folder.begin(keys.rsa_key(which))
+    folder.install(issued(keys.rsa_key(which), **how))
+    return folder
+
+
+def content(path):
+    return {file.name: file.read_bytes() for file in path.iterdir()} if path.exists() else {}
+
+
+def whose(path):
+    """Return whose key is in a folder, and fail unless certificate and key belong together."""
+    key = load_pem_private_key((path / "key.pem").read_bytes(), None)
+    certificate = x509.load_pem_x509_certificate((path / "cert.pem").read_bytes())
+    assert certificate.public_key() == key.public_key()
+    return next(
+        which for which in ("old", "new") if keys.rsa_key(which).public_key() == key.public_key()
+    )
+
+
+def test_what_is_in_it(tmp_path, openssl):
+    folder = fill(tmp_path / "a" / "b")
+    assert set(content(folder.path)) == NAMES
+    assert whose(folder.path) == "old"
+    assert {name: path.name for name, path in folder.files().items()} == {
+        "key": "key.pem",
+        "cert": "cert.pem",
+        "chain": "chain.pem",
+        "ca": "ca.pem",
+    }
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_modes_under_any_umask(tmp_path, umask, monkeypatch):
+    """The key is never open to others, not even while it is written."""
+    opened = []
+    really = os.open
+
+    def watch(path, flags, mode=0o777, **how):
+        descriptor = really(path, flags, mode, **how)
+        if flags & os.O_CREAT:
+            opened.append((Path(path).name, stat.S_IMODE(os.fstat(descriptor).st_mode)))
+        return descriptor
+
+    monkeypatch.setattr(files.os, "open", watch)
+    before = os.umask(umask)
+    try:
+        folder = fill(tmp_path)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.path.iterdir()}
+    assert modes == {"key.pem": 0o600, "cert.pem": 0o644, "chain.pem": 0o644, "ca.pem": 0o644}
+    keys_opened = [mode for name, mode in opened if "key.pem" in name]
+    assert keys_opened
+    assert all(mode & 0o077 == 0 for mode in keys_opened)
+
+
+def test_a_request_under_way_leaves_the_old_files_alone(tmp_path):
+    folder = fill(tmp_path)
+    before = content(tmp_path)
+    folder.begin(keys.rsa_key("new"))
+    assert content(tmp_path).items() >= before.items()
+    assert folder.unfinished_key().public_key() == keys.rsa_key("new").public_key()
+    folder.give_up()
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "replacing"])
+def test_killed_at_any_moment(tmp_path, monkeypatch, first):
+    """Whatever was done by then, the next run finds the old files, or finishes the new ones."""
+    survivors, killed, moment = [], True, 0
+    while killed:
+        path = tmp_path / str(moment)
+        folder = Folder(path) if first else fill(path)
+        old = content(path)
+        folder.begin(keys.rsa_key("new"))
+        with monkeypatch.context() as patch:
+            _kill_at(patch, moment)
+            try:
+                folder.install(issued(keys.rsa_key("new")))
+                killed = False
+            except Killed:
+                moment += 1
+        Folder(path).recover()
+        if Folder(path).unfinished_key() is None:
+            survivors.append("new")
+            assert whose(path) == "new"
+            assert {name for name in content(path) if not name.startswith(".")} == NAMES
+        else:
+            survivors.append("old")
+            assert content(path).items() >= old.items()
+    assert survivors == sorted(survivors, key=["old", "new"].index), "once new, it stays new"
+    assert set(survivors) == {"old", "new"}
+
+
+def _kill_at(patch, moment):
+    """Let the process end where it would make its n-th call that touches the disk."""
+    calls = itertools.count()
+
+    def mortal(function):
+        def call(*args, **how):
+            if next(calls) >= moment:
+                raise Killed
+            return function(*args, **how)
+
+        return call
+
+    for owner, name in ((os, "open"), (os, "fsync"), (Path, "replace")):
+        patch.setattr(owner, name, mortal(getattr(owner, name)))
+
+
+def test_recover_without_need_changes_nothing(tmp_path):
+    folder = fill(tmp_path)
+    before = content(tmp_path)
+    assert not folder.recover()
+    assert not Folder(tmp_path / "missing").recover()
+    assert content(tmp_path) == before
+
+
+def test_a_good_certificate_is_not_replaced(tmp_path):
+    with pytest.raises(SettingsError, match="is there already, valid until") as caught:
+        fill(tmp_path).check_free(httpd.today())
+    assert "--force" in caught.value.hint
+
+
+def test_an_expired_certificate_may_be_replaced(tmp_path):
+    fill(tmp_path).check_free(httpd.today() + 31 * httpd.DAY)
+
+
+def test_a_key_of_somebody_is_not_replaced(tmp_path):
+    (tmp_path / "key.pem").write_text("precious")
+    with pytest.raises(SettingsError, match="without a certificate"):
+        Folder(tmp_path).check_free(httpd.today())
+
+
+def test_an_empty_or_missing_directory_is_free(tmp_path):
+    Folder(tmp_path).check_free(httpd.today())
+    Folder(tmp_path / "missing").check_free(httpd.today())
+
+
+def test_a_file_in_place_of_the_directory(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(SettingsError, match="cannot make the directory"):
+        Folder(tmp_path / "out").begin(keys.rsa_key("new"))
+
+
+def test_a_leftover_key_that_is_none(tmp_path):
+    (tmp_path / "key.pem.new").touch(mode=0o600)
+    with pytest.raises(SettingsError, match="not a private key"):
+        Folder(tmp_path).unfinished_key()

@@ -1,0 +1,233 @@
+"""The transport: what comes through, what does not, and what is said about it."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+import httpd
+import keys
+from httpd import DROP, HANG
+from scepkit.client import http as client_http
+from scepkit.client.http import MAX_RESPONSE, HTTPTransport
+from scepkit.errors import SettingsError, TransportError
+from scepkit.protocol import http
+from scepkit.protocol.http import HTTPResponse, Operation
+
+CAPS = http.get(Operation.GET_CA_CAPS)
+MESSAGE = http.pki_operation(b"\x30\x00", post=True)
+
+
+def redirect(place, status=302):
+    return HTTPResponse(status, b"", headers={"Location": place})
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_status_body_and_media_type_come_back(serve, transport):
+    site = serve()
+    site.next(Operation.GET_CA_CAPS, HTTPResponse(418, b"x", "Text/Plain; charset=utf-8"))
+    answer = transport.send(site.url, CAPS)
+    assert (answer.status, answer.body, answer.content_type) == (418, b"x", "text/plain")
+
+
+def test_a_query_in_the_url_stays(serve, transport):
+    site = serve()
+    transport.send(f"{site.url}?profile=a", CAPS)
+    assert site.requests[0].query == b"profile=a&operation=GetCACaps"
+
+
+def test_one_connection_carries_several_requests(serve, transport):
+    site = serve()
+    for _ in range(3):
+        assert transport.send(site.url, CAPS).status == 200
+    (manager,) = transport._managers.values()
+    assert manager.connection_from_url(site.url).num_connections == 1
+
+
+def test_nobody_listens(transport, free_port):
+    with pytest.raises(TransportError, match="connection refused") as caught:
+        transport.send(f"http://127.0.0.1:{free_port}/", CAPS)
+    assert caught.value.status is None
+    assert "port" in caught.value.hint
+
+
+def test_an_unknown_host(transport, monkeypatch):
+    def fail(*args, **kwargs):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    with pytest.raises(TransportError, match=r"host name nowhere\.invalid is not known") as caught:
+        transport.send("http://nowhere.invalid/", CAPS)
+    assert "DNS" in caught.value.hint
+
+
+def test_a_server_that_does_not_answer_in_time(serve):
+    site = serve()
+    site.next(Operation.GET_CA_CAPS, HANG)
+    with (
+        contextlib.closing(HTTPTransport(timeout=0.1)) as impatient,
+        pytest.raises(TransportError, match=r"no answer from 127\.0\.0\.1:\d+ within 0\.1 seconds"),
+    ):
+        impatient.send(site.url, CAPS)
+
+
+def test_a_server_that_answers_by_drops(serve, transport, monkeypatch):
+    site = serve()
+    now = iter([0.0, 5.0, 100.0, 100.0])
+    monkeypatch.setattr(client_http.time, "monotonic", lambda: next(now, 100.0))
+    with pytest.raises(TransportError, match="too slowly"):
+        transport.send(site.url, CAPS)
+
+
+def test_a_connection_that_breaks(serve, transport):
+    site = serve()
+    site.next(Operation.GET_CA_CAPS, DROP)
+    with pytest.raises(TransportError, match="broke off") as caught:
+        transport.send(site.url, CAPS)
+    assert "\n" not in caught.value.message
+
+
+def test_a_body_that_is_too_long(serve, transport):
+    site = serve()
+    site.next(Operation.GET_CA_CAPS, HTTPResponse(200, bytes(MAX_RESPONSE + 1)))
+    with pytest.raises(TransportError, match="longer than 1048576 octets"):
+        transport.send(site.url, CAPS)
+    assert transport.send(site.url, CAPS).status == 200
+
+
+def test_a_get_follows_redirects(serve, transport):
+    site = serve()
+    site.next(Operation.GET_CA_CAPS, redirect("/elsewhere?operation=GetCACaps"))
+    assert transport.send(site.url, CAPS).status == 200
+    assert site.paths == ["/scep", "/elsewhere"]
+
+
+def test_redirects_end(serve, transport):
+    site = serve()
+    site.next(Operation.GET_CA_CAPS, *[redirect("/round?operation=GetCACaps")] * 10)
+    with pytest.raises(TransportError, match="redirects more than 5 times"):
+        transport.send(site.url, CAPS)
+    assert len(site.requests) == 6
+
+
+def test_a_post_does_not_follow_redirects(serve, transport):
+    site = serve()
+    site.next(Operation.PKI_OPERATION, redirect("https://other.example/scep?x", 307))
+    with pytest.raises(TransportError, match="redirects a POST") as caught:
+        transport.send(site.url, MESSAGE)
+    assert caught.value.hint.endswith("https://other.example/scep")
+    assert caught.value.status == 307
+
+
+@pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/"])
+def test_a_redirect_stays_with_http(serve, transport, place):
+    site = serve()
+    site.next(Operation.GET_CA_CAPS, redirect(place))
+    with pytest.raises(TransportError, match="redirects to"):
+        transport.send(site.url, CAPS)
+
+
+def test_a_proxy_of_the_environment_is_used(serve, transport, monkeypatch):
+    site = serve()
+    monkeypatch.setenv("http_proxy", site.origin)
+    assert transport.send("http://ca.example/scep", CAPS).status == 200
+    assert site.paths == ["http://ca.example/scep"]
+
+
+def test_no_proxy_is_obeyed(serve, transport, monkeypatch, free_port):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert transport.send(serve().url, CAPS).status == 200
+
+
+def test_a_dead_proxy_is_named_without_its_password(transport, monkeypatch, free_port):
+    monkeypatch.setenv("http_proxy", f"http://user:hunter2@127.0.0.1:{free_port}")
+    with pytest.raises(TransportError, match="proxy") as caught:
+        transport.send("http://ca.example/scep", CAPS)
+    assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_a_proxy_that_is_none(transport, monkeypatch):
+    monkeypatch.setenv("http_proxy", "socks5://user:hunter2@127.0.0.1:1")
+    with pytest.raises(TransportError) as caught:
+        transport.send("http://ca.example/scep", CAPS)
+    assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"
+
+
+# --- TLS ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def tls_files(tmp_path_factory):
+    """A CA certificate, and a server's certificate and key for 127.0.0.1."""
+    import ipaddress
+
+    directory = tmp_path_factory.mktemp("tls")
+    key = keys.rsa_key("tls")
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(keys.name("tls"))
+        .issuer_name(httpd.ca().x509.subject)
+        .public_key(key.public_key())
+        .serial_number(2)
+        .not_valid_before(httpd.today() - httpd.DAY)
+        .not_valid_after(httpd.today() + httpd.DAY)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .sign(httpd.ca().key, keys.SHA256)
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (directory / "server.pem").write_bytes(certificate.public_bytes(Encoding.PEM) + pem)
+    (directory / "ca.pem").write_bytes(httpd.ca().x509.public_bytes(Encoding.PEM))
+    return directory
+
+
+def test_https_with_a_ca_of_ones_own(serve, tls_files):
+    site = serve(tls=tls_files / "server.pem")
+    with contextlib.closing(HTTPTransport(ca_file=tls_files / "ca.pem")) as transport:
+        assert transport.send(site.url, CAPS).status == 200
+
+
+def test_https_with_a_stranger_is_refused(serve, tls_files, transport):
+    site = serve(tls=tls_files / "server.pem")
+    with pytest.raises(TransportError, match="is not trusted: unable to get local") as caught:
+        transport.send(site.url, CAPS)
+    assert "--tls-ca" in caught.value.hint
+    assert not site.requests
+
+
+def test_https_never_follows_to_http(serve, tls_files):
+    site = serve(tls=tls_files / "server.pem")
+    site.next(Operation.GET_CA_CAPS, redirect("http://127.0.0.1/?operation=GetCACaps"))
+    with (
+        contextlib.closing(HTTPTransport(ca_file=tls_files / "ca.pem")) as transport,
+        pytest.raises(TransportError, match="away from HTTPS"),
+    ):
+        transport.send(site.url, CAPS)
+
+
+def test_https_where_http_is_spoken(serve, transport):
+    url = serve().url.replace("http:", "https:")
+    with pytest.raises(TransportError, match="TLS with") as caught:
+        transport.send(url, CAPS)
+    assert "http://" in caught.value.hint
+
+
+def test_a_file_without_certificates(tmp_path):
+    (tmp_path / "ca.pem").write_text("nothing")
+    with pytest.raises(SettingsError, match="no certificates"):
+        HTTPTransport(ca_file=tmp_path / "ca.pem")
+    with pytest.raises(SettingsError, match="No such file"):
+        HTTPTransport(ca_file=tmp_path / "missing.pem")
