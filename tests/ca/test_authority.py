@@ -242,6 +242,7 @@ def test_a_subject_alt_name_of_which_nothing_is_allowed_is_left_out(issue):
 
 @pytest.mark.rfc("P-34")
 def test_an_empty_subject_with_a_san_makes_the_san_critical(issue, openssl, ca):
+    """An empty subject is fine with a subjectAltName, which is critical then."""
     san = x509.SubjectAlternativeName([NAMES["dns"]])
     certificate = issue(subject=EMPTY, requested=[san])
     assert find(certificate, x509.SubjectAlternativeName).critical
@@ -251,6 +252,7 @@ def test_an_empty_subject_with_a_san_makes_the_san_critical(issue, openssl, ca):
 @pytest.mark.rfc("P-34")
 @pytest.mark.parametrize("names", [None, [], NEVER])
 def test_an_empty_subject_without_an_allowed_san_is_refused(issue, names):
+    """Neither subject nor allowed subjectAltName: BadRequest."""
     requested = [] if names is None else [x509.SubjectAlternativeName(names)]
     with pytest.raises(BadRequest, match="neither a subject nor"):
         issue(subject=EMPTY, requested=requested)
@@ -358,6 +360,7 @@ def test_the_subject_is_taken_over_byte_for_byte(issue):
 
 @pytest.mark.rfc("P-33")
 def test_nothing_else_of_the_request_gets_into_the_certificate(issue, openssl):
+    """Requested extensions are wishes: what the profile does not take is left out."""
     requested = [
         x509.BasicConstraints(ca=True, path_length=None),
         x509.NameConstraints([x509.DNSName("example")], None),

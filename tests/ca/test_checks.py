@@ -41,6 +41,7 @@ def certificate(key, now):
     ],
 )
 def test_missing_key_usages_are_named(certificate, has, needs, lacks):
+    """A certificate that lacks a keyUsage its role needs is refused at the start, by name."""
     with pytest.raises(SettingsError, match=f'"CN=Foreign" lacks {lacks}') as caught:
         checks.check_key_usage(certificate(key_usage(has)), *needs)
     assert caught.value.hint
@@ -49,6 +50,7 @@ def test_missing_key_usages_are_named(certificate, has, needs, lacks):
 
 @pytest.mark.rfc("S-2.1.2-1")
 def test_no_key_usage_at_all_is_refused(certificate):
+    """A CA certificate without keyUsage is refused at the start."""
     with pytest.raises(SettingsError, match="lacks keyCertSign"):
         checks.check_key_usage(certificate(), *checks.CA_NEEDS)
 

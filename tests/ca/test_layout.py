@@ -50,6 +50,7 @@ def usage(certificate):
 @pytest.mark.rfc("S-2.1.2-1", "S-7.2-1", "P-53")
 @pytest.mark.parametrize(("kind", "bits"), [("default", 3072), ("ec", 256)])
 def test_a_ca_with_an_ra(directory, now, openssl, kind, bits):
+    """A separate RA certificate decrypts and signs; the CA's key only signs certificates and CRLs."""
     made = layout.create(directory, kind, now=now)
     ca, ra = made.ca.certificate, made.ra.certificate
     assert made.chain == (ra, ca)
@@ -67,6 +68,7 @@ def test_a_ca_with_an_ra(directory, now, openssl, kind, bits):
 
 @pytest.mark.rfc("S-2.1.2-1")
 def test_a_single_ca_is_its_own_ra(directory, now, openssl):
+    """A CA that answers for itself has digitalSignature and keyEncipherment besides."""
     made = layout.create(directory, "single", now=now)
     ca = made.ca.certificate
     assert made.chain == (ca,)
@@ -201,6 +203,7 @@ def test_a_lost_file_is_named(directory, now, lost):
 
 @pytest.mark.rfc("S-2.1.2-1")
 def test_a_ca_that_lost_its_ra_is_not_taken_for_single(directory, now):
+    """A CA whose RA files are lost lacks keyEncipherment and does not start as a single one."""
     layout.create(directory, "default", now=now)
     (directory / "ra-key.pem").unlink()
     (directory / "ra.pem").unlink()

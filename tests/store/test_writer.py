@@ -81,10 +81,10 @@ def test_a_value_that_cannot_be_stored_harms_nobody_else(store, issuance, hold, 
 
 
 def test_a_database_error_in_the_middle_fails_the_whole_batch(
-    store, issuance, hold, counts, monkeypatch
+    store, issuance, put, hold, counts, monkeypatch
 ):
     """SQLite may have taken back the whole transaction (disk full), so nobody may be answered."""
-    poison = issuance()
+    poison = issuance(challenge_id=put().id)
     real = recording._spend
 
     def spend(connection, issuances):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scepkit.cli import terminal
+from scepkit.cli.help import Command, Group
 from scepkit.cli.serve import DEFAULT_DIRECTORY, DirectoryOption, require_server
 from scepkit.errors import UsageError
 
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from scepkit.server.directory import Home
     from scepkit.store import CertificateRow, Store
 
-app = typer.Typer(help="Operate a server: challenges, and what was issued.", no_args_is_help=True)
-challenge = typer.Typer(help="One-time challenges for devices.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group, help="Operate a server: challenges, and what was issued.", no_args_is_help=True
+)
+challenge = typer.Typer(cls=Group, help="One-time challenges for devices.", no_args_is_help=True)
 app.add_typer(challenge, name="challenge")
 
 _MAX_CHALLENGES = 100_000
@@ -27,16 +30,20 @@ _DURATION = re.compile(r"(\d{1,6})([smhdw])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-@challenge.command("new")
+@challenge.command("new", cls=Command)
 def new_challenge(
     directory: DirectoryOption = DEFAULT_DIRECTORY,
-    count: Annotated[int, typer.Option(min=1, max=_MAX_CHALLENGES, help="How many.")] = 1,
+    count: Annotated[
+        int, typer.Option(min=1, max=_MAX_CHALLENGES, metavar="N", help="How many.")
+    ] = 1,
     subject: Annotated[
         str | None, typer.Option(help="The only subject that they are good for.", metavar="DN")
     ] = None,
     san: Annotated[
         list[str] | None,
-        typer.Option(help="A subject alternative name that --subject may have; repeatable."),
+        typer.Option(
+            metavar="NAME", help="A name that --subject may have besides: dns:, ip:, … Repeatable."
+        ),
     ] = None,
     expires: Annotated[str, typer.Option(help="How long they can be used: 30m, 1h, 7d, …")] = "1h",
 ) -> None:
@@ -61,10 +68,11 @@ def new_challenge(
     terminal.say(f"{what} for {expires}" + (f", for {subject} only" if subject else ""))
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_certificates(
+    *,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
-    limit: Annotated[int, typer.Option(min=0, help="At most so many; 0 for all.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="At most so many; 0 for all.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """List the certificates that were issued, newest first."""

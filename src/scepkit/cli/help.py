@@ -9,6 +9,8 @@ from typing import Any
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
+_ARGUMENTS, _OTHERS = "Arguments", "Other options"
+
 
 class Group(TyperGroup):
     """A group of commands that starts fast."""
@@ -42,10 +44,11 @@ class Command(TyperCommand):
                 record = (parameter.display_name_raw, record[1])
             heading = getattr(parameter, "rich_help_panel", None) or _heading(parameter)
             sections.setdefault(heading, []).append(record)
+        named = set(sections) - {_ARGUMENTS, _OTHERS}
         for heading, records in sections.items():
-            with formatter.section(heading):
+            with formatter.section(heading if named or heading != _OTHERS else "Options"):
                 formatter.write_dl(records, col_max=26)
 
 
 def _heading(parameter: Any) -> str:
-    return "Arguments" if isinstance(parameter, TyperArgument) else "Other options"
+    return _ARGUMENTS if isinstance(parameter, TyperArgument) else _OTHERS

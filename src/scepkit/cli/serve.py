@@ -16,27 +16,38 @@ if TYPE_CHECKING:
 
 DirectoryOption = Annotated[
     Path,
-    typer.Option(
-        "--dir", envvar="SCEP_DIR", help="The server's data directory.", show_default=True
-    ),
+    typer.Option("--dir", envvar="SCEP_DIR", metavar="DIR", help="The server's data directory."),
 ]
 DEFAULT_DIRECTORY = Path("scep-data")
 
 
 def serve(
     directory: DirectoryOption = DEFAULT_DIRECTORY,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[
-        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="Address to listen on; 0.0.0.0 for all.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Worker processes.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, metavar="PORT", help="Port; 0 takes a free one."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, metavar="N", help="Server processes.")
+    ] = None,
     layout: Annotated[
         str | None,
-        typer.Option(help="Keys of a new CA: default (RSA-3072 and an RA), ec, or single."),
+        typer.Option(
+            metavar="LAYOUT",
+            help="Keys of a new CA: default (RSA-3072 and an RSA-2048 RA), ec (P-256 and an "
+            "RSA-2048 RA) or single (one RSA-2048 key).",
+        ),
     ] = None,
     legacy: Annotated[
         str | None,
-        typer.Option(help="Old algorithms to allow, with commas: sha1, des3, des, md5."),
+        typer.Option(
+            metavar="LIST",
+            help="Allow algorithms that are broken or weak, for devices that can do no better: "
+            "sha1,des3,des,md5 or some of them.",
+        ),
     ] = None,
 ) -> None:
     """Run a SCEP server: a CA, its database and its endpoint.
@@ -56,8 +67,9 @@ def serve(
     run.check(home)
     listener = run.bind(home.settings.host, home.settings.port)
     address = listener.getsockname()
-    _announce(home, directory, f"http://{_in_url(address[0])}:{address[1]}/scep")
-    run.serve(home, listener)
+    with run.until_stopped():
+        _announce(home, directory, f"http://{_in_url(address[0])}:{address[1]}/scep")
+        run.serve(home, listener)
     terminal.say("stopped")
 
 

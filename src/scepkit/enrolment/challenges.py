@@ -11,12 +11,12 @@ import base64
 import hmac
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography import x509
 
-from scepkit.errors import BadRequest
+from scepkit.errors import BadRequest, UsageError
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.names import parse_san, parse_subject, same_subject, san_text, san_texts
 from scepkit.store import Challenge, NewChallenge, Store
@@ -39,7 +39,7 @@ class Challenges:
 
     store: Store
     endpoint: str
-    key: bytes
+    key: bytes = field(repr=False)
 
     def new(
         self,
@@ -57,15 +57,19 @@ class Challenges:
             now: an aware datetime.
             lifetime: how long they can be used.
             subject: RFC 4514; the only subject that they are good for.
-            sans: the only subject alternative names that they are good for.
+            sans: the only subject alternative names that they are good for, beside that subject.
 
         Returns:
             The secrets: 32 characters each that every device can send (PrintableString).
 
         Raises:
-            UsageError: the subject or a name cannot be read.
+            UsageError: the subject or a name cannot be read, or there are names without a subject.
             StoreError: they cannot be stored.
         """
+        if sans and subject is None:
+            raise UsageError(
+                "names alone cannot bind a challenge", hint="name the subject that they belong to"
+            )
         bound = None if subject is None else parse_subject(subject).rfc4514_string()
         names = tuple(san_text(parse_san(text)) for text in sans)
         made = [base64.b32encode(secrets.token_bytes(_SECRET_SIZE)).decode() for _ in range(count)]

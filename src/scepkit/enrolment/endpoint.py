@@ -2,11 +2,12 @@
 
 A transaction is three steps, so that a server can wait for the disk without holding a thread:
 
-    decision = endpoint.decide(message)              private-key work; writes nothing
-    recorded = endpoint.record(decision)             one atomic commit, for a new certificate only
-    reply    = endpoint.conclude(decision, recorded) the CertRep
+    decision = endpoint.decide(message)               all private-key work; writes nothing
+    recorded = endpoint.record(decision)              one atomic commit, for a new certificate only
+    decision = endpoint.conclude(decision, recorded)  what stands: its reply may go out
 
-Nothing is answered that is not stored: a SUCCESS exists only after the commit.
+Nothing is answered that is not stored: the reply that `decide` prepares is good only once the
+commit has succeeded, and after a conflict it is dropped for one that repeats what is stored.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ from scepkit.store import (
     Store,
 )
 
+_UNDECIDED = Failure(FailInfo.badRequest, "not decided")
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -50,8 +53,9 @@ class Decision:
     Attributes:
         received: the request.
         verified: the request, if its signature held.
-        answer: the answer; None as long as it depends on the issuance.
-        issuance: what has to be stored first.
+        answer: the answer.
+        reply: the answer as a CertRep, DER.
+        issuance: what has to be stored before the reply may go out.
         subject: whom it is about, for the log.
         reason: why it was refused, for the log.
         repeated: whether the answer was given before.
@@ -60,7 +64,8 @@ class Decision:
 
     received: PKIMessage
     verified: VerifiedMessage | None = None
-    answer: CertRep | None = None
+    answer: CertRep = _UNDECIDED
+    reply: bytes = b""
     issuance: Issuance | None = None
     subject: str = ""
     reason: str = ""
@@ -111,7 +116,7 @@ class Endpoint:
         """
         decision = self.decide(message)
         recorded = self.record(decision)
-        return self.conclude(decision, recorded.result() if recorded else None)[0]
+        return self.conclude(decision, recorded.result() if recorded else None).reply
 
     def decide(self, message: bytes) -> Decision:
         """Do everything up to the commit (checklist P-60).
@@ -120,7 +125,44 @@ class Endpoint:
             Malformed: there is nothing to answer to; HTTP 400.
             StoreError, SettingsError: this server is at fault; HTTP 503.
         """
-        decision = Decision(self._responder.receive(message))
+        return self._sealed(self._decide(Decision(self._responder.receive(message))))
+
+    def record(self, decision: Decision) -> Future[Answer] | None:
+        """Store what has to be stored before the answer.
+
+        Returns:
+            None when there is nothing to store.
+
+        Raises:
+            StoreError: the database cannot be used; HTTP 503.
+        """
+        return self._store.record(decision.issuance) if decision.issuance else None
+
+    def conclude(self, decision: Decision, recorded: Answer | None) -> Decision:
+        """Say what stands after the commit; costs nothing unless there was a conflict.
+
+        Args:
+            decision: what `decide` returned.
+            recorded: what `record`'s future gave, if there was one.
+
+        Returns:
+            The decision whose reply may go out.
+        """
+        match recorded:
+            case None | Recorded():
+                return decision
+            case AlreadyAnswered(outcome=outcome):
+                return self._sealed(_repetition(decision, outcome))
+            case OtherOwner():
+                return self._sealed(_repetition(decision, recorded))
+            case ChallengeSpent():
+                return self._sealed(_refusal(decision, refused_as_spent()))
+
+    def _sealed(self, decision: Decision) -> Decision:
+        reply = self._responder.reply(decision.received, decision.answer, decision.verified)
+        return replace(decision, reply=reply)
+
+    def _decide(self, decision: Decision) -> Decision:
         try:
             verified = self._responder.verify(decision.received)
             uses = self._responder.legacy_uses(decision.received)
@@ -134,32 +176,6 @@ class Endpoint:
         except FailInfoError as error:
             return _refusal(decision, error)
 
-    def record(self, decision: Decision) -> Future[Answer] | None:
-        """Store what has to be stored before the answer.
-
-        Returns:
-            None when there is nothing to store.
-
-        Raises:
-            StoreError: the database cannot be used; HTTP 503.
-        """
-        return self._store.record(decision.issuance) if decision.issuance else None
-
-    def conclude(self, decision: Decision, recorded: Answer | None) -> tuple[bytes, Decision]:
-        """Write the CertRep.
-
-        Args:
-            decision: what `decide` returned.
-            recorded: what `record`'s future gave, if there was one.
-
-        Returns:
-            The CertRep, DER, and the decision as it came out, for the log.
-        """
-        if recorded is not None:
-            decision = _settled(decision, recorded)
-        answer = decision.answer or Failure(FailInfo.badRequest, "not decided")
-        return self._responder.reply(decision.received, answer, decision.verified), decision
-
     def _poll(self, decision: Decision, verified: VerifiedMessage) -> Decision:
         """Answer a CertPoll from what is stored (RFC 8894 section 4.4).
 
@@ -169,11 +185,9 @@ class Endpoint:
         standing = self._store.poll(
             self.name, verified.attributes.transaction_id.value, verified.certificate.key_hash
         )
-        if isinstance(standing, OtherOwner):
-            raise _other_owner()
         if standing is None:
             raise BadCertId("no request with this transactionID is known")
-        return replace(decision, answer=_answer(standing), repeated=True)
+        return _repetition(decision, standing)
 
     def _enrol(self, decision: Decision, verified: VerifiedMessage) -> Decision:
         """Decide on a PKCSReq (RFC 8894 section 4.3).
@@ -203,14 +217,16 @@ class Endpoint:
         transaction_id = verified.attributes.transaction_id.value
         signer_key = verified.certificate.key_hash
         fingerprint = _fingerprint(verified.message_type, csr)
-        # Before the challenge is judged: a lost reply must not make it "already used" (P-44).
-        standing = self._store.lookup(self.name, transaction_id, signer_key, fingerprint)
-        if isinstance(standing, OtherOwner):
-            raise _other_owner()
-        if standing is not None:
-            return replace(decision, answer=_answer(standing), repeated=True)
         now = self._now()
-        challenge = self._challenges.judge(csr, now)
+        try:
+            challenge = self._challenges.judge(csr, now)
+        except FailInfoError:
+            # A lost reply must not make a challenge "already used" (P-44): before a request is
+            # refused, it is looked up. `record` looks as well, before it spends anything.
+            standing = self._store.lookup(self.name, transaction_id, signer_key, fingerprint)
+            if standing is None:
+                raise
+            return _repetition(decision, standing)
         certificate = self._authority.issue(
             subject=csr.subject,
             public_key=csr.public_key,
@@ -218,25 +234,25 @@ class Endpoint:
             profile=self._profile,
             now=now,
         )
-        return replace(
-            decision,
-            issuance=Issuance(
-                endpoint=self.name,
-                transaction_id=transaction_id,
-                signer_key=signer_key,
-                fingerprint=fingerprint,
-                message_type=verified.message_type,
-                csr=csr.der,
-                certificate=certificate.public_bytes(Encoding.DER),
-                serial=certificate.serial_number,
-                subject=decision.subject,
-                not_before=certificate.not_valid_before_utc,
-                not_after=certificate.not_valid_after_utc,
-                public_key=csr.key_hash,
-                challenge_id=challenge.id,
-                now=now,
-            ),
+        der = certificate.public_bytes(Encoding.DER)
+        issuance = Issuance(
+            endpoint=self.name,
+            transaction_id=transaction_id,
+            signer_key=signer_key,
+            fingerprint=fingerprint,
+            message_type=verified.message_type,
+            csr=_without_secret(csr),
+            certificate=der,
+            serial=certificate.serial_number,
+            subject=decision.subject,
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            public_key=csr.key_hash,
+            challenge_id=challenge.id,
+            now=now,
         )
+        # The issued certificate alone, and never in clear beside the envelope (P-17, P-27).
+        return replace(decision, answer=Success((der,)), issuance=issuance)
 
 
 def _fingerprint(kind: MessageType, csr: CertificationRequest) -> bytes:
@@ -247,22 +263,28 @@ def _fingerprint(kind: MessageType, csr: CertificationRequest) -> bytes:
     return hashlib.sha256(bytes([kind]) + csr.info).digest()
 
 
-def _settled(decision: Decision, recorded: Answer) -> Decision:
-    match recorded:
-        case Recorded(outcome=outcome):
-            return replace(decision, answer=_answer(outcome))
-        case AlreadyAnswered(outcome=outcome):
-            return replace(decision, answer=_answer(outcome), repeated=True)
-        case OtherOwner():
-            return _refusal(decision, _other_owner())
-        case ChallengeSpent():
-            return _refusal(decision, refused_as_spent())
+def _without_secret(csr: CertificationRequest) -> bytes:
+    """Return the PKCS#10 for the archive: as received, but with stars for its challengePassword.
+
+    The store keeps challenges as keyed digests only (RFC 8894 section 7.3).
+    """
+    der = csr.der
+    for encoding in ("utf-8", "utf-16-be", "utf-32-be"):
+        secret = (csr.challenge_password or "").encode(encoding)
+        der = der.replace(secret, b"*" * len(secret)) if secret else der
+    return der
+
+
+def _repetition(decision: Decision, standing: Outcome | OtherOwner) -> Decision:
+    """Answer from what is stored; nothing of another key's transaction is told (P-46)."""
+    if isinstance(standing, OtherOwner):
+        return _refusal(decision, BadRequest("this transactionID belongs to another key"))
+    return replace(decision, answer=_answer(standing), repeated=True, issuance=None)
 
 
 def _answer(outcome: Outcome) -> CertRep:
     match outcome.status:
         case Status.ISSUED if outcome.certificate is not None:
-            # The issued certificate alone, and never in clear beside the envelope (P-17, P-27).
             return Success((outcome.certificate,))
         case Status.PENDING:
             return Pending()
@@ -272,8 +294,4 @@ def _answer(outcome: Outcome) -> CertRep:
 
 def _refusal(decision: Decision, error: FailInfoError) -> Decision:
     reason = f"{error.message} ({error.hint})" if error.hint else error.message
-    return replace(decision, answer=pkimessage.failure(error), reason=reason)
-
-
-def _other_owner() -> BadRequest:
-    return BadRequest("this transactionID belongs to another key")
+    return replace(decision, answer=pkimessage.failure(error), reason=reason, issuance=None)

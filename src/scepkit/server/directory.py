@@ -6,7 +6,7 @@ scep.toml 0644 · challenge.key 0600 · the CA's files (see scepkit.ca.layout) �
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class Home:
 
     settings: Settings
     material: Material
-    challenge_key: bytes
+    challenge_key: bytes = field(repr=False)
     is_new: bool = False
 
 

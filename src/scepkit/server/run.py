@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import multiprocessing
 import os
 import shutil
 import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 from httptools import HttpParserError
@@ -20,17 +23,23 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 from scepkit.errors import SettingsError
-from scepkit.protocol.http import MAX_QUERY
 from scepkit.server import metrics
 from scepkit.server.app import create
 from scepkit.server.directory import Home, open_existing
 from scepkit.server.settings import Settings
+from scepkit.store import Store
 
 # Seconds that requests under way have to finish after SIGTERM.
 GRACE = 30
 
-# Octets of a URL or of all headers after which a connection is not listened to any more.
-_MAX_HEAD = MAX_QUERY + 16 * 1024
+# Octets of a URL: longer ones httptools cannot take apart.
+_MAX_URL = 0xFFFF
+# Octets of URL and headers together after which a connection is not listened to any more.
+_MAX_HEAD = _MAX_URL + 16 * 1024
+# Octets that the event loop reads at most at once.
+_MAX_READ = 256 * 1024
+
+_HEAD_TOO_LARGE = "Request head too large."
 
 _WORKER_SETTINGS = "SCEPKIT_WORKER_SETTINGS"
 
@@ -38,17 +47,46 @@ _WORKER_SETTINGS = "SCEPKIT_WORKER_SETTINGS"
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP with a bound on what a peer can make it hold before a request is whole."""
 
+    url = b""
     _head = 0
+    _untold = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Count what the parser keeps to itself: it tells of a header only when it is whole."""
+        self._untold += len(data)
+        if self._untold > _MAX_HEAD + _MAX_READ:
+            self.send_400_response(_HEAD_TOO_LARGE)
+            return
+        super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse a request that cannot be read on, and close the connection."""
+        if len(self.url) <= _MAX_URL:
+            super().send_400_response(msg)
+            return
+        body = f"the URL is longer than {_MAX_URL} octets; use POST\n".encode("ascii")
+        self.transport.write(
+            b"HTTP/1.1 414 URI Too Long\r\ncontent-type: text/plain\r\ncache-control: no-store\r\n"
+            b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         """Start counting."""
-        self._head = 0
+        self._head = self._untold = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
         """Count a piece of the URL."""
-        self._count(url)
         super().on_url(url)
+        if len(self.url) > _MAX_URL:
+            raise HttpParserError("URL too long")
+        self._count(url)
+
+    def on_body(self, body: bytes) -> None:
+        """Pass on a piece of the body, which the application counts."""
+        self._untold = 0
+        super().on_body(body)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Count a header."""
@@ -56,10 +94,20 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def _count(self, *pieces: bytes) -> None:
+        self._untold = 0
         self._head += sum(map(len, pieces))
         if self._head > _MAX_HEAD:
             # The parser turns it into HTTP 400 and the connection is closed.
-            raise HttpParserError("request head too large")
+            raise HttpParserError(_HEAD_TOO_LARGE)
+
+
+def check(home: Home) -> None:
+    """Open and close the database, so that a fault is one line before anything listens.
+
+    Raises:
+        StoreError: it cannot be used.
+    """
+    Store.open(home.settings.database_url).close()
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -96,6 +144,30 @@ def _bind_hint(error: OSError | OverflowError) -> str:
     return "name an address of this machine with --host (0.0.0.0: all of them)"
 
 
+class _Stopped(KeyboardInterrupt):
+    """SIGTERM or SIGINT; like its base class, nothing on the way catches it."""
+
+
+@contextlib.contextmanager
+def until_stopped() -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the block, and no more than the block.
+
+    uvicorn takes the signals over for as long as it runs. Before that nothing is under way; and
+    when it is done it raises the signal once more, which must not be an exit by signal.
+    """
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise _Stopped
+
+    previous = [(one, signal.signal(one, stop)) for one in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        with contextlib.suppress(_Stopped):
+            yield
+    finally:
+        for number, handler in previous:
+            signal.signal(number, handler)
+
+
 def serve(home: Home, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is under way and return.
 
@@ -103,19 +175,10 @@ def serve(home: Home, listener: socket.socket) -> None:
         home: the data directory.
         listener: what `bind` returned.
     """
-    # uvicorn raises the signal once more when it is done; that must not be an exit by signal.
-    previous = [
-        (number, signal.signal(number, lambda *_: None))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    ]
-    try:
-        if home.settings.workers == 1:
-            _serve_here(home, listener)
-        else:
-            _serve_in_workers(home, listener)
-    finally:
-        for number, handler in previous:
-            signal.signal(number, handler)
+    if home.settings.workers == 1:
+        _serve_here(home, listener)
+    else:
+        _serve_in_workers(home, listener)
 
 
 def _serve_here(home: Home, listener: socket.socket) -> None:
@@ -149,8 +212,21 @@ def _shared_metrics() -> Iterator[None]:
 
 def worker() -> Starlette:
     """Return the application in a worker process; uvicorn calls it by name."""
+    _leave_with_parent()
     settings = Settings.model_validate_json(os.environ[_WORKER_SETTINGS])
     return create(open_existing(Path(settings.directory), now=datetime.now(UTC), settings=settings))
+
+
+def _leave_with_parent() -> None:
+    """End this worker when its parent is gone, kill -9 included: it would keep the port."""
+    parent = multiprocessing.parent_process()
+
+    def leave() -> None:
+        if parent is not None:
+            parent.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=leave, name="scepkit-parent", daemon=True).start()
 
 
 def _config(

@@ -23,7 +23,7 @@ from scepkit.protocol.http import HTTPRequest, HTTPResponse, Operation
 from scepkit.protocol.messages import Failure
 from scepkit.server import metrics
 from scepkit.server.publication import Publication
-from scepkit.store import Answer
+from scepkit.store import Answer, Recorded
 
 _T = TypeVar("_T")
 
@@ -71,29 +71,33 @@ class SCEPApp:
         self._report(scope, response, facts, time.perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[HTTPResponse, Facts]:
+        operation = "none"
         try:
             _check_path(scope["path_params"]["rest"])
             request = http.read_request(
                 HTTPRequest(scope["method"], scope["query_string"], await _body(scope, receive))
             )
-            if request.operation is not Operation.PKI_OPERATION:
-                facts = {"operation": request.operation.value, "outcome": "OK"}
-                return self._publication.answer(request.operation), facts
-            return await self._pki_operation(request.message)
+            operation = request.operation.value
+            if request.operation is Operation.PKI_OPERATION:
+                return await self._pki_operation(request.message)
+            facts = {"operation": operation, "outcome": "OK"}
+            return self._publication.answer(request.operation), facts
         except HTTPRefused as error:
             headers = {"Allow": error.allow} if error.allow else {}
-            return _refused(error.status, error.message, error.message, headers)
+            if error.status == 503:  # noqa: PLR2004
+                headers |= _RETRY_AFTER
+            return _refused(operation, error.status, error.message, error.message, headers)
         except Malformed as error:
-            return _refused(400, "not a SCEP message", error.message)
+            return _refused(operation, 400, "not a SCEP message", error.message)
         except Local as error:
             # The operator's fault or the disk's: the device shall come back (P-78).
             log.error("server fault", error=error.message, hint=error.hint)  # noqa: TRY400
-            return _refused(503, "try again later", error.message, _RETRY_AFTER)
+            return _refused(operation, 503, "try again later", error.message, _RETRY_AFTER)
         except ClientGone:
             raise
         except Exception as error:
             log.exception("bug in scepkit; please report it")
-            return _refused(500, "internal error", type(error).__name__)
+            return _refused(operation, 500, "internal error", type(error).__name__)
 
     async def _pki_operation(self, message: bytes) -> tuple[HTTPResponse, Facts]:
         if self._under_way >= MAX_UNDER_WAY:
@@ -104,16 +108,17 @@ class SCEPApp:
             recorded: Answer | None = None
             if (pending := self._endpoint.record(decision)) is not None:
                 recorded = await asyncio.wrap_future(pending)
-            reply, decision = await self._work(self._endpoint.conclude, decision, recorded)
+            if not isinstance(recorded, Recorded | None):
+                decision = await self._work(self._endpoint.conclude, decision, recorded)
         finally:
             self._under_way -= 1
-        return HTTPResponse(200, reply, http.PKI_MESSAGE, _NO_STORE), _facts(decision)
+        return HTTPResponse(200, decision.reply, http.PKI_MESSAGE, _NO_STORE), _facts(decision)
 
     async def _work(self, function: Callable[..., _T], *arguments: object) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
 
     def _report(self, scope: Scope, response: HTTPResponse, facts: Facts, seconds: float) -> None:
-        operation = facts.get("operation", "none")
+        operation = facts["operation"]
         metrics.REQUESTS.labels(
             self._endpoint.name, operation, facts.get("message_type", ""), facts["outcome"]
         ).inc()
@@ -181,10 +186,12 @@ async def _send(response: HTTPResponse, send: Send) -> None:
 
 
 def _refused(
-    status: int, text: str, reason: str, headers: Mapping[str, str] | None = None
+    operation: str, status: int, text: str, reason: str, headers: Mapping[str, str] | None = None
 ) -> tuple[HTTPResponse, Facts]:
-    response = HTTPResponse(status, f"{text}\n".encode(), http.TEXT, headers or {})
-    return response, {"outcome": f"HTTP {status}", "reason": reason}
+    # No proxy may keep a refusal either: the next attempt may fare better (P-39).
+    headers = {**_NO_STORE, **(headers or {})}
+    response = HTTPResponse(status, f"{text}\n".encode(), http.TEXT, headers)
+    return response, {"operation": operation, "outcome": f"HTTP {status}", "reason": reason}
 
 
 def _facts(decision: Decision) -> Facts:
@@ -195,7 +202,7 @@ def _facts(decision: Decision) -> Facts:
         "message_type": decision.verified.message_type.name if decision.verified else "unverified",
         "transaction_id": str(decision.received.attributes.transaction_id),
         "subject": decision.subject,
-        "outcome": answer.pki_status.name if answer else "",
+        "outcome": answer.pki_status.name,
     }
     if decision.issuance:
         facts["serial"] = f"{decision.issuance.serial:x}"

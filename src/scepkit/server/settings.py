@@ -17,6 +17,7 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
+from pydantic_settings import SettingsError as SourceError
 
 from scepkit.ca.profile import Profile
 from scepkit.errors import SettingsError
@@ -142,6 +143,11 @@ def load(directory: Path, **options: Any) -> Settings:
         return Settings(directory=directory.absolute(), **given)
     except ValidationError as error:
         raise SettingsError(_explain(path, error), hint="correct it and start again") from error
+    except SourceError as error:
+        # A variable that has to hold JSON; a scep.toml that is no TOML comes as itself.
+        raise SettingsError(
+            f"SCEP_… variables: {error}", hint="write it as JSON, for instance '[\"sha1\"]'"
+        ) from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: {error}", hint="correct it and start again") from error
     except OSError as error:

@@ -1,0 +1,39 @@
+"""The documentation says what is there: settings, commands, links, and nothing private."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scepkit.server.settings import TEMPLATE, EndpointSettings, Settings
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bench/*.md")])
+LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
+
+
+def test_every_setting_is_documented():
+    text = (ROOT / "docs/reference/settings.md").read_text("utf-8")
+    for name in [*Settings.model_fields, *EndpointSettings.model_fields]:
+        if name not in ("directory", "endpoint"):
+            assert f"`{name}`" in text, name
+            assert f"{name.upper()}`" in text, name
+
+
+def test_the_settings_file_of_a_new_server_names_what_there_is():
+    for name in [*Settings.model_fields, *EndpointSettings.model_fields]:
+        assert name in ("directory", "database") or name in TEMPLATE, name
+
+
+def test_the_commands_page_is_what_the_commands_say():
+    subprocess.run([sys.executable, ROOT / "docs/commands.py", "--check"], check=True)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in LINK.findall(page.read_text("utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
