@@ -83,7 +83,7 @@ class TBSCertificate:
     subjectPublicKeyInfo: TLV
     issuerUniqueID: Annotated[asn1.BitString | None, Implicit(1)]
     subjectUniqueID: Annotated[asn1.BitString | None, Implicit(2)]
-    extensions: Annotated[list[Extension] | None, Explicit(3)]
+    extensions: Annotated[list[TLV] | None, Explicit(3)]
 
 
 # Certificate ::= SEQUENCE {

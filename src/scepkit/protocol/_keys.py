@@ -6,6 +6,8 @@ looked at in the encoding, before OpenSSL sees the key.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
@@ -38,7 +40,15 @@ def load(spki: bytes, *, min_rsa_bits: int = MIN_RSA_BITS) -> PublicKey:
         BadRequest: an RSA key of a size or exponent that is not accepted.
         BadAlg: a kind of key other than RSA and EC.
     """
-    _bound(spki, min_rsa_bits)
+    key = _load(spki)
+    check_size(key, min_rsa_bits)
+    return key
+
+
+# A request names its key twice, and a device comes again with the same one.
+@lru_cache(maxsize=512)
+def _load(spki: bytes) -> PublicKey:
+    _bound(spki)
     try:
         key = load_der_public_key(spki)
     except UnsupportedAlgorithm as error:
@@ -50,13 +60,13 @@ def load(spki: bytes, *, min_rsa_bits: int = MIN_RSA_BITS) -> PublicKey:
     return key
 
 
-def check_size(key: PublicKey) -> None:
-    """Refuse an RSA key that is too small to be certified.
+def check_size(key: PublicKey, min_rsa_bits: int = MIN_RSA_BITS) -> None:
+    """Refuse an RSA key that is too small, by default too small to be certified.
 
     Raises:
         BadRequest: it is.
     """
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < min_rsa_bits:
         raise _size(key.key_size)
 
 
@@ -64,7 +74,7 @@ def _size(bits: int) -> BadRequest:
     return BadRequest(f"RSA key of {bits} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted")
 
 
-def _bound(spki: bytes, min_rsa_bits: int) -> None:
+def _bound(spki: bytes) -> None:
     info = _codec.decode(_asn1.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
     kind = info.algorithm.algorithm
     if kind == EC_PUBLIC_KEY:
@@ -74,7 +84,7 @@ def _bound(spki: bytes, min_rsa_bits: int) -> None:
         raise BadAlg(f"public key of {kind.dotted_string}", text="key type not supported")
     numbers = _codec.decode(_asn1.RSAPublicKey, info.subjectPublicKey.as_bytes(), "RSA public key")
     bits = numbers.modulus.bit_length()
-    if not min_rsa_bits <= bits <= MAX_RSA_BITS:
+    if not MIN_VERIFIABLE_BITS <= bits <= MAX_RSA_BITS:
         raise _size(bits)
     # 2**32 is more than any real key has; a huge exponent makes every check slow.
     if not 3 <= numbers.publicExponent < 1 << 32 or not numbers.publicExponent & 1:  # noqa: PLR2004

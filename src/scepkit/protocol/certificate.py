@@ -32,7 +32,7 @@ class Certificate:
         serial_number: its serialNumber INTEGER, DER as received.
         subject: its subject Name, DER as received.
         spki: its SubjectPublicKeyInfo, DER as received.
-        subject_key_identifier: the extension's value, if there is one.
+        extensions: its extensions, each DER as received.
     """
 
     der: bytes
@@ -40,7 +40,7 @@ class Certificate:
     serial_number: bytes
     subject: bytes
     spki: bytes
-    subject_key_identifier: bytes | None
+    extensions: tuple[bytes, ...]
 
     @classmethod
     def read(cls, der: bytes) -> Certificate:
@@ -56,7 +56,7 @@ class Certificate:
             serial_number=_codec.encode(tbs.serialNumber),
             subject=_codec.encode(tbs.subject),
             spki=_codec.encode(tbs.subjectPublicKeyInfo),
-            subject_key_identifier=_subject_key_identifier(tbs.extensions or []),
+            extensions=tuple(_codec.encode(extension) for extension in tbs.extensions or ()),
         )
 
     @classmethod
@@ -82,6 +82,18 @@ class Certificate:
     def key_hash(self) -> bytes:
         """SHA-256 of the SubjectPublicKeyInfo, 32 octets: the identity of a key."""
         return hashlib.sha256(self.spki).digest()
+
+    @cached_property
+    def subject_key_identifier(self) -> bytes | None:
+        """The value of that extension, if there is one that can be read."""
+        for der in self.extensions:
+            try:
+                extension = _codec.decode(_asn1.Extension, der, "extension")
+                if extension.extnID == _SUBJECT_KEY_IDENTIFIER:
+                    return _codec.decode(bytes, extension.extnValue, "subjectKeyIdentifier")
+            except Malformed:
+                continue
+        return None
 
     @property
     def serial(self) -> int:
@@ -115,13 +127,3 @@ class Certificate:
 def fingerprint(der: bytes) -> str:
     """Return `sha256:` and the lower-case hex SHA-256 of a whole certificate (RFC 8894 2.2)."""
     return "sha256:" + hashlib.sha256(der).hexdigest()
-
-
-def _subject_key_identifier(extensions: list[_asn1.Extension]) -> bytes | None:
-    for extension in extensions:
-        if extension.extnID == _SUBJECT_KEY_IDENTIFIER:
-            try:
-                return _codec.decode(bytes, extension.extnValue, "subjectKeyIdentifier")
-            except Malformed:
-                return None
-    return None

@@ -8,7 +8,8 @@ and only then names and extensions are given to the library, in a copy that is i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -134,7 +135,9 @@ def read(der: bytes, allowed: frozenset[Legacy]) -> CertificationRequest:
     )
 
 
-def _values(attributes: Iterable[_asn1.Attribute], wanted: Set[ObjectIdentifier]) -> list[bytes]:
+def _values(
+    attributes: Iterable[_asn1.Attribute], wanted: AbstractSet[ObjectIdentifier]
+) -> list[bytes]:
     """Return the values of an attribute, whichever OID it goes by."""
     return [
         value

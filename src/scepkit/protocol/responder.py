@@ -27,7 +27,7 @@ from scepkit.protocol.algorithms import (
 )
 from scepkit.protocol.attributes import NONCE_SIZE
 from scepkit.protocol.envelope import Credential
-from scepkit.protocol.messages import CertRep, Request
+from scepkit.protocol.messages import CertRep, Request, Success
 from scepkit.protocol.pkimessage import PKIMessage, Random, VerifiedMessage
 
 
@@ -130,7 +130,7 @@ class Responder:
             signer=self._signer,
             recipient=verified.certificate if verified else None,
             digest=self._digest(received),
-            cipher=self._cipher(received),
+            cipher=self._cipher(received) if isinstance(answer, Success) else AES128,
             random=self._random,
         )
 

@@ -292,17 +292,19 @@ def read_reply(
             raise BadReply("the reply does not repeat this request's nonce; it may be a replay")
         return pkimessage.open_reply(verified, [exchange.signer], exchange.allowed, exchange.random)
     except BadAlg as error:
-        raise _not_allowed(error) from error
+        raise _not_allowed(error, exchange.allowed) from error
     except (FailInfoError, Malformed) as error:
         raise BadReply(f"the reply cannot be believed: {error.message}") from error
 
 
-def _not_allowed(error: BadAlg) -> BadReply | LegacyRefused:
+def _not_allowed(error: BadAlg, allowed: frozenset[Legacy]) -> BadReply | LegacyRefused:
     if not error.legacy:
         return BadReply(f"the reply uses an algorithm that is not supported: {error.message}")
+    # The whole list: who types it instead of the old one must not lose what was allowed already.
+    needed = ",".join(name for name in Legacy if name in allowed or name == error.legacy)
     return LegacyRefused(
         f"the CA answered with an algorithm that was not allowed: {error.message}",
-        hint=f"if it can do no better, allow it: --legacy {error.legacy}",
+        hint=f"if it can do no better, allow it: --legacy {needed}",
     )
 
 

@@ -1,0 +1,160 @@
+"""Foreign programs: where they are, how they are run, and how those that stay are stopped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+
+import pytest
+
+APT = (
+    "apt-get install --no-install-recommends openssl scep strongswan-pki"
+    " libstrongswan-extra-plugins libstrongswan-standard-plugins certmonger dbus"
+)
+
+# certmonger keeps its helpers out of PATH; the place is Debian's or Fedora's.
+_HELPERS = ("/usr/lib/certmonger", "/usr/libexec/certmonger")
+
+# Seconds in which anything here is done many times over, even on a loaded machine.
+BOUND = 60
+
+
+def require(*names):
+    """Return the paths of programs; without them the test is skipped, and fails where CI runs."""
+    path = os.pathsep.join([os.environ["PATH"], *_HELPERS])
+    found = [shutil.which(name, path=path) for name in names]
+    if None not in found:
+        return found
+    missing = ", ".join(name for name, where in zip(names, found, strict=True) if where is None)
+    reason = f"not installed: {missing}; on Debian: {APT}"
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def environment(home, **more):
+    """Return an environment that holds nothing of the user's but the PATH."""
+    home = str(home)
+    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
+    fixed = {"HOME": home, "XDG_CONFIG_HOME": home, "LC_ALL": "C.UTF-8", "NO_COLOR": "1"}
+    return kept | fixed | more
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a program that ended left behind."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def text(self):
+        return self.out + self.err
+
+
+def run(*command, cwd, **variables):
+    """Run a program to its end, in an environment of its own."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=environment(cwd, **variables),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+        timeout=BOUND,
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def until(condition, what):
+    """Ask again and again, at most BOUND seconds, and return the first answer that is true."""
+    deadline = time.monotonic() + BOUND
+    while not (answer := condition()):
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {BOUND} s in vain for {what}")
+        time.sleep(0.02)
+    return answer
+
+
+class Daemon:
+    """A program that stays until `stop`, or as long as a `with` block does.
+
+    What it says on stderr is in `log`; its stdin is a pipe that `stop` closes.
+
+    Args:
+        name: for messages.
+        command: the program and its arguments.
+        directory: where its home and its log are.
+        ends_by: the signal that ends it; None when it ends with its stdin.
+    """
+
+    running: list[Daemon] = []  # noqa: RUF012 - one list for all of them is the point
+
+    def __init__(self, name, command, directory, *, ends_by=signal.SIGTERM):
+        self.name = name
+        self.log = directory / "stderr.log"
+        self._ends_by = ends_by
+        self._mark = 0
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [str(part) for part in command],
+                cwd=directory,
+                env=environment(directory),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                encoding="utf-8",
+                start_new_session=True,
+            )
+        self.running.append(self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.stop()
+
+    def line(self):
+        """Return the next line of its stdout."""
+        timer = threading.Timer(BOUND, self.process.kill)
+        timer.start()
+        line = self.process.stdout.readline()
+        timer.cancel()
+        if not line:
+            status = self.stop()
+            pytest.fail(f"{self.name} ended with {status}:\n{self.said()}", pytrace=False)
+        return line.rstrip("\n")
+
+    def said(self):
+        """Return its log."""
+        return self.log.read_text(errors="replace")
+
+    def mark(self):
+        """Begin a new chapter of its log."""
+        self._mark = len(self.said())
+
+    def lately(self):
+        """Return its log since `mark`."""
+        return self.said()[self._mark :]
+
+    def stop(self):
+        """End it and return its exit status."""
+        if self in self.running:
+            self.running.remove(self)
+        with self.process as process:
+            process.stdin.close()
+            if self._ends_by is not None:
+                process.send_signal(self._ends_by)
+            try:
+                return process.wait(BOUND)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                pytest.fail(f"{self.name} did not stop:\n{self.said()}", pytrace=False)

@@ -1,0 +1,171 @@
+"""certmonger: its session daemon on a bus of its own, and its helper scep-submit.
+
+It sends everything by GET. In layout `single` it must be told the CA's certificate (-N): it takes
+none from GetCACert as a root to verify a reply with.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from interop.programs import Daemon, require, run, until
+
+pytestmark = pytest.mark.interop
+
+LAYOUTS = ["default", "single", "ec"]
+
+# The daemon lives as long as the stdin of this does, and the bus as long as the daemon.
+_SESSION = """
+"$1" -n -d 1 >&2 &
+echo "$DBUS_SESSION_BUS_ADDRESS"
+read -r _
+kill $!
+wait $!
+"""
+
+_BUS = "org.freedesktop.DBus"
+_NAME = "org.fedorahosted.certmonger"
+
+# What ends in one of these goes on by itself only after minutes, if at all.
+SETTLED = ("MONITORING", "CA_REJECTED", "CA_UNREACHABLE", "CA_UNCONFIGURED", "NEED_GUIDANCE")
+
+
+class Certmonger:
+    """getcert, talking to the daemon."""
+
+    def __init__(self, program, home, address):
+        self.home = home
+        self._program = program
+        self._address = address
+        self._count = 0
+
+    def getcert(self, command, *options):
+        variables = {"DBUS_SESSION_BUS_ADDRESS": self._address}
+        return run(self._program, command, "-s", *options, cwd=self.home, **variables)
+
+    def add_ca(self, serving, url):
+        """Add a CA and return its nickname."""
+        self._count += 1
+        nickname = f"ca{self._count}"
+        options = () if serving.has_ra else ("-N", serving.ca)
+        done = self.getcert("add-scep-ca", "-c", nickname, "-u", url, *options)
+        assert done.status == 0, done.text
+        return nickname
+
+    def request(self, ca, challenge):
+        """Ask for a certificate and return the nickname of the request."""
+        self._count += 1
+        nickname = f"request{self._count}"
+        done = self.getcert(
+            *("request", "-c", ca, "-I", nickname, "-L", challenge),
+            *("-k", self.home / f"{nickname}.key", "-f", self.certificate(nickname)),
+            *("-N", "CN=device,O=Interop", "-D", "device.example"),
+        )
+        assert done.status == 0, done.text
+        return nickname
+
+    def certificate(self, nickname):
+        return self.home / f"{nickname}.pem"
+
+    def settled(self, nickname, *, after=None):
+        """Return the status that a request comes to rest in, and all that is known of it."""
+
+        def known():
+            said = self.getcert("list", "-i", nickname).out
+            status = re.search(r"^\tstatus: (\w+)$", said, re.MULTILINE)
+            found = status and status[1]
+            return (found, said) if found in SETTLED and found != after else None
+
+        return until(known, f"certmonger to settle {nickname}")
+
+
+@pytest.fixture(scope="module")
+def certmonger(tmp_path_factory):
+    """Run the daemon on a session bus that nobody else is on."""
+    session, getcert, bus, ask = require(
+        "certmonger-session", "getcert", "dbus-run-session", "dbus-send"
+    )
+    home = tmp_path_factory.mktemp("certmonger")
+    command = [bus, "--", "sh", "-c", _SESSION, "sh", session]
+    with Daemon("certmonger", command, home, ends_by=None) as daemon:
+        address = daemon.line()
+
+        def on_the_bus():
+            question = (f"--dest={_BUS}", "/", f"{_BUS}.NameHasOwner", f"string:{_NAME}")
+            options = ("--session", "--print-reply=literal", *question)
+            return "true" in run(ask, *options, cwd=home, DBUS_SESSION_BUS_ADDRESS=address).out
+
+        # Asked anything else before that, the bus would start a second one.
+        until(on_the_bus, "certmonger to be on its bus")
+        yield Certmonger(getcert, home, address)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_enrols(server, tap, certmonger, openssl, layout):
+    serving = server(layout)
+    wire = tap(serving.url)
+    request = certmonger.request(certmonger.add_ca(serving, wire.url), serving.challenge())
+    status, said = certmonger.settled(request)
+    assert status == "MONITORING", said
+    assert "ca-error" not in said
+    certificate = certmonger.certificate(request)
+    openssl.check_chain(certificate, serving.ca)
+    # It keeps the order in which it was asked for the names.
+    assert openssl.facts(certificate, "-subject") == "subject=O=Interop,CN=device\n"
+    assert "DNS:device.example" in openssl.facts(certificate, "-ext", "subjectAltName")
+    (line,) = serving.answered("SUCCESS", operation="PKIOperation")
+    assert int(line["serial"], 16) == int(openssl.serial(certificate), 16)
+    assert {exchange.method for exchange in wire.exchanges} == {"GET"}
+    (exchange,) = wire.pki_operations
+    openssl.signed(exchange.message)
+    openssl.signed(exchange.reply, signer=serving.recipient)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_wrong_challenge(server, certmonger, layout):
+    serving = server(layout)
+    request = certmonger.request(certmonger.add_ca(serving, serving.url), "wrong")
+    status, said = certmonger.settled(request)
+    assert status == "CA_REJECTED", said
+    refusal = "Transaction either is not permitted or is not supported by server."
+    assert f"\tca-error: {refusal}\n" in said
+    assert not certmonger.certificate(request).exists()
+    serving.answered("badRequest", operation="PKIOperation")
+
+
+def test_a_lost_reply(server, tap, certmonger, openssl):
+    """It asks again with a new nonce, and gets what was issued the first time."""
+    serving = server("default")
+    wire = tap(serving.url)
+    wire.lose_reply()
+    ca = certmonger.add_ca(serving, f"{wire.url}/pkiclient.exe")
+    request = certmonger.request(ca, serving.challenge())
+    status, said = certmonger.settled(request)
+    assert status == "CA_UNREACHABLE", said
+    done = certmonger.getcert("refresh", "-i", request)
+    assert done.status == 0, done.text
+    status, said = certmonger.settled(request, after="CA_UNREACHABLE")
+    assert status == "MONITORING", said
+    first, _ = serving.answered("SUCCESS", "repeated", operation="PKIOperation")
+    serial = openssl.serial(certmonger.certificate(request))
+    assert int(first["serial"], 16) == int(serial, 16)
+    first, second = wire.pki_operations
+    assert first.path == second.path == "/scep/pkiclient.exe"
+    assert first.message != second.message
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_scep_submit(server, openssl, tmp_path, layout):
+    """The helper alone: GetCACaps, and GetCACert in the order that certmonger needs."""
+    (program,) = require("scep-submit")
+    serving = server(layout)
+    done = run(program, "-u", serving.url, "-c", cwd=tmp_path)
+    assert done.status == 0, done.text
+    assert {"AES", "POSTPKIOperation", "SHA-256", "SCEPStandard"} <= set(done.out.split())
+    done = run(program, "-u", f"{serving.url}/pkiclient.exe", "-C", cwd=tmp_path)
+    assert done.status == 0, done.text
+    files = [serving.recipient, serving.ca] if serving.has_ra else [serving.ca]
+    ours = [openssl.fingerprints(file.read_text())[0] for file in files]
+    assert openssl.fingerprints(done.out) == ours
