@@ -9,7 +9,7 @@ Legacy algorithms are never chosen, only answered.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -199,6 +199,14 @@ def ecdsa_oid(digest: Digest) -> ObjectIdentifier:
 def rsa_oid(digest: Digest) -> ObjectIdentifier:
     """Return the RSASSA-PKCS1-v1_5 signature algorithm for a digest."""
     return next(oid for oid, d in _RSA_SIGNATURES.items() if d is digest)
+
+
+def allowing(allowed: Collection[Legacy], needed: Legacy) -> str:
+    """Return what to type to allow one more: `--legacy` and all names, not the new one alone.
+
+    Whoever typed it instead of the old list would lose what was allowed already.
+    """
+    return "--legacy " + ",".join(name for name in Legacy if name in allowed or name is needed)
 
 
 def _require(algorithm: Digest | Cipher, allowed: frozenset[Legacy]) -> None:

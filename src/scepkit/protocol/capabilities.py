@@ -17,6 +17,7 @@ from scepkit.protocol.algorithms import (
     Cipher,
     Digest,
     Legacy,
+    allowing,
 )
 
 # Keywords as the registry of RFC 8894 section 6 spells them.
@@ -115,7 +116,7 @@ def _digest(*, modern: bool, allowed: Collection[Legacy]) -> Digest:
         return SHA256
     if Legacy.SHA1 in allowed:
         return SHA1
-    raise _refused("SHA-256", Legacy.SHA1)
+    raise _refused("SHA-256", Legacy.SHA1, allowed)
 
 
 def _cipher(*, modern: bool, allowed: Collection[Legacy]) -> Cipher:
@@ -123,11 +124,11 @@ def _cipher(*, modern: bool, allowed: Collection[Legacy]) -> Cipher:
         return AES128
     if Legacy.DES3 in allowed:
         return DES3
-    raise _refused("AES", Legacy.DES3)
+    raise _refused("AES", Legacy.DES3, allowed)
 
 
-def _refused(missing: str, legacy: Legacy) -> LegacyRefused:
+def _refused(missing: str, legacy: Legacy, allowed: Collection[Legacy]) -> LegacyRefused:
     return LegacyRefused(
         f"the CA does not say that it can do {missing}",
-        hint=f"if it really is that old, allow {legacy.value!r} (--legacy {legacy.value})",
+        hint=f"if it really is that old, allow it: {allowing(allowed, legacy)}",
     )

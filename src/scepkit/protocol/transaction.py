@@ -30,7 +30,7 @@ from scepkit.errors import (
     TransportError,
 )
 from scepkit.protocol import _x509, cacerts, capabilities, chain, http, pkimessage
-from scepkit.protocol.algorithms import NO_LEGACY, Legacy, PublicKey
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy, PublicKey, allowing
 from scepkit.protocol.attributes import NONCE_SIZE, TransactionID
 from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.capabilities import Capabilities, Choice
@@ -300,11 +300,9 @@ def read_reply(
 def _not_allowed(error: BadAlg, allowed: frozenset[Legacy]) -> BadReply | LegacyRefused:
     if not error.legacy:
         return BadReply(f"the reply uses an algorithm that is not supported: {error.message}")
-    # The whole list: who types it instead of the old one must not lose what was allowed already.
-    needed = ",".join(name for name in Legacy if name in allowed or name == error.legacy)
     return LegacyRefused(
         f"the CA answered with an algorithm that was not allowed: {error.message}",
-        hint=f"if it can do no better, allow it: --legacy {needed}",
+        hint=f"if it can do no better, allow it: {allowing(allowed, Legacy(error.legacy))}",
     )
 
 
