@@ -1,0 +1,210 @@
+"""`_ber`: BER becomes the DER that it stands for, DER stays what it is, at linear cost."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import captured
+import der
+import forge
+import keys
+from der import Node
+from scepkit.errors import Malformed
+from scepkit.protocol import _ber, _codec, pkimessage
+from scepkit.protocol.algorithms import NO_LEGACY
+
+PRIMITIVE = [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x0C, 0x13, 0x16, 0x17, 0x1E, 0x80, 0x9E, 0x44]
+CONSTRUCTED = [0x30, 0x31, 0xA0, 0xA3, 0xBE, 0x64]
+
+TREES = st.recursive(
+    st.builds(Node, st.sampled_from(PRIMITIVE), st.binary(max_size=300)),
+    lambda children: st.builds(
+        lambda tag, inside: Node(tag, children=inside),
+        st.sampled_from(CONSTRUCTED),
+        st.lists(children, max_size=5),
+    ),
+    max_leaves=20,
+)
+
+
+@given(TREES)
+def test_der_stays_what_it_is(tree):
+    assert _ber.to_der(tree.der()) == tree.der()
+
+
+@given(TREES, st.integers(0, 2**32))
+def test_ber_becomes_the_der_that_it_stands_for(tree, seed):
+    assert _ber.to_der(der.ber(tree, random.Random(seed))) == tree.der()
+
+
+@given(st.lists(TREES, max_size=5), st.integers(0, 2**32))
+def test_a_row_of_elements_is_cut_apart(row, seed):
+    strict = b"".join(one.der() for one in row)
+    assert _ber.split(strict) == [one.der() for one in row]
+    loose = b"".join(der.ber(one, random.Random(seed)) for one in row)
+    cut = _ber.split(loose)
+    assert [_ber.to_der(one) for one in cut] == [one.der() for one in row]
+    # Their own tags and lengths are DER, whatever is inside.
+    assert [one[0] for one in cut] == [one.tag for one in row]
+    assert all(_codec.anything(one) for one in cut)
+
+
+@pytest.mark.parametrize(
+    "name", [*(f"{n}.csr" for n in captured.PROGRAMS), "ndes-failure", *captured.REQUESTS]
+)
+def test_captured_der_stays_what_it_is(name):
+    once = _ber.to_der(captured.der(name))
+    assert _ber.to_der(once) == once
+    if "jscep-3.0.0-pkcsreq" not in name:
+        assert once == captured.der(name)
+
+
+@pytest.mark.parametrize(
+    ("loose", "strict"),
+    [
+        ("3080 0000", "3000"),
+        ("308100", "3000"),
+        ("30820000", "3000"),
+        ("30850000000000", "3000"),
+        ("048103616263", "0403616263"),
+        ("2400", "0400"),
+        ("2480 0000", "0400"),
+        ("2480 0401 61 0402 6263 0000", "0403616263"),
+        ("2407 0401 61 0402 6263", "0403616263"),
+        ("2480 2480 0401 61 0000 2405 0403 626364 0000", "0404 61626364"),
+        ("a080 0401 61 0000", "a003040161"),
+        ("3080 3080 3080 0000 0000 0000", "3004 3002 3000"),
+        ("2c80 0c02 c3a9 0000", "0c02c3a9"),
+        ("bf1f80 0500 0000", "bf1f02 0500"),
+        ("9f8301 01 61", "9f83010161"),
+        # Values are not looked at.
+        ("310602010202 0101", "310602010202 0101"),
+        ("0203000001", "0203000001"),
+    ],
+)
+def test_examples(loose, strict):
+    assert _ber.to_der(bytes.fromhex(loose)) == bytes.fromhex(strict)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        *("", "30", "3080", "30800000 00", "308000", "3001", "300100", "3003020101 00"),
+        *(
+            "0480 0000",
+            "0280",
+            "30ff",
+            "3084ffffffff",
+            "30890000000000000000ff",
+            "1f",
+            "1f80",
+            "9f",
+        ),
+        *("1f8080808001 00", "1fffffffffff7f00", "2480 0201 01 0000", "2403 0c0161", "2402 0401"),
+        *("3080 0000 0000", "0500 0500", "3002 0500 00", "3080 0401"),
+    ],
+)
+def test_broken_encodings_are_malformed(broken):
+    with pytest.raises(Malformed):
+        _ber.to_der(bytes.fromhex(broken))
+
+
+@pytest.mark.parametrize("name", ["jscep-3.0.0-pkcsreq", "micromdm-2.1.0-pkcsreq"])
+def test_every_truncation_is_malformed(name):
+    whole = captured.der(name)
+    for length in range(len(whole)):
+        with pytest.raises(Malformed):
+            _ber.to_der(whole[:length])
+
+
+# --- bombs: bounded, whatever their depth or number -----------------------------------------------
+
+DEPTH = 100_000
+
+
+def definite(tag, depth):
+    """Return elements of definite length inside one another, innermost first."""
+    lengths = [0]
+    for _ in range(depth):
+        lengths.append(lengths[-1] + 1 + len(der._length(lengths[-1])))
+    return b"".join(bytes([tag]) + der._length(length) for length in reversed(lengths))
+
+
+BOMBS = {
+    "indefinite": b"\x30\x80" * DEPTH,
+    "indefinite, closed": b"\x30\x80" * DEPTH + b"\x00\x00" * DEPTH,
+    "definite": definite(0x30, DEPTH),
+    "strings in strings": b"\x24\x80" * DEPTH + b"\x00\x00" * DEPTH,
+    "strings in strings, definite": definite(0x24, DEPTH),
+    "a string of empty pieces": b"\x24\x80" + b"\x04\x00" * DEPTH + b"\x00\x00",
+    "a string of single octets": b"\x24\x80" + b"\x04\x01x" * DEPTH + b"\x00\x00",
+    "a SET of many": der.set_(b"\x05\x00" * DEPTH),
+    "31 levels of many": b"\x30\x80" * 31 + b"\x05\x00" * DEPTH + b"\x00\x00" * 31,
+    "ends of contents": b"\x00\x00" * DEPTH,
+    "a tag of many octets": b"\x3f" + b"\xff" * DEPTH,
+    "a length of many octets": b"\x30\xfe" + b"\xff" * DEPTH,
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_bombs_cost_little(bomb, pair):
+    """400 kB of the worst cost less than a second, and nothing but Malformed comes of them."""
+    began = time.process_time()
+    with contextlib.suppress(Malformed):
+        _ber.to_der(BOMBS[bomb])
+    assert pair.ask(BOMBS[bomb]).status in (400, 413)
+    with pytest.raises(Malformed):
+        pkimessage.parse(BOMBS[bomb])
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_bombs_inside_an_envelope(bomb, pair):
+    """What comes out of an envelope is read with the same care."""
+    message = forge.request(BOMBS[bomb][: 64 * 1024])
+    began = time.process_time()
+    refused = pair.answer_to(message)
+    assert (refused.fail_info, refused.text) == (2, "the encrypted part could not be read")
+    assert time.process_time() - began < 1
+    content = forge.envelope(b"", recipients=[b"\x30\x80" * 20_000])
+    verified = pkimessage.verify(pkimessage.parse(forge.request(content=content)), NO_LEGACY)
+    with pytest.raises(pkimessage.BadRequest):
+        pkimessage.open_request(verified, [keys.ra().credential], NO_LEGACY, bytes)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: b"\x24\x80" + b"\x04\x01x" * n + b"\x00\x00",
+        lambda n: der.set_(b"\x05\x00" * n),
+        lambda n: b"\x30\x80" * 31 + b"\x05\x00" * n + b"\x00\x00" * 31,
+    ],
+)
+def test_cost_is_linear(make):
+    """Ten times the input costs about ten times as much, not a hundred times."""
+
+    def cost(size):
+        data, best = make(size), 1e9
+        for _ in range(3):
+            began = time.process_time()
+            _ber.to_der(data)
+            best = min(best, time.process_time() - began)
+        return best
+
+    assert cost(60_000) < 40 * cost(6_000)
+
+
+@pytest.mark.parametrize("data", [b"\x00", b"\xff", b"\x30", b"\x30\x80", b"\x24\x80", b"A"])
+def test_ten_mebibytes_of_garbage(data):
+    """10 MiB of garbage is refused in no time."""
+    garbage = data * (10 * 1024 * 1024 // len(data))
+    began = time.process_time()
+    with pytest.raises(Malformed):
+        pkimessage.parse(garbage)
+    assert time.process_time() - began < 2

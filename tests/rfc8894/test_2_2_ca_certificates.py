@@ -1,0 +1,318 @@
+"""RFC 8894 section 2.2: what a client may believe of the CA certificates that it was sent."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import pytest
+
+import keys
+from keys import DAY, NOW, certify, usage
+from pair import Pair
+from scepkit.errors import BadReply, UntrustedCA
+from scepkit.protocol import cacerts, chain, cms, transaction
+from scepkit.protocol.certificate import fingerprint
+
+CA_BITS = usage("key_cert_sign", "crl_sign")
+
+
+@dataclass
+class Hierarchy:
+    """A root, an intermediate CA under it, and an RA under that."""
+
+    root: keys.Holder
+    intermediate: keys.Holder
+    ra: keys.Holder
+
+    @property
+    def certificates(self):
+        return (self.ra.x509, self.intermediate.x509, self.root.x509)
+
+
+def hierarchy(**intermediate):
+    root = certify("Root", keys.rsa_key("root"), ca=True, key_usage=CA_BITS)
+    middle = certify(
+        "Middle", keys.rsa_key("middle"), root, ca=True, key_usage=CA_BITS, **intermediate
+    )
+    ra = certify(
+        "RA", keys.rsa_key("ra"), middle, key_usage=usage("digital_signature", "key_encipherment")
+    )
+    return Hierarchy(root, middle, ra)
+
+
+@pytest.mark.rfc("S-2.2-4")
+def test_the_fingerprint_is_sha256_over_the_whole_certificate(ca):
+    """The fingerprint is SHA-256 over the complete DER certificate."""
+    whole = hashlib.sha256(ca.der).hexdigest()
+    assert fingerprint(ca.der) == f"sha256:{whole}"
+    assert cacerts.find([ca.x509], whole) == ca.x509
+
+
+@pytest.mark.rfc("S-2.2-4")
+@pytest.mark.parametrize("algorithm", ["sha1", "md5", "sha512"])
+def test_other_fingerprints_are_not_relied_on(ca, algorithm):
+    """SHA-1 and MD5 fingerprints are for legacy devices' displays and trusted by nobody here."""
+    digits = hashlib.new(algorithm, ca.der).hexdigest()
+    with pytest.raises(UntrustedCA, match="not a SHA-256 fingerprint"):
+        cacerts.find([ca.x509], digits)
+
+
+@pytest.mark.rfc("S-2.2-4")
+@pytest.mark.parametrize("part", ["tbs_certificate_bytes", "spki"])
+def test_a_fingerprint_over_a_part_of_the_certificate_is_not_one(ca, part):
+    """The fingerprint is not over the SubjectPublicKeyInfo or the TBSCertificate."""
+    data = keys.spki(ca.key) if part == "spki" else ca.x509.tbs_certificate_bytes
+    with pytest.raises(UntrustedCA, match="not the expected one"):
+        cacerts.find([ca.x509], hashlib.sha256(data).hexdigest())
+
+
+@pytest.mark.rfc("S-2.2-4")
+def test_fingerprints_are_read_as_people_write_them(ca):
+    """A fingerprint may be given with colons, spaces, a prefix, in either case."""
+    digits = hashlib.sha256(ca.der).hexdigest()
+    pairs = [digits[i : i + 2] for i in range(0, 64, 2)]
+    written = [digits, digits.upper(), ":".join(pairs), " ".join(pairs).upper()]
+    written += [
+        f"sha256:{digits}",
+        f"SHA-256:{':'.join(pairs)}",
+        f" sha256={digits} ",
+        digits + "\n",
+    ]
+    for text in written:
+        assert cacerts.find([ca.x509], text) == ca.x509
+
+
+@pytest.mark.rfc("S-2.2-5", "S-2.2-1")
+def test_a_foreign_ca_is_found_out_before_any_pkioperation(pair):
+    """The received CA certificate is authenticated first; a mismatch sends no PKIOperation."""
+    found = pair.run(transaction.ca_information())
+    with pytest.raises(UntrustedCA, match=fingerprint(pair.ca.der)):
+        cacerts.find(found.certificates, "0" * 64)
+    assert pair.trips == []
+    assert [b"GetCACaps" in r.query or b"GetCACert" in r.query for r in pair.http] == [True, True]
+
+
+@pytest.mark.rfc("S-2.2-6")
+def test_only_the_top_ca_is_compared_and_the_rest_chains_to_it():
+    """Only the top-level CA is matched out of band; intermediates are authenticated by chaining."""
+    world = hierarchy()
+    assert cacerts.top(world.certificates) == world.root.x509
+    assert cacerts.top(world.certificates[::-1]) == world.root.x509
+    trusted = cacerts.trust(world.certificates, world.root.x509, NOW)
+    assert set(trusted.authorities) == {world.root.x509, world.intermediate.x509}
+    assert trusted.issuer == world.intermediate.x509
+    assert trusted.recipient.der == world.ra.der
+
+
+@pytest.mark.rfc("S-2.2-6")
+def test_an_ra_or_device_certificate_is_no_anchor(ra, ca):
+    """What is compared out of band is a CA certificate: the RA's own fingerprint is refused."""
+    with pytest.raises(UntrustedCA):
+        cacerts.find([ra.x509, ca.x509], fingerprint(ra.der))
+    with pytest.raises(UntrustedCA, match="no CA certificate"):
+        cacerts.top([ra.x509])
+
+
+@pytest.mark.rfc("S-2.2-7")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"not_after": NOW - DAY / 2},
+        {"not_before": NOW + DAY},
+        {"path_length": None, "issuer_name": keys.name("Somebody")},
+    ],
+)
+def test_an_intermediate_that_no_longer_holds_is_left_out(fault):
+    """Intermediate CA certificates are verified again (signature, validity) before each use."""
+    world = hierarchy(**fault)
+    trusted = cacerts.trust(world.certificates, world.root.x509, NOW)
+    assert trusted.authorities == (world.root.x509,)
+    assert world.ra.der not in {signer.der for signer in trusted.signers}
+    assert trusted.recipient.der == world.root.der
+
+
+@pytest.mark.rfc("S-2.2-7")
+def test_an_intermediate_is_verified_again_at_the_time_of_use():
+    """The same certificates that were good yesterday are judged by today's clock."""
+    world = hierarchy(not_after=NOW + DAY)
+    later = NOW + 2 * DAY
+    assert cacerts.trust(world.certificates, world.root.x509, NOW).issuer == world.intermediate.x509
+    assert cacerts.trust(world.certificates, world.root.x509, later).issuer == world.root.x509
+
+
+@pytest.mark.rfc("S-2.2-7")
+def test_a_renewed_intermediate_takes_over_from_its_expired_twin():
+    """Of two intermediates with one name and one key, the one that is valid is used."""
+    old = hierarchy(not_after=NOW - DAY / 2)
+    new = hierarchy()
+    pool = [old.intermediate.x509, new.intermediate.x509]
+    for order in (pool, pool[::-1]):
+        trusted = cacerts.trust([old.ra.x509, *order, old.root.x509], old.root.x509, NOW)
+        assert trusted.recipient.der == old.ra.der
+        assert old.intermediate.x509 not in trusted.authorities
+
+
+@pytest.mark.rfc("S-2.2-2", "L-01")
+def test_what_does_not_chain_to_the_anchor_is_not_used(ca):
+    """GetCACert travels unprotected: an RA certificate that the CA did not sign is ignored."""
+    stranger = certify("Test RA", keys.rsa_key("stranger"), key_usage=usage("digital_signature"))
+    forged = certify("Test RA", keys.rsa_key("stranger"), stranger, issuer_name=ca.x509.subject)
+    trusted = cacerts.trust([forged.x509, stranger.x509, ca.x509], ca.x509, NOW)
+    assert [signer.der for signer in trusted.signers] == [ca.der]
+    assert trusted.recipient.der == ca.der
+
+
+@pytest.mark.rfc("S-2.2-2")
+def test_an_injected_anchor_with_the_cas_name_does_not_help(ca, ra):
+    """A certificate with the CA's name and another key is not the CA, whatever it signed."""
+    double = certify("Test CA", keys.rsa_key("stranger"), ca=True, key_usage=CA_BITS)
+    evil = certify("Evil RA", keys.rsa_key("stranger"), double, key_usage=usage("key_encipherment"))
+    sent = [evil.x509, double.x509, ra.x509, ca.x509]
+    trusted = cacerts.trust(sent, ca.x509, NOW)
+    assert trusted.recipient.der == ra.der
+    assert trusted.authorities == (ca.x509,)
+
+
+@pytest.mark.rfc("S-2.2-3", "L-01")
+def test_a_client_reads_one_certificate_and_a_certs_only_message_alike(ca, ra):
+    """GetCACert is the bare CA certificate, or a certs-only message with all of them."""
+    assert cacerts.parse(ca.der) == (ca.x509,)
+    assert cacerts.parse(cms.certs_only([ra.der, ca.der])) == (ra.x509, ca.x509)
+    assert Pair(ra=None).exchange.ca.recipient.der == ca.der
+    assert Pair().exchange.ca.recipient.der == ra.der
+
+
+@pytest.mark.rfc("P-29")
+def test_the_order_of_the_list_says_nothing():
+    """With several certificates the roles follow from what they are, never from their order."""
+    world = hierarchy()
+    first = cacerts.trust(world.certificates, world.root.x509, NOW)
+    second = cacerts.trust(world.certificates[::-1], world.root.x509, NOW)
+    assert (first.recipient, first.issuer) == (second.recipient, second.issuer)
+    assert {s.der for s in first.signers} == {s.der for s in second.signers}
+
+
+SIGNS, ENCRYPTS = usage("digital_signature"), usage("key_encipherment")
+
+
+@pytest.mark.rfc("P-29", "L-01")
+def test_separate_certificates_for_signing_and_encryption(ca):
+    """With NDES's two RA certificates one is encrypted to and the other signs the replies."""
+    signing = certify("RA s", keys.rsa_key("ra"), ca, key_usage=SIGNS)
+    encrypting = certify("RA e", keys.rsa_key("ra2"), ca, key_usage=ENCRYPTS)
+    for order in ([signing, encrypting, ca], [ca, encrypting, signing]):
+        trusted = cacerts.trust([one.x509 for one in order], ca.x509, NOW)
+        assert trusted.recipient.der == encrypting.der
+        assert {s.der for s in trusted.signers} == {signing.der, ca.der}
+
+
+@pytest.mark.rfc("P-29")
+def test_key_encipherment_goes_before_data_encipherment(ca):
+    """The recipient has keyEncipherment, or else dataEncipherment."""
+    data = certify("RA d", keys.rsa_key("ra"), ca, key_usage=usage("data_encipherment"))
+    key = certify("RA k", keys.rsa_key("ra2"), ca, key_usage=ENCRYPTS)
+    both = cacerts.trust([data.x509, key.x509, ca.x509], ca.x509, NOW)
+    assert both.recipient.der == key.der
+    one = cacerts.trust([data.x509, ca.x509], ca.x509, NOW)
+    assert one.recipient.der == data.der
+
+
+@pytest.mark.rfc("P-29")
+def test_without_a_fitting_usage_the_issuing_ca_is_the_recipient(ca):
+    """If no certificate has the usage bit, the request is encrypted to the issuing CA."""
+    signing = certify("RA s", keys.rsa_key("ra"), ca, key_usage=SIGNS)
+    trusted = cacerts.trust([signing.x509, ca.x509], ca.x509, NOW)
+    assert trusted.recipient.der == ca.der
+
+
+@pytest.mark.rfc("P-29")
+def test_a_request_is_encrypted_to_exactly_one(pair):
+    """The envelope has one RecipientInfo."""
+    import forge
+
+    pair.enrol()
+    envelope = forge.content_of(pair.trips[0].request)
+    assert len(forge.body_of(envelope)[1].children) == 1
+
+
+@pytest.mark.rfc("P-62")
+def test_an_issued_certificate_has_to_chain_to_the_anchor(pair):
+    """The issued certificate chains to the authenticated CA, or it is not installed."""
+    stranger = certify("Test CA", keys.rsa_key("stranger"), ca=True, key_usage=CA_BITS)
+    pair.server.issue = lambda wanted: certify(wanted.subject, keys.rsa_key(), stranger).der
+    with pytest.raises(BadReply, match="not issued by the CA that is trusted"):
+        pair.enrol()
+
+
+@pytest.mark.rfc("P-62")
+@pytest.mark.parametrize(
+    ("period", "said"),
+    [
+        ({"not_after": NOW - DAY / 2}, "expired at"),
+        ({"not_before": NOW + DAY}, "not valid before"),
+    ],
+)
+def test_an_issued_certificate_has_to_be_valid(pair, period, said):
+    """An issued certificate that is not valid now is not installed."""
+    pair.server.issue = lambda wanted: (
+        certify(wanted.subject, keys.rsa_key(), keys.ca(), **period).der
+    )
+    with pytest.raises(BadReply, match=said):
+        pair.enrol()
+
+
+@pytest.mark.rfc("P-62")
+def test_an_issued_certificate_has_to_hold_the_requested_key(pair):
+    """A certificate for another key is not installed, whoever signed it."""
+    pair.server.issue = lambda wanted: certify(wanted.subject, keys.rsa_key("other"), keys.ca()).der
+    with pytest.raises(BadReply, match="no certificate for the key"):
+        pair.enrol()
+
+
+@pytest.mark.rfc("P-62")
+def test_nothing_else_of_it_need_equal_the_request(pair):
+    """The CA may issue another subject than was asked for."""
+    pair.server.issue = lambda wanted: certify("another", keys.rsa_key(), keys.ca()).der
+    assert pair.enrol().certificate.subject == keys.name("another")
+
+
+@pytest.mark.rfc("P-62")
+def test_a_device_cannot_issue_for_another(pair):
+    """A certificate signed by an end entity of the CA does not chain to it."""
+    customer = keys.customer()
+    pair.server.decisions = [
+        lambda server, *_: cms_success(
+            certify("device", keys.rsa_key(), customer).der, customer.der
+        )
+    ]
+    with pytest.raises(BadReply, match="not issued by the CA that is trusted"):
+        pair.enrol()
+
+
+def cms_success(*certificates):
+    from scepkit.protocol.messages import Success
+
+    return Success(tuple(certificates))
+
+
+@pytest.mark.rfc("S-2.2-6", "S-3.3.2.1-5")
+def test_an_intermediate_that_comes_with_the_reply_may_complete_the_chain(ca):
+    """The issuer chain may run through a CA certificate that the reply brings."""
+    middle = certify("Middle", keys.rsa_key("middle"), ca, ca=True, key_usage=CA_BITS)
+    leaf = certify("device", keys.rsa_key(), middle)
+    pair = Pair(lambda *_: cms_success(middle.der, leaf.der))
+    issued = pair.enrol()
+    assert issued.certificate == leaf.x509
+    assert issued.chain == (middle.x509, ca.x509)
+
+
+@pytest.mark.rfc("S-2.2-7")
+def test_a_path_length_is_obeyed():
+    """A CA that may have no CA below it has none."""
+    root = certify("Root", keys.rsa_key("root"), ca=True, path_length=0, key_usage=CA_BITS)
+    middle = certify("Middle", keys.rsa_key("middle"), root, ca=True, key_usage=CA_BITS)
+    leaf = certify("leaf", keys.rsa_key(), middle)
+    with pytest.raises(BadReply):
+        chain.build(leaf.x509, [middle.x509], root.x509, NOW)
+    assert chain.build(middle.x509, [], root.x509, NOW) == (middle.x509, root.x509)

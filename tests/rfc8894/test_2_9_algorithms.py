@@ -1,0 +1,198 @@
+"""RFC 8894 section 2.9: what has to be supported, what may be, and what must not."""
+
+from __future__ import annotations
+
+import pytest
+
+import captured
+import forge
+import keys
+from pair import Pair
+from scepkit.errors import BadAlg, LegacyRefused
+from scepkit.protocol import capabilities, csr, pkimessage
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy
+from scepkit.protocol.messages import Failure, Success
+
+DIGEST_NAMES = {"sha1": Legacy.SHA1, "md5": Legacy.MD5}
+CIPHER_NAMES = {"des3": Legacy.DES3, "des": Legacy.DES}
+
+
+@pytest.mark.rfc("S-2.9-1")
+def test_the_mandatory_set_is_all_that_is_needed(pair, openssl):
+    """GetCACaps, GetCACert, PKCSReq, binary POST, AES-128-CBC and SHA-256 give a certificate."""
+    pair.enrol()
+    assert [r.method for r in pair.http] == ["GET", "GET", "POST"]
+    for message in (pair.trips[0].request, pair.replies[0]):
+        assert forge.oid(forge.DIGESTS["sha256"][0]) in forge.signer_of(message)[2].der()
+        envelope = forge.body_of(forge.content_of(message))
+        assert envelope[2][1][0].der() == forge.oid("2.16.840.1.101.3.4.1.2")
+        openssl.verify(message)
+
+
+@pytest.mark.rfc("S-2.9-2")
+def test_what_may_be_supported_is_when_it_is_allowed():
+    """PKIOperation over GET, 3DES-CBC and SHA-1 may be used."""
+    legacy = frozenset({Legacy.SHA1, Legacy.DES3})
+    pair = Pair(allowed=legacy, client_allowed=legacy, caps=["DES3", "SHA-1"])
+    pair.enrol()
+    assert pair.trips[0].sent.method == "GET"
+    for message in (pair.trips[0].request, pair.replies[0]):
+        assert forge.oid(forge.DIGESTS["sha1"][0]) in forge.signer_of(message)[2].der()
+        envelope = forge.body_of(forge.content_of(message))
+        assert envelope[2][1][0].der() == forge.oid("1.2.840.113549.3.7")
+
+
+@pytest.mark.rfc("S-2.9-3", "P-73", "L-02")
+@pytest.mark.parametrize("digest", ["md5", "sha1"])
+def test_a_weak_digest_is_answered_bad_alg(pair, digest):
+    """A request protected by MD5 (or by SHA-1, where it is off) is answered badAlg."""
+    refused = pair.answer_to(forge.request(digest=digest))
+    assert refused == Failure(0, f"{digest} is not allowed here")
+    with pytest.raises(BadAlg) as caught:
+        pkimessage.verify(pkimessage.parse(forge.request(digest=digest)), NO_LEGACY)
+    assert caught.value.legacy == digest
+    assert f"'{digest}'" in caught.value.hint
+
+
+@pytest.mark.rfc("S-2.9-3", "P-73", "L-02")
+@pytest.mark.parametrize("cipher", ["des", "des3"])
+def test_a_weak_cipher_is_answered_bad_alg(pair, cipher):
+    """A request encrypted with single DES (or 3DES, where it is off) is answered badAlg."""
+    refused = pair.answer_to(forge.request(cipher=cipher))
+    assert refused == Failure(0, f"{cipher}-cbc is not allowed here")
+    verified = pkimessage.verify(pkimessage.parse(forge.request(cipher=cipher)), NO_LEGACY)
+    with pytest.raises(BadAlg) as caught:
+        pkimessage.open_request(verified, [keys.ra().credential], NO_LEGACY, bytes)
+    assert caught.value.legacy == cipher
+
+
+@pytest.mark.rfc("S-2.9-3", "P-73")
+@pytest.mark.parametrize("digest", ["md5", "sha1"])
+def test_a_weak_signature_of_the_pkcs10_is_answered_bad_alg(pair, digest):
+    """A PKCS#10 signed with MD5 or SHA-1 is answered badAlg where that is off."""
+    weak = forge.csr(digest=digest)
+    assert pair.answer_to(forge.request(weak)) == Failure(0, f"{digest} is not allowed here")
+    with pytest.raises(BadAlg) as caught:
+        csr.read(weak, NO_LEGACY)
+    assert caught.value.legacy == digest
+    assert csr.read(weak, frozenset({Legacy(digest)})).challenge_password == "secret"
+
+
+@pytest.mark.rfc("L-02", "P-24")
+@pytest.mark.parametrize("digest", DIGEST_NAMES)
+@pytest.mark.parametrize("cipher", CIPHER_NAMES)
+def test_each_legacy_algorithm_works_when_it_is_allowed_by_name(digest, cipher):
+    """An explicit switch, off by default, lets an old device in and answers in its own words."""
+    names = frozenset({DIGEST_NAMES[digest], CIPHER_NAMES[cipher]})
+    message = forge.request(digest=digest, cipher=cipher)
+    pair = Pair(allowed=names)
+    assert isinstance(pair.answer_to(message), Success)
+    for missing in names:
+        refused = Pair(allowed=names - {missing}).answer_to(message)
+        assert isinstance(refused, Failure)
+        assert refused.fail_info == 0
+
+
+@pytest.mark.rfc("L-02")
+def test_one_name_allows_one_algorithm():
+    """Allowing one legacy algorithm allows no other."""
+    for digest, cipher in (("sha1", "des"), ("md5", "des3"), ("md5", "des")):
+        pair = Pair(allowed=frozenset({Legacy.SHA1, Legacy.DES3}))
+        refused = pair.answer_to(forge.request(digest=digest, cipher=cipher))
+        assert refused.fail_info == 0
+
+
+@pytest.mark.rfc("L-02", "S-2.9-3")
+@pytest.mark.parametrize("name", captured.MICROMDM)
+def test_micromdms_single_des_is_refused_by_name(pair, name):
+    """scepclient's hard-coded SHA-1 and DES are refused until they are allowed."""
+    assert pair.answer_to(captured.der(name)) == Failure(0, "sha1 is not allowed here")
+
+
+@pytest.mark.rfc("S-2.9-3", "L-02", "S-7.5-1")
+@pytest.mark.parametrize("allowed", [NO_LEGACY, frozenset(Legacy)])
+def test_des_and_md5_are_neither_advertised_nor_chosen(allowed):
+    """DES and MD5 are never advertised and never chosen by our client."""
+    offered = [keyword.upper() for keyword in capabilities.offered(allowed)]
+    assert {"DES", "MD5"}.isdisjoint(offered)
+    for caps in (b"", b"DES\nMD5\n", b"DES3\nSHA-1\n", b"SCEPStandard\n"):
+        try:
+            choice = capabilities.choose(capabilities.parse(caps), allowed)
+        except LegacyRefused:
+            continue
+        assert choice.digest.legacy is not Legacy.MD5
+        assert choice.cipher.legacy is not Legacy.DES
+
+
+@pytest.mark.rfc("P-73")
+@pytest.mark.parametrize("curve_of", ["device"])
+def test_an_ec_signer_is_answered_bad_alg(pair, curve_of):
+    """A reply cannot be encrypted to an EC key: badAlg, before anything is issued (P-51)."""
+    signer = keys.certify("ec", keys.ec_key(curve_of))
+    refused = pair.answer_to(forge.request(forge.csr(keys.rsa_key()), signer))
+    assert refused == Failure(
+        0, "the reply cannot be encrypted to the key that signed; RSA is needed"
+    )
+    assert pair.server.asked == []
+
+
+@pytest.mark.rfc("P-73")
+def test_an_ec_key_may_be_certified(pair):
+    """The key in the PKCS#10 may be EC when the message itself is signed with RSA."""
+    message = forge.request(forge.csr(keys.ec_key()))
+    assert isinstance(pair.answer_to(message), Success)
+
+
+@pytest.mark.rfc("P-73")
+@pytest.mark.parametrize(
+    ("knobs", "said"),
+    [
+        ({"signature_algorithm": forge.algorithm("1.2.840.113549.1.1.10")}, "signature algorithm"),
+        ({"signature_algorithm": forge.algorithm("1.2.840.10045.4.3.2", b"")}, "signature algo"),
+    ],
+)
+def test_an_unknown_signature_algorithm_is_answered_bad_alg(pair, knobs, said):
+    """Unsupported signature algorithms are answered badAlg."""
+    refused = pair.answer_to(forge.request(**knobs))
+    assert refused.fail_info == 0
+    assert said in refused.text
+
+
+@pytest.mark.rfc("P-73")
+def test_an_unknown_cipher_is_answered_bad_alg(pair):
+    """Unsupported content-encryption algorithms are answered badAlg."""
+    content = forge.envelope(b"", cipher_oid="1.2.840.113549.3.2")
+    assert pair.answer_to(forge.request(content=content)) == Failure(
+        0, "content-encryption algorithm 1.2.840.113549.3.2 is not supported"
+    )
+
+
+@pytest.mark.rfc("P-73")
+def test_an_unknown_key_transport_is_answered_bad_alg(pair):
+    """Unsupported key-encryption algorithms are answered badAlg."""
+    recipient = forge.seq(
+        forge.integer(0), forge.rid(keys.ra()), forge.algorithm("1.2.3.4"), forge.octets(b"x")
+    )
+    content = forge.envelope(b"", recipients=[recipient])
+    assert pair.answer_to(forge.request(content=content)) == Failure(
+        0, "key-transport algorithm 1.2.3.4 is not supported"
+    )
+
+
+@pytest.mark.rfc("L-02")
+@pytest.mark.parametrize("digest", DIGEST_NAMES)
+def test_the_client_refuses_a_weak_reply_and_says_what_would_allow_it(pair, digest):
+    """A reply in a legacy algorithm that the user did not allow is refused by its name."""
+    with pytest.raises(LegacyRefused) as caught:
+        pair.believe(forge.reply(digest=digest))
+    assert f"--legacy {digest}" in caught.value.hint
+
+
+@pytest.mark.rfc("L-02")
+@pytest.mark.parametrize("cipher", CIPHER_NAMES)
+def test_the_client_refuses_a_weakly_encrypted_reply(pair, cipher):
+    """The same for the envelope of a SUCCESS."""
+    content = forge.envelope(b"", keys.device(), cipher=cipher)
+    with pytest.raises(LegacyRefused) as caught:
+        pair.believe(forge.reply(content, pki_status="0"))
+    assert f"--legacy {cipher}" in caught.value.hint
