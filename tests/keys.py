@@ -5,6 +5,7 @@ Making an RSA key is slow, so every key is made once a session and known by a na
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -86,6 +87,7 @@ def certify(
     ca: bool = False,
     path_length: int | None = None,
     key_usage: x509.KeyUsage | None = None,
+    purposes: Sequence[x509.ObjectIdentifier] = (),
     serial: int | None = None,
     not_before: datetime = NOW - DAY,
     not_after: datetime = NOW + 365 * DAY,
@@ -106,6 +108,8 @@ def certify(
     )
     if ca:
         builder = builder.add_extension(x509.BasicConstraints(ca, path_length), critical=True)
+    if purposes:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
     if key_usage:
         builder = builder.add_extension(key_usage, critical=True)
     if key_identifier:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
-import time
+import sys
 
 import pytest
 from hypothesis import given
@@ -153,25 +154,21 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_bombs_cost_little(bomb, pair):
-    """400 kB of the worst cost less than a second, and nothing but Malformed comes of them."""
-    began = time.process_time()
+def test_bombs_are_refused(bomb, pair):
+    """Of 400 kB of the worst nothing but Malformed comes."""
     with contextlib.suppress(Malformed):
         _ber.to_der(BOMBS[bomb])
     assert pair.ask(BOMBS[bomb]).status in (400, 413)
     with pytest.raises(Malformed):
         pkimessage.parse(BOMBS[bomb])
-    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_bombs_inside_an_envelope(bomb, pair):
     """What comes out of an envelope is read with the same care."""
     message = forge.request(BOMBS[bomb][: 64 * 1024])
-    began = time.process_time()
     refused = pair.answer_to(message)
     assert (refused.fail_info, refused.text) == (2, "the encrypted part could not be read")
-    assert time.process_time() - began < 1
     content = forge.envelope(b"", recipients=[b"\x30\x80" * 20_000])
     verified = pkimessage.verify(pkimessage.parse(forge.request(content=content)), NO_LEGACY)
     with pytest.raises(pkimessage.BadRequest):
@@ -187,24 +184,30 @@ def test_bombs_inside_an_envelope(bomb, pair):
     ],
 )
 def test_cost_is_linear(make):
-    """Ten times the input costs about ten times as much, not a hundred times."""
+    """Ten times the input takes ten times the steps, not a hundred times."""
 
-    def cost(size):
-        data, best = make(size), 1e9
-        for _ in range(3):
-            began = time.process_time()
+    def steps(size):
+        data, counted = make(size), itertools.count()
+        sys.setprofile(lambda *_event: next(counted))
+        try:
             _ber.to_der(data)
-            best = min(best, time.process_time() - began)
-        return best
+        finally:
+            sys.setprofile(None)
+        return next(counted)
 
-    assert cost(60_000) < 40 * cost(6_000)
+    assert steps(9_000) < 11 * steps(900)
 
 
 @pytest.mark.parametrize("data", [b"\x00", b"\xff", b"\x30", b"\x30\x80", b"\x24\x80", b"A"])
 def test_ten_mebibytes_of_garbage(data):
     """10 MiB of garbage is refused in no time."""
     garbage = data * (10 * 1024 * 1024 // len(data))
-    began = time.process_time()
     with pytest.raises(Malformed):
         pkimessage.parse(garbage)
-    assert time.process_time() - began < 2
+
+
+def test_a_message_of_nothing_but_elements_is_refused():
+    """What costs this reader most is many tiny elements; real messages have a few hundred."""
+    inside = b"\x05\x00" * 60_000
+    with pytest.raises(Malformed, match="10000 elements"):
+        _ber.to_der(b"\x30\x80" + inside + b"\x00\x00")

@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import keys
 from keys import DAY, NOW, certify, usage
@@ -161,6 +163,26 @@ def test_what_does_not_chain_to_the_anchor_is_not_used(ca):
     trusted = cacerts.trust([forged.x509, stranger.x509, ca.x509], ca.x509, NOW)
     assert [signer.der for signer in trusted.signers] == [ca.der]
     assert trusted.recipient.der == ca.der
+
+
+@pytest.mark.rfc("S-2.2-2", "P-16")
+def test_a_devices_certificate_is_not_taken_for_an_ra(ca, ra):
+    """Somebody on the way who holds a certificate of the same CA cannot pass for its RA."""
+    bits = usage("digital_signature", "key_encipherment")
+    key = keys.rsa_key("device")
+    device = certify("RA", key, ca, key_usage=bits, purposes=[ExtendedKeyUsageOID.CLIENT_AUTH])
+    trusted = cacerts.trust([device.x509, ra.x509, ca.x509], ca.x509, NOW)
+    assert trusted.recipient.der == ra.der
+    assert device.der not in {signer.der for signer in trusted.signers}
+
+
+@pytest.mark.rfc("P-29")
+def test_an_ra_that_says_so_is_one(ca):
+    """NDES's RA certificates are for Certificate Request Agents."""
+    bits = usage("digital_signature", "key_encipherment")
+    agent = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.1")
+    ra = certify("RA", keys.rsa_key("ra"), ca, key_usage=bits, purposes=[agent])
+    assert cacerts.trust([ca.x509, ra.x509], ca.x509, NOW).recipient.der == ra.der
 
 
 @pytest.mark.rfc("S-2.2-2")

@@ -13,10 +13,16 @@ in the input.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
+
 from scepkit.errors import Malformed
 
 # A pkiMessage of jscep, the deepest in the field, needs 13 levels before its encrypted part.
 MAX_DEPTH = 32
+# It has some 200 elements. Each one costs this reader a microsecond or two, so that a body made of
+# nothing else must not hold up everybody.
+MAX_ELEMENTS = 10_000
 
 _CONSTRUCTED = 0x20
 _INDEFINITE = 0x80
@@ -35,9 +41,10 @@ def to_der(data: bytes) -> bytes:
         data: exactly one BER element.
 
     Raises:
-        Malformed: not one whole element, or nested deeper than `MAX_DEPTH`.
+        Malformed: not one whole element, nested deeper than `MAX_DEPTH`, or made of more elements
+            than `MAX_ELEMENTS`.
     """
-    element, end = _element(memoryview(data), 0, 0)
+    element, end = _element(memoryview(data), 0, 0, count())
     if end != len(data):
         raise Malformed(f"{len(data) - end} bytes follow the ASN.1 element")
     return element
@@ -57,17 +64,19 @@ def split(data: bytes | memoryview) -> list[bytes]:
         tag, start = _tag(view, position)
         length, start = _length(view, start)
         if length is None or tag[0] in _PIECES or start - position != _header(tag, length):
-            return _children(view, 0, len(view), 0)[0]
+            return _children(view, 0, len(view), 0, count())[0]
         end = _end(view, start, length)
         out.append(bytes(view[position:end]))
         position = end
     return out
 
 
-def _element(data: memoryview, start: int, depth: int) -> tuple[bytes, int]:
+def _element(data: memoryview, start: int, depth: int, number: Iterator[int]) -> tuple[bytes, int]:
     """Convert the element at `start`; return it and where it ends."""
     if depth > MAX_DEPTH:
         raise Malformed(f"ASN.1 nested deeper than {MAX_DEPTH} levels")
+    if next(number) > MAX_ELEMENTS:
+        raise Malformed(f"BER of more than {MAX_ELEMENTS} elements")
     tag, position = _tag(data, start)
     length, position = _length(data, position)
     constructed = bool(tag[0] & _CONSTRUCTED)
@@ -76,25 +85,25 @@ def _element(data: memoryview, start: int, depth: int) -> tuple[bytes, int]:
     if not constructed:
         end = _end(data, position, length or 0)
         return encode(tag, bytes(data[position:end])), end
-    children, end = _children(data, position, length, depth)
+    children, end = _children(data, position, length, depth, number)
     if tag[0] & ~_CONSTRUCTED in _STRINGS:
         return _join(tag[0] & ~_CONSTRUCTED, children), end
     return encode(tag, b"".join(children)), end
 
 
 def _children(
-    data: memoryview, position: int, length: int | None, depth: int
+    data: memoryview, position: int, length: int | None, depth: int, number: Iterator[int]
 ) -> tuple[list[bytes], int]:
     children = []
     if length is None:
         while data[position : position + 2] != _END_OF_CONTENTS:
-            child, position = _element(data, position, depth + 1)
+            child, position = _element(data, position, depth + 1, number)
             children.append(child)
         return children, position + 2
     end = _end(data, position, length)
     inside = data[:end]
     while position < end:
-        child, position = _element(inside, position, depth + 1)
+        child, position = _element(inside, position, depth + 1, number)
         children.append(child)
     return children, end
 

@@ -29,6 +29,10 @@ _REFUSED = (
     x509.UnsupportedGeneralNameType,
 )
 
+# Once, for the process: `warnings.catch_warnings` around each call is not safe between threads.
+warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning, module="scepkit")
+warnings.filterwarnings("ignore", "Attribute's length must be", UserWarning)
+
 
 def certificate(der: bytes) -> x509.Certificate:
     """Read a certificate as strictly as RFC 5280 asks.
@@ -69,10 +73,7 @@ def extension(found: x509.Certificate, kind: type[_ExtensionType]) -> _Extension
 
 @contextmanager
 def _reading(what: str) -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
-        warnings.filterwarnings("ignore", "Attribute's length must be", UserWarning)
-        try:
-            yield
-        except _REFUSED as error:
-            raise Malformed(f"not {what}: {error}") from error
+    try:
+        yield
+    except _REFUSED as error:
+        raise Malformed(f"not {what}: {error}") from error

@@ -18,10 +18,21 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from scepkit.errors import BadReply, Malformed, UntrustedCA
 from scepkit.protocol import _x509, chain, cms
 from scepkit.protocol.certificate import Certificate
+
+# What an RA's certificate may be for, if it says so: NDES's and OpenXPKI's Certificate Request
+# Agent, RFC 6402's id-kp-cmcRA, or anything.
+_RA_PURPOSES = frozenset(
+    {
+        x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.1"),
+        x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28"),
+        ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+    }
+)
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----")
 
@@ -98,6 +109,10 @@ def trust(
 ) -> TrustedCA:
     """Sort certificates by role, keeping only what chains to the anchor.
 
+    GetCACert is not protected, so anybody on the way can add a certificate to it; a device's own
+    chains to the anchor as well as the RA's does. A certificate that says what it is for, and not
+    that it is an RA's, is therefore left out.
+
     Choice of the recipient: an RA certificate with keyEncipherment, else one with dataEncipherment,
     else the issuing CA; of signers: RA certificates with digitalSignature, and the CAs (P-29).
 
@@ -112,7 +127,7 @@ def trust(
     pool = [c for c in certificates if chain.is_ca(c)]
     good = [c for c in certificates if c == anchor or _chains(c, pool, anchor, now)]
     authorities = tuple(c for c in good if chain.is_ca(c))
-    registration = [c for c in good if not chain.is_ca(c)]
+    registration = [c for c in good if not chain.is_ca(c) and _may_be_ra(c)]
     issuer = _issuing(authorities, registration, anchor)
     recipient = (
         _with_usage(registration, "key_encipherment")
@@ -196,6 +211,15 @@ def _issuing(
 
 def _with_usage(certificates: Sequence[x509.Certificate], usage: str) -> x509.Certificate | None:
     return next((c for c in certificates if _has_usage(c, usage)), None)
+
+
+def _may_be_ra(certificate: x509.Certificate) -> bool:
+    """Say whether extendedKeyUsage leaves room for an RA; devices' certificates say clientAuth."""
+    try:
+        purposes = _x509.extension(certificate, x509.ExtendedKeyUsage)
+    except Malformed:
+        return False
+    return purposes is None or not _RA_PURPOSES.isdisjoint(purposes)
 
 
 def _has_usage(certificate: x509.Certificate, usage: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -77,14 +78,18 @@ def create(home: Home) -> Starlette:
     """
     log.configure(home.settings.log)
     store = Store.open(home.settings.database_url)
-    pool = ThreadPoolExecutor(cores(), thread_name_prefix="scep")
+    alone = home.settings.workers == 1
+    pool = ThreadPoolExecutor(cores(), thread_name_prefix="scep") if alone else None
     publication = publish(home.material, home.settings.endpoint[DEFAULT].legacy)
     scep = SCEPApp(endpoint_of(home, store), publication, pool)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        # What was made at the start stays for good: the collector need not look at it again.
+        gc.freeze()
         yield
-        pool.shutdown()
+        if pool is not None:
+            pool.shutdown()
         store.close()
 
     async def healthz(_request: Request) -> Response:

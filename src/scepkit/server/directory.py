@@ -16,7 +16,7 @@ from scepkit.ca import layout as ca_layout
 from scepkit.ca.files import create_file, make_directory, refusals
 from scepkit.ca.layout import Material
 from scepkit.enrolment.challenges import KEY_SIZE
-from scepkit.errors import SettingsError
+from scepkit.errors import SettingsError, UsageError
 from scepkit.server import settings as server_settings
 from scepkit.server.settings import Settings
 
@@ -59,6 +59,11 @@ def prepare(
     with refusals(f"cannot use {directory}"):
         if directory.exists() and not directory.is_dir():
             raise SettingsError(f"{directory} is not a directory", hint="choose another --dir")
+    if layout not in (None, *ca_layout.LAYOUTS):
+        # Before anything is written: the next start would find the other options of this one.
+        raise UsageError(
+            f"there is no layout {layout!r}", hint=f"one of {', '.join(ca_layout.LAYOUTS)}"
+        )
     is_new = not ca_layout.exists(directory)
     if is_new:
         _refuse_foreign(directory)

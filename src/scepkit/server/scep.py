@@ -1,8 +1,11 @@
 """The SCEP endpoint as an ASGI application (RFC 8894 section 4).
 
 Bytes come in and go out here; what they mean is `protocol.http`'s and `Endpoint`'s business.
-Private-key work runs in a pool of as many threads as there are cores, because OpenSSL leaves the
-GIL for it and more threads would only queue inside; waiting for the disk holds no thread at all.
+Private-key work of a single process runs in a pool of as many threads as there are cores, because
+OpenSSL leaves the GIL for it and more threads would only queue inside.
+Where there are several processes, each does it on the spot: they share the cores among them, and
+handing the GIL back and forth costs more than a few milliseconds' wait of the others.
+Waiting for the disk holds nothing up in either case.
 """
 
 from __future__ import annotations
@@ -49,11 +52,11 @@ class SCEPApp:
     Args:
         endpoint: decides.
         publication: what needs no deciding.
-        pool: threads for private-key work.
+        pool: threads for private-key work; None to do it on the spot.
     """
 
     def __init__(
-        self, endpoint: Endpoint, publication: Publication, pool: ThreadPoolExecutor
+        self, endpoint: Endpoint, publication: Publication, pool: ThreadPoolExecutor | None
     ) -> None:
         self._endpoint = endpoint
         self._publication = publication
@@ -115,6 +118,8 @@ class SCEPApp:
         return HTTPResponse(200, decision.reply, http.PKI_MESSAGE, _NO_STORE), _facts(decision)
 
     async def _work(self, function: Callable[..., _T], *arguments: object) -> _T:
+        if self._pool is None:
+            return function(*arguments)
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
 
     def _report(self, scope: Scope, response: HTTPResponse, facts: Facts, seconds: float) -> None:
