@@ -1,0 +1,288 @@
+"""Who may have a certificate: the holder of an unspent challenge, and only for what it is for."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import string
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import NameOID
+from hypothesis import given, reject
+from hypothesis import strategies as st
+
+import forge
+import keys
+from enrolment import devices
+from enrolment.world import HOUR, World
+from scepkit.enrolment.challenges import REFUSED, Challenges, _check_binding
+from scepkit.errors import BadRequest, StoreError, UsageError
+from scepkit.protocol import csr as pkcs10
+from scepkit.protocol.algorithms import NO_LEGACY
+from scepkit.protocol.names import parse_subject
+from scepkit.store import Challenge
+
+REFUSAL = ("badRequest", REFUSED)
+
+
+def judge(world, challenge, **how):
+    return world.challenges.judge(devices.request(challenge, **how), world.now)
+
+
+# --- making them ----------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("S-7.3-1")
+def test_a_challenge_is_random(world):
+    """A challenge is 160 random bits in 32 characters that every string type can hold."""
+    made = world.challenges.new(count=100, now=world.now, lifetime=HOUR)
+    assert len(set(made)) == 100
+    assert all(len(base64.b32decode(secret)) == 20 for secret in made)
+    assert all(set(secret) <= set(string.ascii_uppercase + string.digits) for secret in made)
+
+
+def test_all_or_none(world):
+    """Challenges that cannot be stored are not given out."""
+    world.sql("ALTER TABLE challenges RENAME TO elsewhere")
+    with pytest.raises(StoreError):
+        world.challenges.new(count=2, now=world.now, lifetime=HOUR)
+
+
+@pytest.mark.parametrize(
+    "bound", [{"subject": "device"}, {"subject": "CN=a", "sans": ["dns:a b"]}, {"sans": ["dns:a"]}]
+)
+def test_bindings_that_cannot_be_read(world, bound):
+    """A name that cannot be read, or names without a subject, are the operator's mistake."""
+    with pytest.raises(UsageError):
+        world.challenge(**bound)
+    assert world.sql("SELECT count(*) FROM challenges") == [(0,)]
+
+
+# --- judging them ---------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("S-2.4-2", "S-2.4-3", "S-2.4-7", "P-59", "P-75", "S-7.3-2", "S-7.3-3")
+def test_one_answer_for_every_refusal(world):
+    """Whatever is wrong with a challenge, the device reads the same; only the log differs."""
+    spent, expired, own = (world.challenge() for _ in range(3))
+    bound = world.challenge(subject="CN=other")
+    named = world.challenge(subject="CN=device", sans=["dns:a.example"])
+    elsewhere = Challenges(store=world.store, endpoint="elsewhere", key=world.key)
+    (foreign,) = elsewhere.new(count=1, now=world.now, lifetime=2 * HOUR)
+    assert world.enrol(spent, transaction_id="first").certificate
+    world.now += HOUR
+    later = {"transaction_id": "later", "to": world.ra}
+    cases = {
+        "no challengePassword": devices.pkcs_req(None, **later),
+        "unknown challenge": devices.pkcs_req("guessed", **later),
+        "was spent at": devices.pkcs_req(spent, **later),
+        "expired at": devices.pkcs_req(expired, **later),
+        "unknown  ": devices.pkcs_req(own.lower(), **later),
+        "unknown ": devices.pkcs_req(foreign, **later),
+    }
+    world.now -= timedelta(minutes=1)
+    cases_in_time = {
+        "is for the subject CN=other": devices.pkcs_req(bound, **later),
+        "is not for the name dns:b.example": devices.pkcs_req(named, sans=["b.example"], **later),
+    }
+    for now, messages in ((HOUR, cases), (timedelta(0), cases_in_time)):
+        world.now = keys.NOW + now
+        for reason, message in messages.items():
+            assert world.ask(message).refusal == REFUSAL, reason
+            assert reason.strip() in world.reason(message)
+            assert "scep admin challenge new" in world.reason(message)
+    assert world.issued == 1
+
+
+def test_the_last_instant(world):
+    """A challenge is good until it expires, and no longer."""
+    secret = world.challenge(lifetime=HOUR)
+    world.now += HOUR - timedelta(microseconds=1)
+    assert judge(world, secret).mac
+    world.now += timedelta(microseconds=1)
+    with pytest.raises(BadRequest):
+        judge(world, secret)
+    assert world.enrol(secret).refusal == REFUSAL
+
+
+@pytest.mark.rfc("P-31")
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        pytest.param(forge.printable, id="PrintableString"),
+        pytest.param(lambda text: forge.tlv(0x0C, text.encode()), id="UTF8String"),
+        pytest.param(lambda text: forge.tlv(0x1E, text.encode("utf-16-be")), id="BMPString"),
+        pytest.param(lambda text: forge.tlv(0x14, text.encode()), id="TeletexString"),
+        pytest.param(lambda text: forge.tlv(0x16, text.encode()), id="IA5String"),
+    ],
+)
+def test_string_types(world, encoded):
+    """A challenge is the same text in whatever string type a device sends it."""
+    secret = world.challenge()
+    message = forge.request(forge.csr(attributes=[forge.challenge(encoded(secret))]))
+    assert world.ask(message).certificate
+    assert world.spent == 1
+    assert_nowhere(world, secret)
+
+
+def test_text_beyond_unicode(world):
+    """Half a UTF-16 pair is not text; it is refused like everything that cannot be read."""
+    value = forge.tlv(0x1E, b"\xd8\x00")
+    message = forge.request(forge.csr(attributes=[forge.challenge(value)]))
+    assert world.ask(message).refusal[0] == "badRequest"
+
+
+# --- bound ones -----------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("P-58")
+@pytest.mark.parametrize(
+    ("bound", "asked"),
+    [
+        ("CN=dev1,O=Example,C=CH", "CN=dev1,O=Example,C=CH"),
+        ("CN=dev1,O=Example,C=CH", "C=CH,O=Example,CN=dev1"),
+        ("CN=dev1,O=Example", "CN=DEV1,O=EXAMPLE"),
+        ("CN=dev 1", "CN=dev    1"),
+        ("CN=Grün", "CN=GRÜN"),
+        ("CN=a+OU=b,O=c", "OU=b+CN=a,O=c"),
+        ("E=a@b.example,CN=a", "CN=a,E=A@b.example"),
+        (r"CN=a\,b\+c\"d\\e,O=\#1", r"CN=a\,b\+c\"d\\e,O=\#1"),
+    ],
+)
+def test_the_same_subject(world, bound, asked):
+    """Order of the RDNs, case and runs of spaces do not make it another subject."""
+    reply = world.enrol(world.challenge(subject=bound), subject=asked)
+    assert reply.x509.subject == parse_subject(asked)
+
+
+@pytest.mark.parametrize("kind", ["PrintableString", "UTF8String", "BMPString", "T61String"])
+def test_the_string_type_of_a_subject(world, kind):
+    """How a device encodes its name does not matter."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "dev1", _ASN1Type[kind])])
+    assert world.enrol(world.challenge(subject="CN=dev1"), subject=subject).certificate
+
+
+@pytest.mark.rfc("P-58")
+@pytest.mark.parametrize(
+    ("bound", "asked"),
+    [
+        ("CN=dev1", "CN=dev2"),
+        ("CN=dev1", "CN=dev1,O=Example"),
+        ("CN=dev1,O=Example", "CN=dev1"),
+        ("CN=dev1", "O=dev1"),
+        ("CN=dev1", "CN=dev1,CN=dev1"),
+        ("CN=dev1", "CN=dev 1"),
+        ("CN=dev1,O=Example", "CN=dev1+O=Example"),
+        ("CN=dev1,O=Example", "CN=Example,O=dev1"),
+    ],
+)
+def test_another_subject(world, bound, asked):
+    """The holder of a bound challenge cannot be anybody else, and burns it by no attempt."""
+    secret = world.challenge(subject=bound)
+    assert world.enrol(secret, subject=asked).refusal == REFUSAL
+    assert world.spent == 0
+    assert world.enrol(secret, subject=bound, transaction_id="b").certificate
+
+
+@pytest.mark.rfc("P-58")
+@pytest.mark.parametrize(
+    ("bound", "asked", "good"),
+    [
+        (["dns:a.example", "ip:192.0.2.1"], [], True),
+        (["dns:a.example", "ip:192.0.2.1"], ["dns:a.example"], True),
+        (["dns:a.example", "ip:192.0.2.1"], ["ip:192.0.2.1", "dns:A.Example"], True),
+        (["dns:a.example"], ["dns:a.example", "dns:b.example"], False),
+        (["dns:a.example"], ["uri:a.example"], False),
+        (["ip:2001:db8::1"], ["ip:2001:DB8:0::1"], True),
+        ([], ["dns:device"], False),
+        (["email:a@b.example"], ["email:A@b.example"], True),
+        (["dns:*.example"], ["dns:a.example"], False),
+    ],
+)
+def test_alternative_names(world, bound, asked, good):
+    """A request may have the names of its challenge, or fewer; never one more."""
+    secret = world.challenge(subject="CN=device", sans=bound)
+    reply = world.enrol(secret, sans=asked)
+    assert (reply.rep.pki_status.name == "SUCCESS") is good
+    if not good:
+        assert reply.refusal == REFUSAL
+
+
+def test_a_principal_name_cannot_be_smuggled_in(world):
+    """Microsoft's user principal name is a name too: a bound challenge is not for it."""
+    oid = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
+    upn = x509.OtherName(oid, b"\x0c\x0dadmin@example")
+    secret = world.challenge(subject="CN=device", sans=["dns:a.example"])
+    assert world.enrol(secret, sans=[upn]).refusal == REFUSAL
+
+
+_TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1)
+_OIDS = [NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME, NameOID.USER_ID, NameOID.TITLE]
+_ATTRIBUTE = st.builds(
+    x509.NameAttribute,
+    st.sampled_from(_OIDS),
+    _TEXT.filter(lambda text: len(text.encode()) <= 64),
+)
+
+
+@given(st.lists(_ATTRIBUTE, min_size=1, max_size=4))
+def test_a_binding_survives_the_database(attributes):
+    """Whatever subject an operator can write is the same after it was stored as text."""
+    name = x509.Name(attributes)
+    try:
+        stored = parse_subject(name.rfc4514_string()).rfc4514_string()
+    except UsageError:
+        reject()
+    challenge = Challenge(1, "default", b"", stored, (), keys.NOW, keys.NOW, None, None)
+    key = keys.ec_key()
+    der = pkcs10.build(name, key)
+    _check_binding(challenge, pkcs10.read(der, NO_LEGACY))
+
+
+# --- secrets --------------------------------------------------------------------------------------
+
+
+def assert_nowhere(world: World, *secrets: str) -> None:
+    """Fail if a secret is in a file of the directory, in any encoding that a device may use."""
+    for name, content in world.files.items():
+        for secret in secrets:
+            forms = [secret.encode(e) for e in ("ascii", "utf-16-be", "utf-16-le", "utf-32-be")]
+            raw = base64.b32decode(secret)
+            forms += [raw, raw.hex().encode(), base64.b64encode(raw)]
+            assert not any(form in content for form in forms), name
+
+
+@pytest.mark.rfc("S-7.3-4")
+def test_no_secret_is_kept(world, caplog, capfd):
+    """Neither an unspent nor a spent nor a refused challenge can be read off the server."""
+    caplog.set_level(logging.DEBUG)
+    unspent, spent, bound = world.challenge(), world.challenge(), world.challenge(subject="CN=x")
+    message = devices.pkcs_req(spent, to=world.ra)
+    decision = world.endpoint.decide(message)
+    answer = world.endpoint.record(decision).result()
+    decided = world.endpoint.conclude(decision, answer)
+    refused = world.endpoint.decide(devices.pkcs_req(bound, to=world.ra, transaction_id="b"))
+    with pytest.raises(BadRequest) as caught:
+        judge(world, spent)
+    seen = [decision, answer, decided, refused, caught.value, caught.value.hint]
+    seen += [devices.request(spent), judge(world, unspent), caplog.text, *capfd.readouterr()]
+    seen += [world.store.find_challenge("default", judge(world, unspent).mac), world.challenges]
+    texts = [f"{one!r} {one}" for one in seen]
+    for secret in (unspent, spent, bound):
+        assert not any(secret in text for text in texts)
+    assert_nowhere(world, unspent, spent, bound)
+    world.store.close()
+    assert_nowhere(world, unspent, spent, bound)
+
+
+def test_the_key_of_the_digests_matters(world):
+    """Without the server's key a copy of the database is good for nothing."""
+    secret = world.challenge()
+    other = Challenges(store=world.store, endpoint="default", key=bytes(32))
+    with pytest.raises(BadRequest):
+        other.judge(devices.request(secret), world.now)
+    assert world.key not in b"".join(world.files.values())
+    assert "MACs" not in repr(world.challenges)

@@ -1,0 +1,99 @@
+"""An endpoint with a real CA, a real database and a clock that tests move."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import keys
+from enrolment import devices
+from scepkit.ca.authority import Authority
+from scepkit.ca.profile import Profile
+from scepkit.enrolment.challenges import Challenges
+from scepkit.enrolment.endpoint import Endpoint
+from scepkit.protocol.responder import Responder
+from scepkit.store import Store
+
+HOUR = timedelta(hours=1)
+NAME = "default"
+
+
+class World:
+    """What a server has, without its HTTP.
+
+    Args:
+        directory: for the database.
+        database: a database to begin with; an empty one when None.
+    """
+
+    def __init__(self, directory: Path, database: Path | None = None) -> None:
+        self.directory = directory
+        self.path = directory / "scep.db"
+        if database is not None:
+            shutil.copy(database, self.path)
+        self.now = keys.NOW
+        self.key = b"the key of the challenges' MACs."
+        self.ra = keys.ra().certificate
+        self.open()
+
+    def open(self) -> None:
+        self.store = Store.open(f"sqlite:///{self.path}")
+        self.challenges = Challenges(store=self.store, endpoint=NAME, key=self.key)
+        ra = keys.ra().credential
+        self.endpoint = Endpoint(
+            name=NAME,
+            responder=Responder(signer=ra, credentials=[ra], random=os.urandom),
+            authority=Authority(keys.ca().x509, keys.ca().key),
+            profile=Profile(),
+            store=self.store,
+            challenges=self.challenges,
+            now=lambda: self.now,
+        )
+
+    def restart(self) -> None:
+        """Close the database and open it again, with everything that was built upon it."""
+        self.store.close()
+        self.open()
+
+    def challenge(self, **bound) -> str:
+        """Return a new challenge, good for an hour unless told otherwise."""
+        (secret,) = self.challenges.new(**{"count": 1, "now": self.now, "lifetime": HOUR, **bound})
+        return secret
+
+    def ask(self, message: bytes, signer=None) -> devices.Reply:
+        """Give a pkiMessage to the endpoint and read the CertRep."""
+        return devices.read(self.endpoint.respond(message), self.ra, signer)
+
+    def enrol(self, challenge=None, **how) -> devices.Reply:
+        """Send a PKCSReq and read the answer."""
+        message = devices.pkcs_req(challenge, to=self.ra, **how)
+        return self.ask(message, how.get("signer"))
+
+    def poll(self, **how) -> devices.Reply:
+        return self.ask(devices.cert_poll(to=self.ra, **how), how.get("signer"))
+
+    def reason(self, message: bytes) -> str:
+        """Return what the log says about a refused message."""
+        return self.endpoint.decide(message).reason
+
+    def sql(self, statement: str) -> list[tuple]:
+        """Run SQL over a connection of its own: it sees what is committed only."""
+        with closing(sqlite3.connect(self.path)) as connection, connection:
+            return connection.execute(statement).fetchall()
+
+    @property
+    def issued(self) -> int:
+        return self.sql("SELECT count(*) FROM certificates")[0][0]
+
+    @property
+    def spent(self) -> int:
+        return self.sql("SELECT count(*) FROM challenges WHERE spent_at IS NOT NULL")[0][0]
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Every file beside the database, by its name."""
+        return {path.name: path.read_bytes() for path in self.directory.iterdir()}

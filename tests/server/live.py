@@ -1,0 +1,238 @@
+"""`scep serve` as a process of its own, and devices that talk to it over real sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+
+from enrolment import devices
+from scepkit.protocol import cacerts
+from scepkit.protocol.certificate import Certificate
+
+SCEP = [sys.executable, "-m", "scepkit"]
+DEADLINE = 30
+PKI_OPERATION = "/scep?operation=PKIOperation"
+PKI_MESSAGE = {"Content-Type": "application/x-pki-message"}
+
+
+def environment(**more):
+    """Return the environment without what would change the server's settings."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SCEP_", "PROMETHEUS_"))}
+    return kept | {"NO_COLOR": "1", "COLUMNS": "80"} | more
+
+
+def scep(*arguments, **more):
+    """Run `scep` to its end."""
+    command = [*SCEP, *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environment(**more), timeout=60
+    )
+
+
+def wait_until(condition, what="it"):
+    """Wait for something to become true, and return what it was."""
+    deadline = time.monotonic() + DEADLINE
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.005)
+    return found
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer, its header names in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    version: int = 11
+
+    @property
+    def text(self):
+        return self.body.decode("ascii")
+
+
+def read_answer(connection: socket.socket, method="GET") -> Answer:
+    """Read one answer from a socket."""
+    reading = http.client.HTTPResponse(connection, method=method)
+    reading.begin()
+    with contextlib.closing(reading):
+        body = reading.read()
+    names = [name.lower() for name, _ in reading.getheaders()]
+    assert len(set(names)) == len(names), names
+    headers = {name.lower(): value for name, value in reading.getheaders()}
+    return Answer(reading.status, headers, body, reading.version)
+
+
+class Server:
+    """A server process.
+
+    Args:
+        directory: its data directory.
+        arguments: further options of `scep serve`.
+        terminal: a file descriptor for its stderr, in place of a file.
+        env: variables of its environment.
+    """
+
+    def __init__(
+        self, directory: Path, *arguments: str, terminal: int | None = None, **env: str
+    ) -> None:
+        self.directory = directory
+        self.log_path = directory.with_name(f"{directory.name}.log")
+        command = [*SCEP, "serve", "--dir", str(directory), "--port", "0", *map(str, arguments)]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log if terminal is None else terminal,
+                text=True,
+                env=environment(**env),
+                start_new_session=True,
+            )
+        self._ra = None
+        # Whatever hangs is killed, so that reading its output comes to an end.
+        watchdog = threading.Timer(DEADLINE, self.process.kill)
+        watchdog.start()
+        try:
+            self.said = [self.process.stdout.readline() for _ in range(2)]
+            found = re.fullmatch(r"URL +(\S+?(?::(\d+))?/scep)\n", self.said[0])
+            assert found, (self.said, self.log)
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            watchdog.cancel()
+        self.url, self.port = found[1], int(found[2] or 0)
+        self.fingerprint = self.said[1].split()[1]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        self.kill()
+
+    # its life
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def stop(self, number=signal.SIGTERM) -> int:
+        """Ask it to stop and return its exit status."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        try:
+            return self.process.wait(DEADLINE)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill it and all that it started, also when it is gone itself."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process.stdout.close()
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that it started to serve; not multiprocessing's own."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(child) for child in children if b"spawn_main" in command_of(child)]
+
+    # its log
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    @property
+    def lines(self) -> list[dict]:
+        """The JSON lines of the log."""
+        return [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+
+    def logged(self, **wanted) -> dict:
+        """Wait for the first line with these values; the answer is out before its line."""
+
+        def find():
+            found = [one for one in self.lines if wanted.items() <= one.items()]
+            return found[0] if found else None
+
+        return wait_until(find, f"a log line with {wanted}")
+
+    # talking to it
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), DEADLINE)
+
+    def raw(self, *pieces: bytes, method="GET") -> Answer:
+        """Send bytes over a connection of their own and read one answer."""
+        with self.connect() as connection:
+            for piece in pieces:
+                connection.sendall(piece)
+            return read_answer(connection, method)
+
+    def ask(self, target="/scep", method="GET", body=None, headers=None, **more) -> Answer:
+        """Send a request over a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+        with contextlib.closing(connection):
+            connection.request(method, target, body, headers or {}, **more)
+            response = connection.getresponse()
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, headers, response.read(), response.version)
+
+    def post(self, message: bytes) -> Answer:
+        return self.ask(PKI_OPERATION, "POST", message, PKI_MESSAGE)
+
+    @property
+    def ra(self) -> Certificate:
+        """The certificate to encrypt to, from GetCACert."""
+        if self._ra is None:
+            body = self.ask("/scep?operation=GetCACert")
+            self._ra = Certificate.of(certificates(body)[0])
+        return self._ra
+
+    def read(self, answer: Answer, signer=None) -> devices.Reply:
+        """Read the CertRep in an answer."""
+        assert answer.status == 200, answer
+        assert answer.headers["content-type"] == "application/x-pki-message"
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["content-length"] == str(len(answer.body))
+        return devices.read(answer.body, self.ra, signer)
+
+    def enrol(self, challenge, **how) -> devices.Reply:
+        """Enrol over POST."""
+        message = devices.pkcs_req(challenge, to=self.ra, **how)
+        return self.read(self.post(message), how.get("signer"))
+
+
+def command_of(pid) -> bytes:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def is_running(pid: int) -> bool:
+    """Say whether a process is there and not only its exit status."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def certificates(answer: Answer) -> list[x509.Certificate]:
+    """Return what is in the answer to GetCACert."""
+    return list(cacerts.parse(answer.body))

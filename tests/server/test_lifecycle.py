@@ -1,0 +1,449 @@
+"""`scep serve` as a process: it starts, it finds what was there, it stops, it refuses to start."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from enrolment import devices
+from scepkit.cli import main
+from scepkit.server import run, settings
+from server.live import DEADLINE, Server, is_running, read_answer, scep, wait_until
+
+OURS = dict.fromkeys(
+    ["ca-key.pem", "ra-key.pem", "challenge.key", "scep.db", "scep.db.lock", ".ca.lock"], 0o600
+) | dict.fromkeys(["ca.pem", "ra.pem", "scep.toml"], 0o644)
+
+
+def modes(directory):
+    return {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
+
+
+# --- starting and stopping ------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("P-53")
+def test_first_and_second_start(tmp_path, serve, challenges):
+    """The first start makes everything, for its owner alone; the second finds it."""
+    directory = tmp_path / "data"
+    with Server(directory, "--layout", "ec") as first:
+        assert directory.stat().st_mode & 0o777 == 0o700
+        assert OURS.items() <= modes(directory).items()
+        assert all(mode in (0o600, 0o644) for mode in modes(directory).values())
+        (secret,) = challenges(directory)
+        certificate = first.enrol(secret).certificate
+        assert first.stop() == 0
+        said = first.log.splitlines()
+    assert said[0] == f"made a new CA in {directory}"
+    assert said[1] == f"a challenge: scep admin challenge new --dir {directory}"
+    assert said[2].startswith(f"a device:    scep enroll {first.url} --fingerprint sha256:")
+    assert said[-1] == "stopped"
+    kept = {name: (directory / name).read_bytes() for name in OURS if name != "scep.db"}
+    second = serve(directory)
+    assert second.fingerprint == first.fingerprint
+    assert second.log.count("made a new CA") == 1
+    assert {name: (directory / name).read_bytes() for name in kept} == kept
+    assert second.read(second.post(devices.cert_poll(to=second.ra))).certificate == certificate
+    assert second.stop(signal.SIGINT) == 0
+    assert second.log.splitlines()[-1] == "stopped"
+
+
+def test_stdout_is_for_programs(directory, serve):
+    """Two lines of data on stdout; all talk goes to stderr."""
+    server = serve(directory())
+    assert re.fullmatch(r"URL          http://127\.0\.0\.1:\d+/scep\n", server.said[0])
+    assert re.fullmatch(r"fingerprint  sha256:[0-9a-f]{64}\n", server.said[1])
+    server.process.terminate()
+    assert server.process.wait(DEADLINE) == 0
+    assert server.process.stdout.read() == ""
+
+
+def test_a_public_url(directory, serve):
+    """What devices are told is what the operator says."""
+    url = "https://scep.example/scep"
+    server = serve(directory(), SCEP_PUBLIC_URL=url)
+    assert server.said[0] == f"URL          {url}\n"
+    wait_until(lambda: f"scep enroll {url} " in server.log, "what to type on a device")
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_at_once(directory, serve, number):
+    """A signal right after the start is not lost, and is no exit by signal."""
+    path = directory()
+    for _ in range(2):
+        assert serve(path).stop(number) == 0
+
+
+def test_a_request_under_way_is_finished(directory, serve, challenges):
+    """SIGTERM: nobody new is let in, who is in gets the answer, and the exit status is 0."""
+    path = directory()
+    server = serve(path)
+    (secret,) = challenges(path)
+    message = devices.pkcs_req(secret, to=server.ra)
+    head = f"POST /scep HTTP/1.1\r\nHost: a\r\nContent-Length: {len(message)}\r\n"
+    head += "Expect: 100-continue\r\n\r\n"
+    with server.connect() as connection, server.connect() as idle:
+        connection.sendall(head.encode())
+        # Proof that it is under way.
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(message[:1000])
+        idle.sendall(b"GET /scep?operation=GetCACaps HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert read_answer(idle).status == 200
+        server.process.send_signal(signal.SIGTERM)
+
+        def closed():
+            try:
+                server.connect().close()
+            except ConnectionRefusedError:
+                return True
+            return False
+
+        wait_until(closed, "the end of listening")
+        assert server.process.poll() is None
+        connection.sendall(message[1000:])
+        answer = read_answer(connection)
+        assert answer.headers["connection"] == "close"
+        assert server.read(answer).certificate
+    assert server.wait() == 0
+    assert server.logged(transaction_id="a")["outcome"] == "SUCCESS"
+    assert "Traceback" not in server.log
+
+
+# --- refusing to start ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refused(capsys, monkeypatch):
+    """Run `scep serve` in this process; return its one line and its hint."""
+
+    def served(*_):
+        pytest.fail("it serves")
+
+    monkeypatch.setattr(run, "serve", served)
+
+    def refused(*arguments, port=("--port", "0")):
+        capsys.readouterr()
+        status = main(["serve", *port, *map(str, arguments)])
+        out, err = capsys.readouterr()
+        assert (status, out) == (2, ""), err
+        message, *rest = err.splitlines()
+        assert message.startswith("error: ")
+        assert all(line.startswith("hint: ") for line in rest)
+        assert len(rest) <= 1
+        return message.removeprefix("error: "), "".join(rest).removeprefix("hint: ")
+
+    return refused
+
+
+def test_a_refusal_is_one_line(tmp_path):
+    """The real command: one line and a hint on stderr, exit status 2, no traceback."""
+    file = tmp_path / "file"
+    file.touch()
+    done = scep("serve", "--dir", file)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {file} is not a directory\nhint: choose another --dir\n"
+
+
+def test_a_port_that_is_taken(directory, refused):
+    """A taken port is named, with what to do about it."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        message, hint = refused("--dir", directory(), "--port", port)
+    assert message == f"cannot listen on 127.0.0.1:{port}: Address already in use"
+    assert "--port" in hint
+
+
+def test_an_address_that_is_not_ours(directory, refused):
+    """An address of another machine."""
+    message, hint = refused("--dir", directory(), "--host", "192.0.2.1")
+    assert message.startswith("cannot listen on 192.0.2.1:0: ")
+    assert "--host" in hint
+
+
+def test_a_directory_of_somebody_else(tmp_path, refused):
+    """A directory with other files is not made a CA of."""
+    (tmp_path / "letter.txt").touch()
+    message, hint = refused("--dir", tmp_path)
+    assert message == f"{tmp_path} is not empty and holds no SCEP server: letter.txt"
+    assert hint == "choose an empty or new directory with --dir"
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_a_directory_below_a_file(tmp_path, refused):
+    """A path that goes through a file."""
+    (tmp_path / "file").touch()
+    message, _ = refused("--dir", tmp_path / "file" / "data")
+    assert message.startswith(f"cannot make {tmp_path / 'file' / 'data'}: ")
+
+
+@pytest.mark.parametrize("name", ["ca-key.pem", "ra-key.pem"])
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda path: path.chmod(0o640), "is open to others than its owner (mode 0640)"),
+        (lambda path: path.chmod(0o604), "is open to others than its owner (mode 0604)"),
+        (lambda path: path.write_text("garbage"), "is not a private key in PEM"),
+        (lambda path: path.write_bytes(b""), "is not a private key in PEM"),
+        (lambda path: path.unlink(), "there is no key file"),
+        (lambda path: (path.unlink(), path.mkdir(0o700)), "cannot read the key file"),
+    ],
+    ids=["0640", "0604", "garbage", "empty", "missing", "a directory"],
+)
+def test_a_key_that_cannot_be_used(directory, refused, name, spoil, words):
+    """A key file is named, with what is wrong with it, and nothing of what is in it."""
+    path = directory()
+    spoil(path / name)
+    message, hint = refused("--dir", path)
+    assert words in message
+    assert str(path / name) in message + hint
+
+
+def test_keys_that_were_mixed_up(directory, refused):
+    """The key of another CA is noticed at the start."""
+    path = directory()
+    shutil.copy(path / "ra-key.pem", path / "ca-key.pem")
+    message, _ = refused("--dir", path)
+    assert message.startswith("the private key is not that of the certificate")
+
+
+@pytest.mark.parametrize("text", ["", "xyz", "ab" * 31, "ab" * 33])
+def test_a_challenge_key_that_cannot_be_used(directory, refused, text):
+    """A damaged challenge.key is not replaced: what was given out would be void."""
+    path = directory()
+    (path / "challenge.key").write_text(text)
+    message, hint = refused("--dir", path)
+    assert message == f"{path / 'challenge.key'} does not hold 32 octets in hex"
+    assert "backup" in hint
+    assert (path / "challenge.key").read_text() == text
+
+
+def test_a_newer_database(directory, refused):
+    """A database that a newer scepkit wrote is left as it is."""
+    path = directory()
+    with closing(sqlite3.connect(path / "scep.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    message, hint = refused("--dir", path)
+    assert message == "the database was written by a newer scepkit (revision 9999)"
+    assert "install that version" in hint
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"garbage " * 1000, "not a database"), (None, "unable to open database file")],
+)
+def test_a_database_that_is_none(directory, refused, content, words):
+    """What is no database is named and left as it is."""
+    path = directory()
+    database = path / "scep.db"
+    database.unlink()
+    if content is None:
+        database.mkdir()
+    else:
+        database.write_bytes(content)
+    message, hint = refused("--dir", path)
+    assert words in message or "Is a directory" in message
+    assert hint
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("prot = 1", ["prot"]),
+        ("port = 'eighty'", ["port", "integer"]),
+        ("port = 70000", ["port", "65535"]),
+        ("workers = 0", ["workers", "1"]),
+        ("log = 'xml'", ["log", "'auto', 'json' or 'text'"]),
+        ("public_url = 'ftp://x'", ["public_url"]),
+        ("[endpoint.default]\nlegacy = ['rot13']", ["endpoint.default.legacy", "'sha1'"]),
+        ("[endpoint.default]\nvalidity_days = 0", ["endpoint.default.validity_days"]),
+        ("[endpoint.default]\nvalidity = 1", ["endpoint.default.validity"]),
+        ("[endpoint.other]", ["endpoint", "[endpoint.default]"]),
+        ("port = ", ["Invalid value"]),
+        ("\xff", ["UTF-8"]),
+    ],
+)
+def test_a_setting_that_is_wrong(directory, refused, text, words):
+    """The message names the file, the key, and what is allowed."""
+    path = directory()
+    (path / "scep.toml").write_bytes(text.encode("latin-1"))
+    message, _ = refused("--dir", path, port=())
+    for word in [str(path / "scep.toml"), *words]:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SCEP_PORT", "x"),
+        ("SCEP_ENDPOINT", "nonsense"),
+        ("SCEP_ENDPOINT__DEFAULT__LEGACY", "sha1"),
+        ("SCEP_WORKERS", "1000"),
+        ("SCEP_DATABASE", "nonsense"),
+        ("SCEP_DATABASE", "sqlite://"),
+    ],
+)
+def test_a_variable_that_is_wrong(directory, refused, monkeypatch, name, value):
+    """A variable of the environment is checked as a setting of the file is."""
+    monkeypatch.setenv(name, value)
+    message, hint = refused("--dir", directory(), port=())
+    assert hint
+    assert "this should not happen" not in message
+
+
+def test_an_unknown_layout(tmp_path, directory, refused):
+    """A layout that does not exist, for a new CA and for an old one."""
+    for path in (tmp_path / "new", directory()):
+        message, hint = refused("--dir", path, "--layout", "rsa")
+        assert message == "there is no layout 'rsa'"
+        assert hint == "one of default, ec, single"
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("has", "wanted"), [("ec", "default"), ("single", "ec")])
+def test_another_layout(directory, refused, has, wanted):
+    """The key layout of a CA that is there cannot be changed."""
+    message, _ = refused("--dir", directory(has), "--layout", wanted)
+    assert message == f"this server's CA has the key layout {has!r}, not {wanted!r}"
+
+
+@pytest.mark.parametrize("legacy", ["nonsense", "sha1,rc4", "SHA-1"])
+def test_nonsense_for_legacy(tmp_path, refused, legacy):
+    """An unknown algorithm makes no CA."""
+    message, hint = refused("--dir", tmp_path / "new", "--legacy", legacy)
+    assert message.endswith("is no legacy algorithm")
+    assert hint == "one of sha1, des3, des, md5"
+    assert not (tmp_path / "new").exists()
+
+
+def test_usage(refused):
+    """What the command line does not take."""
+    for arguments in (["--port", "70000"], ["--workers", "0"], ["--nonsense"], ["extra"]):
+        message, hint = refused(*arguments)
+        assert message
+        assert hint == "scep serve --help says what it takes"
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+def test_options_of_the_first_start_are_kept(tmp_path, serve):
+    """What the first start was told stands in scep.toml, for the next."""
+    with Server(tmp_path / "data", "--layout", "single", "--legacy", "sha1,DES3") as first:
+        caps = first.ask("/scep?operation=GetCACaps").body
+        assert first.stop() == 0
+    assert b"SHA-1\n" in caps
+    assert b"DES3\n" in caps
+    assert 'legacy = ["des3", "sha1"]' in (tmp_path / "data" / "scep.toml").read_text()
+    second = serve(tmp_path / "data")
+    assert second.ask("/scep?operation=GetCACaps").body == caps
+    assert second.stop() == 0
+
+
+def test_where_a_setting_comes_from(directory, monkeypatch):
+    """An option wins over a variable, and that over the file."""
+    path = directory()
+    text = (path / "scep.toml").read_text()
+    (path / "scep.toml").write_text(text.replace("legacy = []", 'legacy = ["md5"]'))
+
+    def legacy(**options):
+        return sorted(settings.load(path, **options).endpoint["default"].legacy)
+
+    assert legacy() == ["md5"]
+    monkeypatch.setenv("SCEP_ENDPOINT__DEFAULT__LEGACY", '["des3"]')
+    monkeypatch.setenv("SCEP_ENDPOINT__DEFAULT__VALIDITY_DAYS", "7")
+    assert legacy() == ["des3"]
+    assert legacy(endpoint={"default": {"legacy": ["sha1"]}}) == ["sha1"]
+    assert legacy(endpoint={"default": {"legacy": []}}) == []
+    assert settings.load(path).endpoint["default"].profile.validity.days == 7
+
+
+# --- several workers ------------------------------------------------------------------------------
+
+
+def test_workers(directory, serve, tmp_path, challenges):
+    """Two workers, one CA: both serve, their metrics are one, and SIGTERM ends them all."""
+    path = directory()
+    (tmp_path / "tmp").mkdir()
+    server = serve(path, "--workers", "2", TMPDIR=str(tmp_path / "tmp"))
+    pids = wait_until(lambda: len(server.workers) == 2 and server.workers, "the start of both")
+    secrets = iter(challenges(path, 40))
+    enrolled = 0
+
+    def counted(pid):
+        return list((tmp_path / "tmp").glob(f"scep-metrics-*/counter_{pid}.db"))
+
+    def enrol():
+        nonlocal enrolled
+        reply = server.enrol(next(secrets), transaction_id=f"tx {enrolled}")
+        enrolled += 1
+        return reply
+
+    enrol()
+    served = wait_until(lambda: [pid for pid in pids if counted(pid)], "a count")
+    for pid in served[:1]:
+        # Whoever served stands still, so that the other has to.
+        _stop_and(pid, enrol)
+    wait_until(lambda: all(counted(pid) for pid in pids), "counts of both")
+    poll = devices.cert_poll(to=server.ra, transaction_id="tx 0")
+    certificates = {server.read(server.post(poll)).certificate for _ in range(8)}
+    assert len(certificates) == 1
+    # The counts are written after the answers are out.
+    labels = 'message_type="PKCS_REQ",operation="PKIOperation",outcome="SUCCESS"'
+    line = f'scep_requests_total{{endpoint="default",{labels}}} {float(enrolled)}'
+    wait_until(lambda: line in server.ask("/metrics").text, "one sum of both counts")
+    assert server.stop() == 0
+    assert not any(is_running(pid) for pid in pids)
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert "Traceback" not in server.log
+
+
+def _stop_and(pid, action):
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        action()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def test_workers_of_a_killed_parent(directory, serve, tmp_path):
+    """kill -9 of the parent ends its workers too, so that the port is free again."""
+    path = directory()
+    server = serve(path, "--workers", "2", TMPDIR=str(tmp_path))
+    pids = wait_until(lambda: len(server.workers) == 2 and server.workers, "the start of both")
+    assert server.ask("/scep?operation=GetCACaps").status == 200
+    server.process.kill()
+    server.process.wait()
+    wait_until(lambda: not any(is_running(pid) for pid in pids), "the end of the workers")
+    socket.create_server(("127.0.0.1", server.port)).close()
+
+
+def test_a_worker_that_dies(directory, serve, tmp_path):
+    """A worker that is killed is replaced."""
+    path = directory()
+    server = serve(path, "--workers", "2", TMPDIR=str(tmp_path))
+    pids = wait_until(lambda: len(server.workers) == 2 and server.workers, "the start of both")
+    os.kill(pids[0], signal.SIGKILL)
+    wait_until(lambda: len(set(server.workers) - {pids[0]}) == 2, "its replacement")
+    assert server.ask("/scep?operation=GetCACaps").status == 200
+    assert server.stop() == 0
+
+
+def test_metrics_at_another_address(directory, serve):
+    """With an address of their own, metrics are there and not at the main one."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    server = serve(directory(), SCEP_METRICS=f"127.0.0.1:{port}")
+    assert server.ask("/metrics").status == 404
+    assert server.ask("/scep?operation=GetCACaps").status == 200
+    server.logged(operation="GetCACaps")
+    main_port, server.port = server.port, port
+    assert 'operation="GetCACaps",outcome="OK"} 1.0' in server.ask("/metrics").text
+    server.port = main_port

@@ -1,0 +1,126 @@
+"""The log of a real server: JSON, one line each, nothing secret, nothing that a peer forged."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+from urllib.parse import quote
+
+import pytest
+from cryptography import x509
+
+import forge
+from enrolment import devices
+from server.live import DEADLINE, PKI_OPERATION, SCEP, environment
+
+FORGED = '\n{"event": "scep", "outcome": "SUCCESS"}\r\x1b[2J\u2028\u202e\x9b31m'
+
+
+@pytest.mark.rfc("S-2.4-7", "P-59")
+def test_json_lines(directory, serve, challenges):
+    """Whatever peers send, every line is one JSON object, and no challenge is in any."""
+    path = directory()
+    server = serve(path)
+    good, bound, unused = challenges(path, 3)
+    ra = server.ra
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a\u202eb")])
+    ids = forge.tlv(0x0C, FORGED.encode())
+    message = devices.pkcs_req(good, to=ra, transaction_id="log")
+    (other,) = challenges(path, subject="CN=other")
+    encoded = quote(base64.b64encode(devices.pkcs_req("guessed secret", to=ra)), safe="")
+    for one in (
+        message,
+        message,
+        devices.pkcs_req(good, to=ra, transaction_id="again"),
+        devices.pkcs_req(other, to=ra, transaction_id="bound"),
+        devices.pkcs_req(bound, to=ra, transaction_id="odd", subject=subject),
+        forge.request(content=b"", scep={"transaction_id": ids}),
+        devices.cert_poll(to=ra, transaction_id="log"),
+        unused.encode(),
+    ):
+        server.post(one)
+    server.ask(f"{PKI_OPERATION}&message={encoded}")
+    server.ask(f"/scep?operation={unused}")
+    server.raw(f"GET /{unused}\x01 HTTP/1.1\r\n\r\n".encode())
+    issued = server.logged(transaction_id="log")
+    server.logged(outcome="HTTP 400", reason="unknown operation")
+    assert server.stop() == 0
+    text = server.log
+    for secret in (good, bound, unused, other, "guessed secret"):
+        assert secret not in text
+    logged = text.splitlines()[text.splitlines().index("stopped") - len(server.lines) : -1]
+    assert [json.loads(line) for line in logged] == server.lines
+    assert all(set(line) >= {"event", "level", "timestamp"} for line in server.lines)
+    assert {"peer": "127.0.0.1", "outcome": "SUCCESS", "subject": "CN=device"}.items() <= (
+        issued.items()
+    )
+    assert issued["ms"] > 0
+    reasons = {line.get("transaction_id"): line.get("reason") for line in server.lines}
+    assert "was spent at" in reasons["again"]
+    assert "is for the subject CN=other" in reasons["bound"]
+    # Escaped twice over: once so that it is one word for people, once as JSON.
+    (forged,) = [line for line in server.lines if "\\x1b" in line.get("transaction_id", "")]
+    assert forged["outcome"] == "FAILURE"
+    assert forged["transaction_id"].startswith('\\n{"event"')
+    assert server.logged(transaction_id="odd")["subject"] == "CN=a\\u202eb"
+    assert all(character.isprintable() for character in text.replace("\n", ""))
+    assert len([line for line in server.lines if line.get("transaction_id") == "log"]) == 3
+
+
+def test_text(directory, serve):
+    """The form for people has the same in it, and is one line too."""
+    server = serve(directory(), SCEP_LOG="text")
+    message = forge.request(content=b"", scep={"transaction_id": forge.tlv(0x0C, FORGED.encode())})
+    assert server.post(message).status == 200
+    assert server.stop() == 0
+    (line,) = [line for line in server.log.splitlines() if "transaction_id" in line]
+    assert "outcome=FAILURE" in line
+    assert "peer=127.0.0.1" in line
+    assert "\x1b" not in server.log
+    assert all(character.isprintable() for character in server.log.replace("\n", ""))
+
+
+def test_a_bug_as_text(directory, tmp_path):
+    """A traceback in the form for people comes whole, and without a warning of the library's."""
+    code = (
+        "import sys, structlog\n"
+        "from scepkit.server import log\n"
+        "log.configure('text')\n"
+        "secret = 'hunter2' * 3\n"
+        "try:\n    1 / 0\n"
+        "except ZeroDivisionError:\n    structlog.get_logger().exception('bug')\n"
+    )
+    done = subprocess.run(
+        [SCEP[0], "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ZeroDivisionError: division by zero" in done.stderr
+    assert "hunter2hunter2" not in done.stderr
+    assert "Warning" not in done.stderr
+
+
+def test_on_a_terminal(directory, serve):
+    """On a terminal the log is for people, unless told otherwise."""
+    master, slave = pty.openpty()
+    try:
+        server = serve(directory(), terminal=slave, TERM="dumb")
+        assert server.ask("/scep?operation=nonsense").status == 400
+        seen = b""
+        while b"unknown operation" not in seen:
+            assert select.select([master], [], [], DEADLINE)[0], seen
+            seen += os.read(master, 4096)
+        assert server.stop() == 0
+    finally:
+        os.close(slave)
+        os.close(master)
+    plain = re.sub(rb"\x1b\[[0-9;]*m", b"", seen)
+    assert b"outcome='HTTP 400'" in plain
