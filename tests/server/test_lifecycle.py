@@ -8,6 +8,8 @@ import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -15,7 +17,7 @@ import pytest
 from enrolment import devices
 from scepkit.cli import main
 from scepkit.server import run, settings
-from server.live import DEADLINE, Server, is_running, read_answer, scep, wait_until
+from server.live import DEADLINE, Server, environment, is_running, read_answer, scep, wait_until
 
 OURS = dict.fromkeys(
     ["ca-key.pem", "ra-key.pem", "challenge.key", "scep.db", "scep.db.lock", ".ca.lock"], 0o600
@@ -181,7 +183,7 @@ def test_a_directory_below_a_file(tmp_path, refused):
     """A path that goes through a file."""
     (tmp_path / "file").touch()
     message, _ = refused("--dir", tmp_path / "file" / "data")
-    assert message.startswith(f"cannot make {tmp_path / 'file' / 'data'}: ")
+    assert message == f"{tmp_path / 'file'} is not a directory"
 
 
 @pytest.mark.parametrize("name", ["ca-key.pem", "ra-key.pem"])
@@ -447,3 +449,38 @@ def test_metrics_at_another_address(directory, serve):
     main_port, server.port = server.port, port
     assert 'operation="GetCACaps",outcome="OK"} 1.0' in server.ask("/metrics").text
     server.port = main_port
+
+
+def test_a_worker_that_cannot_start_ends_the_server(directory):
+    """A fault that every worker would meet is one line each, not an endless row of restarts."""
+    home = directory("ec")
+    code = (
+        "import pathlib; from scepkit.cli import main; from scepkit.server import run; "
+        "check = run.check; "
+        f"key = pathlib.Path({str(home / 'ra-key.pem')!r}); "
+        "run.check = lambda home: (check(home), key.chmod(0o644)); "
+        f"main(['serve', '--dir', {str(home)!r}, '--port', '0', '--workers', '2'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE,
+        env=environment(),
+    )
+    assert done.returncode == 0  # that of the program above; main returned what follows
+    assert "a worker cannot start" in done.stderr
+    assert "error: the worker processes could not start" in done.stderr
+    assert "chmod 600" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_taken_address_for_metrics(directory, capsys, monkeypatch):
+    """It is found out before the server says that it is there."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("SCEP_METRICS", f"127.0.0.1:{taken.getsockname()[1]}")
+        assert main(["serve", "--dir", str(directory("ec")), "--port", "0"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "choose another port with the metrics setting" in said.err

@@ -38,6 +38,7 @@ _ATTRIBUTES = {
     "SN": NameOID.SURNAME,
     "T": NameOID.TITLE,
 }
+_BLANKS = re.compile(r"^\s+|(?<!\\)\s+$")  # an escaped one belongs to the value
 _SEPARATOR = re.compile(r"(?<!\\)([,+])[ \t]*")
 _KEY = re.compile(r"(^|(?<!\\)[,+])([A-Za-z][A-Za-z0-9-]*)=")
 
@@ -52,7 +53,7 @@ def parse_subject(text: str) -> x509.Name:
     Raises:
         UsageError: it is not.
     """
-    plain = _SEPARATOR.sub(r"\1", text.strip())
+    plain = _SEPARATOR.sub(r"\1", _BLANKS.sub("", text))
     upper = _KEY.sub(lambda match: match[0].upper(), plain)
     try:
         name = x509.Name.from_rfc4514_string(upper, _ATTRIBUTES)

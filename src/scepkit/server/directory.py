@@ -57,8 +57,9 @@ def prepare(
         UsageError: an unknown layout.
     """
     with refusals(f"cannot use {directory}"):
-        if directory.exists() and not directory.is_dir():
-            raise SettingsError(f"{directory} is not a directory", hint="choose another --dir")
+        for path in (directory, *directory.parents):
+            if path.exists() and not path.is_dir():
+                raise SettingsError(f"{path} is not a directory", hint="choose another --dir")
     if layout not in (None, *ca_layout.LAYOUTS):
         # Before anything is written: the next start would find the other options of this one.
         raise UsageError(

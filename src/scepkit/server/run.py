@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -16,102 +17,46 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
+import structlog
 import uvicorn
-from httptools import HttpParserError
 from starlette.applications import Starlette
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from scepkit.errors import SettingsError
-from scepkit.server import metrics
+from scepkit.errors import ScepError, SettingsError
+from scepkit.server import log, metrics
 from scepkit.server.app import create
 from scepkit.server.directory import Home, open_existing
 from scepkit.server.settings import Settings
+from scepkit.server.wire import BoundedProtocol
 from scepkit.store import Store
 
 # Seconds that requests under way have to finish after SIGTERM.
 GRACE = 30
 
-# Octets of a URL: longer ones httptools cannot take apart.
-_MAX_URL = 0xFFFF
-# Octets of URL and headers together after which a connection is not listened to any more.
-_MAX_HEAD = _MAX_URL + 16 * 1024
-# Octets that the event loop reads at most at once.
-_MAX_READ = 256 * 1024
-
-_HEAD_TOO_LARGE = "Request head too large."
-
 _WORKER_SETTINGS = "SCEPKIT_WORKER_SETTINGS"
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP with a bound on what a peer can make it hold before a request is whole."""
-
-    url = b""
-    _head = 0
-    _untold = 0
-
-    def data_received(self, data: bytes) -> None:
-        """Count what the parser keeps to itself: it tells of a header only when it is whole."""
-        self._untold += len(data)
-        if self._untold > _MAX_HEAD + _MAX_READ:
-            self.send_400_response(_HEAD_TOO_LARGE)
-            return
-        super().data_received(data)
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse a request that cannot be read on, and close the connection."""
-        if len(self.url) <= _MAX_URL:
-            super().send_400_response(msg)
-            return
-        body = f"the URL is longer than {_MAX_URL} octets; use POST\n".encode("ascii")
-        self.transport.write(
-            b"HTTP/1.1 414 URI Too Long\r\ncontent-type: text/plain\r\ncache-control: no-store\r\n"
-            b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
-        )
-        self.transport.close()
-
-    def on_message_begin(self) -> None:
-        """Start counting."""
-        self._head = self._untold = 0
-        super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        """Count a piece of the URL."""
-        super().on_url(url)
-        if len(self.url) > _MAX_URL:
-            raise HttpParserError("URL too long")
-        self._count(url)
-
-    def on_body(self, body: bytes) -> None:
-        """Pass on a piece of the body, which the application counts."""
-        self._untold = 0
-        super().on_body(body)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header."""
-        self._count(name, value)
-        super().on_header(name, value)
-
-    def _count(self, *pieces: bytes) -> None:
-        self._untold = 0
-        self._head += sum(map(len, pieces))
-        if self._head > _MAX_HEAD:
-            # The parser turns it into HTTP 400 and the connection is closed.
-            raise HttpParserError(_HEAD_TOO_LARGE)
-
-
 def check(home: Home) -> None:
-    """Open and close the database, so that a fault is one line before anything listens.
+    """Try what is opened later, so that a fault is one line before anything is announced.
 
     Raises:
-        StoreError: it cannot be used.
+        StoreError: the database cannot be used.
+        SettingsError: the address for the metrics cannot be used.
     """
     Store.open(home.settings.database_url).close()
+    if home.settings.metrics:
+        host, _, port = home.settings.metrics.rpartition(":")
+        bind(host.strip("[]"), int(port), option="the metrics setting").close()
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, option: str = "--host and --port") -> socket.socket:
     """Return a listening socket, so that a taken port is known before anything else is done.
+
+    Args:
+        host: an address of this machine.
+        port: 0 for a free one.
+        option: where another address can be chosen, for the hint.
 
     Raises:
         SettingsError: the address cannot be used.
@@ -125,7 +70,7 @@ def bind(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         raise SettingsError(
-            f"cannot listen on {host}:{port}: {_why(error)}", hint=_bind_hint(error)
+            f"cannot listen on {host}:{port}: {_why(error)}", hint=_bind_hint(error, option)
         ) from error
     listener.set_inheritable(True)
     return listener
@@ -135,13 +80,13 @@ def _why(error: OSError | OverflowError) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def _bind_hint(error: OSError | OverflowError) -> str:
+def _bind_hint(error: OSError | OverflowError, option: str) -> str:
     match getattr(error, "errno", None):
         case errno.EADDRINUSE:
-            return "another program listens there; choose another port with --port (0: a free one)"
+            return f"another program listens there; choose another port with {option}"
         case errno.EACCES:
-            return "ports below 1024 need root; choose a higher one with --port"
-    return "name an address of this machine with --host (0.0.0.0: all of them)"
+            return f"ports below 1024 need root; choose a higher one with {option}"
+    return f"name an address of this machine with {option} (0.0.0.0: all of them)"
 
 
 class _Stopped(KeyboardInterrupt):
@@ -174,6 +119,9 @@ def serve(home: Home, listener: socket.socket) -> None:
     Args:
         home: the data directory.
         listener: what `bind` returned.
+
+    Raises:
+        SettingsError: the worker processes could not start.
     """
     if home.settings.workers == 1:
         _serve_here(home, listener)
@@ -190,12 +138,16 @@ def _serve_here(home: Home, listener: socket.socket) -> None:
 
 def _serve_in_workers(home: Home, listener: socket.socket) -> None:
     """Serve from several processes, which open the database and read the keys themselves."""
+    log.configure(home.settings.log)
     with _shared_metrics():
         if home.settings.metrics:
             metrics.serve(home.settings.metrics)
         os.environ[_WORKER_SETTINGS] = home.settings.model_dump_json()
         config = _config("scepkit.server.run:worker", workers=home.settings.workers, factory=True)
-        Multiprocess(config, sockets=[listener]).run()
+        supervisor = Multiprocess(config, sockets=[listener])
+        supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise SettingsError("the worker processes could not start", hint="the log says why")
 
 
 @contextlib.contextmanager
@@ -214,7 +166,14 @@ def worker() -> Starlette:
     """Return the application in a worker process; uvicorn calls it by name."""
     _leave_with_parent()
     settings = Settings.model_validate_json(os.environ[_WORKER_SETTINGS])
-    return create(open_existing(Path(settings.directory), now=datetime.now(UTC), settings=settings))
+    log.configure(settings.log)
+    try:
+        home = open_existing(Path(settings.directory), now=datetime.now(UTC), settings=settings)
+        return create(home)
+    except ScepError as error:
+        # What one worker cannot open the next one cannot either: this status ends them all.
+        structlog.get_logger().error("a worker cannot start", error=error.message, hint=error.hint)
+        sys.exit(STARTUP_FAILURE)
 
 
 def _leave_with_parent() -> None:
