@@ -5,11 +5,12 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 BIN := .venv/bin
 TESTS ?= tests
 
-.PHONY: help demo test lint bench lock clean
+.PHONY: help demo test lint conformance bench lock clean
 help:
 	@echo "make demo    a device gets a certificate over SCEP from a fresh server, step by step"
 	@echo "make test    install what the tests need and run them (TESTS=path narrows)"
 	@echo "make lint    formatter, linter, types, import rules"
+	@echo "make conformance  write docs/conformance.md from the tests' checklist ids"
 	@echo "make bench   enrolments per second beside the machine's own ceiling"
 	@echo "make lock    compile requirements/*.txt anew from pyproject.toml"
 
@@ -24,6 +25,9 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+conformance: .venv/dev
+	@$(BIN)/python -m pytest --collect-only -q --conformance docs/conformance.md >/dev/null && echo wrote docs/conformance.md
 
 bench: .venv/dev
 	@$(BIN)/python bench/run.py

@@ -37,3 +37,11 @@ def test_the_commands_page_is_what_the_commands_say():
 def test_links_lead_somewhere(page):
     for target in LINK.findall(page.read_text("utf-8")):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_conformance_page_is_what_the_tests_prove(tmp_path):
+    page = tmp_path / "conformance.md"
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "--conformance", page]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    written = (ROOT / "docs/conformance.md").read_text("utf-8")
+    assert page.read_text("utf-8") == written, "run make conformance"
