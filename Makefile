@@ -27,7 +27,7 @@ lint: .venv/dev
 	$(BIN)/lint-imports
 
 conformance: .venv/dev
-	@$(BIN)/python -m pytest --collect-only -q --conformance docs/conformance.md >/dev/null && echo wrote docs/conformance.md
+	@$(BIN)/python -m pytest --collect-only -q --conformance=docs/conformance.md >/dev/null && echo wrote docs/conformance.md
 
 bench: .venv/dev
 	@$(BIN)/python bench/run.py

@@ -1,7 +1,7 @@
 """The pytest plugin behind `@pytest.mark.rfc("S-3.2.1.5-3", ...)`.
 
 Every id has to be one of the checklist's, and the test's docstring is the published statement.
-`pytest --collect-only --conformance docs/conformance.md` writes the page of what is proved.
+`pytest --collect-only --conformance=docs/conformance.md` writes the page of what is proved.
 """
 
 from __future__ import annotations
