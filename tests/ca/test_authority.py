@@ -53,9 +53,7 @@ ORDINARY = {
 
 @pytest.mark.parametrize("ca_spec", ["rsa:2048", "rsa:3072", "ec:p256"])
 @pytest.mark.parametrize("spec", ["rsa:2048", "ec:p256"])
-def test_openssl_accepts_what_is_issued(  # noqa: PLR0917, fixtures
-    issue, make_ca, key, openssl, ca_spec, spec
-):
+def test_openssl_accepts_what_is_issued(issue, make_ca, key, openssl, ca_spec, spec):
     ca = make_ca(ca_spec)
     certificate = issue(ca, public_key=key(spec).public_key())
     openssl.verify(certificate, ca.certificate)

@@ -114,7 +114,7 @@ def outcomes():
 
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(subject=subjects, requested=extensions, spec=st.sampled_from(["rsa:2048", "ec:p256"]))
-def test_a_good_certificate_or_a_bad_request(  # noqa: PLR0917, fixtures
+def test_a_good_certificate_or_a_bad_request(
     issue, ca, key, openssl, outcomes, subject, requested, spec
 ):
     try:

@@ -50,7 +50,7 @@ def usage(certificate):
 @pytest.mark.rfc("S-2.1.2-1", "S-7.2-1", "P-53")
 @pytest.mark.parametrize(("kind", "bits"), [("default", 3072), ("ec", 256)])
 def test_a_ca_with_an_ra(directory, now, openssl, kind, bits):
-    """A separate RA certificate decrypts and signs; the CA's key only signs certificates and CRLs."""
+    """A separate RA decrypts and signs; the CA's key only signs certificates and CRLs."""
     made = layout.create(directory, kind, now=now)
     ca, ra = made.ca.certificate, made.ra.certificate
     assert made.chain == (ra, ca)

@@ -195,7 +195,7 @@ def test_a_fault_of_the_database(app, challenges, broken, logged, method):
     application, path = app()
     # What has no good challenge may have been answered before.
     secret = "guessed" if method == "lookup" else challenges(path)[0]
-    message = devices.pkcs_req(secret, to=recipient(path))
+    message = devices.pkcs_req(secret, to=recipient(path), transaction_id="burning")
     error = StoreError("the disk is on fire", hint="leave the building")
     if method == "commit":
         error, future = Future(), error
@@ -210,7 +210,7 @@ def test_a_fault_of_the_database(app, challenges, broken, logged, method):
     fault, line = logged
     assert (fault["error"], fault["hint"]) == ("the disk is on fire", "leave the building")
     assert (line["operation"], line["outcome"]) == ("PKIOperation", "HTTP 503")
-    assert line["reason"] == "the disk is on fire"
+    assert (line["reason"], line["transaction_id"]) == ("the disk is on fire", "burning")
 
 
 @pytest.mark.rfc("P-78")

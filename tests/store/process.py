@@ -10,7 +10,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from conftest import make_issuance, put_challenge
-
 from scepkit.store import Store
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from scepkit.ca.extensions import check_public_key, from_request
+from scepkit.ca.extensions import check_public_key, encoded, from_request
 from scepkit.ca.keys import signature_hash
 from scepkit.ca.names import check_subject
 from scepkit.errors import BadRequest, SettingsError
@@ -35,7 +35,15 @@ class Authority:
         SettingsError: a kind of key that certificates are not signed with.
     """
 
-    __slots__ = ("_hash", "_not_after", "_not_before", "_template", "certificate", "private_key")
+    __slots__ = (
+        "_extensions",
+        "_hash",
+        "_not_after",
+        "_not_before",
+        "_subject",
+        "certificate",
+        "private_key",
+    )
 
     def __init__(self, certificate: x509.Certificate, private_key: PrivateKey) -> None:
         self.certificate = certificate
@@ -43,12 +51,11 @@ class Authority:
         self._hash = signature_hash(private_key)
         self._not_before = certificate.not_valid_before_utc
         self._not_after = certificate.not_valid_after_utc
-        # RFC 5280 section 4.2.1.9: a certificate of ours is never a CA, whatever was requested.
-        self._template = (
-            x509.CertificateBuilder()
-            .issuer_name(certificate.subject)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_authority_key_identifier(certificate), critical=False)
+        self._subject = certificate.subject
+        self._extensions = (
+            # RFC 5280 section 4.2.1.9: a certificate of ours is never a CA, whatever was requested.
+            encoded(x509.BasicConstraints(ca=False, path_length=None), critical=True),
+            encoded(_authority_key_identifier(certificate), critical=False),
         )
 
     def issue(
@@ -78,16 +85,19 @@ class Authority:
         key = check_public_key(public_key, profile)
         check_subject(subject)
         not_before, not_after = self._validity(profile, now)
+        wishes = from_request(requested, key, profile, subject_empty=not subject.rdns)
+        # What is checked already goes in at once: each call of a builder's method copies it.
         builder = (
-            self._template.subject_name(subject)
-            .public_key(key)
+            x509.CertificateBuilder(
+                issuer_name=self._subject,
+                subject_name=subject,
+                public_key=key,
+                extensions=[*self._extensions, *wishes],
+            )
             .serial_number(random_serial() if serial is None else serial)
             .not_valid_before(not_before)
             .not_valid_after(not_after)
         )
-        wishes = from_request(requested, key, profile, subject_empty=not subject.rdns)
-        for extension, critical in wishes:
-            builder = builder.add_extension(extension, critical=critical)
         try:
             return builder.sign(self.private_key, self._hash)
         except ValueError as error:

@@ -6,6 +6,7 @@ it asks for (basicConstraints, nameConstraints, policies, ...) has no way into a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from cryptography import x509
@@ -59,31 +60,54 @@ def key_usage(asserted: Iterable[str]) -> x509.KeyUsage:
     )
 
 
+def encoded(
+    value: x509.ExtensionType, *, critical: bool
+) -> x509.Extension[x509.UnrecognizedExtension]:
+    """Make an extension that is DER already, for what is the same in many certificates."""
+    der = x509.UnrecognizedExtension(value.oid, value.public_bytes())
+    return x509.Extension(value.oid, critical, der)
+
+
 def from_request(
     requested: x509.Extensions, public_key: PublicKey, profile: Profile, *, subject_empty: bool
-) -> Iterator[tuple[x509.ExtensionType, bool]]:
-    """Yield the extensions that depend on the request, each with its criticality.
+) -> Iterator[x509.Extension[x509.ExtensionType]]:
+    """Yield the extensions that depend on the request.
 
     Raises:
         BadRequest: the request leaves no usage, no purpose or no name that the profile allows,
             or asks in a form that cannot be read.
     """
-    yield _key_usage(requested, public_key, profile), True
+    yield _encoded_key_usage(_key_usages(requested, public_key, profile))
     eku = _extended_key_usage(requested, profile)
     if eku:
-        yield x509.ExtendedKeyUsage(eku), False
+        yield _encoded_extended_key_usage(eku)
     names = allowed_names(_find(requested, x509.SubjectAlternativeName) or (), profile.san_types)
     if names:
         # RFC 5280 section 4.2.1.6: critical if the subject is empty; else SHOULD be non-critical.
-        yield x509.SubjectAlternativeName(names), subject_empty
+        san = x509.SubjectAlternativeName(names)
+        yield x509.Extension(san.oid, subject_empty, san)
     elif subject_empty:
         raise BadRequest("the request has neither a subject nor a subjectAltName allowed here")
-    yield x509.SubjectKeyIdentifier.from_public_key(public_key), False
+    ski = x509.SubjectKeyIdentifier.from_public_key(public_key)
+    yield x509.Extension(ski.oid, False, ski)
 
 
-def _key_usage(
+# A profile allows a few usages and purposes, so there are only so many of these extensions.
+@lru_cache(maxsize=64)
+def _encoded_key_usage(asserted: frozenset[str]) -> x509.Extension[x509.ExtensionType]:
+    return encoded(key_usage(asserted), critical=True)
+
+
+@lru_cache(maxsize=64)
+def _encoded_extended_key_usage(
+    purposes: tuple[x509.ObjectIdentifier, ...],
+) -> x509.Extension[x509.ExtensionType]:
+    return encoded(x509.ExtendedKeyUsage(purposes), critical=False)
+
+
+def _key_usages(
     requested: x509.Extensions, public_key: PublicKey, profile: Profile
-) -> x509.KeyUsage:
+) -> frozenset[str]:
     usages = profile.key_usages
     if isinstance(public_key, ec.EllipticCurvePublicKey):
         # RFC 5480 section 3: keyEncipherment MUST NOT be in the certificate of an EC key.
@@ -95,7 +119,7 @@ def _key_usage(
         # RFC 5280 section 4.2.1.3: at least one bit MUST be set. To set one that was not asked
         # for would give the device something it did not want.
         raise BadRequest("none of the requested key usages is allowed here for such a key")
-    return key_usage(usages)
+    return usages
 
 
 def _extended_key_usage(

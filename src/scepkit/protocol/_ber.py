@@ -58,6 +58,8 @@ def split(data: bytes | memoryview) -> list[bytes]:
     Raises:
         Malformed: the row does not end where its last element ends.
     """
+    if _is_one_short_element(data):
+        return [bytes(data)]
     view = memoryview(data)
     out, position = [], 0
     while position < len(view):
@@ -69,6 +71,19 @@ def split(data: bytes | memoryview) -> list[bytes]:
         out.append(bytes(view[position:end]))
         position = end
     return out
+
+
+def _is_one_short_element(data: bytes | memoryview) -> bool:
+    """Say whether a row is a single element with two octets of tag and length in DER.
+
+    Attributes mostly have such a value, and a message has many attributes.
+    """
+    return (
+        len(data) > 1
+        and data[1] == len(data) - 2 < _INDEFINITE
+        and data[0] not in _PIECES
+        and data[0] & _MULTI_OCTET_TAG != _MULTI_OCTET_TAG
+    )
 
 
 def _element(data: memoryview, start: int, depth: int, number: Iterator[int]) -> tuple[bytes, int]:

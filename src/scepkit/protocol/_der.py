@@ -31,9 +31,9 @@ def element(tag: int, *contents: bytes) -> bytes:
     content = b"".join(contents)
     size = len(content)
     if size < 0x80:  # noqa: PLR2004 - X.690 section 8.1.3.4: the short form of the length
-        return bytes((tag, size)) + content
+        return b"%c%c%b" % (tag, size, content)
     octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(octets))) + octets + content
+    return b"%c%c%b%b" % (tag, 0x80 | len(octets), octets, content)
 
 
 def sequence(*elements: bytes) -> bytes:
@@ -59,6 +59,11 @@ def bit_string(content: bytes) -> bytes:
 def tagged(number: int, *contents: bytes, primitive: bool = False) -> bytes:
     """Return a context-specific element: EXPLICIT, or IMPLICIT when given bare contents."""
     return element(_CONTEXT | number | (0 if primitive else _CONSTRUCTED), *contents)
+
+
+def attribute(identifier: ObjectIdentifier, value: bytes) -> bytes:
+    """Return an Attribute with one value."""
+    return element(SEQUENCE, oid(identifier), element(SET, value))
 
 
 @lru_cache(maxsize=128)

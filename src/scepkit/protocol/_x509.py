@@ -8,8 +8,6 @@ is asked for, and it warns on the console of what RFC 5280 forbids and devices d
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TypeVar
 
 from cryptography import x509
@@ -40,10 +38,12 @@ def certificate(der: bytes) -> x509.Certificate:
     Raises:
         Malformed: the library refuses it.
     """
-    with _reading("an RFC 5280 certificate"):
+    try:
         found = x509.load_der_x509_certificate(der)
         # Names are read, and warned of, only when asked for the first time.
         _ = found.subject, found.issuer
+    except _REFUSED as error:
+        raise _refused("an RFC 5280 certificate", error) from error
     return found
 
 
@@ -53,9 +53,12 @@ def request(der: bytes) -> tuple[x509.Name, x509.Extensions]:
     Raises:
         Malformed: the library refuses it.
     """
-    with _reading("a PKCS#10 request that can be used"):
+    try:
         found = x509.load_der_x509_csr(der)
-        return found.subject, found.extensions
+        subject, extensions = found.subject, found.extensions
+    except _REFUSED as error:
+        raise _refused("a PKCS#10 request that can be used", error) from error
+    return subject, extensions
 
 
 def extension(found: x509.Certificate, kind: type[_ExtensionType]) -> _ExtensionType | None:
@@ -64,16 +67,13 @@ def extension(found: x509.Certificate, kind: type[_ExtensionType]) -> _Extension
     Raises:
         Malformed: the extensions cannot be read.
     """
-    with _reading("a certificate with extensions that can be used"):
-        try:
-            return found.extensions.get_extension_for_class(kind).value
-        except x509.ExtensionNotFound:
-            return None
-
-
-@contextmanager
-def _reading(what: str) -> Iterator[None]:
     try:
-        yield
+        return found.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
     except _REFUSED as error:
-        raise Malformed(f"not {what}: {error}") from error
+        raise _refused("a certificate with extensions that can be used", error) from error
+
+
+def _refused(what: str, error: Exception) -> Malformed:
+    return Malformed(f"not {what}: {error}")

@@ -35,6 +35,7 @@ MESSAGE_DIGEST = ObjectIdentifier("1.2.840.113549.1.9.4")
 MAX_CERTIFICATES = 32
 
 _NOTHING = _der.set_of()
+_CONTENT_TYPE_IS_DATA = _der.attribute(CONTENT_TYPE, _der.oid(DATA))
 _SET_TAG = bytes([_der.SET])
 
 
@@ -124,9 +125,9 @@ def _signed_bytes(attributes: list[bytes]) -> tuple[bytes, ...]:
 
     The rule is the DER SET OF, that is, sorted; some devices sign the order they send.
     """
-    proper = _der.set_of(*attributes)
-    received = _der.element(_der.SET, *attributes)
-    return (proper,) if proper == received else (proper, received)
+    proper = sorted(attributes)
+    orders = (proper,) if proper == attributes else (proper, attributes)
+    return tuple(_der.element(_der.SET, *order) for order in orders)
 
 
 def _identifier(sid: _asn1.IssuerAndSerialNumber | bytes) -> tuple[bytes, bytes] | bytes:
@@ -169,11 +170,11 @@ def verify(
     used = digest(signer.digest_algorithm, allowed)
     # (3)
     content_type = _single(signer, CONTENT_TYPE, required=False)
-    if content_type is not None and content_type != _codec.encode(data.content_type):
+    if content_type is not None and content_type != _der.oid(data.content_type):
         raise BadMessageCheck("the contentType attribute is not the type of the content")
     # (4)
     claimed = _single(signer, MESSAGE_DIGEST, required=True)
-    actual = _codec.encode(used.of(data.content or b""))
+    actual = _der.octet_string(used.of(data.content or b""))
     if not hmac.compare_digest(claimed or b"", actual):
         raise BadMessageCheck("the content does not match its digest")
     # (5)
@@ -221,12 +222,14 @@ def sign(
         chosen: the digest.
         extra_certificates: DER of further certificates for the message.
     """
-    every = [
-        (CONTENT_TYPE, _der.oid(DATA)),
-        (MESSAGE_DIGEST, _der.octet_string(chosen.of(content or b""))),
-        *attributes,
-    ]
-    encoded = sorted(_der.sequence(_der.oid(oid), _der.set_of(value)) for oid, value in every)
+    digest_of_content = _der.octet_string(chosen.of(content or b""))
+    encoded = sorted(
+        [
+            _CONTENT_TYPE_IS_DATA,
+            _der.attribute(MESSAGE_DIGEST, digest_of_content),
+            *(_der.attribute(oid, value) for oid, value in attributes),
+        ]
+    )
     signer = _der.sequence(
         _der.INTEGER_1,
         certificate.issuer_and_serial_number,

@@ -52,6 +52,7 @@ _STRING_ENCODINGS = {
     0x1C: "utf-32-be",
     0x1E: "utf-16-be",
 }
+_EVERY_LEGACY = frozenset(Legacy)
 _PRINTABLE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 '()+,-./:=?")
 
 
@@ -115,7 +116,7 @@ def read(der: bytes, allowed: frozenset[Legacy]) -> CertificationRequest:
     algorithm = request.signatureAlgorithm.algorithm
     try:
         public_key = _keys.load(spki, min_rsa_bits=_keys.MIN_VERIFIABLE_BITS)
-        digest = signature_digest(algorithm, public_key, None, frozenset(Legacy))
+        digest = signature_digest(algorithm, public_key, None, _EVERY_LEGACY)
     except FailInfoError as error:
         raise Malformed(f"the PKCS#10 request's key cannot be used: {error.message}") from error
     if not _keys.verify(public_key, request.signature.as_bytes(), info_der, digest):
@@ -123,7 +124,7 @@ def read(der: bytes, allowed: frozenset[Legacy]) -> CertificationRequest:
     _keys.check_size(public_key)
     signature_digest(algorithm, public_key, None, allowed)
     attributes = info.attributes or []
-    subject, requested = _in_order(request, info, _values(attributes, _EXTENSION_REQUESTS))
+    subject, requested = _in_order(request, info, spki, _values(attributes, _EXTENSION_REQUESTS))
     return CertificationRequest(
         der=der,
         info=info_der,
@@ -150,13 +151,14 @@ def _values(
 def _in_order(
     request: _asn1.CertificationRequest,
     info: _asn1.CertificationRequestInfo,
+    spki: bytes,
     extensions: list[bytes],
 ) -> tuple[x509.Name, x509.Extensions]:
     """Read subject and extensions from a copy in order: with one extensionRequest at most."""
     if len(extensions) > 1:
         raise Malformed("the PKCS#10 request has several extensionRequest attributes")
-    attributes = [_attribute(EXTENSION_REQUEST, value) for value in extensions]
-    copy = _info(_codec.encode(info.subject), _codec.encode(info.subjectPKInfo), attributes)
+    attributes = [_der.attribute(EXTENSION_REQUEST, value) for value in extensions]
+    copy = _info(_codec.encode(info.subject), spki, attributes)
     signature = request.signature.as_bytes()
     return _x509.request(_request(copy, _codec.encode(request.signatureAlgorithm), signature))
 
@@ -205,10 +207,10 @@ def build(
     if challenge_password:
         if len(challenge_password) > MAX_CHALLENGE_LENGTH:
             raise UsageError(f"a challenge has at most {MAX_CHALLENGE_LENGTH} characters")
-        attributes.append(_attribute(CHALLENGE_PASSWORD, _directory_string(challenge_password)))
+        attributes.append(_der.attribute(CHALLENGE_PASSWORD, _directory_string(challenge_password)))
     wanted = [_extension(e) for e in extensions]
     if wanted:
-        attributes.append(_attribute(EXTENSION_REQUEST, _der.sequence(*wanted)))
+        attributes.append(_der.attribute(EXTENSION_REQUEST, _der.sequence(*wanted)))
     spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     info = _info(subject.public_bytes(), spki, attributes)
     return _request(info, _signature_algorithm(key), _keys.sign(key, info, SHA256))
@@ -233,10 +235,6 @@ def _signature_algorithm(key: PrivateKey) -> bytes:
 def _directory_string(text: str) -> bytes:
     """Return PrintableString where it fits, as NDES wants it, else UTF8String (P-31)."""
     return _codec.encode(PrintableString(text) if _PRINTABLE.issuperset(text) else text)
-
-
-def _attribute(oid: ObjectIdentifier, value: bytes) -> bytes:
-    return _der.sequence(_der.oid(oid), _der.set_of(value))
 
 
 def _extension(extension: x509.Extension[x509.ExtensionType]) -> bytes:

@@ -9,7 +9,7 @@ all end in `undecryptable()`, whose text is one constant.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.asn1 import TLV
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -66,7 +66,7 @@ class Opened:
         credential: whose key opened it.
     """
 
-    content: bytes
+    content: bytes = field(repr=False)
     cipher: Cipher
     credential: Credential
 
@@ -275,10 +275,10 @@ def _encrypted(info: _asn1.EncryptedContentInfo) -> bytes:
 
 
 def _encrypt(content: bytes, chosen: Cipher, key: bytes, iv: bytes) -> bytes:
-    padder = PKCS7(chosen.block_size * 8).padder()
-    padded = padder.update(content) + padder.finalize()
+    # RFC 5652 section 6.3: as many octets as the last block lacks, each of them that number.
+    size = chosen.block_size - len(content) % chosen.block_size
     encryptor = CipherContext(chosen.primitive(key), CBC(iv)).encryptor()
-    return encryptor.update(padded) + encryptor.finalize()
+    return encryptor.update(content + bytes([size]) * size) + encryptor.finalize()
 
 
 def _decrypt(encrypted: bytes, used: Cipher, key: bytes, iv: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -78,8 +79,9 @@ def create(home: Home) -> Starlette:
     """
     log.configure(home.settings.log)
     store = Store.open(home.settings.database_url)
-    alone = home.settings.workers == 1
-    pool = ThreadPoolExecutor(cores(), thread_name_prefix="scep") if alone else None
+    # The worker processes share the cores.
+    threads = math.ceil(cores() / home.settings.workers)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="scep")
     publication = publish(home.material, home.settings.endpoint[DEFAULT].legacy)
     scep = SCEPApp(endpoint_of(home, store), publication, pool)
 
@@ -88,8 +90,7 @@ def create(home: Home) -> Starlette:
         # What was made at the start stays for good: the collector need not look at it again.
         gc.freeze()
         yield
-        if pool is not None:
-            pool.shutdown()
+        pool.shutdown()
         store.close()
 
     async def healthz(_request: Request) -> Response:

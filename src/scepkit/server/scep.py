@@ -1,37 +1,38 @@
 """The SCEP endpoint as an ASGI application (RFC 8894 section 4).
 
 Bytes come in and go out here; what they mean is `protocol.http`'s and `Endpoint`'s business.
-Private-key work of a single process runs in a pool of as many threads as there are cores, because
-OpenSSL leaves the GIL for it and more threads would only queue inside.
-Where there are several processes, each does it on the spot: they share the cores among them, and
-handing the GIL back and forth costs more than a few milliseconds' wait of the others.
-Waiting for the disk holds nothing up in either case.
+Private-key work runs in a pool, because OpenSSL leaves the GIL for it; of as many threads as there
+are cores, all worker processes together, because more would only queue inside.
+A thread hands a new certificate straight to the store's writer, and the event loop hears of it when
+it is on the disk; waiting for the disk holds nothing up.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import structlog
 from starlette.types import Receive, Scope, Send
 
 from scepkit.enrolment.endpoint import Decision, Endpoint
 from scepkit.errors import HTTPRefused, Local, Malformed
-from scepkit.protocol import http
+from scepkit.protocol import http, pkimessage
 from scepkit.protocol.http import HTTPRequest, HTTPResponse, Operation
 from scepkit.protocol.messages import Failure
 from scepkit.server import metrics
+from scepkit.server.handover import Handover
 from scepkit.server.publication import Publication
 from scepkit.store import Answer, Recorded
 
-_T = TypeVar("_T")
-
 Facts: TypeAlias = Mapping[str, Any]
 """What the log says about an operation beside who asked and how long it took."""
+_Decided: TypeAlias = tuple[Decision, Answer | None]
+_Step: TypeAlias = "asyncio.Future[_Decided]"
 
 # PKIOperations under way at once. More would only time out while they wait for a thread;
 # 503 makes the devices come back (P-78).
@@ -52,16 +53,17 @@ class SCEPApp:
     Args:
         endpoint: decides.
         publication: what needs no deciding.
-        pool: threads for private-key work; None to do it on the spot.
+        pool: threads for private-key work.
     """
 
     def __init__(
-        self, endpoint: Endpoint, publication: Publication, pool: ThreadPoolExecutor | None
+        self, endpoint: Endpoint, publication: Publication, pool: ThreadPoolExecutor
     ) -> None:
         self._endpoint = endpoint
         self._publication = publication
         self._pool = pool
         self._under_way = 0
+        self._handover: Handover | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request and write its line into the log."""
@@ -92,10 +94,6 @@ class SCEPApp:
             return _refused(operation, error.status, error.message, error.message, headers)
         except Malformed as error:
             return _refused(operation, 400, "not a SCEP message", error.message)
-        except Local as error:
-            # The operator's fault or the disk's: the device shall come back (P-78).
-            log.error("server fault", error=error.message, hint=error.hint)  # noqa: TRY400
-            return _refused(operation, 503, "try again later", error.message, _RETRY_AFTER)
         except ClientGone:
             raise
         except Exception as error:
@@ -107,20 +105,47 @@ class SCEPApp:
             raise HTTPRefused(503, "busy, try again later")
         self._under_way += 1
         try:
-            decision = await self._work(self._endpoint.decide, message)
-            recorded: Answer | None = None
-            if (pending := self._endpoint.record(decision)) is not None:
-                recorded = await asyncio.wrap_future(pending)
+            decision, recorded = await self._decided(message)
             if not isinstance(recorded, Recorded | None):
-                decision = await self._work(self._endpoint.conclude, decision, recorded)
+                decision = await asyncio.get_running_loop().run_in_executor(
+                    self._pool, self._endpoint.conclude, decision, recorded
+                )
+        except Local as error:
+            # The operator's fault or the disk's: the device shall come back (P-78).
+            log.error("server fault", error=error.message, hint=error.hint)  # noqa: TRY400
+            return _fault(message, error)
         finally:
             self._under_way -= 1
         return HTTPResponse(200, decision.reply, http.PKI_MESSAGE, _NO_STORE), _facts(decision)
 
-    async def _work(self, function: Callable[..., _T], *arguments: object) -> _T:
-        if self._pool is None:
-            return function(*arguments)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
+    def _decided(self, message: bytes) -> _Step:
+        """Decide and store; the event loop hears of it when the answer is on the disk."""
+        loop = asyncio.get_running_loop()
+        if self._handover is None:
+            self._handover = Handover(loop)
+        step: _Step = loop.create_future()
+        hand_over = functools.partial(_hand_over, self._handover, step)
+        self._pool.submit(self._decide, message, hand_over)
+        return step
+
+    def _decide(
+        self, message: bytes, hand_over: Callable[[_Decided | BaseException], None]
+    ) -> None:
+        """Do what `_decided` says, in a thread of the pool."""
+        try:
+            decision = self._endpoint.decide(message)
+            pending = self._endpoint.record(decision)
+        # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.
+        except BaseException as error:  # noqa: BLE001
+            hand_over(error)
+            return
+        if pending is None:
+            hand_over((decision, None))
+        else:
+            # Straight on to the writer's thread: the event loop need not know of this stage.
+            pending.add_done_callback(
+                lambda done: hand_over(done.exception() or (decision, done.result()))
+            )
 
     def _report(self, scope: Scope, response: HTTPResponse, facts: Facts, seconds: float) -> None:
         operation = facts["operation"]
@@ -139,6 +164,19 @@ class SCEPApp:
             status=response.status,
             ms=round(seconds * 1000, 1),
         )
+
+
+def _hand_over(handover: Handover, step: _Step, result: _Decided | BaseException) -> None:
+    handover.put(functools.partial(_settle, step, result))
+
+
+def _settle(step: _Step, result: _Decided | BaseException) -> None:
+    if step.done():  # cancelled: the server stops
+        return
+    if isinstance(result, BaseException):
+        step.set_exception(result)
+    else:
+        step.set_result(result)
 
 
 def _check_path(rest: str) -> None:
@@ -197,6 +235,14 @@ def _refused(
     headers = {**_NO_STORE, **(headers or {})}
     response = HTTPResponse(status, f"{text}\n".encode(), http.TEXT, headers)
     return response, {"operation": operation, "outcome": f"HTTP {status}", "reason": reason}
+
+
+def _fault(message: bytes, error: Local) -> tuple[HTTPResponse, Facts]:
+    """Refuse for now a request that could be read, so that the log can say whose it was."""
+    operation = Operation.PKI_OPERATION.value
+    response, facts = _refused(operation, 503, "try again later", error.message, _RETRY_AFTER)
+    transaction_id = pkimessage.parse(message).attributes.transaction_id
+    return response, {**facts, "transaction_id": str(transaction_id)}
 
 
 def _facts(decision: Decision) -> Facts:

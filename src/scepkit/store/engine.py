@@ -3,8 +3,8 @@
 On SQLite the driver's own idea of transactions is switched off (it opens none for SELECT, DDL or
 SAVEPOINT) and this file says BEGIN instead:
 
-- `writing` begins with BEGIN IMMEDIATE, so two writers queue at the start and none fails half-way
-  when its read turns into a write;
+- `transaction` begins with BEGIN IMMEDIATE, so two writers queue at the start and none fails
+  half-way when its read turns into a write;
 - a connection that reads does not begin at all: each read of this package is one statement, which
   is a snapshot by itself in WAL mode.
 
@@ -33,10 +33,9 @@ if TYPE_CHECKING:
 BUSY_SECONDS = 10  # how long to wait for another process' write
 NAP_SECONDS = 0.001  # and how often to look; about the time of one commit
 
-BUSY_TIMEOUT = f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}"
 # FULL makes WAL sync at every commit; NORMAL would lose the last commits in a power cut.
 PRAGMAS = (
-    BUSY_TIMEOUT,
+    f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
@@ -72,13 +71,69 @@ def connect(url: str) -> Engine:
     return engine
 
 
+class Kept:
+    """Connections that stay open between uses, for any number of threads.
+
+    As many as were ever in use at once. SQLAlchemy's pool cleans a connection up whenever it is
+    given back, which takes longer than looking a challenge up. Here there is nothing to clean:
+    whoever writes does it in a `transaction`, and who reads is in none.
+
+    Args:
+        engine: the database.
+        writing: whether they are for `transaction`; otherwise they only read.
+    """
+
+    def __init__(self, engine: Engine, *, writing: bool = False) -> None:
+        self._engine = engine
+        self._writing = writing
+        self._idle: list[Connection] = []  # appending and popping are atomic
+        self._closed = False
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """A connection for one thread; after any exception it is not used again."""
+        connection = self._take()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        if self._closed:  # while this one was in use
+            self.close()
+
+    def close(self) -> None:
+        """Close what is idle, and what is in use as soon as it is given back."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take(self) -> Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._open()
+
+    def _open(self) -> Connection:
+        connection = self._engine.connect()
+        connection.detach()  # so that closing it closes it, whatever state it is in
+        if self._engine.dialect.name != "sqlite":
+            if not self._writing:
+                # Else the first statement would open a transaction that never ends.
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+        elif self._writing:
+            connection.exec_driver_sql("PRAGMA busy_timeout=0")  # see _begin_sqlite
+            connection.rollback()
+        return connection
+
+
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """A connection in a transaction that writes: committed at the end, rolled back on an error."""
-    with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
+def transaction(connection: Connection) -> Iterator[None]:
+    """Write on a `Kept` connection: committed at the end, rolled back on an exception."""
+    with connection.begin():
+        if connection.dialect.name == "sqlite":
             _begin_sqlite(connection)
-        yield connection
+        yield
 
 
 @contextmanager
@@ -122,12 +177,11 @@ def _begin_sqlite(connection: Connection) -> None:
 
     SQLite's own waiting naps for up to 100 ms, so that under load one of two worker processes
     takes turn after turn while the other sleeps: more than a second for one commit, measured.
+    Once begun it never has to wait for anybody.
     """
     give_up = monotonic() + BUSY_SECONDS
-    connection.exec_driver_sql("PRAGMA busy_timeout=0")
     while not _began(connection, last_try=monotonic() >= give_up):
         sleep(NAP_SECONDS)
-    connection.exec_driver_sql(BUSY_TIMEOUT)
 
 
 def _began(connection: Connection, *, last_try: bool) -> bool:
@@ -135,7 +189,6 @@ def _began(connection: Connection, *, last_try: bool) -> bool:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     except OperationalError as error:
         if last_try or "locked" not in str(error.orig):
-            connection.exec_driver_sql(BUSY_TIMEOUT)
             raise
         return False
     return True

@@ -10,7 +10,8 @@ Two processes may both find 1 and 2 clear. The unique constraints let one of the
 other is rolled back to the savepoint and reads again what the first has written.
 
 Nearly always nothing stands in the way, so a batch is first written as a whole, table by table,
-which takes a third of the time; if a constraint objects, it is written one by one.
+which takes a third of the time; if a constraint objects, all of it is rolled back and written one
+by one.
 """
 
 from __future__ import annotations
@@ -69,24 +70,20 @@ SPEND = (
 )
 
 
-def record_all(connection: Connection, issuances: Sequence[Issuance]) -> list[Answer] | None:
+def record_all(connection: Connection, issuances: Sequence[Issuance]) -> list[Answer]:
     """Write several issuances inside the connection's transaction, if nothing stands in the way.
 
     Returns:
-        One Recorded for each; None, and nothing is written, when `record` has to look at them one
-        by one.
+        One Recorded for each.
 
     Raises:
-        SQLAlchemyError: the database failed.
+        NotSpendableError, SQLAlchemyError: the transaction is to be rolled back; `record` shows
+            what stands in whose way.
     """
-    try:
-        with savepoint(connection):
-            connection.execute(ISSUE, [_certificate(i) for i in issuances])
-            connection.execute(CLAIM, [_transaction(i) for i in issuances])
-            connection.execute(ANSWER_CLAIMED, [_request(i) | _claimed(i) for i in issuances])
-            _spend(connection, [i for i in issuances if i.challenge_id is not None])
-    except (_NotSpendableError, IntegrityError):
-        return None
+    connection.execute(ISSUE, [_certificate(i) for i in issuances])
+    connection.execute(CLAIM, [_transaction(i) for i in issuances])
+    connection.execute(ANSWER_CLAIMED, [_request(i) | _claimed(i) for i in issuances])
+    _spend(connection, [i for i in issuances if i.challenge_id is not None])
     return [_recorded(i) for i in issuances]
 
 
@@ -107,7 +104,7 @@ def record(connection: Connection, issuance: Issuance) -> Answer:
                 return _conflict(before.answer)
             _write(connection, issuance, before.transaction_row)
             _spend(connection, [issuance] if issuance.challenge_id is not None else [])
-    except _NotSpendableError:
+    except NotSpendableError:
         return ChallengeSpent()
     except IntegrityError as error:
         return _what_was_first(connection, issuance, error)
@@ -120,7 +117,7 @@ def _recorded(issuance: Issuance) -> Recorded:
     )
 
 
-class _NotSpendableError(Exception):
+class NotSpendableError(Exception):
     """Takes back what was written before the challenge was judged."""
 
 
@@ -169,7 +166,7 @@ def _spend(connection: Connection, issuances: Sequence[Issuance]) -> None:
         return
     result = connection.execute(SPEND, [_spent(i) for i in issuances])
     if result.rowcount != len(issuances):
-        raise _NotSpendableError
+        raise NotSpendableError
 
 
 def _certificate(issuance: Issuance) -> dict[str, Any]:

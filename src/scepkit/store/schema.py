@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Column, MetaData, String, Table, inspect, select
 
 from scepkit.errors import NewerDatabase, StoreError
-from scepkit.store.engine import database_file, writing
+from scepkit.store.engine import Kept, database_file, transaction
 from scepkit.store.faults import translated
 
 if TYPE_CHECKING:
@@ -41,8 +41,10 @@ def bring_up_to_date(engine: Engine) -> None:
             revision = _revision(connection)
         if revision != HEAD:
             # BEGIN IMMEDIATE around everything: a migration that fails leaves no trace.
-            with writing(engine) as connection:
+            kept = Kept(engine, writing=True)
+            with kept.connection() as connection, transaction(connection):
                 _upgrade(connection, revision)
+            kept.close()
 
 
 def alembic_config(connection: Connection) -> Config:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import insert, update
@@ -9,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import UsageError
 from scepkit.store import queries
-from scepkit.store.engine import connect, writing
+from scepkit.store.engine import Kept, connect, transaction
 from scepkit.store.faults import translated
 from scepkit.store.schema import bring_up_to_date, version
 from scepkit.store.tables import challenges
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
 
-    from sqlalchemy import Engine
+    from sqlalchemy import Connection, Engine
 
     from scepkit.store.values import (
         Answer,
@@ -49,7 +50,9 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._writer = Writer(engine)
+        self._readers = Kept(engine)
+        self._writers = Kept(engine, writing=True)
+        self._writer = Writer(self._writers)
 
     @classmethod
     def open(cls, url: str) -> Self:
@@ -73,6 +76,8 @@ class Store:
     def close(self) -> None:
         """Store what is queued, then close all connections; may be called again."""
         self._writer.close()
+        self._readers.close()
+        self._writers.close()
         self._engine.dispose()
 
     def __enter__(self) -> Self:
@@ -88,7 +93,7 @@ class Store:
             StoreError: the database does not answer, cannot be written, or the store is closed.
         """
         self._writer.check()
-        with translated("use the database"), writing(self._engine) as connection:
+        with translated("use the database"), self._writing() as connection:
             connection.execute(TOUCH)
             connection.rollback()
 
@@ -110,7 +115,7 @@ class Store:
         Raises:
             StoreError: the database cannot be read.
         """
-        with translated("read the database"), self._engine.connect() as connection:
+        with translated("read the database"), self._readers.connection() as connection:
             return queries.standing(
                 connection, endpoint, transaction_id, signer_key, fingerprint
             ).answer
@@ -126,7 +131,7 @@ class Store:
         Raises:
             StoreError: the database cannot be read.
         """
-        with translated("read the database"), self._engine.connect() as connection:
+        with translated("read the database"), self._readers.connection() as connection:
             return queries.standing(connection, endpoint, transaction_id, signer_key, None).answer
 
     def record(self, issuance: Issuance) -> Future[Answer]:
@@ -152,7 +157,7 @@ class Store:
         rows = [_row(challenge) for challenge in new]
         if not rows:
             return
-        with translated("add the challenges"), writing(self._engine) as connection:
+        with translated("add the challenges"), self._writing() as connection:
             try:
                 connection.execute(ADD_CHALLENGE, rows)
             except IntegrityError as error:
@@ -167,7 +172,7 @@ class Store:
         Raises:
             StoreError: the database cannot be read.
         """
-        with translated("read the database"), self._engine.connect() as connection:
+        with translated("read the database"), self._readers.connection() as connection:
             return queries.challenge(connection, endpoint, mac)
 
     def certificates(
@@ -190,7 +195,7 @@ class Store:
         left = limit
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
-            with translated("read the database"), self._engine.connect() as connection:
+            with translated("read the database"), self._readers.connection() as connection:
                 rows = queries.page(connection, endpoint, after, size)
             yield from rows
             if len(rows) < size:
@@ -204,8 +209,13 @@ class Store:
         Raises:
             StoreError: the database cannot be read.
         """
-        with translated("read the database"), self._engine.connect() as connection:
+        with translated("read the database"), self._readers.connection() as connection:
             return queries.certificate(connection, serial)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._writers.connection() as connection, transaction(connection):
+            yield connection
 
 
 def _row(challenge: NewChallenge) -> dict[str, object]:

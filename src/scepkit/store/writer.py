@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from scepkit.errors import StoreError
-from scepkit.store.engine import writing
+from scepkit.store.engine import transaction
 from scepkit.store.faults import fault
 from scepkit.store.recording import record, record_all
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
+    from scepkit.store.engine import Kept
     from scepkit.store.values import Answer, Issuance
 
 BATCH_LIMIT = 64  # issuances in one transaction: bounds how long other writers wait
@@ -34,11 +35,11 @@ class Writer:
     """The thread that writes issuances.
 
     Args:
-        engine: the database.
+        connections: where to write.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, connections: Kept) -> None:
+        self._connections = connections
         self._waiting: deque[tuple[Issuance, Future[Answer]]] = deque()
         self._changed = Condition()
         self._closed = False
@@ -100,7 +101,7 @@ class Writer:
         if not wanted:
             return
         try:
-            with writing(self._engine) as connection:
+            with self._connections.connection() as connection:
                 answers = _write(connection, [issuance for issuance, _ in wanted])
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever happens
             # One error for each: a traceback grows on the exception every time it is raised.
@@ -113,13 +114,15 @@ class Writer:
 
 
 def _write(connection: Connection, issuances: list[Issuance]) -> list[Answer | Exception]:
+    """Write all in one transaction, or if something stands in the way, in another one by one."""
     try:
-        together = record_all(connection, issuances)
+        with transaction(connection):
+            return [*record_all(connection, issuances)]
     except OperationalError:
         raise
     except Exception:  # noqa: BLE001 - one by one shows whose fault it is
-        together = None
-    return [*together] if together else [_attempt(connection, i) for i in issuances]
+        with transaction(connection):
+            return [_attempt(connection, issuance) for issuance in issuances]
 
 
 def _attempt(connection: Connection, issuance: Issuance) -> Answer | Exception:

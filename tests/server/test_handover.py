@@ -1,0 +1,51 @@
+"""Results of other threads reach the event loop, in order, with few wake-ups."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from scepkit.server.handover import Handover
+
+
+def test_many_results_share_a_wake_up():
+    wake_ups = []
+
+    async def session():
+        loop = asyncio.get_running_loop()
+        handover, got = Handover(loop), []
+        real = loop.call_soon_threadsafe
+        loop.call_soon_threadsafe = lambda *call: wake_ups.append(call) or real(*call)
+
+        def work():
+            for number in range(100):
+                handover.put(lambda number=number: got.append(number))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()  # the loop stands still meanwhile
+        loop.call_soon_threadsafe = real
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return got
+
+    assert asyncio.run(session()) == list(range(100))
+    assert len(wake_ups) == 1
+
+
+def test_none_is_lost():
+    """Threads hand over while the loop fetches."""
+
+    async def session():
+        loop = asyncio.get_running_loop()
+        handover, steps = Handover(loop), [loop.create_future() for _ in range(4000)]
+
+        def work(mine):
+            for step in mine:
+                handover.put(lambda step=step: step.set_result(None))
+
+        for at in range(4):
+            threading.Thread(target=work, args=[steps[at::4]]).start()
+        await asyncio.wait_for(asyncio.gather(*steps), 30)
+
+    asyncio.run(session())
