@@ -12,7 +12,15 @@ from scepkit.errors import BadAlg, BadRequest
 from scepkit.protocol import csr, envelope, pkimessage
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256
 from scepkit.protocol.attributes import MessageType, TransactionID
-from scepkit.protocol.messages import CertPoll, Failure, GetCert, GetCRL, Pending, PKCSReq
+from scepkit.protocol.messages import (
+    CertPoll,
+    Failure,
+    GetCert,
+    GetCRL,
+    Pending,
+    PKCSReq,
+    RenewalReq,
+)
 
 ISSUER, SUBJECT = keys.name("issuer").public_bytes(), keys.name("subject").public_bytes()
 ID = forge.oid(forge.DATA)
@@ -40,7 +48,7 @@ def sealed(message, **changes):
 
 EVERY_REQUEST = {
     "PKCSReq": request(),
-    "RenewalReq": pkimessage.RenewalReq(request().csr),
+    "RenewalReq": RenewalReq(request().csr),
     "CertPoll": CertPoll(ISSUER, SUBJECT),
     "GetCert": GetCert(ISSUER, 5),
     "GetCRL": GetCRL(ISSUER, 5),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from scepkit.cli import enroll_options as wanted
 from scepkit.cli import options, terminal
 from scepkit.cli.help import Command
 from scepkit.errors import RequestRefused
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from scepkit.client.folder import Folder
     from scepkit.client.orders import Order
     from scepkit.protocol.transaction import Issued
-
-_WANTED = "What to ask for"
-_WAITING = "Waiting for approval"
 
 _EPILOG = """
 \b
@@ -54,102 +51,18 @@ def register(app: typer.Typer) -> None:
 def enroll(
     url: options.Url,
     *,
-    subject: Annotated[
-        str,
-        typer.Option(
-            metavar="DN",
-            help="The subject, such as CN=dev1,O=Example (RFC 4514).",
-            rich_help_panel=_WANTED,
-            show_default=False,
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR",
-            help="Directory for key.pem, cert.pem, chain.pem and ca.pem.",
-            rich_help_panel=_WANTED,
-            show_default=False,
-        ),
-    ],
-    san: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="A subject alternative name: dns:, ip:, email: or uri: and the name; without the "
-            "prefix the kind is guessed. May be repeated.",
-            rich_help_panel=_WANTED,
-            show_default=False,
-        ),
-    ] = None,
-    challenge: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SECRET",
-            help="The challenge (enrolment password); - reads it from stdin. Others on this "
-            "machine can see it here; SCEP_CHALLENGE in the environment, --challenge-file "
-            "and - keep it to yourself.",
-            rich_help_panel=_WANTED,
-            show_default=False,
-        ),
-    ] = None,
-    challenge_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Read the challenge from the first line of this file.",
-            rich_help_panel=_WANTED,
-            show_default=False,
-        ),
-    ] = None,
-    key: Annotated[
-        str,
-        typer.Option(
-            metavar="KIND",
-            help="The key to make: rsa:2048, rsa:3072 or rsa:4096.",
-            rich_help_panel=_WANTED,
-        ),
-    ] = "rsa:2048",
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force",
-            help="Replace a certificate that is in DIR already; only once the new one is here.",
-            rich_help_panel=_WANTED,
-        ),
-    ] = False,
+    subject: wanted.Subject,
+    out: wanted.Out,
+    san: wanted.San = None,
+    challenge: wanted.Challenge = None,
+    challenge_file: wanted.ChallengeFile = None,
+    key: wanted.Key = "rsa:2048",
+    force: wanted.Force = False,
     fingerprint: options.Fingerprint = "",
-    insecure: Annotated[
-        bool,
-        typer.Option(
-            "--insecure",
-            help="Trust whichever CA the server shows. Without this and without --fingerprint "
-            "you are asked, if there is a terminal.",
-            rich_help_panel=options.TRUST,
-        ),
-    ] = False,
-    legacy: Annotated[
-        str,
-        typer.Option(
-            metavar="LIST",
-            help="Allow algorithms that are broken or weak, for a CA that can do no better: "
-            "sha1,des3,des,md5 or some of them.",
-            rich_help_panel=options.TRUST,
-            show_default=False,
-        ),
-    ] = "",
-    poll_interval: Annotated[
-        float,
-        typer.Option(metavar="SECONDS", help="How often to ask again.", rich_help_panel=_WAITING),
-    ] = 60,
-    max_wait: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS",
-            help="How long to wait in all; 0 asks once.",
-            rich_help_panel=_WAITING,
-        ),
-    ] = 86400,
+    insecure: wanted.Insecure = False,
+    legacy: wanted.LegacyList = "",
+    poll_interval: wanted.PollInterval = 60,
+    max_wait: wanted.MaxWait = 86400,
     ca_id: options.CaId = "",
     tls_ca: options.TlsCa = None,
     timeout: options.Timeout = 30,

@@ -192,8 +192,8 @@ class Endpoint:
     def _enrol(self, decision: Decision, verified: VerifiedMessage) -> Decision:
         """Decide on a PKCSReq (RFC 8894 section 4.3).
 
-        In order: what does it ask for; is it the signer's own; was it answered before; is it
-        entitled; issue.
+        In order: what does it ask for; is it the signer's own; is it entitled, or was it answered
+        before; issue.
         """
         request = self._responder.open(verified)
         if not isinstance(request, PKCSReq):

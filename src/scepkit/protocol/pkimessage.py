@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from scepkit.errors import BadMessageCheck, BadReply, BadRequest, FailInfoError, Malformed
-from scepkit.protocol import _asn1, _codec, cms, csr, envelope
+from scepkit.protocol import cms, envelope, message_data
 from scepkit.protocol.algorithms import Cipher, Digest, Legacy
 from scepkit.protocol.attributes import (
     Attributes,
@@ -34,14 +34,9 @@ from scepkit.protocol.attributes import (
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.envelope import Credential
 from scepkit.protocol.messages import (
-    CertPoll,
     CertRep,
     Failure,
-    GetCert,
-    GetCRL,
     Pending,
-    PKCSReq,
-    RenewalReq,
     Request,
     Success,
 )
@@ -197,26 +192,10 @@ def open_request(
         raise BadRequest(f"the content is not a pkcsPKIEnvelope: {error}") from error
     # (7)
     try:
-        return _payload(message.message_type, opened.content, allowed)
+        return message_data.read(message.message_type, opened.content, allowed)
     except Malformed as error:
         # The same answer as for a wrong key: what is inside is nobody's business.
         raise envelope.undecryptable(error.message) from error
-
-
-def _payload(kind: MessageType, content: bytes, allowed: frozenset[Legacy]) -> Request:
-    match kind:
-        case MessageType.PKCS_REQ:
-            return PKCSReq(csr.read(content, allowed))
-        case MessageType.RENEWAL_REQ:
-            return RenewalReq(csr.read(content, allowed))
-        case MessageType.CERT_POLL:
-            names = _codec.decode(_asn1.IssuerAndSubject, content, "IssuerAndSubject")
-            return CertPoll(_codec.encode(names.issuer), _codec.encode(names.subject))
-    which = _codec.decode(_asn1.IssuerAndSerialNumber, content, "IssuerAndSerialNumber")
-    issuer, serial = _codec.encode(which.issuer), _codec.parse(int, which.serialNumber, "INTEGER")
-    if kind is MessageType.GET_CERT:
-        return GetCert(issuer, serial)
-    return GetCRL(issuer, serial)
 
 
 def seal_request(
@@ -253,31 +232,8 @@ def seal_request(
         message_type=request.message_type,
         sender_nonce=sender_nonce,
     )
-    content = envelope.seal(_message_data(request), recipient, cipher, random)
+    content = envelope.seal(message_data.write(request), recipient, cipher, random)
     return _sign(content, attributes, signer, digest)
-
-
-def _message_data(request: Request) -> bytes:
-    """Return the messageData of RFC 8894 sections 3.3.1, 3.3.3 and 3.3.4."""
-    match request:
-        case PKCSReq(csr=wanted) | RenewalReq(csr=wanted):
-            return wanted.der
-        case CertPoll(issuer=issuer, subject=subject):
-            return _codec.encode(
-                _asn1.IssuerAndSubject(
-                    issuer=_codec.anything(issuer), subject=_codec.anything(subject)
-                )
-            )
-        case (
-            GetCert(issuer=issuer, serial_number=number)
-            | GetCRL(issuer=issuer, serial_number=number)
-        ):
-            return _codec.encode(
-                _asn1.IssuerAndSerialNumber(
-                    issuer=_codec.anything(issuer),
-                    serialNumber=_codec.anything(_codec.encode(number)),
-                )
-            )
 
 
 # --- replies --------------------------------------------------------------------------------------

@@ -1,0 +1,58 @@
+"""The messageData of requests (RFC 8894 sections 3.3.1, 3.3.3 and 3.3.4): one payload a kind."""
+
+from __future__ import annotations
+
+from scepkit.protocol import _asn1, _codec, csr
+from scepkit.protocol.algorithms import Legacy
+from scepkit.protocol.attributes import MessageType
+from scepkit.protocol.messages import CertPoll, GetCert, GetCRL, PKCSReq, RenewalReq, Request
+
+
+def read(kind: MessageType, content: bytes, allowed: frozenset[Legacy]) -> Request:
+    """Read what a request's messageType says that it is (RFC 8894 section 3.2.2).
+
+    Args:
+        kind: any messageType but CertRep's.
+        content: the decrypted messageData.
+        allowed: the legacy algorithms that are allowed for a PKCS#10's signature.
+
+    Raises:
+        Malformed: it is something else.
+        BadRequest, BadAlg: a PKCS#10's key or algorithm is not accepted.
+    """
+    match kind:
+        case MessageType.PKCS_REQ:
+            return PKCSReq(csr.read(content, allowed))
+        case MessageType.RENEWAL_REQ:
+            return RenewalReq(csr.read(content, allowed))
+        case MessageType.CERT_POLL:
+            names = _codec.decode(_asn1.IssuerAndSubject, content, "IssuerAndSubject")
+            return CertPoll(_codec.encode(names.issuer), _codec.encode(names.subject))
+    which = _codec.decode(_asn1.IssuerAndSerialNumber, content, "IssuerAndSerialNumber")
+    issuer, serial = _codec.encode(which.issuer), _codec.parse(int, which.serialNumber, "INTEGER")
+    if kind is MessageType.GET_CERT:
+        return GetCert(issuer, serial)
+    return GetCRL(issuer, serial)
+
+
+def write(request: Request) -> bytes:
+    """Return the messageData of RFC 8894 sections 3.3.1, 3.3.3 and 3.3.4."""
+    match request:
+        case PKCSReq(csr=wanted) | RenewalReq(csr=wanted):
+            return wanted.der
+        case CertPoll(issuer=issuer, subject=subject):
+            return _codec.encode(
+                _asn1.IssuerAndSubject(
+                    issuer=_codec.anything(issuer), subject=_codec.anything(subject)
+                )
+            )
+        case (
+            GetCert(issuer=issuer, serial_number=number)
+            | GetCRL(issuer=issuer, serial_number=number)
+        ):
+            return _codec.encode(
+                _asn1.IssuerAndSerialNumber(
+                    issuer=_codec.anything(issuer),
+                    serialNumber=_codec.anything(_codec.encode(number)),
+                )
+            )
