@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-pytest_plugins = ["pytester", "conformance"]
+pytest_plugins = ["pytester", "conformance", "compatibility", "leaks"]
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 settings.register_profile("default", max_examples=50, deadline=None, suppress_health_check=_SLOW)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
@@ -69,7 +70,14 @@ WITH_RSA = {
     "sha384": "1.2.840.113549.1.1.12",
     "sha512": "1.2.840.113549.1.1.13",
 }
-WITH_ECDSA = {"sha256": "1.2.840.10045.4.3.2"}
+WITH_ECDSA = {
+    "sha1": "1.2.840.10045.4.1",
+    "sha224": "1.2.840.10045.4.3.1",
+    "sha256": "1.2.840.10045.4.3.2",
+    "sha384": "1.2.840.10045.4.3.3",
+    "sha512": "1.2.840.10045.4.3.4",
+}
+ED25519 = "1.3.101.112"
 # OID, octets of key, octets of block, primitive.
 CIPHERS = {
     "aes128": ("2.16.840.1.101.3.4.1.2", 16, 16, AES),
@@ -93,7 +101,18 @@ def sign(key, data: bytes, digest: str) -> bytes:
     hash_ = DIGESTS[digest][1]()
     if isinstance(key, rsa.RSAPrivateKey):
         return key.sign(data, padding.PKCS1v15(), hash_)
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return key.sign(data)
     return key.sign(data, ec.ECDSA(hash_))
+
+
+def signature_algorithm_of(key, digest: str, with_rsa: str = RSA_ENCRYPTION) -> bytes:
+    """Return the AlgorithmIdentifier of a key's signature."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return algorithm(with_rsa)
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return algorithm(ED25519, b"")
+    return algorithm(WITH_ECDSA[digest], b"")
 
 
 # --- the pkiMessage -------------------------------------------------------------------------------
@@ -159,10 +178,7 @@ def signer_info(
         signed = set_(*(sorted(every) if sign_sorted else every))
         field = tlv(0xA0, *every)
     if signature_algorithm is None:
-        is_rsa = isinstance(signer.key, rsa.RSAPrivateKey)
-        signature_algorithm = (
-            algorithm(RSA_ENCRYPTION) if is_rsa else algorithm(WITH_ECDSA[digest], b"")
-        )
+        signature_algorithm = signature_algorithm_of(signer.key, digest)
     certificate = signer.certificate
     return seq(
         integer(1),
@@ -249,6 +265,11 @@ def request(
         content = envelope(inside, recipient or keys.ra(), cipher=cipher)
     attributes = knobs.pop("attributes", [*scep_attributes(**(scep or {})), *more])
     return pki_message(content, attributes, signer, **knobs)
+
+
+def signing_time(time: datetime) -> bytes:
+    """Return CMS's signingTime attribute, a UTCTime."""
+    return attribute("1.2.840.113549.1.9.5", tlv(0x17, f"{time:%y%m%d%H%M%SZ}".encode()))
 
 
 def reply(
@@ -398,10 +419,7 @@ def sign_csr(
     signature_algorithm: bytes | None = None,
 ) -> bytes:
     if signature_algorithm is None:
-        is_rsa = isinstance(key, rsa.RSAPrivateKey)
-        signature_algorithm = (
-            algorithm(WITH_RSA[digest]) if is_rsa else algorithm(WITH_ECDSA[digest], b"")
-        )
+        signature_algorithm = signature_algorithm_of(key, digest, WITH_RSA[digest])
     return seq(
         info, signature_algorithm, bits(sign(key, info, digest) if signature is None else signature)
     )

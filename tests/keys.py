@@ -12,7 +12,7 @@ from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
@@ -38,13 +38,32 @@ def _rsa_key(name: str, bits: int) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, bits)
 
 
-def ec_key(name: str = "device") -> ec.EllipticCurvePrivateKey:
-    return _ec_key(name)
+CURVES = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "p521": ec.SECP521R1()}
+
+
+def ec_key(name: str = "device", curve: str = "p256") -> ec.EllipticCurvePrivateKey:
+    return _ec_key(name, curve)
 
 
 @cache
-def _ec_key(name: str) -> ec.EllipticCurvePrivateKey:
-    return ec.generate_private_key(ec.SECP256R1())
+def _ec_key(name: str, curve: str) -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(CURVES[curve])
+
+
+def ed25519_key(name: str = "device") -> ed25519.Ed25519PrivateKey:
+    return _ed25519_key(name)
+
+
+@cache
+def _ed25519_key(name: str) -> ed25519.Ed25519PrivateKey:
+    return ed25519.Ed25519PrivateKey.generate()
+
+
+def key_of(kind: str, name: str = "device"):
+    """Return a key by the kind's name: rsa, ed25519, or a curve."""
+    if kind == "rsa":
+        return rsa_key(name)
+    return ed25519_key(name) if kind == "ed25519" else ec_key(name, kind)
 
 
 def spki(key) -> bytes:
@@ -63,7 +82,7 @@ def usage(*bits: str) -> x509.KeyUsage:
 class Holder:
     """Somebody with a private key and a certificate for it."""
 
-    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
     x509: x509.Certificate
 
     @property
@@ -116,6 +135,8 @@ def certify(
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         builder = builder.add_extension(identifier, critical=False)
     signing = issuer.key if issuer else key
+    if isinstance(signing, ed25519.Ed25519PrivateKey):
+        return Holder(key, builder.sign(signing, None))
     return Holder(key, builder.sign(signing, digest or hashes.SHA256()))
 
 

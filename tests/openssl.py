@@ -9,6 +9,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 import keys
 
+_IN = ["-inform", "DER", "-binary"]
+_OUT = ["-outform", "DER", "-binary"]
+# For single DES; naming one provider turns the default one off.
+_LEGACY = ["-provider", "legacy", "-provider", "default"]
+
 
 class OpenSSL:
     """Runs openssl in a directory of its own.
@@ -37,14 +42,38 @@ class OpenSSL:
             options += ["-nointern", "-certfile", self._pem(signer)]
         return self.run("cms", "-verify", "-inform", "DER", "-binary", *options, stdin=message)
 
+    def sign(self, content: bytes, signer: keys.Holder, digest: str) -> bytes:
+        """Return a SignedData over `content`."""
+        options = ["-md", digest, "-inkey", self._key(signer), "-signer", self._pem(signer)]
+        return self.run("cms", "-sign", *_OUT, "-nodetach", *options, *_LEGACY, stdin=content)
+
+    def encrypt(self, content: bytes, cipher: str, recipient: keys.Holder, *more: str) -> bytes:
+        """Return an EnvelopedData for a certificate; `more` options follow its own."""
+        options = [f"-{cipher}", *_LEGACY, "-recip", self._pem(recipient), *more]
+        return self.run("cms", "-encrypt", *_OUT, *options, stdin=content)
+
+    def encrypt_with_password(self, content: bytes, cipher: str, password: str) -> bytes:
+        """Return an EnvelopedData for whoever knows the password."""
+        options = [f"-{cipher}", *_LEGACY, "-pwri_password", password]
+        return self.run("cms", "-encrypt", *_OUT, *options, stdin=content)
+
     def decrypt(self, message: bytes, recipient: keys.Holder) -> bytes:
         """Open an EnvelopedData."""
-        key = self.directory / "key.pem"
-        key.write_bytes(
-            recipient.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        )
-        options = ["-inform", "DER", "-binary", "-inkey", key, "-recip", self._pem(recipient)]
-        return self.run("cms", "-decrypt", *options, stdin=message)
+        options = ["-inkey", self._key(recipient), "-recip", self._pem(recipient), *_LEGACY]
+        return self.run("cms", "-decrypt", *_IN, *options, stdin=message)
+
+    def decrypt_with_password(self, message: bytes, password: str) -> bytes:
+        """Open an EnvelopedData with a password."""
+        options = ["-pwri_password", password, *_LEGACY]
+        return self.run("cms", "-decrypt", *_IN, *options, stdin=message)
+
+    def verify_octets(self, data: bytes, signature: bytes, signer: keys.Holder) -> bytes:
+        """Verify an Ed25519 signature, which the cms command of OpenSSL 3.0 cannot."""
+        signed, made = self.directory / "signed", self.directory / "signature"
+        signed.write_bytes(data)
+        made.write_bytes(signature)
+        options = ["-certin", "-inkey", self._pem(signer), "-sigfile", made, "-in", signed]
+        return self.run("pkeyutl", "-verify", "-rawin", *options)
 
     def asn1(self, der: bytes) -> str:
         """Return what `asn1parse` sees; it fails on what is no DER."""
@@ -59,6 +88,13 @@ class OpenSSL:
     def request(self, csr: bytes) -> str:
         """Verify a PKCS#10 and return how openssl reads it."""
         return self.run("req", "-inform", "DER", "-verify", "-noout", "-text", stdin=csr).decode()
+
+    def _key(self, holder: keys.Holder) -> Path:
+        path = self.directory / "key.pem"
+        path.write_bytes(
+            holder.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        )
+        return path
 
     def _pem(self, holder: keys.Holder) -> Path:
         path = self.directory / "certificate.pem"

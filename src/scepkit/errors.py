@@ -112,11 +112,20 @@ class TransportError(Remote):
         message: what happened.
         status: the HTTP status, if there was one.
         hint: what to do next.
+        retry_after: seconds that the server asks to wait, if it does.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, hint: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        hint: str = "",
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.status = status
+        self.retry_after = retry_after
 
 
 class RequestRefused(Remote):

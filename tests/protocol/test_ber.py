@@ -211,3 +211,36 @@ def test_a_message_of_nothing_but_elements_is_refused():
     inside = b"\x05\x00" * 60_000
     with pytest.raises(Malformed, match="10000 elements"):
         _ber.to_der(b"\x30\x80" + inside + b"\x00\x00")
+
+
+def pieces_of(loose):
+    return [bytes(child) for child in _ber.cut(loose)]
+
+
+@given(st.lists(TREES, max_size=5), st.integers(0, 2**32))
+def test_children_are_cut_out_as_they_came(children, seed):
+    loose = [der.ber(child, random.Random(seed)) for child in children]
+    row = b"".join(loose)
+    assert pieces_of(der.tlv(0x30, row)) == loose
+    assert pieces_of(der.tlv(0x30, row) + b"what follows") == loose
+    assert pieces_of(b"\xa0\x80" + row + b"\x00\x00") == loose
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        *(
+            b"",
+            b"\x30",
+            b"\x30\x01",
+            b"\x04\x00",
+            b"\x30\x80",
+            b"\x30\x80\x00",
+            b"\x30\x02\x04\x01",
+        ),
+        *(b"\x30\x02\x30\x80", b"\x30\x80" * 100, b"\x30\x80" * 100 + b"\x00\x00" * 100),
+    ],
+)
+def test_what_has_no_whole_children_is_malformed(broken):
+    with pytest.raises(Malformed):
+        _ber.cut(broken)

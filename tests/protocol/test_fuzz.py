@@ -5,7 +5,7 @@ Warnings are errors here, so nothing in a peer's bytes makes a library warn eith
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 
 import pytest
@@ -20,12 +20,15 @@ import der
 import forge
 import keys
 import mutation
+import recipients
 from pair import Pair
 from scepkit.errors import ScepError
 from scepkit.protocol import (
     _asn1,
     _ber,
     _codec,
+    _password_recipient,
+    _time,
     attributes,
     cacerts,
     capabilities,
@@ -67,6 +70,10 @@ EXTENSIONS = [
 ]
 
 
+# Digits with a zone, in range or not.
+TIMES = st.from_regex(rb"[0-9]{8,14}([.,][0-9]{1,3})?(Z|[+-][0-9]{4})?", fullmatch=True)
+
+
 @cache
 def world():
     """Return what a client holds."""
@@ -97,6 +104,14 @@ def test_ber(data):
         assert _ber.to_der(out) == out
 
 
+@given(st.data())
+def test_cut(data):
+    with suppress(ScepError):
+        element = data.draw(mutation.anything([*MESSAGES, *CSRS]))
+        children = _ber.cut(element)
+        assert b"".join(children) in element
+
+
 @pytest.mark.parametrize(
     "kind",
     [
@@ -104,6 +119,8 @@ def test_ber(data):
         *(_asn1.Certificate, _asn1.CertificationRequest, _asn1.CertificationRequestInfo),
         *(_asn1.IssuerAndSubject, _asn1.IssuerAndSerialNumber, _asn1.SubjectPublicKeyInfo),
         *(_asn1.RSAPublicKey, _asn1.RSAESOAEPParams, _asn1.Attribute, int, bytes),
+        *(_asn1.KeyAgreeRecipientInfo, _asn1.PasswordRecipientInfo, _asn1.PBKDF2Params),
+        *(_asn1.RecipientKeyIdentifier, _asn1.OriginatorPublicKey),
     ],
 )
 @given(data=st.data())
@@ -223,6 +240,55 @@ def test_envelope(data):
     envelope.cipher_of(message, EVERY)
 
 
+EC_DEVICE = keys.certify("EC device", keys.ec_key(), key_identifier=True)
+
+
+def lock_seeds():
+    """Return RecipientInfos for a password and an EC key."""
+    cek = b"k" * 16
+    identifier = EC_DEVICE.certificate.subject_key_identifier
+    return [
+        recipients.password_info(cek, iterations=1),
+        recipients.password_info(cek, iterations=1, prf=None, cipher="des3", key_length=24),
+        recipients.agreement_info(EC_DEVICE, cek, ukm=b"ukm"),
+        recipients.agreement_info(
+            EC_DEVICE, cek, named=der.tlv(0xA0, der.octets(identifier)), kdf="sha1"
+        ),
+        recipients.agreement_info(
+            EC_DEVICE, cek, wrap=recipients.des3_wrap_algorithm(), encrypted=b"x" * 40
+        ),
+    ]
+
+
+@given(st.data())
+def test_lock(data):
+    lock = data.draw(
+        st.one_of(mutation.anything(lock_seeds()), mutation.trees(lock_seeds(), max_changes=1))
+    )
+    message = forge.envelope(b"content", cek=b"k" * 16, recipients=[lock])
+    with suppress(ScepError), few_iterations():
+        envelope.open_(message, [EC_DEVICE.credential], EVERY, bytes, password="secret")
+
+
+@contextmanager
+def few_iterations():
+    """Let no password take more than a moment; that the count is bounded is another test's."""
+    bound = _password_recipient.MAX_ITERATIONS
+    _password_recipient.MAX_ITERATIONS = 1000
+    try:
+        yield
+    finally:
+        _password_recipient.MAX_ITERATIONS = bound
+
+
+@given(st.sampled_from([0x17, 0x18, 0x13, 0x05]), st.one_of(st.binary(max_size=30), TIMES))
+def test_time(tag, content):
+    read = _time.read(tag, content)
+    if read is not None:
+        written = der.parse(_time.write(read))
+        assert _time.read(written.tag, written.content) == read
+
+
 PAYLOADS = {
     "19": CSRS,
     "17": CSRS,
@@ -261,11 +327,18 @@ def test_attributes(data):
                         *(attributes.MESSAGE_TYPE, attributes.PKI_STATUS, attributes.FAIL_INFO),
                         *(attributes.SENDER_NONCE, attributes.RECIPIENT_NONCE),
                         *(attributes.TRANSACTION_ID, attributes.FAIL_INFO_TEXT),
-                        attributes.MICROSOFT_HRESULT,
+                        *(attributes.MICROSOFT_HRESULT, attributes.SIGNING_TIME),
                     ]
                 ),
                 st.lists(
-                    mutation.anything([der.printable("19"), der.octets(b"n" * 16)]), max_size=2
+                    mutation.anything(
+                        [
+                            der.printable("19"),
+                            der.octets(b"n" * 16),
+                            der.tlv(0x17, b"261122120000Z"),
+                        ]
+                    ),
+                    max_size=2,
                 ),
             ),
             max_size=9,

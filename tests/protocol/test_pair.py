@@ -6,8 +6,15 @@ import pytest
 
 import keys
 from pair import Pair, answer, flip, grant, lose, replay, substitute
-from scepkit.errors import BadReply, BadRequest, RequestRefused, StillPending, TransportError
-from scepkit.protocol.messages import Pending, RenewalReq
+from scepkit.errors import (
+    BadReply,
+    BadRequest,
+    RequestRefused,
+    StillPending,
+    TransportError,
+    UsageError,
+)
+from scepkit.protocol.messages import Pending, PKCSReq, RenewalReq
 from scepkit.protocol.transaction import Limits
 
 
@@ -26,7 +33,7 @@ def test_a_device_waits_for_approval():
     pair = Pair(Pending(), Pending(), grant)
     issued = pair.enrol()
     assert pair.kinds == ["PKCSReq", "CertPoll", "CertPoll"]
-    assert [wait.seconds for wait in pair.waits] == [60, 60]
+    assert [wait.seconds for wait in pair.waits] == [60, 90]
     assert issued.certificate.subject == keys.name("device")
 
 
@@ -83,19 +90,21 @@ def test_an_error_page_is_not_repeated_to_the_user(pair):
 
 
 def test_an_earlier_reply_is_not_believed():
-    pair = Pair(Pending(), grant)
+    pair = Pair(Pending(), grant, limits=Limits(retries=0, max_polls=1))
     pair.on_reply(2, replay(1))
-    with pytest.raises(BadReply, match="replay"):
+    with pytest.raises(StillPending, match="replay"):
         pair.enrol()
 
 
-def test_a_changed_reply_is_not_believed(pair):
+def test_a_changed_reply_is_not_believed():
+    pair = Pair(limits=Limits(retries=0))
     pair.on_reply(1, flip(-1))
     with pytest.raises(BadReply, match="signature does not verify"):
         pair.enrol()
 
 
-def test_rubbish_is_not_believed(pair):
+def test_rubbish_is_not_believed():
+    pair = Pair(limits=Limits(retries=0))
     pair.on_reply(1, substitute(b"rubbish"))
     with pytest.raises(BadReply, match="cannot be believed"):
         pair.enrol()
@@ -113,7 +122,7 @@ def test_waiting_ends():
     pair = Pair(Pending(), limits=Limits(poll_interval=10, max_wait=25))
     with pytest.raises(StillPending):
         pair.enrol()
-    assert [wait.seconds for wait in pair.waits] == [10, 10]
+    assert [wait.seconds for wait in pair.waits] == [10, 15]
 
 
 def test_a_renewal_with_a_new_key():
@@ -127,3 +136,14 @@ def test_the_same_seed_gives_the_same_transaction():
     first, second = Pair(seed=7), Pair(seed=7)
     assert first.enrol().transaction_id == second.enrol().transaction_id
     assert Pair(seed=8).enrol().transaction_id != first.trips
+
+
+def test_a_ca_that_nothing_can_be_encrypted_to_is_not_asked():
+    """An EC CA without an RA, and no challenge: said before anything is sent."""
+    usage = keys.usage("digital_signature", "key_cert_sign")
+    ca = keys.certify("EC CA", keys.ec_key("ca"), ca=True, key_usage=usage)
+    pair = Pair(ca=ca, ra=None)
+    with pytest.raises(UsageError, match="nothing can be encrypted") as caught:
+        pair.enrol(PKCSReq(pair.csr(None)))
+    assert "challenge" in caught.value.hint
+    assert pair.trips == []

@@ -31,7 +31,7 @@ def verified(name, allowed=EVERY):
 
 def opened(name, who=("ca", "ra")):
     credentials = [captured.holder(one).credential for one in who]
-    return pkimessage.open_request(verified(name), credentials, EVERY, bytes)
+    return pkimessage.open_request(verified(name), credentials, EVERY, bytes).request
 
 
 def csr_of(name):

@@ -181,6 +181,70 @@ class KeyTransRecipientInfo:
     encryptedKey: bytes
 
 
+# OriginatorPublicKey ::= SEQUENCE { algorithm AlgorithmIdentifier, publicKey BIT STRING }
+@asn1.sequence
+class OriginatorPublicKey:
+    algorithm: AlgorithmIdentifier
+    publicKey: asn1.BitString
+
+
+# OtherKeyAttribute ::= SEQUENCE {
+#     keyAttrId OBJECT IDENTIFIER,
+#     keyAttr ANY DEFINED BY keyAttrId OPTIONAL }
+@asn1.sequence
+class OtherKeyAttribute:
+    keyAttrId: ObjectIdentifier
+    keyAttr: Null | TLV | None
+
+
+# RecipientKeyIdentifier ::= SEQUENCE {
+#     subjectKeyIdentifier SubjectKeyIdentifier,
+#     date GeneralizedTime OPTIONAL,
+#     other OtherKeyAttribute OPTIONAL }
+@asn1.sequence
+class RecipientKeyIdentifier:
+    subjectKeyIdentifier: bytes
+    date: asn1.GeneralizedTime | None
+    other: OtherKeyAttribute | None
+
+
+# RecipientEncryptedKey ::= SEQUENCE {
+#     rid KeyAgreeRecipientIdentifier, -- issuerAndSerialNumber, or [0] RecipientKeyIdentifier
+#     encryptedKey EncryptedKey }
+@asn1.sequence
+class RecipientEncryptedKey:
+    rid: IssuerAndSerialNumber | Annotated[RecipientKeyIdentifier, Implicit(0)]
+    encryptedKey: bytes
+
+
+# KeyAgreeRecipientInfo ::= SEQUENCE {
+#     version CMSVersion,
+#     originator [0] EXPLICIT OriginatorIdentifierOrKey,   -- a CHOICE; [1] OriginatorPublicKey
+#     ukm [1] EXPLICIT UserKeyingMaterial OPTIONAL,
+#     keyEncryptionAlgorithm KeyEncryptionAlgorithmIdentifier,
+#     recipientEncryptedKeys RecipientEncryptedKeys }
+@asn1.sequence
+class KeyAgreeRecipientInfo:
+    version: int
+    originator: Annotated[TLV, Explicit(0)]
+    ukm: Annotated[bytes | None, Explicit(1)]
+    keyEncryptionAlgorithm: AlgorithmIdentifier
+    recipientEncryptedKeys: list[RecipientEncryptedKey]
+
+
+# PasswordRecipientInfo ::= SEQUENCE {
+#     version CMSVersion,
+#     keyDerivationAlgorithm [0] KeyDerivationAlgorithmIdentifier OPTIONAL,
+#     keyEncryptionAlgorithm KeyEncryptionAlgorithmIdentifier,
+#     encryptedKey EncryptedKey }
+@asn1.sequence
+class PasswordRecipientInfo:
+    version: int
+    keyDerivationAlgorithm: Annotated[AlgorithmIdentifier | None, Implicit(0)]
+    keyEncryptionAlgorithm: AlgorithmIdentifier
+    encryptedKey: bytes
+
+
 # EncryptedContentInfo ::= SEQUENCE {
 #     contentType ContentType,
 #     contentEncryptionAlgorithm ContentEncryptionAlgorithmIdentifier,
@@ -220,6 +284,21 @@ class RSAESOAEPParams:
     hashAlgorithm: Annotated[AlgorithmIdentifier | None, Explicit(0)]
     maskGenAlgorithm: Annotated[AlgorithmIdentifier | None, Explicit(1)]
     pSourceAlgorithm: Annotated[AlgorithmIdentifier | None, Explicit(2)]
+
+
+# PBKDF2-params ::= SEQUENCE {                                               -- RFC 8018 A.2
+#     salt            CHOICE { specified OCTET STRING, otherSource AlgorithmIdentifier },
+#     iterationCount  INTEGER (1..MAX),
+#     keyLength       INTEGER (1..MAX) OPTIONAL,
+#     prf             AlgorithmIdentifier DEFAULT algid-hmacWithSHA1 }
+#
+# No algorithm for another source of salt was ever defined.
+@asn1.sequence
+class PBKDF2Params:
+    salt: bytes
+    iterationCount: int
+    keyLength: int | None
+    prf: AlgorithmIdentifier | None
 
 
 # --- RFC 2986: PKCS#10 --------------------------------------------------------------------------

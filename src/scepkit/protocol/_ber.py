@@ -73,6 +73,59 @@ def split(data: bytes | memoryview) -> list[bytes]:
     return out
 
 
+def cut(element: bytes | memoryview) -> list[memoryview]:
+    """Cut a constructed element into its children as they came, not one octet changed.
+
+    Args:
+        element: begins with a BER element; what follows it is not looked at.
+
+    Raises:
+        Malformed: it is not a whole constructed element, or nested deeper than `MAX_DEPTH`.
+    """
+    view = memoryview(element)
+    tag, position = _tag(view, 0)
+    length, position = _length(view, position)
+    if not tag[0] & _CONSTRUCTED:
+        raise Malformed("an ASN.1 element without parts")
+    end = None if length is None else _end(view, position, length)
+    children = []
+    while not _is_over(view, position, end):
+        after = _skip(view if end is None else view[:end], position, 1)
+        children.append(view[position:after])
+        position = after
+    return children
+
+
+def end(data: bytes) -> int | None:
+    """Say where the first element ends by its own length; None if it does not end in here."""
+    view = memoryview(data)
+    try:
+        _, position = _tag(view, 0)
+        length, position = _length(view, position)
+        return None if length is None else _end(view, position, length)
+    except Malformed:
+        return None
+
+
+def _skip(data: memoryview, position: int, depth: int) -> int:
+    """Return where the element at `position` ends; only indefinite lengths take looking inside."""
+    if depth > MAX_DEPTH:
+        raise Malformed(f"ASN.1 nested deeper than {MAX_DEPTH} levels")
+    _, position = _tag(data, position)
+    length, position = _length(data, position)
+    if length is not None:
+        return _end(data, position, length)
+    while not _is_over(data, position, None):
+        position = _skip(data, position, depth + 1)
+    return position + len(_END_OF_CONTENTS)
+
+
+def _is_over(data: memoryview, position: int, end: int | None) -> bool:
+    if end is not None:
+        return position >= end
+    return data[position : position + len(_END_OF_CONTENTS)] == _END_OF_CONTENTS
+
+
 def _is_one_short_element(data: bytes | memoryview) -> bool:
     """Say whether a row is a single element with two octets of tag and length in DER.
 

@@ -16,6 +16,8 @@ from cryptography.x509 import ObjectIdentifier
 NULL = b"\x05\x00"
 INTEGER_0 = b"\x02\x01\x00"
 INTEGER_1 = b"\x02\x01\x01"
+INTEGER_2 = b"\x02\x01\x02"
+INTEGER_3 = b"\x02\x01\x03"
 
 BIT_STRING = 0x03
 OCTET_STRING = 0x04
@@ -59,6 +61,11 @@ def bit_string(content: bytes) -> bytes:
 def tagged(number: int, *contents: bytes, primitive: bool = False) -> bytes:
     """Return a context-specific element: EXPLICIT, or IMPLICIT when given bare contents."""
     return element(_CONTEXT | number | (0 if primitive else _CONSTRUCTED), *contents)
+
+
+def retag(der: bytes, tag: int) -> bytes:
+    """Return an element with another single-octet tag: what IMPLICIT had replaced, put back."""
+    return bytes([tag]) + der[1:]
 
 
 def attribute(identifier: ObjectIdentifier, value: bytes) -> bytes:

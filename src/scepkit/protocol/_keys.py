@@ -9,13 +9,17 @@ from __future__ import annotations
 from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.asn1 import TLV
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadAlg, BadRequest, Malformed
 from scepkit.protocol import _asn1, _codec
 from scepkit.protocol.algorithms import (
+    CURVES,
     EC_PUBLIC_KEY,
+    ED25519,
     MAX_RSA_BITS,
     MIN_RSA_BITS,
     RSA_ENCRYPTION,
@@ -28,26 +32,32 @@ from scepkit.protocol.algorithms import (
 MIN_VERIFIABLE_BITS = 752
 
 
-def load(spki: bytes, *, min_rsa_bits: int = MIN_RSA_BITS) -> PublicKey:
-    """Read a SubjectPublicKeyInfo.
+def load(spki: bytes) -> PublicKey:
+    """Read a SubjectPublicKeyInfo of a key that is good enough.
 
     Args:
         spki: DER.
-        min_rsa_bits: the size from which on an RSA key is loaded.
 
     Raises:
         Malformed: not a SubjectPublicKeyInfo, or numbers that are no key.
         BadRequest: an RSA key of a size or exponent that is not accepted.
-        BadAlg: a kind of key other than RSA and EC.
+        BadAlg: a kind of key other than RSA, EC on a curve of `CURVES`, and Ed25519.
     """
-    key = _load(spki)
-    check_size(key, min_rsa_bits)
+    key = load_any(spki)
+    check(key)
     return key
 
 
 # A request names its key twice, and a device comes again with the same one.
 @lru_cache(maxsize=512)
-def _load(spki: bytes) -> PublicKey:
+def load_any(spki: bytes) -> PublicKey:
+    """Read a SubjectPublicKeyInfo of a key that can verify a signature, good enough or not.
+
+    What was asked for with it can then be refused with a reason; see `check`.
+
+    Raises:
+        Malformed, BadRequest, BadAlg: as `load` does.
+    """
     _bound(spki)
     try:
         key = load_der_public_key(spki)
@@ -55,19 +65,22 @@ def _load(spki: bytes) -> PublicKey:
         raise BadAlg(f"public key not supported: {error}", text="key type not supported") from error
     except ValueError as error:
         raise Malformed(f"not a public key: {error}") from error
-    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
         raise BadAlg(f"{type(key).__name__} is not supported", text="key type not supported")
     return key
 
 
-def check_size(key: PublicKey, min_rsa_bits: int = MIN_RSA_BITS) -> None:
-    """Refuse an RSA key that is too small, by default too small to be certified.
+def check(key: PublicKey) -> None:
+    """Refuse a key that is not good enough to sign messages or to be certified.
 
     Raises:
-        BadRequest: it is.
+        BadRequest: an RSA key that is too small.
+        BadAlg: an EC key on a curve that is not one of `CURVES`.
     """
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < min_rsa_bits:
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
         raise _size(key.key_size)
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in CURVES:
+        raise BadAlg(f"an EC key on the curve {key.curve.name} is not accepted")
 
 
 def _size(bits: int) -> BadRequest:
@@ -77,12 +90,17 @@ def _size(bits: int) -> BadRequest:
 def _bound(spki: bytes) -> None:
     info = _codec.decode(_asn1.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
     kind = info.algorithm.algorithm
-    if kind == EC_PUBLIC_KEY:
-        return
     # The library knows more names for RSA keys, and would load those without any bounds.
-    if kind != RSA_ENCRYPTION:
+    if kind == RSA_ENCRYPTION:
+        _bound_rsa(info.subjectPublicKey.as_bytes())
+    elif kind == EC_PUBLIC_KEY:
+        _bound_curve(info.algorithm)
+    elif kind != ED25519:
         raise BadAlg(f"public key of {kind.dotted_string}", text="key type not supported")
-    numbers = _codec.decode(_asn1.RSAPublicKey, info.subjectPublicKey.as_bytes(), "RSA public key")
+
+
+def _bound_rsa(key: bytes) -> None:
+    numbers = _codec.decode(_asn1.RSAPublicKey, key, "RSA public key")
     bits = numbers.modulus.bit_length()
     if not MIN_VERIFIABLE_BITS <= bits <= MAX_RSA_BITS:
         raise _size(bits)
@@ -93,20 +111,38 @@ def _bound(spki: bytes) -> None:
         raise BadRequest("RSA modulus is negative")
 
 
+def _bound_curve(algorithm: _asn1.AlgorithmIdentifier) -> None:
+    # A curve in so many words instead of by its name could be any, and made for an attack.
+    if not isinstance(algorithm.parameters, TLV):
+        raise Malformed("an EC public key without a curve")
+    _codec.parse(ObjectIdentifier, algorithm.parameters, "named curve")
+
+
 def verify(key: PublicKey, signature: bytes, data: bytes, digest: Digest) -> bool:
-    """Say whether `signature` is the key's over `data`: RSASSA-PKCS1-v1_5 or ECDSA."""
+    """Say whether `signature` is the key's over `data`: RSASSA-PKCS1-v1_5, ECDSA or Ed25519."""
     try:
         if isinstance(key, rsa.RSAPublicKey):
             key.verify(signature, data, padding.PKCS1v15(), digest.primitive)
-        else:
+        elif isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signature, data, ec.ECDSA(digest.primitive))
+        else:
+            key.verify(signature, data)
     except InvalidSignature:
         return False
     return True
 
 
-def sign(key: PrivateKey, data: bytes, digest: Digest) -> bytes:
-    """Return the key's signature over `data`: RSASSA-PKCS1-v1_5 or ECDSA."""
+def sign(key: PrivateKey, data: bytes, digest: Digest, *, deterministic: bool = False) -> bytes:
+    """Return the key's signature over `data`: RSASSA-PKCS1-v1_5, ECDSA or Ed25519.
+
+    Args:
+        key: the private key.
+        data: what is signed.
+        digest: the digest, for keys that have a choice.
+        deterministic: whether ECDSA too gives the same signature each time (RFC 6979).
+    """
     if isinstance(key, rsa.RSAPrivateKey):
         return key.sign(data, padding.PKCS1v15(), digest.primitive)
-    return key.sign(data, ec.ECDSA(digest.primitive))
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key.sign(data, ec.ECDSA(digest.primitive, deterministic_signing=deterministic))
+    return key.sign(data)

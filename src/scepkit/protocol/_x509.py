@@ -47,6 +47,30 @@ def certificate(der: bytes) -> x509.Certificate:
     return found
 
 
+def crl(der: bytes) -> x509.CertificateRevocationList:
+    """Read a CRL as strictly as RFC 5280 asks.
+
+    Raises:
+        Malformed: the library refuses it.
+    """
+    try:
+        found = x509.load_der_x509_crl(der)
+        _ = found.issuer
+    except _REFUSED as error:
+        raise _refused("an RFC 5280 CRL", error) from error
+    return found
+
+
+def signed_crl(issuer: x509.Certificate, found: x509.CertificateRevocationList) -> bool:
+    """Say whether `issuer`'s key signed a CRL and the names agree."""
+    try:
+        return found.issuer == issuer.subject and found.is_signature_valid(
+            issuer.public_key()  # type: ignore[arg-type]
+        )
+    except UNUSABLE:
+        return False
+
+
 def request(der: bytes) -> tuple[x509.Name, x509.Extensions]:
     """Read the subject and the extensions of a PKCS#10 request.
 

@@ -16,15 +16,15 @@ from typing import TypeAlias
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadAlg
 
-PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 # Bounds for RSA keys that a peer sends, in bits. Below, the key is worthless; above, one
 # signature check costs more than an attacker pays for asking.
@@ -97,6 +97,21 @@ def _single_des(key: bytes) -> BlockCipherAlgorithm:
     return TripleDES(key * 3)
 
 
+@dataclass(frozen=True, slots=True)
+class KeyWrap:
+    """A cipher that encrypts a content-encryption key with another key.
+
+    Attributes:
+        oid: as in KeyWrapAlgorithm.
+        key_size: octets of the key-encryption key.
+        legacy: the name that has to be allowed for it, if one has to.
+    """
+
+    oid: ObjectIdentifier
+    key_size: int
+    legacy: Legacy | None = None
+
+
 MD5 = Digest(ObjectIdentifier("1.2.840.113549.2.5"), "md5", hashes.MD5(), legacy=Legacy.MD5)
 SHA1 = Digest(
     ObjectIdentifier("1.3.14.3.2.26"), "sha1", hashes.SHA1(), keyword="SHA-1", legacy=Legacy.SHA1
@@ -118,9 +133,13 @@ DES = Cipher(ObjectIdentifier("1.3.14.3.2.7"), "des-cbc", 8, 8, _single_des, leg
 DIGESTS = {d.oid: d for d in (SHA256, SHA384, SHA512, SHA224, SHA1, MD5)}
 CIPHERS = {c.oid: c for c in (AES128, AES192, AES256, DES3, DES)}
 
-# Signature algorithms that name their digest; plain rsaEncryption takes the SignerInfo's.
+# Kinds of keys. RSA's, and of some devices EC's, is a signature algorithm as well: it leaves the
+# digest to the SignerInfo. The others of both name their digest; Ed25519 has one of its own.
 RSA_ENCRYPTION = ObjectIdentifier("1.2.840.113549.1.1.1")
 EC_PUBLIC_KEY = ObjectIdentifier("1.2.840.10045.2.1")
+ED25519 = ObjectIdentifier("1.3.101.112")
+# The curves of EC keys (RFC 5480 section 2.1.1.1), by the names of `ec.EllipticCurve`.
+CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 _RSA_SIGNATURES = {
     ObjectIdentifier("1.2.840.113549.1.1.4"): MD5,
     ObjectIdentifier("1.2.840.113549.1.1.5"): SHA1,
@@ -139,6 +158,41 @@ _ECDSA_SIGNATURES = {
 
 RSAES_OAEP = ObjectIdentifier("1.2.840.113549.1.1.7")
 MGF1 = ObjectIdentifier("1.2.840.113549.1.1.8")
+
+# Passwords as recipients: RFC 3211, RFC 8018 appendices A.2 and B.1.2. HMAC does not rest on
+# collision resistance, so that its SHA-1, PBKDF2's default, needs no switch.
+PWRI_KEK = ObjectIdentifier("1.2.840.113549.1.9.16.3.9")
+PBKDF2 = ObjectIdentifier("1.2.840.113549.1.5.12")
+HMAC_SHA256 = ObjectIdentifier("1.2.840.113549.2.9")
+PRFS = {
+    ObjectIdentifier("1.2.840.113549.2.7"): SHA1,
+    ObjectIdentifier("1.2.840.113549.2.8"): SHA224,
+    HMAC_SHA256: SHA256,
+    ObjectIdentifier("1.2.840.113549.2.10"): SHA384,
+    ObjectIdentifier("1.2.840.113549.2.11"): SHA512,
+}
+
+# Key agreement with EC keys (RFC 5753 section 7.1.4): the digest of the X9.63 key derivation,
+# which does not rest on collision resistance either. The second row is cofactor Diffie-Hellman,
+# which on curves of cofactor 1, as all of ours are, is the same.
+STD_DH_SHA256 = ObjectIdentifier("1.3.132.1.11.1")
+KEY_AGREEMENTS = {
+    ObjectIdentifier("1.3.133.16.840.63.0.2"): SHA1,
+    ObjectIdentifier("1.3.132.1.11.0"): SHA224,
+    STD_DH_SHA256: SHA256,
+    ObjectIdentifier("1.3.132.1.11.2"): SHA384,
+    ObjectIdentifier("1.3.132.1.11.3"): SHA512,
+    ObjectIdentifier("1.3.133.16.840.63.0.3"): SHA1,
+    ObjectIdentifier("1.3.132.1.14.0"): SHA224,
+    ObjectIdentifier("1.3.132.1.14.1"): SHA256,
+    ObjectIdentifier("1.3.132.1.14.2"): SHA384,
+    ObjectIdentifier("1.3.132.1.14.3"): SHA512,
+}
+AES128_WRAP = KeyWrap(ObjectIdentifier("2.16.840.1.101.3.4.1.5"), 16)
+AES192_WRAP = KeyWrap(ObjectIdentifier("2.16.840.1.101.3.4.1.25"), 24)
+AES256_WRAP = KeyWrap(ObjectIdentifier("2.16.840.1.101.3.4.1.45"), 32)
+DES3_WRAP = KeyWrap(ObjectIdentifier("1.2.840.113549.1.9.16.3.6"), 24, Legacy.DES3)
+KEY_WRAPS = {w.oid: w for w in (AES128_WRAP, AES192_WRAP, AES256_WRAP, DES3_WRAP)}
 
 
 def digest(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> Digest:
@@ -167,6 +221,20 @@ def cipher(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> Cipher:
     return found
 
 
+def key_wrap(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> KeyWrap:
+    """Look up a key-wrap algorithm.
+
+    Raises:
+        BadAlg: unknown, or legacy and not in `allowed`.
+    """
+    found = KEY_WRAPS.get(oid)
+    if found is None:
+        raise BadAlg(f"key-wrap algorithm {oid.dotted_string} is not supported")
+    if found.legacy is not None and found.legacy not in allowed:
+        raise _not_allowed(f"{found.legacy.value} key wrap", found.legacy)
+    return found
+
+
 def signature_digest(
     oid: ObjectIdentifier, key: PublicKey, signer_digest: Digest | None, allowed: frozenset[Legacy]
 ) -> Digest:
@@ -181,24 +249,40 @@ def signature_digest(
     Raises:
         BadAlg: unknown, not for this kind of key, or legacy and not in `allowed`.
     """
-    is_rsa = isinstance(key, rsa.RSAPublicKey)
-    if is_rsa and oid == RSA_ENCRYPTION and signer_digest is not None:
+    kind, signatures = _signatures(key)
+    if oid == kind and signer_digest is not None:
         return signer_digest
-    found = (_RSA_SIGNATURES if is_rsa else _ECDSA_SIGNATURES).get(oid)
+    found = signatures.get(oid)
     if found is None:
         raise BadAlg(f"signature algorithm {oid.dotted_string} is not supported for this key")
     _require(found, allowed)
     return found
 
 
-def ecdsa_oid(digest: Digest) -> ObjectIdentifier:
-    """Return the ECDSA signature algorithm for a digest."""
-    return next(oid for oid, d in _ECDSA_SIGNATURES.items() if d is digest)
+def signing_digest(key: PrivateKey, wanted: Digest) -> Digest:
+    """Return the digest that a key signs with: the wanted one, where the key has a choice.
+
+    Ed25519 goes with SHA-512 (RFC 8419 section 3.1), and there is no ECDSA with MD5.
+    """
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return SHA512
+    if isinstance(key, ec.EllipticCurvePrivateKey) and wanted is MD5:
+        return SHA256
+    return wanted
 
 
-def rsa_oid(digest: Digest) -> ObjectIdentifier:
-    """Return the RSASSA-PKCS1-v1_5 signature algorithm for a digest."""
-    return next(oid for oid, d in _RSA_SIGNATURES.items() if d is digest)
+def signature_oid(key: PrivateKey, digest: Digest) -> ObjectIdentifier:
+    """Return the signature algorithm of a key, for a digest that `signing_digest` gave."""
+    _, signatures = _signatures(key.public_key())
+    return next(oid for oid, d in signatures.items() if d is digest)
+
+
+def _signatures(key: PublicKey) -> tuple[ObjectIdentifier, dict[ObjectIdentifier, Digest]]:
+    if isinstance(key, rsa.RSAPublicKey):
+        return RSA_ENCRYPTION, _RSA_SIGNATURES
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return EC_PUBLIC_KEY, _ECDSA_SIGNATURES
+    return ED25519, {ED25519: SHA512}
 
 
 def allowing(allowed: Collection[Legacy], needed: Legacy) -> str:
@@ -211,8 +295,12 @@ def allowing(allowed: Collection[Legacy], needed: Legacy) -> str:
 
 def _require(algorithm: Digest | Cipher, allowed: frozenset[Legacy]) -> None:
     if algorithm.legacy is not None and algorithm.legacy not in allowed:
-        raise BadAlg(
-            f"{algorithm.name} is not allowed here",
-            hint=f"to allow it, name {algorithm.legacy.value!r} in the legacy setting",
-            legacy=algorithm.legacy.value,
-        )
+        raise _not_allowed(algorithm.name, algorithm.legacy)
+
+
+def _not_allowed(what: str, needed: Legacy) -> BadAlg:
+    return BadAlg(
+        f"{what} is not allowed here",
+        hint=f"to allow it, name {needed.value!r} in the legacy setting",
+        legacy=needed.value,
+    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntEnum
 
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
-from scepkit.protocol import _codec, _der
+from scepkit.protocol import _codec, _der, _time
 
 MESSAGE_TYPE = ObjectIdentifier("2.16.840.1.113733.1.9.2")
 PKI_STATUS = ObjectIdentifier("2.16.840.1.113733.1.9.3")
@@ -17,6 +18,7 @@ FAIL_INFO = ObjectIdentifier("2.16.840.1.113733.1.9.4")
 SENDER_NONCE = ObjectIdentifier("2.16.840.1.113733.1.9.5")
 RECIPIENT_NONCE = ObjectIdentifier("2.16.840.1.113733.1.9.6")
 TRANSACTION_ID = ObjectIdentifier("2.16.840.1.113733.1.9.7")
+SIGNING_TIME = ObjectIdentifier("1.2.840.113549.1.9.5")
 FAIL_INFO_TEXT = ObjectIdentifier("1.3.6.1.5.5.7.24.1")
 # NDES puts the HRESULT of a failure here: a signed decimal number as PrintableString.
 MICROSOFT_HRESULT = ObjectIdentifier("1.3.6.1.4.1.311.21.33")
@@ -96,6 +98,8 @@ class Attributes:
         fail_info: the number; None when missing or no number.
         fail_info_text: for humans only.
         hresult: what NDES says about a failure.
+        signing_time: when the sender says it signed, aware; None when missing or unreadable. It
+            is not SCEP's own and devices have no clocks, so that a broken one is no defect (P-22).
         defects: what is wrong with them, if anything; a message with a defect is refused.
     """
 
@@ -107,6 +111,7 @@ class Attributes:
     fail_info: int | None = None
     fail_info_text: str | None = None
     hresult: str | None = None
+    signing_time: datetime | None = None
     defects: tuple[str, ...] = ()
 
 
@@ -145,6 +150,7 @@ def read(attributes: Iterable[tuple[ObjectIdentifier, Sequence[bytes]]]) -> Attr
         fail_info=_number(single(FAIL_INFO, "failInfo"), "failInfo", defects),
         fail_info_text=_text(single(FAIL_INFO_TEXT, "failInfoText")),
         hresult=_text(single(MICROSOFT_HRESULT, "HRESULT")),
+        signing_time=_signing_time(values.get(SIGNING_TIME, [])),
         defects=tuple(defects),
     )
 
@@ -168,7 +174,16 @@ def write(attributes: Attributes) -> list[tuple[ObjectIdentifier, bytes]]:
             out.append((oid, _der.octet_string(nonce)))
     if attributes.fail_info_text is not None:
         out.append((FAIL_INFO_TEXT, _der.element(_UTF8_STRING, attributes.fail_info_text.encode())))
+    if attributes.signing_time is not None:
+        out.append((SIGNING_TIME, _time.write(attributes.signing_time)))
     return out
+
+
+def _signing_time(values: list[bytes]) -> datetime | None:
+    if len(values) != 1:
+        return None
+    element = _codec.anything(values[0])
+    return _time.read(element.tag_bytes[0], bytes(element.data))
 
 
 def _transaction_id(values: list[bytes]) -> TransactionID:

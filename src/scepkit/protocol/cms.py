@@ -7,22 +7,23 @@ Encrypted content is next door, in `envelope`.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadMessageCheck, Malformed
-from scepkit.protocol import _asn1, _codec, _der, _keys
+from scepkit.protocol import _asn1, _ber, _codec, _der, _keys
 from scepkit.protocol.algorithms import (
     RSA_ENCRYPTION,
     Digest,
     Legacy,
     PrivateKey,
     digest,
-    ecdsa_oid,
     signature_digest,
+    signature_oid,
+    signing_digest,
 )
 from scepkit.protocol.certificate import Certificate
 
@@ -36,6 +37,8 @@ MAX_CERTIFICATES = 32
 
 _NOTHING = _der.set_of()
 _CONTENT_TYPE_IS_DATA = _der.attribute(CONTENT_TYPE, _der.oid(DATA))
+# Where they stand in a SignerInfo.
+_SIGNED_ATTRIBUTES = 3
 _SET_TAG = bytes([_der.SET])
 
 
@@ -50,6 +53,8 @@ class SignerInfo:
         attributes: the signed attributes in the order received: OID and DER of the values.
         signed: the bytes that the signature may be over, most likely first.
         signature: the signature.
+        message: the whole message as received.
+        position: which of its SignerInfos this is.
     """
 
     signer: tuple[bytes, bytes] | bytes
@@ -58,6 +63,8 @@ class SignerInfo:
     attributes: tuple[tuple[ObjectIdentifier, tuple[bytes, ...]], ...]
     signed: tuple[bytes, ...]
     signature: bytes
+    message: bytes = field(repr=False, compare=False)
+    position: int = field(compare=False)
 
     def made_by(self, certificate: Certificate) -> bool:
         """Say whether the SignerIdentifier names this certificate."""
@@ -103,11 +110,14 @@ def read_signed_data(message: bytes) -> SignedData:
         content=signed.encapContentInfo.eContent,
         certificates=tuple(certificates),
         crls=tuple(_codec.encode(c) for c in signed.crls or []),
-        signers=tuple(_signer(s) for s in _codec.elements(signed.signerInfos.data)),
+        signers=tuple(
+            _signer(der, message, position)
+            for position, der in enumerate(_codec.elements(signed.signerInfos.data))
+        ),
     )
 
 
-def _signer(der: bytes) -> SignerInfo:
+def _signer(der: bytes, message: bytes, position: int) -> SignerInfo:
     info = _codec.decode(_asn1.SignerInfo, der, "CMS SignerInfo")
     attributes = [_codec.encode(a) for a in info.signedAttrs or []]
     return SignerInfo(
@@ -117,6 +127,8 @@ def _signer(der: bytes) -> SignerInfo:
         attributes=tuple((a.attrType, attribute_values(a)) for a in info.signedAttrs or []),
         signed=_signed_bytes(attributes),
         signature=info.signature,
+        message=message,
+        position=position,
     )
 
 
@@ -128,6 +140,32 @@ def _signed_bytes(attributes: list[bytes]) -> tuple[bytes, ...]:
     proper = sorted(attributes)
     orders = (proper,) if proper == attributes else (proper, attributes)
     return tuple(_der.element(_der.SET, *order) for order in orders)
+
+
+def _candidates(signer: SignerInfo) -> Iterator[bytes]:
+    """Yield what the signature may be over, the rule first, what some devices do after it.
+
+    That is, the attributes as they came when that is BER (checklist P-05).
+    It is safe to try: whatever octets are tried, they are the same attributes that were read, and
+    a signature over them is the signer's word for them. Only their order and the form of their
+    lengths are not what DER would have; nothing is read in two ways.
+    """
+    yield from signer.signed
+    received = _received_attributes(signer)
+    if received is not None and received not in signer.signed:
+        yield received
+
+
+def _received_attributes(signer: SignerInfo) -> bytes | None:
+    """Return the signed attributes in the very octets that came, as the SET that was signed."""
+    try:
+        _, content = _ber.cut(signer.message)
+        (signed_data,) = _ber.cut(content)
+        signer_infos = _ber.cut(signed_data)[-1]
+        attributes = _ber.cut(_ber.cut(signer_infos)[signer.position])[_SIGNED_ATTRIBUTES]
+    except (Malformed, ValueError, IndexError):
+        return None
+    return _der.retag(bytes(attributes), _der.SET)
 
 
 def _identifier(sid: _asn1.IssuerAndSerialNumber | bytes) -> tuple[bytes, bytes] | bytes:
@@ -180,7 +218,9 @@ def verify(
     # (5)
     key = certificate.public_key
     scheme = signature_digest(signer.signature_algorithm, key, used, allowed)
-    if not any(_keys.verify(key, signer.signature, bytes_, scheme) for bytes_ in signer.signed):
+    if not any(
+        _keys.verify(key, signer.signature, bytes_, scheme) for bytes_ in _candidates(signer)
+    ):
         raise BadMessageCheck("the signature does not verify")
     return used
 
@@ -219,9 +259,11 @@ def sign(
         attributes: signed attributes beside contentType and messageDigest: OID, DER of the value.
         key: the signer's private key.
         certificate: the signer's certificate; it goes into the message.
-        chosen: the digest.
+        chosen: the digest, unless the key has no choice; see `signing_digest`.
         extra_certificates: DER of further certificates for the message.
     """
+    chosen = signing_digest(key, chosen)
+    digest_algorithm = _digest_algorithm(key, chosen)
     digest_of_content = _der.octet_string(chosen.of(content or b""))
     encoded = sorted(
         [
@@ -233,13 +275,13 @@ def sign(
     signer = _der.sequence(
         _der.INTEGER_1,
         certificate.issuer_and_serial_number,
-        _der.algorithm(chosen.oid),
+        digest_algorithm,
         _der.tagged(0, *encoded),
         _signature_algorithm(key, chosen),
         _der.octet_string(_keys.sign(key, _der.element(_der.SET, *encoded), chosen)),
     )
     return _signed_data(
-        digest_algorithms=_der.set_of(_der.algorithm(chosen.oid)),
+        digest_algorithms=_der.set_of(digest_algorithm),
         content=content,
         certificates=(certificate.der, *extra_certificates),
         signer_infos=_der.set_of(signer),
@@ -275,8 +317,15 @@ def _signed_data(
     return _der.sequence(_der.oid(SIGNED_DATA), _der.tagged(0, signed))
 
 
+def _digest_algorithm(key: PrivateKey, chosen: Digest) -> bytes:
+    """Write NULL for old readers; Ed25519 has only new ones, which may insist on none."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return _der.algorithm(chosen.oid, b"")
+    return _der.algorithm(chosen.oid)
+
+
 def _signature_algorithm(key: PrivateKey, chosen: Digest) -> bytes:
     """Say rsaEncryption for RSA: old clients refuse the OIDs that name a digest (P-06)."""
     if isinstance(key, rsa.RSAPrivateKey):
         return _der.algorithm(RSA_ENCRYPTION)
-    return _der.algorithm(ecdsa_oid(chosen), b"")
+    return _der.algorithm(signature_oid(key, chosen), b"")

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.asn1 import PrintableString
@@ -22,12 +23,13 @@ from scepkit.errors import FailInfoError, Malformed, UsageError
 from scepkit.protocol import _asn1, _codec, _der, _keys, _x509
 from scepkit.protocol.algorithms import (
     SHA256,
+    Digest,
     Legacy,
     PrivateKey,
     PublicKey,
-    ecdsa_oid,
-    rsa_oid,
     signature_digest,
+    signature_oid,
+    signing_digest,
 )
 from scepkit.protocol.cms import attribute_values
 
@@ -53,6 +55,7 @@ _STRING_ENCODINGS = {
     0x1E: "utf-16-be",
 }
 _EVERY_LEGACY = frozenset(Legacy)
+_SHA256_WITH_RSA = ObjectIdentifier("1.2.840.113549.1.1.11")
 _PRINTABLE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 '()+,-./:=?")
 
 
@@ -89,40 +92,117 @@ class CertificationRequest:
         return hashlib.sha256(self.spki).digest()
 
 
-def read(der: bytes, allowed: frozenset[Legacy]) -> CertificationRequest:
+def read(der: bytes, allowed: frozenset[Legacy], *, is_whole: bool = True) -> CertificationRequest:
     """Read and verify a PKCS#10, DER or BER.
 
     Reading is, in order: structure; the key, bounded before it is used; the request's signature
     by that key, over the bytes as received; whether key and algorithms are good enough; attributes;
     names and extensions.
-    Until the signature holds, everything that is wrong is `Malformed`: the request may be somebody
-    else's, opened for whoever cut its ciphertext to pieces (checklist P-54).
+    Until the signature holds, everything that is wrong is `Malformed`, after nearly the same work:
+    the request may be somebody else's, opened for whoever cut its ciphertext to pieces (checklist
+    P-54).
 
     Args:
         der: the request.
         allowed: the legacy algorithms that are allowed for its signature.
+        is_whole: False for one that was damaged on its way, as far as is known: whatever it looks
+            like, its signature is then not good enough.
 
     Raises:
         Malformed: it is no PKCS#10, or its signature is wrong or cannot be checked.
         BadRequest: its key is too small.
-        BadAlg: its signature algorithm is not allowed.
+        BadAlg: its signature algorithm or its key's curve is not allowed.
     """
-    request = _codec.decode(_asn1.CertificationRequest, der, "PKCS#10 request")
+    try:
+        claim = _claim(der)
+    except Malformed:
+        _decoy().is_true()
+        raise
+    if not (claim.is_true() and is_whole):
+        raise Malformed("the PKCS#10 request's own signature does not verify")
+    _keys.check(claim.public_key)
+    signature_digest(claim.algorithm, claim.public_key, None, allowed)
+    return _contents(der, claim.request, claim.info, claim.info_der, claim.spki, claim.public_key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A PKCS#10 that could be read as far as its signature, which is not verified."""
+
+    request: _asn1.CertificationRequest
+    info: _asn1.CertificationRequestInfo
+    info_der: bytes
+    spki: bytes
+    public_key: PublicKey
+    algorithm: ObjectIdentifier
+    digest: Digest
+
+    def is_true(self) -> bool:
+        """Say whether the request's key made its signature."""
+        signature = self.request.signature.as_bytes()
+        return _keys.verify(self.public_key, signature, self.info_der, self.digest)
+
+
+def _claim(der: bytes) -> _Claim:
+    request, info = _structure(der)
     info_der = _codec.encode(request.certificationRequestInfo)
-    info = _codec.parse(
-        _asn1.CertificationRequestInfo, request.certificationRequestInfo, "PKCS#10 request"
-    )
     spki = _codec.encode(info.subjectPKInfo)
     algorithm = request.signatureAlgorithm.algorithm
     try:
-        public_key = _keys.load(spki, min_rsa_bits=_keys.MIN_VERIFIABLE_BITS)
+        public_key = _keys.load_any(spki)
         digest = signature_digest(algorithm, public_key, None, _EVERY_LEGACY)
     except FailInfoError as error:
         raise Malformed(f"the PKCS#10 request's key cannot be used: {error.message}") from error
-    if not _keys.verify(public_key, request.signature.as_bytes(), info_der, digest):
-        raise Malformed("the PKCS#10 request's own signature does not verify")
-    _keys.check_size(public_key)
-    signature_digest(algorithm, public_key, None, allowed)
+    return _Claim(request, info, info_der, spki, public_key, algorithm, digest)
+
+
+@cache
+def _decoy() -> _Claim:
+    """Return a PKCS#10 like most, which nobody signed: work for when there is none to verify."""
+    octets = hashlib.shake_256(b"scepkit").digest(256)
+    modulus = int.from_bytes(octets, "big") | 1 << 2047 | 1
+    public_key = rsa.RSAPublicNumbers(65537, modulus).public_key()
+    spki = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    attributes = [_der.attribute(CHALLENGE_PASSWORD, _directory_string("A" * 32))]
+    info = _info(_der.sequence(), spki, attributes)
+    return _claim(_request(info, _der.algorithm(_SHA256_WITH_RSA), b"\0" + octets[1:]))
+
+
+def read_archived(der: bytes) -> CertificationRequest:
+    """Read a PKCS#10 that `read` accepted before its challengePassword was struck out.
+
+    Its signature, verified then, covers the challengePassword and holds no more.
+
+    Args:
+        der: what was kept of the request.
+
+    Raises:
+        Malformed, BadRequest, BadAlg: it is not what was kept.
+    """
+    request, info = _structure(der)
+    info_der = _codec.encode(request.certificationRequestInfo)
+    spki = _codec.encode(info.subjectPKInfo)
+    return _contents(der, request, info, info_der, spki, _keys.load(spki))
+
+
+def _structure(
+    der: bytes,
+) -> tuple[_asn1.CertificationRequest, _asn1.CertificationRequestInfo]:
+    request = _codec.decode(_asn1.CertificationRequest, der, "PKCS#10 request")
+    info = _codec.parse(
+        _asn1.CertificationRequestInfo, request.certificationRequestInfo, "PKCS#10 request"
+    )
+    return request, info
+
+
+def _contents(
+    der: bytes,
+    request: _asn1.CertificationRequest,
+    info: _asn1.CertificationRequestInfo,
+    info_der: bytes,
+    spki: bytes,
+    public_key: PublicKey,
+) -> CertificationRequest:
     attributes = info.attributes or []
     subject, requested = _in_order(request, info, spki, _values(attributes, _EXTENSION_REQUESTS))
     return CertificationRequest(
@@ -188,14 +268,16 @@ def build(
     *,
     challenge_password: str | None = None,
     extensions: Iterable[x509.Extension[x509.ExtensionType]] = (),
+    digest: Digest = SHA256,
 ) -> bytes:
-    """Write a PKCS#10 (RFC 8894 section 3.3.1), signed with SHA-256.
+    """Write a PKCS#10 (RFC 8894 section 3.3.1).
 
     Args:
         subject: the wanted subject.
         key: the key to be certified.
         challenge_password: at most 255 characters.
         extensions: the wanted extensions.
+        digest: for its signature, unless the key has no choice; see `signing_digest`.
 
     Returns:
         DER.
@@ -213,7 +295,10 @@ def build(
         attributes.append(_der.attribute(EXTENSION_REQUEST, _der.sequence(*wanted)))
     spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     info = _info(subject.public_bytes(), spki, attributes)
-    return _request(info, _signature_algorithm(key), _keys.sign(key, info, SHA256))
+    digest = signing_digest(key, digest)
+    # The same request again is the same bytes, of EC keys as well: it can be told by its digest.
+    signature = _keys.sign(key, info, digest, deterministic=True)
+    return _request(info, _signature_algorithm(key, digest), signature)
 
 
 def _info(subject: bytes, spki: bytes, attributes: Iterable[bytes]) -> bytes:
@@ -226,10 +311,10 @@ def _request(info: bytes, algorithm: bytes, signature: bytes) -> bytes:
     return _der.sequence(info, algorithm, _der.bit_string(signature))
 
 
-def _signature_algorithm(key: PrivateKey) -> bytes:
-    if isinstance(key, rsa.RSAPrivateKey):
-        return _der.algorithm(rsa_oid(SHA256))
-    return _der.algorithm(ecdsa_oid(SHA256), b"")
+def _signature_algorithm(key: PrivateKey, digest: Digest) -> bytes:
+    # RSA's has the parameters NULL, all others have none (RFC 4055, RFC 5758, RFC 8410).
+    parameters = _der.NULL if isinstance(key, rsa.RSAPrivateKey) else b""
+    return _der.algorithm(signature_oid(key, digest), parameters)
 
 
 def _directory_string(text: str) -> bytes:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from scepkit.errors import Malformed
 from scepkit.protocol import _asn1, _codec, csr
 from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.attributes import MessageType
 from scepkit.protocol.messages import CertPoll, GetCert, GetCRL, PKCSReq, RenewalReq, Request
 
 
-def read(kind: MessageType, content: bytes, allowed: frozenset[Legacy]) -> Request:
+def read(
+    kind: MessageType, content: bytes, allowed: frozenset[Legacy], *, is_padded: bool = True
+) -> Request:
     """Read what a request's messageType says that it is (RFC 8894 section 3.2.2).
 
     Args:
         kind: any messageType but CertRep's.
         content: the decrypted messageData.
         allowed: the legacy algorithms that are allowed for a PKCS#10's signature.
+        is_padded: whether the padding was right; asked last, see `envelope.Opened`.
 
     Raises:
         Malformed: it is something else.
@@ -22,17 +26,24 @@ def read(kind: MessageType, content: bytes, allowed: frozenset[Legacy]) -> Reque
     """
     match kind:
         case MessageType.PKCS_REQ:
-            return PKCSReq(csr.read(content, allowed))
+            return PKCSReq(csr.read(content, allowed, is_whole=is_padded))
         case MessageType.RENEWAL_REQ:
-            return RenewalReq(csr.read(content, allowed))
+            return RenewalReq(csr.read(content, allowed, is_whole=is_padded))
         case MessageType.CERT_POLL:
             names = _codec.decode(_asn1.IssuerAndSubject, content, "IssuerAndSubject")
+            _check(is_padded)
             return CertPoll(_codec.encode(names.issuer), _codec.encode(names.subject))
     which = _codec.decode(_asn1.IssuerAndSerialNumber, content, "IssuerAndSerialNumber")
     issuer, serial = _codec.encode(which.issuer), _codec.parse(int, which.serialNumber, "INTEGER")
+    _check(is_padded)
     if kind is MessageType.GET_CERT:
         return GetCert(issuer, serial)
     return GetCRL(issuer, serial)
+
+
+def _check(is_padded: bool) -> None:  # noqa: FBT001
+    if not is_padded:
+        raise Malformed("wrong padding")
 
 
 def write(request: Request) -> bytes:

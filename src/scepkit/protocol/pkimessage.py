@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from scepkit.errors import BadMessageCheck, BadReply, BadRequest, FailInfoError, Malformed
 from scepkit.protocol import cms, envelope, message_data
@@ -76,6 +77,19 @@ class VerifiedMessage:
     content: bytes
     certificate: Certificate
     digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRequest:
+    """A request out of its envelope (steps 6 and 7).
+
+    Attributes:
+        request: what is asked for.
+        recipient: whose key opened it, which tells a CA from the next one; None for a password.
+    """
+
+    request: Request
+    recipient: Credential | None
 
 
 def parse(message: bytes) -> PKIMessage:
@@ -170,7 +184,9 @@ def open_request(
     credentials: Sequence[Credential],
     allowed: frozenset[Legacy],
     random: Random,
-) -> Request:
+    *,
+    password: str | None = None,
+) -> OpenedRequest:
     """Open the envelope of a request and read what is inside.
 
     Args:
@@ -178,24 +194,30 @@ def open_request(
         credentials: the keys that may open it.
         allowed: the legacy algorithms that are allowed.
         random: returns that many unpredictable octets.
+        password: the one that may open it: the challengePassword that this transaction is known
+            to have, as a password-enveloped request does not say whose it is (P-26).
 
     Raises:
         BadAlg: an algorithm is unknown or not allowed.
-        BadRequest: it cannot be opened, or is not what the messageType says.
+        BadRequest: it cannot be opened.
+        Undecryptable: what is inside is not what the messageType says, or nothing at all.
     """
     if message.message_type is MessageType.CERT_REP:
         raise BadRequest("a CertRep is not a request")
     # (6)
     try:
-        opened = envelope.open_(message.content, credentials, allowed, random)
+        opened = envelope.open_(message.content, credentials, allowed, random, password=password)
     except Malformed as error:
         raise BadRequest(f"the content is not a pkcsPKIEnvelope: {error}") from error
     # (7)
     try:
-        return message_data.read(message.message_type, opened.content, allowed)
+        request = message_data.read(
+            message.message_type, opened.content, allowed, is_padded=opened.is_padded
+        )
     except Malformed as error:
         # The same answer as for a wrong key: what is inside is nobody's business.
         raise envelope.undecryptable(error.message) from error
+    return OpenedRequest(request, opened.credential)
 
 
 def seal_request(
@@ -208,6 +230,10 @@ def seal_request(
     digest: Digest,
     cipher: Cipher,
     random: Random,
+    password: str | None = None,
+    key_agreement: bool = False,
+    oaep: bool = False,
+    signing_time: datetime | None = None,
 ) -> bytes:
     """Write a request (RFC 8894 sections 3.1 and 3.2).
 
@@ -220,19 +246,32 @@ def seal_request(
         digest: for the signature.
         cipher: for the content.
         random: returns that many unpredictable octets.
+        password: the challengePassword, for a recipient whose key cannot encrypt.
+        key_agreement: see `envelope.seal`.
+        oaep: see `envelope.seal`.
+        signing_time: for the signingTime attribute; None leaves it out.
 
     Returns:
         DER.
 
     Raises:
-        BadAlg: the recipient's key cannot encrypt.
+        BadAlg: nothing can be encrypted to the recipient's key.
     """
     attributes = Attributes(
         transaction_id=transaction_id,
         message_type=request.message_type,
         sender_nonce=sender_nonce,
+        signing_time=signing_time,
     )
-    content = envelope.seal(message_data.write(request), recipient, cipher, random)
+    content = envelope.seal(
+        message_data.write(request),
+        recipient,
+        cipher,
+        random,
+        password=password,
+        key_agreement=key_agreement,
+        oaep=oaep,
+    )
     return _sign(content, attributes, signer, digest)
 
 
@@ -244,6 +283,8 @@ def open_reply(
     credentials: Sequence[Credential],
     allowed: frozenset[Legacy],
     random: Random,
+    *,
+    password: str | None = None,
 ) -> CertRep:
     """Read a verified CertRep (RFC 8894 section 3.3.2).
 
@@ -254,6 +295,7 @@ def open_reply(
         credentials: the keys that may open it: the request's signer.
         allowed: the legacy algorithms that are allowed.
         random: returns that many unpredictable octets.
+        password: the request's challengePassword, which opens what a key cannot.
 
     Raises:
         BadReply: it is no CertRep, its pkiStatus is undefined, or its content cannot be read.
@@ -268,7 +310,7 @@ def open_reply(
         case PKIStatus.FAILURE:
             return _failure(attributes)
         case PKIStatus.SUCCESS:
-            return _success(message.content, credentials, allowed, random)
+            return _success(message.content, credentials, allowed, random, password)
     raise BadReply(f"pkiStatus {attributes.pki_status} is not defined by RFC 8894")
 
 
@@ -281,13 +323,19 @@ def _failure(attributes: Attributes) -> Failure:
 
 
 def _success(
-    content: bytes, credentials: Sequence[Credential], allowed: frozenset[Legacy], random: Random
+    content: bytes,
+    credentials: Sequence[Credential],
+    allowed: frozenset[Legacy],
+    random: Random,
+    password: str | None,
 ) -> Success:
     try:
-        opened = envelope.open_(content, credentials, allowed, random)
+        opened = envelope.open_(content, credentials, allowed, random, password=password)
         inner = cms.read_signed_data(opened.content)
     except (Malformed, BadRequest) as error:
         raise BadReply(f"the reply's content cannot be read: {error}") from error
+    if not opened.is_padded:
+        raise BadReply("the reply's content cannot be read: the padding is wrong")
     return Success(inner.certificates, inner.crls)
 
 
@@ -301,6 +349,10 @@ def seal_reply(
     digest: Digest,
     cipher: Cipher,
     random: Random,
+    password: str | None = None,
+    key_agreement: bool = False,
+    oaep: bool = False,
+    signing_time: datetime | None = None,
 ) -> bytes:
     """Write a CertRep (RFC 8894 section 3.3.2).
 
@@ -316,6 +368,10 @@ def seal_reply(
         digest: for the signature.
         cipher: for the content.
         random: returns that many unpredictable octets.
+        password: the request's challengePassword, for a recipient whose key cannot encrypt.
+        key_agreement: see `envelope.seal`.
+        oaep: see `envelope.seal`.
+        signing_time: for the signingTime attribute; None leaves it out.
 
     Returns:
         DER.
@@ -329,6 +385,7 @@ def seal_reply(
         sender_nonce=sender_nonce,
         recipient_nonce=to.sender_nonce,
         pki_status=reply.pki_status,
+        signing_time=signing_time,
     )
     content = b""
     match reply:
@@ -336,7 +393,15 @@ def seal_reply(
             if recipient is None:
                 raise BadMessageCheck("nobody to encrypt the reply to")
             inner = cms.certs_only(certificates, crls)
-            content = envelope.seal(inner, recipient, cipher, random)
+            content = envelope.seal(
+                inner,
+                recipient,
+                cipher,
+                random,
+                password=password,
+                key_agreement=key_agreement,
+                oaep=oaep,
+            )
         case Failure(fail_info=fail_info, text=text):
             code = FailInfo.badRequest if fail_info is None else fail_info
             attributes = replace(attributes, fail_info=code, fail_info_text=text or None)

@@ -5,7 +5,7 @@
 
 `decide` gets the request and says `Success`, `Failure` or `Pending`.
 A server that has to do something between the steps calls them itself:
-`receive`, `verify`, `open`, `reply`.
+`receive`, `verify`, `open`, `check_deliverable`, `reply`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from scepkit.protocol.algorithms import (
 )
 from scepkit.protocol.attributes import NONCE_SIZE
 from scepkit.protocol.envelope import Credential
-from scepkit.protocol.messages import CertRep, Request, Success
-from scepkit.protocol.pkimessage import PKIMessage, Random, VerifiedMessage
+from scepkit.protocol.messages import CertRep, PKCSReq, RenewalReq, Request, Success
+from scepkit.protocol.pkimessage import OpenedRequest, PKIMessage, Random, VerifiedMessage
 
 
 class Responder:
@@ -37,10 +37,14 @@ class Responder:
     Safe to share between threads: nothing changes after construction.
 
     Args:
-        signer: the RA's (or CA's) key and certificate that sign every CertRep.
-        credentials: the keys that requests may be encrypted to.
+        signer: the RA's (or CA's) key and certificate that sign CertReps.
+        credentials: the keys that requests may be encrypted to; of several, the one that a request
+            is addressed to signs its CertRep, since that is the one that the device knows.
         random: returns that many unpredictable octets, such as `os.urandom`.
         allowed: the legacy algorithms that are allowed.
+        key_agreement: whether EC keys without a known password get key agreement, which RFC 8894
+            does not know, but NDES and its clients do (checklist L-24).
+        oaep: whether RSA keys get RSAES-OAEP, which old clients do not know (P-23).
     """
 
     def __init__(
@@ -50,11 +54,23 @@ class Responder:
         credentials: Sequence[Credential],
         random: Random,
         allowed: frozenset[Legacy] = NO_LEGACY,
+        key_agreement: bool = False,
+        oaep: bool = False,
     ) -> None:
         self._signer = signer
         self._credentials = tuple(credentials)
         self._random = random
         self._allowed = allowed
+        self._key_agreement = key_agreement
+        self._oaep = oaep
+
+    @property
+    def needs_password(self) -> bool:
+        """Whether requests can only be encrypted with a password: no key of ours decrypts.
+
+        Where one does, no password is tried: what it costs, anybody could cause (P-26).
+        """
+        return not any(isinstance(c.key, rsa.RSAPrivateKey) for c in self._credentials)
 
     def respond(
         self, message: bytes, decide: Callable[[Request, VerifiedMessage], CertRep]
@@ -75,7 +91,11 @@ class Responder:
         received = self.receive(message)
         try:
             verified = self.verify(received)
-            return self.reply(received, decide(self.open(verified), verified), verified)
+            request = self.open(verified).request
+            password = _password(request)
+            if isinstance(request, PKCSReq | RenewalReq):
+                self.check_deliverable(verified, password)
+            return self.reply(received, decide(request, verified), verified, password)
         except FailInfoError as error:
             return self.reply(received, pkimessage.failure(error))
 
@@ -88,27 +108,56 @@ class Responder:
         return pkimessage.parse(message)
 
     def verify(self, received: PKIMessage) -> VerifiedMessage:
-        """Check a request's signature and attributes, and that its sender can read a reply.
+        """Check a request's signature and attributes.
 
         Raises:
             FailInfoError: what to answer.
         """
-        verified = pkimessage.verify(received, self._allowed)
-        # Whether the reply can be delivered is settled before anything is issued (P-51).
-        if not isinstance(verified.certificate.public_key, rsa.RSAPublicKey):
-            raise BadAlg("the reply cannot be encrypted to the key that signed; RSA is needed")
-        return verified
+        return pkimessage.verify(received, self._allowed)
 
-    def open(self, verified: VerifiedMessage) -> Request:
+    def open(self, verified: VerifiedMessage, password: str | None = None) -> OpenedRequest:
         """Decrypt a request and read what it asks for.
 
+        Args:
+            verified: the request.
+            password: the one that may open it; see `pkimessage.open_request`.
+
         Raises:
             FailInfoError: what to answer.
         """
-        return pkimessage.open_request(verified, self._credentials, self._allowed, self._random)
+        return pkimessage.open_request(
+            verified, self._credentials, self._allowed, self._random, password=password
+        )
+
+    def check_deliverable(self, verified: VerifiedMessage, password: str | None) -> None:
+        """Make sure that a SUCCESS could be encrypted to the sender, before anything is issued.
+
+        Without this check a certificate could come to be that nobody ever gets (P-51).
+
+        Args:
+            verified: the request.
+            password: the request's challengePassword, if it has one.
+
+        Raises:
+            BadAlg: the sender's key cannot encrypt, and there is no password to do it with.
+        """
+        cipher = envelope.cipher_of(verified.content, self._allowed) or AES128
+        try:
+            envelope.check_recipient(
+                verified.certificate, cipher, password=password, key_agreement=self._key_agreement
+            )
+        except BadAlg as error:
+            raise BadAlg(
+                f"the reply cannot be encrypted to the key that signed: {error.message}",
+                hint=error.hint,
+            ) from error
 
     def reply(
-        self, received: PKIMessage, answer: CertRep, verified: VerifiedMessage | None = None
+        self,
+        received: PKIMessage,
+        answer: CertRep,
+        verified: VerifiedMessage | None = None,
+        password: str | None = None,
     ) -> bytes:
         """Write the CertRep to a request.
 
@@ -119,19 +168,27 @@ class Responder:
             received: the request.
             answer: what to say.
             verified: the verified request; needed for a `Success`.
+            password: the request's challengePassword; needed for a `Success` to a sender whose
+                key cannot encrypt.
 
         Returns:
             DER.
+
+        Raises:
+            BadAlg: a `Success` cannot be encrypted to the sender; `check_deliverable` tells before.
         """
         return pkimessage.seal_reply(
             answer,
             to=received.attributes,
             sender_nonce=self._random(NONCE_SIZE),
-            signer=self._signer,
+            signer=self._signer_for(received),
             recipient=verified.certificate if verified else None,
             digest=self._digest(received),
             cipher=self._cipher(received) if isinstance(answer, Success) else AES128,
             random=self._random,
+            password=password,
+            key_agreement=self._key_agreement,
+            oaep=self._oaep,
         )
 
     def legacy_uses(self, received: PKIMessage) -> tuple[Legacy, ...]:
@@ -142,9 +199,19 @@ class Responder:
         cipher = envelope.cipher_of(received.signed.content or b"", self._allowed)
         return tuple(a.legacy for a in (digest, cipher) if a is not None and a.legacy is not None)
 
+    def _signer_for(self, received: PKIMessage) -> Credential:
+        if len(self._credentials) == 1:
+            return self._signer
+        content = received.signed.content or b""
+        return envelope.recipient_of(content, self._credentials) or self._signer
+
     def _digest(self, received: PKIMessage) -> Digest:
         digest = DIGESTS.get(received.signer.digest_algorithm, SHA256)
         return digest if digest.legacy is None or digest.legacy in self._allowed else SHA256
 
     def _cipher(self, received: PKIMessage) -> Cipher:
         return envelope.cipher_of(received.signed.content or b"", self._allowed) or AES128
+
+
+def _password(request: Request) -> str | None:
+    return request.csr.challenge_password if isinstance(request, PKCSReq | RenewalReq) else None

@@ -1,0 +1,204 @@
+"""PasswordRecipientInfo (RFC 5652 section 6.2.4): who knows the password opens the envelope.
+
+RFC 8894 section 3.1 asks for it where a key cannot encrypt, and says no more; the rest is
+checklist row P-25: PBKDF2, the key wrap of RFC 3211, the password's UTF-8 octets.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.asn1 import TLV
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+
+from scepkit.errors import BadAlg
+from scepkit.protocol import _asn1, _cbc, _codec, _der
+from scepkit.protocol.algorithms import (
+    HMAC_SHA256,
+    PBKDF2,
+    PRFS,
+    PWRI_KEK,
+    SHA1,
+    SHA256,
+    Cipher,
+    Digest,
+    Legacy,
+    cipher,
+)
+
+SALT_SIZE = 16
+# The secrets of our own server have 160 random bits, which no number of rounds could make harder
+# to guess; a secret that a human chose is guessed whatever the number.
+ITERATIONS = 10_000
+# Half a second of work: what one request may cost at most, for peers that set it high.
+MAX_ITERATIONS = 1_000_000
+
+# A count octet, three check octets, at most 32 of a key, padding up to whole blocks.
+_MAX_WRAPPED = 64
+_CHECK_SIZE = 3
+_HEADER_SIZE = 1 + _CHECK_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordLock:
+    """A content-encryption key that a password can decrypt.
+
+    Attributes:
+        password: the password. Secret.
+        derivation: makes the key-encryption key of the password.
+        wrap: the cipher of the key wrap.
+        iv: its IV.
+        encrypted: the encrypted content-encryption key.
+    """
+
+    password: str = field(repr=False)
+    derivation: Derivation
+    wrap: Cipher
+    iv: bytes
+    encrypted: bytes
+
+    def unwrap(self) -> bytes | None:
+        """Return the content-encryption key; None if the password is wrong."""
+        kek = self.derivation.derive(self.password, self.wrap.key_size)
+        return _unwrap(self.encrypted, self.wrap, kek, self.iv)
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """PBKDF2 (RFC 8018 section 5.2).
+
+    Attributes:
+        salt: any octets.
+        iterations: 1 to `MAX_ITERATIONS`.
+        prf: the digest of its HMAC.
+    """
+
+    salt: bytes
+    iterations: int
+    prf: Digest
+
+    def derive(self, password: str, size: int) -> bytes:
+        """Return a key of `size` octets."""
+        function = PBKDF2HMAC(self.prf.primitive, size, self.salt, self.iterations)
+        return function.derive(password.encode())
+
+
+def read(
+    info: _asn1.PasswordRecipientInfo, password: str, allowed: frozenset[Legacy]
+) -> PasswordLock:
+    """Take up a RecipientInfo for whoever knows the password.
+
+    Args:
+        info: the RecipientInfo.
+        password: the password.
+        allowed: the legacy algorithms that are allowed.
+
+    Raises:
+        Malformed: an algorithm's parameters cannot be read.
+        BadAlg: an algorithm is unknown or not allowed, or asks for more work than is sensible.
+    """
+    algorithm = info.keyEncryptionAlgorithm
+    if algorithm.algorithm != PWRI_KEK or not isinstance(algorithm.parameters, TLV):
+        oid = algorithm.algorithm.dotted_string
+        raise BadAlg(f"key encryption {oid} with a password is not supported")
+    inner = _codec.parse(_asn1.AlgorithmIdentifier, algorithm.parameters, "PWRI-KEK parameters")
+    wrap = cipher(inner.algorithm, allowed)
+    iv = _cbc.read_iv(inner, wrap)
+    derivation = _read_derivation(info.keyDerivationAlgorithm, wrap)
+    return PasswordLock(password, derivation, wrap, iv, info.encryptedKey)
+
+
+def write(cek: bytes, password: str, chosen: Cipher, random: Callable[[int], bytes]) -> bytes:
+    """Return a PasswordRecipientInfo.
+
+    Args:
+        cek: the content-encryption key.
+        password: the password.
+        chosen: the cipher of the key wrap: the content's, which the peer can do.
+        random: returns that many unpredictable octets.
+    """
+    derivation = Derivation(random(SALT_SIZE), ITERATIONS, SHA256)
+    iv = random(chosen.block_size)
+    kek = derivation.derive(password, chosen.key_size)
+    return _der.tagged(
+        3,
+        _der.INTEGER_0,
+        _der.tagged(0, _der.oid(PBKDF2), _parameters(derivation)),
+        _der.sequence(
+            _der.oid(PWRI_KEK), _der.sequence(_der.oid(chosen.oid), _der.octet_string(iv))
+        ),
+        _der.octet_string(_wrap(cek, chosen, kek, iv, random)),
+    )
+
+
+def _parameters(derivation: Derivation) -> bytes:
+    """Write PBKDF2-params; the wrap's cipher says how long the key is (RFC 8018 appendix A.2)."""
+    return _der.sequence(
+        _der.octet_string(derivation.salt),
+        _codec.encode(derivation.iterations),
+        _der.algorithm(HMAC_SHA256),
+    )
+
+
+def _read_derivation(algorithm: _asn1.AlgorithmIdentifier | None, wrap: Cipher) -> Derivation:
+    if algorithm is None or algorithm.algorithm != PBKDF2:
+        raise BadAlg("a password's key derivation other than PBKDF2 is not supported")
+    if not isinstance(algorithm.parameters, TLV):
+        raise BadAlg("PBKDF2 without parameters is not supported")
+    params = _codec.parse(_asn1.PBKDF2Params, algorithm.parameters, "PBKDF2-params")
+    # Before any work is done.
+    if not 1 <= params.iterationCount <= MAX_ITERATIONS:
+        raise BadAlg(f"PBKDF2 is done with 1 to {MAX_ITERATIONS} iterations here")
+    if params.keyLength not in (None, wrap.key_size):
+        raise BadAlg("PBKDF2 of another keyLength than the key wrap needs")
+    return Derivation(params.salt, params.iterationCount, _prf(params.prf))
+
+
+def _prf(algorithm: _asn1.AlgorithmIdentifier | None) -> Digest:
+    if algorithm is None:
+        return SHA1
+    found = PRFS.get(algorithm.algorithm)
+    if found is None:
+        raise BadAlg(f"PBKDF2 with {algorithm.algorithm.dotted_string} is not supported")
+    return found
+
+
+def _wrap(
+    cek: bytes, chosen: Cipher, kek: bytes, iv: bytes, random: Callable[[int], bytes]
+) -> bytes:
+    """Encrypt a key (RFC 3211 section 2.3.1): CBC twice, the second pass going on from the first.
+
+    The first three octets go in a second time, inverted, to tell a wrong password by.
+    """
+    check = bytes(octet ^ 0xFF for octet in cek[:_CHECK_SIZE])
+    block = bytes([len(cek)]) + check + cek
+    # At least two blocks, so that each octet of the result depends on each of the key.
+    size = max(2 * chosen.block_size, -(-len(block) // chosen.block_size) * chosen.block_size)
+    padded = block + random(size - len(block))
+    encryptor = _cbc.context(chosen, kek, iv).encryptor()
+    return encryptor.update(encryptor.update(padded)) + encryptor.finalize()
+
+
+def _unwrap(encrypted: bytes, used: Cipher, kek: bytes, iv: bytes) -> bytes | None:
+    """Decrypt a key (RFC 3211 section 2.3.2); None if it is none."""
+    size = used.block_size
+    if not 2 * size <= len(encrypted) <= _MAX_WRAPPED or len(encrypted) % size:
+        return None
+    # The last block was encrypted with the one before it as its IV, as ever in CBC; what it
+    # gives is what stood before the first block of the second pass.
+    last = _decrypt(encrypted[-size:], used, kek, encrypted[-2 * size : -size])
+    first_pass = _decrypt(encrypted[:-size], used, kek, last) + last
+    block = _decrypt(first_pass, used, kek, iv)
+    count, check = block[0], block[1:_HEADER_SIZE]
+    cek = block[_HEADER_SIZE : _HEADER_SIZE + count]
+    inverted = bytes(octet ^ 0xFF for octet in block[_HEADER_SIZE : _HEADER_SIZE + _CHECK_SIZE])
+    if not hmac.compare_digest(check, inverted) or len(cek) != count:
+        return None
+    return cek
+
+
+def _decrypt(data: bytes, used: Cipher, key: bytes, iv: bytes) -> bytes:
+    decryptor = _cbc.context(used, key, iv).decryptor()
+    return decryptor.update(data) + decryptor.finalize()
