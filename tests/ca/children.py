@@ -1,74 +1,133 @@
-"""Run by test_layout.py as a process of its own: CAs made under fire.
+"""Run by the tests here as processes of their own: CAs made and changed under fire.
 
-children.py race DIR             six processes at once; prints the fingerprint each one got
-children.py kill DIR KEYS        one CA a kill point: process N dies by SIGKILL at the Nth
-                                 thing that it does to the file system, in DIR/N
+children.py race OPERATION DIR        six processes at once; prints what each one got
+children.py kill OPERATION DIR KEYS   a directory a kill point: process N dies by SIGKILL at the
+                                      Nth thing that it does to the file system, in DIR/N, which
+                                      begins as a copy of DIR/base; prints how many N there are
+children.py turn COUNT DIR KEYS       a CA that rolls over and rotates COUNT times, without pause
+
+New keys come out of KEYS.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from scepkit.ca import layout
+from scepkit.ca import keys, layout, ocsp_rotation, rollover, rotation, staging
 from scepkit.ca.certificates import sha256_fingerprint
+from scepkit.errors import SettingsError
 
 NOW = datetime(2026, 11, 5, 12, 30, 15, tzinfo=UTC)
 # What Python's audit hooks tell of, and fsync, which they do not.
 EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree", "fsync"}
 
+OPERATIONS = {
+    "create": partial(layout.create, layout="ec", now=NOW),
+    "load_or_create": partial(layout.load_or_create, layout="ec", now=NOW),
+    "prepare": partial(rollover.prepare, now=NOW),
+    "activate": partial(rollover.activate, now=NOW),
+    "cancel": rollover.cancel,
+    # An RA that lives two years ends within three.
+    "rotate": partial(
+        rotation.rotate_ra, now=NOW, before=timedelta(days=1000), validity=timedelta(days=1100)
+    ),
+    "ocsp": partial(ocsp_rotation.rotate_ocsp, now=NOW),
+}
 
-def race(directory: Path) -> None:
+
+def race(operation: str, directory: str) -> None:
     for _ in range(6):
         if os.fork() == 0:
-            material = layout.load_or_create(directory, "ec", now=NOW)
-            line = f"{sha256_fingerprint(material.ca.certificate)}\n"
-            os.write(1, line.encode())
+            try:
+                said = OPERATIONS[operation](Path(directory))
+                if isinstance(said, layout.Material):
+                    said = sha256_fingerprint(said.ca.certificate)
+            except SettingsError as error:
+                said = error.message
+            os.write(1, f"{said}\n".encode())
             os._exit(0)
     for _ in range(6):
-        os.wait()
+        if os.wait()[1]:
+            sys.exit("a child failed")
 
 
-def kill(directory: Path, keys: Path) -> None:
+def kill(operation: str, directory: str, pool: str) -> None:
     """Kill at every step in turn, until a process lives to the end."""
-    ready = {path.stem: load_pem_private_key(path.read_bytes(), None) for path in keys.iterdir()}
-    layout.generate = lambda spec: ready[spec.replace(":", "-")]
+    use_keys(pool)
     for step in range(1, 1000):
+        place = Path(directory, str(step))
+        if Path(directory, "base").exists():
+            shutil.copytree(Path(directory, "base"), place)
         if os.fork() == 0:
-            _die_at(step, str(directory))
-            layout.create(directory / str(step), "default", now=NOW)
+            _die_at(step, directory)
+            OPERATIONS[operation](place)
             os._exit(0)
         status = os.wait()[1]
         if status == 0:
             sys.stdout.write(f"{step}\n")
             return
-        if os.WTERMSIG(status) != signal.SIGKILL:
+        if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
             sys.exit(f"step {step}: status {status}")
+
+
+def turn(count: str, directory: str, pool: str) -> None:
+    use_keys(pool)
+    for _ in range(int(count)):
+        OPERATIONS["prepare"](Path(directory))
+        if not OPERATIONS["rotate"](Path(directory)):
+            sys.exit("nothing was rotated")
+        OPERATIONS["activate"](Path(directory))
+
+
+def use_keys(pool: str) -> None:
+    """Take the keys of the tests, and do not prove their primes once more."""
+    quick = partial(load_pem_private_key, password=None, unsafe_skip_rsa_key_validation=True)
+    keys.load_pem_private_key = lambda pem, **_: quick(pem)
+    ready = sorted(Path(pool).iterdir())
+
+    def generate(spec: str) -> object:
+        if spec.startswith("ec:"):
+            return keys.generate(spec)
+        # One key serves many generations if they are more than the keys.
+        ready.append(ready.pop(0))
+        return quick(ready[-1].read_bytes())
+
+    staging.generate = generate
 
 
 def _die_at(step: int, directory: str) -> None:
     count = 0
-    real = os.fsync
 
     def hook(event: str, args: tuple[object, ...]) -> None:
         nonlocal count
-        if event in EVENTS and (event == "fsync" or str(args[0]).startswith(directory)):
+        if event in EVENTS and (event == "fsync" or _changes(event, args, directory)):
             count += 1
             if count == step:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def fsync(descriptor: int) -> None:
+        # A kill, unlike a power cut, takes nothing back that was written; waiting shows nothing.
         sys.audit("fsync")
-        real(descriptor)
 
     os.fsync = fsync
     sys.addaudithook(hook)
 
 
+def _changes(event: str, args: tuple[object, ...], directory: str) -> bool:
+    if event == "open" and not args[2] & (os.O_WRONLY | os.O_RDWR):
+        return False
+    # rmtree names what it removes relative to an open directory.
+    path = str(args[0])
+    return path.startswith(directory) or not Path(path).is_absolute()
+
+
 if __name__ == "__main__":
-    {"race": race, "kill": kill}[sys.argv[1]](*map(Path, sys.argv[2:]))
+    {"race": race, "kill": kill, "turn": turn}[sys.argv[1]](*sys.argv[2:])

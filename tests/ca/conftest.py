@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
+import sys
 from datetime import UTC, datetime
 from functools import cache
+from itertools import count, cycle
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -12,10 +17,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from scepkit.ca import founding, keys
+from scepkit.ca import founding, keys, staging
 from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 
+CHILDREN = Path(__file__).with_name("children.py")
 NOW = datetime(2026, 11, 5, 12, 30, 15, tzinfo=UTC)
 
 
@@ -24,15 +30,38 @@ class OpenSSL(NamedTuple):
 
     directory: object
 
-    def verify(self, certificate, *chain):
-        """Fail unless `openssl verify -x509_strict` accepts the certificate at NOW + 1 s."""
+    def verify(self, certificate, *chain, at=NOW):
+        """Fail unless `openssl verify -x509_strict` accepts the certificate a second later."""
         ca, leaf = self.directory / "ca.pem", self.directory / "leaf.pem"
         ca.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in chain))
         leaf.write_bytes(certificate.public_bytes(Encoding.PEM))
-        at = str(int(NOW.timestamp()) + 1)
+        at = str(int(at.timestamp()) + 1)
         command = ["openssl", "verify", "-x509_strict", "-attime", at, "-CAfile", ca, leaf]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr + self.text(certificate)
+
+    def verify_crl(self, crl, ca):
+        """Fail unless `openssl crl -verify` accepts the CRL, and return how openssl reads it."""
+        pem = self.directory / "crl-ca.pem"
+        pem.write_bytes(ca.public_bytes(Encoding.PEM))
+        command = ["openssl", "crl", "-inform", "DER", "-noout", "-text", "-verify", "-CAfile", pem]
+        done = subprocess.run(command, input=crl, capture_output=True, check=False)
+        # Some versions of openssl exit 0 all the same.
+        assert b"verify OK" in done.stderr, done.stderr
+        assert done.returncode == 0
+        return done.stdout.decode(errors="replace")
+
+    def check_revocation(self, certificate, ca, crl, at):
+        """Return what `openssl verify -crl_check` says."""
+        names = "checked-ca.pem", "checked-leaf.pem", "checked-crl.der"
+        root, leaf, file = (self.directory / one for one in names)
+        root.write_bytes(ca.public_bytes(Encoding.PEM))
+        leaf.write_bytes(certificate.public_bytes(Encoding.PEM))
+        file.write_bytes(crl)
+        command = ["openssl", "verify", "-crl_check", "-attime", str(int(at.timestamp()))]
+        command += ["-CAfile", root, "-CRLfile", file, leaf]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
 
     def text(self, certificate):
         command = ["openssl", "x509", "-noout", "-text"]
@@ -51,6 +80,62 @@ def now():
 def key():
     """Return a key of a kind, always the same one: making RSA keys is slow."""
     return cache(lambda spec, which=0: keys.generate(spec))
+
+
+@pytest.fixture
+def new_keys(monkeypatch, key):
+    """Let new generations have keys that other tests have had; eighteen in a row differ."""
+    numbers = cycle(range(18))
+    monkeypatch.setattr(
+        staging,
+        "generate",
+        lambda spec: key(spec, next(numbers)) if spec.startswith("rsa") else keys.generate(spec),
+    )
+
+
+@pytest.fixture
+def no_fsync(monkeypatch):
+    """Do not wait for the disk."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture(scope="session")
+def pool(tmp_path_factory, key):
+    """Return a directory of RSA keys for children.py; no test of this process has them."""
+    directory = tmp_path_factory.mktemp("pool")
+    for which in "abcd":
+        keys.write_key(directory / f"{which}.pem", key("rsa:2048", which))
+    return directory
+
+
+@pytest.fixture
+def child(pool):
+    """Run children.py and return the lines that it says."""
+
+    def child(*arguments):
+        command = [sys.executable, CHILDREN, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()
+
+    return child
+
+
+@pytest.fixture
+def killed(tmp_path, pool, child):
+    """Return what an operation leaves when it is killed at each of its steps in turn."""
+    numbers = count()
+
+    def killed(operation, base=None):
+        work = tmp_path / f"killed-{operation}-{next(numbers)}"
+        work.mkdir()
+        if base is not None:
+            shutil.copytree(base, work / "base")
+        steps = int(child("kill", operation, work, pool)[-1])
+        assert steps > 5
+        return [work / str(step) for step in range(1, steps)]
+
+    return killed
 
 
 @pytest.fixture(scope="session")

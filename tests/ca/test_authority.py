@@ -9,15 +9,16 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from scepkit.ca.authority import random_serial
 from scepkit.ca.certificates import sha256_fingerprint
+from scepkit.ca.locations import Locations
 from scepkit.ca.names import UPN
 from scepkit.ca.profile import Profile
-from scepkit.errors import BadRequest, SettingsError
+from scepkit.errors import BadRequest, SettingsError, UsageError
 
 EMPTY = x509.Name([])
 EVERY_USAGE = [
@@ -238,7 +239,7 @@ def test_a_subject_alt_name_of_which_nothing_is_allowed_is_left_out(issue):
     assert oids(issue(requested=[x509.SubjectAlternativeName(NEVER)])) == ORDINARY
 
 
-@pytest.mark.rfc("P-34")
+@pytest.mark.rfc("P-34", "A-14")
 def test_an_empty_subject_with_a_san_makes_the_san_critical(issue, openssl, ca):
     """An empty subject is fine with a subjectAltName, which is critical then."""
     san = x509.SubjectAlternativeName([NAMES["dns"]])
@@ -391,18 +392,21 @@ def test_keys_that_the_profile_does_not_allow_are_refused(issue, key):
     small = rsa.RSAPublicNumbers(65537, (1 << 1023) + 1).public_key()
     large = rsa.RSAPublicNumbers(65537, (1 << 8192) + 1).public_key()
     koblitz = ec.generate_private_key(ec.SECP256K1()).public_key()
-    edwards = ed25519.Ed25519PrivateKey.generate().public_key()
+    edwards = ed448.Ed448PrivateKey.generate().public_key()
     for public, reason in [
         (small, "1024 bits"),
         (large, "8193 bits"),
         (koblitz, "secp256k1"),
-        (edwards, "neither RSA nor EC"),
+        (edwards, "none of RSA, EC and Ed25519"),
     ]:
         with pytest.raises(BadRequest, match=reason):
             issue(public_key=public)
     p256 = key("ec:p256").public_key()
     with pytest.raises(BadRequest, match="secp256r1"):
         issue(public_key=p256, profile=Profile(curves=frozenset()))
+    edwards = ed25519.Ed25519PrivateKey.generate().public_key()
+    with pytest.raises(BadRequest, match="Ed25519"):
+        issue(public_key=edwards, profile=Profile(curves=frozenset({"secp256r1"})))
     assert issue(public_key=small, profile=Profile(rsa_bits=(1024, 4096))).public_key() == small
 
 
@@ -421,6 +425,68 @@ def test_keys_that_the_profile_does_not_allow_are_refused(issue, key):
 def test_a_profile_that_no_certificate_could_follow_is_refused(change):
     with pytest.raises(SettingsError, match="profile"):
         replace(Profile(), **change)
+
+
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1(), None])
+def test_keys_that_cannot_decrypt_are_certified_for_signing_alone(issue, ca, openssl, curve):
+    """RFC 5480 section 3 and RFC 8410 section 5: no keyEncipherment, asked for or not."""
+    private = ec.generate_private_key(curve) if curve else ed25519.Ed25519PrivateKey.generate()
+    asked = usage("digital_signature", "key_encipherment")
+    for requested in ([], [asked]):
+        certificate = issue(public_key=private.public_key(), requested=requested)
+        assert certificate.public_key() == private.public_key()
+        assert find(certificate, x509.KeyUsage).value == usage("digital_signature")
+        openssl.verify(certificate, ca.certificate)
+    with pytest.raises(BadRequest, match="key usages"):
+        issue(public_key=private.public_key(), requested=[usage("key_encipherment")])
+
+
+def test_where_to_ask_for_its_status(issue, openssl, ca):
+    """RFC 5280 sections 4.2.1.13 and 4.2.2.1: CRL, OCSP and issuer, not critical."""
+    certificate = issue(ca.at(Locations("http://pki.example.com/x/", "vpn")))
+    access = ExtensionOID.AUTHORITY_INFORMATION_ACCESS
+    assert oids(certificate) == ORDINARY | {ExtensionOID.CRL_DISTRIBUTION_POINTS, access}
+    assert not find(certificate, x509.CRLDistributionPoints).critical
+    assert not find(certificate, x509.AuthorityInformationAccess).critical
+    openssl.verify(certificate, ca.certificate)
+    text, name = openssl.text(certificate), ca.key_hash.hex()[:16]
+    assert f"Full Name:\n                  URI:http://pki.example.com/x/crl/{name}.crl\n" in text
+    assert "OCSP - URI:http://pki.example.com/x/ocsp/vpn\n" in text
+    assert f"CA Issuers - URI:http://pki.example.com/x/ca/{name}.cer\n" in text
+    assert oids(issue(ca.at(None))) == ORDINARY
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        "http://münchen.example",
+        "ldap://pki.example.com",
+        "http:///crl",
+        "pki.example.com",
+        "http://pki.example.com/?x",
+        "http://pki.example.com/#x",
+        "http://me@pki.example.com",
+        "http://[::1",
+    ],
+)
+def test_what_no_certificate_should_name(base):
+    with pytest.raises(UsageError):
+        Locations(base)
+
+
+def test_a_url_that_takes_a_crl_to_get_the_crl():
+    """RFC 5280 section 8."""
+    assert Locations("https://pki.example.com").is_circular
+    assert not Locations("http://pki.example.com").is_circular
+
+
+def test_the_key_hash_is_that_of_the_public_key_as_openssl_writes_it(ca):
+    pem = ca.certificate.public_bytes(Encoding.PEM)
+    command = (
+        "openssl x509 -noout -pubkey | openssl pkey -pubin -outform DER | openssl dgst -sha256"
+    )
+    said = subprocess.run(command, shell=True, input=pem, capture_output=True, check=True).stdout
+    assert ca.key_hash.hex() == said.decode().split()[-1]
 
 
 def test_the_default_purposes_are_all_allowed():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import stat
 import subprocess
@@ -207,3 +208,33 @@ def test_certificate_files(ca, tmp_path):
     ]:
         with pytest.raises(SettingsError, match=reason):
             certificates.read_certificate(bad)
+
+
+def test_a_damaged_rsa_key_is_found_though_sound_ones_are_proved_once(tmp_path, key, monkeypatch):
+    """A signature with a wrong prime gives the key away."""
+    path = tmp_path / "key.pem"
+    sound = key("rsa:2048")
+    keys.write_key(path, sound)
+    skipped = []
+
+    def load(pem, *, password, unsafe_skip_rsa_key_validation):
+        skipped.append(unsafe_skip_rsa_key_validation)
+        return ser.load_pem_private_key(
+            pem, password, unsafe_skip_rsa_key_validation=unsafe_skip_rsa_key_validation
+        )
+
+    monkeypatch.setattr(keys, "load_pem_private_key", load)
+    monkeypatch.setattr(keys, "_PROVED", set())
+    for _ in range(2):
+        assert keys.read_key(path).private_numbers() == sound.private_numbers()
+    form = ser.Encoding.DER, ser.PrivateFormat.TraditionalOpenSSL, ser.NoEncryption()
+    der = sound.private_bytes(*form)
+    prime = sound.private_numbers().q.to_bytes(128, "big")
+    assert der.count(prime) == 1
+    broken = der.replace(prime, (int.from_bytes(prime, "big") ^ 8).to_bytes(128, "big"))
+    body = base64.encodebytes(broken).decode()
+    path.write_text(f"-----BEGIN RSA PRIVATE KEY-----\n{body}-----END RSA PRIVATE KEY-----\n")
+    for _ in range(2):
+        with pytest.raises(SettingsError, match="not a private key"):
+            keys.read_key(path)
+    assert skipped == [False, True, False, False]

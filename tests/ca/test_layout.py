@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
-import sys
 from datetime import timedelta
-from functools import partial
-from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from scepkit.ca import layout
 from scepkit.ca.certificates import sha256_fingerprint, write_certificate
+from scepkit.ca.founding import RA_VALIDITY
 from scepkit.ca.keys import write_key
 from scepkit.errors import SettingsError, UsageError
 
-CHILDREN = Path(__file__).with_name("children.py")
-
-
-@pytest.fixture(autouse=True)
-def fast_keys(monkeypatch, key):
-    """Neither make RSA keys anew nor prove at each load that their primes are primes."""
-    monkeypatch.setattr(layout, "generate", key)
-    quick = partial(load_pem_private_key, unsafe_skip_rsa_key_validation=True)
-    monkeypatch.setattr("scepkit.ca.keys.load_pem_private_key", quick)
+pytestmark = pytest.mark.usefixtures("new_keys")
 
 
 @pytest.fixture
@@ -61,7 +49,7 @@ def test_a_ca_with_an_ra(directory, now, openssl, kind, bits):
     assert usage(ca) == ["digital_signature", "key_cert_sign", "crl_sign"]
     assert usage(ra) == ["digital_signature", "key_encipherment"]
     assert "Extended Key Usage" not in openssl.text(ra)
-    assert ra.not_valid_after_utc == ca.not_valid_after_utc
+    assert ra.not_valid_after_utc == now + RA_VALIDITY < ca.not_valid_after_utc
     openssl.verify(ca, ca)
     openssl.verify(ra, ca)
 
@@ -215,12 +203,13 @@ def test_a_ca_that_lost_its_ra_is_not_taken_for_single(directory, now):
 def test_a_mixed_up_directory(directory, now, tmp_path, key):
     layout.create(directory, "ec", now=now)
     layout.create(tmp_path / "b", "ec", now=now)
-    ra = directory / "ra.pem"
-    mine = ra.read_bytes()
-    ra.write_bytes((tmp_path / "b" / "ra.pem").read_bytes())
-    with pytest.raises(SettingsError, match="was not issued by"):
-        layout.load(directory, now=now)
-    ra.write_bytes(mine)
+    mine = {name: (directory / name).read_bytes() for name in ("ra.pem", "ra-key.pem")}
+    for name, match in [("ra.pem", "the private key is not"), ("ra-key.pem", "was not issued by")]:
+        (directory / name).write_bytes((tmp_path / "b" / name).read_bytes())
+        with pytest.raises(SettingsError, match=match):
+            layout.load(directory, now=now)
+    for name, content in mine.items():
+        (directory / name).write_bytes(content)
     write_key(directory / "ca-key.pem", key("ec:p256", "another"))
     with pytest.raises(SettingsError, match="the private key is not that of"):
         layout.load(directory, now=now)
@@ -251,36 +240,22 @@ def test_a_directory_that_is_none(tmp_path, now):
         layout.load_or_create(file, "ec", now=now)
 
 
-def test_of_several_processes_one_makes_the_ca_and_all_have_it(tmp_path, now):
-    command = [sys.executable, CHILDREN, "race", tmp_path / "ca"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+def test_of_several_processes_one_makes_the_ca_and_all_have_it(tmp_path, now, child):
+    said = child("race", "load_or_create", tmp_path / "ca")
     ours = sha256_fingerprint(layout.load(tmp_path / "ca", now=now).ca.certificate)
-    assert said.split() == [ours] * 6
+    assert said == [ours] * 6
     assert not (tmp_path / "ca" / ".new-ca").exists()
 
 
-def test_killed_at_any_step_it_is_healed_and_never_looks_complete_when_it_is_not(
-    tmp_path, now, key
-):
-    keys, work = tmp_path / "keys", tmp_path / "work"
-    keys.mkdir()
-    work.mkdir()
-    for spec in ("rsa:3072", "rsa:2048"):
-        write_key(keys / f"{spec.replace(':', '-')}.pem", key(spec))
-    command = [sys.executable, CHILDREN, "kill", work, keys]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr
-    steps = int(done.stdout)
-    assert steps > 25
-    for step in range(1, steps):
-        directory = work / str(step)
+def test_killed_at_any_step_it_is_healed_and_never_looks_complete_when_it_is_not(killed, now):
+    for directory in killed("create"):
         complete = (directory / "ca.pem").exists()
         if complete:
             published = layout.load(directory, now=now).chain
         else:
             with pytest.raises(SettingsError, match="there is no CA in"):
                 layout.load(directory, now=now)
-        healed = layout.load_or_create(directory, "default", now=now)
+        healed = layout.load_or_create(directory, "ec", now=now)
         assert len(healed.chain) == 2
         if complete:
             assert healed.chain == published

@@ -5,12 +5,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from scepkit.ca.extensions import check_public_key, encoded, from_request
+from scepkit.ca.extensions import (
+    authority_key_identifier,
+    check_public_key,
+    encoded,
+    from_request,
+)
 from scepkit.ca.keys import signature_hash
 from scepkit.ca.names import check_subject
 from scepkit.errors import BadRequest, SettingsError
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
     from scepkit.ca.keys import PrivateKey
+    from scepkit.ca.locations import Locations
     from scepkit.ca.profile import Profile
 
 
@@ -30,6 +38,12 @@ class Authority:
     Args:
         certificate: the CA's own.
         private_key: the key of that certificate; `checks` looks whether it is.
+        locations: where its CRL, its certificate and its OCSP responder are, for the certificates
+            that it issues; None leaves that out of them.
+
+    Attributes:
+        key_hash: SHA-256 of the DER SubjectPublicKeyInfo, 32 octets: which CA this is, whatever
+            else may be of the same name.
 
     Raises:
         SettingsError: a kind of key that certificates are not signed with.
@@ -42,21 +56,36 @@ class Authority:
         "_not_before",
         "_subject",
         "certificate",
+        "key_hash",
         "private_key",
     )
 
-    def __init__(self, certificate: x509.Certificate, private_key: PrivateKey) -> None:
+    def __init__(
+        self,
+        certificate: x509.Certificate,
+        private_key: PrivateKey,
+        *,
+        locations: Locations | None = None,
+    ) -> None:
         self.certificate = certificate
         self.private_key = private_key
         self._hash = signature_hash(private_key)
         self._not_before = certificate.not_valid_before_utc
         self._not_after = certificate.not_valid_after_utc
         self._subject = certificate.subject
+        self.key_hash = hashlib.sha256(
+            certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        ).digest()
         self._extensions = (
             # RFC 5280 section 4.2.1.9: a certificate of ours is never a CA, whatever was requested.
             encoded(x509.BasicConstraints(ca=False, path_length=None), critical=True),
-            encoded(_authority_key_identifier(certificate), critical=False),
+            encoded(authority_key_identifier(certificate), critical=False),
+            *(() if locations is None else locations.extensions(self.key_hash)),
         )
+
+    def at(self, locations: Locations | None) -> Authority:
+        """Return this CA, with these locations in what it issues."""
+        return Authority(self.certificate, self.private_key, locations=locations)
 
     def issue(
         self,
@@ -72,7 +101,7 @@ class Authority:
 
         Args:
             subject: taken over as it is, or refused.
-            public_key: RSA or EC; the caller has checked the proof of possession.
+            public_key: RSA, EC or Ed25519; the caller has checked the proof of possession.
             requested: the extensions that the request asks for; wishes, no more.
             profile: what may be granted.
             now: the time, aware.
@@ -122,12 +151,3 @@ def random_serial() -> int:
     coordination between nodes.
     """
     return secrets.randbelow(2**127 - 1) + 1
-
-
-def _authority_key_identifier(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    # RFC 5280 section 4.2.1.1: it must be the very value in the CA's subjectKeyIdentifier.
-    try:
-        ski = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except x509.ExtensionNotFound:
-        ski = x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski)

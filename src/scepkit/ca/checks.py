@@ -40,18 +40,18 @@ def check_key_usage(
     Raises:
         SettingsError: bits are missing, or there is no keyUsage at all.
     """
-    try:
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        lacking = list(needs)
-    else:
-        lacking = [need for need in needs if not getattr(usage, need)]
+    lacking = _lacking(certificate, needs)
     if lacking:
         raise SettingsError(
-            f"the keyUsage of {_label(certificate)} lacks "
+            f"the keyUsage of {label(certificate)} lacks "
             + ", ".join(_RFC_NAMES[need] for need in lacking),
             hint=hint,
         )
+
+
+def has_key_usage(certificate: x509.Certificate, *needs: str) -> bool:
+    """Tell whether a certificate's keyUsage has all these bits; see `check_key_usage`."""
+    return not _lacking(certificate, needs)
 
 
 def check_is_ca(certificate: x509.Certificate) -> None:
@@ -65,7 +65,7 @@ def check_is_ca(certificate: x509.Certificate) -> None:
     except x509.ExtensionNotFound:
         constraints = x509.BasicConstraints(ca=False, path_length=None)
     if not constraints.ca:
-        raise SettingsError(f"{_label(certificate)} is not a CA's: no basicConstraints CA:TRUE")
+        raise SettingsError(f"{label(certificate)} is not a CA's: no basicConstraints CA:TRUE")
 
 
 def check_key(certificate: x509.Certificate, key: PrivateKey) -> None:
@@ -76,7 +76,7 @@ def check_key(certificate: x509.Certificate, key: PrivateKey) -> None:
     """
     if key.public_key() != certificate.public_key():
         raise SettingsError(
-            f"the private key is not that of {_label(certificate)}",
+            f"the private key is not that of {label(certificate)}",
             hint="two files of different CAs or of different times were mixed",
         )
 
@@ -89,10 +89,10 @@ def check_validity(certificate: x509.Certificate, now: datetime) -> None:
     """
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now >= end:
-        raise SettingsError(f"{_label(certificate)} expired on {end:%Y-%m-%d %H:%M:%S} UTC")
+        raise SettingsError(f"{label(certificate)} expired on {end:%Y-%m-%d %H:%M:%S} UTC")
     if now < start:
         raise SettingsError(
-            f"{_label(certificate)} is not valid before {start:%Y-%m-%d %H:%M:%S} UTC",
+            f"{label(certificate)} is not valid before {start:%Y-%m-%d %H:%M:%S} UTC",
             hint="look at the clock of this machine",
         )
 
@@ -107,10 +107,19 @@ def check_issued_by(certificate: x509.Certificate, ca: x509.Certificate) -> None
         certificate.verify_directly_issued_by(ca)
     except (ValueError, TypeError, InvalidSignature) as error:
         raise SettingsError(
-            f"{_label(certificate)} was not issued by {_label(ca)}",
+            f"{label(certificate)} was not issued by {label(ca)}",
             hint="devices could not verify it; two files of different CAs were mixed",
         ) from error
 
 
-def _label(certificate: x509.Certificate) -> str:
+def label(certificate: x509.Certificate) -> str:
+    """Name a certificate in a message."""
     return f'the certificate "{certificate.subject.rfc4514_string()}"'
+
+
+def _lacking(certificate: x509.Certificate, needs: tuple[str, ...]) -> list[str]:
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return list(needs)
+    return [need for need in needs if not getattr(usage, need)]

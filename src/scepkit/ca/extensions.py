@@ -10,9 +10,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from scepkit.ca.names import allowed_names
+from scepkit.ca.profile import ED25519
 from scepkit.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ def check_public_key(key: PublicKeyTypes, profile: Profile) -> PublicKey:
     """Tell a public key that the profile allows from all others.
 
     Raises:
-        BadRequest: neither RSA nor EC, or a size or a curve that the profile does not allow.
+        BadRequest: none of RSA, EC and Ed25519, or a size or a curve that the profile does not
+            allow.
     """
     if isinstance(key, rsa.RSAPublicKey):
         low, high = profile.rsa_bits
@@ -41,7 +43,11 @@ def check_public_key(key: PublicKeyTypes, profile: Profile) -> PublicKey:
         if key.curve.name not in profile.curves:
             raise BadRequest(f"an EC key on the curve {key.curve.name} is not allowed here")
         return key
-    raise BadRequest("the public key is neither RSA nor EC")
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        if ED25519 not in profile.curves:
+            raise BadRequest("an Ed25519 key is not allowed here")
+        return key
+    raise BadRequest("the public key is none of RSA, EC and Ed25519")
 
 
 def key_usage(asserted: Iterable[str]) -> x509.KeyUsage:
@@ -66,6 +72,16 @@ def encoded(
     """Make an extension that is DER already, for what is the same in many certificates."""
     der = x509.UnrecognizedExtension(value.oid, value.public_bytes())
     return x509.Extension(value.oid, critical, der)
+
+
+def authority_key_identifier(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    """Return what names this CA's key in all that it signs."""
+    # RFC 5280 section 4.2.1.1: it must be the very value in the CA's subjectKeyIdentifier.
+    try:
+        ski = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        ski = x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski)
 
 
 def from_request(
@@ -109,8 +125,9 @@ def _key_usages(
     requested: x509.Extensions, public_key: PublicKey, profile: Profile
 ) -> frozenset[str]:
     usages = profile.key_usages
-    if isinstance(public_key, ec.EllipticCurvePublicKey):
-        # RFC 5480 section 3: keyEncipherment MUST NOT be in the certificate of an EC key.
+    if not isinstance(public_key, rsa.RSAPublicKey):
+        # RFC 5480 section 3 and RFC 8410 section 5: keyEncipherment MUST NOT be in the
+        # certificate of an EC or Ed25519 key.
         usages -= {"key_encipherment"}
     asked = _find(requested, x509.KeyUsage)
     if asked is not None:

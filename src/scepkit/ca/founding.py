@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from scepkit.ca.profile import BACKDATE, Profile
 from scepkit.errors import BadRequest, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from scepkit.ca.authority import Authority
@@ -24,9 +27,12 @@ if TYPE_CHECKING:
 CA_VALIDITY = timedelta(days=3652)
 """Ten years."""
 
+RA_VALIDITY = timedelta(days=730)
+"""Two years, as NDES has it, cut where the CA ends: short enough that a new RA is nothing that
+happens once, long enough for a server that nobody starts for a while."""
+
 # No extendedKeyUsage: none is registered for SCEP, and devices stumble over those made up.
-# As long as the CA, whose end cuts it.
-_RA_PROFILE = Profile(validity=CA_VALIDITY, default_eku=())
+_RA_PROFILE = Profile(default_eku=())
 
 
 def ca_name(common_name: str, organization: str | None = None) -> x509.Name:
@@ -35,17 +41,35 @@ def ca_name(common_name: str, organization: str | None = None) -> x509.Name:
     Raises:
         UsageError: empty or longer than RFC 5280 allows; " RA" must still fit.
     """
-    try:
+    with _refusals(common_name):
         x509.NameAttribute(NameOID.COMMON_NAME, _ra_common_name(common_name))
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
         if organization is not None:
             attributes.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
-        check_subject(x509.Name(attributes))
-    except (ValueError, BadRequest) as error:
-        raise UsageError(
-            f"{common_name!r} cannot name a CA", hint="1 to 61 octets for the name, 64 for the O"
-        ) from error
-    return x509.Name(attributes)
+        name = x509.Name(attributes)
+        check_subject(name)
+    return name
+
+
+def renamed(name: x509.Name, common_name: str) -> x509.Name:
+    """Put another common name into the name of a CA; the rest stays.
+
+    Raises:
+        UsageError: empty or longer than RFC 5280 allows; " RA" must still fit.
+    """
+    with _refusals(common_name):
+        x509.NameAttribute(NameOID.COMMON_NAME, _ra_common_name(common_name))
+        common = x509.NameAttribute(NameOID.COMMON_NAME, common_name)
+        rest = [one for one in name if one.oid != NameOID.COMMON_NAME]
+        renamed = x509.Name([*rest, common])
+        check_subject(renamed)
+    return renamed
+
+
+def common_name_of(name: x509.Name) -> str:
+    """Return the common name of a CA; "CA" for a foreign one that has none."""
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else "CA"
 
 
 def self_signed(
@@ -81,21 +105,34 @@ def self_signed(
     )
 
 
-def ra_certificate(ca: Authority, key: PrivateKey, *, now: datetime) -> x509.Certificate:
+def ra_certificate(
+    ca: Authority, key: PrivateKey, *, now: datetime, validity: timedelta = RA_VALIDITY
+) -> x509.Certificate:
     """Issue the certificate of the RA, which decrypts requests and signs replies.
 
     Args:
         ca: the issuer.
         key: the RA's, RSA.
         now: the time, aware.
+        validity: how long from now on; the CA's end cuts it.
     """
     return ca.issue(
         subject=_ra_name(ca.certificate.subject),
         public_key=key.public_key(),
         requested=x509.Extensions([]),
-        profile=_RA_PROFILE,
+        profile=replace(_RA_PROFILE, validity=validity),
         now=now,
     )
+
+
+@contextmanager
+def _refusals(common_name: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, BadRequest) as error:
+        raise UsageError(
+            f"{common_name!r} cannot name a CA", hint="1 to 61 octets for the name, 64 for the O"
+        ) from error
 
 
 def _ra_name(name: x509.Name) -> x509.Name:

@@ -5,13 +5,14 @@ No message in here holds anything of a key.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 KEY_MODE = 0o600
+
+# SHA-256 of the files whose keys this process has found sound; they tell nothing of the keys.
+_PROVED: set[bytes] = set()
 
 _GENERATORS: dict[str, Callable[[], PrivateKey]] = {
     "rsa:2048": partial(rsa.generate_private_key, 65537, 2048),
@@ -56,7 +60,7 @@ def generate(spec: str) -> PrivateKey:
     return generator()
 
 
-def write_key(path: Path, key: PrivateKey) -> None:
+def write_key(path: Path, key: PrivateKey | ed25519.Ed25519PrivateKey) -> None:
     """Write a key as unencrypted PKCS#8 PEM, mode 0600, atomically and durably.
 
     Raises:
@@ -73,10 +77,19 @@ def read_key(path: Path) -> PrivateKey:
         SettingsError: missing, unreadable, open to others than its owner, encrypted, not a key,
             or a key of another kind.
     """
-    key = _parse(path, _read_private(path))
+    key = read_any_key(path)
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise SettingsError(f"{path} holds a key that is neither RSA nor EC")
     return key
+
+
+def read_any_key(path: Path) -> object:
+    """Read a private key of any kind from an unencrypted PEM file.
+
+    Raises:
+        SettingsError: missing, unreadable, open to others than its owner, encrypted, not a key.
+    """
+    return _parse(path, _read_private(path))
 
 
 def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
@@ -126,8 +139,13 @@ def _check_mode(path: Path, mode: int) -> None:
 
 
 def _parse(path: Path, pem: bytes) -> object:
+    digest = hashlib.sha256(pem).digest()
     try:
-        return load_pem_private_key(pem, password=None)
+        # Proving that the primes of an RSA key are primes takes 0.1 s, in which no other thread
+        # runs. A damaged key must never sign, but the same bytes need not be proved again.
+        key = load_pem_private_key(
+            pem, password=None, unsafe_skip_rsa_key_validation=digest in _PROVED
+        )
     except TypeError as error:
         raise SettingsError(
             f"the key file {path} is encrypted",
@@ -138,3 +156,5 @@ def _parse(path: Path, pem: bytes) -> object:
         raise SettingsError(
             f"{path} is not a private key in PEM", hint="it should start with -----BEGIN"
         ) from error
+    _PROVED.add(digest)
+    return key

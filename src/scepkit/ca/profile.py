@@ -19,7 +19,9 @@ SAN_TYPES = frozenset({"dns", "ip", "email", "uri", "upn"})
 """Kinds of subjectAltName that can be allowed; `upn` is Microsoft's otherName
 1.3.6.1.4.1.311.20.2.3."""
 
-CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
+ED25519 = "ed25519"
+
+CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1", ED25519})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +45,12 @@ class Profile:
     verify: a 16384-bit key costs every relying party milliseconds a time."""
 
     curves: frozenset[str] = CURVES
-    """The elliptic curves of EC keys, by the names of `ec.EllipticCurve`; empty: RSA alone."""
+    """The elliptic curves of keys, by the names of `ec.EllipticCurve`, and `ed25519` (RFC 8410);
+    empty: RSA alone."""
 
     key_usages: frozenset[str] = KEY_USAGES
     """The most that keyUsage may assert; a request may ask for less (RFC 5280 section 4.2.1.3).
-    `key_encipherment` is for RSA keys only, as an EC key cannot do it (RFC 5480 section 3)."""
+    `key_encipherment` is for RSA keys only, as the others cannot do it (RFC 5480 section 3)."""
 
     default_eku: tuple[ObjectIdentifier, ...] = (ExtendedKeyUsageOID.CLIENT_AUTH,)
     """The purposes of a certificate whose request names none; empty: no extendedKeyUsage."""

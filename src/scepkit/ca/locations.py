@@ -1,0 +1,112 @@
+"""Where relying parties find a CA's CRL, its certificate and its OCSP responder.
+
+The paths are here once, for the certificates that name them and for the server that answers there.
+A CA goes by its key: each generation has its own CRL, at a URL that never changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID
+
+from scepkit.ca.extensions import encoded
+from scepkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CRL_PATH = "/crl/{}.crl"
+ISSUER_PATH = "/ca/{}.cer"
+OCSP_PATH = "/ocsp/{}"
+
+_ID_OCTETS = 8
+
+
+def ca_id(key_hash: bytes) -> str:
+    """Return what names a CA in a URL: 16 hex digits.
+
+    Args:
+        key_hash: SHA-256 of its SubjectPublicKeyInfo.
+    """
+    return key_hash[:_ID_OCTETS].hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Locations:
+    """The URLs of the CAs of one endpoint.
+
+    Attributes:
+        base: what the paths are appended to, such as `http://pki.example.com`; ASCII. RFC 5280
+            section 8 wants http: to check the certificate of an https server takes a CRL first.
+        endpoint: its name, the last part of the URL of the OCSP responder.
+
+    Raises:
+        UsageError: not an http or https URL that can be in a certificate.
+    """
+
+    base: str
+    endpoint: str = "default"
+
+    def __post_init__(self) -> None:
+        if not self.base.isascii():
+            raise UsageError(
+                f"{self.base} is not ASCII, which a URL in a certificate has to be",
+                hint="write the host as xn--…, and other characters as %XX",
+            )
+        try:
+            parts = urlsplit(self.base)
+            is_good = parts.scheme in ("http", "https") and bool(parts.hostname)
+        except ValueError:
+            is_good = False
+        if not is_good or parts.query or parts.fragment or parts.username:
+            raise UsageError(
+                f"{self.base} cannot be the beginning of a URL in a certificate",
+                hint="write it as http://HOST:PORT/PATH",
+            )
+
+    @property
+    def is_circular(self) -> bool:
+        """Whether a relying party may need a CRL to get at the CRL."""
+        return self.base.lower().startswith("https:")
+
+    def crl_url(self, key_hash: bytes) -> str:
+        """Return where the CRL of a CA is."""
+        return self._at(CRL_PATH, ca_id(key_hash))
+
+    def issuer_url(self, key_hash: bytes) -> str:
+        """Return where the certificate of a CA is."""
+        return self._at(ISSUER_PATH, ca_id(key_hash))
+
+    def ocsp_url(self) -> str:
+        """Return where the OCSP responder is; it tells the CAs of the endpoint apart itself."""
+        return self._at(OCSP_PATH, self.endpoint)
+
+    def extensions(self, key_hash: bytes) -> Iterator[x509.Extension[x509.ExtensionType]]:
+        """Yield cRLDistributionPoints and authorityInfoAccess (RFC 5280 4.2.1.13 and 4.2.2.1).
+
+        Args:
+            key_hash: of the CA that issues.
+        """
+        crl = x509.UniformResourceIdentifier(self.crl_url(key_hash))
+        point = x509.DistributionPoint([crl], None, None, None)
+        yield encoded(x509.CRLDistributionPoints([point]), critical=False)
+        access = [
+            (AuthorityInformationAccessOID.OCSP, self.ocsp_url()),
+            (AuthorityInformationAccessOID.CA_ISSUERS, self.issuer_url(key_hash)),
+        ]
+        yield encoded(
+            x509.AuthorityInformationAccess(
+                [
+                    x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
+                    for method, url in access
+                ]
+            ),
+            critical=False,
+        )
+
+    def _at(self, path: str, name: str) -> str:
+        return self.base.rstrip("/") + path.format(name)

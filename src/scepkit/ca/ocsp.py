@@ -1,0 +1,219 @@
+"""Who answers OCSP for a CA: a key of its own, with a certificate that says so (RFC 6960 4.2.2.2).
+
+The key is not worth keeping: whatever is wrong with it, it is made anew (see `ocsp_rotation`), and
+until then, or where that cannot be, the CA's own key signs, which RFC 6960 allows as well. So a
+client gets an answer that it can verify at any time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from scepkit.ca import checks, founding, paths
+from scepkit.ca.authority import random_serial
+from scepkit.ca.certificates import read_certificate
+from scepkit.ca.extensions import authority_key_identifier, key_usage
+from scepkit.ca.keys import read_key, signature_hash
+from scepkit.ca.profile import BACKDATE
+from scepkit.errors import SettingsError
+from scepkit.protocol import _asn1, _codec
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.ocsp import HASHES, CertID, Signer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from datetime import datetime
+    from pathlib import Path
+
+    from scepkit.ca.authority import Authority
+    from scepkit.ca.keys import PrivateKey
+    from scepkit.ca.material import Material
+
+OCSP_VALIDITY = timedelta(days=30)
+"""Short, as nobody asks whether this certificate is revoked (id-pkix-ocsp-nocheck): whoever steals
+the key can say "good" no longer than that."""
+
+_SUFFIX = " OCSP"
+_MOST_CHARACTERS = 64 - len(_SUFFIX)  # RFC 5280 appendix A.1: ub-common-name
+
+
+@dataclass(frozen=True, slots=True)
+class Delegate:
+    """A key that a CA lets sign OCSP responses, with its certificate."""
+
+    certificate: x509.Certificate
+    private_key: PrivateKey = field(repr=False)
+
+
+class OCSPResponder:
+    """What answers for the certificates of one CA. Immutable; threads may share it.
+
+    Args:
+        authority: the CA.
+        delegate: its key for OCSP; None: the CA's own key signs.
+        ras: certificates of RAs; those of this CA are good, though no device has them.
+
+    Attributes:
+        authority: the CA.
+        end: of the CA.
+        own_serials: of the certificates that the CA issued for the server itself.
+    """
+
+    __slots__ = (
+        "_delegate",
+        "_delegate_ends",
+        "_delegate_starts",
+        "_own",
+        "authority",
+        "end",
+        "own_serials",
+    )
+
+    def __init__(
+        self,
+        authority: Authority,
+        delegate: Delegate | None,
+        ras: Iterable[x509.Certificate] = (),
+    ) -> None:
+        self.authority = authority
+        name = authority.certificate.subject
+        issued = [one for one in ras if one.issuer == name and one.subject != name]
+        self.own_serials = frozenset(one.serial_number for one in issued)
+        self.end = authority.certificate.not_valid_after_utc
+        self._own = Signer(authority.private_key, None)
+        self._delegate = None
+        if delegate is not None:
+            certificate = delegate.certificate
+            self._delegate = Signer(delegate.private_key, Certificate.of(certificate))
+            self._delegate_starts = certificate.not_valid_before_utc
+            self._delegate_ends = certificate.not_valid_after_utc
+
+    def signer(self, now: datetime) -> tuple[Signer, datetime]:
+        """Return whose key signs now, and when its certificate ends."""
+        if self._delegate and self._delegate_starts <= now < self._delegate_ends:
+            return self._delegate, self._delegate_ends
+        return self._own, self.end
+
+    def names(self) -> Iterator[tuple[object, bytes, bytes]]:
+        """Yield what a CertID may name this CA by: hash, issuerNameHash, issuerKeyHash."""
+        certificate = self.authority.certificate
+        name = certificate.subject.public_bytes()
+        spki = certificate.public_key().public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        )
+        key = _codec.decode(_asn1.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
+        key_bits = key.subjectPublicKey.as_bytes()
+        for digest in HASHES.values():
+            yield digest.oid, digest.of(name), digest.of(key_bits)
+
+
+class OCSPResponders:
+    """What answers for all generations of a CA. Immutable; threads may share it.
+
+    Args:
+        responders: one for each CA.
+    """
+
+    def __init__(self, responders: Iterable[OCSPResponder]) -> None:
+        self._named = {name: one for one in responders for name in one.names()}
+
+    def of(self, cert_id: CertID) -> OCSPResponder | None:
+        """Return what answers for a certificate; None where its CA is none of ours."""
+        return self._named.get((cert_id.hash, cert_id.issuer_name_hash, cert_id.issuer_key_hash))
+
+
+def issue(
+    ca: Authority, key: PrivateKey, *, now: datetime, validity: timedelta = OCSP_VALIDITY
+) -> x509.Certificate:
+    """Issue the certificate of the key that answers OCSP (RFC 6960 section 4.2.2.2).
+
+    Args:
+        ca: the issuer; clients accept no other than that of the certificates in question.
+        key: the responder's.
+        now: the time, aware.
+        validity: how long from now on; the CA's end cuts it.
+    """
+    issuer = ca.certificate
+    public = key.public_key()
+    end = min(now + validity, issuer.not_valid_after_utc)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_name(issuer.subject))
+        .issuer_name(issuer.subject)
+        .public_key(public)
+        .serial_number(random_serial())
+        .not_valid_before(max(now - BACKDATE, issuer.not_valid_before_utc))
+        .not_valid_after(end)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(key_usage({"digital_signature"}), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), critical=False)
+        .add_extension(x509.OCSPNoCheck(), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .add_extension(authority_key_identifier(issuer), critical=False)
+        .sign(ca.private_key, signature_hash(ca.private_key))
+    )
+
+
+def load_responders(directory: Path, material: Material, *, now: datetime) -> OCSPResponders:
+    """Read who answers OCSP for a CA and for those before and after it. Writes nothing.
+
+    Args:
+        directory: the CA's.
+        material: what `material.load` read from it.
+        now: the time, aware.
+
+    Raises:
+        SettingsError: the directory cannot be read; what is wrong with the keys for OCSP is no
+            reason.
+    """
+    found = paths.steadily(directory, partial(_delegates, directory))
+    issuing = [material] if material.next is None else [material, material.next]
+    ras = [one.ra.certificate for one in issuing]
+    ras += [one.certificate for one in material.retired]
+    return OCSPResponders(
+        OCSPResponder(
+            ca, next((one for one in found if is_fit(one, ca.certificate, now)), None), ras
+        )
+        for ca in (*(one.ca for one in issuing), *material.previous)
+    )
+
+
+def read_delegate(place: Path) -> Delegate | None:
+    """Read a key for OCSP with its certificate; None where it is not there or cannot be used."""
+    try:
+        certificate = read_certificate(place / paths.OCSP_CERTIFICATE)
+        key = read_key(place / paths.OCSP_KEY)
+        checks.check_key(certificate, key)
+    except SettingsError:
+        return None
+    return Delegate(certificate, key)
+
+
+def is_fit(delegate: Delegate, ca: x509.Certificate, now: datetime) -> bool:
+    """Say whether clients accept what a delegate signs for a CA at that time."""
+    try:
+        checks.check_issued_by(delegate.certificate, ca)
+        checks.check_validity(delegate.certificate, now)
+        extensions = delegate.certificate.extensions
+        purposes = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except (SettingsError, ValueError, x509.ExtensionNotFound):
+        return False
+    return ExtendedKeyUsageOID.OCSP_SIGNING in purposes
+
+
+def _delegates(directory: Path) -> list[Delegate]:
+    found = [read_delegate(paths.in_force(place)) for place in paths.generations(directory)]
+    return [one for one in found if one is not None]
+
+
+def _name(issuer: x509.Name) -> x509.Name:
+    common = founding.common_name_of(issuer)[:_MOST_CHARACTERS] + _SUFFIX
+    rest = [one for one in issuer if one.oid != NameOID.COMMON_NAME]
+    return x509.Name([*rest, x509.NameAttribute(NameOID.COMMON_NAME, common)])
