@@ -1,4 +1,4 @@
-"""Values to store and stores to put them in; tests use the fixtures, `process.py` the functions."""
+"""Stores on both databases, and ways to look at them and to hold them up from beside."""
 
 from __future__ import annotations
 
@@ -7,52 +7,14 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from scepkit.store import Issuance, NewChallenge, Store
-
-NOW = datetime(2026, 11, 5, 12, 0, 0, 123456, tzinfo=UTC)
-ENDPOINT = "main"
-
-
-def make_issuance(**changes):
-    values = {
-        "endpoint": ENDPOINT,
-        "transaction_id": os.urandom(20).hex().encode(),
-        "signer_key": os.urandom(32),
-        "fingerprint": os.urandom(32),
-        "message_type": 19,
-        "csr": b"the request",
-        "certificate": os.urandom(40),
-        "serial": int.from_bytes(os.urandom(16)) >> 1 | 1,
-        "subject": "CN=device",
-        "not_before": NOW,
-        "not_after": NOW + timedelta(days=365),
-        "public_key": os.urandom(32),
-        "challenge_id": None,
-        "now": NOW,
-    }
-    return Issuance(**values | changes)
-
-
-def make_challenge(**changes):
-    values = {
-        "endpoint": ENDPOINT,
-        "mac": os.urandom(32),
-        "created_at": NOW - timedelta(minutes=30),
-        "expires_at": NOW + timedelta(minutes=30),
-    }
-    return NewChallenge(**values | changes)
-
-
-def put_challenge(store, **changes):
-    """Add a challenge and return it as stored."""
-    new = make_challenge(**changes)
-    store.add_challenges([new])
-    return store.find_challenge(new.endpoint, new.mac)
+import postgresql
+from scepkit.store import Store
+from stored import make_challenge, make_grant, make_issuance, make_queued, put_challenge
 
 
 @pytest.fixture
@@ -60,9 +22,26 @@ def path(tmp_path):
     return tmp_path / "scep.db"
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request):
+    """Both run the same tests; a module that is about one of them overrides this."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A PostgreSQL server of our own for all tests."""
+    with postgresql.running() as server:
+        yield server
+
+
 @pytest.fixture
-def url(path):
-    return f"sqlite:///{path}"
+def url(database, path, request):
+    if database == "sqlite":
+        yield f"sqlite:///{path}"
+        return
+    with request.getfixturevalue("cluster").fresh_database() as fresh:
+        yield fresh
 
 
 @pytest.fixture
@@ -76,6 +55,16 @@ def issuance():
     return make_issuance
 
 
+@pytest.fixture(scope="session")
+def queued():
+    return make_queued
+
+
+@pytest.fixture(scope="session")
+def grant():
+    return make_grant
+
+
 @pytest.fixture
 def new_challenge():
     return make_challenge
@@ -87,12 +76,21 @@ def put(store):
 
 
 @pytest.fixture
-def sql(path):
-    """Run SQL beside the store, over a connection of its own: it sees what is committed only."""
+def beside(url, path):
+    """Connect to the database beside the store: it sees what is committed only."""
+    if url.startswith("sqlite"):
+        return lambda: closing(sqlite3.connect(path, isolation_level=None))
+    return lambda: psycopg.connect(url, autocommit=True)
+
+
+@pytest.fixture
+def sql(beside):
+    """Run SQL beside the store."""
 
     def run(statement):
-        with closing(sqlite3.connect(path)) as connection, connection:
-            return connection.execute(statement).fetchall()
+        with beside() as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
 
     return run
 
@@ -109,14 +107,19 @@ def counts(sql):
 
 
 @pytest.fixture
-def hold(path):
+def hold(beside, database):
     """Hold the write lock, so that the writer gathers a batch or waits in vain."""
+    begin = {
+        "sqlite": "BEGIN IMMEDIATE",
+        "postgresql": "BEGIN; LOCK alembic_version, certificates, requests IN EXCLUSIVE MODE",
+    }
 
     @contextmanager
     def holding():
-        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
+        with beside() as connection:
+            connection.execute(begin[database])
             yield
+            connection.execute("ROLLBACK")
 
     return holding
 
@@ -132,6 +135,7 @@ def spawn(url):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
         )
         started.append(process)
         return process

@@ -9,8 +9,8 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from conftest import make_issuance, put_challenge
 from scepkit.store import Store
+from stored import CA, NOW, make_grant, make_issuance, make_queued, put_challenge
 
 
 def say(text):
@@ -37,20 +37,76 @@ def spend(url, *challenge_ids):
             say(type(answer).__name__)
 
 
-def record_for_ever(url):
-    store = Store.open(url)
+def approve(url, *request_ids):
+    with Store.open(url) as store:
+        for request_id in map(int, request_ids):
+            grant = make_grant(store.request(request_id))
+            wait()
+            say(type(store.approve(request_id, grant, by="alice")).__name__)
 
-    def loop(_):
-        while True:
-            issuance = make_issuance(challenge_id=put_challenge(store).id)
-            store.record(issuance).result()
-            say(f"{issuance.serial:x}")
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(loop, range(8)))
+def reject(url, *request_ids):
+    with Store.open(url) as store:
+        for request_id in map(int, request_ids):
+            wait()
+            outcome = store.reject(request_id, fail_info=2, reason="no", by="bob", now=NOW)
+            say(outcome.status)
 
+
+def hold_and_release(url, serial, times):
+    with Store.open(url) as store:
+        wait()
+        done = 0
+        for _ in range(int(times)):
+            done += store.revoke(int(serial), reason=6, by="alice", now=NOW).is_new
+            done += store.release(int(serial), by="alice", now=NOW).is_new
+    say(done)
+
+
+def for_ever(once):
+    def run(url):
+        store = Store.open(url)
+
+        def loop(_):
+            while True:
+                say(once(store))
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(loop, range(8)))
+
+    return run
+
+
+def record_one(store):
+    issuance = make_issuance(challenge_id=put_challenge(store).id)
+    store.record(issuance).result()
+    return f"{issuance.serial:x}"
+
+
+def approve_one(store):
+    waiting = store.queue(make_queued(challenge_id=put_challenge(store).id)).result()
+    row = store.request(waiting.outcome.request_id)
+    grant = make_grant(row)
+    store.approve(row.id, grant, by="alice")
+    return f"{grant.serial:x}"
+
+
+def sign_one(store):
+    number = store.reserve_crl_number(CA)
+    store.put_crl(CA, number, b"crl", NOW, NOW)
+    return f"{number}"
+
+
+ROLES = {
+    "open": open_at_once,
+    "spend": spend,
+    "approve": approve,
+    "reject": reject,
+    "hold and release": hold_and_release,
+    "record for ever": for_ever(record_one),
+    "approve for ever": for_ever(approve_one),
+    "sign for ever": for_ever(sign_one),
+}
 
 if __name__ == "__main__":
-    {"open": open_at_once, "spend": spend, "record": record_for_ever}[sys.argv[2]](
-        sys.argv[1], *sys.argv[3:]
-    )
+    ROLES[sys.argv[2]](sys.argv[1], *sys.argv[3:])

@@ -9,6 +9,12 @@ from scepkit.store.engine import Kept, transaction
 
 
 @pytest.fixture
+def database():
+    """SQLite's own ways; PostgreSQL's are in test_postgresql.py."""
+    return "sqlite"
+
+
+@pytest.fixture
 def kept(store):
     kept = Kept(store._engine)
     yield kept

@@ -104,6 +104,10 @@ def test_a_certificate_is_read_as_it_was_stored(store, issuance):
         new.now,
         None,
         None,
+        new.issuer,
+        None,
+        None,
+        None,
     )
 
 
@@ -145,7 +149,7 @@ def test_times_of_any_zone_come_back_as_the_same_instant_in_utc(store, issuance)
 
 def test_a_database_that_breaks_later_is_a_store_error(store, sql):
     sql("DROP TABLE requests")
-    with pytest.raises(StoreError, match="cannot read the database: no such table"):
+    with pytest.raises(StoreError, match=r"cannot read the database: .*requests"):
         store.lookup("main", b"x", bytes(32), bytes(32))
 
 

@@ -1,4 +1,4 @@
-"""What must survive: challenges, transactions, requests and certificates.
+"""What must survive: challenges, transactions, requests, certificates and CRLs.
 
 The rules of this package:
 
@@ -10,32 +10,54 @@ The rules of this package:
 
 from scepkit.store.store import Store
 from scepkit.store.values import (
+    Action,
     AlreadyAnswered,
     Answer,
     CertificateRow,
+    CertificateStatus,
     Challenge,
     ChallengeSpent,
+    Change,
     Conflict,
+    CRLRow,
+    CRLState,
     Issuance,
     NewChallenge,
     OtherOwner,
     Outcome,
+    Purged,
+    Queued,
     Recorded,
+    RequestRow,
+    RevocationRow,
+    RevokedRow,
+    SignerRevoked,
     Status,
 )
 
 __all__ = [
+    "Action",
     "AlreadyAnswered",
     "Answer",
+    "CRLRow",
+    "CRLState",
     "CertificateRow",
+    "CertificateStatus",
     "Challenge",
     "ChallengeSpent",
+    "Change",
     "Conflict",
     "Issuance",
     "NewChallenge",
     "OtherOwner",
     "Outcome",
+    "Purged",
+    "Queued",
     "Recorded",
+    "RequestRow",
+    "RevocationRow",
+    "RevokedRow",
+    "SignerRevoked",
     "Status",
     "Store",
 ]

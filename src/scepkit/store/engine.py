@@ -14,13 +14,13 @@ statement look for listeners. Without it, and with `savepoint`, an issuance take
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from scepkit.errors import StoreError
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import URL
+
+EXTRAS = {"postgresql+psycopg": "'scepkit[postgres]'"}
 
 BUSY_SECONDS = 10  # how long to wait for another process' write
 NAP_SECONDS = 0.001  # and how often to look; about the time of one commit
@@ -40,34 +42,48 @@ PRAGMAS = (
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
 )
+# PostgreSQL waits for a lock for ever unless told not to, and an operator may have traded the last
+# commits for speed; any other setting of synchronous_commit stays.
+SETTINGS = (
+    f"SET lock_timeout = '{BUSY_SECONDS}s'",
+    """SELECT set_config('synchronous_commit', 'on', false)
+       WHERE current_setting('synchronous_commit') = 'off'""",
+)
+# What another try may cure: two transactions stood in each other's way (PostgreSQL's SQLSTATEs).
+STANDOFFS = {"40001", "40P01"}
+
+_HINT = "write it as sqlite:////absolute/path/scep.db or postgresql://user@host/database"
 
 
 def connect(url: str) -> Engine:
     """Make the engine for a database URL; nothing is opened yet.
 
     Args:
-        url: for instance ``sqlite:////var/lib/scep/scep.db``.
+        url: for instance ``sqlite:////var/lib/scep/scep.db`` or ``postgresql://host/scep``.
 
     Raises:
         StoreError: the URL is none, names no file, or its driver is not installed.
     """
     try:
-        parsed = make_url(url)
-        _refuse_memory(parsed)
+        parsed = _with_driver(make_url(url))
+    except ArgumentError as error:
+        raise StoreError("the database URL cannot be used", hint=_HINT) from error
+    _refuse_memory(parsed)
+    try:
         # Callers are a bounded pool of threads, so more connections than that never exist.
         # hide_parameters: no MAC or request of anybody in a traceback.
         engine = create_engine(parsed, pool_size=8, max_overflow=-1, hide_parameters=True)
-    except ModuleNotFoundError as error:
+    except ImportError as error:  # also psycopg without its libpq
         raise StoreError(
-            f"the database driver {error.name} is not installed",
-            hint=f"install it, for instance: pip install {error.name}",
+            f"the database driver {error.name or parsed.drivername} is not installed",
+            hint=f"install it: pip install {EXTRAS.get(parsed.drivername, error.name)}",
         ) from error
     except ArgumentError as error:
-        raise StoreError(
-            "the database URL cannot be used", hint="write it as sqlite:////absolute/path/scep.db"
-        ) from error
+        raise StoreError("the database URL cannot be used", hint=_HINT) from error
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
+    elif engine.dialect.name == "postgresql":
+        event.listen(engine, "connect", _prepare_postgresql)
     return engine
 
 
@@ -95,8 +111,10 @@ class Kept:
         connection = self._take()
         try:
             yield connection
-        except BaseException:
+        except BaseException as error:
             connection.close()
+            if isinstance(error, DBAPIError) and error.connection_invalidated:
+                self._drop_idle()  # the server went away, and with it all of them
             raise
         self._idle.append(connection)
         if self._closed:  # while this one was in use
@@ -105,8 +123,12 @@ class Kept:
     def close(self) -> None:
         """Close what is idle, and what is in use as soon as it is given back."""
         self._closed = True
-        while self._idle:
-            self._idle.pop().close()
+        self._drop_idle()
+
+    def _drop_idle(self) -> None:
+        with suppress(IndexError):  # another thread may take the last one
+            while True:
+                self._idle.pop().close()
 
     def _take(self) -> Connection:
         try:
@@ -116,12 +138,12 @@ class Kept:
 
     def _open(self) -> Connection:
         connection = self._engine.connect()
+        is_sqlite = self._engine.dialect.name == "sqlite"
+        if not is_sqlite and not self._writing:
+            # Else the first statement would open a transaction that never ends.
+            connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.detach()  # so that closing it closes it, whatever state it is in
-        if self._engine.dialect.name != "sqlite":
-            if not self._writing:
-                # Else the first statement would open a transaction that never ends.
-                connection.execution_options(isolation_level="AUTOCOMMIT")
-        elif self._writing:
+        if is_sqlite and self._writing:
             connection.exec_driver_sql("PRAGMA busy_timeout=0")  # see _begin_sqlite
             connection.rollback()
         return connection
@@ -157,12 +179,22 @@ def database_file(url: URL) -> Path | None:
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
+def stands_off(error: OperationalError) -> bool:
+    """Whether the transaction was given up for another one's sake and may be tried again."""
+    return getattr(error.orig, "sqlstate", None) in STANDOFFS
+
+
+def _with_driver(url: URL) -> URL:
+    """Name the one PostgreSQL driver that is tested here, where the URL names none."""
+    plain = {"postgresql", "postgres"}
+    return url.set(drivername="postgresql+psycopg") if url.drivername in plain else url
+
+
 def _refuse_memory(url: URL) -> None:
     path = database_file(url)
     if path is not None and (url.database in {None, "", ":memory:"} or url.query):
         raise StoreError(
-            "the database must be a plain file: memory does not survive a restart",
-            hint="write it as sqlite:////absolute/path/scep.db",
+            "the database must be a plain file: memory does not survive a restart", hint=_HINT
         )
 
 
@@ -170,6 +202,13 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None
     for pragma in PRAGMAS:
         connection.execute(pragma).close()
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    with connection.cursor() as cursor:
+        for setting in SETTINGS:
+            cursor.execute(setting)
+    connection.commit()
 
 
 def _begin_sqlite(connection: Connection) -> None:

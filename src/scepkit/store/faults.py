@@ -15,6 +15,23 @@ if TYPE_CHECKING:
 # What the drivers say (a part of it) -> what to do. SQLite reports by message, not by class.
 _DIRECTORY = "name a file in a directory that exists and where this user may write"
 HINTS = (
+    ("connection refused", "start the database server, or correct its address in the database URL"),
+    ("resolve host", "correct the name of the database server in the database URL"),
+    ("no such host", "correct the name of the database server in the database URL"),
+    ("authentication failed", "correct the user or the password in the database URL"),
+    ("no password supplied", "put the password into ~/.pgpass or the database URL"),
+    ("no pg_hba.conf entry", "let this host and user in: pg_hba.conf of the database server"),
+    ('fatal:  database "', "create the database and its user on the server: createuser, createdb"),
+    ('fatal:  role "', "create the database and its user on the server: createuser, createdb"),
+    ("terminating connection", "the database server was stopped; start it, then try again"),
+    ("connection is lost", "see whether the database server runs, then try again"),
+    ("must be owner of", "let this user own the database's tables"),
+    ("lock timeout", "another program holds a lock in the database; end it, then try again"),
+    ("server closed the connection", "see whether the database server runs, then try again"),
+    (
+        "connection to server",
+        "start the database server, or correct its address in the database URL",
+    ),
     ("not a database", "name a scepkit database, or restore it from a backup; it was not changed"),
     ("malformed", "restore the database from a backup"),
     ("unable to open", _DIRECTORY),

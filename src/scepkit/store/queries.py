@@ -4,30 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, literal, select, tuple_
+from sqlalchemy import and_, bindparam, select
 
-from scepkit.store.tables import (
-    SerialNumber,
-    UTCDateTime,
-    certificates,
-    challenges,
-    requests,
-    transactions,
+from scepkit.store.tables import certificates, challenges, requests, transactions
+from scepkit.store.values import (
+    BAD_REQUEST,
+    EXPIRED_REASON,
+    CertificateRow,
+    Challenge,
+    OtherOwner,
+    Outcome,
+    Status,
 )
-from scepkit.store.values import CertificateRow, Challenge, OtherOwner, Outcome, Status
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Select
+    from collections.abc import Sequence
+    from datetime import datetime
 
-_ANSWER = (
-    transactions.c.id,
-    transactions.c.signer_key,
+    from sqlalchemy import Connection
+
+_OUTCOME = (
     requests.c.status,
     certificates.c.der,
     requests.c.fail_info,
     requests.c.reason,
     requests.c.serial,
+    requests.c.reply_secret,
+    requests.c.id,
+    requests.c.expires_at,
 )
+_ANSWER = (transactions.c.id, transactions.c.signer_key, *_OUTCOME)
 _OF_TRANSACTION = and_(
     transactions.c.endpoint == bindparam("endpoint"),
     transactions.c.transaction_id == bindparam("transaction_id"),
@@ -36,19 +42,27 @@ _SAME_REQUEST = and_(
     requests.c.transaction_row == transactions.c.id,
     requests.c.fingerprint == bindparam("fingerprint"),
 )
+_ITS_CERTIFICATE = requests.c.serial == certificates.c.serial
 
 # Outer joins: a known transactionID with an unknown request still has an owner.
 ANSWERED = (
     select(*_ANSWER)
-    .select_from(transactions.outerjoin(requests, _SAME_REQUEST).outerjoin(certificates))
+    .select_from(
+        transactions.outerjoin(requests, _SAME_REQUEST).outerjoin(certificates, _ITS_CERTIFICATE)
+    )
     .where(_OF_TRANSACTION)
 )
 NEWEST = (
     select(*_ANSWER)
-    .select_from(transactions.join(requests).outerjoin(certificates))
+    .select_from(transactions.join(requests).outerjoin(certificates, _ITS_CERTIFICATE))
     .where(_OF_TRANSACTION)
     .order_by(requests.c.id.desc())
     .limit(1)
+)
+OUTCOME = (
+    select(*_OUTCOME)
+    .select_from(requests.outerjoin(certificates, _ITS_CERTIFICATE))
+    .where(requests.c.id == bindparam("request_id"))
 )
 CHALLENGE = select(challenges).where(
     challenges.c.endpoint == bindparam("endpoint"), challenges.c.mac == bindparam("mac")
@@ -69,6 +83,7 @@ def standing(
     transaction_id: bytes,
     signer_key: bytes,
     fingerprint: bytes | None,
+    now: datetime | None,
 ) -> Standing:
     """Look a request up by what it is, or the newest of its transaction (no fingerprint).
 
@@ -81,12 +96,32 @@ def standing(
         row = connection.execute(ANSWERED, values | {"fingerprint": fingerprint}).first()
     if row is None:
         return Standing(None, None)
-    transaction_row, owner, status, der, fail_info, reason, serial = row
+    transaction_row, owner, *columns = row
     if owner != signer_key:
         return Standing(transaction_row, OtherOwner())
-    if status is None:
+    if columns[0] is None:
         return Standing(transaction_row, None)
-    return Standing(transaction_row, Outcome(Status(status), der, fail_info, reason, serial))
+    return Standing(transaction_row, _outcome(columns, now))
+
+
+def outcome(connection: Connection, request_id: int, now: datetime | None) -> Outcome | None:
+    """Where the request with that number stands; None when there is none."""
+    row = connection.execute(OUTCOME, {"request_id": request_id}).first()
+    return None if row is None else _outcome(row, now)
+
+
+def _outcome(columns: Sequence[Any], now: datetime | None) -> Outcome:
+    """A request that waited too long has expired, though nobody may have written that yet."""
+    status, der, fail_info, reason, serial, reply_secret, request_id, expires_at = columns
+    if is_overdue(status, expires_at, now):
+        status, fail_info, reason = Status.EXPIRED, BAD_REQUEST, EXPIRED_REASON
+    return Outcome(Status(status), der, fail_info, reason, serial, reply_secret, request_id)
+
+
+def is_overdue(status: str, expires_at: datetime | None, now: datetime | None) -> bool:
+    """Whether a request has waited for a decision until it expired; not without `now`."""
+    waits_until = expires_at if status == Status.PENDING else None
+    return waits_until is not None and now is not None and waits_until <= now
 
 
 def challenge(connection: Connection, endpoint: str, mac: bytes) -> Challenge | None:
@@ -102,26 +137,3 @@ def certificate(connection: Connection, serial: int) -> CertificateRow | None:
     """The certificate with that serial number."""
     row = connection.execute(CERTIFICATE, {"serial": serial}).first()
     return None if row is None else CertificateRow(*row)
-
-
-def page(
-    connection: Connection, endpoint: str | None, after: CertificateRow | None, size: int
-) -> list[CertificateRow]:
-    """The next certificates after one, newest first.
-
-    Pages instead of an open cursor: a slow reader then holds no connection, and does not keep
-    the write-ahead log from being emptied.
-    """
-    rows = connection.execute(_listing(endpoint, after).limit(size))
-    return [CertificateRow(*row) for row in rows]
-
-
-def _listing(endpoint: str | None, after: CertificateRow | None) -> Select[Any]:
-    order = certificates.c.issued_at, certificates.c.serial
-    query = select(certificates).order_by(order[0].desc(), order[1].desc())
-    if endpoint is not None:
-        query = query.where(certificates.c.endpoint == endpoint)
-    if after is not None:
-        last = literal(after.issued_at, UTCDateTime), literal(after.serial, SerialNumber)
-        query = query.where(tuple_(*order) < tuple_(*last))
-    return query

@@ -1,10 +1,15 @@
 """The one atomic step: a certificate, its request and its spent challenge, or nothing.
 
+Or a request that has to wait for a person: then there is no certificate yet, and its challenge is
+only looked at, to be spent when the request is approved (`deciding`).
+
 1. The transactionID belongs to another key: OtherOwner.
 2. The same request was answered before: AlreadyAnswered. Before the challenge is judged, because
    a device that lost the reply comes again with a challenge that it spent itself (P-44).
-3. The challenge is spent, expired or not of this endpoint: ChallengeSpent.
-4. Otherwise everything is written: Recorded.
+3. The certificate to be renewed is revoked or unknown: SignerRevoked. Its row stays locked until
+   the commit, so that a revocation comes before the renewal or after it.
+4. The challenge is spent, expired or not of this endpoint: ChallengeSpent.
+5. Otherwise everything is written: Recorded.
 
 Two processes may both find 1 and 2 clear. The unique constraints let one of them through; the
 other is rolled back to the savepoint and reads again what the first has written.
@@ -16,7 +21,7 @@ by one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import and_, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -24,25 +29,37 @@ from sqlalchemy.exc import IntegrityError
 from scepkit.errors import StoreError
 from scepkit.store import queries
 from scepkit.store.engine import savepoint
-from scepkit.store.tables import certificates, challenges, requests, transactions
+from scepkit.store.tables import (
+    certificates,
+    challenges,
+    passphrases,
+    requests,
+    transactions,
+)
 from scepkit.store.values import (
     AlreadyAnswered,
     ChallengeSpent,
+    Issuance,
     OtherOwner,
     Outcome,
+    Queued,
     Recorded,
+    SignerRevoked,
     Status,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Insert
 
-    from scepkit.store.values import Answer, Conflict, Issuance
+    from scepkit.store.values import Answer, Conflict
+
+Entry: TypeAlias = Issuance | Queued
 
 CLAIM = insert(transactions)
 ISSUE = insert(certificates)
+KEEP_PASSPHRASE = insert(passphrases)
 ANSWER = insert(requests)
 # The same, for a transaction whose row was claimed a moment ago.
 ANSWER_CLAIMED = insert(requests).values(
@@ -55,40 +72,57 @@ ANSWER_CLAIMED = insert(requests).values(
     )
     .scalar_subquery()
 )
+_SPENDABLE = and_(
+    challenges.c.id == bindparam("challenge_id"),
+    challenges.c.endpoint == bindparam("of_endpoint"),
+    challenges.c.spent_at.is_(None),
+    challenges.c.expires_at > bindparam("now"),
+)
 # The condition is the guard: of two that spend the same challenge, one changes no row.
 SPEND = (
     update(challenges)
-    .where(
-        and_(
-            challenges.c.id == bindparam("challenge_id"),
-            challenges.c.endpoint == bindparam("of_endpoint"),
-            challenges.c.spent_at.is_(None),
-            challenges.c.expires_at > bindparam("now"),
-        )
-    )
+    .where(_SPENDABLE)
     .values(spent_at=bindparam("now"), spent_serial=bindparam("by_serial"))
+)
+SPENDABLE = select(challenges.c.id).where(_SPENDABLE)
+# The lock is PostgreSQL's: a revocation then waits for the renewal's commit. On SQLite whoever
+# writes is alone anyway.
+RENEWABLE = (
+    select(certificates.c.serial)
+    .where(
+        certificates.c.serial.in_(bindparam("serials", expanding=True)),
+        certificates.c.revoked_at.is_(None),
+    )
+    .order_by(certificates.c.serial)
+    .with_for_update(read=True)
 )
 
 
-def record_all(connection: Connection, issuances: Sequence[Issuance]) -> list[Answer]:
-    """Write several issuances inside the connection's transaction, if nothing stands in the way.
+def record_all(connection: Connection, entries: Sequence[Entry]) -> list[Answer]:
+    """Write several entries inside the connection's transaction, if nothing stands in the way.
 
     Returns:
         One Recorded for each.
 
     Raises:
-        NotSpendableError, SQLAlchemyError: the transaction is to be rolled back; `record` shows
-            what stands in whose way.
+        NotSpendableError, NotRenewableError, SQLAlchemyError: the transaction is to be rolled
+            back; `record` shows what stands in whose way.
     """
-    connection.execute(ISSUE, [_certificate(i) for i in issuances])
-    connection.execute(CLAIM, [_transaction(i) for i in issuances])
-    connection.execute(ANSWER_CLAIMED, [_request(i) | _claimed(i) for i in issuances])
-    _spend(connection, [i for i in issuances if i.challenge_id is not None])
-    return [_recorded(i) for i in issuances]
+    issuances = [entry for entry in entries if isinstance(entry, Issuance)]
+    check_renewable(connection, entries)
+    if issuances:
+        connection.execute(ISSUE, [_certificate(i) for i in issuances])
+        _keep_passphrases(connection, issuances)
+        connection.execute(CLAIM, [_transaction(i) for i in issuances])
+        connection.execute(ANSWER_CLAIMED, [_issued(i) | _claimed(i) for i in issuances])
+        _spend(connection, [i for i in issuances if i.challenge_id is not None])
+    return [
+        _recorded(e) if isinstance(e, Issuance) else _queue_anew(connection, e) for e in entries
+    ]
 
 
-def record(connection: Connection, issuance: Issuance) -> Answer:
-    """Write one issuance inside the connection's transaction; a conflict leaves nothing behind.
+def record(connection: Connection, entry: Entry) -> Answer:
+    """Write one entry inside the connection's transaction; a conflict leaves nothing behind.
 
     Every statement is under a savepoint: PostgreSQL gives up the whole transaction after an error
     outside of one, and with it what the others of the batch have written.
@@ -98,17 +132,26 @@ def record(connection: Connection, issuance: Issuance) -> Answer:
         SQLAlchemyError: the database failed.
     """
     try:
+        return _attempt(connection, entry)
+    except IntegrityError:
+        # Somebody was first, which shows now; or a purge took the transaction from under it.
+        try:
+            return _attempt(connection, entry)
+        except IntegrityError as error:
+            raise _impossible(entry) from error
+
+
+def _attempt(connection: Connection, entry: Entry) -> Answer:
+    try:
         with savepoint(connection):
-            before = _standing(connection, issuance)
+            before = _standing(connection, entry)
             if before.answer is not None:
                 return _conflict(before.answer)
-            _write(connection, issuance, before.transaction_row)
-            _spend(connection, [issuance] if issuance.challenge_id is not None else [])
+            return _write(connection, entry, before.transaction_row)
     except NotSpendableError:
         return ChallengeSpent()
-    except IntegrityError as error:
-        return _what_was_first(connection, issuance, error)
-    return _recorded(issuance)
+    except NotRenewableError:
+        return SignerRevoked()
 
 
 def _recorded(issuance: Issuance) -> Recorded:
@@ -121,13 +164,18 @@ class NotSpendableError(Exception):
     """Takes back what was written before the challenge was judged."""
 
 
-def _standing(connection: Connection, issuance: Issuance) -> queries.Standing:
+class NotRenewableError(Exception):
+    """The certificate to be renewed is revoked or unknown."""
+
+
+def _standing(connection: Connection, entry: Entry) -> queries.Standing:
     return queries.standing(
         connection,
-        issuance.endpoint,
-        issuance.transaction_id,
-        issuance.signer_key,
-        issuance.fingerprint,
+        entry.endpoint,
+        entry.transaction_id,
+        entry.signer_key,
+        entry.fingerprint,
+        entry.now,
     )
 
 
@@ -135,30 +183,91 @@ def _conflict(answer: Outcome | OtherOwner) -> Conflict:
     return answer if isinstance(answer, OtherOwner) else AlreadyAnswered(answer)
 
 
-def _what_was_first(connection: Connection, issuance: Issuance, error: IntegrityError) -> Conflict:
-    with savepoint(connection):
-        answer = _standing(connection, issuance).answer
-    if answer is None:
-        raise StoreError(
-            f"the serial number {issuance.serial:x} is taken",
-            hint="serial numbers must be 127 random bits: check the source of randomness",
-        ) from error
-    return _conflict(answer)
+def _impossible(entry: Entry) -> StoreError:
+    if isinstance(entry, Issuance):
+        return serial_is_taken(entry)
+    return StoreError("the request cannot be stored", hint="report this as a bug")
 
 
-def _write(connection: Connection, issuance: Issuance, transaction_row: int | None) -> None:
-    # The certificate first: the request and the spent challenge refer to it.
+def serial_is_taken(issuance: Issuance) -> StoreError:
+    """The only constraint that is left when the request itself is new."""
+    return StoreError(
+        f"the serial number {issuance.serial:x} is taken",
+        hint="serial numbers must be 127 random bits: check the source of randomness",
+    )
+
+
+def _write(connection: Connection, entry: Entry, transaction_row: int | None) -> Recorded:
+    check_renewable(connection, [entry])
+    if isinstance(entry, Queued):
+        return _queue(connection, entry, transaction_row or _claim(connection, entry))
+    issue(connection, entry)
+    row = transaction_row or _claim(connection, entry)
+    connection.execute(ANSWER, _issued(entry) | {"transaction_row": row})
+    _spend(connection, [entry] if entry.challenge_id is not None else [])
+    return _recorded(entry)
+
+
+def issue(connection: Connection, issuance: Issuance) -> None:
+    """Write the certificate; before the request and the spent challenge, which refer to it."""
     connection.execute(ISSUE, _certificate(issuance))
-    row = transaction_row or _claim(connection, issuance)
-    connection.execute(ANSWER, _request(issuance) | {"transaction_row": row})
+    _keep_passphrases(connection, [issuance])
 
 
-def _claim(connection: Connection, issuance: Issuance) -> int:
-    key = connection.execute(CLAIM, _transaction(issuance)).inserted_primary_key
+def _keep_passphrases(connection: Connection, issuances: Sequence[Issuance]) -> None:
+    rows = [
+        {"serial": issuance.serial, "hidden": issuance.passphrase}
+        for issuance in issuances
+        if issuance.passphrase is not None
+    ]
+    if rows:
+        connection.execute(KEEP_PASSPHRASE, rows)
+
+
+def check_renewable(connection: Connection, entries: Sequence[Entry]) -> None:
+    """See that what is renewed is there and not revoked, and that it stays so until the commit.
+
+    Raises:
+        NotRenewableError: one of them is not.
+    """
+    serials = {entry.renews for entry in entries if entry.renews is not None}
+    if not serials:
+        return
+    if len(connection.scalars(RENEWABLE, {"serials": [*serials]}).all()) != len(serials):
+        raise NotRenewableError
+
+
+def _queue_anew(connection: Connection, queued: Queued) -> Recorded:
+    return _queue(connection, queued, _claim(connection, queued))
+
+
+def _queue(connection: Connection, queued: Queued, transaction_row: int) -> Recorded:
+    if queued.challenge_id is not None:
+        values = {
+            "challenge_id": queued.challenge_id,
+            "of_endpoint": queued.endpoint,
+            "now": queued.now,
+        }
+        if connection.execute(SPENDABLE, values).first() is None:
+            raise NotSpendableError
+    request_id = _insert(
+        connection, ANSWER, _waiting(queued) | {"transaction_row": transaction_row}
+    )
+    return Recorded(
+        Outcome(Status.PENDING, reply_secret=queued.reply_secret, request_id=request_id)
+    )
+
+
+def _claim(connection: Connection, entry: Entry) -> int:
+    return _insert(connection, CLAIM, _transaction(entry))
+
+
+def _insert(connection: Connection, statement: Insert, row: dict[str, Any]) -> int:
+    key = connection.execute(statement, row).inserted_primary_key
     if key is None:  # cannot be: both databases return it for a single row
         raise StoreError("the database returned no key", hint="report this as a bug")
-    row: int = key[0]
-    return row
+    number: int = key[0]
+    return number
 
 
 def _spend(connection: Connection, issuances: Sequence[Issuance]) -> None:
@@ -178,15 +287,17 @@ def _certificate(issuance: Issuance) -> dict[str, Any]:
         "not_before": issuance.not_before,
         "not_after": issuance.not_after,
         "public_key": issuance.public_key,
+        "issuer": issuance.issuer,
+        "renews": issuance.renews,
         "issued_at": issuance.now,
     }
 
 
-def _transaction(issuance: Issuance) -> dict[str, Any]:
+def _transaction(entry: Entry) -> dict[str, Any]:
     return {
-        "endpoint": issuance.endpoint,
-        "transaction_id": issuance.transaction_id,
-        "signer_key": issuance.signer_key,
+        "endpoint": entry.endpoint,
+        "transaction_id": entry.transaction_id,
+        "signer_key": entry.signer_key,
     }
 
 
@@ -194,15 +305,34 @@ def _claimed(issuance: Issuance) -> dict[str, Any]:
     return {"of_endpoint": issuance.endpoint, "of_transaction_id": issuance.transaction_id}
 
 
-def _request(issuance: Issuance) -> dict[str, Any]:
+def _request(entry: Entry) -> dict[str, Any]:
     return {
-        "fingerprint": issuance.fingerprint,
-        "message_type": issuance.message_type,
-        "csr": issuance.csr,
+        "fingerprint": entry.fingerprint,
+        "message_type": entry.message_type,
+        "csr": entry.csr,
+        "csr_digest": entry.csr_digest,
+        "subject": entry.subject,
+        "issuer": entry.issuer,
+        "renews": entry.renews,
+        "reply_secret": entry.reply_secret,
+        "created_at": entry.now,
+    }
+
+
+def _issued(issuance: Issuance) -> dict[str, Any]:
+    return _request(issuance) | {
         "status": Status.ISSUED.value,
         "serial": issuance.serial,
-        "created_at": issuance.now,
         "decided_at": issuance.now,
+    }
+
+
+def _waiting(queued: Queued) -> dict[str, Any]:
+    return _request(queued) | {
+        "status": Status.PENDING.value,
+        "challenge_id": queued.challenge_id,
+        "expires_at": queued.expires_at,
+        "passphrase": queued.passphrase,
     }
 
 

@@ -10,7 +10,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, MetaData, String, Table, inspect, select
+from sqlalchemy import Column, MetaData, String, Table, inspect, select, text
 
 from scepkit.errors import NewerDatabase, StoreError
 from scepkit.store.engine import Kept, database_file, transaction
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection, Engine
 
-HEAD = "0001"  # the newest file in migrations/versions/; a test holds the two together
+HEAD = "0003"  # the newest file in migrations/versions/; a test holds the two together
+
+# PostgreSQL drops the lock with the transaction. The key is "scepkit" in ASCII.
+ALONE = text("SELECT pg_advisory_xact_lock(:key)")
+LOCK_KEY = int.from_bytes(b"scepkit")
 
 # Alembic's own table, in a MetaData of its own so that it is not taken for one of ours.
 version = Table("alembic_version", MetaData(), Column("version_num", String(32), nullable=False))
@@ -38,13 +42,17 @@ def bring_up_to_date(engine: Engine) -> None:
     """
     with translated("open the database"), _alone(database_file(engine.url)):
         with engine.connect() as connection:
-            revision = _revision(connection)
-        if revision != HEAD:
-            # BEGIN IMMEDIATE around everything: a migration that fails leaves no trace.
-            kept = Kept(engine, writing=True)
-            with kept.connection() as connection, transaction(connection):
+            if _revision(connection) == HEAD:
+                return
+        # One transaction around everything: a migration that fails leaves no trace.
+        kept = Kept(engine, writing=True)
+        with kept.connection() as connection, transaction(connection):
+            if connection.dialect.name == "postgresql":
+                connection.execute(ALONE, {"key": LOCK_KEY})
+            revision = _revision(connection)  # again: another process may have just done it
+            if revision != HEAD:
                 _upgrade(connection, revision)
-            kept.close()
+        kept.close()
 
 
 def alembic_config(connection: Connection) -> Config:

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import insert, update
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import UsageError
-from scepkit.store import queries
-from scepkit.store.engine import Kept, connect, transaction
-from scepkit.store.faults import translated
+from scepkit.store import listing, queries
+from scepkit.store.crls import CRLKeeping
+from scepkit.store.deciding import Deciding
+from scepkit.store.engine import connect
+from scepkit.store.purging import Purging
+from scepkit.store.revoking import Revoking
 from scepkit.store.schema import bring_up_to_date, version
+from scepkit.store.statuses import Statuses
 from scepkit.store.tables import challenges
 from scepkit.store.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
+    from datetime import datetime
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
     from scepkit.store.values import (
         Answer,
         CertificateRow,
+        CertificateStatus,
         Challenge,
         Issuance,
         NewChallenge,
         OtherOwner,
         Outcome,
+        Queued,
     )
 
 PAGE = 500  # certificates read at a time: about a megabyte
@@ -38,20 +44,18 @@ ADD_CHALLENGE = insert(challenges)
 TOUCH = update(version).values(version_num=version.c.version_num)
 
 
-class Store:
-    """A database of challenges, transactions, requests and certificates.
+class Store(Deciding, Revoking, CRLKeeping, Statuses, Purging):
+    """A database of challenges, transactions, requests, certificates and CRLs.
 
     Every process opens its own, after any fork. The methods block for as long as the disk takes,
-    except `record`: it only queues, and its future is resolved after the commit.
+    except `record` and `queue`: their futures are resolved after the commit.
 
     Args:
         engine: a database whose tables are current; `Store.open` makes one.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._readers = Kept(engine)
-        self._writers = Kept(engine, writing=True)
+        super().__init__(engine)
         self._writer = Writer(self._writers)
 
     @classmethod
@@ -76,9 +80,7 @@ class Store:
     def close(self) -> None:
         """Store what is queued, then close all connections; may be called again."""
         self._writer.close()
-        self._readers.close()
-        self._writers.close()
-        self._engine.dispose()
+        super().close()
 
     def __enter__(self) -> Self:
         return self
@@ -93,12 +95,18 @@ class Store:
             StoreError: the database does not answer, cannot be written, or the store is closed.
         """
         self._writer.check()
-        with translated("use the database"), self._writing() as connection:
+        with self._writing("use the database") as connection:
             connection.execute(TOUCH)
             connection.rollback()
 
     def lookup(
-        self, endpoint: str, transaction_id: bytes, signer_key: bytes, fingerprint: bytes
+        self,
+        endpoint: str,
+        transaction_id: bytes,
+        signer_key: bytes,
+        fingerprint: bytes,
+        *,
+        now: datetime | None = None,
     ) -> Outcome | OtherOwner | None:
         """The answer that this very request got before (P-43).
 
@@ -107,6 +115,7 @@ class Store:
             transaction_id: the transactionID as received.
             signer_key: SHA-256 of the signer's SubjectPublicKeyInfo.
             fingerprint: as in `Issuance`.
+            now: aware; what waits but is over by then has expired. None: as written.
 
         Returns:
             The outcome; OtherOwner when the transactionID is another key's (P-46); None when the
@@ -115,15 +124,26 @@ class Store:
         Raises:
             StoreError: the database cannot be read.
         """
-        with translated("read the database"), self._readers.connection() as connection:
+        with self._reading() as connection:
             return queries.standing(
-                connection, endpoint, transaction_id, signer_key, fingerprint
+                connection, endpoint, transaction_id, signer_key, fingerprint, now
             ).answer
 
     def poll(
-        self, endpoint: str, transaction_id: bytes, signer_key: bytes
+        self,
+        endpoint: str,
+        transaction_id: bytes,
+        signer_key: bytes,
+        *,
+        now: datetime | None = None,
     ) -> Outcome | OtherOwner | None:
         """Where the newest request of a transaction stands (CertPoll, P-47).
+
+        Args:
+            endpoint: as in `lookup`, like the others.
+            transaction_id: as in `lookup`.
+            signer_key: as in `lookup`.
+            now: as in `lookup`.
 
         Returns:
             The outcome; OtherOwner when the transactionID is another key's; None when unknown.
@@ -131,21 +151,35 @@ class Store:
         Raises:
             StoreError: the database cannot be read.
         """
-        with translated("read the database"), self._readers.connection() as connection:
-            return queries.standing(connection, endpoint, transaction_id, signer_key, None).answer
+        with self._reading() as connection:
+            return queries.standing(
+                connection, endpoint, transaction_id, signer_key, None, now
+            ).answer
 
     def record(self, issuance: Issuance) -> Future[Answer]:
         """Store a certificate, its request and its spent challenge in one atomic step.
 
         Returns:
             A future, resolved after the commit: Recorded, or the conflict that left nothing
-            behind (AlreadyAnswered, OtherOwner, ChallengeSpent), or StoreError. Cancelling it
-            before its turn means that nothing is stored.
+            behind (AlreadyAnswered, OtherOwner, ChallengeSpent, SignerRevoked), or StoreError.
+            Cancelling it before its turn means that nothing is stored.
 
         Raises:
             StoreError: too much is queued, or the store is closed; answer HTTP 503 (P-78).
         """
         return self._writer.submit(issuance)
+
+    def queue(self, queued: Queued) -> Future[Answer]:
+        """Store a request that has to wait for a person; its challenge is looked at, not spent.
+
+        Returns:
+            A future as that of `record`: Recorded with a pending outcome, or AlreadyAnswered,
+            OtherOwner, ChallengeSpent, SignerRevoked.
+
+        Raises:
+            StoreError: too much is queued, or the store is closed; answer HTTP 503 (P-78).
+        """
+        return self._writer.submit(queued)
 
     def add_challenges(self, new: Sequence[NewChallenge]) -> None:
         """Add challenges, all or none; they are on the disk when this returns.
@@ -157,7 +191,7 @@ class Store:
         rows = [_row(challenge) for challenge in new]
         if not rows:
             return
-        with translated("add the challenges"), self._writing() as connection:
+        with self._writing("add the challenges") as connection:
             try:
                 connection.execute(ADD_CHALLENGE, rows)
             except IntegrityError as error:
@@ -172,13 +206,16 @@ class Store:
         Raises:
             StoreError: the database cannot be read.
         """
-        with translated("read the database"), self._readers.connection() as connection:
+        with self._reading() as connection:
             return queries.challenge(connection, endpoint, mac)
 
     def certificates(
         self,
         *,
         endpoint: str | None = None,
+        status: CertificateStatus | None = None,
+        subject: str | None = None,
+        now: datetime | None = None,
         after: CertificateRow | None = None,
         limit: int | None = None,
     ) -> Iterator[CertificateRow]:
@@ -186,17 +223,22 @@ class Store:
 
         Args:
             endpoint: only this endpoint's; all when None.
+            status: only those that stand so; all when None.
+            subject: only those whose subject has this somewhere, in any case of ASCII letters.
+            now: aware; needed for valid and expired ones.
             after: go on after this one, as a page of a listing does.
             limit: at most so many; all when None.
 
         Raises:
+            UsageError: `now` is needed.
             StoreError: the database cannot be read.
         """
+        wanted = listing.certificate_filters(endpoint, status, subject, now)
         left = limit
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
-            with translated("read the database"), self._readers.connection() as connection:
-                rows = queries.page(connection, endpoint, after, size)
+            with self._reading() as connection:
+                rows = listing.certificates_page(connection, wanted, after, size)
             yield from rows
             if len(rows) < size:
                 return
@@ -209,13 +251,21 @@ class Store:
         Raises:
             StoreError: the database cannot be read.
         """
-        with translated("read the database"), self._readers.connection() as connection:
+        with self._reading() as connection:
             return queries.certificate(connection, serial)
 
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with self._writers.connection() as connection, transaction(connection):
-            yield connection
+    def find_certificate(self, issuer: bytes, serial: int) -> CertificateRow | None:
+        """The certificate with that serial number, if that CA issued it.
+
+        Args:
+            issuer: SHA-256 of the CA's SubjectPublicKeyInfo.
+            serial: the serial number.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        row = self.certificate(serial)
+        return row if row is not None and row.issuer == issuer else None
 
 
 def _row(challenge: NewChallenge) -> dict[str, object]:

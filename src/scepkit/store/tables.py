@@ -7,10 +7,11 @@ the two. Every constraint has a name, because only named ones can be altered lat
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     CheckConstraint,
     Column,
     DateTime,
@@ -24,6 +25,8 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    literal_column,
+    text,
 )
 
 if TYPE_CHECKING:
@@ -70,6 +73,11 @@ class SerialNumber(TypeDecorator[int]):
         return None if value is None else int(value, 16)
 
 
+def _where(condition: str) -> dict[str, Any]:
+    """Make an index hold only some rows; the others then cost it nothing."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -93,9 +101,19 @@ certificates = Table(
     Column("issued_at", UTCDateTime, nullable=False),
     Column("revoked_at", UTCDateTime),
     Column("revocation_reason", Integer),
+    # SHA-256 of the issuing CA's SubjectPublicKeyInfo; NULL only from before there were several.
+    Column("issuer", LargeBinary(32)),
+    Column("renews", SerialNumber, ForeignKey("certificates.serial")),
+    Column("revoked_by", Text),
+    Column("invalidity_date", UTCDateTime),
     # The two ways to list: everything, or one endpoint; newest first, the serial breaks ties.
     Index(None, "issued_at", "serial"),
     Index(None, "endpoint", "issued_at", "serial"),
+    # What a CRL is made of.
+    Index(None, "issuer", "serial", **_where("revoked_at IS NOT NULL")),
+    # For the purge; and to delete a row, whatever could refer to it has to be found.
+    Index(None, "not_after"),
+    Index(None, "renews", **_where("renews IS NOT NULL")),
 )
 
 challenges = Table(
@@ -113,6 +131,9 @@ challenges = Table(
     Column("spent_serial", SerialNumber, ForeignKey("certificates.serial")),
     UniqueConstraint("endpoint", "mac"),
     CheckConstraint("(spent_at IS NULL) = (spent_serial IS NULL)", name="spent"),
+    Index(None, "expires_at"),
+    Index(None, "spent_at", **_where("spent_at IS NOT NULL")),
+    Index(None, "spent_serial", **_where("spent_serial IS NOT NULL")),
 )
 
 # A transactionID belongs to the key that used it first (P-46).
@@ -142,7 +163,77 @@ requests = Table(
     Column("serial", SerialNumber, ForeignKey("certificates.serial")),
     Column("created_at", UTCDateTime, nullable=False),
     Column("decided_at", UTCDateTime),
+    Column("subject", Text),
+    Column("issuer", LargeBinary(32)),
+    Column("csr_digest", LargeBinary(32)),
+    # The challenge that a waiting request came with; it is spent when the request is approved.
+    Column("challenge_id", Integer, ForeignKey("challenges.id")),
+    Column("renews", SerialNumber, ForeignKey("certificates.serial")),
+    Column("reply_secret", LargeBinary),
+    Column("expires_at", UTCDateTime),
+    Column("decided_by", Text),
+    # What may revoke the certificate one day, encrypted, until there is a certificate to keep it.
+    Column("passphrase", LargeBinary),
     UniqueConstraint("transaction_row", "fingerprint"),
     CheckConstraint("status IN ('issued', 'pending', 'rejected', 'expired')", name="status"),
     CheckConstraint("(status = 'issued') = (serial IS NOT NULL)", name="issued"),
+    Index("ix_requests_pending", "id", **_where("status = 'pending'")),
+    Index(None, "decided_at", **_where("decided_at IS NOT NULL")),
+    Index(None, "serial", **_where("serial IS NOT NULL")),
+    Index(None, "challenge_id", **_where("challenge_id IS NOT NULL")),
+    Index(None, "renews", **_where("renews IS NOT NULL")),
+)
+
+# With the status written out: SQLite uses a partial index only where it can see the condition.
+IS_PENDING = requests.c.status == literal_column("'pending'")
+
+# What was done, one after the other; how a certificate stands is in its own row. Nothing here is
+# ever changed.
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("serial", SerialNumber, ForeignKey("certificates.serial"), nullable=False),
+    Column("action", String(8), nullable=False),
+    Column("reason", Integer, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("invalidity_date", UTCDateTime),
+    Column("at", UTCDateTime, nullable=False),
+    CheckConstraint("action IN ('revoke', 'hold', 'release')", name="action"),
+    Index(None, "serial"),
+)
+
+# Apart from the certificates, which are listed: these are secrets, though encrypted.
+passphrases = Table(
+    "passphrases",
+    metadata,
+    Column(
+        "serial",
+        SerialNumber,
+        ForeignKey("certificates.serial"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("hidden", LargeBinary, nullable=False),
+)
+
+# CRL numbers count up for ever (RFC 5280 section 5.2.3), so they are kept apart from the CRLs.
+crl_numbers = Table(
+    "crl_numbers",
+    metadata,
+    Column("issuer", LargeBinary(32), primary_key=True),
+    Column("last", BigInteger, nullable=False),
+    # The first number whose CRL knows every revocation so far: each one makes it last + 1.
+    Column("needed", BigInteger, nullable=False),
+)
+
+crls = Table(
+    "crls",
+    metadata,
+    Column("issuer", LargeBinary(32), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("der", LargeBinary, nullable=False),
+    Column("this_update", UTCDateTime, nullable=False),
+    Column("next_update", UTCDateTime, nullable=False),
 )

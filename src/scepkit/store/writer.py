@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from scepkit.errors import StoreError
-from scepkit.store.engine import transaction
+from scepkit.store.engine import stands_off, transaction
 from scepkit.store.faults import fault
 from scepkit.store.recording import record, record_all
 
@@ -23,16 +23,18 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from scepkit.store.engine import Kept
-    from scepkit.store.values import Answer, Issuance
+    from scepkit.store.recording import Entry
+    from scepkit.store.values import Answer
 
-BATCH_LIMIT = 64  # issuances in one transaction: bounds how long other writers wait
-QUEUE_LIMIT = 1024  # issuances that wait: beyond it a device does better to come back later
+BATCH_LIMIT = 64  # entries in one transaction: bounds how long other writers wait
+QUEUE_LIMIT = 1024  # entries that wait: beyond it a device does better to come back later
+TRIES = 3  # of a batch; PostgreSQL ends a standoff of two by giving one of them up
 
 _ACTION = "store the certificate"
 
 
 class Writer:
-    """The thread that writes issuances.
+    """The thread that writes issuances and requests that have to wait.
 
     Args:
         connections: where to write.
@@ -40,15 +42,15 @@ class Writer:
 
     def __init__(self, connections: Kept) -> None:
         self._connections = connections
-        self._waiting: deque[tuple[Issuance, Future[Answer]]] = deque()
+        self._waiting: deque[tuple[Entry, Future[Answer]]] = deque()
         self._changed = Condition()
         self._closed = False
         # A daemon: what is cut off at exit was never answered, so nothing is lost.
         self._thread = Thread(target=self._run, name="scepkit-store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, issuance: Issuance) -> Future[Answer]:
-        """Queue one issuance.
+    def submit(self, entry: Entry) -> Future[Answer]:
+        """Queue one entry.
 
         Returns:
             A future that has the answer once it is on the disk, or StoreError.
@@ -64,7 +66,7 @@ class Writer:
                     f"{QUEUE_LIMIT} certificates wait to be stored already",
                     hint="answer 503 and look at the speed of the disk",
                 )
-            self._waiting.append((issuance, future))
+            self._waiting.append((entry, future))
             self._changed.notify()
         return future
 
@@ -88,21 +90,20 @@ class Writer:
         while batch := self._take():
             self._settle(batch)
 
-    def _take(self) -> list[tuple[Issuance, Future[Answer]]]:
+    def _take(self) -> list[tuple[Entry, Future[Answer]]]:
         """Wait for work and take what is there; empty once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             count = min(len(self._waiting), BATCH_LIMIT)
             return [self._waiting.popleft() for _ in range(count)]
 
-    def _settle(self, batch: list[tuple[Issuance, Future[Answer]]]) -> None:
+    def _settle(self, batch: list[tuple[Entry, Future[Answer]]]) -> None:
         # A future marked as running can no longer be cancelled, so resolving it cannot fail.
         wanted = [item for item in batch if item[1].set_running_or_notify_cancel()]
         if not wanted:
             return
         try:
-            with self._connections.connection() as connection:
-                answers = _write(connection, [issuance for issuance, _ in wanted])
+            answers = self._write([entry for entry, _ in wanted])
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever happens
             # One error for each: a traceback grows on the exception every time it is raised.
             answers = [_failed(error) for _ in wanted]
@@ -112,23 +113,37 @@ class Writer:
             else:
                 future.set_result(answer)
 
+    def _write(self, entries: list[Entry]) -> list[Answer | Exception]:
+        """Write all, again if another process' transaction was let through instead."""
+        for _ in range(TRIES - 1):
+            try:
+                return self._write_once(entries)
+            except OperationalError as error:
+                if not stands_off(error):
+                    raise
+        return self._write_once(entries)
 
-def _write(connection: Connection, issuances: list[Issuance]) -> list[Answer | Exception]:
+    def _write_once(self, entries: list[Entry]) -> list[Answer | Exception]:
+        with self._connections.connection() as connection:
+            return _write(connection, entries)
+
+
+def _write(connection: Connection, entries: list[Entry]) -> list[Answer | Exception]:
     """Write all in one transaction, or if something stands in the way, in another one by one."""
     try:
         with transaction(connection):
-            return [*record_all(connection, issuances)]
+            return [*record_all(connection, entries)]
     except OperationalError:
         raise
     except Exception:  # noqa: BLE001 - one by one shows whose fault it is
         with transaction(connection):
-            return [_attempt(connection, issuance) for issuance in issuances]
+            return [_attempt(connection, entry) for entry in entries]
 
 
-def _attempt(connection: Connection, issuance: Issuance) -> Answer | Exception:
-    """Write one issuance; only a fault of the database itself may stop the others."""
+def _attempt(connection: Connection, entry: Entry) -> Answer | Exception:
+    """Write one entry; only a fault of the database itself may stop the others."""
     try:
-        return record(connection, issuance)
+        return record(connection, entry)
     except OperationalError:
         raise
     except Exception as error:  # noqa: BLE001 - one bad value must not fail its neighbours

@@ -1,0 +1,184 @@
+"""Deleting what nobody asks for any more, a little at a time so that writers hardly wait.
+
+What waits for a decision is never deleted, nor what its decision needs.
+"""
+
+from __future__ import annotations
+
+from time import sleep
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sqlalchemy import and_, bindparam, delete, exists, not_, select, update
+
+from scepkit.store import preview
+from scepkit.store.connections import Connected
+from scepkit.store.tables import (
+    IS_PENDING,
+    certificates,
+    challenges,
+    passphrases,
+    requests,
+    revocations,
+    transactions,
+)
+from scepkit.store.values import Purged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from sqlalchemy import BindParameter, Connection, Select
+
+    Keys: TypeAlias = list[Any]
+
+CHUNK = 500  # rows to find and delete in one transaction: some milliseconds
+# Between two of them. Whoever waits to write on SQLite looks every millisecond, so this lets it in.
+PAUSE_SECONDS = 0.01
+
+_BEFORE: BindParameter[datetime] = bindparam("before")
+_SIZE: BindParameter[int] = bindparam("size")
+_KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
+
+DECIDED = select(requests.c.id).where(requests.c.decided_at < _BEFORE).limit(_SIZE)
+OF_CERTIFICATES = select(requests.c.id).where(requests.c.serial.in_(_KEYS))
+OF_REQUESTS = select(requests.c.transaction_row).where(requests.c.id.in_(_KEYS)).distinct()
+HOLD = (
+    select(transactions.c.id)
+    .where(transactions.c.id.in_(_KEYS))
+    .order_by(transactions.c.id)
+    .with_for_update()
+)
+DELETE_REQUESTS = delete(requests).where(requests.c.id.in_(_KEYS))
+DELETE_EMPTY = delete(transactions).where(
+    transactions.c.id.in_(_KEYS),
+    not_(exists().where(requests.c.transaction_row == transactions.c.id)),
+)
+
+_IS_NEEDED = exists().where(and_(IS_PENDING, requests.c.challenge_id == challenges.c.id))
+EXPIRED = select(challenges.c.id).where(challenges.c.expires_at < _BEFORE, ~_IS_NEEDED).limit(_SIZE)
+SPENT = select(challenges.c.id).where(challenges.c.spent_at < _BEFORE, ~_IS_NEEDED).limit(_SIZE)
+BY_CERTIFICATES = select(challenges.c.id).where(challenges.c.spent_serial.in_(_KEYS))
+FORGET_CHALLENGES = (
+    update(requests).where(requests.c.challenge_id.in_(_KEYS)).values(challenge_id=None)
+)
+DELETE_CHALLENGES = delete(challenges).where(challenges.c.id.in_(_KEYS))
+
+_IS_RENEWED = exists().where(and_(IS_PENDING, requests.c.renews == certificates.c.serial))
+OVER = (
+    select(certificates.c.serial)
+    .where(certificates.c.not_after < _BEFORE, ~_IS_RENEWED)
+    .limit(_SIZE)
+)
+FORGET_RENEWED = (
+    update(requests).where(requests.c.renews.in_(_KEYS)).values(renews=None),
+    update(certificates).where(certificates.c.renews.in_(_KEYS)).values(renews=None),
+)
+DELETE_OF_CERTIFICATES = (
+    delete(revocations).where(revocations.c.serial.in_(_KEYS)),
+    delete(passphrases).where(passphrases.c.serial.in_(_KEYS)),
+)
+DELETE_CERTIFICATES = delete(certificates).where(certificates.c.serial.in_(_KEYS))
+
+
+_NOTHING = Purged(0, 0, 0, 0)
+
+
+class Purging(Connected):
+    """The part of the store that forgets."""
+
+    def purge(
+        self,
+        *,
+        decided_before: datetime,
+        challenges_before: datetime,
+        certificates_before: datetime,
+    ) -> Purged:
+        """Delete what is older than it has to be kept; it may take long, but nobody waits for it.
+
+        Args:
+            decided_before: requests decided before this go, with transactions left empty (P-48).
+            challenges_before: challenges spent or expired before this.
+            certificates_before: certificates that ended before this, with their requests and
+                challenges. Keep them at least until a CRL after their end has listed the revoked.
+
+        Raises:
+            StoreError: the database cannot be written; what was deleted stays deleted.
+        """
+        return _sum(
+            self._chunk_by_chunk(DECIDED, _delete_requests, decided_before),
+            self._chunk_by_chunk(EXPIRED, _delete_challenges, challenges_before),
+            self._chunk_by_chunk(SPENT, _delete_challenges, challenges_before),
+            self._chunk_by_chunk(OVER, _delete_certificates, certificates_before),
+        )
+
+    def would_purge(
+        self,
+        *,
+        decided_before: datetime,
+        challenges_before: datetime,
+        certificates_before: datetime,
+    ) -> Purged:
+        """Count what `purge` would delete, and delete nothing.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            return preview.would_purge(
+                connection,
+                decided_before=decided_before,
+                challenges_before=challenges_before,
+                certificates_before=certificates_before,
+            )
+
+    def _chunk_by_chunk(
+        self,
+        find: Select[Any],
+        delete_rows: Callable[[Connection, Keys], Purged],
+        before: datetime,
+    ) -> Purged:
+        total = _NOTHING
+        while True:
+            with self._writing("delete what is old") as connection:
+                keys = _keys(connection, find, {"before": before, "size": CHUNK})
+                total = _sum(total, delete_rows(connection, keys))
+            if len(keys) < CHUNK:
+                return total
+            sleep(PAUSE_SECONDS)
+
+
+def _keys(connection: Connection, find: Select[Any], values: dict[str, Any]) -> Keys:
+    return [*connection.scalars(find, values)]
+
+
+def _delete_requests(connection: Connection, keys: Keys) -> Purged:
+    of_transactions = _keys(connection, OF_REQUESTS, {"keys": keys})
+    # Locked before looking whether they are empty (PostgreSQL): a request may be coming in.
+    connection.execute(HOLD, {"keys": of_transactions})
+    return _NOTHING._replace(
+        requests=connection.execute(DELETE_REQUESTS, {"keys": keys}).rowcount,
+        transactions=connection.execute(DELETE_EMPTY, {"keys": of_transactions}).rowcount,
+    )
+
+
+def _delete_challenges(connection: Connection, keys: Keys) -> Purged:
+    connection.execute(FORGET_CHALLENGES, {"keys": keys})
+    return _NOTHING._replace(
+        challenges=connection.execute(DELETE_CHALLENGES, {"keys": keys}).rowcount
+    )
+
+
+def _delete_certificates(connection: Connection, keys: Keys) -> Purged:
+    """What refers to a certificate goes first."""
+    of = {"keys": keys}
+    total = _sum(
+        _delete_requests(connection, _keys(connection, OF_CERTIFICATES, of)),
+        _delete_challenges(connection, _keys(connection, BY_CERTIFICATES, of)),
+    )
+    for forget in (*FORGET_RENEWED, *DELETE_OF_CERTIFICATES):
+        connection.execute(forget, of)
+    return total._replace(certificates=connection.execute(DELETE_CERTIFICATES, of).rowcount)
+
+
+def _sum(*counts: Purged) -> Purged:
+    return Purged(*map(sum, zip(*counts, strict=True)))

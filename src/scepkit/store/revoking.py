@@ -1,0 +1,268 @@
+"""Revoking certificates, for good or on hold, and releasing them; and the record of all that.
+
+How a certificate stands is in its own row, which is read wherever that matters. What was done, by
+whom and why is a line of its own in the record, written with it or not at all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, bindparam, func, insert, or_, select, update
+
+from scepkit.store import queries
+from scepkit.store.connections import Connected
+from scepkit.store.crls import outdate
+from scepkit.store.tables import UTCDateTime, certificates, passphrases, revocations
+from scepkit.store.values import Action, Change, RevocationRow, check_times
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection, Update
+
+HOLD = 6  # certificateHold: the one reason that another may follow
+REMOVE = 8  # removeFromCRL
+
+ADOPT = (
+    update(certificates)
+    .where(certificates.c.issuer.is_(None))
+    .values(issuer=bindparam("of_issuer"))
+)
+_THIS_ONE = certificates.c.serial == bindparam("of_serial")
+_IS_HELD = and_(certificates.c.revoked_at.is_not(None), certificates.c.revocation_reason == HOLD)
+_NOW = bindparam("now", type_=UTCDateTime)
+_INVALIDITY_DATE = bindparam("its_invalidity_date", type_=UTCDateTime)
+# A revocation counts from the hold before it, as X.509 has it for this reason code: what was not
+# good in between does not become good by it.
+REVOKE = (
+    update(certificates)
+    .where(_THIS_ONE, or_(certificates.c.revoked_at.is_(None), _IS_HELD))
+    .values(
+        revoked_at=func.coalesce(certificates.c.revoked_at, _NOW),
+        revocation_reason=bindparam("its_reason"),
+        revoked_by=bindparam("who"),
+        invalidity_date=func.coalesce(_INVALIDITY_DATE, certificates.c.invalidity_date),
+    )
+)
+PUT_ON_HOLD = (
+    update(certificates)
+    .where(_THIS_ONE, certificates.c.revoked_at.is_(None))
+    .values(
+        revoked_at=_NOW,
+        revocation_reason=bindparam("its_reason"),
+        revoked_by=bindparam("who"),
+        invalidity_date=_INVALIDITY_DATE,
+    )
+)
+RELEASE = (
+    update(certificates)
+    .where(_THIS_ONE, _IS_HELD)
+    .values(revoked_at=None, revocation_reason=None, revoked_by=None, invalidity_date=None)
+)
+NOTE = insert(revocations)
+HISTORY = (
+    select(
+        revocations.c.serial,
+        revocations.c.action,
+        revocations.c.reason,
+        revocations.c.by,
+        revocations.c.note,
+        revocations.c.invalidity_date,
+        revocations.c.at,
+    )
+    .where(revocations.c.serial == bindparam("of_serial"))
+    .order_by(revocations.c.id)
+)
+COUNTS = select(revocations.c.action, revocations.c.reason, func.count()).group_by(
+    revocations.c.action, revocations.c.reason
+)
+PASSPHRASE = select(passphrases.c.hidden).where(passphrases.c.serial == bindparam("of_serial"))
+
+
+class Revoking(Connected):
+    """The part of the store that takes certificates back."""
+
+    def adopt(self, issuer: bytes) -> int:
+        """Say who issued the certificates of before the store kept issuers: there was one CA.
+
+        Args:
+            issuer: SHA-256 of that CA's SubjectPublicKeyInfo.
+
+        Returns:
+            How many certificates had none; 0 from the second time on.
+
+        Raises:
+            StoreError: the database cannot be written.
+        """
+        with self._writing("bring the certificates up to date") as connection:
+            count = connection.execute(ADOPT, {"of_issuer": issuer}).rowcount
+            if count:
+                outdate(connection, issuer)
+            return count
+
+    def revoke(
+        self,
+        serial: int,
+        *,
+        reason: int,
+        by: str,
+        now: datetime,
+        note: str = "",
+        invalidity_date: datetime | None = None,
+    ) -> Change | None:
+        """Revoke a certificate, or put it on hold; the first reason stands, unless it was a hold.
+
+        Args:
+            serial: its serial number.
+            reason: a CRLReason code (RFC 5280 section 5.3.1) that revokes; 6 is a hold.
+            by: who revokes, for the record.
+            now: aware.
+            note: why, for the record.
+            invalidity_date: since when its key is thought to be in wrong hands, aware; None if
+                nobody knows.
+
+        Returns:
+            The certificate as it stands; None when there is none with that number.
+
+        Raises:
+            UsageError: a time has no zone.
+            StoreError: the database cannot be written.
+        """
+        (change,) = self.revoke_all(
+            [serial], reason=reason, by=by, now=now, note=note, invalidity_date=invalidity_date
+        )
+        return change
+
+    def revoke_all(
+        self,
+        serials: Sequence[int],
+        *,
+        reason: int,
+        by: str,
+        now: datetime,
+        note: str = "",
+        invalidity_date: datetime | None = None,
+    ) -> list[Change | None]:
+        """Revoke some hundred certificates in one transaction, which nobody else can write in.
+
+        Args and exceptions are those of `revoke`.
+
+        Returns:
+            How each of them stands, in the order of their numbers.
+        """
+        check_times(now, *([] if invalidity_date is None else [invalidity_date]))
+        action, update_row = (Action.HOLD, PUT_ON_HOLD) if reason == HOLD else _FOR_GOOD
+        values = {
+            "its_reason": reason,
+            "who": by,
+            "now": now,
+            "its_invalidity_date": invalidity_date,
+        }
+        line = _line(action, reason, by, note, now, invalidity_date)
+        with self._writing("revoke the certificate") as connection:
+            # Sorted, so that on PostgreSQL two of these do not wait for each other.
+            found = {
+                serial: _change(connection, serial, update_row, values, line)
+                for serial in sorted(set(serials))
+            }
+            _outdate_all(connection, found.values())
+        return [found[serial] for serial in serials]
+
+    def release(self, serial: int, *, by: str, now: datetime, note: str = "") -> Change | None:
+        """Take a certificate off hold (removeFromCRL); one that is not on hold stays as it is.
+
+        Args:
+            serial: its serial number.
+            by: who releases, for the record.
+            now: aware.
+            note: why, for the record.
+
+        Returns:
+            The certificate as it stands; None when there is none with that number.
+
+        Raises:
+            UsageError: the time has no zone.
+            StoreError: the database cannot be written.
+        """
+        check_times(now)
+        line = _line(Action.RELEASE, REMOVE, by, note, now, None)
+        with self._writing("release the certificate") as connection:
+            change = _change(connection, serial, RELEASE, {}, line)
+            _outdate_all(connection, [change])
+            return change
+
+    def revocation_history(self, serial: int) -> tuple[RevocationRow, ...]:
+        """All that was done with a certificate, the oldest first.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            rows = connection.execute(HISTORY, {"of_serial": serial}).all()
+        return tuple(
+            RevocationRow(of_serial, Action(action), *rest) for of_serial, action, *rest in rows
+        )
+
+    def revocation_counts(self) -> dict[tuple[Action, int], int]:
+        """How often which action was done for which reason, as far as it is not purged.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            rows = connection.execute(COUNTS).all()
+        return {(Action(action), reason): count for action, reason, count in rows}
+
+    def passphrase(self, serial: int) -> bytes | None:
+        """What may revoke a certificate, as `Issuance.passphrase` brought it; None for nothing.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            hidden: bytes | None = connection.scalar(PASSPHRASE, {"of_serial": serial})
+        return hidden
+
+
+_FOR_GOOD = Action.REVOKE, REVOKE
+
+
+def _line(
+    action: Action,
+    reason: int,
+    by: str,
+    note: str,
+    now: datetime,
+    invalidity_date: datetime | None,
+) -> dict[str, Any]:
+    return {
+        "action": action.value,
+        "reason": reason,
+        "by": by,
+        "note": note,
+        "invalidity_date": invalidity_date,
+        "at": now,
+    }
+
+
+def _change(
+    connection: Connection,
+    serial: int,
+    update_row: Update,
+    values: dict[str, Any],
+    line: dict[str, Any],
+) -> Change | None:
+    """Change a certificate if it may be changed, and then write that down."""
+    is_new = connection.execute(update_row, values | {"of_serial": serial}).rowcount == 1
+    if is_new:
+        connection.execute(NOTE, line | {"serial": serial})
+    row = queries.certificate(connection, serial)
+    return None if row is None else Change(row, is_new)
+
+
+def _outdate_all(connection: Connection, changes: Iterable[Change | None]) -> None:
+    issuers = {one.certificate.issuer for one in changes if one is not None and one.is_new}
+    for issuer in sorted(one for one in issuers if one is not None):
+        outdate(connection, issuer)

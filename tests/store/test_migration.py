@@ -1,0 +1,88 @@
+"""A database of the first release becomes one of today, with all that was in it."""
+
+from __future__ import annotations
+
+import pytest
+from alembic import command
+
+from scepkit.errors import StoreError
+from scepkit.store import Action, AlreadyAnswered, Recorded, RevocationRow, Store, schema
+from scepkit.store.engine import Kept, connect, transaction
+from stored import CA, NOW
+
+DIGEST = {"sqlite": "X'{}'", "postgresql": "'\\x{}'"}
+
+
+@pytest.fixture
+def first_release(url, database, sql):
+    """A database at revision 0001, with one certificate in it."""
+    engine = connect(url)
+    kept = Kept(engine, writing=True)
+    with kept.connection() as connection, transaction(connection):
+        command.upgrade(schema.alembic_config(connection), "0001")
+    kept.close()
+    engine.dispose()
+    digest = DIGEST[database].format("aa" * 32)
+    time = f"'{NOW:%Y-%m-%d %H:%M:%S.%f}{'+00' if database == 'postgresql' else ''}'"
+    rows = {
+        "certificates": f"'ab', 'main', 'CN=old', {digest}, {time}, {time}, {digest}, {time}, NULL,"
+        " NULL",
+        "challenges": f"1, 'main', {digest}, NULL, '[]', {time}, {time}, {time}, 'ab'",
+        "transactions": f"11, 'main', {digest}, {digest}",
+        "requests": f"11, 11, {digest}, 19, {digest}, 'issued', NULL, NULL, 'ab', {time}, {time}",
+    }
+    for table, values in rows.items():
+        sql(f"INSERT INTO {table} VALUES ({values})")
+
+
+def test_what_was_there_is_still_there(first_release, url):
+    with Store.open(url) as store:
+        (row,) = store.requests(status=None)
+        assert (row.id, row.serial, row.subject, row.created_at) == (11, 0xAB, "CN=old", NOW)
+        assert (row.csr_digest, row.issuer, row.renews, row.challenge_id) == (None,) * 4
+        certificate = store.certificate(0xAB)
+        assert (certificate.issuer, certificate.renews, certificate.not_after) == (None, None, NOW)
+        assert store.adopt(CA) == 1
+        assert store.find_certificate(CA, 0xAB).subject == "CN=old"
+
+
+def test_the_record_begins_with_what_was_revoked_before(first_release, url, database, sql):
+    """A database of revision 0002 knew who revoked and when, but only of the last time."""
+    engine = connect(url)
+    kept = Kept(engine, writing=True)
+    with kept.connection() as connection, transaction(connection):
+        command.upgrade(schema.alembic_config(connection), "0002")
+    kept.close()
+    engine.dispose()
+    sql(
+        f"UPDATE certificates SET revoked_at = '{NOW:%Y-%m-%d %H:%M:%S.%f}"
+        f"{'+00' if database == 'postgresql' else ''}', revocation_reason = 4, revoked_by = 'al'"
+    )
+    with Store.open(url) as store:
+        (line,) = store.revocation_history(0xAB)
+        assert line == RevocationRow(0xAB, Action.REVOKE, 4, "al", "", None, NOW)
+        assert store.certificate(0xAB).revoked_by == "al"
+
+
+def test_it_goes_on_as_before(first_release, url, issuance, queued, sql):
+    with Store.open(url) as store:
+        digest = b"\xaa" * 32
+        same = {"transaction_id": digest, "signer_key": digest, "fingerprint": digest}
+        assert isinstance(store.record(issuance(**same)).result(), AlreadyAnswered)
+        assert isinstance(store.record(issuance(renews=0xAB)).result(), Recorded)
+        assert isinstance(store.queue(queued(renews=0xAB)).result(), Recorded)
+    assert sql("SELECT version_num FROM alembic_version") == [("0003",)]
+
+
+def test_a_migration_that_fails_leaves_the_old_database(first_release, url, sql, monkeypatch):
+    monkeypatch.setattr("alembic.op.create_table", _fail)
+    with pytest.raises(StoreError, match="stopped here"):
+        Store.open(url)
+    monkeypatch.undo()
+    assert sql("SELECT version_num FROM alembic_version") == [("0001",)]
+    with Store.open(url) as store:
+        assert store.certificate(0xAB) is not None
+
+
+def _fail(*_arguments, **_options):
+    raise OSError("stopped here")
