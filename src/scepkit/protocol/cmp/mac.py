@@ -1,0 +1,240 @@
+"""Protection by a shared secret: PasswordBasedMac and PBMAC1 (RFC 9481 section 6.1).
+
+PasswordBasedMac (RFC 4211 section 4.4, RFC 9045) is all that OpenSSL can; PBMAC1
+(RFC 8018 section 7.1) is what RFC 9481 prefers.
+The peer's choice of work is bounded before any is done.
+HMAC and key derivation do not rest on collision resistance, so their SHA-1 needs no switch; it is
+what OpenSSL takes for the MAC unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from cryptography.hazmat.asn1 import TLV
+from cryptography.hazmat.primitives.hmac import HMAC
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+from cryptography.x509 import ObjectIdentifier
+
+from scepkit.errors import Malformed
+from scepkit.protocol import _asn1 as x509_asn1
+from scepkit.protocol import _codec, _der
+from scepkit.protocol.algorithms import (
+    DIGESTS,
+    HMAC_SHA256,
+    MD5,
+    PBKDF2,
+    PRFS,
+    SHA1,
+    Digest,
+)
+from scepkit.protocol.cmp import _asn1
+from scepkit.protocol.cmp.errors import BadAlg, BadDataFormat
+from scepkit.protocol.cmp.message import Protection
+
+PASSWORD_BASED_MAC = ObjectIdentifier("1.2.840.113533.7.66.13")
+PBMAC1 = ObjectIdentifier("1.2.840.113549.1.5.14")
+MACS = frozenset({PASSWORD_BASED_MAC, PBMAC1})
+
+# OpenSSL writes id-HMAC-SHA1 of RFC 4210 for what PKCS#5 calls hmacWithSHA1.
+_HMACS = {**PRFS, ObjectIdentifier("1.3.6.1.5.5.8.1.2"): SHA1}
+_SHA1_PRF = next(oid for oid, digest in PRFS.items() if digest is SHA1)
+
+# OpenSSL does 500 rounds, BouncyCastle 1000. A round is one hash in Python, up to 3 us during which
+# no other thread runs, so that a message holds up everybody for 60 ms at most.
+MAX_PBM_ITERATIONS = 20_000
+# As for passwords that open an envelope: half a second of work at most.
+MAX_PBKDF2_ITERATIONS = 1_000_000
+_ITERATIONS = 10_000
+_SALT_SIZE = 16
+_MAX_SALT = 256
+_MAX_KEY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordBasedMac:
+    """The parameters of PasswordBasedMac.
+
+    Attributes:
+        salt: any octets.
+        owf: the hash that is iterated.
+        iterations: 1 to `MAX_PBM_ITERATIONS`.
+        mac: the OID of the HMAC as the peer wrote it.
+    """
+
+    salt: bytes
+    owf: Digest
+    iterations: int
+    mac: ObjectIdentifier
+
+    def compute(self, secret: str, data: bytes) -> bytes:
+        """Return the MAC (RFC 4211 section 4.4).
+
+        The whole base key is the key of the HMAC, as OpenSSL does; the text would have it
+        cut to the size that the HMAC's hash has.
+        """
+        empty = hashlib.new(self.owf.name, usedforsecurity=False)
+        key = secret.encode() + self.salt
+        for _ in range(self.iterations):
+            # A copy, since making a hash by its name takes twice as long as hashing so little.
+            context = empty.copy()
+            context.update(key)
+            key = context.digest()
+        return _hmac(key, _HMACS[self.mac], data)
+
+    def der(self) -> bytes:
+        """Return the AlgorithmIdentifier."""
+        return _der.sequence(
+            _der.oid(PASSWORD_BASED_MAC),
+            _der.sequence(
+                _der.octet_string(self.salt),
+                # OpenSSL writes no parameters in either, and reads both forms.
+                _der.sequence(_der.oid(self.owf.oid)),
+                _codec.encode(self.iterations),
+                _der.sequence(_der.oid(self.mac)),
+            ),
+        )
+
+    def fresh(self, random: Callable[[int], bytes]) -> PasswordBasedMac:
+        """Return the same with a new salt, for an answer that the peer can check."""
+        return PasswordBasedMac(random(_SALT_SIZE), self.owf, self.iterations, self.mac)
+
+
+@dataclass(frozen=True, slots=True)
+class PBMac1:
+    """The parameters of PBMAC1.
+
+    Attributes:
+        salt: any octets.
+        iterations: 1 to `MAX_PBKDF2_ITERATIONS`.
+        prf: the OID of PBKDF2's HMAC.
+        key_size: octets.
+        mac: the OID of the HMAC.
+    """
+
+    salt: bytes
+    iterations: int
+    prf: ObjectIdentifier
+    key_size: int
+    mac: ObjectIdentifier
+
+    def compute(self, secret: str, data: bytes) -> bytes:
+        """Return the MAC (RFC 8018 section 7.1.1)."""
+        derivation = PBKDF2HMAC(
+            _HMACS[self.prf].primitive, self.key_size, self.salt, self.iterations
+        )
+        return _hmac(derivation.derive(secret.encode()), _HMACS[self.mac], data)
+
+    def der(self) -> bytes:
+        """Return the AlgorithmIdentifier."""
+        derivation = _der.sequence(
+            _der.octet_string(self.salt),
+            _codec.encode(self.iterations),
+            _codec.encode(self.key_size),
+            _der.algorithm(self.prf),
+        )
+        return _der.sequence(
+            _der.oid(PBMAC1),
+            _der.sequence(_der.algorithm(PBKDF2, derivation), _der.algorithm(self.mac)),
+        )
+
+    def fresh(self, random: Callable[[int], bytes]) -> PBMac1:
+        """Return the same with a new salt, for an answer that the peer can check."""
+        return PBMac1(random(_SALT_SIZE), self.iterations, self.prf, self.key_size, self.mac)
+
+
+Mac: TypeAlias = PasswordBasedMac | PBMac1
+
+
+def new(random: Callable[[int], bytes]) -> PBMac1:
+    """Return what a client of ours takes: PBMAC1 with SHA-256."""
+    return PBMac1(random(_SALT_SIZE), _ITERATIONS, HMAC_SHA256, 32, HMAC_SHA256)
+
+
+def read(protection: Protection) -> Mac:
+    """Read the parameters of a MAC; no work is done yet.
+
+    Args:
+        protection: its algorithm is one of `MACS`.
+
+    Raises:
+        BadDataFormat: the parameters cannot be read.
+        BadAlg: an algorithm is unknown, or asks for more work than is sensible.
+    """
+    try:
+        if protection.algorithm == PASSWORD_BASED_MAC:
+            return _read_password_based_mac(protection.parameters or b"")
+        return _read_pbmac1(protection.parameters or b"")
+    except Malformed as error:
+        raise BadDataFormat(error.message, text="the MAC's parameters cannot be read") from error
+
+
+def holds(protection: Protection, secret: str) -> bool:
+    """Say whether a MAC was made with `secret`.
+
+    Raises:
+        BadDataFormat, BadAlg: as `read`.
+    """
+    expected = read(protection).compute(secret, protection.covered)
+    return hmac.compare_digest(expected, protection.value)
+
+
+def _read_password_based_mac(parameters: bytes) -> PasswordBasedMac:
+    params = _codec.decode(_asn1.PBMParameter, parameters, "PBMParameter")
+    owf = DIGESTS.get(params.owf.algorithm)
+    if owf is None or owf is MD5:
+        raise BadAlg(f"PasswordBasedMac with {params.owf.algorithm.dotted_string} is not supported")
+    return PasswordBasedMac(
+        salt=_salt(params.salt),
+        owf=owf,
+        iterations=_iterations(params.iterationCount, MAX_PBM_ITERATIONS),
+        mac=_known_hmac(params.mac),
+    )
+
+
+def _read_pbmac1(parameters: bytes) -> PBMac1:
+    params = _codec.decode(_asn1.PBMAC1Params, parameters, "PBMAC1-params")
+    function = params.keyDerivationFunc
+    if function.algorithm != PBKDF2 or not isinstance(function.parameters, TLV):
+        raise BadAlg("PBMAC1 with a key derivation other than PBKDF2 is not supported")
+    derivation = _codec.parse(x509_asn1.PBKDF2Params, function.parameters, "PBKDF2-params")
+    mac = _known_hmac(params.messageAuthScheme)
+    size = derivation.keyLength or _HMACS[mac].primitive.digest_size
+    if not 1 <= size <= _MAX_KEY:
+        raise BadAlg(f"PBMAC1 is done with a key of 1 to {_MAX_KEY} octets here")
+    return PBMac1(
+        salt=_salt(derivation.salt),
+        iterations=_iterations(derivation.iterationCount, MAX_PBKDF2_ITERATIONS),
+        # RFC 8018's default is HMAC with SHA-1.
+        prf=_known_hmac(derivation.prf) if derivation.prf else _SHA1_PRF,
+        key_size=size,
+        mac=mac,
+    )
+
+
+def _salt(salt: bytes) -> bytes:
+    if len(salt) > _MAX_SALT:
+        raise BadAlg(f"a salt of {len(salt)} octets; {_MAX_SALT} can be")
+    return salt
+
+
+def _iterations(count: int, highest: int) -> int:
+    if not 1 <= count <= highest:
+        raise BadAlg(f"1 to {highest} iterations are done here")
+    return count
+
+
+def _known_hmac(algorithm: x509_asn1.AlgorithmIdentifier) -> ObjectIdentifier:
+    if algorithm.algorithm not in _HMACS:
+        raise BadAlg(f"the MAC {algorithm.algorithm.dotted_string} is not supported")
+    return algorithm.algorithm
+
+
+def _hmac(key: bytes, digest: Digest, data: bytes) -> bytes:
+    context = HMAC(key, digest.primitive)
+    context.update(data)
+    return context.finalize()

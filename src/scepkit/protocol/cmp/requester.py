@@ -1,0 +1,200 @@
+"""The client's half of a revocation: write an rr, believe the answer or not (RFC 9810 5.3.10).
+
+Believing an answer is, in order:
+
+1. it is a PKIMessage of version 2 or 3;
+2. transactionID and recipNonce are those of the request;
+3. it is protected: by the secret that the request was protected with, or by the signature of the
+   CA or of an RA that the CA vouches for;
+4. the sender is who protected it;
+5. it is an rp about the certificate that was asked for, or an error message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from scepkit.errors import BadReply, Malformed, UntrustedCA
+from scepkit.protocol import cacerts
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy
+from scepkit.protocol.cacerts import TrustedCA
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.cmp import header as headers
+from scepkit.protocol.cmp import mac, message, revocation, signature
+from scepkit.protocol.cmp.errors import CMPError, RevocationRefused
+from scepkit.protocol.cmp.header import Header
+from scepkit.protocol.cmp.message import BodyType, Message
+from scepkit.protocol.cmp.protector import Protector, SharedSecret
+from scepkit.protocol.cmp.revocation import RevocationRequest
+from scepkit.protocol.cmp.sender import is_sender, readable
+from scepkit.protocol.cmp.status import StatusInfo
+
+
+@dataclass(frozen=True, slots=True)
+class SentRequest:
+    """A request, and what its answer has to fit.
+
+    Attributes:
+        der: the PKIMessage to send.
+        header: its header.
+        revocation: what it asks for.
+        secret: the secret that protects it, if one does. Secret.
+    """
+
+    der: bytes = field(repr=False)
+    header: Header
+    revocation: RevocationRequest
+    secret: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationResponse:
+    """The answer that the certificate is revoked, or about to be.
+
+    Attributes:
+        status: what the server said.
+        signer: whose certificate vouches for it; None for a shared secret.
+    """
+
+    status: StatusInfo
+    signer: Certificate | None
+
+
+def make_request(
+    wanted: RevocationRequest,
+    protector: Protector,
+    *,
+    recipient: bytes,
+    now: datetime,
+    random: Callable[[int], bytes],
+) -> SentRequest:
+    """Write an rr.
+
+    Args:
+        wanted: which certificate, and why.
+        protector: protects it: a `Signer` with the key of that certificate, or a `SharedSecret`.
+        recipient: the Name of the CA, DER.
+        now: an aware datetime, for messageTime.
+        random: returns that many unpredictable octets.
+    """
+    header = Header(
+        # RFC 9810 section 7: version 3 is for what version 2 cannot say, and old servers refuse it.
+        version=headers.CMP2000,
+        sender=headers.general_name(protector.name),
+        recipient=headers.general_name(recipient),
+        message_time=now,
+        sender_kid=protector.key_identifier,
+        transaction_id=random(headers.TRANSACTION_ID_SIZE),
+        sender_nonce=random(headers.NONCE_SIZE),
+    )
+    der = protector.protect(header, revocation.write_rr(wanted))
+    secret = protector.secret if isinstance(protector, SharedSecret) else None
+    return SentRequest(der, header, wanted, secret)
+
+
+def read_response(
+    der: bytes,
+    sent: SentRequest,
+    ca: TrustedCA | None,
+    *,
+    now: datetime,
+    allowed: frozenset[Legacy] = NO_LEGACY,
+) -> RevocationResponse:
+    """Believe an answer, or not.
+
+    Args:
+        der: the body of the HTTP answer.
+        sent: what `make_request` returned.
+        ca: the CA that is trusted; None when only the shared secret is there to trust.
+        now: an aware datetime.
+        allowed: the legacy algorithms that the user allowed.
+
+    Raises:
+        RevocationRefused: the server says no; its protection held.
+        BadReply: the answer must not be believed.
+    """
+    try:
+        # (1)
+        reply = message.read(der)
+        _check_header(reply.header, sent.header)
+        # (3), (4)
+        signer = _protected_by(reply, sent, ca, now, allowed)
+        # (5)
+        status = _status(reply, sent.revocation)
+    except (CMPError, Malformed) as error:
+        raise BadReply(f"the CMP answer cannot be used: {error.message}") from error
+    if not status.granted or reply.body_type is BodyType.error:
+        raise RevocationRefused(status)
+    return RevocationResponse(status, signer)
+
+
+def _check_header(reply: Header, request: Header) -> None:
+    # (1)
+    if reply.version not in (headers.CMP2000, headers.CMP2021):
+        raise Malformed(f"it is of version {reply.version}, not 2 or 3")
+    # (2)
+    if reply.transaction_id != request.transaction_id:
+        raise Malformed("it belongs to another transaction")
+    if reply.recipient_nonce != request.sender_nonce:
+        raise Malformed("it does not repeat the nonce of the request, so it may be an old one")
+
+
+def _protected_by(
+    reply: Message,
+    sent: SentRequest,
+    ca: TrustedCA | None,
+    now: datetime,
+    allowed: frozenset[Legacy],
+) -> Certificate | None:
+    protection = reply.protection
+    if protection is None:
+        raise Malformed(f"it is not protected; {_claim(reply, sent)}")
+    if protection.algorithm in mac.MACS:
+        if sent.secret is None or not mac.holds(protection, sent.secret):
+            raise Malformed("it is protected with a secret that is not known here")
+        return None
+    if ca is None:
+        raise Malformed(f"it is signed, but no CA is trusted here; {_claim(reply, sent)}")
+    for certificate in _signers(reply, ca, now):
+        if is_sender(reply.header, certificate) and signature.holds(
+            protection, certificate, allowed
+        ):
+            return certificate
+    raise Malformed(f"it is not signed by the CA that is trusted or its RA; {_claim(reply, sent)}")
+
+
+def _signers(reply: Message, ca: TrustedCA, now: datetime) -> tuple[Certificate, ...]:
+    """Return who may sign: the CA and its RAs, among them one that came with the answer.
+
+    It is taken for an RA by the same rules as one in GetCACert, since an RA that was replaced
+    after the client enrolled is not known in another way.
+    """
+    known = [*(c.x509() for c in ca.signers), *ca.authorities]
+    for certificate in readable(reply.extra_certificates):
+        try:
+            known.append(certificate.x509())
+        except Malformed:
+            # It may be anything; the signer's is another one then, or none.
+            continue
+    try:
+        return cacerts.trust(tuple(dict.fromkeys(known)), ca.anchor, now).signers
+    except UntrustedCA as error:
+        raise Malformed(error.message) from error
+
+
+def _status(reply: Message, wanted: RevocationRequest) -> StatusInfo:
+    if reply.body_type is BodyType.rp:
+        return revocation.read_rp(reply.body, wanted)
+    if reply.body_type is BodyType.error:
+        return revocation.read_error(reply.body)
+    raise Malformed(f"it is of type {reply.body_type.name}, not rp")
+
+
+def _claim(reply: Message, sent: SentRequest) -> str:
+    """Say what an answer that must not be believed says: a person may want to look into it."""
+    try:
+        return f"it says {_status(reply, sent.revocation)}"
+    except (CMPError, Malformed):
+        return "it says nothing that can be read"

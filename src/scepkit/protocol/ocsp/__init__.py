@@ -1,0 +1,47 @@
+"""OCSP (RFC 6960) as a responder needs it: requests read, responses signed; no I/O.
+
+The library's own `x509.ocsp` reads and writes one certificate in a message, and OCSP allows
+several, so messages are put together here; a request of one certificate and a response to it are
+what `x509.ocsp` reads and writes too, which the tests hold against each other.
+How the messages travel over HTTP is RFC 6960 appendix A and RFC 5019 section 5.
+"""
+
+from scepkit.protocol.ocsp.request import (
+    HASHES,
+    MAX_CERTIFICATES,
+    MAX_REQUEST,
+    REQUEST_TYPE,
+    CertID,
+    Request,
+    read_request,
+)
+from scepkit.protocol.ocsp.response import (
+    RESPONSE_TYPE,
+    ErrorStatus,
+    Plain,
+    Revoked,
+    Signer,
+    SingleResponse,
+    Status,
+    error,
+    sign,
+)
+
+__all__ = [
+    "HASHES",
+    "MAX_CERTIFICATES",
+    "MAX_REQUEST",
+    "REQUEST_TYPE",
+    "RESPONSE_TYPE",
+    "CertID",
+    "ErrorStatus",
+    "Plain",
+    "Request",
+    "Revoked",
+    "Signer",
+    "SingleResponse",
+    "Status",
+    "error",
+    "read_request",
+    "sign",
+]

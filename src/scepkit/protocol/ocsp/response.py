@@ -1,0 +1,201 @@
+"""Writing an OCSP response (RFC 6960 section 4.2)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum, IntEnum
+from functools import cached_property
+from typing import TypeAlias
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import ObjectIdentifier
+from cryptography.x509.oid import OCSPExtensionOID
+
+from scepkit.protocol import _asn1, _codec, _der, _keys
+from scepkit.protocol.algorithms import (
+    SHA256,
+    SHA384,
+    SHA512,
+    Digest,
+    PrivateKey,
+    signature_oid,
+    signing_digest,
+)
+from scepkit.protocol.certificate import Certificate
+
+RESPONSE_TYPE = "application/ocsp-response"
+
+_BASIC = ObjectIdentifier("1.3.6.1.5.5.7.48.1.1")
+_ENUMERATED = 0x0A
+_GENERALIZED_TIME = 0x18
+# RFC 5280 section 5.3.1; unspecified (0) is better left out.
+_REASONS = range(1, 11)
+
+
+class ErrorStatus(IntEnum):
+    """RFC 6960 section 2.3: why there is no answer; unsigned."""
+
+    MALFORMED_REQUEST = 1
+    INTERNAL_ERROR = 2
+    TRY_LATER = 3
+    SIG_REQUIRED = 5
+    UNAUTHORIZED = 6
+
+
+class Plain(Enum):
+    """RFC 6960 section 2.2: what takes no more than a word."""
+
+    GOOD = "good"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """A certificate is revoked, for good or for a while.
+
+    Attributes:
+        at: since when, aware.
+        reason: a CRLReason code; 6 for a certificate on hold.
+    """
+
+    at: datetime
+    reason: int
+
+
+Status: TypeAlias = Plain | Revoked
+
+_PLAIN = {
+    Plain.GOOD: _der.tagged(0, primitive=True),
+    Plain.UNKNOWN: _der.tagged(2, primitive=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SingleResponse:
+    """The answer for one certificate.
+
+    Attributes:
+        cert_id: the CertID as it was asked for, DER.
+        status: how it stands.
+    """
+
+    cert_id: bytes
+    status: Status
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Whose key signs responses.
+
+    Attributes:
+        key: RSA or EC.
+        certificate: to be sent along, so that clients can verify; None where they have it, being
+            the CA's own.
+    """
+
+    key: PrivateKey = field(repr=False)
+    certificate: Certificate | None
+
+    @cached_property
+    def digest(self) -> Digest:
+        """What it signs: as strong as the key (RFC 5758)."""
+        return signing_digest(self.key, _digest_of(self.key))
+
+    @cached_property
+    def algorithm(self) -> bytes:
+        """The AlgorithmIdentifier of its signatures, DER."""
+        oid = signature_oid(self.key, self.digest)
+        # RFC 4055 and RFC 5758: NULL for RSA, nothing for the others.
+        parameters = _der.NULL if isinstance(self.key, rsa.RSAPrivateKey) else b""
+        return _der.algorithm(oid, parameters)
+
+    @cached_property
+    def responder_id(self) -> bytes:
+        """The ResponderID, byKey: SHA-1 names the key here, it protects nothing."""
+        spki = self.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        info = _codec.decode(_asn1.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
+        key_hash = hashlib.sha1(info.subjectPublicKey.as_bytes(), usedforsecurity=False).digest()
+        return _der.tagged(2, _der.octet_string(key_hash))
+
+    @cached_property
+    def certificates(self) -> bytes:
+        """What a response holds to verify it with, DER; nothing where clients have it."""
+        if self.certificate is None:
+            return b""
+        return _der.tagged(0, _der.sequence(self.certificate.der))
+
+
+def sign(
+    responses: Sequence[SingleResponse],
+    signer: Signer,
+    *,
+    produced_at: datetime,
+    next_update: datetime,
+    nonce: bytes | None = None,
+) -> bytes:
+    """Sign a response (RFC 6960 section 4.2.1).
+
+    Args:
+        responses: one for each certificate that was asked for, in the same order.
+        signer: whose key.
+        produced_at: the time, aware; thisUpdate too, as the status is that of this moment.
+        next_update: until when the response may be relied upon, aware.
+        nonce: the value of the request's nonce extension, DER, to be repeated.
+
+    Returns:
+        the OCSPResponse, DER.
+    """
+    this = _time(produced_at)
+    until = _der.tagged(0, _time(next_update))
+    data = _der.sequence(
+        signer.responder_id,
+        this,
+        _der.sequence(
+            *(_der.sequence(one.cert_id, _status(one.status), this, until) for one in responses)
+        ),
+        b"" if nonce is None else _der.tagged(1, _der.sequence(_nonce(nonce))),
+    )
+    basic = _der.sequence(
+        data,
+        signer.algorithm,
+        _der.bit_string(_keys.sign(signer.key, data, signer.digest)),
+        signer.certificates,
+    )
+    return _der.sequence(
+        _der.element(_ENUMERATED, b"\x00"),
+        _der.tagged(0, _der.sequence(_der.oid(_BASIC), _der.octet_string(basic))),
+    )
+
+
+def error(status: ErrorStatus) -> bytes:
+    """Return the response that says that there is none (RFC 6960 section 4.2.1), DER."""
+    return _der.sequence(_der.element(_ENUMERATED, bytes([status])))
+
+
+def _digest_of(key: PrivateKey) -> Digest:
+    bits = key.curve.key_size if isinstance(key, ec.EllipticCurvePrivateKey) else 0
+    return {384: SHA384, 521: SHA512}.get(bits, SHA256)
+
+
+def _status(status: Status) -> bytes:
+    if isinstance(status, Plain):
+        return _PLAIN[status]
+    since = _time(status.at)
+    if status.reason not in _REASONS:
+        return _der.tagged(1, since)
+    reason = _der.element(_ENUMERATED, bytes([status.reason]))
+    return _der.tagged(1, since, _der.tagged(0, reason))
+
+
+def _nonce(value: bytes) -> bytes:
+    return _der.sequence(_der.oid(OCSPExtensionOID.NONCE), _der.octet_string(value))
+
+
+def _time(moment: datetime) -> bytes:
+    """Return an aware time as GeneralizedTime, in whole seconds (RFC 5280 section 4.1.2.5.2)."""
+    text = moment.astimezone(UTC).strftime("%Y%m%d%H%M%SZ")
+    return _der.element(_GENERALIZED_TIME, text.encode("ascii"))
