@@ -96,21 +96,26 @@ def pkcs_req(challenge=None, *, to, signer=None, subject="CN=device", sans=(), k
     return seal(PKCSReq(wanted), to=to, signer=signer, **how)
 
 
-def renewal_req(challenge=None, *, to, signer=None, **how):
+def renewal_req(
+    challenge=None, *, to, signer=None, subject="CN=device", sans=(), key=None, kind=17, **how
+):
+    """Write a renewal for the signer's key or another one; kind 19 is the drafts' way."""
     signer = signer or keys.device()
-    return seal(RenewalReq(request(challenge, key=signer.key)), to=to, signer=signer, **how)
+    wanted = request(challenge, subject=subject, sans=sans, key=key or signer.key)
+    message = RenewalReq(wanted) if kind == RenewalReq.message_type else PKCSReq(wanted)
+    return seal(message, to=to, signer=signer, **how)
 
 
 def cert_poll(*, to, **how):
     return seal(CertPoll(*NAMES), to=to, **how)
 
 
-def get_cert(*, to, serial=1, **how):
-    return seal(GetCert(NAMES[0], serial), to=to, **how)
+def get_cert(*, to, serial=1, issuer=NAMES[0], **how):
+    return seal(GetCert(issuer, serial), to=to, **how)
 
 
-def get_crl(*, to, serial=1, **how):
-    return seal(GetCRL(NAMES[0], serial), to=to, **how)
+def get_crl(*, to, serial=1, issuer=NAMES[0], **how):
+    return seal(GetCRL(issuer, serial), to=to, **how)
 
 
 def read(reply: bytes, ra, signer=None) -> Reply:

@@ -64,7 +64,7 @@ def test_bindings_that_cannot_be_read(world, bound):
 # --- judging them ---------------------------------------------------------------------------------
 
 
-@pytest.mark.rfc("S-2.4-2", "S-2.4-3", "S-2.4-7", "P-59", "P-75", "S-7.3-2", "S-7.3-3")
+@pytest.mark.rfc("S-2.4-2", "S-2.4-3", "S-2.4-7", "P-59", "P-75", "S-7.3-2", "S-7.3-3", "A-05")
 def test_one_answer_for_every_refusal(world):
     """Whatever is wrong with a challenge, the device reads the same; only the log differs."""
     spent, expired, own = (world.challenge() for _ in range(3))

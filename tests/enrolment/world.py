@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,12 +14,17 @@ import keys
 from enrolment import devices
 from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
+from scepkit.enrolment.approval import Approval
 from scepkit.enrolment.challenges import Challenges
+from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.endpoint import Endpoint
+from scepkit.enrolment.issuers import Issuer, Issuers
+from scepkit.enrolment.rules import Rules
 from scepkit.protocol.responder import Responder
 from scepkit.store import Store
 
 HOUR = timedelta(hours=1)
+CA = Authority(keys.ca().x509, keys.ca().key)
 NAME = "default"
 
 
@@ -28,9 +34,12 @@ class World:
     Args:
         directory: for the database.
         database: a database to begin with; an empty one when None.
+        rules: what the endpoint allows.
     """
 
-    def __init__(self, directory: Path, database: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, database: Path | None = None, rules: Rules | None = None
+    ) -> None:
         self.directory = directory
         self.path = directory / "scep.db"
         if database is not None:
@@ -38,6 +47,11 @@ class World:
         self.now = keys.NOW
         self.key = b"the key of the challenges' MACs."
         self.ra = keys.ra().certificate
+        self.rules = rules or Rules()
+        self.profile = Profile()
+        self.rule = None  # another ChallengeRule than one-time challenges
+        self.issuers = Issuers([Issuer(CA, (keys.ra().credential,))])
+        self.responding = {}  # more arguments of Responder
         self.open()
 
     def open(self) -> None:
@@ -46,13 +60,29 @@ class World:
         ra = keys.ra().credential
         self.endpoint = Endpoint(
             name=NAME,
-            responder=Responder(signer=ra, credentials=[ra], random=os.urandom),
-            authority=Authority(keys.ca().x509, keys.ca().key),
-            profile=Profile(),
+            responder=Responder(
+                **{"signer": ra, "credentials": [ra], "random": os.urandom, **self.responding}
+            ),
+            issuers=self.issuers,
+            profile=self.profile,
+            rules=self.rules,
             store=self.store,
-            challenges=self.challenges,
+            challenges=self.rule or self.challenges,
+            concealment=Concealment(self.key),
             now=lambda: self.now,
         )
+
+    def use(self, **changes) -> None:
+        """Change `rules` (its fields by name), `rule`, `profile`, `issuers` or `responding`."""
+        for name in ("rule", "profile", "issuers", "responding"):
+            if name in changes:
+                setattr(self, name, changes.pop(name))
+        self.rules = replace(self.rules, **changes)
+        self.restart()
+
+    @property
+    def approval(self) -> Approval:
+        return Approval(NAME, self.issuers, self.profile, self.store)
 
     def restart(self) -> None:
         """Close the database and open it again, with everything that was built upon it."""
@@ -72,6 +102,17 @@ class World:
         """Send a PKCSReq and read the answer."""
         message = devices.pkcs_req(challenge, to=self.ra, **how)
         return self.ask(message, how.get("signer"))
+
+    def renew(self, holder, **how) -> devices.Reply:
+        """Send a RenewalReq signed with a certificate and read the answer."""
+        return self.ask(devices.renewal_req(to=self.ra, signer=holder, **how), holder)
+
+    def enrolled(self, name="device", **how) -> keys.Holder:
+        """Get a first certificate for the key of that name."""
+        signer = keys.device(name)
+        how = {"subject": f"CN={name}", "transaction_id": f"first {name}", **how}
+        reply = self.enrol(self.challenge(), signer=signer, **how)
+        return keys.Holder(signer.key, reply.x509)
 
     def poll(self, **how) -> devices.Reply:
         return self.ask(devices.cert_poll(to=self.ra, **how), how.get("signer"))

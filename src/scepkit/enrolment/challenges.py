@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 
 from scepkit.errors import BadRequest, UsageError
+from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.names import parse_san, parse_subject, same_subject, san_text, san_texts
 from scepkit.store import Challenge, NewChallenge, Store
@@ -96,17 +97,50 @@ class Challenges:
             StoreError: the database cannot answer.
         """
         if request.challenge_password is None:
-            raise _refused("no challengePassword")
+            raise refused("no challengePassword")
         challenge = self.store.find_challenge(self.endpoint, self._mac(request.challenge_password))
         if challenge is None:
-            raise _refused("unknown challenge")
+            raise refused("unknown challenge")
         if challenge.spent_at is not None:
             # A breach indicator: somebody else may have read it (RFC 8894 section 7.3).
-            raise _refused(f"challenge {challenge.id} was spent at {challenge.spent_at}")
+            raise refused(f"challenge {challenge.id} was spent at {challenge.spent_at}")
         if challenge.expires_at <= now:
-            raise _refused(f"challenge {challenge.id} expired at {challenge.expires_at}")
+            raise refused(f"challenge {challenge.id} expired at {challenge.expires_at}")
         _check_binding(challenge, request)
         return challenge
+
+    def confirm(
+        self, request: CertificationRequest, now: datetime, renewed: x509.Certificate
+    ) -> Challenge | None:
+        """Judge the challenge that a renewal need not have, but has (checklist P-32).
+
+        The one that the first certificate was issued for is right for ever (RFC 8894 section 2.4);
+        any other has to be good for a certificate by itself, and is spent.
+
+        Args:
+            request: a PKCS#10 with a challengePassword.
+            now: an aware datetime.
+            renewed: the certificate that signed the renewal.
+
+        Returns:
+            The challenge to spend; None when it was spent for this device before.
+
+        Raises:
+            BadRequest: it is not right; the same text whatever the reason.
+            StoreError: the database cannot answer.
+        """
+        secret = self._mac(request.challenge_password or "")
+        challenge = self.store.find_challenge(self.endpoint, secret)
+        if challenge is None or challenge.spent_serial is None:
+            return self.judge(request, now)
+        first = self.store.certificate(challenge.spent_serial)
+        if first is None or not same_subject(_subject(first.der), renewed.subject):
+            raise refused(f"challenge {challenge.id} was spent by somebody else")
+        return None
+
+    def password(self, transaction_id: TransactionID) -> str | None:  # noqa: ARG002
+        """Name the password of a password-encrypted request: one of many, so none (P-26)."""
+        return None
 
     def _mac(self, secret: str) -> bytes:
         return hmac.digest(self.key, secret.encode("utf-8", "surrogatepass"), "sha256")
@@ -114,7 +148,11 @@ class Challenges:
 
 def refused_as_spent() -> BadRequest:
     """Return the refusal for a challenge that somebody else spent in the meantime."""
-    return _refused("the challenge was spent by another request at the same time")
+    return refused("the challenge was spent by another request at the same time")
+
+
+def _subject(der: bytes) -> x509.Name:
+    return x509.load_der_x509_certificate(der).subject
 
 
 def _check_binding(challenge: Challenge, request: CertificationRequest) -> None:
@@ -122,11 +160,16 @@ def _check_binding(challenge: Challenge, request: CertificationRequest) -> None:
     if challenge.subject is None:
         return
     if not same_subject(x509.Name.from_rfc4514_string(challenge.subject), request.subject):
-        raise _refused(f"challenge {challenge.id} is for the subject {challenge.subject}")
+        raise refused(f"challenge {challenge.id} is for the subject {challenge.subject}")
     for name in san_texts(request.extensions):
         if name not in challenge.sans:
-            raise _refused(f"challenge {challenge.id} is not for the name {name}")
+            raise refused(f"challenge {challenge.id} is not for the name {name}")
 
 
-def _refused(reason: str) -> BadRequest:
+def refused(reason: str) -> BadRequest:
+    """Return the one refusal for every challenge that is not right (P-59).
+
+    Args:
+        reason: for the log only.
+    """
     return BadRequest(reason, text=REFUSED, hint="scep admin challenge new makes another one")

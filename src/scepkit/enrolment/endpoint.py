@@ -3,7 +3,7 @@
 A transaction is three steps, so that a server can wait for the disk without holding a thread:
 
     decision = endpoint.decide(message)               all private-key work; writes nothing
-    recorded = endpoint.record(decision)              one atomic commit, for a new certificate only
+    recorded = endpoint.record(decision)              one atomic commit, for something new only
     decision = endpoint.conclude(decision, recorded)  what stands: its reply may go out
 
 Nothing is answered that is not stored: the reply that `decide` prepares is good only once the
@@ -12,79 +12,56 @@ commit has succeeded, and after a conflict it is dropped for one that repeats wh
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
-from scepkit.enrolment.challenges import Challenges, refused_as_spent
-from scepkit.errors import BadCertId, BadRequest, FailInfoError
-from scepkit.protocol import pkimessage
-from scepkit.protocol.algorithms import Legacy
-from scepkit.protocol.attributes import FailInfo, MessageType
-from scepkit.protocol.csr import CertificationRequest
-from scepkit.protocol.messages import CertRep, Failure, Pending, PKCSReq, Success
-from scepkit.protocol.pkimessage import PKIMessage, VerifiedMessage
+from scepkit.enrolment import renewal
+from scepkit.enrolment.admission import Admission
+from scepkit.enrolment.challenge_rules import ChallengeRule
+from scepkit.enrolment.challenges import refused_as_spent
+from scepkit.enrolment.concealment import Concealment
+from scepkit.enrolment.decision import Decision, refusal, repetition
+from scepkit.enrolment.issuers import Issuers
+from scepkit.enrolment.retrieval import Retrieval
+from scepkit.enrolment.rules import Rules
+from scepkit.errors import BadCertId, BadRequest, BadTime, FailInfoError
+from scepkit.protocol.attributes import MessageType
+from scepkit.protocol.envelope import Undecryptable
+from scepkit.protocol.messages import GetCert, GetCRL, PKCSReq, RenewalReq, Success
+from scepkit.protocol.pkimessage import VerifiedMessage
 from scepkit.protocol.responder import Responder
 from scepkit.store import (
     AlreadyAnswered,
     Answer,
     ChallengeSpent,
-    Issuance,
     OtherOwner,
     Outcome,
+    Queued,
     Recorded,
-    Status,
+    SignerRevoked,
     Store,
 )
 
-_UNDECIDED = Failure(FailInfo.badRequest, "not decided")
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What a request will be answered with, once `issuance`, if any, is stored.
-
-    Attributes:
-        received: the request.
-        verified: the request, if its signature held.
-        answer: the answer.
-        reply: the answer as a CertRep, DER.
-        issuance: what has to be stored before the reply may go out.
-        subject: whom it is about, for the log.
-        reason: why it was refused, for the log.
-        repeated: whether the answer was given before.
-        legacy: the legacy algorithms that the request made use of.
-    """
-
-    received: PKIMessage
-    verified: VerifiedMessage | None = None
-    answer: CertRep = _UNDECIDED
-    reply: bytes = b""
-    issuance: Issuance | None = None
-    subject: str = ""
-    reason: str = ""
-    repeated: bool = False
-    legacy: tuple[Legacy, ...] = ()
+_RETRIEVALS = frozenset({MessageType.GET_CERT, MessageType.GET_CRL})
 
 
 class Endpoint:
-    """A SCEP endpoint with its CA, its keys and its rules; all of it parsed once.
+    """A SCEP endpoint with its CAs, its keys and its rules; all of it parsed once.
 
     Threads may share it.
 
     Args:
         name: its name in the store.
         responder: reads and writes pkiMessages with the endpoint's keys.
-        authority: issues.
+        issuers: its CAs.
         profile: what it issues.
+        rules: what it allows.
         store: what must survive.
-        challenges: who may have a certificate.
+        challenges: who may have a first certificate.
+        concealment: keeps the challenges that replies are encrypted with.
         now: returns the time as an aware datetime.
     """
 
@@ -93,25 +70,40 @@ class Endpoint:
         *,
         name: str,
         responder: Responder,
-        authority: Authority,
+        issuers: Issuers,
         profile: Profile,
+        rules: Rules,
         store: Store,
-        challenges: Challenges,
+        challenges: ChallengeRule,
+        concealment: Concealment,
         now: Callable[[], datetime],
     ) -> None:
         self.name = name
         self._responder = responder
-        self._authority = authority
-        self._profile = profile
+        self._issuers = issuers
+        self._rules = rules
         self._store = store
         self._challenges = challenges
+        self._concealment = concealment
         self._now = now
+        self._retrieval = Retrieval(issuers, rules, store, now)
+        self._admission = Admission(
+            endpoint=name,
+            issuers=issuers,
+            profile=profile,
+            rules=rules,
+            store=store,
+            challenges=challenges,
+            concealment=concealment,
+            now=now,
+        )
 
     def respond(self, message: bytes) -> bytes:
         """Answer a pkiMessage, waiting for the disk where needed.
 
         Raises:
             Malformed: there is nothing to answer to; HTTP 400.
+            HTTPRefused: too much is asked for; its HTTP status.
             StoreError: the database cannot be used; HTTP 503.
         """
         decision = self.decide(message)
@@ -123,9 +115,13 @@ class Endpoint:
 
         Raises:
             Malformed: there is nothing to answer to; HTTP 400.
+            HTTPRefused: too much is asked for; its HTTP status.
             StoreError, SettingsError: this server is at fault; HTTP 503.
         """
-        return self._sealed(self._decide(Decision(self._responder.receive(message))))
+        received = self._responder.receive(message)
+        if received.attributes.message_type in _RETRIEVALS:
+            self._retrieval.count()
+        return self._sealed(self._decide(Decision(received)))
 
     def record(self, decision: Decision) -> Future[Answer] | None:
         """Store what has to be stored before the answer.
@@ -136,7 +132,11 @@ class Endpoint:
         Raises:
             StoreError: the database cannot be used; HTTP 503.
         """
-        return self._store.record(decision.issuance) if decision.issuance else None
+        if decision.record is None:
+            return None
+        if isinstance(decision.record, Queued):
+            return self._store.queue(decision.record)
+        return self._store.record(decision.record)
 
     def conclude(self, decision: Decision, recorded: Answer | None) -> Decision:
         """Say what stands after the commit; costs nothing unless there was a conflict.
@@ -152,14 +152,27 @@ class Endpoint:
             case None | Recorded():
                 return decision
             case AlreadyAnswered(outcome=outcome):
-                return self._sealed(_repetition(decision, outcome))
+                return self._sealed(repetition(decision, outcome))
             case OtherOwner():
-                return self._sealed(_repetition(decision, recorded))
+                return self._sealed(repetition(decision, recorded))
             case ChallengeSpent():
-                return self._sealed(_refusal(decision, refused_as_spent()))
+                return self._sealed(refusal(decision, refused_as_spent()))
+            case SignerRevoked():
+                return self._sealed(refusal(decision, renewal.revoked()))
 
     def _sealed(self, decision: Decision) -> Decision:
-        reply = self._responder.reply(decision.received, decision.answer, decision.verified)
+        answer = decision.answer
+        if self._rules.reply_chain and isinstance(answer, Success):
+            # Behind the issued one: Apple and others take the first (P-27).
+            answer = self._issuers.with_chain(answer)
+        try:
+            reply = self._responder.reply(
+                decision.received, answer, decision.verified, decision.password
+            )
+        except FailInfoError as error:
+            refused = refusal(decision, error)
+            reply = self._responder.reply(decision.received, refused.answer, decision.verified)
+            return replace(refused, reply=reply)
         return replace(decision, reply=reply)
 
     def _decide(self, decision: Decision) -> Decision:
@@ -167,131 +180,104 @@ class Endpoint:
             verified = self._responder.verify(decision.received)
             uses = self._responder.legacy_uses(decision.received)
             decision = replace(decision, verified=verified, legacy=uses)
+            self._check_time(verified)
             match verified.message_type:
                 case MessageType.CERT_POLL:
                     return self._poll(decision, verified)
-                case MessageType.PKCS_REQ:
+                case MessageType.PKCS_REQ | MessageType.RENEWAL_REQ:
                     return self._enrol(decision, verified)
-            raise BadRequest(f"{verified.message_type.name} is not supported by this server")
+                case MessageType.GET_CERT | MessageType.GET_CRL:
+                    return self._retrieve(decision, verified)
+            raise BadRequest(f"a {verified.message_type.name} is not a request")
         except FailInfoError as error:
-            return _refusal(decision, error)
+            return refusal(decision, error)
+
+    def _check_time(self, verified: VerifiedMessage) -> None:
+        """Hold a signingTime, if there is one, to this server's clock (S-3.2.1.4-5)."""
+        limit, signed = self._rules.signing_time, verified.attributes.signing_time
+        if limit is not None and signed is not None and abs(self._now() - signed) > limit:
+            raise BadTime(f"the message was signed at {signed}, by the device's clock")
+
+    # --- CertPoll, GetCert, GetCRL ----------------------------------------------------------------
 
     def _poll(self, decision: Decision, verified: VerifiedMessage) -> Decision:
         """Answer a CertPoll from what is stored (RFC 8894 section 4.4).
 
         The transactionID and the signer's key decide; the names inside are not even decrypted
-        (section 3.3.3).
+        (section 3.3.3). What is signed with a revoked certificate is refused.
         """
+        self._check_not_revoked(verified)
         standing = self._store.poll(
-            self.name, verified.attributes.transaction_id.value, verified.certificate.key_hash
+            self.name,
+            verified.attributes.transaction_id.value,
+            verified.certificate.key_hash,
+            now=self._now(),
         )
         if standing is None:
             raise BadCertId("no request with this transactionID is known")
-        return _repetition(decision, standing)
+        return repetition(self._with_stored_password(decision, verified, standing), standing)
+
+    def _check_not_revoked(self, verified: VerifiedMessage) -> None:
+        signer = verified.certificate
+        authority = self._issuers.issuer_of(signer)
+        if authority is None:
+            return
+        row = self._store.find_certificate(authority.key_hash, signer.serial)
+        if row is not None and row.revoked_at is not None:
+            raise renewal.revoked()
+
+    def _with_stored_password(
+        self, decision: Decision, verified: VerifiedMessage, standing: Outcome | OtherOwner
+    ) -> Decision:
+        if isinstance(standing, OtherOwner) or standing.reply_secret is None:
+            return decision
+        password = self._concealment.reveal(standing.reply_secret, verified.certificate.key_hash)
+        return replace(decision, password=password)
+
+    def _retrieve(self, decision: Decision, verified: VerifiedMessage) -> Decision:
+        """Answer GetCert and GetCRL (RFC 8894 sections 4.5 and 4.6); keeps no state (P-49).
+
+        What cannot be read is answered like what cannot be found. The names in here are short and
+        nobody signed them, so pieces of somebody else's request, sent as if they were names, would
+        otherwise be told from names that could be read (P-54).
+        """
+        self._retrieval.check(verified.message_type)
+        self._responder.check_deliverable(verified, None)
+        try:
+            request = self._responder.open(verified, self._password(verified)).request
+        except Undecryptable as error:
+            raise self._retrieval.missing(verified.message_type, error.message) from error
+        match request:
+            case GetCert() as wanted:
+                answer = self._retrieval.certificate(wanted, verified.certificate)
+            case GetCRL() as wanted:
+                answer = self._retrieval.crl(wanted)
+            case _:
+                raise BadRequest("not a GetCert or GetCRL")
+        return replace(decision, answer=answer)
+
+    def _password(self, verified: VerifiedMessage) -> str | None:
+        if not self._responder.needs_password:
+            return None
+        return self._challenges.password(verified.attributes.transaction_id)
+
+    # --- PKCSReq and RenewalReq -------------------------------------------------------------------
 
     def _enrol(self, decision: Decision, verified: VerifiedMessage) -> Decision:
-        """Decide on a PKCSReq (RFC 8894 section 4.3).
+        """Decide on a PKCSReq or RenewalReq (RFC 8894 section 4.3).
 
-        In order: what does it ask for; is it the signer's own; is it entitled, or was it answered
-        before; issue.
+        In order: what does it ask for; could the answer be delivered (P-51); may it have it.
         """
-        request = self._responder.open(verified)
-        if not isinstance(request, PKCSReq):
-            raise BadRequest("not a PKCSReq")
+        opened = self._responder.open(verified, self._password(verified))
+        request = opened.request
+        if not isinstance(request, PKCSReq | RenewalReq):
+            raise BadRequest("not a PKCSReq or RenewalReq")
         csr = request.csr
-        decision = replace(decision, subject=csr.subject.rfc4514_string())
-        # A captured envelope signed anew by a stranger must not get the stranger a certificate,
-        # nor burn the challenge in it (checklist P-55).
-        if csr.spki != verified.certificate.spki:
-            return _refusal(
-                decision, BadRequest("the request was signed by another key than it is for")
-            )
+        decision = replace(
+            decision, subject=csr.subject.rfc4514_string(), password=csr.challenge_password
+        )
         try:
-            return self._issue(decision, verified, csr)
+            self._responder.check_deliverable(verified, csr.challenge_password)
+            return self._admission.decide(decision, verified, opened, csr)
         except FailInfoError as error:
-            return _refusal(decision, error)
-
-    def _issue(
-        self, decision: Decision, verified: VerifiedMessage, csr: CertificationRequest
-    ) -> Decision:
-        transaction_id = verified.attributes.transaction_id.value
-        signer_key = verified.certificate.key_hash
-        fingerprint = _fingerprint(verified.message_type, csr)
-        now = self._now()
-        try:
-            challenge = self._challenges.judge(csr, now)
-        except FailInfoError:
-            # A lost reply must not make a challenge "already used" (P-44): before a request is
-            # refused, it is looked up. `record` looks as well, before it spends anything.
-            standing = self._store.lookup(self.name, transaction_id, signer_key, fingerprint)
-            if standing is None:
-                raise
-            return _repetition(decision, standing)
-        certificate = self._authority.issue(
-            subject=csr.subject,
-            public_key=csr.public_key,
-            requested=csr.extensions,
-            profile=self._profile,
-            now=now,
-        )
-        der = certificate.public_bytes(Encoding.DER)
-        issuance = Issuance(
-            endpoint=self.name,
-            transaction_id=transaction_id,
-            signer_key=signer_key,
-            fingerprint=fingerprint,
-            message_type=verified.message_type,
-            csr=_without_secret(csr),
-            certificate=der,
-            serial=certificate.serial_number,
-            subject=decision.subject,
-            not_before=certificate.not_valid_before_utc,
-            not_after=certificate.not_valid_after_utc,
-            public_key=csr.key_hash,
-            challenge_id=challenge.id,
-            now=now,
-        )
-        # The issued certificate alone, and never in clear beside the envelope (P-17, P-27).
-        return replace(decision, answer=Success((der,)), issuance=issuance)
-
-
-def _fingerprint(kind: MessageType, csr: CertificationRequest) -> bytes:
-    """Return what makes a request the same request (checklist P-43), 32 octets.
-
-    The PKCS#10 counts without its signature, which may differ from one attempt to the next.
-    """
-    return hashlib.sha256(bytes([kind]) + csr.info).digest()
-
-
-def _without_secret(csr: CertificationRequest) -> bytes:
-    """Return the PKCS#10 for the archive: as received, but with stars for its challengePassword.
-
-    The store keeps challenges as keyed digests only (RFC 8894 section 7.3).
-    """
-    der = csr.der
-    for encoding in ("utf-8", "utf-16-be", "utf-32-be"):
-        secret = (csr.challenge_password or "").encode(encoding)
-        der = der.replace(secret, b"*" * len(secret)) if secret else der
-    return der
-
-
-def _repetition(decision: Decision, standing: Outcome | OtherOwner) -> Decision:
-    """Answer from what is stored; nothing of another key's transaction is told (P-46)."""
-    if isinstance(standing, OtherOwner):
-        return _refusal(decision, BadRequest("this transactionID belongs to another key"))
-    return replace(decision, answer=_answer(standing), repeated=True, issuance=None)
-
-
-def _answer(outcome: Outcome) -> CertRep:
-    match outcome.status:
-        case Status.ISSUED if outcome.certificate is not None:
-            return Success((outcome.certificate,))
-        case Status.PENDING:
-            return Pending()
-    code = FailInfo.badRequest if outcome.fail_info is None else FailInfo(outcome.fail_info)
-    return Failure(code, outcome.reason or "the request was refused")
-
-
-def _refusal(decision: Decision, error: FailInfoError) -> Decision:
-    reason = f"{error.message} ({error.hint})" if error.hint else error.message
-    return replace(decision, answer=pkimessage.failure(error), reason=reason, issuance=None)
+            return refusal(decision, error)

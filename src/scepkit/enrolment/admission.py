@@ -1,0 +1,229 @@
+"""Who may have a certificate: first ones by challenge or operator, later ones by the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from scepkit.ca.authority import Authority
+from scepkit.ca.profile import Profile
+from scepkit.enrolment import issuing, renewal
+from scepkit.enrolment.challenge_rules import ChallengeRule
+from scepkit.enrolment.concealment import Concealment
+from scepkit.enrolment.decision import Decision, repetition
+from scepkit.enrolment.issuers import Issuers
+from scepkit.enrolment.issuing import Grant
+from scepkit.enrolment.passphrase import Passphrases
+from scepkit.enrolment.renewal import Renewed
+from scepkit.enrolment.rules import RenewalRules, Rules
+from scepkit.errors import BadRequest, FailInfoError
+from scepkit.protocol.attributes import MessageType
+from scepkit.protocol.csr import CertificationRequest
+from scepkit.protocol.messages import Pending, Success
+from scepkit.protocol.pkimessage import OpenedRequest, PKIMessage, VerifiedMessage
+from scepkit.store import OtherOwner, Outcome, Store
+
+
+class Admission:
+    """Decides on PKCSReq and RenewalReq for one endpoint. Threads may share it.
+
+    Args:
+        endpoint: the endpoint's name.
+        issuers: its CAs.
+        profile: what it issues.
+        rules: what it allows.
+        store: what must survive.
+        challenges: who may have a first certificate.
+        concealment: keeps the challenges that replies are encrypted with, or that revoke.
+        now: returns the time as an aware datetime.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        issuers: Issuers,
+        profile: Profile,
+        rules: Rules,
+        store: Store,
+        challenges: ChallengeRule,
+        concealment: Concealment,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._endpoint = endpoint
+        self._issuers = issuers
+        self._profile = profile
+        self._rules = rules
+        self._store = store
+        self._challenges = challenges
+        self._concealment = concealment
+        self._passphrases = Passphrases(store, concealment)
+        self._now = now
+
+    def decide(
+        self,
+        decision: Decision,
+        verified: VerifiedMessage,
+        opened: OpenedRequest,
+        csr: CertificationRequest,
+    ) -> Decision:
+        """Grant a request its certificate, or a place in the queue (checklist section 8).
+
+        In order: whose certificate signed it, which says whether it is a renewal; is it entitled,
+        or was it answered before; issue, or queue.
+
+        Args:
+            decision: what is known so far.
+            verified: the request.
+            opened: its content.
+            csr: the PKCS#10 in there.
+
+        Raises:
+            FailInfoError: it is refused.
+            StoreError, SettingsError: this server is at fault.
+        """
+        authority = self._issuers.addressed(opened.recipient).authority
+        signer = self._issuers.issuer_of(verified.certificate)
+        rules = self._rules.renewal
+        is_renewal = verified.message_type is MessageType.RENEWAL_REQ
+        if rules is None and is_renewal:
+            raise BadRequest("this server does not renew certificates")
+        if rules is not None and (is_renewal or signer is not None):
+            return self._renew(decision, verified, csr, authority, signer, rules)
+        return self._first(decision, verified, csr, authority)
+
+    def _first(
+        self,
+        decision: Decision,
+        verified: VerifiedMessage,
+        csr: CertificationRequest,
+        authority: Authority,
+    ) -> Decision:
+        """Grant a first certificate: by its challenge, or by an operator."""
+        # A captured envelope signed anew by a stranger must not get the stranger a certificate,
+        # nor burn the challenge in it (checklist P-55).
+        if csr.spki != verified.certificate.spki and not self._rules.separate_keys:
+            raise BadRequest("the request was signed by another key than it is for")
+        fingerprint = issuing.fingerprint(verified, csr, renewal=False)
+        now = self._now()
+        try:
+            challenge_id = self._entitled(csr, now)
+        except FailInfoError:
+            # A lost reply must not make a challenge "already used" (P-44): before a request is
+            # refused, it is looked up. `record` looks as well, before it spends anything.
+            standing = self._standing(verified, fingerprint, now)
+            if standing is None:
+                raise
+            return repetition(decision, standing)
+        grant = self._grant(verified, csr, fingerprint, authority, challenge_id, None, now)
+        if self._rules.approval:
+            queued = issuing.queue(grant, now + self._rules.pending_lifetime)
+            return replace(decision, answer=Pending(), record=queued)
+        return self._issued(decision, grant)
+
+    def _entitled(self, csr: CertificationRequest, now: datetime) -> int | None:
+        if self._rules.approval and csr.challenge_password is None:
+            return None
+        challenge = self._challenges.judge(csr, now)
+        return None if challenge is None else challenge.id
+
+    def _renew(
+        self,
+        decision: Decision,
+        verified: VerifiedMessage,
+        csr: CertificationRequest,
+        authority: Authority,
+        signer: Authority | None,
+        rules: RenewalRules,
+    ) -> Decision:
+        """Grant a renewal: by the certificate that signed it (RFC 8894 section 2.3).
+
+        A PKCSReq signed with a certificate of ours is one too: most clients know no other way
+        (L-12). It was answered before if the same certificate signed the same request before.
+        """
+        now = self._now()
+        renewed = self._renewed(decision.received, verified, signer, rules, now)
+        fingerprint = issuing.fingerprint(verified, csr, renewal=True)
+        standing = self._standing(verified, fingerprint, now)
+        if standing is not None:
+            return repetition(replace(decision, renews=renewed.serial), standing)
+        try:
+            renewal.check(renewed, verified, csr, rules, now)
+        except FailInfoError:
+            if verified.message_type is MessageType.RENEWAL_REQ or csr.challenge_password is None:
+                raise
+            # Not entitled by its certificate, but perhaps by its challenge, as a new device is.
+            return self._first(decision, verified, csr, authority)
+        challenge_id = None
+        if csr.challenge_password is not None:
+            challenge = self._challenges.confirm(csr, now, renewed.certificate)
+            challenge_id = None if challenge is None else challenge.id
+        grant = self._grant(
+            verified, csr, fingerprint, authority, challenge_id, renewed.serial, now
+        )
+        return self._issued(replace(decision, renews=renewed.serial), grant)
+
+    def _renewed(
+        self,
+        received: PKIMessage,
+        verified: VerifiedMessage,
+        signer: Authority | None,
+        rules: RenewalRules,
+        now: datetime,
+    ) -> Renewed:
+        if signer is not None:
+            return renewal.stored(verified, signer, self._store, self._endpoint)
+        if not rules.anchors:
+            raise renewal.unknown()
+        return renewal.foreign(verified, received.signed.certificates, rules.anchors, now)
+
+    def _standing(
+        self, verified: VerifiedMessage, fingerprint: bytes, now: datetime
+    ) -> Outcome | OtherOwner | None:
+        return self._store.lookup(
+            self._endpoint,
+            verified.attributes.transaction_id.value,
+            verified.certificate.key_hash,
+            fingerprint,
+            now=now,
+        )
+
+    def _grant(
+        self,
+        verified: VerifiedMessage,
+        csr: CertificationRequest,
+        fingerprint: bytes,
+        authority: Authority,
+        challenge_id: int | None,
+        renews: int | None,
+        now: datetime,
+    ) -> Grant:
+        return Grant(
+            endpoint=self._endpoint,
+            verified=verified,
+            csr=csr,
+            fingerprint=fingerprint,
+            authority=authority,
+            challenge_id=challenge_id,
+            renews=renews,
+            reply_secret=self._reply_secret(verified, csr),
+            passphrase=self._passphrases.to_keep(csr, renews)
+            if self._rules.revocation_passphrase
+            else None,
+            now=now,
+        )
+
+    def _reply_secret(self, verified: VerifiedMessage, csr: CertificationRequest) -> bytes | None:
+        """Conceal what polls will be answered with, for keys that cannot decrypt."""
+        signer = verified.certificate
+        if csr.challenge_password is None or isinstance(signer.public_key, rsa.RSAPublicKey):
+            return None
+        return self._concealment.hide(csr.challenge_password, signer.key_hash)
+
+    def _issued(self, decision: Decision, grant: Grant) -> Decision:
+        issuance = issuing.issue(grant, self._profile)
+        # The issued certificate, and never in clear beside the envelope (P-17, P-27).
+        return replace(decision, answer=Success((issuance.certificate,)), record=issuance)

@@ -1,0 +1,117 @@
+"""What an operator says to a request that waits (RFC 8894 section 2.5: manual authorisation)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from scepkit.ca.profile import Profile
+from scepkit.enrolment.issuers import Issuers
+from scepkit.errors import UsageError
+from scepkit.protocol import csr
+from scepkit.protocol.attributes import FailInfo
+from scepkit.store import Answer, Issuance, Outcome, RequestRow, Store
+
+REJECTED = "the request was rejected by the CA's operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Decides waiting requests of one endpoint.
+
+    Attributes:
+        endpoint: its name.
+        issuers: its CAs.
+        profile: what it issues.
+        store: where requests wait.
+    """
+
+    endpoint: str
+    issuers: Issuers
+    profile: Profile
+    store: Store
+
+    def approve(self, request_id: int, *, by: str, now: datetime) -> Answer:
+        """Issue the certificate that a waiting request asks for, and store both as one.
+
+        Args:
+            request_id: as the store lists it.
+            by: who decides, for the record.
+            now: the time, aware.
+
+        Returns:
+            Recorded; or what stood in the way: AlreadyAnswered, ChallengeSpent, SignerRevoked.
+
+        Raises:
+            UsageError: this endpoint has no such request.
+            BadRequest: the profile does not allow what it asks for.
+            SettingsError: the CA is not valid now.
+            StoreError: the database cannot be used.
+        """
+        row = self._row(request_id)
+        return self.store.approve(request_id, self._issue(row, now), by=by)
+
+    def reject(self, request_id: int, *, reason: str, by: str, now: datetime) -> Outcome:
+        """Refuse a waiting request for good.
+
+        Args:
+            request_id: as the store lists it.
+            reason: the failInfoText that the device gets; a general one when empty.
+            by: who decides, for the record.
+            now: the time, aware.
+
+        Returns:
+            What stands: the rejection, or what was decided before.
+
+        Raises:
+            UsageError: this endpoint has no such request.
+            StoreError: the database cannot be used.
+        """
+        self._row(request_id)
+        return self.store.reject(
+            request_id, fail_info=FailInfo.badRequest, reason=reason or REJECTED, by=by, now=now
+        )
+
+    def _row(self, request_id: int) -> RequestRow:
+        row = self.store.request(request_id)
+        if row is None or row.endpoint != self.endpoint:
+            raise UsageError(
+                f"the endpoint {self.endpoint} has no request {request_id}",
+                hint="scep admin list --pending shows what waits",
+            )
+        return row
+
+    def _issue(self, row: RequestRow, now: datetime) -> Issuance:
+        # Its signature was verified when it came; with the challenge struck out it holds no more.
+        wanted = csr.read_archived(row.csr)
+        authority = self.issuers.with_key(row.issuer or b"").authority
+        certificate = authority.issue(
+            subject=wanted.subject,
+            public_key=wanted.public_key,
+            requested=wanted.extensions,
+            profile=self.profile,
+            now=now,
+        )
+        return Issuance(
+            endpoint=row.endpoint,
+            transaction_id=row.transaction_id,
+            signer_key=row.signer_key,
+            fingerprint=row.fingerprint,
+            message_type=row.message_type,
+            csr=row.csr,
+            csr_digest=row.csr_digest or hashlib.sha256(row.csr).digest(),
+            certificate=certificate.public_bytes(Encoding.DER),
+            serial=certificate.serial_number,
+            subject=wanted.subject.rfc4514_string(),
+            issuer=authority.key_hash,
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            public_key=wanted.key_hash,
+            challenge_id=row.challenge_id,
+            renews=row.renews,
+            reply_secret=None,
+            now=now,
+        )

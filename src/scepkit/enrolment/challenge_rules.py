@@ -1,0 +1,93 @@
+"""What an endpoint asks of a challengePassword, beside one-time challenges."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from cryptography import x509
+
+from scepkit.enrolment.challenges import refused
+from scepkit.protocol.attributes import TransactionID
+from scepkit.protocol.csr import CertificationRequest
+from scepkit.store import Challenge
+
+
+class ChallengeRule(Protocol):
+    """Judges challengePasswords (RFC 8894 section 2.4)."""
+
+    def judge(self, request: CertificationRequest, now: datetime) -> Challenge | None:
+        """Judge the challenge of a first enrolment; return what is to be spent, if anything.
+
+        Raises:
+            BadRequest: it is missing or not right.
+        """
+
+    def confirm(
+        self, request: CertificationRequest, now: datetime, renewed: x509.Certificate
+    ) -> Challenge | None:
+        """Judge the challenge that a renewal has without need.
+
+        Raises:
+            BadRequest: it is not right.
+        """
+
+    def password(self, transaction_id: TransactionID) -> str | None:
+        """Name the password of a request that is encrypted with one; None if it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaticChallenge:
+    """One secret for all devices: whoever reads it in one of them can enrol any other.
+
+    Attributes:
+        secret: the challengePassword.
+    """
+
+    secret: str = field(repr=False)
+
+    def judge(self, request: CertificationRequest, now: datetime) -> None:  # noqa: ARG002
+        """Compare in constant time.
+
+        Raises:
+            BadRequest: it is missing or another one; the same text for both.
+        """
+        if request.challenge_password is None:
+            raise refused("no challengePassword")
+        given = request.challenge_password.encode("utf-8", "surrogatepass")
+        if not hmac.compare_digest(given, self.secret.encode("utf-8")):
+            raise refused("the challengePassword is not the endpoint's")
+
+    def confirm(
+        self,
+        request: CertificationRequest,
+        now: datetime,
+        renewed: x509.Certificate,  # noqa: ARG002
+    ) -> None:
+        """Compare as for a first enrolment; raises the same."""
+        self.judge(request, now)
+
+    def password(self, transaction_id: TransactionID) -> str:  # noqa: ARG002
+        """Return the one secret: every password-encrypted request must use it (P-26)."""
+        return self.secret
+
+
+@dataclass(frozen=True, slots=True)
+class NoChallenge:
+    """No shared secrets here: an operator decides.
+
+    Some devices send one all the same: IOS asks its user for a revocation password (L-25).
+    """
+
+    def judge(self, request: CertificationRequest, now: datetime) -> None:
+        """Take no notice."""
+
+    def confirm(
+        self, request: CertificationRequest, now: datetime, renewed: x509.Certificate
+    ) -> None:
+        """Take no notice."""
+
+    def password(self, transaction_id: TransactionID) -> None:
+        """Know none."""

@@ -1,0 +1,69 @@
+"""What a request will be answered with, and what has to be stored before that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from scepkit.errors import BadRequest, FailInfoError
+from scepkit.protocol import pkimessage
+from scepkit.protocol.algorithms import Legacy
+from scepkit.protocol.attributes import FailInfo
+from scepkit.protocol.messages import CertRep, Failure, Pending, Success
+from scepkit.protocol.pkimessage import PKIMessage, VerifiedMessage
+from scepkit.store import Issuance, OtherOwner, Outcome, Queued, Status
+
+_UNDECIDED = Failure(FailInfo.badRequest, "not decided")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a request will be answered with, once `record`, if any, is stored.
+
+    Attributes:
+        received: the request.
+        verified: the request, if its signature held.
+        answer: the answer.
+        reply: the answer as a CertRep, DER.
+        record: what has to be stored before the reply may go out.
+        password: what a reply is encrypted with when the device's key cannot decrypt. Secret.
+        subject: whom it is about, for the log.
+        reason: why it was refused, for the log.
+        renews: the serial number of the certificate that is renewed, for the log.
+        repeated: whether the answer was given before.
+        legacy: the legacy algorithms that the request made use of.
+    """
+
+    received: PKIMessage
+    verified: VerifiedMessage | None = None
+    answer: CertRep = _UNDECIDED
+    reply: bytes = b""
+    record: Issuance | Queued | None = None
+    password: str | None = field(default=None, repr=False)
+    subject: str = ""
+    reason: str = ""
+    renews: int | None = None
+    repeated: bool = False
+    legacy: tuple[Legacy, ...] = ()
+
+
+def refusal(decision: Decision, error: FailInfoError) -> Decision:
+    """Refuse: the peer reads failInfo and failInfoText, the log the reason."""
+    reason = f"{error.message} ({error.hint})" if error.hint else error.message
+    return replace(decision, answer=pkimessage.failure(error), reason=reason, record=None)
+
+
+def repetition(decision: Decision, standing: Outcome | OtherOwner) -> Decision:
+    """Answer from what is stored; nothing of another key's transaction is told (P-46)."""
+    if isinstance(standing, OtherOwner):
+        return refusal(decision, BadRequest("this transactionID belongs to another key"))
+    return replace(decision, answer=_answer(standing), repeated=True, record=None)
+
+
+def _answer(outcome: Outcome) -> CertRep:
+    match outcome.status:
+        case Status.ISSUED if outcome.certificate is not None:
+            return Success((outcome.certificate,))
+        case Status.PENDING:
+            return Pending()
+    code = FailInfo.badRequest if outcome.fail_info is None else FailInfo(outcome.fail_info)
+    return Failure(code, outcome.reason or "the request was refused")

@@ -1,0 +1,105 @@
+"""The CAs of one endpoint: the one that issues, the one that will, and those that were.
+
+Which of them a request is for shows in its envelope (RFC 8894 section 5.1): it is encrypted to the
+RA, or the CA, that the device knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from scepkit.ca.authority import Authority
+from scepkit.errors import Malformed, UsageError
+from scepkit.protocol import chain
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.envelope import Credential
+from scepkit.protocol.messages import Success
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    """A CA that issues for an endpoint.
+
+    Attributes:
+        authority: the CA.
+        credentials: the keys that requests for it are encrypted to; the first one is its RA.
+    """
+
+    authority: Authority
+    credentials: tuple[Credential, ...]
+
+
+class Issuers:
+    """The CAs of one endpoint. Immutable; threads may share it.
+
+    Args:
+        issuing: those that issue, the current one first.
+        previous: earlier ones, whose certificates may still be renewed.
+
+    Raises:
+        UsageError: there is none that issues.
+    """
+
+    def __init__(self, issuing: Sequence[Issuer], previous: Sequence[Authority] = ()) -> None:
+        if not issuing:
+            raise UsageError("an endpoint needs a CA that issues")
+        self._issuing = tuple(issuing)
+        self.authorities = (*(one.authority for one in issuing), *previous)
+        self._names = frozenset(a.certificate.subject.public_bytes() for a in self.authorities)
+
+    @property
+    def current(self) -> Issuer:
+        """The CA that issues unless a request is for another one."""
+        return self._issuing[0]
+
+    def addressed(self, recipient: Credential | None) -> Issuer:
+        """Return the CA that a request is for (S-5.1-2).
+
+        Args:
+            recipient: whose key opened it; None when a password did.
+        """
+        for issuer in self._issuing:
+            if recipient in issuer.credentials:
+                return issuer
+        return self.current
+
+    def with_key(self, key_hash: bytes) -> Issuer:
+        """Return the CA with a key, or the current one if that one issues no more.
+
+        Args:
+            key_hash: SHA-256 of its SubjectPublicKeyInfo.
+        """
+        for issuer in self._issuing:
+            if issuer.authority.key_hash == key_hash:
+                return issuer
+        return self.current
+
+    def issuer_of(self, certificate: Certificate) -> Authority | None:
+        """Return the CA whose key signed a certificate, verified; None when it is none of ours."""
+        # The name first, as it costs nothing; whoever signs for himself may write any into it.
+        if certificate.issuer not in self._names:
+            return None
+        try:
+            strict = certificate.x509()
+        except Malformed:
+            return None
+        for authority in self.authorities:
+            if chain.issued(authority.certificate, strict):
+                return authority
+        return None
+
+    def with_chain(self, answer: Success) -> Success:
+        """Put the CA's certificate behind an issued one."""
+        for authority in self.authorities:
+            certificate = authority.certificate
+            name = certificate.subject.public_bytes()
+            if any(Certificate.read(der).issuer == name for der in answer.certificates):
+                return Success((*answer.certificates, certificate.public_bytes(Encoding.DER)))
+        return answer
+
+    def named(self, name: bytes) -> list[Authority]:
+        """Return the CAs with a subject name, DER; several generations may share one."""
+        return [a for a in self.authorities if a.certificate.subject.public_bytes() == name]

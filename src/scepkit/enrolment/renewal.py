@@ -1,0 +1,166 @@
+"""Renewal: the certificate that a device has entitles it to its next one (RFC 8894 section 2.3).
+
+Nothing that a certificate says of itself is believed: its signature is verified to a CA of this
+endpoint, and it has to be, byte for byte, one that was stored when it was issued (checklist P-57).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+
+from scepkit.ca.authority import Authority
+from scepkit.enrolment.rules import RenewalRules
+from scepkit.errors import BadAlg, BadReply, BadRequest, Malformed
+from scepkit.protocol import chain
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.csr import CertificationRequest
+from scepkit.protocol.names import same_subject, san_texts
+from scepkit.protocol.pkimessage import VerifiedMessage
+from scepkit.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A certificate that may be renewed by whoever holds its key.
+
+    Attributes:
+        certificate: the certificate.
+        serial: under which it is stored; None for another CA's.
+    """
+
+    certificate: x509.Certificate
+    serial: int | None
+
+
+def stored(verified: VerifiedMessage, authority: Authority, store: Store, endpoint: str) -> Renewed:
+    """Find the certificate that signed a request among those that this endpoint issued.
+
+    Args:
+        verified: a request that is signed with a certificate of that CA.
+        authority: the CA.
+        store: where issued certificates are.
+        endpoint: whose certificates may be renewed.
+
+    Raises:
+        BadRequest: it was not issued by this endpoint, or was revoked.
+        StoreError: the database cannot answer.
+    """
+    signer = verified.certificate
+    row = store.find_certificate(authority.key_hash, signer.serial)
+    if row is None or not hmac.compare_digest(row.der, signer.der):
+        raise BadRequest(
+            "the certificate that signed is not one that this CA has stored",
+            hint="was the database restored from an old backup?",
+        )
+    if row.endpoint != endpoint:
+        raise BadRequest(
+            f"the certificate that signed was issued by the endpoint {row.endpoint}",
+            text="the certificate that signed was issued elsewhere",
+        )
+    if row.revoked_at is not None:
+        raise revoked()
+    return Renewed(signer.x509(), row.serial)
+
+
+def foreign(
+    verified: VerifiedMessage,
+    embedded: Sequence[bytes],
+    anchors: Sequence[x509.Certificate],
+    now: datetime,
+) -> Renewed:
+    """Accept a certificate of another CA that the operator named (RFC 8894 section 2.3, case 3).
+
+    Args:
+        verified: a RenewalReq.
+        embedded: the certificates that came with it, DER: its chain may be among them.
+        anchors: the CAs that the operator named.
+        now: an aware datetime.
+
+    Raises:
+        BadRequest: it chains to none of them.
+    """
+    try:
+        leaf = verified.certificate.x509()
+        pool = [Certificate.read(der).x509() for der in embedded]
+    except Malformed as error:
+        raise unknown() from error
+    for anchor in anchors:
+        try:
+            chain.build(leaf, pool, anchor, now)
+        except BadReply:
+            continue
+        return Renewed(leaf, None)
+    raise unknown()
+
+
+def check(
+    renewed: Renewed,
+    verified: VerifiedMessage,
+    request: CertificationRequest,
+    rules: RenewalRules,
+    now: datetime,
+) -> None:
+    """Hold a renewal to the rules: how it is signed, when, and for which names.
+
+    Args:
+        renewed: what is renewed.
+        verified: the request.
+        request: what is asked for.
+        rules: the endpoint's.
+        now: an aware datetime.
+
+    Raises:
+        BadAlg: it is signed over a digest that collides.
+        BadRequest: it is too early or too late, or asks for other names.
+    """
+    _check_digest(verified)
+    certificate = renewed.certificate
+    _check_time(certificate, rules, now)
+    if rules.new_names:
+        return
+    if not same_subject(certificate.subject, request.subject):
+        raise BadRequest("a renewal has to be for the subject of the certificate that signed it")
+    known = san_texts(certificate.extensions)
+    for name in san_texts(request.extensions):
+        if name not in known:
+            raise BadRequest(f"the certificate that signed does not have the name {name}")
+
+
+def revoked() -> BadRequest:
+    """Return the refusal for a certificate that was revoked, before or in the meantime."""
+    return BadRequest("the certificate that signed was revoked")
+
+
+def unknown() -> BadRequest:
+    """Return the refusal for a RenewalReq that no CA stands behind (S-2.4-6)."""
+    return BadRequest(
+        "a RenewalReq has to be signed with a certificate of this CA",
+        hint="a device without one enrols with a PKCSReq",
+    )
+
+
+def _check_digest(verified: VerifiedMessage) -> None:
+    """Refuse SHA-1 and MD5, whatever is allowed otherwise: this signature alone authorises.
+
+    RFC 8894 section 7.9 tolerates SHA-1 only where something else authorises too.
+    """
+    if verified.digest.legacy is not None:
+        raise BadAlg(f"a renewal cannot be signed over {verified.digest.name}")
+
+
+def _check_time(certificate: x509.Certificate, rules: RenewalRules, now: datetime) -> None:
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if now < start:
+        raise BadRequest(f"the certificate that signed is not valid before {start}")
+    if now > end + rules.grace:
+        raise BadRequest(
+            f"the certificate that signed expired at {end}",
+            hint="enrol anew with a challenge, or set renewal_grace_days",
+        )
+    if rules.window is not None and now < end - rules.window:
+        raise BadRequest(f"too early: this certificate can be renewed from {end - rules.window} on")

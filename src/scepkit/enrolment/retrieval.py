@@ -1,0 +1,137 @@
+"""GetCert and GetCRL: what is fetched, and who may (RFC 8894 sections 2.6, 2.7, 4.5 and 4.6)."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from datetime import datetime
+
+from cryptography import x509
+
+from scepkit.enrolment import revocation
+from scepkit.enrolment.issuers import Issuers
+from scepkit.enrolment.limiter import Limiter
+from scepkit.enrolment.rules import GetCertRule, Rules
+from scepkit.errors import BadCertId, BadRequest, HTTPRefused
+from scepkit.protocol.attributes import MessageType
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.messages import GetCert, GetCRL, Success
+from scepkit.protocol.names import same_subject
+from scepkit.store import CertificateRow, Store
+
+_MISSING = {
+    MessageType.GET_CERT: "there is no such certificate",
+    MessageType.GET_CRL: "there is no CA with this name",
+}
+
+
+class Retrieval:
+    """Answers GetCert and GetCRL for one endpoint. Threads may share it.
+
+    Args:
+        issuers: the endpoint's CAs.
+        rules: who may fetch what, and how often.
+        store: where certificates and CRLs are.
+        now: returns the time as an aware datetime.
+    """
+
+    def __init__(
+        self, issuers: Issuers, rules: Rules, store: Store, now: Callable[[], datetime]
+    ) -> None:
+        self._issuers = issuers
+        self._rules = rules
+        self._store = store
+        self._now = now
+        self._limiter = Limiter(rules.retrievals_per_minute, now)
+
+    def count(self) -> None:
+        """Count one more request, before anything is computed for it (P-60, S-7.8-1).
+
+        Raises:
+            HTTPRefused: there were too many; 429, so that the device comes back.
+        """
+        if not self._limiter.allows():
+            raise HTTPRefused(429, "too many GetCert and GetCRL requests, try again later")
+
+    def check(self, kind: MessageType) -> None:
+        """Refuse what the endpoint does not answer, before it is decrypted.
+
+        Raises:
+            BadRequest: it does not answer this kind of request.
+        """
+        is_cert = kind is MessageType.GET_CERT
+        if is_cert and self._rules.get_cert is GetCertRule.OFF:
+            raise BadRequest("this server does not answer GetCert")
+        if not is_cert and not self._rules.get_crl:
+            raise BadRequest("this server does not answer GetCRL")
+
+    def missing(self, kind: MessageType, reason: str = "") -> BadCertId:
+        """Return the one error for what is not there, not for the requester, or unreadable.
+
+        Args:
+            kind: GetCert or GetCRL.
+            reason: what happened, for the log only.
+        """
+        return BadCertId(reason or _MISSING[kind], text=_MISSING[kind])
+
+    def certificate(self, wanted: GetCert, requester: Certificate) -> Success:
+        """Return a certificate by issuer and serial number (section 4.5).
+
+        What a requester may not see does not exist for him: the answer is the same (P-76).
+
+        Args:
+            wanted: which one.
+            requester: the certificate that signed the request.
+
+        Raises:
+            BadCertId: there is none that the requester may have.
+            StoreError: the database cannot answer.
+        """
+        for authority in self._issuers.named(wanted.issuer):
+            row = self._store.find_certificate(authority.key_hash, wanted.serial_number)
+            if row is not None and self._may_have(requester, row):
+                return Success((row.der,))
+        raise self.missing(MessageType.GET_CERT)
+
+    def crl(self, wanted: GetCRL) -> Success:
+        """Return the current CRL of a certificate's CA (section 4.6), and nothing else.
+
+        Raises:
+            BadCertId: the CA is none of this endpoint's.
+            StoreError: the database cannot answer.
+        """
+        authorities = self._issuers.named(wanted.issuer)
+        if not authorities:
+            raise self.missing(MessageType.GET_CRL)
+        row = revocation.best_crl(
+            self._store, authorities[0], now=self._now(), lifetime=self._rules.crl_lifetime
+        )
+        return Success(crls=(row.der,))
+
+    def _may_have(self, requester: Certificate, row: CertificateRow) -> bool:
+        if self._rules.get_cert is GetCertRule.ALL:
+            return True
+        return hmac.compare_digest(requester.key_hash, row.public_key) or self._is_owner(
+            requester, row
+        )
+
+    def _is_owner(self, requester: Certificate, row: CertificateRow) -> bool:
+        """Say whether the requester signed with a good certificate of the same subject."""
+        authority = self._issuers.issuer_of(requester)
+        if authority is None:
+            return False
+        own = self._store.find_certificate(authority.key_hash, requester.serial)
+        return (
+            own is not None
+            and hmac.compare_digest(own.der, requester.der)
+            and own.revoked_at is None
+            and own.not_before <= self._now() <= own.not_after
+            and same_owner(own, row)
+        )
+
+
+def same_owner(one: CertificateRow, other: CertificateRow) -> bool:
+    """Say whether two certificates have the same subject, and that is not an empty one."""
+    subjects = [x509.load_der_x509_certificate(row.der).subject for row in (one, other)]
+    # Without a subject the names are in the subjectAltName, and nobody's are anybody's.
+    return bool(subjects[0].rdns) and same_subject(*subjects)

@@ -1,0 +1,204 @@
+"""Taking a certificate back, and the CRL that tells everybody (RFC 5280 section 5).
+
+Whoever revokes, an operator or a certificate's owner, does it here; who may is decided before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from threading import Lock
+
+from scepkit.ca.authority import Authority
+from scepkit.ca.crl import Entry, sign_crl
+from scepkit.errors import SettingsError, StoreError, UsageError
+from scepkit.protocol.crl_reason import Reason
+from scepkit.store import Change, CRLRow, CRLState, Store
+
+__all__ = [
+    "Reason",
+    "best_crl",
+    "current_crl",
+    "due_at",
+    "hold",
+    "is_due",
+    "make_crl",
+    "release",
+    "revoke",
+    "revoke_all",
+]
+
+# A CRL is made anew when this share of its life is left, so that relying parties always hold one
+# that is good.
+_OVERLAP = 0.25
+
+# One at a time in a process: who waited finds the CRL that was made meanwhile.
+_making = Lock()
+
+
+def revoke(
+    store: Store,
+    serial: int,
+    *,
+    reason: Reason,
+    by: str,
+    now: datetime,
+    note: str = "",
+    invalidity_date: datetime | None = None,
+) -> Change | None:
+    """Revoke a certificate; when this returns it is on the disk, and holds from then on.
+
+    What is revoked already stays as it is: the first reason stands, except that a certificate on
+    hold may be revoked for good. The CRL is made by whoever looks after CRLs.
+
+    Args:
+        store: where the certificate is.
+        serial: its serial number.
+        reason: why; certificateHold is `hold`.
+        by: who revokes, for the record.
+        now: the time, aware.
+        note: what else is to be known, for the record.
+        invalidity_date: since when its key is thought to be in wrong hands, aware; None if nobody
+            knows. One that lies ahead, as a device's wrong clock makes it, is taken for now.
+
+    Returns:
+        How the certificate stands, and whether that is new; None when no such was issued.
+
+    Raises:
+        UsageError: the reason is removeFromCRL.
+        StoreError: the database cannot be used.
+    """
+    (change,) = revoke_all(
+        store, [serial], reason=reason, by=by, now=now, note=note, invalidity_date=invalidity_date
+    )
+    return change
+
+
+def revoke_all(
+    store: Store,
+    serials: Sequence[int],
+    *,
+    reason: Reason,
+    by: str,
+    now: datetime,
+    note: str = "",
+    invalidity_date: datetime | None = None,
+) -> list[Change | None]:
+    """Revoke some hundred certificates in one step, all or none; the rest as in `revoke`."""
+    if reason is Reason.removeFromCRL:
+        raise UsageError(
+            "removeFromCRL revokes nothing", hint="it is what releasing from a hold is called"
+        )
+    since = None if invalidity_date is None else min(invalidity_date, now)
+    return store.revoke_all(
+        serials, reason=reason, by=by, now=now, note=note, invalidity_date=since
+    )
+
+
+def hold(store: Store, serial: int, *, by: str, now: datetime, note: str = "") -> Change | None:
+    """Revoke a certificate for the time being (certificateHold); the rest as in `revoke`."""
+    return revoke(store, serial, reason=Reason.certificateHold, by=by, now=now, note=note)
+
+
+def release(store: Store, serial: int, *, by: str, now: datetime, note: str = "") -> Change | None:
+    """Take a certificate off hold (removeFromCRL): it is good again, as if nothing had been.
+
+    Args:
+        store: where the certificate is.
+        serial: its serial number.
+        by: who releases, for the record.
+        now: the time, aware.
+        note: why, for the record.
+
+    Returns:
+        How the certificate stands, and whether that is new; None when no such was issued.
+
+    Raises:
+        UsageError: it is revoked for good.
+        StoreError: the database cannot be used.
+    """
+    change = store.release(serial, by=by, now=now, note=note)
+    if change is not None and change.certificate.revoked_at is not None:
+        raise UsageError(
+            f"the certificate {serial:x} is revoked for good",
+            hint="only one on hold can be released; issue a new one",
+        )
+    return change
+
+
+def current_crl(
+    store: Store, authority: Authority, *, now: datetime, lifetime: timedelta
+) -> CRLRow:
+    """Return the CRL of a CA, and make it first if there is none that is good.
+
+    Args:
+        store: where revocations and CRLs are.
+        authority: the CA.
+        now: the time, aware.
+        lifetime: how long a CRL is good for.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    with _making:
+        row = store.crl(authority.key_hash)
+        if row is None or is_due(row, now):
+            return make_crl(store, authority, now=now, lifetime=lifetime)
+        return row
+
+
+def best_crl(store: Store, authority: Authority, *, now: datetime, lifetime: timedelta) -> CRLRow:
+    """Return the current CRL, or, while a new one cannot be made, the last one that is still good.
+
+    Args and exceptions are those of `current_crl`; also:
+
+    Raises:
+        SettingsError: the CA may not sign CRLs.
+    """
+    try:
+        return current_crl(store, authority, now=now, lifetime=lifetime)
+    except (SettingsError, StoreError):
+        row = store.crl(authority.key_hash)
+        if row is None or row.next_update <= now:
+            raise
+        return row
+
+
+def make_crl(store: Store, authority: Authority, *, now: datetime, lifetime: timedelta) -> CRLRow:
+    """Sign a new CRL and keep it; of several at once, the one with the highest number stays.
+
+    The number is drawn before the revocations are read: what is revoked after that, and may be
+    missing, makes this CRL outdated as soon as it is there.
+
+    Args:
+        store: where revocations and CRLs are.
+        authority: the CA.
+        now: the time, aware.
+        lifetime: how long the CRL is good for.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    issuer = authority.key_hash
+    before = store.crl_state(issuer)
+    number = store.reserve_crl_number(issuer)
+    # RFC 5280 section 3.3: what expired since the last CRL is in this one still.
+    ended = now if before is None else min(now, before.this_update)
+    entries = (
+        Entry(row.serial, row.revoked_at, row.reason, row.invalidity_date)
+        for row in store.revoked(issuer, not_after=ended)
+    )
+    until = now + lifetime
+    der = sign_crl(authority, entries, number=number, this_update=now, next_update=until)
+    store.put_crl(issuer, number, der, now, until)
+    return CRLRow(number, der, now, until, outdated=False)
+
+
+def is_due(crl: CRLRow | CRLState, now: datetime) -> bool:
+    """Say whether it is time for a new CRL: a revocation may be missing, or this one ends soon."""
+    return crl.outdated or now > due_at(crl)
+
+
+def due_at(crl: CRLRow | CRLState) -> datetime:
+    """Return when a CRL is made anew, if no revocation makes that sooner."""
+    return crl.next_update - (crl.next_update - crl.this_update) * _OVERLAP

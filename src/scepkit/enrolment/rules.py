@@ -1,0 +1,94 @@
+"""What an endpoint allows: the knobs of one SCEP endpoint that are not about keys or names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from cryptography import x509
+
+from scepkit.errors import SettingsError
+
+
+class GetCertRule(StrEnum):
+    """Who may fetch a certificate by GetCert (RFC 8894 section 2.6)."""
+
+    OFF = "off"
+    OWN = "own"
+    """Whoever holds its key, or a valid certificate with the same subject."""
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewalRules:
+    """Who may renew, and when (checklist P-57)."""
+
+    window: timedelta | None = None
+    """How long before the end of a certificate its renewal is granted; None: at any time."""
+
+    grace: timedelta = timedelta()
+    """How long after its end a certificate may still be renewed."""
+
+    new_names: bool = False
+    """Whether a renewal may have another subject or more names than what it renews."""
+
+    anchors: tuple[x509.Certificate, ...] = ()
+    """CAs of others whose certificates may sign a RenewalReq (RFC 8894 section 2.3, case 3).
+    Whether such a certificate was revoked is not known here."""
+
+    def __post_init__(self) -> None:
+        if self.window is not None and self.window <= timedelta():
+            raise SettingsError("a renewal window must be longer than nothing")
+        if self.grace < timedelta():
+            raise SettingsError("a renewal grace cannot be negative")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The rules of one endpoint."""
+
+    approval: bool = False
+    """Whether a first enrolment waits for an operator (RFC 8894 section 2.2: manual). A
+    challengePassword is then not needed, but a wrong one is still refused."""
+
+    pending_lifetime: timedelta = timedelta(days=7)
+    """How long a request waits for an operator before it expires (P-48)."""
+
+    renewal: RenewalRules | None = RenewalRules()
+    """Who may renew; None: nobody."""
+
+    get_cert: GetCertRule = GetCertRule.OWN
+    """Who may fetch certificates."""
+
+    get_crl: bool = True
+    """Whether GetCRL is answered."""
+
+    retrievals_per_minute: int = 60
+    """GetCert and GetCRL that are answered in a minute, over all devices (RFC 8894 section 7.8)."""
+
+    signing_time: timedelta | None = None
+    """How far a signingTime may be from this server's clock; None: it is not looked at."""
+
+    separate_keys: bool = False
+    """Whether a first enrolment may be signed by another key than it is for (L-17). A captured
+    envelope can then be signed anew by a stranger, who gets the certificate (P-55)."""
+
+    reply_chain: bool = False
+    """Whether the CA's certificate goes with the issued one (P-27)."""
+
+    cmp_revoke_by_subject: bool = False
+    """Whether a valid certificate may revoke another one of the same subject by CMP."""
+
+    revocation_passphrase: bool = False
+    """Whether the challengePassword of a certificate's request revokes it, by CMP with a MAC."""
+
+    crl_lifetime: timedelta = timedelta(hours=24)
+    """How long a CRL is good for (RFC 5280 section 5.1.2.5)."""
+
+    def __post_init__(self) -> None:
+        for what, value in (("pending", self.pending_lifetime), ("CRL", self.crl_lifetime)):
+            if value <= timedelta():
+                raise SettingsError(f"a {what} lifetime must be longer than nothing")
+        if self.signing_time is not None and self.signing_time <= timedelta():
+            raise SettingsError("the allowed difference of a signingTime must be more than nothing")

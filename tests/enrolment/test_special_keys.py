@@ -1,0 +1,153 @@
+"""Devices whose keys cannot decrypt: replies encrypted with the challenge, or not at all."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import keys
+from enrolment import devices
+from enrolment.world import CA
+from scepkit.enrolment.challenge_rules import StaticChallenge
+from scepkit.enrolment.concealment import Concealment
+from scepkit.enrolment.issuers import Issuer, Issuers
+from scepkit.protocol import pkimessage
+from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256
+from scepkit.protocol.attributes import TransactionID
+from scepkit.protocol.messages import Failure, Pending, PKCSReq, Success
+
+
+@pytest.fixture
+def device():
+    return keys.certify("device", keys.ec_key())
+
+
+def answer(world, message, device, password=None):
+    verified = pkimessage.verify(
+        pkimessage.parse(world.endpoint.respond(message)), NO_LEGACY, signers=[world.ra]
+    )
+    return pkimessage.open_reply(
+        verified, [device.credential], NO_LEGACY, os.urandom, password=password
+    )
+
+
+@pytest.mark.rfc("S-3.1-3", "P-25")
+def test_an_ec_key(world, device):
+    """The reply to an EC key is encrypted with the challengePassword of its request."""
+    secret = world.challenge()
+    message = devices.pkcs_req(secret, to=world.ra, signer=device)
+    issued = answer(world, message, device, secret)
+    assert isinstance(issued, Success)
+    # A repetition, and a poll, which has no challenge in it.
+    assert answer(world, message, device, secret) == issued
+    poll = devices.cert_poll(to=world.ra, signer=device)
+    assert answer(world, poll, device, secret) == issued
+    with pytest.raises(Exception, match="cannot be read"):
+        answer(world, poll, device, "another")
+
+
+@pytest.mark.rfc("P-51", "P-73", "A-06")
+def test_nothing_is_issued_that_cannot_be_delivered(world, device):
+    """An EC key without a challenge is badAlg before anything is issued, queued or spent."""
+    for approval in (False, True):
+        world.use(approval=approval)
+        message = devices.pkcs_req(to=world.ra, signer=device)
+        refused = answer(world, message, device)
+        assert isinstance(refused, Failure)
+        assert refused.fail_info.name == "badAlg"
+    assert world.issued == 0
+    assert list(world.store.requests()) == []
+
+
+@pytest.mark.rfc("A-06", "P-51")
+def test_renewal_of_an_ec_key(world, device):
+    """An EC key renews with a challenge; without one it is badAlg, and nothing is issued."""
+    secret = world.challenge()
+    issued = answer(world, devices.pkcs_req(secret, to=world.ra, signer=device), device, secret)
+    holder = keys.Holder(device.key, devices.x509.load_der_x509_certificate(issued.certificates[0]))
+    refused = answer(world, devices.renewal_req(to=world.ra, signer=holder), holder)
+    assert refused.fail_info.name == "badAlg"
+    assert world.issued == 1
+    renewal = devices.renewal_req(secret, to=world.ra, signer=holder)
+    assert isinstance(answer(world, renewal, holder, secret), Success)
+
+
+@pytest.mark.rfc("L-24")
+def test_key_agreement_by_profile(world, device):
+    """Where the endpoint offers it, an EC key without a challenge is answered by key agreement."""
+    world.use(responding={"key_agreement": True})
+    secret = world.challenge()
+    issued = answer(world, devices.pkcs_req(secret, to=world.ra, signer=device), device, secret)
+    holder = keys.Holder(device.key, devices.x509.load_der_x509_certificate(issued.certificates[0]))
+    assert isinstance(
+        answer(world, devices.renewal_req(to=world.ra, signer=holder), holder), Success
+    )
+
+
+@pytest.mark.rfc("S-7.3-4")
+def test_polling_with_an_ec_key(world, device):
+    """While an EC key's request waits its challenge is kept, encrypted, and not for other keys."""
+    world.use(approval=True)
+    secret = world.challenge()
+    message = devices.pkcs_req(secret, to=world.ra, signer=device)
+    assert isinstance(answer(world, message, device, secret), Pending)
+    assert all(secret.encode() not in content for content in world.files.values())
+    (row,) = world.store.requests()
+    world.approval.approve(row.id, by="test", now=world.now)
+    poll = devices.cert_poll(to=world.ra, signer=device)
+    assert isinstance(answer(world, poll, device, secret), Success)
+
+
+@pytest.mark.rfc("S-3.1-3", "P-26")
+def test_a_ca_that_cannot_decrypt(world, device):
+    """Requests to an EC CA are encrypted with the endpoint's one secret; so are their replies.
+
+    A CA that can decrypt tries no password: each try costs what the sender says it costs.
+    """
+    ra = keys.certify("EC RA", keys.ec_key("ra"), keys.ca()).credential
+    world.use(
+        rule=StaticChallenge("secret"),
+        issuers=Issuers([Issuer(CA, (ra,))]),
+        responding={"signer": ra, "credentials": [ra]},
+    )
+    world.ra = ra.certificate
+
+    def message(password, transaction_id):
+        return pkimessage.seal_request(
+            PKCSReq(devices.request("secret", key=device.key)),
+            transaction_id=TransactionID(transaction_id),
+            sender_nonce=os.urandom(16),
+            signer=device.credential,
+            recipient=ra.certificate,
+            digest=SHA256,
+            cipher=AES128,
+            random=os.urandom,
+            password=password,
+        )
+
+    assert isinstance(answer(world, message("secret", b"a"), device, "secret"), Success)
+    refused = answer(world, message("wrong", b"b"), device, "secret")
+    assert refused.text == "the encrypted part could not be read"
+    rsa = keys.ra().credential
+    world.use(responding={"signer": ra, "credentials": [ra, rsa]})
+    refused = answer(world, message("secret", b"c"), device, "secret")
+    assert "password that is not known" in refused.text
+
+
+def test_rsa_keys_leave_no_secret(world):
+    """For a key that decrypts, nothing of its challenge is kept beside the digest."""
+    world.enrol(world.challenge())
+    assert world.sql("SELECT count(*) FROM requests WHERE reply_secret IS NOT NULL") == [(0,)]
+
+
+def test_concealment():
+    """A hidden secret is found with the same key and context, and with no other."""
+    one = Concealment(b"k" * 32)
+    hidden = one.hide("secret", b"context")
+    assert one.reveal(hidden, b"context") == "secret"
+    assert one.reveal(hidden, b"another") is None
+    assert Concealment(b"l" * 32).reveal(hidden, b"context") is None
+    assert one.reveal(hidden[:-1], b"context") is None
+    assert one.reveal(b"", b"context") is None
+    assert b"k" not in repr(one).encode().replace(b"key", b"")
