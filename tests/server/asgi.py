@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from urllib.parse import unquote
 
 from server.live import Answer
 
@@ -35,7 +36,7 @@ async def ask(app, target="/scep", method="GET", body=b"", headers=(), *, gone=F
         "http_version": "1.1",
         "method": method,
         "scheme": "http",
-        "path": path,
+        "path": unquote(path),
         "raw_path": path.encode(),
         "query_string": query.encode("latin-1"),
         "root_path": "",

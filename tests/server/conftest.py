@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import shutil
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import pytest
 import structlog
 
+from scepkit.cli import main
 from scepkit.server import app as application
+from scepkit.server import crls
 from scepkit.server import directory as data_directory
 from scepkit.store import Store
 from server.live import Server
@@ -96,6 +99,8 @@ def challenge(live):
 def app(directory, monkeypatch):
     """Return a function that makes the ASGI application of a new server, and its data directory."""
     monkeypatch.setattr(application.log, "configure", lambda _form: None)
+    # What is logged is about requests, whenever the first CRL may be signed.
+    monkeypatch.setattr(crls, "log", Mock())
 
     def app(layout="ec", **options):
         path = directory(layout)
@@ -103,6 +108,19 @@ def app(directory, monkeypatch):
         return application.create(home), path
 
     return app
+
+
+@pytest.fixture
+def scep(capsys):
+    """Run `scep` in this process: arguments in; status, stdout and stderr out."""
+
+    def scep(*arguments):
+        capsys.readouterr()
+        status = main([str(one) for one in arguments])
+        out, err = capsys.readouterr()
+        return status, out, err
+
+    return scep
 
 
 @pytest.fixture

@@ -195,24 +195,31 @@ class Server:
             headers = {name.lower(): value for name, value in response.getheaders()}
             return Answer(response.status, headers, response.read(), response.version)
 
-    def post(self, message: bytes) -> Answer:
-        return self.ask(PKI_OPERATION, "POST", message, PKI_MESSAGE)
+    def post(self, message: bytes, path="/scep") -> Answer:
+        return self.ask(f"{path}?operation=PKIOperation", "POST", message, PKI_MESSAGE)
 
     @property
     def ra(self) -> Certificate:
-        """The certificate to encrypt to, from GetCACert."""
+        """The certificate to encrypt to, from GetCACert, as it was when first asked for."""
         if self._ra is None:
-            body = self.ask("/scep?operation=GetCACert")
-            self._ra = Certificate.of(certificates(body)[0])
+            self._ra = self.ra_at("/scep")
         return self._ra
 
-    def read(self, answer: Answer, signer=None) -> devices.Reply:
-        """Read the CertRep in an answer."""
+    def shown_at(self, path="/scep", message="") -> list[x509.Certificate]:
+        """Return what GetCACert shows at this moment."""
+        return certificates(self.ask(f"{path}?operation=GetCACert{message}"))
+
+    def ra_at(self, path: str) -> Certificate:
+        """Return the certificate to encrypt to at a path, at this moment."""
+        return Certificate.of(self.shown_at(path)[0])
+
+    def read(self, answer: Answer, signer=None, ra: Certificate | None = None) -> devices.Reply:
+        """Read the CertRep in an answer, of the default endpoint's RA or of another one."""
         assert answer.status == 200, answer
         assert answer.headers["content-type"] == "application/x-pki-message"
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["content-length"] == str(len(answer.body))
-        return devices.read(answer.body, self.ra, signer)
+        return devices.read(answer.body, ra or self.ra, signer)
 
     def enrol(self, challenge, **how) -> devices.Reply:
         """Enrol over POST."""

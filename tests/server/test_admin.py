@@ -10,23 +10,9 @@ import pytest
 
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
-from scepkit.cli import main
 from server.live import scep as process
 
 SECRET = re.compile(r"[A-Z2-7]{32}")
-
-
-@pytest.fixture
-def scep(capsys):
-    """Run `scep` in this process: arguments in; status, stdout and stderr out."""
-
-    def scep(*arguments):
-        capsys.readouterr()
-        status = main([str(one) for one in arguments])
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    return scep
 
 
 def test_a_challenge(live, tmp_path):
@@ -35,7 +21,7 @@ def test_a_challenge(live, tmp_path):
     assert (done.returncode, done.stderr) == (0, "challenge for 1h\n")
     (secret,) = done.stdout.splitlines()
     assert SECRET.fullmatch(secret)
-    assert live.enrol(secret, transaction_id=secret).certificate
+    assert live.enrol(secret, transaction_id=secret[::-1]).certificate
 
 
 def test_many_challenges(live, scep):
@@ -46,7 +32,7 @@ def test_many_challenges(live, scep):
     secrets = out.splitlines()
     assert len(set(secrets)) == 50
     assert all(SECRET.fullmatch(secret) for secret in secrets)
-    assert live.enrol(secrets[-1], transaction_id=secrets[-1]).certificate
+    assert live.enrol(secrets[-1], transaction_id=secrets[-1][::-1]).certificate
 
 
 @pytest.mark.rfc("P-58")
@@ -56,7 +42,7 @@ def test_a_bound_challenge(live, scep):
     status, out, err = scep("admin", "challenge", "new", "--dir", live.directory, *arguments)
     assert (status, err) == (0, "challenge for 1h, for cn=dev1, O=Example only\n")
     secret = out.strip()
-    how = {"transaction_id": secret}
+    how = {"transaction_id": secret[::-1]}
     assert live.enrol(secret, subject="CN=dev2,O=Example", **how).refusal == REFUSAL
     subject = "O=Example,CN=dev1"
     assert live.enrol(secret, subject=subject, sans=["a.example"], **how).refusal == REFUSAL
@@ -72,7 +58,7 @@ def test_a_challenge_expires(live, scep, challenges):
     assert found.expires_at - found.created_at == timedelta(minutes=90)
     past = datetime.now(UTC) - timedelta(hours=1)
     (expired,) = challenges(live.directory, now=past, lifetime=timedelta(minutes=59))
-    assert live.enrol(expired, transaction_id=expired).refusal == REFUSAL
+    assert live.enrol(expired, transaction_id=expired[::-1]).refusal == REFUSAL
 
 
 def _stored(live, secret):
@@ -136,10 +122,12 @@ def test_list(directory, scep, challenges, serve):
     assert (done.returncode, done.stderr) == (0, "")
     assert [row["serial"] for row in rows] == [f"{r.x509.serial_number:x}" for r in replies[::-1]]
     for row, reply in zip(rows, replies[::-1], strict=True):
-        assert set(row) == {"serial", "subject", "issued", "not_after", "status"}
+        columns = {"serial", "endpoint", "subject", "issued", "not_after", "status"}
+        assert set(row) == columns
+        assert row["endpoint"] == "default"
         assert row["subject"] == reply.x509.subject.rfc4514_string()
         assert datetime.fromisoformat(row["not_after"]) == reply.x509.not_valid_after_utc
-        assert row["status"] == "issued"
+        assert row["status"] == "valid"
     status, out, err = scep("admin", "list", "--dir", path, "--limit", 2)
     heading, first, second = out.splitlines()
     assert (status, err) == (0, "")
@@ -160,9 +148,9 @@ def test_the_key_of_the_challenges_is_kept(directory, scep):
 @pytest.mark.rfc("S-2.4-2", "S-7.3-2")
 def test_spent_once(live, challenge):
     """A challenge is good for one certificate, over the wire too."""
-    assert live.enrol(challenge, transaction_id=challenge).certificate
+    assert live.enrol(challenge, transaction_id=challenge[::-1]).certificate
     other = live.enrol(challenge, transaction_id="other", subject="CN=other")
     assert other.refusal == REFUSAL
-    again = live.enrol(challenge, transaction_id=challenge)
+    again = live.enrol(challenge, transaction_id=challenge[::-1])
     assert again.certificate
     assert devices.NAMES

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
@@ -15,15 +16,16 @@ from prometheus_client import REGISTRY
 import forge
 from enrolment import devices
 from enrolment.test_challenges import REFUSED
+from scepkit.ca import rotation
 from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.http import MAX_QUERY
-from scepkit.server import scep
+from scepkit.server import catalog, health, scep
 from scepkit.store import Store
 from server import asgi
 from server.live import PKI_OPERATION, certificates
 
-DEFAULT = b"AES\nPOSTPKIOperation\nSHA-256\nSHA-384\nSHA-512\nSCEPStandard\n"
+DEFAULT = b"AES\nPOSTPKIOperation\nSHA-256\nSHA-384\nSHA-512\nSCEPStandard\nRenewal\n"
 
 
 def recipient(path) -> Certificate:
@@ -82,7 +84,7 @@ def test_ca_certificates(app, layout):
         (["md5", "des"], DEFAULT),
         (
             ["sha1", "des3", "md5", "des"],
-            b"AES\nDES3\nPOSTPKIOperation\nSHA-256\nSHA-384\nSHA-512\nSHA-1\nSCEPStandard\n",
+            DEFAULT.replace(b"AES\n", b"AES\nDES3\n").replace(b"512\n", b"512\nSHA-1\n"),
         ),
     ],
 )
@@ -178,7 +180,7 @@ def broken(monkeypatch):
     """Let a method of every store raise, or its future fail."""
 
     def broken(method, error):
-        def failing(*_arguments):
+        def failing(*_arguments, **_more):
             if method == "record" and isinstance(error, Future):
                 return error
             raise error
@@ -273,7 +275,7 @@ def test_too_many_at_once(app, challenges, monkeypatch, logged):
 
     monkeypatch.setattr(Store, "record", slow)
     messages = [
-        devices.pkcs_req(secret, to=recipient(path), transaction_id=secret)
+        devices.pkcs_req(secret, to=recipient(path), transaction_id=secret[::-1])
         for secret in challenges(path, 3)
     ]
 
@@ -334,7 +336,8 @@ def test_a_line_for_each_operation(app, challenges, logged):
     ]
     run(application, *requests)
     assert all(line["event"] == "scep" and line["log_level"] == "info" for line in logged)
-    assert all((line["peer"], line["endpoint"]) == ("192.0.2.7", "default") for line in logged)
+    assert all(line["peer"] == "192.0.2.7" for line in logged)
+    assert [line["endpoint"] for line in logged] == ["default"] * 8 + [""]
     assert all(line["ms"] >= 0 for line in logged)
     issued, again, refused, polled, unverified, rubbish, caps, unknown, nowhere = logged
     about = {"operation": "PKIOperation", "message_type": "PKCS_REQ", "transaction_id": "a"}
@@ -376,8 +379,9 @@ def test_the_use_of_legacy_algorithms_is_logged(app, challenges, logged):
 # --- health and metrics ---------------------------------------------------------------------------
 
 
-def test_health(app, broken):
+def test_health(app, broken, monkeypatch):
     """/healthz says whether the database can be written."""
+    monkeypatch.setattr(health, "_STANDS", 0)
     application, _ = app()
     (healthy,) = run(application, get("/healthz"))
     assert (healthy.status, healthy.body) == (200, b'{"status":"ok"}')
@@ -385,6 +389,16 @@ def test_health(app, broken):
     (ill,) = run(application, get("/healthz"))
     assert ill.status == 503
     assert ill.body == b'{"status":"fault","reason":"cannot use the database: disk full"}'
+
+
+def test_health_is_cheap(app, monkeypatch):
+    """However often it is asked, the database is asked once a second."""
+    asked = []
+    monkeypatch.setattr(Store, "ping", lambda _store: asked.append(1))
+    application, _ = app()
+    assert [one.status for one in run(application, *[get("/healthz")] * 20)] == [200] * 20
+    # The clock may have passed a second once, on a slow machine.
+    assert 1 <= len(asked) < 20
 
 
 def test_metrics(app, challenges):
@@ -421,6 +435,7 @@ def test_metrics(app, challenges):
     ):
         assert count(after, labels) == count(before, labels) + 1, labels
     assert b'scep_request_seconds_count{operation="PKIOperation"}' in after.body
+    assert b"# TYPE scep_recorded_revocations gauge" in after.body
     assert b"label" not in after.body
     assert b"nonsense" not in after.body
 
@@ -451,7 +466,8 @@ def test_two_at_once_and_the_disk(app, challenges, monkeypatch):
     monkeypatch.setattr(Store, "record", slow)
     ra = recipient(path)
     messages = [
-        devices.pkcs_req(secret, to=ra, transaction_id=secret) for secret in challenges(path, 16)
+        devices.pkcs_req(secret, to=ra, transaction_id=secret[::-1])
+        for secret in challenges(path, 16)
     ]
 
     async def session():
@@ -467,3 +483,25 @@ def test_two_at_once_and_the_disk(app, challenges, monkeypatch):
     assert time.monotonic() - started < 30
     assert devices.read(poll.body, ra).refusal[0] == "badCertId"
     assert len({devices.read(answer.body, ra).certificate for answer in answers}) == 16
+
+
+@pytest.mark.rfc("P-19")
+def test_a_key_that_another_worker_made_known(app, monkeypatch, challenges, logged):
+    """A device may be shown a new RA by one worker and answered by another: it is not refused."""
+    monkeypatch.setattr(catalog, "LOOK_SECONDS", 3600)
+    application, path = app()
+    secrets = challenges(path, 2)
+    before = recipient(path)
+    days = {"before": timedelta(days=731), "validity": timedelta(days=800)}
+    assert rotation.rotate_ra(path, now=datetime.now(UTC), **days)
+    after = recipient(path)
+    assert after.der != before.der
+    names = ("to the new one", "to the old one")
+    messages = [
+        devices.pkcs_req(secret, to=ra, transaction_id=name, subject=f"CN={name}")
+        for secret, ra, name in zip(secrets, (after, before), names, strict=True)
+    ]
+    answers = run(application, *map(post, messages))
+    for answer, ra in zip(answers, (after, before), strict=True):
+        assert devices.read(answer.body, ra).certificate
+    assert sum(line["event"].startswith("the CAs changed") for line in logged) == 1

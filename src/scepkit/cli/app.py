@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from scepkit.cli import admin, enroll, get, serve, terminal
+from scepkit.cli import admin, enroll, get, renew, retrieve, revoke, serve, status, terminal
 from scepkit.cli.help import Command, Group
 from scepkit.errors import LegacyRefused, Local, ScepError, StillPending, UntrustedCA
 
@@ -29,7 +29,11 @@ app = typer.Typer(
 )
 # The client's.
 enroll.register(app)
+renew.register(app)
+status.register(app)
+revoke.register(app)
 get.register(app)
+retrieve.register()
 # The server's.
 app.command("serve", cls=Command)(serve.serve)
 app.add_typer(admin.app, name="admin")

@@ -1,4 +1,4 @@
-"""Where the challenge comes from: an option, stdin, a file or the environment.
+"""Where a challenge or a passphrase comes from: an option, stdin, a file or the environment.
 
 An option is seen by everybody on the machine who may run `ps`; the others are not.
 """
@@ -12,34 +12,36 @@ from pathlib import Path
 from scepkit.cli import terminal
 from scepkit.errors import SettingsError, UsageError
 
-VARIABLE = "SCEP_CHALLENGE"
 
-
-def read(option: str | None, file: Path | None) -> str | None:
+def read(
+    option: str | None, file: Path | None, *, environment: bool = True, what: str = "challenge"
+) -> str | None:
     """Return the challenge, or None when there is none.
 
     Args:
         option: the value of --challenge; `-` stands for stdin.
         file: the value of --challenge-file.
+        environment: whether to look there (SCEP_CHALLENGE) as well.
+        what: what else it is called in these names.
 
     Raises:
         UsageError: both are given, or what is named is empty.
         SettingsError: the file cannot be read.
     """
     if option is not None and file is not None:
-        raise UsageError("--challenge and --challenge-file exclude each other")
+        raise UsageError(f"--{what} and --{what}-file exclude each other")
     if file is not None:
-        return _first_line(_content(file), str(file))
+        return _first_line(_content(file), str(file), what)
     if option == "-":
-        return _first_line(_from_stdin(), "stdin")
+        return _first_line(_from_stdin(what), "stdin", what)
     if option is not None:
-        return _first_line(option, "--challenge")
-    return os.environ.get(VARIABLE) or None
+        return _first_line(option, f"--{what}", what)
+    return (os.environ.get(f"SCEP_{what.upper()}") or None) if environment else None
 
 
-def _from_stdin() -> str:
+def _from_stdin(what: str) -> str:
     if terminal.can_ask():
-        return terminal.secret("Challenge")
+        return terminal.secret(what.capitalize())
     return sys.stdin.readline()
 
 
@@ -53,8 +55,8 @@ def _content(file: Path) -> str:
         raise SettingsError(f"{file} is not text in UTF-8") from None
 
 
-def _first_line(text: str, where: str) -> str:
+def _first_line(text: str, where: str, what: str) -> str:
     line = text.split("\n", 1)[0].rstrip("\r")
     if not line:
-        raise UsageError(f"there is no challenge in {where}")
+        raise UsageError(f"there is no {what} in {where}")
     return line

@@ -74,19 +74,31 @@ def serve(
 
 
 def _announce(home: Home, directory: Path, own_url: str) -> None:
-    """Say where the server is, how to know it, and what to type on a device."""
+    """Say where the endpoints are, how to know their CAs, and what to type on a device."""
     from scepkit.ca.certificates import sha256_fingerprint
+    from scepkit.server.settings import DEFAULT
 
     url = home.settings.public_url or own_url
     fingerprint = sha256_fingerprint(home.material.ca.certificate)
-    if home.is_new:
-        terminal.say(f"made a new CA in {directory}")
+    for name in home.made:
+        where = directory if name == DEFAULT else directory / f"ca-{name}"
+        terminal.say(f"made a new CA in {where}")
     terminal.data(f"URL          {url}")
     terminal.data(f"fingerprint  {fingerprint}")
-    terminal.say(f"a challenge: scep admin challenge new --dir {directory}")
+    for name in home.settings.endpoint:
+        if name != DEFAULT:
+            certificate = home.authority_of(name).material.ca.certificate
+            terminal.data(f"URL          {url.rstrip('/')}/{name}")
+            terminal.data(f"fingerprint  {sha256_fingerprint(certificate)}")
+    settings = home.settings.endpoint[DEFAULT]
+    if settings.challenge == "one-time":
+        terminal.say(f"a challenge: scep admin challenge new --dir {directory}")
+    if settings.approval == "manual":
+        terminal.say(f"what waits:  scep admin list --pending --dir {directory}")
+    challenge = "" if settings.challenge == "none" else " --challenge CHALLENGE"
     terminal.say(
         f"a device:    scep enroll {url} --fingerprint {fingerprint} "
-        "--subject CN=device1 --challenge CHALLENGE --out device1"
+        f"--subject CN=device1{challenge} --out device1"
     )
 
 

@@ -17,7 +17,8 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import typer
@@ -99,6 +100,20 @@ def fields(rows: Sequence[tuple[str, str]]) -> None:
         say(f"  {name:<{width}}  {value}")
 
 
+def details(rows: Sequence[tuple[str, str]]) -> None:
+    """Write names and values to stdout, the values under each other."""
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        data(f"{name:<{width}}  {escape(value)}")
+
+
+def data_fields(rows: Sequence[tuple[str, str]]) -> None:
+    """Write names and values to stdout, the values under each other."""
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        data(f"{name:<{width}}  {escape(value)}")
+
+
 def error(message: str, hint: str = "") -> None:
     """Write an error and what to do about it to stderr."""
     _talk("error:", typer.colors.RED, message)
@@ -148,11 +163,10 @@ class Progress:
         if sys.stderr.isatty():
             self._spin(wait)
             return
-        interval = f"every {wait.seconds:g} s" if wait.pending else f"in {wait.seconds:g} s"
-        line = f"{wait.reason}; asking again {interval}"
-        if line != self._said:
-            say(line)
-        self._said = line
+        # While the CA thinks, once is enough.
+        if not wait.pending or wait.reason != self._said:
+            say(f"{wait.reason}; asking again in {wait.seconds:g} s")
+        self._said = wait.reason
         time.sleep(wait.seconds)
 
     def _spin(self, wait: Wait) -> None:
@@ -161,9 +175,39 @@ class Progress:
         from rich.text import Text
 
         at = datetime.now().astimezone() + timedelta(seconds=wait.seconds)
-        line = f"{wait.reason}; asking again at {at:%H:%M:%S} (Ctrl-C stops)"
+        # With a transactionID in it, this just fits into 80 columns.
+        line = f"{wait.reason}; next at {at:%H:%M:%S}"
         with Console(stderr=True).status(Text(escape(line))):
             time.sleep(wait.seconds)
+
+
+@contextmanager
+def bar(what: str, total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how far something long has come; elsewhere nothing.
+
+    Args:
+        what: is being done.
+        total: how much there is to do.
+        shown: whether it is worth it.
+
+    Yields:
+        what to call with how much more is done.
+    """
+    if not shown or not sys.stderr.isatty():
+        yield lambda _more: None
+        return
+    from rich import progress as shows
+    from rich.console import Console
+
+    columns = (
+        shows.TextColumn(what),
+        shows.BarColumn(),
+        shows.MofNCompleteColumn(),
+        shows.TimeRemainingColumn(),
+    )
+    with shows.Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda more: progress.advance(task, more)
 
 
 def _talk(label: str, colour: str, text: str) -> None:

@@ -5,109 +5,99 @@ from __future__ import annotations
 import gc
 import math
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import timedelta
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from scepkit.ca.layout import Material
-from scepkit.enrolment.challenges import Challenges
-from scepkit.enrolment.endpoint import Endpoint
-from scepkit.errors import StoreError
-from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.envelope import Credential
-from scepkit.protocol.responder import Responder
-from scepkit.server import log, metrics
+from scepkit.server import held, located, log, metrics
+from scepkit.server.assembly import Served, assemble, challenges_of, utc_now
+from scepkit.server.catalog import Catalog
+from scepkit.server.cmp import CMPApp
+from scepkit.server.crls import LOCK, CRLs
 from scepkit.server.directory import Home
-from scepkit.server.publication import publish
+from scepkit.server.distribution import Distribution
+from scepkit.server.health import Health
+from scepkit.server.ocsp import OCSPApp
+from scepkit.server.revocation_metrics import RevocationMetrics
 from scepkit.server.scep import SCEPApp
+from scepkit.server.sweeping import Sweep, Sweeper
 from scepkit.store import Store
 
-DEFAULT = "default"
+__all__ = ["PATHS", "challenges_of", "cores", "create", "utc_now"]
 
-# Where clients look: the path that users type, and the one that RFC 8894 section 4.1 names.
-PATHS = ("/scep", "/cgi-bin/pkiclient.exe")
-
-
-def utc_now() -> datetime:
-    """Return the time: the server's only clock."""
-    return datetime.now(UTC)
-
-
-def challenges_of(home: Home, store: Store) -> Challenges:
-    """Return the challenges of a server's default endpoint."""
-    return Challenges(store=store, endpoint=DEFAULT, key=home.challenge_key)
-
-
-def endpoint_of(home: Home, store: Store, *, now: Callable[[], datetime] = utc_now) -> Endpoint:
-    """Put a server's default endpoint together.
-
-    Args:
-        home: its data directory.
-        store: its database.
-        now: its clock.
-    """
-    settings = home.settings.endpoint[DEFAULT]
-    credential = _credential(home.material)
-    return Endpoint(
-        name=DEFAULT,
-        responder=Responder(
-            signer=credential,
-            credentials=[credential],
-            random=os.urandom,
-            allowed=settings.legacy,
-        ),
-        authority=home.material.ca,
-        profile=settings.profile,
-        store=store,
-        challenges=challenges_of(home, store),
-        now=now,
-    )
+# Where clients look: the path that users type, the one that RFC 8894 section 4.1 names, and what is
+# left of that when a proxy takes the front off.
+PATHS = ("/scep", "/cgi-bin/pkiclient.exe", "/pkiclient.exe")
 
 
 def create(home: Home) -> Starlette:
     """Return the ASGI application of a server.
 
     Raises:
+        SettingsError: a file that a setting names cannot be used, or a setting does not fit its CA.
         StoreError: the database cannot be opened.
     """
-    log.configure(home.settings.log)
-    store = Store.open(home.settings.database_url)
+    settings = home.settings
+    log.configure(settings.log)
+    located.warn(settings)
+    store = Store.open(settings.database_url)
+    # Certificates of before there were several CAs.
+    store.adopt(home.material.ca.key_hash)
     # The worker processes share the cores.
-    threads = math.ceil(cores() / home.settings.workers)
+    threads = math.ceil(cores() / settings.workers)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="scep")
-    publication = publish(home.material, home.settings.endpoint[DEFAULT].legacy)
-    scep = SCEPApp(endpoint_of(home, store), publication, pool)
+    crls = CRLs(
+        store,
+        lifetime=timedelta(hours=settings.crl_hours),
+        lock=settings.directory / LOCK,
+        now=utc_now,
+    )
+    catalog = _catalog(home, store, crls)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        catalog.watch()
+        crls.start()
+        sweeper = Sweeper(Sweep(settings, store, utc_now))
+        sweeper.start()
         # What was made at the start stays for good: the collector need not look at it again.
         gc.freeze()
         yield
+        catalog.close()
+        crls.close()
         pool.shutdown()
+        sweeper.close()
         store.close()
 
-    async def healthz(_request: Request) -> Response:
-        try:
-            await run_in_threadpool(store.ping)
-        except StoreError as error:
-            return JSONResponse({"status": "fault", "reason": error.message}, 503)
-        return JSONResponse({"status": "ok"})
-
+    scep = SCEPApp(catalog, settings, pool)
     routes: list[BaseRoute] = [
-        Route("/healthz", healthz),
+        Route("/healthz", Health(store, crls.problem).answer),
+        *Distribution(crls, utc_now).routes,
+        *OCSPApp(catalog, pool).routes,
+        *CMPApp(catalog, pool).routes,
         # Not a Mount: that answers the bare path with a redirect, which devices do not follow.
         *(Route(path + "{rest:path}", scep) for path in PATHS),
     ]
-    if not home.settings.metrics:
-        routes.append(Route("/metrics", _metrics))
+    if not settings.metrics:
+        routes.append(Route("/metrics", _metrics(store)))
     return Starlette(routes=routes, lifespan=lifespan)
+
+
+def _catalog(home: Home, store: Store, crls: CRLs) -> Catalog:
+    def build() -> Mapping[str, Served]:
+        authorities = held.load_all(home.settings, now=utc_now())
+        served = assemble(replace(home, authorities=authorities), store)
+        crls.use(one for ca in authorities.values() for one in ca.generations)
+        return served
+
+    return Catalog(stamp=lambda: held.stamps(home.settings), build=build)
 
 
 def cores() -> int:
@@ -117,10 +107,11 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def _metrics(_request: Request) -> Response:
-    body, media_type = metrics.render()
-    return Response(body, media_type=media_type)
+def _metrics(store: Store) -> Callable[[Request], Response]:
+    revocations = RevocationMetrics(lambda: store)
 
+    def answer(_request: Request) -> Response:
+        body, media_type = metrics.render(revocations)
+        return Response(body, media_type=media_type)
 
-def _credential(material: Material) -> Credential:
-    return Credential(material.ra.private_key, Certificate.of(material.ra.certificate))
+    return answer

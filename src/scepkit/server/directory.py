@@ -1,24 +1,28 @@
 """The server's data directory: what the first start makes and every later one finds.
 
-scep.toml 0644 · challenge.key 0600 · the CA's files (see scepkit.ca.layout) · scep.db
+scep.toml 0644 · challenge.key 0600 · scep.db · the files of the CA `default` (see
+scepkit.ca.layout) · ca-NAME/ with those of another CA
 """
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from scepkit.ca import layout as ca_layout
+from scepkit.ca import ocsp_rotation, rotation
 from scepkit.ca.files import create_file, make_directory, refusals
 from scepkit.ca.layout import Material
 from scepkit.enrolment.challenges import KEY_SIZE
 from scepkit.errors import SettingsError, UsageError
+from scepkit.server import held
 from scepkit.server import settings as server_settings
-from scepkit.server.settings import Settings
+from scepkit.server.held import HeldCA
+from scepkit.server.settings import DEFAULT, Settings
 
 CHALLENGE_KEY = "challenge.key"
 DATABASE = "scep.db"
@@ -30,26 +34,36 @@ class Home:
 
     Attributes:
         settings: as they apply.
-        material: the CA and RA, parsed.
         challenge_key: 32 octets that key the digests of challenges. Secret.
-        is_new: whether this start made it.
+        authorities: the CAs by name; empty where `open_records` had no need of them.
+        made: the names of the CAs that this start made.
     """
 
     settings: Settings
-    material: Material
     challenge_key: bytes = field(repr=False)
-    is_new: bool = False
+    authorities: Mapping[str, HeldCA]
+    made: tuple[str, ...] = ()
+
+    @property
+    def material(self) -> Material:
+        """The CA of the default endpoint."""
+        return self.authority_of(DEFAULT).material
+
+    def authority_of(self, endpoint: str) -> HeldCA:
+        """Return the CA of an endpoint."""
+        return self.authorities[self.settings.endpoint[endpoint].ca]
 
 
 def prepare(
     directory: Path, *, now: datetime, layout: str | None = None, **options: object
 ) -> Home:
-    """Make the data directory if it is not there, and read it.
+    """Make the data directory if it is not there, and the CAs that are new in it, and read it.
 
     Args:
         directory: where.
         now: the time, aware.
-        layout: the key layout for a new CA; that of an old one cannot be changed.
+        layout: the key layout for the default CA if it is new; that of an old one cannot be
+            changed.
         options: settings that win over the file; written to the file of a new directory.
 
     Raises:
@@ -73,13 +87,25 @@ def prepare(
         # The settings are checked before a CA is made that would outlive a typing error.
         checked = server_settings.load(directory, **options)
         _write_settings(directory, checked)
-    material = ca_layout.load_or_create(directory, layout or "default", now=now)
-    _check_layout(material, layout)
+    settings = server_settings.load(directory, **options)
+    made = []
+    for name in settings.authorities:
+        chosen = layout if name == DEFAULT and layout else settings.authority_layout(name)
+        path = settings.authority_directory(name)
+        if ca_layout.exists(path):
+            _replace_expired_ra(path, settings, now)
+        else:
+            made.append(name)
+        material = ca_layout.load_or_create(path, chosen or "default", now=now)
+        _check_layout(material, chosen, name)
+        # Where it cannot be written the CA answers OCSP itself, and the background task says why.
+        with suppress(SettingsError):
+            ocsp_rotation.rotate_ocsp(path, now=now)
     return Home(
-        settings=server_settings.load(directory, **options),
-        material=material,
+        settings=settings,
         challenge_key=_challenge_key(directory),
-        is_new=is_new,
+        authorities=held.load_all(settings, now=now),
+        made=tuple(made),
     )
 
 
@@ -94,6 +120,20 @@ def open_existing(directory: Path, *, now: datetime, settings: Settings | None =
     Raises:
         SettingsError: there is none, or something in it cannot be used.
     """
+    home = open_records(directory, settings=settings)
+    return replace(home, authorities=held.load_all(home.settings, now=now))
+
+
+def open_records(directory: Path, *, settings: Settings | None = None) -> Home:
+    """Read a data directory without its CAs: what was issued can be listed when they expired.
+
+    Args:
+        directory: where.
+        settings: as they apply; read from the directory when None.
+
+    Raises:
+        SettingsError: there is none, or something in it cannot be used.
+    """
     if not ca_layout.exists(directory):
         raise SettingsError(
             f"{directory} holds no SCEP server",
@@ -101,16 +141,9 @@ def open_existing(directory: Path, *, now: datetime, settings: Settings | None =
         )
     return Home(
         settings=settings or server_settings.load(directory),
-        material=ca_layout.load(directory, now=now),
         challenge_key=_challenge_key(directory),
+        authorities={},
     )
-
-
-def layout_of(material: Material) -> str:
-    """Return the name of the key layout that a CA has."""
-    if len(material.chain) == 1:
-        return "single"
-    return "ec" if isinstance(material.ca.private_key, ec.EllipticCurvePrivateKey) else "default"
 
 
 def _refuse_foreign(directory: Path) -> None:
@@ -120,7 +153,8 @@ def _refuse_foreign(directory: Path) -> None:
     with refusals(f"cannot look into {directory}"):
         found = sorted(p.name for p in directory.iterdir() if not p.name.startswith("."))
     strange = [name for name in found if name not in _OURS]
-    if strange:
+    # Settings that were put there first say what the directory is to be.
+    if strange and server_settings.FILE not in found:
         raise SettingsError(
             f"{directory} is not empty and holds no SCEP server: {', '.join(strange[:3])}",
             hint="choose an empty or new directory with --dir",
@@ -140,20 +174,33 @@ _OURS = frozenset(
 )
 
 
-def _check_layout(material: Material, wanted: str | None) -> None:
-    actual = layout_of(material)
-    if wanted not in (None, actual):
+def _replace_expired_ra(path: Path, settings: Settings, now: datetime) -> None:
+    """Make a server start again that was down while its RA's certificate came to its end."""
+    # Where that cannot be done, a directory may just be read-only; else the loading says why.
+    with suppress(SettingsError):
+        rotation.rotate_ra(path, now=now, before=timedelta(days=settings.ra_rotation_days))
+
+
+def _check_layout(material: Material, wanted: str | None, name: str) -> None:
+    actual = material.layout
+    if wanted in (None, actual):
+        return
+    if name == DEFAULT:
         raise SettingsError(
             f"this server's CA has the key layout {actual!r}, not {wanted!r}",
             hint="leave --layout out, or make another server with another --dir",
         )
+    raise SettingsError(
+        f"the CA {name!r} has the key layout {actual!r}, not {wanted!r}",
+        hint="leave the layout of its endpoint out, or name another CA with ca",
+    )
 
 
 def _write_settings(directory: Path, settings: Settings) -> None:
     path = directory / server_settings.FILE
     if path.exists():
         return
-    legacy = ", ".join(f'"{name}"' for name in sorted(settings.endpoint["default"].legacy))
+    legacy = ", ".join(f'"{name}"' for name in sorted(settings.endpoint[DEFAULT].legacy))
     text = server_settings.TEMPLATE.format(
         host=settings.host, port=settings.port, workers=settings.workers, legacy=legacy
     )

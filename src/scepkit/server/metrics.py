@@ -16,6 +16,7 @@ from prometheus_client import (
     start_http_server,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from scepkit.errors import SettingsError
 
@@ -34,24 +35,35 @@ SECONDS = Histogram(
 )
 LEGACY = Counter("scep_legacy_uses", "Requests with an algorithm that has to be allowed.", ["name"])
 
+CMP = Counter("scep_cmp_responses", "CMP requests answered.", ["endpoint", "outcome"])
 
-def render() -> tuple[bytes, str]:
-    """Return the metrics of all worker processes, and their media type."""
-    return generate_latest(_registry()), CONTENT_TYPE_LATEST
+OCSP = Counter("scep_ocsp_responses", "OCSP requests answered.", ["endpoint", "outcome", "kept"])
+
+FETCHES = Counter("scep_fetches", "CRLs and CA certificates asked for.", ["what", "status"])
 
 
-def serve(address: str) -> None:
+def render(*more: Collector) -> tuple[bytes, str]:
+    """Return the metrics of all worker processes, and their media type.
+
+    Args:
+        more: what is to be collected beside them.
+    """
+    return generate_latest(_registry(*more)), CONTENT_TYPE_LATEST
+
+
+def serve(address: str, *more: Collector) -> None:
     """Serve /metrics at another address than the server's own, from a thread of this process.
 
     Args:
         address: `HOST:PORT`.
+        more: what is to be collected beside those of the processes.
 
     Raises:
         SettingsError: the address cannot be used.
     """
     host, _, port = address.rpartition(":")
     try:
-        start_http_server(int(port), host.strip("[]"), _registry())
+        start_http_server(int(port), host.strip("[]"), _registry(*more))
     except (OSError, OverflowError) as error:
         raise SettingsError(
             f"cannot serve metrics at {address}: {getattr(error, 'strerror', None) or error}",
@@ -59,11 +71,13 @@ def serve(address: str) -> None:
         ) from error
 
 
-def _registry() -> CollectorRegistry:
+def _registry(*more: Collector) -> CollectorRegistry:
     registry = CollectorRegistry()
+    for collector in more:
+        registry.register(collector)
     if os.environ.get(MULTIPROCESS):
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return registry
-    for metric in (REQUESTS, SECONDS, LEGACY):
+    for metric in (REQUESTS, SECONDS, LEGACY, CMP, OCSP, FETCHES):
         registry.register(metric)
     return registry

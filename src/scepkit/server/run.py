@@ -26,13 +26,18 @@ from uvicorn.supervisors import Multiprocess
 from scepkit.errors import ScepError, SettingsError
 from scepkit.server import log, metrics
 from scepkit.server.app import create
+from scepkit.server.assembly import assemble
 from scepkit.server.directory import Home, open_existing
+from scepkit.server.revocation_metrics import RevocationMetrics
 from scepkit.server.settings import Settings
 from scepkit.server.wire import BoundedProtocol
 from scepkit.store import Store
 
 # Seconds that requests under way have to finish after SIGTERM.
 GRACE = 30
+
+# Seconds that a worker process may take to say that it lives.
+HEALTHCHECK = 10
 
 _WORKER_SETTINGS = "SCEPKIT_WORKER_SETTINGS"
 
@@ -42,9 +47,11 @@ def check(home: Home) -> None:
 
     Raises:
         StoreError: the database cannot be used.
-        SettingsError: the address for the metrics cannot be used.
+        SettingsError: a file that a setting names cannot be used, a setting does not fit its CA, or
+            the address for the metrics cannot be used.
     """
-    Store.open(home.settings.database_url).close()
+    with Store.open(home.settings.database_url) as store:
+        assemble(home, store)
     if home.settings.metrics:
         host, _, port = home.settings.metrics.rpartition(":")
         bind(host.strip("[]"), int(port), option="the metrics setting").close()
@@ -132,7 +139,7 @@ def serve(home: Home, listener: socket.socket) -> None:
 def _serve_here(home: Home, listener: socket.socket) -> None:
     app = create(home)
     if home.settings.metrics:
-        metrics.serve(home.settings.metrics)
+        _serve_metrics(home.settings)
     uvicorn.Server(_config(app)).run(sockets=[listener])
 
 
@@ -141,13 +148,17 @@ def _serve_in_workers(home: Home, listener: socket.socket) -> None:
     log.configure(home.settings.log)
     with _shared_metrics():
         if home.settings.metrics:
-            metrics.serve(home.settings.metrics)
+            _serve_metrics(home.settings)
         os.environ[_WORKER_SETTINGS] = home.settings.model_dump_json()
         config = _config("scepkit.server.run:worker", workers=home.settings.workers, factory=True)
         supervisor = Multiprocess(config, sockets=[listener])
         supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise SettingsError("the worker processes could not start", hint="the log says why")
+
+
+def _serve_metrics(settings: Settings) -> None:
+    metrics.serve(settings.metrics, RevocationMetrics.of(settings.database_url))
 
 
 @contextlib.contextmanager
@@ -203,4 +214,6 @@ def _config(
         server_header=False,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=GRACE,
+        # A worker on a starved machine is slow, not dead; one that is dead is known after this.
+        timeout_worker_healthcheck=HEALTHCHECK,
     )

@@ -19,15 +19,18 @@ from typing import Any, TypeAlias
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from scepkit.enrolment.endpoint import Decision, Endpoint
+from scepkit.enrolment.decision import Decision
+from scepkit.enrolment.endpoint import Endpoint
 from scepkit.errors import HTTPRefused, Local, Malformed
 from scepkit.protocol import http, pkimessage
-from scepkit.protocol.http import HTTPRequest, HTTPResponse, Operation
+from scepkit.protocol.http import HTTPRequest, HTTPResponse, Operation, SCEPRequest
 from scepkit.protocol.messages import Failure
-from scepkit.server import metrics
+from scepkit.server import addressing, metrics
+from scepkit.server.assembly import Served
+from scepkit.server.catalog import Catalog
 from scepkit.server.handover import Handover
-from scepkit.server.publication import Publication
-from scepkit.store import Answer, Recorded
+from scepkit.server.settings import DEFAULT, Settings
+from scepkit.store import Answer, Issuance, Recorded
 
 Facts: TypeAlias = Mapping[str, Any]
 """What the log says about an operation beside who asked and how long it took."""
@@ -38,6 +41,7 @@ _Step: TypeAlias = "asyncio.Future[_Decided]"
 # 503 makes the devices come back (P-78).
 MAX_UNDER_WAY = 512
 _RETRY_AFTER = {"Retry-After": "5"}
+_COME_BACK = frozenset({429, 503})
 _NO_STORE = {"Cache-Control": "no-store"}
 
 log = structlog.get_logger()
@@ -51,16 +55,15 @@ class SCEPApp:
     """Answers SCEP over ASGI.
 
     Args:
-        endpoint: decides.
-        publication: what needs no deciding.
+        catalog: the endpoints.
+        settings: their names.
         pool: threads for private-key work.
     """
 
-    def __init__(
-        self, endpoint: Endpoint, publication: Publication, pool: ThreadPoolExecutor
-    ) -> None:
-        self._endpoint = endpoint
-        self._publication = publication
+    def __init__(self, catalog: Catalog, settings: Settings, pool: ThreadPoolExecutor) -> None:
+        self._catalog = catalog
+        self._settings = settings
+        self._has_several = len(settings.endpoint) > 1
         self._pool = pool
         self._under_way = 0
         self._handover: Handover | None = None
@@ -76,81 +79,107 @@ class SCEPApp:
         self._report(scope, response, facts, time.perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[HTTPResponse, Facts]:
-        operation = "none"
+        operation, endpoint = "none", ""
         try:
-            _check_path(scope["path_params"]["rest"])
+            name = self._named(scope["path"])
+            endpoint = name or DEFAULT
             request = http.read_request(
                 HTTPRequest(scope["method"], scope["query_string"], await _body(scope, receive))
             )
             operation = request.operation.value
+            served = self._find(name, request)
+            endpoint = served.endpoint.name
             if request.operation is Operation.PKI_OPERATION:
-                return await self._pki_operation(request.message)
-            facts = {"operation": operation, "outcome": "OK"}
-            return self._publication.answer(request.operation), facts
+                response, facts = await self._pki_operation(name, request)
+            else:
+                response = served.publication.answer(request.operation)
+                facts = {"operation": operation, "outcome": "OK"}
         except HTTPRefused as error:
             headers = {"Allow": error.allow} if error.allow else {}
-            if error.status == 503:  # noqa: PLR2004
+            if error.status in _COME_BACK:
                 headers |= _RETRY_AFTER
-            return _refused(operation, error.status, error.message, error.message, headers)
+            response, facts = _refused(
+                operation, error.status, error.message, error.message, headers
+            )
         except Malformed as error:
-            return _refused(operation, 400, "not a SCEP message", error.message)
+            response, facts = _refused(operation, 400, "not a SCEP message", error.message)
         except ClientGone:
             raise
         except Exception as error:
             log.exception("bug in scepkit; please report it")
-            return _refused(operation, 500, "internal error", type(error).__name__)
+            response, facts = _refused(operation, 500, "internal error", type(error).__name__)
+        return response, {"endpoint": endpoint, **facts}
 
-    async def _pki_operation(self, message: bytes) -> tuple[HTTPResponse, Facts]:
+    def _named(self, path: str) -> str | None:
+        """Return the endpoint that a path names, or None where it leaves that open.
+
+        Raises:
+            HTTPRefused: there is no such endpoint.
+        """
+        name = addressing.named(path)
+        if (name or DEFAULT) not in self._catalog.served:
+            raise addressing.unknown()
+        return name
+
+    def _find(self, name: str | None, request: SCEPRequest) -> Served:
+        """Return the endpoint that is to answer, as it is at this moment."""
+        served = self._catalog.served
+        if name is None and self._has_several:
+            if request.operation is Operation.PKI_OPERATION:
+                recipients = {one: served[one].recipients for one in served}
+                name = addressing.addressed(request.message, recipients)
+            else:
+                name = addressing.identified(request.identifier, self._settings)
+        return served[name or DEFAULT]
+
+    async def _pki_operation(
+        self, name: str | None, request: SCEPRequest
+    ) -> tuple[HTTPResponse, Facts]:
         if self._under_way >= MAX_UNDER_WAY:
             raise HTTPRefused(503, "busy, try again later")
         self._under_way += 1
         try:
-            decision, recorded = await self._decided(message)
+            endpoint = (await self._up_to_date(name, request)).endpoint
+            decision, recorded = await self._decided(request.message, endpoint)
             if not isinstance(recorded, Recorded | None):
                 decision = await asyncio.get_running_loop().run_in_executor(
-                    self._pool, self._endpoint.conclude, decision, recorded
+                    self._pool, endpoint.conclude, decision, recorded
                 )
         except Local as error:
             # The operator's fault or the disk's: the device shall come back (P-78).
             log.error("server fault", error=error.message, hint=error.hint)  # noqa: TRY400
-            return _fault(message, error)
+            return _fault(request.message, error)
         finally:
             self._under_way -= 1
-        return HTTPResponse(200, decision.reply, http.PKI_MESSAGE, _NO_STORE), _facts(decision)
+        facts = {"endpoint": endpoint.name, **_facts(decision)}
+        return HTTPResponse(200, decision.reply, http.PKI_MESSAGE, _NO_STORE), facts
 
-    def _decided(self, message: bytes) -> _Step:
+    async def _up_to_date(self, name: str | None, request: SCEPRequest) -> Served:
+        """Return the endpoint, with keys that were made a moment ago too.
+
+        Another worker process may have shown a certificate that this one has not looked for yet:
+        a device that encrypts to it must not be refused.
+        """
+        served = self._find(name, request)
+        if not addressing.is_for(request.message, served.recipients):
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._catalog.refresh)
+            served = self._find(name, request)
+        return served
+
+    def _decided(self, message: bytes, endpoint: Endpoint) -> _Step:
         """Decide and store; the event loop hears of it when the answer is on the disk."""
         loop = asyncio.get_running_loop()
         if self._handover is None:
             self._handover = Handover(loop)
         step: _Step = loop.create_future()
         hand_over = functools.partial(_hand_over, self._handover, step)
-        self._pool.submit(self._decide, message, hand_over)
+        self._pool.submit(_decide, message, endpoint, hand_over)
         return step
-
-    def _decide(
-        self, message: bytes, hand_over: Callable[[_Decided | BaseException], None]
-    ) -> None:
-        """Do what `_decided` says, in a thread of the pool."""
-        try:
-            decision = self._endpoint.decide(message)
-            pending = self._endpoint.record(decision)
-        # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.
-        except BaseException as error:  # noqa: BLE001
-            hand_over(error)
-            return
-        if pending is None:
-            hand_over((decision, None))
-        else:
-            # Straight on to the writer's thread: the event loop need not know of this stage.
-            pending.add_done_callback(
-                lambda done: hand_over(done.exception() or (decision, done.result()))
-            )
 
     def _report(self, scope: Scope, response: HTTPResponse, facts: Facts, seconds: float) -> None:
         operation = facts["operation"]
         metrics.REQUESTS.labels(
-            self._endpoint.name, operation, facts.get("message_type", ""), facts["outcome"]
+            facts["endpoint"], operation, facts.get("message_type", ""), facts["outcome"]
         ).inc()
         metrics.SECONDS.labels(operation).observe(seconds)
         for name in facts.get("legacy", ()):
@@ -158,11 +187,30 @@ class SCEPApp:
         client = scope.get("client")
         log.info(
             "scep",
-            endpoint=self._endpoint.name,
             peer=client[0] if client else "",
             **facts,
             status=response.status,
             ms=round(seconds * 1000, 1),
+        )
+
+
+def _decide(
+    message: bytes, endpoint: Endpoint, hand_over: Callable[[_Decided | BaseException], None]
+) -> None:
+    """Do what `_decided` says, in a thread of the pool."""
+    try:
+        decision = endpoint.decide(message)
+        pending = endpoint.record(decision)
+    # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.
+    except BaseException as error:  # noqa: BLE001
+        hand_over(error)
+        return
+    if pending is None:
+        hand_over((decision, None))
+    else:
+        # Straight on to the writer's thread: the event loop need not know of this stage.
+        pending.add_done_callback(
+            lambda done: hand_over(done.exception() or (decision, done.result()))
         )
 
 
@@ -177,21 +225,6 @@ def _settle(step: _Step, result: _Decided | BaseException) -> None:
         step.set_exception(result)
     else:
         step.set_result(result)
-
-
-def _check_path(rest: str) -> None:
-    """Take whatever devices append to the URL; endpoints other than the default do not exist.
-
-    Args:
-        rest: what follows `/scep` or `/cgi-bin/pkiclient.exe`.
-
-    Raises:
-        HTTPRefused: there is no such endpoint.
-    """
-    # IOS and Windows append /pkiclient.exe to whatever they were given (P-37).
-    name = rest.removesuffix("pkiclient.exe").rstrip("/")
-    if name not in ("", "/default"):
-        raise HTTPRefused(404, "no such SCEP endpoint")
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:
@@ -255,8 +288,10 @@ def _facts(decision: Decision) -> Facts:
         "subject": decision.subject,
         "outcome": answer.pki_status.name,
     }
-    if decision.issuance:
-        facts["serial"] = f"{decision.issuance.serial:x}"
+    if isinstance(decision.record, Issuance):
+        facts["serial"] = f"{decision.record.serial:x}"
+    if decision.renews is not None:
+        facts["renews"] = f"{decision.renews:x}"
     if isinstance(answer, Failure) and answer.fail_info is not None:
         facts |= {"fail_info": answer.fail_info.name, "reason": decision.reason or answer.text}
     if decision.repeated:

@@ -5,12 +5,13 @@ Everything is checked when the server starts; an error names the file, the key a
 
 from __future__ import annotations
 
+import re
 import tomllib
-from datetime import timedelta
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,55 +20,21 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as SourceError
 
-from scepkit.ca.profile import Profile
+from scepkit.ca.founding import RA_VALIDITY
 from scepkit.errors import SettingsError
-from scepkit.protocol.algorithms import Legacy
+from scepkit.server.endpoint_settings import EndpointSettings
+from scepkit.server.template import TEMPLATE
+
+__all__ = ["DEFAULT", "FILE", "TEMPLATE", "EndpointSettings", "Settings", "load"]
 
 FILE = "scep.toml"
 
-TEMPLATE = """\
-# The settings of this SCEP server. Every value may also come from the environment
-# (SCEP_PORT=8081, SCEP_ENDPOINT__DEFAULT__LEGACY='["sha1"]') or from an option of scep serve;
-# an option wins over the environment, the environment over this file.
+DEFAULT = "default"
+"""The endpoint, and the CA, that is always there."""
 
-host = "{host}"
-port = {port}
-workers = {workers}
-
-# The URL that devices reach this server at, if it is another than http://HOST:PORT/scep.
-# public_url = "http://scep.example.com/scep"
-
-# Prometheus metrics are at /metrics of the address above; name another to keep them apart.
-# metrics = "127.0.0.1:9108"
-
-# "json" for machines, "text" for people, "auto" for text on a terminal and JSON elsewhere.
-log = "auto"
-
-[endpoint.default]
-# Algorithms below AES and SHA-2, for devices that can do no better: "sha1", "des3", and, outside
-# the RFC, "des" and "md5". Every use is logged.
-legacy = [{legacy}]
-validity_days = 365
-"""
-
-
-class EndpointSettings(BaseModel):
-    """`[endpoint.NAME]`.
-
-    Attributes:
-        legacy: algorithms that are off unless named here.
-        validity_days: how long an issued certificate is valid.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    legacy: frozenset[Legacy] = frozenset()
-    validity_days: Annotated[int, Field(ge=1, le=3650)] = 365
-
-    @property
-    def profile(self) -> Profile:
-        """What the endpoint issues."""
-        return Profile(validity=timedelta(days=self.validity_days))
+_NAME = re.compile(r"[a-z0-9-]{1,32}")
+# `/scep/cgi-bin/pkiclient.exe` is what devices make of `/scep`.
+_RESERVED = frozenset({"cgi-bin"})
 
 
 class Settings(BaseSettings):
@@ -79,10 +46,18 @@ class Settings(BaseSettings):
         port: the port to listen on; 0 for a free one.
         workers: how many processes serve.
         public_url: the URL that devices are told, if the server cannot know it.
+        pki_url: the URL that /crl, /ca and /ocsp are under, for certificates; empty to take
+            `public_url` without its /scep.
         metrics: `HOST:PORT` for /metrics; empty for the server's own address.
         log: the form of the log on stderr.
         database: an SQLAlchemy URL; empty for SQLite in the directory.
-        endpoint: by name; this version has one, `default`.
+        retention_days: how long answered requests, spent challenges and expired certificates
+            are kept.
+        crl_hours: how long a CRL is valid.
+        ocsp_minutes: how long an OCSP response is valid.
+        ra_rotation_days: how long before its end an RA certificate is replaced.
+        sweep_minutes: how often it is looked for what expired.
+        endpoint: by name; `default` is always there.
     """
 
     model_config = SettingsConfigDict(
@@ -94,17 +69,25 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     public_url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
+    pki_url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
     metrics: Annotated[str, Field(pattern=r"^(\S+:\d{1,5})?$")] = ""
     log: Literal["auto", "json", "text"] = "auto"
     database: str = ""
-    endpoint: dict[str, EndpointSettings] = {"default": EndpointSettings()}
+    retention_days: Annotated[int, Field(ge=1, le=36500)] = 90
+    crl_hours: Annotated[int, Field(ge=1, le=24 * 366)] = 24
+    ocsp_minutes: Annotated[int, Field(ge=1, le=7 * 24 * 60)] = 60
+    ra_rotation_days: Annotated[int, Field(ge=1, le=RA_VALIDITY.days - 1)] = 30
+    sweep_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 10
+    endpoint: dict[str, EndpointSettings] = {DEFAULT: EndpointSettings()}
 
     @field_validator("endpoint")
     @classmethod
-    def _only_default(cls, value: dict[str, EndpointSettings]) -> dict[str, EndpointSettings]:
-        if set(value) != {"default"}:
-            raise ValueError("this version has exactly one endpoint, [endpoint.default]")
-        return value
+    def _check_endpoints(cls, value: dict[str, EndpointSettings]) -> dict[str, EndpointSettings]:
+        for name, endpoint in value.items():
+            _check_name(f"[endpoint.{name}]", name)
+            _check_name(f"ca of [endpoint.{name}]", endpoint.ca)
+        _check_layouts(value)
+        return {DEFAULT: EndpointSettings(), **value}
 
     @classmethod
     def settings_customise_sources(
@@ -125,6 +108,20 @@ class Settings(BaseSettings):
     def database_url(self) -> str:
         """The SQLAlchemy URL of the database."""
         return self.database or f"sqlite:///{self.directory / 'scep.db'}"
+
+    @property
+    def authorities(self) -> tuple[str, ...]:
+        """The names of the CAs; `default` first, and there whether an endpoint uses it or not."""
+        return tuple(dict.fromkeys([DEFAULT, *(one.ca for one in self.endpoint.values())]))
+
+    def authority_directory(self, name: str) -> Path:
+        """Return where the files of a CA are."""
+        return self.directory if name == DEFAULT else self.directory / f"ca-{name}"
+
+    def authority_layout(self, name: str) -> str | None:
+        """Return the key layout that the settings name for a CA, if they do."""
+        wanted = (one.layout for one in self.endpoint.values() if one.ca == name)
+        return next((layout for layout in wanted if layout), None)
 
 
 def load(directory: Path, **options: Any) -> Settings:
@@ -156,9 +153,25 @@ def load(directory: Path, **options: Any) -> Settings:
         raise SettingsError(f"{path} is not UTF-8 text") from error
 
 
+def _check_name(where: str, name: str) -> None:
+    if not _NAME.fullmatch(name) or name in _RESERVED:
+        raise ValueError(f"{where}: a name has 1 to 32 of a-z, 0-9 and - (and is not cgi-bin)")
+
+
+def _check_layouts(endpoints: Mapping[str, EndpointSettings]) -> None:
+    """A CA has one layout, whichever endpoint names it."""
+    wanted: dict[str, str] = {}
+    for name, endpoint in endpoints.items():
+        if endpoint.layout and wanted.setdefault(endpoint.ca, endpoint.layout) != endpoint.layout:
+            raise ValueError(
+                f"[endpoint.{name}] wants the layout {endpoint.layout!r} for the CA "
+                f"{endpoint.ca!r}, another endpoint {wanted[endpoint.ca]!r}"
+            )
+
+
 def _explain(path: Path, error: ValidationError) -> str:
     problems = []
     for item in error.errors(include_url=False, include_context=False):
         key = ".".join(str(part) for part in item["loc"])
-        problems.append(f"{key}: {item['msg']}")
+        problems.append(f"{key}: {item['msg'].removeprefix('Value error, ')}")
     return f"{path} or SCEP_… variables: " + "; ".join(problems)

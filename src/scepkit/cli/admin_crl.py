@@ -1,0 +1,110 @@
+"""`scep admin crl`: what says to everybody which certificates are revoked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scepkit.cli import terminal
+from scepkit.cli.admin_home import (
+    DEFAULT_DIRECTORY,
+    CAOption,
+    DirectoryOption,
+    ca_of,
+    keys_opened,
+)
+from scepkit.cli.help import Command
+from scepkit.errors import ScepError, UsageError
+
+if TYPE_CHECKING:
+    from scepkit.ca.authority import Authority
+    from scepkit.server.directory import Home
+    from scepkit.store import CRLRow, Store
+
+_CRL_MODE = 0o644
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command("crl", cls=Command)(crl)
+
+
+def crl(
+    *,
+    ca: CAOption = "default",
+    every: Annotated[
+        bool, typer.Option("--all", help="Of the CA's earlier generations, and of the next, too.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write it to this file instead of stdout.", show_default=False
+        ),
+    ] = None,
+    der: Annotated[bool, typer.Option("--der", help="DER instead of PEM; needs --out.")] = False,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
+    """Print the CA's current CRL as PEM; a new one is signed when there is none that is good."""
+    from scepkit.ca.files import write_file
+
+    if der and (out is None or every):
+        raise UsageError("--der is for one CRL in a file", hint="give --out, and no --all")
+    with keys_opened(directory) as (home, store):
+        generations = ca_of(home, ca).generations
+        wanted = generations if every else generations[:1]
+        rows = [_current(home, store, authority) for authority in wanted]
+    content = rows[0].der if der else "".join(map(_pem, rows)).encode("ascii")
+    if out is None:
+        terminal.data(content.decode("ascii"))
+    else:
+        write_file(out, content, mode=_CRL_MODE)
+    for row in rows:
+        terminal.say(f"CRL number {row.number}, good until {row.next_update:%Y-%m-%d %H:%M} UTC")
+
+
+def sign_outdated(directory: Path, issuers: Collection[bytes | None]) -> None:
+    """Sign the CRLs that do not know what was done just now, and say so.
+
+    A CA whose keys cannot be used is no reason not to revoke.
+
+    Args:
+        directory: the server's.
+        issuers: whose certificates were revoked or released.
+    """
+    try:
+        with keys_opened(directory) as (home, store):
+            for authority in _authorities(home):
+                row = store.crl(authority.key_hash)
+                if authority.key_hash in issuers and (row is None or row.outdated):
+                    row = _current(home, store, authority)
+                    terminal.say(f"signed CRL number {row.number} of {_name(authority)}")
+    except ScepError as error:
+        terminal.warn("it is stored, but no new CRL could be signed")
+        terminal.scep_error(error)
+
+
+def _authorities(home: Home) -> list[Authority]:
+    return [one for ca in home.authorities.values() for one in ca.generations]
+
+
+def _current(home: Home, store: Store, authority: Authority) -> CRLRow:
+    from scepkit.enrolment import revocation
+    from scepkit.server.assembly import utc_now
+
+    lifetime = timedelta(hours=home.settings.crl_hours)
+    return revocation.current_crl(store, authority, now=utc_now(), lifetime=lifetime)
+
+
+def _name(authority: Authority) -> str:
+    return authority.certificate.subject.rfc4514_string()
+
+
+def _pem(row: CRLRow) -> str:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return x509.load_der_x509_crl(row.der).public_bytes(Encoding.PEM).decode("ascii")

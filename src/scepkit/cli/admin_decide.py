@@ -1,0 +1,135 @@
+"""`scep admin approve` and `reject`: a person decides on a request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from scepkit.cli import terminal
+from scepkit.cli.admin_home import (
+    DEFAULT_DIRECTORY,
+    DirectoryOption,
+    keys_opened,
+    records_opened,
+    who,
+)
+from scepkit.cli.help import Command
+from scepkit.errors import ScepError, UsageError
+
+if TYPE_CHECKING:
+    from scepkit.store import Answer, RequestRow, Store
+
+Ids: TypeAlias = Annotated[
+    list[int],
+    typer.Argument(metavar="ID", help="Requests, as list --pending numbers them.", min=1),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("approve", cls=Command, short_help="Issue what waiting requests ask for.")(approve)
+    app.command("reject", cls=Command, short_help="Refuse waiting requests.")(reject)
+
+
+def approve(ids: Ids, *, directory: DirectoryOption = DEFAULT_DIRECTORY) -> None:
+    """Issue the certificates that waiting requests ask for, and print their serial numbers.
+
+    The devices get them when they ask the next time.
+    """
+    from scepkit.server.assembly import approval_of, utc_now
+
+    failed = False
+    with keys_opened(directory) as (home, store):
+        for number in ids:
+            try:
+                row = _row(store, number)
+                approval = approval_of(home, store, row.endpoint)
+                serial = _issued(number, approval.approve(number, by=who(), now=utc_now()))
+            except ScepError as error:
+                failed = True
+                terminal.scep_error(error)
+                continue
+            terminal.data(f"{serial:x}")
+            terminal.say(f"request {number}: issued to {row.subject}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def reject(
+    ids: Ids,
+    *,
+    reason: Annotated[
+        str,
+        typer.Option(metavar="TEXT", help="What the device is told.", show_default=False),
+    ] = "",
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
+    """Refuse waiting requests for good.
+
+    The device is told at its next poll; another request of it is a new one.
+    """
+    from scepkit.enrolment.approval import REJECTED
+    from scepkit.protocol.attributes import FailInfo
+    from scepkit.server.assembly import utc_now
+    from scepkit.store import Status
+
+    failed = False
+    with records_opened(directory) as (_, store):
+        for number in ids:
+            try:
+                row = _row(store, number)
+                outcome = store.reject(
+                    number,
+                    fail_info=FailInfo.badRequest,
+                    reason=reason or REJECTED,
+                    by=who(),
+                    now=utc_now(),
+                )
+                if outcome.status is not Status.REJECTED:
+                    raise _decided(number, outcome.status.value)
+            except ScepError as error:
+                failed = True
+                terminal.scep_error(error)
+                continue
+            terminal.say(f"request {number}: rejected, for {row.subject}")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _row(store: Store, number: int) -> RequestRow:
+    row = store.request(number)
+    if row is None:
+        raise UsageError(
+            f"there is no request {number}", hint="scep admin list --pending shows what waits"
+        )
+    return row
+
+
+def _issued(number: int, answer: Answer) -> int:
+    """Return the serial number of the certificate that an approval gave."""
+    from scepkit.store import AlreadyAnswered, ChallengeSpent, Recorded, SignerRevoked
+
+    match answer:
+        case Recorded(outcome=outcome) if outcome.serial is not None:
+            return outcome.serial
+        case AlreadyAnswered(outcome=outcome):
+            raise _decided(number, outcome.status.value)
+        case ChallengeSpent():
+            raise UsageError(
+                f"request {number}: its challenge was spent by another request meanwhile",
+                hint=f"scep admin reject {number}",
+            )
+        case SignerRevoked():
+            raise UsageError(
+                f"request {number}: the certificate that it renews is revoked",
+                hint=f"scep admin reject {number}",
+            )
+    raise UsageError(f"request {number} belongs to another key", hint="this is a bug")
+
+
+def _decided(number: int, status: str) -> UsageError:
+    what = "expired" if status == "expired" else f"was {status}"
+    return UsageError(
+        f"request {number} {what} before", hint=f"scep admin show {number} tells more"
+    )

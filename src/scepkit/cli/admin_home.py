@@ -1,0 +1,104 @@
+"""What the commands of `scep admin` share: the server's directory, opened, and its options."""
+
+from __future__ import annotations
+
+import getpass
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from scepkit.cli.serve import DEFAULT_DIRECTORY, DirectoryOption, require_server
+from scepkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from scepkit.server.directory import Home
+    from scepkit.server.held import HeldCA
+    from scepkit.store import Store
+
+__all__ = [
+    "DEFAULT_DIRECTORY",
+    "CAOption",
+    "DirectoryOption",
+    "EndpointOption",
+    "JsonOption",
+    "ca_of",
+    "keys_opened",
+    "parse_serial",
+    "records_opened",
+    "who",
+]
+
+CAOption: TypeAlias = Annotated[
+    str, typer.Option("--ca", metavar="NAME", help="Which CA, on a server that has several.")
+]
+EndpointOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--endpoint", metavar="NAME", help="Only of this endpoint.", show_default=False),
+]
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+_SERIAL = re.compile(r"(?:0x)?([0-9a-f]{1,40})")
+
+
+@contextmanager
+def records_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
+    """Open a server's settings and database; its keys are not read."""
+    require_server()
+    from scepkit.server.directory import open_records
+    from scepkit.store import Store
+
+    home = open_records(directory)
+    with Store.open(home.settings.database_url) as store:
+        yield home, store
+
+
+@contextmanager
+def keys_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
+    """Open a server's settings, keys and database."""
+    require_server()
+    from scepkit.server.assembly import utc_now
+    from scepkit.server.directory import open_existing
+    from scepkit.store import Store
+
+    home = open_existing(directory, now=utc_now())
+    with Store.open(home.settings.database_url) as store:
+        store.adopt(home.material.ca.key_hash)
+        yield home, store
+
+
+def ca_of(home: Home, name: str) -> HeldCA:
+    """Return a CA by its name.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    found = home.authorities.get(name)
+    if found is None:
+        raise UsageError(f"there is no CA {name!r}", hint=f"one of {', '.join(home.authorities)}")
+    return found
+
+
+def parse_serial(text: str) -> int:
+    """Read a serial number in hex, with or without colons.
+
+    Raises:
+        UsageError: it is none.
+    """
+    match = _SERIAL.fullmatch(text.strip().lower().replace(":", ""))
+    if match is None:
+        raise UsageError(
+            f"{text!r} is not a serial number", hint="it is hex, as scep admin list shows it"
+        )
+    return int(match[1], 16)
+
+
+def who() -> str:
+    """Return who gives the command, for the record."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"

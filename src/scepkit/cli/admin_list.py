@@ -1,0 +1,177 @@
+"""`scep admin list`: what was issued, and what waits for a decision."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scepkit.cli import terminal
+from scepkit.cli.admin_home import (
+    DEFAULT_DIRECTORY,
+    DirectoryOption,
+    EndpointOption,
+    records_opened,
+)
+from scepkit.cli.help import Command
+from scepkit.protocol.crl_reason import Reason
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from scepkit.store import CertificateRow, RequestRow, Store
+
+
+class Wanted(StrEnum):
+    """What to list: certificates, or requests that (still) have none."""
+
+    VALID = "valid"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    PENDING = "pending"
+    REJECTED = "rejected"
+    LAPSED = "lapsed"
+
+
+_EMPTY = {
+    None: "no certificate was issued yet",
+    Wanted.PENDING: "no request waits for a decision",
+}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command("list", cls=Command, short_help="List certificates, or requests.")(listing)
+
+
+def listing(
+    *,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+    pending: Annotated[
+        bool, typer.Option("--pending", help="The requests that wait for a decision.")
+    ] = False,
+    status: Annotated[
+        Wanted | None,
+        typer.Option(
+            metavar="STATUS",
+            help="Certificates: valid, revoked (or on hold), expired. Requests without one: "
+            "pending, rejected, lapsed (nobody decided in time).",
+            show_default=False,
+        ),
+    ] = None,
+    endpoint: EndpointOption = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Whose subject has this in it.", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=0, metavar="N", help="At most so many; 0 for all.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """List the certificates that were issued, newest first, or requests, oldest first.
+
+    Certificates go by their serial number, requests by a short one: show, approve, reject and
+    revoke take them. For a request the SHA-256 of its PKCS#10 is shown; compare it with what the
+    device shows.
+    """
+    wanted = Wanted.PENDING if pending else status
+    with records_opened(directory) as (home, store):
+        from scepkit.server.assembly import endpoint_settings
+
+        if wanted in (Wanted.PENDING, Wanted.REJECTED, Wanted.LAPSED):
+            columns: tuple[str, ...] = (
+                "id",
+                "endpoint",
+                "subject",
+                "requested",
+                "expires",
+                "status",
+                "sha256",
+            )
+            rows = _requests(store, wanted, endpoint, subject, limit)
+        else:
+            columns = ("serial", "endpoint", "subject", "issued", "not_after", "status")
+            if not json and len(home.settings.endpoint) == 1:
+                columns = tuple(one for one in columns if one != "endpoint")
+            rows = _certificates(store, wanted, endpoint, subject, limit)
+        if endpoint is not None and not rows:
+            # What an endpoint that is gone has issued can still be listed; a typing error is told.
+            endpoint_settings(home.settings, endpoint)
+    terminal.rows(rows, columns, as_json=json, empty=_EMPTY.get(wanted, "there is none"))
+
+
+def _requests(
+    store: Store, wanted: Wanted, endpoint: str | None, subject: str | None, limit: int
+) -> list[dict[str, str]]:
+    from itertools import islice
+
+    from scepkit.server.assembly import utc_now
+    from scepkit.store import Status
+
+    status = {
+        Wanted.PENDING: Status.PENDING,
+        Wanted.REJECTED: Status.REJECTED,
+        Wanted.LAPSED: Status.EXPIRED,
+    }[wanted]
+    part = (subject or "").lower()
+    found = (
+        row
+        for row in store.requests(endpoint=endpoint, status=status, now=utc_now())
+        if part in (row.subject or "").lower()
+    )
+    return [_request(row) for row in islice(found, limit or None)]
+
+
+def _request(row: RequestRow) -> dict[str, str]:
+    return {
+        "id": str(row.id),
+        "endpoint": row.endpoint,
+        "subject": row.subject or "",
+        "requested": _time(row.created_at),
+        "expires": _time(row.expires_at),
+        "status": request_status(row),
+        "sha256": row.csr_digest.hex() if row.csr_digest else "",
+    }
+
+
+def _certificates(
+    store: Store, wanted: Wanted | None, endpoint: str | None, subject: str | None, limit: int
+) -> list[dict[str, str]]:
+    from scepkit.server.assembly import utc_now
+    from scepkit.store import CertificateStatus
+
+    now = utc_now()
+    found = store.certificates(
+        endpoint=endpoint,
+        status=CertificateStatus(wanted.value) if wanted else None,
+        subject=subject,
+        now=now,
+        limit=limit or None,
+    )
+    return [
+        {
+            "serial": f"{row.serial:x}",
+            "endpoint": row.endpoint,
+            "subject": row.subject,
+            "issued": _time(row.issued_at),
+            "not_after": _time(row.not_after),
+            "status": certificate_status(row, now),
+        }
+        for row in found
+    ]
+
+
+def certificate_status(row: CertificateRow, now: datetime) -> str:
+    """Return `valid`, `revoked`, `held` or `expired`; what is on hold is listed as revoked."""
+    if row.revoked_at is not None:
+        return "held" if row.revocation_reason == Reason.certificateHold else "revoked"
+    return "valid" if now <= row.not_after else "expired"
+
+
+def request_status(row: RequestRow) -> str:
+    """Return `pending`, `issued`, `rejected` or `lapsed`."""
+    return "lapsed" if row.status.value == "expired" else row.status.value
+
+
+def _time(when: datetime | None) -> str:
+    return when.isoformat(timespec="seconds") if when else ""

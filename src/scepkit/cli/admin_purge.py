@@ -1,0 +1,55 @@
+"""`scep admin purge`: delete what is old now, and not when the server gets to it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from scepkit.cli import duration, terminal
+from scepkit.cli.admin_home import DEFAULT_DIRECTORY, DirectoryOption, records_opened
+from scepkit.cli.help import Command
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command("purge", cls=Command, short_help="Delete old records now.")(purge)
+
+
+def purge(
+    *,
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="How old: 30d, 12w, …; the setting retention_days unless given.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")
+    ] = False,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
+    """Delete answered requests, used or expired challenges and expired certificates that are old.
+
+    Requests that nobody decided in time expire. A running server does both by itself.
+    """
+    with records_opened(directory) as (home, store):
+        from scepkit.server import sweeping
+        from scepkit.server.assembly import utc_now
+
+        now = utc_now()
+        keep = (
+            duration.read(older_than)
+            if older_than
+            else timedelta(days=home.settings.retention_days)
+        )
+        expired = 0 if dry_run else store.expire(now)
+        purged = sweeping.purge(store, before=now - keep, dry_run=dry_run)
+    if expired:
+        terminal.say(f"{expired} requests expired before they were decided")
+    would = "would delete" if dry_run else "deleted"
+    counts = ", ".join(f"{n} {what}" for what, n in sweeping.counts(purged).items())
+    terminal.say(f"{would} {counts}")

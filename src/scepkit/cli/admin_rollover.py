@@ -1,0 +1,165 @@
+"""`scep admin rollover`: one CA follows another, while the server runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scepkit.cli import terminal
+from scepkit.cli.admin_home import (
+    DEFAULT_DIRECTORY,
+    CAOption,
+    DirectoryOption,
+    JsonOption,
+    records_opened,
+)
+from scepkit.cli.help import Command, Group
+from scepkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cryptography import x509
+
+    from scepkit.ca.rollover import Generation
+
+group = typer.Typer(
+    name="rollover",
+    cls=Group,
+    help="Replace the CA: prepare, activate, cancel, status.",
+    no_args_is_help=True,
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.add_typer(group)
+
+
+@group.command(cls=Command)
+def prepare(
+    *,
+    ca: CAOption = "default",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help='commonName of the next CA; that of now and " G2" unless given.',
+            show_default=False,
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYOUT",
+            help="Its keys: default, ec or single; as they are now unless given.",
+            show_default=False,
+        ),
+    ] = None,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
+    """Make the next CA. Devices can fetch it (GetNextCACert) and already enrol with it.
+
+    A running server offers it within seconds. The current CA goes on as before.
+    """
+    from scepkit.ca import rollover
+    from scepkit.server.assembly import utc_now
+
+    place = _place(directory, ca)
+    made = rollover.prepare(place, now=utc_now(), layout=layout, common_name=name)
+    if made.next is not None:
+        _say("the next CA", made.next.ca.certificate)
+    terminal.say("devices can fetch it now (GetNextCACert); give them time before the next step:")
+    terminal.say(f"scep admin rollover activate{_which(directory, ca)}")
+
+
+@group.command(cls=Command)
+def activate(*, ca: CAOption = "default", directory: DirectoryOption = DEFAULT_DIRECTORY) -> None:
+    """Make the next CA the current one.
+
+    What the CA of before issued goes on being valid, can be renewed and revoked. A running server
+    changes over within seconds. Devices that pin the CA's fingerprint need the new one.
+    """
+    from scepkit.ca import rollover
+    from scepkit.server.assembly import utc_now
+
+    material = rollover.activate(_place(directory, ca), now=utc_now())
+    _say("the CA is now", material.ca.certificate)
+
+
+@group.command(cls=Command)
+def cancel(*, ca: CAOption = "default", directory: DirectoryOption = DEFAULT_DIRECTORY) -> None:
+    """Drop the next CA and its keys, for good.
+
+    What it has issued already cannot be revoked any more.
+    """
+    from scepkit.ca import rollover
+
+    dropped = rollover.cancel(_place(directory, ca))
+    terminal.say(f"dropped {dropped.subject.rfc4514_string()}")
+
+
+@group.command(cls=Command, short_help="List the CA's generations.")
+def status(
+    *,
+    ca: CAOption = "default",
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+    as_json: JsonOption = False,
+) -> None:
+    """List the CA's generations and RAs: the current one, the next one, those of before."""
+    from scepkit.ca import rollover
+
+    found = rollover.status(_place(directory, ca))
+    rows = [
+        *([] if found.next is None else _generation("next", found.next)),
+        *_generation("current", found.current),
+        *(row for one in found.old for row in _generation(f"old/{one.number}", one)),
+        *(_row("retired", "RA", one) for one in found.retired),
+    ]
+    columns = ("state", "role", "subject", "not_before", "not_after", "sha256")
+    terminal.rows(rows, columns, as_json=as_json, empty="")
+
+
+def _generation(state: str, one: Generation) -> list[dict[str, str]]:
+    ca = _row(state, "CA", one.ca)
+    return [ca] if one.ra is None else [ca, _row(state, "RA", one.ra)]
+
+
+def _row(state: str, role: str, certificate: x509.Certificate) -> dict[str, str]:
+    from scepkit.ca.certificates import sha256_fingerprint
+    from scepkit.server.assembly import utc_now
+
+    is_over = certificate.not_valid_after_utc <= utc_now()
+    return {
+        "state": "expired" if is_over and state not in ("current", "next") else state,
+        "role": role,
+        "subject": certificate.subject.rfc4514_string(),
+        "not_before": f"{certificate.not_valid_before_utc:%Y-%m-%d}",
+        "not_after": f"{certificate.not_valid_after_utc:%Y-%m-%d}",
+        "sha256": sha256_fingerprint(certificate).removeprefix("sha256:"),
+    }
+
+
+def _place(directory: Path, ca: str) -> Path:
+    """Return the directory of a CA.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    with records_opened(directory) as (home, _):
+        names = home.settings.authorities
+        if ca not in names:
+            raise UsageError(f"there is no CA {ca!r}", hint=f"one of {', '.join(names)}")
+        return home.settings.authority_directory(ca)
+
+
+def _which(directory: Path, ca: str) -> str:
+    return f" --dir {directory}" + ("" if ca == "default" else f" --ca {ca}")
+
+
+def _say(what: str, certificate: x509.Certificate) -> None:
+    from scepkit.ca.certificates import sha256_fingerprint
+
+    terminal.say(f"{what}: {certificate.subject.rfc4514_string()}")
+    terminal.data(f"fingerprint  {sha256_fingerprint(certificate)}")

@@ -1,0 +1,183 @@
+"""`scep admin show`: all that is known about one certificate or request."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scepkit.cli import terminal
+from scepkit.cli.admin_home import (
+    DEFAULT_DIRECTORY,
+    DirectoryOption,
+    JsonOption,
+    parse_serial,
+    records_opened,
+)
+from scepkit.cli.admin_list import certificate_status, request_status
+from scepkit.cli.help import Command
+from scepkit.cli.reasons import reason_name
+from scepkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from scepkit.store import CertificateRow, RequestRow, RevocationRow, Store
+
+# Serial numbers are random and long; those of requests are counted.
+_REQUEST = re.compile(r"[0-9]{1,15}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command("show", cls=Command, short_help="Show one certificate or request.")(show)
+
+
+def show(
+    number: Annotated[
+        str,
+        typer.Argument(
+            metavar="SERIAL|REQUEST",
+            help="A certificate's serial number in hex, or a request's number.",
+            show_default=False,
+        ),
+    ],
+    *,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+    pem: Annotated[
+        bool, typer.Option("--pem", help="Print the certificate or the PKCS#10 as PEM, alone.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show all that is known about a certificate or a request.
+
+    The challenge of a request is struck out, so the signature of its PEM does not verify any more.
+    """
+    with records_opened(directory) as (_, store):
+        from scepkit.server.assembly import utc_now
+
+        if _REQUEST.fullmatch(number):
+            row = store.request(int(number), now=utc_now())
+            if row is None:
+                raise UsageError(
+                    f"there is no request {number}", hint="scep admin list --pending shows them"
+                )
+            shown, text = _request(row), _pem(row.csr, "CERTIFICATE REQUEST")
+            history: list[dict[str, str]] = []
+        else:
+            certificate = _certificate_row(store, number)
+            shown, text = _certificate(certificate), _pem(certificate.der, "CERTIFICATE")
+            shown["passphrase"] = "kept" if store.passphrase(certificate.serial) else ""
+            history = [_done(one) for one in store.revocation_history(certificate.serial)]
+    if pem:
+        terminal.data(text)
+    elif as_json:
+        terminal.json_data({**shown, "history": history, "pem": text})
+    else:
+        told = [(name, value) for name, value in shown.items() if value]
+        terminal.details([*told, *(("history", _in_words(one)) for one in history)])
+
+
+def _certificate_row(store: Store, number: str) -> CertificateRow:
+    row = store.certificate(parse_serial(number))
+    if row is None:
+        raise UsageError(
+            f"no certificate with the serial number {number} was issued",
+            hint="scep admin list shows them",
+        )
+    return row
+
+
+def _certificate(row: CertificateRow) -> dict[str, str]:
+    from cryptography import x509
+
+    from scepkit.cli import describe
+    from scepkit.protocol.names import san_texts
+    from scepkit.server.assembly import utc_now
+
+    certificate = x509.load_der_x509_certificate(row.der)
+    return {
+        "serial": f"{row.serial:x}",
+        "status": certificate_status(row, utc_now()),
+        "endpoint": row.endpoint,
+        "subject": row.subject,
+        "names": ", ".join(san_texts(certificate.extensions)),
+        "key": _key(certificate.public_key()),
+        "issuer": certificate.issuer.rfc4514_string(),
+        "issued": _time(row.issued_at),
+        "not_before": _time(row.not_before),
+        "not_after": _time(row.not_after),
+        "renews": f"{row.renews:x}" if row.renews is not None else "",
+        "revoked": _time(row.revoked_at),
+        "reason": reason_name(row.revocation_reason),
+        "revoked_by": row.revoked_by or "",
+        "invalidity_date": _time(row.invalidity_date),
+        "sha256": describe.fingerprint(certificate),
+    }
+
+
+def _done(line: RevocationRow) -> dict[str, str]:
+    return {
+        "at": _time(line.at),
+        "action": line.action.value,
+        "reason": reason_name(line.reason),
+        "by": line.by,
+        "note": line.note,
+        "invalidity_date": _time(line.invalidity_date),
+    }
+
+
+def _in_words(line: dict[str, str]) -> str:
+    since = f", invalid since {line['invalidity_date']}" if line["invalidity_date"] else ""
+    note = f": {line['note']}" if line["note"] else ""
+    return f"{line['at']} {line['action']} ({line['reason']}{since}) by {line['by']}{note}"
+
+
+def _request(row: RequestRow) -> dict[str, str]:
+    from scepkit.protocol import csr
+    from scepkit.protocol.attributes import MessageType, TransactionID
+    from scepkit.protocol.names import san_texts
+
+    wanted = csr.read_archived(row.csr)
+    return {
+        "id": str(row.id),
+        "status": request_status(row),
+        "endpoint": row.endpoint,
+        "subject": wanted.subject.rfc4514_string(),
+        "names": ", ".join(san_texts(wanted.extensions)),
+        "key": _key(wanted.public_key),
+        "type": MessageType(row.message_type).name,
+        "transaction_id": str(TransactionID(row.transaction_id)),
+        "requested": _time(row.created_at),
+        "expires": _time(row.expires_at),
+        "decided": _time(row.decided_at),
+        "decided_by": row.decided_by or "",
+        "reason": row.reason or "",
+        "serial": f"{row.serial:x}" if row.serial is not None else "",
+        "renews": f"{row.renews:x}" if row.renews is not None else "",
+        "sha256": row.csr_digest.hex() if row.csr_digest else "",
+    }
+
+
+def _key(key: object) -> str:
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+    match key:
+        case rsa.RSAPublicKey():
+            return f"RSA, {key.key_size} bits"
+        case ec.EllipticCurvePublicKey():
+            return f"EC, {key.curve.name}"
+    return type(key).__name__.removesuffix("PublicKey")
+
+
+def _pem(der: bytes, label: str) -> str:
+    import base64
+    import textwrap
+
+    lines = textwrap.wrap(base64.b64encode(der).decode("ascii"), 64)
+    return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""])
+
+
+def _time(when: datetime | None) -> str:
+    return when.isoformat(timespec="seconds") if when else ""

@@ -1,0 +1,35 @@
+"""Lengths of time as people type them."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from scepkit.errors import UsageError
+
+_DURATION = re.compile(r"(\d{1,6})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def read(text: str) -> timedelta:
+    """Read `90s`, `30m`, `1h`, `7d`, `2w` or several of them together.
+
+    Raises:
+        UsageError: it is none, or nothing.
+    """
+    plain = text.strip().lower()
+    parts = _DURATION.findall(plain)
+    total = sum((timedelta(**{_UNITS[unit]: int(n)}) for n, unit in parts), timedelta())
+    if "".join(n + unit for n, unit in parts) != plain or not total:
+        raise UsageError(f"{text!r} is not a duration", hint="write it like 30m, 1h or 7d")
+    return total
+
+
+def show(length: timedelta) -> str:
+    """Return a length of time in the unit that fits: `12 days`, `1 hour`, `5 minutes`."""
+    seconds = int(abs(length.total_seconds()))
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * size or (seconds >= size and unit != "day"):
+            count = seconds // size
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{seconds} second{'' if seconds == 1 else 's'}"

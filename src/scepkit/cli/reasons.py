@@ -1,0 +1,31 @@
+"""Why a certificate is revoked, as options of the commands."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from scepkit.protocol.crl_reason import Reason
+
+
+class ReasonName(StrEnum):
+    """What revokes, as RFC 5280 section 5.3.1 spells it; all of `Reason` but removeFromCRL."""
+
+    UNSPECIFIED = "unspecified"
+    KEY_COMPROMISE = "keyCompromise"
+    CA_COMPROMISE = "cACompromise"
+    AFFILIATION_CHANGED = "affiliationChanged"
+    SUPERSEDED = "superseded"
+    CESSATION_OF_OPERATION = "cessationOfOperation"
+    CERTIFICATE_HOLD = "certificateHold"
+    PRIVILEGE_WITHDRAWN = "privilegeWithdrawn"
+    AA_COMPROMISE = "aACompromise"
+
+    @property
+    def reason(self) -> Reason:
+        """The CRLReason of that name."""
+        return Reason[self.value]
+
+
+def reason_name(code: int | None) -> str:
+    """Return the name of a CRLReason code; nothing for none."""
+    return "" if code is None else Reason(code).name

@@ -1,0 +1,257 @@
+"""Putting endpoints together: from settings, CAs and a database to what answers devices."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from scepkit.ca.files import refusals
+from scepkit.ca.layout import Credential as RACredential
+from scepkit.ca.layout import Material
+from scepkit.ca.locations import Locations
+from scepkit.ca.ocsp import load_responders
+from scepkit.enrolment.approval import Approval
+from scepkit.enrolment.challenge_rules import ChallengeRule, NoChallenge, StaticChallenge
+from scepkit.enrolment.challenges import Challenges
+from scepkit.enrolment.cmp import CMPService
+from scepkit.enrolment.concealment import Concealment
+from scepkit.enrolment.endpoint import Endpoint
+from scepkit.enrolment.issuers import Issuer, Issuers
+from scepkit.enrolment.ocsp import OCSPService
+from scepkit.enrolment.passphrase import Passphrases
+from scepkit.enrolment.rules import GetCertRule, RenewalRules, Rules
+from scepkit.errors import SettingsError, UsageError
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.envelope import Credential
+from scepkit.protocol.responder import Responder
+from scepkit.server import addressing, held
+from scepkit.server.cmp_service import cmp_service
+from scepkit.server.directory import Home
+from scepkit.server.endpoint_settings import EndpointSettings
+from scepkit.server.located import locations
+from scepkit.server.publication import Publication, publish
+from scepkit.server.settings import DEFAULT, Settings
+from scepkit.store import Store
+
+_SMALLEST_SECRET = 8
+"""Characters of a static challenge; below that it is guessed over the network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An endpoint as it answers devices.
+
+    Attributes:
+        endpoint: decides.
+        publication: what needs no deciding.
+        recipients: what names its certificates in an envelope, see `addressing`.
+        ocsp: says how the certificates of its CA stand; endpoints with one CA share it.
+        cmp: has certificates revoked by their owners; None where that is turned off.
+    """
+
+    endpoint: Endpoint
+    publication: Publication
+    recipients: tuple[bytes, ...]
+    ocsp: OCSPService
+    cmp: CMPService | None = None
+
+
+def utc_now() -> datetime:
+    """Return the time: the server's only clock."""
+    return datetime.now(UTC)
+
+
+def assemble(
+    home: Home, store: Store, *, now: Callable[[], datetime] = utc_now
+) -> Mapping[str, Served]:
+    """Put all endpoints of a server together.
+
+    Args:
+        home: its data directory.
+        store: its database.
+        now: its clock.
+
+    Raises:
+        SettingsError: a file that a setting names cannot be used, or a setting does not fit its CA.
+    """
+    lifetime = timedelta(minutes=home.settings.ocsp_minutes)
+    services = {
+        ca.name: OCSPService(
+            load_responders(ca.directory, ca.material, now=now()), store, now, lifetime
+        )
+        for ca in home.authorities.values()
+    }
+    return {
+        name: _serve(name, home, store, now, services[settings.ca])
+        for name, settings in home.settings.endpoint.items()
+    }
+
+
+def approval_of(home: Home, store: Store, name: str) -> Approval:
+    """Return what decides the waiting requests of an endpoint.
+
+    Raises:
+        UsageError: there is no such endpoint (any more).
+    """
+    settings = endpoint_settings(home.settings, name)
+    issuers = _issuers(home.authority_of(name).material, locations(home.settings, name))
+    return Approval(endpoint=name, issuers=issuers, profile=settings.profile, store=store)
+
+
+def challenges_of(home: Home, store: Store, name: str = DEFAULT) -> Challenges:
+    """Return the one-time challenges of an endpoint.
+
+    Raises:
+        UsageError: there is no such endpoint, or it has none.
+    """
+    rule = endpoint_settings(home.settings, name).challenge
+    if rule != "one-time":
+        raise UsageError(
+            f'the endpoint {name!r} has no one-time challenges: challenge = "{rule}"',
+            hint="devices enrol there without one"
+            if rule == "none"
+            else "all devices use the one in its challenge_file",
+        )
+    return Challenges(store=store, endpoint=name, key=home.challenge_key)
+
+
+def endpoint_settings(settings: Settings, name: str) -> EndpointSettings:
+    """Return the settings of an endpoint.
+
+    Raises:
+        UsageError: there is no such endpoint.
+    """
+    found = settings.endpoint.get(name)
+    if found is None:
+        raise UsageError(
+            f"there is no endpoint {name!r}", hint=f"one of {', '.join(settings.endpoint)}"
+        )
+    return found
+
+
+def _serve(
+    name: str, home: Home, store: Store, now: Callable[[], datetime], ocsp: OCSPService
+) -> Served:
+    settings = home.settings.endpoint[name]
+    ca = home.authority_of(name)
+    material = ca.material
+    credentials = [_credential(one) for one in _addressees(material)]
+    issuers = _issuers(material, locations(home.settings, name))
+    rules = _rules(settings, home.settings)
+    concealment = Concealment(home.challenge_key)
+    endpoint = Endpoint(
+        name=name,
+        responder=Responder(
+            signer=_credential(material.ra),
+            credentials=credentials,
+            random=os.urandom,
+            allowed=settings.legacy,
+            key_agreement=settings.key_agreement,
+        ),
+        issuers=issuers,
+        profile=settings.profile,
+        rules=rules,
+        store=store,
+        challenges=_challenge_rule(name, home, store),
+        concealment=concealment,
+        now=now,
+    )
+    recipients = tuple(addressing.recipient_id(one.certificate) for one in credentials)
+    cmp = None
+    if settings.cmp:
+        cmp = cmp_service(
+            name,
+            ca,
+            issuers=issuers,
+            rules=rules,
+            store=store,
+            passphrases=Passphrases(store, concealment),
+            now=now,
+        )
+    return Served(endpoint, publish(ca, settings), recipients, ocsp, cmp)
+
+
+def _issuers(material: Material, places: Locations | None) -> Issuers:
+    issuing = [material] if material.next is None else [material, material.next]
+    return Issuers(
+        [Issuer(one.ca.at(places), (_credential(one.ra),)) for one in issuing],
+        previous=material.previous,
+    )
+
+
+def _addressees(material: Material) -> list[RACredential]:
+    """Return all keys that a request may be encrypted to, the current one first."""
+    coming = [] if material.next is None else [material.next.ra]
+    return [material.ra, *coming, *material.retired]
+
+
+def _credential(ra: RACredential) -> Credential:
+    return Credential(ra.private_key, Certificate.of(ra.certificate))
+
+
+def _rules(settings: EndpointSettings, server: Settings) -> Rules:
+    minutes = settings.signing_time_minutes
+    return Rules(
+        approval=settings.approval == "manual",
+        pending_lifetime=timedelta(days=settings.pending_days),
+        renewal=_renewal(settings, server) if settings.renewal else None,
+        get_cert=GetCertRule(settings.get_cert),
+        get_crl=settings.get_crl,
+        retrievals_per_minute=settings.retrievals_per_minute,
+        signing_time=timedelta(minutes=minutes) if minutes else None,
+        separate_keys=settings.separate_keys,
+        reply_chain=settings.reply_chain,
+        cmp_revoke_by_subject=settings.cmp_revoke_by_subject,
+        revocation_passphrase=settings.revocation_passphrase,
+        crl_lifetime=timedelta(hours=server.crl_hours),
+    )
+
+
+def _renewal(settings: EndpointSettings, server: Settings) -> RenewalRules:
+    days = settings.renewal_window_days
+    anchors = [held.read_pem(server.directory / path) for path in settings.renewal_anchors]
+    return RenewalRules(
+        window=timedelta(days=days) if days else None,
+        grace=timedelta(days=settings.renewal_grace_days),
+        new_names=settings.renewal_new_names,
+        anchors=tuple(one for several in anchors for one in several),
+    )
+
+
+def _challenge_rule(name: str, home: Home, store: Store) -> ChallengeRule:
+    settings = home.settings.endpoint[name]
+    match settings.challenge:
+        case "static" if settings.challenge_file is not None:
+            return StaticChallenge(_secret(home.settings.directory / settings.challenge_file))
+        case "none":
+            return NoChallenge()
+    return challenges_of(home, store, name)
+
+
+def _secret(path: Path) -> str:
+    """Read a static challenge: the first line of a file that nobody else can read.
+
+    Raises:
+        SettingsError: it cannot be read, others can read it, or it is too short.
+    """
+    make = f"make one: (umask 077; openssl rand -hex 20 > {path})"
+    if not path.exists():
+        raise SettingsError(f"the challenge_file {path} is missing", hint=make)
+    with refusals(f"cannot read {path}"):
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise SettingsError(f"{path} can be read by others", hint=f"chmod 600 {path}")
+        text = path.read_bytes()
+    try:
+        secret = text.decode("utf-8").split("\n", 1)[0].rstrip("\r")
+    except UnicodeDecodeError:
+        # Not `from`: the exception holds what is in the file.
+        raise SettingsError(f"{path} is not text in UTF-8", hint=make) from None
+    if len(secret) < _SMALLEST_SECRET:
+        raise SettingsError(
+            f"the challenge in {path} has fewer than {_SMALLEST_SECRET} characters", hint=make
+        )
+    return secret

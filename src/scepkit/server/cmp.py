@@ -1,0 +1,151 @@
+"""CMP over HTTP: `/cmp/NAME` by POST (RFC 9811 section 3).
+
+Whatever is wrong with a request that could be read is answered by a CMP error message with HTTP
+status 200: `openssl cmp` looks at nothing else. Only what has no header to answer to hears HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from scepkit.enrolment.cmp import CMPAnswer
+from scepkit.errors import HTTPRefused, Malformed
+from scepkit.protocol import cmp
+from scepkit.server import metrics
+from scepkit.server.catalog import Catalog
+
+PATH = "/cmp/{name}"
+
+# Requests under way at once, as in `scep`: more would only time out.
+MAX_UNDER_WAY = 512
+_NO_STORE = {"Cache-Control": "no-store"}
+_BUSY = 503
+_RETRY_AFTER = {"Retry-After": "5"}
+
+log = structlog.get_logger()
+
+
+class CMPApp:
+    """Answers CMP for all endpoints.
+
+    Args:
+        catalog: the endpoints.
+        pool: threads for private-key work.
+    """
+
+    def __init__(self, catalog: Catalog, pool: ThreadPoolExecutor) -> None:
+        self._catalog = catalog
+        self._pool = pool
+        self._under_way = 0
+
+    @property
+    def routes(self) -> list[Route]:
+        """Where it answers."""
+        return [Route(PATH, self._respond, methods=["POST"])]
+
+    async def _respond(self, request: Request) -> Response:
+        """Answer one HTTP request and write its line into the log."""
+        started = time.perf_counter()
+        name = request.path_params["name"]
+        served = self._catalog.served.get(name)
+        if served is None or served.cmp is None:
+            return _refusal(HTTPRefused(404, "no such CMP endpoint"))
+        try:
+            answer = await self._answer(request, served.cmp.answer)
+        except ClientDisconnect:
+            return Response()
+        except HTTPRefused as error:
+            _report(request, name, error, time.perf_counter() - started)
+            return _refusal(error)
+        _report(request, name, answer, time.perf_counter() - started)
+        return Response(answer.der, media_type=cmp.MEDIA_TYPE, headers=_NO_STORE)
+
+    async def _answer(self, request: Request, answer: Callable[[bytes], CMPAnswer]) -> CMPAnswer:
+        """Answer a message.
+
+        Raises:
+            HTTPRefused: there is nothing to answer to.
+            ClientDisconnect: it never became whole.
+        """
+        if self._under_way >= MAX_UNDER_WAY:
+            raise HTTPRefused(_BUSY, "busy, try again later")
+        self._under_way += 1
+        try:
+            message = await _body(request)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pool, answer, message)
+        except Malformed as error:
+            raise HTTPRefused(400, f"not a CMP message: {error.message}") from error
+        except (HTTPRefused, ClientDisconnect):
+            raise
+        except Exception as error:
+            log.exception("bug in scepkit; please report it")
+            raise HTTPRefused(500, "internal error") from error
+        finally:
+            self._under_way -= 1
+
+
+async def _body(request: Request) -> bytes:
+    """Read the body, as much as a PKIMessage may have.
+
+    Raises:
+        HTTPRefused: it is larger.
+        ClientDisconnect: it never became whole.
+    """
+    too_large = HTTPRefused(413, f"the body is larger than {cmp.MAX_MESSAGE} octets")
+    length = request.headers.get("content-length", "0")
+    if not length.isascii() or not length.isdigit() or int(length) > cmp.MAX_MESSAGE:
+        raise too_large
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > cmp.MAX_MESSAGE:
+            raise too_large
+    return bytes(body)
+
+
+def _refusal(error: HTTPRefused) -> Response:
+    headers = _NO_STORE | (_RETRY_AFTER if error.status == _BUSY else {})
+    return PlainTextResponse(f"{error.message}\n", error.status, headers)
+
+
+def _report(request: Request, name: str, answer: CMPAnswer | HTTPRefused, seconds: float) -> None:
+    facts: dict[str, object]
+    if isinstance(answer, HTTPRefused):
+        outcome, status = f"HTTP {answer.status}", answer.status
+        facts = {"reason": answer.message}
+    else:
+        outcome, status, facts = answer.outcome, 200, _facts(answer)
+        if answer.is_fault:
+            log.error("server fault", error=answer.reason, hint=answer.hint)
+    metrics.CMP.labels(name, outcome).inc()
+    metrics.SECONDS.labels("CMP").observe(seconds)
+    log.info(
+        "cmp",
+        peer=request.client.host if request.client else "",
+        endpoint=name,
+        outcome=outcome,
+        **facts,
+        status=status,
+        ms=round(seconds * 1000, 1),
+    )
+
+
+def _facts(answer: CMPAnswer) -> dict[str, object]:
+    serial = "" if answer.serial is None else f"{answer.serial:x}"
+    known = {
+        "transaction_id": (answer.transaction_id or b"").hex(),
+        "serial": serial,
+        "subject": answer.subject,
+        "by": answer.by,
+        "reason": answer.reason,
+    }
+    return {name: value for name, value in known.items() if value}

@@ -1,0 +1,209 @@
+"""`[endpoint.NAME]` of scep.toml: what one SCEP endpoint does, and for whom.
+
+A preset changes the defaults of what a client family cannot digest; a key that is written down
+wins over the preset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from cryptography.x509 import ObjectIdentifier
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from scepkit.ca.profile import KEY_USAGES, SAN_TYPES, Profile
+from scepkit.protocol.algorithms import Legacy
+
+Shape: TypeAlias = Literal["auto", "ca", "chain", "ra+ca", "ra+chain"]
+"""What GetCACert answers with; `publication` says what each of them is."""
+
+Preset: TypeAlias = Literal[
+    "none", "apple", "windows", "intune", "cisco-ios", "cisco-vpn", "juniper", "strongswan"
+]
+
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "none": {},
+        # A chain in the media type of an RA is taken for an RA that cannot be used.
+        "apple": {"ca_certificates": "ra+ca"},
+        # CAThumbprint is compared with the root.
+        "windows": {"ca_certificates": "ra+chain", "include_root": True},
+        "intune": {"ca_certificates": "ra+chain", "include_root": True},
+        "cisco-ios": {"ca_certificates": "ra+chain", "include_root": True},
+        # Looks for its CA in the reply; Juniper's devices refuse a reply that has it.
+        "cisco-vpn": {"reply_chain": True},
+        "juniper": {"reply_chain": False},
+        # Writes nothing at all when the root is missing.
+        "strongswan": {"ca_certificates": "ra+chain", "include_root": True},
+    }
+)
+"""Defaults by client family; docs/how-to/client-families.md says why."""
+
+CURVES = MappingProxyType(
+    {"p256": "secp256r1", "p384": "secp384r1", "p521": "secp521r1", "ed25519": "ed25519"}
+)
+
+PURPOSES = MappingProxyType(
+    {
+        "client_auth": ExtendedKeyUsageOID.CLIENT_AUTH,
+        "server_auth": ExtendedKeyUsageOID.SERVER_AUTH,
+        "email_protection": ExtendedKeyUsageOID.EMAIL_PROTECTION,
+        "ipsec_ike": ExtendedKeyUsageOID.IPSEC_IKE,
+        "ike_intermediate": ObjectIdentifier("1.3.6.1.5.5.8.2.2"),
+        "smartcard_logon": ExtendedKeyUsageOID.SMARTCARD_LOGON,
+        "code_signing": ExtendedKeyUsageOID.CODE_SIGNING,
+        "time_stamping": ExtendedKeyUsageOID.TIME_STAMPING,
+    }
+)
+"""Names for extendedKeyUsage; any other can be written as its OID."""
+
+_DAYS = 3650
+_Days: TypeAlias = Annotated[int, Field(ge=0, le=_DAYS)]
+_Bits: TypeAlias = Annotated[int, Field(ge=1024, le=16384)]
+
+
+class EndpointSettings(BaseModel):
+    """`[endpoint.NAME]`.
+
+    Attributes:
+        ca: which CA issues: `default`, or one of its own, made at the next start.
+        layout: the key layout of that CA, when it is made; None for `default`.
+        preset: the client family whose habits the defaults below follow.
+        legacy: algorithms that are off unless named here.
+        validity_days: how long an issued certificate is valid.
+        approval: whether a right challenge is enough, or a person decides too.
+        pending_days: how long a request may wait for that person.
+        challenge: `one-time` (scep admin challenge new), `static` (one for all devices, in
+            `challenge_file`) or `none`, which needs manual approval.
+        challenge_file: of a static challenge: mode 0600, the first line counts.
+        renewal: whether a current certificate entitles to the next one.
+        renewal_window_days: how long before its end; 0 for any time.
+        renewal_grace_days: how long after its end a certificate still renews.
+        renewal_new_names: whether a renewal may ask for other names.
+        renewal_anchors: PEM files: certificates of these CAs may be exchanged for one of ours.
+        get_cert: GetCert: nothing, what the requester's own key has, or any certificate.
+        get_crl: whether GetCRL is answered.
+        retrievals_per_minute: GetCert and GetCRL together, over all devices; more get HTTP 429.
+        cmp: whether the owner of a certificate may have it revoked by CMP, at /cmp/NAME.
+        cmp_revoke_by_subject: whether another valid certificate of the same subject does, too.
+        signing_time_minutes: how far a signingTime, or the messageTime of CMP, may be off before
+            badTime; 0 for no limit.
+        separate_keys: whether the signer's key may be another than the request's (L-17).
+        revocation_passphrase: whether a request's challengePassword revokes its certificate.
+        key_agreement: whether replies to EC keys may use ECDH where there is no challenge.
+        ca_certificates: what GetCACert answers with.
+        include_root: whether the root above an intermediate CA is part of that.
+        reply_chain: whether CA certificates go along with the issued one.
+        rsa_bits: the smallest and the largest RSA key, in bits.
+        curves: which other keys are certified.
+        key_usages: the most that keyUsage may assert.
+        default_eku: the purposes of a certificate whose request names none.
+        allowed_eku: the purposes that a request may name.
+        san_types: the kinds of names that are taken over.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    ca: str = "default"
+    layout: Literal["default", "ec", "single"] | None = None
+    preset: Preset = "none"
+    legacy: frozenset[Legacy] = frozenset()
+    validity_days: Annotated[int, Field(ge=1, le=_DAYS)] = 365
+    approval: Literal["auto", "manual"] = "auto"
+    pending_days: Annotated[int, Field(ge=1, le=_DAYS)] = 7
+    challenge: Literal["one-time", "static", "none"] = "one-time"
+    challenge_file: Path | None = None
+    renewal: bool = True
+    renewal_window_days: _Days = 0
+    renewal_grace_days: _Days = 0
+    renewal_new_names: bool = False
+    renewal_anchors: tuple[Path, ...] = ()
+    get_cert: Literal["off", "own", "all"] = "own"
+    get_crl: bool = True
+    retrievals_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 60
+    cmp: bool = True
+    cmp_revoke_by_subject: bool = False
+    signing_time_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60)] = 0
+    separate_keys: bool = False
+    revocation_passphrase: bool = False
+    key_agreement: bool = False
+    ca_certificates: Shape = "auto"
+    include_root: bool = True
+    reply_chain: bool = False
+    rsa_bits: tuple[_Bits, _Bits] = (2048, 8192)
+    curves: frozenset[Literal["p256", "p384", "p521", "ed25519"]] = frozenset(CURVES)  # type: ignore[arg-type]
+    key_usages: Annotated[
+        frozenset[Literal["digital_signature", "key_encipherment"]], Field(min_length=1)
+    ] = KEY_USAGES  # type: ignore[assignment]
+    default_eku: tuple[str, ...] = ("client_auth",)
+    allowed_eku: tuple[str, ...] = (
+        "client_auth",
+        "server_auth",
+        "email_protection",
+        "ipsec_ike",
+        "ike_intermediate",
+        "smartcard_logon",
+    )
+    san_types: frozenset[Literal["dns", "ip", "email", "uri", "upn"]] = SAN_TYPES  # type: ignore[assignment]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow_preset(cls, value: Any) -> Any:
+        """Put a preset's defaults under what is written down."""
+        if not isinstance(value, dict):
+            return value
+        return {**PRESETS.get(str(value.get("preset")), {}), **value}
+
+    @field_validator("default_eku", "allowed_eku")
+    @classmethod
+    def _known_purposes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            _purpose(name)
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.challenge == "none" and self.approval != "manual":
+            raise ValueError('challenge = "none" lets everybody in: it needs approval = "manual"')
+        if (self.challenge == "static") != (self.challenge_file is not None):
+            raise ValueError('challenge = "static" and challenge_file belong together')
+        if self.revocation_passphrase and self.challenge == "static":
+            raise ValueError(
+                'revocation_passphrase = true does not go with challenge = "static": every device '
+                "could revoke every other's certificate"
+            )
+        if self.preset == "intune" and self.approval == "manual":
+            raise ValueError('preset = "intune" needs approval = "auto": Intune cannot wait')
+        if self.rsa_bits[0] > self.rsa_bits[1]:
+            raise ValueError("rsa_bits is the smallest and then the largest RSA key, in bits")
+        return self
+
+    @property
+    def profile(self) -> Profile:
+        """What the endpoint issues."""
+        return Profile(
+            validity=timedelta(days=self.validity_days),
+            rsa_bits=self.rsa_bits,
+            curves=frozenset(CURVES[name] for name in self.curves),
+            key_usages=frozenset(self.key_usages),
+            default_eku=tuple(map(_purpose, self.default_eku)),
+            allowed_eku=frozenset(map(_purpose, self.allowed_eku)),
+            san_types=frozenset(self.san_types),
+        )
+
+
+def _purpose(name: str) -> ObjectIdentifier:
+    known = PURPOSES.get(name)
+    if known is not None:
+        return known
+    try:
+        return ObjectIdentifier(name)
+    except ValueError as error:
+        raise ValueError(
+            f"{name!r} is no purpose: one of {', '.join(PURPOSES)}, or an OID"
+        ) from error

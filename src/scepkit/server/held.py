@@ -1,0 +1,108 @@
+"""The CAs that a server holds, read from their directories: at the start, and when they change.
+
+Beside the files of scepkit.ca.layout an intermediate CA may have
+
+    chain.pem     the certificates above ca.pem, from its issuer up, for GetCACert (P-28)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from scepkit.ca import layout
+from scepkit.ca.authority import Authority
+from scepkit.ca.files import refusals
+from scepkit.ca.layout import Material
+from scepkit.errors import SettingsError
+from scepkit.protocol import chain
+from scepkit.server.settings import Settings
+
+CHAIN = "chain.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCA:
+    """One CA of a server.
+
+    Attributes:
+        name: its name in the settings.
+        directory: where its files are.
+        material: its keys and certificates.
+        above: the certificates above its own, from its issuer up; empty for a root.
+    """
+
+    name: str
+    directory: Path
+    material: Material
+    above: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def generations(self) -> tuple[Authority, ...]:
+        """All CAs that have issued certificates: the current one, the next, those of before."""
+        coming = () if self.material.next is None else (self.material.next.ca,)
+        return (self.material.ca, *coming, *self.material.previous)
+
+
+def load_all(settings: Settings, *, now: datetime) -> Mapping[str, HeldCA]:
+    """Read all CAs of a server.
+
+    Args:
+        settings: which there are.
+        now: the time, aware.
+
+    Raises:
+        SettingsError: a file is missing or cannot be used.
+    """
+    return {name: _load(name, settings, now) for name in settings.authorities}
+
+
+def stamps(settings: Settings) -> tuple[Hashable, ...]:
+    """Return something that changes whenever a file of a CA does.
+
+    Raises:
+        SettingsError: a directory cannot be read.
+    """
+    return tuple(layout.stamp(settings.authority_directory(name)) for name in settings.authorities)
+
+
+def read_pem(path: Path) -> tuple[x509.Certificate, ...]:
+    """Read the certificates in a PEM file.
+
+    Raises:
+        SettingsError: it cannot be read, or holds none.
+    """
+    with refusals(f"cannot read {path}"):
+        data = path.read_bytes()
+    try:
+        return tuple(x509.load_pem_x509_certificates(data))
+    except ValueError as error:
+        raise SettingsError(
+            f"{path} holds no certificates in PEM form", hint="convert it, or correct the setting"
+        ) from error
+
+
+def _load(name: str, settings: Settings, now: datetime) -> HeldCA:
+    directory = settings.authority_directory(name)
+    material = layout.load(directory, now=now)
+    return HeldCA(name, directory, material, _above(directory, material.ca.certificate))
+
+
+def _above(directory: Path, certificate: x509.Certificate) -> tuple[x509.Certificate, ...]:
+    path = directory / CHAIN
+    if not path.exists():
+        return ()
+    above = read_pem(path)
+    for issuer in above:
+        if not chain.issued(issuer, certificate):
+            raise SettingsError(
+                f"{path}: {issuer.subject.rfc4514_string()} did not issue "
+                f"{certificate.subject.rfc4514_string()}",
+                hint="it holds the certificates above ca.pem, each the issuer of the one before",
+            )
+        certificate = issuer
+    return above

@@ -1,0 +1,54 @@
+"""What the certificates of an endpoint say about where to ask for their status."""
+
+from __future__ import annotations
+
+import structlog
+
+from scepkit.ca.locations import Locations
+from scepkit.errors import SettingsError, UsageError
+from scepkit.server.settings import DEFAULT, Settings
+
+# What devices append, from the end; what is left is where /crl, /ca and /ocsp are too.
+_SCEP_PATHS = ("/pkiclient.exe", "/cgi-bin", "/scep")
+
+log = structlog.get_logger()
+
+
+def locations(settings: Settings, endpoint: str) -> Locations | None:
+    """Return where the CRL, the issuer and the OCSP responder are.
+
+    Args:
+        settings: the server's.
+        endpoint: its name.
+
+    Returns:
+        None where the server does not know its own URL.
+
+    Raises:
+        SettingsError: the URL cannot be in a certificate.
+    """
+    key, base = ("pki_url", settings.pki_url) if settings.pki_url else _derived(settings)
+    if not base:
+        return None
+    try:
+        return Locations(base, endpoint)
+    except UsageError as error:
+        raise SettingsError(f"{key}: {error.message}", hint=error.hint) from error
+
+
+def warn(settings: Settings) -> None:
+    """Say it in the log when certificates will name URLs that some programs cannot use."""
+    places = locations(settings, DEFAULT)
+    if places is not None and places.is_circular:
+        log.warning(
+            "issued certificates name https URLs: it may take a CRL to get the CRL",
+            url=places.base,
+            hint="set pki_url to a plain http URL of this server (RFC 5280 section 8)",
+        )
+
+
+def _derived(settings: Settings) -> tuple[str, str]:
+    base = settings.public_url.rstrip("/")
+    for path in _SCEP_PATHS:
+        base = base.removesuffix(path)
+    return "public_url", base

@@ -1,0 +1,105 @@
+"""The scep.toml that the first start writes: every setting with what it does."""
+
+TEMPLATE = """\
+# The settings of this SCEP server. Every value may also come from the environment
+# (SCEP_PORT=8081, SCEP_ENDPOINT__DEFAULT__LEGACY='["sha1"]') or from an option of scep serve;
+# an option wins over the environment, the environment over this file.
+# They are read when the server starts. What is commented out is the default.
+
+host = "{host}"
+port = {port}
+workers = {workers}
+
+# The URL that devices reach this server at, if it is another than http://HOST:PORT/scep.
+# public_url = "http://scep.example.com/scep"
+# Where /crl, /ca and /ocsp are reached: issued certificates say so to whoever checks them. Plain
+# http, as RFC 5280 asks for. It is public_url without /scep unless given; without both, they don't.
+# pki_url = "http://pki.example.com"
+
+# Prometheus metrics are at /metrics of the address above; name another to keep them apart.
+# metrics = "127.0.0.1:9108"
+
+# "json" for machines, "text" for people, "auto" for text on a terminal and JSON elsewhere.
+log = "auto"
+
+# Days that answered requests, spent challenges and expired certificates are kept.
+# retention_days = 90
+# Hours that a CRL is good; it is signed anew when a quarter is left, and after a revocation.
+# crl_hours = 24
+# Minutes that an OCSP response is good, and may be kept by proxies and by whoever asked.
+# ocsp_minutes = 60
+# Days before its end that an RA certificate is replaced by a new one with a new key.
+# ra_rotation_days = 30
+# Minutes between two looks at what expired, has to be renewed or can be deleted.
+# sweep_minutes = 10
+
+# Devices reach this endpoint at /scep; [endpoint.vpn] would be reached at /scep/vpn.
+[endpoint.default]
+# Algorithms below AES and SHA-2, for devices that can do no better: "sha1", "des3", and, outside
+# the RFC, "des" and "md5". Every use is logged.
+legacy = [{legacy}]
+validity_days = 365
+
+# The CA that issues: "default", or another name for a CA of its own in the directory ca-NAME, made
+# at the next start with this key layout: "default", "ec" or "single".
+# ca = "default"
+# layout = "default"
+
+# Shapes GetCACert and the replies for one client family: "apple", "windows", "intune",
+# "cisco-ios", "cisco-vpn", "juniper", "strongswan". What is set below still wins.
+# preset = "none"
+
+# "manual": every request waits for scep admin approve or reject, at most so many days.
+# approval = "auto"
+# pending_days = 7
+
+# "one-time": scep admin challenge new makes them. "static": the first line of challenge_file
+# (mode 0600), the same for all devices. "none": needs approval = "manual".
+# challenge = "one-time"
+# challenge_file = "challenge.txt"
+
+# A current certificate entitles to the next one: so many days before its end (0: at any time),
+# and so many after it; for other names only if you say so.
+# renewal = true
+# renewal_window_days = 0
+# renewal_grace_days = 0
+# renewal_new_names = false
+# PEM files of other CAs whose certificates may be exchanged for one of this CA.
+# renewal_anchors = []
+
+# GetCert: "off", "own" (certificates of the requester's own names or key) or "all"; and GetCRL.
+# get_cert = "own"
+# get_crl = true
+# retrievals_per_minute = 60
+
+# CMP at /cmp/default: whoever holds a certificate's key may have it revoked (scep revoke,
+# openssl cmp -cmd rr); or whoever holds that of another valid one of the same subject, too.
+# cmp = true
+# cmp_revoke_by_subject = false
+
+# Refuse requests whose signingTime is more minutes off; 0: do not look.
+# signing_time_minutes = 0
+# Let a request be signed by another key than it is for; see the reference before.
+# separate_keys = false
+# Keep the challengePassword of each request, encrypted: who knows it can revoke the certificate
+# without its key, by CMP (openssl cmp -secret). Not for a static challenge.
+# revocation_passphrase = false
+# Encrypt replies to EC keys by ECDH where the request has no challenge.
+# key_agreement = false
+
+# GetCACert: "auto", "ca", "chain", "ra+ca" or "ra+chain"; and whether the root above an
+# intermediate CA is in it.
+# ca_certificates = "auto"
+# include_root = true
+# Send the CA's certificates along with the issued one.
+# reply_chain = false
+
+# What is certified: RSA from and to so many bits, other keys, usages, purposes, kinds of names.
+# rsa_bits = [2048, 8192]
+# curves = ["p256", "p384", "p521", "ed25519"]
+# key_usages = ["digital_signature", "key_encipherment"]
+# default_eku = ["client_auth"]
+# allowed_eku = ["client_auth", "server_auth", "email_protection", "ipsec_ike", \
+"ike_intermediate", "smartcard_logon"]
+# san_types = ["dns", "ip", "email", "uri", "upn"]
+"""

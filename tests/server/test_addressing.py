@@ -1,0 +1,101 @@
+"""Paths, CA identifiers and recipients: which endpoint a request is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import forge
+import keys
+from scepkit.errors import HTTPRefused
+from scepkit.server import addressing
+from scepkit.server.settings import EndpointSettings, Settings
+
+SETTINGS = Settings(
+    directory=Path("nowhere"),
+    endpoint={
+        "vpn": EndpointSettings(ca="lab"),
+        "wlan": EndpointSettings(ca="lab"),
+        "mdm": EndpointSettings(),
+    },
+)
+
+
+@pytest.mark.rfc("P-37", "S-4.1-1", "S-4.1-2")
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/scep", None),
+        ("/scep/", None),
+        ("/scep/pkiclient.exe", None),
+        ("/scep/cgi-bin/pkiclient.exe", None),
+        ("/cgi-bin/pkiclient.exe", None),
+        ("/cgi-bin/pkiclient.exe/", None),
+        ("/cgi-bin/pkiclient.exe/pkiclient.exe", None),
+        ("/pkiclient.exe", None),
+        ("/scep/vpn", "vpn"),
+        ("/scep/vpn/", "vpn"),
+        ("/scep/VPN", "vpn"),
+        ("/scep/vpn/pkiclient.exe", "vpn"),
+        ("/scep/vpn/cgi-bin/pkiclient.exe", "vpn"),
+        ("/scep/default", "default"),
+        ("/cgi-bin/pkiclient.exe/vpn", "vpn"),
+    ],
+)
+def test_a_path(path, name):
+    """What devices append is ignored; the rest names an endpoint or leaves it open."""
+    assert addressing.named(path) == name
+
+
+@pytest.mark.rfc("P-71")
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/other", "/SCEP", "/scepx", "/scep/a/b", "/scep/../scep", "/scep/a b", "/scep/é"),
+        *("//scep", "/scep.", "/scep/vpn\n", "/scep\n", "/pkiclient.exe/x", "/x/pkiclient.exe"),
+        *("/CGI-BIN/pkiclient.exe/vpn", "/cgi-bin/vpn"),
+    ],
+)
+def test_no_path_of_ours(path):
+    """404."""
+    with pytest.raises(HTTPRefused) as refused:
+        addressing.named(path)
+    assert refused.value.status == 404
+
+
+@pytest.mark.rfc("L-05", "P-38")
+@pytest.mark.parametrize(
+    ("identifier", "name"),
+    [
+        ("vpn", "vpn"),
+        ("VPN", "vpn"),
+        (" mdm ", "mdm"),
+        ("lab", "vpn"),
+        ("default", "default"),
+        ("", None),
+        ("0", None),
+        ("CAIdentifier", None),
+        ("my CA", None),
+    ],
+)
+def test_an_identifier(identifier, name):
+    """`message` selects an endpoint, or a CA, by its name; anything else is ignored."""
+    assert addressing.identified(identifier, SETTINGS) == name
+
+
+@pytest.mark.rfc("L-05")
+def test_a_recipient():
+    """A PKIOperation selects by the certificate that it is encrypted to; the default one wins."""
+    default, lab = (
+        keys.certify(name, keys.rsa_key(name), key_identifier=True) for name in ("one", "two")
+    )
+    known = {
+        "default": (addressing.recipient_id(default.certificate),),
+        "vpn": (addressing.recipient_id(lab.certificate),),
+        "wlan": (addressing.recipient_id(lab.certificate),),
+        "mdm": (addressing.recipient_id(default.certificate),),
+    }
+    for holder, name in ((default, "default"), (lab, "vpn"), (keys.ra(), "default")):
+        assert addressing.addressed(forge.request(recipient=holder), known) == name
+    assert addressing.addressed(b"", known) == "default"

@@ -1,0 +1,158 @@
+"""From settings to endpoints: profiles, rules, static challenges, files that cannot be used."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ObjectIdentifier
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+import keys
+from scepkit.enrolment.rules import GetCertRule
+from scepkit.errors import SettingsError, UsageError
+from scepkit.server import assembly
+from scepkit.server import directory as data_directory
+from scepkit.server.endpoint_settings import EndpointSettings
+from scepkit.store import Store
+
+
+@pytest.fixture
+def assembled(directory):
+    """Put the endpoints of a data directory together, with settings for the default one."""
+
+    def assembled(prepare=lambda _path: None, **settings):
+        path = directory()
+        prepare(path)
+        home = data_directory.prepare(
+            path, now=datetime.now(UTC), endpoint={"default": settings} if settings else None
+        )
+        with Store.open(home.settings.database_url) as store:
+            return assembly.assemble(home, store)
+
+    return assembled
+
+
+def rules(served):
+    return served["default"].endpoint._rules
+
+
+def test_a_fresh_server(assembled):
+    """Renewal at any time, GetCert for owners, GetCRL, nothing else that has to be asked for."""
+    found = rules(assembled())
+    assert (found.approval, found.separate_keys, found.reply_chain) == (False, False, False)
+    assert (found.get_cert, found.get_crl) == (GetCertRule.OWN, True)
+    assert found.signing_time is None
+    assert found.crl_lifetime == timedelta(hours=24)
+    assert found.renewal.window is None
+    assert found.renewal.grace == timedelta()
+    assert not found.renewal.new_names
+    assert found.renewal.anchors == ()
+
+
+def test_every_rule(assembled):
+    """Each setting arrives where it acts."""
+    anchor = keys.ca()
+    found = rules(
+        assembled(
+            lambda path: (path / "other.pem").write_bytes(anchor.x509.public_bytes(Encoding.PEM)),
+            approval="manual",
+            pending_days=3,
+            renewal_window_days=14,
+            renewal_grace_days=2,
+            renewal_new_names=True,
+            renewal_anchors=["other.pem"],
+            get_cert="all",
+            get_crl=False,
+            retrievals_per_minute=7,
+            signing_time_minutes=5,
+            separate_keys=True,
+            reply_chain=True,
+        )
+    )
+    assert found.approval
+    assert found.pending_lifetime == timedelta(days=3)
+    assert found.renewal.window == timedelta(days=14)
+    assert found.renewal.grace == timedelta(days=2)
+    assert found.renewal.new_names
+    assert found.renewal.anchors == (anchor.x509,)
+    assert (found.get_cert, found.get_crl) == (GetCertRule.ALL, False)
+    assert found.retrievals_per_minute == 7
+    assert found.signing_time == timedelta(minutes=5)
+    assert found.separate_keys
+    assert found.reply_chain
+
+
+def test_no_renewal(assembled):
+    assert rules(assembled(renewal=False)).renewal is None
+
+
+def test_a_profile():
+    """Names in scep.toml become what certificates are made of."""
+    profile = EndpointSettings(
+        validity_days=30,
+        rsa_bits=(3072, 4096),
+        curves=["p384", "ed25519"],
+        key_usages=["digital_signature"],
+        default_eku=["server_auth", "1.2.3.4"],
+        allowed_eku=["server_auth"],
+        san_types=["dns"],
+    ).profile
+    assert profile.validity == timedelta(days=30)
+    assert profile.rsa_bits == (3072, 4096)
+    assert profile.curves == {"secp384r1", "ed25519"}
+    assert profile.key_usages == {"digital_signature"}
+    assert profile.default_eku == (ExtendedKeyUsageOID.SERVER_AUTH, ObjectIdentifier("1.2.3.4"))
+    assert profile.allowed_eku == {ExtendedKeyUsageOID.SERVER_AUTH}
+    assert profile.san_types == {"dns"}
+
+
+def secret(content, mode=0o600):
+    def write(path):
+        (path / "secret.txt").write_bytes(content)
+        (path / "secret.txt").chmod(mode)
+
+    return write
+
+
+STATIC = {"challenge": "static", "challenge_file": "secret.txt"}
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words"),
+    [
+        (lambda _: None, "is missing"),
+        (secret(b"0123456789abcdef\n", 0o640), "can be read by others"),
+        (secret(b"short\n"), "fewer than 8 characters"),
+        (secret(b""), "fewer than 8 characters"),
+        (secret(b"\xff\xfe0123456789"), "is not text in UTF-8"),
+    ],
+)
+def test_a_static_challenge_that_cannot_be_used(assembled, prepare, words):
+    """One line that says what to do, and nothing of the secret in it."""
+    with pytest.raises(SettingsError, match=words) as refused:
+        assembled(prepare, **STATIC)
+    assert refused.value.hint
+    assert "short" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_a_static_challenge(assembled):
+    """The first line counts, and the secret is in no repr."""
+    rule = assembled(secret(b"0123456789 abcdef\r\nmore"), **STATIC)["default"].endpoint._challenges
+    assert rule.password(None) == "0123456789 abcdef"
+    assert "0123" not in repr(rule)
+
+
+@pytest.mark.parametrize("content", [b"", b"rubbish", b"-----BEGIN CERTIFICATE-----\n"])
+def test_anchors_that_cannot_be_used(assembled, content):
+    with pytest.raises(SettingsError, match="holds no certificates in PEM form"):
+        assembled(lambda path: (path / "a.pem").write_bytes(content), renewal_anchors=["a.pem"])
+
+
+def test_an_endpoint_that_is_not_there(directory):
+    home = data_directory.open_records(directory())
+    with pytest.raises(UsageError, match="there is no endpoint 'vpn'") as refused:
+        assembly.endpoint_settings(home.settings, "vpn")
+    assert refused.value.hint == "one of default"

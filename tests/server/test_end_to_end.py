@@ -1,0 +1,159 @@
+"""The real command at both ends: `scep serve` here, `scep enroll`, `renew` and `status` there.
+
+What a device owner and an operator do with a certificate from its beginning to its end.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from cryptography import x509
+
+from server.live import Server, scep, wait_until
+
+DONE, REFUSED, PENDING = 0, 1, 3
+
+
+class Site:
+    """A server and its operator, and a device that has one directory."""
+
+    def __init__(self, directory, *arguments, endpoint=""):
+        self.data = directory / "server"
+        self.device = directory / "device"
+        if endpoint:
+            self.data.mkdir()
+            (self.data / "scep.toml").write_text(f"[endpoint.default]\n{endpoint}\n")
+        self.server = Server(self.data, *arguments)
+
+    def run(self, *arguments, expect=DONE):
+        done = scep(*arguments)
+        assert done.returncode == expect, (arguments, done.stdout, done.stderr)
+        return done.stdout + done.stderr
+
+    def admin(self, *arguments, expect=DONE):
+        return self.run("admin", *arguments, "--dir", self.data, expect=expect)
+
+    def challenge(self):
+        return scep("admin", "challenge", "new", "--dir", self.data).stdout.strip()
+
+    def enroll(self, *arguments, expect=DONE):
+        return self.run(
+            *("enroll", self.server.url, "--fingerprint", self.server.fingerprint),
+            *("--subject", "CN=device,O=Example", "--out", self.device),
+            *arguments,
+            expect=expect,
+        )
+
+    def renew(self, *arguments, expect=DONE):
+        return self.run("renew", self.device, *arguments, expect=expect)
+
+    @property
+    def status(self):
+        return json.loads(scep("status", self.device, "--json").stdout)
+
+    @property
+    def certificate(self):
+        return x509.load_pem_x509_certificate((self.device / "cert.pem").read_bytes())
+
+    @property
+    def serial(self):
+        return f"{self.certificate.serial_number:x}"
+
+
+@pytest.fixture
+def site(tmp_path):
+    opened = []
+
+    def start(*arguments, **settings):
+        opened.append(Site(tmp_path, *arguments, **settings))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.server.kill()
+
+
+@pytest.mark.rfc("S-2.5-3", "S-2.5-4", "S-2.3-5")
+@pytest.mark.parametrize("layout", ["default", "single", "ec"])
+def test_from_enrolment_to_revocation(site, layout):
+    """A device enrols, renews with a new key and with the same one, until it is revoked."""
+    here = site("--layout", layout)
+    here.enroll("--challenge", here.challenge())
+    serials = [here.serial]
+    for arguments in ((), ("--same-key",)):
+        before = here.certificate
+        assert "not yet" in here.renew(*arguments)
+        here.renew("--force", *arguments)
+        assert (here.certificate.public_key() == before.public_key()) is bool(arguments)
+        serials.append(here.serial)
+    assert len(set(serials)) == 3
+
+    here.admin("revoke", here.serial)
+    assert "revoked" in here.renew("--force", expect=REFUSED)
+    shown = here.admin("show", here.serial)
+    assert "revoked" in shown
+
+
+@pytest.mark.rfc("S-2.5-5", "S-4.4-2", "S-2.4-7", "L-15")
+def test_manual_approval(site):
+    """A request waits, the client is stopped and started again, an operator approves it."""
+    here = site(endpoint='approval = "manual"')
+    said = here.enroll("--max-wait", "0", expect=PENDING)
+    (row,) = [
+        json.loads(line)
+        for line in here.admin("list", "--pending", "--json").splitlines()
+        if line.startswith("{")
+    ]
+    assert row["sha256"] in said
+    assert here.status["state"] == "pending"
+    here.enroll("--max-wait", "0", expect=PENDING)
+    here.admin("approve", str(row["id"]))
+    here.enroll()
+    assert here.status["state"] == "valid"
+
+
+@pytest.mark.rfc("S-3.1-3", "A-06")
+@pytest.mark.parametrize("key", ["ec:p256", "ec:p384", "ec:p521", "ed25519"])
+def test_keys_that_cannot_decrypt(site, key):
+    """EC and Ed25519 keys enrol with a challenge and renew with one, and not without."""
+    here = site()
+    here.enroll("--key", key, "--challenge", here.challenge())
+    first = here.serial
+    assert "challenge" in here.renew("--force", expect=REFUSED)
+    here.renew("--force", "--challenge", here.challenge())
+    assert here.serial != first
+    assert here.status["key"] == key
+
+
+@pytest.mark.rfc("L-24")
+def test_key_agreement(site):
+    """Where the endpoint offers key agreement, an EC key renews without a challenge."""
+    here = site(endpoint="key_agreement = true")
+    here.enroll("--key", "ec:p256", "--challenge", here.challenge())
+    first = here.serial
+    here.renew("--force")
+    assert here.serial != first
+
+
+@pytest.mark.rfc("S-5.1-1", "S-5.1-2", "L-20", "S-4.7-1", "P-42")
+def test_a_rollover(site):
+    """A device gets a certificate of the next CA ahead, and changes over when that is in force.
+
+    One that did not still renews afterwards, with the certificate of the CA that was.
+    """
+    here = site()
+    here.enroll("--challenge", here.challenge())
+    old = here.certificate
+    here.admin("rollover", "prepare")
+    wait_until(lambda: "GetNextCACert" in here.run("get", "caps", here.server.url), "GetNextCACert")
+    here.renew("--next-ca")
+    assert here.certificate == old
+    here.admin("rollover", "activate")
+    wait_until(
+        lambda: "GetNextCACert" not in here.run("get", "caps", here.server.url), "the change"
+    )
+    here.renew()
+    assert here.certificate.issuer != old.issuer
+    here.renew("--force")
+    assert here.certificate.issuer != old.issuer

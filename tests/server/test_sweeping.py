@@ -1,0 +1,201 @@
+"""What a server does when nobody asks."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from enrolment import devices
+from scepkit.ca import material
+from scepkit.errors import StoreError
+from scepkit.protocol.certificate import Certificate
+from scepkit.server import assembly, sweeping
+from scepkit.server import directory as data_directory
+from scepkit.server.sweeping import Sweep, Sweeper
+from scepkit.store import Status, Store
+from server.live import DEADLINE, wait_until
+
+DAY = timedelta(days=1)
+
+
+class Swept:
+    """A data directory, its store, and a clock that tests move."""
+
+    def __init__(self, path, **settings):
+        self.now = datetime.now(UTC)
+        self.path = path
+        endpoint = {"default": settings} if settings else None
+        self.home = data_directory.prepare(path, now=self.now, endpoint=endpoint)
+        self.store = Store.open(self.home.settings.database_url)
+        self.sweep = Sweep(self.home.settings, self.store, lambda: self.now)
+        self.endpoint = assembly.assemble(self.home, self.store, now=lambda: self.now)[
+            "default"
+        ].endpoint
+        self.ra = Certificate.of(self.home.material.ra.certificate)
+
+    def challenge(self):
+        (secret,) = assembly.challenges_of(self.home, self.store).new(
+            count=1, now=self.now, lifetime=DAY
+        )
+        return secret
+
+    def enrol(self, challenge=None, **how):
+        message = devices.pkcs_req(challenge, to=self.ra, **how)
+        return devices.read(self.endpoint.respond(message), self.ra)
+
+    def revoke(self, serial):
+        return self.store.revoke(serial, reason=1, by="test", now=self.now)
+
+
+@pytest.fixture
+def swept(directory):
+    made = []
+
+    def swept(**settings):
+        made.append(Swept(directory(), **settings))
+        return made[-1]
+
+    yield swept
+    for one in made:
+        one.store.close()
+
+
+@pytest.mark.rfc("P-48")
+def test_requests_expire(swept, logged):
+    """What nobody decided in pending_days is refused, and the log says how many."""
+    world = swept(approval="manual", pending_days=3)
+    world.enrol()
+    world.now += 2 * DAY
+    world.sweep.run()
+    assert [row.status for row in world.store.requests(status=None)] == [Status.PENDING]
+    world.now += 2 * DAY
+    world.sweep.run()
+    (row,) = world.store.requests(status=None)
+    assert row.status is Status.EXPIRED
+    assert [one["count"] for one in logged if "expired" in one["event"]] == [1]
+
+
+@pytest.mark.rfc("P-48")
+def test_old_records_are_deleted(swept, logged):
+    """After retention_days, and not before; what waits is never deleted."""
+    world = swept()
+    world.enrol(world.challenge())
+    world.challenge()
+    world.now += 80 * DAY
+    world.sweep.run()
+    assert not any("deleted" in one["event"] for one in logged)
+    world.now += 12 * DAY
+    world.sweep.run()
+    (line,) = [one for one in logged if "deleted" in one["event"]]
+    assert (line["requests"], line["transactions"], line["challenges"]) == (1, 1, 2)
+    assert line["certificates"] == 0
+    assert len([*world.store.certificates()]) == 1
+    world.now += 366 * DAY
+    world.sweep.run()
+    assert [*world.store.certificates()] == []
+
+
+def test_what_a_purge_would_delete(swept):
+    """A dry run counts exactly what is deleted then, and deletes nothing."""
+    world = swept()
+    for name in "abc":
+        world.enrol(world.challenge(), transaction_id=name, subject=f"CN={name}")
+    world.challenge()
+    for age in (80, 100, 500):
+        before = world.now + (age - 90) * DAY
+        would = sweeping.purge(world.store, before=before, dry_run=True)
+        assert would == sweeping.purge(world.store, before=before, dry_run=True)
+        assert would == sweeping.purge(world.store, before=before)
+    assert would.certificates == 3
+
+
+def test_the_ra_rotates(swept, logged):
+    """ra_rotation_days before its end the RA is replaced; the old one can still be encrypted to."""
+    world = swept()
+    end = world.home.material.ra.certificate.not_valid_after_utc
+    world.now = end - 31 * DAY
+    world.sweep.run()
+    before = world.home.material.ra.certificate
+    assert material.load(world.path, now=world.now).ra.certificate == before
+    world.now = end - 29 * DAY
+    world.sweep.run()
+    held = material.load(world.path, now=world.now)
+    assert held.ra.certificate != before
+    assert [one.certificate for one in held.retired] == [before]
+    assert [one["ca"] for one in logged if one["event"].startswith("the RA")] == ["default"]
+    world.sweep.run()
+    assert material.load(world.path, now=world.now).ra.certificate == held.ra.certificate
+    assert len([one for one in logged if one["event"].startswith("the RA")]) == 1
+
+
+def test_a_server_that_was_down_when_its_ra_expired(directory):
+    """It starts again, with a new RA."""
+    path = directory()
+    now = datetime.now(UTC)
+    before = data_directory.prepare(path, now=now).material.ra.certificate
+    later = before.not_valid_after_utc + DAY
+    assert data_directory.prepare(path, now=later).material.ra.certificate != before
+
+
+def test_a_part_that_fails(swept, monkeypatch, logged):
+    """It is logged with its name, and the other parts are done."""
+    world = swept()
+    world.now = world.home.material.ra.certificate.not_valid_after_utc - DAY
+
+    def broken(*_arguments):
+        raise StoreError("the disk is on fire", hint="leave the building")
+
+    monkeypatch.setattr(Store, "expire", broken)
+    monkeypatch.setattr(sweeping, "purge", lambda *_a, **_k: 1 // 0)
+    world.sweep.run()
+    fault, bug = [one for one in logged if one["log_level"] == "error"]
+    assert (fault["task"], fault["error"]) == ("expire", "the disk is on fire")
+    assert bug["event"] == "bug in scepkit; please report it"
+    assert [one["ca"] for one in logged if one["event"].startswith("the RA")] == ["default"]
+
+
+# --- the thread -----------------------------------------------------------------------------------
+
+
+class Counting:
+    """A sweep that counts its rounds."""
+
+    def __init__(self, directory):
+        self.settings = SimpleNamespace(directory=directory, sweep_minutes=0.0001)
+        self.rounds = 0
+        self.ran = threading.Event()
+
+    def run(self):
+        self.rounds += 1
+        self.ran.set()
+
+
+def test_one_process_at_a_time(tmp_path):
+    """Who has the lock sweeps; the next one takes over when that one is gone."""
+    one, other = Counting(tmp_path), Counting(tmp_path)
+    first = Sweeper(one, first=0)
+    first.start()
+    assert one.ran.wait(DEADLINE)
+    second = Sweeper(other, first=0)
+    second.start()
+    before = one.rounds
+    wait_until(lambda: one.rounds > before + 5, "more rounds")
+    assert other.rounds == 0
+    first.close()
+    assert other.ran.wait(DEADLINE)
+    at_the_end = one.rounds
+    second.close()
+    assert one.rounds == at_the_end
+    assert (tmp_path / sweeping.LOCK).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_directory_that_cannot_be_written(tmp_path):
+    """Where no lock can be made, everybody sweeps: twice is no harm, never is."""
+    counting = Counting(tmp_path / "missing")
+    sweeper = Sweeper(counting, first=0)
+    sweeper.start()
+    assert counting.ran.wait(DEADLINE)
+    sweeper.close()
