@@ -17,6 +17,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from cryptography import x509
+
 import keys
 from pair import Server, _Public
 from scepkit.protocol import http
@@ -41,7 +43,8 @@ def certify(subject, key, issuer=None, **how):
 @cache
 def ca(which="ca"):
     usage = keys.usage("digital_signature", "key_encipherment", "key_cert_sign", "crl_sign")
-    return certify("Test CA", keys.rsa_key(which), ca=True, key_usage=usage)
+    name = "Test CA" if which == "ca" else f"Test {which}"
+    return certify(name, keys.rsa_key(which), ca=True, key_usage=usage)
 
 
 @cache
@@ -50,9 +53,25 @@ def ra():
     return certify("Test RA", keys.rsa_key("ra"), ca(), key_usage=usage)
 
 
+def crl(serials, issuer=None, number=5):
+    """Return the CA's list of revoked certificates."""
+    issuer = issuer or ca()
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.x509.subject)
+        .last_update(today())
+        .next_update(today() + DAY)
+        .add_extension(x509.CRLNumber(number), critical=False)
+    )
+    for serial in serials:
+        revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(today())
+        builder = builder.add_revoked_certificate(revoked.build())
+    return builder.sign(issuer.key, keys.SHA256)
+
+
 class _Scep(Server):
     def issue(self, wanted):
-        return certify(wanted.subject, _Public(wanted.public_key), self.ca).der
+        return certify(wanted.subject, _Public(wanted.public_key), self.opener).der
 
 
 class Site:
@@ -63,10 +82,13 @@ class Site:
         ra: who opens requests and signs replies; None for the CA itself.
         allowed: the legacy algorithms that the server allows.
         caps: the GetCACaps keywords; what the server can do, when None.
+        following: the CA that will follow.
         tls: certificate chain and key for HTTPS, as the path of a PEM file.
     """
 
-    def __init__(self, *decisions, ra="default", allowed=NO_LEGACY, caps=None, tls=None):
+    def __init__(
+        self, *decisions, ra="default", allowed=NO_LEGACY, caps=None, tls=None, following=None
+    ):
         import os
 
         self.scep = _Scep(
@@ -76,6 +98,7 @@ class Site:
             allowed=allowed,
             caps=caps,
             random=os.urandom,
+            following=following,
         )
         self.requests = []
         self.paths = []

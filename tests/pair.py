@@ -21,10 +21,20 @@ import forge
 import keys
 from keys import Holder
 from scepkit.errors import FailInfoError, HTTPRefused, Malformed, TransportError
-from scepkit.protocol import cacerts, capabilities, cms, csr, http, pkimessage, transaction
+from scepkit.protocol import (
+    cacerts,
+    capabilities,
+    cms,
+    csr,
+    envelope,
+    http,
+    next_ca,
+    pkimessage,
+    transaction,
+)
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.attributes import TransactionID
-from scepkit.protocol.capabilities import RENEWAL
+from scepkit.protocol.capabilities import GET_NEXT_CA_CERT, RENEWAL
 from scepkit.protocol.http import HTTPRequest, HTTPResponse, Operation
 from scepkit.protocol.messages import (
     CertRep,
@@ -122,6 +132,8 @@ class Server:
         allowed: the legacy algorithms that are allowed.
         caps: the GetCACaps keywords.
         random: for nonces and keys.
+        key_agreement: whether EC keys without a password get key agreement.
+        following: the CA that will follow, which needs no RA.
     """
 
     def __init__(
@@ -133,16 +145,36 @@ class Server:
         allowed: frozenset[Legacy],
         caps: Sequence[str] | None,
         random: Callable[[int], bytes],
+        key_agreement: bool = False,
+        following: Holder | None = None,
     ) -> None:
         self.decisions = list(decisions) or [grant]
-        self.ca, self.ra = ca, ra
-        self.caps = (*capabilities.offered(allowed), RENEWAL) if caps is None else tuple(caps)
-        signer = (ra or ca).credential
-        self.responder = Responder(
-            signer=signer, credentials=[signer], random=random, allowed=allowed
-        )
+        self.ca, self.ra, self.following = ca, ra, following
+        more = (RENEWAL, GET_NEXT_CA_CERT) if following else (RENEWAL,)
+        self.caps = (*capabilities.offered(allowed), *more) if caps is None else tuple(caps)
+        self.random, self.allowed, self.key_agreement = random, allowed, key_agreement
+        self.responder = self._responder()
+        self.opener = ca
         self.asked: list[tuple[Request, VerifiedMessage]] = []
         self.wanted: dict[TransactionID, csr.CertificationRequest] = {}
+
+    def _responder(self) -> Responder:
+        signer = (self.ra or self.ca).credential
+        others = [self.following.credential] if self.following else []
+        return Responder(
+            signer=signer,
+            credentials=[signer, *others],
+            random=self.random,
+            allowed=self.allowed,
+            key_agreement=self.key_agreement,
+        )
+
+    def roll_over(self) -> None:
+        """Put the CA that will follow in force."""
+        assert self.following is not None
+        self.ca, self.ra, self.following = self.following, None, None
+        self.caps = tuple(caps for caps in self.caps if caps != GET_NEXT_CA_CERT)
+        self.responder = self._responder()
 
     def handle(self, request: HTTPRequest) -> HTTPResponse:
         try:
@@ -152,7 +184,10 @@ class Server:
                     return HTTPResponse(200, capabilities.render(self.caps))
                 case Operation.GET_CA_CERT:
                     return self.certificates()
+                case Operation.GET_NEXT_CA_CERT if self.following is not None:
+                    return HTTPResponse(200, self.next_ca(), http.NEXT_CA_CERT)
                 case Operation.PKI_OPERATION:
+                    self.opener = self._opener(asked.message)
                     body = self.responder.respond(asked.message, self.decide)
                     return HTTPResponse(200, body, http.PKI_MESSAGE)
             return HTTPResponse(404, b"not here")
@@ -166,6 +201,18 @@ class Server:
             return HTTPResponse(200, self.ca.der, http.CA_CERT)
         return HTTPResponse(200, cms.certs_only([self.ra.der, self.ca.der]), http.CA_RA_CERT)
 
+    def next_ca(self) -> bytes:
+        assert self.following is not None
+        return next_ca.make([self.following.der], key=self.ca.key, certificate=self.ca.certificate)
+
+    def _opener(self, message: bytes) -> Holder:
+        """Return the CA that a request is enveloped to, which is the one that is to issue."""
+        if self.following is None:
+            return self.ca
+        content = self.responder.receive(message).signed.content or b""
+        found = envelope.recipient_of(content, [self.following.credential])
+        return self.ca if found is None else self.following
+
     def decide(self, request: Request, sender: VerifiedMessage) -> CertRep:
         self.asked.append((request, sender))
         if isinstance(request, PKCSReq | RenewalReq):
@@ -176,7 +223,7 @@ class Server:
         return decision(self, request, sender) if callable(decision) else decision
 
     def issue(self, wanted: csr.CertificationRequest) -> bytes:
-        holder = keys.certify(wanted.subject, _Public(wanted.public_key), self.ca)
+        holder = keys.certify(wanted.subject, _Public(wanted.public_key), self.opener)
         return holder.der
 
 
@@ -202,6 +249,9 @@ class Pair:
         caps: the GetCACaps keywords; what the server can do, when None.
         limits: of the client.
         signer: the client's key and certificate.
+        password: the client's challengePassword, for keys that cannot encrypt.
+        key_agreement: whether the server does it.
+        following: the CA that will follow.
         seed: of all randomness but RSA padding.
     """
 
@@ -215,6 +265,9 @@ class Pair:
         caps: Sequence[str] | None = None,
         limits: Limits | None = None,
         signer: Holder | None = None,
+        password: str | None = None,
+        key_agreement: bool = False,
+        following: Holder | None = None,
         seed: int = 0,
     ) -> None:
         self.random = random.Random(seed).randbytes
@@ -227,8 +280,11 @@ class Pair:
             allowed=allowed,
             caps=caps,
             random=self.random,
+            key_agreement=key_agreement,
+            following=following,
         )
         self.signer = signer or keys.device()
+        self.password = password
         self.client_allowed = client_allowed
         self.limits = limits or Limits()
         self.trips: list[Trip] = []
@@ -280,6 +336,7 @@ class Pair:
                 now=lambda: self.clock,
                 allowed=self.client_allowed,
                 limits=self.limits,
+                password=self.password,
             )
         return self._exchange
 
@@ -318,7 +375,11 @@ class Pair:
         signer = (self.server.ra or self.ca).certificate
         verified = pkimessage.verify(pkimessage.parse(reply), frozenset(Legacy), signers=[signer])
         return pkimessage.open_reply(
-            verified, [(to or self.signer).credential], frozenset(Legacy), self.random
+            verified,
+            [(to or self.signer).credential],
+            frozenset(Legacy),
+            self.random,
+            password=self.password,
         )
 
     def believe(self, reply: bytes) -> CertRep:

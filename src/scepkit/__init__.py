@@ -8,6 +8,7 @@ To get a certificate:
     ca = client.get_ca("sha256:5a1f…")
     key = generate_key("rsa:2048")
     issued = client.enrol(ca, key, "CN=dev1,O=Example", challenge="…")
+    issued = client.renew(ca, key, issued.certificate, generate_key("rsa:2048"))
 
 To answer requests in a server of your own:
 
@@ -17,7 +18,7 @@ To answer requests in a server of your own:
     reply = responder.respond(body, lambda request, sender: Success([certificate]))
 
 To seal and open messages over a transport of your own: `pkimessage`, `cms`, `csr`, `http`,
-`capabilities` and `cacerts`, modules of values and pure functions.
+`capabilities`, `cacerts` and, for revocation, `cmp`: modules of values and pure functions.
 Nothing here imports the server or an HTTP library.
 """
 
@@ -26,6 +27,7 @@ from scepkit.client.driver import run
 from scepkit.client.folder import Folder
 from scepkit.client.keys import generate_key
 from scepkit.client.orders import Order
+from scepkit.client.revoking import Revoked
 from scepkit.client.transport import Transport
 from scepkit.errors import (
     BadAlg,
@@ -50,11 +52,13 @@ from scepkit.errors import (
     UntrustedCA,
     UsageError,
 )
-from scepkit.protocol import cacerts, capabilities, cms, csr, http, pkimessage
+from scepkit.protocol import cacerts, capabilities, cmp, cms, csr, http, next_ca, pkimessage
 from scepkit.protocol.algorithms import Legacy
-from scepkit.protocol.attributes import FailInfo, TransactionID
+from scepkit.protocol.attributes import FailInfo, MessageType, TransactionID
 from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.cmp import RevocationRefused
+from scepkit.protocol.crl_reason import Reason
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.envelope import Credential
 from scepkit.protocol.http import HTTPRequest, HTTPResponse
@@ -70,7 +74,7 @@ from scepkit.protocol.messages import (
     Request,
     Success,
 )
-from scepkit.protocol.pkimessage import VerifiedMessage
+from scepkit.protocol.pkimessage import OpenedRequest, VerifiedMessage
 from scepkit.protocol.responder import Responder
 from scepkit.protocol.transaction import CAInformation, Flow, Issued, Limits, Wait
 
@@ -105,15 +109,20 @@ __all__ = [
     "Limits",
     "Local",
     "Malformed",
+    "MessageType",
     "NewerDatabase",
+    "OpenedRequest",
     "Order",
     "PKCSReq",
     "Pending",
+    "Reason",
     "Remote",
     "RenewalReq",
     "Request",
     "RequestRefused",
     "Responder",
+    "RevocationRefused",
+    "Revoked",
     "ScepError",
     "SettingsError",
     "StillPending",
@@ -129,10 +138,12 @@ __all__ = [
     "Wait",
     "cacerts",
     "capabilities",
+    "cmp",
     "cms",
     "csr",
     "generate_key",
     "http",
+    "next_ca",
     "pkimessage",
     "run",
 ]

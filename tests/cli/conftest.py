@@ -61,12 +61,14 @@ def scep(capsys):
 @pytest.fixture(autouse=True)
 def quick_keys(monkeypatch):
     """Hand out keys that were made once: making RSA keys is slow."""
-    made = itertools.cycle(range(3))
-    monkeypatch.setattr(
-        client_keys,
-        "generate_key",
-        lambda spec: keys.rsa_key(f"cli-{next(made)}", int(spec.removeprefix("rsa:"))),
-    )
+    made, really = itertools.cycle(range(3)), client_keys.generate_key
+
+    def generate_key(spec):
+        if not spec.startswith("rsa:"):
+            return really(spec)
+        return keys.rsa_key(f"cli-{next(made)}", int(spec.removeprefix("rsa:")))
+
+    monkeypatch.setattr(client_keys, "generate_key", generate_key)
 
 
 @pytest.fixture

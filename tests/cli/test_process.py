@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def waiting(serve):
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
         line = process.stderr.readline()
-        assert line == "the request waits for approval; asking again every 60 s\n"
+        assert re.fullmatch("request [0-9a-f]{32} waits for approval; asking again in 60 s\n", line)
         yield process, command
     finally:
         process.kill()
@@ -69,7 +70,10 @@ def test_killed_while_it_waits(waiting):
     process, command = waiting
     process.kill()
     process.wait()
-    assert [path.name for path in Path("a").iterdir()] == ["key.pem.new"]
+    assert {path.name for path in Path("a").iterdir()} == {
+        "key.pem.new",
+        "enrolment.json.new",
+    }
     key = Path("a/key.pem.new").read_bytes()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -80,7 +84,17 @@ def test_killed_while_it_waits(waiting):
         "cert.pem",
         "chain.pem",
         "ca.pem",
+        "enrolment.json",
     }
+
+
+@pytest.mark.rfc("S-4.4-4")
+def test_a_second_one_while_it_waits(waiting):
+    """One request of a device is outstanding at a time: a second command is turned away."""
+    _, command = waiting
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: another scep is at work in a\n")
 
 
 def test_interrupted_while_it_waits(waiting):

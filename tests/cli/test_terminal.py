@@ -77,7 +77,7 @@ def test_a_wait_is_said_once(capsys):
         progress.pause(Wait(0, "waiting", pending=True))
     progress.pause(Wait(0, "HTTP 503"))
     assert capsys.readouterr().err == (
-        "waiting; asking again every 0 s\nHTTP 503; asking again in 0 s\n"
+        "waiting; asking again in 0 s\nHTTP 503; asking again in 0 s\n"
     )
 
 
@@ -85,7 +85,7 @@ def test_a_wait_on_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr(terminal.sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     terminal.Progress().pause(Wait(0, "waiting\x1b", pending=True))
-    assert r"waiting\x1b; asking again at" in capsys.readouterr().err
+    assert r"waiting\x1b; next at" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

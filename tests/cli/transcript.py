@@ -2,6 +2,8 @@
 
     # a comment
     @ server pending grant     start the server: what its policy says, in order (see DECISIONS)
+    @ rollover                 put the server's next CA in force
+    @ offer AES SHA-256        let the server say that it can do this (GetCACaps)
     @ env NAME=value           set a variable for the commands that follow
     @ stdin text               what is piped into the next command
     @ file NAME text           make a file

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import httpd
 import keys
 from httpd import DROP
 from pair import grant
+from scepkit.client.keys import generate_key
 from scepkit.errors import (
     BadReply,
     BadRequest,
@@ -23,7 +25,7 @@ from scepkit.errors import (
 from scepkit.protocol import cms
 from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.http import CA_RA_CERT, HTTPResponse, Operation
-from scepkit.protocol.messages import CertPoll, Failure, Pending, PKCSReq
+from scepkit.protocol.messages import CertPoll, Failure, Pending, PKCSReq, Success
 from scepkit.protocol.transaction import Limits
 
 HTML = HTTPResponse(200, b"<html><body>Welcome to nginx!</body></html>", "text/html")
@@ -71,7 +73,7 @@ def test_a_ca_without_an_ra(serve, connect, key):
 def test_pending_is_polled(serve, connect, key, waits):
     site = serve(Pending(), Pending(), grant)
     enrol(connect(site, limits=Limits(poll_interval=7)), site, key)
-    assert [(w.seconds, w.pending) for w in waits] == [(7, True), (7, True)]
+    assert [(w.seconds, w.pending) for w in waits] == [(7, True), (10.5, True)]
     assert [type(request) for request, _ in site.scep.asked] == [PKCSReq, CertPoll, CertPoll]
 
 
@@ -122,6 +124,7 @@ def test_a_server_that_stays_away(serve, connect, key, waits):
 def test_nobody_is_there(serve, connect, key, waits):
     site = serve()
     site.next(Operation.GET_CA_CAPS, DROP)
+    site.next(Operation.GET_CA_CERT, DROP)
     with pytest.raises(TransportError):
         enrol(connect(site), site, key)
     assert not waits, "to be told at once is kinder"
@@ -151,8 +154,8 @@ def test_a_page_instead_of_certificates(serve, connect):
 
 def test_a_page_instead_of_a_reply(serve, connect, key):
     site = serve()
-    site.next(Operation.PKI_OPERATION, HTML)
-    with pytest.raises(BadReply):
+    site.next(Operation.PKI_OPERATION, *[HTML] * 4)
+    with pytest.raises(BadReply, match="a web page instead of a SCEP message"):
         enrol(connect(site), site, key)
 
 
@@ -251,6 +254,93 @@ def test_what_cannot_be_written_is_not_sent(serve, connect, key, how, what):
     assert not site.asked(Operation.PKI_OPERATION)
 
 
+@pytest.mark.rfc("P-61")
+def test_a_weaker_answer_later_does_not_lower_the_algorithms(serve, connect, key):
+    """What the CA has said once counts, though somebody shortens GetCACaps."""
+    site = serve()
+    client = connect(site, allowed=frozenset(Legacy))
+    before = client.get_ca(site.fingerprint)
+    site.next(Operation.GET_CA_CAPS, HTTPResponse(200, b"DES3\nSHA-1\nPOSTPKIOperation\n"))
+    information = client.ask()
+    ca = client.trust(information, httpd.ca().x509, before.capabilities)
+    assert (ca.choice.digest.name, ca.choice.cipher.name) == ("sha256", "aes128-cbc")
+    assert ca.withdrawn >= {"aes", "sha-256"}
+    assert ca.capabilities >= before.capabilities & {"aes", "sha-256", "scepstandard"}
+    assert client.enrol(ca, key, "CN=dev1").certificate
+    weak = client.trust(information, httpd.ca().x509)
+    assert (weak.choice.digest.name, weak.withdrawn) == ("sha1", frozenset())
+
+
+def test_a_root_that_the_server_leaves_out(serve, connect):
+    """The CA certificate that is trusted need not be in GetCACert, if the others come from it."""
+    site = serve()
+    site.next(Operation.GET_CA_CERT, HTTPResponse(200, cms.certs_only([httpd.ra().der])))
+    client = connect(site)
+    ca = client.trust(client.ask(), httpd.ca().x509)
+    assert ca.certificates.authorities == (httpd.ca().x509,)
+    assert ca.certificates.recipient.der == httpd.ra().der
+
+
+def test_a_server_of_another_ca_altogether(serve, connect):
+    site = serve()
+    client = connect(site)
+    with pytest.raises(UntrustedCA, match="none of the CA's certificates"):
+        client.trust(client.ask(), httpd.ca("stranger-ca").x509)
+
+
+@pytest.mark.parametrize("kind", ["ec:p256", "ec:p384", "ec:p521", "ed25519"])
+def test_a_key_that_cannot_decrypt_needs_a_challenge(serve, connect, kind):
+    site = serve()
+    client = connect(site)
+    key = generate_key(kind)
+    ca = client.get_ca(site.fingerprint)
+    issued = client.enrol(ca, key, "CN=dev1", challenge="s3cret", names=["dev1.example"])
+    assert issued.certificate.public_key() == key.public_key()
+    with pytest.raises(RequestRefused, match="badAlg"):
+        client.enrol(ca, key, "CN=dev1")
+
+
+@pytest.mark.parametrize("kind", ["ec:p256", "rsa:2048"])
+def test_a_renewal_to_another_kind_of_key(serve, connect, key, kind):
+    """The current key reads the reply, so the new one may be of any kind."""
+    site = serve()
+    client = connect(site)
+    ca = client.get_ca(site.fingerprint)
+    first = client.enrol(ca, key, "CN=dev1", names=["dev1.example"])
+    new = generate_key(kind)
+    second = client.renew(ca, key, first.certificate, new)
+    assert second.certificate.public_key() == new.public_key()
+    assert second.certificate.subject == first.certificate.subject
+    assert [type(request).__name__ for request, _ in site.scep.asked] == ["PKCSReq", "RenewalReq"]
+
+
+def test_the_next_ca(serve, connect, key):
+    site = serve(following=httpd.ca("next-ca"))
+    client = connect(site)
+    ca = client.get_ca(site.fingerprint)
+    first = client.enrol(ca, key, "CN=dev1")
+    following = client.get_next_ca(ca)
+    assert following.certificates.anchor == httpd.ca("next-ca").x509
+    issued = client.renew(ca, key, first.certificate, key, following=following)
+    assert issued.chain == (httpd.ca("next-ca").x509,)
+
+
+def test_a_certificate_and_a_crl(serve, connect, key):
+    der = httpd.crl([7]).public_bytes(Encoding.DER)
+
+    def decide(server, request, sender):
+        return grant(server, request, sender) if isinstance(request, PKCSReq) else answer
+
+    site = serve(decide)
+    client = connect(site)
+    ca = client.get_ca(site.fingerprint)
+    mine = client.enrol(ca, key, "CN=dev1").certificate
+    answer = Success((mine.public_bytes(Encoding.DER),))
+    assert client.get_cert(ca, key, mine) == mine
+    answer = Success(crls=(der,))
+    assert [one.serial_number for one in client.get_crl(ca, key, mine)] == [7]
+
+
 def test_the_readme_example(serve, transport):
     """The lines of `scepkit.__doc__`, but for the URL and the fingerprint."""
     from scepkit import Client, generate_key
@@ -262,4 +352,6 @@ def test_the_readme_example(serve, transport):
     issued = client.enrol(ca, key, "CN=dev1,O=Example", challenge="secret")
     assert isinstance(key, rsa.RSAPrivateKey)
     assert issued.certificate.public_key() == key.public_key()
+    issued = client.renew(ca, key, issued.certificate, generate_key("rsa:2048"))
+    assert issued.certificate.public_key() != key.public_key()
     client._transport.close()

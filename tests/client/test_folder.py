@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import os
 import stat
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ import keys
 from pair import _Public
 from scepkit.ca import files
 from scepkit.client.folder import Folder
+from scepkit.client.record import Record
 from scepkit.errors import SettingsError
 from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.transaction import Issued
@@ -40,7 +44,9 @@ def fill(path, which="old", **how):
 
 
 def content(path):
-    return {file.name: file.read_bytes() for file in path.iterdir()} if path.exists() else {}
+    if not path.exists():
+        return {}
+    return {file.name: file.read_bytes() for file in path.iterdir() if file.is_file()}
 
 
 def whose(path):
@@ -183,3 +189,157 @@ def test_a_leftover_key_that_is_none(tmp_path):
     (tmp_path / "key.pem.new").touch(mode=0o600)
     with pytest.raises(SettingsError, match="not a private key"):
         Folder(tmp_path).unfinished_key()
+
+
+# --- what is remembered, and the next CA ----------------------------------------------------------
+
+RECORD = Record("http://ca.example/scep", key="rsa:2048", capabilities=("aes", "sha-256"))
+
+
+def test_what_is_remembered_is_installed_with_the_certificate(tmp_path):
+    folder = fill(tmp_path)
+    folder.begin(keys.rsa_key("new"), RECORD)
+    assert folder.record() is None
+    assert folder.unfinished_record() == RECORD
+    folder.install(issued(keys.rsa_key("new")))
+    assert folder.record() == RECORD
+    assert folder.unfinished_record() is None
+    assert stat.S_IMODE((tmp_path / "enrolment.json").stat().st_mode) == 0o644
+
+
+def test_a_refused_request_leaves_what_was_remembered(tmp_path):
+    folder = Folder(tmp_path)
+    folder.begin(keys.rsa_key("old"), RECORD)
+    folder.install(issued(keys.rsa_key("old")))
+    before = content(tmp_path)
+    folder.begin(keys.rsa_key("new"), replace(RECORD, url="http://other.example/"))
+    folder.give_up()
+    assert content(tmp_path) == before
+
+
+def test_a_request_of_which_nothing_is_known_has_no_record_of_another(tmp_path):
+    folder = Folder(tmp_path)
+    folder.begin(keys.rsa_key("old"), RECORD)
+    folder.begin(keys.rsa_key("new"))
+    assert folder.unfinished_record() is None
+    folder.install(issued(keys.rsa_key("new")))
+    assert folder.record() is None
+
+
+def announce(folder):
+    """Let a certificate of the next CA wait in a folder."""
+    following = httpd.ca("next-ca")
+    folder.keep_next_ca([following.x509])
+    holder = httpd.certify("dev1", _Public(keys.rsa_key("new").public_key()), following)
+    folder.ahead.begin(keys.rsa_key("new"), RECORD)
+    folder.ahead.install(Issued(holder.x509, (following.x509,), TransactionID(b"2")))
+    return following
+
+
+@pytest.mark.rfc("L-20")
+def test_the_next_certificate_waits_and_is_changed_over_to(tmp_path):
+    """After rollover enrolment CA and client certificates are kept, and switched to in time."""
+    folder = fill(tmp_path)
+    before = {name: (tmp_path / name).read_bytes() for name in NAMES}
+    following = announce(folder)
+    assert {name: (tmp_path / name).read_bytes() for name in NAMES} == before
+    assert folder.next_ca() == (following.x509,)
+    folder.switch()
+    assert whose(tmp_path) == "new"
+    assert folder.ca() == following.x509
+    assert set(content(tmp_path)) == NAMES | {"enrolment.json"}
+
+
+def test_killed_at_any_moment_of_the_change(tmp_path, monkeypatch):
+    """Whatever was done by then, key and certificate fit; and the change can be finished."""
+    survivors, killed, moment = [], True, 0
+    while killed:
+        path = tmp_path / str(moment)
+        following = announce(fill(path))
+        with monkeypatch.context() as patch:
+            _kill_at(patch, moment)
+            try:
+                Folder(path).switch()
+                killed = False
+            except Killed:
+                moment += 1
+        folder = Folder(path)
+        folder.recover()
+        survivors.append(whose(path))
+        if survivors[-1] == "new":
+            assert folder.ca() == following.x509
+        else:
+            folder.switch()
+            assert whose(path) == "new"
+    assert survivors == sorted(survivors, key=["old", "new"].index), "once new, it stays new"
+
+
+@pytest.mark.rfc("S-4.4-4")
+def test_one_process_at_a_time(tmp_path):
+    """Two requests of one device are never under way at once: the directory has a lock."""
+    folder = Folder(tmp_path / "dev1")
+    with folder.locked():
+        with pytest.raises(SettingsError, match="another scep is at work"):
+            Folder(tmp_path / "dev1").locked().__enter__()
+        assert content(folder.path) == {}, "the lock leaves no file"
+    with folder.locked():
+        pass
+
+
+def test_the_lock_ends_with_its_process(tmp_path):
+    code = (
+        "import sys, pathlib; from scepkit.client.folder import Folder\n"
+        "with Folder(pathlib.Path(sys.argv[1])).locked():\n"
+        "    print('held', flush=True); sys.stdin.read()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(SettingsError, match="another scep"):
+            Folder(tmp_path).locked().__enter__()
+    finally:
+        other.kill()
+        other.communicate()
+    with Folder(tmp_path).locked():
+        pass
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "7",
+        '{"url": 7}',
+        '{"url": "u", "legacy": "sha1"}',
+        '{"url": "u", "capabilities": [1]}',
+        '{"url": "u", "checked_at": "soon"}',
+        '{"url": "u", "checked_at": "2026-11-22T12:00:00"}',
+        "\xff",
+    ],
+)
+def test_a_damaged_record(tmp_path, text):
+    (tmp_path / "enrolment.json").write_text(text, "latin-1")
+    with pytest.raises(SettingsError, match="damaged") as caught:
+        Folder(tmp_path).record()
+    assert "remove it" in caught.value.hint
+
+
+def test_a_record_of_a_later_version_can_be_read(tmp_path):
+    (tmp_path / "enrolment.json").write_text('{"url": "u", "colour": "blue"}')
+    assert Folder(tmp_path).record() == Record("u")
+
+
+def test_what_was_seen_belongs_to_one_ca():
+    assert RECORD.seen(RECORD.url, "") == {"aes", "sha-256"}
+    assert RECORD.seen("http://other.example/scep", "") == frozenset()
+    assert RECORD.seen(RECORD.url, "other") == frozenset()
+
+
+def test_next_ca_certificates_that_are_none(tmp_path):
+    (tmp_path / "next-ca.pem").write_text("nothing")
+    with pytest.raises(SettingsError, match="no certificates"):
+        Folder(tmp_path).next_ca()

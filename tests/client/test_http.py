@@ -14,7 +14,7 @@ import keys
 from httpd import DROP, HANG
 from scepkit.client import http as client_http
 from scepkit.client.http import MAX_RESPONSE, HTTPTransport
-from scepkit.errors import SettingsError, TransportError
+from scepkit.errors import SettingsError, TransportError, UsageError
 from scepkit.protocol import http
 from scepkit.protocol.http import HTTPResponse, Operation
 
@@ -120,13 +120,25 @@ def test_redirects_end(serve, transport):
     assert len(site.requests) == 6
 
 
-def test_a_post_does_not_follow_redirects(serve, transport):
+@pytest.mark.parametrize("status", [301, 302, 303])
+def test_a_post_does_not_follow_what_may_make_a_get_of_it(serve, transport, status):
     site = serve()
-    site.next(Operation.PKI_OPERATION, redirect("https://other.example/scep?x", 307))
+    site.next(Operation.PKI_OPERATION, redirect("https://other.example/scep?x", status))
     with pytest.raises(TransportError, match="redirects a POST") as caught:
         transport.send(site.url, MESSAGE)
     assert caught.value.hint.endswith("https://other.example/scep")
-    assert caught.value.status == 307
+    assert caught.value.status == status
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_post_follows_what_asks_for_the_same_elsewhere(serve, transport, status):
+    site = serve()
+    place = "/elsewhere?operation=PKIOperation"
+    site.next(Operation.PKI_OPERATION, redirect(place, status))
+    transport.send(site.url, MESSAGE)
+    first, second = site.requests
+    assert (second.method, second.body) == (first.method, first.body) == ("POST", MESSAGE.body)
+    assert site.paths == ["/scep", "/elsewhere"]
 
 
 @pytest.mark.parametrize("place", ["file:///etc/passwd", "ftp://127.0.0.1/"])
@@ -142,6 +154,27 @@ def test_a_proxy_of_the_environment_is_used(serve, transport, monkeypatch):
     monkeypatch.setenv("http_proxy", site.origin)
     assert transport.send("http://ca.example/scep", CAPS).status == 200
     assert site.paths == ["http://ca.example/scep"]
+
+
+def test_a_proxy_of_ones_own_goes_before_the_environments(serve, monkeypatch, free_port):
+    site = serve()
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port}")
+    with contextlib.closing(HTTPTransport(proxy=site.origin)) as transport:
+        assert transport.send("http://ca.example/scep", CAPS).status == 200
+    assert site.paths == ["http://ca.example/scep"]
+
+
+def test_no_proxy_at_all(serve, monkeypatch, free_port):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port}")
+    with contextlib.closing(HTTPTransport(proxy="")) as transport:
+        assert transport.send(serve().url, CAPS).status == 200
+
+
+@pytest.mark.parametrize("proxy", ["proxy.example", "socks5://user:hunter2@x:1", "http://", "::"])
+def test_what_is_no_proxy(proxy):
+    with pytest.raises(UsageError, match="not the URL of an HTTP proxy") as caught:
+        HTTPTransport(proxy=proxy)
+    assert "hunter2" not in f"{caught.value.message}{caught.value.hint}"
 
 
 def test_no_proxy_is_obeyed(serve, transport, monkeypatch, free_port):

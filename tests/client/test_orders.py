@@ -9,8 +9,9 @@ from cryptography import x509
 
 import keys
 from scepkit.client import orders
-from scepkit.client.keys import check_spec, generate_key, self_signed
+from scepkit.client.keys import check_spec, generate_key, kind, self_signed
 from scepkit.errors import UsageError
+from scepkit.protocol.messages import PKCSReq
 
 KEY = keys.rsa_key("client")
 
@@ -19,10 +20,11 @@ def make(subject="CN=dev1", key=KEY, **how):
     return orders.make(key, subject, now=keys.NOW, **how)
 
 
-@pytest.mark.rfc("S-2.3-1", "S-2.3-2", "S-2.3-3")
+@pytest.mark.rfc("S-2.3-1", "S-2.3-2", "S-2.3-3", "S-2.3-4", "S-2.3-7")
 def test_the_signer(openssl):
-    """Self-signed, with the request's subject and key, for signatures and key encipherment."""
+    """A PKCSReq; self-signed, with its subject and key, for signatures and key encipherment."""
     order = make("CN=dev1,O=Example")
+    assert isinstance(order.request, PKCSReq)
     certificate = order.signer.certificate.x509()
     certificate.verify_directly_issued_by(certificate)
     assert certificate.subject == order.request.csr.subject
@@ -85,9 +87,87 @@ def test_a_key_is_of_the_size_that_was_asked_for(bits):
 def test_another_kind_of_key(spec):
     with pytest.raises(UsageError, match="cannot make a key") as caught:
         check_spec(spec)
-    assert caught.value.hint == "one of rsa:2048, rsa:3072, rsa:4096"
+    assert caught.value.hint == (
+        "one of rsa:2048, rsa:3072, rsa:4096, ec:p256, ec:p384, ec:p521, ed25519"
+    )
 
 
-def test_ec_keys_come_later():
-    with pytest.raises(UsageError, match="EC keys are not supported yet"):
-        generate_key("ec:p256")
+ELLIPTIC = ["ec:p256", "ec:p384", "ec:p521", "ed25519"]
+
+
+@pytest.mark.rfc("S-2.3-2")
+@pytest.mark.parametrize("spec", ELLIPTIC)
+def test_a_key_that_cannot_decrypt(spec, openssl):
+    """The self-signed certificate has keyEncipherment only when the key can encrypt."""
+    key = generate_key(spec)
+    assert kind(key) == kind(key.public_key()) == spec
+    order = make(key=key, challenge="a")
+    certificate = order.signer.certificate.x509()
+    certificate.verify_directly_issued_by(certificate)
+    usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    agreement = ("key_agreement",) if spec.startswith("ec") else ()
+    assert usage == keys.usage("digital_signature", *agreement)
+    openssl.request(order.request.csr.der)
+
+
+@pytest.mark.parametrize("spec", ELLIPTIC)
+def test_the_same_order_of_such_a_key_is_the_same_transaction(spec):
+    """Its signature, too, is the same each time, so that an operator can compare digests."""
+    key = generate_key(spec)
+    one, two = make(key=key, challenge="a"), make(key=key, challenge="a")
+    assert one.transaction_id == two.transaction_id
+    assert one.request.csr.info == two.request.csr.info
+
+
+# --- renewal --------------------------------------------------------------------------------------
+
+
+def renewal(new_key=None, **how):
+    current = keys.customer()
+    return orders.renewal(current.key, current.x509, new_key or current.key, **how)
+
+
+@pytest.mark.rfc("S-2.4-4")
+def test_a_renewal_has_no_challenge_unless_one_is_given():
+    """In a renewal the challengePassword is left out; sending it again is allowed."""
+    assert renewal().request.csr.challenge_password is None
+    assert renewal(challenge="hunter2").request.csr.challenge_password == "hunter2"
+
+
+@pytest.mark.rfc("S-2.3-5", "S-2.5-3", "S-2.3-8")
+def test_a_renewal_is_signed_with_the_current_certificate():
+    """Holding a certificate of the CA, sign with it and use RenewalReq."""
+    order = renewal(KEY)
+    assert order.request.message_type == 17
+    assert order.signer.certificate.der == keys.customer().der
+    assert order.signer.key == keys.customer().key
+    assert order.request.csr.public_key == KEY.public_key()
+
+
+def test_a_renewal_asks_for_the_same_names():
+    names = x509.SubjectAlternativeName([x509.DNSName("a.example"), x509.DNSName("b.example")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(keys.name("dev1"))
+        .issuer_name(keys.ca().x509.subject)
+        .public_key(KEY.public_key())
+        .serial_number(7)
+        .not_valid_before(keys.NOW)
+        .not_valid_after(keys.NOW + timedelta(days=9))
+        .add_extension(names, critical=True)
+        .sign(keys.ca().key, keys.SHA256)
+    )
+    csr = orders.renewal(KEY, certificate, KEY).request.csr
+    assert csr.subject == keys.name("dev1")
+    assert [extension.value for extension in csr.extensions] == [names]
+
+
+@pytest.mark.rfc("S-3.2.1.1-1")
+def test_each_renewal_is_a_transaction_of_its_own():
+    """The same renewal is the same transaction; of another certificate, or key, it is another."""
+    one = renewal(KEY).transaction_id
+    assert renewal(KEY).transaction_id == one
+    assert renewal().transaction_id != one
+    other = keys.customer("another")
+    assert orders.renewal(other.key, other.x509, KEY).transaction_id != one
+    assert make(f"CN={keys.customer().x509.subject.rfc4514_string()[3:]}").transaction_id != one

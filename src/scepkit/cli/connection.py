@@ -17,6 +17,7 @@ def client(
     ca_id: str,
     tls_ca: Path | None,
     timeout: float,
+    proxy: str | None = None,
     allowed: frozenset[Legacy] = NO_LEGACY,
     limits: Limits | None = None,
 ) -> Client:
@@ -30,8 +31,19 @@ def client(
     return Client(
         url,
         identifier=ca_id,
-        transport=HTTPTransport(timeout=timeout, ca_file=tls_ca),
+        transport=HTTPTransport(timeout=timeout, ca_file=tls_ca, proxy=proxy),
         allowed=allowed,
         limits=limits,
         pause=terminal.Progress().pause,
     )
+
+
+def limits(poll_interval: float, max_wait: float) -> Limits:
+    """Return the limits of waiting for approval.
+
+    Raises:
+        UsageError: an option cannot be meant.
+    """
+    options.check_seconds("--poll-interval", poll_interval)
+    options.check_seconds("--max-wait", max_wait)
+    return Limits(poll_interval=poll_interval, max_wait=max_wait)

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from scepkit.errors import UntrustedCA
-from scepkit.protocol import cacerts, capabilities, certificate
+from scepkit.errors import Malformed, UntrustedCA
+from scepkit.protocol import _x509, cacerts, capabilities, certificate
 from scepkit.protocol.algorithms import DIGESTS
 
 # As the registry of RFC 8894 section 6 spells them.
@@ -63,6 +63,37 @@ def validity(one: x509.Certificate) -> str:
 def pem(certificates: Sequence[x509.Certificate]) -> str:
     """Return certificates as PEM."""
     return "".join(c.public_bytes(Encoding.PEM).decode("ascii") for c in certificates)
+
+
+def crl_urls(one: x509.Certificate) -> list[str]:
+    """Return where a certificate says that its CA's revocation list is."""
+    try:
+        points = _x509.extension(one, x509.CRLDistributionPoints)
+    except Malformed:
+        return []
+    return [
+        name.value
+        for point in points or ()
+        for name in point.full_name or ()
+        if isinstance(name, x509.UniformResourceIdentifier)
+    ]
+
+
+def revocations(found: x509.CertificateRevocationList) -> dict[str, object]:
+    """Return what a revocation list says of itself, for JSON: times in ISO 8601, serials in hex."""
+    try:
+        number = found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except (x509.ExtensionNotFound, ValueError):
+        number = None
+    following = found.next_update_utc
+    return {
+        "issuer": found.issuer.rfc4514_string(),
+        "number": number,
+        "this_update": found.last_update_utc.isoformat(),
+        "next_update": following.isoformat() if following else None,
+        "revoked": len(found),
+        "serials": [f"{one.serial_number:x}" for one in found],
+    }
 
 
 def roles(certificates: Sequence[x509.Certificate]) -> list[str]:

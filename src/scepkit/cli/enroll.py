@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -10,15 +11,9 @@ import typer
 from scepkit.cli import enroll_options as wanted
 from scepkit.cli import options, terminal
 from scepkit.cli.help import Command
-from scepkit.errors import RequestRefused
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-
-    from scepkit.client.client import CA, Client
     from scepkit.client.folder import Folder
-    from scepkit.client.orders import Order
-    from scepkit.protocol.transaction import Issued
 
 _EPILOG = """
 \b
@@ -54,17 +49,19 @@ def enroll(
     subject: wanted.Subject,
     out: wanted.Out,
     san: wanted.San = None,
-    challenge: wanted.Challenge = None,
-    challenge_file: wanted.ChallengeFile = None,
+    challenge: options.Challenge = None,
+    challenge_file: options.ChallengeFile = None,
     key: wanted.Key = "rsa:2048",
     force: wanted.Force = False,
     fingerprint: options.Fingerprint = "",
+    ca_file: options.CaFile = None,
     insecure: wanted.Insecure = False,
-    legacy: wanted.LegacyList = "",
-    poll_interval: wanted.PollInterval = 60,
-    max_wait: wanted.MaxWait = 86400,
+    legacy: options.LegacyList = "",
+    poll_interval: options.PollInterval = 60,
+    max_wait: options.MaxWait = 86400,
     ca_id: options.CaId = "",
     tls_ca: options.TlsCa = None,
+    proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
     as_json: options.Json = False,
 ) -> None:
@@ -73,39 +70,62 @@ def enroll(
     Run again after it was interrupted or had to wait, it continues the same request.
     """
     from scepkit.cli import challenge as challenges
-    from scepkit.cli import connection, trust
+    from scepkit.cli import connection, report, request, trust
     from scepkit.client import keys, orders
     from scepkit.client.folder import Folder
+    from scepkit.client.record import Record
     from scepkit.protocol.names import parse_san, parse_subject
-    from scepkit.protocol.transaction import Limits
 
     # What can be wrong with the options is said before anything happens.
     name, names = parse_subject(subject), [parse_san(text) for text in san or ()]
     keys.check_spec(key)
-    trust.check_options(fingerprint, insecure=insecure)
-    options.check_seconds("--poll-interval", poll_interval)
-    options.check_seconds("--max-wait", max_wait)
+    trust.check_options(fingerprint, insecure=insecure, ca_file=ca_file)
+    allowed = options.read_legacy(legacy)
     client = connection.client(
         url,
         ca_id=ca_id,
         tls_ca=tls_ca,
         timeout=timeout,
-        allowed=options.read_legacy(legacy),
-        limits=Limits(poll_interval=poll_interval, max_wait=max_wait),
+        proxy=proxy,
+        allowed=allowed,
+        limits=connection.limits(poll_interval, max_wait),
     )
     folder = Folder(out)
-    _check_folder(folder, force=force)
-    password = challenges.read(challenge, challenge_file)
+    with ExitStack() as lock:
+        made = not out.exists()
+        if not made:
+            lock.enter_context(folder.locked())
+        _check_folder(folder, force=force)
+        password = challenges.read(challenge, challenge_file)
 
-    information = client.ask()
-    ca = client.trust(information, trust.choose(information, fingerprint, insecure=insecure))
-    _warn_of_legacy(ca)
-    order = orders.make(
-        _key(folder, key), name, names=names, challenge=password, now=datetime.now(UTC)
-    )
-    issued = _submit(client, ca, order, folder)
-    folder.install(issued)
-    _report(issued, folder, as_json=as_json)
+        information = client.ask()
+        before = folder.unfinished_record() or folder.record()
+        ca = client.trust(
+            information,
+            trust.choose(information, fingerprint, insecure=insecure, ca_file=ca_file),
+            before.seen(client.url, ca_id) if before else frozenset(),
+        )
+        trust.warn_of_weakness(ca)
+        # Not before now: where there is nothing to ask for, nothing is made.
+        if made:
+            lock.enter_context(folder.locked())
+        used = request.key(folder, key)
+        request.warn_unless_readable(used, password)
+        now = datetime.now(UTC)
+        order = orders.make(used, name, names=names, challenge=password, now=now)
+        record = Record(
+            url=client.url,
+            ca_id=ca_id,
+            legacy=tuple(sorted(allowed)),
+            key=key,
+            tls_ca=str(tls_ca.absolute()) if tls_ca else "",
+            capabilities=tuple(sorted(ca.capabilities)),
+        )
+        begun = folder.unfinished_record()
+        folder.begin(used, record.requested(str(order.transaction_id), now, begun))
+        issued = request.submit(lambda: client.submit(ca, order), folder)
+        folder.install(issued)
+    report.issued(issued, folder, as_json=as_json)
 
 
 def _check_folder(folder: Folder, *, force: bool) -> None:
@@ -113,58 +133,3 @@ def _check_folder(folder: Folder, *, force: bool) -> None:
         terminal.say(f"finished the installation in {folder.path} that was interrupted")
     if not force:
         folder.check_free(datetime.now(UTC))
-
-
-def _warn_of_legacy(ca: CA) -> None:
-    for algorithm in (ca.choice.digest, ca.choice.cipher):
-        if algorithm.legacy is not None:
-            terminal.warn(f"using {algorithm.name}, since the CA offers nothing better")
-
-
-def _key(folder: Folder, kind: str) -> RSAPrivateKey:
-    """Return the key of the request that was begun in a directory, or a new one."""
-    from scepkit.client import keys
-
-    begun = folder.unfinished_key()
-    if begun is not None and keys.fits(begun, kind):
-        terminal.say(f"continuing the request of {folder.unfinished}; delete it to start anew")
-        return begun
-    new = keys.generate_key(kind)
-    folder.begin(new)
-    return new
-
-
-def _submit(client: Client, ca: CA, order: Order, folder: Folder) -> Issued:
-    try:
-        return client.submit(ca, order)
-    except RequestRefused:
-        folder.give_up()
-        raise
-    except BaseException:
-        # The CA may issue the certificate yet, or have issued it already.
-        terminal.say(f"the key stays in {folder.unfinished}: the same command asks again")
-        raise
-
-
-def _report(issued: Issued, folder: Folder, *, as_json: bool) -> None:
-    from scepkit.cli import describe
-
-    certificate, files = issued.certificate, folder.files()
-    if as_json:
-        terminal.json_data(
-            {
-                **describe.summary(certificate),
-                "transaction_id": str(issued.transaction_id),
-                "files": {name: str(path) for name, path in files.items()},
-            }
-        )
-        return
-    terminal.say(f"got the certificate of {describe.subject(certificate)}")
-    terminal.fields(
-        [
-            ("serial", f"{certificate.serial_number:x}"),
-            ("valid", describe.validity(certificate)),
-            ("fingerprint", describe.fingerprint(certificate)),
-            ("files", ", ".join(str(path) for path in files.values())),
-        ]
-    )

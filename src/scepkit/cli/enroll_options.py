@@ -9,15 +9,12 @@ import typer
 
 from scepkit.cli import options
 
-_WANTED = "What to ask for"
-_WAITING = "Waiting for approval"
-
 Subject = Annotated[
     str,
     typer.Option(
         metavar="DN",
         help="The subject, such as CN=dev1,O=Example (RFC 4514).",
-        rich_help_panel=_WANTED,
+        rich_help_panel=options.WANTED,
         show_default=False,
     ),
 ]
@@ -26,8 +23,8 @@ Out = Annotated[
     Path,
     typer.Option(
         metavar="DIR",
-        help="Directory for key.pem, cert.pem, chain.pem and ca.pem.",
-        rich_help_panel=_WANTED,
+        help="Directory for key.pem, cert.pem, chain.pem, ca.pem and enrolment.json.",
+        rich_help_panel=options.WANTED,
         show_default=False,
     ),
 ]
@@ -38,29 +35,7 @@ San = Annotated[
         metavar="NAME",
         help="A subject alternative name: dns:, ip:, email: or uri: and the name; without the "
         "prefix the kind is guessed. May be repeated.",
-        rich_help_panel=_WANTED,
-        show_default=False,
-    ),
-]
-
-Challenge = Annotated[
-    str | None,
-    typer.Option(
-        metavar="SECRET",
-        help="The challenge (enrolment password); - reads it from stdin. Others on this "
-        "machine can see it here; SCEP_CHALLENGE in the environment, --challenge-file "
-        "and - keep it to yourself.",
-        rich_help_panel=_WANTED,
-        show_default=False,
-    ),
-]
-
-ChallengeFile = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Read the challenge from the first line of this file.",
-        rich_help_panel=_WANTED,
+        rich_help_panel=options.WANTED,
         show_default=False,
     ),
 ]
@@ -69,8 +44,9 @@ Key = Annotated[
     str,
     typer.Option(
         metavar="KIND",
-        help="The key to make: rsa:2048, rsa:3072 or rsa:4096.",
-        rich_help_panel=_WANTED,
+        help="The key to make: rsa:2048, rsa:3072, rsa:4096, ec:p256, ec:p384, ec:p521 or "
+        "ed25519. Not every CA takes the others than RSA, and they need a challenge.",
+        rich_help_panel=options.WANTED,
     ),
 ]
 
@@ -79,7 +55,7 @@ Force = Annotated[
     typer.Option(
         "--force",
         help="Replace a certificate that is in DIR already; only once the new one is here.",
-        rich_help_panel=_WANTED,
+        rich_help_panel=options.WANTED,
     ),
 ]
 
@@ -87,33 +63,8 @@ Insecure = Annotated[
     bool,
     typer.Option(
         "--insecure",
-        help="Trust whichever CA the server shows. Without this and without --fingerprint "
+        help="Trust whichever CA the server shows. Without this, --fingerprint and --ca "
         "you are asked, if there is a terminal.",
         rich_help_panel=options.TRUST,
-    ),
-]
-
-LegacyList = Annotated[
-    str,
-    typer.Option(
-        metavar="LIST",
-        help="Allow algorithms that are broken or weak, for a CA that can do no better: "
-        "sha1,des3,des,md5 or some of them.",
-        rich_help_panel=options.TRUST,
-        show_default=False,
-    ),
-]
-
-PollInterval = Annotated[
-    float,
-    typer.Option(metavar="SECONDS", help="How often to ask again.", rich_help_panel=_WAITING),
-]
-
-MaxWait = Annotated[
-    float,
-    typer.Option(
-        metavar="SECONDS",
-        help="How long to wait in all; 0 asks once.",
-        rich_help_panel=_WAITING,
     ),
 ]

@@ -30,13 +30,14 @@ def caps(
     *,
     ca_id: options.CaId = "",
     tls_ca: options.TlsCa = None,
+    proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
     as_json: options.Json = False,
 ) -> None:
     """Print what the server can do (GetCACaps), one keyword a line."""
     from scepkit.cli import connection, describe
 
-    client = connection.client(url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout)
+    client = connection.client(url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout, proxy=proxy)
     keywords = describe.keywords(client.get_capabilities())
     if as_json:
         terminal.json_data({"url": client.url, "capabilities": keywords})
@@ -63,6 +64,7 @@ def ca(
     ] = None,
     ca_id: options.CaId = "",
     tls_ca: options.TlsCa = None,
+    proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
     as_json: options.Json = False,
 ) -> None:
@@ -75,8 +77,8 @@ def ca(
     from scepkit.cli import connection, describe, trust
     from scepkit.protocol import cacerts
 
-    trust.check_options(fingerprint, insecure=False)
-    client = connection.client(url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout)
+    trust.check_options(fingerprint)
+    client = connection.client(url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout, proxy=proxy)
     found = client.ask().certificates
     if fingerprint:
         cacerts.find(found, fingerprint)

@@ -10,7 +10,9 @@ import typer
 from scepkit.errors import UsageError
 from scepkit.protocol.algorithms import Legacy
 
+WANTED = "What to ask for"
 TRUST = "Whom to trust"
+WAITING = "Waiting for approval"
 CONNECTION = "Connection"
 OUTPUT = "Output"
 
@@ -32,6 +34,63 @@ Fingerprint: TypeAlias = Annotated[
         show_default=False,
     ),
 ]
+CaFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca",
+        metavar="FILE",
+        help="Trust the CA certificate in this PEM file, in place of a fingerprint.",
+        rich_help_panel=TRUST,
+        show_default=False,
+    ),
+]
+LegacyList: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--legacy",
+        metavar="LIST",
+        help="Allow algorithms that are broken or weak, for a CA that can do no better: "
+        "sha1,des3,des,md5 or some of them.",
+        rich_help_panel=TRUST,
+        show_default=False,
+    ),
+]
+Challenge: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SECRET",
+        help="The challenge (enrolment password); - reads it from stdin. Others on this "
+        "machine can see it here; SCEP_CHALLENGE in the environment, --challenge-file "
+        "and - keep it to yourself.",
+        rich_help_panel=WANTED,
+        show_default=False,
+    ),
+]
+ChallengeFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Read the challenge from the first line of this file.",
+        rich_help_panel=WANTED,
+        show_default=False,
+    ),
+]
+PollInterval: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        help="How soon to ask again; later less and less often, down to every 10 minutes.",
+        rich_help_panel=WAITING,
+    ),
+]
+MaxWait: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        help="How long to wait in all; 0 asks once.",
+        rich_help_panel=WAITING,
+    ),
+]
 TlsCa: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -46,6 +105,16 @@ CaId: TypeAlias = Annotated[
     typer.Option(
         metavar="NAME",
         help="Name of the CA, for servers that have several.",
+        rich_help_panel=CONNECTION,
+        show_default=False,
+    ),
+]
+Proxy: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help='Reach the server through this HTTP proxy; "" for none. Otherwise http_proxy, '
+        "https_proxy and no_proxy of the environment count.",
         rich_help_panel=CONNECTION,
         show_default=False,
     ),

@@ -5,29 +5,35 @@ ca = client.get_ca("sha256:5a1f…")
 key = generate_key("rsa:2048")
 issued = client.enrol(ca, key, "CN=dev1,O=Example", challenge="…")
 issued.certificate, issued.chain
+
+issued = client.renew(ca, key, issued.certificate, generate_key("rsa:2048"))
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
 
-from scepkit.client import driver, orders
+from scepkit.client import driver, orders, revoking
 from scepkit.client.driver import Pause
 from scepkit.client.orders import Order
+from scepkit.client.revoking import Revoked
 from scepkit.client.transport import Transport
 from scepkit.client.url import normalize
 from scepkit.errors import Malformed, TransportError
-from scepkit.protocol import cacerts, capabilities, transaction
-from scepkit.protocol.algorithms import NO_LEGACY, Legacy
-from scepkit.protocol.attributes import TransactionID
+from scepkit.protocol import cacerts, capabilities, next_ca, transaction
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy, PrivateKey
+from scepkit.protocol.attributes import MessageType, TransactionID
 from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.capabilities import Capabilities, Choice
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.envelope import Credential
+from scepkit.protocol.messages import RenewalReq
 from scepkit.protocol.transaction import CAInformation, Exchange, Issued, Limits
 
 _CHECK_URL = "check the URL; a browser shows what is there"
@@ -40,10 +46,15 @@ class CA:
     Attributes:
         certificates: its certificates, by what they are for.
         choice: the algorithms to use with it.
+        capabilities: the most that it has ever said it can do: give them to the next `trust`.
+        withdrawn: those of them that it does not say any more. Either it can do less by now, or
+            somebody is in between; they are used all the same.
     """
 
     certificates: TrustedCA
     choice: Choice
+    capabilities: Capabilities = frozenset()
+    withdrawn: Capabilities = frozenset()
 
 
 class Client:
@@ -108,20 +119,31 @@ class Client:
                 raise
             raise TransportError(error.message, status=error.status, hint=_CHECK_URL) from error
 
-    def trust(self, information: CAInformation, anchor: x509.Certificate) -> CA:
+    def trust(
+        self,
+        information: CAInformation,
+        anchor: x509.Certificate,
+        seen: Capabilities = frozenset(),
+    ) -> CA:
         """Trust a CA by one of its certificates (RFC 8894 section 2.2).
 
         Args:
             information: what `ask` returned.
-            anchor: the CA certificate among them that was compared out of band.
+            anchor: the CA certificate, among them or above them, that was compared out of band.
+            seen: the `capabilities` that an earlier `trust` returned, so that whoever is in
+                between cannot make the CA look weaker than it is (checklist P-61).
 
         Raises:
             UntrustedCA: none of the certificates chains to it.
             LegacyRefused: the CA can only do algorithms that are not allowed.
         """
+        found = information.capabilities
+        missing = capabilities.withdrawn(found, seen)
         return CA(
             cacerts.trust(information.certificates, anchor, _now()),
-            capabilities.choose(information.capabilities, self._allowed),
+            capabilities.choose(found | missing, self._allowed),
+            found | missing,
+            missing,
         )
 
     def get_ca(self, fingerprint: str) -> CA:
@@ -144,7 +166,7 @@ class Client:
     def enrol(
         self,
         ca: CA,
-        key: rsa.RSAPrivateKey,
+        key: PrivateKey,
         subject: str | x509.Name,
         *,
         names: Iterable[str | x509.GeneralName] = (),
@@ -186,18 +208,192 @@ class Client:
         )
         return self.submit(ca, order)
 
-    def submit(self, ca: CA, order: Order) -> Issued:
-        """Get the certificate for an order; raises what `enrol` raises."""
-        exchange = Exchange(
+    def renew(
+        self,
+        ca: CA,
+        key: PrivateKey,
+        certificate: x509.Certificate,
+        new_key: PrivateKey,
+        *,
+        challenge: str | None = None,
+        message_type: MessageType | None = None,
+        following: CA | None = None,
+        transaction_id: TransactionID | None = None,
+    ) -> Issued:
+        """Get a certificate for the same names in place of one (RFC 8894 sections 2.3 and 2.5).
+
+        The current key reads the answer: keep it until the new certificate is there.
+
+        Args:
+            ca: what `get_ca` or `trust` returned.
+            key: the current key.
+            certificate: the current certificate.
+            new_key: the key to be certified; the current one again is allowed.
+            challenge: the challengePassword, for a CA that wants one here too.
+            message_type: RENEWAL_REQ or PKCS_REQ; by what the CA can do unless given.
+            following: what `get_next_ca` returned, to have the certificate from the next CA.
+            transaction_id: derived from all of the above unless given.
+
+        Returns:
+            The certificate and its chain; everything about them has been checked. One of the next
+            CA's may not be valid yet.
+
+        Raises:
+            UsageError, RequestRefused, StillPending, BadReply, LegacyRefused, TransportError: see
+                `enrol`.
+        """
+        order = orders.renewal(
+            key, certificate, new_key, challenge=challenge, transaction_id=transaction_id
+        )
+        return self.submit(ca, order, message_type=message_type, following=following)
+
+    def submit(
+        self,
+        ca: CA,
+        order: Order,
+        *,
+        message_type: MessageType | None = None,
+        following: CA | None = None,
+    ) -> Issued:
+        """Get the certificate for an order; see `enrol` and `renew`."""
+        request, current = order.request, ca.certificates
+        exchange = replace(
+            self._exchange(ca, order.signer),
+            ca=next_ca.ahead(current, following.certificates) if following else current,
+            password=request.csr.challenge_password,
+            ahead=following is not None,
+        )
+        if isinstance(request, RenewalReq):
+            types = transaction.renewal_types(ca.choice, message_type)
+            return self._run(
+                transaction.renew(exchange, request.csr, order.transaction_id, types=types)
+            )
+        return self._run(transaction.enrol(exchange, request, order.transaction_id))
+
+    def get_next_certificates(self, ca: CA) -> tuple[x509.Certificate, ...]:
+        """Ask for the next CA's certificates, as the current CA vouches for them.
+
+        Raises:
+            TransportError: no answer; the status is there when the server said that it has none.
+            BadReply: the answer must not be believed.
+        """
+        return self._run(
+            transaction.next_ca_certificates(
+                ca.certificates,
+                _now,
+                identifier=self._identifier,
+                allowed=self._allowed,
+                limits=self._limits,
+            )
+        )
+
+    def trust_next(self, ca: CA, certificates: Sequence[x509.Certificate]) -> CA:
+        """Trust the next CA as the current one vouched for it.
+
+        Args:
+            ca: the current CA.
+            certificates: what `get_next_certificates` returned.
+
+        Raises:
+            BadReply: there is no CA certificate among them, or it is over already.
+        """
+        return replace(ca, certificates=next_ca.trust(certificates, _now()))
+
+    def get_next_ca(self, ca: CA) -> CA:
+        """Ask for the CA that will follow a trusted one (RFC 8894 section 4.7).
+
+        Raises:
+            TransportError: no answer; the status is there when the server said that it has none.
+            BadReply: the answer must not be believed, or the next CA is over already.
+        """
+        return self.trust_next(ca, self.get_next_certificates(ca))
+
+    def get_cert(
+        self,
+        ca: CA,
+        key: PrivateKey,
+        certificate: x509.Certificate,
+        serial_number: int | None = None,
+    ) -> x509.Certificate:
+        """Ask the CA for a certificate that it issued (RFC 8894 section 2.6).
+
+        Args:
+            ca: what `get_ca` or `trust` returned.
+            key: the key of a certificate of that CA, which signs.
+            certificate: that certificate.
+            serial_number: of the one that is asked for; that certificate's own unless given.
+
+        Raises:
+            RequestRefused: there is none, or the CA does not give it to its holder.
+            BadReply, LegacyRefused, TransportError: see `enrol`.
+        """
+        used = self._exchange(ca, Credential(key, Certificate.of(certificate)))
+        number = certificate.serial_number if serial_number is None else serial_number
+        return self._run(transaction.get_cert(used, certificate.issuer, number))
+
+    def get_crl(
+        self, ca: CA, key: PrivateKey, certificate: x509.Certificate
+    ) -> x509.CertificateRevocationList:
+        """Ask the CA for the CRL that covers a certificate (RFC 8894 section 2.7).
+
+        For a CA whose certificates do not name a place to fetch it from.
+
+        Args:
+            ca: what `get_ca` or `trust` returned.
+            key: the key of a certificate of that CA, which signs.
+            certificate: that certificate.
+
+        Raises:
+            RequestRefused: there is none, or the CA does not give it.
+            BadReply, LegacyRefused, TransportError: see `enrol`.
+        """
+        used = self._exchange(ca, Credential(key, Certificate.of(certificate)))
+        return self._run(transaction.get_crl(used, certificate.issuer, certificate.serial_number))
+
+    def revoke(
+        self,
+        ca: CA,
+        key: PrivateKey,
+        certificate: x509.Certificate,
+        *,
+        reason: Reason | None = None,
+        url: str = "",
+    ) -> Revoked:
+        """Have a certificate revoked with its own key, by CMP: SCEP has no message for that.
+
+        Args:
+            ca: what `get_ca` or `trust` returned.
+            key: the certificate's.
+            certificate: what is to be revoked.
+            reason: why; None to say nothing.
+            url: where the CA speaks CMP; where a server of this project does unless given.
+
+        Raises:
+            RevocationRefused: the CA says no.
+            BadReply, TransportError: see `enrol`.
+            UsageError: the URL has to be given.
+        """
+        return revoking.revoke(
+            url or revoking.cmp_url(self.url, self._identifier),
+            certificate,
+            lambda: revoking.by_key(key, certificate),
+            ca.certificates,
+            reason=reason,
+            transport=self._transport,
+            limits=self._limits,
+            pause=self._pause,
+        )
+
+    def _exchange(self, ca: CA, signer: Credential) -> Exchange:
+        return Exchange(
             ca=ca.certificates,
             choice=ca.choice,
-            signer=order.signer,
+            signer=signer,
             random=os.urandom,
             now=_now,
             allowed=self._allowed,
             limits=self._limits,
         )
-        return self._run(transaction.enrol(exchange, order.request, order.transaction_id))
 
     def _run(self, flow: transaction.Flow[driver.T]) -> driver.T:
         return driver.run(flow, self._transport, self.url, self._pause)

@@ -24,7 +24,7 @@ def explain(error: Exception, url: str, timeout: float) -> TransportError:
         case exceptions.ProxyError():
             return TransportError(
                 f"the proxy on the way to {host} failed: {_innermost(error)}",
-                hint="check http_proxy, https_proxy and no_proxy in the environment",
+                hint="check --proxy, or http_proxy, https_proxy and no_proxy in the environment",
             )
         case exceptions.NameResolutionError():
             return TransportError(

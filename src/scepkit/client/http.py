@@ -1,8 +1,13 @@
 """The transport over HTTP and HTTPS, by urllib3.
 
 Rules of this file: no more than MAX_RESPONSE octets are read, no request takes much longer than
-the time-out, only GET follows redirects, a redirect never leaves HTTPS, nothing is repeated here
-(the flows do that), and nothing but `ScepError` comes out.
+the time-out, a redirect never leaves HTTPS, nothing is repeated here (the flows do that), and
+nothing but `ScepError` comes out.
+
+A GET follows every redirect. A POST follows 307 and 308, which ask for the same request at another
+place (RFC 9110 section 15.4); 301, 302 and 303 may make a GET without its body of it, so they are
+refused with the URL to use. Where a message ends up does not matter: it is encrypted to the CA, and
+a reply has to be the CA's.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import Timeout, make_headers, parse_url
 
 from scepkit.client import faults
-from scepkit.errors import SettingsError, TransportError
+from scepkit.errors import SettingsError, TransportError, UsageError
 from scepkit.protocol.http import HTTPRequest, HTTPResponse
 
 # Octets. A chain of eight RSA-4096 certificates is below 20 KiB.
@@ -29,28 +34,43 @@ TIMEOUT = 30.0
 
 _CHUNK = 64 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SAME_METHOD = frozenset({307, 308})
 
 
 class HTTPTransport:
-    """Talks HTTP and HTTPS, through the proxies that the environment names.
+    """Talks HTTP and HTTPS, directly or through a proxy.
 
     Args:
         timeout: seconds, for connecting and for the answer each.
         ca_file: PEM certificates to trust for HTTPS in place of the system's.
+        proxy: URL of an HTTP proxy; "" for none; None for those that the environment names
+            (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`).
 
     Raises:
         SettingsError: `ca_file` cannot be used.
+        UsageError: `proxy` is not the URL of an HTTP proxy.
     """
 
-    def __init__(self, *, timeout: float = TIMEOUT, ca_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        timeout: float = TIMEOUT,
+        ca_file: Path | None = None,
+        proxy: str | None = None,
+    ) -> None:
+        if proxy:
+            _check_proxy(proxy)
         self._timeout = timeout
+        self._proxy = proxy
         self._context = _tls_context(ca_file)
         # One for each proxy; a manager keeps its connections open for the next request.
         self._managers: dict[str | None, urllib3.PoolManager] = {}
 
     def send(self, url: str, request: HTTPRequest) -> HTTPResponse:
         """Send a request; see `Transport.send`."""
-        target = f"{url}{'&' if '?' in url else '?'}{request.query.decode('ascii')}"
+        target = url
+        if request.query:
+            target += f"{'&' if '?' in url else '?'}{request.query.decode('ascii')}"
         for _ in range(MAX_REDIRECTS + 1):
             response = self._once(target, request)
             location = response.headers.get("location")
@@ -96,7 +116,7 @@ class HTTPTransport:
         )
 
     def _manager(self, url: str) -> urllib3.PoolManager:
-        proxy = _proxy(url)
+        proxy = _proxy(url) if self._proxy is None else self._proxy or None
         if proxy not in self._managers:
             self._managers[proxy] = _new_manager(proxy, self._context)
         return self._managers[proxy]
@@ -132,6 +152,19 @@ def _headers(request: HTTPRequest) -> dict[str, str]:
     return headers
 
 
+def _check_proxy(proxy: str) -> None:
+    """Refuse what is no HTTP proxy; its password is not repeated."""
+    try:
+        parts = parse_url(proxy)
+    except HTTPError:
+        parts = parse_url("")
+    if parts.scheme not in ("http", "https") or not parts.host:
+        raise UsageError(
+            "the proxy is not the URL of an HTTP proxy",
+            hint="it starts with http://, such as http://proxy.example:3128",
+        )
+
+
 def _proxy(url: str) -> str | None:
     """Return the proxy that the environment names for a URL (`http_proxy` and its like)."""
     parts = urlsplit(url)
@@ -161,7 +194,7 @@ def _follow(url: str, location: str, request: HTTPRequest, status: int) -> str:
     target = urljoin(url, location)
     parts = urlsplit(target)
     place = f"{parts.scheme}://{parts.netloc}{parts.path}"
-    if request.method != "GET":
+    if request.method != "GET" and status not in _SAME_METHOD:
         raise TransportError(
             "the server redirects a POST, which is not followed",
             status=status,

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from scepkit.errors import UsageError
+from scepkit.ca.keys import read_any_key
+from scepkit.errors import SettingsError, UsageError
+from scepkit.protocol.algorithms import PrivateKey, PublicKey
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.envelope import Credential
 
 DEFAULT_KEY = "rsa:2048"
 
-_SIZES = {"rsa:2048": 2048, "rsa:3072": 3072, "rsa:4096": 4096}
+_MAKERS: dict[str, Callable[[], PrivateKey]] = {
+    "rsa:2048": partial(rsa.generate_private_key, 65537, 2048),
+    "rsa:3072": partial(rsa.generate_private_key, 65537, 3072),
+    "rsa:4096": partial(rsa.generate_private_key, 65537, 4096),
+    "ec:p256": partial(ec.generate_private_key, ec.SECP256R1()),
+    "ec:p384": partial(ec.generate_private_key, ec.SECP384R1()),
+    "ec:p521": partial(ec.generate_private_key, ec.SECP521R1()),
+    "ed25519": ed25519.Ed25519PrivateKey.generate,
+}
+_CURVES = {"secp256r1": "p256", "secp384r1": "p384", "secp521r1": "p521"}
 
 # A device's clock may be wrong by a time zone, and an approval may take weeks.
 _BACKDATE = timedelta(days=1)
@@ -29,32 +43,51 @@ def check_spec(spec: str) -> None:
     Raises:
         UsageError: it cannot.
     """
-    if spec in _SIZES:
-        return
-    if spec.lower().startswith("ec"):
-        raise UsageError("EC keys are not supported yet", hint=f"one of {', '.join(_SIZES)}")
-    raise UsageError(f"cannot make a key of kind {spec!r}", hint=f"one of {', '.join(_SIZES)}")
+    if spec not in _MAKERS:
+        raise UsageError(f"cannot make a key of kind {spec!r}", hint=f"one of {', '.join(_MAKERS)}")
 
 
-def generate_key(spec: str = DEFAULT_KEY) -> rsa.RSAPrivateKey:
+def generate_key(spec: str = DEFAULT_KEY) -> PrivateKey:
     """Make a new private key.
 
     Args:
-        spec: `rsa:2048`, `rsa:3072` or `rsa:4096`.
+        spec: `rsa:2048`, `rsa:3072`, `rsa:4096`, `ec:p256`, `ec:p384`, `ec:p521` or `ed25519`.
 
     Raises:
-        UsageError: another kind; EC keys are not supported yet.
+        UsageError: another kind.
     """
     check_spec(spec)
-    return rsa.generate_private_key(65537, _SIZES[spec])
+    return _MAKERS[spec]()
 
 
-def fits(key: rsa.RSAPrivateKey, spec: str) -> bool:
-    """Say whether a key is of a kind."""
-    return key.key_size == _SIZES.get(spec)
+def kind(key: PrivateKey | PublicKey) -> str:
+    """Return the kind of a key as `generate_key` takes it, or would."""
+    if isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey):
+        return f"rsa:{key.key_size}"
+    if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
+        return f"ec:{_CURVES.get(key.curve.name, key.curve.name)}"
+    return "ed25519"
 
 
-def self_signed(key: rsa.RSAPrivateKey, subject: x509.Name, now: datetime) -> Credential:
+def can_decrypt(key: PrivateKey) -> bool:
+    """Say whether a reply can be encrypted to a key; else the challenge has to do (section 3.1)."""
+    return isinstance(key, rsa.RSAPrivateKey)
+
+
+def read_key(path: Path) -> PrivateKey:
+    """Read a private key from an unencrypted PEM file.
+
+    Raises:
+        SettingsError: missing, unreadable, open to others than its owner, encrypted, not a key,
+            or a key of another kind.
+    """
+    key = read_any_key(path)
+    if isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
+        return key
+    raise SettingsError(f"{path} holds a key that is neither RSA nor EC nor Ed25519")
+
+
+def self_signed(key: PrivateKey, subject: x509.Name, now: datetime) -> Credential:
     """Make the certificate that signs a first request (RFC 8894 section 2.3).
 
     It has the subject and the key of the request, and always the same serial number for the same
@@ -66,7 +99,7 @@ def self_signed(key: rsa.RSAPrivateKey, subject: x509.Name, now: datetime) -> Cr
         now: an aware datetime.
     """
     public = key.public_key()
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(subject)
@@ -74,26 +107,29 @@ def self_signed(key: rsa.RSAPrivateKey, subject: x509.Name, now: datetime) -> Cr
         .serial_number(_serial(public))
         .not_valid_before(now - _BACKDATE)
         .not_valid_after(now + _VALIDITY)
-        .add_extension(_USAGE, critical=True)
-        .sign(key, SHA256())
+        .add_extension(_usage(key), critical=True)
     )
-    return Credential(key, Certificate.of(certificate))
+    # Ed25519 has a digest of its own.
+    digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else SHA256()
+    return Credential(key, Certificate.of(builder.sign(key, digest)))
 
 
-def _serial(public: rsa.RSAPublicKey) -> int:
+def _serial(public: PublicKey) -> int:
     spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     # RFC 5280 section 4.1.2.2: positive; the lowest bit keeps it from being 0.
     return int.from_bytes(hashlib.sha256(spki).digest()[:15], "big") | 1
 
 
-_USAGE = x509.KeyUsage(
-    digital_signature=True,
-    key_encipherment=True,
-    content_commitment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=False,
-    crl_sign=False,
-    encipher_only=False,
-    decipher_only=False,
-)
+def _usage(key: PrivateKey) -> x509.KeyUsage:
+    """Return what a key can do: sign, and receive where there is a way to."""
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_encipherment=can_decrypt(key),
+        key_agreement=isinstance(key, ec.EllipticCurvePrivateKey),
+        content_commitment=False,
+        data_encipherment=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from scepkit.client import keys
-from scepkit.protocol import csr
-from scepkit.protocol.algorithms import NO_LEGACY
+from scepkit.protocol import _x509, csr
+from scepkit.protocol.algorithms import NO_LEGACY, PrivateKey
 from scepkit.protocol.attributes import TransactionID
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.envelope import Credential
-from scepkit.protocol.messages import PKCSReq
+from scepkit.protocol.messages import PKCSReq, RenewalReq
 from scepkit.protocol.names import parse_san, parse_subject
 
 
@@ -31,18 +31,19 @@ class Order:
     """A request for a certificate.
 
     Attributes:
-        request: what is wanted.
-        signer: the key and the self-signed certificate that sign it.
+        request: what is wanted; a RenewalReq may go out as a PKCSReq to a CA that knows no other.
+        signer: the key and the certificate that sign it: a self-signed one, or in a renewal the
+            current one.
         transaction_id: under which it is asked for.
     """
 
-    request: PKCSReq
+    request: PKCSReq | RenewalReq
     signer: Credential
     transaction_id: TransactionID
 
 
 def make(
-    key: rsa.RSAPrivateKey,
+    key: PrivateKey,
     subject: str | x509.Name,
     *,
     names: Iterable[str | x509.GeneralName] = (),
@@ -65,8 +66,7 @@ def make(
     """
     wanted = parse_subject(subject) if isinstance(subject, str) else subject
     extensions = _extensions([parse_san(n) if isinstance(n, str) else n for n in names])
-    der = csr.build(wanted, key, challenge_password=challenge, extensions=extensions)
-    request = csr.read(der, NO_LEGACY)
+    request = _request(wanted, key, challenge, extensions)
     return Order(
         request=PKCSReq(request),
         signer=keys.self_signed(key, wanted, now),
@@ -74,20 +74,65 @@ def make(
     )
 
 
-def _extensions(
-    names: Sequence[x509.GeneralName],
-) -> list[x509.Extension[x509.ExtensionType]]:
-    if not names:
+def renewal(
+    key: PrivateKey,
+    certificate: x509.Certificate,
+    new_key: PrivateKey,
+    *,
+    challenge: str | None = None,
+    transaction_id: TransactionID | None = None,
+) -> Order:
+    """Write the request for a certificate in place of one (RFC 8894 sections 2.3 and 2.5).
+
+    It asks for the same subject and the same subject alternative names.
+
+    Args:
+        key: the current key.
+        certificate: the current certificate, which signs.
+        new_key: the key to be certified; the current one is allowed.
+        challenge: the challengePassword, if the CA wants one here too. Secret.
+        transaction_id: derived from all of the above unless given.
+
+    Raises:
+        UsageError: the challenge cannot be written into a request.
+        Malformed: the certificate's names cannot be read.
+    """
+    names = _x509.extension(certificate, x509.SubjectAlternativeName)
+    request = _request(certificate.subject, new_key, challenge, _extensions(names or ()))
+    signer = Certificate.of(certificate)
+    return Order(
+        request=RenewalReq(request),
+        signer=Credential(key, signer),
+        transaction_id=transaction_id or _transaction_id(new_key, request, signer.der),
+    )
+
+
+def _request(
+    subject: x509.Name,
+    key: PrivateKey,
+    challenge: str | None,
+    extensions: Sequence[x509.Extension[x509.ExtensionType]],
+) -> CertificationRequest:
+    der = csr.build(subject, key, challenge_password=challenge, extensions=extensions)
+    return csr.read(der, NO_LEGACY)
+
+
+def _extensions(names: Iterable[x509.GeneralName]) -> list[x509.Extension[x509.ExtensionType]]:
+    wanted = list(names)
+    if not wanted:
         return []
-    value = x509.SubjectAlternativeName(names)
+    value = x509.SubjectAlternativeName(wanted)
     return [x509.Extension(value.oid, critical=False, value=value)]
 
 
-def _transaction_id(key: rsa.RSAPrivateKey, request: CertificationRequest) -> TransactionID:
+def _transaction_id(
+    key: PrivateKey, request: CertificationRequest, renewed: bytes = b""
+) -> TransactionID:
     """Derive the transactionID from everything in the request (RFC 8894 section 3.2.1.1).
 
     Keyed with the private key: the request holds the challenge, which nobody who sees the
     transactionID may try to guess from it.
     """
     secret = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    return TransactionID(hmac.digest(secret, request.info, hashlib.sha256)[:16].hex().encode())
+    digest = hmac.digest(secret, request.info + renewed, hashlib.sha256)
+    return TransactionID(digest[:16].hex().encode())

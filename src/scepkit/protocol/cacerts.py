@@ -118,7 +118,7 @@ def trust(
 
     Args:
         certificates: what GetCACert returned.
-        anchor: the one among them that is trusted.
+        anchor: the CA certificate that is trusted; one among them, or above them.
         now: an aware datetime.
 
     Raises:
@@ -126,7 +126,14 @@ def trust(
     """
     pool = [c for c in certificates if chain.is_ca(c)]
     good = [c for c in certificates if c == anchor or _chains(c, pool, anchor, now)]
-    authorities = tuple(c for c in good if chain.is_ca(c))
+    if not good:
+        raise UntrustedCA(
+            "none of the CA's certificates comes from the CA that is trusted",
+            hint="the CA may have been replaced; ask its operator for the new one's fingerprint, "
+            "and give it with --fingerprint",
+        )
+    # Some servers leave the root out.
+    authorities = tuple(c for c in dict.fromkeys([*good, anchor]) if chain.is_ca(c))
     registration = [c for c in good if not chain.is_ca(c) and _may_be_ra(c)]
     issuer = _issuing(authorities, registration, anchor)
     recipient = (

@@ -30,6 +30,11 @@ STANDARD = "SCEPStandard"
 
 Capabilities: TypeAlias = frozenset[str]
 
+# What the strength of messages depends on, as `parse` returns it.
+_PROTECTING = tuple(
+    k.lower() for k in (AES, STANDARD, *(d.keyword for d in (SHA256,) if d.keyword))
+)
+
 # A list longer than this is not a list of capabilities but somebody's error page.
 _MAX_BODY = 4096
 _MAX_KEYWORD = 64
@@ -44,12 +49,16 @@ class Choice:
         cipher: for our envelopes.
         post: whether PKIOperation goes by POST.
         renewal: whether the CA takes RenewalReq.
+        standard: whether the CA says SCEPStandard, that is, speaks RFC 8894.
+        renews: whether the CA says Renewal, that is, renews in one way or another.
     """
 
     digest: Digest
     cipher: Cipher
     post: bool
     renewal: bool
+    standard: bool = False
+    renews: bool = False
 
 
 def parse(body: bytes) -> Capabilities:
@@ -108,7 +117,25 @@ def choose(capabilities: Capabilities, allowed: Collection[Legacy]) -> Choice:
         cipher=_cipher(modern=standard or has(AES), allowed=allowed),
         post=standard or has(POST),
         renewal=standard and has(RENEWAL),
+        standard=standard,
+        renews=has(RENEWAL),
     )
+
+
+def withdrawn(found: Capabilities, seen: Capabilities) -> Capabilities:
+    """Return what protects messages and is missing now, though the CA has said it before (P-61).
+
+    GetCACaps is not protected, so whoever is in between can shorten it. A client that remembers
+    goes on with `found | withdrawn(found, seen)`: a CA that really cannot do it any more answers
+    badAlg, and whoever is in between gains nothing.
+
+    Args:
+        found: what the CA says now.
+        seen: what the CA has ever said.
+    """
+    if STANDARD.lower() in found:
+        return frozenset()
+    return frozenset(keyword for keyword in _PROTECTING if keyword in seen - found)
 
 
 def _digest(*, modern: bool, allowed: Collection[Legacy]) -> Digest:

@@ -18,6 +18,7 @@ from scepkit.errors import HTTPRefused, Malformed
 
 CA_CERT = "application/x-x509-ca-cert"
 CA_RA_CERT = "application/x-x509-ca-ra-cert"
+NEXT_CA_CERT = "application/x-x509-next-ca-cert"
 PKI_MESSAGE = "application/x-pki-message"
 TEXT = "text/plain"
 

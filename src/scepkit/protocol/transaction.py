@@ -1,55 +1,67 @@
-"""The client's end of SCEP transactions (RFC 8894 sections 2.5.1 and 4), without I/O.
+"""The client's end of SCEP transactions (RFC 8894 sections 2.5.1, 4.3 and 4.4), without I/O.
 
-A flow is a generator: it yields `HTTPRequest` and is sent the `HTTPResponse`, or yields `Wait` and
-is resumed when the time is over; a driver of a few lines runs it over any transport.
-A driver that gets no answer throws `TransportError` into the flow, which decides what to do.
-
-The state machine is data, below; the flow may only take the steps that it allows.
-Matching of transactionID and nonces happens here and nowhere else.
+The state machine is data, below; a flow may only take the steps that it allows.
+What a flow is made of is in `flow`, one message and its answer in `exchange`, and what is asked
+outside of transactions in `information` and `retrieval`.
 """
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Callable, Generator
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias, TypeVar
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 
-from scepkit.errors import (
-    BadAlg,
-    BadReply,
-    FailInfoError,
-    LegacyRefused,
-    Malformed,
-    RequestRefused,
-    StillPending,
-    TransportError,
-)
-from scepkit.protocol import _x509, cacerts, capabilities, chain, http, pkimessage
-from scepkit.protocol.algorithms import NO_LEGACY, Legacy, PublicKey, allowing
-from scepkit.protocol.attributes import NONCE_SIZE, TransactionID
-from scepkit.protocol.cacerts import TrustedCA
-from scepkit.protocol.capabilities import Capabilities, Choice
+from scepkit.errors import BadReply, Malformed, RequestRefused, StillPending, TransportError
+from scepkit.protocol import _x509, chain, exchange, flow
+from scepkit.protocol.algorithms import PublicKey
+from scepkit.protocol.attributes import FailInfo, MessageType, TransactionID
+from scepkit.protocol.capabilities import Choice
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.envelope import Credential
-from scepkit.protocol.http import HTTPRequest, HTTPResponse, Operation
+from scepkit.protocol.csr import CertificationRequest
+from scepkit.protocol.exchange import Exchange, read_reply
+from scepkit.protocol.flow import Flow, Limits, Wait
+from scepkit.protocol.information import (
+    CAInformation,
+    ca_capabilities,
+    ca_information,
+    next_ca_certificates,
+)
 from scepkit.protocol.messages import (
     CertPoll,
-    CertRep,
     Failure,
     Pending,
     PKCSReq,
     RenewalReq,
-    Request,
     Success,
 )
-from scepkit.protocol.pkimessage import Random
+from scepkit.protocol.retrieval import get_cert, get_crl
 
-_T = TypeVar("_T")
+__all__ = [
+    "TRANSITIONS",
+    "CAInformation",
+    "Event",
+    "Exchange",
+    "Flow",
+    "Issued",
+    "Limits",
+    "State",
+    "Wait",
+    "accept",
+    "ca_capabilities",
+    "ca_information",
+    "enrol",
+    "get_cert",
+    "get_crl",
+    "next_ca_certificates",
+    "read_reply",
+    "renew",
+    "renewal_types",
+]
 
 
 class State(StrEnum):
@@ -70,6 +82,10 @@ class Event(StrEnum):
     GIVE_UP = "no response, or the limits of time or polls reached"
 
 
+_NOT_RENEWED = (
+    "the CA may not renew at all, not yet, or not without a challenge; if nothing helps, enrol anew"
+)
+
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.NONEXISTENT, Event.REQUEST): State.PENDING,
     (State.PENDING, Event.SUCCESS): State.ISSUED,
@@ -77,56 +93,6 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.PENDING, Event.FAILURE): State.NONEXISTENT,
     (State.PENDING, Event.GIVE_UP): State.NONEXISTENT,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Resume the flow after this time.
-
-    Attributes:
-        seconds: how long.
-        reason: for a progress display.
-        pending: whether the CA is thinking, rather than the network failing.
-    """
-
-    seconds: float
-    reason: str
-    pending: bool = False
-
-
-Flow: TypeAlias = Generator[HTTPRequest | Wait, HTTPResponse | None, _T]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When to ask again, and when to stop.
-
-    Attributes:
-        retries: how often a request that got no usable answer is sent again.
-        retry_after: seconds before the first repetition; each next one waits twice as long.
-        poll_interval: seconds between CertPolls.
-        max_polls: CertPolls at most.
-        max_wait: seconds spent waiting at most, all together.
-    """
-
-    retries: int = 3
-    retry_after: float = 1.0
-    poll_interval: float = 60.0
-    max_polls: int = 1000
-    max_wait: float = 86_400.0
-
-
-@dataclass(frozen=True, slots=True)
-class CAInformation:
-    """What a server says of itself; nothing of it is authenticated (RFC 8894 section 2.2).
-
-    Attributes:
-        capabilities: GetCACaps, in lower case.
-        certificates: GetCACert.
-    """
-
-    capabilities: Capabilities
-    certificates: tuple[x509.Certificate, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,68 +110,13 @@ class Issued:
     transaction_id: TransactionID
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """Everything that stays the same during one transaction.
-
-    Attributes:
-        ca: the trusted CA.
-        choice: the algorithms.
-        signer: the key and certificate that sign and that replies are encrypted to.
-        random: returns that many unpredictable octets.
-        now: returns the time as an aware datetime.
-        allowed: the legacy algorithms that the user allowed in replies.
-        limits: when to ask again, and when to stop.
-    """
-
-    ca: TrustedCA
-    choice: Choice
-    signer: Credential
-    random: Random
-    now: Callable[[], datetime]
-    allowed: frozenset[Legacy] = NO_LEGACY
-    limits: Limits = Limits()
-
-
-def ca_information(identifier: str = "", limits: Limits | None = None) -> Flow[CAInformation]:
-    """Ask for GetCACaps and GetCACert (RFC 8894 sections 3.5 and 4.2).
-
-    A server that does not answer GetCACaps has no capabilities (S-3.5.2-12).
-
-    Args:
-        identifier: selects among several CAs, for servers that need it.
-        limits: for repetitions.
-
-    Raises:
-        TransportError: no answer to GetCACert.
-        Malformed: the answer holds no certificates.
-    """
-    found = yield from ca_capabilities(identifier)
-    limits = limits or Limits()
-    response = yield from _send(http.get(Operation.GET_CA_CERT, identifier), limits)
-    return CAInformation(found, cacerts.parse(response.body))
-
-
-def ca_capabilities(identifier: str = "") -> Flow[Capabilities]:
-    """Ask for GetCACaps (RFC 8894 section 3.5.1); no usable answer is no capability."""
-    once = Limits(retries=0)
-    try:
-        response = yield from _send(http.get(Operation.GET_CA_CAPS, identifier), once)
-    except TransportError as error:
-        if error.status is None:
-            # Nobody is there at all; saying so now is clearer than a later riddle.
-            raise
-        return frozenset()
-    return capabilities.parse(response.body)
-
-
 def enrol(
-    exchange: Exchange, request: PKCSReq | RenewalReq, transaction_id: TransactionID | None = None
+    used: Exchange, request: PKCSReq | RenewalReq, transaction_id: TransactionID | None = None
 ) -> Flow[Issued]:
     """Get a certificate (RFC 8894 sections 2.5, 4.3 and 4.4).
 
     Args:
-        exchange: with whom and how.
+        used: with whom and how.
         request: what is wanted.
         transaction_id: a fresh one when None.
 
@@ -216,98 +127,107 @@ def enrol(
         LegacyRefused: the CA answered with algorithms that the user did not allow.
         TransportError: no answer.
     """
-    transaction_id = transaction_id or TransactionID.new(exchange.random)
+    transaction_id = transaction_id or TransactionID.new(used.random)
     state = TRANSITIONS[State.NONEXISTENT, Event.REQUEST]
-    reply = yield from _ask(exchange, request, transaction_id)
-    waited, polls = 0.0, 0
-    poll = CertPoll(
-        issuer=exchange.ca.issuer.subject.public_bytes(),
-        subject=request.csr.subject.public_bytes(),
-    )
-    while isinstance(reply, Pending):
+    reply = exchange.open_(used, (yield from exchange.ask(used, request, transaction_id)))
+    if isinstance(reply, Pending):
         state = TRANSITIONS[state, Event.PENDING]
-        interval = exchange.limits.poll_interval
-        if polls >= exchange.limits.max_polls or waited + interval > exchange.limits.max_wait:
-            raise StillPending(
-                f"the request still waits for approval after {polls} polls",
-                hint=f"tell the CA's operator the transactionID {transaction_id}",
-            )
-        yield Wait(interval, "the request waits for approval", pending=True)
-        waited, polls = waited + interval, polls + 1
-        reply = yield from _ask(exchange, poll, transaction_id)
+        reply = yield from _poll(used, request, transaction_id)
     if isinstance(reply, Failure):
         state = TRANSITIONS[state, Event.FAILURE]
-        raise RequestRefused(reply, hint=_hint(reply))
+        raise RequestRefused(reply, hint=_hint(used, reply))
     TRANSITIONS[state, Event.SUCCESS]
-    return accept(exchange, request, reply, transaction_id)
+    return accept(used, request, reply, transaction_id)
 
 
-def _ask(exchange: Exchange, request: Request, transaction_id: TransactionID) -> Flow[CertRep]:
-    """Send one pkiMessage and believe its answer (RFC 8894 sections 3.2.1.1 and 3.2.1.5).
-
-    A repetition after a lost answer is the same bytes, so that the server can tell (P-43).
-    """
-    nonce = exchange.random(NONCE_SIZE)
-    message = pkimessage.seal_request(
-        request,
-        transaction_id=transaction_id,
-        sender_nonce=nonce,
-        signer=exchange.signer,
-        recipient=exchange.ca.recipient,
-        digest=exchange.choice.digest,
-        cipher=exchange.choice.cipher,
-        random=exchange.random,
-    )
-    response = yield from _send(
-        http.pki_operation(message, post=exchange.choice.post), exchange.limits
-    )
-    return read_reply(exchange, response.body, transaction_id, nonce)
-
-
-def read_reply(
-    exchange: Exchange, body: bytes, transaction_id: TransactionID, nonce: bytes
-) -> CertRep:
-    """Believe a CertRep, or not.
-
-    Checks are, in order: the signature, by the CA or an RA of its; the transactionID; the nonce;
-    and only then what it says.
+def renew(
+    used: Exchange,
+    csr: CertificationRequest,
+    transaction_id: TransactionID | None = None,
+    *,
+    types: Sequence[MessageType] = (),
+) -> Flow[Issued]:
+    """Get a certificate in place of one that is still valid (RFC 8894 sections 2.3 and 2.5).
 
     Args:
-        exchange: with whom and how.
-        body: the answer to a PKIOperation.
-        transaction_id: of the request.
-        nonce: the request's senderNonce.
+        used: with whom and how; the signer is the certificate that is to be renewed.
+        csr: what is wanted.
+        transaction_id: a fresh one when None.
+        types: RENEWAL_REQ, PKCS_REQ or both, in the order in which to try; see `renewal_types`.
 
     Raises:
-        BadReply: it must not be believed.
-        LegacyRefused: it uses algorithms that the user did not allow.
+        RequestRefused, StillPending, BadReply, LegacyRefused, TransportError: see `enrol`.
     """
-    try:
-        verified = pkimessage.verify(
-            pkimessage.parse(body), exchange.allowed, signers=exchange.ca.signers
-        )
-        if verified.attributes.transaction_id.value != transaction_id.value:
-            raise BadReply("the reply belongs to another transaction")
-        if not hmac.compare_digest(verified.attributes.recipient_nonce or b"", nonce):
-            raise BadReply("the reply does not repeat this request's nonce; it may be a replay")
-        return pkimessage.open_reply(verified, [exchange.signer], exchange.allowed, exchange.random)
-    except BadAlg as error:
-        raise _not_allowed(error, exchange.allowed) from error
-    except (FailInfoError, Malformed) as error:
-        raise BadReply(f"the reply cannot be believed: {error.message}") from error
+    first, *others = types or renewal_types(used.choice)
+    for kind in (first, *others):
+        request = RenewalReq(csr) if kind is MessageType.RENEWAL_REQ else PKCSReq(csr)
+        try:
+            return (yield from enrol(used, request, transaction_id))
+        except RequestRefused as error:
+            if error.failure.fail_info is not FailInfo.badRequest:
+                raise
+            refused = RequestRefused(error.failure, hint=_NOT_RENEWED)
+        # The CA has answered that transaction for good.
+        transaction_id = None
+    raise refused
 
 
-def _not_allowed(error: BadAlg, allowed: frozenset[Legacy]) -> BadReply | LegacyRefused:
-    if not error.legacy:
-        return BadReply(f"the reply uses an algorithm that is not supported: {error.message}")
-    return LegacyRefused(
-        f"the CA answered with an algorithm that was not allowed: {error.message}",
-        hint=f"if it can do no better, allow it: {allowing(allowed, Legacy(error.legacy))}",
+def renewal_types(choice: Choice, wanted: MessageType | None = None) -> tuple[MessageType, ...]:
+    """Say which messages to renew with, in the order in which to try them.
+
+    RenewalReq came with RFC 8894, so it goes to CAs that say Renewal and SCEPStandard. To others
+    the drafts' way is a PKCSReq that is signed with the current certificate (checklist L-12), and
+    some that do not know RenewalReq answer it with badRequest.
+
+    Args:
+        choice: what the CA can do.
+        wanted: what the user wants; None to go by what the CA can do.
+    """
+    if wanted is MessageType.PKCS_REQ or not (wanted or choice.renewal):
+        return (MessageType.PKCS_REQ,)
+    if choice.standard:
+        return (MessageType.RENEWAL_REQ,)
+    return (MessageType.RENEWAL_REQ, MessageType.PKCS_REQ)
+
+
+def _poll(
+    used: Exchange, request: PKCSReq | RenewalReq, transaction_id: TransactionID
+) -> Flow[Success | Failure]:
+    """Ask until the CA has decided (RFC 8894 section 4.4).
+
+    A poll without an answer is one more reason to ask again, within the limits (P-52).
+    """
+    poll = CertPoll(
+        issuer=used.ca.issuer.subject.public_bytes(),
+        subject=request.csr.subject.public_bytes(),
+    )
+    limits, waited, lost = used.limits, 0.0, ""
+    for polls in range(limits.max_polls + 1):
+        interval = min(limits.before_poll(polls), limits.max_wait - waited)
+        if polls == limits.max_polls or interval <= 0:
+            break
+        yield Wait(interval, f"request {transaction_id} waits for approval", pending=True)
+        waited += interval
+        try:
+            answer = yield from exchange.ask(used, poll, transaction_id)
+        except (TransportError, BadReply) as error:
+            if not flow.worth_repeating(error):
+                raise
+            lost = f"; the last poll had no answer: {error.message}"
+            continue
+        lost = ""
+        reply = exchange.open_(used, answer)
+        if not isinstance(reply, Pending):
+            return reply
+    raise StillPending(
+        f"the request still waits for approval after {polls} polls{lost}",
+        hint=f"tell the CA's operator the transactionID {transaction_id} "
+        f"and the request's SHA-256 {hashlib.sha256(request.csr.der).hexdigest()}",
     )
 
 
 def accept(
-    exchange: Exchange,
+    used: Exchange,
     request: PKCSReq | RenewalReq,
     reply: Success,
     transaction_id: TransactionID,
@@ -320,16 +240,26 @@ def accept(
         BadReply: there is no such certificate, or it must not be installed.
     """
     certificates = [_strict(der) for der in reply.certificates]
-    for certificate in certificates:
-        if _has_key(certificate, request.csr.public_key):
-            path = chain.build(
-                certificate,
-                (*certificates, *exchange.ca.authorities),
-                exchange.ca.anchor,
-                exchange.now(),
-            )
-            return Issued(certificate, path[1:], transaction_id)
-    raise BadReply("the reply holds no certificate for the key of the request")
+    mine = [c for c in certificates if _has_key(c, request.csr.public_key)]
+    if not mine:
+        raise BadReply("the reply holds no certificate for the key of the request")
+    fresh = [c for c in mine if Certificate.of(c).der != used.signer.certificate.der]
+    if not fresh:
+        raise BadReply(
+            "the CA gave the current certificate back instead of a new one",
+            hint="some CAs do so for a key that they have certified already; use a new key",
+        )
+    pool = (*certificates, *used.ca.authorities)
+    path = chain.build(fresh[0], pool, used.ca.anchor, _when(used, fresh[0]))
+    return Issued(fresh[0], path[1:], transaction_id)
+
+
+def _when(used: Exchange, certificate: x509.Certificate) -> datetime:
+    """Return the time at which a certificate and its chain have to be valid."""
+    if not used.ahead:
+        return used.now()
+    starts = (c.not_valid_before_utc for c in (certificate, *used.ca.authorities))
+    return max(used.now(), *starts)
 
 
 def _strict(der: bytes) -> x509.Certificate:
@@ -346,41 +276,21 @@ def _has_key(certificate: x509.Certificate, key: PublicKey) -> bool:
         return False
 
 
-def _send(request: HTTPRequest, limits: Limits) -> Flow[HTTPResponse]:
-    """Send a request until it is answered with 200 or the repetitions are used up (P-52, P-79)."""
-    for attempt in range(limits.retries + 1):
-        try:
-            response = yield request
-            return _usable(response)
-        except TransportError as error:
-            if attempt == limits.retries or not _worth_repeating(error):
-                raise
-            yield Wait(limits.retry_after * 2**attempt, error.message)
-    raise TransportError("no attempt was allowed")
-
-
-def _usable(response: HTTPResponse | None) -> HTTPResponse:
-    if response is None:
-        raise TransportError("no answer came")
-    if response.status != 200:  # noqa: PLR2004
-        said = response.body[:200].decode("utf-8", "replace").strip()
-        detail = f": {said}" if said and response.content_type.startswith(http.TEXT) else ""
-        raise TransportError(
-            f"the server answered HTTP {response.status}{detail}", status=response.status
+def _hint(used: Exchange, reply: Failure) -> str:
+    key = used.signer.certificate.public_key
+    if (
+        reply.fail_info is FailInfo.badAlg
+        and used.password is None
+        and not isinstance(key, rsa.RSAPublicKey)
+    ):
+        return (
+            "the answer is encrypted to the key that signs: one that is not RSA needs a challenge, "
+            "or a CA that does key agreement"
         )
-    return response
-
-
-def _worth_repeating(error: TransportError) -> bool:
-    """Say whether the same request may do better later: not when the server faults the request."""
-    return error.status is None or error.status >= 500 or error.status in (408, 429)  # noqa: PLR2004
-
-
-def _hint(reply: Failure) -> str:
     if reply.fail_info is None or reply.hresult:
         return "the CA's own log says more; NDES wants a fresh one-time password for every attempt"
     return {
-        "badAlg": "the CA does not accept these algorithms",
+        "badAlg": "the CA does not accept these algorithms, or this kind of key",
         "badMessageCheck": "the message was damaged on its way, or the CA has another certificate",
         "badRequest": "check the challenge (it may be used up or expired) and the subject",
         "badTime": "check this machine's clock",

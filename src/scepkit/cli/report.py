@@ -1,0 +1,42 @@
+"""What a command says when there is a new certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from scepkit.cli import describe, terminal
+from scepkit.client.folder import Folder
+from scepkit.protocol.transaction import Issued
+
+
+def issued(
+    found: Issued, folder: Folder, *, as_json: bool, more: Mapping[str, object] | None = None
+) -> None:
+    """Say what was got and where it is.
+
+    Args:
+        found: what was got.
+        folder: where it is.
+        as_json: for programs.
+        more: what else to say in the JSON.
+    """
+    certificate, files = found.certificate, folder.files()
+    if as_json:
+        terminal.json_data(
+            {
+                **(more or {}),
+                **describe.summary(certificate),
+                "transaction_id": str(found.transaction_id),
+                "files": {name: str(path) for name, path in files.items()},
+            }
+        )
+        return
+    terminal.say(f"got the certificate of {describe.subject(certificate)}")
+    terminal.fields(
+        [
+            ("serial", f"{certificate.serial_number:x}"),
+            ("valid", describe.validity(certificate)),
+            ("fingerprint", describe.fingerprint(certificate)),
+            ("files", ", ".join(str(path) for path in files.values())),
+        ]
+    )

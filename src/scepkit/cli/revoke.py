@@ -1,0 +1,233 @@
+"""`scep revoke`: have the certificate in a directory revoked, by whoever holds its key."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scepkit.cli import options, terminal
+from scepkit.cli.help import Command
+from scepkit.cli.reasons import ReasonName
+from scepkit.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cryptography import x509
+
+    from scepkit.client.folder import Folder
+    from scepkit.client.record import Record
+    from scepkit.client.revoking import Revoked
+    from scepkit.protocol import cmp
+    from scepkit.protocol.cacerts import TrustedCA
+
+_EPILOG = """
+\b
+Example:
+  scep revoke /etc/www --reason keyCompromise
+
+\b
+Exit status:
+  0  revoked, now or before        2  wrong usage, or a file cannot be used
+  1  refused, or it failed
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command(
+        "revoke",
+        cls=Command,
+        short_help="Have the certificate in a directory revoked.",
+        epilog=_EPILOG,
+    )(revoke)
+
+
+def revoke(
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="The directory that scep enroll --out made.",
+            show_default=False,
+        ),
+    ],
+    *,
+    reason: Annotated[
+        ReasonName,
+        typer.Option(
+            metavar="REASON",
+            case_sensitive=False,
+            help=f"Why: {', '.join(ReasonName)}. Only the CA's operator ends a certificateHold.",
+            rich_help_panel=options.WANTED,
+        ),
+    ] = ReasonName.UNSPECIFIED,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask.", rich_help_panel=options.WANTED)
+    ] = False,
+    passphrase: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECRET",
+            help="In place of a key that is lost: the challenge that the certificate was got "
+            "with, where the CA allows that; - reads it from stdin. Others on this machine can see "
+            "it here; SCEP_PASSPHRASE in the environment, --passphrase-file and - keep it to "
+            "yourself.",
+            rich_help_panel=options.WANTED,
+            show_default=False,
+        ),
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Read the passphrase from the first line of this file.",
+            rich_help_panel=options.WANTED,
+            show_default=False,
+        ),
+    ] = None,
+    cmp_url: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Where the CA speaks CMP, such as http://ca.example/cmp/default; by the URL of "
+            "its SCEP server unless given.",
+            rich_help_panel=options.CONNECTION,
+            show_default=False,
+        ),
+    ] = "",
+    tls_ca: options.TlsCa = None,
+    proxy: options.Proxy = None,
+    timeout: options.Timeout = 30,
+    as_json: options.Json = False,
+) -> None:
+    """Have the certificate in a directory revoked, with its own key (CMP, RFC 9810).
+
+    Once revoked it stays so, and the key is of no more use; the files stay where they are.
+    """
+    from scepkit.cli import challenge as challenges
+    from scepkit.client import revoking
+    from scepkit.client.folder import Folder
+    from scepkit.client.http import HTTPTransport
+    from scepkit.client.url import normalize
+
+    options.check_seconds("--timeout", timeout)
+    folder = Folder(directory)
+    if not directory.is_dir():
+        raise SettingsError(f"there is no directory {directory}")
+    with folder.locked():
+        folder.recover()
+        certificate, record = _certificate(folder), folder.record()
+        secret = challenges.read(passphrase, passphrase_file, what="passphrase")
+        url = normalize(cmp_url) if cmp_url else _url(folder, record)
+        protector = _protector(folder, certificate, secret)
+        trusted = _trusted(folder)
+        _ask(certificate, yes=yes)
+        found = revoking.revoke(
+            url,
+            certificate,
+            protector,
+            trusted,
+            reason=reason.reason,
+            transport=HTTPTransport(timeout=timeout, ca_file=_tls_ca(tls_ca, record), proxy=proxy),
+            pause=terminal.Progress().pause,
+        )
+        _note(folder, certificate, found, reason)
+    _report(certificate, found, reason, as_json=as_json)
+
+
+def _certificate(folder: Folder) -> x509.Certificate:
+    found = folder.certificate()
+    if found is None:
+        raise SettingsError(f"there is no certificate in {folder.path} that could be revoked")
+    return found
+
+
+def _url(folder: Folder, record: Record | None) -> str:
+    from scepkit.client import revoking
+
+    if record is None:
+        raise SettingsError(
+            f"how the certificate in {folder.path} was got is not known",
+            hint="say where the CA speaks CMP: --cmp-url, such as http://ca.example/cmp/default",
+        )
+    return revoking.cmp_url(record.url, record.ca_id)
+
+
+def _tls_ca(option: Path | None, record: Record | None) -> Path | None:
+    if option is None and record is not None and record.tls_ca:
+        return Path(record.tls_ca)
+    return option
+
+
+def _protector(
+    folder: Folder, certificate: x509.Certificate, passphrase: str | None
+) -> Callable[[], cmp.Protector]:
+    from scepkit.client import revoking
+
+    if passphrase is not None:
+        return lambda: revoking.by_passphrase(passphrase, certificate)
+    key = folder.key()
+    return lambda: revoking.by_key(key, certificate)
+
+
+def _trusted(folder: Folder) -> TrustedCA:
+    from scepkit.protocol import cacerts
+
+    anchor = folder.ca()
+    return cacerts.trust([*folder.chain(), anchor], anchor, datetime.now(UTC))
+
+
+def _ask(certificate: x509.Certificate, *, yes: bool) -> None:
+    from scepkit.cli import describe
+
+    if yes or not terminal.can_ask():
+        return
+    terminal.say(f"This certificate is about to be revoked: {describe.subject(certificate)}")
+    terminal.fields(
+        [
+            ("serial", f"{certificate.serial_number:x}"),
+            ("valid", describe.validity(certificate)),
+        ]
+    )
+    if not terminal.confirm("Only an operator could take that back, if anybody can. Revoke it?"):
+        raise typer.Abort
+
+
+def _note(
+    folder: Folder, certificate: x509.Certificate, found: Revoked, reason: ReasonName
+) -> None:
+    """Keep it in the folder; what was said the first time stays."""
+    from scepkit.client.revocation_note import RevocationNote
+
+    if found.was_before and folder.revocation() is not None:
+        return
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    why = "" if found.was_before else reason.value
+    folder.note_revocation(RevocationNote(f"{certificate.serial_number:x}", now, why))
+
+
+def _report(
+    certificate: x509.Certificate, found: Revoked, reason: ReasonName, *, as_json: bool
+) -> None:
+    from scepkit.cli import describe
+
+    if as_json:
+        terminal.json_data(
+            {
+                "revoked": True,
+                "before": found.was_before,
+                "reason": None if found.was_before else reason.value,
+                **describe.summary(certificate),
+            }
+        )
+        return
+    name, number = describe.subject(certificate), f"{certificate.serial_number:x}"
+    if found.was_before:
+        terminal.say(f"the certificate of {name} was revoked before, serial {number}")
+    else:
+        terminal.say(f"revoked the certificate of {name}, serial {number}: {reason}")
+    terminal.say("for a new one: scep enroll")

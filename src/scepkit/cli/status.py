@@ -1,0 +1,165 @@
+"""`scep status`: what is in a directory, and what it needs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scepkit.cli import options, terminal
+from scepkit.cli.help import Command
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from scepkit.client.folder import Folder
+    from scepkit.client.record import Record
+    from scepkit.client.revocation_note import RevocationNote
+
+_EPILOG = """
+\b
+Exit status:
+  0  there is a valid certificate     2  wrong usage, or a file cannot be used
+  1  there is none, or it is revoked  3  there is none yet: a request waits
+"""
+
+_VALID, _DUE, _EXPIRED = "valid", "due for renewal", "expired"
+_EARLY, _WAITING, _EMPTY = "early", "pending", "empty"
+_REVOKED, _HELD = "revoked", "on hold"
+_EXIT = {_VALID: 0, _DUE: 0, _EXPIRED: 1, _EARLY: 1, _WAITING: 3, _EMPTY: 1}
+_EXIT |= {_REVOKED: 1, _HELD: 1}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command(
+        "status",
+        cls=Command,
+        short_help="Say what is in a directory, and until when.",
+        epilog=_EPILOG,
+    )(status)
+
+
+def status(
+    directory: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="The directory that scep enroll --out made.",
+            show_default=False,
+        ),
+    ],
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Say what is in a directory: the certificate and until when, and what is under way.
+
+    Nobody is asked, and nothing is changed.
+    """
+    from scepkit.client.folder import Folder
+
+    folder, now = Folder(directory), datetime.now(UTC)
+    state, rows = _look(folder, now)
+    if as_json:
+        terminal.json_data(
+            {"directory": str(directory), "state": state}
+            | {name.replace(" ", "_"): _json(value) for name, value in rows}
+        )
+    else:
+        terminal.data_fields([("state", state), *((name, _text(v)) for name, v in rows)])
+    raise typer.Exit(_EXIT[state])
+
+
+def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]:
+    """Return the state of a directory, and its details by name."""
+    from scepkit.client import renewing
+    from scepkit.client.folder import KEY
+
+    certificate, record = folder.certificate(), folder.record()
+    waiting = folder.unfinished.exists()
+    rows: list[tuple[str, object]] = []
+    state = _WAITING if waiting else _EMPTY
+    if certificate is not None:
+        start = renewing.due(certificate)
+        state = _state(certificate, start, now)
+        rows += _certificate(certificate)
+        revoked = folder.revocation()
+        if revoked is None:
+            rows.append(("renew from", start))
+        else:
+            state = _REVOKED if revoked.is_final else _HELD
+            rows += _revocation(revoked)
+        if not (folder.path / KEY).exists():
+            rows.append(("problem", f"{KEY} is missing"))
+    if record is not None:
+        rows.append(("server", record.url))
+    if waiting:
+        rows += _request(folder.unfinished_record())
+    following = renewing.successor(folder.next_ca(), now)
+    if following is not None:
+        rows += [
+            ("next ca", following.subject.rfc4514_string()),
+            ("next ca from", following.not_valid_before_utc),
+        ]
+    coming = folder.ahead.certificate()
+    if coming is not None:
+        rows.append(("next certificate from", coming.not_valid_before_utc))
+    return state, rows
+
+
+def _revocation(note: RevocationNote) -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = [("revoked at", datetime.fromisoformat(note.at))]
+    if note.reason:
+        rows.append(("reason", note.reason))
+    return rows
+
+
+def _request(record: Record | None) -> list[tuple[str, object]]:
+    if record is None:
+        return [("request", "under way")]
+    rows: list[tuple[str, object]] = [
+        ("request", record.transaction_id),
+        ("requested from", record.url),
+    ]
+    if record.requested_at:
+        rows.append(("requested at", datetime.fromisoformat(record.requested_at)))
+    return rows
+
+
+def _state(certificate: x509.Certificate, start: datetime, now: datetime) -> str:
+    if now > certificate.not_valid_after_utc:
+        return _EXPIRED
+    if now < certificate.not_valid_before_utc:
+        return _EARLY
+    return _DUE if now >= start else _VALID
+
+
+def _certificate(certificate: x509.Certificate) -> list[tuple[str, object]]:
+    from scepkit.cli import describe
+    from scepkit.client import keys
+
+    return [
+        ("subject", describe.subject(certificate)),
+        ("issuer", certificate.issuer.rfc4514_string()),
+        ("serial", f"{certificate.serial_number:x}"),
+        ("key", keys.kind(certificate.public_key())),  # type: ignore[arg-type]
+        ("sha256", describe.fingerprint(certificate)),
+        ("not before", certificate.not_valid_before_utc),
+        ("not after", certificate.not_valid_after_utc),
+    ]
+
+
+def _json(value: object) -> object:
+    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, datetime):
+        return str(value)
+    from scepkit.cli import duration
+
+    left = value - datetime.now(UTC)
+    when = f"in {duration.show(left)}" if left.total_seconds() > 0 else f"{duration.show(left)} ago"
+    return f"{value:%Y-%m-%d %H:%M} UTC ({when})"

@@ -1,0 +1,108 @@
+"""`enrolment.json`: what a renewal has to know beside keys and certificates. Nothing secret."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from scepkit.ca.files import write_file
+from scepkit.errors import SettingsError
+from scepkit.protocol.capabilities import Capabilities
+
+_MODE = 0o644
+_MAX_SIZE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """How the certificate in a directory was got.
+
+    Attributes:
+        url: the SCEP server's.
+        ca_id: the name of the CA, for servers that have several.
+        legacy: the legacy algorithms that were allowed.
+        key: the kind of the key, such as `rsa:2048`.
+        tls_ca: file of the certificates that HTTPS was checked with; "" for the system's.
+        capabilities: the most that the CA has ever said it can do, in lower case.
+        transaction_id: of the request for the certificate.
+        requested_at: when that was sent first, ISO 8601.
+        checked_at: when the CA was last asked for its successor, ISO 8601; "" for never.
+    """
+
+    url: str
+    ca_id: str = ""
+    legacy: tuple[str, ...] = ()
+    key: str = ""
+    tls_ca: str = ""
+    capabilities: tuple[str, ...] = ()
+    transaction_id: str = ""
+    requested_at: str = ""
+    checked_at: str = ""
+
+    def seen(self, url: str, ca_id: str) -> Capabilities:
+        """Return what this CA has ever said it can do; nothing when it is another one."""
+        same = (url, ca_id) == (self.url, self.ca_id)
+        return frozenset(self.capabilities) if same else frozenset()
+
+    def requested(self, transaction_id: str, now: datetime, before: Record | None) -> Record:
+        """Return this for a request.
+
+        Args:
+            transaction_id: the request's.
+            now: an aware datetime.
+            before: of the request that is under way; None when there is none.
+        """
+        again = before is not None and before.transaction_id == transaction_id
+        at = before.requested_at if before and again else now.isoformat(timespec="seconds")
+        return replace(self, transaction_id=transaction_id, requested_at=at)
+
+
+def read(path: Path) -> Record | None:
+    """Read a record; None when there is none.
+
+    What a later version has added is left out.
+
+    Raises:
+        SettingsError: it cannot be used.
+    """
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(_MAX_SIZE))
+        known = [field.name for field in fields(Record) if field.name in found]
+        return Record(**{name: _value(found[name], name) for name in known})
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise SettingsError(
+            f"{path} is damaged",
+            hint="remove it, and say what it held: scep renew DIR --url URL",
+        ) from error
+
+
+def write(path: Path, record: Record) -> None:
+    """Write a record atomically and durably.
+
+    Raises:
+        SettingsError: the file system refuses.
+    """
+    text = json.dumps(asdict(record), indent=2) + "\n"
+    write_file(path, text.encode("utf-8"), mode=_MODE)
+
+
+def _value(value: Any, name: str) -> Any:
+    if name not in ("legacy", "capabilities"):
+        if not isinstance(value, str) or (name.endswith("_at") and not _is_time(value)):
+            raise TypeError(name)
+        return value
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise TypeError(name)
+    return tuple(value)
+
+
+def _is_time(text: str) -> bool:
+    return not text or datetime.fromisoformat(text).tzinfo is not None

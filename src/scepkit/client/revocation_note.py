@@ -1,0 +1,69 @@
+"""`revocation.json`: that the certificate in a directory was revoked, as its CA said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from scepkit.ca.files import write_file
+from scepkit.errors import SettingsError
+from scepkit.protocol.crl_reason import Reason
+
+_MODE = 0o644
+_MAX_SIZE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationNote:
+    """What is known of a revocation.
+
+    Attributes:
+        serial: the serial number of the certificate, in hex: another certificate is not meant.
+        at: when the CA said so, by this machine's clock, ISO 8601.
+        reason: why, as RFC 5280 names it; "" when that is not known.
+    """
+
+    serial: str
+    at: str
+    reason: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether that stays so; a hold may have ended since, which only the CA knows."""
+        return self.reason != Reason.certificateHold.name
+
+
+def read(path: Path) -> RevocationNote | None:
+    """Read a note; None when there is none.
+
+    Raises:
+        SettingsError: it cannot be used.
+    """
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(_MAX_SIZE))
+        note = RevocationNote(*(str(found[name]) for name in ("serial", "at", "reason")))
+        _check_time(note.at)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise SettingsError(f"{path} is damaged", hint="remove it") from error
+    return note
+
+
+def write(path: Path, note: RevocationNote) -> None:
+    """Write a note atomically and durably.
+
+    Raises:
+        SettingsError: the file system refuses.
+    """
+    write_file(path, (json.dumps(asdict(note), indent=2) + "\n").encode("utf-8"), mode=_MODE)
+
+
+def _check_time(text: str) -> None:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("a time without a zone")

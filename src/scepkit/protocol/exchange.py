@@ -1,0 +1,188 @@
+"""One pkiMessage and its answer, from the client's end: the only place where they are matched."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from scepkit.errors import (
+    BadAlg,
+    BadReply,
+    FailInfoError,
+    LegacyRefused,
+    Malformed,
+    UsageError,
+)
+from scepkit.protocol import flow, http, pkimessage
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy, allowing
+from scepkit.protocol.attributes import NONCE_SIZE, TransactionID
+from scepkit.protocol.cacerts import TrustedCA
+from scepkit.protocol.capabilities import Choice
+from scepkit.protocol.envelope import Credential
+from scepkit.protocol.flow import Flow, Limits
+from scepkit.protocol.http import HTTPResponse
+from scepkit.protocol.messages import CertRep, Request
+from scepkit.protocol.pkimessage import Random, VerifiedMessage
+
+# Windows SDK, certpol.h: pending, with a challenge to the device's TPM (checklist L-23).
+_PENDING_WITH_CHALLENGE = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Everything that stays the same during one transaction.
+
+    Attributes:
+        ca: the trusted CA.
+        choice: the algorithms.
+        signer: the key and certificate that sign and that replies are encrypted to.
+        random: returns that many unpredictable octets.
+        now: returns the time as an aware datetime.
+        allowed: the legacy algorithms that the user allowed in replies.
+        limits: when to ask again, and when to stop.
+        password: the challengePassword, for keys that cannot decrypt (RFC 8894 section 3.1).
+            Secret.
+        ahead: whether the certificate may be one that is not valid yet, of a CA that is not valid
+            yet (section 5.1).
+    """
+
+    ca: TrustedCA
+    choice: Choice
+    signer: Credential
+    random: Random
+    now: Callable[[], datetime]
+    allowed: frozenset[Legacy] = NO_LEGACY
+    limits: Limits = Limits()  # noqa: RUF009 - frozen
+    password: str | None = field(default=None, repr=False)
+    ahead: bool = False
+
+
+def ask(
+    exchange: Exchange, request: Request, transaction_id: TransactionID
+) -> Flow[VerifiedMessage]:
+    """Send one pkiMessage and wait for an answer to believe.
+
+    Raises:
+        UsageError: nothing can be encrypted to the CA.
+        TransportError, BadReply: there was none; the reason why the last one was not.
+        LegacyRefused: the CA answered with algorithms that the user did not allow.
+    """
+    nonce = exchange.random(NONCE_SIZE)
+    message = _seal(exchange, request, transaction_id, nonce)
+
+    def read(response: HTTPResponse) -> VerifiedMessage:
+        return believe(exchange, response.body, transaction_id, nonce)
+
+    sent = http.pki_operation(message, post=exchange.choice.post)
+    return (yield from flow.ask(sent, exchange.limits, read))
+
+
+def _seal(
+    exchange: Exchange, request: Request, transaction_id: TransactionID, nonce: bytes
+) -> bytes:
+    try:
+        return pkimessage.seal_request(
+            request,
+            transaction_id=transaction_id,
+            sender_nonce=nonce,
+            signer=exchange.signer,
+            recipient=exchange.ca.recipient,
+            digest=exchange.choice.digest,
+            cipher=exchange.choice.cipher,
+            random=exchange.random,
+            password=exchange.password,
+            # For CAs that look at it (failInfo badTime); no other minds.
+            signing_time=exchange.now(),
+        )
+    except BadAlg as error:
+        raise UsageError(
+            f"nothing can be encrypted to the CA's key: {error.message}",
+            hint="give a challenge: it can be encrypted with that",
+        ) from error
+
+
+def believe(
+    exchange: Exchange, body: bytes, transaction_id: TransactionID, nonce: bytes
+) -> VerifiedMessage:
+    """Believe that a reply is the CA's answer to this very request, or not.
+
+    Checks are, in order: the signature, by the CA or an RA of its; the transactionID; the nonce
+    (RFC 8894 sections 3.2.1.1 and 3.2.1.5).
+
+    Args:
+        exchange: with whom and how.
+        body: the answer to a PKIOperation.
+        transaction_id: of the request.
+        nonce: the request's senderNonce.
+
+    Raises:
+        BadReply: it must not be believed.
+        LegacyRefused: it uses algorithms that the user did not allow.
+    """
+    try:
+        verified = pkimessage.verify(
+            pkimessage.parse(body), exchange.allowed, signers=exchange.ca.signers
+        )
+    except BadAlg as error:
+        raise _not_allowed(error, exchange.allowed) from error
+    except (FailInfoError, Malformed) as error:
+        raise _unbelievable(body, error.message) from error
+    if verified.attributes.transaction_id.value != transaction_id.value:
+        raise BadReply("the reply belongs to another transaction")
+    if not hmac.compare_digest(verified.attributes.recipient_nonce or b"", nonce):
+        raise BadReply("the reply does not repeat this request's nonce; it may be a replay")
+    return verified
+
+
+def open_(exchange: Exchange, verified: VerifiedMessage) -> CertRep:
+    """Read what a believed reply says.
+
+    Raises:
+        BadReply: it cannot be read.
+        LegacyRefused: it uses algorithms that the user did not allow.
+    """
+    if verified.attributes.pki_status == _PENDING_WITH_CHALLENGE:
+        raise BadReply(
+            "pkiStatus 11 is not defined by RFC 8894; Microsoft's servers want the device to "
+            "prove its key with it",
+            hint="use a certificate template without key attestation",
+        )
+    try:
+        return pkimessage.open_reply(
+            verified,
+            [exchange.signer],
+            exchange.allowed,
+            exchange.random,
+            password=exchange.password,
+        )
+    except BadAlg as error:
+        raise _not_allowed(error, exchange.allowed) from error
+    except (FailInfoError, Malformed) as error:
+        raise BadReply(f"the reply cannot be believed: {error.message}") from error
+
+
+def read_reply(
+    exchange: Exchange, body: bytes, transaction_id: TransactionID, nonce: bytes
+) -> CertRep:
+    """Believe a CertRep and read it; raises what `believe` and `open_` raise."""
+    return open_(exchange, believe(exchange, body, transaction_id, nonce))
+
+
+def _unbelievable(body: bytes, why: str) -> BadReply:
+    if body and body.lstrip()[:1] != b"<":
+        return BadReply(f"the reply cannot be believed: {why}")
+    return BadReply(
+        f"the server answered with {'a web page' if body else 'nothing'} instead of a SCEP message",
+        hint="check the URL, and whether a proxy or a log-in page is in between",
+    )
+
+
+def _not_allowed(error: BadAlg, allowed: frozenset[Legacy]) -> BadReply | LegacyRefused:
+    if not error.legacy:
+        return BadReply(f"the reply uses an algorithm that is not supported: {error.message}")
+    return LegacyRefused(
+        f"the CA answered with an algorithm that was not allowed: {error.message}",
+        hint=f"if it can do no better, allow it: {allowing(allowed, Legacy(error.legacy))}",
+    )

@@ -1,0 +1,121 @@
+"""What a client asks before it has anything to sign: GetCACaps, GetCACert, GetNextCACert."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+
+from scepkit.errors import TransportError
+from scepkit.protocol import cacerts, capabilities, flow, http, next_ca
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy
+from scepkit.protocol.cacerts import TrustedCA
+from scepkit.protocol.capabilities import Capabilities
+from scepkit.protocol.flow import Flow, Limits
+from scepkit.protocol.http import HTTPResponse, Operation
+
+_ONCE = Limits(retries=0)
+
+
+@dataclass(frozen=True, slots=True)
+class CAInformation:
+    """What a server says of itself; nothing of it is authenticated (RFC 8894 section 2.2).
+
+    Attributes:
+        capabilities: GetCACaps, in lower case.
+        certificates: GetCACert.
+    """
+
+    capabilities: Capabilities
+    certificates: tuple[x509.Certificate, ...]
+
+
+def ca_information(identifier: str = "", limits: Limits | None = None) -> Flow[CAInformation]:
+    """Ask for GetCACaps and GetCACert (RFC 8894 sections 3.5 and 4.2).
+
+    A server that does not answer GetCACaps has no capabilities (S-3.5.2-12); some close the
+    connection instead (L-03), and then GetCACert tells whether anybody is there at all.
+
+    Args:
+        identifier: selects among several CAs, for servers that need it.
+        limits: for repetitions.
+
+    Raises:
+        TransportError: no answer to GetCACert.
+        Malformed: the answer holds no certificates.
+    """
+    limits = limits or Limits()
+    try:
+        found = yield from ca_capabilities(identifier)
+    except TransportError as nobody:
+        try:
+            certificates = yield from _certificates(identifier, _ONCE)
+        except TransportError:
+            # Saying so now is clearer than a later riddle.
+            raise nobody from None
+        return CAInformation(frozenset(), certificates)
+    return CAInformation(found, (yield from _certificates(identifier, limits)))
+
+
+def ca_capabilities(identifier: str = "") -> Flow[Capabilities]:
+    """Ask for GetCACaps (RFC 8894 section 3.5.1); no usable answer is no capability.
+
+    Raises:
+        TransportError: no HTTP answer came at all.
+    """
+    try:
+        return (
+            yield from flow.ask(
+                http.get(Operation.GET_CA_CAPS, identifier),
+                _ONCE,
+                lambda response: capabilities.parse(response.body),
+            )
+        )
+    except TransportError as error:
+        if error.status is None:
+            raise
+        return frozenset()
+
+
+def next_ca_certificates(
+    ca: TrustedCA,
+    now: Callable[[], datetime],
+    *,
+    identifier: str = "",
+    allowed: frozenset[Legacy] = NO_LEGACY,
+    limits: Limits | None = None,
+) -> Flow[tuple[x509.Certificate, ...]]:
+    """Ask for the next CA's certificates, and believe only the current CA (RFC 8894 section 4.7).
+
+    Args:
+        ca: the CA that is trusted now.
+        now: returns the time as an aware datetime.
+        identifier: selects among several CAs, for servers that need it.
+        allowed: the legacy algorithms that the user allowed.
+        limits: for repetitions.
+
+    Raises:
+        TransportError: no answer; a CA without a successor answers with an HTTP error.
+        BadReply: the answer must not be believed.
+    """
+
+    def read(response: HTTPResponse) -> tuple[x509.Certificate, ...]:
+        return next_ca.read(response.body, ca, allowed, now())
+
+    request = http.get(Operation.GET_NEXT_CA_CERT, identifier)
+    try:
+        return (yield from flow.ask(request, limits or Limits(), read))
+    except TransportError as error:
+        if error.status is None or flow.worth_repeating(error):
+            raise
+        # RFC 8894 knows no other way to say it.
+        raise TransportError(
+            f"this CA announces no successor: {error.message}", status=error.status
+        ) from error
+
+
+def _certificates(identifier: str, limits: Limits) -> Flow[tuple[x509.Certificate, ...]]:
+    request = http.get(Operation.GET_CA_CERT, identifier)
+    return (yield from flow.ask(request, limits, lambda response: cacerts.parse(response.body)))

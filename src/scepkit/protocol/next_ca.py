@@ -1,0 +1,168 @@
+"""GetNextCACert (RFC 8894 section 4.7.1): the CA's successor, vouched for by the CA.
+
+The answer is two SignedData, one inside the other: the outer one is signed by the current CA, its
+content is a certs-only message with the next CA's certificates.
+It belongs to no transaction and has no nonce, so it says nothing about when it was made; all that
+speaks against an old one is the validity of what is inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from cryptography import x509
+
+from scepkit.errors import BadReply, FailInfoError, Malformed, UntrustedCA
+from scepkit.protocol import _der, cacerts, chain, cms
+from scepkit.protocol.algorithms import SHA256, Legacy, PrivateKey
+from scepkit.protocol.cacerts import TrustedCA
+from scepkit.protocol.certificate import Certificate
+
+
+def make(certificates: Sequence[bytes], *, key: PrivateKey, certificate: Certificate) -> bytes:
+    """Write the answer to GetNextCACert.
+
+    Args:
+        certificates: DER of the next CA's certificate, and of its RA's and its chain.
+        key: the current CA's private key.
+        certificate: the current CA's certificate.
+
+    Returns:
+        DER, for `application/x-x509-next-ca-cert`.
+    """
+    # The content's type is id-data, as that of a pkiMessage is (checklist A-07).
+    return cms.sign(
+        cms.certs_only(certificates), [], key=key, certificate=certificate, chosen=SHA256
+    )
+
+
+def read(
+    body: bytes, ca: TrustedCA, allowed: frozenset[Legacy], now: datetime
+) -> tuple[x509.Certificate, ...]:
+    """Believe an answer to GetNextCACert, or not.
+
+    Reading is, in order:
+
+    1. it is SignedData, and one of its SignerInfos is the current CA's, or an RA's of it (A-08);
+    2. that signature holds;
+    3. its content is a certs-only message, as id-data or as id-signedData (A-07).
+
+    Old servers leave the inner layer out and put the certificates beside a signature over nothing
+    (L-19). Such a signature says nothing about them: whoever is in between could replace them. So
+    from such an answer only what the current CA itself has certified is taken.
+
+    Args:
+        body: the answer.
+        ca: the CA that is trusted now.
+        allowed: the legacy algorithms that the user allowed.
+        now: an aware datetime.
+
+    Returns:
+        The certificates, in the order in which they came; at least one.
+
+    Raises:
+        BadReply: it must not be believed.
+    """
+    try:
+        outer = cms.read_signed_data(body)
+        _verify(outer, ca, allowed)
+        if not outer.content:
+            return _single_layer(outer, ca, now)
+        inner = cms.read_signed_data(_content_info(outer))
+        found = tuple(Certificate.read(der).x509() for der in inner.certificates)
+    except (FailInfoError, Malformed) as error:
+        raise BadReply(f"the next CA certificate cannot be believed: {error.message}") from error
+    if not found:
+        raise BadReply("the answer about the next CA holds no certificate")
+    return found
+
+
+def trust(certificates: Sequence[x509.Certificate], now: datetime) -> TrustedCA:
+    """Trust the next CA as the current one vouched for it.
+
+    Args:
+        certificates: what `read` returned.
+        now: an aware datetime.
+
+    Returns:
+        The next CA's certificates by what they are for, from when they will be valid.
+
+    Raises:
+        BadReply: there is no CA certificate among them, or it is over already.
+    """
+    try:
+        anchor = cacerts.top(certificates)
+    except UntrustedCA as error:
+        raise BadReply("the answer about the next CA holds no CA certificate") from error
+    if now > anchor.not_valid_after_utc:
+        raise BadReply(
+            f"the next CA certificate expired at {anchor.not_valid_after_utc}",
+            hint="somebody may have sent an old answer; ask the CA's operator",
+        )
+    starts = (c.not_valid_before_utc for c in certificates)
+    return cacerts.trust(certificates, anchor, max(now, *starts))
+
+
+def ahead(current: TrustedCA, following: TrustedCA) -> TrustedCA:
+    """Return whom to talk to for a certificate of the next CA (RFC 8894 section 5.1).
+
+    The request is enveloped for the next CA, which tells the server who is to issue; the answer
+    may come from the current one still.
+    """
+    signers = dict.fromkeys((*following.signers, *current.signers))
+    return replace(following, signers=tuple(signers))
+
+
+def _verify(outer: cms.SignedData, ca: TrustedCA, allowed: frozenset[Legacy]) -> None:
+    # (1)
+    for signer in outer.signers:
+        for certificate in ca.signers:
+            if signer.made_by(certificate):
+                # (2)
+                cms.verify(outer, signer, certificate, allowed)
+                return
+    who = "an unknown signer" if outer.signers else "nobody"
+    raise Malformed(f"it is signed by {who}, not by the CA that is trusted")
+
+
+def _content_info(outer: cms.SignedData) -> bytes:
+    """Return the inner message as a ContentInfo (3)."""
+    content = outer.content or b""
+    if outer.content_type != cms.SIGNED_DATA:
+        return content
+    # RFC 5652 section 5.2: of id-signedData the octets are the SignedData itself.
+    wrapped = _der.sequence(_der.oid(cms.SIGNED_DATA), _der.tagged(0, content))
+    try:
+        cms.read_signed_data(wrapped)
+    except Malformed:
+        return content
+    return wrapped
+
+
+def _single_layer(
+    outer: cms.SignedData, ca: TrustedCA, now: datetime
+) -> tuple[x509.Certificate, ...]:
+    known = {certificate.der for certificate in ca.signers}
+    new = [_certificate(der) for der in outer.certificates if der not in known]
+    authorities = [c for c in new if chain.is_ca(c) and _certified(c, ca, now)]
+    if not authorities:
+        raise Malformed(
+            "it is of the old kind with one layer, whose signature does not cover the certificates"
+        )
+    return tuple(authorities)
+
+
+def _certified(certificate: x509.Certificate, ca: TrustedCA, now: datetime) -> bool:
+    try:
+        chain.build(
+            certificate, ca.authorities, ca.anchor, max(now, certificate.not_valid_before_utc)
+        )
+    except BadReply:
+        return False
+    return True
+
+
+def _certificate(der: bytes) -> x509.Certificate:
+    return Certificate.read(der).x509()

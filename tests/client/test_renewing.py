@@ -1,0 +1,114 @@
+"""When to renew, whom to trust by then, and when to change to the next CA."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+import httpd
+import keys
+from pair import _Public
+from scepkit.client import renewing
+from scepkit.client.folder import Folder
+from scepkit.errors import UntrustedCA
+from scepkit.protocol.attributes import TransactionID
+from scepkit.protocol.transaction import Issued
+
+DAY = timedelta(days=1)
+NEXT = httpd.ca("next-ca")
+
+
+def certificate(days, issuer=None, start=None):
+    start = start or httpd.today()
+    return httpd.certify(
+        "dev1",
+        _Public(keys.rsa_key().public_key()),
+        issuer or httpd.ca(),
+        not_before=start,
+        not_after=start + days * DAY,
+    ).x509
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = Folder(tmp_path / "dev1")
+    fill(made, certificate(20), httpd.ca())
+    return made
+
+
+def fill(folder, found, ca):
+    folder.begin(keys.rsa_key())
+    folder.install(Issued(found, (ca.x509,), TransactionID(b"1")))
+
+
+@pytest.mark.parametrize(
+    ("days", "before", "left"),
+    [
+        (365, None, 30),
+        (90, None, 30),
+        (60, None, 20),
+        (3, None, 1),
+        (365, 90 * DAY, 90),
+        (3, 30 * DAY, 30),
+    ],
+)
+def test_when_to_renew(days, before, left):
+    found = certificate(days)
+    assert found.not_valid_after_utc - renewing.due(found, before) == left * DAY
+
+
+def test_the_ca_of_the_folder_is_found_again(serve, connect, folder):
+    client = connect(serve())
+    found = renewing.find(client, client.ask(), folder)
+    assert found.ca.certificates.anchor == httpd.ca().x509
+    assert not found.rolled_over
+
+
+@pytest.mark.rfc("S-4.7.1-3")
+def test_its_successor_is_trusted_once_it_was_vouched_for(serve, connect, folder):
+    """A new CA is believed after a verified GetNextCACert, and at no other time."""
+    site = serve(following=NEXT)
+    client = connect(site)
+    certificates = client.get_next_certificates(renewing.find(client, client.ask(), folder).ca)
+    site.scep.roll_over()
+    with pytest.raises(UntrustedCA):
+        renewing.find(client, client.ask(), folder)
+    folder.keep_next_ca(certificates)
+    found = renewing.find(client, client.ask(), folder)
+    assert found.ca.certificates.anchor == NEXT.x509
+    assert found.rolled_over
+
+
+@pytest.mark.rfc("L-20")
+@pytest.mark.parametrize(
+    ("start", "rolled_over", "later", "switch"),
+    [
+        (0, True, 0, True),
+        (0, False, 0, False),
+        (5, True, 0, False),
+        (5, True, 6, True),
+        (5, False, 6, False),
+        (5, False, 21, True),
+    ],
+)
+def test_when_to_change_over(folder, start, rolled_over, later, switch):
+    """Once everything new is valid, and the next CA in force or the old certificate over."""
+    fill(folder.ahead, certificate(25, NEXT, httpd.today() + start * DAY), NEXT)
+    now = httpd.today() + later * DAY
+    assert renewing.may_switch(folder, now, rolled_over=rolled_over) is switch
+
+
+def test_nothing_to_change_over_to(folder):
+    assert not renewing.may_switch(folder, httpd.today(), rolled_over=True)
+
+
+@pytest.mark.rfc("L-20")
+def test_a_ca_that_is_not_valid_yet_is_waited_for(folder):
+    """The next CA's own certificate has to be valid too, though the device's may be already."""
+    coming = httpd.certify(
+        "Next CA", keys.rsa_key("next-ca"), ca=True, not_before=httpd.today() + 5 * DAY
+    )
+    fill(folder.ahead, certificate(20, coming), coming)
+    assert not renewing.may_switch(folder, httpd.today(), rolled_over=True)
+    assert renewing.may_switch(folder, httpd.today() + 6 * DAY, rolled_over=True)
