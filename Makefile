@@ -5,20 +5,28 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 BIN := .venv/bin
 TESTS ?= tests
 
-.PHONY: help demo test lint conformance bench lock clean
+.PHONY: help demo test peers lint conformance compatibility bench bench-crl bench-ocsp oracle lock clean
 help:
 	@echo "make demo    a device gets a certificate over SCEP from a fresh server, step by step"
 	@echo "make test    install what the tests need and run them (TESTS=path narrows)"
+	@echo "make peers   build the real peers that Debian has not, for the tests (Go, Maven)"
 	@echo "make lint    formatter, linter, types, import rules"
 	@echo "make conformance  write docs/conformance.md from the tests' checklist ids"
+	@echo "make compatibility  run the real peers and write docs/compatibility.md"
 	@echo "make bench   enrolments per second beside the machine's own ceiling"
+	@echo "make bench-crl   seconds and memory of CRLs with up to a million entries"
+	@echo "make bench-ocsp  OCSP answers per second beside openssl speed"
+	@echo "make oracle  does a refused request tell how far its decryption came?"
 	@echo "make lock    compile requirements/*.txt anew from pyproject.toml"
 
 demo: .venv/run
 	@$(BIN)/python examples/demo.py
 
 test: .venv/dev
-	@$(BIN)/python -m pytest $(TESTS)
+	@$(BIN)/python -m pytest $(OPTIONS) $(TESTS)
+
+peers: .venv/python
+	@$(BIN)/python tests/interop/building.py
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .
@@ -29,8 +37,20 @@ lint: .venv/dev
 conformance: .venv/dev
 	@$(BIN)/python -m pytest --collect-only -q --conformance=docs/conformance.md >/dev/null && echo wrote docs/conformance.md
 
+compatibility: .venv/dev
+	@$(BIN)/python -m pytest tests/interop --compatibility=docs/compatibility.md
+
 bench: .venv/dev
 	@$(BIN)/python bench/run.py
+
+bench-crl: .venv/dev
+	@$(BIN)/python bench/crl.py
+
+bench-ocsp: .venv/dev
+	@$(BIN)/python bench/ocsp.py
+
+oracle: .venv/dev
+	@$(BIN)/python bench/oracle.py
 
 lock: .venv/dev
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -102,3 +102,15 @@ def enroll(tmp_path):
         )
 
     return enroll
+
+
+@pytest.fixture
+def renew(tmp_path):
+    """Run `scep renew` on what `enroll` left, long before it would be time."""
+
+    def renew(*options, challenge=""):
+        secret = ("--challenge", challenge) if challenge else ()
+        where = tmp_path / "device"
+        return run(*SCEP, "renew", where, "--force", *secret, *options, cwd=tmp_path)
+
+    return renew

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import ssl
 import subprocess
 
 from interop.programs import BOUND, environment
@@ -16,6 +18,11 @@ _ATTRIBUTE = re.compile(
 
 # Algorithms that OpenSSL 3 keeps apart.
 _LEGACY = ("-provider", "legacy", "-provider", "default")
+
+
+def fingerprint(certificate):
+    """Return the SHA-256 fingerprint of the only certificate in a PEM file, in lower case."""
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.read_text())).hexdigest()
 
 
 class OpenSSL:
@@ -49,10 +56,17 @@ class OpenSSL:
 
     # certificates
 
-    def check_chain(self, certificate, ca):
-        """Verify a device's certificate as strictly as there is a way to, for its purpose."""
+    def check_chain(self, certificate, ca, *between):
+        """Verify a device's certificate as strictly as there is a way to, for its purpose.
+
+        Args:
+            certificate: the file it is in.
+            ca: the file of the only certificate that is trusted.
+            between: files of certificates that may be used to get there.
+        """
         strictly = ("-x509_strict", "-check_ss_sig", "-no-CApath", "-no-CAstore")
-        self("verify", *strictly, "-purpose", "sslclient", "-CAfile", ca, certificate)
+        chain = [part for file in between for part in ("-untrusted", file)]
+        self("verify", *strictly, "-purpose", "sslclient", "-CAfile", ca, *chain, certificate)
 
     def facts(self, certificate, *which):
         """Return what `openssl x509` prints, such as `-serial` or `-subject`."""
@@ -61,6 +75,10 @@ class OpenSSL:
 
     def serial(self, certificate):
         return self.facts(certificate, "-serial").strip().removeprefix("serial=").lower()
+
+    def public_key(self, certificate):
+        """Return the public key of a certificate's file, as PEM."""
+        return self("x509", "-in", certificate, "-noout", "-pubkey")
 
     def fingerprints(self, pem):
         """Return the SHA-256 fingerprints of the certificates in PEM text, in order."""
@@ -112,6 +130,12 @@ class OpenSSL:
         return self(
             *("cms", "-decrypt", "-binary", "-inform", "DER", *_LEGACY, "-inkey", key, *options),
             stdin=der,
+        )
+
+    def enveloped_by_password(self, der, password):
+        """Open an EnvelopedData whose recipient is who knows a password."""
+        return self(
+            *("cms", "-decrypt", "-binary", "-inform", "DER", "-pwri_password", password), stdin=der
         )
 
     def certificates(self, der):

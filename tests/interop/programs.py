@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -12,13 +13,15 @@ from dataclasses import dataclass
 
 import pytest
 
+from interop import building
+
 APT = (
     "apt-get install --no-install-recommends openssl scep strongswan-pki"
-    " libstrongswan-extra-plugins libstrongswan-standard-plugins certmonger dbus"
+    " libstrongswan-extra-plugins libstrongswan-standard-plugins certmonger dbus curl nginx-light"
 )
 
-# certmonger keeps its helpers out of PATH; the place is Debian's or Fedora's.
-_HELPERS = ("/usr/lib/certmonger", "/usr/libexec/certmonger")
+# certmonger keeps its helpers out of PATH, in Debian's place or Fedora's; nginx is out of a user's.
+_HELPERS = ("/usr/lib/certmonger", "/usr/libexec/certmonger", "/usr/sbin")
 
 # Seconds in which anything here is done many times over, even on a loaded machine.
 BOUND = 60
@@ -28,10 +31,27 @@ def require(*names):
     """Return the paths of programs; without them the test is skipped, and fails where CI runs."""
     path = os.pathsep.join([os.environ["PATH"], *_HELPERS])
     found = [shutil.which(name, path=path) for name in names]
-    if None not in found:
-        return found
-    missing = ", ".join(name for name, where in zip(names, found, strict=True) if where is None)
-    reason = f"not installed: {missing}; on Debian: {APT}"
+    if None in found:
+        missing = ", ".join(name for name, where in zip(names, found, strict=True) if not where)
+        _do_without(f"not installed: {missing}; on Debian: {APT}")
+    return found
+
+
+def built(peer):
+    """Return the directory of a peer that `make peers` built; without it as `require` does."""
+    directory = building.place(peer)
+    if not directory.exists():
+        _do_without(f"not built: {peer.id}; make peers does it, with {peer.where}")
+    return directory
+
+
+def expect(version, said):
+    """Go on only where a program is of the version that the compatibility page names."""
+    if version not in said:
+        _do_without(f"not {version}, which docs/compatibility.md names: {said[:80]!r}")
+
+
+def _do_without(reason):
     if os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
@@ -72,6 +92,13 @@ def run(*command, cwd, **variables):
         timeout=BOUND,
     )
     return Done(done.returncode, done.stdout, done.stderr)
+
+
+def free_port():
+    """Return a port that nobody listens on just now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def until(condition, what):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import sys
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,34 +18,67 @@ import pytest
 
 from interop.programs import Daemon, run, until
 
+_SETTINGS = """\
+port = 0
+log = "json"
+
+[endpoint.default]
+legacy = {legacy}
+
+[endpoint.manual]
+approval = "manual"
+legacy = {legacy}
+
+[endpoint.lost]
+revocation_passphrase = true
+"""
+
 SCEP = (sys.executable, "-m", "scepkit")
 
 
 def fetch(url):
-    """GET something without a proxy, and return the HTTP status."""
+    """GET something without a proxy, and return the HTTP status and the body."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=30)
     try:
         connection.request("GET", f"{parts.path}?{parts.query}")
         answer = connection.getresponse()
-        answer.read()
-        return answer.status
+        return answer.status, answer.read()
     finally:
         connection.close()
 
 
+def wait_for(url, daemon):
+    """Wait until a daemon answers SCEP at a URL."""
+
+    def answers():
+        if daemon.process.poll() is not None:
+            pytest.fail(f"{daemon.name} ended: {daemon.said()}")
+        try:
+            return fetch(f"{url}?operation=GetCACaps")[0] == HTTPStatus.OK
+        except OSError:
+            return False
+
+    until(answers, f"{daemon.name} to answer")
+
+
 class Server:
-    """`scep serve` in a directory of its own, until `stop`."""
+    """`scep serve` in a directory of its own, until `stop`.
+
+    At `url` a challenge is enough, at `manual` a person decides as well.
+    """
 
     def __init__(self, directory, layout, legacy):
         self.directory = directory / "data"
-        command = [*SCEP, "serve", "--dir", self.directory, "--port", "0", "--layout", layout]
-        if legacy:
-            command += ["--legacy", legacy]
+        self.directory.mkdir()
+        allowed = json.dumps(legacy.split(",") if legacy else [])
+        (self.directory / "scep.toml").write_text(_SETTINGS.format(legacy=allowed))
+        command = [*SCEP, "serve", "--dir", self.directory, "--layout", layout]
         name = f"scep serve ({layout}{', ' * bool(legacy)}{legacy})"
         self._daemon = Daemon(name, command, directory)
-        self._challenges = deque()
+        self._challenges = defaultdict(deque)
         self.url = self._said("URL")
+        self.manual = f"{self.url}/manual"
         self.fingerprint = self._said("fingerprint")
         self.origin = self.url.removesuffix("/scep")
         self.ca = self.directory / "ca.pem"
@@ -59,14 +94,45 @@ class Server:
             pytest.fail(f"{self._daemon.name} said {line!r} instead of its {what}")
         return value.strip()
 
-    def challenge(self):
+    def challenge(self, endpoint="default"):
         """Return a challenge that nobody had before."""
-        if not self._challenges:
-            command = [*SCEP, "admin", "challenge", "new", "--dir", self.directory, "--count", 16]
-            done = run(*command, cwd=self.directory.parent)
-            assert done.status == 0, done.err
-            self._challenges += done.out.split()
-        return self._challenges.popleft()
+        if not self._challenges[endpoint]:
+            done = self.admin("challenge", "new", "--endpoint", endpoint, "--count", 16)
+            self._challenges[endpoint] += done.out.split()
+        return self._challenges[endpoint].popleft()
+
+    def admin(self, *command):
+        """Run `scep admin`, which has to do what it is asked to."""
+        done = run(*SCEP, "admin", *command, "--dir", self.directory, cwd=self.directory.parent)
+        assert done.status == 0, done.err
+        return done
+
+    def pending(self):
+        """Return the requests that wait for a decision."""
+        return [
+            json.loads(line) for line in self.admin("list", "--pending", "--json").out.splitlines()
+        ]
+
+    def approve_next(self):
+        """Wait for a request that waits, approve it, and return what is listed of it."""
+        (row,) = until(self.pending, f"a request to wait at {self._daemon.name}")
+        self.admin("approve", row["id"])
+        return row
+
+    @contextlib.contextmanager
+    def rollover(self):
+        """Have a next CA, which GetNextCACert shows, and yield the file of its certificate."""
+        self.admin("rollover", "prepare")
+        try:
+            until(lambda: self._offers("GetNextCACert"), "the next CA to be offered")
+            yield self.directory / "next" / "ca.pem"
+        finally:
+            self.admin("rollover", "cancel")
+            until(lambda: not self._offers("GetNextCACert"), "the next CA to be gone")
+
+    def _offers(self, keyword):
+        _, caps = fetch(f"{self.url}?operation=GetCACaps")
+        return keyword in caps.decode().split()
 
     def new_chapter(self):
         """Let `answered` forget what came before.
@@ -78,9 +144,15 @@ class Server:
             return self._daemon.said().count('"GetCACaps"')
 
         before = asked()
-        assert fetch(f"{self.url}?operation=GetCACaps") == 200
+        assert fetch(f"{self.url}?operation=GetCACaps")[0] == HTTPStatus.OK
         until(lambda: asked() > before, "the log to catch up")
         self._daemon.mark()
+
+    def lines(self, **how):
+        """Return the lines of this test in the log that say so."""
+        whole, _, _ = self._daemon.lately().rpartition("\n")
+        lines = [json.loads(text) for text in whole.splitlines() if text.startswith("{")]
+        return [line for line in lines if how.items() <= line.items()]
 
     def answered(self, *outcomes, **how):
         """Wait until the log says that requests with these facts were answered, and how.
@@ -94,9 +166,7 @@ class Server:
         """
 
         def seen():
-            whole, _, _ = self._daemon.lately().rpartition("\n")
-            lines = [json.loads(text) for text in whole.splitlines() if text.startswith("{")]
-            lines = [line for line in lines if how.items() <= line.items()]
+            lines = self.lines(**how)
             return lines if len(lines) >= len(outcomes) else None
 
         lines = until(seen, f"{len(outcomes)} lines with {how} in the log of {self._daemon.name}")
@@ -114,7 +184,8 @@ class Server:
 def _outcome(line):
     if line["outcome"] == "FAILURE":
         return line["fail_info"]
-    return "repeated" if line.get("repeated") else line["outcome"]
+    is_poll = line.get("message_type") == "CERT_POLL"
+    return "repeated" if line.get("repeated") and not is_poll else line["outcome"]
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,23 @@ none from GetCACert as a root to verify a reply with.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
-from interop.programs import Daemon, require, run, until
+from interop.programs import Daemon, expect, require, run, until
 
-pytestmark = pytest.mark.interop
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.peer(
+        "certmonger 0.79.17 (Debian 12)",
+        role="client",
+        note="Without an RA it must be told the CA's certificate with `-N`.",
+    ),
+    pytest.mark.cannot(
+        cert="it has no GetCert", crl="it has no GetCRL", next="it has no GetNextCACert"
+    ),
+]
 
 LAYOUTS = ["default", "single", "ec"]
 
@@ -29,7 +40,14 @@ _BUS = "org.freedesktop.DBus"
 _NAME = "org.fedorahosted.certmonger"
 
 # What ends in one of these goes on by itself only after minutes, if at all.
-SETTLED = ("MONITORING", "CA_REJECTED", "CA_UNREACHABLE", "CA_UNCONFIGURED", "NEED_GUIDANCE")
+SETTLED = (
+    "MONITORING",
+    "CA_WORKING",
+    "CA_REJECTED",
+    "CA_UNREACHABLE",
+    "CA_UNCONFIGURED",
+    "NEED_GUIDANCE",
+)
 
 
 class Certmonger:
@@ -102,6 +120,14 @@ def certmonger(tmp_path_factory):
         yield Certmonger(getcert, home, address)
 
 
+def test_the_version():
+    """It has no option to say it."""
+    (program,) = require("certmonger-session")
+    known = b"0.79.17" in Path(program).read_bytes()
+    expect("0.79.17", "0.79.17" if known else "another")
+
+
+@pytest.mark.does("enrol")
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_enrols(server, tap, certmonger, openssl, layout):
     serving = server(layout)
@@ -123,6 +149,7 @@ def test_enrols(server, tap, certmonger, openssl, layout):
     openssl.signed(exchange.reply, signer=serving.recipient)
 
 
+@pytest.mark.does("refusal")
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_wrong_challenge(server, certmonger, layout):
     serving = server(layout)
@@ -135,6 +162,7 @@ def test_a_wrong_challenge(server, certmonger, layout):
     serving.answered("badRequest", operation="PKIOperation")
 
 
+@pytest.mark.does("retry")
 def test_a_lost_reply(server, tap, certmonger, openssl):
     """It asks again with a new nonce, and gets what was issued the first time."""
     serving = server("default")
@@ -156,6 +184,48 @@ def test_a_lost_reply(server, tap, certmonger, openssl):
     assert first.message != second.message
 
 
+@pytest.mark.does("poll")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_waits_for_approval(server, certmonger, openssl, layout):
+    """It polls by sending the same request with a new nonce."""
+    serving = server(layout)
+    ca = certmonger.add_ca(serving, serving.manual)
+    request = certmonger.request(ca, serving.challenge("manual"))
+    status, said = certmonger.settled(request)
+    assert status == "CA_WORKING", said
+    serving.approve_next()
+    done = certmonger.getcert("refresh", "-i", request)
+    assert done.status == 0, done.text
+    status, said = certmonger.settled(request, after="CA_WORKING")
+    assert status == "MONITORING", said
+    openssl.check_chain(certmonger.certificate(request), serving.ca)
+    serving.answered("PENDING", "repeated", message_type="PKCS_REQ")
+
+
+@pytest.mark.does("renew", "rekey")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_renews(server, tap, certmonger, openssl, layout):
+    """By a PKCSReq that the present certificate signs."""
+    serving = server(layout)
+    wire = tap(serving.url)
+    request = certmonger.request(certmonger.add_ca(serving, wire.url), serving.challenge())
+    status, said = certmonger.settled(request)
+    assert status == "MONITORING", said
+    certificate = certmonger.certificate(request)
+    seen = [(openssl.serial(certificate), openssl.public_key(certificate))]
+    for command in ("resubmit", "rekey"):
+        done = certmonger.getcert(command, "-i", request, "-w")
+        assert done.status == 0, done.text
+        openssl.check_chain(certificate, serving.ca)
+        seen.append((openssl.serial(certificate), openssl.public_key(certificate)))
+    _, *lines = serving.answered("SUCCESS", "SUCCESS", "SUCCESS", message_type="PKCS_REQ")
+    assert [int(line["renews"], 16) for line in lines] == [int(one[0], 16) for one in seen[:2]]
+    first, second, third = seen
+    assert len({serial for serial, _ in seen}) == 3
+    assert (second[1] == first[1], third[1] == first[1]) == (True, False)
+
+
+@pytest.mark.does("caps", "ca")
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_scep_submit(server, openssl, tmp_path, layout):
     """The helper alone: GetCACaps, and GetCACert in the order that certmonger needs."""

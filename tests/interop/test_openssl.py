@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 import pytest
+
+from interop.judge import fingerprint
+from interop.serving import fetch
 
 pytestmark = pytest.mark.interop
 
@@ -74,6 +79,23 @@ def test_success(serving, tap, enroll, openssl, tmp_path):
     assert openssl("x509", "-in", certificate, "-noout", "-pubkey") == public
 
 
+@pytest.mark.parametrize("kind", ["ec:p256", "ec:p384", "ec:p521", "ed25519"])
+def test_a_key_that_cannot_decrypt(server, tap, enroll, openssl, tmp_path, kind):
+    """The challengePassword opens the reply, and nothing else would."""
+    serving = server("default")
+    wire = tap(serving.url)
+    challenge = serving.challenge()
+    done = enroll(wire.url, serving.fingerprint, challenge, "--key", kind)
+    assert done.status == 0, done.err
+    (exchange,) = wire.pki_operations
+    _, envelope = check_reply(openssl, serving, exchange)
+    assert "d.pwri:" in openssl.cms(envelope)
+    issued = openssl.certificates(openssl.enveloped_by_password(envelope, challenge))
+    certificate = tmp_path / "device" / "cert.pem"
+    assert openssl.fingerprints(issued) == openssl.fingerprints(certificate.read_text())
+    openssl.check_chain(certificate, serving.ca)
+
+
 def test_failure(serving, tap, enroll, openssl, tmp_path):
     wire = tap(serving.url)
     done = enroll(wire.url, serving.fingerprint, "wrong")
@@ -106,3 +128,15 @@ def test_ca(serving, tap, enroll, openssl, tmp_path):
     assert openssl.fingerprints(shown) == openssl.fingerprints(own)
     for certificate in {serving.recipient, serving.ca}:
         openssl("verify", "-x509_strict", "-check_ss_sig", "-CAfile", serving.ca, certificate)
+
+
+def test_next_ca(serving, openssl):
+    """The current CA signs the answer; what is in it are the next CA's certificates."""
+    with serving.rollover() as certificate:
+        status, answer = fetch(f"{serving.url}?operation=GetNextCACert")
+        assert status == HTTPStatus.OK
+        inside = openssl.signed(answer, signer=serving.ca)
+        assert fingerprint(certificate) in openssl.fingerprints(openssl.certificates(inside))
+        assert fingerprint(serving.ca) not in openssl.fingerprints(openssl.certificates(inside))
+    status, _ = fetch(f"{serving.url}?operation=GetNextCACert")
+    assert status != HTTPStatus.OK

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from interop.programs import require, run
+from interop.programs import expect, require, run, until
 
-pytestmark = pytest.mark.interop
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.peer("strongSwan pki 5.9.8 (Debian 12)", role="client"),
+    pytest.mark.cannot(
+        caps="it asks GetCACaps for itself alone",
+        cert="it has no GetCert",
+        crl="it has no GetCRL",
+        next="it has no GetNextCACert",
+    ),
+]
 
 LAYOUTS = ["default", "single", "ec"]
 
@@ -30,7 +41,7 @@ def device(pki, openssl, tmp_path):
     key = tmp_path / "device.key"
     openssl("genrsa", "-out", key, 2048)
 
-    def device(serving, challenge, *options, url=None):
+    def device(serving, challenge, *options, url=None, key=key):
         certificates = ("--cacert-enc", "--cacert-sig")
         return pki(
             *("--scep", "--url", url or serving.url, "--in", key, "--password", challenge),
@@ -49,6 +60,11 @@ def kept(done, path):
     return path
 
 
+def test_the_version(pki):
+    expect("strongSwan 5.9.8 ", pki("--help").out)
+
+
+@pytest.mark.does("ca")
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_scepca(server, pki, openssl, tmp_path, layout):
     """It sorts the certificates into the CA's and the RA's, and finds that they belong together."""
@@ -65,6 +81,7 @@ def test_scepca(server, pki, openssl, tmp_path, layout):
         assert openssl.fingerprints(ra.read_text()) == recipient
 
 
+@pytest.mark.does("enrol")
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_enrols(server, tap, device, openssl, tmp_path, layout):
     serving = server(layout)
@@ -81,6 +98,7 @@ def test_enrols(server, tap, device, openssl, tmp_path, layout):
     assert openssl.signed(exchange.reply, signer=serving.recipient)
 
 
+@pytest.mark.does("enrol")
 def test_digests_are_mirrored(server, tap, device, openssl, tmp_path):
     serving = server("default")
     wire = tap(serving.url)
@@ -89,6 +107,7 @@ def test_digests_are_mirrored(server, tap, device, openssl, tmp_path):
     assert "algorithm: sha512 " in openssl.cms(wire.pki_operations[0].reply)
 
 
+@pytest.mark.does("enrol", "refusal")
 def test_legacy_algorithms(server, tap, device, openssl, tmp_path):
     """It asks for what it was told to, advertised or not, and is told why it gets nothing.
 
@@ -112,6 +131,7 @@ def test_legacy_algorithms(server, tap, device, openssl, tmp_path):
     assert line["legacy"] == ["sha1", "des3"]
 
 
+@pytest.mark.does("refusal")
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_wrong_challenge(server, device, layout):
     serving = server(layout)
@@ -122,6 +142,7 @@ def test_a_wrong_challenge(server, device, layout):
     serving.answered("badRequest", operation="PKIOperation")
 
 
+@pytest.mark.does("retry")
 def test_a_lost_reply(server, tap, device, openssl, tmp_path):
     """The same request and its spent challenge get the certificate that was issued the first time.
 
@@ -140,3 +161,67 @@ def test_a_lost_reply(server, tap, device, openssl, tmp_path):
     assert len({line["transaction_id"] for line in lines}) == 1
     assert int(lines[0]["serial"], 16) == int(openssl.serial(again), 16)
     assert int(lines[2]["serial"], 16) == int(openssl.serial(anew), 16)
+
+
+@pytest.mark.does("poll")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_waits_for_approval(server, device, openssl, tmp_path, layout):
+    """It polls with the RA's name for that of the CA, which does not matter."""
+    serving = server(layout)
+    challenge = serving.challenge("manual")
+    often = ("--interval", "1", "--maxpolltime", "60")
+    with ThreadPoolExecutor() as aside:
+        ending = aside.submit(device, serving, challenge, *often, url=serving.manual)
+        row = serving.approve_next()
+        done = ending.result()
+    assert "SCEP request pending, polling every 1 seconds" in done.text
+    certificate = kept(done, tmp_path / "device.pem")
+    openssl.check_chain(certificate, serving.ca)
+    assert row["subject"] == "CN=device,O=Interop,C=CH"
+    serving.answered("PENDING", message_type="PKCS_REQ")
+    *before, last = serving.lines(message_type="CERT_POLL")
+    assert {line["outcome"] for line in before} <= {"PENDING"}
+    assert last["outcome"] == "SUCCESS"
+
+
+@pytest.mark.does("refusal")
+def test_a_rejected_request(server, device):
+    serving = server("default")
+    challenge = serving.challenge("manual")
+    often = ("--interval", "1", "--maxpolltime", "60")
+    with ThreadPoolExecutor() as aside:
+        ending = aside.submit(device, serving, challenge, *often, url=serving.manual)
+        (row,) = until(serving.pending, "the request to wait")
+        serving.admin("reject", row["id"], "--reason", "nobody knows it")
+        done = ending.result()
+    assert (done.status, done.out) == (1, "")
+    assert "reply status is not 'SUCCESS'" in done.err
+
+
+@pytest.mark.does("renew")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_renews(server, device, openssl, tmp_path, layout):
+    """Without a challenge, by a RenewalReq that the present certificate signs."""
+    serving = server(layout)
+    first = kept(device(serving, serving.challenge()), tmp_path / "first.pem")
+    own = ("--cert", first, "--key", tmp_path / "device.key")
+    second = kept(device(serving, "", *own), tmp_path / "second.pem")
+    openssl.check_chain(second, serving.ca)
+    assert openssl.public_key(second) == openssl.public_key(first)
+    assert openssl.serial(second) != openssl.serial(first)
+    (line,) = serving.answered("SUCCESS", message_type="RENEWAL_REQ")
+    assert int(line["serial"], 16) == int(openssl.serial(second), 16)
+
+
+@pytest.mark.does("rekey")
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_rekeys(server, device, openssl, tmp_path, layout):
+    serving = server(layout)
+    first = kept(device(serving, serving.challenge()), tmp_path / "first.pem")
+    own = ("--cert", first, "--key", tmp_path / "device.key")
+    openssl("genrsa", "-out", tmp_path / "new.key", 2048)
+    done = device(serving, "", *own, key=tmp_path / "new.key")
+    second = kept(done, tmp_path / "second.pem")
+    openssl.check_chain(second, serving.ca)
+    assert openssl.public_key(second) != openssl.public_key(first)
+    serving.answered("SUCCESS", message_type="RENEWAL_REQ")
