@@ -1,77 +1,137 @@
 """The pytest plugin behind `@pytest.mark.rfc("S-3.2.1.5-3", ...)`.
 
 Every id has to be one of the checklist's, and the test's docstring is the published statement.
-`pytest --collect-only --conformance=docs/conformance.md` writes the page of what is proved.
+`pytest --collect-only --conformance=docs/conformance.md` writes the page of what is proved, or says
+what is missing and writes nothing.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
+from rfc8894.answers import PREFIXES, Answers, Proof, answers, faults, path
 from rfc8894.checklist import Row, rows
 
 _HEAD = """\
 # Conformance
 
-Every row of the project's checklist of RFC 8894, of older drafts and of the field,
-and the tests that prove it.
+Every row of the project's checklist of RFC 8894, of older drafts and of the field:
+what is asked, what scepkit does, where in the code, and the tests that prove it.
 `S-` ids are the RFC's, `P-` are what practice needs, `L-` is older behaviour,
 `A-` are decisions where the RFC is silent.
 
-{proved} of {all} rows are proved by tests; a row without a test is not claimed.
-This page is written by `make conformance`.
+{proved} of {all} rows are proved by tests; each of the other {rest} says why it is not.
+A sentence with a link after it is what that test shows; a test fails when it is no longer so.
+This page is written by `make conformance` from the tests and `tests/rfc8894/answers.toml`;
+`make test` fails when it is out of date, or when a row has neither a test nor a reason.
+"""
+_TABLE = """
+## {title}
 
-| id | section | who | level | requirement | proved by |
+| id | who | level | asked | what scepkit does | where |
 |---|---|---|---|---|---|
 """
+_CHAPTERS = {
+    "S-2": "RFC 8894 section 2: SCEP overview",
+    "S-3": "RFC 8894 section 3: message format",
+    "S-4": "RFC 8894 section 4: transport",
+    "S-5": "RFC 8894 section 5: transactions",
+    "S-6": "RFC 8894 section 6: registries",
+    "S-7": "RFC 8894 section 7: security",
+    "P": "What practice needs",
+    "L": "Older behaviour",
+    "A": "Where the RFC is silent",
+}
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "rfc(*ids): ids of the conformance checklist")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    known = rows()
-    faults = set()
-    for item in items:
-        for marker in item.iter_markers("rfc"):
-            test = item.nodeid.partition("[")[0].rpartition("::")[2]
-            faults.update(
-                f"{test} names {one}, which is not in the checklist"
-                for one in marker.args
-                if one not in known
-            )
-            if not getattr(getattr(item, "function", None), "__doc__", None):
-                faults.add(f"{test} proves {', '.join(marker.args)} but has no docstring")
-    if faults:
-        raise pytest.UsageError("\n".join(sorted(faults)))
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--conformance", metavar="PAGE", help="write the conformance page")
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    if page := session.config.getoption("--conformance"):
-        Path(page).write_text(_page(session.items), "utf-8")
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    known = rows()
+    wrong = set()
+    for item in items:
+        for marker in item.iter_markers("rfc"):
+            test = _test(item).rpartition("::")[2]
+            wrong.update(
+                f"{test} names {one}, which is not in the checklist"
+                for one in marker.args
+                if one not in known
+            )
+            if not _statement(item):
+                wrong.add(f"{test} proves {', '.join(marker.args)} but has no docstring")
+    if wrong:
+        raise pytest.UsageError("\n".join(sorted(wrong)))
+    if page := config.getoption("--conformance"):
+        Path(page).write_text(_page(_proofs(items), answers()), "utf-8")
 
 
-def _page(items: list[pytest.Item]) -> str:
-    proofs: dict[str, set[str]] = {}
+def _test(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]
+
+
+def _statement(item: pytest.Item) -> str:
+    """Return a test's docstring as one line: its first paragraph."""
+    doc = inspect.cleandoc(getattr(getattr(item, "function", None), "__doc__", None) or "")
+    return " ".join(doc.partition("\n\n")[0].split())
+
+
+def _proofs(items: Sequence[pytest.Item]) -> dict[str, list[Proof]]:
+    """Return each proved id with its tests; parameters of one test are one proof."""
+    proofs: dict[str, set[tuple[str, str]]] = {}
     for item in items:
         for marker in item.iter_markers("rfc"):
             for one in marker.args:
-                proofs.setdefault(one, set()).add(item.nodeid.partition("[")[0])
-    wanted = [row for row in rows().values() if row.id.startswith(("S-", "P-", "L-", "A-"))]
-    lines = [_line(row, sorted(proofs.get(row.id, ()))) for row in wanted]
+                proofs.setdefault(one, set()).add((_test(item), _statement(item)))
+    return {one: [Proof(*pair) for pair in sorted(found)] for one, found in proofs.items()}
+
+
+def _page(proofs: dict[str, list[Proof]], given: Answers) -> str:
+    wanted = [row for row in rows().values() if row.id.startswith(PREFIXES)]
+    if wrong := faults([row.id for row in wanted], given, proofs):
+        raise pytest.UsageError("\n".join(wrong))
     proved = sum(row.id in proofs for row in wanted)
-    return _HEAD.format(proved=proved, all=len(wanted)) + "".join(lines)
+    parts = [_HEAD.format(proved=proved, all=len(wanted), rest=len(wanted) - proved)]
+    for chapter, group in groupby(wanted, _chapter):
+        parts.append(_TABLE.format(title=_CHAPTERS[chapter]))
+        parts += [_line(row, proofs.get(row.id, []), given) for row in group]
+    return "".join(parts)
 
 
-def _line(row: Row, tests: list[str]) -> str:
-    shown = "<br>".join(
-        f"[{test.rpartition('::')[2]}](../{test.partition('::')[0]})" for test in tests
-    )
-    return f"| {row.id} | {row.section} | {row.who} | {row.level} | {row.text} | {shown or '-'} |\n"
+def _chapter(row: Row) -> str:
+    return row.id[:3] if row.id.startswith("S-") else row.id[0]
+
+
+def _line(row: Row, proofs: Sequence[Proof], given: Answers) -> str:
+    done = [f"{_text(one.statement)} {_link(one.test)}" for one in proofs]
+    modules = given.modules.get(row.id, ())
+    cells = [
+        row.id,
+        row.who,
+        row.level,
+        row.text,
+        "<br>".join(done) or given.reasons[row.id],
+        "<br>".join(f"[{module}](../{path(module)})" for module in modules) or "-",
+    ]
+    return f"| {' | '.join(cells)} |\n"
+
+
+def _link(test: str) -> str:
+    return f"([{test.rpartition('::')[2]}](../{test.partition('::')[0]}))"
+
+
+def _text(statement: str) -> str:
+    """Return a docstring so that neither a table nor a link is seen in it."""
+    for special in "|[]<>*":
+        statement = statement.replace(special, f"\\{special}")
+    return statement

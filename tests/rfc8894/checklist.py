@@ -46,9 +46,16 @@ def parse(markdown: str) -> dict[str, Row]:
                 section=named.get("section", ""),
                 who=named.get("who", ""),
                 level=named.get("level", ""),
-                text=cells[-1],
+                text=_text(named),
             )
     return rows
+
+
+def _text(named: dict[str, str]) -> str:
+    """Return what is asked: the last column, after the case it is about where that has a column."""
+    *_, last = named.values()
+    case = named.get("situation") or named.get("question")
+    return f"{case} → {last}" if case else last
 
 
 @cache

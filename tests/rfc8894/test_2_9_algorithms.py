@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 import captured
@@ -9,12 +11,13 @@ import forge
 import keys
 from pair import Pair
 from scepkit.errors import BadAlg, LegacyRefused
-from scepkit.protocol import capabilities, csr, pkimessage
-from scepkit.protocol.algorithms import NO_LEGACY, Legacy
-from scepkit.protocol.messages import Failure, Success
+from scepkit.protocol import capabilities, cms, csr, envelope, pkimessage
+from scepkit.protocol.algorithms import CIPHERS, DIGESTS, NO_LEGACY, Legacy
+from scepkit.protocol.messages import Failure, Pending, Success
 
 DIGEST_NAMES = {"sha1": Legacy.SHA1, "md5": Legacy.MD5}
 CIPHER_NAMES = {"des3": Legacy.DES3, "des": Legacy.DES}
+DIGESTS_BY_NAME = {digest.name: digest for digest in DIGESTS.values()}
 
 
 @pytest.mark.rfc("S-2.9-1")
@@ -42,7 +45,7 @@ def test_what_may_be_supported_is_when_it_is_allowed():
         assert envelope[2][1][0].der() == forge.oid("1.2.840.113549.3.7")
 
 
-@pytest.mark.rfc("S-2.9-3", "P-73", "L-02")
+@pytest.mark.rfc("S-2.9-3", "P-73", "L-02", "A-12")
 @pytest.mark.parametrize("digest", ["md5", "sha1"])
 def test_a_weak_digest_is_answered_bad_alg(pair, digest):
     """A request protected by MD5 (or by SHA-1, where it is off) is answered badAlg."""
@@ -93,6 +96,54 @@ def test_each_legacy_algorithm_works_when_it_is_allowed_by_name(digest, cipher):
         assert refused.fail_info == 0
 
 
+@pytest.mark.rfc("L-02", "S-2.9-2")
+@pytest.mark.parametrize("digest", ["sha1", "md5"])
+@pytest.mark.parametrize("kind", ["rsa", "p256"])
+def test_openssl_and_we_verify_each_others_legacy_signatures(kind, digest, openssl):
+    """SHA-1 and MD5 are those of `openssl cms` and `openssl req`, where they are allowed."""
+    allowed = frozenset({DIGEST_NAMES[digest]})
+    signer = keys.certify("device", keys.key_of(kind))
+    chosen = DIGESTS_BY_NAME[digest]
+    ours = cms.sign(b"content", [], key=signer.key, certificate=signer.certificate, chosen=chosen)
+    assert openssl.verify(ours, signer) == b"content"
+    openssl.request(csr.build(keys.name("x"), signer.key, digest=chosen))
+    if (kind, digest) == ("p256", "md5"):
+        # There is no such algorithm; ours is SHA-256.
+        return
+    theirs = cms.read_signed_data(openssl.sign(b"content", signer, digest))
+    assert cms.verify(theirs, theirs.signers[0], signer.certificate, allowed) is chosen
+    with pytest.raises(BadAlg):
+        cms.verify(theirs, theirs.signers[0], signer.certificate, NO_LEGACY)
+
+
+@pytest.mark.rfc("L-02", "S-2.9-2")
+@pytest.mark.parametrize("cipher", ["des3", "des"])
+def test_openssl_and_we_open_each_others_legacy_envelopes(cipher, openssl):
+    """3DES and DES are those of `openssl cms`, where they are allowed."""
+    allowed = frozenset({CIPHER_NAMES[cipher]})
+    chosen = next(one for one in CIPHERS.values() if one.legacy in allowed)
+    device = keys.device()
+    ours = envelope.seal(b"content", device.certificate, chosen, os.urandom)
+    assert openssl.decrypt(ours, device) == b"content"
+    theirs = openssl.encrypt(b"content", cipher, device)
+    opened = envelope.open_(theirs, [device.credential], allowed, os.urandom)
+    assert (opened.content, opened.cipher) == (b"content", chosen)
+    with pytest.raises(BadAlg):
+        envelope.open_(theirs, [device.credential], NO_LEGACY, os.urandom)
+
+
+@pytest.mark.rfc("L-02", "P-24")
+@pytest.mark.parametrize("digest", DIGEST_NAMES)
+def test_an_ec_ra_answers_a_legacy_request(digest):
+    """An EC RA mirrors SHA-1; for MD5, which ECDSA does not know, it says SHA-256."""
+    ra = keys.certify("EC RA", keys.ec_key("ra"), keys.ca())
+    pair = Pair(Pending(), ra=ra, allowed=frozenset(Legacy))
+    reply = pair.ask(forge.request(recipient=keys.ca(), digest=digest)).body
+    expected = digest if digest == "sha1" else "sha256"
+    assert forge.signer_of(reply)[2][0].der() == forge.oid(forge.DIGESTS[expected][0])
+    assert isinstance(pair.read_reply(reply), Failure)
+
+
 @pytest.mark.rfc("L-02")
 def test_one_name_allows_one_algorithm():
     """Allowing one legacy algorithm allows no other."""
@@ -122,18 +173,6 @@ def test_des_and_md5_are_neither_advertised_nor_chosen(allowed):
             continue
         assert choice.digest.legacy is not Legacy.MD5
         assert choice.cipher.legacy is not Legacy.DES
-
-
-@pytest.mark.rfc("P-73")
-@pytest.mark.parametrize("curve_of", ["device"])
-def test_an_ec_signer_is_answered_bad_alg(pair, curve_of):
-    """A reply cannot be encrypted to an EC key: badAlg, before anything is issued (P-51)."""
-    signer = keys.certify("ec", keys.ec_key(curve_of))
-    refused = pair.answer_to(forge.request(forge.csr(keys.rsa_key()), signer))
-    assert refused == Failure(
-        0, "the reply cannot be encrypted to the key that signed; RSA is needed"
-    )
-    assert pair.server.asked == []
 
 
 @pytest.mark.rfc("P-73")

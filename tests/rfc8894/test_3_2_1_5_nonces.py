@@ -10,6 +10,7 @@ from der import octets, printable
 from pair import Pair, alter, grant, replay
 from scepkit.errors import BadReply, BadRequest
 from scepkit.protocol.messages import Failure, Pending, Success
+from scepkit.protocol.transaction import Limits
 
 
 def nonces(messages, dotted):
@@ -32,7 +33,7 @@ def test_every_request_has_a_fresh_nonce_of_16_octets(polled):
     assert all(len(one) == 18 for one in sent)
 
 
-@pytest.mark.rfc("S-3.2.1.5-1", "P-10", "S-3.2.1-1")
+@pytest.mark.rfc("S-3.2.1.5-1", "P-10", "S-3.2.1-1", "A-02")
 def test_every_reply_has_a_fresh_nonce_of_its_own(polled):
     """Every CertRep has a new random senderNonce; the request's is not echoed in it."""
     said = nonces(polled.replies, forge.SENDER_NONCE)
@@ -112,8 +113,10 @@ def test_the_reply_to_an_earlier_poll_is_rejected():
     """The CertRep of an earlier poll does not pass for the answer to this one."""
     pair = Pair(Pending(), Pending(), grant)
     pair.on_reply(3, replay(2))
-    with pytest.raises(BadReply, match="does not repeat this request's nonce"):
-        pair.enrol()
+    pair.enrol()
+    assert pair.kinds == ["PKCSReq", "CertPoll", "CertPoll", "CertPoll"]
+    *_, wait = pair.waits
+    assert "does not repeat this request's nonce" in wait.reason
 
 
 @pytest.mark.rfc("S-3.2.1.5-3")
@@ -157,15 +160,16 @@ def test_a_chained_nonce_is_ignored(pair):
     assert isinstance(pair.answer_to(message), Success)
 
 
-@pytest.mark.rfc("P-09")
+@pytest.mark.rfc("P-09", "A-02")
 def test_a_reply_without_a_sender_nonce_is_accepted(pair):
     """A CertRep without senderNonce is accepted: the reference sample has none."""
     assert pair.believe(forge.reply(sender_nonce=None)) == Pending()
 
 
 @pytest.mark.rfc("S-3.2.1.5-3")
-def test_the_nonce_is_protected_by_the_signature(pair):
+def test_the_nonce_is_protected_by_the_signature():
     """Another nonce cannot be written into a genuine reply."""
+    pair = Pair(limits=Limits(retries=0))
     pair.on_reply(1, alter(lambda body: body.replace(pair_nonce(pair), b"\x00" * 16)))
     with pytest.raises(BadReply, match="signature does not verify"):
         pair.enrol()

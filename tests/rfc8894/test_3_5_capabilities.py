@@ -175,6 +175,53 @@ def test_an_error_page_is_no_capability(body):
     assert parse(body) == frozenset()
 
 
+@pytest.mark.rfc("L-03", "S-3.5.2-15")
+def test_a_connection_that_is_closed_on_getcacaps_is_no_capability(pair, monkeypatch):
+    """Some servers close the connection: if GetCACert is answered, there is no capability."""
+    carry = Pair.carry
+    drop = lambda pair, sent: None if b"GetCACaps" in sent.query else carry(pair, sent)  # noqa: E731
+    monkeypatch.setattr(Pair, "carry", drop)
+    found = pair.run(transaction.ca_information())
+    assert found.capabilities == frozenset()
+    assert len(found.certificates) == 2
+    assert pair.waits == []
+
+
+@pytest.mark.rfc("L-03", "S-4.1-3", "S-2.9-2")
+def test_a_whole_enrolment_without_getcacaps():
+    """No GetCACaps: 3DES, SHA-1, GET and PKCSReq, when the user allows them."""
+    old = frozenset({Legacy.SHA1, Legacy.DES3})
+    pair = Pair(caps=(), allowed=old, client_allowed=old)
+    pair.enrol()
+    choice = pair.exchange.choice
+    assert (choice.digest.name, choice.cipher.name) == ("sha1", "des3-cbc")
+    assert (choice.post, choice.renewal, choice.renews) == (False, False, False)
+    assert pair.trips[0].sent.method == "GET"
+    assert pair.kinds == ["PKCSReq"]
+
+
+@pytest.mark.rfc("P-61")
+@pytest.mark.parametrize(
+    ("now", "missing"),
+    [
+        (b"AES\nSHA-256\nSCEPStandard\nRenewal\n", set()),
+        (b"SCEPStandard\n", set()),
+        (b"AES\nSHA-256\n", {"scepstandard"}),
+        (b"DES3\nSHA-1\n", {"aes", "sha-256", "scepstandard"}),
+        (b"", {"aes", "sha-256", "scepstandard"}),
+    ],
+)
+def test_what_was_seen_once_is_not_lowered_silently(now, missing):
+    """A later weaker GetCACaps does not make the client weaker; what is missing is told."""
+    seen = parse(b"AES\nSHA-256\nSCEPStandard\nRenewal\nPOSTPKIOperation\nExotic\n")
+    found = parse(now)
+    gone = capabilities.withdrawn(found, seen)
+    assert gone == missing
+    choice = choose(found | gone, EVERY)
+    assert (choice.digest.name, choice.cipher.name) == ("sha256", "aes128-cbc")
+    assert capabilities.withdrawn(found, frozenset()) == frozenset()
+
+
 @pytest.mark.rfc("L-03")
 def test_nobody_there_is_not_the_same_as_no_capability(pair, monkeypatch):
     """When no HTTP answer comes at all, the client says so instead of guessing."""

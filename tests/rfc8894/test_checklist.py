@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from rfc8894.answers import Answers, Proof, answers, faults
+from rfc8894.answers import parse as parse_answers
 from rfc8894.checklist import Row, parse, rows
+from rfc8894.mutants import mutants
 
 TABLE = """
 | id | section | who | level | requirement |
@@ -22,7 +25,7 @@ text
 def test_rows_are_read_by_the_header_of_their_table():
     assert parse(TABLE) == {
         "S-3.2.1.5-3": Row("S-3.2.1.5-3", "3.2.1.5", "client", "MUST", r"Compare \| reject."),
-        "P-70": Row("P-70", "", "", "", "HTTP 400"),
+        "P-70": Row("P-70", "", "", "", "not CMS → HTTP 400"),
     }
 
 
@@ -64,3 +67,80 @@ def test_a_clause_without_its_statement_fails_the_collection(pytester):
     result = pytester.runpytest_inprocess("-p", "conformance")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*test_it proves S-2.2-1 but has no docstring*"])
+
+
+# --- the answers ----------------------------------------------------------------------------------
+
+PROOF = Proof("tests/test_it.py::test_it", "It does.")
+PROVED = {"P-70": [PROOF]}
+
+
+def answered(modules=None, reasons=None):
+    return Answers({"P-70": ["protocol.http"]} if modules is None else modules, reasons or {})
+
+
+def test_a_row_is_answered_by_a_module_and_a_test():
+    assert faults(["P-70"], answered(), PROVED) == []
+
+
+def test_a_row_may_be_answered_by_a_reason():
+    assert faults(["P-70"], answered(reasons={"P-70": "It is nobody's."}), {}) == []
+    assert faults(["P-70"], answered({}, {"P-70": "It is nobody's."}), {}) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "proofs", "fault"),
+    [
+        (answered(), {}, "P-70 has neither a test nor a reason"),
+        (answered({}), PROVED, "P-70 has no module"),
+        (answered({"P-70": []}), PROVED, "P-70 has no module"),
+        (
+            answered({"P-70": ["protocol.nothing"]}),
+            PROVED,
+            "P-70 names the module protocol.nothing, which is not there",
+        ),
+        (answered(reasons={"P-70": "No."}), PROVED, "P-70 has a test, so it needs no reason"),
+        (answered(reasons={"P-71": "No."}), PROVED, "P-71 is answered, but not in the checklist"),
+        (
+            answered({"P-70": ["protocol.http"], "P-71": ["protocol.http"]}),
+            PROVED,
+            "P-71 is answered, but not in the checklist",
+        ),
+    ],
+)
+def test_what_is_missing_is_said(given, proofs, fault):
+    assert faults(["P-70"], given, proofs) == [fault]
+
+
+def test_a_reason_is_a_sentence():
+    for one, reason in answers().reasons.items():
+        assert reason[0].isupper(), one
+        assert reason.endswith("."), one
+        assert "\n" not in reason, one
+        assert "|" not in reason, one
+
+
+def test_the_answers_are_toml():
+    text = '[modules]\n"P-70" = ["protocol.http"]\n[reasons]\n"P-71" = "No."\n'
+    assert parse_answers(text) == Answers({"P-70": ["protocol.http"]}, {"P-71": "No."})
+
+
+def test_a_page_with_an_empty_row_is_not_written(pytester, tmp_path):
+    pytester.makepyfile("def test_it(): pass")
+    page = tmp_path / "page.md"
+    command = ["-p", "conformance", "--collect-only", f"--conformance={page}"]
+    result = pytester.runpytest_inprocess(*command)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*S-2.9-1 has neither a test nor a reason*"])
+    assert not page.exists()
+
+
+# --- the mutants ----------------------------------------------------------------------------------
+
+
+def test_every_must_has_been_broken_once():
+    """What breaks the code for each row that says MUST is in mutants.toml; mutants.py runs it."""
+    wanted = {
+        row.id for row in rows().values() if row.id.startswith("S-") and "MUST" in row.level
+    } - answers().reasons.keys()
+    assert {row for mutant in mutants() for row in mutant["rows"]} == wanted

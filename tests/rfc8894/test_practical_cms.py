@@ -67,6 +67,88 @@ def test_ber_in_a_single_attribute_is_accepted(pair, nonce):
     assert forge.signed_attribute(reply, forge.RECIPIENT_NONCE) == octets(b"the nonce sent..")
 
 
+def signed_as_it_is(field, *, over=None, signer=None, damage=b""):
+    """Return a pkiMessage whose attributes are `field`, signed over these very octets."""
+    signer = signer or keys.device()
+    content = forge.envelope(forge.csr(), keys.ra())
+    body = field(content)
+    over = (b"\x31" + body[1:]) if over is None else over(body)
+    info = seq(
+        integer(1),
+        forge.rid(signer),
+        forge.algorithm(forge.DIGESTS["sha256"][0]),
+        body,
+        forge.algorithm(forge.RSA_ENCRYPTION),
+        octets(forge.sign(signer.key, over, "sha256") + damage),
+    )
+    return forge.signed_data(content, [info], [signer.der])
+
+
+NONCE = octets(forge.NONCE)
+
+
+def attributes_of(content, nonce=NONCE):
+    return [
+        *forge.scep_attributes(sender_nonce=None),
+        forge.attribute(forge.SENDER_NONCE, nonce),
+        forge.attribute(forge.CONTENT_TYPE, oid(forge.DATA)),
+        forge.attribute(forge.MESSAGE_DIGEST, octets(forge.digest_of("sha256", content))),
+    ]
+
+
+BER_NONCE = b"\x24\x80" + octets(b"the nonce") + octets(b" sent..") + b"\x00\x00"
+BER_FIELDS = {
+    "indefinite length": lambda content: (
+        b"\xa0\x80" + b"".join(attributes_of(content)) + b"\x00\x00"
+    ),
+    "a length too long": lambda content: (
+        b"\xa0\x84"
+        + len(b"".join(attributes_of(content))).to_bytes(4, "big")
+        + b"".join(attributes_of(content))
+    ),
+    "a string in pieces": lambda content: tlv(0xA0, *attributes_of(content, BER_NONCE)),
+    "an attribute of indefinite length": lambda content: tlv(
+        0xA0,
+        *attributes_of(content)[1:],
+        b"\x30\x80" + attributes_of(content)[0][2:] + b"\x00\x00",
+    ),
+}
+
+
+@pytest.mark.rfc("P-05")
+@pytest.mark.parametrize("field", BER_FIELDS.values(), ids=BER_FIELDS)
+def test_attributes_that_were_signed_in_ber_are_accepted(pair, field):
+    """Attributes in BER that were signed as they are verify over the received octets."""
+    reply = pair.ask(signed_as_it_is(field)).body
+    assert isinstance(pair.read_reply(reply), Success)
+    assert forge.signed_attribute(reply, forge.RECIPIENT_NONCE) == octets(b"the nonce sent..")
+
+
+@pytest.mark.rfc("P-05", "P-72")
+@pytest.mark.parametrize("field", BER_FIELDS.values(), ids=BER_FIELDS)
+def test_received_octets_are_not_believed_without_a_signature(pair, field):
+    """Trying the received octets lets nothing in that nobody signed."""
+    wrong = (
+        signed_as_it_is(field, over=lambda body: body),
+        signed_as_it_is(field, over=lambda body: b"\x31" + body[1:-1] + b"x"),
+        signed_as_it_is(field, damage=b"x"),
+        signed_as_it_is(field).replace(b"the nonce", b"the ounce"),
+    )
+    for message in wrong:
+        assert pair.answer_to(message).fail_info == 1
+
+
+@pytest.mark.rfc("P-05")
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_the_signed_octets_are_found_in_a_message_that_is_all_ber(pair, wrapped):
+    """Also where everything around the attributes is of indefinite length."""
+    message = signed_as_it_is(BER_FIELDS["indefinite length"])
+    if wrapped:
+        inner = message[message.index(b"\xa0\x82") + 4 :]
+        message = b"\x30\x80" + oid(forge.SIGNED_DATA) + b"\xa0\x80" + inner + b"\x00\x00" * 2
+    assert isinstance(pair.answer_to(message), Success)
+
+
 @pytest.mark.rfc("P-05")
 def test_our_own_attributes_are_sorted(pair):
     """What is emitted is sorted DER."""
@@ -184,7 +266,7 @@ def test_without_a_message_digest_nothing_is_believed(pair):
 @pytest.mark.rfc("P-60")
 def test_no_private_key_is_used_before_the_signature_holds(pair, monkeypatch):
     """Signature and attributes are checked before anything is decrypted."""
-    monkeypatch.setattr(envelope, "_unwrap", None)
+    monkeypatch.setattr(envelope, "_unlock", None)
     for message in (
         forge.request(signature=b"x"),
         forge.request(scep={"message_type": "99"}),

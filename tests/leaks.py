@@ -1,0 +1,143 @@
+"""The pytest plugin that fails a run in which a secret got into a log.
+
+Secrets are every challenge that was made or sent in this process, and every private key in a file
+that the tests left.
+Logs are what any test wrote to stderr or logged, and every `*.log` of a server that ran. Stdout is
+none: `scep admin challenge new` says the challenges there, which is what it is for.
+
+All of it is only collected while the tests run, and compared when they are over.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+# Shorter ones are the made-up words of tests ("secret"), which stand in messages with good reason.
+MIN_SIZE = 8
+_PRIVATE_KEY = "PRIVATE KEY-----"
+
+
+class Collector:
+    """What is collected in one run."""
+
+    def __init__(self) -> None:
+        self.secrets: set[str] = set()
+        self.logs: dict[str, set[str]] = defaultdict(set)
+
+    def add_secret(self, text: str | None) -> None:
+        """Remember a secret."""
+        if text and len(text) >= MIN_SIZE:
+            self.secrets.add(text)
+
+    def add_log(self, source: str, text: str) -> None:
+        """Remember what was written somewhere; equal lines are kept once."""
+        self.logs[source].update(text.splitlines())
+
+    def add_files(self, root: Path) -> None:
+        """Remember the logs and the private keys that are below a directory."""
+        for path in sorted(root.rglob("*")):
+            if path.suffix == ".log" and path.is_file():
+                self.add_log(path.name, path.read_text("utf-8", "replace"))
+            elif path.suffix in (".pem", ".key") and path.is_file():
+                for secret in secrets_of(path.read_bytes()):
+                    self.add_secret(secret)
+
+    def leaks(self) -> list[str]:
+        """Say where a secret is, without saying it again."""
+        # By their first octets, so that each place in a log is looked at once.
+        by_start: dict[str, list[str]] = defaultdict(list)
+        for secret in (*self.secrets, _PRIVATE_KEY):
+            by_start[secret[:MIN_SIZE]].append(secret)
+        return [
+            f"{source}: {line.replace(secret, '[the secret]')[:200]}"
+            for source, lines in self.logs.items()
+            for line in lines
+            for secret in _found(line, by_start)
+        ]
+
+
+def _found(line: str, by_start: dict[str, list[str]]) -> Iterator[str]:
+    for at in range(len(line) - MIN_SIZE + 1):
+        for secret in by_start.get(line[at : at + MIN_SIZE], ()):
+            if line.startswith(secret, at):
+                yield secret
+
+
+def secrets_of(content: bytes) -> Iterable[str]:
+    """Return what must not be seen of a key file: the lines of its PEM, or its octets as text."""
+    if b"-----BEGIN" in content:
+        if b"PRIVATE KEY-----" in content:
+            # The first line is the same in many keys: version and algorithm.
+            private = content.partition(b"PRIVATE KEY-----")[2].partition(b"-----END")[0]
+            yield from private.decode("ascii", "replace").split()[1:]
+    elif content:
+        yield content.hex()
+        yield base64.b64encode(content).decode("ascii")
+        yield content.decode("latin-1").strip()
+
+
+def _observed(function: Callable, see: Callable) -> Callable:
+    """Return the function, with `see` called on what it was given and what it returned."""
+
+    @functools.wraps(function)
+    def observed(*arguments, **options):
+        result = function(*arguments, **options)
+        see(arguments, options, result)
+        return result
+
+    return observed
+
+
+class _Plugin:
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._collector = Collector()
+        self._patch = pytest.MonkeyPatch()
+        self._leaks: list[str] = []
+
+    def pytest_sessionstart(self) -> None:
+        """Look on at our own functions, which do what they did, and at what pytest captures."""
+        import forge
+        from scepkit.enrolment.challenges import Challenges
+        from scepkit.protocol import csr
+
+        add = self._collector.add_secret
+        self._observe(csr, "build", lambda _, how, __: add(how.get("challenge_password")))
+        self._observe(Challenges, "new", lambda _, __, made: [add(one) for one in made])
+        self._observe(forge, "challenge", lambda given, *_: [add(v) for v in given if v is str(v)])
+        self._observe(pytest.CaptureFixture, "readouterr", lambda _, __, text: self._see(text.err))
+
+    def _observe(self, where: object, name: str, see: Callable) -> None:
+        self._patch.setattr(where, name, _observed(getattr(where, name), see))
+
+    def _see(self, text: str | bytes) -> None:
+        self._collector.add_log("stderr", text if isinstance(text, str) else text.decode())
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect what a test wrote."""
+        if text := report.capstderr + report.caplog:
+            self._collector.add_log(report.nodeid, text)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Compare, and fail the run if a secret is in a log."""
+        self._patch.undo()
+        if factory := getattr(self._config, "_tmp_path_factory", None):
+            self._collector.add_files(factory.getbasetemp())
+        self._leaks = self._collector.leaks()
+        if self._leaks and session.exitstatus in (pytest.ExitCode.OK, 5):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter) -> None:
+        """Say what was found."""
+        for leak in self._leaks[:20]:
+            terminalreporter.write_line(f"SECRET IN A LOG: {leak}", red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_Plugin(config), "scepkit-leaks")

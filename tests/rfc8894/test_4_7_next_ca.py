@@ -1,0 +1,252 @@
+"""RFC 8894 sections 4.7 and 5.1: the next CA, and certificates of it before it is in force."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+
+import forge
+import keys
+import mutation
+from der import parse
+from pair import Pair, _Public
+from scepkit.errors import BadReply, TransportError
+from scepkit.protocol import cacerts, cms, envelope, http, next_ca, transaction
+from scepkit.protocol.algorithms import NO_LEGACY
+from scepkit.protocol.http import HTTPRequest
+
+
+def following(which="next-ca", **how):
+    usage = keys.usage("digital_signature", "key_encipherment", "key_cert_sign")
+    how = {"not_before": keys.NOW + 10 * keys.DAY} | how
+    return keys.certify("Next CA", keys.rsa_key(which), ca=True, key_usage=usage, **how)
+
+
+NEXT = following()
+TRUSTED = cacerts.trust([keys.ra().x509, keys.ca().x509], keys.ca().x509, keys.NOW)
+INNER = cms.certs_only([NEXT.der])
+
+
+def answer(content=INNER, signer=None, *, content_type=forge.DATA, certificates=None, **knobs):
+    """Return an answer to GetNextCACert by the tests' own hand."""
+    signer = signer or keys.ca()
+    knobs = {"content_type": content_type} | knobs
+    info = forge.signer_info(content or b"", [], signer, **knobs)
+    bag = [signer.der] if certificates is None else certificates
+    return forge.signed_data(content, [info], bag, content_type=content_type)
+
+
+def read(body, trusted=TRUSTED):
+    return next_ca.read(body, trusted, NO_LEGACY, keys.NOW)
+
+
+@pytest.fixture
+def announced():
+    return Pair(following=NEXT, signer=keys.customer())
+
+
+def ask(pair):
+    return pair.run(
+        transaction.next_ca_certificates(pair.exchange.ca, lambda: pair.clock, limits=pair.limits)
+    )
+
+
+# --- the message ----------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("S-4.7.1-1", "S-4.7.1-2", "A-07")
+@pytest.mark.parametrize("issuer", [keys.ca(), keys.certify("EC CA", keys.ec_key("ca"), ca=True)])
+def test_the_answer_is_two_nested_signed_data(openssl, issuer):
+    """Outer SignedData by the current CA over id-data; inside a certs-only SignedData."""
+    body = next_ca.make([NEXT.der], key=issuer.key, certificate=issuer.certificate)
+    assert openssl.verify(body, issuer) == INNER
+    outer, inner = cms.read_signed_data(body), cms.read_signed_data(INNER)
+    assert outer.content_type == cms.DATA
+    assert outer.certificates == (issuer.der,), "the next CA's is not in the outer layer"
+    assert (inner.certificates, inner.signers, inner.content) == ((NEXT.der,), (), None)
+    assert read(body, replace(TRUSTED, signers=(issuer.certificate,))) == (NEXT.x509,)
+
+
+@pytest.mark.rfc("S-4.7.1-4")
+def test_there_are_no_scep_attributes():
+    """The message belongs to no transaction: no transactionID and no nonces."""
+    body = next_ca.make([NEXT.der], key=keys.ca().key, certificate=keys.ca().certificate)
+    (signer,) = cms.read_signed_data(body).signers
+    assert {kind for kind, _ in signer.attributes} == {cms.CONTENT_TYPE, cms.MESSAGE_DIGEST}
+
+
+@pytest.mark.rfc("S-4.7-1", "S-4.1-4", "S-4.7.1-1", "S-2.2-8")
+def test_the_next_ca_is_asked_for_by_itself(announced):
+    """GET operation=GetNextCACert without data; GetCACert does not show the next CA."""
+    assert ask(announced) == (NEXT.x509,)
+    assert announced.http[-1] == HTTPRequest("GET", b"operation=GetNextCACert")
+    assert announced.server.handle(announced.http[-1]).content_type == http.NEXT_CA_CERT
+    shown = announced.run(transaction.ca_information()).certificates
+    assert NEXT.x509 not in shown
+
+
+@pytest.mark.rfc("S-2.9-4")
+def test_a_ca_without_a_successor_says_so_by_http(pair):
+    """No next CA is an HTTP error, and the client says what it means."""
+    with pytest.raises(TransportError, match="announces no successor") as caught:
+        ask(pair)
+    assert caught.value.status == 404
+    assert pair.waits == []
+
+
+# --- believing it ---------------------------------------------------------------------------------
+
+
+@pytest.mark.rfc("S-4.7.1-3")
+@pytest.mark.parametrize(
+    "body",
+    [
+        cms.certs_only([NEXT.der]),
+        forge.signed_data(INNER),
+        answer(signer=NEXT),
+        answer(signer=keys.device()),
+        answer(signer=keys.customer()),
+        answer(signer=keys.certify(keys.ca().x509.subject, keys.rsa_key("evil"), ca=True)),
+        answer(signature=b"\x00" * 256),
+        answer(signed_digest=bytes(32)),
+        answer(digest="sha1"),
+        NEXT.der,
+        b"",
+        b"<html>",
+    ],
+    ids=[
+        *("bare", "unsigned", "by the next CA", "by a device", "by a customer", "by a namesake"),
+        *("a broken signature", "another content", "SHA-1", "a certificate", "nothing", "a page"),
+    ],
+)
+def test_only_the_current_ca_is_believed(body):
+    """Unsigned, signed by the new key itself or by anybody else: nothing of it is believed."""
+    with pytest.raises(BadReply):
+        read(body)
+    assert read(answer()) == (NEXT.x509,)
+
+
+@pytest.mark.rfc("S-4.7.1-3")
+def test_a_forged_answer_does_not_keep_the_true_one_out(announced):
+    """An answer that cannot be believed counts as none, and the CA is asked again."""
+    true = announced.server.next_ca
+    answers = iter([answer(signer=NEXT), b"rubbish"])
+    announced.server.next_ca = lambda: next(answers, None) or true()
+    assert ask(announced) == (NEXT.x509,)
+    assert len(announced.waits) == 2
+
+
+@pytest.mark.rfc("A-07")
+@pytest.mark.parametrize("content", [INNER, parse(INNER).children[1].children[0].der()])
+def test_the_inner_layer_may_be_said_to_be_signed_data(content):
+    """The content's type may be id-signedData: of a ContentInfo, or of the SignedData alone."""
+    assert read(answer(content, content_type=forge.SIGNED_DATA)) == (NEXT.x509,)
+
+
+@pytest.mark.rfc("A-08")
+def test_an_ra_of_the_current_ca_may_sign_it():
+    """An RA that chains to the current CA is believed; a device's certificate is not."""
+    assert read(answer(signer=keys.ra())) == (NEXT.x509,)
+    with pytest.raises(BadReply, match="unknown signer"):
+        read(answer(signer=keys.customer()))
+
+
+@pytest.mark.rfc("L-19")
+def test_the_single_layer_of_old_servers():
+    """One layer counts only if it is signed, and only for what the current CA has certified.
+
+    Its signature is over nothing: whoever is in between could put other certificates beside it.
+    """
+    usage = keys.usage("key_cert_sign")
+    with_old = keys.certify("Next CA", keys.rsa_key("next-ca"), keys.ca(), ca=True, key_usage=usage)
+    one_layer = answer(None, certificates=[keys.ca().der, with_old.der])
+    assert read(one_layer) == (with_old.x509,)
+    with pytest.raises(BadReply, match="does not cover the certificates"):
+        read(answer(None, certificates=[keys.ca().der, NEXT.der]))
+    with pytest.raises(BadReply, match="signed by nobody"):
+        read(cms.certs_only([with_old.der]))
+    with pytest.raises(BadReply, match="does not cover"):
+        # A CertRep of the RA's, with somebody's certificate beside it.
+        read(forge.reply(certificates=[keys.ra().der, NEXT.der]))
+
+
+@pytest.mark.rfc("S-4.7.1-4")
+def test_an_old_answer_ends_with_the_certificates_in_it():
+    """Without freshness, the validity of the next CA's certificate is what is looked at."""
+    late = NEXT.x509.not_valid_after_utc + keys.DAY
+    with pytest.raises(BadReply, match="expired"):
+        next_ca.trust([NEXT.x509], late)
+    assert next_ca.trust([NEXT.x509], keys.NOW).anchor == NEXT.x509
+    with pytest.raises(BadReply, match="no CA certificate"):
+        next_ca.trust([keys.customer().x509], keys.NOW)
+    with pytest.raises(BadReply, match="holds no certificate"):
+        read(answer(cms.certs_only()))
+
+
+@pytest.mark.rfc("S-4.7.1-3")
+@given(mutation.anything([answer(), answer(None), INNER]))
+def test_whatever_comes_is_believed_or_refused(body):
+    """Damaged answers are refused with BadReply, or are the CA's own certificate still."""
+    try:
+        found = read(body)
+    except BadReply:
+        return
+    assert [c.public_key() for c in found] == [NEXT.key.public_key()]
+
+
+# --- a certificate of the next CA -----------------------------------------------------------------
+
+
+def ahead(pair):
+    """Return what the client uses to enrol with the next CA."""
+    certificates = next_ca.trust(ask(pair), pair.clock)
+    used = next_ca.ahead(pair.exchange.ca, certificates)
+    return replace(pair.exchange, ca=used, ahead=True)
+
+
+@pytest.mark.rfc("S-5.1-1", "L-20")
+@pytest.mark.parametrize("early", [True, False], ids=["valid with its CA", "valid at once"])
+def test_a_certificate_of_the_next_ca(announced, early):
+    """The request is enveloped for the new CA; its certificate may not be valid yet."""
+    announced.server.issue = lambda wanted: issue(announced, wanted, early=early)
+    key = keys.rsa_key("new")
+    flow = transaction.renew(ahead(announced), announced.csr(None, key))
+    issued = announced.run(flow)
+    sent = cms.read_signed_data(announced.trips[0].request).content
+    assert envelope.recipient_of(sent, [NEXT.credential]) == NEXT.credential
+    assert envelope.recipient_of(sent, [keys.ra().credential]) is None
+    assert issued.chain == (NEXT.x509,)
+    assert issued.certificate.public_key() == key.public_key()
+
+
+def issue(pair, wanted, *, early):
+    start = NEXT.x509.not_valid_before_utc if early else keys.NOW
+    holder = keys.certify(
+        wanted.subject, _Public(wanted.public_key), pair.server.opener, not_before=start
+    )
+    return holder.der
+
+
+@pytest.mark.rfc("S-5.1-1")
+def test_a_certificate_of_the_current_ca_is_not_one_of_the_next(announced):
+    """What the next CA was asked for, the current one cannot give."""
+    announced.server._opener = lambda message: announced.ca
+    with pytest.raises(BadReply, match="not issued by the CA that is trusted"):
+        announced.run(transaction.renew(ahead(announced), announced.csr(None)))
+
+
+@pytest.mark.rfc("P-62")
+def test_a_certificate_that_is_not_valid_yet_is_for_the_next_ca_only(announced):
+    """Validity is looked at: what is not valid yet is not installed in a common renewal."""
+    announced.server.issue = lambda wanted: issue(announced, wanted, early=True)
+    with pytest.raises(BadReply, match="not valid before"):
+        announced.run(transaction.renew(announced.exchange, announced.csr(None)))
+
+
+def test_the_answer_of_the_current_ra_is_believed_meanwhile(announced):
+    current, coming = announced.exchange.ca, next_ca.trust(ask(announced), announced.clock)
+    both = next_ca.ahead(current, coming)
+    assert set(both.signers) == {*current.signers, *coming.signers}
+    assert (both.anchor, both.recipient) == (coming.anchor, coming.recipient)

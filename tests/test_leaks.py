@@ -1,0 +1,94 @@
+"""A run in which a secret gets into a log fails: whichever secret, and whichever log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+import keys
+from leaks import Collector, secrets_of
+
+HERE = Path(__file__).parent
+CHALLENGE = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U"
+PEM = keys.rsa_key("leaked").private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+MAKE = """\
+import logging, subprocess, sys
+import forge, keys
+from scepkit.protocol import csr
+
+def test_it(tmp_path, capfd):
+    secret = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U"
+    csr.build(keys.name("a"), keys.rsa_key(), challenge_password=secret)
+"""
+
+LEAKS = {
+    "stderr": "print('challenge:', secret, file=sys.stderr)",
+    "a stream that was read": "print(secret, file=sys.stderr); capfd.readouterr()",
+    "logging": "logging.getLogger('a').warning('no %s', secret)",
+    "a program": "subprocess.run(['sh', '-c', f'echo {secret} >&2'])",
+    "a server's log": "(tmp_path / 'server.log').write_text(f'{{\"reason\": \"{secret}\"}}')",
+    "a key": "print('-----BEGIN PRIVATE KEY-----', file=sys.stderr)",
+}
+FINE = {
+    "nothing": "pass",
+    "stdout": "print(secret)",
+    "another": "print(secret[:-1], file=sys.stderr)",
+}
+
+
+@pytest.fixture
+def run(pytester, monkeypatch):
+    """Run a test of its own that does something with a secret."""
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+
+    def run(line):
+        pytester.makepyfile(f"{MAKE}    {line}\n")
+        return pytester.runpytest_subprocess("-p", "leaks")
+
+    return run
+
+
+@pytest.mark.rfc("S-7.3-4")
+@pytest.mark.parametrize("line", LEAKS.values(), ids=LEAKS)
+def test_a_secret_in_a_log_fails_the_run(run, line):
+    """No challenge, static secret or private key of the whole test run is in any log of it."""
+    result = run(line)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["SECRET IN A LOG: *"])
+    (said,) = [one for one in result.outlines if one.startswith("SECRET IN A LOG")]
+    assert CHALLENGE not in said
+
+
+@pytest.mark.parametrize("line", FINE.values(), ids=FINE)
+def test_what_is_no_secret_and_what_is_no_log(run, line):
+    result = run(line)
+    assert result.ret == pytest.ExitCode.OK
+
+
+def test_challenges_of_a_store_and_forged_ones_are_seen(run):
+    line = "forge.challenge('another secret'); print('another secret', file=sys.stderr)"
+    assert run(line).ret == pytest.ExitCode.TESTS_FAILED
+
+
+def test_the_files_of_a_run(tmp_path):
+    """Keys that any test left on the disk are looked for in every log on the disk."""
+    key = tmp_path / "a" / "ca-key.pem"
+    key.parent.mkdir()
+    key.write_bytes(PEM)
+    (tmp_path / "challenge.key").write_bytes(bytes(range(32)))
+    log = tmp_path / "a" / "data.log"
+    for leak in (PEM.decode().splitlines()[7], bytes(range(32)).hex(), CHALLENGE):
+        log.write_text(f"so it is {leak}, it seems\n")
+        collector = Collector()
+        collector.add_files(tmp_path)
+        collector.add_secret(CHALLENGE)
+        assert collector.leaks() == ["data.log: so it is [the secret], it seems"]
+
+
+def test_public_files_are_no_secrets():
+    assert list(secrets_of(keys.ca().x509.public_bytes(Encoding.PEM))) == []
+    assert list(secrets_of(b"")) == []
