@@ -14,11 +14,28 @@ from pathlib import Path
 PAGE = Path(__file__).parent / "reference" / "commands.md"
 COMMANDS = (
     ("enroll",),
+    ("renew",),
+    ("status",),
+    ("revoke",),
     ("get", "caps"),
     ("get", "ca"),
+    ("get", "next-ca"),
+    ("get", "cert"),
+    ("get", "crl"),
     ("serve",),
     ("admin", "challenge", "new"),
     ("admin", "list"),
+    ("admin", "show"),
+    ("admin", "approve"),
+    ("admin", "reject"),
+    ("admin", "revoke"),
+    ("admin", "release"),
+    ("admin", "crl"),
+    ("admin", "rollover", "prepare"),
+    ("admin", "rollover", "activate"),
+    ("admin", "rollover", "cancel"),
+    ("admin", "rollover", "status"),
+    ("admin", "purge"),
 )
 HEAD = """\
 # Commands
