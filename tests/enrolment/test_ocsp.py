@@ -295,6 +295,35 @@ def test_only_so_many_are_kept(site, world, monkeypatch):
     assert [kept(site, each) for each in (three, one, two)] == [True, True, False]
 
 
+def test_signed_ahead(site, world):
+    """What was asked for again is signed anew before it is too old; what was not is left alone."""
+    popular, once = (world.enrolled(name).x509 for name in ("popular", "once"))
+    site.ask(once)
+    first, _ = site.ask(popular)
+    assert kept(site, popular)
+    world.now += HOUR / 2 - 2 * MINUTE
+    assert site.service.sign_ahead(MINUTE) == 0
+    world.now += MINUTE
+    assert site.service.sign_ahead(MINUTE) == 1
+    assert site.service.sign_ahead(MINUTE) == 0
+    world.now += MINUTE
+    second, found = site.ask(popular)
+    assert second.was_kept
+    assert found.this_update_utc == world.now - MINUTE > first.produced_at
+    assert not kept(site, once)
+
+
+def test_signed_ahead_says_what_is_so(site, world, device):
+    """A certificate that was revoked meanwhile is not called good again ahead of a question."""
+    site.ask(device)
+    assert kept(site, device)
+    site.revoke(device)
+    world.now += HOUR / 2
+    assert site.service.sign_ahead(MINUTE) == 1
+    answer, _ = site.ask(device)
+    assert (answer.outcome, answer.was_kept) == ("revoked", True)
+
+
 def test_nothing_lasts_longer_than_who_signed_it(site, world, device):
     responder = OCSPResponder(CA, delegate_of(CA, validity=HOUR / 4))
     site.responders = OCSPResponders([responder])

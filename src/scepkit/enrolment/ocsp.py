@@ -2,7 +2,8 @@
 
 The database is asked at every request, so that nothing that is revoked is ever called good again,
 whichever process revoked it. What is kept is only the signature: the signed response to a question
-without a nonce serves as long as the status is the same, for half of its life.
+without a nonce serves as long as the status is the same, for half of its life. What was asked for
+again meanwhile is then signed anew ahead of the next question (`sign_ahead`).
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ class OCSPAnswer:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
+    question: bytes
     status: Status
     answer: OCSPAnswer
     reused_until: datetime
@@ -85,6 +87,7 @@ class OCSPService:
         self._lifetime = lifetime
         self._lock = Lock()
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._wanted: set[bytes] = set()  # of those, what was asked for again
 
     def answer(self, der: bytes) -> OCSPAnswer:
         """Answer an OCSPRequest.
@@ -111,17 +114,49 @@ class OCSPService:
         kept = self._find(responses, now) if request.nonce is None else None
         if kept is not None:
             return kept
+        answer = self._signed(request, responses, responder, now)
+        self._keep(der, responses, answer)
+        return answer
+
+    def sign_ahead(self, within: timedelta) -> int:
+        """Sign anew what will soon not be given out any more and was asked for again.
+
+        Whoever asks next then waits for no signature.
+
+        Args:
+            within: how soon.
+
+        Returns:
+            How many responses were signed.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        until = self._now() + within
+        with self._lock:
+            due = [one for one in self._wanted if self._kept[one].reused_until <= until]
+            questions = [self._kept.pop(one).question for one in due]
+            self._wanted.difference_update(due)
+        for question in questions:
+            self.answer(question)
+        return len(questions)
+
+    def _signed(
+        self,
+        request: ocsp.Request,
+        responses: list[SingleResponse],
+        responder: OCSPResponder,
+        now: datetime,
+    ) -> OCSPAnswer:
         signer, end = responder.signer(now)
         until = min(now + self._lifetime, end)
-        answer = OCSPAnswer(
+        return OCSPAnswer(
             ocsp.sign(responses, signer, produced_at=now, next_update=until, nonce=request.nonce),
             outcome=_outcome(responses),
             serials=tuple(one.serial for one in request.certificates),
             produced_at=now,
             lasting_until=until if request.nonce is None and _is_lasting(responses) else None,
         )
-        self._keep(responses, answer)
-        return answer
 
     def _responses(
         self, certificates: tuple[CertID, ...], responder: OCSPResponder
@@ -144,9 +179,10 @@ class OCSPService:
             if kept is None or kept.status != response.status or now >= kept.reused_until:
                 return None
             self._kept.move_to_end(response.cert_id)
+            self._wanted.add(response.cert_id)
             return kept.answer
 
-    def _keep(self, responses: list[SingleResponse], answer: OCSPAnswer) -> None:
+    def _keep(self, question: bytes, responses: list[SingleResponse], answer: OCSPAnswer) -> None:
         """Keep what others may be given too; what is unknown has no end and is not kept."""
         if len(responses) > 1 or answer.lasting_until is None or answer.produced_at is None:
             return
@@ -154,11 +190,13 @@ class OCSPService:
         half = answer.produced_at + (answer.lasting_until - answer.produced_at) / 2
         with self._lock:
             self._kept[response.cert_id] = _Kept(
-                response.status, replace(answer, was_kept=True), half
+                question, response.status, replace(answer, was_kept=True), half
             )
             self._kept.move_to_end(response.cert_id)
+            self._wanted.discard(response.cert_id)
             if len(self._kept) > MAX_KEPT:
-                self._kept.popitem(last=False)
+                oldest, _ = self._kept.popitem(last=False)
+                self._wanted.discard(oldest)
 
 
 def refusal(status: ErrorStatus, reason: str) -> OCSPAnswer:

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from scepkit.server import held, located, log, metrics
+from scepkit.server.ahead import SigningAhead
 from scepkit.server.assembly import Served, assemble, challenges_of, utc_now
 from scepkit.server.catalog import Catalog
 from scepkit.server.cmp import CMPApp
@@ -67,9 +68,12 @@ def create(home: Home) -> Starlette:
         crls.start()
         sweeper = Sweeper(Sweep(settings, store, utc_now))
         sweeper.start()
+        ahead = SigningAhead(catalog)
+        ahead.start()
         # What was made at the start stays for good: the collector need not look at it again.
         gc.freeze()
         yield
+        ahead.close()
         catalog.close()
         crls.close()
         pool.shutdown()

@@ -1,0 +1,56 @@
+"""OCSP responses that are signed before they are asked for.
+
+Every worker process keeps its own, so every one has this thread.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from threading import Event, Thread
+
+import structlog
+
+from scepkit.errors import ScepError
+from scepkit.server.catalog import Catalog
+
+# How often it looks, and what it looks for: what is too old before two more looks.
+LOOK_SECONDS = 15.0
+_WITHIN = timedelta(seconds=2 * LOOK_SECONDS)
+
+log = structlog.get_logger()
+
+
+class SigningAhead:
+    """Has the OCSP services of a catalogue sign ahead, in a thread of its own.
+
+    Args:
+        catalog: what is served.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._stopped = Event()
+
+    def start(self) -> None:
+        """Begin."""
+        Thread(target=self._work, name="scepkit-ocsp-ahead", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop after the response that is being signed."""
+        self._stopped.set()
+
+    def look(self) -> int:
+        """Sign what is due; return how many responses that were."""
+        # Endpoints with one CA share its service.
+        services = {id(one.ocsp): one.ocsp for one in self._catalog.served.values()}
+        return sum(service.sign_ahead(_WITHIN) for service in services.values())
+
+    def _work(self) -> None:
+        while not self._stopped.wait(LOOK_SECONDS):
+            try:
+                self.look()
+            except ScepError as error:
+                # Nothing is lost: whoever asks has it signed then.
+                log.warning("no OCSP response could be signed ahead", error=error.message)
+            except Exception:
+                log.exception("bug in scepkit; please report it")
