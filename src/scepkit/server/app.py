@@ -81,13 +81,14 @@ def create(home: Home) -> Starlette:
         store.close()
 
     scep = SCEPApp(catalog, settings, pool)
+    # They are tried in this order, so what is asked for most comes first.
     routes: list[BaseRoute] = [
-        Route("/healthz", Health(store, crls.problem).answer),
-        *Distribution(crls, utc_now).routes,
-        *OCSPApp(catalog, pool).routes,
-        *CMPApp(catalog, pool).routes,
         # Not a Mount: that answers the bare path with a redirect, which devices do not follow.
         *(Route(path + "{rest:path}", scep) for path in PATHS),
+        *OCSPApp(catalog, pool).routes,
+        *Distribution(crls, utc_now).routes,
+        *CMPApp(catalog, pool).routes,
+        Route("/healthz", Health(store, crls.problem).answer),
     ]
     if not settings.metrics:
         routes.append(Route("/metrics", _metrics(store)))
