@@ -14,6 +14,7 @@ import keys
 from enrolment import devices
 from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
+from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.approval import Approval
 from scepkit.enrolment.challenges import Challenges
 from scepkit.enrolment.concealment import Concealment
@@ -58,11 +59,11 @@ class World:
         self.store = Store.open(f"sqlite:///{self.path}")
         self.challenges = Challenges(store=self.store, endpoint=NAME, key=self.key)
         ra = keys.ra().credential
-        self.endpoint = Endpoint(
-            name=NAME,
-            responder=Responder(
-                **{"signer": ra, "credentials": [ra], "random": os.urandom, **self.responding}
-            ),
+        responder = Responder(
+            **{"signer": ra, "credentials": [ra], "random": os.urandom, **self.responding}
+        )
+        admission = Admission(
+            endpoint=NAME,
             issuers=self.issuers,
             profile=self.profile,
             rules=self.rules,
@@ -71,6 +72,7 @@ class World:
             concealment=Concealment(self.key),
             now=lambda: self.now,
         )
+        self.endpoint = Endpoint(responder, admission)
 
     def use(self, **changes) -> None:
         """Change `rules` (its fields by name), `rule`, `profile`, `issuers` or `responding`."""

@@ -22,13 +22,12 @@ from scepkit.protocol.attributes import (
     RECIPIENT_NONCE,
     SENDER_NONCE,
     TRANSACTION_ID,
-    Attributes,
     FailInfo,
     MessageType,
     PKIStatus,
     TransactionID,
 )
-from scepkit.protocol.messages import Failure, Pending, Success
+from scepkit.protocol.messages import CertPoll, Failure, Pending, Success
 
 CMS = [forge.CONTENT_TYPE, forge.MESSAGE_DIGEST]
 
@@ -477,12 +476,12 @@ def test_a_signing_time_that_cannot_be_read_is_none(pair, values):
 )
 def test_the_signing_time_is_written(moment, written):
     """UTCTime until 2049, GeneralizedTime from 2050 (RFC 5652 section 11.3)."""
-    message = pkimessage.seal_reply(
-        Pending(),
-        to=Attributes(TransactionID(b"1")),
+    message = pkimessage.seal_request(
+        CertPoll(b"\x30\x00", b"\x30\x00"),
+        transaction_id=TransactionID(b"1"),
         sender_nonce=forge.NONCE,
-        signer=keys.ra().credential,
-        recipient=None,
+        signer=keys.device().credential,
+        recipient=keys.ra().certificate,
         digest=SHA256,
         cipher=AES128,
         random=bytes,

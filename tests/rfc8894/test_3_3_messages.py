@@ -14,7 +14,7 @@ from pair import Pair, grant
 from scepkit.errors import BadReply, RequestRefused, UsageError
 from scepkit.protocol import cms, csr, pkimessage
 from scepkit.protocol.algorithms import NO_LEGACY
-from scepkit.protocol.attributes import FailInfo
+from scepkit.protocol.attributes import FailInfo, TransactionID
 from scepkit.protocol.messages import CertPoll, Failure, GetCert, GetCRL, Pending, PKCSReq, Success
 
 NAME = keys.name("Test CA").public_bytes()
@@ -448,7 +448,7 @@ def test_what_a_client_seals_a_server_opens(pair, kind):
     wanted = kind(NAME, 2**127)
     message = pkimessage.seal_request(
         wanted,
-        transaction_id=pkimessage.TransactionID(b"1"),
+        transaction_id=TransactionID(b"1"),
         sender_nonce=forge.NONCE,
         signer=keys.device().credential,
         recipient=keys.ra().certificate,

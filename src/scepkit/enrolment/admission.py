@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -15,7 +16,6 @@ from scepkit.enrolment.challenge_rules import ChallengeRule
 from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.decision import Decision, repetition
 from scepkit.enrolment.issuers import Issuers
-from scepkit.enrolment.issuing import Grant
 from scepkit.enrolment.passphrase import Passphrases
 from scepkit.enrolment.renewal import Renewed
 from scepkit.enrolment.rules import RenewalRules, Rules
@@ -24,14 +24,15 @@ from scepkit.protocol.attributes import MessageType
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.messages import Pending, Success
 from scepkit.protocol.pkimessage import OpenedRequest, PKIMessage, VerifiedMessage
-from scepkit.store import OtherOwner, Outcome, Store
+from scepkit.store import Entry, OtherOwner, Outcome, Store
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
     """Decides on PKCSReq and RenewalReq for one endpoint. Threads may share it.
 
-    Args:
-        endpoint: the endpoint's name.
+    Attributes:
+        endpoint: the endpoint's name in the store.
         issuers: its CAs.
         profile: what it issues.
         rules: what it allows.
@@ -41,27 +42,19 @@ class Admission:
         now: returns the time as an aware datetime.
     """
 
-    def __init__(
-        self,
-        *,
-        endpoint: str,
-        issuers: Issuers,
-        profile: Profile,
-        rules: Rules,
-        store: Store,
-        challenges: ChallengeRule,
-        concealment: Concealment,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._endpoint = endpoint
-        self._issuers = issuers
-        self._profile = profile
-        self._rules = rules
-        self._store = store
-        self._challenges = challenges
-        self._concealment = concealment
-        self._passphrases = Passphrases(store, concealment)
-        self._now = now
+    endpoint: str
+    issuers: Issuers
+    profile: Profile
+    rules: Rules
+    store: Store
+    challenges: ChallengeRule
+    concealment: Concealment
+    now: Callable[[], datetime]
+
+    @property
+    def passphrases(self) -> Passphrases:
+        """What revokes certificates without their key."""
+        return Passphrases(self.store, self.concealment)
 
     def decide(
         self,
@@ -85,9 +78,9 @@ class Admission:
             FailInfoError: it is refused.
             StoreError, SettingsError: this server is at fault.
         """
-        authority = self._issuers.addressed(opened.recipient).authority
-        signer = self._issuers.issuer_of(verified.certificate)
-        rules = self._rules.renewal
+        authority = self.issuers.addressed(opened.recipient).authority
+        signer = self.issuers.issuer_of(verified.certificate)
+        rules = self.rules.renewal
         is_renewal = verified.message_type is MessageType.RENEWAL_REQ
         if rules is None and is_renewal:
             raise BadRequest("this server does not renew certificates")
@@ -105,10 +98,10 @@ class Admission:
         """Grant a first certificate: by its challenge, or by an operator."""
         # A captured envelope signed anew by a stranger must not get the stranger a certificate,
         # nor burn the challenge in it (checklist P-55).
-        if csr.spki != verified.certificate.spki and not self._rules.separate_keys:
+        if csr.spki != verified.certificate.spki and not self.rules.separate_keys:
             raise BadRequest("the request was signed by another key than it is for")
         fingerprint = issuing.fingerprint(verified, csr, renewal=False)
-        now = self._now()
+        now = self.now()
         try:
             challenge_id = self._entitled(csr, now)
         except FailInfoError:
@@ -118,16 +111,16 @@ class Admission:
             if standing is None:
                 raise
             return repetition(decision, standing)
-        grant = self._grant(verified, csr, fingerprint, authority, challenge_id, None, now)
-        if self._rules.approval:
-            queued = issuing.queue(grant, now + self._rules.pending_lifetime)
+        entry = self._entry(verified, csr, fingerprint, authority, challenge_id, None, now)
+        if self.rules.approval:
+            queued = issuing.queue(entry, now + self.rules.pending_lifetime)
             return replace(decision, answer=Pending(), record=queued)
-        return self._issued(decision, grant)
+        return self._issued(decision, entry, csr, authority)
 
     def _entitled(self, csr: CertificationRequest, now: datetime) -> int | None:
-        if self._rules.approval and csr.challenge_password is None:
+        if self.rules.approval and csr.challenge_password is None:
             return None
-        challenge = self._challenges.judge(csr, now)
+        challenge = self.challenges.judge(csr, now)
         return None if challenge is None else challenge.id
 
     def _renew(
@@ -144,7 +137,7 @@ class Admission:
         A PKCSReq signed with a certificate of ours is one too: most clients know no other way
         (L-12). It was answered before if the same certificate signed the same request before.
         """
-        now = self._now()
+        now = self.now()
         renewed = self._renewed(decision.received, verified, signer, rules, now)
         fingerprint = issuing.fingerprint(verified, csr, renewal=True)
         standing = self._standing(verified, fingerprint, now)
@@ -159,12 +152,12 @@ class Admission:
             return self._first(decision, verified, csr, authority)
         challenge_id = None
         if csr.challenge_password is not None:
-            challenge = self._challenges.confirm(csr, now, renewed.certificate)
+            challenge = self.challenges.confirm(csr, now, renewed.certificate)
             challenge_id = None if challenge is None else challenge.id
-        grant = self._grant(
+        entry = self._entry(
             verified, csr, fingerprint, authority, challenge_id, renewed.serial, now
         )
-        return self._issued(replace(decision, renews=renewed.serial), grant)
+        return self._issued(replace(decision, renews=renewed.serial), entry, csr, authority)
 
     def _renewed(
         self,
@@ -175,7 +168,7 @@ class Admission:
         now: datetime,
     ) -> Renewed:
         if signer is not None:
-            return renewal.stored(verified, signer, self._store, self._endpoint)
+            return renewal.stored(verified, signer, self.store, self.endpoint)
         if not rules.anchors:
             raise renewal.unknown()
         return renewal.foreign(verified, received.signed.certificates, rules.anchors, now)
@@ -183,15 +176,15 @@ class Admission:
     def _standing(
         self, verified: VerifiedMessage, fingerprint: bytes, now: datetime
     ) -> Outcome | OtherOwner | None:
-        return self._store.lookup(
-            self._endpoint,
+        return self.store.lookup(
+            self.endpoint,
             verified.attributes.transaction_id.value,
             verified.certificate.key_hash,
             fingerprint,
             now=now,
         )
 
-    def _grant(
+    def _entry(
         self,
         verified: VerifiedMessage,
         csr: CertificationRequest,
@@ -200,19 +193,22 @@ class Admission:
         challenge_id: int | None,
         renews: int | None,
         now: datetime,
-    ) -> Grant:
-        return Grant(
-            endpoint=self._endpoint,
-            verified=verified,
-            csr=csr,
+    ) -> Entry:
+        keeps = self.rules.revocation_passphrase
+        return Entry(
+            endpoint=self.endpoint,
+            transaction_id=verified.attributes.transaction_id.value,
+            signer_key=verified.certificate.key_hash,
             fingerprint=fingerprint,
-            authority=authority,
+            message_type=verified.message_type,
+            csr=issuing.without_secret(csr),
+            csr_digest=hashlib.sha256(csr.der).digest(),
+            subject=csr.subject.rfc4514_string(),
+            issuer=authority.key_hash,
             challenge_id=challenge_id,
             renews=renews,
             reply_secret=self._reply_secret(verified, csr),
-            passphrase=self._passphrases.to_keep(csr, renews)
-            if self._rules.revocation_passphrase
-            else None,
+            passphrase=self.passphrases.to_keep(csr, renews) if keeps else None,
             now=now,
         )
 
@@ -221,9 +217,11 @@ class Admission:
         signer = verified.certificate
         if csr.challenge_password is None or isinstance(signer.public_key, rsa.RSAPublicKey):
             return None
-        return self._concealment.hide(csr.challenge_password, signer.key_hash)
+        return self.concealment.hide(csr.challenge_password, signer.key_hash)
 
-    def _issued(self, decision: Decision, grant: Grant) -> Decision:
-        issuance = issuing.issue(grant, self._profile)
+    def _issued(
+        self, decision: Decision, entry: Entry, csr: CertificationRequest, authority: Authority
+    ) -> Decision:
+        issuance = issuing.issue(entry, csr, authority, self.profile)
         # The issued certificate, and never in clear beside the envelope (P-17, P-27).
         return replace(decision, answer=Success((issuance.certificate,)), record=issuance)

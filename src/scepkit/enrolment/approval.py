@@ -6,14 +6,13 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from scepkit.ca.profile import Profile
+from scepkit.enrolment import issuing
 from scepkit.enrolment.issuers import Issuers
 from scepkit.errors import UsageError
 from scepkit.protocol import csr
 from scepkit.protocol.attributes import FailInfo
-from scepkit.store import Answer, Issuance, Outcome, RequestRow, Store
+from scepkit.store import Answer, Entry, Issuance, Outcome, RequestRow, Store
 
 REJECTED = "the request was rejected by the CA's operator"
 
@@ -88,14 +87,7 @@ class Approval:
         # Its signature was verified when it came; with the challenge struck out it holds no more.
         wanted = csr.read_archived(row.csr)
         authority = self.issuers.with_key(row.issuer or b"").authority
-        certificate = authority.issue(
-            subject=wanted.subject,
-            public_key=wanted.public_key,
-            requested=wanted.extensions,
-            profile=self.profile,
-            now=now,
-        )
-        return Issuance(
+        entry = Entry(
             endpoint=row.endpoint,
             transaction_id=row.transaction_id,
             signer_key=row.signer_key,
@@ -103,15 +95,10 @@ class Approval:
             message_type=row.message_type,
             csr=row.csr,
             csr_digest=row.csr_digest or hashlib.sha256(row.csr).digest(),
-            certificate=certificate.public_bytes(Encoding.DER),
-            serial=certificate.serial_number,
             subject=wanted.subject.rfc4514_string(),
             issuer=authority.key_hash,
-            not_before=certificate.not_valid_before_utc,
-            not_after=certificate.not_valid_after_utc,
-            public_key=wanted.key_hash,
             challenge_id=row.challenge_id,
             renews=row.renews,
-            reply_secret=None,
             now=now,
         )
+        return issuing.issue(entry, wanted, authority, self.profile)

@@ -12,21 +12,14 @@ commit has succeeded, and after a conflict it is dropped for one that repeats wh
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
-from datetime import datetime
 
-from scepkit.ca.profile import Profile
 from scepkit.enrolment import renewal
 from scepkit.enrolment.admission import Admission
-from scepkit.enrolment.challenge_rules import ChallengeRule
 from scepkit.enrolment.challenges import refused_as_spent
-from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.decision import Decision, refusal, repetition
-from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.retrieval import Retrieval
-from scepkit.enrolment.rules import Rules
 from scepkit.errors import BadCertId, BadRequest, BadTime, FailInfoError
 from scepkit.protocol.attributes import MessageType
 from scepkit.protocol.envelope import Undecryptable
@@ -42,7 +35,6 @@ from scepkit.store import (
     Queued,
     Recorded,
     SignerRevoked,
-    Store,
 )
 
 _RETRIEVALS = frozenset({MessageType.GET_CERT, MessageType.GET_CRL})
@@ -54,49 +46,19 @@ class Endpoint:
     Threads may share it.
 
     Args:
-        name: its name in the store.
         responder: reads and writes pkiMessages with the endpoint's keys.
-        issuers: its CAs.
-        profile: what it issues.
-        rules: what it allows.
-        store: what must survive.
-        challenges: who may have a first certificate.
-        concealment: keeps the challenges that replies are encrypted with.
-        now: returns the time as an aware datetime.
+        admission: who may have a certificate, and everything that this is decided with.
     """
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        responder: Responder,
-        issuers: Issuers,
-        profile: Profile,
-        rules: Rules,
-        store: Store,
-        challenges: ChallengeRule,
-        concealment: Concealment,
-        now: Callable[[], datetime],
-    ) -> None:
-        self.name = name
+    def __init__(self, responder: Responder, admission: Admission) -> None:
+        self.name = admission.endpoint
         self._responder = responder
-        self._issuers = issuers
-        self._rules = rules
-        self._store = store
-        self._challenges = challenges
-        self._concealment = concealment
-        self._now = now
-        self._retrieval = Retrieval(issuers, rules, store, now)
-        self._admission = Admission(
-            endpoint=name,
-            issuers=issuers,
-            profile=profile,
-            rules=rules,
-            store=store,
-            challenges=challenges,
-            concealment=concealment,
-            now=now,
-        )
+        self._admission = admission
+        self._issuers = admission.issuers
+        self._rules = admission.rules
+        self._store = admission.store
+        self._now = admission.now
+        self._retrieval = Retrieval(self._issuers, self._rules, self._store, self._now)
 
     def respond(self, message: bytes) -> bytes:
         """Answer a pkiMessage, waiting for the disk where needed.
@@ -231,7 +193,9 @@ class Endpoint:
     ) -> Decision:
         if isinstance(standing, OtherOwner) or standing.reply_secret is None:
             return decision
-        password = self._concealment.reveal(standing.reply_secret, verified.certificate.key_hash)
+        password = self._admission.concealment.reveal(
+            standing.reply_secret, verified.certificate.key_hash
+        )
         return replace(decision, password=password)
 
     def _retrieve(self, decision: Decision, verified: VerifiedMessage) -> Decision:
@@ -259,7 +223,7 @@ class Endpoint:
     def _password(self, verified: VerifiedMessage) -> str | None:
         if not self._responder.needs_password:
             return None
-        return self._challenges.password(verified.attributes.transaction_id)
+        return self._admission.challenges.password(verified.attributes.transaction_id)
 
     # --- PKCSReq and RenewalReq -------------------------------------------------------------------
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import fields
 from datetime import datetime
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -12,96 +13,50 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.pkimessage import VerifiedMessage
-from scepkit.store import Issuance, Queued
+from scepkit.store import Entry, Issuance, Queued
+
+_COMMON = tuple(one.name for one in fields(Entry))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
-    """A request that may have its certificate, now or when an operator says so.
-
-    Attributes:
-        endpoint: the endpoint's name.
-        verified: the request.
-        csr: what is asked for.
-        fingerprint: what makes it the same request, see `fingerprint`.
-        authority: the CA that is to issue.
-        challenge_id: the challenge that is spent for it, if any.
-        renews: the serial number of the certificate that it renews, if any.
-        reply_secret: what its replies are encrypted with, concealed; None for keys that decrypt.
-        passphrase: what is to revoke the certificate, concealed; None for nothing.
-        now: the time of the decision, aware.
-    """
-
-    endpoint: str
-    verified: VerifiedMessage
-    csr: CertificationRequest
-    fingerprint: bytes
-    authority: Authority
-    challenge_id: int | None
-    renews: int | None
-    reply_secret: bytes | None
-    passphrase: bytes | None
-    now: datetime
-
-
-def issue(grant: Grant, profile: Profile) -> Issuance:
+def issue(
+    entry: Entry, csr: CertificationRequest, authority: Authority, profile: Profile
+) -> Issuance:
     """Sign the certificate.
+
+    Args:
+        entry: the request, granted.
+        csr: what it asks for.
+        authority: the CA that issues.
+        profile: what may be issued.
 
     Raises:
         BadRequest: the request cannot have a certificate of this profile.
         SettingsError: the CA is not valid now.
     """
-    csr = grant.csr
-    certificate = grant.authority.issue(
+    certificate = authority.issue(
         subject=csr.subject,
         public_key=csr.public_key,
         requested=csr.extensions,
         profile=profile,
-        now=grant.now,
+        now=entry.now,
     )
     return Issuance(
-        endpoint=grant.endpoint,
-        transaction_id=grant.verified.attributes.transaction_id.value,
-        signer_key=grant.verified.certificate.key_hash,
-        fingerprint=grant.fingerprint,
-        message_type=grant.verified.message_type,
-        csr=without_secret(csr),
-        csr_digest=hashlib.sha256(csr.der).digest(),
+        **_common(entry),
         certificate=certificate.public_bytes(Encoding.DER),
         serial=certificate.serial_number,
-        subject=csr.subject.rfc4514_string(),
-        issuer=grant.authority.key_hash,
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         public_key=csr.key_hash,
-        challenge_id=grant.challenge_id,
-        renews=grant.renews,
-        reply_secret=grant.reply_secret,
-        passphrase=grant.passphrase,
-        now=grant.now,
     )
 
 
-def queue(grant: Grant, expires_at: datetime) -> Queued:
+def queue(entry: Entry, expires_at: datetime) -> Queued:
     """Put a request where an operator finds it."""
-    csr = grant.csr
-    return Queued(
-        endpoint=grant.endpoint,
-        transaction_id=grant.verified.attributes.transaction_id.value,
-        signer_key=grant.verified.certificate.key_hash,
-        fingerprint=grant.fingerprint,
-        message_type=grant.verified.message_type,
-        csr=without_secret(csr),
-        csr_digest=hashlib.sha256(csr.der).digest(),
-        subject=csr.subject.rfc4514_string(),
-        issuer=grant.authority.key_hash,
-        challenge_id=grant.challenge_id,
-        renews=grant.renews,
-        reply_secret=grant.reply_secret,
-        passphrase=grant.passphrase,
-        expires_at=expires_at,
-        now=grant.now,
-    )
+    return Queued(**_common(entry), expires_at=expires_at)
+
+
+def _common(entry: Entry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in _COMMON}
 
 
 def fingerprint(verified: VerifiedMessage, csr: CertificationRequest, *, renewal: bool) -> bytes:

@@ -56,6 +56,9 @@ _VERSIONS = {
     _PASSWORD: _der.INTEGER_3,
 }
 
+Random: TypeAlias = Callable[[int], bytes]
+"""Returns that many unpredictable octets, such as `os.urandom`."""
+
 _UNDECRYPTABLE = "the encrypted part could not be read"
 
 
@@ -110,7 +113,7 @@ def seal(
     content: bytes,
     recipient: Certificate,
     chosen: Cipher,
-    random: Callable[[int], bytes],
+    random: Random,
     *,
     password: str | None = None,
     key_agreement: bool = False,
@@ -181,7 +184,7 @@ def open_(
     message: bytes,
     credentials: Sequence[Credential],
     allowed: frozenset[Legacy],
-    random: Callable[[int], bytes],
+    random: Random,
     *,
     password: str | None = None,
 ) -> Opened:
@@ -335,7 +338,7 @@ def _addressed(rid: _asn1.IssuerAndSerialNumber | bytes, certificate: Certificat
     )
 
 
-def _unlock(lock: _Lock, size: int, random: Callable[[int], bytes]) -> bytes:
+def _unlock(lock: _Lock, size: int, random: Random) -> bytes:
     """Return the content-encryption key, or a random one (RFC 3218 section 2.3.2)."""
     substitute = random(size)
     cek = lock.unwrap()

@@ -1,4 +1,4 @@
-"""The pkiMessage (RFC 8894 sections 3.1 and 3.2): sealing it, and believing it step by step.
+"""The pkiMessage (RFC 8894 sections 3.1 and 3.2), believed step by step; `sealing` writes it.
 
 Reading one is, in order (checklist P-60):
 
@@ -16,33 +16,31 @@ the one before it returns, so no step can be left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from scepkit.errors import BadMessageCheck, BadReply, BadRequest, FailInfoError, Malformed
 from scepkit.protocol import cms, envelope, message_data
-from scepkit.protocol.algorithms import Cipher, Digest, Legacy
-from scepkit.protocol.attributes import (
-    Attributes,
-    FailInfo,
-    MessageType,
-    PKIStatus,
-    TransactionID,
-    read,
-    write,
-)
+from scepkit.protocol.algorithms import Digest, Legacy
+from scepkit.protocol.attributes import Attributes, FailInfo, MessageType, PKIStatus, read
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.envelope import Credential
-from scepkit.protocol.messages import (
-    CertRep,
-    Failure,
-    Pending,
-    Request,
-    Success,
-)
+from scepkit.protocol.envelope import Credential, Random
+from scepkit.protocol.messages import CertRep, Failure, Pending, Request, Success
+from scepkit.protocol.sealing import seal_reply, seal_request
 
-Random = Callable[[int], bytes]
+__all__ = [
+    "OpenedRequest",
+    "PKIMessage",
+    "Random",
+    "VerifiedMessage",
+    "failure",
+    "open_reply",
+    "open_request",
+    "parse",
+    "seal_reply",
+    "seal_request",
+    "verify",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,61 +218,6 @@ def open_request(
     return OpenedRequest(request, opened.credential)
 
 
-def seal_request(
-    request: Request,
-    *,
-    transaction_id: TransactionID,
-    sender_nonce: bytes,
-    signer: Credential,
-    recipient: Certificate,
-    digest: Digest,
-    cipher: Cipher,
-    random: Random,
-    password: str | None = None,
-    key_agreement: bool = False,
-    oaep: bool = False,
-    signing_time: datetime | None = None,
-) -> bytes:
-    """Write a request (RFC 8894 sections 3.1 and 3.2).
-
-    Args:
-        request: what is asked for.
-        transaction_id: the transaction's.
-        sender_nonce: 16 fresh octets.
-        signer: the key and certificate that sign, and that the reply will be encrypted to.
-        recipient: the CA or RA certificate that it is encrypted to.
-        digest: for the signature.
-        cipher: for the content.
-        random: returns that many unpredictable octets.
-        password: the challengePassword, for a recipient whose key cannot encrypt.
-        key_agreement: see `envelope.seal`.
-        oaep: see `envelope.seal`.
-        signing_time: for the signingTime attribute; None leaves it out.
-
-    Returns:
-        DER.
-
-    Raises:
-        BadAlg: nothing can be encrypted to the recipient's key.
-    """
-    attributes = Attributes(
-        transaction_id=transaction_id,
-        message_type=request.message_type,
-        sender_nonce=sender_nonce,
-        signing_time=signing_time,
-    )
-    content = envelope.seal(
-        message_data.write(request),
-        recipient,
-        cipher,
-        random,
-        password=password,
-        key_agreement=key_agreement,
-        oaep=oaep,
-    )
-    return _sign(content, attributes, signer, digest)
-
-
 # --- replies --------------------------------------------------------------------------------------
 
 
@@ -339,85 +282,6 @@ def _success(
     return Success(inner.certificates, inner.crls)
 
 
-def seal_reply(
-    reply: CertRep,
-    *,
-    to: Attributes,
-    sender_nonce: bytes,
-    signer: Credential,
-    recipient: Certificate | None,
-    digest: Digest,
-    cipher: Cipher,
-    random: Random,
-    password: str | None = None,
-    key_agreement: bool = False,
-    oaep: bool = False,
-    signing_time: datetime | None = None,
-) -> bytes:
-    """Write a CertRep (RFC 8894 section 3.3.2).
-
-    A FAILURE or PENDING has no envelope; its eContent is empty rather than absent, because
-    certmonger refuses an absent one and every known client takes the empty one (P-14).
-
-    Args:
-        reply: the answer.
-        to: the request's attributes: transactionID and senderNonce are repeated as they came.
-        sender_nonce: 16 fresh octets.
-        signer: the RA's or CA's key and certificate.
-        recipient: whom a SUCCESS is encrypted to: the certificate that signed the request.
-        digest: for the signature.
-        cipher: for the content.
-        random: returns that many unpredictable octets.
-        password: the request's challengePassword, for a recipient whose key cannot encrypt.
-        key_agreement: see `envelope.seal`.
-        oaep: see `envelope.seal`.
-        signing_time: for the signingTime attribute; None leaves it out.
-
-    Returns:
-        DER.
-
-    Raises:
-        BadAlg: a SUCCESS cannot be encrypted to the recipient.
-    """
-    attributes = Attributes(
-        transaction_id=to.transaction_id,
-        message_type=MessageType.CERT_REP,
-        sender_nonce=sender_nonce,
-        recipient_nonce=to.sender_nonce,
-        pki_status=reply.pki_status,
-        signing_time=signing_time,
-    )
-    content = b""
-    match reply:
-        case Success(certificates=certificates, crls=crls):
-            if recipient is None:
-                raise BadMessageCheck("nobody to encrypt the reply to")
-            inner = cms.certs_only(certificates, crls)
-            content = envelope.seal(
-                inner,
-                recipient,
-                cipher,
-                random,
-                password=password,
-                key_agreement=key_agreement,
-                oaep=oaep,
-            )
-        case Failure(fail_info=fail_info, text=text):
-            code = FailInfo.badRequest if fail_info is None else fail_info
-            attributes = replace(attributes, fail_info=code, fail_info_text=text or None)
-    return _sign(content, attributes, signer, digest)
-
-
 def failure(error: FailInfoError) -> Failure:
     """Return the FAILURE that answers a refused request."""
     return Failure(FailInfo(error.fail_info), error.text)
-
-
-def _sign(content: bytes, attributes: Attributes, signer: Credential, digest: Digest) -> bytes:
-    return cms.sign(
-        content,
-        write(attributes),
-        key=signer.key,
-        certificate=signer.certificate,
-        chosen=digest,
-    )

@@ -14,6 +14,7 @@ from scepkit.ca.layout import Credential as RACredential
 from scepkit.ca.layout import Material
 from scepkit.ca.locations import Locations
 from scepkit.ca.ocsp import load_responders
+from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.approval import Approval
 from scepkit.enrolment.challenge_rules import ChallengeRule, NoChallenge, StaticChallenge
 from scepkit.enrolment.challenges import Challenges
@@ -22,7 +23,6 @@ from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.endpoint import Endpoint
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.enrolment.ocsp import OCSPService
-from scepkit.enrolment.passphrase import Passphrases
 from scepkit.enrolment.rules import GetCertRule, RenewalRules, Rules
 from scepkit.errors import SettingsError, UsageError
 from scepkit.protocol.certificate import Certificate
@@ -143,15 +143,15 @@ def _serve(
     issuers = _issuers(material, locations(home.settings, name))
     rules = _rules(settings, home.settings)
     concealment = Concealment(home.challenge_key)
-    endpoint = Endpoint(
-        name=name,
-        responder=Responder(
-            signer=_credential(material.ra),
-            credentials=credentials,
-            random=os.urandom,
-            allowed=settings.legacy,
-            key_agreement=settings.key_agreement,
-        ),
+    responder = Responder(
+        signer=_credential(material.ra),
+        credentials=credentials,
+        random=os.urandom,
+        allowed=settings.legacy,
+        key_agreement=settings.key_agreement,
+    )
+    admission = Admission(
+        endpoint=name,
         issuers=issuers,
         profile=settings.profile,
         rules=rules,
@@ -169,10 +169,10 @@ def _serve(
             issuers=issuers,
             rules=rules,
             store=store,
-            passphrases=Passphrases(store, concealment),
+            passphrases=admission.passphrases,
             now=now,
         )
-    return Served(endpoint, publish(ca, settings), recipients, ocsp, cmp)
+    return Served(Endpoint(responder, admission), publish(ca, settings), recipients, ocsp, cmp)
 
 
 def _issuers(material: Material, places: Locations | None) -> Issuers:

@@ -8,29 +8,32 @@ The rules of this package:
 - SQLite and PostgreSQL run the same statements; only `engine` knows which one it is.
 """
 
-from scepkit.store.store import Store
-from scepkit.store.values import (
+from scepkit.store.rows import (
     Action,
-    AlreadyAnswered,
-    Answer,
     CertificateRow,
     CertificateStatus,
     Challenge,
-    ChallengeSpent,
     Change,
-    Conflict,
     CRLRow,
     CRLState,
+    Purged,
+    RequestRow,
+    RevocationRow,
+    RevokedRow,
+)
+from scepkit.store.store import Store
+from scepkit.store.values import (
+    AlreadyAnswered,
+    Answer,
+    ChallengeSpent,
+    Conflict,
+    Entry,
     Issuance,
     NewChallenge,
     OtherOwner,
     Outcome,
-    Purged,
     Queued,
     Recorded,
-    RequestRow,
-    RevocationRow,
-    RevokedRow,
     SignerRevoked,
     Status,
 )
@@ -47,6 +50,7 @@ __all__ = [
     "ChallengeSpent",
     "Change",
     "Conflict",
+    "Entry",
     "Issuance",
     "NewChallenge",
     "OtherOwner",

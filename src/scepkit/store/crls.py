@@ -15,8 +15,8 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.store.connections import Connected
 from scepkit.store.engine import savepoint
+from scepkit.store.rows import CRLRow, CRLState, RevokedRow
 from scepkit.store.tables import certificates, crl_numbers, crls
-from scepkit.store.values import CRLRow, CRLState, RevokedRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from scepkit.store.values import Answer, Issuance, RequestRow
+    from scepkit.store.rows import RequestRow
+    from scepkit.store.values import Answer, Issuance
 
 PAGE = 500  # requests read at a time: about a megabyte
 

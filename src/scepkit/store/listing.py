@@ -13,6 +13,7 @@ from sqlalchemy import and_, bindparam, literal, or_, select, tuple_
 
 from scepkit.errors import UsageError
 from scepkit.store.queries import is_overdue
+from scepkit.store.rows import CertificateRow, CertificateStatus, RequestRow
 from scepkit.store.tables import (
     IS_PENDING,
     SerialNumber,
@@ -21,14 +22,7 @@ from scepkit.store.tables import (
     requests,
     transactions,
 )
-from scepkit.store.values import (
-    BAD_REQUEST,
-    EXPIRED_REASON,
-    CertificateRow,
-    CertificateStatus,
-    RequestRow,
-    Status,
-)
+from scepkit.store.values import BAD_REQUEST, EXPIRED_REASON, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

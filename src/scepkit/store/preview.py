@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, bindparam, exists, func, not_, or_, select
 
+from scepkit.store.rows import Purged
 from scepkit.store.tables import IS_PENDING, certificates, challenges, requests, transactions
-from scepkit.store.values import Purged
 
 if TYPE_CHECKING:
     from datetime import datetime

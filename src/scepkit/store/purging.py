@@ -12,6 +12,7 @@ from sqlalchemy import and_, bindparam, delete, exists, not_, select, update
 
 from scepkit.store import preview
 from scepkit.store.connections import Connected
+from scepkit.store.rows import Purged
 from scepkit.store.tables import (
     IS_PENDING,
     certificates,
@@ -21,7 +22,6 @@ from scepkit.store.tables import (
     revocations,
     transactions,
 )
-from scepkit.store.values import Purged
 
 if TYPE_CHECKING:
     from collections.abc import Callable

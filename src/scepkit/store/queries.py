@@ -6,16 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import and_, bindparam, select
 
+from scepkit.store.rows import CertificateRow, Challenge
 from scepkit.store.tables import certificates, challenges, requests, transactions
-from scepkit.store.values import (
-    BAD_REQUEST,
-    EXPIRED_REASON,
-    CertificateRow,
-    Challenge,
-    OtherOwner,
-    Outcome,
-    Status,
-)
+from scepkit.store.values import BAD_REQUEST, EXPIRED_REASON, OtherOwner, Outcome, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,7 +21,7 @@ by one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -53,9 +53,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Insert
 
-    from scepkit.store.values import Answer, Conflict
-
-Entry: TypeAlias = Issuance | Queued
+    from scepkit.store.values import Answer, Conflict, Granted
 
 CLAIM = insert(transactions)
 ISSUE = insert(certificates)
@@ -98,7 +96,7 @@ RENEWABLE = (
 )
 
 
-def record_all(connection: Connection, entries: Sequence[Entry]) -> list[Answer]:
+def record_all(connection: Connection, entries: Sequence[Granted]) -> list[Answer]:
     """Write several entries inside the connection's transaction, if nothing stands in the way.
 
     Returns:
@@ -121,7 +119,7 @@ def record_all(connection: Connection, entries: Sequence[Entry]) -> list[Answer]
     ]
 
 
-def record(connection: Connection, entry: Entry) -> Answer:
+def record(connection: Connection, entry: Granted) -> Answer:
     """Write one entry inside the connection's transaction; a conflict leaves nothing behind.
 
     Every statement is under a savepoint: PostgreSQL gives up the whole transaction after an error
@@ -141,7 +139,7 @@ def record(connection: Connection, entry: Entry) -> Answer:
             raise _impossible(entry) from error
 
 
-def _attempt(connection: Connection, entry: Entry) -> Answer:
+def _attempt(connection: Connection, entry: Granted) -> Answer:
     try:
         with savepoint(connection):
             before = _standing(connection, entry)
@@ -168,7 +166,7 @@ class NotRenewableError(Exception):
     """The certificate to be renewed is revoked or unknown."""
 
 
-def _standing(connection: Connection, entry: Entry) -> queries.Standing:
+def _standing(connection: Connection, entry: Granted) -> queries.Standing:
     return queries.standing(
         connection,
         entry.endpoint,
@@ -183,7 +181,7 @@ def _conflict(answer: Outcome | OtherOwner) -> Conflict:
     return answer if isinstance(answer, OtherOwner) else AlreadyAnswered(answer)
 
 
-def _impossible(entry: Entry) -> StoreError:
+def _impossible(entry: Granted) -> StoreError:
     if isinstance(entry, Issuance):
         return serial_is_taken(entry)
     return StoreError("the request cannot be stored", hint="report this as a bug")
@@ -197,7 +195,7 @@ def serial_is_taken(issuance: Issuance) -> StoreError:
     )
 
 
-def _write(connection: Connection, entry: Entry, transaction_row: int | None) -> Recorded:
+def _write(connection: Connection, entry: Granted, transaction_row: int | None) -> Recorded:
     check_renewable(connection, [entry])
     if isinstance(entry, Queued):
         return _queue(connection, entry, transaction_row or _claim(connection, entry))
@@ -224,7 +222,7 @@ def _keep_passphrases(connection: Connection, issuances: Sequence[Issuance]) -> 
         connection.execute(KEEP_PASSPHRASE, rows)
 
 
-def check_renewable(connection: Connection, entries: Sequence[Entry]) -> None:
+def check_renewable(connection: Connection, entries: Sequence[Granted]) -> None:
     """See that what is renewed is there and not revoked, and that it stays so until the commit.
 
     Raises:
@@ -258,7 +256,7 @@ def _queue(connection: Connection, queued: Queued, transaction_row: int) -> Reco
     )
 
 
-def _claim(connection: Connection, entry: Entry) -> int:
+def _claim(connection: Connection, entry: Granted) -> int:
     return _insert(connection, CLAIM, _transaction(entry))
 
 
@@ -293,7 +291,7 @@ def _certificate(issuance: Issuance) -> dict[str, Any]:
     }
 
 
-def _transaction(entry: Entry) -> dict[str, Any]:
+def _transaction(entry: Granted) -> dict[str, Any]:
     return {
         "endpoint": entry.endpoint,
         "transaction_id": entry.transaction_id,
@@ -305,7 +303,7 @@ def _claimed(issuance: Issuance) -> dict[str, Any]:
     return {"of_endpoint": issuance.endpoint, "of_transaction_id": issuance.transaction_id}
 
 
-def _request(entry: Entry) -> dict[str, Any]:
+def _request(entry: Granted) -> dict[str, Any]:
     return {
         "fingerprint": entry.fingerprint,
         "message_type": entry.message_type,

@@ -13,8 +13,9 @@ from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 from scepkit.store import queries
 from scepkit.store.connections import Connected
 from scepkit.store.crls import outdate
+from scepkit.store.rows import Action, Change, RevocationRow
 from scepkit.store.tables import UTCDateTime, certificates, passphrases, revocations
-from scepkit.store.values import Action, Change, RevocationRow, check_times
+from scepkit.store.values import check_times
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

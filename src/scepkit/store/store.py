@@ -26,17 +26,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from scepkit.store.values import (
-        Answer,
-        CertificateRow,
-        CertificateStatus,
-        Challenge,
-        Issuance,
-        NewChallenge,
-        OtherOwner,
-        Outcome,
-        Queued,
-    )
+    from scepkit.store.rows import CertificateRow, CertificateStatus, Challenge
+    from scepkit.store.values import Answer, Issuance, NewChallenge, OtherOwner, Outcome, Queued
 
 PAGE = 500  # certificates read at a time: about a megabyte
 

@@ -1,4 +1,4 @@
-"""The values that go into the store and come out of it: frozen, no behaviour.
+"""The values that go into the store, and how it answers: frozen, no behaviour. Rows: see `rows`.
 
 Sizes and time zones are checked here, at the door, so that a wrong value fails in the caller's
 own stack and not later in the writer's thread.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from scepkit.errors import UsageError
 
@@ -31,14 +31,6 @@ class Status(StrEnum):
     EXPIRED = "expired"
 
 
-class CertificateStatus(StrEnum):
-    """What to list certificates by; a revoked one stays revoked when it expires."""
-
-    VALID = "valid"
-    REVOKED = "revoked"
-    EXPIRED = "expired"
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a request was answered with; the same request again gets the same (P-43).
@@ -49,7 +41,7 @@ class Outcome:
         fail_info: the failInfo code when rejected or expired.
         reason: the failInfoText, if there is one.
         serial: the certificate's serial number when issued.
-        reply_secret: as in `Issuance`.
+        reply_secret: as in `Entry`.
         request_id: the request's number, for the log; None where `Store.record` has just written
             it. Not compared: the device is told nothing of it.
     """
@@ -97,8 +89,8 @@ Answer: TypeAlias = Recorded | Conflict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Issuance:
-    """All that is written when a certificate is issued, in one atomic step.
+class Entry:
+    """What is written of every request that is granted, at once or later.
 
     Args:
         endpoint: the name of the SCEP endpoint.
@@ -109,16 +101,11 @@ class Issuance:
         message_type: the messageType's number.
         csr: the PKCS#10 for the archive, DER, without its secret.
         csr_digest: SHA-256 of the PKCS#10 as received, for people to compare (L-15).
-        certificate: the new certificate, DER.
-        serial: its serial number, positive, at most 159 bits.
-        subject: its subject as text, for people.
-        not_before: start of its validity, aware.
-        not_after: end of its validity, aware.
-        public_key: SHA-256 of its SubjectPublicKeyInfo.
+        subject: the subject that it asks for, as text, for people.
         issuer: SHA-256 of the issuing CA's SubjectPublicKeyInfo.
         challenge_id: the challenge to spend; None where none is needed (renewal).
-        renews: the serial number of the certificate that this one replaces, if the store has it;
-            nothing is written when it is revoked by then.
+        renews: the serial number of the certificate that is replaced, if the store has it; nothing
+            is written when it is revoked by then.
         reply_secret: what the reply will be encrypted with, itself encrypted by the caller, for
             polls that ask for it later; None where the reply goes to the signer's key.
         passphrase: what may revoke the certificate, encrypted by the caller; None for nothing.
@@ -135,12 +122,7 @@ class Issuance:
     message_type: int
     csr: bytes
     csr_digest: bytes
-    certificate: bytes
-    serial: int
     subject: str
-    not_before: datetime
-    not_after: datetime
-    public_key: bytes
     issuer: bytes
     challenge_id: int | None
     renews: int | None = None
@@ -150,59 +132,62 @@ class Issuance:
 
     def __post_init__(self) -> None:
         _check_transaction_id(self.transaction_id)
-        _check_serial(self.serial)
-        _check_digests(
-            self.signer_key, self.fingerprint, self.csr_digest, self.public_key, self.issuer
-        )
-        check_times(self.not_before, self.not_after, self.now)
+        _check_digests(self.signer_key, self.fingerprint, self.csr_digest, self.issuer)
+        check_times(self.now)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Queued:
-    """All that is written when a request has to wait for a person.
+class Issuance(Entry):
+    """All that is written when a certificate is issued, in one atomic step.
 
     Args:
-        endpoint: as in `Issuance`, like all that is not explained here.
-        transaction_id: as in `Issuance`.
-        signer_key: as in `Issuance`.
-        fingerprint: as in `Issuance`.
-        message_type: as in `Issuance`.
-        csr: as in `Issuance`.
-        csr_digest: as in `Issuance`.
-        subject: the subject that the request asks for, as text, for people.
-        issuer: SHA-256 of the SubjectPublicKeyInfo of the CA that is to issue.
-        challenge_id: the challenge that it came with, which must be good now and must still be
-            unspent at the approval, though it may have expired by then.
-        renews: as in `Issuance`; judged now and again at the approval.
-        reply_secret: as in `Issuance`.
-        passphrase: as in `Issuance`; the approval takes it over.
-        expires_at: aware; from this instant on it is refused. None to wait for ever.
-        now: aware.
+        certificate: the new certificate, DER.
+        serial: its serial number, positive, at most 159 bits.
+        not_before: start of its validity, aware.
+        not_after: end of its validity, aware.
+        public_key: SHA-256 of its SubjectPublicKeyInfo.
 
     Raises:
         UsageError: a size is wrong or a time has no zone.
     """
 
-    endpoint: str
-    transaction_id: bytes
-    signer_key: bytes
-    fingerprint: bytes
-    message_type: int
-    csr: bytes
-    csr_digest: bytes
-    subject: str
-    issuer: bytes
-    challenge_id: int | None
-    renews: int | None
-    reply_secret: bytes | None = field(repr=False)
-    passphrase: bytes | None = field(default=None, repr=False)
-    expires_at: datetime | None
-    now: datetime
+    certificate: bytes
+    serial: int
+    not_before: datetime
+    not_after: datetime
+    public_key: bytes
 
     def __post_init__(self) -> None:
-        _check_transaction_id(self.transaction_id)
-        _check_digests(self.signer_key, self.fingerprint, self.csr_digest, self.issuer)
-        check_times(self.now, *([self.expires_at] if self.expires_at else []))
+        Entry.__post_init__(self)  # super() does not work in classes with slots
+        _check_serial(self.serial)
+        _check_digests(self.public_key)
+        check_times(self.not_before, self.not_after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued(Entry):
+    """All that is written when a request has to wait for a person.
+
+    Its challenge must be good now and must still be unspent at the approval, though it may have
+    expired by then; what it renews is judged now and again at the approval, which also takes the
+    passphrase over.
+
+    Args:
+        expires_at: aware; from this instant on it is refused. None to wait for ever.
+
+    Raises:
+        UsageError: a size is wrong or a time has no zone.
+    """
+
+    expires_at: datetime | None
+
+    def __post_init__(self) -> None:
+        Entry.__post_init__(self)  # super() does not work in classes with slots
+        if self.expires_at is not None:
+            check_times(self.expires_at)
+
+
+Granted: TypeAlias = Issuance | Queued
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,157 +216,6 @@ class NewChallenge:
     def __post_init__(self) -> None:
         _check_digests(self.mac)
         check_times(self.created_at, self.expires_at)
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """A stored challenge; `spent_serial` names the one certificate it was good for."""
-
-    id: int
-    endpoint: str
-    mac: bytes
-    subject: str | None
-    sans: tuple[str, ...]
-    created_at: datetime
-    expires_at: datetime
-    spent_at: datetime | None
-    spent_serial: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateRow:
-    """A stored certificate; all times are aware and in UTC.
-
-    `public_key` is the SHA-256 of its SubjectPublicKeyInfo and `issuer` that of the CA's, None
-    until `Store.adopt`; `revocation_reason` is a CRLReason code, `invalidity_date` since when its
-    key is thought to be in wrong hands, `renews` the serial number of the certificate that it
-    replaced.
-    """
-
-    serial: int
-    endpoint: str
-    subject: str
-    der: bytes
-    not_before: datetime
-    not_after: datetime
-    public_key: bytes
-    issued_at: datetime
-    revoked_at: datetime | None
-    revocation_reason: int | None
-    issuer: bytes | None
-    renews: int | None
-    revoked_by: str | None
-    invalidity_date: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class RequestRow:
-    """A stored request; all times are aware and in UTC.
-
-    `issuer` and `csr_digest` are None only where an older scepkit stored it. `challenge_id` is
-    that of a request that had to wait; otherwise the challenge names the certificate.
-    """
-
-    id: int
-    endpoint: str
-    transaction_id: bytes
-    signer_key: bytes
-    fingerprint: bytes
-    message_type: int
-    csr: bytes
-    csr_digest: bytes | None
-    subject: str | None
-    issuer: bytes | None
-    status: Status
-    fail_info: int | None
-    reason: str | None
-    serial: int | None
-    challenge_id: int | None
-    renews: int | None
-    created_at: datetime
-    decided_at: datetime | None
-    expires_at: datetime | None
-    decided_by: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RevokedRow:
-    """What a CRL says about a certificate; see `CertificateRow`."""
-
-    serial: int
-    revoked_at: datetime
-    reason: int
-    invalidity_date: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """How a certificate stands after somebody wanted it revoked or released.
-
-    `is_new` says whether this call changed that; otherwise it stood so before, or could not be
-    changed any more.
-    """
-
-    certificate: CertificateRow
-    is_new: bool
-
-
-class Action(StrEnum):
-    """What was done with a certificate."""
-
-    REVOKE = "revoke"
-    HOLD = "hold"
-    RELEASE = "release"
-
-
-@dataclass(frozen=True, slots=True)
-class RevocationRow:
-    """One line of the record: what was done with a certificate, why, by whom and when.
-
-    `reason` is a CRLReason code, 8 (removeFromCRL) for a release; `note` is for people.
-    """
-
-    serial: int
-    action: Action
-    reason: int
-    by: str
-    note: str
-    invalidity_date: datetime | None
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class CRLRow:
-    """The newest CRL of a CA, DER.
-
-    `outdated` says that a certificate was revoked since its number was reserved, so that it may
-    lack it, whatever the clocks say.
-    """
-
-    number: int
-    der: bytes = field(repr=False)
-    this_update: datetime
-    next_update: datetime
-    outdated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CRLState:
-    """The newest CRL of a CA but for its octets, of which there may be many; see `CRLRow`."""
-
-    number: int
-    this_update: datetime
-    next_update: datetime
-    outdated: bool
-
-
-class Purged(NamedTuple):
-    """How many rows a purge deleted."""
-
-    requests: int
-    transactions: int
-    challenges: int
-    certificates: int
 
 
 def _check_transaction_id(transaction_id: bytes) -> None:

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from scepkit.store.engine import Kept
-    from scepkit.store.recording import Entry
-    from scepkit.store.values import Answer
+    from scepkit.store.values import Answer, Granted
 
 BATCH_LIMIT = 64  # entries in one transaction: bounds how long other writers wait
 QUEUE_LIMIT = 1024  # entries that wait: beyond it a device does better to come back later
@@ -42,14 +41,14 @@ class Writer:
 
     def __init__(self, connections: Kept) -> None:
         self._connections = connections
-        self._waiting: deque[tuple[Entry, Future[Answer]]] = deque()
+        self._waiting: deque[tuple[Granted, Future[Answer]]] = deque()
         self._changed = Condition()
         self._closed = False
         # A daemon: what is cut off at exit was never answered, so nothing is lost.
         self._thread = Thread(target=self._run, name="scepkit-store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, entry: Entry) -> Future[Answer]:
+    def submit(self, entry: Granted) -> Future[Answer]:
         """Queue one entry.
 
         Returns:
@@ -90,14 +89,14 @@ class Writer:
         while batch := self._take():
             self._settle(batch)
 
-    def _take(self) -> list[tuple[Entry, Future[Answer]]]:
+    def _take(self) -> list[tuple[Granted, Future[Answer]]]:
         """Wait for work and take what is there; empty once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             count = min(len(self._waiting), BATCH_LIMIT)
             return [self._waiting.popleft() for _ in range(count)]
 
-    def _settle(self, batch: list[tuple[Entry, Future[Answer]]]) -> None:
+    def _settle(self, batch: list[tuple[Granted, Future[Answer]]]) -> None:
         # A future marked as running can no longer be cancelled, so resolving it cannot fail.
         wanted = [item for item in batch if item[1].set_running_or_notify_cancel()]
         if not wanted:
@@ -113,7 +112,7 @@ class Writer:
             else:
                 future.set_result(answer)
 
-    def _write(self, entries: list[Entry]) -> list[Answer | Exception]:
+    def _write(self, entries: list[Granted]) -> list[Answer | Exception]:
         """Write all, again if another process' transaction was let through instead."""
         for _ in range(TRIES - 1):
             try:
@@ -123,12 +122,12 @@ class Writer:
                     raise
         return self._write_once(entries)
 
-    def _write_once(self, entries: list[Entry]) -> list[Answer | Exception]:
+    def _write_once(self, entries: list[Granted]) -> list[Answer | Exception]:
         with self._connections.connection() as connection:
             return _write(connection, entries)
 
 
-def _write(connection: Connection, entries: list[Entry]) -> list[Answer | Exception]:
+def _write(connection: Connection, entries: list[Granted]) -> list[Answer | Exception]:
     """Write all in one transaction, or if something stands in the way, in another one by one."""
     try:
         with transaction(connection):
@@ -140,7 +139,7 @@ def _write(connection: Connection, entries: list[Entry]) -> list[Answer | Except
             return [_attempt(connection, entry) for entry in entries]
 
 
-def _attempt(connection: Connection, entry: Entry) -> Answer | Exception:
+def _attempt(connection: Connection, entry: Granted) -> Answer | Exception:
     """Write one entry; only a fault of the database itself may stop the others."""
     try:
         return record(connection, entry)

@@ -1,0 +1,138 @@
+"""Writing a pkiMessage (RFC 8894 sections 3.1 and 3.2): encrypt what it holds, then sign that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from scepkit.errors import BadMessageCheck
+from scepkit.protocol import cms, envelope, message_data
+from scepkit.protocol.algorithms import Cipher, Digest
+from scepkit.protocol.attributes import Attributes, FailInfo, MessageType, TransactionID, write
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.envelope import Credential, Random
+from scepkit.protocol.messages import CertRep, Failure, Request, Success
+
+
+def seal_request(
+    request: Request,
+    *,
+    transaction_id: TransactionID,
+    sender_nonce: bytes,
+    signer: Credential,
+    recipient: Certificate,
+    digest: Digest,
+    cipher: Cipher,
+    random: Random,
+    password: str | None = None,
+    signing_time: datetime | None = None,
+) -> bytes:
+    """Write a request (RFC 8894 sections 3.1 and 3.2).
+
+    Args:
+        request: what is asked for.
+        transaction_id: the transaction's.
+        sender_nonce: 16 fresh octets.
+        signer: the key and certificate that sign, and that the reply will be encrypted to.
+        recipient: the CA or RA certificate that it is encrypted to.
+        digest: for the signature.
+        cipher: for the content.
+        random: returns that many unpredictable octets.
+        password: the challengePassword, for a recipient whose key cannot encrypt.
+        signing_time: for the signingTime attribute; None leaves it out.
+
+    Returns:
+        DER.
+
+    Raises:
+        BadAlg: nothing can be encrypted to the recipient's key.
+    """
+    attributes = Attributes(
+        transaction_id=transaction_id,
+        message_type=request.message_type,
+        sender_nonce=sender_nonce,
+        signing_time=signing_time,
+    )
+    content = envelope.seal(
+        message_data.write(request),
+        recipient,
+        cipher,
+        random,
+        password=password,
+    )
+    return _sign(content, attributes, signer, digest)
+
+
+def seal_reply(
+    reply: CertRep,
+    *,
+    to: Attributes,
+    sender_nonce: bytes,
+    signer: Credential,
+    recipient: Certificate | None,
+    digest: Digest,
+    cipher: Cipher,
+    random: Random,
+    password: str | None = None,
+    key_agreement: bool = False,
+    oaep: bool = False,
+) -> bytes:
+    """Write a CertRep (RFC 8894 section 3.3.2).
+
+    A FAILURE or PENDING has no envelope; its eContent is empty rather than absent, because
+    certmonger refuses an absent one and every known client takes the empty one (P-14).
+
+    Args:
+        reply: the answer.
+        to: the request's attributes: transactionID and senderNonce are repeated as they came.
+        sender_nonce: 16 fresh octets.
+        signer: the RA's or CA's key and certificate.
+        recipient: whom a SUCCESS is encrypted to: the certificate that signed the request.
+        digest: for the signature.
+        cipher: for the content.
+        random: returns that many unpredictable octets.
+        password: the request's challengePassword, for a recipient whose key cannot encrypt.
+        key_agreement: see `envelope.seal`.
+        oaep: see `envelope.seal`.
+
+    Returns:
+        DER.
+
+    Raises:
+        BadAlg: a SUCCESS cannot be encrypted to the recipient.
+    """
+    attributes = Attributes(
+        transaction_id=to.transaction_id,
+        message_type=MessageType.CERT_REP,
+        sender_nonce=sender_nonce,
+        recipient_nonce=to.sender_nonce,
+        pki_status=reply.pki_status,
+    )
+    if isinstance(reply, Failure):
+        code = FailInfo.badRequest if reply.fail_info is None else reply.fail_info
+        attributes = replace(attributes, fail_info=code, fail_info_text=reply.text or None)
+    content = b""
+    if isinstance(reply, Success):
+        if recipient is None:
+            raise BadMessageCheck("nobody to encrypt the reply to")
+        inner = cms.certs_only(reply.certificates, reply.crls)
+        content = envelope.seal(
+            inner,
+            recipient,
+            cipher,
+            random,
+            password=password,
+            key_agreement=key_agreement,
+            oaep=oaep,
+        )
+    return _sign(content, attributes, signer, digest)
+
+
+def _sign(content: bytes, attributes: Attributes, signer: Credential, digest: Digest) -> bytes:
+    return cms.sign(
+        content,
+        write(attributes),
+        key=signer.key,
+        certificate=signer.certificate,
+        chosen=digest,
+    )
