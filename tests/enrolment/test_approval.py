@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import pytest
 
+import forge
 import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
@@ -20,6 +21,7 @@ from scepkit.enrolment.approval import REJECTED
 from scepkit.enrolment.challenge_rules import NoChallenge
 from scepkit.errors import BadRequest, UsageError
 from scepkit.protocol.messages import Pending, Success
+from scepkit.protocol.names import parse_subject, same_subject, san_texts
 from scepkit.store import AlreadyAnswered, ChallengeSpent, Recorded, Status
 
 DAY = timedelta(days=1)
@@ -64,6 +66,35 @@ def test_the_fingerprint_that_is_compared(manual):
     (row,) = waiting(manual)
     assert row.csr_digest == hashlib.sha256(wanted.der).digest()
     assert secret.encode() not in row.csr
+
+
+@pytest.mark.parametrize("challenge", ["g", "device", "x", ".", "sécret"])
+def test_a_challenge_changes_nothing_else(manual, challenge):
+    """What is approved is what was asked for, whatever else in the request the challenge is like.
+
+    A challenge of one letter must not put stars where the names or the key have that letter.
+    """
+    manual.use(rule=NoChallenge())
+    manual.enrol(challenge, subject="CN=g.mill.test,O=device x", sans=["dns:g.mill.test"])
+    approve(manual)
+    issued = manual.poll().x509
+    assert same_subject(issued.subject, parse_subject("CN=g.mill.test,O=device x"))
+    assert issued.public_key() == keys.device().key.public_key()
+    assert san_texts(issued.extensions) == ("dns:g.mill.test",)
+
+
+@pytest.mark.rfc("S-7.3-4")
+@pytest.mark.parametrize("tag", [0x0C, 0x13, 0x14, 0x16, 0x1C, 0x1E])
+def test_no_challenge_is_kept_in_clear(manual, tag):
+    """However a device writes its challenge, nothing of it is in the queue."""
+    manual.use(rule=NoChallenge())
+    text = "secret-pass" if tag in (0x13, 0x16) else "sécret-pass"
+    encodings = {0x0C: "utf-8", 0x14: "latin-1", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}
+    written = text.encode(encodings.get(tag, "ascii"))
+    value = forge.tlv(tag, written)
+    manual.ask(forge.request(forge.csr(attributes=[forge.challenge(value)])))
+    (row,) = waiting(manual)
+    assert written not in row.csr
 
 
 @pytest.mark.rfc("S-2.5-5", "S-2.5-6", "S-4.4.1-1", "S-5.2-4")

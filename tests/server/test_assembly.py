@@ -140,7 +140,8 @@ def test_a_static_challenge_that_cannot_be_used(assembled, prepare, words):
 
 def test_a_static_challenge(assembled):
     """The first line counts, and the secret is in no repr."""
-    rule = assembled(secret(b"0123456789 abcdef\r\nmore"), **STATIC)["default"].endpoint._challenges
+    served = assembled(secret(b"0123456789 abcdef\r\nmore"), **STATIC)["default"]
+    rule = served.endpoint._admission.challenges
     assert rule.password(None) == "0123456789 abcdef"
     assert "0123" not in repr(rule)
 

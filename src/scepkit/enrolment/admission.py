@@ -201,7 +201,7 @@ class Admission:
             signer_key=verified.certificate.key_hash,
             fingerprint=fingerprint,
             message_type=verified.message_type,
-            csr=issuing.without_secret(csr),
+            csr=csr.archive,
             csr_digest=hashlib.sha256(csr.der).digest(),
             subject=csr.subject.rfc4514_string(),
             issuer=authority.key_hash,

@@ -84,7 +84,7 @@ class Approval:
         return row
 
     def _issue(self, row: RequestRow, now: datetime) -> Issuance:
-        # Its signature was verified when it came; with the challenge struck out it holds no more.
+        # Its signature was verified when it came.
         wanted = csr.read_archived(row.csr)
         authority = self.issuers.with_key(row.issuer or b"").authority
         entry = Entry(

@@ -70,15 +70,3 @@ def fingerprint(verified: VerifiedMessage, csr: CertificationRequest, *, renewal
     if renewal:
         digest.update(hashlib.sha256(verified.certificate.der).digest())
     return digest.digest()
-
-
-def without_secret(csr: CertificationRequest) -> bytes:
-    """Return the PKCS#10 for the archive: as received, but with stars for its challengePassword.
-
-    The store keeps challenges as keyed digests only (RFC 8894 section 7.3).
-    """
-    der = csr.der
-    for encoding in ("utf-8", "utf-16-be", "utf-32-be"):
-        secret = (csr.challenge_password or "").encode(encoding)
-        der = der.replace(secret, b"*" * len(secret)) if secret else der
-    return der

@@ -72,6 +72,8 @@ class CertificationRequest:
         public_key: the key.
         extensions: the requested extensions.
         challenge_password: the challengePassword; None when missing or empty. Secret.
+        archive: subject, key and extensions again, as a PKCS#10 that holds nothing secret and no
+            signature: what a certificate can be issued from later. See `read_archived`.
     """
 
     der: bytes
@@ -81,6 +83,7 @@ class CertificationRequest:
     public_key: PublicKey
     extensions: x509.Extensions
     challenge_password: str | None
+    archive: bytes
 
     def __repr__(self) -> str:
         """Leave the secret out."""
@@ -169,9 +172,7 @@ def _decoy() -> _Claim:
 
 
 def read_archived(der: bytes) -> CertificationRequest:
-    """Read a PKCS#10 that `read` accepted before its challengePassword was struck out.
-
-    Its signature, verified then, covers the challengePassword and holds no more.
+    """Read the `archive` of a PKCS#10 that `read` accepted, whose signature was verified then.
 
     Args:
         der: what was kept of the request.
@@ -204,7 +205,8 @@ def _contents(
     public_key: PublicKey,
 ) -> CertificationRequest:
     attributes = info.attributes or []
-    subject, requested = _in_order(request, info, spki, _values(attributes, _EXTENSION_REQUESTS))
+    archive = _in_order(request, info, spki, _values(attributes, _EXTENSION_REQUESTS))
+    subject, requested = _x509.request(archive)
     return CertificationRequest(
         der=der,
         info=info_der,
@@ -213,6 +215,7 @@ def _contents(
         public_key=public_key,
         extensions=requested,
         challenge_password=_challenge(_values(attributes, {CHALLENGE_PASSWORD})),
+        archive=archive,
     )
 
 
@@ -233,14 +236,16 @@ def _in_order(
     info: _asn1.CertificationRequestInfo,
     spki: bytes,
     extensions: list[bytes],
-) -> tuple[x509.Name, x509.Extensions]:
-    """Read subject and extensions from a copy in order: with one extensionRequest at most."""
+) -> bytes:
+    """Write a copy that the library can read: in order, with one extensionRequest at most.
+
+    The signature stays behind: it would let whoever finds the copy try out challengePasswords.
+    """
     if len(extensions) > 1:
         raise Malformed("the PKCS#10 request has several extensionRequest attributes")
     attributes = [_der.attribute(EXTENSION_REQUEST, value) for value in extensions]
     copy = _info(_codec.encode(info.subject), spki, attributes)
-    signature = request.signature.as_bytes()
-    return _x509.request(_request(copy, _codec.encode(request.signatureAlgorithm), signature))
+    return _request(copy, _codec.encode(request.signatureAlgorithm), b"")
 
 
 def _challenge(values: list[bytes]) -> str | None:

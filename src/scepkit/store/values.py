@@ -99,7 +99,7 @@ class Entry:
         fingerprint: 32 bytes that are equal for the same request only; must cover the messageType
             and the CertificationRequestInfo (P-43).
         message_type: the messageType's number.
-        csr: the PKCS#10 for the archive, DER, without its secret.
+        csr: the PKCS#10 for the archive, DER, without secret or signature.
         csr_digest: SHA-256 of the PKCS#10 as received, for people to compare (L-15).
         subject: the subject that it asks for, as text, for people.
         issuer: SHA-256 of the issuing CA's SubjectPublicKeyInfo.
