@@ -7,46 +7,32 @@ from typing import Annotated
 
 import typer
 
-from scepkit.cli import options
+from scepkit.cli.options import KEYS, TRUST, WANTED, option
 
-Subject = Annotated[
-    str,
-    typer.Option(
-        metavar="DN",
-        help="The subject, such as CN=dev1,O=Example (RFC 4514).",
-        rich_help_panel=options.WANTED,
-        show_default=False,
-    ),
-]
+Subject = Annotated[str, option(WANTED, "DN", "The subject, such as CN=dev1,O=Example (RFC 4514).")]
 
 Out = Annotated[
     Path,
-    typer.Option(
-        metavar="DIR",
-        help="Directory for key.pem, cert.pem, chain.pem, ca.pem and enrolment.json.",
-        rich_help_panel=options.WANTED,
-        show_default=False,
-    ),
+    option(WANTED, "DIR", "Directory for key.pem, cert.pem, chain.pem, ca.pem and enrolment.json."),
 ]
 
 San = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="NAME",
-        help="A subject alternative name: dns:, ip:, email: or uri: and the name; without the "
+    option(
+        WANTED,
+        "NAME",
+        "A subject alternative name: dns:, ip:, email: or uri: and the name; without the "
         "prefix the kind is guessed. May be repeated.",
-        rich_help_panel=options.WANTED,
-        show_default=False,
     ),
 ]
 
 Key = Annotated[
     str,
-    typer.Option(
-        metavar="KIND",
-        help="The key to make: rsa:2048, rsa:3072, rsa:4096, ec:p256, ec:p384, ec:p521 or "
-        "ed25519. Not every CA takes the others than RSA, and they need a challenge.",
-        rich_help_panel=options.WANTED,
+    option(
+        WANTED,
+        "KIND",
+        f"{KEYS}. Not every CA takes the others than RSA, and they need a challenge.",
+        show_default=True,
     ),
 ]
 
@@ -55,7 +41,7 @@ Force = Annotated[
     typer.Option(
         "--force",
         help="Replace a certificate that is in DIR already; only once the new one is here.",
-        rich_help_panel=options.WANTED,
+        rich_help_panel=WANTED,
     ),
 ]
 
@@ -65,6 +51,6 @@ Insecure = Annotated[
         "--insecure",
         help="Trust whichever CA the server shows. Without this, --fingerprint and --ca "
         "you are asked, if there is a terminal.",
-        rich_help_panel=options.TRUST,
+        rich_help_panel=TRUST,
     ),
 ]

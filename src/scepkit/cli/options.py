@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -16,120 +16,114 @@ WAITING = "Waiting for approval"
 CONNECTION = "Connection"
 OUTPUT = "Output"
 
+KEYS = "The key to make: rsa:2048, rsa:3072, rsa:4096, ec:p256, ec:p384, ec:p521 or ed25519"
+
+
+def option(panel: str, metavar: str, text: str, *names: str, show_default: bool = False) -> Any:
+    """Return what typer has to know of an option with a value.
+
+    Args:
+        panel: the heading in --help that it is under.
+        metavar: what its value is called there.
+        text: what it is for.
+        names: what it is called, if not like its parameter.
+        show_default: whether --help tells its default.
+    """
+    return typer.Option(
+        *names, metavar=metavar, help=text, rich_help_panel=panel, show_default=show_default
+    )
+
+
 Url: TypeAlias = Annotated[
     str,
     typer.Argument(
-        metavar="URL",
-        help="The SCEP server, such as http://ca.example/scep.",
-        show_default=False,
+        metavar="URL", help="The SCEP server, such as http://ca.example/scep.", show_default=False
+    ),
+]
+Directory: TypeAlias = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR", help="The directory that scep enroll --out made.", show_default=False
     ),
 ]
 Fingerprint: TypeAlias = Annotated[
     str,
-    typer.Option(
-        metavar="SHA256",
-        help="The CA certificate's SHA-256 fingerprint, as its operator gives it: "
+    option(
+        TRUST,
+        "SHA256",
+        "The CA certificate's SHA-256 fingerprint, as its operator gives it: "
         "sha256: and 64 hex digits, with or without colons.",
-        rich_help_panel=TRUST,
-        show_default=False,
     ),
 ]
 CaFile: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        TRUST,
+        "FILE",
+        "Trust the CA certificate in this PEM file, in place of a fingerprint.",
         "--ca",
-        metavar="FILE",
-        help="Trust the CA certificate in this PEM file, in place of a fingerprint.",
-        rich_help_panel=TRUST,
-        show_default=False,
     ),
 ]
 LegacyList: TypeAlias = Annotated[
     str,
-    typer.Option(
-        "--legacy",
-        metavar="LIST",
-        help="Allow algorithms that are broken or weak, for a CA that can do no better: "
+    option(
+        TRUST,
+        "LIST",
+        "Allow algorithms that are broken or weak, for a CA that can do no better: "
         "sha1,des3,des,md5 or some of them.",
-        rich_help_panel=TRUST,
-        show_default=False,
+        "--legacy",
     ),
 ]
 Challenge: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        metavar="SECRET",
-        help="The challenge (enrolment password); - reads it from stdin. Others on this "
+    option(
+        WANTED,
+        "SECRET",
+        "The challenge (enrolment password); - reads it from stdin. Others on this "
         "machine can see it here; SCEP_CHALLENGE in the environment, --challenge-file "
         "and - keep it to yourself.",
-        rich_help_panel=WANTED,
-        show_default=False,
     ),
 ]
 ChallengeFile: TypeAlias = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Read the challenge from the first line of this file.",
-        rich_help_panel=WANTED,
-        show_default=False,
-    ),
+    Path | None, option(WANTED, "FILE", "Read the challenge from the first line of this file.")
 ]
 PollInterval: TypeAlias = Annotated[
     float,
-    typer.Option(
-        metavar="SECONDS",
-        help="How soon to ask again; later less and less often, down to every 10 minutes.",
-        rich_help_panel=WAITING,
+    option(
+        WAITING,
+        "SECONDS",
+        "How soon to ask again; later less and less often, down to every 10 minutes.",
+        show_default=True,
     ),
 ]
 MaxWait: TypeAlias = Annotated[
-    float,
-    typer.Option(
-        metavar="SECONDS",
-        help="How long to wait in all; 0 asks once.",
-        rich_help_panel=WAITING,
-    ),
+    float, option(WAITING, "SECONDS", "How long to wait in all; 0 asks once.", show_default=True)
 ]
 TlsCa: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="For https: trust the CA certificates in this PEM file instead of the system's.",
-        rich_help_panel=CONNECTION,
-        show_default=False,
+    option(
+        CONNECTION,
+        "FILE",
+        "For https: trust the CA certificates in this PEM file instead of the system's.",
     ),
 ]
 CaId: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        help="Name of the CA, for servers that have several.",
-        rich_help_panel=CONNECTION,
-        show_default=False,
-    ),
+    str, option(CONNECTION, "NAME", "Name of the CA, for servers that have several.")
 ]
 Proxy: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        metavar="URL",
-        help='Reach the server through this HTTP proxy; "" for none. Otherwise http_proxy, '
+    option(
+        CONNECTION,
+        "URL",
+        'Reach the server through this HTTP proxy; "" for none. Otherwise http_proxy, '
         "https_proxy and no_proxy of the environment count.",
-        rich_help_panel=CONNECTION,
-        show_default=False,
     ),
 ]
 Timeout: TypeAlias = Annotated[
-    float,
-    typer.Option(
-        metavar="SECONDS",
-        help="How long to wait for an answer.",
-        rich_help_panel=CONNECTION,
-    ),
+    float, option(CONNECTION, "SECONDS", "How long to wait for an answer.", show_default=True)
 ]
 Json: TypeAlias = Annotated[
-    bool,
-    typer.Option("--json", help="Print JSON on stdout, for programs.", rich_help_panel=OUTPUT),
+    bool, typer.Option("--json", help="Print JSON on stdout, for programs.", rich_help_panel=OUTPUT)
 ]
 
 
@@ -148,11 +142,11 @@ def read_legacy(text: str) -> frozenset[Legacy]:
         ) from error
 
 
-def check_seconds(option: str, value: float) -> None:
+def check_seconds(name: str, value: float) -> None:
     """Refuse a number of seconds that is none.
 
     Raises:
         UsageError: it is negative, or not a number.
     """
     if not 0 <= value < float("inf"):
-        raise UsageError(f"{option} {value:g}: not a number of seconds")
+        raise UsageError(f"{name} {value:g}: not a number of seconds")

@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
 
 
 def renew(
-    directory: wanted.Directory,
+    directory: options.Directory,
     *,
     before: wanted.Before = "",
     force: wanted.Force = False,
