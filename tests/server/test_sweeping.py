@@ -90,12 +90,24 @@ def test_old_records_are_deleted(swept, logged):
     world.now += 12 * DAY
     world.sweep.run()
     (line,) = [one for one in logged if "deleted" in one["event"]]
-    assert (line["requests"], line["transactions"], line["challenges"]) == (1, 1, 2)
+    # Of the challenges, the one that nobody spent.
+    assert (line["requests"], line["transactions"], line["challenges"]) == (1, 1, 1)
     assert line["certificates"] == 0
     assert len([*world.store.certificates()]) == 1
     world.now += 366 * DAY
     world.sweep.run()
     assert [*world.store.certificates()] == []
+
+
+def test_what_can_be_renewed_is_kept(swept):
+    """A certificate whose end is past stays as long as renewal_grace_days let it be renewed."""
+    world = swept(renewal_grace_days=180)
+    world.enrol(world.challenge())
+    (certificate,) = world.store.certificates()
+    for days, kept in ((179, 1), (181, 0)):
+        world.now = certificate.not_after + days * DAY
+        world.sweep.run()
+        assert len([*world.store.certificates()]) == kept
 
 
 def test_what_a_purge_would_delete(swept):
@@ -105,10 +117,11 @@ def test_what_a_purge_would_delete(swept):
         world.enrol(world.challenge(), transaction_id=name, subject=f"CN={name}")
     world.challenge()
     for age in (80, 100, 500):
-        before = world.now + (age - 90) * DAY
-        would = sweeping.purge(world.store, before=before, dry_run=True)
-        assert would == sweeping.purge(world.store, before=before, dry_run=True)
-        assert would == sweeping.purge(world.store, before=before)
+        how = {"now": world.now + age * DAY, "keep": 90 * DAY}
+        settings = world.home.settings
+        would = sweeping.purge(world.store, settings, **how, dry_run=True)
+        assert would == sweeping.purge(world.store, settings, **how, dry_run=True)
+        assert would == sweeping.purge(world.store, settings, **how)
     assert would.certificates == 3
 
 

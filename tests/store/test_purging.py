@@ -64,13 +64,18 @@ def test_a_transaction_stays_with_its_key_while_it_has_requests(store, issued, p
     assert purge(decided_before=NOW + 2 * DAY) == Purged(1, 1, 0, 0)
 
 
-def test_challenges_go_when_they_are_spent_or_expired(store, issued, purge, sql):
-    spent = put_challenge(store, expires_at=NOW + 100 * DAY)
-    issued(challenge_id=spent.id)
+def test_challenges_go_when_they_expired_and_spent_ones_with_their_certificate(
+    store, issued, purge, sql
+):
+    """A renewal may repeat the challenge of the first certificate, however long ago that was."""
+    spent = put_challenge(store, expires_at=NOW + DAY)
+    issued(challenge_id=spent.id, not_after=NOW + 30 * DAY)
     put_challenge(store, expires_at=NOW + DAY)
     fresh = put_challenge(store, expires_at=NOW + 9 * DAY)
     assert purge(challenges_before=NOW) == Purged(0, 0, 0, 0)
-    assert purge(challenges_before=NOW + 2 * DAY) == Purged(0, 0, 2, 0)
+    assert purge(challenges_before=NOW + 2 * DAY) == Purged(0, 0, 1, 0)
+    assert sql("SELECT id FROM challenges ORDER BY id") == [(spent.id,), (fresh.id,)]
+    assert purge(certificates_before=NOW + 31 * DAY) == Purged(1, 1, 1, 1)
     assert sql("SELECT id FROM challenges") == [(fresh.id,)]
 
 
@@ -91,9 +96,10 @@ def test_what_a_waiting_request_needs_is_kept_until_it_is_decided(
     grant = make_grant(row, now=NOW)
     assert isinstance(store.approve(number, grant, by="alice"), Recorded)
     del everything["decided_before"]
-    assert purge(**everything) == Purged(0, 0, 1, 1)
+    assert purge(**everything) == Purged(0, 0, 0, 1)
+    assert sql("SELECT spent_serial FROM challenges") == [(f"{grant.serial:032x}",)]
     row = store.request(number)
-    assert (row.challenge_id, row.renews) == (None, None)
+    assert (row.challenge_id, row.renews) == (challenge.id, None)
     assert store.certificate(grant.serial).renews is None
 
 

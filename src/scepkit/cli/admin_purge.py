@@ -47,7 +47,7 @@ def purge(
             else timedelta(days=home.settings.retention_days)
         )
         expired = 0 if dry_run else store.expire(now)
-        purged = sweeping.purge(store, before=now - keep, dry_run=dry_run)
+        purged = sweeping.purge(store, home.settings, now=now, keep=keep, dry_run=dry_run)
     if expired:
         terminal.say(f"{expired} requests expired before they were decided")
     would = "would delete" if dry_run else "deleted"

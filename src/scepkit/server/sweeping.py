@@ -65,8 +65,8 @@ class Sweep:
             log.info("requests expired before they were decided", count=count)
 
     def _purge(self) -> None:
-        before = self.now() - timedelta(days=self.settings.retention_days)
-        purged = purge(self.store, before=before)
+        keep = timedelta(days=self.settings.retention_days)
+        purged = purge(self.store, self.settings, now=self.now(), keep=keep)
         if purged != Purged(0, 0, 0, 0):
             log.info("old records were deleted", **counts(purged))
 
@@ -80,19 +80,30 @@ class Sweep:
                 log.info("the OCSP responder has a new key and certificate", ca=name)
 
 
-def purge(store: Store, *, before: datetime, dry_run: bool = False) -> Purged:
-    """Delete what was decided, spent or expired before a time.
+def purge(
+    store: Store, settings: Settings, *, now: datetime, keep: timedelta, dry_run: bool = False
+) -> Purged:
+    """Delete what was decided or expired some time ago.
+
+    A certificate stays at least as long as it can still be renewed.
 
     Args:
         store: where from.
-        before: the time, aware.
+        settings: the server's.
+        now: the time, aware.
+        keep: how long ago.
         dry_run: only count.
 
     Raises:
         StoreError: the database cannot be written.
     """
+    graces = [timedelta(days=one.renewal_grace_days) for one in settings.endpoint.values()]
     act = store.would_purge if dry_run else store.purge
-    return act(decided_before=before, challenges_before=before, certificates_before=before)
+    return act(
+        decided_before=now - keep,
+        challenges_before=now - keep,
+        certificates_before=now - max(keep, *graces),
+    )
 
 
 def counts(purged: Purged) -> dict[str, int]:

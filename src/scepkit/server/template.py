@@ -22,7 +22,8 @@ workers = {workers}
 # "json" for machines, "text" for people, "auto" for text on a terminal and JSON elsewhere.
 log = "auto"
 
-# Days that answered requests, spent challenges and expired certificates are kept.
+# Days that answered requests, expired challenges and expired certificates are kept; a certificate
+# stays as long as it can be renewed, too, and a spent challenge as long as its certificate.
 # retention_days = 90
 # Hours that a CRL is good; it is signed anew when a quarter is left, and after a revocation.
 # crl_hours = 24

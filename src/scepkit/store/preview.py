@@ -26,9 +26,7 @@ _REQUEST = or_(requests.c.decided_at < _DECIDED, requests.c.serial.in_(_OVER))
 
 _IS_NEEDED = exists().where(and_(IS_PENDING, requests.c.challenge_id == challenges.c.id))
 _CHALLENGE = or_(
-    and_(
-        or_(challenges.c.expires_at < _CHALLENGES, challenges.c.spent_at < _CHALLENGES), ~_IS_NEEDED
-    ),
+    and_(challenges.c.expires_at < _CHALLENGES, challenges.c.spent_at.is_(None), ~_IS_NEEDED),
     challenges.c.spent_serial.in_(_OVER),
 )
 

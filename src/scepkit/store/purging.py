@@ -55,8 +55,13 @@ DELETE_EMPTY = delete(transactions).where(
 )
 
 _IS_NEEDED = exists().where(and_(IS_PENDING, requests.c.challenge_id == challenges.c.id))
-EXPIRED = select(challenges.c.id).where(challenges.c.expires_at < _BEFORE, ~_IS_NEEDED).limit(_SIZE)
-SPENT = select(challenges.c.id).where(challenges.c.spent_at < _BEFORE, ~_IS_NEEDED).limit(_SIZE)
+# Spent ones stay as long as their certificate: renewals may repeat them (RFC 8894 section 2.4).
+_IS_UNSPENT = challenges.c.spent_at.is_(None)
+EXPIRED = (
+    select(challenges.c.id)
+    .where(challenges.c.expires_at < _BEFORE, _IS_UNSPENT, ~_IS_NEEDED)
+    .limit(_SIZE)
+)
 BY_CERTIFICATES = select(challenges.c.id).where(challenges.c.spent_serial.in_(_KEYS))
 FORGET_CHALLENGES = (
     update(requests).where(requests.c.challenge_id.in_(_KEYS)).values(challenge_id=None)
@@ -97,7 +102,7 @@ class Purging(Connected):
 
         Args:
             decided_before: requests decided before this go, with transactions left empty (P-48).
-            challenges_before: challenges spent or expired before this.
+            challenges_before: challenges that expired before this and nobody spent.
             certificates_before: certificates that ended before this, with their requests and
                 challenges. Keep them at least until a CRL after their end has listed the revoked.
 
@@ -107,7 +112,6 @@ class Purging(Connected):
         return _sum(
             self._chunk_by_chunk(DECIDED, _delete_requests, decided_before),
             self._chunk_by_chunk(EXPIRED, _delete_challenges, challenges_before),
-            self._chunk_by_chunk(SPENT, _delete_challenges, challenges_before),
             self._chunk_by_chunk(OVER, _delete_certificates, certificates_before),
         )
 

@@ -132,7 +132,6 @@ challenges = Table(
     UniqueConstraint("endpoint", "mac"),
     CheckConstraint("(spent_at IS NULL) = (spent_serial IS NULL)", name="spent"),
     Index(None, "expires_at"),
-    Index(None, "spent_at", **_where("spent_at IS NOT NULL")),
     Index(None, "spent_serial", **_where("spent_serial IS NOT NULL")),
 )
 

@@ -61,7 +61,6 @@ def _indexes() -> None:
     _index("certificates", "not_after")
     _index("certificates", "renews", where="renews IS NOT NULL")
     _index("challenges", "expires_at")
-    _index("challenges", "spent_at", where="spent_at IS NOT NULL")
     _index("challenges", "spent_serial", where="spent_serial IS NOT NULL")
     _index("requests", "id", where="status = 'pending'", name="ix_requests_pending")
     _index("requests", "decided_at", where="decided_at IS NOT NULL")
