@@ -66,6 +66,18 @@ def test_others_certificates(world):
     assert get_cert(world, device, serial, issuer=stranger).refusal == NOT_FOUND
 
 
+def test_another_endpoints_certificates(world):
+    """Endpoints that share a CA do not give out each other's certificates, nor to each other's."""
+    device = world.enrolled()
+    world.store.close()
+    world.sql("UPDATE certificates SET endpoint = 'other'")
+    world.use(get_cert=GetCertRule.ALL)
+    assert get_cert(world, device, device.x509.serial_number).refusal == NOT_FOUND
+    world.use(get_cert=GetCertRule.OWN)
+    mine = world.enrolled("stranger", subject="CN=device").x509
+    assert get_cert(world, device, mine.serial_number).refusal == NOT_FOUND
+
+
 def test_a_revoked_certificate_fetches_no_other(world):
     """A revoked certificate does not stand for its subject any more."""
     device = world.enrolled()

@@ -58,7 +58,7 @@ class Endpoint:
         self._rules = admission.rules
         self._store = admission.store
         self._now = admission.now
-        self._retrieval = Retrieval(self._issuers, self._rules, self._store, self._now)
+        self._retrieval = Retrieval(self.name, self._issuers, self._rules, self._store, self._now)
 
     def respond(self, message: bytes) -> bytes:
         """Answer a pkiMessage, waiting for the disk where needed.

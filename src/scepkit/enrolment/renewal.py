@@ -6,7 +6,6 @@ endpoint, and it has to be, byte for byte, one that was stored when it was issue
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +13,7 @@ from datetime import datetime
 from cryptography import x509
 
 from scepkit.ca.authority import Authority
+from scepkit.enrolment import belonging
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.errors import BadAlg, BadReply, BadRequest, Malformed
 from scepkit.protocol import chain
@@ -51,8 +51,8 @@ def stored(verified: VerifiedMessage, authority: Authority, store: Store, endpoi
         StoreError: the database cannot answer.
     """
     signer = verified.certificate
-    row = store.find_certificate(authority.key_hash, signer.serial)
-    if row is None or not hmac.compare_digest(row.der, signer.der):
+    row = belonging.stored(signer, authority, store)
+    if row is None:
         raise BadRequest(
             "the certificate that signed is not one that this CA has stored",
             hint="was the database restored from an old backup?",

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from cryptography import x509
 
-from scepkit.enrolment import revocation
+from scepkit.enrolment import belonging, revocation
 from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.limiter import Limiter
 from scepkit.enrolment.rules import GetCertRule, Rules
@@ -29,15 +29,22 @@ class Retrieval:
     """Answers GetCert and GetCRL for one endpoint. Threads may share it.
 
     Args:
-        issuers: the endpoint's CAs.
+        endpoint: the endpoint's name: certificates of others are not given out here.
+        issuers: its CAs.
         rules: who may fetch what, and how often.
         store: where certificates and CRLs are.
         now: returns the time as an aware datetime.
     """
 
     def __init__(
-        self, issuers: Issuers, rules: Rules, store: Store, now: Callable[[], datetime]
+        self,
+        endpoint: str,
+        issuers: Issuers,
+        rules: Rules,
+        store: Store,
+        now: Callable[[], datetime],
     ) -> None:
+        self._endpoint = endpoint
         self._issuers = issuers
         self._rules = rules
         self._store = store
@@ -89,7 +96,9 @@ class Retrieval:
         """
         for authority in self._issuers.named(wanted.issuer):
             row = self._store.find_certificate(authority.key_hash, wanted.serial_number)
-            if row is not None and self._may_have(requester, row):
+            if row is None or row.endpoint != self._endpoint:
+                continue  # endpoints that share a CA do not share its certificates
+            if self._may_have(requester, row):
                 return Success((row.der,))
         raise self.missing(MessageType.GET_CERT)
 
@@ -120,10 +129,10 @@ class Retrieval:
         authority = self._issuers.issuer_of(requester)
         if authority is None:
             return False
-        own = self._store.find_certificate(authority.key_hash, requester.serial)
+        own = belonging.stored(requester, authority, self._store)
         return (
             own is not None
-            and hmac.compare_digest(own.der, requester.der)
+            and own.endpoint == self._endpoint
             and own.revoked_at is None
             and own.not_before <= self._now() <= own.not_after
             and same_owner(own, row)

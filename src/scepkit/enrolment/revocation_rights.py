@@ -8,7 +8,6 @@ What a sender may not revoke does not exist for it: every such answer is the sam
 
 from __future__ import annotations
 
-import hmac
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from datetime import datetime
 from threading import Lock
 
 from scepkit.ca.authority import Authority
+from scepkit.enrolment import belonging
 from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.limiter import Limiter
 from scepkit.enrolment.passphrase import Passphrases
@@ -122,7 +122,11 @@ class RevocationRights:
         return Right(row, f"certificate {own.serial:x} of the same subject, by CMP")
 
     def _by_passphrase(self, request: cmp.Request, authorities: Sequence[Authority]) -> Right:
-        """Check the MAC; whether there is such a certificate shows neither in answer nor time."""
+        """Check the MAC; whether there is such a certificate does not show in the answer.
+
+        A MAC is computed in any case. What looking up a passphrase takes besides may show in the
+        time; it tells nothing but whether a serial number of 127 random bits exists.
+        """
         if not self._rules.revocation_passphrase:
             raise cmp.WrongIntegrity("no secret is taken here: sign with the certificate's key")
         wanted = request.revocation
@@ -137,8 +141,8 @@ class RevocationRights:
         return Right(row, "its owner, by CMP with the passphrase", secret)
 
     def _stored(self, signer: Certificate, authority: Authority) -> CertificateRow:
-        row = self._store.find_certificate(authority.key_hash, signer.serial)
-        if row is None or not hmac.compare_digest(row.der, signer.der):
+        row = belonging.stored(signer, authority, self._store)
+        if row is None:
             raise cmp.SignerNotTrusted(
                 "the certificate that signed is not one that this CA has stored",
                 hint="was the database restored from an old backup?",
@@ -172,12 +176,16 @@ class _Tries:
         self._lock = Lock()
 
     def allow(self, serial: int) -> bool:
+        # All of them first: whoever asks for many certificates, so that the counts of one are
+        # forgotten, is stopped by that.
+        if not self._all.allows():
+            return False
         with self._lock:
             one = self._each.setdefault(serial, Limiter(_TRIES, self._now))
             self._each.move_to_end(serial)
             if len(self._each) > _MAX_COUNTED:
                 self._each.popitem(last=False)
-        return one.allows() and self._all.allows()
+        return one.allows()
 
 
 def is_final(row: CertificateRow) -> bool:
