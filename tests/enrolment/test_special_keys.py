@@ -150,4 +150,4 @@ def test_concealment():
     assert Concealment(b"l" * 32).reveal(hidden, b"context") is None
     assert one.reveal(hidden[:-1], b"context") is None
     assert one.reveal(b"", b"context") is None
-    assert b"k" not in repr(one).encode().replace(b"key", b"")
+    assert "kkkk" not in repr(one)

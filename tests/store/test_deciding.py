@@ -15,7 +15,7 @@ from scepkit.store import (
     Recorded,
     SignerRevoked,
     Status,
-    deciding,
+    listing,
 )
 
 EXPIRED = Outcome(Status.EXPIRED, fail_info=2, reason="the request expired before it was decided")
@@ -193,7 +193,7 @@ def test_what_waits_too_long_has_expired_whether_or_not_somebody_wrote_it(
 
 
 def test_requests_are_listed_by_how_they_stand_and_when(store, wait, grant, monkeypatch):
-    monkeypatch.setattr(deciding, "PAGE", 2)
+    monkeypatch.setattr(listing, "PAGE", 2)
     rows = [wait(endpoint=name) for name in ("main", "main", "other", "main", "main", "main")]
     store.approve(rows[0].id, grant(rows[0]), by="alice")
     reject(store, rows[1], rows[1].created_at)
@@ -207,7 +207,7 @@ def test_requests_are_listed_by_how_they_stand_and_when(store, wait, grant, monk
     assert ids() == [*waiting, overdue.id]
     assert ids(now=until) == waiting
     assert ids(limit=3) == waiting[:3]
-    assert ids(after=waiting[0], limit=1) == [waiting[1]]
+    assert ids(after=rows[2], limit=1) == [waiting[1]]
     assert ids(limit=0) == []
     assert ids(endpoint="other") == [rows[2].id]
     assert ids(status=Status.ISSUED, now=until) == [rows[0].id]

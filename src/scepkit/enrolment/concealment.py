@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -19,15 +18,15 @@ _NONCE_SIZE = 12
 _PURPOSE = b"scepkit reply secrets"
 
 
-@dataclass(frozen=True, slots=True)
 class Concealment:
-    """Encrypts and decrypts what is kept.
+    """Encrypts and decrypts what is kept. Threads may share it.
 
-    Attributes:
+    Args:
         key: the server's 32 secret octets; a key of its own is derived from them.
     """
 
-    key: bytes = field(repr=False)
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(hmac.digest(key, _PURPOSE, hashlib.sha256))
 
     def hide(self, secret: str, context: bytes) -> bytes:
         """Encrypt a secret (AES-256-GCM).
@@ -37,15 +36,12 @@ class Concealment:
             context: what it belongs to; only with the same context it is found again.
         """
         nonce = os.urandom(_NONCE_SIZE)
-        return nonce + self._cipher().encrypt(nonce, secret.encode("utf-8"), context)
+        return nonce + self._cipher.encrypt(nonce, secret.encode("utf-8"), context)
 
     def reveal(self, hidden: bytes, context: bytes) -> str | None:
         """Decrypt what `hide` returned; None with another key or context."""
         try:
-            plain = self._cipher().decrypt(hidden[:_NONCE_SIZE], hidden[_NONCE_SIZE:], context)
+            plain = self._cipher.decrypt(hidden[:_NONCE_SIZE], hidden[_NONCE_SIZE:], context)
         except (InvalidTag, ValueError):  # a ValueError where not even the nonce is whole
             return None
         return plain.decode("utf-8")
-
-    def _cipher(self) -> AESGCM:
-        return AESGCM(hmac.digest(self.key, _PURPOSE, hashlib.sha256))

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from scepkit.store.rows import RequestRow
     from scepkit.store.values import Answer, Issuance
 
-PAGE = 500  # requests read at a time: about a megabyte
-
 _STILL_WAITS = and_(
     IS_PENDING,
     or_(requests.c.expires_at.is_(None), requests.c.expires_at > bindparam("now")),
@@ -107,7 +105,7 @@ class Deciding(Connected):
         endpoint: str | None = None,
         status: Status | None = Status.PENDING,
         now: datetime | None = None,
-        after: int = 0,
+        after: RequestRow | None = None,
         limit: int | None = None,
     ) -> Iterator[RequestRow]:
         """The requests, oldest first, read a page at a time.
@@ -116,23 +114,19 @@ class Deciding(Connected):
             endpoint: only this endpoint's; all when None.
             status: only those that stand so; all when None.
             now: aware; what waits but is over by then counts as expired. None: as written.
-            after: go on after the request with this number.
+            after: go on after this one, as a page of a listing does.
             limit: at most so many; all when None.
 
         Raises:
             StoreError: the database cannot be read.
         """
         wanted = listing.request_filters(endpoint, status, now)
-        left = limit
-        while left is None or left > 0:
-            size = PAGE if left is None else min(PAGE, left)
+
+        def read(last: RequestRow | None, size: int) -> list[RequestRow]:
             with self._reading() as connection:
-                rows = listing.requests_page(connection, wanted, after, size, now)
-            yield from rows
-            if len(rows) < size:
-                return
-            after = rows[-1].id
-            left = None if left is None else left - size
+                return listing.requests_page(connection, wanted, last, size, now)
+
+        yield from listing.pages(read, after, limit)
 
     def request(self, request_id: int, *, now: datetime | None = None) -> RequestRow | None:
         """The request with that number; None when there is none.

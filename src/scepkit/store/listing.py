@@ -7,7 +7,7 @@ write-ahead log from being emptied.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import and_, bindparam, literal, or_, select, tuple_
 
@@ -25,10 +25,14 @@ from scepkit.store.tables import (
 from scepkit.store.values import BAD_REQUEST, EXPIRED_REASON, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Connection, Select
+
+PAGE = 500  # rows read at a time: about a megabyte
+
+_Row = TypeVar("_Row")
 
 REQUESTS = select(
     requests.c.id,
@@ -53,6 +57,27 @@ REQUESTS = select(
     requests.c.decided_by,
 ).join_from(requests, transactions)
 REQUEST = REQUESTS.where(requests.c.id == bindparam("request_id"))
+
+
+def pages(
+    read: Callable[[_Row | None, int], Sequence[_Row]], after: _Row | None, limit: int | None
+) -> Iterator[_Row]:
+    """Read rows a page at a time.
+
+    Args:
+        read: returns the rows after one (None: the first ones), at most so many.
+        after: go on after this one.
+        limit: at most so many in all; all when None.
+    """
+    left = limit
+    while left is None or left > 0:
+        size = PAGE if left is None else min(PAGE, left)
+        rows = read(after, size)
+        yield from rows
+        if len(rows) < size:
+            return
+        after = rows[-1]
+        left = None if left is None else left - size
 
 
 def certificates_page(
@@ -114,12 +139,13 @@ def request(connection: Connection, request_id: int, now: datetime | None) -> Re
 def requests_page(
     connection: Connection,
     wanted: Sequence[ColumnElement[bool]],
-    after: int,
+    after: RequestRow | None,
     size: int,
     now: datetime | None,
 ) -> list[RequestRow]:
-    """The next requests after a number, oldest first."""
-    query = REQUESTS.where(requests.c.id > after, *wanted).order_by(requests.c.id).limit(size)
+    """The next requests after one, oldest first."""
+    last = 0 if after is None else after.id
+    query = REQUESTS.where(requests.c.id > last, *wanted).order_by(requests.c.id).limit(size)
     return [_as_of(now, row) for row in connection.execute(query)]
 
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from scepkit.store.rows import CertificateRow, CertificateStatus, Challenge
     from scepkit.store.values import Answer, Issuance, NewChallenge, OtherOwner, Outcome, Queued
 
-PAGE = 500  # certificates read at a time: about a megabyte
-
 ADD_CHALLENGE = insert(challenges)
 TOUCH = update(version).values(version_num=version.c.version_num)
 
@@ -225,16 +223,12 @@ class Store(Deciding, Revoking, CRLKeeping, Statuses, Purging):
             StoreError: the database cannot be read.
         """
         wanted = listing.certificate_filters(endpoint, status, subject, now)
-        left = limit
-        while left is None or left > 0:
-            size = PAGE if left is None else min(PAGE, left)
+
+        def read(last: CertificateRow | None, size: int) -> list[CertificateRow]:
             with self._reading() as connection:
-                rows = listing.certificates_page(connection, wanted, after, size)
-            yield from rows
-            if len(rows) < size:
-                return
-            after = rows[-1]
-            left = None if left is None else left - size
+                return listing.certificates_page(connection, wanted, last, size)
+
+        yield from listing.pages(read, after, limit)
 
     def certificate(self, serial: int) -> CertificateRow | None:
         """The certificate with that serial number.
