@@ -39,6 +39,8 @@ class Generations(RuleBasedStateMachine):
         self.now = self.start
         self.cas, self.ras = [], []  # newest first, the one in force not among them
         self.next = None
+        # A next one whose RA has expired: it is not loaded, and a rotation brings it back.
+        self.lapsed = None
         self.names = set()
 
     def teardown(self):
@@ -60,6 +62,7 @@ class Generations(RuleBasedStateMachine):
     def prepare(self, kind):
         if (self.directory / "next").exists():
             rollover.cancel(self.directory)
+            self.lapsed = None
         self.next = rollover.prepare(self.directory, now=self.now, layout=kind).next
         assert self.next.ca.certificate.subject not in self.names
         self.names.add(self.next.ca.certificate.subject)
@@ -80,13 +83,15 @@ class Generations(RuleBasedStateMachine):
 
     @rule(before=st.integers(1, 729))
     def rotate(self, before):
-        places = [one for one in (self.current, self.next) if one]
+        places = [one for one in (self.current, self.next or self.lapsed) if one]
         due = [one for one in places if self.is_due(one, before * DAY)]
         assert rotate_ra(self.directory, now=self.now, before=before * DAY) == bool(due)
         self.ras[:0] = [one.ra.certificate for one in due]
         found = layout.load(self.directory, now=self.now)
         assert (found.chain != self.current.chain) == (self.current in due)
         self.current, self.next = found, found.next
+        if self.next:
+            self.lapsed = None
 
     def is_due(self, material, before):
         ca, ra = material.ca.certificate, material.ra.certificate
@@ -102,7 +107,7 @@ class Generations(RuleBasedStateMachine):
     @invariant()
     def what_is_loaded_is_what_must_be_good(self):
         if self.next and not self.is_good(self.next.ra.certificate):
-            self.next = None
+            self.lapsed, self.next = self.next, None
         found = layout.load(self.directory, now=self.now)
         assert found.chain == self.current.chain
         assert (found.next and found.next.chain) == (self.next and self.next.chain)

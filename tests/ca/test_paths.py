@@ -37,6 +37,8 @@ def test_the_stamp_changes_with_every_step(directory, now):
         lambda: (directory / "old/1/ra.pem").write_bytes(b"x"),
         (directory / "old-ra/1/ra.pem").unlink,
         lambda: (directory / "ra-key.pem").chmod(0o400),
+        lambda: (directory / "chain.pem").write_bytes(b"x"),
+        lambda: (directory / "chain.pem").write_bytes(b"xy"),
     ):
         step()
         seen.append(layout.stamp(directory))

@@ -148,7 +148,7 @@ def test_a_static_challenge(assembled):
 
 @pytest.mark.parametrize("content", [b"", b"rubbish", b"-----BEGIN CERTIFICATE-----\n"])
 def test_anchors_that_cannot_be_used(assembled, content):
-    with pytest.raises(SettingsError, match="holds no certificates in PEM form"):
+    with pytest.raises(SettingsError, match="is not a certificate in PEM"):
         assembled(lambda path: (path / "a.pem").write_bytes(content), renewal_anchors=["a.pem"])
 
 

@@ -37,8 +37,21 @@ def read_certificate(path: Path) -> x509.Certificate:
     Raises:
         SettingsError: missing, unreadable, or not exactly one certificate.
     """
+    found = read_certificates(path)
+    if len(found) != 1:
+        # To ignore the others silently would leave the operator wondering which one is used.
+        raise SettingsError(f"{path} holds {len(found)} certificates, not one")
+    return found[0]
+
+
+def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
+    """Read the certificates of a PEM file, one or more.
+
+    Raises:
+        SettingsError: missing, unreadable, or without any certificate.
+    """
     try:
-        found = x509.load_pem_x509_certificates(path.read_bytes())
+        return tuple(x509.load_pem_x509_certificates(path.read_bytes()))
     except FileNotFoundError as error:
         raise SettingsError(
             f"there is no certificate file {path}",
@@ -54,7 +67,3 @@ def read_certificate(path: Path) -> x509.Certificate:
             f"{path} is not a certificate in PEM",
             hint="it should start with -----BEGIN CERTIFICATE-----",
         ) from error
-    if len(found) != 1:
-        # To ignore the others silently would leave the operator wondering which one is used.
-        raise SettingsError(f"{path} holds {len(found)} certificates, not one")
-    return found[0]

@@ -2,12 +2,13 @@
 
     ca-key.pem 0600 · ca.pem 0644 · ra-key.pem 0600 · ra.pem 0644     (`single` has no RA files)
     ocsp-key.pem 0600 · ocsp.pem 0644    who answers OCSP for the CA; see `ocsp_rotation`
+    chain.pem    the certificates above ca.pem, where that came from elsewhere
     next/        the same files: the CA to come
     old/N/       the same files: a CA of before; the highest N is the newest
     old-ra/N/    ra-key.pem · ra.pem: an RA of before
     cancelled/N/ ca.pem: a CA to come that was given up; its name is never used again
 
-The first six and those in next/ are a generation that is in use: see `replacing` for `.current`,
+The first seven and those in next/ are a generation that is in use: see `replacing` for `.current`,
 which stands in for them while they change.
 """
 
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 CA_KEY, CA_CERTIFICATE = "ca-key.pem", "ca.pem"
 RA_KEY, RA_CERTIFICATE = "ra-key.pem", "ra.pem"
 OCSP_KEY, OCSP_CERTIFICATE = "ocsp-key.pem", "ocsp.pem"
+CHAIN = "chain.pem"
 
-FILES = (CA_KEY, RA_KEY, RA_CERTIFICATE, OCSP_KEY, OCSP_CERTIFICATE, CA_CERTIFICATE)
+FILES = (CA_KEY, RA_KEY, RA_CERTIFICATE, OCSP_KEY, OCSP_CERTIFICATE, CHAIN, CA_CERTIFICATE)
 """In the order of moving up: what makes a directory a CA comes last."""
 
 NEXT, OLD, OLD_RA, CANCELLED = "next", "old", "old-ra", "cancelled"

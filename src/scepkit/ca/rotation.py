@@ -107,10 +107,10 @@ def _is_due(
 def _rotate(directory: Path, place: Path, now: datetime, validity: timedelta) -> None:
     certificate, key = _pair(place, paths.CA_CERTIFICATE, paths.CA_KEY)
     kind = _kind(_pair(place, paths.RA_CERTIFICATE, paths.RA_KEY)[0])
-    replacing.archive(directory, place, (paths.RA_KEY, paths.RA_CERTIFICATE), paths.OLD_RA)
+    of_ra = (paths.RA_KEY, paths.RA_CERTIFICATE)
+    replacing.archive(directory, place, of_ra, paths.OLD_RA)
     stage = replacing.scratch(directory, "rotation")
-    kept = (paths.CA_KEY, paths.CA_CERTIFICATE, paths.OCSP_KEY, paths.OCSP_CERTIFICATE)
-    replacing.copy(place, stage, kept)
+    replacing.copy(place, stage, [name for name in paths.FILES if name not in of_ra])
     stage_ra(stage, Authority(certificate, key), kind, now, validity)
     replacing.replace(directory, place, stage)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from scepkit.ca.certificates import read_certificates
 from scepkit.ca.files import refusals
 from scepkit.ca.layout import Credential as RACredential
 from scepkit.ca.layout import Material
@@ -28,7 +29,7 @@ from scepkit.errors import SettingsError, UsageError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.envelope import Credential
 from scepkit.protocol.responder import Responder
-from scepkit.server import addressing, held
+from scepkit.server import addressing
 from scepkit.server.cmp_service import cmp_service
 from scepkit.server.directory import Home
 from scepkit.server.endpoint_settings import EndpointSettings
@@ -213,7 +214,7 @@ def _rules(settings: EndpointSettings, server: Settings) -> Rules:
 
 def _renewal(settings: EndpointSettings, server: Settings) -> RenewalRules:
     days = settings.renewal_window_days
-    anchors = [held.read_pem(server.directory / path) for path in settings.renewal_anchors]
+    anchors = [read_certificates(server.directory / path) for path in settings.renewal_anchors]
     return RenewalRules(
         window=timedelta(days=days) if days else None,
         grace=timedelta(days=settings.renewal_grace_days),

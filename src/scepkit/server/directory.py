@@ -25,7 +25,6 @@ from scepkit.server.held import HeldCA
 from scepkit.server.settings import DEFAULT, Settings
 
 CHALLENGE_KEY = "challenge.key"
-DATABASE = "scep.db"
 
 
 @dataclass(frozen=True, slots=True)

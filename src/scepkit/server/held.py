@@ -14,15 +14,13 @@ from pathlib import Path
 
 from cryptography import x509
 
-from scepkit.ca import layout
+from scepkit.ca import layout, paths
 from scepkit.ca.authority import Authority
-from scepkit.ca.files import refusals
+from scepkit.ca.certificates import read_certificates
 from scepkit.ca.layout import Material
 from scepkit.errors import SettingsError
 from scepkit.protocol import chain
 from scepkit.server.settings import Settings
-
-CHAIN = "chain.pem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,33 +68,22 @@ def stamps(settings: Settings) -> tuple[Hashable, ...]:
     return tuple(layout.stamp(settings.authority_directory(name)) for name in settings.authorities)
 
 
-def read_pem(path: Path) -> tuple[x509.Certificate, ...]:
-    """Read the certificates in a PEM file.
-
-    Raises:
-        SettingsError: it cannot be read, or holds none.
-    """
-    with refusals(f"cannot read {path}"):
-        data = path.read_bytes()
-    try:
-        return tuple(x509.load_pem_x509_certificates(data))
-    except ValueError as error:
-        raise SettingsError(
-            f"{path} holds no certificates in PEM form", hint="convert it, or correct the setting"
-        ) from error
-
-
 def _load(name: str, settings: Settings, now: datetime) -> HeldCA:
     directory = settings.authority_directory(name)
-    material = layout.load(directory, now=now)
-    return HeldCA(name, directory, material, _above(directory, material.ca.certificate))
+
+    def read() -> HeldCA:
+        material = layout.load(directory, now=now)
+        return HeldCA(name, directory, material, _above(directory, material.ca.certificate))
+
+    # Else another CA may come into force between the two.
+    return paths.steadily(directory, read)
 
 
 def _above(directory: Path, certificate: x509.Certificate) -> tuple[x509.Certificate, ...]:
-    path = directory / CHAIN
+    path = paths.in_force(directory) / paths.CHAIN
     if not path.exists():
         return ()
-    above = read_pem(path)
+    above = read_certificates(path)
     for issuer in above:
         if not chain.issued(issuer, certificate):
             raise SettingsError(
