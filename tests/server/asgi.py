@@ -9,9 +9,12 @@ from urllib.parse import unquote
 from server.live import Answer
 
 
-async def ask(app, target="/scep", method="GET", body=b"", headers=(), *, gone=False) -> Answer:
+async def ask(
+    app, target="/scep", method="GET", body=b"", headers=(), *, gone=False, stalled=None
+) -> Answer:
     """Send a request; `body` may be several pieces, and `gone` hangs up after the last.
 
+    `stalled` is an event: the body does not end, and it is set once the rest is waited for.
     Returns None when the application did not answer.
     """
     path, _, query = target.partition("?")
@@ -20,12 +23,16 @@ async def ask(app, target="/scep", method="GET", body=b"", headers=(), *, gone=F
     if gone:
         events.append({"type": "http.disconnect"})
     else:
-        events[-1]["more_body"] = False
+        events[-1]["more_body"] = stalled is not None
     sent = []
 
     async def receive():
+        if events:
+            return events.pop(0)
+        if stalled is not None:
+            stalled.set()
         # Nothing more comes: who asks again waits for ever.
-        return events.pop(0) if events else await asyncio.Event().wait()
+        return await asyncio.Event().wait()
 
     async def send(event):
         sent.append(event)
@@ -51,6 +58,17 @@ async def ask(app, target="/scep", method="GET", body=b"", headers=(), *, gone=F
     start, *bodies = sent
     received = {name.decode(): value.decode() for name, value in start["headers"]}
     return Answer(start["status"], received, b"".join(one.get("body", b"") for one in bodies))
+
+
+async def ask_while_another_stalls(app, target, body) -> Answer:
+    """Send a request by POST while another one's body does not come to its end."""
+    stalled = asyncio.Event()
+    other = asyncio.create_task(ask(app, target, "POST", body, stalled=stalled))
+    await stalled.wait()
+    try:
+        return await ask(app, target, "POST", body)
+    finally:
+        other.cancel()
 
 
 @asynccontextmanager

@@ -48,6 +48,16 @@ def test_a_path(path, name):
     assert addressing.named(path) == name
 
 
+@pytest.mark.parametrize("appended", ["/", "/cgi-bin", "/pkiclient.exe", "/cgi-bin/pkiclient.exe/"])
+def test_a_very_long_path(appended):
+    """Every octet is looked at once: work that grows with the square would take hours here."""
+    tail = appended * 300_000
+    assert addressing.named("/scep/vpn" + tail) == "vpn"
+    for path in (tail + "/x", "/scep" + tail + "x", tail + "/scep", tail + "\n"):
+        with pytest.raises(HTTPRefused):
+            addressing.named(path)
+
+
 @pytest.mark.rfc("P-71")
 @pytest.mark.parametrize(
     "path",

@@ -15,8 +15,9 @@ from enrolment.revoking import request
 from scepkit.cli import terminal
 from scepkit.errors import StoreError
 from scepkit.protocol import cmp
+from scepkit.server import cmp as server_cmp
 from scepkit.store import Store
-from server.asgi import ask
+from server.asgi import ask, ask_while_another_stalls
 from server.live import wait_until
 
 TEN_MIB = 10 * 1024 * 1024
@@ -91,6 +92,23 @@ def test_where_it_is(app, monkeypatch):
         assert post(made, b"", path).status == 404
     answer = asyncio.run(ask(made, "/cmp/default"))
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
+
+
+def test_too_many_at_once(app, monkeypatch):
+    """A client that comes back is told when."""
+    made, _ = app()
+    monkeypatch.setattr(server_cmp, "MAX_UNDER_WAY", 0)
+    answer = post(made, request(keys.device()).der)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "5")
+
+
+def test_who_sends_slowly_keeps_nobody_out(app, monkeypatch):
+    """A request counts from when it is whole."""
+    made, _ = app()
+    monkeypatch.setattr(server_cmp, "MAX_UNDER_WAY", 1)
+    message = request(keys.device()).der
+    answer = asyncio.run(ask_while_another_stalls(made, "/cmp/default", message))
+    assert said(answer) == "wrongAuthority"
 
 
 def test_who_hangs_up(app, logged):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import threading
 from datetime import UTC, datetime, timedelta
@@ -184,6 +185,42 @@ def test_the_first_revocation_after_a_quiet_time_is_not_kept_waiting(world):
     assert world.listed() == [serial, later]
 
 
+def test_the_pause_is_between_two_crls_whichever_process_makes_them(world):
+    """Several workers make no more of them than one."""
+    workers = [world.crls, *(world.another() for _ in range(3))]
+    for worker in workers:
+        worker.look()
+    for second in range(1, 21):
+        world.seconds = second
+        world.revoke(world.issue())
+        for worker in workers:
+            worker.look()
+    assert [world.number(one) for one in workers] == [5] * 4
+
+
+def test_another_process_s_large_crl_has_a_long_pause_too(world, monkeypatch):
+    """As long as the pause after the last one that was made here: they are of one size."""
+    other = world.another()
+    original = revocation.sign_crl
+
+    def slow(*arguments, **options):
+        world.seconds += 20
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(revocation, "sign_crl", slow)
+    for worker in (world.crls, other):
+        world.revoke(world.issue())
+        world.look(worker)
+    world.crls.look()
+    world.revoke(world.issue())
+    world.seconds += 199
+    world.crls.look()
+    assert world.number() == 2
+    world.seconds += 1
+    world.crls.look()
+    assert world.number() == 3
+
+
 def test_a_large_crl_has_a_long_pause(world, monkeypatch):
     """Ten times as long as it took."""
     original = revocation.sign_crl
@@ -235,6 +272,18 @@ def test_where_no_lock_can_be_made(world):
     world.crls._lock = world.path / "missing" / LOCK
     world.look()
     assert world.number() == 1
+
+
+def test_a_file_system_without_locks(world, monkeypatch):
+    """NFS may have none: nobody is kept away, and there are CRLs."""
+
+    def refused(_descriptor, _operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    world.look()
+    assert world.number() == 1
+    assert world.crls.problem() is None
 
 
 def test_a_disk_that_is_full(world, monkeypatch, logged):

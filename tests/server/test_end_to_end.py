@@ -157,3 +157,31 @@ def test_a_rollover(site):
     assert here.certificate.issuer != old.issuer
     here.renew("--force")
     assert here.certificate.issuer != old.issuer
+
+
+def test_a_rollover_that_was_cancelled(site):
+    """What the CA that was given up issued is never installed, but what the next one did."""
+    here = site()
+    here.enroll("--challenge", here.challenge())
+    ask = ("get", "next-ca", here.server.url, "--fingerprint", here.server.fingerprint)
+
+    def announced():
+        here.admin("rollover", "prepare")
+        name = x509.load_pem_x509_certificate((here.data / "next/ca.pem").read_bytes()).subject
+        wait_until(lambda: name.rfc4514_string() in scep(*ask).stderr, "the announcement")
+        return name
+
+    given_up = announced()
+    here.renew("--next-ca")
+    here.admin("rollover", "cancel")
+    wanted = announced()
+    assert wanted != given_up
+    here.renew("--force")
+    assert not (here.device / "next").exists()
+    here.renew("--next-ca")
+    here.admin("rollover", "activate")
+    wait_until(
+        lambda: "GetNextCACert" not in here.run("get", "caps", here.server.url), "the change"
+    )
+    here.renew()
+    assert here.certificate.issuer == wanted

@@ -240,6 +240,15 @@ def test_too_many_at_once(app, monkeypatch):
     ocsp_error(answer, LATER)
 
 
+def test_who_sends_slowly_keeps_nobody_out(app, monkeypatch):
+    """A request counts from when it is whole."""
+    application, path = app()
+    monkeypatch.setattr(ocsp, "MAX_UNDER_WAY", 1)
+    request = about(path, issued(path))
+    answer = asyncio.run(asgi.ask_while_another_stalls(application, PATH, request))
+    asking.verified(answer.body, ca_of(path))
+
+
 def test_who_hangs_up(app):
     application, path = app()
     half = {"target": PATH, "method": "POST", "body": [b"\x30"], "gone": True}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import threading
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -9,11 +11,12 @@ from types import SimpleNamespace
 import pytest
 
 from enrolment import devices
-from scepkit.ca import material
-from scepkit.errors import StoreError
+from scepkit.ca import material, ocsp_rotation, rotation
+from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol.certificate import Certificate
 from scepkit.server import assembly, sweeping
 from scepkit.server import directory as data_directory
+from scepkit.server.settings import EndpointSettings
 from scepkit.server.sweeping import Sweep, Sweeper
 from scepkit.store import Status, Store
 from server.live import DEADLINE, wait_until
@@ -170,6 +173,36 @@ def test_a_part_that_fails(swept, monkeypatch, logged):
     assert [one["ca"] for one in logged if one["event"].startswith("the RA")] == ["default"]
 
 
+@pytest.mark.parametrize("part", [(rotation, "rotate_ra"), (ocsp_rotation, "rotate_ocsp")])
+@pytest.mark.parametrize("error", [SettingsError("read-only"), ZeroDivisionError()])
+def test_a_ca_that_fails(directory, monkeypatch, logged, part, error):
+    """The other CAs' turn comes all the same, and so does what else there is to do for this one."""
+    path, done = directory(), []
+    home = data_directory.open_records(path)
+    authorities = {"default": EndpointSettings(), "vpn": EndpointSettings(ca="lab")}
+    settings = home.settings.model_copy(update={"endpoint": authorities})
+
+    def rotate(kind):
+        def rotated(place, **_how):
+            if (kind, place) == (part[1], path):
+                raise error
+            done.append((kind, place))
+
+        return rotated
+
+    for module, name in ((rotation, "rotate_ra"), (ocsp_rotation, "rotate_ocsp")):
+        monkeypatch.setattr(module, name, rotate(name))
+    with Store.open(settings.database_url) as store:
+        Sweep(settings, store, lambda: datetime.now(UTC)).run()
+    places = (path, path / "ca-lab")
+    wanted = {(name, place) for name in ("rotate_ra", "rotate_ocsp") for place in places}
+    assert set(done) == wanted - {(part[1], path)}
+    (line,) = [one for one in logged if one["log_level"] == "error"]
+    assert line["ca"] == "default"
+    if isinstance(error, SettingsError):
+        assert (line["task"], line["error"]) == (part[1], "read-only")
+
+
 # --- the thread -----------------------------------------------------------------------------------
 
 
@@ -203,6 +236,17 @@ def test_one_process_at_a_time(tmp_path):
     second.close()
     assert one.rounds == at_the_end
     assert (tmp_path / sweeping.LOCK).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    """NFS may have none: everybody sweeps, as where no lock can be made."""
+
+    def refused(_descriptor, _operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    sweepers = [Sweeper(Counting(tmp_path)) for _ in range(2)]
+    assert all(one._is_ours() for one in sweepers)
 
 
 def test_a_directory_that_cannot_be_written(tmp_path):

@@ -18,7 +18,7 @@ from scepkit.errors import HTTPRefused
 from scepkit.protocol.certificate import Certificate
 from scepkit.server.settings import DEFAULT, Settings
 
-_APPENDED = re.compile(r"(/cgi-bin|/pkiclient\.exe|/)+$")
+_APPENDED = frozenset({"", "cgi-bin", "pkiclient.exe"})
 _PATH = re.compile(r"(?:/scep|/cgi-bin/pkiclient\.exe)(?:/([a-z0-9-]+))?")
 
 
@@ -31,7 +31,7 @@ def named(path: str) -> str | None:
     Raises:
         HTTPRefused: it is no path of ours.
     """
-    kept = _APPENDED.sub("", path)
+    kept = _without_appended(path)
     if not kept and path != "/":
         return None
     match = _PATH.fullmatch(kept.lower())
@@ -81,6 +81,15 @@ def is_for(message: bytes, recipients: Collection[bytes]) -> bool:
 def recipient_id(certificate: Certificate) -> bytes:
     """Return what names a certificate in an envelope: its issuer and serial number, DER."""
     return certificate.issuer + certificate.serial_number
+
+
+def _without_appended(path: str) -> str:
+    # Piece by piece: this runs on the event loop, where a pattern that tries every slash as the
+    # start of the end would hold everybody up for one long path.
+    first, *pieces = path.split("/")
+    while pieces and pieces[-1] in _APPENDED:
+        pieces.pop()
+    return "/".join([first, *pieces])
 
 
 def unknown() -> HTTPRefused:

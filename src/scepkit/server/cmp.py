@@ -75,13 +75,10 @@ class CMPApp:
             HTTPRefused: there is nothing to answer to.
             ClientDisconnect: it never became whole.
         """
-        if self._under_way >= MAX_UNDER_WAY:
-            raise HTTPRefused(_BUSY, "busy, try again later")
-        self._under_way += 1
         try:
+            # First: who sends it slowly, or never to its end, keeps nobody else out.
             message = await _body(request)
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, answer, message)
+            return await self._decided(message, answer)
         except Malformed as error:
             raise HTTPRefused(400, f"not a CMP message: {error.message}") from error
         except (HTTPRefused, ClientDisconnect):
@@ -89,6 +86,14 @@ class CMPApp:
         except Exception as error:
             log.exception("bug in scepkit; please report it")
             raise HTTPRefused(500, "internal error") from error
+
+    async def _decided(self, message: bytes, answer: Callable[[bytes], CMPAnswer]) -> CMPAnswer:
+        if self._under_way >= MAX_UNDER_WAY:
+            raise HTTPRefused(_BUSY, "busy, try again later")
+        self._under_way += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pool, answer, message)
         finally:
             self._under_way -= 1
 

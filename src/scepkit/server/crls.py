@@ -65,6 +65,7 @@ class _Kept:
         crl: its newest CRL, to be served.
         state: of that CRL.
         fault: why no newer one could be made or read; empty when all is well.
+        took: the seconds that making one took the last time.
         pause_until: when the next one may be made, by the monotonic clock.
     """
 
@@ -73,6 +74,7 @@ class _Kept:
     crl: Resource | None = None
     state: CRLState | None = None
     fault: str = ""
+    took: float = 0.0
     pause_until: float = float("-inf")
 
 
@@ -177,7 +179,7 @@ class CRLs:
             if self._stopped.wait(LOOK_SECONDS):
                 return
 
-    def _each(self, act: Callable[[_Kept], None]) -> None:
+    def _each(self, act: Callable[[_Kept], object]) -> None:
         """Do something for every CA; what fails for one is its fault, and the rest is done."""
         with self._looking:
             for kept in self._kept.values():
@@ -202,26 +204,29 @@ class CRLs:
         return True
 
     def _keep(self, kept: _Kept) -> None:
-        self._read(kept)
+        if self._read(kept):
+            # Another process made it: the pause is between two CRLs, whoever makes them.
+            self._pause(kept)
         if kept.state is None or revocation.is_due(kept.state, self._now()):
             self._make(kept)
-            self._read(kept)
         else:
             _absolve(kept)
 
-    def _read(self, kept: _Kept) -> None:
-        """Read the CRL if it is another one than before."""
+    def _read(self, kept: _Kept) -> bool:
+        """Read the CRL if it is another one than before, and say whether it is."""
         issuer = kept.authority.key_hash
         state = self._store.crl_state(issuer)
         if state is None:
-            return
-        if kept.state is None or state.number != kept.state.number:
-            row = self._store.crl(issuer)
-            if row is None:
-                return
-            kept.crl = of_crl(row, kept.state)
-            state = CRLState(row.number, row.this_update, row.next_update, row.outdated)
-        kept.state = state
+            return False
+        if kept.state is not None and state.number == kept.state.number:
+            kept.state = state
+            return False
+        row = self._store.crl(issuer)
+        if row is None:
+            return False
+        kept.crl = of_crl(row, kept.state)
+        kept.state = CRLState(row.number, row.this_update, row.next_update, row.outdated)
+        return True
 
     def _make(self, kept: _Kept) -> None:
         """Make a CRL, unless the last one is a moment old or another process is at it."""
@@ -236,17 +241,20 @@ class CRLs:
                     self._store, kept.authority, now=self._now(), lifetime=self._lifetime
                 )
             finally:
-                ended = self._monotonic()
-                pause = max(PAUSE_SECONDS, PAUSE_FACTOR * (ended - started))
-                kept.pause_until = ended + pause
+                kept.took = self._monotonic() - started
+                self._pause(kept)
         _absolve(kept)
         log.info(
             "a CRL was signed",
             ca=ca_id(kept.authority.key_hash),
             number=row.number,
             octets=len(row.der),
-            ms=round((ended - started) * 1000),
+            ms=round(kept.took * 1000),
         )
+        self._read(kept)
+
+    def _pause(self, kept: _Kept) -> None:
+        kept.pause_until = self._monotonic() + max(PAUSE_SECONDS, PAUSE_FACTOR * kept.took)
 
 
 def _carried_on(kept: _Kept | None, authority: Authority) -> _Kept:
@@ -267,7 +275,8 @@ def _absolve(kept: _Kept) -> None:
 def _alone(path: Path) -> Iterator[bool]:
     """Say whether no other process is at it, and keep others away meanwhile.
 
-    Where the file cannot be made, nobody is kept away: two that make the same list only waste time.
+    Where the file cannot be made, or the file system has no locks, nobody is kept away: two that
+    make the same list only waste time.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -280,6 +289,8 @@ def _alone(path: Path) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
+        except OSError:
+            pass
         yield True
     finally:
         os.close(descriptor)

@@ -88,7 +88,8 @@ class EndpointSettings(BaseModel):
         renewal_anchors: PEM files: certificates of these CAs may be exchanged for one of ours.
         get_cert: GetCert: nothing, what the requester's own key has, or any certificate.
         get_crl: whether GetCRL is answered.
-        retrievals_per_minute: GetCert and GetCRL together, over all devices; more get HTTP 429.
+        retrievals_per_minute: GetCert and GetCRL together, over all devices, per worker process;
+            more get HTTP 429.
         cmp: whether the owner of a certificate may have it revoked by CMP, at /cmp/NAME.
         cmp_revoke_by_subject: whether another valid certificate of the same subject does, too.
         signing_time_minutes: how far a signingTime, or the messageTime of CMP, may be off before

@@ -84,15 +84,12 @@ class OCSPApp:
         return response
 
     async def _answer(self, request: Request, service: OCSPService) -> OCSPAnswer:
-        if self._under_way >= MAX_UNDER_WAY:
-            return refusal(ErrorStatus.TRY_LATER, "busy")
-        self._under_way += 1
         try:
+            # First: who sends it slowly, or never to its end, keeps nobody else out.
             message = await _message(request)
             if message is None:
                 return refusal(ErrorStatus.MALFORMED_REQUEST, "not base64, or too large")
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, service.answer, message)
+            return await self._decided(message, service)
         except Local as error:
             # The operator's fault or the disk's: the client shall come back.
             log.error("server fault", error=error.message, hint=error.hint)  # noqa: TRY400
@@ -102,6 +99,14 @@ class OCSPApp:
         except Exception as error:
             log.exception("bug in scepkit; please report it")
             return refusal(ErrorStatus.INTERNAL_ERROR, type(error).__name__)
+
+    async def _decided(self, message: bytes, service: OCSPService) -> OCSPAnswer:
+        if self._under_way >= MAX_UNDER_WAY:
+            return refusal(ErrorStatus.TRY_LATER, "busy")
+        self._under_way += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pool, service.answer, message)
         finally:
             self._under_way -= 1
 

@@ -1,18 +1,13 @@
 """The SCEP endpoint as an ASGI application (RFC 8894 section 4).
 
 Bytes come in and go out here; what they mean is `protocol.http`'s and `Endpoint`'s business.
-Private-key work runs in a pool, because OpenSSL leaves the GIL for it; of as many threads as there
-are cores, all worker processes together, because more would only queue inside.
-A thread hands a new certificate straight to the store's writer, and the event loop hears of it when
-it is on the disk; waiting for the disk holds nothing up.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -20,7 +15,6 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from scepkit.enrolment.decision import Decision
-from scepkit.enrolment.endpoint import Endpoint
 from scepkit.errors import HTTPRefused, Local, Malformed
 from scepkit.protocol import http, pkimessage
 from scepkit.protocol.http import HTTPRequest, HTTPResponse, Operation, SCEPRequest
@@ -28,14 +22,12 @@ from scepkit.protocol.messages import Failure
 from scepkit.server import addressing, metrics
 from scepkit.server.assembly import Served
 from scepkit.server.catalog import Catalog
-from scepkit.server.handover import Handover
+from scepkit.server.deciding import Decider
 from scepkit.server.settings import DEFAULT, Settings
-from scepkit.store import Answer, Issuance, Recorded
+from scepkit.store import Issuance
 
 Facts: TypeAlias = Mapping[str, Any]
 """What the log says about an operation beside who asked and how long it took."""
-_Decided: TypeAlias = tuple[Decision, Answer | None]
-_Step: TypeAlias = "asyncio.Future[_Decided]"
 
 # PKIOperations under way at once. More would only time out while they wait for a thread;
 # 503 makes the devices come back (P-78).
@@ -66,7 +58,7 @@ class SCEPApp:
         self._has_several = len(settings.endpoint) > 1
         self._pool = pool
         self._under_way = 0
-        self._handover: Handover | None = None
+        self._decider = Decider(pool)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request and write its line into the log."""
@@ -140,11 +132,7 @@ class SCEPApp:
         self._under_way += 1
         try:
             endpoint = (await self._up_to_date(name, request)).endpoint
-            decision, recorded = await self._decided(request.message, endpoint)
-            if not isinstance(recorded, Recorded | None):
-                decision = await asyncio.get_running_loop().run_in_executor(
-                    self._pool, endpoint.conclude, decision, recorded
-                )
+            decision = await self._decider.decide(request.message, endpoint)
         except Local as error:
             # The operator's fault or the disk's: the device shall come back (P-78).
             log.error("server fault", error=error.message, hint=error.hint)  # noqa: TRY400
@@ -166,16 +154,6 @@ class SCEPApp:
             served = self._find(name, request)
         return served
 
-    def _decided(self, message: bytes, endpoint: Endpoint) -> _Step:
-        """Decide and store; the event loop hears of it when the answer is on the disk."""
-        loop = asyncio.get_running_loop()
-        if self._handover is None:
-            self._handover = Handover(loop)
-        step: _Step = loop.create_future()
-        hand_over = functools.partial(_hand_over, self._handover, step)
-        self._pool.submit(_decide, message, endpoint, hand_over)
-        return step
-
     def _report(self, scope: Scope, response: HTTPResponse, facts: Facts, seconds: float) -> None:
         operation = facts["operation"]
         metrics.REQUESTS.labels(
@@ -192,39 +170,6 @@ class SCEPApp:
             status=response.status,
             ms=round(seconds * 1000, 1),
         )
-
-
-def _decide(
-    message: bytes, endpoint: Endpoint, hand_over: Callable[[_Decided | BaseException], None]
-) -> None:
-    """Do what `_decided` says, in a thread of the pool."""
-    try:
-        decision = endpoint.decide(message)
-        pending = endpoint.record(decision)
-    # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.
-    except BaseException as error:  # noqa: BLE001
-        hand_over(error)
-        return
-    if pending is None:
-        hand_over((decision, None))
-    else:
-        # Straight on to the writer's thread: the event loop need not know of this stage.
-        pending.add_done_callback(
-            lambda done: hand_over(done.exception() or (decision, done.result()))
-        )
-
-
-def _hand_over(handover: Handover, step: _Step, result: _Decided | BaseException) -> None:
-    handover.put(functools.partial(_settle, step, result))
-
-
-def _settle(step: _Step, result: _Decided | BaseException) -> None:
-    if step.done():  # cancelled: the server stops
-        return
-    if isinstance(result, BaseException):
-        step.set_exception(result)
-    else:
-        step.set_result(result)
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:

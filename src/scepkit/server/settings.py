@@ -56,7 +56,7 @@ class Settings(BaseSettings):
         crl_hours: how long a CRL is valid.
         ocsp_minutes: how long an OCSP response is valid.
         ra_rotation_days: how long before its end an RA certificate is replaced.
-        sweep_minutes: how often it is looked for what expired.
+        sweep_minutes: how often it is looked for what expired or has to be replaced.
         endpoint: by name; `default` is always there.
     """
 

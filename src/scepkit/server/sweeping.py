@@ -46,18 +46,11 @@ class Sweep:
 
     def run(self) -> None:
         """Do all of it; what fails is logged and does not keep the rest from being done."""
-        for part in (self._expire, self._purge, self._rotate):
-            try:
-                part()
-            except ScepError as error:
-                log.error(  # noqa: TRY400
-                    "background task failed",
-                    task=part.__name__.strip("_"),
-                    error=error.message,
-                    hint=error.hint,
-                )
-            except Exception:
-                log.exception("bug in scepkit; please report it")
+        _attempt(self._expire)
+        _attempt(self._purge)
+        for name in self.settings.authorities:
+            _attempt(self._rotate_ra, ca=name)
+            _attempt(self._rotate_ocsp, ca=name)
 
     def _expire(self) -> None:
         count = self.store.expire(self.now())
@@ -70,14 +63,32 @@ class Sweep:
         if purged != Purged(0, 0, 0, 0):
             log.info("old records were deleted", **counts(purged))
 
-    def _rotate(self) -> None:
+    def _rotate_ra(self, ca: str) -> None:
+        directory = self.settings.authority_directory(ca)
         before = timedelta(days=self.settings.ra_rotation_days)
-        for name in self.settings.authorities:
-            directory = self.settings.authority_directory(name)
-            if rotation.rotate_ra(directory, now=self.now(), before=before):
-                log.info("the RA has a new key and certificate", ca=name)
-            if ocsp_rotation.rotate_ocsp(directory, now=self.now()):
-                log.info("the OCSP responder has a new key and certificate", ca=name)
+        if rotation.rotate_ra(directory, now=self.now(), before=before):
+            log.info("the RA has a new key and certificate", ca=ca)
+
+    def _rotate_ocsp(self, ca: str) -> None:
+        directory = self.settings.authority_directory(ca)
+        if ocsp_rotation.rotate_ocsp(directory, now=self.now()):
+            log.info("the OCSP responder has a new key and certificate", ca=ca)
+
+
+def _attempt(part: Callable[..., None], **facts: str) -> None:
+    """Do a part of a round, with the facts as its arguments; log them where it fails."""
+    try:
+        part(**facts)
+    except ScepError as error:
+        log.error(  # noqa: TRY400
+            "background task failed",
+            task=part.__name__.strip("_"),
+            **facts,
+            error=error.message,
+            hint=error.hint,
+        )
+    except Exception:
+        log.exception("bug in scepkit; please report it", **facts)
 
 
 def purge(
@@ -165,5 +176,9 @@ class Sweeper:
         except BlockingIOError:
             os.close(descriptor)
             return False
+        except OSError:
+            # Some network file systems have no locks: every process sweeps there, too.
+            os.close(descriptor)
+            return True
         self._lock = descriptor
         return True

@@ -1,0 +1,93 @@
+"""What is decided about a SCEP message, in threads, for the event loop to wait for.
+
+Private-key work runs in a pool, because OpenSSL leaves the GIL for it; of as many threads as there
+are cores, all worker processes together, because more would only queue inside.
+A thread hands a new certificate straight to the store's writer, and the event loop hears of it when
+it is on the disk; waiting for the disk holds nothing up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+from scepkit.enrolment.decision import Decision
+from scepkit.enrolment.endpoint import Endpoint
+from scepkit.server.handover import Handover
+from scepkit.store import Answer, Recorded
+
+_Decided: TypeAlias = tuple[Decision, Answer | None]
+_Step: TypeAlias = "asyncio.Future[_Decided]"
+
+
+class Decider:
+    """Has endpoints decide in threads; for one event loop.
+
+    Args:
+        pool: the threads.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self._handover: Handover | None = None
+
+    async def decide(self, message: bytes, endpoint: Endpoint) -> Decision:
+        """Return what an endpoint decides, once it is stored.
+
+        Raises:
+            Malformed: it is no SCEP message.
+            HTTPRefused: there were too many of its kind.
+            Local: the operator's fault or the disk's.
+        """
+        decision, recorded = await self._recorded(message, endpoint)
+        if isinstance(recorded, Recorded | None):
+            return decision
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, endpoint.conclude, decision, recorded
+        )
+
+    def _recorded(self, message: bytes, endpoint: Endpoint) -> _Step:
+        """Decide and store; the event loop hears of it when the answer is on the disk."""
+        loop = asyncio.get_running_loop()
+        if self._handover is None:
+            self._handover = Handover(loop)
+        step: _Step = loop.create_future()
+        hand_over = functools.partial(_hand_over, self._handover, step)
+        self._pool.submit(_decide, message, endpoint, hand_over)
+        return step
+
+
+def _decide(
+    message: bytes, endpoint: Endpoint, hand_over: Callable[[_Decided | BaseException], None]
+) -> None:
+    """Do what `Decider` says, in a thread of the pool."""
+    try:
+        decision = endpoint.decide(message)
+        pending = endpoint.record(decision)
+    # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.
+    except BaseException as error:  # noqa: BLE001
+        hand_over(error)
+        return
+    if pending is None:
+        hand_over((decision, None))
+    else:
+        # Straight on to the writer's thread: the event loop need not know of this stage.
+        pending.add_done_callback(
+            lambda done: hand_over(done.exception() or (decision, done.result()))
+        )
+
+
+def _hand_over(handover: Handover, step: _Step, result: _Decided | BaseException) -> None:
+    handover.put(functools.partial(_settle, step, result))
+
+
+def _settle(step: _Step, result: _Decided | BaseException) -> None:
+    if step.done():  # cancelled: the server stops
+        return
+    if isinstance(result, BaseException):
+        step.set_exception(result)
+    else:
+        step.set_result(result)
