@@ -18,6 +18,7 @@ import httpd
 import keys
 from pair import _Public
 from scepkit.ca import files
+from scepkit.client import renewing
 from scepkit.client.folder import Folder
 from scepkit.client.record import Record
 from scepkit.errors import SettingsError
@@ -250,6 +251,43 @@ def test_the_next_certificate_waits_and_is_changed_over_to(tmp_path):
     assert set(content(tmp_path)) == NAMES | {"enrolment.json"}
 
 
+def test_what_waits_goes_with_the_next_ca_that_was_given_up(tmp_path):
+    """Another one was announced in its place; a new RA of the same CA changes nothing."""
+    folder = fill(tmp_path)
+    before = content(tmp_path)
+    following = announce(folder)
+    ra = httpd.certify("RA", _Public(keys.rsa_key("ra").public_key()), following).x509
+    folder.keep_next_ca([ra, following.x509])
+    assert folder.ahead.certificate() is not None
+    other = httpd.ca("other")
+    folder.keep_next_ca([other.x509])
+    assert not folder.ahead.path.exists()
+    assert folder.next_ca() == (other.x509,)
+    assert content(tmp_path).items() >= before.items()
+    # A request that was not answered yet was for the one that was given up, too.
+    folder.ahead.begin(keys.rsa_key("new"), RECORD)
+    folder.keep_next_ca([following.x509])
+    assert not folder.ahead.path.exists()
+
+
+def test_half_of_what_waits_is_nothing(tmp_path, monkeypatch):
+    """A kill while it is removed leaves no certificate without what belongs to it."""
+    folder = fill(tmp_path)
+    announce(folder)
+    monkeypatch.setattr("scepkit.client.folder.shutil.rmtree", _die)
+    with pytest.raises(Killed):
+        folder.forget_ahead()
+    assert folder.ahead.certificate() is None
+    assert not renewing.may_switch(folder, httpd.today() + 31 * httpd.DAY, rolled_over=True)
+    monkeypatch.undo()
+    folder.forget_ahead()
+    assert not folder.ahead.path.exists()
+
+
+def _die(_path):
+    raise Killed
+
+
 def test_killed_at_any_moment_of_the_change(tmp_path, monkeypatch):
     """Whatever was done by then, key and certificate fit; and the change can be finished."""
     survivors, killed, moment = [], True, 0
@@ -341,5 +379,5 @@ def test_what_was_seen_belongs_to_one_ca():
 
 def test_next_ca_certificates_that_are_none(tmp_path):
     (tmp_path / "next-ca.pem").write_text("nothing")
-    with pytest.raises(SettingsError, match="no certificates"):
+    with pytest.raises(SettingsError, match="is not a certificate in PEM"):
         Folder(tmp_path).next_ca()

@@ -37,9 +37,9 @@ def folder(tmp_path):
     return made
 
 
-def fill(folder, found, ca):
+def fill(folder, found, ca, *above):
     folder.begin(keys.rsa_key())
-    folder.install(Issued(found, (ca.x509,), TransactionID(b"1")))
+    folder.install(Issued(found, (ca.x509, *above), TransactionID(b"1")))
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,7 @@ def test_its_successor_is_trusted_once_it_was_vouched_for(serve, connect, folder
 )
 def test_when_to_change_over(folder, start, rolled_over, later, switch):
     """Once everything new is valid, and the next CA in force or the old certificate over."""
+    folder.keep_next_ca([NEXT.x509])
     fill(folder.ahead, certificate(25, NEXT, httpd.today() + start * DAY), NEXT)
     now = httpd.today() + later * DAY
     assert renewing.may_switch(folder, now, rolled_over=rolled_over) is switch
@@ -103,12 +104,34 @@ def test_nothing_to_change_over_to(folder):
     assert not renewing.may_switch(folder, httpd.today(), rolled_over=True)
 
 
+@pytest.mark.parametrize("root", [None, NEXT], ids=["roots", "below one root"])
+@pytest.mark.parametrize(("rolled_over", "later"), [(True, 0), (False, 21)])
+def test_a_next_ca_that_was_given_up(folder, root, rolled_over, later):
+    """What it issued is not installed: nobody accepts it, and nobody could revoke it."""
+    given_up, announced = (
+        httpd.certify(name, keys.rsa_key(name), root, ca=True, not_before=httpd.today())
+        for name in ("given-up", "announced")
+    )
+    above = [root.x509] if root else []
+    folder.keep_next_ca([announced.x509, *above])
+    now = httpd.today() + later * DAY
+    for issuer, switch in ((given_up, False), (announced, True)):
+        fill(folder.ahead, certificate(25, issuer), issuer, *above)
+        assert renewing.may_switch(folder, now, rolled_over=rolled_over) is switch
+
+
+def test_where_the_next_ca_is_not_known_any_more(folder):
+    fill(folder.ahead, certificate(25, NEXT), NEXT)
+    assert not renewing.may_switch(folder, httpd.today(), rolled_over=True)
+
+
 @pytest.mark.rfc("L-20")
 def test_a_ca_that_is_not_valid_yet_is_waited_for(folder):
     """The next CA's own certificate has to be valid too, though the device's may be already."""
     coming = httpd.certify(
         "Next CA", keys.rsa_key("next-ca"), ca=True, not_before=httpd.today() + 5 * DAY
     )
+    folder.keep_next_ca([coming.x509])
     fill(folder.ahead, certificate(20, coming), coming)
     assert not renewing.may_switch(folder, httpd.today(), rolled_over=True)
     assert renewing.may_switch(folder, httpd.today() + 6 * DAY, rolled_over=True)

@@ -12,52 +12,28 @@ issued = client.renew(ca, key, issued.certificate, generate_key("rsa:2048"))
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from dataclasses import replace
 
 from cryptography import x509
 
-from scepkit.client import driver, orders, revoking
-from scepkit.client.driver import Pause
+from scepkit.client import orders, revoking
 from scepkit.client.orders import Order
 from scepkit.client.revoking import Revoked
-from scepkit.client.transport import Transport
-from scepkit.client.url import normalize
-from scepkit.errors import Malformed, TransportError
-from scepkit.protocol import cacerts, capabilities, next_ca, transaction
-from scepkit.protocol.algorithms import NO_LEGACY, Legacy, PrivateKey
+from scepkit.client.trust import CA, CAClient, now
+from scepkit.protocol import next_ca, transaction
+from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.attributes import MessageType, TransactionID
-from scepkit.protocol.cacerts import TrustedCA
-from scepkit.protocol.capabilities import Capabilities, Choice
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.crl_reason import Reason
 from scepkit.protocol.envelope import Credential
 from scepkit.protocol.messages import RenewalReq
-from scepkit.protocol.transaction import CAInformation, Exchange, Issued, Limits
+from scepkit.protocol.transaction import Exchange, Issued
 
-_CHECK_URL = "check the URL; a browser shows what is there"
-
-
-@dataclass(frozen=True, slots=True)
-class CA:
-    """A CA that is trusted.
-
-    Attributes:
-        certificates: its certificates, by what they are for.
-        choice: the algorithms to use with it.
-        capabilities: the most that it has ever said it can do: give them to the next `trust`.
-        withdrawn: those of them that it does not say any more. Either it can do less by now, or
-            somebody is in between; they are used all the same.
-    """
-
-    certificates: TrustedCA
-    choice: Choice
-    capabilities: Capabilities = frozenset()
-    withdrawn: Capabilities = frozenset()
+__all__ = ["CA", "Client"]
 
 
-class Client:
+class Client(CAClient):
     """Gets certificates from one SCEP server.
 
     Args:
@@ -71,97 +47,6 @@ class Client:
     Raises:
         UsageError: the URL is none.
     """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        identifier: str = "",
-        transport: Transport | None = None,
-        allowed: frozenset[Legacy] = NO_LEGACY,
-        limits: Limits | None = None,
-        pause: Pause = driver.sleep,
-    ) -> None:
-        self.url = normalize(url)
-        self._identifier = identifier
-        self._transport = transport or _http_transport()
-        self._allowed = allowed
-        self._limits = limits or Limits()
-        self._pause = pause
-
-    def get_capabilities(self) -> Capabilities:
-        """Ask what the server can do (RFC 8894 section 3.5.1).
-
-        Returns:
-            Keywords in lower case; none when the server has no usable answer.
-
-        Raises:
-            TransportError: the server cannot be reached.
-        """
-        return self._run(transaction.ca_capabilities(self._identifier))
-
-    def ask(self) -> CAInformation:
-        """Ask for capabilities and certificates; nothing of the answer is authenticated.
-
-        Raises:
-            TransportError: no answer.
-            Malformed: the answer holds no certificates.
-        """
-        try:
-            return self._run(transaction.ca_information(self._identifier, self._limits))
-        except Malformed as error:
-            raise Malformed(
-                f"{self.url} does not answer like a SCEP server: {error.message}",
-                hint=_CHECK_URL,
-            ) from error
-        except TransportError as error:
-            if error.status is None:
-                raise
-            raise TransportError(error.message, status=error.status, hint=_CHECK_URL) from error
-
-    def trust(
-        self,
-        information: CAInformation,
-        anchor: x509.Certificate,
-        seen: Capabilities = frozenset(),
-    ) -> CA:
-        """Trust a CA by one of its certificates (RFC 8894 section 2.2).
-
-        Args:
-            information: what `ask` returned.
-            anchor: the CA certificate, among them or above them, that was compared out of band.
-            seen: the `capabilities` that an earlier `trust` returned, so that whoever is in
-                between cannot make the CA look weaker than it is (checklist P-61).
-
-        Raises:
-            UntrustedCA: none of the certificates chains to it.
-            LegacyRefused: the CA can only do algorithms that are not allowed.
-        """
-        found = information.capabilities
-        missing = capabilities.withdrawn(found, seen)
-        return CA(
-            cacerts.trust(information.certificates, anchor, _now()),
-            capabilities.choose(found | missing, self._allowed),
-            found | missing,
-            missing,
-        )
-
-    def get_ca(self, fingerprint: str) -> CA:
-        """Ask for the CA's certificates and trust the one with a fingerprint.
-
-        Args:
-            fingerprint: SHA-256 over the CA certificate, as its operator gives it: 64 hex digits,
-                with or without `sha256:` and colons.
-
-        Raises:
-            UntrustedCA: the server has no such CA certificate.
-            LegacyRefused: the CA can only do algorithms that are not allowed.
-            TransportError: no answer.
-            Malformed: the answer holds no certificates.
-        """
-        cacerts.read_fingerprint(fingerprint)
-        information = self.ask()
-        return self.trust(information, cacerts.find(information.certificates, fingerprint))
 
     def enrol(
         self,
@@ -204,7 +89,7 @@ class Client:
             names=names,
             challenge=challenge,
             transaction_id=transaction_id,
-            now=_now(),
+            now=now(),
         )
         return self.submit(ca, order)
 
@@ -269,44 +154,6 @@ class Client:
                 transaction.renew(exchange, request.csr, order.transaction_id, types=types)
             )
         return self._run(transaction.enrol(exchange, request, order.transaction_id))
-
-    def get_next_certificates(self, ca: CA) -> tuple[x509.Certificate, ...]:
-        """Ask for the next CA's certificates, as the current CA vouches for them.
-
-        Raises:
-            TransportError: no answer; the status is there when the server said that it has none.
-            BadReply: the answer must not be believed.
-        """
-        return self._run(
-            transaction.next_ca_certificates(
-                ca.certificates,
-                _now,
-                identifier=self._identifier,
-                allowed=self._allowed,
-                limits=self._limits,
-            )
-        )
-
-    def trust_next(self, ca: CA, certificates: Sequence[x509.Certificate]) -> CA:
-        """Trust the next CA as the current one vouched for it.
-
-        Args:
-            ca: the current CA.
-            certificates: what `get_next_certificates` returned.
-
-        Raises:
-            BadReply: there is no CA certificate among them, or it is over already.
-        """
-        return replace(ca, certificates=next_ca.trust(certificates, _now()))
-
-    def get_next_ca(self, ca: CA) -> CA:
-        """Ask for the CA that will follow a trusted one (RFC 8894 section 4.7).
-
-        Raises:
-            TransportError: no answer; the status is there when the server said that it has none.
-            BadReply: the answer must not be believed, or the next CA is over already.
-        """
-        return self.trust_next(ca, self.get_next_certificates(ca))
 
     def get_cert(
         self,
@@ -390,21 +237,7 @@ class Client:
             choice=ca.choice,
             signer=signer,
             random=os.urandom,
-            now=_now,
+            now=now,
             allowed=self._allowed,
             limits=self._limits,
         )
-
-    def _run(self, flow: transaction.Flow[driver.T]) -> driver.T:
-        return driver.run(flow, self._transport, self.url, self._pause)
-
-
-def _http_transport() -> Transport:
-    # Here, since urllib3 takes as long to import as everything else together.
-    from scepkit.client.http import HTTPTransport
-
-    return HTTPTransport()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

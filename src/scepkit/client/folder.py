@@ -1,13 +1,4 @@
-"""The directory that `--out` names: one key, its certificate, and what it chains to.
-
-    key.pem          the private key, PKCS#8, mode 0600 from its first byte
-    cert.pem         the certificate
-    chain.pem        the certificates from its issuer to the trusted CA
-    ca.pem           the trusted CA certificate
-    enrolment.json   how it was got: see `record`
-    revocation.json  that it was revoked: see `revocation_note`
-    next-ca.pem      the next CA's certificates, which the trusted CA vouched for
-    next/            key and certificate of the next CA, like the above, until they are needed
+"""The directory that `--out` names, and how it changes; what is in it, see `contents`.
 
 What is coming is called `….new`. While a request is under way there are `key.pem.new` and
 `enrolment.json.new`; once the certificate is here the others are written, `cert.pem.new` last, and
@@ -23,168 +14,50 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from scepkit.ca.certificates import CERTIFICATE_MODE, read_certificate
+from scepkit.ca.certificates import CERTIFICATE_MODE
 from scepkit.ca.files import make_directory, refusals, sync_directory, write_file
 from scepkit.ca.keys import write_key
-from scepkit.client import keys, record, revocation_note
+from scepkit.client import record, revocation_note
+from scepkit.client.contents import (
+    CA,
+    CERTIFICATE,
+    CHAIN,
+    KEY,
+    NEXT,
+    NEXT_CA,
+    RECORD,
+    REVOCATION,
+    Contents,
+)
 from scepkit.client.record import Record
 from scepkit.client.revocation_note import RevocationNote
 from scepkit.errors import SettingsError
+from scepkit.protocol import chain
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.transaction import Issued
 
-KEY, CERTIFICATE, CHAIN, CA = "key.pem", "cert.pem", "chain.pem", "ca.pem"
-RECORD, NEXT_CA, NEXT = "enrolment.json", "next-ca.pem", "next"
-REVOCATION = "revocation.json"
+__all__ = ["KEY", "REVOCATION", "Folder"]
 
 # In the order in which they are renamed.
 _FILES = (CA, CHAIN, RECORD, KEY, CERTIFICATE)
 
 
-class Folder:
+class Folder(Contents):
     """A directory with one key and its certificate; it need not exist yet.
 
     Args:
         path: where.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    # what is there
-
-    @property
-    def unfinished(self) -> Path:
-        """Where the key of a request that is under way is kept."""
-        return self._new(KEY)
-
     @property
     def ahead(self) -> Folder:
         """Where key and certificate of the next CA wait."""
         return Folder(self.path / NEXT)
-
-    def files(self) -> dict[str, Path]:
-        """Return the paths of `key`, `cert`, `chain` and `ca`."""
-        names = (KEY, CERTIFICATE, CHAIN, CA)
-        return {name.removesuffix(".pem"): self.path / name for name in names}
-
-    def certificate(self) -> x509.Certificate | None:
-        """Return the certificate; None when there is none.
-
-        Raises:
-            SettingsError: the file cannot be used.
-        """
-        path = self.path / CERTIFICATE
-        return read_certificate(path) if path.exists() else None
-
-    def key(self) -> PrivateKey:
-        """Return the key of the certificate.
-
-        Raises:
-            SettingsError: there is none, the file cannot be used, or it is another one's key.
-        """
-        found, certificate = keys.read_key(self.path / KEY), self.certificate()
-        if certificate is not None and certificate.public_key() != found.public_key():
-            raise SettingsError(
-                f"{self.path / KEY} is not the key of {self.path / CERTIFICATE}",
-                hint="restore the one that is wrong from a backup, or enrol anew",
-            )
-        return found
-
-    def ca(self) -> x509.Certificate:
-        """Return the trusted CA certificate.
-
-        Raises:
-            SettingsError: there is none, or the file cannot be used.
-        """
-        return read_certificate(self.path / CA)
-
-    def next_ca(self) -> tuple[x509.Certificate, ...]:
-        """Return the next CA's certificates; none when none is known.
-
-        Raises:
-            SettingsError: the file cannot be used.
-        """
-        return _read_certificates(self.path / NEXT_CA)
-
-    def chain(self) -> tuple[x509.Certificate, ...]:
-        """Return the certificates from the issuer up; none when there are none.
-
-        Raises:
-            SettingsError: the file cannot be used.
-        """
-        return _read_certificates(self.path / CHAIN)
-
-    def record(self) -> Record | None:
-        """Return how the certificate was got; None when that is not known.
-
-        Raises:
-            SettingsError: the file cannot be used.
-        """
-        return record.read(self.path / RECORD)
-
-    def revocation(self) -> RevocationNote | None:
-        """Return that the certificate was revoked; None when nothing is known of that.
-
-        Raises:
-            SettingsError: a file cannot be used.
-        """
-        found, certificate = revocation_note.read(self.path / REVOCATION), self.certificate()
-        if found is None or certificate is None:
-            return None
-        # A note on the certificate that was here before says nothing of this one.
-        return found if found.serial == f"{certificate.serial_number:x}" else None
-
-    def unfinished_record(self) -> Record | None:
-        """Return how the request that is under way is asked for; None when that is not known.
-
-        Raises:
-            SettingsError: the file cannot be used.
-        """
-        return record.read(self._new(RECORD)) if self.unfinished.exists() else None
-
-    def unfinished_key(self) -> PrivateKey | None:
-        """Return the key of a request that was begun and not finished.
-
-        Raises:
-            SettingsError: the file cannot be used.
-        """
-        return keys.read_key(self.unfinished) if self.unfinished.exists() else None
-
-    def check_free(self, now: datetime) -> None:
-        """Refuse to replace a key or a certificate that is still good.
-
-        Args:
-            now: an aware datetime.
-
-        Raises:
-            SettingsError: there is one, or a file that cannot be read.
-        """
-        path = self.path / CERTIFICATE
-        certificate = self.certificate()
-        if certificate is not None:
-            revoked = self.revocation()
-            is_good = revoked is None or not revoked.is_final
-            if is_good and now < certificate.not_valid_after_utc:
-                until = certificate.not_valid_after_utc.date()
-                raise SettingsError(
-                    f"{path} is there already, valid until {until}",
-                    hint="choose another directory, renew it (scep renew), "
-                    "or replace it with --force",
-                )
-        elif (self.path / KEY).exists():
-            raise SettingsError(
-                f"{self.path / KEY} is there already, without a certificate",
-                hint="choose another directory, or replace it with --force",
-            )
-
-    # what changes it
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -273,17 +146,17 @@ class Folder:
         self._rename()
 
     def keep_next_ca(self, certificates: Sequence[x509.Certificate]) -> None:
-        """Keep the next CA's certificates; none forgets them.
+        """Keep the next CA's certificates.
+
+        When it is another CA than before, that one was given up: what waits in `ahead` is of it,
+        and goes.
 
         Raises:
             SettingsError: the file system refuses.
         """
-        path = self.path / NEXT_CA
-        if certificates:
-            self._write(path, certificates)
-            return
-        with refusals(f"cannot remove {path}"):
-            path.unlink(missing_ok=True)
+        if _authorities(certificates) != _authorities(self.next_ca()):
+            self._remove_ahead()
+        self._write(self.path / NEXT_CA, certificates)
 
     def switch(self) -> None:
         """Install what waits in `ahead`.
@@ -311,10 +184,18 @@ class Folder:
         Raises:
             SettingsError: the file system refuses.
         """
-        self.keep_next_ca(())
-        with refusals(f"cannot remove {self.ahead.path}"):
-            if self.ahead.path.exists():
-                shutil.rmtree(self.ahead.path)
+        path = self.path / NEXT_CA
+        with refusals(f"cannot remove {path}"):
+            path.unlink(missing_ok=True)
+        self._remove_ahead()
+
+    def _remove_ahead(self) -> None:
+        path = self.ahead.path
+        with refusals(f"cannot remove {path}"):
+            if path.exists():
+                # What makes it a certificate that waits goes first: half of it never does.
+                (path / CERTIFICATE).unlink(missing_ok=True)
+                shutil.rmtree(path)
 
     def _write(self, path: Path, certificates: Sequence[x509.Certificate]) -> None:
         pem = b"".join(c.public_bytes(Encoding.PEM) for c in certificates)
@@ -328,22 +209,10 @@ class Folder:
                     self._new(name).replace(self.path / name)
             sync_directory(self.path)
 
-    def _new(self, name: str) -> Path:
-        return self.path / f"{name}.new"
 
-
-def _read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
-    if not path.exists():
-        return ()
-    with refusals(f"cannot read {path}"):
-        pem = path.read_bytes()
-    try:
-        return tuple(x509.load_pem_x509_certificates(pem))
-    except ValueError as error:
-        raise SettingsError(
-            f"{path} holds no certificates in PEM",
-            hint="it should start with -----BEGIN CERTIFICATE-----",
-        ) from error
+def _authorities(certificates: Sequence[x509.Certificate]) -> set[x509.Certificate]:
+    # An RA's certificate is there too, and is replaced while the CA stays.
+    return {one for one in certificates if chain.is_ca(one)}
 
 
 def _lock(descriptor: int, path: Path) -> None:

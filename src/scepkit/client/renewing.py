@@ -86,7 +86,8 @@ def announces(ca: CA) -> bool:
 def may_switch(folder: Folder, now: datetime, *, rolled_over: bool) -> bool:
     """Say whether the certificate of the next CA that waits in a folder is to be installed.
 
-    It has to be valid, with its whole chain; and the next CA is in force, or the current
+    It has to be of the next CA that was announced last, for another one may have been given up
+    since; it has to be valid, with its whole chain; and the next CA is in force, or the current
     certificate is over (RFC 8894 section 5.1, checklist L-20).
 
     Args:
@@ -98,10 +99,11 @@ def may_switch(folder: Folder, now: datetime, *, rolled_over: bool) -> bool:
         SettingsError: a file cannot be used.
     """
     coming, current = folder.ahead.certificate(), folder.certificate()
-    if coming is None:
+    issuers = folder.ahead.chain()
+    if coming is None or not issuers or issuers[0] not in folder.next_ca():
         return False
     try:
-        chain.build(coming, folder.ahead.chain(), folder.ahead.ca(), now)
+        chain.build(coming, issuers, folder.ahead.ca(), now)
     except BadReply:
         return False
     if now < folder.ahead.ca().not_valid_before_utc:

@@ -1,0 +1,169 @@
+"""What is in the directory that `--out` names: one key, its certificate, and what it chains to.
+
+    key.pem          the private key, PKCS#8, mode 0600 from its first byte
+    cert.pem         the certificate
+    chain.pem        the certificates from its issuer to the trusted CA
+    ca.pem           the trusted CA certificate
+    enrolment.json   how it was got: see `record`
+    revocation.json  that it was revoked: see `revocation_note`
+    next-ca.pem      the next CA's certificates, which the trusted CA vouched for
+    next/            key and certificate of the next CA, like the above, until they are needed
+
+How they get there: see `folder`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from scepkit.ca.certificates import read_certificate, read_certificates
+from scepkit.client import keys, record, revocation_note
+from scepkit.client.record import Record
+from scepkit.client.revocation_note import RevocationNote
+from scepkit.errors import SettingsError
+from scepkit.protocol.algorithms import PrivateKey
+
+KEY, CERTIFICATE, CHAIN, CA = "key.pem", "cert.pem", "chain.pem", "ca.pem"
+RECORD, NEXT_CA, NEXT = "enrolment.json", "next-ca.pem", "next"
+REVOCATION = "revocation.json"
+
+
+class Contents:
+    """What can be read in such a directory; it need not exist yet.
+
+    Args:
+        path: where.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def unfinished(self) -> Path:
+        """Where the key of a request that is under way is kept."""
+        return self._new(KEY)
+
+    def files(self) -> dict[str, Path]:
+        """Return the paths of `key`, `cert`, `chain` and `ca`."""
+        names = (KEY, CERTIFICATE, CHAIN, CA)
+        return {name.removesuffix(".pem"): self.path / name for name in names}
+
+    def certificate(self) -> x509.Certificate | None:
+        """Return the certificate; None when there is none.
+
+        Raises:
+            SettingsError: the file cannot be used.
+        """
+        path = self.path / CERTIFICATE
+        return read_certificate(path) if path.exists() else None
+
+    def key(self) -> PrivateKey:
+        """Return the key of the certificate.
+
+        Raises:
+            SettingsError: there is none, the file cannot be used, or it is another one's key.
+        """
+        found, certificate = keys.read_key(self.path / KEY), self.certificate()
+        if certificate is not None and certificate.public_key() != found.public_key():
+            raise SettingsError(
+                f"{self.path / KEY} is not the key of {self.path / CERTIFICATE}",
+                hint="restore the one that is wrong from a backup, or enrol anew",
+            )
+        return found
+
+    def ca(self) -> x509.Certificate:
+        """Return the trusted CA certificate.
+
+        Raises:
+            SettingsError: there is none, or the file cannot be used.
+        """
+        return read_certificate(self.path / CA)
+
+    def next_ca(self) -> tuple[x509.Certificate, ...]:
+        """Return the next CA's certificates; none when none is known.
+
+        Raises:
+            SettingsError: the file cannot be used.
+        """
+        return _certificates(self.path / NEXT_CA)
+
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """Return the certificates from the issuer up; none when there are none.
+
+        Raises:
+            SettingsError: the file cannot be used.
+        """
+        return _certificates(self.path / CHAIN)
+
+    def record(self) -> Record | None:
+        """Return how the certificate was got; None when that is not known.
+
+        Raises:
+            SettingsError: the file cannot be used.
+        """
+        return record.read(self.path / RECORD)
+
+    def revocation(self) -> RevocationNote | None:
+        """Return that the certificate was revoked; None when nothing is known of that.
+
+        Raises:
+            SettingsError: a file cannot be used.
+        """
+        found, certificate = revocation_note.read(self.path / REVOCATION), self.certificate()
+        if found is None or certificate is None:
+            return None
+        # A note on the certificate that was here before says nothing of this one.
+        return found if found.serial == f"{certificate.serial_number:x}" else None
+
+    def unfinished_record(self) -> Record | None:
+        """Return how the request that is under way is asked for; None when that is not known.
+
+        Raises:
+            SettingsError: the file cannot be used.
+        """
+        return record.read(self._new(RECORD)) if self.unfinished.exists() else None
+
+    def unfinished_key(self) -> PrivateKey | None:
+        """Return the key of a request that was begun and not finished.
+
+        Raises:
+            SettingsError: the file cannot be used.
+        """
+        return keys.read_key(self.unfinished) if self.unfinished.exists() else None
+
+    def check_free(self, now: datetime) -> None:
+        """Refuse to replace a key or a certificate that is still good.
+
+        Args:
+            now: an aware datetime.
+
+        Raises:
+            SettingsError: there is one, or a file that cannot be read.
+        """
+        path = self.path / CERTIFICATE
+        certificate = self.certificate()
+        if certificate is not None:
+            revoked = self.revocation()
+            is_good = revoked is None or not revoked.is_final
+            if is_good and now < certificate.not_valid_after_utc:
+                until = certificate.not_valid_after_utc.date()
+                raise SettingsError(
+                    f"{path} is there already, valid until {until}",
+                    hint="choose another directory, renew it (scep renew), "
+                    "or replace it with --force",
+                )
+        elif (self.path / KEY).exists():
+            raise SettingsError(
+                f"{self.path / KEY} is there already, without a certificate",
+                hint="choose another directory, or replace it with --force",
+            )
+
+    def _new(self, name: str) -> Path:
+        return self.path / f"{name}.new"
+
+
+def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
+    return read_certificates(path) if path.exists() else ()
