@@ -48,6 +48,38 @@ def test_enrolling_loads_nothing_of_the_server(serve):
     assert not any(m.startswith(("scepkit.server", "scepkit.store")) for m in modules)
 
 
+def test_every_command_of_the_server_says_that_it_is_not_installed():
+    commands = """\
+        serve
+        admin challenge new
+        admin list
+        admin show 1
+        admin approve 1
+        admin reject 1
+        admin revoke 1 --invalidity-date 2026-01-01
+        admin release 1
+        admin crl
+        admin rollover prepare
+        admin rollover activate
+        admin rollover cancel
+        admin rollover status
+        admin purge"""
+    code = (
+        "import sys\n"
+        "sys.modules['sqlalchemy'] = None\n"
+        "from scepkit.cli import main\n"
+        "for line in sys.stdin: main(line.split())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=commands, capture_output=True, text=True, check=True
+    )
+    said = [
+        "error: the server's part of scepkit is not installed",
+        "hint: pip install 'scepkit[server]'",
+    ]
+    assert done.stderr.splitlines() == said * len(commands.splitlines())
+
+
 @pytest.fixture
 def waiting(serve):
     """A process that waits for approval; it is gone after the test."""
@@ -95,6 +127,41 @@ def test_a_second_one_while_it_waits(waiting):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("error: another scep is at work in a\n")
+
+
+def contents(directory):
+    return {path.name: path.read_bytes() for path in Path(directory).iterdir()}
+
+
+@pytest.mark.parametrize("more", [[], ["--force"]], ids=["refused", "forced"])
+def test_a_second_one_that_is_faster(serve, more):
+    """Both begin while DIR is not there; what the faster one put there is replaced by force only.
+
+    The second process comes and goes while the first one waits for its first answer.
+    """
+    site = serve(grant)
+    arguments = ["--subject", "CN=a", "--out", "a", "--fingerprint", site.fingerprint]
+    command = [*SCEP, "enroll", site.url, *arguments]
+    really, faster = site.answer, {}
+
+    def answer(request):
+        # The requests of the second one come here as well.
+        site.answer = really
+        assert not Path("a").exists()
+        faster["done"] = subprocess.run(command, capture_output=True, text=True, check=False)
+        faster["files"] = contents("a")
+        return really(request)
+
+    site.answer = answer
+    done = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+    assert faster["done"].returncode == 0, faster["done"].stderr
+    if more:
+        assert done.returncode == 0, done.stderr
+        assert contents("a")["cert.pem"] != faster["files"]["cert.pem"]
+    else:
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: a/cert.pem is there already, valid until ")
+        assert contents("a") == faster["files"]
 
 
 def test_interrupted_while_it_waits(waiting):

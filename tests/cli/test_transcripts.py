@@ -43,7 +43,7 @@ def retrieve(server, request, sender):
     if isinstance(request, GetCert):
         issued = [one for one in server.issued if one.serial_number == request.serial_number]
         if not issued:
-            raise BadCertId("no such certificate")
+            raise BadCertId("there is no such certificate")
         return Success((issued[0].public_bytes(Encoding.DER),))
     if isinstance(request, GetCRL):
         return Success(crls=(httpd.crl([7]).public_bytes(Encoding.DER),))

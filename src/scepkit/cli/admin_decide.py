@@ -37,10 +37,10 @@ def approve(ids: Ids, *, directory: DirectoryOption = DEFAULT_DIRECTORY) -> None
 
     The devices get them when they ask the next time.
     """
-    from scepkit.server.assembly import approval_of, utc_now
-
     failed = False
     with keys_opened(directory) as (home, store):
+        from scepkit.server.assembly import approval_of, utc_now
+
         for number in ids:
             try:
                 row = _row(store, number)
@@ -69,13 +69,13 @@ def reject(
 
     The device is told at its next poll; another request of it is a new one.
     """
-    from scepkit.enrolment.approval import REJECTED
-    from scepkit.protocol.attributes import FailInfo
-    from scepkit.server.assembly import utc_now
-    from scepkit.store import Status
-
     failed = False
     with records_opened(directory) as (_, store):
+        from scepkit.enrolment.approval import REJECTED
+        from scepkit.protocol.attributes import FailInfo
+        from scepkit.server.assembly import utc_now
+        from scepkit.store import Status
+
         for number in ids:
             try:
                 row = _row(store, number)

@@ -24,6 +24,7 @@ __all__ = [
     "CAOption",
     "DirectoryOption",
     "EndpointOption",
+    "JsonLinesOption",
     "JsonOption",
     "ca_of",
     "keys_opened",
@@ -40,13 +41,18 @@ EndpointOption: TypeAlias = Annotated[
     typer.Option("--endpoint", metavar="NAME", help="Only of this endpoint.", show_default=False),
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+JsonLinesOption: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 _SERIAL = re.compile(r"(?:0x)?([0-9a-f]{1,40})")
 
 
 @contextmanager
 def records_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
-    """Open a server's settings and database; its keys are not read."""
+    """Open a server's settings and database; its keys are not read.
+
+    What a command imports of the server it imports under this or `keys_opened`, which say in one
+    line that it is not installed.
+    """
     require_server()
     from scepkit.server.directory import open_records
     from scepkit.store import Store

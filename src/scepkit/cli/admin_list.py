@@ -12,6 +12,7 @@ from scepkit.cli.admin_home import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
     EndpointOption,
+    JsonLinesOption,
     records_opened,
 )
 from scepkit.cli.help import Command
@@ -66,7 +67,7 @@ def listing(
         typer.Option(metavar="TEXT", help="Whose subject has this in it.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option(min=0, metavar="N", help="At most so many; 0 for all.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    json: JsonLinesOption = False,
 ) -> None:
     """List the certificates that were issued, newest first, or requests, oldest first.
 

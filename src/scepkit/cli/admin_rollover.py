@@ -63,10 +63,10 @@ def prepare(
 
     A running server offers it within seconds. The current CA goes on as before.
     """
+    place = _place(directory, ca)
     from scepkit.ca import rollover
     from scepkit.server.assembly import utc_now
 
-    place = _place(directory, ca)
     made = rollover.prepare(place, now=utc_now(), layout=layout, common_name=name)
     if made.next is not None:
         _say("the next CA", made.next.ca.certificate)
@@ -81,10 +81,11 @@ def activate(*, ca: CAOption = "default", directory: DirectoryOption = DEFAULT_D
     What the CA of before issued goes on being valid, can be renewed and revoked. A running server
     changes over within seconds. Devices that pin the CA's fingerprint need the new one.
     """
+    place = _place(directory, ca)
     from scepkit.ca import rollover
     from scepkit.server.assembly import utc_now
 
-    material = rollover.activate(_place(directory, ca), now=utc_now())
+    material = rollover.activate(place, now=utc_now())
     _say("the CA is now", material.ca.certificate)
 
 

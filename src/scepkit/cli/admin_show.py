@@ -76,7 +76,7 @@ def show(
         terminal.json_data({**shown, "history": history, "pem": text})
     else:
         told = [(name, value) for name, value in shown.items() if value]
-        terminal.details([*told, *(("history", _in_words(one)) for one in history)])
+        terminal.data_fields([*told, *(("history", _in_words(one)) for one in history)])
 
 
 def _certificate_row(store: Store, number: str) -> CertificateRow:

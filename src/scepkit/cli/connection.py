@@ -7,7 +7,7 @@ from pathlib import Path
 from scepkit.cli import options, terminal
 from scepkit.client.client import Client
 from scepkit.client.http import HTTPTransport
-from scepkit.protocol.algorithms import NO_LEGACY, Legacy
+from scepkit.client.record import Record
 from scepkit.protocol.transaction import Limits
 
 
@@ -18,7 +18,7 @@ def client(
     tls_ca: Path | None,
     timeout: float,
     proxy: str | None = None,
-    allowed: frozenset[Legacy] = NO_LEGACY,
+    legacy: str = "",
     limits: Limits | None = None,
 ) -> Client:
     """Return a client that shows on the terminal what it waits for.
@@ -32,9 +32,27 @@ def client(
         url,
         identifier=ca_id,
         transport=HTTPTransport(timeout=timeout, ca_file=tls_ca, proxy=proxy),
-        allowed=allowed,
+        allowed=options.read_legacy(legacy),
         limits=limits,
         pause=terminal.Progress().pause,
+    )
+
+
+def recorded(record: Record, *, timeout: float, proxy: str | None, limits: Limits) -> Client:
+    """Return a client for the server of a record, reached as that says.
+
+    Raises:
+        UsageError: an option cannot be meant.
+        SettingsError: the file with the TLS CA cannot be used.
+    """
+    return client(
+        record.url,
+        ca_id=record.ca_id,
+        tls_ca=Path(record.tls_ca) if record.tls_ca else None,
+        timeout=timeout,
+        proxy=proxy,
+        legacy=",".join(record.legacy),
+        limits=limits,
     )
 
 

@@ -42,6 +42,11 @@ def summary(one: x509.Certificate) -> dict[str, str]:
     }
 
 
+def whole(one: x509.Certificate) -> dict[str, str]:
+    """Return the same with the certificate itself."""
+    return {**summary(one), "pem": pem([one])}
+
+
 def subject(one: x509.Certificate) -> str:
     """Return the subject as text."""
     return one.subject.rfc4514_string()
@@ -58,6 +63,16 @@ def validity(one: x509.Certificate) -> str:
     now = datetime.now(UTC)
     remark = " (expired)" if now > end else " (not yet valid)" if now < start else ""
     return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC{remark}"
+
+
+def marks(one: x509.Certificate) -> list[tuple[str, str]]:
+    """Return what people look at, with names, to tell a certificate from another one."""
+    return [("valid", validity(one)), ("fingerprint", fingerprint(one))]
+
+
+def with_role(role: str, one: x509.Certificate) -> tuple[str, list[tuple[str, str]]]:
+    """Return a line that says what a certificate is and whose, and what people look at."""
+    return f"{role}: {subject(one)}", marks(one)
 
 
 def pem(certificates: Sequence[x509.Certificate]) -> str:

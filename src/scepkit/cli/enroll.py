@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from functools import partial
 
 import typer
 
-from scepkit.cli import enroll_options as wanted
-from scepkit.cli import options, terminal
+from scepkit.cli import enroll_options as its
+from scepkit.cli import options
 from scepkit.cli.help import Command
-
-if TYPE_CHECKING:
-    from scepkit.client.folder import Folder
 
 _EPILOG = """
 \b
@@ -46,16 +41,16 @@ def register(app: typer.Typer) -> None:
 def enroll(
     url: options.Url,
     *,
-    subject: wanted.Subject,
-    out: wanted.Out,
-    san: wanted.San = None,
+    subject: its.Subject,
+    out: its.Out,
+    san: its.San = None,
     challenge: options.Challenge = None,
     challenge_file: options.ChallengeFile = None,
-    key: wanted.Key = "rsa:2048",
-    force: wanted.Force = False,
+    key: its.Key = "rsa:2048",
+    force: its.Force = False,
     fingerprint: options.Fingerprint = "",
     ca_file: options.CaFile = None,
-    insecure: wanted.Insecure = False,
+    insecure: its.Insecure = False,
     legacy: options.LegacyList = "",
     poll_interval: options.PollInterval = 60,
     max_wait: options.MaxWait = 86400,
@@ -70,66 +65,26 @@ def enroll(
     Run again after it was interrupted or had to wait, it continues the same request.
     """
     from scepkit.cli import challenge as challenges
-    from scepkit.cli import connection, report, request, trust
-    from scepkit.client import keys, orders
+    from scepkit.cli import connection, report, trust
+    from scepkit.cli import enroll_steps as steps
     from scepkit.client.folder import Folder
     from scepkit.client.record import Record
-    from scepkit.protocol.names import parse_san, parse_subject
 
     # What can be wrong with the options is said before anything happens.
-    name, names = parse_subject(subject), [parse_san(text) for text in san or ()]
-    keys.check_spec(key)
-    trust.check_options(fingerprint, insecure=insecure, ca_file=ca_file)
-    allowed = options.read_legacy(legacy)
+    wanted = steps.read(subject, san or (), key, force=force)
+    whom = trust.Whom(fingerprint, ca_file, insecure=insecure)
+    limits = connection.limits(poll_interval, max_wait)
     client = connection.client(
-        url,
+        url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout, proxy=proxy, legacy=legacy, limits=limits
+    )
+    record = Record(
+        url=client.url,
         ca_id=ca_id,
-        tls_ca=tls_ca,
-        timeout=timeout,
-        proxy=proxy,
-        allowed=allowed,
-        limits=connection.limits(poll_interval, max_wait),
+        legacy=options.recorded_legacy(legacy),
+        key=key,
+        tls_ca=options.recorded_path(tls_ca),
     )
     folder = Folder(out)
-    with ExitStack() as lock:
-        made = not out.exists()
-        if not made:
-            lock.enter_context(folder.locked())
-        _check_folder(folder, force=force)
-        password = challenges.read(challenge, challenge_file)
-
-        information = client.ask()
-        before = folder.unfinished_record() or folder.record()
-        ca = client.trust(
-            information,
-            trust.choose(information, fingerprint, insecure=insecure, ca_file=ca_file),
-            before.seen(client.url, ca_id) if before else frozenset(),
-        )
-        trust.warn_of_weakness(ca)
-        # Not before now: where there is nothing to ask for, nothing is made.
-        if made:
-            lock.enter_context(folder.locked())
-        used = request.key(folder, key)
-        request.warn_unless_readable(used, password)
-        now = datetime.now(UTC)
-        order = orders.make(used, name, names=names, challenge=password, now=now)
-        record = Record(
-            url=client.url,
-            ca_id=ca_id,
-            legacy=tuple(sorted(allowed)),
-            key=key,
-            tls_ca=str(tls_ca.absolute()) if tls_ca else "",
-            capabilities=tuple(sorted(ca.capabilities)),
-        )
-        begun = folder.unfinished_record()
-        folder.begin(used, record.requested(str(order.transaction_id), now, begun))
-        issued = request.submit(lambda: client.submit(ca, order), folder)
-        folder.install(issued)
+    secret = partial(challenges.read, challenge, challenge_file)
+    issued = steps.enrol(client, whom, wanted, secret, record, folder)
     report.issued(issued, folder, as_json=as_json)
-
-
-def _check_folder(folder: Folder, *, force: bool) -> None:
-    if folder.recover():
-        terminal.say(f"finished the installation in {folder.path} that was interrupted")
-    if not force:
-        folder.check_free(datetime.now(UTC))

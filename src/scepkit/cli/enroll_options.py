@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from scepkit.cli.options import KEYS, TRUST, WANTED, option
+from scepkit.cli.options import KEYS, TRUST, WANTED, flag, option
 
 Subject = Annotated[str, option(WANTED, "DN", "The subject, such as CN=dev1,O=Example (RFC 4514).")]
 
@@ -38,19 +36,19 @@ Key = Annotated[
 
 Force = Annotated[
     bool,
-    typer.Option(
+    flag(
+        WANTED,
+        "Replace a certificate that is in DIR already; only once the new one is here.",
         "--force",
-        help="Replace a certificate that is in DIR already; only once the new one is here.",
-        rich_help_panel=WANTED,
     ),
 ]
 
 Insecure = Annotated[
     bool,
-    typer.Option(
-        "--insecure",
-        help="Trust whichever CA the server shows. Without this, --fingerprint and --ca "
+    flag(
+        TRUST,
+        "Trust whichever CA the server shows. Without this, --fingerprint and --ca "
         "you are asked, if there is a terminal.",
-        rich_help_panel=TRUST,
+        "--insecure",
     ),
 ]

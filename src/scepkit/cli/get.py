@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scepkit.cli import options, terminal
 from scepkit.cli.help import Command, Group
+
+if TYPE_CHECKING:
+    from scepkit.cli.deliver import About
 
 group = typer.Typer(
     name="get",
@@ -55,11 +58,8 @@ def ca(
     fingerprint: options.Fingerprint = "",
     out: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write the certificates to this file instead of stdout.",
-            rich_help_panel=options.OUTPUT,
-            show_default=False,
+        options.option(
+            options.OUTPUT, "FILE", "Write the certificates to this file instead of stdout."
         ),
     ] = None,
     ca_id: options.CaId = "",
@@ -72,32 +72,19 @@ def ca(
 
     Without --fingerprint nothing about them is authenticated.
     """
-    from scepkit.ca.certificates import CERTIFICATE_MODE
-    from scepkit.ca.files import write_file
     from scepkit.cli import connection, describe, trust
+    from scepkit.cli.deliver import deliver
     from scepkit.protocol import cacerts
 
-    trust.check_options(fingerprint)
+    whom = trust.Whom(fingerprint)
     client = connection.client(url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout, proxy=proxy)
     found = client.ask().certificates
-    if fingerprint:
-        cacerts.find(found, fingerprint)
-    roles = describe.roles(found)
-    if out is not None:
-        write_file(out, describe.pem(found).encode("ascii"), mode=CERTIFICATE_MODE)
-    if as_json:
-        listed = [
-            {"role": role, **describe.summary(one), "pem": describe.pem([one])}
-            for role, one in zip(roles, found, strict=True)
-        ]
-        terminal.json_data({"url": client.url, "certificates": listed})
-        return
-    for role, one in zip(roles, found, strict=True):
-        terminal.say(f"{role}: {describe.subject(one)}")
-        terminal.fields(
-            [("valid", describe.validity(one)), ("fingerprint", describe.fingerprint(one))]
-        )
-    if fingerprint:
-        terminal.say("The fingerprint is the expected one.")
-    if out is None:
-        terminal.data(describe.pem(found))
+    if whom.fingerprint:
+        cacerts.find(found, whom.fingerprint)
+    roles = [*zip(describe.roles(found), found, strict=True)]
+    about: list[About] = [describe.with_role(role, one) for role, one in roles]
+    if whom.fingerprint:
+        about.append(("The fingerprint is the expected one.", ()))
+    listed = [{"role": role, **describe.whole(one)} for role, one in roles]
+    details = {"url": client.url, "certificates": listed}
+    deliver(describe.pem(found), out, about, details, as_json=as_json)

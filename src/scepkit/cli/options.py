@@ -19,11 +19,13 @@ OUTPUT = "Output"
 KEYS = "The key to make: rsa:2048, rsa:3072, rsa:4096, ec:p256, ec:p384, ec:p521 or ed25519"
 
 
-def option(panel: str, metavar: str, text: str, *names: str, show_default: bool = False) -> Any:
+def option(
+    panel: str | None, metavar: str, text: str, *names: str, show_default: bool = False
+) -> Any:
     """Return what typer has to know of an option with a value.
 
     Args:
-        panel: the heading in --help that it is under.
+        panel: the heading in --help that it is under; None for the one of all the rest.
         metavar: what its value is called there.
         text: what it is for.
         names: what it is called, if not like its parameter.
@@ -32,6 +34,17 @@ def option(panel: str, metavar: str, text: str, *names: str, show_default: bool 
     return typer.Option(
         *names, metavar=metavar, help=text, rich_help_panel=panel, show_default=show_default
     )
+
+
+def flag(panel: str | None, text: str, *names: str) -> Any:
+    """Return what typer has to know of an option that is there or not.
+
+    Args:
+        panel: the heading in --help that it is under; None for the one of all the rest.
+        text: what it does.
+        names: what it is called. Typer would add a `--no-…` to a name of its own making.
+    """
+    return typer.Option(*names, help=text, rich_help_panel=panel)
 
 
 Url: TypeAlias = Annotated[
@@ -122,9 +135,7 @@ Proxy: TypeAlias = Annotated[
 Timeout: TypeAlias = Annotated[
     float, option(CONNECTION, "SECONDS", "How long to wait for an answer.", show_default=True)
 ]
-Json: TypeAlias = Annotated[
-    bool, typer.Option("--json", help="Print JSON on stdout, for programs.", rich_help_panel=OUTPUT)
-]
+Json: TypeAlias = Annotated[bool, flag(OUTPUT, "Print JSON on stdout, for programs.", "--json")]
 
 
 def read_legacy(text: str) -> frozenset[Legacy]:
@@ -140,6 +151,20 @@ def read_legacy(text: str) -> frozenset[Legacy]:
             f"--legacy {text}: not a list of legacy algorithms",
             hint=f"it takes {','.join(Legacy)}, or some of them",
         ) from error
+
+
+def recorded_legacy(text: str) -> tuple[str, ...]:
+    """Read such a list as a record keeps it.
+
+    Raises:
+        UsageError: something in it is not the name of a legacy algorithm.
+    """
+    return tuple(sorted(read_legacy(text)))
+
+
+def recorded_path(file: Path | None) -> str:
+    """Return a file as a record keeps it: good from any directory; "" for none."""
+    return str(file.absolute()) if file else ""
 
 
 def check_seconds(name: str, value: float) -> None:

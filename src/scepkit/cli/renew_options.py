@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
-from scepkit.cli.options import CONNECTION, KEYS, TRUST, WANTED, option
+from scepkit.cli.options import CONNECTION, KEYS, TRUST, WANTED, flag, option
 
 _WHEN = "When"
 
@@ -20,16 +18,14 @@ Before = Annotated[
     ),
 ]
 
-Force = Annotated[
-    bool, typer.Option("--force", help="Renew now, however early it is.", rich_help_panel=_WHEN)
-]
+Force = Annotated[bool, flag(_WHEN, "Renew now, however early it is.", "--force")]
 
 SameKey = Annotated[
     bool,
-    typer.Option(
+    flag(
+        WANTED,
+        "Have the current key certified again; otherwise a new one is made.",
         "--same-key",
-        help="Have the current key certified again; otherwise a new one is made.",
-        rich_help_panel=WANTED,
     ),
 ]
 
@@ -39,11 +35,11 @@ Key = Annotated[
 
 NextCA = Annotated[
     bool,
-    typer.Option(
-        "--next-ca",
-        help="Have the certificate from the CA's announced successor, and keep it in DIR/next "
+    flag(
+        WANTED,
+        "Have the certificate from the CA's announced successor, and keep it in DIR/next "
         "until that is in force.",
-        rich_help_panel=WANTED,
+        "--next-ca",
     ),
 ]
 

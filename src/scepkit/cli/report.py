@@ -35,8 +35,7 @@ def issued(
     terminal.fields(
         [
             ("serial", f"{certificate.serial_number:x}"),
-            ("valid", describe.validity(certificate)),
-            ("fingerprint", describe.fingerprint(certificate)),
+            *describe.marks(certificate),
             ("files", ", ".join(str(path) for path in files.values())),
         ]
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from scepkit.cli import terminal
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scepkit.client.folder import Folder
+    from scepkit.client.orders import Order
+    from scepkit.client.record import Record
     from scepkit.protocol.algorithms import PrivateKey
     from scepkit.protocol.transaction import Issued
 
@@ -44,15 +47,35 @@ def warn_unless_readable(signing: PrivateKey, password: str | None) -> None:
         )
 
 
-def submit(send: Callable[[], Issued], folder: Folder) -> Issued:
-    """Send a request, and keep its key or forget it.
+def recover(folder: Folder) -> None:
+    """Finish an installation that was interrupted, and say so. Only under the folder's lock."""
+    if folder.recover():
+        terminal.say(f"finished the installation in {folder.path} that was interrupted")
+
+
+def fulfil(
+    order: Order, used: PrivateKey, record: Record, folder: Folder, send: Callable[[Order], Issued]
+) -> Issued:
+    """Keep a request, send it, and install what was issued.
 
     Args:
-        send: sends it and returns what was issued.
-        folder: where its key is kept.
+        order: what is asked for.
+        used: the key to be certified.
+        record: how it is got.
+        folder: where all of that goes.
+        send: sends the order and returns what was issued.
     """
+    begun, now = folder.unfinished_record(), datetime.now(UTC)
+    folder.begin(used, record.requested(str(order.transaction_id), now, begun))
+    issued = _sent(order, folder, send)
+    folder.install(issued)
+    return issued
+
+
+def _sent(order: Order, folder: Folder, send: Callable[[Order], Issued]) -> Issued:
+    """Send a request, and keep its key or forget it."""
     try:
-        return send()
+        return send(order)
     except RequestRefused:
         folder.give_up()
         raise

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from scepkit.cli import get, options, terminal
 from scepkit.cli.help import Command
+from scepkit.cli.options import option
 from scepkit.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
@@ -17,21 +16,26 @@ if TYPE_CHECKING:
     from scepkit.client.client import CA, Client
     from scepkit.client.folder import Folder
 
-_FILE = "Write it to this file instead of stdout."
-
 Out = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help=_FILE, rich_help_panel=options.OUTPUT, show_default=False),
+    option(options.OUTPUT, "FILE", "Write it to this file instead of stdout."),
 ]
 Directory = Annotated[
     Path,
-    typer.Option(
-        "--dir",
-        metavar="DIR",
-        help="Ask with the key and certificate of this directory, made by scep enroll --out; its "
+    option(
+        options.WANTED,
+        "DIR",
+        "Ask with the key and certificate of this directory, made by scep enroll --out; its "
         "ca.pem is trusted.",
-        rich_help_panel=options.WANTED,
-        show_default=False,
+        "--dir",
+    ),
+]
+Serial = Annotated[
+    str,
+    option(
+        options.WANTED,
+        "HEX",
+        "Its serial number; the one of the certificate in DIR unless given.",
     ),
 ]
 
@@ -64,49 +68,29 @@ def next_ca(
     The current CA has to be trusted: --fingerprint or --ca.
     """
     from scepkit.cli import connection, describe, trust
+    from scepkit.cli.deliver import deliver
 
-    trust.check_options(fingerprint, ca_file=ca_file)
+    whom = trust.Whom(fingerprint, ca_file)
     client = connection.client(
-        url,
-        ca_id=ca_id,
-        tls_ca=tls_ca,
-        timeout=timeout,
-        proxy=proxy,
-        allowed=options.read_legacy(legacy),
+        url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout, proxy=proxy, legacy=legacy
     )
     information = client.ask()
-    anchor = trust.choose(information, fingerprint, ca_file=ca_file)
-    ca = client.trust(information, anchor)
+    ca = client.trust(information, trust.choose(information, whom))
     found = client.get_next_certificates(ca)
     following = client.trust_next(ca, found).certificates.anchor
-    if out is not None:
-        _write(out, describe.pem(found))
-    if as_json:
-        listed = [{**describe.summary(one), "pem": describe.pem([one])} for one in found]
-        terminal.json_data({"url": client.url, "certificates": listed})
-        return
-    for one in sorted(found, key=lambda one: one != following):
-        terminal.say(f"{'next CA' if one == following else 'with it'}: {describe.subject(one)}")
-        terminal.fields(
-            [("valid", describe.validity(one)), ("fingerprint", describe.fingerprint(one))]
-        )
-    if out is None:
-        terminal.data(describe.pem(found))
+    about = [
+        describe.with_role("next CA" if one == following else "with it", one)
+        for one in sorted(found, key=lambda one: one != following)
+    ]
+    details = {"url": client.url, "certificates": [describe.whole(one) for one in found]}
+    deliver(describe.pem(found), out, about, details, as_json=as_json)
 
 
 def cert(
     url: options.Url,
     *,
     directory: Directory,
-    serial: Annotated[
-        str,
-        typer.Option(
-            metavar="HEX",
-            help="Its serial number; the one of the certificate in DIR unless given.",
-            rich_help_panel=options.WANTED,
-            show_default=False,
-        ),
-    ] = "",
+    serial: Serial = "",
     legacy: options.LegacyList = "",
     out: Out = None,
     ca_id: options.CaId = "",
@@ -120,33 +104,17 @@ def cert(
     Many CAs give a certificate to its own holder only.
     """
     from scepkit.cli import connection, describe
+    from scepkit.cli.deliver import deliver
 
     number = _serial(serial) if serial else None
     client = connection.client(
-        url,
-        ca_id=ca_id,
-        tls_ca=tls_ca,
-        timeout=timeout,
-        proxy=proxy,
-        allowed=options.read_legacy(legacy),
+        url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout, proxy=proxy, legacy=legacy
     )
     folder, certificate, ca = _known(client, ca_id, directory)
     found = client.get_cert(ca, folder.key(), certificate, number)
-    if out is not None:
-        _write(out, describe.pem([found]))
-    if as_json:
-        terminal.json_data({**describe.summary(found), "pem": describe.pem([found])})
-        return
-    terminal.say(f"certificate of {describe.subject(found)}")
-    terminal.fields(
-        [
-            ("serial", f"{found.serial_number:x}"),
-            ("valid", describe.validity(found)),
-            ("fingerprint", describe.fingerprint(found)),
-        ]
-    )
-    if out is None:
-        terminal.data(describe.pem([found]))
+    rows = [("serial", f"{found.serial_number:x}"), *describe.marks(found)]
+    about = [(f"certificate of {describe.subject(found)}", rows)]
+    deliver(describe.pem([found]), out, about, describe.whole(found), as_json=as_json)
 
 
 def crl(
@@ -168,14 +136,10 @@ def crl(
     from cryptography.hazmat.primitives.serialization import Encoding
 
     from scepkit.cli import connection, describe
+    from scepkit.cli.deliver import deliver
 
     client = connection.client(
-        url,
-        ca_id=ca_id,
-        tls_ca=tls_ca,
-        timeout=timeout,
-        proxy=proxy,
-        allowed=options.read_legacy(legacy),
+        url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout, proxy=proxy, legacy=legacy
     )
     folder, certificate, ca = _known(client, ca_id, directory)
     places = describe.crl_urls(certificate)
@@ -183,22 +147,11 @@ def crl(
         terminal.say(f"the certificate says where to fetch the list as well: {places[0]}")
     found = client.get_crl(ca, folder.key(), certificate)
     pem = found.public_bytes(Encoding.PEM).decode("ascii")
-    if out is not None:
-        _write(out, pem)
-    if as_json:
-        terminal.json_data({**describe.revocations(found), "pem": pem})
-        return
-    terminal.say(f"revocation list of {found.issuer.rfc4514_string()}")
-    terminal.fields([(name.replace("_", " "), str(v)) for name, v in _shown(found).items()])
-    if out is None:
-        terminal.data(pem)
-
-
-def _shown(found: x509.CertificateRevocationList) -> dict[str, object]:
-    from scepkit.cli import describe
-
     details = describe.revocations(found)
-    return {name: details[name] for name in ("number", "this_update", "next_update", "revoked")}
+    shown = ("number", "this_update", "next_update", "revoked")
+    rows = [(name.replace("_", " "), str(details[name])) for name in shown]
+    about = [(f"revocation list of {found.issuer.rfc4514_string()}", rows)]
+    deliver(pem, out, about, {**details, "pem": pem}, as_json=as_json)
 
 
 def _known(client: Client, ca_id: str, directory: Path) -> tuple[Folder, x509.Certificate, CA]:
@@ -230,10 +183,3 @@ def _serial(text: str) -> int:
             f"--serial {text}: not a serial number",
             hint="hexadecimal digits, as scep status and openssl x509 -serial show them",
         ) from error
-
-
-def _write(out: Path, pem: str) -> None:
-    from scepkit.ca.certificates import CERTIFICATE_MODE
-    from scepkit.ca.files import write_file
-
-    write_file(out, pem.encode("ascii"), mode=CERTIFICATE_MODE)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from scepkit.cli import options, terminal
+from scepkit.cli import revoke_options as its
 from scepkit.cli.help import Command
 from scepkit.cli.reasons import ReasonName
 from scepkit.errors import SettingsError
@@ -47,58 +48,13 @@ def register(app: typer.Typer) -> None:
 
 
 def revoke(
-    directory: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR",
-            help="The directory that scep enroll --out made.",
-            show_default=False,
-        ),
-    ],
+    directory: options.Directory,
     *,
-    reason: Annotated[
-        ReasonName,
-        typer.Option(
-            metavar="REASON",
-            case_sensitive=False,
-            help=f"Why: {', '.join(ReasonName)}. Only the CA's operator ends a certificateHold.",
-            rich_help_panel=options.WANTED,
-        ),
-    ] = ReasonName.UNSPECIFIED,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Do not ask.", rich_help_panel=options.WANTED)
-    ] = False,
-    passphrase: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SECRET",
-            help="In place of a key that is lost: the challenge that the certificate was got "
-            "with, where the CA allows that; - reads it from stdin. Others on this machine can see "
-            "it here; SCEP_PASSPHRASE in the environment, --passphrase-file and - keep it to "
-            "yourself.",
-            rich_help_panel=options.WANTED,
-            show_default=False,
-        ),
-    ] = None,
-    passphrase_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Read the passphrase from the first line of this file.",
-            rich_help_panel=options.WANTED,
-            show_default=False,
-        ),
-    ] = None,
-    cmp_url: Annotated[
-        str,
-        typer.Option(
-            metavar="URL",
-            help="Where the CA speaks CMP, such as http://ca.example/cmp/default; by the URL of "
-            "its SCEP server unless given.",
-            rich_help_panel=options.CONNECTION,
-            show_default=False,
-        ),
-    ] = "",
+    reason: its.Reason = ReasonName.UNSPECIFIED,
+    yes: its.Yes = False,
+    passphrase: its.Passphrase = None,
+    passphrase_file: its.PassphraseFile = None,
+    cmp_url: its.CmpUrl = "",
     tls_ca: options.TlsCa = None,
     proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
@@ -187,12 +143,8 @@ def _ask(certificate: x509.Certificate, *, yes: bool) -> None:
     if yes or not terminal.can_ask():
         return
     terminal.say(f"This certificate is about to be revoked: {describe.subject(certificate)}")
-    terminal.fields(
-        [
-            ("serial", f"{certificate.serial_number:x}"),
-            ("valid", describe.validity(certificate)),
-        ]
-    )
+    number = f"{certificate.serial_number:x}"
+    terminal.fields([("serial", number), ("valid", describe.validity(certificate))])
     if not terminal.confirm("Only an operator could take that back, if anybody can. Revoke it?"):
         raise typer.Abort
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -43,14 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
-    directory: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR",
-            help="The directory that scep enroll --out made.",
-            show_default=False,
-        ),
-    ],
+    directory: options.Directory,
     *,
     as_json: options.Json = False,
 ) -> None:

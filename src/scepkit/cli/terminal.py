@@ -95,16 +95,9 @@ def warn(text: str) -> None:
 
 def fields(rows: Sequence[tuple[str, str]]) -> None:
     """Write names and values to stderr, the values under each other."""
-    width = max(len(name) for name, _ in rows)
+    width = max((len(name) for name, _ in rows), default=0)
     for name, value in rows:
         say(f"  {name:<{width}}  {value}")
-
-
-def details(rows: Sequence[tuple[str, str]]) -> None:
-    """Write names and values to stdout, the values under each other."""
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        data(f"{name:<{width}}  {escape(value)}")
 
 
 def data_fields(rows: Sequence[tuple[str, str]]) -> None:

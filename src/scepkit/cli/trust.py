@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -14,21 +15,42 @@ from scepkit.protocol import cacerts, chain
 from scepkit.protocol.transaction import CAInformation
 
 
-def check_options(fingerprint: str, *, insecure: bool = False, ca_file: Path | None = None) -> None:
-    """Refuse what cannot be meant, before anything is sent.
+@dataclass(frozen=True, slots=True)
+class Whom:
+    """Whom to trust, as the options say.
+
+    Attributes:
+        fingerprint: the expected one; "" when the user gave none.
+        ca_file: file of the CA certificate to trust.
+        insecure: trust whichever there is.
 
     Raises:
         UsageError: the fingerprint is none, or two options say whom to trust.
     """
-    given = {"--fingerprint": fingerprint, "--ca": ca_file, "--insecure": insecure}
-    both = [option for option, value in given.items() if value]
-    if len(both) > 1:
-        raise UsageError(f"{' and '.join(both)} exclude each other")
-    if fingerprint:
-        try:
-            cacerts.read_fingerprint(fingerprint)
-        except UntrustedCA as error:
-            raise UsageError(error.message, hint=error.hint) from error
+
+    fingerprint: str = ""
+    ca_file: Path | None = None
+    insecure: bool = False
+
+    def __post_init__(self) -> None:
+        given = {
+            "--fingerprint": self.fingerprint,
+            "--ca": self.ca_file,
+            "--insecure": self.insecure,
+        }
+        both = [option for option, value in given.items() if value]
+        if len(both) > 1:
+            raise UsageError(f"{' and '.join(both)} exclude each other")
+        if self.fingerprint:
+            try:
+                cacerts.read_fingerprint(self.fingerprint)
+            except UntrustedCA as error:
+                raise UsageError(error.message, hint=error.hint) from error
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the options say anything of that."""
+        return bool(self.fingerprint or self.ca_file or self.insecure)
 
 
 def read(ca_file: Path) -> x509.Certificate:
@@ -44,31 +66,23 @@ def read(ca_file: Path) -> x509.Certificate:
     return found
 
 
-def choose(
-    information: CAInformation,
-    fingerprint: str,
-    *,
-    insecure: bool = False,
-    ca_file: Path | None = None,
-) -> x509.Certificate:
-    """Return the CA certificate to trust.
+def choose(information: CAInformation, whom: Whom) -> x509.Certificate:
+    """Return the CA certificate to trust; where no option says which, somebody is asked.
 
     Args:
         information: what the server says of itself.
-        fingerprint: the expected one; "" when the user gave none.
-        insecure: trust whichever there is.
-        ca_file: file of the CA certificate to trust.
+        whom: what the options say.
 
     Raises:
         SettingsError: the file cannot be used.
         UntrustedCA: it is not the expected one, or nobody says that it is.
     """
-    if ca_file is not None:
-        return read(ca_file)
-    if fingerprint:
-        return cacerts.find(information.certificates, fingerprint)
+    if whom.ca_file is not None:
+        return read(whom.ca_file)
+    if whom.fingerprint:
+        return cacerts.find(information.certificates, whom.fingerprint)
     anchor = cacerts.top(information.certificates)
-    if insecure:
+    if whom.insecure:
         terminal.warn(f"the CA is not authenticated (--insecure): {describe.fingerprint(anchor)}")
         return anchor
     if not terminal.can_ask():
@@ -82,13 +96,7 @@ def choose(
 
 def _ask(anchor: x509.Certificate) -> None:
     terminal.say("The server shows this CA certificate:")
-    terminal.fields(
-        [
-            ("subject", describe.subject(anchor)),
-            ("valid", describe.validity(anchor)),
-            ("fingerprint", describe.fingerprint(anchor)),
-        ]
-    )
+    terminal.fields([("subject", describe.subject(anchor)), *describe.marks(anchor)])
     if not terminal.confirm("Is this the fingerprint that the CA's operator gives?"):
         raise UntrustedCA("the CA was not accepted", hint="ask its operator for the fingerprint")
 

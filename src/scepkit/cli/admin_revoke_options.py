@@ -1,0 +1,48 @@
+"""What `scep admin revoke` and `release` can be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scepkit.cli.options import flag, option
+from scepkit.cli.reasons import ReasonName
+
+_SERIAL = typer.Argument(metavar="SERIAL", help="Serial numbers in hex.", show_default=False)
+
+Serials = Annotated[list[str], _SERIAL]
+OptionalSerials = Annotated[list[str] | None, _SERIAL]
+
+Subject = Annotated[
+    str | None, option(None, "DN", "All that have this subject, in place of SERIAL.")
+]
+
+File = Annotated[Path | None, option(None, "CERT", "The one in this file, in place of SERIAL.")]
+
+Batch = Annotated[
+    Path | None,
+    option(None, "FILE", "All whose serial numbers this file lists, one a line; - is stdin."),
+]
+
+Reason = Annotated[
+    ReasonName,
+    typer.Option(metavar="REASON", case_sensitive=False, help=f"Why: {', '.join(ReasonName)}."),
+]
+
+InvalidityDate = Annotated[
+    str | None,
+    option(
+        None,
+        "WHEN",
+        "Since when the key is thought to be in wrong hands, such as 2026-11-20 or "
+        "2026-11-20T14:30; UTC unless it says otherwise.",
+    ),
+]
+
+Note = Annotated[str, option(None, "TEXT", "Why, for the record.", "--note")]
+
+DryRun = Annotated[bool, flag(None, "Only say what would be revoked.", "--dry-run")]
+
+Yes = Annotated[bool, flag(None, "Do not ask.", "--yes", "-y")]

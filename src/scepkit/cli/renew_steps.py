@@ -1,0 +1,184 @@
+"""How `scep renew` renews: whether it is time, with which CA, and into which directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from scepkit.cli import describe, duration, renewable, report, request, successor, terminal, trust
+from scepkit.client import keys, orders, renewing
+from scepkit.client.client import CA, Client
+from scepkit.client.folder import Folder
+from scepkit.client.record import Record
+from scepkit.client.renewing import Found
+from scepkit.errors import UsageError
+from scepkit.protocol.attributes import MessageType
+
+_MESSAGES = {"": None, "renewalreq": MessageType.RENEWAL_REQ, "pkcsreq": MessageType.PKCS_REQ}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """When to renew and what to ask for, as the options say.
+
+    Attributes:
+        window: how long before a certificate's end; None for as long as is usual.
+        key: the kind of the new key; "" for the current one's.
+        message_type: of the request; None for what the CA can do.
+        force: renew now.
+        same_key: have the current key certified again.
+        next_ca: get a certificate from the CA's successor.
+    """
+
+    window: timedelta | None
+    key: str
+    message_type: MessageType | None
+    force: bool
+    same_key: bool
+    next_ca: bool
+
+
+def read(
+    before: str, key: str, message: str, *, force: bool, same_key: bool, next_ca: bool
+) -> Wanted:
+    """Read the text of the options.
+
+    Raises:
+        UsageError: one cannot be meant.
+    """
+    if same_key and key:
+        raise UsageError("--same-key and --key exclude each other")
+    if key:
+        keys.check_spec(key)
+    window = duration.read(before) if before else None
+    if message.lower() not in _MESSAGES:
+        raise UsageError(f"--message {message}: no such message", hint="RenewalReq or PKCSReq")
+    return Wanted(window, key, _MESSAGES[message.lower()], force, same_key, next_ca)
+
+
+def has_to_ask(wanted: Wanted, folder: Folder) -> bool:
+    """Say whether there is anything to do that the CA has to be asked for."""
+    return _is_due(wanted, folder) or wanted.next_ca or folder.ahead.path.exists()
+
+
+def report_not_yet(wanted: Wanted, folder: Folder, *, as_json: bool) -> None:
+    """Say when the certificate will be renewed."""
+    certificate, start = renewable.certificate(folder), _start(wanted, folder)
+    if as_json:
+        when = start.isoformat(timespec="seconds")
+        terminal.json_data({"renewed": False, "renew_from": when, **describe.summary(certificate)})
+        return
+    terminal.say(
+        f"not yet: {describe.subject(certificate)} is valid until "
+        f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; "
+        f"time to renew is from {start:%Y-%m-%d %H:%M} UTC on (--force renews now)"
+    )
+
+
+def renew(
+    client: Client,
+    whom: trust.Whom,
+    wanted: Wanted,
+    secret: Callable[[], str | None],
+    record: Record,
+    folder: Folder,
+    *,
+    as_json: bool,
+) -> None:
+    """Do what is to be done with the CA: change over to the next one, renew, renew ahead.
+
+    Args:
+        client: for the CA's server.
+        whom: whom to trust in place of the CA of the folder.
+        wanted: what to ask for.
+        secret: reads the challenge, or asks for it.
+        record: how to reach the CA.
+        folder: with the certificate.
+        as_json: for programs.
+    """
+    password = secret()
+    found = _found(client, whom, record, folder)
+    # Before changing over: a successor that was given up for another one must not be changed to.
+    following = successor.learn(client, folder, found, must=wanted.next_ca)
+    if successor.switch(folder, found):
+        # That is a new certificate; another one is not wanted before its time.
+        wanted = replace(wanted, force=False)
+    seen = replace(record, capabilities=tuple(sorted(found.ca.capabilities)))
+    renewal = _Renewal(client, found, folder, seen, wanted, password)
+    if wanted.next_ca:
+        _renew_ahead(renewal, following, as_json=as_json)
+    elif _is_due(wanted, folder):
+        _renew_into(renewal, folder, as_json=as_json)
+        if found.rolled_over:
+            folder.forget_ahead()
+    else:
+        report_not_yet(wanted, folder, as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    """What is the same for a renewal in place and for one ahead of a new CA."""
+
+    client: Client
+    found: Found
+    folder: Folder
+    record: Record
+    wanted: Wanted
+    password: str | None = field(repr=False)
+
+
+def _start(wanted: Wanted, folder: Folder) -> datetime:
+    return renewing.due(renewable.certificate(folder), wanted.window)
+
+
+def _is_due(wanted: Wanted, folder: Folder) -> bool:
+    is_time = datetime.now(UTC) >= _start(wanted, folder)
+    return is_time or wanted.force or folder.unfinished.exists()
+
+
+def _found(client: Client, whom: trust.Whom, record: Record, folder: Folder) -> Found:
+    """Ask the server, and find the CA of the folder again, its successor, or whom one trusts."""
+    information = client.ask()
+    anchor = trust.choose(information, whom) if whom.is_given else None
+    seen = record.seen(record.url, record.ca_id)
+    found = renewing.find(client, information, folder, seen, anchor)
+    trust.warn_of_weakness(found.ca)
+    return found
+
+
+def _renew_ahead(renewal: _Renewal, following: CA | None, *, as_json: bool) -> None:
+    """Get a certificate from the CA's successor before that is in force (RFC 8894 section 5.1)."""
+    ahead = renewal.folder.ahead
+    if following is None:
+        raise UsageError(
+            "the next CA is in force already", hint="leave --next-ca out to renew with it"
+        )
+    if ahead.certificate() is not None and not renewal.wanted.force:
+        terminal.say(
+            f"{ahead.path} has a certificate of the next CA already, for when that is in force"
+        )
+        return
+    _renew_into(renewal, ahead, following, as_json=as_json)
+    terminal.say("It is installed by scep renew once the next CA is in force.")
+
+
+def _renew_into(
+    renewal: _Renewal, target: Folder, following: CA | None = None, *, as_json: bool
+) -> None:
+    """Renew, and install the new certificate in the folder or ahead of it."""
+    wanted, current = renewal.wanted, renewal.folder.key()
+    new = current if wanted.same_key else request.key(target, wanted.key or keys.kind(current))
+    order = orders.renewal(
+        current, renewable.certificate(renewal.folder), new, challenge=renewal.password
+    )
+    issued = request.fulfil(
+        order,
+        new,
+        replace(renewal.record, key=keys.kind(new)),
+        target,
+        lambda order: renewal.client.submit(
+            renewal.found.ca, order, message_type=wanted.message_type, following=following
+        ),
+    )
+    report.issued(issued, target, as_json=as_json, more={"renewed": True})

@@ -1,0 +1,134 @@
+"""What `scep renew` keeps of a CA, and what it forgets when it is another one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import httpd
+from pair import grant
+from scepkit.cli import renewable
+from scepkit.client import record
+from scepkit.client.folder import Folder
+from scepkit.client.record import Record
+
+URL = "http://ca.example/cgi-bin/pkiclient.exe"
+KEPT = Record(
+    URL,
+    ca_id="main",
+    legacy=("sha1",),
+    tls_ca="/etc/tls.pem",
+    capabilities=("aes", "sha-256"),
+    checked_at="2026-11-20T00:00:00+00:00",
+)
+FORGOTTEN = {"capabilities": (), "checked_at": ""}
+
+
+def read(folder, **how):
+    """Return how to reach the CA, as the options say that are given."""
+    unsaid = {"url": "", "ca_id": None, "legacy": None, "tls_ca": None}
+    return renewable.record(folder, **(unsaid | how))
+
+
+@pytest.fixture
+def folder():
+    folder = Folder(Path("a"))
+    folder.path.mkdir()
+    folder.remember(KEPT)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("said", "changed"),
+    [
+        ({}, {}),
+        ({"url": URL, "ca_id": "main"}, {}),
+        ({"url": "http://ca.example"}, {}),
+        ({"url": " http://ca.example#top"}, {}),
+        ({"legacy": "des3,sha1"}, {"legacy": ("des3", "sha1")}),
+        ({"legacy": ""}, {"legacy": ()}),
+        ({"url": "http://ca.example/scep"}, {"url": "http://ca.example/scep"} | FORGOTTEN),
+        ({"url": "http://b.example"}, {"url": URL.replace("//ca", "//b")} | FORGOTTEN),
+        ({"ca_id": "other"}, {"ca_id": "other"} | FORGOTTEN),
+        ({"ca_id": ""}, {"ca_id": ""} | FORGOTTEN),
+    ],
+    ids=str,
+)
+def test_what_was_seen_holds_for_one_url_and_one_ca(folder, said, changed):
+    assert read(folder, **said) == replace(KEPT, **changed)
+
+
+@pytest.mark.parametrize("said", [{}, {"url": "http://ca.example"}, {"url": URL}], ids=str)
+def test_a_url_that_was_kept_as_it_was_typed(folder, said):
+    """It is the same server: what that can do is not forgotten."""
+    folder.remember(replace(KEPT, url="http://ca.example"))
+    assert read(folder, **said) == KEPT
+
+
+def test_nothing_was_kept(folder):
+    (folder.path / "enrolment.json").unlink()
+    assert read(folder, url="http://ca.example") == Record(URL)
+
+
+def test_the_url_is_kept_as_enroll_keeps_it(serve, scep):
+    """So the next enrolment knows the CA again, and what that can do."""
+    site = serve(grant)
+    known = ["--fingerprint", site.fingerprint]
+    assert scep("enroll", site.url, "--subject", "CN=a", "--out", "a", *known)[0] == 0
+    assert scep("renew", "a", "--force", "--url", f"{site.url}#top")[0] == 0
+    kept = record.read(Path("a/enrolment.json"))
+    assert kept.url == site.url
+    assert "aes" in kept.seen(site.url, "")
+
+
+def test_another_ca_of_the_same_server(serve, scep):
+    """It may be weaker; nobody is warned of what was never said of it."""
+    site = serve(grant)
+    known = ["--fingerprint", site.fingerprint]
+    assert scep("enroll", site.url, "--subject", "CN=a", "--out", "a", *known)[0] == 0
+    site.scep.caps = ("SHA-256", "AES", "POSTPKIOperation")
+    status, _, err = scep("renew", "a", "--force", "--ca-id", "small")
+    assert status == 0, err
+    assert "no longer says" not in err
+    kept = json.loads(Path("a/enrolment.json").read_text())
+    assert (kept["ca_id"], kept["capabilities"]) == (
+        "small",
+        ["aes", "postpkioperation", "sha-256"],
+    )
+
+
+@pytest.fixture
+def waits(serve, scep):
+    """A site whose next CA was announced, and given up for another one.
+
+    In `a` a certificate of the first one waits.
+    """
+    site = serve(grant, following=httpd.ca("next-ca"))
+    known = ["--fingerprint", site.fingerprint]
+    assert scep("enroll", site.url, "--subject", "CN=a", "--out", "a", *known)[0] == 0
+    assert scep("renew", "a", "--next-ca")[0] == 0
+    site.scep.following = httpd.ca("other-ca")
+    site.scep.responder = site.scep._responder()
+    return site
+
+
+def test_another_successor_is_learnt_while_a_certificate_waits(waits, scep):
+    """Nothing is due; but once the CA is replaced, nobody could vouch for that one any more."""
+    status, _, err = scep("renew", "a")
+    assert status == 0, err
+    announced, not_yet = err.splitlines()
+    assert announced.startswith("the CA announces its successor: CN=Test other-ca, ")
+    assert not_yet.startswith("not yet: ")
+    waits.scep.roll_over()
+    status, _, err = scep("renew", "a", "--force")
+    assert status == 0, err
+    assert Folder(Path("a")).ca() == httpd.ca("other-ca").x509
+
+
+def test_a_certificate_of_a_successor_that_was_given_up_does_not_count(waits, scep):
+    status, _, err = scep("renew", "a", "--next-ca")
+    assert status == 0, err
+    assert Folder(Path("a/next")).ca() == httpd.ca("other-ca").x509
