@@ -26,7 +26,6 @@ from scepkit.protocol import (
     capabilities,
     cms,
     csr,
-    envelope,
     http,
     next_ca,
     pkimessage,
@@ -209,8 +208,7 @@ class Server:
         """Return the CA that a request is enveloped to, which is the one that is to issue."""
         if self.following is None:
             return self.ca
-        content = self.responder.receive(message).signed.content or b""
-        found = envelope.recipient_of(content, [self.following.credential])
+        found = self.responder.receive(message).envelope.recipient([self.following.credential])
         return self.ca if found is None else self.following
 
     def decide(self, request: Request, sender: VerifiedMessage) -> CertRep:

@@ -145,6 +145,7 @@ def test_whatever_comes(data):
         (ocsp.Plain.GOOD, judge.OCSPCertStatus.GOOD, None),
         (ocsp.Plain.UNKNOWN, judge.OCSPCertStatus.UNKNOWN, None),
         (ocsp.Revoked(NOW - HOUR, 0), judge.OCSPCertStatus.REVOKED, None),
+        (ocsp.Revoked(NOW - HOUR, 7), judge.OCSPCertStatus.REVOKED, None),  # not defined
         (ocsp.Revoked(NOW - HOUR, 99), judge.OCSPCertStatus.REVOKED, None),
         (ocsp.Revoked(NOW - HOUR, 1), "", x509.ReasonFlags.key_compromise),
         (ocsp.Revoked(NOW - HOUR, 6), "", x509.ReasonFlags.certificate_hold),

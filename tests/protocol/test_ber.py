@@ -175,6 +175,14 @@ def test_bombs_inside_an_envelope(bomb, pair):
         pkimessage.open_request(verified, [keys.ra().credential], NO_LEGACY, bytes)
 
 
+@pytest.mark.parametrize("element", [b"\x05\x00", b"\x05\x81\x00"], ids=["DER", "BER"])
+def test_a_row_of_too_many_elements(element):
+    """As many elements as a whole message may have can be cut apart, and not one more."""
+    assert len(_ber.split(element * _ber.MAX_ELEMENTS)) == _ber.MAX_ELEMENTS
+    with pytest.raises(Malformed, match="more than 10000 elements"):
+        _ber.split(element * (_ber.MAX_ELEMENTS + 1))
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -27,7 +27,7 @@ from scepkit.protocol import (
     _asn1,
     _ber,
     _codec,
-    _password_recipient,
+    _pbkdf2,
     _time,
     attributes,
     cacerts,
@@ -35,7 +35,6 @@ from scepkit.protocol import (
     chain,
     cms,
     csr,
-    envelope,
     http,
     pkimessage,
     transaction,
@@ -43,6 +42,7 @@ from scepkit.protocol import (
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.envelope import Envelope
 from scepkit.protocol.http import HTTPRequest
 from scepkit.protocol.messages import PKCSReq, Success
 
@@ -236,8 +236,8 @@ def test_envelope(data):
     seeds = [forge.envelope(b"content"), forge.envelope(b"x", oaep=("sha1", "sha256"), pieces=3)]
     message = data.draw(mutation.anything(seeds))
     with suppress(ScepError):
-        envelope.open_(message, [keys.ra().credential], EVERY, bytes)
-    envelope.cipher_of(message, EVERY)
+        Envelope(message).open([keys.ra().credential], EVERY, bytes)
+    Envelope(message).cipher(EVERY)
 
 
 EC_DEVICE = keys.certify("EC device", keys.ec_key(), key_identifier=True)
@@ -267,18 +267,18 @@ def test_lock(data):
     )
     message = forge.envelope(b"content", cek=b"k" * 16, recipients=[lock])
     with suppress(ScepError), few_iterations():
-        envelope.open_(message, [EC_DEVICE.credential], EVERY, bytes, password="secret")
+        Envelope(message).open([EC_DEVICE.credential], EVERY, bytes, password="secret")
 
 
 @contextmanager
 def few_iterations():
     """Let no password take more than a moment; that the count is bounded is another test's."""
-    bound = _password_recipient.MAX_ITERATIONS
-    _password_recipient.MAX_ITERATIONS = 1000
+    bound = _pbkdf2.MAX_ITERATIONS
+    _pbkdf2.MAX_ITERATIONS = 1000
     try:
         yield
     finally:
-        _password_recipient.MAX_ITERATIONS = bound
+        _pbkdf2.MAX_ITERATIONS = bound
 
 
 @given(st.sampled_from([0x17, 0x18, 0x13, 0x05]), st.one_of(st.binary(max_size=30), TIMES))

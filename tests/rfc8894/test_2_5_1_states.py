@@ -216,6 +216,7 @@ def busy(text, **headers):
         (busy("-5"), 1),
         (busy("soon"), 1),
         (busy("Sun, 06 Nov 1994 08:50:07 GMT", date="Sun, 06 Nov 1994 08:49:37 GMT"), 30),
+        (busy(f"Sun, 06 Nov 1994 08:50:07 +{'9' * 20}", date="Sun, 06 Nov 1994 08:49:37 GMT"), 1),
         (busy("Sun, 06 Nov 1994 08:49:37 GMT", date="Sun, 06 Nov 1994 08:50:07 GMT"), 1),
         (busy("Sun, 06 Nov 1994 08:50:07 GMT"), 1),
         (busy("Sun, 06 Nov 1994 08:50:07 GMT", date="Sun, 06 Nov 1994 08:50:07"), 1),

@@ -13,6 +13,7 @@ from pair import Pair
 from scepkit.errors import BadAlg, LegacyRefused
 from scepkit.protocol import capabilities, cms, csr, envelope, pkimessage
 from scepkit.protocol.algorithms import CIPHERS, DIGESTS, NO_LEGACY, Legacy
+from scepkit.protocol.envelope import Envelope
 from scepkit.protocol.messages import Failure, Pending, Success
 
 DIGEST_NAMES = {"sha1": Legacy.SHA1, "md5": Legacy.MD5}
@@ -126,10 +127,10 @@ def test_openssl_and_we_open_each_others_legacy_envelopes(cipher, openssl):
     ours = envelope.seal(b"content", device.certificate, chosen, os.urandom)
     assert openssl.decrypt(ours, device) == b"content"
     theirs = openssl.encrypt(b"content", cipher, device)
-    opened = envelope.open_(theirs, [device.credential], allowed, os.urandom)
+    opened = Envelope(theirs).open([device.credential], allowed, os.urandom)
     assert (opened.content, opened.cipher) == (b"content", chosen)
     with pytest.raises(BadAlg):
-        envelope.open_(theirs, [device.credential], NO_LEGACY, os.urandom)
+        Envelope(theirs).open([device.credential], NO_LEGACY, os.urandom)
 
 
 @pytest.mark.rfc("L-02", "P-24")

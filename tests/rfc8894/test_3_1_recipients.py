@@ -19,7 +19,8 @@ from scepkit.errors import BadAlg, BadRequest, Malformed
 from scepkit.protocol import (
     _key_agreement,
     _key_wrap,
-    _password_recipient,
+    _pbkdf2,
+    _recipients,
     csr,
     envelope,
     pkimessage,
@@ -36,6 +37,7 @@ from scepkit.protocol.algorithms import (
     Legacy,
 )
 from scepkit.protocol.attributes import TransactionID
+from scepkit.protocol.envelope import Envelope
 from scepkit.protocol.messages import CertPoll, Failure, Pending, PKCSReq, Success
 
 EVERY = frozenset(Legacy)
@@ -65,7 +67,7 @@ def seal(recipient, cipher=AES128, **options):
 
 def opens(message, who=None, *, password=None, allowed=NO_LEGACY):
     credentials = [who.credential] if who else []
-    return envelope.open_(message, credentials, allowed, random, password=password).content
+    return Envelope(message).open(credentials, allowed, random, password=password).content
 
 
 def locked(lock, cipher="aes128", cek=b"k" * 16, **knobs):
@@ -226,7 +228,7 @@ def test_what_may_vary_in_a_password_envelope(knobs):
 @pytest.mark.parametrize("count", [0, -1, 1_000_001, 2**31, 2**200])
 def test_the_iteration_count_is_bounded_before_any_work(count, monkeypatch):
     """A count below 1 or above a million is badAlg, and nothing is derived."""
-    monkeypatch.setattr(_password_recipient, "PBKDF2HMAC", None)
+    monkeypatch.setattr(_pbkdf2, "PBKDF2HMAC", None)
     lock = recipients.password_info(b"", iterations=count, encrypted=b"x" * 32)
     with pytest.raises(BadAlg, match="1 to 1000000 iterations"):
         opens(locked(lock), password="secret")
@@ -293,7 +295,7 @@ def test_parameters_of_a_password_envelope_that_cannot_be_read(knobs):
 @pytest.mark.rfc("P-26")
 def test_without_a_candidate_nothing_is_derived(monkeypatch):
     """With no password known for the transaction there is no guessing, and no work."""
-    monkeypatch.setattr(_password_recipient, "PBKDF2HMAC", None)
+    monkeypatch.setattr(_pbkdf2, "PBKDF2HMAC", None)
     message = locked(recipients.password_info(b"", encrypted=b"x" * 32))
     for password in (None, ""):
         with pytest.raises(BadRequest, match="a password that is not known here"):
@@ -304,13 +306,13 @@ def test_without_a_candidate_nothing_is_derived(monkeypatch):
 def test_one_candidate_is_tried_once(monkeypatch):
     """However many PasswordRecipientInfos there are, one password costs one derivation."""
     derived = []
-    real = _password_recipient.PBKDF2HMAC
+    real = _pbkdf2.PBKDF2HMAC
 
     def counting(*arguments):
         derived.append(arguments)
         return real(*arguments)
 
-    monkeypatch.setattr(_password_recipient, "PBKDF2HMAC", counting)
+    monkeypatch.setattr(_pbkdf2, "PBKDF2HMAC", counting)
     right = recipients.password_info(b"k" * 16)
     wrong = recipients.password_info(b"k" * 16, "another")
     message = locked(None, recipients=[wrong, *[right] * 10])
@@ -570,14 +572,13 @@ def test_good_and_bad_take_the_same_path(locks, monkeypatch):
     for lock in locks:
         path = []
         for module, name in (
-            (_password_recipient, "PBKDF2HMAC"),
+            (_pbkdf2, "PBKDF2HMAC"),
             (_key_agreement, "X963KDF"),
             (envelope._cbc, "decrypt"),
         ):
             watch(monkeypatch, path, module, name)
         with contextlib.suppress(BadRequest):
-            envelope.open_(
-                locked(lock),
+            Envelope(locked(lock)).open(
                 [holder().credential],
                 NO_LEGACY,
                 lambda size, path=path: path.append(size) or bytes(size),
@@ -604,8 +605,8 @@ def watch(monkeypatch, path, module, name):
 def test_the_password_is_in_no_text(answer):
     """Neither the error nor the object that holds it says the password."""
     lock = der.parse(recipients.password_info(b"k" * 16, "hunter2")).der()
-    enveloped = envelope._read(locked(lock))
-    found, _ = envelope._find(enveloped, [], "hunter2", NO_LEGACY)
+    infos = envelope._read(locked(lock)).recipientInfos
+    found, _ = _recipients.find(infos, [], "hunter2", NO_LEGACY)
     assert "hunter2" not in repr(found)
     assert "key" not in repr(holder().credential).split("certificate=")[0]
 

@@ -13,7 +13,7 @@ import mutation
 from der import parse
 from pair import Pair, _Public
 from scepkit.errors import BadReply, TransportError
-from scepkit.protocol import cacerts, cms, envelope, http, next_ca, transaction
+from scepkit.protocol import cacerts, cms, http, next_ca, pkimessage, transaction
 from scepkit.protocol.algorithms import NO_LEGACY
 from scepkit.protocol.http import HTTPRequest
 
@@ -214,9 +214,9 @@ def test_a_certificate_of_the_next_ca(announced, early):
     key = keys.rsa_key("new")
     flow = transaction.renew(ahead(announced), announced.csr(None, key))
     issued = announced.run(flow)
-    sent = cms.read_signed_data(announced.trips[0].request).content
-    assert envelope.recipient_of(sent, [NEXT.credential]) == NEXT.credential
-    assert envelope.recipient_of(sent, [keys.ra().credential]) is None
+    sent = pkimessage.parse(announced.trips[0].request).envelope
+    assert sent.recipient([NEXT.credential]) == NEXT.credential
+    assert sent.recipient([keys.ra().credential]) is None
     assert issued.chain == (NEXT.x509,)
     assert issued.certificate.public_key() == key.public_key()
 

@@ -14,6 +14,7 @@ from scepkit.errors import BadAlg, BadReply, Malformed, ScepError
 from scepkit.protocol import _keys, csr, envelope, pkimessage
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.envelope import Envelope
 from scepkit.protocol.messages import Failure, Success
 
 EVERY = frozenset(Legacy)
@@ -26,7 +27,7 @@ STRANGER = Failure(
 
 
 def opens(content, *, allowed=NO_LEGACY):
-    return envelope.open_(content, [keys.ra().credential], allowed, bytes).content
+    return Envelope(content).open([keys.ra().credential], allowed, bytes).content
 
 
 # --- signatures -----------------------------------------------------------------------------------
@@ -652,8 +653,7 @@ def test_a_substitute_key_is_drawn_whether_it_is_needed_or_not():
         drawn = []
         content = forge.envelope(b"x", cek=b"k" * 16, recipients=[recipient])
         with contextlib.suppress(pkimessage.BadRequest):
-            envelope.open_(
-                content,
+            Envelope(content).open(
                 [keys.ra().credential],
                 NO_LEGACY,
                 lambda size, drawn=drawn: drawn.append(size) or bytes(size),

@@ -13,11 +13,10 @@ import pytest
 import forge
 import keys
 from der import integer, seq
-from pair import Pair
 from scepkit.errors import BadReply, Malformed
 from scepkit.protocol import _keys, cms, csr, envelope, pkimessage
 from scepkit.protocol.algorithms import NO_LEGACY
-from scepkit.protocol.messages import Failure
+from scepkit.protocol.envelope import Envelope
 
 CEK, IV = b"k" * 16, b"i" * 16
 UNREADABLE = (2, envelope.undecryptable("").text)
@@ -32,7 +31,7 @@ def enveloped(padded: bytes, *, cek: bytes = CEK) -> bytes:
 
 
 def opened(padded: bytes) -> envelope.Opened:
-    return envelope.open_(enveloped(padded), [keys.ra().credential], NO_LEGACY, os.urandom)
+    return Envelope(enveloped(padded)).open([keys.ra().credential], NO_LEGACY, os.urandom)
 
 
 @pytest.mark.rfc("P-54")
@@ -67,9 +66,10 @@ def test_wrong_padding_is_an_unreadable_content(kind):
         content=enveloped(content + bytes([fill]) * (fill - 1) + b"\0"),
         scep={"message_type": kind},
     )
-    answer = Pair().answer_to(message)
-    assert isinstance(answer, Failure)
-    assert (answer.fail_info, answer.text) == UNREADABLE
+    verified = pkimessage.verify(pkimessage.parse(message), NO_LEGACY)
+    with pytest.raises(envelope.Undecryptable) as caught:
+        pkimessage.open_request(verified, [keys.ra().credential], NO_LEGACY, os.urandom)
+    assert (caught.value.fail_info, caught.value.text) == UNREADABLE
 
 
 @pytest.mark.rfc("P-54")

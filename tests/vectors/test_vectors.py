@@ -16,10 +16,11 @@ import forge
 import keys
 from pair import Pair
 from scepkit.errors import BadRequest
-from scepkit.protocol import _ber, cms, csr, envelope, pkimessage
+from scepkit.protocol import _ber, cms, csr, pkimessage
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.attributes import FailInfo
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.envelope import Envelope
 from scepkit.protocol.messages import PKCSReq, RenewalReq, Success
 
 EVERY = frozenset(Legacy)
@@ -83,7 +84,7 @@ def test_the_algorithms_that_programs_choose(name, digest, cipher):
     """The request shows which algorithms its sender knows."""
     message = verified(name)
     assert message.digest.name == digest
-    assert envelope.cipher_of(message.content, EVERY).name == cipher
+    assert message.envelope.cipher(EVERY).name == cipher
 
 
 @pytest.mark.rfc("P-13", "L-08")
@@ -117,7 +118,7 @@ def test_every_captured_request_is_answered(name, openssl):
     assert said.attributes.recipient_nonce == sent.attributes.sender_nonce
     assert said.attributes.transaction_id == sent.attributes.transaction_id
     assert said.digest == sent.digest
-    assert envelope.cipher_of(said.content, EVERY) == envelope.cipher_of(sent.content, EVERY)
+    assert said.envelope.cipher(EVERY) == sent.envelope.cipher(EVERY)
     (recipient,) = forge.body_of(said.content)[1].children
     assert recipient[1].der() == der.seq(sent.certificate.issuer, sent.certificate.serial_number)
 
@@ -172,7 +173,7 @@ def test_jscep_sends_indefinite_lengths():
 def test_micromdm_sends_constructed_encrypted_content(name):
     """Go's encryptedContent comes in the constructed form."""
     assert forge.body_of(verified(name).content)[2][2].tag == 0xA0
-    assert envelope.cipher_of(verified(name).content, EVERY).name == "des-cbc"
+    assert verified(name).envelope.cipher(EVERY).name == "des-cbc"
 
 
 @pytest.mark.rfc("P-14", "P-15", "P-08")
@@ -222,7 +223,7 @@ def test_any_ber_of_the_inner_layers_is_the_same_too(name, seed):
     inside = b"".join(der.ber(one, loosely) for one in (info, *rest))
     content = forge.envelope(b"\x30\x80" + inside + b"\x00\x00")
     content = der.ber(der.parse(content), loosely)
-    opened = envelope.open_(content, [keys.ra().credential], NO_LEGACY, bytes)
+    opened = Envelope(content).open([keys.ra().credential], NO_LEGACY, bytes)
     assert csr.read(opened.content, NO_LEGACY).info == info.der()
 
 

@@ -25,7 +25,7 @@ from scepkit.protocol.attributes import MessageType
 from scepkit.protocol.envelope import Undecryptable
 from scepkit.protocol.messages import GetCert, GetCRL, PKCSReq, RenewalReq, Success
 from scepkit.protocol.pkimessage import VerifiedMessage
-from scepkit.protocol.responder import Responder
+from scepkit.protocol.responder import Responder, missing
 from scepkit.store import (
     AlreadyAnswered,
     Answer,
@@ -210,7 +210,7 @@ class Endpoint:
         try:
             request = self._responder.open(verified, self._password(verified)).request
         except Undecryptable as error:
-            raise self._retrieval.missing(verified.message_type, error.message) from error
+            raise missing(verified.message_type, error.message) from error
         match request:
             case GetCert() as wanted:
                 answer = self._retrieval.certificate(wanted, verified.certificate)

@@ -12,17 +12,13 @@ from scepkit.enrolment import belonging, revocation
 from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.limiter import Limiter
 from scepkit.enrolment.rules import GetCertRule, Rules
-from scepkit.errors import BadCertId, BadRequest, HTTPRefused
+from scepkit.errors import BadRequest, HTTPRefused
 from scepkit.protocol.attributes import MessageType
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.messages import GetCert, GetCRL, Success
 from scepkit.protocol.names import same_subject
+from scepkit.protocol.responder import missing
 from scepkit.store import CertificateRow, Store
-
-_MISSING = {
-    MessageType.GET_CERT: "there is no such certificate",
-    MessageType.GET_CRL: "there is no CA with this name",
-}
 
 
 class Retrieval:
@@ -72,15 +68,6 @@ class Retrieval:
         if not is_cert and not self._rules.get_crl:
             raise BadRequest("this server does not answer GetCRL")
 
-    def missing(self, kind: MessageType, reason: str = "") -> BadCertId:
-        """Return the one error for what is not there, not for the requester, or unreadable.
-
-        Args:
-            kind: GetCert or GetCRL.
-            reason: what happened, for the log only.
-        """
-        return BadCertId(reason or _MISSING[kind], text=_MISSING[kind])
-
     def certificate(self, wanted: GetCert, requester: Certificate) -> Success:
         """Return a certificate by issuer and serial number (section 4.5).
 
@@ -100,7 +87,7 @@ class Retrieval:
                 continue  # endpoints that share a CA do not share its certificates
             if self._may_have(requester, row):
                 return Success((row.der,))
-        raise self.missing(MessageType.GET_CERT)
+        raise missing(MessageType.GET_CERT)
 
     def crl(self, wanted: GetCRL) -> Success:
         """Return the current CRL of a certificate's CA (section 4.6), and nothing else.
@@ -111,7 +98,7 @@ class Retrieval:
         """
         authorities = self._issuers.named(wanted.issuer)
         if not authorities:
-            raise self.missing(MessageType.GET_CRL)
+            raise missing(MessageType.GET_CRL)
         row = revocation.best_crl(
             self._store, authorities[0], now=self._now(), lifetime=self._rules.crl_lifetime
         )

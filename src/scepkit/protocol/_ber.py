@@ -56,13 +56,17 @@ def split(data: bytes | memoryview) -> list[bytes]:
     Elements whose own tag and length are DER are cut out as they are, without looking inside.
 
     Raises:
-        Malformed: the row does not end where its last element ends.
+        Malformed: the row does not end where its last element ends, or has more elements than
+            `MAX_ELEMENTS`.
     """
     if _is_one_short_element(data):
         return [bytes(data)]
     view = memoryview(data)
-    out, position = [], 0
+    out: list[bytes] = []
+    position = 0
     while position < len(view):
+        if len(out) == MAX_ELEMENTS:
+            raise _too_many()
         tag, start = _tag(view, position)
         length, start = _length(view, start)
         if length is None or tag[0] in _PIECES or start - position != _header(tag, length):
@@ -143,8 +147,8 @@ def _element(data: memoryview, start: int, depth: int, number: Iterator[int]) ->
     """Convert the element at `start`; return it and where it ends."""
     if depth > MAX_DEPTH:
         raise Malformed(f"ASN.1 nested deeper than {MAX_DEPTH} levels")
-    if next(number) > MAX_ELEMENTS:
-        raise Malformed(f"BER of more than {MAX_ELEMENTS} elements")
+    if next(number) >= MAX_ELEMENTS:
+        raise _too_many()
     tag, position = _tag(data, start)
     length, position = _length(data, position)
     constructed = bool(tag[0] & _CONSTRUCTED)
@@ -216,6 +220,10 @@ def _length(data: memoryview, position: int) -> tuple[int | None, int]:
 def _header(tag: bytes, length: int) -> int:
     """Return how many octets tag and length take in DER."""
     return len(tag) + 1 + (0 if length < _INDEFINITE else (length.bit_length() + 7) // 8)
+
+
+def _too_many() -> Malformed:
+    return Malformed(f"BER of more than {MAX_ELEMENTS} elements")
 
 
 def _octet(data: memoryview, position: int) -> int:

@@ -65,6 +65,16 @@ def anything(der: bytes) -> TLV:
         raise Malformed(f"not an ASN.1 element: {error}") from error
 
 
+def tag_and_content(der: bytes) -> tuple[int, bytes]:
+    """Take the first octet of an element's tag, and its content, apart.
+
+    Raises:
+        Malformed: it is not one DER element.
+    """
+    element = anything(der)
+    return element.tag_bytes[0], bytes(element.data)
+
+
 def elements(data: bytes | memoryview) -> list[bytes]:
     """Cut the contents of a SEQUENCE or SET into its elements, whatever their order.
 

@@ -8,7 +8,7 @@ from cryptography.hazmat.asn1 import TLV
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from scepkit.errors import BadAlg
-from scepkit.protocol import _asn1, _codec, _der
+from scepkit.protocol import _asn1, _codec, _der, _mgf1
 from scepkit.protocol.algorithms import (
     MGF1,
     RSA_ENCRYPTION,
@@ -102,16 +102,8 @@ def _scheme(algorithm: _asn1.AlgorithmIdentifier) -> padding.AsymmetricPadding:
     if not isinstance(algorithm.parameters, TLV):
         return _oaep(SHA1, SHA1)
     params = _codec.parse(_asn1.RSAESOAEPParams, algorithm.parameters, "RSAES-OAEP-params")
-    return _oaep(_oaep_digest(params.hashAlgorithm), _oaep_digest(_mgf1(params)))
-
-
-def _mgf1(params: _asn1.RSAESOAEPParams) -> _asn1.AlgorithmIdentifier | None:
-    mask = params.maskGenAlgorithm
-    if mask is None:
-        return None
-    if mask.algorithm != MGF1 or not isinstance(mask.parameters, TLV):
-        raise BadAlg("RSAES-OAEP with a mask generation other than MGF1 is not supported")
-    return _codec.parse(_asn1.AlgorithmIdentifier, mask.parameters, "MGF1 parameters")
+    mask = _mgf1.read(params.maskGenAlgorithm)
+    return _oaep(_oaep_digest(params.hashAlgorithm), _oaep_digest(mask))
 
 
 def _oaep_digest(algorithm: _asn1.AlgorithmIdentifier | None) -> Digest:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadAlg, BadRequest, Malformed
-from scepkit.protocol import _asn1, _codec
+from scepkit.protocol import _asn1, _codec, _der
 from scepkit.protocol.algorithms import (
     CURVES,
     EC_PUBLIC_KEY,
@@ -26,6 +26,7 @@ from scepkit.protocol.algorithms import (
     Digest,
     PrivateKey,
     PublicKey,
+    signature_oid,
 )
 
 # Below this not even a signature can be checked: SHA-512 and its padding have no room.
@@ -130,6 +131,19 @@ def verify(key: PublicKey, signature: bytes, data: bytes, digest: Digest) -> boo
     except InvalidSignature:
         return False
     return True
+
+
+def signature_algorithm(key: PrivateKey, digest: Digest) -> bytes:
+    """Return the AlgorithmIdentifier of a key's signatures over a digest, DER.
+
+    RSA's has the parameters NULL, all others have none (RFC 4055, RFC 5758, RFC 8410, RFC 9481).
+
+    Args:
+        key: the key.
+        digest: one that `signing_digest` gave.
+    """
+    parameters = _der.NULL if isinstance(key, rsa.RSAPrivateKey) else b""
+    return _der.algorithm(signature_oid(key, digest), parameters)
 
 
 def sign(key: PrivateKey, data: bytes, digest: Digest, *, deterministic: bool = False) -> bytes:

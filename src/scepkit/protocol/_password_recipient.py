@@ -11,19 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.asn1 import TLV
-from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
 from scepkit.errors import BadAlg
-from scepkit.protocol import _asn1, _cbc, _codec, _der
+from scepkit.protocol import _asn1, _cbc, _codec, _der, _pbkdf2
+from scepkit.protocol._pbkdf2 import Derivation
 from scepkit.protocol.algorithms import (
-    HMAC_SHA256,
     PBKDF2,
-    PRFS,
     PWRI_KEK,
-    SHA1,
     SHA256,
     Cipher,
-    Digest,
     Legacy,
     cipher,
 )
@@ -32,8 +28,6 @@ SALT_SIZE = 16
 # The secrets of our own server have 160 random bits, which no number of rounds could make harder
 # to guess; a secret that a human chose is guessed whatever the number.
 ITERATIONS = 10_000
-# Half a second of work: what one request may cost at most, for peers that set it high.
-MAX_ITERATIONS = 1_000_000
 
 # A count octet, three check octets, at most 32 of a key, padding up to whole blocks.
 _MAX_WRAPPED = 64
@@ -65,26 +59,6 @@ class PasswordLock:
         return _unwrap(self.encrypted, self.wrap, kek, self.iv)
 
 
-@dataclass(frozen=True, slots=True)
-class Derivation:
-    """PBKDF2 (RFC 8018 section 5.2).
-
-    Attributes:
-        salt: any octets.
-        iterations: 1 to `MAX_ITERATIONS`.
-        prf: the digest of its HMAC.
-    """
-
-    salt: bytes
-    iterations: int
-    prf: Digest
-
-    def derive(self, password: str, size: int) -> bytes:
-        """Return a key of `size` octets."""
-        function = PBKDF2HMAC(self.prf.primitive, size, self.salt, self.iterations)
-        return function.derive(password.encode())
-
-
 def read(
     info: _asn1.PasswordRecipientInfo, password: str, allowed: frozenset[Legacy]
 ) -> PasswordLock:
@@ -106,7 +80,9 @@ def read(
     inner = _codec.parse(_asn1.AlgorithmIdentifier, algorithm.parameters, "PWRI-KEK parameters")
     wrap = cipher(inner.algorithm, allowed)
     iv = _cbc.read_iv(inner, wrap)
-    derivation = _read_derivation(info.keyDerivationAlgorithm, wrap)
+    derivation, size = _pbkdf2.read(info.keyDerivationAlgorithm)
+    if size not in (None, wrap.key_size):
+        raise BadAlg("PBKDF2 of another keyLength than the key wrap needs")
     return PasswordLock(password, derivation, wrap, iv, info.encryptedKey)
 
 
@@ -125,44 +101,13 @@ def write(cek: bytes, password: str, chosen: Cipher, random: Callable[[int], byt
     return _der.tagged(
         3,
         _der.INTEGER_0,
-        _der.tagged(0, _der.oid(PBKDF2), _parameters(derivation)),
+        # The wrap's cipher says how long the key is.
+        _der.tagged(0, _der.oid(PBKDF2), derivation.parameters()),
         _der.sequence(
             _der.oid(PWRI_KEK), _der.sequence(_der.oid(chosen.oid), _der.octet_string(iv))
         ),
         _der.octet_string(_wrap(cek, chosen, kek, iv, random)),
     )
-
-
-def _parameters(derivation: Derivation) -> bytes:
-    """Write PBKDF2-params; the wrap's cipher says how long the key is (RFC 8018 appendix A.2)."""
-    return _der.sequence(
-        _der.octet_string(derivation.salt),
-        _codec.encode(derivation.iterations),
-        _der.algorithm(HMAC_SHA256),
-    )
-
-
-def _read_derivation(algorithm: _asn1.AlgorithmIdentifier | None, wrap: Cipher) -> Derivation:
-    if algorithm is None or algorithm.algorithm != PBKDF2:
-        raise BadAlg("a password's key derivation other than PBKDF2 is not supported")
-    if not isinstance(algorithm.parameters, TLV):
-        raise BadAlg("PBKDF2 without parameters is not supported")
-    params = _codec.parse(_asn1.PBKDF2Params, algorithm.parameters, "PBKDF2-params")
-    # Before any work is done.
-    if not 1 <= params.iterationCount <= MAX_ITERATIONS:
-        raise BadAlg(f"PBKDF2 is done with 1 to {MAX_ITERATIONS} iterations here")
-    if params.keyLength not in (None, wrap.key_size):
-        raise BadAlg("PBKDF2 of another keyLength than the key wrap needs")
-    return Derivation(params.salt, params.iterationCount, _prf(params.prf))
-
-
-def _prf(algorithm: _asn1.AlgorithmIdentifier | None) -> Digest:
-    if algorithm is None:
-        return SHA1
-    found = PRFS.get(algorithm.algorithm)
-    if found is None:
-        raise BadAlg(f"PBKDF2 with {algorithm.algorithm.dotted_string} is not supported")
-    return found
 
 
 def _wrap(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from scepkit.protocol import _der
 
 _UTC_TIME = 0x17
-_GENERALIZED_TIME = 0x18
+GENERALIZED_TIME = 0x18
 # RFC 5652 section 11.3: UTCTime until 2049, GeneralizedTime from then on.
 _FIRST_GENERALIZED_YEAR = 2050
 
@@ -18,7 +18,7 @@ _FORM = re.compile(
     rb"(?P<year>[0-9]{2}|[0-9]{4})(?P<rest>[0-9]{8})(?P<second>[0-9]{2})?(?:[.,][0-9]{1,9})?"
     rb"(?:Z|(?P<sign>[+-])(?P<hours>[0-9]{2})(?P<minutes>[0-9]{2}))"
 )
-_YEAR_DIGITS = {_UTC_TIME: 2, _GENERALIZED_TIME: 4}
+_YEAR_DIGITS = {_UTC_TIME: 2, GENERALIZED_TIME: 4}
 
 
 def read(tag: int, content: bytes) -> datetime | None:
@@ -43,19 +43,28 @@ def read(tag: int, content: bytes) -> datetime | None:
 
 
 def write(moment: datetime) -> bytes:
-    """Return an aware time as DER."""
+    """Return an aware time as certificates, CRLs and CMS write it, DER."""
     moment = moment.astimezone(UTC)
+    if moment.year < _FIRST_GENERALIZED_YEAR:
+        return _der.element(_UTC_TIME, b"%02d%b" % (moment.year % 100, _after_year(moment)))
+    return write_generalized(moment)
+
+
+def write_generalized(moment: datetime) -> bytes:
+    """Return an aware time as GeneralizedTime in any year, as CMP and OCSP write it, DER."""
+    moment = moment.astimezone(UTC)
+    return _der.element(GENERALIZED_TIME, b"%04d%b" % (moment.year, _after_year(moment)))
+
+
+def _after_year(moment: datetime) -> bytes:
     # Not strftime, which takes four times as long: a CRL has a million of these.
-    digits = b"%02d%02d%02d%02d%02dZ" % (
+    return b"%02d%02d%02d%02d%02dZ" % (
         moment.month,
         moment.day,
         moment.hour,
         moment.minute,
         moment.second,
     )
-    if moment.year < _FIRST_GENERALIZED_YEAR:
-        return _der.element(_UTC_TIME, b"%02d%b" % (moment.year % 100, digits))
-    return _der.element(_GENERALIZED_TIME, b"%04d%b" % (moment.year, digits))
 
 
 def _year(digits: bytes) -> str:

@@ -182,22 +182,20 @@ def write(attributes: Attributes) -> list[tuple[ObjectIdentifier, bytes]]:
 def _signing_time(values: list[bytes]) -> datetime | None:
     if len(values) != 1:
         return None
-    element = _codec.anything(values[0])
-    return _time.read(element.tag_bytes[0], bytes(element.data))
+    return _time.read(*_codec.tag_and_content(values[0]))
 
 
 def _transaction_id(values: list[bytes]) -> TransactionID:
     if len(values) != 1:
         raise Malformed(f"{len(values)} transactionIDs where one is needed")
-    element = _codec.anything(values[0])
-    tag = element.tag_bytes[0]
+    tag, value = _codec.tag_and_content(values[0])
     if tag not in _TEXT_TAGS:
         raise Malformed("the transactionID is not a string")
-    if not 1 <= len(element.data) <= MAX_TRANSACTION_ID_SIZE:
+    if not 1 <= len(value) <= MAX_TRANSACTION_ID_SIZE:
         raise Malformed(
-            f"a transactionID of {len(element.data)} octets; 1 to {MAX_TRANSACTION_ID_SIZE} can be"
+            f"a transactionID of {len(value)} octets; 1 to {MAX_TRANSACTION_ID_SIZE} can be"
         )
-    return TransactionID(bytes(element.data), tag)
+    return TransactionID(value, tag)
 
 
 def _number(value: bytes | None, name: str, defects: list[str]) -> int | None:
@@ -212,9 +210,9 @@ def _number(value: bytes | None, name: str, defects: list[str]) -> int | None:
 def _nonce(value: bytes | None, name: str, defects: list[str]) -> bytes | None:
     if value is None:
         return None
-    element = _codec.anything(value)
-    if element.tag_bytes[0] == _OCTET_STRING and 1 <= len(element.data) <= MAX_NONCE_SIZE:
-        return bytes(element.data)
+    tag, nonce = _codec.tag_and_content(value)
+    if tag == _OCTET_STRING and 1 <= len(nonce) <= MAX_NONCE_SIZE:
+        return nonce
     defects.append(f"{name} is not an OCTET STRING of 1 to {MAX_NONCE_SIZE} octets")
     return None
 
@@ -222,8 +220,8 @@ def _nonce(value: bytes | None, name: str, defects: list[str]) -> bytes | None:
 def _text(value: bytes | None) -> str | None:
     if value is None:
         return None
-    element = _codec.anything(value)
-    encoding = _TEXT_TAGS.get(element.tag_bytes[0])
-    if encoding is None or len(element.data) > _MAX_TEXT_SIZE:
+    tag, text = _codec.tag_and_content(value)
+    encoding = _TEXT_TAGS.get(tag)
+    if encoding is None or len(text) > _MAX_TEXT_SIZE:
         return None
-    return bytes(element.data).decode(encoding, "replace")
+    return text.decode(encoding, "replace")

@@ -9,6 +9,7 @@ it byte for byte.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -122,6 +123,16 @@ class Certificate:
             return False
         signed = _codec.encode(certificate.tbsCertificate)
         return _keys.verify(self.public_key, certificate.signatureValue.as_bytes(), signed, digest)
+
+
+def readable(certificates: Iterable[bytes]) -> Iterator[Certificate]:
+    """Yield those of some certificates that can be read, in their order."""
+    for der in certificates:
+        try:
+            yield Certificate.read(der)
+        except Malformed:
+            # Another one may still be the signer's.
+            continue
 
 
 def fingerprint(der: bytes) -> str:

@@ -1,4 +1,4 @@
-"""PKCS#10 certification requests (RFC 2986), written strictly and read leniently.
+"""PKCS#10 certification requests (RFC 2986), read leniently; `build`, next door, writes them.
 
 The library's own reader refuses what devices send (strongSwan's attribute SET is out of DER
 order), so the request is taken apart here: the signature is verified over the bytes as received,
@@ -10,40 +10,41 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from cryptography import x509
-from cryptography.hazmat.asn1 import PrintableString
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.errors import FailInfoError, Malformed, UsageError
-from scepkit.protocol import _asn1, _codec, _der, _keys, _x509
-from scepkit.protocol.algorithms import (
-    SHA256,
-    Digest,
-    Legacy,
-    PrivateKey,
-    PublicKey,
-    signature_digest,
-    signature_oid,
-    signing_digest,
-)
+from scepkit.errors import FailInfoError, Malformed
+from scepkit.protocol import _asn1, _codec, _der, _keys, _x509, csr_writing
+from scepkit.protocol.algorithms import Digest, Legacy, PublicKey, signature_digest
 from scepkit.protocol.cms import attribute_values
+from scepkit.protocol.csr_writing import (
+    CHALLENGE_PASSWORD,
+    EXTENSION_REQUEST,
+    MAX_CHALLENGE_LENGTH,
+    build,
+)
 
-CHALLENGE_PASSWORD = ObjectIdentifier("1.2.840.113549.1.9.7")
-EXTENSION_REQUEST = ObjectIdentifier("1.2.840.113549.1.9.14")
+__all__ = [
+    "CHALLENGE_PASSWORD",
+    "EXTENSION_REQUEST",
+    "MAX_CHALLENGE_LENGTH",
+    "CertificationRequest",
+    "build",
+    "read",
+    "read_archived",
+]
+
 # The same by other names: PKCS#9's, Microsoft's, and that of SCEP's old drafts (P-33).
 _EXTENSION_REQUESTS = {
     EXTENSION_REQUEST,
     ObjectIdentifier("1.3.6.1.4.1.311.2.1.14"),
     ObjectIdentifier("2.16.840.1.113733.1.9.8"),
 }
-
-# RFC 2985 section 5.4.1: pkcs-9-ub-challengePassword.
-MAX_CHALLENGE_LENGTH = 255
 
 # DirectoryString, and IA5String, which it is not but which is sent.
 _STRING_ENCODINGS = {
@@ -56,7 +57,6 @@ _STRING_ENCODINGS = {
 }
 _EVERY_LEGACY = frozenset(Legacy)
 _SHA256_WITH_RSA = ObjectIdentifier("1.2.840.113549.1.1.11")
-_PRINTABLE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 '()+,-./:=?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,38 +125,44 @@ def read(der: bytes, allowed: frozenset[Legacy], *, is_whole: bool = True) -> Ce
         raise Malformed("the PKCS#10 request's own signature does not verify")
     _keys.check(claim.public_key)
     signature_digest(claim.algorithm, claim.public_key, None, allowed)
-    return _contents(der, claim.request, claim.info, claim.info_der, claim.spki, claim.public_key)
+    return _contents(claim.structure, claim.public_key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Structure:
+    """A PKCS#10 taken apart; no text shows it, as a challengePassword may be in there."""
+
+    der: bytes = field(repr=False)
+    request: _asn1.CertificationRequest = field(repr=False)
+    info: _asn1.CertificationRequestInfo = field(repr=False)
+    info_der: bytes = field(repr=False)
+    spki: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
     """A PKCS#10 that could be read as far as its signature, which is not verified."""
 
-    request: _asn1.CertificationRequest
-    info: _asn1.CertificationRequestInfo
-    info_der: bytes
-    spki: bytes
+    structure: _Structure
     public_key: PublicKey
     algorithm: ObjectIdentifier
     digest: Digest
 
     def is_true(self) -> bool:
         """Say whether the request's key made its signature."""
-        signature = self.request.signature.as_bytes()
-        return _keys.verify(self.public_key, signature, self.info_der, self.digest)
+        signature = self.structure.request.signature.as_bytes()
+        return _keys.verify(self.public_key, signature, self.structure.info_der, self.digest)
 
 
 def _claim(der: bytes) -> _Claim:
-    request, info = _structure(der)
-    info_der = _codec.encode(request.certificationRequestInfo)
-    spki = _codec.encode(info.subjectPKInfo)
-    algorithm = request.signatureAlgorithm.algorithm
+    structure = _structure(der)
+    algorithm = structure.request.signatureAlgorithm.algorithm
     try:
-        public_key = _keys.load_any(spki)
+        public_key = _keys.load_any(structure.spki)
         digest = signature_digest(algorithm, public_key, None, _EVERY_LEGACY)
     except FailInfoError as error:
         raise Malformed(f"the PKCS#10 request's key cannot be used: {error.message}") from error
-    return _Claim(request, info, info_der, spki, public_key, algorithm, digest)
+    return _Claim(structure, public_key, algorithm, digest)
 
 
 @cache
@@ -166,9 +172,9 @@ def _decoy() -> _Claim:
     modulus = int.from_bytes(octets, "big") | 1 << 2047 | 1
     public_key = rsa.RSAPublicNumbers(65537, modulus).public_key()
     spki = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    attributes = [_der.attribute(CHALLENGE_PASSWORD, _directory_string("A" * 32))]
-    info = _info(_der.sequence(), spki, attributes)
-    return _claim(_request(info, _der.algorithm(_SHA256_WITH_RSA), b"\0" + octets[1:]))
+    attributes = [_der.attribute(CHALLENGE_PASSWORD, csr_writing.directory_string("A" * 32))]
+    info = csr_writing.info(_der.sequence(), spki, attributes)
+    return _claim(csr_writing.request(info, _der.algorithm(_SHA256_WITH_RSA), b"\0" + octets[1:]))
 
 
 def read_archived(der: bytes) -> CertificationRequest:
@@ -180,38 +186,26 @@ def read_archived(der: bytes) -> CertificationRequest:
     Raises:
         Malformed, BadRequest, BadAlg: it is not what was kept.
     """
-    request, info = _structure(der)
-    info_der = _codec.encode(request.certificationRequestInfo)
-    spki = _codec.encode(info.subjectPKInfo)
-    return _contents(der, request, info, info_der, spki, _keys.load(spki))
+    structure = _structure(der)
+    return _contents(structure, _keys.load(structure.spki))
 
 
-def _structure(
-    der: bytes,
-) -> tuple[_asn1.CertificationRequest, _asn1.CertificationRequestInfo]:
+def _structure(der: bytes) -> _Structure:
     request = _codec.decode(_asn1.CertificationRequest, der, "PKCS#10 request")
-    info = _codec.parse(
-        _asn1.CertificationRequestInfo, request.certificationRequestInfo, "PKCS#10 request"
-    )
-    return request, info
+    outer = request.certificationRequestInfo
+    info = _codec.parse(_asn1.CertificationRequestInfo, outer, "PKCS#10 request")
+    return _Structure(der, request, info, _codec.encode(outer), _codec.encode(info.subjectPKInfo))
 
 
-def _contents(
-    der: bytes,
-    request: _asn1.CertificationRequest,
-    info: _asn1.CertificationRequestInfo,
-    info_der: bytes,
-    spki: bytes,
-    public_key: PublicKey,
-) -> CertificationRequest:
-    attributes = info.attributes or []
-    archive = _in_order(request, info, spki, _values(attributes, _EXTENSION_REQUESTS))
+def _contents(structure: _Structure, public_key: PublicKey) -> CertificationRequest:
+    attributes = structure.info.attributes or []
+    archive = _in_order(structure, _values(attributes, _EXTENSION_REQUESTS))
     subject, requested = _x509.request(archive)
     return CertificationRequest(
-        der=der,
-        info=info_der,
+        der=structure.der,
+        info=structure.info_der,
         subject=subject,
-        spki=spki,
+        spki=structure.spki,
         public_key=public_key,
         extensions=requested,
         challenge_password=_challenge(_values(attributes, {CHALLENGE_PASSWORD})),
@@ -231,12 +225,7 @@ def _values(
     ]
 
 
-def _in_order(
-    request: _asn1.CertificationRequest,
-    info: _asn1.CertificationRequestInfo,
-    spki: bytes,
-    extensions: list[bytes],
-) -> bytes:
+def _in_order(structure: _Structure, extensions: list[bytes]) -> bytes:
     """Write a copy that the library can read: in order, with one extensionRequest at most.
 
     The signature stays behind: it would let whoever finds the copy try out challengePasswords.
@@ -244,8 +233,10 @@ def _in_order(
     if len(extensions) > 1:
         raise Malformed("the PKCS#10 request has several extensionRequest attributes")
     attributes = [_der.attribute(EXTENSION_REQUEST, value) for value in extensions]
-    copy = _info(_codec.encode(info.subject), spki, attributes)
-    return _request(copy, _codec.encode(request.signatureAlgorithm), b"")
+    subject = _codec.encode(structure.info.subject)
+    copy = csr_writing.info(subject, structure.spki, attributes)
+    algorithm = _codec.encode(structure.request.signatureAlgorithm)
+    return csr_writing.request(copy, algorithm, b"")
 
 
 def _challenge(values: list[bytes]) -> str | None:
@@ -253,85 +244,15 @@ def _challenge(values: list[bytes]) -> str | None:
         return None
     if len(values) > 1:
         raise Malformed("the PKCS#10 request has several challengePasswords")
-    element = _codec.anything(values[0])
-    encoding = _STRING_ENCODINGS.get(element.tag_bytes[0])
+    tag, content = _codec.tag_and_content(values[0])
+    encoding = _STRING_ENCODINGS.get(tag)
     if encoding is None:
         raise Malformed("the challengePassword is not a string")
     try:
-        text = bytes(element.data).decode(encoding)
+        text = content.decode(encoding)
     except UnicodeDecodeError:
         # Not `from`: the exception holds the password.
         raise Malformed("the challengePassword is not valid in its own encoding") from None
     if len(text) > MAX_CHALLENGE_LENGTH:
         raise Malformed("the challengePassword is too long")
     return text or None
-
-
-def build(
-    subject: x509.Name,
-    key: PrivateKey,
-    *,
-    challenge_password: str | None = None,
-    extensions: Iterable[x509.Extension[x509.ExtensionType]] = (),
-    digest: Digest = SHA256,
-) -> bytes:
-    """Write a PKCS#10 (RFC 8894 section 3.3.1).
-
-    Args:
-        subject: the wanted subject.
-        key: the key to be certified.
-        challenge_password: at most 255 characters.
-        extensions: the wanted extensions.
-        digest: for its signature, unless the key has no choice; see `signing_digest`.
-
-    Returns:
-        DER.
-
-    Raises:
-        UsageError: the challengePassword is too long.
-    """
-    attributes = []
-    if challenge_password:
-        if len(challenge_password) > MAX_CHALLENGE_LENGTH:
-            raise UsageError(f"a challenge has at most {MAX_CHALLENGE_LENGTH} characters")
-        attributes.append(_der.attribute(CHALLENGE_PASSWORD, _directory_string(challenge_password)))
-    wanted = [_extension(e) for e in extensions]
-    if wanted:
-        attributes.append(_der.attribute(EXTENSION_REQUEST, _der.sequence(*wanted)))
-    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    info = _info(subject.public_bytes(), spki, attributes)
-    digest = signing_digest(key, digest)
-    # The same request again is the same bytes, of EC keys as well: it can be told by its digest.
-    signature = _keys.sign(key, info, digest, deterministic=True)
-    return _request(info, _signature_algorithm(key, digest), signature)
-
-
-def _info(subject: bytes, spki: bytes, attributes: Iterable[bytes]) -> bytes:
-    """Write a CertificationRequestInfo (RFC 2986 section 4.1)."""
-    return _der.sequence(_der.INTEGER_0, subject, spki, _der.tagged(0, *sorted(attributes)))
-
-
-def _request(info: bytes, algorithm: bytes, signature: bytes) -> bytes:
-    """Write a CertificationRequest (RFC 2986 section 4.2)."""
-    return _der.sequence(info, algorithm, _der.bit_string(signature))
-
-
-def _signature_algorithm(key: PrivateKey, digest: Digest) -> bytes:
-    # RSA's has the parameters NULL, all others have none (RFC 4055, RFC 5758, RFC 8410).
-    parameters = _der.NULL if isinstance(key, rsa.RSAPrivateKey) else b""
-    return _der.algorithm(signature_oid(key, digest), parameters)
-
-
-def _directory_string(text: str) -> bytes:
-    """Return PrintableString where it fits, as NDES wants it, else UTF8String (P-31)."""
-    return _codec.encode(PrintableString(text) if _PRINTABLE.issuperset(text) else text)
-
-
-def _extension(extension: x509.Extension[x509.ExtensionType]) -> bytes:
-    return _codec.encode(
-        _asn1.Extension(
-            extnID=extension.oid,
-            critical=extension.critical or None,
-            extnValue=extension.value.public_bytes(),
-        )
-    )

@@ -2,7 +2,7 @@
 
 RSA keys get key transport.
 Keys that cannot encrypt get the password way of RFC 8894 section 3.1, EC ones key agreement on
-request; how each of the three locks a key is next door.
+request; which is for us, and how each of the three locks a key, is next door, and so is `seal`.
 
 Opening is a decryption service for anonymous senders, so it must not be an oracle
 (checklist P-54): once a RecipientInfo of ours is found and the algorithms are allowed,
@@ -15,64 +15,29 @@ ASN.1 element, ends where its own length says, and the padding is judged by the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
-
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509 import ObjectIdentifier
+from functools import cached_property
 
 from scepkit.errors import BadAlg, BadRequest, Malformed
-from scepkit.protocol import (
-    _asn1,
-    _ber,
-    _cbc,
-    _codec,
-    _der,
-    _key_agreement,
-    _key_transport,
-    _password_recipient,
-)
-from scepkit.protocol._key_agreement import KeyAgreement
-from scepkit.protocol._key_transport import KeyTransport
-from scepkit.protocol._password_recipient import PasswordLock
-from scepkit.protocol.algorithms import Cipher, Legacy, PrivateKey, cipher
-from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.cms import DATA
+from scepkit.protocol import _asn1, _ber, _cbc, _codec, _recipients, algorithms
+from scepkit.protocol._recipients import Credential, Lock
+from scepkit.protocol.algorithms import Cipher, Legacy
+from scepkit.protocol.enveloping import ENVELOPED_DATA, Random, check_recipient, seal
 
-ENVELOPED_DATA = ObjectIdentifier("1.2.840.113549.1.7.3")
+__all__ = [
+    "Credential",
+    "Envelope",
+    "Opened",
+    "Random",
+    "Undecryptable",
+    "check_recipient",
+    "seal",
+    "undecryptable",
+]
 
-# A client that encrypts to every certificate it was given needs a handful.
-MAX_RECIPIENTS = 16
-
-# RecipientInfo's alternatives (RFC 5652 section 6.2): ktri has no tag of its own.
-_KEY_TRANSPORT = _der.SEQUENCE
-_KEY_AGREEMENT = 0xA1
-_PASSWORD = 0xA3
-
-_VERSIONS = {
-    _KEY_TRANSPORT: _der.INTEGER_0,
-    _KEY_AGREEMENT: _der.INTEGER_2,
-    _PASSWORD: _der.INTEGER_3,
-}
-
-Random: TypeAlias = Callable[[int], bytes]
-"""Returns that many unpredictable octets, such as `os.urandom`."""
-
+_EVERY_LEGACY = frozenset(Legacy)
 _UNDECRYPTABLE = "the encrypted part could not be read"
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A private key and its certificate.
-
-    Attributes:
-        key: the private key.
-        certificate: the certificate for it.
-    """
-
-    key: PrivateKey = field(repr=False)
-    certificate: Certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +58,6 @@ class Opened:
     is_padded: bool
 
 
-_Lock: TypeAlias = KeyTransport | KeyAgreement | PasswordLock
-
-
 class Undecryptable(BadRequest):
     """Something inside an envelope is wrong. The peer must not learn what."""
 
@@ -109,150 +71,103 @@ def undecryptable(reason: str) -> Undecryptable:
     return Undecryptable(f"{_UNDECRYPTABLE}: {reason}", text=_UNDECRYPTABLE)
 
 
-def seal(
-    content: bytes,
-    recipient: Certificate,
-    chosen: Cipher,
-    random: Random,
-    *,
-    password: str | None = None,
-    key_agreement: bool = False,
-    oaep: bool = False,
-) -> bytes:
-    """Return EnvelopedData for one recipient (RFC 8894 section 3.1).
+@dataclass(frozen=True)
+class Envelope:
+    """EnvelopedData that is still closed; read when it is first asked about, and then no more.
 
-    Args:
-        content: the plaintext.
-        recipient: whose key can open it; named by issuer and serial number as it writes them.
-        chosen: the content-encryption algorithm.
-        random: returns that many unpredictable octets.
-        password: opens it in place of a key that cannot encrypt; not used for RSA keys.
-        key_agreement: whether an EC key without a password may get key agreement.
-        oaep: whether RSA keys get RSAES-OAEP with SHA-256, not RSAES-PKCS1-v1_5.
-
-    Raises:
-        BadAlg: nothing can be encrypted to the recipient's key.
+    Attributes:
+        message: DER or BER of the ContentInfo, or whatever a peer sent in its place.
     """
-    cek = random(chosen.key_size)
-    iv = random(chosen.block_size)
-    match _way(recipient, chosen, password, key_agreement=key_agreement):
-        case rsa.RSAPublicKey() as key:
-            lock = _key_transport.write(cek, recipient, key, oaep=oaep)
-        case ec.EllipticCurvePublicKey() as key:
-            lock = _key_agreement.write(cek, recipient, key, chosen, random)
-        case secret:
-            lock = _password_recipient.write(cek, secret, chosen, random)
-    encrypted = _der.sequence(
-        _der.oid(DATA),
-        _der.sequence(_der.oid(chosen.oid), _der.octet_string(iv)),
-        _der.tagged(0, _cbc.encrypt(content, chosen, cek, iv), primitive=True),
-    )
-    enveloped = _der.sequence(_VERSIONS[lock[0]], _der.set_of(lock), encrypted)
-    return _der.sequence(_der.oid(ENVELOPED_DATA), _der.tagged(0, enveloped))
 
+    message: bytes = field(repr=False)
 
-def check_recipient(
-    recipient: Certificate, chosen: Cipher, *, password: str | None, key_agreement: bool
-) -> None:
-    """Make sure that `seal` with the same arguments can work, before there is anything to seal.
+    def open(
+        self,
+        credentials: Sequence[Credential],
+        allowed: frozenset[Legacy],
+        random: Random,
+        *,
+        password: str | None = None,
+    ) -> Opened:
+        """Open it with whichever of our keys it is addressed to, or with a password.
 
-    Raises:
-        BadAlg: it could not.
-    """
-    _way(recipient, chosen, password, key_agreement=key_agreement)
+        Opening is, in order:
 
+        1. the structure is read, and the content-encryption algorithm is known and allowed;
+        2. a RecipientInfo names one of our certificates (P-19) or is for a password and we know
+           one, and its algorithms are known and allowed;
+        3. the key is unwrapped; a failure, or a key of the wrong length, yields a random key
+           instead;
+        4. the content is decrypted and cut out; whether its padding is right is only noted.
 
-def _way(
-    recipient: Certificate, chosen: Cipher, password: str | None, *, key_agreement: bool
-) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | str:
-    """Return what the content key is locked with: the recipient's key, or the password."""
-    key = recipient.public_key
-    if isinstance(key, rsa.RSAPublicKey):
-        return key
-    if password:
-        return password
-    if isinstance(key, ec.EllipticCurvePublicKey) and key_agreement:
-        _key_agreement.wrap_for(chosen)
-        return key
-    raise BadAlg(
-        "without a challengePassword only RSA keys can be encrypted to",
-        hint="use an RSA key, or a challengePassword that both ends know (RFC 8894 section 3.1)",
-    )
+        Args:
+            credentials: the keys that may open it.
+            allowed: the legacy algorithms that are allowed.
+            random: returns that many unpredictable octets.
+            password: the one password that may open it; there is no trying of several (P-26).
 
+        Raises:
+            Malformed: it is not EnvelopedData.
+            BadAlg: an algorithm is unknown or not allowed.
+            BadRequest: it is not for us.
+            Undecryptable: it is no whole number of blocks.
+        """
+        # (1)
+        enveloped = self._enveloped()
+        info = enveloped.encryptedContentInfo
+        used = algorithms.cipher(info.contentEncryptionAlgorithm.algorithm, allowed)
+        iv = _cbc.read_iv(info.contentEncryptionAlgorithm, used)
+        # (2)
+        lock, credential = _recipients.find(
+            enveloped.recipientInfos, credentials, password, allowed
+        )
+        # (3)
+        cek = _unlock(lock, used.key_size, random)
+        # (4)
+        try:
+            padded = _cbc.decrypt(_encrypted(info), used, cek, iv)
+        except ValueError as error:
+            raise undecryptable("wrong key, or damaged in transit") from error
+        content, is_padded = _cut(padded, used)
+        return Opened(content, used, credential, is_padded)
 
-def open_(
-    message: bytes,
-    credentials: Sequence[Credential],
-    allowed: frozenset[Legacy],
-    random: Random,
-    *,
-    password: str | None = None,
-) -> Opened:
-    """Open EnvelopedData with whichever of our keys it is addressed to, or with a password.
+    def cipher(self, allowed: frozenset[Legacy]) -> Cipher | None:
+        """Say which cipher it uses, without opening it.
 
-    Opening is, in order:
+        Returns:
+            None when it is no envelope, or a cipher that is unknown or not allowed.
+        """
+        try:
+            info = self._enveloped().encryptedContentInfo
+            return algorithms.cipher(info.contentEncryptionAlgorithm.algorithm, allowed)
+        except (Malformed, BadAlg):
+            return None
 
-    1. the structure is read, and the content-encryption algorithm is known and allowed;
-    2. a RecipientInfo names one of our certificates (P-19) or is for a password and we know one,
-       and its algorithms are known and allowed;
-    3. the key is unwrapped; a failure, or a key of the wrong length, yields a random key instead;
-    4. the content is decrypted and cut out; whether its padding is right is only noted.
+    def recipient(self, credentials: Sequence[Credential]) -> Credential | None:
+        """Say which of our certificates it is addressed to, without opening it.
 
-    Args:
-        message: DER or BER of the ContentInfo.
-        credentials: the keys that may open it.
-        allowed: the legacy algorithms that are allowed.
-        random: returns that many unpredictable octets.
-        password: the one password that may open it; there is no trying of several (P-26).
+        Returns:
+            None when it is no envelope, or is addressed to none of them.
+        """
+        try:
+            infos = self._enveloped().recipientInfos
+            _, credential = _recipients.find(infos, credentials, None, _EVERY_LEGACY)
+        except (Malformed, BadAlg, BadRequest):
+            return None
+        return credential
 
-    Raises:
-        Malformed: it is not EnvelopedData.
-        BadAlg: an algorithm is unknown or not allowed.
-        BadRequest: it is not for us.
-        Undecryptable: it is no whole number of blocks.
-    """
-    # (1)
-    enveloped = _read(message)
-    info = enveloped.encryptedContentInfo
-    used = cipher(info.contentEncryptionAlgorithm.algorithm, allowed)
-    iv = _cbc.read_iv(info.contentEncryptionAlgorithm, used)
-    # (2)
-    lock, credential = _find(enveloped, credentials, password, allowed)
-    # (3)
-    cek = _unlock(lock, used.key_size, random)
-    # (4)
-    try:
-        padded = _cbc.decrypt(_encrypted(info), used, cek, iv)
-    except ValueError as error:
-        raise undecryptable("wrong key, or damaged in transit") from error
-    content, is_padded = _cut(padded, used)
-    return Opened(content, used, credential, is_padded)
+    def _enveloped(self) -> _asn1.EnvelopedData:
+        if isinstance(self._read, Malformed):
+            raise Malformed(self._read.message) from self._read
+        return self._read
 
-
-def cipher_of(message: bytes, allowed: frozenset[Legacy]) -> Cipher | None:
-    """Say which cipher an envelope uses, without opening it.
-
-    Returns:
-        None when it is no envelope, or a cipher that is unknown or not allowed.
-    """
-    try:
-        info = _read(message).encryptedContentInfo
-        return cipher(info.contentEncryptionAlgorithm.algorithm, allowed)
-    except (Malformed, BadAlg):
-        return None
-
-
-def recipient_of(message: bytes, credentials: Sequence[Credential]) -> Credential | None:
-    """Say which of our certificates an envelope is addressed to, without opening it.
-
-    Returns:
-        None when it is no envelope, or is addressed to none of them.
-    """
-    try:
-        _, credential = _find(_read(message), credentials, None, frozenset(Legacy))
-    except (Malformed, BadAlg, BadRequest):
-        return None
-    return credential
+    @cached_property
+    def _read(self) -> _asn1.EnvelopedData | Malformed:
+        try:
+            return _read(self.message)
+        except Malformed as error:
+            # Remembered as well: what is not DER takes long to read, good or bad.
+            return error.with_traceback(None)
 
 
 def _read(message: bytes) -> _asn1.EnvelopedData:
@@ -262,83 +177,7 @@ def _read(message: bytes) -> _asn1.EnvelopedData:
     return _codec.parse(_asn1.EnvelopedData, info.content, "CMS EnvelopedData")
 
 
-def _find(
-    enveloped: _asn1.EnvelopedData,
-    credentials: Sequence[Credential],
-    password: str | None,
-    allowed: frozenset[Legacy],
-) -> tuple[_Lock, Credential | None]:
-    """Take up the first RecipientInfo that is for us; what is not ours is not read further."""
-    recipients = _codec.elements(enveloped.recipientInfos.data)
-    if len(recipients) > MAX_RECIPIENTS:
-        raise Malformed(f"{len(recipients)} recipients in one envelope")
-    for der in recipients:
-        found: tuple[_Lock, Credential | None] | None = None
-        if der[0] == _KEY_TRANSPORT:
-            found = _key_transport_for(der, credentials)
-        elif der[0] == _KEY_AGREEMENT:
-            found = _key_agreement_for(der, credentials, allowed)
-        elif der[0] == _PASSWORD and password:
-            found = _password_lock(der, password, allowed), None
-        if found is not None:
-            return found
-    if any(der[0] == _PASSWORD for der in recipients):
-        raise BadRequest("the message is encrypted with a password that is not known here")
-    raise BadRequest(
-        "the message is encrypted to none of our certificates; "
-        "fetch the CA certificates again (GetCACert)"
-    )
-
-
-def _key_transport_for(
-    der: bytes, credentials: Sequence[Credential]
-) -> tuple[KeyTransport, Credential] | None:
-    info = _codec.decode(_asn1.KeyTransRecipientInfo, der, "KeyTransRecipientInfo")
-    for credential in credentials:
-        if _addressed(info.rid, credential.certificate):
-            return _key_transport.read(info, credential.key), credential
-    return None
-
-
-def _key_agreement_for(
-    der: bytes, credentials: Sequence[Credential], allowed: frozenset[Legacy]
-) -> tuple[KeyAgreement, Credential] | None:
-    sequence = _der.retag(der, _der.SEQUENCE)
-    try:
-        info = _codec.decode(_asn1.KeyAgreeRecipientInfo, sequence, "KeyAgreeRecipientInfo")
-    except Malformed:
-        # There are kinds that we do not know, such as names of keys in key stores: not ours.
-        return None
-    if len(info.recipientEncryptedKeys) > MAX_RECIPIENTS:
-        raise Malformed(f"{len(info.recipientEncryptedKeys)} recipients in one key agreement")
-    for recipient in info.recipientEncryptedKeys:
-        rid = recipient.rid
-        name = rid.subjectKeyIdentifier if isinstance(rid, _asn1.RecipientKeyIdentifier) else rid
-        for credential in credentials:
-            if _addressed(name, credential.certificate):
-                encrypted = recipient.encryptedKey
-                return _key_agreement.read(info, encrypted, credential.key, allowed), credential
-    return None
-
-
-def _password_lock(der: bytes, password: str, allowed: frozenset[Legacy]) -> PasswordLock:
-    sequence = _der.retag(der, _der.SEQUENCE)
-    info = _codec.decode(_asn1.PasswordRecipientInfo, sequence, "PasswordRecipientInfo")
-    return _password_recipient.read(info, password, allowed)
-
-
-def _addressed(rid: _asn1.IssuerAndSerialNumber | bytes, certificate: Certificate) -> bool:
-    if isinstance(rid, bytes):
-        identifier = certificate.subject_key_identifier
-        # Some clients wrap the identifier in the OCTET STRING of the extension.
-        return identifier is not None and rid in (identifier, _der.octet_string(identifier))
-    return (
-        _codec.encode(rid.serialNumber) == certificate.serial_number
-        and _codec.encode(rid.issuer) == certificate.issuer
-    )
-
-
-def _unlock(lock: _Lock, size: int, random: Random) -> bytes:
+def _unlock(lock: Lock, size: int, random: Random) -> bytes:
     """Return the content-encryption key, or a random one (RFC 3218 section 2.3.2)."""
     substitute = random(size)
     cek = lock.unwrap()

@@ -147,5 +147,6 @@ def _date(until: str, start: str) -> timedelta | None:
 
     try:
         return parsedate_to_datetime(until) - parsedate_to_datetime(start)
-    except (TypeError, ValueError, IndexError):
+    except (TypeError, ValueError, IndexError, OverflowError):
+        # OverflowError: a time zone of more hours than there are.
         return None

@@ -20,11 +20,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from scepkit.errors import BadMessageCheck, BadReply, BadRequest, FailInfoError, Malformed
-from scepkit.protocol import cms, envelope, message_data
+from scepkit.protocol import cms, message_data
 from scepkit.protocol.algorithms import Digest, Legacy
 from scepkit.protocol.attributes import Attributes, FailInfo, MessageType, PKIStatus, read
-from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.envelope import Credential, Random
+from scepkit.protocol.certificate import Certificate, readable
+from scepkit.protocol.envelope import Credential, Envelope, Random, undecryptable
 from scepkit.protocol.messages import CertRep, Failure, Pending, Request, Success
 from scepkit.protocol.sealing import seal_reply, seal_request
 
@@ -51,11 +51,13 @@ class PKIMessage:
         signed: the SignedData.
         signer: its SignerInfo.
         attributes: the SCEP attributes that it claims.
+        envelope: its content as a pkcsPKIEnvelope, which it may not be.
     """
 
     signed: cms.SignedData
     signer: cms.SignerInfo
     attributes: Attributes
+    envelope: Envelope
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +67,21 @@ class VerifiedMessage:
     Attributes:
         attributes: the SCEP attributes.
         message_type: what it is.
-        content: the pkcsPKIEnvelope, still closed; empty when there is none.
+        envelope: the pkcsPKIEnvelope, still closed, and not read as long as nobody asks about it.
         certificate: the certificate whose key signed.
         digest: the digest that was used.
     """
 
     attributes: Attributes
     message_type: MessageType
-    content: bytes
+    envelope: Envelope
     certificate: Certificate
     digest: Digest
+
+    @property
+    def content(self) -> bytes:
+        """The envelope as it came; empty when there is none."""
+        return self.envelope.message
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,8 @@ def parse(message: bytes) -> PKIMessage:
         raise Malformed(f"{len(signed.signers)} SignerInfos where SCEP has one")
     signer = signed.signers[0]
     # (2)
-    return PKIMessage(signed, signer, read(signer.attributes))
+    attributes = read(signer.attributes)
+    return PKIMessage(signed, signer, attributes, Envelope(signed.content or b""))
 
 
 def verify(
@@ -141,7 +149,7 @@ def verify(
     return VerifiedMessage(
         attributes=attributes,
         message_type=_message_type(attributes.message_type),
-        content=message.signed.content or b"",
+        envelope=message.envelope,
         certificate=certificate,
         digest=digest,
     )
@@ -149,20 +157,11 @@ def verify(
 
 def _signer(message: PKIMessage, signers: Iterable[Certificate] | None) -> Certificate:
     if signers is None:
-        signers = _embedded(message.signed.certificates)
+        signers = readable(message.signed.certificates)
     for certificate in signers:
         if message.signer.made_by(certificate):
             return certificate
     raise BadMessageCheck("the certificate that signed the message is not known")
-
-
-def _embedded(certificates: Iterable[bytes]) -> Iterable[Certificate]:
-    for der in certificates:
-        try:
-            yield Certificate.read(der)
-        except Malformed:
-            # Another one may still be the signer's.
-            continue
 
 
 def _message_type(number: int | None) -> MessageType:
@@ -204,7 +203,7 @@ def open_request(
         raise BadRequest("a CertRep is not a request")
     # (6)
     try:
-        opened = envelope.open_(message.content, credentials, allowed, random, password=password)
+        opened = message.envelope.open(credentials, allowed, random, password=password)
     except Malformed as error:
         raise BadRequest(f"the content is not a pkcsPKIEnvelope: {error}") from error
     # (7)
@@ -214,7 +213,7 @@ def open_request(
         )
     except Malformed as error:
         # The same answer as for a wrong key: what is inside is nobody's business.
-        raise envelope.undecryptable(error.message) from error
+        raise undecryptable(error.message) from error
     return OpenedRequest(request, opened.credential)
 
 
@@ -253,7 +252,7 @@ def open_reply(
         case PKIStatus.FAILURE:
             return _failure(attributes)
         case PKIStatus.SUCCESS:
-            return _success(message.content, credentials, allowed, random, password)
+            return _success(message.envelope, credentials, allowed, random, password)
     raise BadReply(f"pkiStatus {attributes.pki_status} is not defined by RFC 8894")
 
 
@@ -266,14 +265,14 @@ def _failure(attributes: Attributes) -> Failure:
 
 
 def _success(
-    content: bytes,
+    envelope: Envelope,
     credentials: Sequence[Credential],
     allowed: frozenset[Legacy],
     random: Random,
     password: str | None,
 ) -> Success:
     try:
-        opened = envelope.open_(content, credentials, allowed, random, password=password)
+        opened = envelope.open(credentials, allowed, random, password=password)
         inner = cms.read_signed_data(opened.content)
     except (Malformed, BadRequest) as error:
         raise BadReply(f"the reply's content cannot be read: {error}") from error

@@ -11,11 +11,12 @@ A server that has to do something between the steps calls them itself:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from scepkit.errors import BadAlg, FailInfoError
-from scepkit.protocol import envelope, pkimessage
+from scepkit.errors import BadAlg, BadCertId, FailInfoError
+from scepkit.protocol import _der, pkimessage
 from scepkit.protocol.algorithms import (
     AES128,
     DIGESTS,
@@ -25,10 +26,29 @@ from scepkit.protocol.algorithms import (
     Digest,
     Legacy,
 )
-from scepkit.protocol.attributes import NONCE_SIZE
-from scepkit.protocol.envelope import Credential
-from scepkit.protocol.messages import CertRep, PKCSReq, RenewalReq, Request, Success
+from scepkit.protocol.attributes import NONCE_SIZE, MessageType
+from scepkit.protocol.envelope import Credential, Envelope, Undecryptable, check_recipient
+from scepkit.protocol.messages import (
+    CertPoll,
+    CertRep,
+    Failure,
+    GetCert,
+    GetCRL,
+    PKCSReq,
+    RenewalReq,
+    Request,
+    Success,
+)
 from scepkit.protocol.pkimessage import OpenedRequest, PKIMessage, Random, VerifiedMessage
+
+Decide: TypeAlias = Callable[[Request, VerifiedMessage], CertRep]
+"""What a server makes of a request and of what is known of its sender."""
+
+_NOBODY = _der.sequence()
+_MISSING = {
+    MessageType.GET_CERT: "there is no such certificate",
+    MessageType.GET_CRL: "there is no CA with this name",
+}
 
 
 class Responder:
@@ -72,10 +92,19 @@ class Responder:
         """
         return not any(isinstance(c.key, rsa.RSAPrivateKey) for c in self._credentials)
 
-    def respond(
-        self, message: bytes, decide: Callable[[Request, VerifiedMessage], CertRep]
-    ) -> bytes:
-        """Answer a request.
+    def respond(self, message: bytes, decide: Decide) -> bytes:
+        """Answer a request, without telling what is in envelopes of others (checklist P-54).
+
+        Anybody can sign pieces of a recorded PKCSReq anew, as if they were the content of another
+        request, and nothing inside tells whose they are, but in a PKCS#10. Therefore:
+
+        - A CertPoll is not even opened (RFC 8894 section 3.3.3): `decide` gets one with empty
+          names. What it asks about is the sender's transactionID, and whose that is the key that
+          signed (`sender.attributes.transaction_id`, `sender.certificate`).
+        - A GetCert or GetCRL that cannot be read goes to `decide` as one for the serial number 0
+          of a CA with the empty name, which nobody has.
+        - Whatever `decide` refuses a GetCert or GetCRL for, the device reads one badCertId, always
+          with the same text: a reason could repeat what was in the envelope.
 
         Args:
             message: the body of a PKIOperation.
@@ -91,13 +120,27 @@ class Responder:
         received = self.receive(message)
         try:
             verified = self.verify(received)
-            request = self.open(verified).request
+            request = self._request(verified)
             password = _password(request)
-            if isinstance(request, PKCSReq | RenewalReq):
+            if not isinstance(request, CertPoll):
                 self.check_deliverable(verified, password)
-            return self.reply(received, decide(request, verified), verified, password)
+            answer = _decided(decide, request, verified)
+            return self.reply(received, answer, verified, password)
         except FailInfoError as error:
             return self.reply(received, pkimessage.failure(error))
+
+    def _request(self, verified: VerifiedMessage) -> Request:
+        """Read a request as far as `decide` may know whether it can be read; see `respond`."""
+        if verified.message_type is MessageType.CERT_POLL:
+            return CertPoll(_NOBODY, _NOBODY)
+        try:
+            return self.open(verified).request
+        except Undecryptable:
+            if verified.message_type is MessageType.GET_CERT:
+                return GetCert(_NOBODY, 0)
+            if verified.message_type is MessageType.GET_CRL:
+                return GetCRL(_NOBODY, 0)
+            raise
 
     def receive(self, message: bytes) -> PKIMessage:
         """Read a request far enough to be able to answer it.
@@ -123,6 +166,7 @@ class Responder:
             password: the one that may open it; see `pkimessage.open_request`.
 
         Raises:
+            Undecryptable: what to answer, but a GetCert or GetCRL, whose answer is `missing`.
             FailInfoError: what to answer.
         """
         return pkimessage.open_request(
@@ -141,9 +185,9 @@ class Responder:
         Raises:
             BadAlg: the sender's key cannot encrypt, and there is no password to do it with.
         """
-        cipher = envelope.cipher_of(verified.content, self._allowed) or AES128
+        cipher = self._cipher(verified.envelope)
         try:
-            envelope.check_recipient(
+            check_recipient(
                 verified.certificate, cipher, password=password, key_agreement=self._key_agreement
             )
         except BadAlg as error:
@@ -184,7 +228,7 @@ class Responder:
             signer=self._signer_for(received),
             recipient=verified.certificate if verified else None,
             digest=self._digest(received),
-            cipher=self._cipher(received) if isinstance(answer, Success) else AES128,
+            cipher=self._cipher(received.envelope) if isinstance(answer, Success) else AES128,
             random=self._random,
             password=password,
             key_agreement=self._key_agreement,
@@ -196,21 +240,42 @@ class Responder:
         if not self._allowed:
             return ()
         digest = DIGESTS.get(received.signer.digest_algorithm)
-        cipher = envelope.cipher_of(received.signed.content or b"", self._allowed)
+        cipher = received.envelope.cipher(self._allowed)
         return tuple(a.legacy for a in (digest, cipher) if a is not None and a.legacy is not None)
 
     def _signer_for(self, received: PKIMessage) -> Credential:
         if len(self._credentials) == 1:
             return self._signer
-        content = received.signed.content or b""
-        return envelope.recipient_of(content, self._credentials) or self._signer
+        return received.envelope.recipient(self._credentials) or self._signer
 
     def _digest(self, received: PKIMessage) -> Digest:
         digest = DIGESTS.get(received.signer.digest_algorithm, SHA256)
         return digest if digest.legacy is None or digest.legacy in self._allowed else SHA256
 
-    def _cipher(self, received: PKIMessage) -> Cipher:
-        return envelope.cipher_of(received.signed.content or b"", self._allowed) or AES128
+    def _cipher(self, envelope: Envelope) -> Cipher:
+        return envelope.cipher(self._allowed) or AES128
+
+
+def missing(kind: MessageType, reason: str = "") -> BadCertId:
+    """Return the one refusal of a GetCert or GetCRL: not there, not for the requester, unreadable.
+
+    Args:
+        kind: GetCert or GetCRL.
+        reason: what happened, for the log only.
+    """
+    return BadCertId(reason or _MISSING[kind], text=_MISSING[kind])
+
+
+def _decided(decide: Decide, request: Request, verified: VerifiedMessage) -> CertRep:
+    if not isinstance(request, GetCert | GetCRL):
+        return decide(request, verified)
+    try:
+        answer = decide(request, verified)
+    except FailInfoError as error:
+        raise missing(request.message_type, error.message) from error
+    if isinstance(answer, Failure):
+        raise missing(request.message_type, answer.text)
+    return answer
 
 
 def _password(request: Request) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from cryptography.hazmat.asn1 import TLV, Null
 from cryptography.x509 import ObjectIdentifier
@@ -25,7 +25,6 @@ TRANSACTION_ID_SIZE = 16
 MAX_TRANSACTION_ID_SIZE = 128
 _MAX_INFORMATION = 32
 
-_GENERALIZED_TIME = 0x18
 _DIRECTORY_NAME = 4
 _DIRECTORY_NAME_TAG = 0xA4
 _CONTEXT_CLASS = 0x80
@@ -185,9 +184,9 @@ def _general_name(element: TLV, what: str) -> bytes:
 
 
 def _message_time(element: Null | TLV | None) -> datetime | None:
-    if not isinstance(element, TLV) or element.tag_bytes[0] != _GENERALIZED_TIME:
+    if not isinstance(element, TLV) or element.tag_bytes[0] != _time.GENERALIZED_TIME:
         return None
-    return _time.read(_GENERALIZED_TIME, bytes(element.data))
+    return _time.read(_time.GENERALIZED_TIME, bytes(element.data))
 
 
 def _general_info(
@@ -202,11 +201,7 @@ def _general_info(
 
 
 def _time_element(moment: datetime | None) -> bytes:
-    if moment is None:
-        return b""
-    # A GeneralizedTime in any year, unlike the times in certificates and CMS.
-    text = moment.astimezone(UTC).strftime("%Y%m%d%H%M%SZ")
-    return _der.tagged(0, _der.element(_GENERALIZED_TIME, text.encode("ascii")))
+    return b"" if moment is None else _der.tagged(0, _time.write_generalized(moment))
 
 
 def _octets(number: int, value: bytes | None) -> bytes:

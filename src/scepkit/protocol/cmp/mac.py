@@ -12,17 +12,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from cryptography.hazmat.asn1 import TLV
 from cryptography.hazmat.primitives.hmac import HMAC
-from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from cryptography.x509 import ObjectIdentifier
 
+from scepkit import errors as general
 from scepkit.errors import Malformed
 from scepkit.protocol import _asn1 as x509_asn1
-from scepkit.protocol import _codec, _der
+from scepkit.protocol import _codec, _der, _pbkdf2
+from scepkit.protocol._pbkdf2 import Derivation
 from scepkit.protocol.algorithms import (
     DIGESTS,
     HMAC_SHA256,
@@ -30,6 +30,7 @@ from scepkit.protocol.algorithms import (
     PBKDF2,
     PRFS,
     SHA1,
+    SHA256,
     Digest,
 )
 from scepkit.protocol.cmp import _asn1
@@ -42,13 +43,10 @@ MACS = frozenset({PASSWORD_BASED_MAC, PBMAC1})
 
 # OpenSSL writes id-HMAC-SHA1 of RFC 4210 for what PKCS#5 calls hmacWithSHA1.
 _HMACS = {**PRFS, ObjectIdentifier("1.3.6.1.5.5.8.1.2"): SHA1}
-_SHA1_PRF = next(oid for oid, digest in PRFS.items() if digest is SHA1)
 
 # OpenSSL does 500 rounds, BouncyCastle 1000. A round is one hash in Python, up to 3 us during which
 # no other thread runs, so that a message holds up everybody for 60 ms at most.
 MAX_PBM_ITERATIONS = 20_000
-# As for passwords that open an envelope: half a second of work at most.
-MAX_PBKDF2_ITERATIONS = 1_000_000
 _ITERATIONS = 10_000
 _SALT_SIZE = 16
 _MAX_SALT = 256
@@ -109,42 +107,29 @@ class PBMac1:
     """The parameters of PBMAC1.
 
     Attributes:
-        salt: any octets.
-        iterations: 1 to `MAX_PBKDF2_ITERATIONS`.
-        prf: the OID of PBKDF2's HMAC.
+        derivation: makes the HMAC's key of the secret.
         key_size: octets.
         mac: the OID of the HMAC.
     """
 
-    salt: bytes
-    iterations: int
-    prf: ObjectIdentifier
+    derivation: Derivation
     key_size: int
     mac: ObjectIdentifier
 
     def compute(self, secret: str, data: bytes) -> bytes:
         """Return the MAC (RFC 8018 section 7.1.1)."""
-        derivation = PBKDF2HMAC(
-            _HMACS[self.prf].primitive, self.key_size, self.salt, self.iterations
-        )
-        return _hmac(derivation.derive(secret.encode()), _HMACS[self.mac], data)
+        key = self.derivation.derive(secret, self.key_size)
+        return _hmac(key, _HMACS[self.mac], data)
 
     def der(self) -> bytes:
         """Return the AlgorithmIdentifier."""
-        derivation = _der.sequence(
-            _der.octet_string(self.salt),
-            _codec.encode(self.iterations),
-            _codec.encode(self.key_size),
-            _der.algorithm(self.prf),
-        )
-        return _der.sequence(
-            _der.oid(PBMAC1),
-            _der.sequence(_der.algorithm(PBKDF2, derivation), _der.algorithm(self.mac)),
-        )
+        function = _der.sequence(_der.oid(PBKDF2), self.derivation.parameters(self.key_size))
+        return _der.sequence(_der.oid(PBMAC1), _der.sequence(function, _der.algorithm(self.mac)))
 
     def fresh(self, random: Callable[[int], bytes]) -> PBMac1:
         """Return the same with a new salt, for an answer that the peer can check."""
-        return PBMac1(random(_SALT_SIZE), self.iterations, self.prf, self.key_size, self.mac)
+        derivation = replace(self.derivation, salt=random(_SALT_SIZE))
+        return replace(self, derivation=derivation)
 
 
 Mac: TypeAlias = PasswordBasedMac | PBMac1
@@ -152,7 +137,7 @@ Mac: TypeAlias = PasswordBasedMac | PBMac1
 
 def new(random: Callable[[int], bytes]) -> PBMac1:
     """Return what a client of ours takes: PBMAC1 with SHA-256."""
-    return PBMac1(random(_SALT_SIZE), _ITERATIONS, HMAC_SHA256, 32, HMAC_SHA256)
+    return PBMac1(Derivation(random(_SALT_SIZE), _ITERATIONS, SHA256), 32, HMAC_SHA256)
 
 
 def read(protection: Protection) -> Mac:
@@ -171,6 +156,8 @@ def read(protection: Protection) -> Mac:
         return _read_pbmac1(protection.parameters or b"")
     except Malformed as error:
         raise BadDataFormat(error.message, text="the MAC's parameters cannot be read") from error
+    except general.BadAlg as error:
+        raise BadAlg(error.message, text=error.text) from error
 
 
 def holds(protection: Protection, secret: str) -> bool:
@@ -188,44 +175,26 @@ def _read_password_based_mac(parameters: bytes) -> PasswordBasedMac:
     owf = DIGESTS.get(params.owf.algorithm)
     if owf is None or owf is MD5:
         raise BadAlg(f"PasswordBasedMac with {params.owf.algorithm.dotted_string} is not supported")
-    return PasswordBasedMac(
-        salt=_salt(params.salt),
-        owf=owf,
-        iterations=_iterations(params.iterationCount, MAX_PBM_ITERATIONS),
-        mac=_known_hmac(params.mac),
-    )
+    _check_salt(params.salt)
+    if not 1 <= params.iterationCount <= MAX_PBM_ITERATIONS:
+        raise BadAlg(f"1 to {MAX_PBM_ITERATIONS} iterations are done here")
+    return PasswordBasedMac(params.salt, owf, params.iterationCount, _known_hmac(params.mac))
 
 
 def _read_pbmac1(parameters: bytes) -> PBMac1:
     params = _codec.decode(_asn1.PBMAC1Params, parameters, "PBMAC1-params")
-    function = params.keyDerivationFunc
-    if function.algorithm != PBKDF2 or not isinstance(function.parameters, TLV):
-        raise BadAlg("PBMAC1 with a key derivation other than PBKDF2 is not supported")
-    derivation = _codec.parse(x509_asn1.PBKDF2Params, function.parameters, "PBKDF2-params")
+    derivation, key_length = _pbkdf2.read(params.keyDerivationFunc)
+    _check_salt(derivation.salt)
     mac = _known_hmac(params.messageAuthScheme)
-    size = derivation.keyLength or _HMACS[mac].primitive.digest_size
+    size = key_length or _HMACS[mac].primitive.digest_size
     if not 1 <= size <= _MAX_KEY:
         raise BadAlg(f"PBMAC1 is done with a key of 1 to {_MAX_KEY} octets here")
-    return PBMac1(
-        salt=_salt(derivation.salt),
-        iterations=_iterations(derivation.iterationCount, MAX_PBKDF2_ITERATIONS),
-        # RFC 8018's default is HMAC with SHA-1.
-        prf=_known_hmac(derivation.prf) if derivation.prf else _SHA1_PRF,
-        key_size=size,
-        mac=mac,
-    )
+    return PBMac1(derivation, size, mac)
 
 
-def _salt(salt: bytes) -> bytes:
+def _check_salt(salt: bytes) -> None:
     if len(salt) > _MAX_SALT:
         raise BadAlg(f"a salt of {len(salt)} octets; {_MAX_SALT} can be")
-    return salt
-
-
-def _iterations(count: int, highest: int) -> int:
-    if not 1 <= count <= highest:
-        raise BadAlg(f"1 to {highest} iterations are done here")
-    return count
 
 
 def _known_hmac(algorithm: x509_asn1.AlgorithmIdentifier) -> ObjectIdentifier:

@@ -20,7 +20,7 @@ from scepkit.errors import BadReply, Malformed, UntrustedCA
 from scepkit.protocol import cacerts
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.cacerts import TrustedCA
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate import Certificate, readable
 from scepkit.protocol.cmp import header as headers
 from scepkit.protocol.cmp import mac, message, revocation, signature
 from scepkit.protocol.cmp.errors import CMPError, RevocationRefused
@@ -28,7 +28,7 @@ from scepkit.protocol.cmp.header import Header
 from scepkit.protocol.cmp.message import BodyType, Message
 from scepkit.protocol.cmp.protector import Protector, SharedSecret
 from scepkit.protocol.cmp.revocation import RevocationRequest
-from scepkit.protocol.cmp.sender import is_sender, readable
+from scepkit.protocol.cmp.sender import is_sender
 from scepkit.protocol.cmp.status import StatusInfo
 
 

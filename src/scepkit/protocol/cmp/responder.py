@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate import Certificate, readable
 from scepkit.protocol.cmp import header as headers
 from scepkit.protocol.cmp import mac, message, revocation, signature
 from scepkit.protocol.cmp.errors import (
@@ -42,7 +42,7 @@ from scepkit.protocol.cmp.header import Header
 from scepkit.protocol.cmp.message import BodyType, Protection, answerable
 from scepkit.protocol.cmp.protector import Protector, SharedSecret
 from scepkit.protocol.cmp.revocation import RevocationRequest
-from scepkit.protocol.cmp.sender import is_sender, readable
+from scepkit.protocol.cmp.sender import is_sender
 from scepkit.protocol.cmp.status import StatusInfo
 
 _Random = Callable[[int], bytes]

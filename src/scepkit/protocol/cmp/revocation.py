@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from cryptography.hazmat.asn1 import TLV, Null
 from cryptography.x509 import ObjectIdentifier
@@ -30,7 +30,6 @@ _CRL_REASON = ObjectIdentifier("2.5.29.21")
 _INVALIDITY_DATE = ObjectIdentifier("2.5.29.24")
 
 _ENUMERATED = 0x0A
-_GENERALIZED_TIME = 0x18
 # RFC 5280 allows 20 octets; some CAs write more, nobody writes twice as many.
 _MAX_SERIAL_BITS = 8 * 40
 
@@ -139,7 +138,9 @@ def write_rr(revocation: RevocationRequest) -> bytes:
         reason = _der.element(_ENUMERATED, bytes([revocation.reason]))
         entry.append(_extension(_CRL_REASON, reason))
     if revocation.invalidity_date is not None:
-        entry.append(_extension(_INVALIDITY_DATE, _generalized_time(revocation.invalidity_date)))
+        entry.append(
+            _extension(_INVALIDITY_DATE, _time.write_generalized(revocation.invalidity_date))
+        )
     details = _der.sequence(template, _der.sequence(*entry) if entry else b"")
     return body(BodyType.rr, _der.sequence(details))
 
@@ -239,8 +240,8 @@ def _invalidity_date(value: bytes | None) -> datetime | None:
         return None
     element = _codec.anything(value)
     found = None
-    if element.tag_bytes[0] == _GENERALIZED_TIME:
-        found = _time.read(_GENERALIZED_TIME, bytes(element.data))
+    if element.tag_bytes[0] == _time.GENERALIZED_TIME:
+        found = _time.read(_time.GENERALIZED_TIME, bytes(element.data))
     if found is None:
         raise BadDataFormat("the invalidityDate is not a GeneralizedTime")
     return found
@@ -248,8 +249,3 @@ def _invalidity_date(value: bytes | None) -> datetime | None:
 
 def _extension(oid: ObjectIdentifier, value: bytes) -> bytes:
     return _der.sequence(_der.oid(oid), _der.octet_string(value))
-
-
-def _generalized_time(moment: datetime) -> bytes:
-    text = moment.astimezone(UTC).strftime("%Y%m%d%H%M%SZ")
-    return _der.element(_GENERALIZED_TIME, text.encode("ascii"))

@@ -1,24 +1,11 @@
-"""Whose message it is: the certificates that travel along, and which is the sender's."""
+"""Whose message it is: which certificate is the sender's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-from scepkit.errors import Malformed
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cmp.header import Header
 
 _EMPTY_NAME = b"\x30\x00"
-
-
-def readable(certificates: Sequence[bytes]) -> Iterator[Certificate]:
-    """Yield those of some certificates that can be read, in their order."""
-    for der in certificates:
-        try:
-            yield Certificate.read(der)
-        except Malformed:
-            # Another one may still be the signer's.
-            continue
 
 
 def is_sender(header: Header, certificate: Certificate) -> bool:

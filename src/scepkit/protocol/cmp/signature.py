@@ -8,9 +8,8 @@ from cryptography.x509 import ObjectIdentifier
 
 from scepkit import errors as general
 from scepkit.protocol import _asn1 as x509_asn1
-from scepkit.protocol import _codec, _der, _keys
+from scepkit.protocol import _codec, _keys, _mgf1
 from scepkit.protocol.algorithms import (
-    MGF1,
     SHA1,
     Digest,
     Legacy,
@@ -18,7 +17,6 @@ from scepkit.protocol.algorithms import (
     PublicKey,
     digest,
     signature_digest,
-    signature_oid,
     signing_digest,
 )
 from scepkit.protocol.certificate import Certificate
@@ -56,12 +54,8 @@ def holds(protection: Protection, certificate: Certificate, allowed: frozenset[L
 
 
 def algorithm(key: PrivateKey, wanted: Digest) -> bytes:
-    """Return the AlgorithmIdentifier of the signatures that `sign` makes, DER.
-
-    RSA's has NULL as its parameters, the others' have none (RFC 9481 sections 3.1 to 3.3).
-    """
-    oid = signature_oid(key, signing_digest(key, wanted))
-    return _der.algorithm(oid) if isinstance(key, rsa.RSAPrivateKey) else _der.algorithm(oid, b"")
+    """Return the AlgorithmIdentifier of the signatures that `sign` makes, DER."""
+    return _keys.signature_algorithm(key, signing_digest(key, wanted))
 
 
 def sign(key: PrivateKey, wanted: Digest, covered: bytes) -> bytes:
@@ -80,7 +74,8 @@ def _holds_pss(protection: Protection, key: PublicKey, allowed: frozenset[Legacy
     salt = _DEFAULT_SALT if params.saltLength is None else params.saltLength
     if not 0 <= salt <= _MAX_SALT or params.trailerField not in (None, 1):
         raise general.BadAlg("RSASSA-PSS with parameters that are not supported")
-    scheme = padding.PSS(padding.MGF1(_digest(_mgf1(params), allowed).primitive), salt)
+    mask = _digest(_mgf1.read(params.maskGenAlgorithm), allowed)
+    scheme = padding.PSS(padding.MGF1(mask.primitive), salt)
     try:
         key.verify(protection.value, protection.covered, scheme, used.primitive)
     except InvalidSignature:
@@ -88,17 +83,6 @@ def _holds_pss(protection: Protection, key: PublicKey, allowed: frozenset[Legacy
     except ValueError as error:
         raise general.Malformed(f"RSASSA-PSS: {error}") from error
     return True
-
-
-def _mgf1(params: _asn1.RSASSAPSSParams) -> x509_asn1.AlgorithmIdentifier | None:
-    mask = params.maskGenAlgorithm
-    if mask is None:
-        return None
-    if mask.algorithm != MGF1 or mask.parameters is None:
-        raise general.BadAlg("RSASSA-PSS with a mask generation other than MGF1 is not supported")
-    return _codec.decode(
-        x509_asn1.AlgorithmIdentifier, _codec.encode(mask.parameters), "MGF1 parameters"
-    )
 
 
 def _digest(algorithm_: x509_asn1.AlgorithmIdentifier | None, allowed: frozenset[Legacy]) -> Digest:

@@ -5,35 +5,34 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import Enum, IntEnum
 from functools import cached_property
 from typing import TypeAlias
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import OCSPExtensionOID
 
-from scepkit.protocol import _asn1, _codec, _der, _keys
+from scepkit.protocol import _asn1, _codec, _der, _keys, _time
 from scepkit.protocol.algorithms import (
     SHA256,
     SHA384,
     SHA512,
     Digest,
     PrivateKey,
-    signature_oid,
     signing_digest,
 )
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.crl_reason import Reason
 
 RESPONSE_TYPE = "application/ocsp-response"
 
 _BASIC = ObjectIdentifier("1.3.6.1.5.5.7.48.1.1")
 _ENUMERATED = 0x0A
-_GENERALIZED_TIME = 0x18
-# RFC 5280 section 5.3.1; unspecified (0) is better left out.
-_REASONS = range(1, 11)
+# RFC 5280 section 5.3.1: unspecified is better left out.
+_REASONS = frozenset(Reason) - {Reason.unspecified}
 
 
 class ErrorStatus(IntEnum):
@@ -108,10 +107,7 @@ class Signer:
     @cached_property
     def algorithm(self) -> bytes:
         """The AlgorithmIdentifier of its signatures, DER."""
-        oid = signature_oid(self.key, self.digest)
-        # RFC 4055 and RFC 5758: NULL for RSA, nothing for the others.
-        parameters = _der.NULL if isinstance(self.key, rsa.RSAPrivateKey) else b""
-        return _der.algorithm(oid, parameters)
+        return _keys.signature_algorithm(self.key, self.digest)
 
     @cached_property
     def responder_id(self) -> bytes:
@@ -149,8 +145,8 @@ def sign(
     Returns:
         the OCSPResponse, DER.
     """
-    this = _time(produced_at)
-    until = _der.tagged(0, _time(next_update))
+    this = _time.write_generalized(produced_at)
+    until = _der.tagged(0, _time.write_generalized(next_update))
     data = _der.sequence(
         signer.responder_id,
         this,
@@ -184,7 +180,7 @@ def _digest_of(key: PrivateKey) -> Digest:
 def _status(status: Status) -> bytes:
     if isinstance(status, Plain):
         return _PLAIN[status]
-    since = _time(status.at)
+    since = _time.write_generalized(status.at)
     if status.reason not in _REASONS:
         return _der.tagged(1, since)
     reason = _der.element(_ENUMERATED, bytes([status.reason]))
@@ -193,9 +189,3 @@ def _status(status: Status) -> bytes:
 
 def _nonce(value: bytes) -> bytes:
     return _der.sequence(_der.oid(OCSPExtensionOID.NONCE), _der.octet_string(value))
-
-
-def _time(moment: datetime) -> bytes:
-    """Return an aware time as GeneralizedTime, in whole seconds (RFC 5280 section 4.1.2.5.2)."""
-    text = moment.astimezone(UTC).strftime("%Y%m%d%H%M%SZ")
-    return _der.element(_GENERALIZED_TIME, text.encode("ascii"))

@@ -1,0 +1,23 @@
+"""MGF1, the mask generation of RSAES-OAEP and RSASSA-PSS (RFC 4055 section 2.1)."""
+
+from __future__ import annotations
+
+from cryptography.hazmat.asn1 import TLV
+
+from scepkit.errors import BadAlg
+from scepkit.protocol import _asn1, _codec
+from scepkit.protocol.algorithms import MGF1
+
+
+def read(mask: _asn1.AlgorithmIdentifier | None) -> _asn1.AlgorithmIdentifier | None:
+    """Return which digest a maskGenAlgorithm uses; None for the default.
+
+    Raises:
+        Malformed: its parameters cannot be read.
+        BadAlg: it is something other than MGF1.
+    """
+    if mask is None:
+        return None
+    if mask.algorithm != MGF1 or not isinstance(mask.parameters, TLV):
+        raise BadAlg("RSA with a mask generation other than MGF1 is not supported")
+    return _codec.parse(_asn1.AlgorithmIdentifier, mask.parameters, "MGF1 parameters")

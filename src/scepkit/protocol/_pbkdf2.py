@@ -1,0 +1,80 @@
+"""PBKDF2 (RFC 8018 section 5.2): how a key is made of a password, and what it may cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryptography.hazmat.asn1 import TLV
+from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+
+from scepkit.errors import BadAlg
+from scepkit.protocol import _asn1, _codec, _der
+from scepkit.protocol.algorithms import PBKDF2, PRFS, SHA1, Digest
+
+# Half a second of work: what one message may cost at most, for peers that set it high.
+MAX_ITERATIONS = 1_000_000
+
+_PRF_OIDS = {digest.oid: oid for oid, digest in PRFS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """How a key is made of a password.
+
+    Attributes:
+        salt: any octets.
+        iterations: 1 to `MAX_ITERATIONS`.
+        prf: the digest of its HMAC.
+    """
+
+    salt: bytes
+    iterations: int
+    prf: Digest
+
+    def derive(self, password: str, size: int) -> bytes:
+        """Return a key of `size` octets."""
+        function = PBKDF2HMAC(self.prf.primitive, size, self.salt, self.iterations)
+        return function.derive(password.encode())
+
+    def parameters(self, size: int | None = None) -> bytes:
+        """Return PBKDF2-params, DER (RFC 8018 appendix A.2).
+
+        Args:
+            size: the keyLength; None leaves it out.
+        """
+        return _der.sequence(
+            _der.octet_string(self.salt),
+            _codec.encode(self.iterations),
+            b"" if size is None else _codec.encode(size),
+            _der.algorithm(_PRF_OIDS[self.prf.oid]),
+        )
+
+
+def read(algorithm: _asn1.AlgorithmIdentifier | None) -> tuple[Derivation, int | None]:
+    """Read what a peer derived a key with; no work is done yet.
+
+    Returns:
+        The derivation, and the keyLength that the peer wrote, if any.
+
+    Raises:
+        Malformed: the parameters cannot be read.
+        BadAlg: it is something other than PBKDF2, or asks for more work than is sensible.
+    """
+    if algorithm is None or algorithm.algorithm != PBKDF2:
+        raise BadAlg("a key derivation other than PBKDF2 is not supported")
+    if not isinstance(algorithm.parameters, TLV):
+        raise BadAlg("PBKDF2 without parameters is not supported")
+    params = _codec.parse(_asn1.PBKDF2Params, algorithm.parameters, "PBKDF2-params")
+    if not 1 <= params.iterationCount <= MAX_ITERATIONS:
+        raise BadAlg(f"PBKDF2 is done with 1 to {MAX_ITERATIONS} iterations here")
+    return Derivation(params.salt, params.iterationCount, _prf(params.prf)), params.keyLength
+
+
+def _prf(algorithm: _asn1.AlgorithmIdentifier | None) -> Digest:
+    # RFC 8018's default is HMAC with SHA-1.
+    if algorithm is None:
+        return SHA1
+    found = PRFS.get(algorithm.algorithm)
+    if found is None:
+        raise BadAlg(f"PBKDF2 with {algorithm.algorithm.dotted_string} is not supported")
+    return found

@@ -1,0 +1,86 @@
+"""Writing PKCS#10 certification requests (RFC 2986), as strictly as `csr` reads them leniently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cryptography import x509
+from cryptography.hazmat.asn1 import PrintableString
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import ObjectIdentifier
+
+from scepkit.errors import UsageError
+from scepkit.protocol import _asn1, _codec, _der, _keys
+from scepkit.protocol.algorithms import SHA256, Digest, PrivateKey, signing_digest
+
+CHALLENGE_PASSWORD = ObjectIdentifier("1.2.840.113549.1.9.7")
+EXTENSION_REQUEST = ObjectIdentifier("1.2.840.113549.1.9.14")
+
+# RFC 2985 section 5.4.1: pkcs-9-ub-challengePassword.
+MAX_CHALLENGE_LENGTH = 255
+
+_PRINTABLE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 '()+,-./:=?")
+
+
+def build(
+    subject: x509.Name,
+    key: PrivateKey,
+    *,
+    challenge_password: str | None = None,
+    extensions: Iterable[x509.Extension[x509.ExtensionType]] = (),
+    digest: Digest = SHA256,
+) -> bytes:
+    """Write a PKCS#10 (RFC 8894 section 3.3.1).
+
+    Args:
+        subject: the wanted subject.
+        key: the key to be certified.
+        challenge_password: at most 255 characters.
+        extensions: the wanted extensions.
+        digest: for its signature, unless the key has no choice; see `signing_digest`.
+
+    Returns:
+        DER.
+
+    Raises:
+        UsageError: the challengePassword is too long.
+    """
+    attributes = []
+    if challenge_password:
+        if len(challenge_password) > MAX_CHALLENGE_LENGTH:
+            raise UsageError(f"a challenge has at most {MAX_CHALLENGE_LENGTH} characters")
+        attributes.append(_der.attribute(CHALLENGE_PASSWORD, directory_string(challenge_password)))
+    wanted = [_extension(e) for e in extensions]
+    if wanted:
+        attributes.append(_der.attribute(EXTENSION_REQUEST, _der.sequence(*wanted)))
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    to_be_signed = info(subject.public_bytes(), spki, attributes)
+    digest = signing_digest(key, digest)
+    # The same request again is the same bytes, of EC keys as well: it can be told by its digest.
+    signature = _keys.sign(key, to_be_signed, digest, deterministic=True)
+    return request(to_be_signed, _keys.signature_algorithm(key, digest), signature)
+
+
+def info(subject: bytes, spki: bytes, attributes: Iterable[bytes]) -> bytes:
+    """Write a CertificationRequestInfo (RFC 2986 section 4.1)."""
+    return _der.sequence(_der.INTEGER_0, subject, spki, _der.tagged(0, *sorted(attributes)))
+
+
+def request(info: bytes, algorithm: bytes, signature: bytes) -> bytes:
+    """Write a CertificationRequest (RFC 2986 section 4.2)."""
+    return _der.sequence(info, algorithm, _der.bit_string(signature))
+
+
+def directory_string(text: str) -> bytes:
+    """Return PrintableString where it fits, as NDES wants it, else UTF8String (P-31)."""
+    return _codec.encode(PrintableString(text) if _PRINTABLE.issuperset(text) else text)
+
+
+def _extension(extension: x509.Extension[x509.ExtensionType]) -> bytes:
+    return _codec.encode(
+        _asn1.Extension(
+            extnID=extension.oid,
+            critical=extension.critical or None,
+            extnValue=extension.value.public_bytes(),
+        )
+    )
