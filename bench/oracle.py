@@ -40,7 +40,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scepkit.errors import FailInfoError
-from scepkit.protocol import _cbc, csr, envelope, pkimessage
+from scepkit.protocol import _cbc, csr, envelope, sealing
 from scepkit.protocol.algorithms import AES128, SHA256
 from scepkit.protocol.attributes import Attributes, MessageType, TransactionID
 from scepkit.protocol.certificate import Certificate
@@ -262,7 +262,7 @@ def signed_by(thief: Credential, enveloped: bytes, kind: MessageType) -> bytes:
         message_type=kind,
         sender_nonce=os.urandom(16),
     )
-    return pkimessage._sign(enveloped, attributes, thief, SHA256)  # noqa: SLF001
+    return sealing._sign(enveloped, attributes, thief, SHA256)  # noqa: SLF001
 
 
 def open_(responder: Responder, verified: VerifiedMessage) -> FailInfoError:

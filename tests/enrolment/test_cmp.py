@@ -377,7 +377,7 @@ def test_garbage(world, body):
             "badRequest",
         ),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_the_core_refuses(world, message, outcome):
     """Several revDetails and other bodies too: an error message, signed, for that transaction."""
