@@ -7,36 +7,42 @@ Encrypted content is next door, in `envelope`.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadMessageCheck, Malformed
 from scepkit.protocol import _asn1, _ber, _codec, _der, _keys
-from scepkit.protocol.algorithms import (
-    RSA_ENCRYPTION,
-    Digest,
-    Legacy,
-    PrivateKey,
-    digest,
-    signature_digest,
-    signature_oid,
-    signing_digest,
-)
+from scepkit.protocol.algorithms import Digest, Legacy, digest, signature_digest
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.cms_writing import (
+    CONTENT_TYPE,
+    DATA,
+    MESSAGE_DIGEST,
+    SIGNED_DATA,
+    certs_only,
+    sign,
+)
 
-DATA = ObjectIdentifier("1.2.840.113549.1.7.1")
-SIGNED_DATA = ObjectIdentifier("1.2.840.113549.1.7.2")
-CONTENT_TYPE = ObjectIdentifier("1.2.840.113549.1.9.3")
-MESSAGE_DIGEST = ObjectIdentifier("1.2.840.113549.1.9.4")
+__all__ = [
+    "CONTENT_TYPE",
+    "DATA",
+    "MAX_CERTIFICATES",
+    "MESSAGE_DIGEST",
+    "SIGNED_DATA",
+    "SignedData",
+    "SignerInfo",
+    "attribute_values",
+    "certs_only",
+    "read_signed_data",
+    "sign",
+    "verify",
+]
 
 # More certificates than any chain has: a bound on what one message can make us parse.
 MAX_CERTIFICATES = 32
 
-_NOTHING = _der.set_of()
-_CONTENT_TYPE_IS_DATA = _der.attribute(CONTENT_TYPE, _der.oid(DATA))
 # Where they stand in a SignerInfo.
 _SIGNED_ATTRIBUTES = 3
 _SET_TAG = bytes([_der.SET])
@@ -241,91 +247,3 @@ def attribute_values(attribute: _asn1.Attribute) -> tuple[bytes, ...]:
     if attribute.attrValues.tag_bytes != _SET_TAG:
         raise Malformed("attribute values are not a SET")
     return tuple(_codec.elements(attribute.attrValues.data))
-
-
-def sign(
-    content: bytes | None,
-    attributes: Iterable[tuple[ObjectIdentifier, bytes]],
-    *,
-    key: PrivateKey,
-    certificate: Certificate,
-    chosen: Digest,
-    extra_certificates: Sequence[bytes] = (),
-) -> bytes:
-    """Return SignedData over id-data with one signature (RFC 5652 section 5).
-
-    Args:
-        content: what is signed; None leaves eContent out.
-        attributes: signed attributes beside contentType and messageDigest: OID, DER of the value.
-        key: the signer's private key.
-        certificate: the signer's certificate; it goes into the message.
-        chosen: the digest, unless the key has no choice; see `signing_digest`.
-        extra_certificates: DER of further certificates for the message.
-    """
-    chosen = signing_digest(key, chosen)
-    digest_algorithm = _digest_algorithm(key, chosen)
-    digest_of_content = _der.octet_string(chosen.of(content or b""))
-    encoded = sorted(
-        [
-            _CONTENT_TYPE_IS_DATA,
-            _der.attribute(MESSAGE_DIGEST, digest_of_content),
-            *(_der.attribute(oid, value) for oid, value in attributes),
-        ]
-    )
-    signer = _der.sequence(
-        _der.INTEGER_1,
-        certificate.issuer_and_serial_number,
-        digest_algorithm,
-        _der.tagged(0, *encoded),
-        _signature_algorithm(key, chosen),
-        _der.octet_string(_keys.sign(key, _der.element(_der.SET, *encoded), chosen)),
-    )
-    return _signed_data(
-        digest_algorithms=_der.set_of(digest_algorithm),
-        content=content,
-        certificates=(certificate.der, *extra_certificates),
-        signer_infos=_der.set_of(signer),
-    )
-
-
-def certs_only(certificates: Sequence[bytes] = (), crls: Sequence[bytes] = ()) -> bytes:
-    """Return a degenerate certs-only SignedData (RFC 8894 section 3.4): no content, no signer.
-
-    The order is kept, so that the leaf stays first, which DER's SET order would not.
-    """
-    return _signed_data(certificates=certificates, crls=crls)
-
-
-def _signed_data(
-    *,
-    digest_algorithms: bytes = _NOTHING,
-    content: bytes | None = None,
-    certificates: Sequence[bytes] = (),
-    crls: Sequence[bytes] = (),
-    signer_infos: bytes = _NOTHING,
-) -> bytes:
-    """Write the ContentInfo of a SignedData over id-data (RFC 5652 section 5.1)."""
-    e_content = () if content is None else (_der.tagged(0, _der.octet_string(content)),)
-    signed = _der.sequence(
-        _der.INTEGER_1,
-        digest_algorithms,
-        _der.sequence(_der.oid(DATA), *e_content),
-        *((_der.tagged(0, *certificates),) if certificates else ()),
-        *((_der.tagged(1, *crls),) if crls else ()),
-        signer_infos,
-    )
-    return _der.sequence(_der.oid(SIGNED_DATA), _der.tagged(0, signed))
-
-
-def _digest_algorithm(key: PrivateKey, chosen: Digest) -> bytes:
-    """Write NULL for old readers; Ed25519 has only new ones, which may insist on none."""
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return _der.algorithm(chosen.oid, b"")
-    return _der.algorithm(chosen.oid)
-
-
-def _signature_algorithm(key: PrivateKey, chosen: Digest) -> bytes:
-    """Say rsaEncryption for RSA: old clients refuse the OIDs that name a digest (P-06)."""
-    if isinstance(key, rsa.RSAPrivateKey):
-        return _der.algorithm(RSA_ENCRYPTION)
-    return _der.algorithm(signature_oid(key, chosen), b"")

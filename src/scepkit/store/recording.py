@@ -27,7 +27,7 @@ from sqlalchemy import and_, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import StoreError
-from scepkit.store import queries
+from scepkit.store import columns, queries
 from scepkit.store.engine import savepoint
 from scepkit.store.tables import (
     certificates,
@@ -109,10 +109,12 @@ def record_all(connection: Connection, entries: Sequence[Granted]) -> list[Answe
     issuances = [entry for entry in entries if isinstance(entry, Issuance)]
     check_renewable(connection, entries)
     if issuances:
-        connection.execute(ISSUE, [_certificate(i) for i in issuances])
+        connection.execute(ISSUE, [columns.certificate(i) for i in issuances])
         _keep_passphrases(connection, issuances)
-        connection.execute(CLAIM, [_transaction(i) for i in issuances])
-        connection.execute(ANSWER_CLAIMED, [_issued(i) | _claimed(i) for i in issuances])
+        connection.execute(CLAIM, [columns.transaction(i) for i in issuances])
+        connection.execute(
+            ANSWER_CLAIMED, [columns.issued(i) | columns.claimed(i) for i in issuances]
+        )
         _spend(connection, [i for i in issuances if i.challenge_id is not None])
     return [
         _recorded(e) if isinstance(e, Issuance) else _queue_anew(connection, e) for e in entries
@@ -201,14 +203,14 @@ def _write(connection: Connection, entry: Granted, transaction_row: int | None) 
         return _queue(connection, entry, transaction_row or _claim(connection, entry))
     issue(connection, entry)
     row = transaction_row or _claim(connection, entry)
-    connection.execute(ANSWER, _issued(entry) | {"transaction_row": row})
+    connection.execute(ANSWER, columns.issued(entry) | {"transaction_row": row})
     _spend(connection, [entry] if entry.challenge_id is not None else [])
     return _recorded(entry)
 
 
 def issue(connection: Connection, issuance: Issuance) -> None:
     """Write the certificate; before the request and the spent challenge, which refer to it."""
-    connection.execute(ISSUE, _certificate(issuance))
+    connection.execute(ISSUE, columns.certificate(issuance))
     _keep_passphrases(connection, [issuance])
 
 
@@ -249,7 +251,7 @@ def _queue(connection: Connection, queued: Queued, transaction_row: int) -> Reco
         if connection.execute(SPENDABLE, values).first() is None:
             raise NotSpendableError
     request_id = _insert(
-        connection, ANSWER, _waiting(queued) | {"transaction_row": transaction_row}
+        connection, ANSWER, columns.waiting(queued) | {"transaction_row": transaction_row}
     )
     return Recorded(
         Outcome(Status.PENDING, reply_secret=queued.reply_secret, request_id=request_id)
@@ -257,7 +259,7 @@ def _queue(connection: Connection, queued: Queued, transaction_row: int) -> Reco
 
 
 def _claim(connection: Connection, entry: Granted) -> int:
-    return _insert(connection, CLAIM, _transaction(entry))
+    return _insert(connection, CLAIM, columns.transaction(entry))
 
 
 def _insert(connection: Connection, statement: Insert, row: dict[str, Any]) -> int:
@@ -271,73 +273,6 @@ def _insert(connection: Connection, statement: Insert, row: dict[str, Any]) -> i
 def _spend(connection: Connection, issuances: Sequence[Issuance]) -> None:
     if not issuances:
         return
-    result = connection.execute(SPEND, [_spent(i) for i in issuances])
+    result = connection.execute(SPEND, [columns.spent(i) for i in issuances])
     if result.rowcount != len(issuances):
         raise NotSpendableError
-
-
-def _certificate(issuance: Issuance) -> dict[str, Any]:
-    return {
-        "serial": issuance.serial,
-        "endpoint": issuance.endpoint,
-        "subject": issuance.subject,
-        "der": issuance.certificate,
-        "not_before": issuance.not_before,
-        "not_after": issuance.not_after,
-        "public_key": issuance.public_key,
-        "issuer": issuance.issuer,
-        "renews": issuance.renews,
-        "issued_at": issuance.now,
-    }
-
-
-def _transaction(entry: Granted) -> dict[str, Any]:
-    return {
-        "endpoint": entry.endpoint,
-        "transaction_id": entry.transaction_id,
-        "signer_key": entry.signer_key,
-    }
-
-
-def _claimed(issuance: Issuance) -> dict[str, Any]:
-    return {"of_endpoint": issuance.endpoint, "of_transaction_id": issuance.transaction_id}
-
-
-def _request(entry: Granted) -> dict[str, Any]:
-    return {
-        "fingerprint": entry.fingerprint,
-        "message_type": entry.message_type,
-        "csr": entry.csr,
-        "csr_digest": entry.csr_digest,
-        "subject": entry.subject,
-        "issuer": entry.issuer,
-        "renews": entry.renews,
-        "reply_secret": entry.reply_secret,
-        "created_at": entry.now,
-    }
-
-
-def _issued(issuance: Issuance) -> dict[str, Any]:
-    return _request(issuance) | {
-        "status": Status.ISSUED.value,
-        "serial": issuance.serial,
-        "decided_at": issuance.now,
-    }
-
-
-def _waiting(queued: Queued) -> dict[str, Any]:
-    return _request(queued) | {
-        "status": Status.PENDING.value,
-        "challenge_id": queued.challenge_id,
-        "expires_at": queued.expires_at,
-        "passphrase": queued.passphrase,
-    }
-
-
-def _spent(issuance: Issuance) -> dict[str, Any]:
-    return {
-        "challenge_id": issuance.challenge_id,
-        "of_endpoint": issuance.endpoint,
-        "by_serial": issuance.serial,
-        "now": issuance.now,
-    }

@@ -1,0 +1,83 @@
+"""What of an entry goes into which column of which table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scepkit.store.values import Status
+
+if TYPE_CHECKING:
+    from scepkit.store.values import Granted, Issuance, Queued
+
+
+def certificate(issuance: Issuance) -> dict[str, Any]:
+    """A row of `certificates`."""
+    return {
+        "serial": issuance.serial,
+        "endpoint": issuance.endpoint,
+        "subject": issuance.subject,
+        "der": issuance.certificate,
+        "not_before": issuance.not_before,
+        "not_after": issuance.not_after,
+        "public_key": issuance.public_key,
+        "issuer": issuance.issuer,
+        "renews": issuance.renews,
+        "issued_at": issuance.now,
+    }
+
+
+def transaction(entry: Granted) -> dict[str, Any]:
+    """A row of `transactions`."""
+    return {
+        "endpoint": entry.endpoint,
+        "transaction_id": entry.transaction_id,
+        "signer_key": entry.signer_key,
+    }
+
+
+def claimed(issuance: Issuance) -> dict[str, Any]:
+    """What finds the transaction that was claimed a moment ago."""
+    return {"of_endpoint": issuance.endpoint, "of_transaction_id": issuance.transaction_id}
+
+
+def _request(entry: Granted) -> dict[str, Any]:
+    return {
+        "fingerprint": entry.fingerprint,
+        "message_type": entry.message_type,
+        "csr": entry.csr,
+        "csr_digest": entry.csr_digest,
+        "subject": entry.subject,
+        "issuer": entry.issuer,
+        "renews": entry.renews,
+        "reply_secret": entry.reply_secret,
+        "created_at": entry.now,
+    }
+
+
+def issued(issuance: Issuance) -> dict[str, Any]:
+    """A row of `requests` that has its certificate, but for its transaction."""
+    return _request(issuance) | {
+        "status": Status.ISSUED.value,
+        "serial": issuance.serial,
+        "decided_at": issuance.now,
+    }
+
+
+def waiting(queued: Queued) -> dict[str, Any]:
+    """A row of `requests` that waits, but for its transaction."""
+    return _request(queued) | {
+        "status": Status.PENDING.value,
+        "challenge_id": queued.challenge_id,
+        "expires_at": queued.expires_at,
+        "passphrase": queued.passphrase,
+    }
+
+
+def spent(issuance: Issuance) -> dict[str, Any]:
+    """What spends a challenge."""
+    return {
+        "challenge_id": issuance.challenge_id,
+        "of_endpoint": issuance.endpoint,
+        "by_serial": issuance.serial,
+        "now": issuance.now,
+    }
