@@ -7,7 +7,8 @@ The first question about a failure is whose it is, so the tree splits there:
     │   ├── UsageError         called in a way that cannot work
     │   ├── SettingsError      a file, a directory or a setting that cannot be used
     │   ├── StoreError         the database cannot be used
-    │   │   └── NewerDatabase  written by a newer scepkit
+    │   │   ├── NewerDatabase  written by a newer scepkit
+    │   │   └── EmptyDatabase  nothing is in it, where something was
     │   ├── UntrustedCA        the CA certificate is not (yet) one that the operator trusts
     │   └── LegacyRefused      the peer needs an algorithm that was not allowed by name
     └── Remote                 the peer: what it sent, or that it sent nothing
@@ -68,6 +69,10 @@ class StoreError(Local):
 
 class NewerDatabase(StoreError):
     """The database was written by a newer scepkit than this one."""
+
+
+class EmptyDatabase(StoreError):
+    """The database is empty, or not there, though one was in use before."""
 
 
 class UntrustedCA(Local):

@@ -237,6 +237,26 @@ def test_a_newer_database(directory, refused):
     assert "install that version" in hint
 
 
+@pytest.mark.parametrize("empty", [None, b""])
+def test_another_database(directory, refused, monkeypatch, empty):
+    """On an empty one nothing would be revoked any more; whoever wants that has to say so."""
+    path = directory()
+    assert main(["admin", "list", "--dir", str(path)]) == 0
+    other = path / "other.db"
+    if empty is not None:
+        other.write_bytes(empty)
+    url = f"sqlite:///{other}"
+    monkeypatch.setenv("SCEP_DATABASE", url)
+    message, hint = refused("--dir", path)
+    assert message.endswith(f"but {path} was served with one before")
+    assert "`database` setting" in hint
+    assert hint.endswith(f"delete {path / '.database'}")
+    assert other.exists() == (empty is not None)
+    (path / ".database").unlink()
+    with Server(path) as anew:
+        assert anew.stop() == 0
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [(b"garbage " * 1000, "not a database"), (None, "unable to open database file")],
@@ -370,15 +390,19 @@ def test_usage(refused):
 
 
 def test_options_of_the_first_start_are_kept(tmp_path, serve):
-    """What the first start was told stands in scep.toml, for the next."""
-    with Server(tmp_path / "data", "--layout", "single", "--legacy", "sha1,DES3") as first:
+    """What the first start was told stands in scep.toml, for the next; but nothing weak."""
+    path = tmp_path / "data"
+    how = ("--layout", "single", "--workers", "2", "--legacy", "sha1,DES3")
+    with Server(path, *how) as first:
         caps = first.ask("/scep?operation=GetCACaps").body
         assert first.stop() == 0
     assert b"SHA-1\n" in caps
     assert b"DES3\n" in caps
-    assert 'legacy = ["des3", "sha1"]' in (tmp_path / "data" / "scep.toml").read_text()
-    second = serve(tmp_path / "data")
-    assert second.ask("/scep?operation=GetCACaps").body == caps
+    found = settings.load(path)
+    assert found.workers == 2
+    assert found.endpoint["default"].legacy == frozenset()
+    second = serve(path)
+    assert b"SHA-1\n" not in second.ask("/scep?operation=GetCACaps").body
     assert second.stop() == 0
 
 

@@ -54,11 +54,10 @@ def records_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
     line that it is not installed.
     """
     require_server()
-    from scepkit.server.directory import open_records
-    from scepkit.store import Store
+    from scepkit.server.directory import open_records, open_store
 
     home = open_records(directory)
-    with Store.open(home.settings.database_url) as store:
+    with open_store(home.settings) as store:
         yield home, store
 
 
@@ -67,11 +66,10 @@ def keys_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
     """Open a server's settings, keys and database."""
     require_server()
     from scepkit.server.assembly import utc_now
-    from scepkit.server.directory import open_existing
-    from scepkit.store import Store
+    from scepkit.server.directory import open_existing, open_store
 
     home = open_existing(directory, now=utc_now())
-    with Store.open(home.settings.database_url) as store:
+    with open_store(home.settings) as store:
         store.adopt(home.material.ca.key_hash)
         yield home, store
 

@@ -22,7 +22,7 @@ from scepkit.server.assembly import Served, assemble, challenges_of, utc_now
 from scepkit.server.catalog import Catalog
 from scepkit.server.cmp import CMPApp
 from scepkit.server.crls import LOCK, CRLs
-from scepkit.server.directory import Home
+from scepkit.server.directory import Home, open_store
 from scepkit.server.distribution import Distribution
 from scepkit.server.health import Health
 from scepkit.server.ocsp import OCSPApp
@@ -48,7 +48,7 @@ def create(home: Home) -> Starlette:
     settings = home.settings
     log.configure(settings.log)
     located.warn(settings)
-    store = Store.open(settings.database_url)
+    store = open_store(settings)
     # Certificates of before there were several CAs.
     store.adopt(home.material.ca.key_hash)
     # The worker processes share the cores.

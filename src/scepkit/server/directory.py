@@ -1,7 +1,7 @@
 """The server's data directory: what the first start makes and every later one finds.
 
-scep.toml 0644 · challenge.key 0600 · scep.db · the files of the CA `default` (see
-scepkit.ca.layout) · ca-NAME/ with those of another CA
+scep.toml 0644 · challenge.key 0600 · scep.db · .database: that there is one, wherever it is · the
+files of the CA `default` (see scepkit.ca.layout) · ca-NAME/ with those of another CA
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from scepkit.ca import ocsp_rotation, rotation
 from scepkit.ca.files import create_file, make_directory, refusals
 from scepkit.ca.layout import Material
 from scepkit.enrolment.challenges import KEY_SIZE
-from scepkit.errors import SettingsError, UsageError
+from scepkit.errors import EmptyDatabase, SettingsError, UsageError
 from scepkit.server import held
 from scepkit.server import settings as server_settings
 from scepkit.server.held import HeldCA
 from scepkit.server.settings import DEFAULT, Settings
+from scepkit.store import Store
 
 CHALLENGE_KEY = "challenge.key"
+HAS_DATABASE = ".database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ def prepare(
         now: the time, aware.
         layout: the key layout for the default CA if it is new; that of an old one cannot be
             changed.
-        options: settings that win over the file; written to the file of a new directory.
+        options: settings that win over the file; host, port and workers are written to the file of
+            a new directory.
 
     Raises:
         SettingsError: the directory, a file in it or a setting cannot be used.
@@ -145,6 +148,29 @@ def open_records(directory: Path, *, settings: Settings | None = None) -> Home:
     )
 
 
+def open_store(settings: Settings) -> Store:
+    """Open the server's database; one that is empty only if it is the first.
+
+    On another one nothing would be revoked any more, and nothing could be renewed.
+
+    Raises:
+        StoreError: it cannot be used.
+        EmptyDatabase: it is empty, and there was one before.
+    """
+    mark = settings.directory / HAS_DATABASE
+    try:
+        store = Store.open(settings.database_url, create=not mark.exists())
+    except EmptyDatabase as error:
+        raise EmptyDatabase(
+            f"{error.message}, but {settings.directory} was served with one before",
+            hint="is the `database` setting right? restore it from a backup; or, if nothing that "
+            f"was issued or revoked matters any more, delete {mark}",
+        ) from error
+    with suppress(SettingsError):  # the directory may be read-only
+        create_file(mark, b"", mode=0o644)
+    return store
+
+
 def _refuse_foreign(directory: Path) -> None:
     """Keep a typing error in --dir from turning somebody's directory into a CA."""
     if not directory.is_dir():
@@ -187,7 +213,7 @@ def _check_layout(material: Material, wanted: str | None, name: str) -> None:
     if name == DEFAULT:
         raise SettingsError(
             f"this server's CA has the key layout {actual!r}, not {wanted!r}",
-            hint="leave --layout out, or make another server with another --dir",
+            hint="leave --layout and the setting `layout` out, or make another server with --dir",
         )
     raise SettingsError(
         f"the CA {name!r} has the key layout {actual!r}, not {wanted!r}",
@@ -199,9 +225,9 @@ def _write_settings(directory: Path, settings: Settings) -> None:
     path = directory / server_settings.FILE
     if path.exists():
         return
-    legacy = ", ".join(f'"{name}"' for name in sorted(settings.endpoint[DEFAULT].legacy))
+    # What is weak is not kept: nobody who tries something once means it for good.
     text = server_settings.TEMPLATE.format(
-        host=settings.host, port=settings.port, workers=settings.workers, legacy=legacy
+        host=settings.host, port=settings.port, workers=settings.workers
     )
     create_file(path, text.encode("utf-8"), mode=0o644)
 

@@ -27,11 +27,10 @@ from scepkit.errors import ScepError, SettingsError
 from scepkit.server import log, metrics
 from scepkit.server.app import create
 from scepkit.server.assembly import assemble
-from scepkit.server.directory import Home, open_existing
+from scepkit.server.directory import Home, open_existing, open_store
 from scepkit.server.revocation_metrics import RevocationMetrics
 from scepkit.server.settings import Settings
 from scepkit.server.wire import BoundedProtocol
-from scepkit.store import Store
 
 # Seconds that requests under way have to finish after SIGTERM.
 GRACE = 30
@@ -50,7 +49,7 @@ def check(home: Home) -> None:
         SettingsError: a file that a setting names cannot be used, a setting does not fit its CA, or
             the address for the metrics cannot be used.
     """
-    with Store.open(home.settings.database_url) as store:
+    with open_store(home.settings) as store:
         assemble(home, store)
     if home.settings.metrics:
         host, _, port = home.settings.metrics.rpartition(":")

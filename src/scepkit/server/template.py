@@ -38,7 +38,7 @@ log = "auto"
 [endpoint.default]
 # Algorithms below AES and SHA-2, for devices that can do no better: "sha1", "des3", and, outside
 # the RFC, "des" and "md5". Every use is logged.
-legacy = [{legacy}]
+legacy = []
 validity_days = 365
 
 # The CA that issues: "default", or another name for a CA of its own in the directory ca-NAME, made

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, MetaData, String, Table, inspect, select, text
 
-from scepkit.errors import NewerDatabase, StoreError
+from scepkit.errors import EmptyDatabase, NewerDatabase, StoreError
 from scepkit.store.engine import Kept, database_file, transaction
 from scepkit.store.faults import translated
 
@@ -33,14 +33,22 @@ LOCK_KEY = int.from_bytes(b"scepkit")
 version = Table("alembic_version", MetaData(), Column("version_num", String(32), nullable=False))
 
 
-def bring_up_to_date(engine: Engine) -> None:
+def bring_up_to_date(engine: Engine, *, create: bool = True) -> None:
     """Create or migrate the tables; do nothing when they are current.
 
+    Args:
+        engine: the database.
+        create: whether an empty database will do.
+
     Raises:
+        EmptyDatabase: it is empty, and must not be.
         NewerDatabase: a newer scepkit wrote the database.
         StoreError: it cannot be opened, or holds something else.
     """
-    with translated("open the database"), _alone(database_file(engine.url)):
+    file = database_file(engine.url)
+    if file is not None and not create and not file.exists():
+        raise EmptyDatabase(f"there is no database {file}")
+    with translated("open the database"), _alone(file):
         with engine.connect() as connection:
             if _revision(connection) == HEAD:
                 return
@@ -50,6 +58,8 @@ def bring_up_to_date(engine: Engine) -> None:
             if connection.dialect.name == "postgresql":
                 connection.execute(ALONE, {"key": LOCK_KEY})
             revision = _revision(connection)  # again: another process may have just done it
+            if revision is None and not create:
+                raise EmptyDatabase("the database is empty")
             if revision != HEAD:
                 _upgrade(connection, revision)
         kept.close()

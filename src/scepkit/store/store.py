@@ -48,19 +48,21 @@ class Store(Deciding, Revoking, CRLKeeping, Statuses, Purging):
         self._writer = Writer(self._writers)
 
     @classmethod
-    def open(cls, url: str) -> Self:
+    def open(cls, url: str, *, create: bool = True) -> Self:
         """Open a database, creating or migrating its tables where needed.
 
         Args:
             url: for instance ``sqlite:////var/lib/scep/scep.db``; the directory must exist.
+            create: whether the tables may be made, where there are none.
 
         Raises:
+            EmptyDatabase: they may not, and there are none.
             NewerDatabase: a newer scepkit wrote it.
             StoreError: it cannot be opened or written, or is no database of scepkit.
         """
         engine = connect(url)
         try:
-            bring_up_to_date(engine)
+            bring_up_to_date(engine, create=create)
         except BaseException:
             engine.dispose()
             raise
