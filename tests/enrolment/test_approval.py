@@ -16,9 +16,11 @@ from enrolment.test_challenges import REFUSAL
 from enrolment.test_endpoint import OTHER_KEY
 from enrolment.test_races import at_once
 from enrolment.world import CA
+from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 from scepkit.enrolment.approval import REJECTED
 from scepkit.enrolment.challenge_rules import NoChallenge
+from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.errors import BadRequest, UsageError
 from scepkit.protocol.messages import Pending, Success
 from scepkit.protocol.names import parse_subject, same_subject, san_texts
@@ -292,3 +294,20 @@ def both(one, other):
 
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(call, (one, other)))
+
+
+@pytest.mark.rfc("S-5.1-2")
+def test_approved_after_a_rollover(manual):
+    """The CA that the device asked, and trusts, issues; if it is no more, nobody does."""
+    manual.enrol()
+    new = keys.certify(
+        "Test CA 2", keys.rsa_key("ca 2"), ca=True, key_usage=keys.usage("key_cert_sign")
+    )
+    issuer = Issuer(Authority(new.x509, new.key), (keys.ra().credential,))
+    manual.use(issuers=Issuers([issuer]))
+    with pytest.raises(UsageError, match="was made to is no more") as refused:
+        approve(manual)
+    assert refused.value.hint.startswith("reject it")
+    manual.use(issuers=Issuers([issuer], [CA]))
+    approve(manual)
+    assert manual.poll().x509.issuer == CA.certificate.subject

@@ -17,7 +17,7 @@ from scepkit.enrolment.challenge_rules import StaticChallenge
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.protocol.algorithms import SHA1, Legacy
-from scepkit.protocol.messages import Success
+from scepkit.protocol.messages import Pending, Success
 
 DAY = timedelta(days=1)
 UNKNOWN = ("badRequest", "a RenewalReq has to be signed with a certificate of this CA")
@@ -206,7 +206,8 @@ def test_names(world, kind, names, granted):
 def test_a_challenge_in_a_renewal(world, kind):
     """A renewal needs no challenge, but one that is there must be right.
 
-    Right is the one that the first certificate was issued for, and any unspent one.
+    Right is the one that the first certificate was issued for, and any unspent one; for the same
+    key that one is spent.
     """
     first = world.challenge()
     holder = keys.Holder(keys.device().key, world.enrol(first, transaction_id="first").x509)
@@ -331,3 +332,75 @@ def test_the_chain_goes_with_the_certificate_where_wanted(world):
     issued, ca = world.enrol(world.challenge()).rep.certificates
     assert x509.load_der_x509_certificate(issued).issuer == CA.certificate.subject
     assert x509.load_der_x509_certificate(ca) == CA.certificate
+
+
+@pytest.mark.rfc("P-55")
+@pytest.mark.parametrize("kind", [17, 19])
+def test_a_recorded_request_in_a_renewal(world, kind):
+    """Another's recorded request, signed anew as a renewal, leaves the challenge in it unspent."""
+    thief = world.enrolled("stranger", subject="CN=device")
+    secret = world.challenge()
+    message = devices.renewal_req(
+        secret, to=world.ra, signer=thief, kind=kind, key=keys.device().key, transaction_id="t"
+    )
+    assert world.ask(message, thief).x509.public_key() == keys.device().key.public_key()
+    assert world.spent == 1
+    assert world.enrol(secret).certificate
+    assert world.spent == 2
+
+
+@pytest.mark.rfc("L-12")
+@pytest.mark.parametrize("what", ["expired", "purged", "of another endpoint"])
+def test_who_signs_with_a_certificate_that_renews_nothing(world, what):
+    """A PKCSReq signed with it is judged by its challenge, or by an operator, as a new device's."""
+    world.use(profile=Profile(validity=100 * DAY))
+    device = world.enrolled()
+    if what == "expired":
+        world.now += 101 * DAY
+    else:
+        world.store.close()
+        world.sql(
+            {
+                "purged": "UPDATE certificates SET serial = '1' || serial, der = x'00'",
+                "of another endpoint": "UPDATE certificates SET endpoint = 'other'",
+            }[what]
+        )
+        world.open()
+    again = {"signer": device, "to": world.ra, "kind": 19}
+    assert world.ask(devices.renewal_req(**again), device).refusal[0] == "badRequest"
+    secret = world.challenge()
+    reply = world.ask(devices.renewal_req(secret, **again, transaction_id="b"), device)
+    assert world.store.certificate(reply.x509.serial_number).renews is None
+    world.use(approval=True)
+    waits = world.ask(devices.renewal_req(**again, transaction_id="c"), device)
+    assert isinstance(waits.rep, Pending)
+    by_17 = devices.renewal_req(secret, to=world.ra, signer=device, transaction_id="d")
+    assert world.ask(by_17, device).refusal[0] == "badRequest"
+
+
+@pytest.mark.rfc("P-57")
+def test_too_early_is_no_matter_for_an_operator(world, device):
+    """A device that renews too soon does not fill the queue."""
+    world.use(renewal=RenewalRules(window=DAY), approval=True)
+    message = devices.renewal_req(to=world.ra, signer=device, kind=19)
+    assert world.ask(message, device).refusal[1].startswith("too early")
+
+
+@pytest.mark.rfc("S-2.3-6", "A-15")
+def test_a_foreign_certificate_that_was_revoked_here(world):
+    """Where this server holds the other CA as well, it knows what was revoked."""
+    device = world.enrolled()
+    other = keys.certify(
+        "Other CA", keys.rsa_key("other"), ca=True, key_usage=keys.usage("key_cert_sign")
+    )
+    ra = keys.ra().credential
+    world.use(
+        issuers=Issuers([Issuer(Authority(other.x509, other.key), (ra,))]),
+        renewal=RenewalRules(anchors=(CA.certificate,)),
+    )
+    assert world.renew(device).certificate
+    world.store.revoke(device.x509.serial_number, reason=1, by="test", now=world.now)
+    assert world.renew(device, transaction_id="b").refusal == (
+        "badRequest",
+        "the certificate that signed was revoked",
+    )

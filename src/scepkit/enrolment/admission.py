@@ -138,26 +138,52 @@ class Admission:
         (L-12). It was answered before if the same certificate signed the same request before.
         """
         now = self.now()
-        renewed = self._renewed(decision.received, verified, signer, rules, now)
         fingerprint = issuing.fingerprint(verified, csr, renewal=True)
-        standing = self._standing(verified, fingerprint, now)
-        if standing is not None:
-            return repetition(replace(decision, renews=renewed.serial), standing)
         try:
+            renewed = self._renewed(decision.received, verified, signer, rules, now)
+            standing = self._standing(verified, fingerprint, now)
+            if standing is not None:
+                return repetition(replace(decision, renews=renewed.serial), standing)
             renewal.check(renewed, verified, csr, rules, now)
-        except FailInfoError:
-            if verified.message_type is MessageType.RENEWAL_REQ or csr.challenge_password is None:
+        except FailInfoError as error:
+            if not self._may_be_first(verified, csr, error):
                 raise
             # Not entitled by its certificate, but perhaps by its challenge, as a new device is.
             return self._first(decision, verified, csr, authority)
-        challenge_id = None
-        if csr.challenge_password is not None:
-            challenge = self.challenges.confirm(csr, now, renewed.certificate)
-            challenge_id = None if challenge is None else challenge.id
+        challenge_id = self._confirmed(verified, csr, renewed, now)
         entry = self._entry(
             verified, csr, fingerprint, authority, challenge_id, renewed.serial, now
         )
         return self._issued(replace(decision, renews=renewed.serial), entry, csr, authority)
+
+    def _may_be_first(
+        self, verified: VerifiedMessage, csr: CertificationRequest, error: FailInfoError
+    ) -> bool:
+        """Say whether a renewal that is refused may be a first enrolment: by whoever decides those.
+
+        Devices go on signing with a certificate that has expired, or that another server issued.
+        """
+        if verified.message_type is MessageType.RENEWAL_REQ or isinstance(error, renewal.Revoked):
+            return False
+        if csr.challenge_password is not None:
+            return True
+        return self.rules.approval and not isinstance(error, renewal.TooEarly)
+
+    def _confirmed(
+        self,
+        verified: VerifiedMessage,
+        csr: CertificationRequest,
+        renewed: Renewed,
+        now: datetime,
+    ) -> int | None:
+        """Judge the challenge that a renewal has without need; return which one it spends."""
+        if csr.challenge_password is None:
+            return None
+        challenge = self.challenges.confirm(csr, now, renewed.certificate)
+        # With another key in it the PKCS#10 may be somebody else's, recorded and signed anew: that
+        # must not burn the challenge in there (checklist P-55).
+        is_its_own = csr.spki == verified.certificate.spki
+        return challenge.id if challenge is not None and is_its_own else None
 
     def _renewed(
         self,
@@ -171,7 +197,8 @@ class Admission:
             return renewal.stored(verified, signer, self.store, self.endpoint)
         if not rules.anchors:
             raise renewal.unknown()
-        return renewal.foreign(verified, received.signed.certificates, rules.anchors, now)
+        embedded = received.signed.certificates
+        return renewal.foreign(verified, embedded, rules.anchors, self.store, now)
 
     def _standing(
         self, verified: VerifiedMessage, fingerprint: bytes, now: datetime

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
+from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 from scepkit.enrolment import issuing
 from scepkit.enrolment.issuers import Issuers
@@ -45,7 +46,7 @@ class Approval:
             Recorded; or what stood in the way: AlreadyAnswered, ChallengeSpent, SignerRevoked.
 
         Raises:
-            UsageError: this endpoint has no such request.
+            UsageError: this endpoint has no such request, or the CA that it was made to is no more.
             BadRequest: the profile does not allow what it asks for.
             SettingsError: the CA is not valid now.
             StoreError: the database cannot be used.
@@ -83,10 +84,22 @@ class Approval:
             )
         return row
 
+    def _authority(self, row: RequestRow) -> Authority:
+        """Return the CA that the device asked: from any other it would take no certificate."""
+        if row.issuer is None:  # of before there were several
+            return self.issuers.current.authority
+        found = self.issuers.with_key(row.issuer)
+        if found is None:
+            raise UsageError(
+                f"the CA that request {row.id} was made to is no more",
+                hint="reject it: the device then asks the CA of today",
+            )
+        return found
+
     def _issue(self, row: RequestRow, now: datetime) -> Issuance:
         # Its signature was verified when it came.
         wanted = csr.read_archived(row.csr)
-        authority = self.issuers.with_key(row.issuer or b"").authority
+        authority = self._authority(row)
         entry = Entry(
             endpoint=row.endpoint,
             transaction_id=row.transaction_id,

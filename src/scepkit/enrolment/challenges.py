@@ -115,7 +115,7 @@ class Challenges:
         """Judge the challenge that a renewal need not have, but has (checklist P-32).
 
         The one that the first certificate was issued for is right for ever (RFC 8894 section 2.4);
-        any other has to be good for a certificate by itself, and is spent.
+        any other has to be good for a certificate by itself.
 
         Args:
             request: a PKCS#10 with a challengePassword.

@@ -66,16 +66,13 @@ class Issuers:
                 return issuer
         return self.current
 
-    def with_key(self, key_hash: bytes) -> Issuer:
-        """Return the CA with a key, or the current one if that one issues no more.
+    def with_key(self, key_hash: bytes) -> Authority | None:
+        """Return the CA with a key, also one that issues for those only who have asked it before.
 
         Args:
             key_hash: SHA-256 of its SubjectPublicKeyInfo.
         """
-        for issuer in self._issuing:
-            if issuer.authority.key_hash == key_hash:
-                return issuer
-        return self.current
+        return next((one for one in self.authorities if one.key_hash == key_hash), None)
 
     def issuer_of(self, certificate: Certificate) -> Authority | None:
         """Return the CA whose key signed a certificate, verified; None when it is none of ours."""

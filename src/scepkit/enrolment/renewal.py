@@ -37,6 +37,14 @@ class Renewed:
     serial: int | None
 
 
+class Revoked(BadRequest):
+    """What signed is revoked: it stands for nobody any more."""
+
+
+class TooEarly(BadRequest):
+    """What signed is good for long."""
+
+
 def stored(verified: VerifiedMessage, authority: Authority, store: Store, endpoint: str) -> Renewed:
     """Find the certificate that signed a request among those that this endpoint issued.
 
@@ -47,7 +55,8 @@ def stored(verified: VerifiedMessage, authority: Authority, store: Store, endpoi
         endpoint: whose certificates may be renewed.
 
     Raises:
-        BadRequest: it was not issued by this endpoint, or was revoked.
+        Revoked: it was revoked.
+        BadRequest: it was not issued by this endpoint.
         StoreError: the database cannot answer.
     """
     signer = verified.certificate
@@ -71,18 +80,24 @@ def foreign(
     verified: VerifiedMessage,
     embedded: Sequence[bytes],
     anchors: Sequence[x509.Certificate],
+    store: Store,
     now: datetime,
 ) -> Renewed:
     """Accept a certificate of another CA that the operator named (RFC 8894 section 2.3, case 3).
+
+    Whether that CA has revoked it is not known here, unless this server holds that CA as well.
 
     Args:
         verified: a RenewalReq.
         embedded: the certificates that came with it, DER: its chain may be among them.
         anchors: the CAs that the operator named.
+        store: where the certificates are that this server issued.
         now: an aware datetime.
 
     Raises:
+        Revoked: it was revoked here.
         BadRequest: it chains to none of them.
+        StoreError: the database cannot answer.
     """
     try:
         leaf = verified.certificate.x509()
@@ -91,9 +106,13 @@ def foreign(
         raise unknown() from error
     for anchor in anchors:
         try:
-            chain.build(leaf, pool, anchor, now)
+            way = chain.build(leaf, pool, anchor, now)
         except BadReply:
             continue
+        issuer = Certificate.of(way[min(1, len(way) - 1)])
+        row = store.find_certificate(issuer.key_hash, verified.certificate.serial)
+        if row is not None and row.revoked_at is not None:
+            raise revoked()
         return Renewed(leaf, None)
     raise unknown()
 
@@ -116,7 +135,8 @@ def check(
 
     Raises:
         BadAlg: it is signed over a digest that collides.
-        BadRequest: it is too early or too late, or asks for other names.
+        TooEarly: it is.
+        BadRequest: it is too late, or asks for other names.
     """
     _check_digest(verified)
     certificate = renewed.certificate
@@ -131,9 +151,9 @@ def check(
             raise BadRequest(f"the certificate that signed does not have the name {name}")
 
 
-def revoked() -> BadRequest:
+def revoked() -> Revoked:
     """Return the refusal for a certificate that was revoked, before or in the meantime."""
-    return BadRequest("the certificate that signed was revoked")
+    return Revoked("the certificate that signed was revoked")
 
 
 def unknown() -> BadRequest:
@@ -163,4 +183,4 @@ def _check_time(certificate: x509.Certificate, rules: RenewalRules, now: datetim
             hint="enrol anew with a challenge, or set renewal_grace_days",
         )
     if rules.window is not None and now < end - rules.window:
-        raise BadRequest(f"too early: this certificate can be renewed from {end - rules.window} on")
+        raise TooEarly(f"too early: this certificate can be renewed from {end - rules.window} on")
