@@ -345,6 +345,18 @@ def test_guessing_is_slow(world, lost):
     assert ask(serving, request(holder, secret=secret)).verdict == "accepted"
 
 
+def test_a_stranger_does_not_use_up_the_owners_attempts(world, lost):
+    """Attempts are counted by address: a certificate says its serial number to everybody."""
+    holder, secret = lost
+    serving = service(world)
+    for _ in range(60):
+        serving.answer(request(holder, secret="guess").der, peer="192.0.2.66")
+    answer = serving.answer(request(holder, secret=secret).der, peer="192.0.2.66")
+    assert answer.outcome == "systemUnavail"
+    answer = serving.answer(request(holder, secret=secret).der, peer="192.0.2.1")
+    assert answer.outcome == "accepted"
+
+
 def test_guessing_is_slow_for_all_together(world, lost):
     """Sixty in a minute: how much work each of them is, is the sender's choice."""
     holder, secret = lost

@@ -183,3 +183,34 @@ def test_a_renewal_and_a_hold_come_in_one_order(world, device):
         if isinstance(recorded, SignerRevoked):
             assert reply.refusal == REFUSED
         assert release(world, device).is_new
+
+
+def test_a_shorter_life(world):
+    """What crl_hours is lowered to counts at once, not when the long CRL ends."""
+    long = revocation.current_crl(world.store, CA, now=world.now, lifetime=365 * DAY)
+    short = revocation.current_crl(world.store, CA, now=world.now, lifetime=DAY)
+    assert (short.number, short.next_update) == (long.number + 1, world.now + DAY)
+
+
+def test_a_crl_of_a_clock_that_was_ahead(world):
+    """Nobody believes it, so it is made anew; a few minutes are two servers' clocks."""
+    ahead = revocation.current_crl(world.store, CA, now=world.now + DAY, lifetime=DAY)
+    found = revocation.best_crl(world.store, CA, now=world.now, lifetime=DAY)
+    assert (found.number, found.this_update) == (ahead.number + 1, world.now)
+    a_little = world.now - timedelta(minutes=4)
+    assert revocation.best_crl(world.store, CA, now=a_little, lifetime=DAY) == found
+
+
+def test_who_fetches_waits_for_nobody(world):
+    """While a CRL is made, and for seconds after, the last one is given out."""
+    first = revocation.best_crl(world.store, CA, now=world.now, lifetime=DAY)
+    world.store.revoke(world.enrolled().x509.serial_number, reason=1, by="test", now=world.now)
+
+    def number(seconds):
+        now = world.now + timedelta(seconds=seconds)
+        return revocation.best_crl(world.store, CA, now=now, lifetime=DAY).number
+
+    assert number(4) == first.number
+    with revocation._making:
+        assert number(6) == first.number
+    assert number(6) == first.number + 1

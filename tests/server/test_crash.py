@@ -96,6 +96,8 @@ def test_a_full_disk(directory, serve, challenges):
     # What needs no writing is answered all the same.
     assert server.read(server.post(devices.cert_poll(to=server.ra))).certificate
     assert server.logged(outcome="HTTP 503")["reason"].startswith("cannot store the certificate")
+    ill = wait_until(lambda: (a := server.ask("/healthz")).status == 503 and a, "a fault")
+    assert json.loads(ill.body)["reason"].startswith("cannot use the database")
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (soft, hard))
     assert len(listed(path)) == 1
     wait_until(lambda: server.ask("/healthz").status == 200, "health")

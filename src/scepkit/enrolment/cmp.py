@@ -91,11 +91,12 @@ class CMPService:
             now=now,
         )
 
-    def answer(self, der: bytes) -> CMPAnswer:
+    def answer(self, der: bytes, peer: str = "") -> CMPAnswer:
         """Answer a PKIMessage.
 
         Args:
             der: whatever a client sent.
+            peer: the address that it came from: attempts with a passphrase are counted by it.
 
         Raises:
             Malformed: not even its header can be read; HTTP 400.
@@ -106,15 +107,15 @@ class CMPService:
             if error.header is None:
                 raise Malformed(error.message) from error
             return self._refused(error, self._signer(error.header.recipient_name))
-        return self._answer(request)
+        return self._answer(request, peer)
 
-    def _answer(self, request: cmp.Request) -> CMPAnswer:
+    def _answer(self, request: cmp.Request, peer: str) -> CMPAnswer:
         wanted, header = request.revocation, request.header
         signer = self._signer(wanted.issuer)
         protector: cmp.Protector = signer
         right = None
         try:
-            right = self._rights.of(request)
+            right = self._rights.of(request, peer)
             if right.secret is not None:
                 # Under the name that a signed answer has: `openssl cmp -srvcert` compares it.
                 protector = cmp.same_secret(request, right.secret, signer.name, self._random)

@@ -105,18 +105,16 @@ class Retrieval:
         return Success(crls=(row.der,))
 
     def _may_have(self, requester: Certificate, row: CertificateRow) -> bool:
-        if self._rules.get_cert is GetCertRule.ALL:
+        if hmac.compare_digest(requester.key_hash, row.public_key):
             return True
-        return hmac.compare_digest(requester.key_hash, row.public_key) or self._is_owner(
-            requester, row
-        )
-
-    def _is_owner(self, requester: Certificate, row: CertificateRow) -> bool:
-        """Say whether the requester signed with a good certificate of the same subject."""
         authority = self._issuers.issuer_of(requester)
-        if authority is None:
-            return False
-        own = belonging.stored(requester, authority, self._store)
+        own = None if authority is None else belonging.stored(requester, authority, self._store)
+        if self._rules.get_cert is GetCertRule.ALL:
+            return own is None or own.revoked_at is None
+        return self._is_owner(own, row)
+
+    def _is_owner(self, own: CertificateRow | None, row: CertificateRow) -> bool:
+        """Say whether the requester signed with a good certificate of the same subject."""
         return (
             own is not None
             and own.endpoint == self._endpoint

@@ -32,6 +32,11 @@ __all__ = [
 # that is good.
 _OVERLAP = 0.25
 
+# By how much the clocks of two servers on one database may differ.
+_CLOCKS = timedelta(minutes=5)
+# Whoever asks for a CRL so soon after the last one gets that.
+_COALESCED = timedelta(seconds=5)
+
 # One at a time in a process: who waited finds the CRL that was made meanwhile.
 _making = Lock()
 
@@ -141,27 +146,39 @@ def current_crl(
         StoreError: the database cannot be used.
     """
     with _making:
-        row = store.crl(authority.key_hash)
-        if row is None or is_due(row, now):
-            return make_crl(store, authority, now=now, lifetime=lifetime)
-        return row
+        return _up_to_date(store, authority, now=now, lifetime=lifetime)
+
+
+def _up_to_date(
+    store: Store, authority: Authority, *, now: datetime, lifetime: timedelta
+) -> CRLRow:
+    row = store.crl(authority.key_hash)
+    if row is None or is_due(row, now, lifetime):
+        return make_crl(store, authority, now=now, lifetime=lifetime)
+    return row
 
 
 def best_crl(store: Store, authority: Authority, *, now: datetime, lifetime: timedelta) -> CRLRow:
-    """Return the current CRL, or, while a new one cannot be made, the last one that is still good.
+    """Return the current CRL, or, while a new one is made or cannot be, the last one still good.
+
+    So nobody waits who asks for a large CRL, and who asks often does not have it made often.
 
     Args and exceptions are those of `current_crl`; also:
 
     Raises:
         SettingsError: the CA may not sign CRLs.
     """
-    try:
+    row = store.crl(authority.key_hash)
+    if row is None or row.this_update > now + _CLOCKS or row.next_update <= now:
         return current_crl(store, authority, now=now, lifetime=lifetime)
-    except (SettingsError, StoreError):
-        row = store.crl(authority.key_hash)
-        if row is None or row.next_update <= now:
-            raise
+    if now - row.this_update < _COALESCED or not _making.acquire(blocking=False):
         return row
+    try:
+        return _up_to_date(store, authority, now=now, lifetime=lifetime)
+    except (SettingsError, StoreError):
+        return row
+    finally:
+        _making.release()
 
 
 def make_crl(store: Store, authority: Authority, *, now: datetime, lifetime: timedelta) -> CRLRow:
@@ -194,9 +211,14 @@ def make_crl(store: Store, authority: Authority, *, now: datetime, lifetime: tim
     return CRLRow(number, der, now, until, outdated=False)
 
 
-def is_due(crl: CRLRow | CRLState, now: datetime) -> bool:
-    """Say whether it is time for a new CRL: a revocation may be missing, or this one ends soon."""
-    return crl.outdated or now > due_at(crl)
+def is_due(crl: CRLRow | CRLState, now: datetime, lifetime: timedelta) -> bool:
+    """Say whether it is time for a new CRL.
+
+    A revocation may be missing in it, it ends soon, it is to live less long by now, or it was made
+    while the clock was ahead, so that nobody believes it.
+    """
+    is_wrong = crl.this_update > now + _CLOCKS or crl.next_update > now + lifetime + _CLOCKS
+    return crl.outdated or is_wrong or now > due_at(crl)
 
 
 def due_at(crl: CRLRow | CRLState) -> datetime:

@@ -26,8 +26,9 @@ from scepkit.protocol import cmp
 from scepkit.protocol.certificate import Certificate
 from scepkit.store import CertificateRow, Store
 
-# MACs that are tried in a minute: for one certificate, so that a short passphrase is not guessed,
-# and in all, since the sender chooses how much work each of them is.
+# MACs that are tried in a minute for one address: for one certificate, so that a short passphrase
+# is not guessed, and in all, since the sender chooses how much work each of them is. Not for all
+# addresses together: then anybody could keep the owner from revoking.
 _TRIES = 5
 _TRIES_IN_ALL = 60
 _MAX_COUNTED = 10_000
@@ -80,8 +81,12 @@ class RevocationRights:
         self._now = now
         self._tries = _Tries(now)
 
-    def of(self, request: cmp.Request) -> Right:
+    def of(self, request: cmp.Request, peer: str) -> Right:
         """Return what the sender of a request may revoke, if that is what it asks for.
+
+        Args:
+            request: the request.
+            peer: the address that it came from.
 
         Raises:
             CMPError: it may not.
@@ -93,7 +98,7 @@ class RevocationRights:
                 raise cmp.WrongAuthority("the certificate is of another CA")
             if request.is_signed:
                 return self._by_signature(request, authorities)
-            return self._by_passphrase(request, authorities)
+            return self._by_passphrase(request, authorities, peer)
 
     def _by_signature(self, request: cmp.Request, authorities: Sequence[Authority]) -> Right:
         signer = cmp.find_signer(request)
@@ -121,7 +126,9 @@ class RevocationRights:
         _check_description(wanted, Certificate.read(row.der))
         return Right(row, f"certificate {own.serial:x} of the same subject, by CMP")
 
-    def _by_passphrase(self, request: cmp.Request, authorities: Sequence[Authority]) -> Right:
+    def _by_passphrase(
+        self, request: cmp.Request, authorities: Sequence[Authority], peer: str
+    ) -> Right:
         """Check the MAC; whether there is such a certificate does not show in the answer.
 
         A MAC is computed in any case. What looking up a passphrase takes besides may show in the
@@ -130,7 +137,7 @@ class RevocationRights:
         if not self._rules.revocation_passphrase:
             raise cmp.WrongIntegrity("no secret is taken here: sign with the certificate's key")
         wanted = request.revocation
-        if not self._tries.allow(wanted.serial):
+        if not self._tries.allow(wanted.serial, peer):
             raise cmp.SystemUnavailable("too many attempts, try again in a minute")
         row = self._find(wanted, authorities)
         secret = None if row is None else self._passphrases.of(row.serial)
@@ -167,24 +174,25 @@ class RevocationRights:
 
 
 class _Tries:
-    """Counts attempts for each certificate, of the last ones that were asked for."""
+    """Counts attempts for each address, and for each certificate from there; the last ones."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
-        self._all = Limiter(_TRIES_IN_ALL, now)
-        self._each: OrderedDict[int, Limiter] = OrderedDict()
+        self._counts: OrderedDict[tuple[str, int | None], Limiter] = OrderedDict()
         self._lock = Lock()
 
-    def allow(self, serial: int) -> bool:
-        # All of them first: whoever asks for many certificates, so that the counts of one are
-        # forgotten, is stopped by that.
-        if not self._all.allows():
-            return False
+    def allow(self, serial: int, peer: str) -> bool:
+        # All of an address first: whoever asks for many certificates, so that the counts of one
+        # are forgotten, is stopped by that.
+        return self._count((peer, None), _TRIES_IN_ALL) and self._count((peer, serial), _TRIES)
+
+    def _count(self, what: tuple[str, int | None], per_minute: int) -> bool:
         with self._lock:
-            one = self._each.setdefault(serial, Limiter(_TRIES, self._now))
-            self._each.move_to_end(serial)
-            if len(self._each) > _MAX_COUNTED:
-                self._each.popitem(last=False)
+            one = self._counts.get(what) or Limiter(per_minute, self._now)
+            self._counts[what] = one
+            self._counts.move_to_end(what)
+            if len(self._counts) > _MAX_COUNTED:
+                self._counts.popitem(last=False)
         return one.allows()
 
 

@@ -7,6 +7,7 @@ status 200: `openssl cmp` looks at nothing else. Only what has no header to answ
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ PATH = "/cmp/{name}"
 MAX_UNDER_WAY = 512
 _NO_STORE = {"Cache-Control": "no-store"}
 _BUSY = 503
+# Octets of a transactionID in the log: OpenSSL sends 16, but whoever wants to may send more.
+_MAX_LOGGED = 64
 _RETRY_AFTER = {"Retry-After": "5"}
 
 log = structlog.get_logger()
@@ -59,7 +62,8 @@ class CMPApp:
         if served is None or served.cmp is None:
             return _refusal(HTTPRefused(404, "no such CMP endpoint"))
         try:
-            answer = await self._answer(request, served.cmp.answer)
+            service = functools.partial(served.cmp.answer, peer=_peer(request))
+            answer = await self._answer(request, service)
         except ClientDisconnect:
             return Response()
         except HTTPRefused as error:
@@ -135,7 +139,7 @@ def _report(request: Request, name: str, answer: CMPAnswer | HTTPRefused, second
     metrics.SECONDS.labels("CMP").observe(seconds)
     log.info(
         "cmp",
-        peer=request.client.host if request.client else "",
+        peer=_peer(request),
         endpoint=name,
         outcome=outcome,
         **facts,
@@ -144,10 +148,14 @@ def _report(request: Request, name: str, answer: CMPAnswer | HTTPRefused, second
     )
 
 
+def _peer(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
 def _facts(answer: CMPAnswer) -> dict[str, object]:
     serial = "" if answer.serial is None else f"{answer.serial:x}"
     known = {
-        "transaction_id": (answer.transaction_id or b"").hex(),
+        "transaction_id": (answer.transaction_id or b"")[:_MAX_LOGGED].hex(),
         "serial": serial,
         "subject": answer.subject,
         "by": answer.by,

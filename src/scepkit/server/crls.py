@@ -207,7 +207,7 @@ class CRLs:
         if self._read(kept):
             # Another process made it: the pause is between two CRLs, whoever makes them.
             self._pause(kept)
-        if kept.state is None or revocation.is_due(kept.state, self._now()):
+        if kept.state is None or revocation.is_due(kept.state, self._now(), self._lifetime):
             self._make(kept)
         else:
             _absolve(kept)

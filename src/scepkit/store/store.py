@@ -80,7 +80,7 @@ class Store(Deciding, Revoking, CRLKeeping, Statuses, Purging):
         self.close()
 
     def ping(self) -> None:
-        """Read, and write something that is taken back.
+        """Read and write: what is there again, but up to the disk, which may be full.
 
         Raises:
             StoreError: the database does not answer, cannot be written, or the store is closed.
@@ -88,7 +88,6 @@ class Store(Deciding, Revoking, CRLKeeping, Statuses, Purging):
         self._writer.check()
         with self._writing("use the database") as connection:
             connection.execute(TOUCH)
-            connection.rollback()
 
     def lookup(
         self,
