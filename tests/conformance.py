@@ -27,6 +27,7 @@ what is asked, what scepkit does, where in the code, and the tests that prove it
 
 {proved} of {all} rows are proved by tests; each of the other {rest} says why it is not.
 A sentence with a link after it is what that test shows; a test fails when it is no longer so.
+After "But" comes what is asked and not done, or done otherwise on purpose.
 This page is written by `make conformance` from the tests and `tests/rfc8894/answers.toml`;
 `make test` fails when it is out of date, or when a row has neither a test nor a reason.
 """
@@ -114,6 +115,8 @@ def _chapter(row: Row) -> str:
 
 def _line(row: Row, proofs: Sequence[Proof], given: Answers) -> str:
     done = [f"{_text(one.statement)} {_link(one.test)}" for one in proofs]
+    if row.id in given.remarks:
+        done.append(f"**But:** {given.remarks[row.id]}")
     modules = given.modules.get(row.id, ())
     cells = [
         row.id,

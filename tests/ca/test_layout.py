@@ -8,12 +8,14 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepkit.ca import layout
-from scepkit.ca.certificates import sha256_fingerprint, write_certificate
+from scepkit.ca.authority import Authority
+from scepkit.ca.certificates import read_certificate, sha256_fingerprint, write_certificate
 from scepkit.ca.founding import RA_VALIDITY
-from scepkit.ca.keys import write_key
+from scepkit.ca.keys import read_key, write_key
+from scepkit.ca.profile import KEY_USAGES, Profile
 from scepkit.errors import SettingsError, UsageError
 
 pytestmark = pytest.mark.usefixtures("new_keys")
@@ -222,14 +224,40 @@ def test_a_ca_outside_its_validity(directory, now, days, reason):
         layout.load(directory, now=now + timedelta(days=days))
 
 
-def test_an_ec_key_cannot_be_the_ras(directory, now, make_ca):
-    """Its certificate may claim keyEncipherment all the same."""
-    ca = make_ca("ec:p256", decrypts=True)
+def test_an_ec_ca_may_be_alone(directory, now, make_ca):
+    """It cannot decrypt, so it needs no keyEncipherment; endpoints say whether they can use it."""
+    ca = make_ca("ec:p256")
     directory.mkdir(parents=True)
     write_key(directory / "ca-key.pem", ca.private_key)
     write_certificate(directory / "ca.pem", ca.certificate)
-    assert isinstance(ca.private_key, ec.EllipticCurvePrivateKey)
-    with pytest.raises(SettingsError, match="is not RSA"):
+    read = layout.load(directory, now=now)
+    assert read.layout == "single"
+    assert read.ra.certificate == ca.certificate
+
+
+def test_an_ec_key_cannot_be_an_ras(directory, now, key):
+    layout.create(directory, "ec", now=now)
+    write_key(directory / "ra-key.pem", key("ec:p256", "another"))
+    with pytest.raises(SettingsError, match=r"ra-key\.pem, is not RSA"):
+        layout.load(directory, now=now)
+
+
+@pytest.mark.rfc("S-2.1.2-1")
+@pytest.mark.parametrize("lacking", ["digital_signature", "key_encipherment"])
+def test_an_ra_that_lacks_a_key_usage_is_not_loaded(directory, now, lacking):
+    """A server does not start with an RA whose certificate lacks one of the two bits."""
+    layout.create(directory, "ec", now=now)
+    ca = Authority(read_certificate(directory / "ca.pem"), read_key(directory / "ca-key.pem"))
+    profile = Profile(key_usages=KEY_USAGES - {lacking})
+    certificate = ca.issue(
+        subject=ca.certificate.subject,
+        public_key=read_key(directory / "ra-key.pem").public_key(),
+        requested=x509.Extensions([]),
+        profile=profile,
+        now=now,
+    )
+    write_certificate(directory / "ra.pem", certificate)
+    with pytest.raises(SettingsError, match=r"the keyUsage of .* lacks"):
         layout.load(directory, now=now)
 
 

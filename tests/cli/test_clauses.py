@@ -24,13 +24,14 @@ def decision(name):
 def test_what_has_to_be_known_before_anything_is_sent(serve, scep):
     """A first enrolment takes the server's address, the CA's fingerprint and the challenge.
 
-    Without the address it is wrong usage; without the fingerprint no PKIOperation is sent; without
-    the challenge the CA refuses. The challenge gets into no file.
+    Without the address it is wrong usage; without the fingerprint, or with another CA's, no
+    PKIOperation is sent; without the challenge the CA refuses. The challenge gets into no file.
     """
     site = serve(decision("secret"))
     wanted = ["--subject", "CN=a", "--out", "a"]
     assert scep("enroll", *wanted)[0] == 2
     assert scep("enroll", site.url, *wanted)[0] == 1
+    assert scep("enroll", site.url, *wanted, "--fingerprint", "0" * 64)[0] == 1
     assert not site.asked(Operation.PKI_OPERATION)
     assert not Path("a").exists()
     known = ["--fingerprint", site.fingerprint]

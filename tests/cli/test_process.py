@@ -75,7 +75,7 @@ def test_every_command_of_the_server_says_that_it_is_not_installed():
     )
     said = [
         "error: the server's part of scepkit is not installed",
-        "hint: pip install 'scepkit[server]'",
+        "hint: install it with its extra `server`: pip install '.[server]' in a checkout",
     ]
     assert done.stderr.splitlines() == said * len(commands.splitlines())
 

@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 
 import httpd
+import keys
 from pair import grant
 from scepkit.cli import renewable
 from scepkit.client import record
 from scepkit.client.folder import Folder
 from scepkit.client.record import Record
+from scepkit.protocol import cms
+from scepkit.protocol.attributes import TransactionID
+from scepkit.protocol.http import Operation
+from scepkit.protocol.transaction import Issued
 
 URL = "http://ca.example/cgi-bin/pkiclient.exe"
 KEPT = Record(
@@ -132,3 +137,23 @@ def test_a_certificate_of_a_successor_that_was_given_up_does_not_count(waits, sc
     status, _, err = scep("renew", "a", "--next-ca")
     assert status == 0, err
     assert Folder(Path("a/next")).ca() == httpd.ca("other-ca").x509
+
+
+@pytest.mark.rfc("A-15")
+def test_a_certificate_of_another_ca_goes_with_its_chain(serve, scep):
+    """The CA that renews it may know its root alone, which is not sent."""
+    root = httpd.certify("Factory root", keys.rsa_key("factory root"), ca=True)
+    middle = httpd.certify("Factory CA", keys.rsa_key("factory"), root, ca=True)
+    made = httpd.certify("a", keys.rsa_key("made"), middle)
+    folder = Folder(Path("a"))
+    folder.begin(made.key)
+    folder.install(Issued(made.x509, (middle.x509, root.x509), TransactionID(b"1")))
+    site = serve(grant)
+    known = ["--url", site.url, "--fingerprint", site.fingerprint]
+    status, _, err = scep("renew", "a", "--force", *known)
+    assert status == 0, err
+    (request,) = site.asked(Operation.PKI_OPERATION)
+    assert cms.read_signed_data(request.body).certificates == (made.der, middle.der)
+    assert scep("renew", "a", "--force")[0] == 0
+    _, request = site.asked(Operation.PKI_OPERATION)
+    assert len(cms.read_signed_data(request.body).certificates) == 1

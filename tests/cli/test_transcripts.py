@@ -14,8 +14,9 @@ import httpd
 from pair import grant
 from scepkit.errors import BadCertId, BadRequest
 from scepkit.protocol.algorithms import Legacy
+from scepkit.protocol.attributes import FailInfo
 from scepkit.protocol.http import HTTPResponse, Operation
-from scepkit.protocol.messages import GetCert, GetCRL, Pending, Success
+from scepkit.protocol.messages import Failure, GetCert, GetCRL, Pending, Success
 
 HERE = Path(__file__).parent
 
@@ -59,7 +60,13 @@ def without_challenge(server, request, sender):
     return grant(server, request, sender)
 
 
+def silent(server, request, sender):
+    """Refuse without a word, as micromdm's server does."""
+    return Failure(FailInfo.badRequest)
+
+
 DECISIONS = {
+    "silent": silent,
     "spent": without_challenge,
     "retrieve": retrieve,
     "grant": grant,

@@ -148,8 +148,63 @@ def test_a_page_instead_of_capabilities_is_none(serve, connect):
 def test_a_page_instead_of_certificates(serve, connect):
     site = serve()
     site.next(Operation.GET_CA_CERT, HTML)
-    with pytest.raises(Malformed, match="does not answer like a SCEP server"):
+    with pytest.raises(Malformed, match="does not answer like a SCEP server") as caught:
         connect(site).ask()
+    assert "a web page (text/html) instead of certificates" in caught.value.message
+
+
+def test_nothing_instead_of_certificates(serve, connect):
+    site = serve()
+    site.next(Operation.GET_CA_CERT, HTTPResponse(200, b""))
+    with pytest.raises(Malformed, match=r"nothing \(text/plain\) instead of certificates"):
+        connect(site).ask()
+
+
+BUSY = [408, 425, 429, 502, 503, 504]
+
+
+@pytest.mark.rfc("S-3.5.2-12", "P-79")
+@pytest.mark.parametrize("status", BUSY)
+def test_a_server_that_is_busy_is_asked_again_for_its_capabilities(
+    serve, connect, key, waits, status
+):
+    """Busy is not the same as without GetCACaps."""
+    site = serve()
+    site.next(Operation.GET_CA_CAPS, HTTPResponse(status, b"busy", headers={"retry-after": "7"}))
+    site.next(Operation.GET_CA_CAPS, HTTPResponse(status, b"busy"))
+    enrol(connect(site), site, key)
+    assert [w.seconds for w in waits] == [7, 2]
+
+
+@pytest.mark.parametrize("allowed", [set(), {Legacy.SHA1}])
+def test_a_server_that_stays_busy_when_asked_for_its_capabilities(
+    serve, connect, key, waits, allowed
+):
+    """The advice is not to allow what is weak."""
+    site = serve()
+    site.next(Operation.GET_CA_CAPS, *[HTTPResponse(503, b"busy")] * 2)
+    client = connect(site, limits=Limits(retries=1), allowed=frozenset(allowed))
+    with pytest.raises(LegacyRefused, match=r"GetCACaps was not answered \(HTTP 503\)") as caught:
+        enrol(client, site, key)
+    assert "--legacy" not in caught.value.hint
+    assert len(waits) == 1
+
+
+def test_a_server_that_stays_busy_says_no_capabilities(serve, connect, waits):
+    site = serve()
+    site.next(Operation.GET_CA_CAPS, *[HTTPResponse(503, b"busy")] * 4)
+    with pytest.raises(TransportError, match=r"GetCACaps was not answered \(HTTP 503\)"):
+        connect(site).get_capabilities()
+    assert [w.seconds for w in waits] == [1, 2, 4]
+
+
+def test_what_a_busy_server_said_earlier_stands(serve, connect):
+    site = serve()
+    client = connect(site, limits=Limits(retries=0))
+    before = client.get_ca(site.fingerprint)
+    site.next(Operation.GET_CA_CAPS, HTTPResponse(503, b"busy"))
+    again = client.trust(client.ask(), httpd.ca().x509, before.capabilities)
+    assert again == before
 
 
 def test_a_page_instead_of_a_reply(serve, connect, key):

@@ -80,6 +80,22 @@ def test_its_successor_is_trusted_once_it_was_vouched_for(serve, connect, folder
     assert found.rolled_over
 
 
+def test_a_next_ca_that_is_over_is_trusted_no_more(serve, connect, folder):
+    """It may have been given up long ago: no message of SCEP says so."""
+    over = httpd.certify(
+        *("Next CA", keys.rsa_key("next-ca")),
+        ca=True,
+        not_before=httpd.today() - 9 * DAY,
+        not_after=httpd.today() - DAY,
+    )
+    folder.keep_next_ca([over.x509])
+    site = serve(following=over)
+    site.scep.roll_over()
+    client = connect(site)
+    with pytest.raises(UntrustedCA):
+        renewing.find(client, client.ask(), folder)
+
+
 @pytest.mark.rfc("L-20")
 @pytest.mark.parametrize(
     ("start", "rolled_over", "later", "switch"),

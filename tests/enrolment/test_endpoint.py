@@ -26,7 +26,7 @@ STRANGER = "stranger"
 # --- the answer to a good request -----------------------------------------------------------------
 
 
-@pytest.mark.rfc("S-4.3.1-1", "P-53")
+@pytest.mark.rfc("S-4.3.1-1", "P-53", "S-3.3.2.1-1")
 def test_a_certificate(world):
     """A PKCSReq with a good challenge is granted: the CA issues, the RA answers."""
     secret = world.challenge()
@@ -148,7 +148,7 @@ def test_nothing_is_claimed_by_a_refused_request(world):
 # --- CertPoll -------------------------------------------------------------------------------------
 
 
-@pytest.mark.rfc("S-4.4.1-1", "S-5.2-4")
+@pytest.mark.rfc("S-4.4.1-1", "S-5.2-4", "S-3.3.2.1-1")
 def test_a_poll_gets_what_is_stored(world):
     """A CertPoll of the first request's key gets the certificate that was issued, none other."""
     first = world.enrol(world.challenge())
@@ -183,7 +183,7 @@ def test_outcomes_other_than_issued(world, monkeypatch, outcome, name):
     assert (world.issued, world.spent) == (0, 0)
 
 
-@pytest.mark.rfc("S-4.4-3", "P-48", "P-76", "A-04")
+@pytest.mark.rfc("S-4.4-3", "P-48", "P-76", "A-04", "S-3.3.2.2-1")
 def test_a_poll_for_nothing(world):
     """A CertPoll that matches no request is answered badCertId."""
     assert world.poll().refusal[0] == "badCertId"

@@ -38,7 +38,7 @@ def test_a_renewal(world, device):
     assert stored.renews == device.x509.serial_number
 
 
-@pytest.mark.rfc("S-2.5-4", "L-12", "L-13", "S-7.6-1", "A-13")
+@pytest.mark.rfc("S-2.5-4", "L-12", "L-13", "S-7.6-1", "A-13", "S-3.3.2.1-1")
 @pytest.mark.parametrize("kind", [17, 19])
 @pytest.mark.parametrize("key", ["device", "next"])
 def test_both_ways(world, device, kind, key):

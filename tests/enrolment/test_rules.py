@@ -76,7 +76,7 @@ def test_separate_keys(world):
     assert reply.x509.public_key() == keys.device("stranger").key.public_key()
 
 
-@pytest.mark.rfc("S-3.2.1.4-5", "P-74", "P-22")
+@pytest.mark.rfc("S-3.2.1.4-5", "P-74", "P-22", "S-3.3.2.2-1")
 @pytest.mark.parametrize("minutes", [-11, -9, 9, 11])
 def test_signing_time(world, minutes):
     """badTime only where an endpoint enforces signingTime, and only far from its clock."""

@@ -6,14 +6,16 @@ import os
 
 import pytest
 
+import forge
 import keys
+import recipients
 from enrolment import devices
 from enrolment.world import CA
 from scepkit.enrolment.challenge_rules import StaticChallenge
 from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.protocol import pkimessage
-from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256
+from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256, Legacy
 from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.messages import Failure, Pending, PKCSReq, Success
 
@@ -99,19 +101,25 @@ def test_polling_with_an_ec_key(world, device):
     assert isinstance(answer(world, poll, device, secret), Success)
 
 
+def with_ec(world, **responding):
+    """Let requests to the endpoint be encrypted with its one secret only."""
+    ra = keys.certify("EC RA", keys.ec_key("ra"), keys.ca()).credential
+    world.use(
+        rule=StaticChallenge("secret"),
+        issuers=Issuers([Issuer(CA, (ra,))]),
+        responding={"signer": ra, "credentials": [ra], **responding},
+    )
+    world.ra = ra.certificate
+    return ra
+
+
 @pytest.mark.rfc("S-3.1-3", "P-26")
 def test_a_ca_that_cannot_decrypt(world, device):
     """Requests to an EC CA are encrypted with the endpoint's one secret; so are their replies.
 
     A CA that can decrypt tries no password: each try costs what the sender says it costs.
     """
-    ra = keys.certify("EC RA", keys.ec_key("ra"), keys.ca()).credential
-    world.use(
-        rule=StaticChallenge("secret"),
-        issuers=Issuers([Issuer(CA, (ra,))]),
-        responding={"signer": ra, "credentials": [ra]},
-    )
-    world.ra = ra.certificate
+    ra = with_ec(world)
 
     def message(password, transaction_id):
         return pkimessage.seal_request(
@@ -131,6 +139,8 @@ def test_a_ca_that_cannot_decrypt(world, device):
     assert refused.text == "the encrypted part could not be read"
     rsa = keys.ra().credential
     world.use(responding={"signer": ra, "credentials": [ra, rsa]})
+    assert isinstance(answer(world, message("secret", b"d"), device, "secret"), Success)
+    world.use(responding={"signer": ra, "credentials": [rsa]})
     refused = answer(world, message("secret", b"c"), device, "secret")
     assert "password that is not known" in refused.text
 
@@ -151,3 +161,14 @@ def test_concealment():
     assert one.reveal(hidden[:-1], b"context") is None
     assert one.reveal(b"", b"context") is None
     assert "kkkk" not in repr(one)
+
+
+@pytest.mark.rfc("L-02")
+def test_a_legacy_key_wrap_is_logged(world):
+    """3DES that wraps the key of AES content was allowed by name, too, and is in the log."""
+    with_ec(world, allowed=frozenset({Legacy.DES3}))
+    lock = recipients.password_info(b"k" * 16, cipher="des3")
+    content = forge.envelope(forge.csr(), cipher="aes128", cek=b"k" * 16, recipients=[lock])
+    decision = world.endpoint.decide(forge.request(content=content))
+    assert isinstance(decision.answer, Success)
+    assert decision.legacy == (Legacy.DES3,)

@@ -1,14 +1,14 @@
 """What is said of each row of the checklist: by tests, and by answers.toml beside this file.
 
 A test says what the program does and proves it; the data file adds what no test can say: the
-modules that do it, and why a row is left undone or needs no proof.
+modules that do it, why a row is left undone or needs no proof, and what part of a row is not done.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -30,16 +30,17 @@ class Proof:
 
 @dataclass(frozen=True)
 class Answers:
-    """`modules` and `reasons`, both by the id of the row."""
+    """`modules`, `reasons` and `remarks`, all by the id of the row."""
 
     modules: Mapping[str, Sequence[str]]
     reasons: Mapping[str, str]
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse(toml: str) -> Answers:
     """Read the data file; a module is named as below scepkit: `protocol.envelope`."""
     tables = tomllib.loads(toml)
-    return Answers(tables.get("modules", {}), tables.get("reasons", {}))
+    return Answers(*(tables.get(name, {}) for name in ("modules", "reasons", "remarks")))
 
 
 @cache
@@ -62,6 +63,8 @@ def faults(ids: Sequence[str], given: Answers, proofs: Mapping[str, Sequence[Pro
             found.append(f"{one} has neither a test nor a reason")
         if is_proved and one in given.reasons:
             found.append(f"{one} has a test, so it needs no reason")
+        if not is_proved and one in given.remarks:
+            found.append(f"{one} has a remark, but nothing that it is a remark on")
         if not modules and one not in given.reasons:
             found.append(f"{one} has no module")
         found.extend(
@@ -69,5 +72,5 @@ def faults(ids: Sequence[str], given: Answers, proofs: Mapping[str, Sequence[Pro
             for module in modules
             if not (_ROOT / path(module)).is_file()
         )
-    unknown = {*given.modules, *given.reasons}.difference(ids)
+    unknown = {*given.modules, *given.reasons, *given.remarks}.difference(ids)
     return found + [f"{one} is answered, but not in the checklist" for one in sorted(unknown)]

@@ -135,6 +135,18 @@ def test_an_intermediate_that_no_longer_holds_is_left_out(fault):
 
 
 @pytest.mark.rfc("S-2.2-7")
+def test_an_intermediate_that_another_key_signed_is_left_out():
+    """An intermediate that names the trusted CA as its issuer, but that it did not sign, is out."""
+    world = hierarchy()
+    double = certify("Root", keys.rsa_key("stranger"), ca=True, key_usage=CA_BITS)
+    middle = certify("Middle", keys.rsa_key("middle"), double, ca=True, key_usage=CA_BITS)
+    sent = (world.ra.x509, middle.x509, world.root.x509)
+    trusted = cacerts.trust(sent, world.root.x509, NOW)
+    assert trusted.authorities == (world.root.x509,)
+    assert trusted.recipient.der == world.root.der
+
+
+@pytest.mark.rfc("S-2.2-7")
 def test_an_intermediate_is_verified_again_at_the_time_of_use():
     """The same certificates that were good yesterday are judged by today's clock."""
     world = hierarchy(not_after=NOW + DAY)

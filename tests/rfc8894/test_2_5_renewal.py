@@ -85,6 +85,15 @@ def test_no_other_refusal_is_repeated(caps, refusal):
     assert pair.kinds == ["RenewalReq"]
 
 
+@pytest.mark.rfc("L-12")
+def test_a_refusal_after_pending_is_not_repeated():
+    """It is an operator's: the server has taken the RenewalReq."""
+    pair = renewing(Pending(), REFUSED, caps=DRAFT)
+    with pytest.raises(RequestRefused):
+        renew(pair, types=renewal_types(pair.exchange.choice, RENEWAL))
+    assert pair.kinds == ["RenewalReq", "CertPoll"]
+
+
 @pytest.mark.rfc("L-12", "S-2.3-5")
 @pytest.mark.parametrize(
     ("caps", "wanted", "types"),

@@ -43,24 +43,27 @@ def get_crl(pair):
 
 @pytest.mark.rfc("S-4.5-1", "S-2.6-1", "S-4.1-3")
 def test_a_certificate_is_asked_for_by_issuer_and_serial():
-    """GetCert goes by operation=PKIOperation, with the issuer and the serial number."""
+    """GetCert goes by POST of operation=PKIOperation, with the issuer and the serial number."""
     asking = pair(Success((keys.ca().der, keys.customer().der)))
     assert get_cert(asking) == MINE
     (trip,) = asking.trips
+    assert trip.sent.method == "POST"
     assert http.read_request(trip.sent).operation is Operation.PKI_OPERATION
     ((request, sender),) = asking.server.asked
     assert request == GetCert(CA.public_bytes(), MINE.serial_number)
     assert sender.certificate.der == keys.customer().der
 
 
-@pytest.mark.rfc("S-4.6-1", "S-2.7-2")
+@pytest.mark.rfc("S-4.6-1", "S-2.7-2", "S-4.1-3")
 def test_a_crl_is_asked_for_by_the_certificate_that_it_covers():
-    """GetCRL goes by operation=PKIOperation, with issuer and serial of a certificate."""
+    """GetCRL goes by POST of operation=PKIOperation, with issuer and serial of a certificate."""
     asking = pair(Success(crls=(crl(),)))
     assert get_crl(asking).public_bytes(Encoding.DER) == crl()
     ((request, _),) = asking.server.asked
     assert request == GetCRL(CA.public_bytes(), MINE.serial_number)
-    assert http.read_request(asking.trips[0].sent).operation is Operation.PKI_OPERATION
+    (trip,) = asking.trips
+    assert trip.sent.method == "POST"
+    assert http.read_request(trip.sent).operation is Operation.PKI_OPERATION
 
 
 @pytest.mark.rfc("S-4.5.1-1")

@@ -13,7 +13,7 @@ from der import integer, parse, seq
 from pair import Pair, grant
 from scepkit.errors import BadReply, RequestRefused, UsageError
 from scepkit.protocol import cms, csr, pkimessage
-from scepkit.protocol.algorithms import NO_LEGACY
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.attributes import FailInfo, TransactionID
 from scepkit.protocol.messages import CertPoll, Failure, GetCert, GetCRL, Pending, PKCSReq, Success
 
@@ -125,16 +125,33 @@ def test_a_client_does_not_send_what_no_server_takes():
 SAN = x509.SubjectAlternativeName([x509.DNSName("dev1.example")])
 
 
-@pytest.mark.rfc("P-33")
-@pytest.mark.parametrize(
-    "dotted", ["1.2.840.113549.1.9.14", "1.3.6.1.4.1.311.2.1.14", "2.16.840.1.113733.1.9.8"]
-)
-def test_requested_extensions_are_read_under_every_name(dotted):
-    """extensionRequest arrives under its own OID, Microsoft's, or that of the old drafts."""
+def asking_as(dotted):
+    """Return a PKCS#10 that asks for a name in an attribute with this OID."""
     wanted = seq(seq(forge.oid("2.5.29.17"), forge.octets(SAN.public_bytes())))
-    request = forge.csr(attributes=[forge.challenge(), forge.attribute(dotted, wanted)])
-    read = csr.read(request, NO_LEGACY)
+    return forge.csr(attributes=[forge.challenge(), forge.attribute(dotted, wanted)])
+
+
+@pytest.mark.rfc("P-33")
+@pytest.mark.parametrize("dotted", ["1.2.840.113549.1.9.14", "1.3.6.1.4.1.311.2.1.14"])
+def test_requested_extensions_are_read_under_every_name(dotted):
+    """extensionRequest arrives under its own OID or Microsoft's."""
+    read = csr.read(asking_as(dotted), NO_LEGACY)
     assert [one.value for one in read.extensions] == [SAN]
+    assert read.legacy == ()
+
+
+@pytest.mark.rfc("P-33", "L-02")
+def test_the_extension_request_of_old_drafts_needs_a_switch(pair):
+    """extensionRequest under the OID of old drafts is read where it is allowed, else badRequest."""
+    request = asking_as("2.16.840.1.113733.1.9.8")
+    read = csr.read(request, frozenset({Legacy.DRAFT_OIDS}))
+    assert [one.value for one in read.extensions] == [SAN]
+    assert read.legacy == (Legacy.DRAFT_OIDS,)
+    refused = pair.answer_to(forge.request(request))
+    assert (refused.fail_info, refused.text) == (
+        2,
+        "the extension request is in the old form of a draft, which is not allowed here",
+    )
 
 
 @pytest.mark.rfc("P-33")

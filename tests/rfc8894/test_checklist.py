@@ -75,12 +75,17 @@ PROOF = Proof("tests/test_it.py::test_it", "It does.")
 PROVED = {"P-70": [PROOF]}
 
 
-def answered(modules=None, reasons=None):
-    return Answers({"P-70": ["protocol.http"]} if modules is None else modules, reasons or {})
+def answered(modules=None, reasons=None, remarks=None):
+    modules = {"P-70": ["protocol.http"]} if modules is None else modules
+    return Answers(modules, reasons or {}, remarks or {})
 
 
 def test_a_row_is_answered_by_a_module_and_a_test():
     assert faults(["P-70"], answered(), PROVED) == []
+
+
+def test_a_row_may_have_a_remark_beside_its_test():
+    assert faults(["P-70"], answered(remarks={"P-70": "Half."}), PROVED) == []
 
 
 def test_a_row_may_be_answered_by_a_reason():
@@ -101,6 +106,12 @@ def test_a_row_may_be_answered_by_a_reason():
         ),
         (answered(reasons={"P-70": "No."}), PROVED, "P-70 has a test, so it needs no reason"),
         (answered(reasons={"P-71": "No."}), PROVED, "P-71 is answered, but not in the checklist"),
+        (answered(remarks={"P-71": "No."}), PROVED, "P-71 is answered, but not in the checklist"),
+        (
+            answered(reasons={"P-70": "No."}, remarks={"P-70": "Half."}),
+            {},
+            "P-70 has a remark, but nothing that it is a remark on",
+        ),
         (
             answered({"P-70": ["protocol.http"], "P-71": ["protocol.http"]}),
             PROVED,
@@ -112,9 +123,10 @@ def test_what_is_missing_is_said(given, proofs, fault):
     assert faults(["P-70"], given, proofs) == [fault]
 
 
-def test_a_reason_is_a_sentence():
-    for one, reason in answers().reasons.items():
-        assert reason[0].isupper(), one
+def test_a_reason_or_remark_is_a_sentence():
+    given = answers()
+    for one, reason in (*given.reasons.items(), *given.remarks.items()):
+        assert reason[0].isupper() or reason[0] == "`", one
         assert reason.endswith("."), one
         assert "\n" not in reason, one
         assert "|" not in reason, one
@@ -122,7 +134,9 @@ def test_a_reason_is_a_sentence():
 
 def test_the_answers_are_toml():
     text = '[modules]\n"P-70" = ["protocol.http"]\n[reasons]\n"P-71" = "No."\n'
-    assert parse_answers(text) == Answers({"P-70": ["protocol.http"]}, {"P-71": "No."})
+    text += '[remarks]\n"P-70" = "Half."\n'
+    expected = Answers({"P-70": ["protocol.http"]}, {"P-71": "No."}, {"P-70": "Half."})
+    assert parse_answers(text) == expected
 
 
 def test_a_page_with_an_empty_row_is_not_written(pytester, tmp_path):

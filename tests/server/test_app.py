@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 from prometheus_client import REGISTRY
 
+import der
 import forge
 from enrolment import devices
 from enrolment.test_challenges import REFUSED
@@ -370,10 +371,41 @@ def test_the_use_of_legacy_algorithms_is_logged(app, challenges, logged):
     ra = forge.Odd(_Public(recipient(path).public_key), recipient(path).der)
     (secret,) = challenges(path)
     csr = forge.csr(attributes=[forge.challenge(secret)])
-    before = REGISTRY.get_sample_value("scep_legacy_uses_total", {"name": "sha1"}) or 0
+    before = legacy_uses("sha1")
     run(application, post(forge.request(csr, recipient=ra, digest="sha1", cipher="des3")))
     assert logged[0]["legacy"] == ["sha1", "des3"]
-    assert REGISTRY.get_sample_value("scep_legacy_uses_total", {"name": "sha1"}) == before + 1
+    assert legacy_uses("sha1") == before + 1
+
+
+def legacy_uses(name):
+    labels = {"endpoint": "default", "name": name}
+    return REGISTRY.get_sample_value("scep_legacy_uses_total", labels) or 0
+
+
+@pytest.mark.rfc("L-02")
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("sha1", {"digest": "sha1"}),
+        ("md5", {"digest": "md5"}),
+        ("draft-oids", {"attribute": "2.16.840.1.113733.1.9.8"}),
+    ],
+)
+def test_the_use_of_what_is_legacy_in_a_pkcs10_is_logged(app, challenges, logged, name, how):
+    """What had to be allowed for the PKCS#10 alone is in the line too, and is counted once."""
+    application, path = app(endpoint={"default": {"legacy": [name]}})
+    ra = forge.Odd(_Public(recipient(path).public_key), recipient(path).der)
+    (secret,) = challenges(path)
+    attributes = [forge.challenge(secret)]
+    if "attribute" in how:
+        names = x509.SubjectAlternativeName([x509.DNSName("dev1.example")])
+        wanted = der.seq(der.seq(forge.oid("2.5.29.17"), forge.octets(names.public_bytes())))
+        attributes.append(forge.attribute(how["attribute"], wanted))
+    csr = forge.csr(attributes=attributes, digest=how.get("digest", "sha256"))
+    before = legacy_uses(name)
+    run(application, post(forge.request(csr, recipient=ra)))
+    assert (logged[0]["outcome"], logged[0]["legacy"]) == ("SUCCESS", [name])
+    assert legacy_uses(name) == before + 1
 
 
 # --- health and metrics ---------------------------------------------------------------------------

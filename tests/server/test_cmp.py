@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -199,7 +200,8 @@ def test_scep_revoke(running, enrolled, scep, key):
     assert (status, data) == (0, ""), err
     assert re.fullmatch(
         "revoked the certificate of CN=dev1, serial ([0-9a-f]+): keyCompromise\n"
-        "for a new one: scep enroll\n",
+        f"for a new one: scep enroll {re.escape(running.url)} --subject CN=dev1 "
+        f"--out {re.escape(str(out))}\n",
         err,
     )
     status, data, _ = scep("status", out)
@@ -311,3 +313,13 @@ def test_what_is_said_when_it_cannot_work(running, enrolled, scep, tmp_path):
     status, _, err = scep("revoke", out, "--cmp-url", f"{base}/cmp/default")
     assert (status, "is not the key of" in err) == (2, True)
     assert scep("admin", "list", "--status", "revoked", "--dir", running.directory)[1] == ""
+
+
+def test_a_question_that_nobody_would_see(enrolled, scep, monkeypatch):
+    """At a terminal whose stderr goes elsewhere nothing is revoked without --yes."""
+    out = enrolled()
+    monkeypatch.setattr("scepkit.cli.terminal.sys.stdin", SimpleNamespace(isatty=lambda: True))
+    status, _, err = scep("revoke", out)
+    assert status == 2
+    assert "hint: give --yes" in err
+    assert scep("revoke", out, "--yes")[0] == 0

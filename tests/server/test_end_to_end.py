@@ -6,10 +6,14 @@ What a device owner and an operator do with a certificate from its beginning to 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from cryptography import x509
 
+from scepkit.ca import founding
+from scepkit.ca.certificates import write_certificate
+from scepkit.ca.keys import generate, write_key
 from server.live import Server, scep, wait_until
 
 DONE, REFUSED, PENDING = 0, 1, 3
@@ -22,7 +26,7 @@ class Site:
         self.data = directory / "server"
         self.device = directory / "device"
         if endpoint:
-            self.data.mkdir()
+            self.data.mkdir(exist_ok=True)
             (self.data / "scep.toml").write_text(f"[endpoint.default]\n{endpoint}\n")
         self.server = Server(self.data, *arguments)
 
@@ -113,6 +117,30 @@ def test_manual_approval(site):
     assert here.status["state"] == "valid"
 
 
+@pytest.mark.parametrize("key", ["rsa:2048", "ec:p256"])
+def test_a_mistyped_challenge_does_not_cost_the_key(site, key):
+    """A request was approved; its key stays until the certificate is fetched, whatever is typed."""
+    here = site(endpoint='approval = "manual"')
+    challenge = here.challenge()
+    asked = ("--key", key, "--max-wait", "0", "--challenge")
+    here.enroll(*asked, challenge, expect=PENDING)
+    waiting = (here.device / "key.pem.new").read_bytes()
+    (row,) = [
+        json.loads(line)
+        for line in here.admin("list", "--pending", "--json").splitlines()
+        if line.startswith("{")
+    ]
+    here.admin("approve", str(row["id"]))
+    if key == "rsa:2048":
+        here.enroll(*asked, f"{challenge}X")
+    else:
+        # The answer is encrypted with the right one.
+        assert "begun with" in here.enroll(*asked, f"{challenge}X", expect=REFUSED)
+        assert "begun with" in here.enroll(*asked[:-1], expect=REFUSED)
+        here.enroll(*asked, challenge)
+    assert (here.device / "key.pem").read_bytes() == waiting
+
+
 @pytest.mark.rfc("S-3.1-3", "A-06")
 @pytest.mark.parametrize("key", ["ec:p256", "ec:p384", "ec:p521", "ed25519"])
 def test_keys_that_cannot_decrypt(site, key):
@@ -124,6 +152,61 @@ def test_keys_that_cannot_decrypt(site, key):
     here.renew("--force", "--challenge", here.challenge())
     assert here.serial != first
     assert here.status["key"] == key
+
+
+EC_CA = 'challenge = "static"\nchallenge_file = "challenge.txt"'
+SECRET = "the-one-secret-of-all-devices"
+
+
+def bring_ec_ca(directory):
+    """Put a CA into a server's directory that has an EC key, and no RA beside it."""
+    directory.mkdir(exist_ok=True)
+    key = generate("ec:p256")
+    name = founding.ca_name("Brought CA")
+    made = founding.self_signed(key, name, now=datetime.now(UTC), decrypts=False)
+    write_key(directory / "ca-key.pem", key)
+    write_certificate(directory / "ca.pem", made)
+    secret = directory / "challenge.txt"
+    secret.write_text(SECRET)
+    secret.chmod(0o600)
+
+
+@pytest.mark.rfc("S-3.1-3", "A-06", "P-26")
+@pytest.mark.parametrize("key", ["rsa:2048", "ec:p256"])
+def test_a_ca_that_cannot_decrypt(site, tmp_path, key):
+    """At an EC CA requests are encrypted with the one challenge of its endpoint, and polls too."""
+    bring_ec_ca(tmp_path / "server")
+    here = site(endpoint=EC_CA)
+    here.enroll("--key", key, "--challenge", "another-secret", expect=REFUSED)
+    here.enroll("--key", key, "--challenge", SECRET)
+    first = here.serial
+    here.renew("--force", "--challenge", SECRET)
+    assert here.serial != first
+    # With the next CA, which has RSA, both kinds of requests come.
+    here.admin("rollover", "prepare")
+    wait_until(lambda: "GetNextCACert" in here.run("get", "caps", here.server.url), "GetNextCACert")
+    second = here.serial
+    here.renew("--force", "--challenge", SECRET)
+    assert here.serial != second
+    here.renew("--next-ca", "--challenge", SECRET)
+    here.admin("rollover", "activate")
+    here.admin("revoke", second)
+
+
+def test_a_ca_that_cannot_decrypt_needs_a_static_challenge(tmp_path):
+    """One-time challenges do not say which is a request's before it is open."""
+    bring_ec_ca(tmp_path)
+    done = scep("serve", "--dir", tmp_path, "--port", "0")
+    assert done.returncode == 2
+    error, hint = done.stderr.splitlines()
+    assert error == (
+        "error: endpoint 'default': the CA 'default' has no RSA key to decrypt requests with, "
+        'which does not go with challenge = "one-time"'
+    )
+    assert hint == (
+        "hint: restore ra.pem and ra-key.pem beside the CA; or, if it never had an RA, set "
+        'challenge = "static" and challenge_file in [endpoint.default]'
+    )
 
 
 @pytest.mark.rfc("L-24")

@@ -238,7 +238,7 @@ def test_paths(live, path):
 # --- P-72 to P-77: what a CertRep can answer ------------------------------------------------------
 
 
-@pytest.mark.rfc("P-72", "S-4.3.1-2")
+@pytest.mark.rfc("P-72", "S-4.3.1-2", "S-3.3.2.2-1")
 @pytest.mark.parametrize(
     "knobs",
     [
@@ -253,7 +253,7 @@ def test_an_integrity_check_that_fails(live, knobs):
     assert live.read(live.post(forge.request(**knobs))).refusal[0] == "badMessageCheck"
 
 
-@pytest.mark.rfc("P-73")
+@pytest.mark.rfc("P-73", "S-3.3.2.2-1")
 @pytest.mark.parametrize(
     "write",
     [
@@ -279,7 +279,7 @@ class _Recipient:
         self.public_key = lambda: public_key
 
 
-@pytest.mark.rfc("P-75", "P-59")
+@pytest.mark.rfc("P-75", "P-59", "S-3.3.2.2-1")
 def test_refusals_of_content_and_policy(live, challenge):
     """200 and FAILURE(badRequest)."""
     ra = live.ra
@@ -299,7 +299,7 @@ def test_refusals_of_content_and_policy(live, challenge):
     assert answers["guessed"] == answers["none"] == REFUSAL
 
 
-@pytest.mark.rfc("P-76")
+@pytest.mark.rfc("P-76", "S-3.3.2.2-1")
 def test_what_is_not_there(live):
     """200 and FAILURE(badCertId)."""
     wanted = [

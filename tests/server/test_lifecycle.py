@@ -160,7 +160,10 @@ def test_a_port_that_is_taken(directory, refused):
         port = taken.getsockname()[1]
         message, hint = refused("--dir", directory(), "--port", port)
     assert message == f"cannot listen on 127.0.0.1:{port}: Address already in use"
-    assert "--port" in hint
+    assert hint == (
+        "this server may be running already, or another program listens there; "
+        "choose another port with --port, or `port` in scep.toml"
+    )
 
 
 def test_an_address_that_is_not_ours(directory, refused):
@@ -214,6 +217,34 @@ def test_keys_that_were_mixed_up(directory, refused):
     shutil.copy(path / "ra-key.pem", path / "ca-key.pem")
     message, _ = refused("--dir", path)
     assert message.startswith("the private key is not that of the certificate")
+
+
+def test_a_lost_challenge_key(directory, refused):
+    """It is not made anew in silence: what was given out would be void."""
+    path = directory()
+    assert main(["admin", "list", "--dir", str(path)]) == 0
+    (path / "challenge.key").unlink()
+    message, hint = refused("--dir", path)
+    assert message.startswith(f"{path / 'challenge.key'} is lost")
+    assert "restore it from a backup" in hint
+    assert not (path / "challenge.key").exists()
+
+
+def test_a_challenge_key_that_others_can_read(directory, refused):
+    path = directory()
+    (path / "challenge.key").chmod(0o644)
+    message, hint = refused("--dir", path)
+    assert message.endswith("challenge.key is open to others than its owner (mode 0644)")
+    assert hint == f"chmod 600 {path / 'challenge.key'}"
+
+
+def test_a_first_start_that_fails_leaves_nothing(tmp_path, refused):
+    """What did not work is not in scep.toml for the next start."""
+    path = tmp_path / "new"
+    refused("--dir", path, "--host", "192.0.2.1")
+    assert not (path / "scep.toml").exists()
+    with Server(path) as server:
+        assert server.stop() == 0
 
 
 @pytest.mark.parametrize("text", ["", "xyz", "ab" * 31, "ab" * 33])
@@ -279,7 +310,7 @@ def test_a_database_that_is_none(directory, refused, content, words):
     ("text", "words"),
     [
         ("prot = 1", ["prot"]),
-        ("port = 'eighty'", ["port", "integer"]),
+        ("port = 'eighty'", ["port", "whole number"]),
         ("port = 70000", ["port", "65535"]),
         ("workers = 0", ["workers", "1"]),
         ("log = 'xml'", ["log", "'auto', 'json' or 'text'"]),
@@ -374,7 +405,7 @@ def test_nonsense_for_legacy(tmp_path, refused, legacy):
     """An unknown algorithm makes no CA."""
     message, hint = refused("--dir", tmp_path / "new", "--legacy", legacy)
     assert message.endswith("is no legacy algorithm")
-    assert hint == "one of sha1, des3, des, md5"
+    assert hint == "one of sha1, des3, des, md5, draft-oids"
     assert not (tmp_path / "new").exists()
 
 

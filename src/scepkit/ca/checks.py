@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepkit.errors import SettingsError
 
@@ -23,6 +24,15 @@ _RFC_NAMES = {
     "key_cert_sign": "keyCertSign",
     "crl_sign": "cRLSign",
 }
+
+
+def needs_alone(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Name the bits that a CA needs to be its own RA (RFC 8894 section 2.1.2).
+
+    Only an RSA key decrypts; with an EC one RFC 5480 section 3 forbids keyEncipherment.
+    """
+    is_rsa = isinstance(certificate.public_key(), rsa.RSAPublicKey)
+    return RA_NEEDS if is_rsa else ("digital_signature",)
 
 
 def check_key_usage(

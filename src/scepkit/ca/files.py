@@ -94,11 +94,12 @@ def sync_directory(directory: Path) -> None:
 
 
 @contextmanager
-def refusals(what: str) -> Iterator[None]:
+def refusals(what: str, hint: str = "") -> Iterator[None]:
     """Turn what the file system refuses into a SettingsError of one line.
 
     Args:
         what: the start of that line, such as "cannot write /srv/scep/ca.pem".
+        hint: what to do next.
 
     Raises:
         SettingsError: an OSError came out of the block.
@@ -106,7 +107,7 @@ def refusals(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SettingsError(f"{what}: {error.strerror or error}") from error
+        raise SettingsError(f"{what}: {error.strerror or error}", hint=hint) from error
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

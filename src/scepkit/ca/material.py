@@ -26,10 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """An RSA key that decrypts requests and signs replies, with its certificate."""
+    """A key that requests are encrypted to and that signs replies, with its certificate.
+
+    A CA's own may be EC. That decrypts nothing, so requests come with a password (RFC 8894 section
+    3.1); whether it is known depends on the endpoint.
+    """
 
     certificate: x509.Certificate
-    private_key: rsa.RSAPrivateKey
+    private_key: PrivateKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,7 @@ def load_generation(place: Path, *, now: datetime) -> Material:
     ca = _authority(place, now)
     if not paths.has_ra(place):
         _check_alone(ca.certificate)
-        own = _credential(ca.certificate, ca.private_key)
+        own = Credential(ca.certificate, ca.private_key)
         return Material(ca, own, (ca.certificate,))
     ra = _ra(place, now)
     checks.check_issued_by(ra.certificate, ca.certificate)
@@ -135,8 +139,8 @@ def _earlier_ra(place: Path, ca: Authority, now: datetime) -> Credential | None:
     if paths.has_ra(place):
         return _unless_expired(place, now)
     # `single`: devices encrypted to the CA itself.
-    is_ra = checks.has_key_usage(ca.certificate, *checks.RA_NEEDS)
-    return _credential(ca.certificate, ca.private_key) if is_ra else None
+    is_ra = checks.has_key_usage(ca.certificate, *checks.needs_alone(ca.certificate))
+    return Credential(ca.certificate, ca.private_key) if is_ra else None
 
 
 def _retired(
@@ -183,8 +187,13 @@ def _authority(place: Path, now: datetime) -> Authority:
 def _ra(place: Path, now: datetime) -> Credential:
     certificate = read_certificate(place / paths.RA_CERTIFICATE)
     key = read_key(place / paths.RA_KEY)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise SettingsError(
+            f"the key of the RA, {place / paths.RA_KEY}, is not RSA",
+            hint="devices encrypt to an RA; give the CA one with an RSA key, or none",
+        )
     _check_fit(certificate, key, checks.RA_NEEDS, now)
-    return _credential(certificate, key)
+    return Credential(certificate, key)
 
 
 def _check_fit(
@@ -198,15 +207,6 @@ def _check_fit(
 def _check_alone(ca: x509.Certificate) -> None:
     checks.check_key_usage(
         ca,
-        *checks.RA_NEEDS,
+        *checks.needs_alone(ca),
         hint=f"so it needs an RA: restore {paths.RA_CERTIFICATE} and {paths.RA_KEY} beside it",
     )
-
-
-def _credential(certificate: x509.Certificate, key: PrivateKey) -> Credential:
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise SettingsError(
-            "the key that decrypts requests is not RSA",
-            hint="SCEP encrypts to RSA keys; give the CA an RSA RA",
-        )
-    return Credential(certificate, key)

@@ -1,9 +1,11 @@
 """`scep admin …`: what an operator does with a server, on its machine, running or not.
 
-Each group of commands has its own file, registered in the order in which --help lists them.
+Each group of commands has its own file.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import typer
 
@@ -18,11 +20,36 @@ from scepkit.cli import (
     admin_rollover,
     admin_show,
 )
-from scepkit.cli.help import Group
+from scepkit.cli.help import Group, examples
+
+# As an operator meets them. Typer would put those with commands of their own last.
+_ORDER = (
+    "challenge",
+    "list",
+    "show",
+    "approve",
+    "reject",
+    "revoke",
+    "release",
+    "crl",
+    "rollover",
+    "purge",
+)
+
+
+class _Ordered(Group):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
+
 
 app = typer.Typer(
-    cls=Group,
+    cls=_Ordered,
     help="Operate a server: challenges, requests, certificates, rollover.",
+    epilog=examples(
+        "scep admin challenge new --subject CN=dev1,O=Example",
+        "scep admin list --pending",
+        "scep admin revoke 5a1f... --reason superseded",
+    ),
     no_args_is_help=True,
 )
 for commands in (

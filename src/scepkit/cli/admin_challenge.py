@@ -8,14 +8,23 @@ import typer
 
 from scepkit.cli import duration, terminal
 from scepkit.cli.admin_home import DEFAULT_DIRECTORY, DirectoryOption, records_opened
-from scepkit.cli.help import Command, Group
+from scepkit.cli.help import Command, Group, examples
 from scepkit.errors import UsageError
 
 group = typer.Typer(
-    name="challenge", cls=Group, help="One-time challenges for devices.", no_args_is_help=True
+    name="challenge",
+    cls=Group,
+    help="One-time challenges for devices.",
+    epilog=examples("scep admin challenge new"),
+    no_args_is_help=True,
 )
 
 _MAX = 100_000
+_NEW = examples(
+    "scep admin challenge new",
+    "scep admin challenge new --subject CN=dev1,O=Example --san dns:dev1.example",
+    "scep admin challenge new --count 50 --expires 7d > challenges.txt",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +32,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group)
 
 
-@group.command("new", cls=Command)
+@group.command("new", cls=Command, epilog=_NEW)
 def new(
     directory: DirectoryOption = DEFAULT_DIRECTORY,
     endpoint: Annotated[

@@ -17,7 +17,7 @@ from scepkit.cli.admin_home import (
     ca_of,
     keys_opened,
 )
-from scepkit.cli.help import Command
+from scepkit.cli.help import Command, examples
 from scepkit.errors import ScepError, UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +30,12 @@ _CRL_MODE = 0o644
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file."""
-    app.command("crl", cls=Command)(crl)
+    app.command(
+        "crl",
+        cls=Command,
+        short_help="Print the CA's current CRL.",
+        epilog=examples("scep admin crl > crl.pem", "scep admin crl --out ca.crl --der"),
+    )(crl)
 
 
 def crl(
@@ -76,7 +81,8 @@ def sign_outdated(directory: Path, issuers: Collection[bytes | None]) -> None:
         issuers: whose certificates were revoked or released.
     """
     try:
-        with keys_opened(directory) as (home, store):
+        # Who has to be warned was so before, when the certificates were looked for.
+        with keys_opened(directory, warns=False) as (home, store):
             for authority in _authorities(home):
                 row = store.crl(authority.key_hash)
                 if authority.key_hash in issuers and (row is None or row.outdated):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -14,22 +16,39 @@ from scepkit.cli.admin_home import (
     records_opened,
     who,
 )
-from scepkit.cli.help import Command
+from scepkit.cli.help import Command, examples
 from scepkit.errors import ScepError, UsageError
 
 if TYPE_CHECKING:
     from scepkit.store import Answer, RequestRow, Store
 
 Ids: TypeAlias = Annotated[
-    list[int],
-    typer.Argument(metavar="ID", help="Requests, as list --pending numbers them.", min=1),
+    list[str],
+    typer.Argument(metavar="ID", help="Requests, as list --pending numbers them."),
 ]
+
+_NUMBER = re.compile(r"[0-9]{1,15}")
+_FAILED, _WRONG_USAGE = 1, 2
+
+
+class _UnknownRequest(UsageError):
+    """There is no such request."""
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    app.command("approve", cls=Command, short_help="Issue what waiting requests ask for.")(approve)
-    app.command("reject", cls=Command, short_help="Refuse waiting requests.")(reject)
+    app.command(
+        "approve",
+        cls=Command,
+        short_help="Issue what waiting requests ask for.",
+        epilog=examples("scep admin approve 1", "scep admin approve 3 4 5"),
+    )(approve)
+    app.command(
+        "reject",
+        cls=Command,
+        short_help="Refuse waiting requests.",
+        epilog=examples("scep admin reject 2 --reason 'not in the inventory'"),
+    )(reject)
 
 
 def approve(ids: Ids, *, directory: DirectoryOption = DEFAULT_DIRECTORY) -> None:
@@ -37,23 +56,18 @@ def approve(ids: Ids, *, directory: DirectoryOption = DEFAULT_DIRECTORY) -> None
 
     The devices get them when they ask the next time.
     """
-    failed = False
+    numbers = _numbers(ids)
     with keys_opened(directory) as (home, store):
         from scepkit.server.assembly import approval_of, utc_now
 
-        for number in ids:
-            try:
-                row = _row(store, number)
-                approval = approval_of(home, store, row.endpoint)
-                serial = _issued(number, approval.approve(number, by=who(), now=utc_now()))
-            except ScepError as error:
-                failed = True
-                terminal.scep_error(error)
-                continue
+        def decide(number: int) -> None:
+            row = _row(store, number)
+            approval = approval_of(home, store, row.endpoint)
+            serial = _issued(number, approval.approve(number, by=who(), now=utc_now()))
             terminal.data(f"{serial:x}")
             terminal.say(f"request {number}: issued to {row.subject}")
-    if failed:
-        raise typer.Exit(1)
+
+        _for_each(numbers, decide)
 
 
 def reject(
@@ -69,38 +83,61 @@ def reject(
 
     The device is told at its next poll; another request of it is a new one.
     """
-    failed = False
+    numbers = _numbers(ids)
     with records_opened(directory) as (_, store):
         from scepkit.enrolment.approval import REJECTED
         from scepkit.protocol.attributes import FailInfo
         from scepkit.server.assembly import utc_now
         from scepkit.store import Status
 
-        for number in ids:
-            try:
-                row = _row(store, number)
-                outcome = store.reject(
-                    number,
-                    fail_info=FailInfo.badRequest,
-                    reason=reason or REJECTED,
-                    by=who(),
-                    now=utc_now(),
-                )
-                if outcome.status is not Status.REJECTED:
-                    raise _decided(number, outcome.status.value)
-            except ScepError as error:
-                failed = True
-                terminal.scep_error(error)
-                continue
+        def decide(number: int) -> None:
+            row = _row(store, number)
+            outcome = store.reject(
+                number,
+                fail_info=FailInfo.badRequest,
+                reason=reason or REJECTED,
+                by=who(),
+                now=utc_now(),
+            )
+            if outcome.status is not Status.REJECTED:
+                raise _decided(number, outcome.status.value)
             terminal.say(f"request {number}: rejected, for {row.subject}")
-    if failed:
-        raise typer.Exit(1)
+
+        _for_each(numbers, decide)
+
+
+def _numbers(ids: list[str]) -> list[int]:
+    for text in ids:
+        if not _NUMBER.fullmatch(text):
+            raise UsageError(
+                f"{text!r} is not a request's number",
+                hint="scep admin list --pending shows it",
+            )
+    return [int(text) for text in ids]
+
+
+def _for_each(numbers: list[int], decide: Callable[[int], None]) -> None:
+    """Decide on each request; what goes wrong with one is said, and the others go on.
+
+    Raises:
+        Exit: with the worst of the exit statuses.
+    """
+    worst = 0
+    for number in numbers:
+        try:
+            decide(number)
+        except ScepError as error:
+            terminal.scep_error(error)
+            status = _WRONG_USAGE if isinstance(error, _UnknownRequest) else _FAILED
+            worst = max(worst, status)
+    if worst:
+        raise typer.Exit(worst)
 
 
 def _row(store: Store, number: int) -> RequestRow:
     row = store.request(number)
     if row is None:
-        raise UsageError(
+        raise _UnknownRequest(
             f"there is no request {number}", hint="scep admin list --pending shows what waits"
         )
     return row

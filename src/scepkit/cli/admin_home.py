@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from scepkit.cli import terminal
 from scepkit.cli.serve import DEFAULT_DIRECTORY, DirectoryOption, require_server
 from scepkit.errors import UsageError
 
@@ -54,6 +57,7 @@ def records_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
     line that it is not installed.
     """
     require_server()
+    _warn_of_owner(directory)
     from scepkit.server.directory import open_records, open_store
 
     home = open_records(directory)
@@ -62,9 +66,16 @@ def records_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
 
 
 @contextmanager
-def keys_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
-    """Open a server's settings, keys and database."""
+def keys_opened(directory: Path, *, warns: bool = True) -> Iterator[tuple[Home, Store]]:
+    """Open a server's settings, keys and database.
+
+    Args:
+        directory: the server's.
+        warns: whether to warn of a directory that belongs to somebody else.
+    """
     require_server()
+    if warns:
+        _warn_of_owner(directory)
     from scepkit.server.assembly import utc_now
     from scepkit.server.directory import open_existing, open_store
 
@@ -72,6 +83,31 @@ def keys_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
     with open_store(home.settings) as store:
         store.adopt(home.material.ca.key_hash)
         yield home, store
+
+
+def _warn_of_owner(directory: Path) -> None:
+    """Say that the server may not be able to read what another user than its own makes."""
+    import pwd
+
+    from scepkit.ca import layout
+
+    try:
+        owner = directory.stat().st_uid
+        if owner == os.geteuid() or not layout.exists(directory):
+            return
+    except OSError:
+        # What opens it next says what is wrong.
+        return
+    try:
+        user = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        # As sudo takes it.
+        user = f"#{owner}"
+    terminal.warn(
+        f"{directory} belongs to {user}; what this makes may be unreadable to the server: "
+        f"run it as {user}",
+        hint=f"sudo -u {shlex.quote(user)} scep admin …",
+    )
 
 
 def ca_of(home: Home, name: str) -> HeldCA:

@@ -15,7 +15,7 @@ from scepkit.cli.admin_home import (
     JsonLinesOption,
     records_opened,
 )
-from scepkit.cli.help import Command
+from scepkit.cli.help import Command, examples
 from scepkit.protocol.crl_reason import Reason
 
 if TYPE_CHECKING:
@@ -43,7 +43,16 @@ _EMPTY = {
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file."""
-    app.command("list", cls=Command, short_help="List certificates, or requests.")(listing)
+    app.command(
+        "list",
+        cls=Command,
+        short_help="List certificates, or requests.",
+        epilog=examples(
+            "scep admin list --subject dev1",
+            "scep admin list --pending",
+            "scep admin list --status expired --json",
+        ),
+    )(listing)
 
 
 def listing(

@@ -9,12 +9,17 @@ import typer
 
 from scepkit.cli import duration, terminal
 from scepkit.cli.admin_home import DEFAULT_DIRECTORY, DirectoryOption, records_opened
-from scepkit.cli.help import Command
+from scepkit.cli.help import Command, examples
 
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file."""
-    app.command("purge", cls=Command, short_help="Delete old records now.")(purge)
+    app.command(
+        "purge",
+        cls=Command,
+        short_help="Delete old records now.",
+        epilog=examples("scep admin purge --dry-run", "scep admin purge --older-than 30d"),
+    )(purge)
 
 
 def purge(

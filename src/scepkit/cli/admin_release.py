@@ -15,14 +15,19 @@ from scepkit.cli.admin_home import (
     records_opened,
     who,
 )
-from scepkit.cli.help import Command
+from scepkit.cli.help import Command, examples
 from scepkit.cli.reasons import reason_name
 from scepkit.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file."""
-    app.command("release", cls=Command, short_help="Take certificates off hold.")(release)
+    app.command(
+        "release",
+        cls=Command,
+        short_help="Take certificates off hold.",
+        epilog=examples("scep admin release 5a1f... --note 'found again'"),
+    )(release)
 
 
 def release(

@@ -22,7 +22,7 @@ from scepkit.cli.admin_home import (
     records_opened,
     who,
 )
-from scepkit.cli.help import Command
+from scepkit.cli.help import Command, examples
 from scepkit.cli.reasons import ReasonName
 from scepkit.errors import UsageError
 
@@ -53,9 +53,16 @@ class _Wanted:
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file."""
-    app.command("revoke", cls=Command, short_help="Revoke certificates, or put them on hold.")(
-        revoke
-    )
+    app.command(
+        "revoke",
+        cls=Command,
+        short_help="Revoke certificates, or put them on hold.",
+        epilog=examples(
+            "scep admin revoke 5a1f... --reason keyCompromise",
+            "scep admin revoke --subject CN=dev1,O=Example --dry-run",
+            "scep admin revoke --batch serials.txt --reason cessationOfOperation --yes",
+        ),
+    )(revoke)
 
 
 def revoke(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scepkit.cli.options import flag, option
-from scepkit.cli.reasons import ReasonName
+from scepkit.cli.reasons import ReasonName, read_reason
 
 _SERIAL = typer.Argument(metavar="SERIAL", help="Serial numbers in hex.", show_default=False)
 
@@ -28,7 +28,7 @@ Batch = Annotated[
 
 Reason = Annotated[
     ReasonName,
-    typer.Option(metavar="REASON", case_sensitive=False, help=f"Why: {', '.join(ReasonName)}."),
+    typer.Option(metavar="REASON", parser=read_reason, help=f"Why: {', '.join(ReasonName)}."),
 ]
 
 InvalidityDate = Annotated[

@@ -14,7 +14,7 @@ from scepkit.cli.admin_home import (
     JsonOption,
     records_opened,
 )
-from scepkit.cli.help import Command, Group
+from scepkit.cli.help import Command, Group, examples
 from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ group = typer.Typer(
     name="rollover",
     cls=Group,
     help="Replace the CA: prepare, activate, cancel, status.",
+    epilog=examples("scep admin rollover prepare", "scep admin rollover activate"),
     no_args_is_help=True,
 )
 
@@ -37,7 +38,13 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group)
 
 
-@group.command(cls=Command)
+@group.command(
+    cls=Command,
+    epilog=examples(
+        "scep admin rollover prepare",
+        "scep admin rollover prepare --name 'Example CA 2' --layout ec",
+    ),
+)
 def prepare(
     *,
     ca: CAOption = "default",
@@ -74,7 +81,7 @@ def prepare(
     terminal.say(f"scep admin rollover activate{_which(directory, ca)}")
 
 
-@group.command(cls=Command)
+@group.command(cls=Command, epilog=examples("scep admin rollover activate"))
 def activate(*, ca: CAOption = "default", directory: DirectoryOption = DEFAULT_DIRECTORY) -> None:
     """Make the next CA the current one.
 
@@ -89,7 +96,7 @@ def activate(*, ca: CAOption = "default", directory: DirectoryOption = DEFAULT_D
     _say("the CA is now", material.ca.certificate)
 
 
-@group.command(cls=Command)
+@group.command(cls=Command, epilog=examples("scep admin rollover cancel"))
 def cancel(*, ca: CAOption = "default", directory: DirectoryOption = DEFAULT_DIRECTORY) -> None:
     """Drop the next CA and its keys, for good.
 
@@ -101,7 +108,11 @@ def cancel(*, ca: CAOption = "default", directory: DirectoryOption = DEFAULT_DIR
     terminal.say(f"dropped {dropped.subject.rfc4514_string()}")
 
 
-@group.command(cls=Command, short_help="List the CA's generations.")
+@group.command(
+    cls=Command,
+    short_help="List the CA's generations.",
+    epilog=examples("scep admin rollover status"),
+)
 def status(
     *,
     ca: CAOption = "default",

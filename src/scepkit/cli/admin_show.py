@@ -16,7 +16,7 @@ from scepkit.cli.admin_home import (
     records_opened,
 )
 from scepkit.cli.admin_list import certificate_status, request_status
-from scepkit.cli.help import Command
+from scepkit.cli.help import Command, examples
 from scepkit.cli.reasons import reason_name
 from scepkit.errors import UsageError
 
@@ -31,7 +31,12 @@ _REQUEST = re.compile(r"[0-9]{1,15}")
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file."""
-    app.command("show", cls=Command, short_help="Show one certificate or request.")(show)
+    app.command(
+        "show",
+        cls=Command,
+        short_help="Show one certificate or request.",
+        epilog=examples("scep admin show 1", "scep admin show 5a1f... --pem"),
+    )(show)
 
 
 def show(

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from scepkit.cli import admin, enroll, get, renew, retrieve, revoke, serve, status, terminal
-from scepkit.cli.help import Command, Group
+from scepkit.cli.help import Group, examples, plain
 from scepkit.errors import LegacyRefused, Local, ScepError, StillPending, UntrustedCA
 
 _FAILED, _WRONG_USAGE, _PENDING, _INTERRUPTED = 1, 2, 3, 130
@@ -21,6 +21,11 @@ app = typer.Typer(
     name="scep",
     cls=Group,
     help="SCEP (RFC 8894): get certificates for devices, and issue them.",
+    epilog=examples(
+        "scep serve",
+        "scep admin challenge new",
+        "scep enroll http://ca.example:8080/scep --subject CN=dev1 --out dev1",
+    ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -35,7 +40,7 @@ revoke.register(app)
 get.register(app)
 retrieve.register()
 # The server's.
-app.command("serve", cls=Command)(serve.serve)
+serve.register(app)
 app.add_typer(admin.app, name="admin")
 
 
@@ -105,7 +110,7 @@ def _run(arguments: list[str] | None) -> int:
 
 def _usage(error: typer.TyperException) -> int:
     """Show what is wrong with the command line, in our own way."""
-    context, message = getattr(error, "ctx", None), error.format_message()
+    context, message = getattr(error, "ctx", None), plain(error.format_message())
     if context and message == context.get_help():
         # A group without a command: typer raises its help.
         for line in message.splitlines():

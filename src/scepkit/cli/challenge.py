@@ -49,7 +49,10 @@ def _content(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:
-        raise SettingsError(f"cannot read {file}: {error.strerror}") from error
+        raise SettingsError(
+            f"cannot read {file}: {error.strerror}",
+            hint="name a file whose first line is the secret, and that this user may read",
+        ) from error
     except UnicodeDecodeError:
         # Not `from`: the exception holds what is in the file.
         raise SettingsError(f"{file} is not text in UTF-8") from None

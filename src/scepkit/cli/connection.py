@@ -38,7 +38,9 @@ def client(
     )
 
 
-def recorded(record: Record, *, timeout: float, proxy: str | None, limits: Limits) -> Client:
+def recorded(
+    record: Record, *, timeout: float, proxy: str | None, limits: Limits | None = None
+) -> Client:
     """Return a client for the server of a record, reached as that says.
 
     Raises:

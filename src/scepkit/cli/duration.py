@@ -21,7 +21,10 @@ def read(text: str) -> timedelta:
     parts = _DURATION.findall(plain)
     total = sum((timedelta(**{_UNITS[unit]: int(n)}) for n, unit in parts), timedelta())
     if "".join(n + unit for n, unit in parts) != plain or not total:
-        raise UsageError(f"{text!r} is not a duration", hint="write it like 30m, 1h or 7d")
+        raise UsageError(
+            f"{text!r} is not a duration",
+            hint="a number with s, m, h, d or w, more than 0, such as 30m, 1h or 7d",
+        )
     return total
 
 

@@ -79,7 +79,7 @@ def enrol(
             key, wanted.subject, names=wanted.names, challenge=password, now=datetime.now(UTC)
         )
         record = replace(record, capabilities=tuple(sorted(ca.capabilities)))
-        return request.fulfil(order, key, record, folder, lambda order: client.submit(ca, order))
+        return request.fulfil(order, key, record, folder, request.Way(client, ca))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scepkit.cli import options, terminal
-from scepkit.cli.help import Command, Group
+from scepkit.cli.help import Command, Group, examples
 
 if TYPE_CHECKING:
     from scepkit.cli.deliver import About
@@ -17,6 +17,7 @@ group = typer.Typer(
     name="get",
     cls=Group,
     help="Look at a SCEP server.",
+    epilog=examples("scep get ca http://ca.example/scep", "scep get crl --dir dev1 --out crl.pem"),
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -27,7 +28,11 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group)
 
 
-@group.command(cls=Command, short_help="Print what the server can do.")
+@group.command(
+    cls=Command,
+    short_help="Print what the server can do.",
+    epilog=examples("scep get caps http://ca.example/scep"),
+)
 def caps(
     url: options.Url,
     *,
@@ -51,7 +56,14 @@ def caps(
         terminal.data(terminal.escape(keyword))
 
 
-@group.command(cls=Command, short_help="Print the CA's and the RA's certificates.")
+@group.command(
+    cls=Command,
+    short_help="Print the CA's and the RA's certificates.",
+    epilog=examples(
+        "scep get ca http://ca.example/scep",
+        "scep get ca http://ca.example/scep --fingerprint sha256:5a1f... --out ca.pem",
+    ),
+)
 def ca(
     url: options.Url,
     *,

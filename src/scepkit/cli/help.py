@@ -5,10 +5,13 @@ Typer's boxes take half of the time that `scep --help` may take, and do not past
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
+# What pydantic says of a value, behind typer, and what is left out of that.
+_JARGON = re.compile("Value error, |, unable to parse .*")
 _ARGUMENTS, _OTHERS = "Arguments", "Other options"
 
 
@@ -49,6 +52,17 @@ class Command(TyperCommand):
         for heading, records in sections.items():
             with formatter.section(heading if named or heading != _OTHERS else "Options"):
                 formatter.write_dl(records, col_max=26)
+
+
+def examples(*lines: str) -> str:
+    """Return the end of a --help: what the command can look like, each on a line of its own."""
+    heading = "Example:" if len(lines) == 1 else "Examples:"
+    return "\n".join(["\b", heading, *(f"  {line}" for line in lines)])
+
+
+def plain(message: str) -> str:
+    """Return what typer says of a command line in words for people."""
+    return _JARGON.sub("", message).replace("Input should be ", "it has to be ")
 
 
 def _heading(parameter: Any) -> str:

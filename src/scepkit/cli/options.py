@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from scepkit.errors import UsageError
-from scepkit.protocol.algorithms import Legacy
+from scepkit.protocol.algorithms import LEGACY_ALGORITHMS, Legacy
 
 WANTED = "What to ask for"
 TRUST = "Whom to trust"
@@ -144,13 +144,13 @@ def read_legacy(text: str) -> frozenset[Legacy]:
     Raises:
         UsageError: something in it is not the name of a legacy algorithm.
     """
-    try:
-        return frozenset(Legacy(word.strip().lower()) for word in text.split(",") if word.strip())
-    except ValueError as error:
+    words = {word.strip().lower() for word in text.split(",") if word.strip()}
+    if not words.issubset(LEGACY_ALGORITHMS):
         raise UsageError(
             f"--legacy {text}: not a list of legacy algorithms",
-            hint=f"it takes {','.join(Legacy)}, or some of them",
-        ) from error
+            hint=f"it takes {','.join(LEGACY_ALGORITHMS)}, or some of them",
+        )
+    return frozenset(map(Legacy, words))
 
 
 def recorded_legacy(text: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from scepkit.errors import UsageError
 from scepkit.protocol.crl_reason import Reason
 
 
@@ -24,6 +25,18 @@ class ReasonName(StrEnum):
     def reason(self) -> Reason:
         """The CRLReason of that name."""
         return Reason[self.value]
+
+
+def read_reason(text: str) -> ReasonName:
+    """Read a reason, in upper or lower case.
+
+    Raises:
+        UsageError: there is no such reason.
+    """
+    found = {name.lower(): name for name in ReasonName}.get(text.lower())
+    if found is None:
+        raise UsageError(f"--reason {text}: no such reason", hint=f"one of {', '.join(ReasonName)}")
+    return found
 
 
 def reason_name(code: int | None) -> str:

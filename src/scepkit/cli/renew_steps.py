@@ -170,15 +170,17 @@ def _renew_into(
     wanted, current = renewal.wanted, renewal.folder.key()
     new = current if wanted.same_key else request.key(target, wanted.key or keys.kind(current))
     order = orders.renewal(
-        current, renewable.certificate(renewal.folder), new, challenge=renewal.password
+        current,
+        renewable.certificate(renewal.folder),
+        new,
+        challenge=renewal.password,
+        issuers=renewal.folder.chain(),
     )
     issued = request.fulfil(
         order,
         new,
         replace(renewal.record, key=keys.kind(new)),
         target,
-        lambda order: renewal.client.submit(
-            renewal.found.ca, order, message_type=wanted.message_type, following=following
-        ),
+        request.Way(renewal.client, renewal.found.ca, wanted.message_type, following),
     )
     report.issued(issued, target, as_json=as_json, more={"renewed": True})

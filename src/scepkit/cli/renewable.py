@@ -9,11 +9,26 @@ from pathlib import Path
 
 from cryptography import x509
 
-from scepkit.cli import options, request
+from scepkit.cli import again, options, request
 from scepkit.client.folder import Folder
 from scepkit.client.record import Record
 from scepkit.client.url import normalize
 from scepkit.errors import SettingsError
+
+
+def existing(directory: Path) -> Folder:
+    """Return a directory that has to be there.
+
+    Raises:
+        SettingsError: it is not.
+    """
+    folder = Folder(directory)
+    if not directory.is_dir():
+        raise SettingsError(
+            f"there is no directory {directory}",
+            hint=f"check its name, or get a first certificate: {again.command(folder)}",
+        )
+    return folder
 
 
 @contextmanager
@@ -23,24 +38,24 @@ def opened(directory: Path) -> Iterator[Folder]:
     Raises:
         SettingsError: there is no such directory, or the certificate was revoked.
     """
-    folder = Folder(directory)
-    if not directory.is_dir():
-        raise SettingsError(
-            f"there is no directory {directory}", hint="get a first certificate: scep enroll"
-        )
+    folder = existing(directory)
     with folder.locked():
         request.recover(folder)
         found = folder.revocation()
-        if found is not None and found.is_final:
+        if found is not None and found.forbids_renewal:
             raise SettingsError(
                 f"the certificate in {directory} was revoked, and cannot be renewed",
-                hint="get a new one: scep enroll",
+                hint=f"get a new one: {again.command(folder)}",
             )
         yield folder
 
 
-def certificate(folder: Folder) -> x509.Certificate:
+def certificate(folder: Folder, use: str = "that could be renewed") -> x509.Certificate:
     """Return the certificate.
+
+    Args:
+        folder: where it is.
+        use: what it is wanted for, as the error says it.
 
     Raises:
         SettingsError: there is none.
@@ -48,16 +63,30 @@ def certificate(folder: Folder) -> x509.Certificate:
     found = folder.certificate()
     if found is None:
         raise SettingsError(
-            f"there is no certificate in {folder.path} that could be renewed",
-            hint="get a first one: scep enroll",
+            f"there is no certificate in {folder.path} {use}",
+            hint=f"get a first one: {again.command(folder)}",
         )
     return found
 
 
 def record(
-    folder: Folder, *, url: str, ca_id: str | None, legacy: str | None, tls_ca: Path | None
+    folder: Folder,
+    *,
+    url: str,
+    ca_id: str | None,
+    legacy: str | None,
+    tls_ca: Path | None,
+    command: str = "scep renew DIR --url URL",
 ) -> Record:
     """Return how to reach the CA: as the last time, but for what the options say.
+
+    Args:
+        folder: of the last time.
+        url: the server's; "" for the one of the last time.
+        ca_id: likewise; None for the one of the last time, as for the others.
+        legacy: the legacy algorithms to allow.
+        tls_ca: file of the certificates to check HTTPS with.
+        command: that names the server, for the hint.
 
     Raises:
         UsageError: an option cannot be meant.
@@ -69,7 +98,7 @@ def record(
             certificate(folder)
             raise SettingsError(
                 f"how the certificate in {folder.path} was got is not known",
-                hint="name the server: scep renew DIR --url URL",
+                hint=f"name the server: {command}",
             )
         kept = Record(url)
     # Versions before this one kept the URL as it was typed.

@@ -5,16 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import typer
+
 from scepkit.cli import get, options, terminal
-from scepkit.cli.help import Command
+from scepkit.cli import renew_options as its
+from scepkit.cli.help import Command, examples
 from scepkit.cli.options import option
-from scepkit.errors import SettingsError, UsageError
+from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from cryptography import x509
-
     from scepkit.client.client import CA, Client
     from scepkit.client.folder import Folder
+    from scepkit.client.record import Record
+
+KnownUrl = Annotated[
+    str,
+    typer.Argument(
+        metavar="URL",
+        help="The SCEP server, if it is not the one of the last time.",
+        show_default=False,
+    ),
+]
 
 Out = Annotated[
     Path | None,
@@ -39,15 +50,27 @@ Serial = Annotated[
     ),
 ]
 
+_NEXT_CA = examples(
+    "scep get next-ca http://ca.example/scep --ca dev1/ca.pem --out next-ca.pem",
+    "scep get next-ca http://ca.example/scep --fingerprint sha256:5a1f...",
+)
+_CERT = examples(
+    "scep get cert --dir dev1 --out again.pem",
+    "scep get cert --dir dev1 --serial 5a1f...",
+)
+_CRL = examples(
+    "scep get crl --dir dev1 --out crl.pem",
+)
+
 
 def register() -> None:
     """Add the commands of this file to `scep get`."""
-    for name, command, help_ in (
-        ("next-ca", next_ca, "Print the CA's announced successor."),
-        ("cert", cert, "Print a certificate that the CA issued."),
-        ("crl", crl, "Print the CA's revocation list."),
+    for name, command, help_, epilog in (
+        ("next-ca", next_ca, "Print the CA's announced successor.", _NEXT_CA),
+        ("cert", cert, "Print a certificate that the CA issued.", _CERT),
+        ("crl", crl, "Print the CA's revocation list.", _CRL),
     ):
-        get.group.command(name, cls=Command, short_help=help_)(command)
+        get.group.command(name, cls=Command, short_help=help_, epilog=epilog)(command)
 
 
 def next_ca(
@@ -87,13 +110,13 @@ def next_ca(
 
 
 def cert(
-    url: options.Url,
+    url: KnownUrl = "",
     *,
     directory: Directory,
     serial: Serial = "",
-    legacy: options.LegacyList = "",
+    legacy: its.LegacyList = None,
     out: Out = None,
-    ca_id: options.CaId = "",
+    ca_id: its.CaId = None,
     tls_ca: options.TlsCa = None,
     proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
@@ -103,14 +126,22 @@ def cert(
 
     Many CAs give a certificate to its own holder only.
     """
-    from scepkit.cli import connection, describe
+    from scepkit.cli import connection, describe, renewable
     from scepkit.cli.deliver import deliver
 
     number = _serial(serial) if serial else None
-    client = connection.client(
-        url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout, proxy=proxy, legacy=legacy
+    folder = renewable.existing(directory)
+    certificate = renewable.certificate(folder, "to ask with")
+    record = renewable.record(
+        folder,
+        url=url,
+        ca_id=ca_id,
+        legacy=legacy,
+        tls_ca=tls_ca,
+        command=f"scep get cert URL --dir {directory}",
     )
-    folder, certificate, ca = _known(client, ca_id, directory)
+    client = connection.recorded(record, timeout=timeout, proxy=proxy)
+    ca = _trusted(client, record, folder)
     found = client.get_cert(ca, folder.key(), certificate, number)
     rows = [("serial", f"{found.serial_number:x}"), *describe.marks(found)]
     about = [(f"certificate of {describe.subject(found)}", rows)]
@@ -118,12 +149,12 @@ def cert(
 
 
 def crl(
-    url: options.Url,
+    url: KnownUrl = "",
     *,
     directory: Directory,
-    legacy: options.LegacyList = "",
+    legacy: its.LegacyList = None,
     out: Out = None,
-    ca_id: options.CaId = "",
+    ca_id: its.CaId = None,
     tls_ca: options.TlsCa = None,
     proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
@@ -135,13 +166,21 @@ def crl(
     """
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    from scepkit.cli import connection, describe
+    from scepkit.cli import connection, describe, renewable
     from scepkit.cli.deliver import deliver
 
-    client = connection.client(
-        url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout, proxy=proxy, legacy=legacy
+    folder = renewable.existing(directory)
+    certificate = renewable.certificate(folder, "to ask with")
+    record = renewable.record(
+        folder,
+        url=url,
+        ca_id=ca_id,
+        legacy=legacy,
+        tls_ca=tls_ca,
+        command=f"scep get crl URL --dir {directory}",
     )
-    folder, certificate, ca = _known(client, ca_id, directory)
+    client = connection.recorded(record, timeout=timeout, proxy=proxy)
+    ca = _trusted(client, record, folder)
     places = describe.crl_urls(certificate)
     if places:
         terminal.say(f"the certificate says where to fetch the list as well: {places[0]}")
@@ -154,24 +193,14 @@ def crl(
     deliver(pem, out, about, {**details, "pem": pem}, as_json=as_json)
 
 
-def _known(client: Client, ca_id: str, directory: Path) -> tuple[Folder, x509.Certificate, CA]:
-    """Return the directory, its certificate, and the CA that it trusts."""
+def _trusted(client: Client, record: Record, folder: Folder) -> CA:
+    """Return the CA that a directory trusts."""
     from scepkit.cli import trust
     from scepkit.client import renewing
-    from scepkit.client.folder import Folder
 
-    folder = Folder(directory)
-    certificate = folder.certificate()
-    if certificate is None:
-        raise SettingsError(
-            f"there is no certificate in {directory} to ask with",
-            hint="get one first: scep enroll",
-        )
-    record = folder.record()
-    seen = record.seen(client.url, ca_id) if record else frozenset()
-    ca = renewing.find(client, client.ask(), folder, seen).ca
+    ca = renewing.find(client, client.ask(), folder, record.seen(record.url, record.ca_id)).ca
     trust.warn_of_weakness(ca)
-    return folder, certificate, ca
+    return ca
 
 
 def _serial(text: str) -> int:

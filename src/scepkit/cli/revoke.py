@@ -12,7 +12,7 @@ from scepkit.cli import options, terminal
 from scepkit.cli import revoke_options as its
 from scepkit.cli.help import Command
 from scepkit.cli.reasons import ReasonName
-from scepkit.errors import SettingsError
+from scepkit.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,18 +65,17 @@ def revoke(
     Once revoked it stays so, and the key is of no more use; the files stay where they are.
     """
     from scepkit.cli import challenge as challenges
+    from scepkit.cli import renewable
     from scepkit.client import revoking
-    from scepkit.client.folder import Folder
     from scepkit.client.http import HTTPTransport
     from scepkit.client.url import normalize
 
     options.check_seconds("--timeout", timeout)
-    folder = Folder(directory)
-    if not directory.is_dir():
-        raise SettingsError(f"there is no directory {directory}")
+    folder = renewable.existing(directory)
     with folder.locked():
         folder.recover()
-        certificate, record = _certificate(folder), folder.record()
+        certificate = renewable.certificate(folder, "that could be revoked")
+        record = folder.record()
         secret = challenges.read(passphrase, passphrase_file, what="passphrase")
         url = normalize(cmp_url) if cmp_url else _url(folder, record)
         protector = _protector(folder, certificate, secret)
@@ -92,14 +91,7 @@ def revoke(
             pause=terminal.Progress().pause,
         )
         _note(folder, certificate, found, reason)
-    _report(certificate, found, reason, as_json=as_json)
-
-
-def _certificate(folder: Folder) -> x509.Certificate:
-    found = folder.certificate()
-    if found is None:
-        raise SettingsError(f"there is no certificate in {folder.path} that could be revoked")
-    return found
+    _report(folder, certificate, found, reason, as_json=as_json)
 
 
 def _url(folder: Folder, record: Record | None) -> str:
@@ -140,7 +132,14 @@ def _trusted(folder: Folder) -> TrustedCA:
 def _ask(certificate: x509.Certificate, *, yes: bool) -> None:
     from scepkit.cli import describe
 
-    if yes or not terminal.can_ask():
+    if yes:
+        return
+    if not terminal.can_ask():
+        if terminal.is_unseen():
+            raise UsageError(
+                "this cannot be undone, and the question would not be seen: stderr is no terminal",
+                hint="give --yes, or leave stderr where it is",
+            )
         return
     terminal.say(f"This certificate is about to be revoked: {describe.subject(certificate)}")
     number = f"{certificate.serial_number:x}"
@@ -163,9 +162,14 @@ def _note(
 
 
 def _report(
-    certificate: x509.Certificate, found: Revoked, reason: ReasonName, *, as_json: bool
+    folder: Folder,
+    certificate: x509.Certificate,
+    found: Revoked,
+    reason: ReasonName,
+    *,
+    as_json: bool,
 ) -> None:
-    from scepkit.cli import describe
+    from scepkit.cli import again, describe
 
     if as_json:
         terminal.json_data(
@@ -182,4 +186,4 @@ def _report(
         terminal.say(f"the certificate of {name} was revoked before, serial {number}")
     else:
         terminal.say(f"revoked the certificate of {name}, serial {number}: {reason}")
-    terminal.say("for a new one: scep enroll")
+    terminal.say(f"for a new one: {again.command(folder)}")

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from scepkit.cli.options import CONNECTION, WANTED, flag, option
-from scepkit.cli.reasons import ReasonName
+from scepkit.cli.reasons import ReasonName, read_reason
 
 Reason = Annotated[
     ReasonName,
     typer.Option(
         metavar="REASON",
-        case_sensitive=False,
+        parser=read_reason,
         help=f"Why: {', '.join(ReasonName)}. Only the CA's operator ends a certificateHold.",
         rich_help_panel=WANTED,
     ),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scepkit.cli import terminal
+from scepkit.cli.help import Command, examples
 from scepkit.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +22,26 @@ DirectoryOption = Annotated[
     typer.Option("--dir", envvar="SCEP_DIR", metavar="DIR", help="The server's data directory."),
 ]
 DEFAULT_DIRECTORY = Path("scep-data")
+
+_NEEDED = (
+    "alembic",
+    "prometheus_client",
+    "pydantic_settings",
+    "sqlalchemy",
+    "starlette",
+    "structlog",
+    "uvicorn",
+)
+
+_EPILOG = examples(
+    "scep serve",
+    "scep serve --dir /var/lib/scep --host 0.0.0.0 --port 8080",
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command("serve", cls=Command, epilog=_EPILOG)(serve)
 
 
 def serve(
@@ -46,7 +69,7 @@ def serve(
         typer.Option(
             metavar="LIST",
             help="Allow algorithms that are broken or weak, for devices that can do no better: "
-            "sha1,des3,des,md5 or some of them.",
+            "sha1,des3,des,md5,draft-oids or some of them.",
         ),
     ] = None,
 ) -> None:
@@ -63,12 +86,19 @@ def serve(
     options: dict[str, object] = {"host": host, "port": port, "workers": workers}
     if legacy is not None:
         options["endpoint"] = {"default": {"legacy": split_legacy(legacy)}}
-    home = data_directory.prepare(directory, now=datetime.now(UTC), layout=layout, **options)
+    home = data_directory.prepare(
+        directory,
+        now=datetime.now(UTC),
+        layout=layout,
+        # Else the next start would find in scep.toml what did not work at this one.
+        try_out=lambda settings: run.bind(settings.host, settings.port).close(),
+        **options,
+    )
     run.check(home)
     listener = run.bind(home.settings.host, home.settings.port)
     address = listener.getsockname()
     with run.until_stopped():
-        _announce(home, directory, f"http://{_in_url(address[0])}:{address[1]}/scep")
+        _announce(home, directory, f"http://{_shown(address[0])}:{address[1]}/scep")
         run.serve(home, listener)
     terminal.say("stopped")
 
@@ -81,8 +111,8 @@ def _announce(home: Home, directory: Path, own_url: str) -> None:
     url = home.settings.public_url or own_url
     fingerprint = sha256_fingerprint(home.material.ca.certificate)
     for name in home.made:
-        where = directory if name == DEFAULT else directory / f"ca-{name}"
-        terminal.say(f"made a new CA in {where}")
+        place = directory if name == DEFAULT else directory / f"ca-{name}"
+        terminal.say(f"made a new CA in {place}")
     terminal.data(f"URL          {url}")
     terminal.data(f"fingerprint  {fingerprint}")
     for name in home.settings.endpoint:
@@ -91,18 +121,25 @@ def _announce(home: Home, directory: Path, own_url: str) -> None:
             terminal.data(f"URL          {url.rstrip('/')}/{name}")
             terminal.data(f"fingerprint  {sha256_fingerprint(certificate)}")
     settings = home.settings.endpoint[DEFAULT]
+    where = shlex.quote(str(directory))
     if settings.challenge == "one-time":
-        terminal.say(f"a challenge: scep admin challenge new --dir {directory}")
+        terminal.say(f"a challenge: scep admin challenge new --dir {where}")
     if settings.approval == "manual":
-        terminal.say(f"what waits:  scep admin list --pending --dir {directory}")
+        terminal.say(f"what waits:  scep admin list --pending --dir {where}")
     challenge = "" if settings.challenge == "none" else " --challenge CHALLENGE"
+    if not home.settings.public_url and not own_url.startswith(("http://127.", "http://[::1]")):
+        terminal.say("before the first device: set public_url in scep.toml to what devices reach,")
+        terminal.say("             so that certificates name where their CRL and OCSP are")
     terminal.say(
         f"a device:    scep enroll {url} --fingerprint {fingerprint} "
         f"--subject CN=device1{challenge} --out device1"
     )
 
 
-def _in_url(host: str) -> str:
+def _shown(host: str) -> str:
+    """Return an address as it is in a URL; for all addresses, the name of this machine."""
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared only
+        return socket.gethostname()
     return f"[{host}]" if ":" in host else host
 
 
@@ -128,9 +165,9 @@ def require_server() -> None:
     Raises:
         SettingsError: the server's dependencies are not installed.
     """
-    for module in ("sqlalchemy", "uvicorn", "starlette", "pydantic_settings", "structlog"):
+    for module in _NEEDED:
         if importlib.util.find_spec(module) is None:
             raise SettingsError(
                 "the server's part of scepkit is not installed",
-                hint="pip install 'scepkit[server]'",
+                hint="install it with its extra `server`: pip install '.[server]' in a checkout",
             )

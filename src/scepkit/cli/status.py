@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 _EPILOG = """
 \b
+Example:
+  scep status /etc/www
+
+\b
 Exit status:
   0  there is a valid certificate     2  wrong usage, or a file cannot be used
   1  there is none, or it is revoked  3  there is none yet: a request waits
@@ -50,9 +54,9 @@ def status(
 
     Nobody is asked, and nothing is changed.
     """
-    from scepkit.client.folder import Folder
+    from scepkit.cli import renewable
 
-    folder, now = Folder(directory), datetime.now(UTC)
+    folder, now = renewable.existing(directory), datetime.now(UTC)
     state, rows = _look(folder, now)
     if as_json:
         terminal.json_data(

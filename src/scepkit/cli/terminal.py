@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 
 import typer
 
-from scepkit.errors import ScepError
+from scepkit.errors import ScepError, StillPending
 from scepkit.protocol.transaction import Wait
 
 # What a shell reports for a command that was stopped by SIGPIPE.
@@ -88,9 +88,10 @@ def say(text: str = "") -> None:
     _talk("", "", text)
 
 
-def warn(text: str) -> None:
-    """Write a warning to stderr."""
+def warn(text: str, hint: str = "") -> None:
+    """Write a warning, and what to do about it, to stderr."""
     _talk("warning:", typer.colors.YELLOW, text)
+    _hint(hint)
 
 
 def fields(rows: Sequence[tuple[str, str]]) -> None:
@@ -110,12 +111,16 @@ def data_fields(rows: Sequence[tuple[str, str]]) -> None:
 def error(message: str, hint: str = "") -> None:
     """Write an error and what to do about it to stderr."""
     _talk("error:", typer.colors.RED, message)
-    if hint:
-        _talk("hint:", typer.colors.CYAN, hint)
+    _hint(hint)
 
 
 def scep_error(raised: ScepError) -> None:
     """Write an error that was raised on purpose."""
+    if isinstance(raised, StillPending):
+        # That the CA thinks is no error: nothing went wrong, and the same command asks again.
+        say(raised.message)
+        _hint(raised.hint)
+        return
     error(raised.message, raised.hint)
 
 
@@ -132,6 +137,11 @@ def unexpected(raised: BaseException) -> None:
 def can_ask() -> bool:
     """Say whether somebody sits at a terminal and can answer."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def is_unseen() -> bool:
+    """Say whether somebody sits at a terminal who would not see a question."""
+    return sys.stdin.isatty() and not sys.stderr.isatty()
 
 
 def confirm(question: str) -> bool:
@@ -201,6 +211,11 @@ def bar(what: str, total: int, *, shown: bool) -> Iterator[Callable[[int], None]
     with shows.Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda more: progress.advance(task, more)
+
+
+def _hint(text: str) -> None:
+    if text:
+        _talk("hint:", typer.colors.CYAN, text)
 
 
 def _talk(label: str, colour: str, text: str) -> None:

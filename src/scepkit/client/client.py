@@ -21,7 +21,7 @@ from scepkit.client import orders, revoking
 from scepkit.client.orders import Order
 from scepkit.client.revoking import Revoked
 from scepkit.client.trust import CA, CAClient, now
-from scepkit.protocol import next_ca, transaction
+from scepkit.protocol import chain, next_ca, transaction
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.attributes import MessageType, TransactionID
 from scepkit.protocol.certificate import Certificate
@@ -101,6 +101,7 @@ class Client(CAClient):
         new_key: PrivateKey,
         *,
         challenge: str | None = None,
+        issuers: Iterable[x509.Certificate] = (),
         message_type: MessageType | None = None,
         following: CA | None = None,
         transaction_id: TransactionID | None = None,
@@ -115,6 +116,8 @@ class Client(CAClient):
             certificate: the current certificate.
             new_key: the key to be certified; the current one again is allowed.
             challenge: the challengePassword, for a CA that wants one here too.
+            issuers: the chain of the current certificate, from its issuer up, for a CA that renews
+                what another one issued.
             message_type: RENEWAL_REQ or PKCS_REQ; by what the CA can do unless given.
             following: what `get_next_ca` returned, to have the certificate from the next CA.
             transaction_id: derived from all of the above unless given.
@@ -128,7 +131,12 @@ class Client(CAClient):
                 `enrol`.
         """
         order = orders.renewal(
-            key, certificate, new_key, challenge=challenge, transaction_id=transaction_id
+            key,
+            certificate,
+            new_key,
+            challenge=challenge,
+            issuers=issuers,
+            transaction_id=transaction_id,
         )
         return self.submit(ca, order, message_type=message_type, following=following)
 
@@ -140,20 +148,37 @@ class Client(CAClient):
         message_type: MessageType | None = None,
         following: CA | None = None,
     ) -> Issued:
-        """Get the certificate for an order; see `enrol` and `renew`."""
-        request, current = order.request, ca.certificates
-        exchange = replace(
-            self._exchange(ca, order.signer),
-            ca=next_ca.ahead(current, following.certificates) if following else current,
-            password=request.csr.challenge_password,
-            ahead=following is not None,
-        )
+        """Get the certificate for an order (RFC 8894 sections 4.3 to 4.5), polling while it waits.
+
+        Args:
+            ca: the CA.
+            order: what is asked for, and as whom; `orders.make` and `orders.renewal` make one.
+            message_type: for a renewal: RenewalReq or PKCSReq; by what the CA can do unless given.
+            following: the CA that follows `ca`, if that one is to issue.
+
+        Raises:
+            RequestRefused: the CA refused.
+            StillPending: the limits of polling were reached.
+            BadReply: an answer must not be believed.
+            TransportError: no answer.
+        """
+        request, exchange = order.request, self._ordering(ca, order, following)
         if isinstance(request, RenewalReq):
             types = transaction.renewal_types(ca.choice, message_type)
             return self._run(
                 transaction.renew(exchange, request.csr, order.transaction_id, types=types)
             )
         return self._run(transaction.enrol(exchange, request, order.transaction_id))
+
+    def resume(self, ca: CA, order: Order, *, following: CA | None = None) -> Issued:
+        """Get the certificate for an order that was submitted earlier, without its challenge.
+
+        Raises:
+            RequestRefused: the CA said no, or knows nothing of it (any more).
+            StillPending, BadReply, LegacyRefused, TransportError: see `enrol`.
+        """
+        exchange = self._ordering(ca, order, following)
+        return self._run(transaction.resume(exchange, order.request, order.transaction_id))
 
     def get_cert(
         self,
@@ -231,6 +256,19 @@ class Client(CAClient):
             pause=self._pause,
         )
 
+    def _ordering(self, ca: CA, order: Order, following: CA | None) -> Exchange:
+        """Return what stays the same while a certificate is got."""
+        current = ca.certificates
+        coming = following.certificates if following else None
+        known = (*current.authorities, *(coming.authorities if coming else ()))
+        return replace(
+            self._exchange(ca, order.signer),
+            ca=next_ca.ahead(current, coming) if coming else current,
+            password=order.request.csr.challenge_password,
+            ahead=coming is not None,
+            issuers=_unknown(order, known),
+        )
+
     def _exchange(self, ca: CA, signer: Credential) -> Exchange:
         return Exchange(
             ca=ca.certificates,
@@ -241,3 +279,16 @@ class Client(CAClient):
             allowed=self._allowed,
             limits=self._limits,
         )
+
+
+def _unknown(order: Order, known: Iterable[x509.Certificate]) -> tuple[bytes, ...]:
+    """Return the issuers of who signs, DER, unless the CA has issued that certificate itself.
+
+    Only a CA that takes certificates of others (RFC 8894 section 2.3, case 3) has any use for them.
+    """
+    if not order.issuers:
+        return ()
+    signer = order.signer.certificate.x509()
+    if any(chain.issued(authority, signer) for authority in known):
+        return ()
+    return tuple(Certificate.of(issuer).der for issuer in order.issuers)

@@ -46,6 +46,8 @@ __all__ = ["KEY", "REVOCATION", "Folder"]
 # In the order in which they are renamed.
 _FILES = (CA, CHAIN, RECORD, KEY, CERTIFICATE)
 
+_ELSEWHERE = "choose another directory, one that this user may write to"
+
 
 class Folder(Contents):
     """A directory with one key and its certificate; it need not exist yet.
@@ -69,7 +71,7 @@ class Folder(Contents):
         Raises:
             SettingsError: another process holds it, or the file system refuses.
         """
-        with refusals(f"cannot make the directory {self.path}"):
+        with refusals(f"cannot make the directory {self.path}", _ELSEWHERE):
             make_directory(self.path)
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -98,7 +100,7 @@ class Folder(Contents):
         Raises:
             SettingsError: the file system refuses.
         """
-        with refusals(f"cannot make the directory {self.path}"):
+        with refusals(f"cannot make the directory {self.path}", _ELSEWHERE):
             make_directory(self.path)
         if made is not None:
             record.write(self._new(RECORD), made)

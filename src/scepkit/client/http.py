@@ -26,8 +26,8 @@ from scepkit.client import faults
 from scepkit.errors import SettingsError, TransportError, UsageError
 from scepkit.protocol.http import HTTPRequest, HTTPResponse
 
-# Octets. A chain of eight RSA-4096 certificates is below 20 KiB.
-MAX_RESPONSE = 1024 * 1024
+# Octets: a CRL with half a million entries; a chain of eight RSA-4096 certificates is below 20 KiB.
+MAX_RESPONSE = 32 * 1024 * 1024
 MAX_REDIRECTS = 5
 TIMEOUT = 30.0
 """Seconds."""
@@ -142,7 +142,10 @@ def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
             hint="it should start with -----BEGIN CERTIFICATE-----",
         ) from error
     except OSError as error:
-        raise SettingsError(f"cannot read {ca_file}: {error.strerror}") from error
+        raise SettingsError(
+            f"cannot read {ca_file}: {error.strerror}",
+            hint="name the PEM file of the CA behind the server's TLS certificate (--tls-ca FILE)",
+        ) from error
 
 
 def _headers(request: HTTPRequest) -> dict[str, str]:

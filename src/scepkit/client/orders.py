@@ -35,11 +35,27 @@ class Order:
         signer: the key and the certificate that sign it: a self-signed one, or in a renewal the
             current one.
         transaction_id: under which it is asked for.
+        issuers: the CAs between the signer's certificate and its root, for a CA that has to be
+            shown where that comes from.
     """
 
     request: PKCSReq | RenewalReq
     signer: Credential
     transaction_id: TransactionID
+    issuers: tuple[x509.Certificate, ...] = ()
+
+    @property
+    def wanted(self) -> str:
+        """Tell what is asked for, and nothing of the challenge: SHA-256 in hex.
+
+        Two orders for the same with other challenges are two transactions, but who has the
+        certificate of one needs none of the other.
+        """
+        csr = self.request.csr
+        extensions = (extension.value.public_bytes() for extension in csr.extensions)
+        renewed = self.signer.certificate.der if isinstance(self.request, RenewalReq) else b""
+        parts = (csr.spki, csr.subject.public_bytes(), *extensions, renewed)
+        return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def make(
@@ -80,6 +96,7 @@ def renewal(
     new_key: PrivateKey,
     *,
     challenge: str | None = None,
+    issuers: Iterable[x509.Certificate] = (),
     transaction_id: TransactionID | None = None,
 ) -> Order:
     """Write the request for a certificate in place of one (RFC 8894 sections 2.3 and 2.5).
@@ -91,6 +108,7 @@ def renewal(
         certificate: the current certificate, which signs.
         new_key: the key to be certified; the current one is allowed.
         challenge: the challengePassword, if the CA wants one here too. Secret.
+        issuers: the chain of the current certificate, from its issuer up.
         transaction_id: derived from all of the above unless given.
 
     Raises:
@@ -104,6 +122,8 @@ def renewal(
         request=RenewalReq(request),
         signer=Credential(key, signer),
         transaction_id=transaction_id or _transaction_id(new_key, request, signer.der),
+        # A root is nothing that somebody else's word could prove.
+        issuers=tuple(c for c in issuers if c.issuer != c.subject),
     )
 
 

@@ -29,6 +29,7 @@ class Record:
         capabilities: the most that the CA has ever said it can do, in lower case.
         transaction_id: of the request for the certificate.
         requested_at: when that was sent first, ISO 8601.
+        wanted: what that asks for, as `Order.wanted` says it; "" when it is not known.
         checked_at: when the CA was last asked for its successor, ISO 8601; "" for never.
     """
 
@@ -40,12 +41,18 @@ class Record:
     capabilities: tuple[str, ...] = ()
     transaction_id: str = ""
     requested_at: str = ""
+    wanted: str = ""
     checked_at: str = ""
 
     def seen(self, url: str, ca_id: str) -> Capabilities:
         """Return what this CA has ever said it can do; nothing when it is another one."""
         same = (url, ca_id) == (self.url, self.ca_id)
         return frozenset(self.capabilities) if same else frozenset()
+
+    def asks_like(self, other: Record) -> bool:
+        """Say whether this and another request ask the same CA for the same thing."""
+        place, elsewhere = (self.url, self.ca_id), (other.url, other.ca_id)
+        return place == elsewhere and self.wanted == other.wanted != ""
 
     def requested(self, transaction_id: str, now: datetime, before: Record | None) -> Record:
         """Return this for a request.

@@ -10,8 +10,9 @@ from cryptography import x509
 
 from scepkit.client.client import CA, Client
 from scepkit.client.folder import Folder
+from scepkit.client.trust import now
 from scepkit.errors import BadReply, UntrustedCA
-from scepkit.protocol import cacerts, capabilities, chain, next_ca
+from scepkit.protocol import capabilities, chain, next_ca
 from scepkit.protocol.capabilities import Capabilities
 from scepkit.protocol.transaction import CAInformation
 
@@ -68,10 +69,11 @@ def find(
     following = folder.next_ca()
     if anchor is not None:
         return Found(client.trust(information, anchor, seen), rolled_over=anchor in following)
-    if following:
+    # One that is over is trusted no more: nobody says so when a successor is given up.
+    anchor = successor(following, now())
+    if anchor is not None:
         # It is not in GetCACert before it is in force (RFC 8894 section 2.2), so it goes first.
         try:
-            anchor = cacerts.top(following)
             return Found(client.trust(information, anchor, seen), rolled_over=True)
         except UntrustedCA:
             pass

@@ -30,6 +30,11 @@ class RevocationNote:
     reason: str = ""
 
     @property
+    def forbids_renewal(self) -> bool:
+        """Whether it need not even be asked for: without a reason, it may be a hold that ended."""
+        return self.is_final and bool(self.reason)
+
+    @property
     def is_final(self) -> bool:
         """Whether that stays so; a hold may have ended since, which only the CA knows."""
         return self.reason != Reason.certificateHold.name

@@ -12,7 +12,7 @@ from scepkit.client import driver
 from scepkit.client.driver import Pause
 from scepkit.client.transport import Transport
 from scepkit.client.url import normalize
-from scepkit.errors import Malformed, TransportError
+from scepkit.errors import LegacyRefused, Malformed, TransportError
 from scepkit.protocol import cacerts, capabilities, next_ca, transaction
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.cacerts import TrustedCA
@@ -20,6 +20,8 @@ from scepkit.protocol.capabilities import Capabilities, Choice
 from scepkit.protocol.transaction import CAInformation, Limits
 
 _CHECK_URL = "check the URL; a browser shows what is there"
+_CHECK_PATH = "check the path of the URL: what follows /scep/ in it is an endpoint's name"
+_NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,9 @@ class CAClient:
             Keywords in lower case; none when the server has no usable answer.
 
         Raises:
-            TransportError: the server cannot be reached.
+            TransportError: the server cannot be reached, or is too busy to say.
         """
-        return self._run(transaction.ca_capabilities(self._identifier))
+        return self._run(transaction.ca_capabilities(self._identifier, self._limits))
 
     def ask(self) -> CAInformation:
         """Ask for capabilities and certificates; nothing of the answer is authenticated.
@@ -91,7 +93,8 @@ class CAClient:
         except TransportError as error:
             if error.status is None:
                 raise
-            raise TransportError(error.message, status=error.status, hint=_CHECK_URL) from error
+            hint = _CHECK_PATH if error.status == _NOT_FOUND else _CHECK_URL
+            raise TransportError(error.message, status=error.status, hint=hint) from error
 
     def trust(
         self,
@@ -111,14 +114,27 @@ class CAClient:
             UntrustedCA: none of the certificates chains to it.
             LegacyRefused: the CA can only do algorithms that are not allowed.
         """
-        found = information.capabilities
+        # A busy server says nothing of itself, so what it said earlier stands.
+        found = seen if information.unanswered else information.capabilities
         missing = capabilities.withdrawn(found, seen)
         return CA(
             cacerts.trust(information.certificates, anchor, now()),
-            capabilities.choose(found | missing, self._allowed),
+            self._choose(found | missing, information.unanswered),
             found | missing,
             missing,
         )
+
+    def _choose(self, found: Capabilities, unanswered: str) -> Choice:
+        try:
+            return capabilities.choose(found, self._allowed)
+        except LegacyRefused as error:
+            if not unanswered:
+                raise
+            # To allow legacy algorithms would be the wrong advice: nobody knows what it can do.
+            raise LegacyRefused(
+                f"{unanswered}, so it is not known what the CA can do",
+                hint="the server is busy, or a proxy before it cannot reach it; ask again later",
+            ) from error
 
     def get_ca(self, fingerprint: str) -> CA:
         """Ask for the CA's certificates and trust the one with a fingerprint.

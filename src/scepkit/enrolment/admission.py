@@ -251,4 +251,5 @@ class Admission:
     ) -> Decision:
         issuance = issuing.issue(entry, csr, authority, self.profile)
         # The issued certificate, and never in clear beside the envelope (P-17, P-27).
-        return replace(decision, answer=Success((issuance.certificate,)), record=issuance)
+        answer = Success((issuance.certificate,))
+        return replace(decision, answer=answer, record=issuance, serial=issuance.serial)

@@ -28,9 +28,10 @@ class Decision:
         password: what a reply is encrypted with when the device's key cannot decrypt. Secret.
         subject: whom it is about, for the log.
         reason: why it was refused, for the log.
+        serial: the serial number of the certificate that is the answer, for the log.
         renews: the serial number of the certificate that is renewed, for the log.
         repeated: whether the answer was given before.
-        legacy: the legacy algorithms that the request made use of.
+        legacy: what the request uses that had to be allowed.
     """
 
     received: PKIMessage
@@ -41,6 +42,7 @@ class Decision:
     password: str | None = field(default=None, repr=False)
     subject: str = ""
     reason: str = ""
+    serial: int | None = None
     renews: int | None = None
     repeated: bool = False
     legacy: tuple[Legacy, ...] = ()
@@ -56,7 +58,14 @@ def repetition(decision: Decision, standing: Outcome | OtherOwner) -> Decision:
     """Answer from what is stored; nothing of another key's transaction is told (P-46)."""
     if isinstance(standing, OtherOwner):
         return refusal(decision, BadRequest("this transactionID belongs to another key"))
-    return replace(decision, answer=_answer(standing), repeated=True, record=None)
+    return replace(
+        decision,
+        answer=_answer(standing),
+        subject=decision.subject or standing.subject,
+        serial=standing.serial,
+        repeated=True,
+        record=None,
+    )
 
 
 def _answer(outcome: Outcome) -> CertRep:

@@ -21,6 +21,7 @@ from scepkit.enrolment.challenges import refused_as_spent
 from scepkit.enrolment.decision import Decision, refusal, repetition
 from scepkit.enrolment.retrieval import Retrieval
 from scepkit.errors import BadCertId, BadRequest, BadTime, FailInfoError
+from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.attributes import MessageType
 from scepkit.protocol.envelope import Undecryptable
 from scepkit.protocol.messages import GetCert, GetCRL, PKCSReq, RenewalReq, Success
@@ -208,17 +209,17 @@ class Endpoint:
         self._retrieval.check(verified.message_type)
         self._responder.check_deliverable(verified, None)
         try:
-            request = self._responder.open(verified, self._password(verified)).request
+            opened = self._responder.open(verified, self._password(verified))
         except Undecryptable as error:
             raise missing(verified.message_type, error.message) from error
-        match request:
+        match opened.request:
             case GetCert() as wanted:
                 answer = self._retrieval.certificate(wanted, verified.certificate)
             case GetCRL() as wanted:
                 answer = self._retrieval.crl(wanted)
             case _:
                 raise BadRequest("not a GetCert or GetCRL")
-        return replace(decision, answer=answer)
+        return replace(decision, answer=answer, legacy=_once(decision.legacy + opened.legacy))
 
     def _password(self, verified: VerifiedMessage) -> str | None:
         if not self._responder.needs_password:
@@ -238,10 +239,18 @@ class Endpoint:
             raise BadRequest("not a PKCSReq or RenewalReq")
         csr = request.csr
         decision = replace(
-            decision, subject=csr.subject.rfc4514_string(), password=csr.challenge_password
+            decision,
+            subject=csr.subject.rfc4514_string(),
+            password=csr.challenge_password,
+            legacy=_once(decision.legacy + opened.legacy),
         )
         try:
             self._responder.check_deliverable(verified, csr.challenge_password)
             return self._admission.decide(decision, verified, opened, csr)
         except FailInfoError as error:
             return refusal(decision, error)
+
+
+def _once(uses: tuple[Legacy, ...]) -> tuple[Legacy, ...]:
+    """Name each once: a message and the PKCS#10 inside it are often signed alike."""
+    return tuple(dict.fromkeys(uses))

@@ -91,6 +91,11 @@ def find(
     )
 
 
+def legacy_of(lock: Lock) -> Legacy | None:
+    """Say what a lock uses that had to be allowed: the cipher of its key wrap, if it has one."""
+    return None if isinstance(lock, KeyTransport) else lock.wrap.legacy
+
+
 def _key_transport_for(
     der: bytes, credentials: Sequence[Credential]
 ) -> tuple[KeyTransport, Credential] | None:

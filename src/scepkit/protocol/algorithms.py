@@ -39,9 +39,12 @@ class Legacy(StrEnum):
     DES3 = "des3"
     DES = "des"
     MD5 = "md5"
+    DRAFT_OIDS = "draft-oids"
 
 
 NO_LEGACY: frozenset[Legacy] = frozenset()
+LEGACY_ALGORITHMS = tuple(name for name in Legacy if name is not Legacy.DRAFT_OIDS)
+"""What a client can allow: OIDs of old drafts are in requests, and ours have none."""
 
 
 @dataclass(frozen=True, slots=True)

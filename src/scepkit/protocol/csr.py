@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from cryptography import x509
@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.errors import FailInfoError, Malformed
+from scepkit.errors import BadRequest, FailInfoError, Malformed
 from scepkit.protocol import _asn1, _codec, _der, _keys, _x509, csr_writing
 from scepkit.protocol.algorithms import Digest, Legacy, PublicKey, signature_digest
 from scepkit.protocol.cms import attribute_values
@@ -39,12 +39,9 @@ __all__ = [
     "read_archived",
 ]
 
-# The same by other names: PKCS#9's, Microsoft's, and that of SCEP's old drafts (P-33).
-_EXTENSION_REQUESTS = {
-    EXTENSION_REQUEST,
-    ObjectIdentifier("1.3.6.1.4.1.311.2.1.14"),
-    ObjectIdentifier("2.16.840.1.113733.1.9.8"),
-}
+# The same by other names (P-33): PKCS#9's and Microsoft's. That of old drafts needs a switch.
+_EXTENSION_REQUESTS = {EXTENSION_REQUEST, ObjectIdentifier("1.3.6.1.4.1.311.2.1.14")}
+_DRAFT_EXTENSION_REQUEST = ObjectIdentifier("2.16.840.1.113733.1.9.8")
 
 # DirectoryString, and IA5String, which it is not but which is sent.
 _STRING_ENCODINGS = {
@@ -74,6 +71,7 @@ class CertificationRequest:
         challenge_password: the challengePassword; None when missing or empty. Secret.
         archive: subject, key and extensions again, as a PKCS#10 that holds nothing secret and no
             signature: what a certificate can be issued from later. See `read_archived`.
+        legacy: what it uses that had to be allowed, for the log.
     """
 
     der: bytes
@@ -84,6 +82,7 @@ class CertificationRequest:
     extensions: x509.Extensions
     challenge_password: str | None
     archive: bytes
+    legacy: tuple[Legacy, ...] = ()
 
     def __repr__(self) -> str:
         """Leave the secret out."""
@@ -107,13 +106,14 @@ def read(der: bytes, allowed: frozenset[Legacy], *, is_whole: bool = True) -> Ce
 
     Args:
         der: the request.
-        allowed: the legacy algorithms that are allowed for its signature.
+        allowed: the legacy algorithms that are allowed for its signature, and whether the
+            extensionRequest of old drafts is.
         is_whole: False for one that was damaged on its way, as far as is known: whatever it looks
             like, its signature is then not good enough.
 
     Raises:
         Malformed: it is no PKCS#10, or its signature is wrong or cannot be checked.
-        BadRequest: its key is too small.
+        BadRequest: its key is too small, or its extensionRequest is of a form that is not allowed.
         BadAlg: its signature algorithm or its key's curve is not allowed.
     """
     try:
@@ -124,8 +124,25 @@ def read(der: bytes, allowed: frozenset[Legacy], *, is_whole: bool = True) -> Ce
     if not (claim.is_true() and is_whole):
         raise Malformed("the PKCS#10 request's own signature does not verify")
     _keys.check(claim.public_key)
-    signature_digest(claim.algorithm, claim.public_key, None, allowed)
-    return _contents(claim.structure, claim.public_key)
+    digest = signature_digest(claim.algorithm, claim.public_key, None, allowed)
+    uses = (digest.legacy, _form(claim.structure, allowed))
+    request = _contents(claim.structure, claim.public_key)
+    return replace(request, legacy=tuple(use for use in uses if use is not None))
+
+
+def _form(structure: _Structure, allowed: frozenset[Legacy]) -> Legacy | None:
+    """Say whether the extensions are asked for as old drafts did it.
+
+    Where that is off, the request is refused: a certificate without the names helps nobody.
+    """
+    if not _values(structure.info.attributes or [], {_DRAFT_EXTENSION_REQUEST}):
+        return None
+    if Legacy.DRAFT_OIDS not in allowed:
+        raise BadRequest(
+            "the extension request is in the old form of a draft, which is not allowed here",
+            hint=f"to allow it, name {Legacy.DRAFT_OIDS.value!r} in the legacy setting",
+        )
+    return Legacy.DRAFT_OIDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +216,9 @@ def _structure(der: bytes) -> _Structure:
 
 def _contents(structure: _Structure, public_key: PublicKey) -> CertificationRequest:
     attributes = structure.info.attributes or []
-    archive = _in_order(structure, _values(attributes, _EXTENSION_REQUESTS))
+    archive = _in_order(
+        structure, _values(attributes, _EXTENSION_REQUESTS | {_DRAFT_EXTENSION_REQUEST})
+    )
     subject, requested = _x509.request(archive)
     return CertificationRequest(
         der=structure.der,

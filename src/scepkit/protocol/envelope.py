@@ -50,12 +50,14 @@ class Opened:
         credential: whose key opened it; None for a password.
         is_padded: whether the padding is right. To be asked when the content has been read, and
             has nothing else wrong: no sooner, see above.
+        wrap: what the wrap of its key uses that had to be allowed.
     """
 
     content: bytes = field(repr=False)
     cipher: Cipher
     credential: Credential | None
     is_padded: bool
+    wrap: Legacy | None
 
 
 class Undecryptable(BadRequest):
@@ -129,7 +131,7 @@ class Envelope:
         except ValueError as error:
             raise undecryptable("wrong key, or damaged in transit") from error
         content, is_padded = _cut(padded, used)
-        return Opened(content, used, credential, is_padded)
+        return Opened(content, used, credential, is_padded, _recipients.legacy_of(lock))
 
     def cipher(self, allowed: frozenset[Legacy]) -> Cipher | None:
         """Say which cipher it uses, without opening it.

@@ -46,6 +46,7 @@ class Exchange:
             Secret.
         ahead: whether the certificate may be one that is not valid yet, of a CA that is not valid
             yet (section 5.1).
+        issuers: certificates above the signer's, DER, that the CA may not know.
     """
 
     ca: TrustedCA
@@ -57,6 +58,7 @@ class Exchange:
     limits: Limits = Limits()  # noqa: RUF009 - frozen
     password: str | None = field(default=None, repr=False)
     ahead: bool = False
+    issuers: tuple[bytes, ...] = ()
 
 
 def ask(
@@ -95,6 +97,7 @@ def _seal(
             password=exchange.password,
             # For CAs that look at it (failInfo badTime); no other minds.
             signing_time=exchange.now(),
+            extra_certificates=exchange.issuers,
         )
     except BadAlg as error:
         raise UsageError(
@@ -171,10 +174,11 @@ def read_reply(
 
 
 def _unbelievable(body: bytes, why: str) -> BadReply:
-    if body and body.lstrip()[:1] != b"<":
+    mistaken = http.mistaken(body)
+    if not mistaken:
         return BadReply(f"the reply cannot be believed: {why}")
     return BadReply(
-        f"the server answered with {'a web page' if body else 'nothing'} instead of a SCEP message",
+        f"the server answered with {mistaken} instead of a SCEP message",
         hint="check the URL, and whether a proxy or a log-in page is in between",
     )
 

@@ -18,6 +18,9 @@ from scepkit.protocol.http import HTTPRequest, HTTPResponse
 
 _T = TypeVar("_T")
 
+# Request Timeout, Too Early, Too Many Requests, Bad Gateway, Service Unavailable, Gateway Timeout.
+_BUSY = frozenset({408, 425, 429, 502, 503, 504})
+
 # Each poll waits half as long again as the one before it.
 _BACK_OFF = 1.5
 
@@ -80,7 +83,12 @@ class Limits:
         return min(self.poll_interval * _BACK_OFF ** min(polls, 64), slowest)
 
 
-def ask(request: HTTPRequest, limits: Limits, read: Callable[[HTTPResponse], _T]) -> Flow[_T]:
+def ask(
+    request: HTTPRequest,
+    limits: Limits,
+    read: Callable[[HTTPResponse], _T],
+    again: Callable[[TransportError | BadReply], bool] | None = None,
+) -> Flow[_T]:
     """Send a request until its answer can be used or the repetitions are used up (P-52, P-79).
 
     The repetition is the same bytes, so that the server can tell (P-43).
@@ -91,15 +99,17 @@ def ask(request: HTTPRequest, limits: Limits, read: Callable[[HTTPResponse], _T]
         limits: for repetitions.
         read: makes something of an answer with status 200; raises BadReply when it must not be
             believed.
+        again: says after which failures to repeat; `worth_repeating` unless given.
 
     Raises:
         TransportError, BadReply: the reason why the last attempt failed.
     """
+    again = again or worth_repeating
     for attempt in range(limits.retries + 1):
         try:
             return read(_usable((yield request)))
         except (TransportError, BadReply) as error:
-            if attempt == limits.retries or not worth_repeating(error):
+            if attempt == limits.retries or not again(error):
                 raise
             asked = error.retry_after if isinstance(error, TransportError) else None
             pause = Wait(limits.before_retry(attempt, asked), error.message)
@@ -112,6 +122,14 @@ def worth_repeating(error: TransportError | BadReply) -> bool:
     if isinstance(error, BadReply) or error.status is None:
         return True
     return error.status >= 500 or error.status in (408, 425, 429)  # noqa: PLR2004
+
+
+def is_busy(error: TransportError | BadReply) -> bool:
+    """Say whether the server, or a proxy before it, only has no time now (RFC 9110 section 15).
+
+    500 is not among these: it is what servers answer that do not know what they are asked for.
+    """
+    return isinstance(error, TransportError) and error.status in _BUSY
 
 
 def _usable(response: HTTPResponse | None) -> HTTPResponse:

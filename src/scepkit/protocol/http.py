@@ -105,6 +105,14 @@ def get(operation: Operation, identifier: str = "") -> HTTPRequest:
     return HTTPRequest("GET", query.encode("ascii"))
 
 
+def mistaken(body: bytes) -> str:
+    """Say what an answer is that is none of a SCEP server; "" when it may be one."""
+    if not body:
+        return "nothing"
+    # Neither DER nor PEM begins so.
+    return "a web page" if body.lstrip()[:1] == b"<" else ""
+
+
 def pki_operation(message: bytes, *, post: bool) -> HTTPRequest:
     """Return the request for a PKIOperation (RFC 8894 section 4.1).
 
@@ -144,6 +152,22 @@ def read_request(request: HTTPRequest) -> SCEPRequest:
     if request.method == "POST":
         return SCEPRequest(operation, request.body)
     return SCEPRequest(operation, decode_message(message))
+
+
+def named_operation(method: str, query: bytes) -> str:
+    """Name the operation that a request is for, as far as can be told, for the log.
+
+    Args:
+        method: its method.
+        query: its query string.
+
+    Returns:
+        `none` where it names none that there is.
+    """
+    try:
+        return _operation(method, _parameters(query[:MAX_QUERY]).get(b"operation")).value
+    except HTTPRefused:
+        return "none"
 
 
 def _parameters(query: bytes) -> dict[bytes, bytes]:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from cryptography import x509
 
-from scepkit.errors import TransportError
+from scepkit.errors import Malformed, TransportError
 from scepkit.protocol import cacerts, capabilities, flow, http, next_ca
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.cacerts import TrustedCA
@@ -26,17 +26,20 @@ class CAInformation:
     Attributes:
         capabilities: GetCACaps, in lower case.
         certificates: GetCACert.
+        unanswered: why nothing is known of the capabilities; "" when the server was asked.
     """
 
     capabilities: Capabilities
     certificates: tuple[x509.Certificate, ...]
+    unanswered: str = ""
 
 
 def ca_information(identifier: str = "", limits: Limits | None = None) -> Flow[CAInformation]:
     """Ask for GetCACaps and GetCACert (RFC 8894 sections 3.5 and 4.2).
 
     A server that does not answer GetCACaps has no capabilities (S-3.5.2-12); some close the
-    connection instead (L-03), and then GetCACert tells whether anybody is there at all.
+    connection instead (L-03), and then GetCACert tells whether anybody is there at all. One that
+    is busy has them perhaps, so it is asked again.
 
     Args:
         identifier: selects among several CAs, for servers that need it.
@@ -48,32 +51,42 @@ def ca_information(identifier: str = "", limits: Limits | None = None) -> Flow[C
     """
     limits = limits or Limits()
     try:
-        found = yield from ca_capabilities(identifier)
+        found = yield from ca_capabilities(identifier, limits)
     except TransportError as nobody:
         try:
             certificates = yield from _certificates(identifier, _ONCE)
         except TransportError:
             # Saying so now is clearer than a later riddle.
             raise nobody from None
-        return CAInformation(frozenset(), certificates)
+        unanswered = nobody.message if flow.is_busy(nobody) else ""
+        return CAInformation(frozenset(), certificates, unanswered)
     return CAInformation(found, (yield from _certificates(identifier, limits)))
 
 
-def ca_capabilities(identifier: str = "") -> Flow[Capabilities]:
+def ca_capabilities(identifier: str = "", limits: Limits | None = None) -> Flow[Capabilities]:
     """Ask for GetCACaps (RFC 8894 section 3.5.1); no usable answer is no capability.
 
+    Args:
+        identifier: selects among several CAs, for servers that need it.
+        limits: for repetitions, which only a busy server gets.
+
     Raises:
-        TransportError: no HTTP answer came at all.
+        TransportError: no HTTP answer came at all, or the server stays busy.
     """
     try:
         return (
             yield from flow.ask(
                 http.get(Operation.GET_CA_CAPS, identifier),
-                _ONCE,
+                limits or Limits(),
                 lambda response: capabilities.parse(response.body),
+                flow.is_busy,
             )
         )
     except TransportError as error:
+        if flow.is_busy(error):
+            raise TransportError(
+                f"GetCACaps was not answered (HTTP {error.status})", status=error.status
+            ) from error
         if error.status is None:
             raise
         return frozenset()
@@ -118,4 +131,12 @@ def next_ca_certificates(
 
 def _certificates(identifier: str, limits: Limits) -> Flow[tuple[x509.Certificate, ...]]:
     request = http.get(Operation.GET_CA_CERT, identifier)
-    return (yield from flow.ask(request, limits, lambda response: cacerts.parse(response.body)))
+    return (yield from flow.ask(request, limits, _read_certificates))
+
+
+def _read_certificates(response: HTTPResponse) -> tuple[x509.Certificate, ...]:
+    mistaken = http.mistaken(response.body)
+    if mistaken:
+        what = f"{mistaken} ({response.content_type})" if response.content_type else mistaken
+        raise Malformed(f"it answered with {what} instead of certificates")
+    return cacerts.parse(response.body)

@@ -17,7 +17,7 @@ def read(
     Args:
         kind: any messageType but CertRep's.
         content: the decrypted messageData.
-        allowed: the legacy algorithms that are allowed for a PKCS#10's signature.
+        allowed: what a PKCS#10 may use of `Legacy`.
         is_padded: whether the padding was right; asked last, see `envelope.Opened`.
 
     Raises:

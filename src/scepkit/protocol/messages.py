@@ -101,23 +101,32 @@ class Failure:
     """Refused (RFC 8894 section 3.3.2.2).
 
     Attributes:
-        fail_info: why; None when a server sent a number that RFC 8894 does not define.
+        fail_info: why; None when a server sent none, or a number that RFC 8894 does not define.
         text: the failInfoText, for humans.
         hresult: what NDES adds: a Windows error code.
+        undefined: that number, for humans (A-03).
     """
 
     pki_status: ClassVar[PKIStatus] = PKIStatus.FAILURE
     fail_info: FailInfo | None
     text: str = ""
     hresult: str = ""
+    undefined: int | None = None
 
     def __str__(self) -> str:
         """Return it as one line for a human."""
-        name = self.fail_info.name if self.fail_info is not None else "an undefined failInfo"
+        name = self._reason()
         details = [self.text] if self.text else []
         if self.hresult:
             details.append(f"HRESULT {_hresult(self.hresult)}")
         return f"{name}: {', '.join(details)}" if details else name
+
+    def _reason(self) -> str:
+        if self.fail_info is not None:
+            return self.fail_info.name
+        if self.undefined is None:
+            return "refused without a failInfo"
+        return f"failInfo {self.undefined}, which RFC 8894 does not define"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,15 @@ from scepkit.protocol.algorithms import Digest, Legacy
 from scepkit.protocol.attributes import Attributes, FailInfo, MessageType, PKIStatus, read
 from scepkit.protocol.certificate import Certificate, readable
 from scepkit.protocol.envelope import Credential, Envelope, Random, undecryptable
-from scepkit.protocol.messages import CertRep, Failure, Pending, Request, Success
+from scepkit.protocol.messages import (
+    CertRep,
+    Failure,
+    Pending,
+    PKCSReq,
+    RenewalReq,
+    Request,
+    Success,
+)
 from scepkit.protocol.sealing import seal_reply, seal_request
 
 __all__ = [
@@ -41,6 +49,8 @@ __all__ = [
     "seal_request",
     "verify",
 ]
+
+_DEFINED = {int(one): one for one in FailInfo}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +101,12 @@ class OpenedRequest:
     Attributes:
         request: what is asked for.
         recipient: whose key opened it, which tells a CA from the next one; None for a password.
+        legacy: what it uses within its envelope that had to be allowed, for the log.
     """
 
     request: Request
     recipient: Credential | None
+    legacy: tuple[Legacy, ...] = ()
 
 
 def parse(message: bytes) -> PKIMessage:
@@ -214,7 +226,10 @@ def open_request(
     except Malformed as error:
         # The same answer as for a wrong key: what is inside is nobody's business.
         raise undecryptable(error.message) from error
-    return OpenedRequest(request, opened.credential)
+    inside = request.csr.legacy if isinstance(request, PKCSReq | RenewalReq) else ()
+    return OpenedRequest(
+        request, opened.credential, inside if opened.wrap is None else (opened.wrap, *inside)
+    )
 
 
 # --- replies --------------------------------------------------------------------------------------
@@ -257,11 +272,14 @@ def open_reply(
 
 
 def _failure(attributes: Attributes) -> Failure:
-    try:
-        fail_info = FailInfo(attributes.fail_info) if attributes.fail_info is not None else None
-    except ValueError:
-        fail_info = None
-    return Failure(fail_info, attributes.fail_info_text or "", attributes.hresult or "")
+    number = attributes.fail_info
+    fail_info = None if number is None else _DEFINED.get(number)
+    return Failure(
+        fail_info,
+        attributes.fail_info_text or "",
+        attributes.hresult or "",
+        undefined=number if fail_info is None else None,
+    )
 
 
 def _success(

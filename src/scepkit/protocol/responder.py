@@ -86,11 +86,11 @@ class Responder:
 
     @property
     def needs_password(self) -> bool:
-        """Whether requests can only be encrypted with a password: no key of ours decrypts.
+        """Whether requests to a key of ours can only be encrypted with a password.
 
-        Where one does, no password is tried: what it costs, anybody could cause (P-26).
+        Where all keys decrypt, no password is tried: what it costs, anybody could cause (P-26).
         """
-        return not any(isinstance(c.key, rsa.RSAPrivateKey) for c in self._credentials)
+        return not all(isinstance(c.key, rsa.RSAPrivateKey) for c in self._credentials)
 
     def respond(self, message: bytes, decide: Decide) -> bytes:
         """Answer a request, without telling what is in envelopes of others (checklist P-54).
@@ -236,7 +236,7 @@ class Responder:
         )
 
     def legacy_uses(self, received: PKIMessage) -> tuple[Legacy, ...]:
-        """Name the legacy algorithms that a request makes use of, for the log."""
+        """Name the legacy algorithms that a request uses outside its envelope, for the log."""
         if not self._allowed:
             return ()
         digest = DIGESTS.get(received.signer.digest_algorithm)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -26,6 +27,7 @@ def seal_request(
     random: Random,
     password: str | None = None,
     signing_time: datetime | None = None,
+    extra_certificates: Sequence[bytes] = (),
 ) -> bytes:
     """Write a request (RFC 8894 sections 3.1 and 3.2).
 
@@ -40,6 +42,7 @@ def seal_request(
         random: returns that many unpredictable octets.
         password: the challengePassword, for a recipient whose key cannot encrypt.
         signing_time: for the signingTime attribute; None leaves it out.
+        extra_certificates: DER of those above the signer's, for a CA that does not know them.
 
     Returns:
         DER.
@@ -60,7 +63,7 @@ def seal_request(
         random,
         password=password,
     )
-    return _sign(content, attributes, signer, digest)
+    return _sign(content, attributes, signer, digest, extra_certificates)
 
 
 def seal_reply(
@@ -128,11 +131,18 @@ def seal_reply(
     return _sign(content, attributes, signer, digest)
 
 
-def _sign(content: bytes, attributes: Attributes, signer: Credential, digest: Digest) -> bytes:
+def _sign(
+    content: bytes,
+    attributes: Attributes,
+    signer: Credential,
+    digest: Digest,
+    extra_certificates: Sequence[bytes] = (),
+) -> bytes:
     return cms.sign(
         content,
         write(attributes),
         key=signer.key,
         certificate=signer.certificate,
         chosen=digest,
+        extra_certificates=extra_certificates,
     )

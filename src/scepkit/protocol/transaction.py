@@ -8,6 +8,7 @@ outside of transactions in `information` and `retrieval`.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +34,7 @@ from scepkit.protocol.information import (
 )
 from scepkit.protocol.messages import (
     CertPoll,
+    CertRep,
     Failure,
     Pending,
     PKCSReq,
@@ -61,6 +63,7 @@ __all__ = [
     "read_reply",
     "renew",
     "renewal_types",
+    "resume",
 ]
 
 
@@ -85,6 +88,8 @@ class Event(StrEnum):
 _NOT_RENEWED = (
     "the CA may not renew at all, not yet, or not without a challenge; if nothing helps, enrol anew"
 )
+# What servers call it when it is the challenge that they do not like.
+_ABOUT_CHALLENGES = re.compile(r"challenge|password|passphrase|secret|\botp\b", re.IGNORECASE)
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.NONEXISTENT, Event.REQUEST): State.PENDING,
@@ -128,14 +133,43 @@ def enrol(
         TransportError: no answer.
     """
     transaction_id = transaction_id or TransactionID.new(used.random)
-    state = TRANSITIONS[State.NONEXISTENT, Event.REQUEST]
     reply = exchange.open_(used, (yield from exchange.ask(used, request, transaction_id)))
+    return (yield from _conclude(used, request, reply, transaction_id))
+
+
+def resume(
+    used: Exchange, request: PKCSReq | RenewalReq, transaction_id: TransactionID
+) -> Flow[Issued]:
+    """Ask what became of a request that was sent earlier (RFC 8894 section 5.2, Figure 13).
+
+    A CertPoll holds no challenge, so this one's need not be what it was then: unless the key cannot
+    decrypt, when the answer is encrypted with that of then.
+
+    Args:
+        used: with whom and how; the signer as it was then.
+        request: what was asked for.
+        transaction_id: under which.
+
+    Raises:
+        RequestRefused: the CA said no, or knows nothing of it (any more).
+        StillPending, BadReply, LegacyRefused, TransportError: see `enrol`.
+    """
+    poll = _cert_poll(used, request)
+    reply = exchange.open_(used, (yield from exchange.ask(used, poll, transaction_id)))
+    return (yield from _conclude(used, request, reply, transaction_id))
+
+
+def _conclude(
+    used: Exchange, request: PKCSReq | RenewalReq, reply: CertRep, transaction_id: TransactionID
+) -> Flow[Issued]:
+    """Go on to the end of a transaction of which there is a first answer."""
+    state = TRANSITIONS[State.NONEXISTENT, Event.REQUEST]
     if isinstance(reply, Pending):
         state = TRANSITIONS[state, Event.PENDING]
         reply = yield from _poll(used, request, transaction_id)
     if isinstance(reply, Failure):
         state = TRANSITIONS[state, Event.FAILURE]
-        raise RequestRefused(reply, hint=_hint(used, reply))
+        raise RequestRefused(reply, hint=_hint(used, request, reply))
     TRANSITIONS[state, Event.SUCCESS]
     return accept(used, request, reply, transaction_id)
 
@@ -158,18 +192,16 @@ def renew(
     Raises:
         RequestRefused, StillPending, BadReply, LegacyRefused, TransportError: see `enrol`.
     """
-    first, *others = types or renewal_types(used.choice)
-    for kind in (first, *others):
+    for kind in types or renewal_types(used.choice):
         request = RenewalReq(csr) if kind is MessageType.RENEWAL_REQ else PKCSReq(csr)
-        try:
-            return (yield from enrol(used, request, transaction_id))
-        except RequestRefused as error:
-            if error.failure.fail_info is not FailInfo.badRequest:
-                raise
-            refused = RequestRefused(error.failure, hint=_NOT_RENEWED)
+        asked = transaction_id or TransactionID.new(used.random)
+        reply = exchange.open_(used, (yield from exchange.ask(used, request, asked)))
+        # A no that comes after PENDING is an operator's, and not about the messageType.
+        if not (isinstance(reply, Failure) and reply.fail_info is FailInfo.badRequest):
+            return (yield from _conclude(used, request, reply, asked))
         # The CA has answered that transaction for good.
-        transaction_id = None
-    raise refused
+        refused, transaction_id = reply, None
+    raise RequestRefused(refused, hint=_NOT_RENEWED)
 
 
 def renewal_types(choice: Choice, wanted: MessageType | None = None) -> tuple[MessageType, ...]:
@@ -197,10 +229,7 @@ def _poll(
 
     A poll without an answer is one more reason to ask again, within the limits (P-52).
     """
-    poll = CertPoll(
-        issuer=used.ca.issuer.subject.public_bytes(),
-        subject=request.csr.subject.public_bytes(),
-    )
+    poll = _cert_poll(used, request)
     limits, waited, lost = used.limits, 0.0, ""
     for polls in range(limits.max_polls + 1):
         interval = min(limits.before_poll(polls), limits.max_wait - waited)
@@ -219,10 +248,18 @@ def _poll(
         reply = exchange.open_(used, answer)
         if not isinstance(reply, Pending):
             return reply
+    asked = f"still waits for approval after {polls} poll{'s' if polls > 1 else ''}"
     raise StillPending(
-        f"the request still waits for approval after {polls} polls{lost}",
+        f"the request {asked if polls else 'waits for approval'}{lost}",
         hint=f"tell the CA's operator the transactionID {transaction_id} "
         f"and the request's SHA-256 {hashlib.sha256(request.csr.der).hexdigest()}",
+    )
+
+
+def _cert_poll(used: Exchange, request: PKCSReq | RenewalReq) -> CertPoll:
+    return CertPoll(
+        issuer=used.ca.issuer.subject.public_bytes(),
+        subject=request.csr.subject.public_bytes(),
     )
 
 
@@ -276,7 +313,7 @@ def _has_key(certificate: x509.Certificate, key: PublicKey) -> bool:
         return False
 
 
-def _hint(used: Exchange, reply: Failure) -> str:
+def _hint(used: Exchange, request: PKCSReq | RenewalReq, reply: Failure) -> str:
     key = used.signer.certificate.public_key
     if (
         reply.fail_info is FailInfo.badAlg
@@ -289,10 +326,20 @@ def _hint(used: Exchange, reply: Failure) -> str:
         )
     if reply.fail_info is None or reply.hresult:
         return "the CA's own log says more; NDES wants a fresh one-time password for every attempt"
+    if reply.fail_info is FailInfo.badRequest:
+        return _not_permitted(request, reply)
     return {
         "badAlg": "the CA does not accept these algorithms, or this kind of key",
         "badMessageCheck": "the message was damaged on its way, or the CA has another certificate",
-        "badRequest": "check the challenge (it may be used up or expired) and the subject",
         "badTime": "check this machine's clock",
         "badCertId": "the CA knows nothing of this transaction; enrol anew",
     }[reply.fail_info.name]
+
+
+def _not_permitted(request: PKCSReq | RenewalReq, reply: Failure) -> str:
+    if reply.text and not _ABOUT_CHALLENGES.search(reply.text):
+        # An operator's own words, or a rule of the CA's: the challenge has nothing to do with it.
+        return "the CA's operator, or its log, can say more; the same command makes a new request"
+    if request.csr.challenge_password is None:
+        return "no challenge was given: --challenge-file FILE, or SCEP_CHALLENGE"
+    return "check the challenge (it may be used up or expired) and the subject"

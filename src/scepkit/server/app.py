@@ -54,6 +54,8 @@ def create(home: Home) -> Starlette:
     # The worker processes share the cores.
     threads = math.ceil(cores() / settings.workers)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="scep")
+    # What revokes waits for the database, however long somebody else has it locked.
+    writing = ThreadPoolExecutor(2, thread_name_prefix="cmp")
     crls = CRLs(
         store,
         lifetime=timedelta(hours=settings.crl_hours),
@@ -77,6 +79,7 @@ def create(home: Home) -> Starlette:
         catalog.close()
         crls.close()
         pool.shutdown()
+        writing.shutdown()
         sweeper.close()
         store.close()
 
@@ -87,7 +90,7 @@ def create(home: Home) -> Starlette:
         *(Route(path + "{rest:path}", scep) for path in PATHS),
         *OCSPApp(catalog, pool).routes,
         *Distribution(crls, utc_now).routes,
-        *CMPApp(catalog, pool).routes,
+        *CMPApp(catalog, writing).routes,
         Route("/healthz", Health(store, crls.problem).answer),
     ]
     if not settings.metrics:

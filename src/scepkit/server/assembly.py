@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from scepkit.ca.certificates import read_certificates
 from scepkit.ca.files import refusals
+from scepkit.ca.layout import RA_CERTIFICATE, RA_KEY, Material
 from scepkit.ca.layout import Credential as RACredential
-from scepkit.ca.layout import Material
 from scepkit.ca.locations import Locations
 from scepkit.ca.ocsp import load_responders
 from scepkit.enrolment.admission import Admission
@@ -33,6 +35,7 @@ from scepkit.server import addressing
 from scepkit.server.cmp_service import cmp_service
 from scepkit.server.directory import Home
 from scepkit.server.endpoint_settings import EndpointSettings
+from scepkit.server.held import HeldCA
 from scepkit.server.located import locations
 from scepkit.server.publication import Publication, publish
 from scepkit.server.settings import DEFAULT, Settings
@@ -140,6 +143,7 @@ def _serve(
     settings = home.settings.endpoint[name]
     ca = home.authority_of(name)
     material = ca.material
+    _check_decryption(name, settings, ca)
     credentials = [_credential(one) for one in _addressees(material)]
     issuers = _issuers(material, locations(home.settings, name))
     rules = _rules(settings, home.settings)
@@ -174,6 +178,28 @@ def _serve(
             now=now,
         )
     return Served(Endpoint(responder, admission), publish(ca, settings), recipients, ocsp, cmp)
+
+
+def _check_decryption(name: str, settings: EndpointSettings, ca: HeldCA) -> None:
+    """Refuse a CA that no device could send a request to.
+
+    A key that is not RSA decrypts nothing, so requests come encrypted with the challengePassword,
+    and only one secret for all says which that is before they are open (RFC 8894 section 3.1).
+
+    Raises:
+        SettingsError: that is so, and the challenge is another one for each device.
+    """
+    material = ca.material
+    issuing = [material] if material.next is None else [material, material.next]
+    is_rsa = all(isinstance(one.ra.private_key, rsa.RSAPrivateKey) for one in issuing)
+    if is_rsa or settings.challenge == "static":
+        return
+    raise SettingsError(
+        f"endpoint {name!r}: the CA {ca.name!r} has no RSA key to decrypt requests with, which "
+        f'does not go with challenge = "{settings.challenge}"',
+        hint=f"restore {RA_CERTIFICATE} and {RA_KEY} beside the CA; or, if it never had an RA, set "
+        f'challenge = "static" and challenge_file in [endpoint.{name}]',
+    )
 
 
 def _issuers(material: Material, places: Locations | None) -> Issuers:

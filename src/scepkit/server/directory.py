@@ -7,7 +7,8 @@ files of the CA `default` (see scepkit.ca.layout) · ca-NAME/ with those of anot
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+import stat
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -56,7 +57,12 @@ class Home:
 
 
 def prepare(
-    directory: Path, *, now: datetime, layout: str | None = None, **options: object
+    directory: Path,
+    *,
+    now: datetime,
+    layout: str | None = None,
+    try_out: Callable[[Settings], None] = lambda _: None,
+    **options: object,
 ) -> Home:
     """Make the data directory if it is not there, and the CAs that are new in it, and read it.
 
@@ -65,6 +71,7 @@ def prepare(
         now: the time, aware.
         layout: the key layout for the default CA if it is new; that of an old one cannot be
             changed.
+        try_out: raises what is wrong with the settings of a new directory, before any is kept.
         options: settings that win over the file; host, port and workers are written to the file of
             a new directory.
 
@@ -88,6 +95,7 @@ def prepare(
             make_directory(directory)
         # The settings are checked before a CA is made that would outlive a typing error.
         checked = server_settings.load(directory, **options)
+        try_out(checked)
         _write_settings(directory, checked)
     settings = server_settings.load(directory, **options)
     made = []
@@ -233,11 +241,27 @@ def _write_settings(directory: Path, settings: Settings) -> None:
 
 
 def _challenge_key(directory: Path) -> bytes:
-    """Read the key, or make it: of several processes at once, one makes it."""
+    """Read the key, or make it: of several processes at once, one makes it.
+
+    Raises:
+        SettingsError: it is lost, or cannot be used.
+    """
     path = directory / CHALLENGE_KEY
+    if not path.exists() and (directory / HAS_DATABASE).exists():
+        raise SettingsError(
+            f"{path} is lost: no challenge can be told from any other without it",
+            hint=f"restore it from a backup; if there is none, make a new one, which makes unspent "
+            f"challenges void: (umask 077; openssl rand -hex {KEY_SIZE} > {path})",
+        )
     create_file(path, secrets.token_hex(KEY_SIZE).encode("ascii") + b"\n", mode=0o600)
     with refusals(f"cannot read {path}"):
+        mode = stat.S_IMODE(path.stat().st_mode)
         text = path.read_text("ascii", "replace").strip()
+    if mode & 0o077:
+        raise SettingsError(
+            f"the key file {path} is open to others than its owner (mode {mode:04o})",
+            hint=f"chmod 600 {path}",
+        )
     try:
         key = bytes.fromhex(text)
     except ValueError:

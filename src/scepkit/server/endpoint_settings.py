@@ -67,6 +67,10 @@ _Days: TypeAlias = Annotated[int, Field(ge=0, le=_DAYS)]
 _Bits: TypeAlias = Annotated[int, Field(ge=1024, le=16384)]
 
 
+# Whoever has these can call any certificate of the CA good (RFC 6960 section 4.2.2.2).
+_NEVER = frozenset({ExtendedKeyUsageOID.OCSP_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+
+
 class EndpointSettings(BaseModel):
     """`[endpoint.NAME]`.
 
@@ -74,7 +78,7 @@ class EndpointSettings(BaseModel):
         ca: which CA issues: `default`, or one of its own, made at the next start.
         layout: the key layout of that CA, when it is made; None for `default`.
         preset: the client family whose habits the defaults below follow.
-        legacy: algorithms that are off unless named here.
+        legacy: old algorithms and forms that are off unless named here.
         validity_days: how long an issued certificate is valid.
         approval: whether a right challenge is enough, or a person decides too.
         pending_days: how long a request may wait for that person.
@@ -164,7 +168,11 @@ class EndpointSettings(BaseModel):
     @classmethod
     def _known_purposes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
-            _purpose(name)
+            if _purpose(name) in _NEVER:
+                raise ValueError(
+                    f"{name!r} would let a device speak for the CA: leave it out, or name the "
+                    "purposes one by one"
+                )
         return value
 
     @model_validator(mode="after")

@@ -33,7 +33,9 @@ SECONDS = Histogram(
     ["operation"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-LEGACY = Counter("scep_legacy_uses", "Requests with an algorithm that has to be allowed.", ["name"])
+LEGACY = Counter(
+    "scep_legacy_uses", "Requests that use what has to be allowed.", ["endpoint", "name"]
+)
 
 CMP = Counter("scep_cmp_responses", "CMP requests answered.", ["endpoint", "outcome"])
 

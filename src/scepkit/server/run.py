@@ -56,13 +56,13 @@ def check(home: Home) -> None:
         bind(host.strip("[]"), int(port), option="the metrics setting").close()
 
 
-def bind(host: str, port: int, option: str = "--host and --port") -> socket.socket:
+def bind(host: str, port: int, option: str = "") -> socket.socket:
     """Return a listening socket, so that a taken port is known before anything else is done.
 
     Args:
         host: an address of this machine.
         port: 0 for a free one.
-        option: where another address can be chosen, for the hint.
+        option: where another address can be chosen, for the hint; "" for the usual place.
 
     Raises:
         SettingsError: the address cannot be used.
@@ -87,12 +87,17 @@ def _why(error: OSError | OverflowError) -> str:
 
 
 def _bind_hint(error: OSError | OverflowError, option: str) -> str:
+    port = option or "--port, or `port` in scep.toml"
     match getattr(error, "errno", None):
         case errno.EADDRINUSE:
-            return f"another program listens there; choose another port with {option}"
+            return (
+                "this server may be running already, or another program listens there; "
+                f"choose another port with {port}"
+            )
         case errno.EACCES:
-            return f"ports below 1024 need root; choose a higher one with {option}"
-    return f"name an address of this machine with {option} (0.0.0.0: all of them)"
+            return f"ports below 1024 need root; choose a higher one with {port}"
+    host = option or "--host, or `host` in scep.toml"
+    return f"name an address of this machine with {host} (0.0.0.0: all of them)"
 
 
 class _Stopped(KeyboardInterrupt):

@@ -24,7 +24,6 @@ from scepkit.server.assembly import Served
 from scepkit.server.catalog import Catalog
 from scepkit.server.deciding import Decider
 from scepkit.server.settings import DEFAULT, Settings
-from scepkit.store import Issuance
 
 Facts: TypeAlias = Mapping[str, Any]
 """What the log says about an operation beside who asked and how long it took."""
@@ -73,19 +72,19 @@ class SCEPApp:
     async def _answer(self, scope: Scope, receive: Receive) -> tuple[HTTPResponse, Facts]:
         operation, endpoint = "none", ""
         try:
+            operation = http.named_operation(scope["method"], scope["query_string"])
             name = self._named(scope["path"])
             endpoint = name or DEFAULT
             request = http.read_request(
                 HTTPRequest(scope["method"], scope["query_string"], await _body(scope, receive))
             )
-            operation = request.operation.value
             served = self._find(name, request)
             endpoint = served.endpoint.name
             if request.operation is Operation.PKI_OPERATION:
                 response, facts = await self._pki_operation(name, request)
             else:
                 response = served.publication.answer(request.operation)
-                facts = {"operation": operation, "outcome": "OK"}
+                facts = {"operation": request.operation.value, "outcome": "OK"}
         except HTTPRefused as error:
             headers = {"Allow": error.allow} if error.allow else {}
             if error.status in _COME_BACK:
@@ -161,7 +160,7 @@ class SCEPApp:
         ).inc()
         metrics.SECONDS.labels(operation).observe(seconds)
         for name in facts.get("legacy", ()):
-            metrics.LEGACY.labels(name).inc()
+            metrics.LEGACY.labels(facts["endpoint"], name).inc()
         client = scope.get("client")
         log.info(
             "scep",
@@ -233,8 +232,8 @@ def _facts(decision: Decision) -> Facts:
         "subject": decision.subject,
         "outcome": answer.pki_status.name,
     }
-    if isinstance(decision.record, Issuance):
-        facts["serial"] = f"{decision.record.serial:x}"
+    if decision.serial is not None:
+        facts["serial"] = f"{decision.serial:x}"
     if decision.renews is not None:
         facts["renews"] = f"{decision.renews:x}"
     if isinstance(answer, Failure) and answer.fail_info is not None:

@@ -22,6 +22,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from scepkit.ca.founding import RA_VALIDITY
 from scepkit.errors import SettingsError
+from scepkit.server import settings_errors
 from scepkit.server.endpoint_settings import EndpointSettings
 from scepkit.server.template import TEMPLATE
 
@@ -170,8 +171,7 @@ def _check_layouts(endpoints: Mapping[str, EndpointSettings]) -> None:
 
 
 def _explain(path: Path, error: ValidationError) -> str:
-    problems = []
-    for item in error.errors(include_url=False, include_context=False):
-        key = ".".join(str(part) for part in item["loc"])
-        problems.append(f"{key}: {item['msg'].removeprefix('Value error, ')}")
-    return f"{path} or SCEP_… variables: " + "; ".join(problems)
+    # Neither is one to write there.
+    names = [name for name in Settings.model_fields if name not in ("directory", "endpoint")]
+    said = settings_errors.explain(error, names, EndpointSettings.model_fields)
+    return f"{path} or SCEP_… variables: {said}"

@@ -3,17 +3,18 @@
 TEMPLATE = """\
 # The settings of this SCEP server. Every value may also come from the environment
 # (SCEP_PORT=8081, SCEP_ENDPOINT__DEFAULT__LEGACY='["sha1"]') or from an option of scep serve;
-# an option wins over the environment, the environment over this file.
-# They are read when the server starts. What is commented out is the default.
+# an option wins over the environment, the environment over this file. An option counts for that
+# start only. They are read when the server starts. What is commented out is the default.
 
 host = "{host}"
 port = {port}
 workers = {workers}
 
-# The URL that devices reach this server at, if it is another than http://HOST:PORT/scep.
+# The URL that devices reach this server at. Set it before the first device: without it, and without
+# pki_url, issued certificates name no CRL and no OCSP responder.
 # public_url = "http://scep.example.com/scep"
 # Where /crl, /ca and /ocsp are reached: issued certificates say so to whoever checks them. Plain
-# http, as RFC 5280 asks for. It is public_url without /scep unless given; without both, they don't.
+# http, as RFC 5280 asks for. It is public_url without /scep unless given.
 # pki_url = "http://pki.example.com"
 
 # Prometheus metrics are at /metrics of the address above; name another to keep them apart.
@@ -37,7 +38,7 @@ log = "auto"
 # Devices reach this endpoint at /scep; [endpoint.vpn] would be reached at /scep/vpn.
 [endpoint.default]
 # Algorithms below AES and SHA-2, for devices that can do no better: "sha1", "des3", and, outside
-# the RFC, "des" and "md5". Every use is logged.
+# the RFC, "des" and "md5"; "draft-oids": names in the form of old drafts. Every use is logged.
 legacy = []
 validity_days = 365
 
@@ -50,7 +51,8 @@ validity_days = 365
 # "cisco-ios", "cisco-vpn", "juniper", "strongswan". What is set below still wins.
 # preset = "none"
 
-# "manual": every request waits for scep admin approve or reject, at most so many days.
+# "manual": every first enrolment waits for scep admin approve or reject, at most so many days;
+# renewals do not wait.
 # approval = "auto"
 # pending_days = 7
 
@@ -60,7 +62,8 @@ validity_days = 365
 # challenge_file = "challenge.txt"
 
 # A current certificate entitles to the next one: so many days before its end (0: at any time),
-# and so many after it; for other names only if you say so.
+# and so many after it; for other names only if you say so. No fewer before than devices begin with:
+# scep renew does so 30 days before, or with the last third of a shorter life.
 # renewal = true
 # renewal_window_days = 0
 # renewal_grace_days = 0
@@ -96,6 +99,7 @@ validity_days = 365
 # reply_chain = false
 
 # What is certified: RSA from and to so many bits, other keys, usages, purposes, kinds of names.
+# With "upn" whoever holds a challenge that is bound to no names may ask for anybody's.
 # rsa_bits = [2048, 8192]
 # curves = ["p256", "p384", "p521", "ed25519"]
 # key_usages = ["digital_signature", "key_encipherment"]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import URL
 
-EXTRAS = {"postgresql+psycopg": "'scepkit[postgres]'"}
+EXTRAS = {"postgresql+psycopg": "'.[postgres]', in a checkout of scepkit"}
 
 BUSY_SECONDS = 10  # how long to wait for another process' write
 NAP_SECONDS = 0.001  # and how often to look; about the time of one commit

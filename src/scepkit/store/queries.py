@@ -24,6 +24,7 @@ _OUTCOME = (
     requests.c.serial,
     requests.c.reply_secret,
     requests.c.id,
+    requests.c.subject,
     requests.c.expires_at,
 )
 _ANSWER = (transactions.c.id, transactions.c.signer_key, *_OUTCOME)
@@ -105,10 +106,10 @@ def outcome(connection: Connection, request_id: int, now: datetime | None) -> Ou
 
 def _outcome(columns: Sequence[Any], now: datetime | None) -> Outcome:
     """A request that waited too long has expired, though nobody may have written that yet."""
-    status, der, fail_info, reason, serial, reply_secret, request_id, expires_at = columns
+    status, der, fail_info, reason, serial, reply_secret, *who, expires_at = columns
     if is_overdue(status, expires_at, now):
         status, fail_info, reason = Status.EXPIRED, BAD_REQUEST, EXPIRED_REASON
-    return Outcome(Status(status), der, fail_info, reason, serial, reply_secret, request_id)
+    return Outcome(Status(status), der, fail_info, reason, serial, reply_secret, *who)
 
 
 def is_overdue(status: str, expires_at: datetime | None, now: datetime | None) -> bool:

@@ -44,6 +44,7 @@ class Outcome:
         reply_secret: as in `Entry`.
         request_id: the request's number, for the log; None where `Store.record` has just written
             it. Not compared: the device is told nothing of it.
+        subject: the subject that it asked for, as text, for the log; not compared either.
     """
 
     status: Status
@@ -53,6 +54,7 @@ class Outcome:
     serial: int | None = None
     reply_secret: bytes | None = field(default=None, repr=False)
     request_id: int | None = field(default=None, compare=False)
+    subject: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,60 @@
+"""The command that gets a certificate into a directory, as far as that says: for a hint."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from scepkit.client.folder import Folder
+    from scepkit.client.record import Record
+
+# Kinds of names that --san takes.
+_KINDS = ("dns:", "ip:", "email:", "uri:")
+
+
+def command(folder: Folder) -> str:
+    """Return the command; what the directory does not know is left to fill in.
+
+    Raises:
+        SettingsError: a file of it cannot be used.
+    """
+    record = folder.record() or folder.unfinished_record()
+    url = shlex.quote(record.url) if record else "URL"
+    words = ["scep enroll", url, *_subject(folder), *_options(record)]
+    return " ".join([*words, "--out", shlex.quote(str(folder.path))])
+
+
+def _subject(folder: Folder) -> Iterator[str]:
+    certificate = folder.certificate()
+    if certificate is None:
+        yield "--subject DN"
+        return
+    yield f"--subject {shlex.quote(certificate.subject.rfc4514_string())}"
+    for name in _names(certificate):
+        if name.startswith(_KINDS):
+            yield f"--san {shlex.quote(name)}"
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    from scepkit.protocol.names import san_texts
+
+    try:
+        return san_texts(certificate.extensions)
+    except ValueError:
+        # Extensions that cannot be read are no reason not to give a hint.
+        return ()
+
+
+def _options(record: Record | None) -> Iterator[str]:
+    if record is None:
+        return
+    given = {
+        "--ca-id": record.ca_id,
+        "--legacy": ",".join(record.legacy),
+        "--tls-ca": record.tls_ca,
+    }
+    yield from (f"{option} {shlex.quote(value)}" for option, value in given.items() if value)

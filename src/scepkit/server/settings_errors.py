@@ -1,0 +1,77 @@
+"""What is wrong with the settings, in words for whoever wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from difflib import get_close_matches
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+_URL: Final = "a URL with http:// or https://, in quotes"
+# By setting: what every value that does not fit has to be.
+_WANTED: Final = {
+    "public_url": _URL,
+    "pki_url": _URL,
+    "metrics": 'HOST:PORT in quotes, such as "127.0.0.1:9108"',
+}
+# By what pydantic calls the error; {…} is what it says with it.
+_BY_TYPE: Final = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a section, such as [endpoint.default]",
+    "enum": "{expected}",
+    "frozen_set_type": 'a list, such as ["…"]',
+    "greater_than_equal": "at least {ge}",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+    "model_type": "a section, such as [endpoint.default]",
+    "path_type": "the name of a file, in quotes",
+    "string_type": "text in quotes",
+    "too_short": "a list of at least {min_length}",
+    "tuple_type": "a list, such as [1, 2]",
+}
+
+
+def explain(
+    error: ValidationError, settings: Collection[str], endpoint_settings: Collection[str]
+) -> str:
+    """Return all that is wrong, in one line.
+
+    Args:
+        error: what the check of the settings raised.
+        settings: the names of those of the server.
+        endpoint_settings: and of those of an endpoint.
+    """
+    return "; ".join(
+        _unknown(item["loc"], settings, endpoint_settings)
+        if item["type"] == "extra_forbidden"
+        else _unfit(item["loc"], item["type"], item["msg"], item.get("ctx", {}))
+        for item in error.errors(include_url=False)
+    )
+
+
+def _unknown(
+    place: tuple[int | str, ...], settings: Collection[str], endpoint_settings: Collection[str]
+) -> str:
+    *above, name = map(str, place)
+    known, others = (endpoint_settings, settings) if above else (settings, endpoint_settings)
+    said = f"there is no setting `{_key(place)}`"
+    if name in others:
+        return f"{said}; it goes {'above' if above else 'below'} [endpoint.default]"
+    similar = get_close_matches(name, known, n=1)
+    return f"{said}; did you mean `{similar[0]}`?" if similar else said
+
+
+def _unfit(place: tuple[int | str, ...], kind: str, message: str, values: dict[str, Any]) -> str:
+    wanted = _WANTED.get(_key(place)) or _BY_TYPE.get(kind, "").format_map(values)
+    if wanted:
+        return f"{_key(place)} has to be {wanted}"
+    return f"{_key(place)}: {message.removeprefix('Value error, ')}"
+
+
+def _key(place: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, place))

@@ -1,0 +1,62 @@
+"""What is wrong with scep.toml is said in its own words."""
+
+from __future__ import annotations
+
+import pytest
+
+from scepkit.errors import SettingsError
+from scepkit.server import settings
+
+URL = "has to be a URL with http:// or https://, in quotes"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("portt = 1", "there is no setting `portt`; did you mean `port`?"),
+        ("zzz = 1", "there is no setting `zzz`"),
+        (
+            "validity_days = 3",
+            "there is no setting `validity_days`; it goes below [endpoint.default]",
+        ),
+        ("port = 'x'", "port has to be a whole number"),
+        ("port = 70000", "port has to be at most 65535"),
+        ("workers = 0", "workers has to be at least 1"),
+        ("metrics = 9108", 'metrics has to be HOST:PORT in quotes, such as "127.0.0.1:9108"'),
+        ("metrics = 'x'", 'metrics has to be HOST:PORT in quotes, such as "127.0.0.1:9108"'),
+        ("public_url = 'ca.example'", f"public_url {URL}"),
+        ("pki_url = 3", f"pki_url {URL}"),
+        ("log = 'loud'", "log has to be 'auto', 'json' or 'text'"),
+        ("endpoint = 3", "endpoint has to be a section, such as [endpoint.default]"),
+        (
+            "[endpoint.vpn]\nvaldity_days = 3",
+            "there is no setting `endpoint.vpn.valdity_days`; did you mean `validity_days`?",
+        ),
+        (
+            "[endpoint.default]\nport = 3",
+            "there is no setting `endpoint.default.port`; it goes above [endpoint.default]",
+        ),
+        (
+            "[endpoint.default]\nrenewal = 'maybe'",
+            "endpoint.default.renewal has to be true or false",
+        ),
+        (
+            "[endpoint.default]\nlegacy = 'sha1'",
+            'endpoint.default.legacy has to be a list, such as ["…"]',
+        ),
+        (
+            "[endpoint.default]\nchallenge = 'none'",
+            'endpoint.default: challenge = "none" lets everybody in: it needs approval = "manual"',
+        ),
+        (
+            "port = -1\nworkers = 99",
+            "port has to be at least 0; workers has to be at most 64",
+        ),
+    ],
+)
+def test_what_is_said(tmp_path, text, said):
+    (tmp_path / "scep.toml").write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        settings.load(tmp_path)
+    assert str(caught.value) == f"{tmp_path / 'scep.toml'} or SCEP_… variables: {said}"
+    assert caught.value.hint == "correct it and start again"
