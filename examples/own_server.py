@@ -1,4 +1,4 @@
-"""A SCEP server of your own in 100 lines: the standard library's HTTP, a CA in memory.
+"""A SCEP server of your own in a hundred lines: the standard library's HTTP, a CA in memory.
 
 It enrols whoever knows the challenge "secret", and forgets everything when it stops; `scep serve`
 is the one that remembers.
@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
@@ -35,7 +36,7 @@ NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Example CA")])
 KEY = rsa.generate_private_key(65537, 2048)
 
 
-def certify(subject: x509.Name, key: object, *, ca: bool) -> x509.Certificate:
+def certify(subject: x509.Name, key: CertificatePublicKeyTypes, *, ca: bool) -> x509.Certificate:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
@@ -55,9 +56,12 @@ CREDENTIAL = Credential(KEY, Certificate.of(CA))
 RESPONDER = Responder(signer=CREDENTIAL, credentials=[CREDENTIAL], random=os.urandom)
 
 
-def decide(request: Request, _sender: VerifiedMessage) -> CertRep:
+def decide(request: Request, sender: VerifiedMessage) -> CertRep:
     if not isinstance(request, PKCSReq) or request.csr.challenge_password != "secret":
         raise BadRequest("not with that challenge")
+    # Else whoever records this request can sign it as his own, and gets the answer.
+    if request.csr.spki != sender.certificate.spki:
+        raise BadRequest("signed by another key than it is for")
     certificate = certify(request.csr.subject, request.csr.public_key, ca=False)
     return Success((certificate.public_bytes(Encoding.DER),))
 
