@@ -104,16 +104,6 @@ def seal_reply(
     Raises:
         BadAlg: a SUCCESS cannot be encrypted to the recipient.
     """
-    attributes = Attributes(
-        transaction_id=to.transaction_id,
-        message_type=MessageType.CERT_REP,
-        sender_nonce=sender_nonce,
-        recipient_nonce=to.sender_nonce,
-        pki_status=reply.pki_status,
-    )
-    if isinstance(reply, Failure):
-        code = FailInfo.badRequest if reply.fail_info is None else reply.fail_info
-        attributes = replace(attributes, fail_info=code, fail_info_text=reply.text or None)
     content = b""
     if isinstance(reply, Success):
         if recipient is None:
@@ -128,7 +118,22 @@ def seal_reply(
             key_agreement=key_agreement,
             oaep=oaep,
         )
-    return _sign(content, attributes, signer, digest)
+    return _sign(content, _answering(reply, to, sender_nonce), signer, digest)
+
+
+def _answering(reply: CertRep, to: Attributes, sender_nonce: bytes) -> Attributes:
+    """Return a CertRep's attributes (RFC 8894 section 3.2.1)."""
+    attributes = Attributes(
+        transaction_id=to.transaction_id,
+        message_type=MessageType.CERT_REP,
+        sender_nonce=sender_nonce,
+        recipient_nonce=to.sender_nonce,
+        pki_status=reply.pki_status,
+    )
+    if isinstance(reply, Failure):
+        code = FailInfo.badRequest if reply.fail_info is None else reply.fail_info
+        attributes = replace(attributes, fail_info=code, fail_info_text=reply.text or None)
+    return attributes
 
 
 def _sign(

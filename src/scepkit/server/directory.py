@@ -79,10 +79,7 @@ def prepare(
         SettingsError: the directory, a file in it or a setting cannot be used.
         UsageError: an unknown layout.
     """
-    with refusals(f"cannot use {directory}"):
-        for path in (directory, *directory.parents):
-            if path.exists() and not path.is_dir():
-                raise SettingsError(f"{path} is not a directory", hint="choose another --dir")
+    _check_path(directory)
     if layout not in (None, *ca_layout.LAYOUTS):
         # Before anything is written: the next start would find the other options of this one.
         raise UsageError(
@@ -93,29 +90,17 @@ def prepare(
         _refuse_foreign(directory)
         with refusals(f"cannot make {directory}"):
             make_directory(directory)
-        # The settings are checked before a CA is made that would outlive a typing error.
-        checked = server_settings.load(directory, **options)
-        try_out(checked)
-        _write_settings(directory, checked)
+    # The settings are checked before a CA is made that would outlive a typing error.
     settings = server_settings.load(directory, **options)
-    made = []
-    for name in settings.authorities:
-        chosen = layout if name == DEFAULT and layout else settings.authority_layout(name)
-        path = settings.authority_directory(name)
-        if ca_layout.exists(path):
-            _replace_expired_ra(path, settings, now)
-        else:
-            made.append(name)
-        material = ca_layout.load_or_create(path, chosen or "default", now=now)
-        _check_layout(material, chosen, name)
-        # Where it cannot be written the CA answers OCSP itself, and the background task says why.
-        with suppress(SettingsError):
-            ocsp_rotation.rotate_ocsp(path, now=now)
+    if is_new:
+        try_out(settings)
+        _write_settings(directory, settings)
+    made = tuple(name for name in settings.authorities if _make(name, settings, layout, now))
     return Home(
         settings=settings,
+        made=made,
         challenge_key=_challenge_key(directory),
         authorities=held.load_all(settings, now=now),
-        made=tuple(made),
     )
 
 
@@ -177,6 +162,28 @@ def open_store(settings: Settings) -> Store:
     with suppress(SettingsError):  # the directory may be read-only
         create_file(mark, b"", mode=0o644)
     return store
+
+
+def _check_path(directory: Path) -> None:
+    with refusals(f"cannot use {directory}"):
+        for path in (directory, *directory.parents):
+            if path.exists() and not path.is_dir():
+                raise SettingsError(f"{path} is not a directory", hint="choose another --dir")
+
+
+def _make(name: str, settings: Settings, layout: str | None, now: datetime) -> bool:
+    """Make a CA if it is new, or what of it has expired; return whether it is new."""
+    chosen = layout if name == DEFAULT and layout else settings.authority_layout(name)
+    path = settings.authority_directory(name)
+    is_new = not ca_layout.exists(path)
+    if not is_new:
+        _replace_expired_ra(path, settings, now)
+    material = ca_layout.load_or_create(path, chosen or "default", now=now)
+    _check_layout(material, chosen, name)
+    # Where it cannot be written the CA answers OCSP itself, and the background task says why.
+    with suppress(SettingsError):
+        ocsp_rotation.rotate_ocsp(path, now=now)
+    return is_new
 
 
 def _refuse_foreign(directory: Path) -> None:
