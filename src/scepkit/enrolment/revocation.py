@@ -171,7 +171,9 @@ def best_crl(store: Store, authority: Authority, *, now: datetime, lifetime: tim
     row = store.crl(authority.key_hash)
     if row is None or row.this_update > now + _CLOCKS or row.next_update <= now:
         return current_crl(store, authority, now=now, lifetime=lifetime)
-    if now - row.this_update < _COALESCED or not _making.acquire(blocking=False):
+    if not is_due(row, now, lifetime) or now - row.this_update < _COALESCED:
+        return row
+    if not _making.acquire(blocking=False):
         return row
     try:
         return _up_to_date(store, authority, now=now, lifetime=lifetime)
