@@ -21,19 +21,77 @@ def test_what_waits_shares_one_commit(store, issuance, hold):
     assert 1 <= len(commits) <= 2
 
 
-def test_a_batch_is_bounded(store, issuance, hold, monkeypatch):
-    monkeypatch.setattr(writer, "BATCH_LIMIT", 5)
+@pytest.fixture
+def batches(monkeypatch):
+    """The sizes of what the writer takes at a time."""
     sizes = []
     real = writer.Writer._settle
     monkeypatch.setattr(
         writer.Writer, "_settle", lambda self, batch: sizes.append(len(batch)) or real(self, batch)
     )
+    return sizes
+
+
+def test_a_commit_waits_until_no_more_are_to_come_than_wait(
+    store, issuance, batches, *, monkeypatch
+):
+    looked = threading.Event()
+    real = writer.Writer._is_due
+
+    def is_due(self):
+        due = real(self)
+        if threading.current_thread() is self._thread:
+            looked.set()
+        return due
+
+    monkeypatch.setattr(writer.Writer, "_is_due", is_due)
+    store._writer._gather = 60.0
+    for _ in range(5):
+        store.expect()
+    futures = []
+    for _ in range(5):
+        futures.append(store.record(issuance()))
+        store.arrive()
+        assert looked.wait(30)  # from here on the writer could have gone without the others
+    assert all(isinstance(future.result(30), Recorded) for future in futures)
+    # Two wait and three are to come: not yet. Three and two: now, with what arrives meanwhile.
+    assert batches[0] >= 3
+    assert sum(batches) == 5
+
+
+def test_what_is_decided_without_an_entry_is_not_waited_for(store, issuance):
+    store._writer._gather = 60.0
+    for _ in range(3):
+        store.expect()
+    future = store.record(issuance())
+    store.arrive()  # two are still to come
+    store.arrive()  # now one is, so that there is no more to wait for
+    assert isinstance(future.result(30), Recorded)
+
+
+def test_who_does_not_come_is_waited_for_only_a_moment(store, issuance):
+    for _ in range(3):
+        store.expect()
+    assert isinstance(store.record(issuance()).result(30), Recorded)
+
+
+def test_nobody_is_waited_for_at_the_end(store, issuance):
+    store._writer._gather = 60.0
+    for _ in range(3):
+        store.expect()
+    future = store.record(issuance())
+    store.close()
+    assert isinstance(future.result(0), Recorded)
+
+
+def test_a_batch_is_bounded(store, issuance, hold, batches, monkeypatch):
+    monkeypatch.setattr(writer, "BATCH_LIMIT", 5)
     with hold():
         futures = [store.record(issuance()) for _ in range(23)]
     for future in futures:
         future.result()
-    assert max(sizes) == 5
-    assert sum(sizes) == 23
+    assert max(batches) == 5
+    assert sum(batches) == 23
 
 
 def test_a_future_is_resolved_only_after_its_commit(store, issuance, hold, counts):

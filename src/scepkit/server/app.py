@@ -85,7 +85,7 @@ def create(home: Home) -> Starlette:
         sweeper.close()
         store.close()
 
-    scep = SCEPApp(catalog, settings, pool)
+    scep = SCEPApp(catalog, settings, pool, store)
     # They are tried in this order, so what is asked for most comes first.
     routes: list[BaseRoute] = [
         # Not a Mount: that answers the bare path with a redirect, which devices do not follow.

@@ -3,7 +3,8 @@
 Private-key work runs in a pool, because OpenSSL leaves the GIL for it; of as many threads as there
 are cores, all worker processes together, because more would only queue inside.
 A thread hands a new certificate straight to the store's writer, and the event loop hears of it when
-it is on the disk; waiting for the disk holds nothing up.
+it is on the disk; waiting for the disk holds nothing up. The writer is told how many are on their
+way, so that they share commits.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TypeAlias
 from scepkit.enrolment.decision import Decision
 from scepkit.enrolment.endpoint import Endpoint
 from scepkit.server.handover import Handover
-from scepkit.store import Answer, Recorded
+from scepkit.store import Answer, Recorded, Store
 
 _Decided: TypeAlias = tuple[Decision, Answer | None]
 _Step: TypeAlias = "asyncio.Future[_Decided]"
@@ -28,10 +29,12 @@ class Decider:
 
     Args:
         pool: the threads.
+        store: where the endpoints store what they decide.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, store: Store) -> None:
         self._pool = pool
+        self._store = store
         self._handover: Handover | None = None
 
     async def decide(self, message: bytes, endpoint: Endpoint) -> Decision:
@@ -56,28 +59,34 @@ class Decider:
             self._handover = Handover(loop)
         step: _Step = loop.create_future()
         hand_over = functools.partial(_hand_over, self._handover, step)
-        self._pool.submit(_decide, message, endpoint, hand_over)
+        self._store.expect()
+        self._pool.submit(self._decide, message, endpoint, hand_over)
         return step
 
-
-def _decide(
-    message: bytes, endpoint: Endpoint, hand_over: Callable[[_Decided | BaseException], None]
-) -> None:
-    """Do what `Decider` says, in a thread of the pool."""
-    try:
-        decision = endpoint.decide(message)
-        pending = endpoint.record(decision)
-    # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.
-    except BaseException as error:  # noqa: BLE001
-        hand_over(error)
-        return
-    if pending is None:
-        hand_over((decision, None))
-    else:
-        # Straight on to the writer's thread: the event loop need not know of this stage.
-        pending.add_done_callback(
-            lambda done: hand_over(done.exception() or (decision, done.result()))
-        )
+    def _decide(
+        self,
+        message: bytes,
+        endpoint: Endpoint,
+        hand_over: Callable[[_Decided | BaseException], None],
+    ) -> None:
+        """Do what the class says, in a thread of the pool."""
+        try:
+            try:
+                decision = endpoint.decide(message)
+                pending = endpoint.record(decision)
+            finally:
+                self._store.arrive()
+        # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.
+        except BaseException as error:  # noqa: BLE001
+            hand_over(error)
+            return
+        if pending is None:
+            hand_over((decision, None))
+        else:
+            # Straight on to the writer's thread: the event loop need not know of this stage.
+            pending.add_done_callback(
+                lambda done: hand_over(done.exception() or (decision, done.result()))
+            )
 
 
 def _hand_over(handover: Handover, step: _Step, result: _Decided | BaseException) -> None:

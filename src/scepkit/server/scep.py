@@ -24,6 +24,7 @@ from scepkit.server.assembly import Served
 from scepkit.server.catalog import Catalog
 from scepkit.server.deciding import Decider
 from scepkit.server.settings import DEFAULT, Settings
+from scepkit.store import Store
 
 Facts: TypeAlias = Mapping[str, Any]
 """What the log says about an operation beside who asked and how long it took."""
@@ -49,15 +50,18 @@ class SCEPApp:
         catalog: the endpoints.
         settings: their names.
         pool: threads for private-key work.
+        store: where the endpoints store what they decide.
     """
 
-    def __init__(self, catalog: Catalog, settings: Settings, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, catalog: Catalog, settings: Settings, pool: ThreadPoolExecutor, store: Store
+    ) -> None:
         self._catalog = catalog
         self._settings = settings
         self._has_several = len(settings.endpoint) > 1
         self._pool = pool
         self._under_way = 0
-        self._decider = Decider(pool)
+        self._decider = Decider(pool, store)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request and write its line into the log."""

@@ -171,6 +171,17 @@ class Store(Deciding, Revoking, CRLKeeping, Statuses, Purging):
         """
         return self._writer.submit(queued)
 
+    def expect(self) -> None:
+        """Count a request that will be decided soon, so that commits wait a moment for it.
+
+        Whoever calls this calls `arrive` once for it.
+        """
+        self._writer.expect()
+
+    def arrive(self) -> None:
+        """Stop counting a request: it is decided, and what has to be stored of it is submitted."""
+        self._writer.arrive()
+
     def add_challenges(self, new: Sequence[NewChallenge]) -> None:
         """Add challenges, all or none; they are on the disk when this returns.
 
