@@ -223,8 +223,8 @@ def main() -> None:
     known = [*LAYOUTS, "scepserver"]
     parser.add_argument("layouts", nargs="*", metavar="|".join(known), default=[])
     parser.add_argument("--requests", type=int, default=3000)
-    parser.add_argument("--connections", type=int, default=8)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--workers", type=int, default=app.cores(), help="default: one a core")
     parser.add_argument("--scratch", type=Path, default=None, help="where the databases go")
     options = parser.parse_args()
     if unknown := set(options.layouts) - set(known):
