@@ -21,7 +21,7 @@ from scepkit.ca import rotation
 from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.http import MAX_QUERY
-from scepkit.server import catalog, health, scep
+from scepkit.server import catalog, health, under_way
 from scepkit.store import Store
 from server import asgi
 from server.live import PKI_OPERATION, certificates
@@ -258,7 +258,7 @@ def test_a_bug(app, broken, challenges, logged):
 @pytest.mark.rfc("P-78")
 def test_too_many_at_once(app, challenges, monkeypatch, logged):
     """More than can be worked on are sent away with 503 and Retry-After, and are not lost."""
-    monkeypatch.setattr(scep, "MAX_UNDER_WAY", 2)
+    monkeypatch.setattr(under_way, "LIMIT", 2)
     application, path = app()
     let_go, waiting = threading.Event(), threading.Semaphore(0)
     record = Store.record
@@ -306,7 +306,7 @@ def test_too_many_at_once(app, challenges, monkeypatch, logged):
 
 def test_a_fault_leaves_room(app, broken, monkeypatch):
     """Requests that end in a fault do not count as under way for ever."""
-    monkeypatch.setattr(scep, "MAX_UNDER_WAY", 1)
+    monkeypatch.setattr(under_way, "LIMIT", 1)
     application, path = app()
     poll = devices.cert_poll(to=recipient(path))
     with pytest.MonkeyPatch.context() as patch:

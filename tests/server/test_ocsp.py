@@ -22,7 +22,7 @@ from ocsp import asking
 from scepkit.ca import ocsp_rotation
 from scepkit.errors import SettingsError, StoreError
 from scepkit.server import app as application_module
-from scepkit.server import assembly, ocsp
+from scepkit.server import assembly, under_way
 from scepkit.server import directory as data_directory
 from scepkit.server.sweeping import Sweep
 from scepkit.store import Store
@@ -235,7 +235,7 @@ def test_a_bug_of_ours(app, monkeypatch, logged):
 
 def test_too_many_at_once(app, monkeypatch):
     application, path = app()
-    monkeypatch.setattr(ocsp, "MAX_UNDER_WAY", 0)
+    monkeypatch.setattr(under_way, "LIMIT", 0)
     (answer,) = run(application, post(about(path, 1)))
     ocsp_error(answer, LATER)
 
@@ -243,7 +243,7 @@ def test_too_many_at_once(app, monkeypatch):
 def test_who_sends_slowly_keeps_nobody_out(app, monkeypatch):
     """A request counts from when it is whole."""
     application, path = app()
-    monkeypatch.setattr(ocsp, "MAX_UNDER_WAY", 1)
+    monkeypatch.setattr(under_way, "LIMIT", 1)
     request = about(path, issued(path))
     answer = asyncio.run(asgi.ask_while_another_stalls(application, PATH, request))
     asking.verified(answer.body, ca_of(path))

@@ -22,11 +22,10 @@ from scepkit.errors import HTTPRefused, Malformed
 from scepkit.protocol import cmp
 from scepkit.server import metrics
 from scepkit.server.catalog import Catalog
+from scepkit.server.under_way import UnderWay
 
 PATH = "/cmp/{name}"
 
-# Requests under way at once, as in `scep`: more would only time out.
-MAX_UNDER_WAY = 512
 _NO_STORE = {"Cache-Control": "no-store"}
 _BUSY = 503
 # Octets of a transactionID in the log: OpenSSL sends 16, but whoever wants to may send more.
@@ -47,7 +46,7 @@ class CMPApp:
     def __init__(self, catalog: Catalog, pool: ThreadPoolExecutor) -> None:
         self._catalog = catalog
         self._pool = pool
-        self._under_way = 0
+        self._under_way = UnderWay()
 
     @property
     def routes(self) -> list[Route]:
@@ -92,14 +91,9 @@ class CMPApp:
             raise HTTPRefused(500, "internal error") from error
 
     async def _decided(self, message: bytes, answer: Callable[[bytes], CMPAnswer]) -> CMPAnswer:
-        if self._under_way >= MAX_UNDER_WAY:
-            raise HTTPRefused(_BUSY, "busy, try again later")
-        self._under_way += 1
-        try:
+        with self._under_way:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._pool, answer, message)
-        finally:
-            self._under_way -= 1
 
 
 async def _body(request: Request) -> bytes:

@@ -23,14 +23,13 @@ from starlette.routing import Route
 
 from scepkit.ca.locations import OCSP_PATH
 from scepkit.enrolment.ocsp import OCSPAnswer, OCSPService, refusal
-from scepkit.errors import Local
+from scepkit.errors import HTTPRefused, Local
 from scepkit.protocol.ocsp import MAX_REQUEST, RESPONSE_TYPE, ErrorStatus
 from scepkit.server import metrics
 from scepkit.server.assembly import utc_now
 from scepkit.server.catalog import Catalog
+from scepkit.server.under_way import UnderWay
 
-# Requests under way at once, as in `scep`: more would only time out.
-MAX_UNDER_WAY = 512
 _NO_BREAKS = {ord("\r"): None, ord("\n"): None}
 _NO_STORE = {"Cache-Control": "no-store"}
 
@@ -57,7 +56,7 @@ class OCSPApp:
     def __init__(self, catalog: Catalog, pool: ThreadPoolExecutor) -> None:
         self._catalog = catalog
         self._pool = pool
-        self._under_way = 0
+        self._under_way = UnderWay()
 
     @property
     def routes(self) -> list[Route]:
@@ -89,7 +88,11 @@ class OCSPApp:
             message = await _message(request)
             if message is None:
                 return refusal(ErrorStatus.MALFORMED_REQUEST, "not base64, or too large")
-            return await self._decided(message, service)
+            with self._under_way:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._pool, service.answer, message)
+        except HTTPRefused as error:
+            return refusal(ErrorStatus.TRY_LATER, error.message)
         except Local as error:
             # The operator's fault or the disk's: the client shall come back.
             log.error("server fault", error=error.message, hint=error.hint)  # noqa: TRY400
@@ -99,16 +102,6 @@ class OCSPApp:
         except Exception as error:
             log.exception("bug in scepkit; please report it")
             return refusal(ErrorStatus.INTERNAL_ERROR, type(error).__name__)
-
-    async def _decided(self, message: bytes, service: OCSPService) -> OCSPAnswer:
-        if self._under_way >= MAX_UNDER_WAY:
-            return refusal(ErrorStatus.TRY_LATER, "busy")
-        self._under_way += 1
-        try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, service.answer, message)
-        finally:
-            self._under_way -= 1
 
 
 async def _message(request: Request) -> bytes | None:

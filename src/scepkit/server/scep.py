@@ -24,14 +24,12 @@ from scepkit.server.assembly import Served
 from scepkit.server.catalog import Catalog
 from scepkit.server.deciding import Decider
 from scepkit.server.settings import DEFAULT, Settings
+from scepkit.server.under_way import UnderWay
 from scepkit.store import Store
 
 Facts: TypeAlias = Mapping[str, Any]
 """What the log says about an operation beside who asked and how long it took."""
 
-# PKIOperations under way at once. More would only time out while they wait for a thread;
-# 503 makes the devices come back (P-78).
-MAX_UNDER_WAY = 512
 _RETRY_AFTER = {"Retry-After": "5"}
 _COME_BACK = frozenset({429, 503})
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -60,7 +58,7 @@ class SCEPApp:
         self._settings = settings
         self._has_several = len(settings.endpoint) > 1
         self._pool = pool
-        self._under_way = 0
+        self._under_way = UnderWay()
         self._decider = Decider(pool, store)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -130,18 +128,14 @@ class SCEPApp:
     async def _pki_operation(
         self, name: str | None, request: SCEPRequest
     ) -> tuple[HTTPResponse, Facts]:
-        if self._under_way >= MAX_UNDER_WAY:
-            raise HTTPRefused(503, "busy, try again later")
-        self._under_way += 1
         try:
-            endpoint = (await self._up_to_date(name, request)).endpoint
-            decision = await self._decider.decide(request.message, endpoint)
+            with self._under_way:
+                endpoint = (await self._up_to_date(name, request)).endpoint
+                decision = await self._decider.decide(request.message, endpoint)
         except Local as error:
             # The operator's fault or the disk's: the device shall come back (P-78).
             log.error("server fault", error=error.message, hint=error.hint)  # noqa: TRY400
             return _fault(request.message, error)
-        finally:
-            self._under_way -= 1
         facts = {"endpoint": endpoint.name, **_facts(decision)}
         return HTTPResponse(200, decision.reply, http.PKI_MESSAGE, _NO_STORE), facts
 
