@@ -1,0 +1,85 @@
+"""The store is told what is being decided, and is told when that is over, however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from scepkit.errors import Malformed, StoreError
+from scepkit.server.deciding import Decider
+from scepkit.store import Outcome, Recorded, Status
+
+
+class Expecting:
+    """As much of a store as is told what comes."""
+
+    def __init__(self):
+        self.coming = 0
+
+    def expect(self):
+        self.coming += 1
+
+    def arrive(self):
+        self.coming -= 1
+
+
+class Endpoint:
+    """Decides as it is told to; notes how many were to come meanwhile."""
+
+    def __init__(self, store, *, decided=None, recorded=None):
+        self._store = store
+        self._decided = decided
+        self._recorded = recorded
+        self.seen = []
+
+    def decide(self, message):
+        self.seen.append(self._store.coming)
+        if self._decided is not None:
+            raise self._decided
+        return message
+
+    def record(self, decision):
+        self.seen.append(self._store.coming)
+        if isinstance(self._recorded, Exception):
+            raise self._recorded
+        if self._recorded is None:
+            return None
+        future = Future()
+        future.set_result(self._recorded)
+        return future
+
+
+def decide(store, endpoint, messages):
+    async def run(pool):
+        all_are_there = threading.Event()
+        pool.submit(all_are_there.wait)
+        decider = Decider(pool, store)
+        tasks = [asyncio.create_task(decider.decide(one, endpoint)) for one in messages]
+        await asyncio.sleep(0)  # each of them runs as far as it can without a thread
+        all_are_there.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    with ThreadPoolExecutor(1) as pool:
+        return asyncio.run(run(pool))
+
+
+@pytest.mark.parametrize("recorded", [None, Recorded(Outcome(Status.ISSUED))])
+def test_who_waits_for_a_thread_is_expected_until_what_it_stores_is_submitted(recorded):
+    store = Expecting()
+    endpoint = Endpoint(store, recorded=recorded)
+    assert decide(store, endpoint, [b"1", b"2", b"3"]) == [b"1", b"2", b"3"]
+    assert endpoint.seen == [3, 3, 2, 2, 1, 1]
+    assert store.coming == 0
+
+
+@pytest.mark.parametrize(
+    "how", [{"decided": Malformed("no message")}, {"recorded": StoreError("closed")}]
+)
+def test_who_fails_is_not_expected_any_more(how):
+    store = Expecting()
+    (error,) = decide(store, Endpoint(store, **how), [b"1"])
+    assert error in how.values()
+    assert store.coming == 0
