@@ -44,7 +44,7 @@ def certify(subject, key, issuer=None, **how):
 def ca(which="ca"):
     usage = keys.usage("digital_signature", "key_encipherment", "key_cert_sign", "crl_sign")
     name = "Test CA" if which == "ca" else f"Test {which}"
-    return certify(name, keys.rsa_key(which), ca=True, key_usage=usage)
+    return certify(name, keys.rsa_key(which), ca=True, key_usage=usage, key_identifier=True)
 
 
 @cache

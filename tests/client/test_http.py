@@ -219,6 +219,11 @@ def tls_files(tmp_path_factory):
             x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
             critical=False,
         )
+        # Python 3.13 and later insist on it.
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(httpd.ca().key.public_key()),
+            critical=False,
+        )
         .sign(httpd.ca().key, keys.SHA256)
     )
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -28,7 +28,8 @@ NAME = keys.name("Test CA").public_bytes()
 def test_a_pkcs10_has_subject_and_key(key, openssl):
     """The PKCS#10 contains at least subject DN and subject public key, and is signed."""
     der = csr.build(keys.name("dev1"), key, challenge_password="secret")
-    assert "Subject: CN = dev1" in openssl.request(der)
+    # Newer ones write it without the blanks.
+    assert "Subject: CN=dev1" in openssl.request(der).replace(" = ", "=")
     read = csr.read(der, NO_LEGACY)
     assert read.subject == keys.name("dev1")
     assert read.spki == keys.spki(key)

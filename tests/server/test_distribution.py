@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import keys
 from enrolment import devices
+from interop import programs
 from openssl import OpenSSL
 from scepkit.ca import rollover
 from scepkit.ca.locations import ca_id
@@ -137,12 +138,13 @@ def test_get_crl_gives_the_same_octets(running, issued):
 
 def test_curl_and_its_conditions(running, issued, tmp_path):
     """--etag-compare and --time-cond get 304 and leave the file alone."""
+    (program,) = programs.require("curl")
     url = f"http://127.0.0.1:{running.port}{at(pointers(issued)[0])}"
     fetch_crl(running, issued)
     file, etag = tmp_path / "ca.crl", tmp_path / "etag"
 
     def curl(*options):
-        command = ["curl", "-sS", "--fail", "-R", "-w", "%{http_code}", "-o", file, *options, url]
+        command = [program, "-sS", "--fail", "-R", "-w", "%{http_code}", "-o", file, *options, url]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     assert curl("--etag-save", etag) == "200"
