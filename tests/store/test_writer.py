@@ -45,7 +45,7 @@ def test_a_commit_waits_until_no_more_are_to_come_than_wait(
         return due
 
     monkeypatch.setattr(writer.Writer, "_is_due", is_due)
-    store._writer._gather = 60.0
+    monkeypatch.setattr(writer, "GATHER_SECONDS", 60.0)
     for _ in range(5):
         store.expect()
     futures = []
@@ -59,8 +59,8 @@ def test_a_commit_waits_until_no_more_are_to_come_than_wait(
     assert sum(batches) == 5
 
 
-def test_what_is_decided_without_an_entry_is_not_waited_for(store, issuance):
-    store._writer._gather = 60.0
+def test_what_is_decided_without_an_entry_is_not_waited_for(store, issuance, monkeypatch):
+    monkeypatch.setattr(writer, "GATHER_SECONDS", 60.0)
     for _ in range(3):
         store.expect()
     future = store.record(issuance())
@@ -75,8 +75,8 @@ def test_who_does_not_come_is_waited_for_only_a_moment(store, issuance):
     assert isinstance(store.record(issuance()).result(30), Recorded)
 
 
-def test_nobody_is_waited_for_at_the_end(store, issuance):
-    store._writer._gather = 60.0
+def test_nobody_is_waited_for_at_the_end(store, issuance, monkeypatch):
+    monkeypatch.setattr(writer, "GATHER_SECONDS", 60.0)
     for _ in range(3):
         store.expect()
     future = store.record(issuance())

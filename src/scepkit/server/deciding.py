@@ -71,15 +71,14 @@ class Decider:
     ) -> None:
         """Do what the class says, in a thread of the pool."""
         try:
-            try:
-                decision = endpoint.decide(message)
-                pending = endpoint.record(decision)
-            finally:
-                self._store.arrive()
+            decision = endpoint.decide(message)
+            pending = endpoint.record(decision)
         # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.
         except BaseException as error:  # noqa: BLE001
             hand_over(error)
             return
+        finally:
+            self._store.arrive()
         if pending is None:
             hand_over((decision, None))
         else:

@@ -1,6 +1,6 @@
 """Group commit: one thread writes, and everything that waits shares one transaction and one sync.
 
-Half of what a commit costs is the same for one entry and for sixty. So a commit waits a moment
+Most of what the commit of one entry costs would be the same for several. So it waits a moment
 while more entries are known to come: until no more of them are to come than wait already, which
 leaves the deciding threads as much to do as the disk. A single request on an idle server waits for
 nobody.
@@ -41,12 +41,10 @@ class Writer:
 
     Args:
         connections: where to write.
-        gather: seconds that a commit waits at most for entries that are to come.
     """
 
-    def __init__(self, connections: Kept, gather: float = GATHER_SECONDS) -> None:
+    def __init__(self, connections: Kept) -> None:
         self._connections = connections
-        self._gather = gather
         self._coming = 0
         self._waiting: deque[tuple[Granted, Future[Answer]]] = deque()
         self._changed = Condition()
@@ -114,7 +112,7 @@ class Writer:
         """Wait for work, and a moment for more of it, and take what is there; empty once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            self._changed.wait_for(self._is_due, self._gather)
+            self._changed.wait_for(self._is_due, GATHER_SECONDS)
             count = min(len(self._waiting), BATCH_LIMIT)
             return [self._waiting.popleft() for _ in range(count)]
 
