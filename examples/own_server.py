@@ -60,9 +60,9 @@ def decide(request: Request, sender: VerifiedMessage) -> CertRep:
     if not isinstance(request, PKCSReq) or request.csr.challenge_password != "secret":
         raise BadRequest("not with that challenge")
     # Else whoever records this request can sign it as his own, and gets the answer.
-    if request.csr.spki != sender.certificate.spki:
+    if request.csr.key_hash != sender.certificate.key_hash:
         raise BadRequest("signed by another key than it is for")
-    certificate = certify(request.csr.subject, request.csr.public_key, ca=False)
+    certificate = certify(request.csr.subject.x509(), request.csr.public_key, ca=False)
     return Success((certificate.public_bytes(Encoding.DER),))
 
 

@@ -71,7 +71,7 @@ def crl(serials, issuer=None, number=5):
 
 class _Scep(Server):
     def issue(self, wanted):
-        return certify(wanted.subject, _Public(wanted.public_key), self.opener).der
+        return certify(wanted.subject.x509(), _Public(wanted.public_key), self.opener).der
 
 
 class Site:

@@ -221,7 +221,7 @@ class Server:
         return decision(self, request, sender) if callable(decision) else decision
 
     def issue(self, wanted: csr.CertificationRequest) -> bytes:
-        holder = keys.certify(wanted.subject, _Public(wanted.public_key), self.opener)
+        holder = keys.certify(wanted.subject.x509(), _Public(wanted.public_key), self.opener)
         return holder.der
 
 

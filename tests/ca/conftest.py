@@ -20,6 +20,8 @@ from cryptography.x509.oid import NameOID
 from scepkit.ca import founding, keys, staging
 from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.extensions import Extensions, encoded
 
 CHILDREN = Path(__file__).with_name("children.py")
 NOW = datetime(2026, 11, 5, 12, 30, 15, tzinfo=UTC)
@@ -165,11 +167,11 @@ def issue(ca, key):
     def issue(authority=ca, *, subject=None, public_key=None, requested=(), profile=None, **rest):
         subject = name("device") if subject is None else subject
         return authority.issue(
-            subject=subject,
+            subject=subject if isinstance(subject, Name) else Name.of(subject),
             public_key=public_key or key("rsa:2048").public_key(),
-            requested=x509.Extensions(
-                [x509.Extension(value.oid, False, value) for value in requested]
-            ),
+            requested=requested
+            if isinstance(requested, Extensions)
+            else Extensions.read(map(encoded, requested)),
             profile=profile or Profile(),
             now=rest.pop("now", NOW),
             **rest,

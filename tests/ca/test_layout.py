@@ -17,6 +17,7 @@ from scepkit.ca.founding import RA_VALIDITY
 from scepkit.ca.keys import read_key, write_key
 from scepkit.ca.profile import KEY_USAGES, Profile
 from scepkit.errors import SettingsError, UsageError
+from scepkit.protocol.extensions import NO_EXTENSIONS
 
 pytestmark = pytest.mark.usefixtures("new_keys")
 
@@ -250,9 +251,9 @@ def test_an_ra_that_lacks_a_key_usage_is_not_loaded(directory, now, lacking):
     ca = Authority(read_certificate(directory / "ca.pem"), read_key(directory / "ca-key.pem"))
     profile = Profile(key_usages=KEY_USAGES - {lacking})
     certificate = ca.issue(
-        subject=ca.certificate.subject,
+        subject=ca.own.subject_name,
         public_key=read_key(directory / "ra-key.pem").public_key(),
-        requested=x509.Extensions([]),
+        requested=NO_EXTENSIONS,
         profile=profile,
         now=now,
     )

@@ -19,6 +19,8 @@ from scepkit.ca.ocsp import OCSP_VALIDITY
 from scepkit.ca.ocsp_rotation import OCSP_BEFORE, rotate_ocsp
 from scepkit.ca.profile import Profile
 from scepkit.errors import SettingsError
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.extensions import NO_EXTENSIONS
 from scepkit.protocol.ocsp import read_request
 
 NOW = datetime(2026, 11, 5, 12, 30, 15, tzinfo=UTC)
@@ -175,9 +177,9 @@ def _for_another_purpose(place):
     ca, own = layout.load(place, now=NOW).ca, generate("ec:p256")
     write_key(place / "ocsp-key.pem", own)
     certificate = ca.issue(
-        subject=x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "device")]),
+        subject=Name.parse("CN=device"),
         public_key=own.public_key(),
-        requested=x509.Extensions([]),
+        requested=NO_EXTENSIONS,
         profile=Profile(),
         now=NOW,
     )

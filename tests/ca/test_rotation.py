@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepkit.ca import founding, layout, rollover
@@ -15,6 +14,7 @@ from scepkit.ca.keys import write_key
 from scepkit.ca.profile import Profile
 from scepkit.ca.rotation import rotate_ra
 from scepkit.errors import SettingsError, UsageError
+from scepkit.protocol.extensions import NO_EXTENSIONS
 
 pytestmark = pytest.mark.usefixtures("new_keys", "no_fsync")
 
@@ -151,9 +151,9 @@ def test_as_large_as_the_one_before(directory, now, bits, then):
     ca = layout.load(directory, now=now).ca
     small = Profile(rsa_bits=(1024, 4096), default_eku=())
     certificate = ca.issue(
-        subject=ca.certificate.subject,
+        subject=ca.own.subject_name,
         public_key=private.public_key(),
-        requested=x509.Extensions([]),
+        requested=NO_EXTENSIONS,
         profile=small,
         now=now,
     )

@@ -72,13 +72,16 @@ def seal(message, *, to, transaction_id="a", nonce=None, signer=None, digest=SHA
 
 
 def request(
-    challenge=None, *, subject="CN=device", sans=(), key=None, sign=None
+    challenge=None, *, subject="CN=device", sans=(), key=None, sign=None, extensions=()
 ) -> csr.CertificationRequest:
     """Return a PKCS#10; `subject` is RFC 4514 text or a Name, `sign` another signing key."""
     names = [parse_san(one) if isinstance(one, str) else one for one in sans]
     extensions = [
-        x509.Extension(value.oid, False, value)
-        for value in ([x509.SubjectAlternativeName(names)] if names else [])
+        *extensions,
+        *(
+            x509.Extension(value.oid, False, value)
+            for value in ([x509.SubjectAlternativeName(names)] if names else [])
+        ),
     ]
     der = csr.build(
         parse_subject(subject) if isinstance(subject, str) else subject,

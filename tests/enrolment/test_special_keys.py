@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from cryptography import x509
 
 import forge
 import keys
@@ -73,6 +74,47 @@ def test_renewal_of_an_ec_key(world, device):
     assert world.issued == 1
     renewal = devices.renewal_req(secret, to=world.ra, signer=holder)
     assert isinstance(answer(world, renewal, holder, secret), Success)
+
+
+USAGE = keys.usage("digital_signature", "key_agreement")
+AGREES = x509.Extension(x509.KeyUsage.oid, True, USAGE)
+
+
+def first(world, device, **how):
+    """Enrol a device whose request asks for keyAgreement."""
+    secret = world.challenge()
+    wanted = devices.request(secret, key=device.key, extensions=[AGREES])
+    issued = answer(
+        world, devices.seal(PKCSReq(wanted), to=world.ra, signer=device, **how), device, secret
+    )
+    return keys.Holder(device.key, x509.load_der_x509_certificate(issued.certificates[0]))
+
+
+@pytest.mark.rfc("L-24", "P-51")
+def test_an_ec_key_that_asked_for_key_agreement_renews_by_itself(world, device):
+    """A stored certificate that asserts keyAgreement is answered by it, on default settings."""
+    holder = first(world, device)
+    renewal = devices.renewal_req(to=world.ra, signer=holder, transaction_id="b")
+    renewed = answer(world, renewal, holder)
+    assert isinstance(renewed, Success)
+    assert answer(world, renewal, holder) == renewed
+    crl = devices.get_crl(to=world.ra, signer=holder, issuer=CA.own.subject)
+    assert isinstance(answer(world, crl, holder), Success)
+
+
+@pytest.mark.rfc("L-24", "P-51")
+def test_nobody_else_gets_key_agreement(world):
+    """A self-signed certificate, a revoked one, one of another CA: what it says is its own word."""
+    device = keys.certify("device", keys.ec_key(), key_usage=USAGE)
+    crl = devices.get_crl(to=world.ra, signer=device, issuer=CA.own.subject)
+    assert answer(world, crl, device).fail_info.name == "badAlg"
+    foreign = keys.certify("device", keys.ec_key(), keys.customer("other CA"), key_usage=USAGE)
+    crl = devices.get_crl(to=world.ra, signer=foreign, issuer=CA.own.subject)
+    assert answer(world, crl, foreign).fail_info.name == "badAlg"
+    holder = first(world, device)
+    world.sql("UPDATE certificates SET revoked_at = issued_at, revocation_reason = 1")
+    crl = devices.get_crl(to=world.ra, signer=holder, issuer=CA.own.subject)
+    assert answer(world, crl, holder).fail_info.name == "badAlg"
 
 
 @pytest.mark.rfc("L-24")

@@ -274,7 +274,7 @@ def test_a_request_is_encrypted_to_exactly_one(pair):
 def test_an_issued_certificate_has_to_chain_to_the_anchor(pair):
     """The issued certificate chains to the authenticated CA, or it is not installed."""
     stranger = certify("Test CA", keys.rsa_key("stranger"), ca=True, key_usage=CA_BITS)
-    pair.server.issue = lambda wanted: certify(wanted.subject, keys.rsa_key(), stranger).der
+    pair.server.issue = lambda wanted: certify(wanted.subject.x509(), keys.rsa_key(), stranger).der
     with pytest.raises(BadReply, match="not issued by the CA that is trusted"):
         pair.enrol()
 
@@ -290,7 +290,7 @@ def test_an_issued_certificate_has_to_chain_to_the_anchor(pair):
 def test_an_issued_certificate_has_to_be_valid(pair, period, said):
     """An issued certificate that is not valid now is not installed."""
     pair.server.issue = lambda wanted: (
-        certify(wanted.subject, keys.rsa_key(), keys.ca(), **period).der
+        certify(wanted.subject.x509(), keys.rsa_key(), keys.ca(), **period).der
     )
     with pytest.raises(BadReply, match=said):
         pair.enrol()
@@ -299,7 +299,9 @@ def test_an_issued_certificate_has_to_be_valid(pair, period, said):
 @pytest.mark.rfc("P-62")
 def test_an_issued_certificate_has_to_hold_the_requested_key(pair):
     """A certificate for another key is not installed, whoever signed it."""
-    pair.server.issue = lambda wanted: certify(wanted.subject, keys.rsa_key("other"), keys.ca()).der
+    pair.server.issue = lambda wanted: (
+        certify(wanted.subject.x509(), keys.rsa_key("other"), keys.ca()).der
+    )
     with pytest.raises(BadReply, match="no certificate for the key"):
         pair.enrol()
 

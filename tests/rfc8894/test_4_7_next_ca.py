@@ -224,7 +224,7 @@ def test_a_certificate_of_the_next_ca(announced, early):
 def issue(pair, wanted, *, early):
     start = NEXT.x509.not_valid_before_utc if early else keys.NOW
     holder = keys.certify(
-        wanted.subject, _Public(wanted.public_key), pair.server.opener, not_before=start
+        wanted.subject.x509(), _Public(wanted.public_key), pair.server.opener, not_before=start
     )
     return holder.der
 

@@ -712,7 +712,8 @@ def test_the_version_of_a_pkcs10_is_not_insisted_on(version):
 @pytest.mark.parametrize("bits", [1024, 1536])
 def test_a_small_key_is_refused_with_the_reason(pair, bits):
     """A device with too small a key learns so: its own signature shows that these are its words."""
-    message = forge.request(forge.csr(keys.rsa_key("small", bits)))
+    key = keys.rsa_key("small", bits)
+    message = forge.request(forge.csr(key), signer=keys.certify("small", key))
     assert pair.answer_to(message) == Failure(
         2, f"RSA key of {bits} bits; 2048 to 8192 are accepted"
     )

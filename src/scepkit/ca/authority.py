@@ -5,22 +5,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from scepkit.ca.extensions import (
-    authority_key_identifier,
-    check_public_key,
-    encoded,
-    from_request,
-)
+from scepkit.ca.extensions import authority_key_identifier, check_public_key, from_request
 from scepkit.ca.keys import signature_hash
-from scepkit.ca.names import check_subject
-from scepkit.errors import BadRequest, SettingsError
+from scepkit.ca.names import certified_subject
+from scepkit.errors import SettingsError
+from scepkit.protocol import _codec, _der, _keys, _time
+from scepkit.protocol.algorithms import SHA256, SHA384, SHA512
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.distinguished_name import EMPTY
+from scepkit.protocol.extensions import encoded
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,6 +29,11 @@ if TYPE_CHECKING:
     from scepkit.ca.keys import PrivateKey
     from scepkit.ca.locations import Locations
     from scepkit.ca.profile import Profile
+    from scepkit.protocol.distinguished_name import Name
+    from scepkit.protocol.extensions import Extensions
+
+_SERIALS = 1 << 159  # RFC 5280 section 4.1.2.2: at most 20 octets
+_DIGESTS = {one.name: one for one in (SHA256, SHA384, SHA512)}
 
 
 class Authority:
@@ -42,6 +46,7 @@ class Authority:
             that it issues; None leaves that out of them.
 
     Attributes:
+        own: the CA's certificate as CMS names it.
         key_hash: SHA-256 of the DER SubjectPublicKeyInfo, 32 octets: which CA this is, whatever
             else may be of the same name.
 
@@ -50,13 +55,14 @@ class Authority:
     """
 
     __slots__ = (
+        "_algorithm",
+        "_digest",
         "_extensions",
-        "_hash",
         "_not_after",
         "_not_before",
-        "_subject",
         "certificate",
         "key_hash",
+        "own",
         "private_key",
     )
 
@@ -68,18 +74,17 @@ class Authority:
         locations: Locations | None = None,
     ) -> None:
         self.certificate = certificate
+        self.own = Certificate.of(certificate)
         self.private_key = private_key
-        self._hash = signature_hash(private_key)
+        self._digest = _DIGESTS[signature_hash(private_key).name]
+        self._algorithm = _keys.signature_algorithm(private_key, self._digest)
         self._not_before = certificate.not_valid_before_utc
         self._not_after = certificate.not_valid_after_utc
-        self._subject = certificate.subject
-        self.key_hash = hashlib.sha256(
-            certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        ).digest()
+        self.key_hash = self.own.key_hash
         self._extensions = (
             # RFC 5280 section 4.2.1.9: a certificate of ours is never a CA, whatever was requested.
             encoded(x509.BasicConstraints(ca=False, path_length=None), critical=True),
-            encoded(authority_key_identifier(certificate), critical=False),
+            encoded(authority_key_identifier(certificate)),
             *(() if locations is None else locations.extensions(self.key_hash)),
         )
 
@@ -90,9 +95,9 @@ class Authority:
     def issue(
         self,
         *,
-        subject: x509.Name,
+        subject: Name,
         public_key: PublicKeyTypes,
-        requested: x509.Extensions,
+        requested: Extensions,
         profile: Profile,
         now: datetime,
         serial: int | None = None,
@@ -100,7 +105,7 @@ class Authority:
         """Issue an end-entity certificate (RFC 5280 section 4).
 
         Args:
-            subject: taken over as it is, or refused.
+            subject: taken over as it reads, or refused; see `names.certified_subject`.
             public_key: RSA, EC or Ed25519; the caller has checked the proof of possession.
             requested: the extensions that the request asks for; wishes, no more.
             profile: what may be granted.
@@ -110,28 +115,27 @@ class Authority:
         Raises:
             BadRequest: the request cannot have a certificate of this profile.
             SettingsError: the CA is not valid now, which is no fault of the peer's.
+            ValueError: a serial number that no certificate can have.
         """
+        if serial is not None and not 0 < serial < _SERIALS:
+            raise ValueError(f"a certificate cannot have the serial number {serial}")
         key = check_public_key(public_key, profile)
-        check_subject(subject)
+        certified = certified_subject(subject)
         not_before, not_after = self._validity(profile, now)
-        wishes = from_request(requested, key, profile, subject_empty=not subject.rdns)
-        # What is checked already goes in at once: each call of a builder's method copies it.
-        builder = (
-            x509.CertificateBuilder(
-                issuer_name=self._subject,
-                subject_name=subject,
-                public_key=key,
-                extensions=[*self._extensions, *wishes],
-            )
-            .serial_number(random_serial() if serial is None else serial)
-            .not_valid_before(not_before)
-            .not_valid_after(not_after)
+        wishes = from_request(requested, key, profile, subject_empty=certified == EMPTY.der)
+        to_be_signed = _der.sequence(
+            _der.tagged(0, _der.INTEGER_2),  # version 3
+            _codec.encode(random_serial() if serial is None else serial),
+            self._algorithm,
+            self.own.subject,
+            _der.sequence(_time.write(not_before), _time.write(not_after)),
+            certified,
+            key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+            _der.tagged(3, _der.sequence(*self._extensions, *wishes)),
         )
-        try:
-            return builder.sign(self.private_key, self._hash)
-        except ValueError as error:
-            # Only now are the names of the request encoded.
-            raise BadRequest("the request's names cannot be encoded in a certificate") from error
+        signature = _keys.sign(self.private_key, to_be_signed, self._digest)
+        der = _der.sequence(to_be_signed, self._algorithm, _der.bit_string(signature))
+        return x509.load_der_x509_certificate(der)
 
     def _validity(self, profile: Profile, now: datetime) -> tuple[datetime, datetime]:
         if not self._not_before <= now < self._not_after:

@@ -7,14 +7,16 @@ it asks for (basicConstraints, nameConstraints, policies, ...) has no way into a
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from scepkit.ca.names import allowed_names
 from scepkit.ca.profile import ED25519
-from scepkit.errors import BadRequest
+from scepkit.errors import BadRequest, Malformed
+from scepkit.protocol import _der
+from scepkit.protocol.extensions import SUBJECT_ALTERNATIVE_NAME, encoded, extension
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -23,8 +25,7 @@ if TYPE_CHECKING:
 
     from scepkit.ca.keys import PublicKey
     from scepkit.ca.profile import Profile
-
-_E = TypeVar("_E", bound=x509.ExtensionType)
+    from scepkit.protocol.extensions import Extensions
 
 
 def check_public_key(key: PublicKeyTypes, profile: Profile) -> PublicKey:
@@ -58,20 +59,12 @@ def key_usage(asserted: Iterable[str]) -> x509.KeyUsage:
         content_commitment=False,
         key_encipherment="key_encipherment" in bits,
         data_encipherment=False,
-        key_agreement=False,
+        key_agreement="key_agreement" in bits,
         key_cert_sign="key_cert_sign" in bits,
         crl_sign="crl_sign" in bits,
         encipher_only=False,
         decipher_only=False,
     )
-
-
-def encoded(
-    value: x509.ExtensionType, *, critical: bool
-) -> x509.Extension[x509.UnrecognizedExtension]:
-    """Make an extension that is DER already, for what is the same in many certificates."""
-    der = x509.UnrecognizedExtension(value.oid, value.public_bytes())
-    return x509.Extension(value.oid, critical, der)
 
 
 def authority_key_identifier(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
@@ -85,53 +78,59 @@ def authority_key_identifier(certificate: x509.Certificate) -> x509.AuthorityKey
 
 
 def from_request(
-    requested: x509.Extensions, public_key: PublicKey, profile: Profile, *, subject_empty: bool
-) -> Iterator[x509.Extension[x509.ExtensionType]]:
-    """Yield the extensions that depend on the request.
+    requested: Extensions, public_key: PublicKey, profile: Profile, *, subject_empty: bool
+) -> Iterator[bytes]:
+    """Yield the extensions that depend on the request, DER.
+
+    Args:
+        requested: what the request asks for.
+        public_key: the key to be certified.
+        profile: what may be granted.
+        subject_empty: whether the certificate has no subject.
 
     Raises:
         BadRequest: the request leaves no usage, no purpose or no name that the profile allows,
             or asks in a form that cannot be read.
     """
-    yield _encoded_key_usage(_key_usages(requested, public_key, profile))
-    eku = _extended_key_usage(requested, profile)
+    try:
+        asked_usage, asked_eku = requested.key_usage(), requested.extended_key_usage()
+        names = requested.subject_alternative_names()
+    except Malformed as error:
+        raise BadRequest(f"the extension request cannot be read: {error.message}") from error
+    yield _encoded_key_usage(_key_usages(asked_usage, public_key, profile))
+    eku = _extended_key_usage(asked_eku, profile)
     if eku:
         yield _encoded_extended_key_usage(eku)
-    names = allowed_names(_find(requested, x509.SubjectAlternativeName) or (), profile.san_types)
-    if names:
+    allowed = allowed_names(names, profile.san_types)
+    if allowed:
         # RFC 5280 section 4.2.1.6: critical if the subject is empty; else SHOULD be non-critical.
-        san = x509.SubjectAlternativeName(names)
-        yield x509.Extension(san.oid, subject_empty, san)
+        value = _der.sequence(*(name.der for name in allowed))
+        yield extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject_empty)
     elif subject_empty:
         raise BadRequest("the request has neither a subject nor a subjectAltName allowed here")
-    ski = x509.SubjectKeyIdentifier.from_public_key(public_key)
-    yield x509.Extension(ski.oid, False, ski)
+    yield encoded(x509.SubjectKeyIdentifier.from_public_key(public_key))
 
 
 # A profile allows a few usages and purposes, so there are only so many of these extensions.
 @lru_cache(maxsize=64)
-def _encoded_key_usage(asserted: frozenset[str]) -> x509.Extension[x509.ExtensionType]:
+def _encoded_key_usage(asserted: frozenset[str]) -> bytes:
     return encoded(key_usage(asserted), critical=True)
 
 
 @lru_cache(maxsize=64)
-def _encoded_extended_key_usage(
-    purposes: tuple[x509.ObjectIdentifier, ...],
-) -> x509.Extension[x509.ExtensionType]:
-    return encoded(x509.ExtendedKeyUsage(purposes), critical=False)
+def _encoded_extended_key_usage(purposes: tuple[x509.ObjectIdentifier, ...]) -> bytes:
+    return encoded(x509.ExtendedKeyUsage(purposes))
 
 
 def _key_usages(
-    requested: x509.Extensions, public_key: PublicKey, profile: Profile
+    asked: frozenset[str] | None, public_key: PublicKey, profile: Profile
 ) -> frozenset[str]:
-    usages = profile.key_usages
-    if not isinstance(public_key, rsa.RSAPublicKey):
-        # RFC 5480 section 3 and RFC 8410 section 5: keyEncipherment MUST NOT be in the
-        # certificate of an EC or Ed25519 key.
-        usages -= {"key_encipherment"}
-    asked = _find(requested, x509.KeyUsage)
-    if asked is not None:
-        usages = frozenset(name for name in usages if getattr(asked, name))
+    usages = profile.key_usages - _impossible(public_key)
+    if asked is None:
+        # What only some want, so that they can be answered at a renewal, others are not given.
+        usages -= {"key_agreement"}
+    else:
+        usages &= asked
     if not usages:
         # RFC 5280 section 4.2.1.3: at least one bit MUST be set. To set one that was not asked
         # for would give the device something it did not want.
@@ -139,26 +138,21 @@ def _key_usages(
     return usages
 
 
+def _impossible(public_key: PublicKey) -> frozenset[str]:
+    """Name the usages that a kind of key must not have (RFC 5480 section 3, RFC 8410 section 5)."""
+    if isinstance(public_key, rsa.RSAPublicKey):
+        return frozenset({"key_agreement"})
+    if isinstance(public_key, ec.EllipticCurvePublicKey):
+        return frozenset({"key_encipherment"})
+    return frozenset({"key_agreement", "key_encipherment"})
+
+
 def _extended_key_usage(
-    requested: x509.Extensions, profile: Profile
+    asked: tuple[x509.ObjectIdentifier, ...] | None, profile: Profile
 ) -> tuple[x509.ObjectIdentifier, ...]:
-    asked = _find(requested, x509.ExtendedKeyUsage)
     if asked is None:
         return profile.default_eku
     allowed = tuple(oid for oid in dict.fromkeys(asked) if oid in profile.allowed_eku)
     if not allowed:
         raise BadRequest("none of the requested extended key usages is allowed here")
     return allowed
-
-
-def _find(requested: x509.Extensions, kind: type[_E]) -> _E | None:
-    found = [extension.value for extension in requested if extension.oid == kind.oid]
-    if not found:
-        return None
-    if len(found) > 1:
-        raise BadRequest(f"the request has the extension {kind.oid.dotted_string} twice")
-    value = found[0]
-    if not isinstance(value, kind):
-        # An UnrecognizedExtension under this OID: to leave it out would pass over a wish unseen.
-        raise BadRequest(f"the requested extension {kind.oid.dotted_string} cannot be read")
-    return value

@@ -13,9 +13,11 @@ from cryptography.x509.oid import NameOID
 from scepkit.ca.authority import random_serial
 from scepkit.ca.extensions import key_usage
 from scepkit.ca.keys import signature_hash
-from scepkit.ca.names import check_subject
+from scepkit.ca.names import certified_subject
 from scepkit.ca.profile import BACKDATE, Profile
 from scepkit.errors import BadRequest, UsageError
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.extensions import NO_EXTENSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +49,7 @@ def ca_name(common_name: str, organization: str | None = None) -> x509.Name:
         if organization is not None:
             attributes.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
         name = x509.Name(attributes)
-        check_subject(name)
+        certified_subject(Name.of(name))
     return name
 
 
@@ -62,7 +64,7 @@ def renamed(name: x509.Name, common_name: str) -> x509.Name:
         common = x509.NameAttribute(NameOID.COMMON_NAME, common_name)
         rest = [one for one in name if one.oid != NameOID.COMMON_NAME]
         renamed = x509.Name([*rest, common])
-        check_subject(renamed)
+        certified_subject(Name.of(renamed))
     return renamed
 
 
@@ -117,9 +119,9 @@ def ra_certificate(
         validity: how long from now on; the CA's end cuts it.
     """
     return ca.issue(
-        subject=_ra_name(ca.certificate.subject),
+        subject=Name.of(_ra_name(ca.certificate.subject)),
         public_key=key.public_key(),
-        requested=x509.Extensions([]),
+        requested=NO_EXTENSIONS,
         profile=replace(_RA_PROFILE, validity=validity),
         now=now,
     )

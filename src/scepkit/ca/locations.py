@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
-from scepkit.ca.extensions import encoded
 from scepkit.errors import UsageError
+from scepkit.protocol.extensions import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -85,15 +85,15 @@ class Locations:
         """Return where the OCSP responder is; it tells the CAs of the endpoint apart itself."""
         return self._at(OCSP_PATH, self.endpoint)
 
-    def extensions(self, key_hash: bytes) -> Iterator[x509.Extension[x509.ExtensionType]]:
-        """Yield cRLDistributionPoints and authorityInfoAccess (RFC 5280 4.2.1.13 and 4.2.2.1).
+    def extensions(self, key_hash: bytes) -> Iterator[bytes]:
+        """Yield cRLDistributionPoints and authorityInfoAccess, DER (RFC 5280 4.2.1.13 and 4.2.2.1).
 
         Args:
             key_hash: of the CA that issues.
         """
         crl = x509.UniformResourceIdentifier(self.crl_url(key_hash))
         point = x509.DistributionPoint([crl], None, None, None)
-        yield encoded(x509.CRLDistributionPoints([point]), critical=False)
+        yield encoded(x509.CRLDistributionPoints([point]))
         access = [
             (AuthorityInformationAccessOID.OCSP, self.ocsp_url()),
             (AuthorityInformationAccessOID.CA_ISSUERS, self.issuer_url(key_hash)),
@@ -104,8 +104,7 @@ class Locations:
                     x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
                     for method, url in access
                 ]
-            ),
-            critical=False,
+            )
         )
 
     def _at(self, path: str, name: str) -> str:

@@ -1,75 +1,181 @@
-"""The names in a request: which may stand in a certificate, and which are refused.
+"""The names in a request: which may stand in a certificate, how, and which are refused.
 
-A name is refused rather than repaired: a certificate with another name than the device asked for
+Reading is lenient, what is signed is strict: an attribute keeps its octets where its type of string
+is right for it, and gets the type that RFC 5280 appendix A names where it is not.
+Text is refused rather than repaired: a certificate with another name than the device asked for
 fails later, where nobody looks.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING, TypeGuard
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from cryptography import x509
-from cryptography.hazmat import asn1
+from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import NameOID
 
-from scepkit.errors import BadRequest
+from scepkit.errors import BadRequest, Malformed
+from scepkit.protocol import _der, _strings
+from scepkit.protocol._strings import IA5_STRING, PRINTABLE_STRING, UTF8_STRING, Undecodable
+from scepkit.protocol.general_name import GeneralName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
+    from scepkit.protocol.distinguished_name import Name, NameAttribute
 
-# RFC 5280 appendix A.1, upper bounds; the unit is characters, not octets (X.680 51.5.4).
-_UPPER_BOUNDS = {
-    NameOID.COUNTRY_NAME: 2,
-    NameOID.JURISDICTION_COUNTRY_NAME: 2,
-    NameOID.COMMON_NAME: 64,
-    NameOID.LOCALITY_NAME: 128,
-    NameOID.STATE_OR_PROVINCE_NAME: 128,
-    NameOID.ORGANIZATION_NAME: 64,
-    NameOID.ORGANIZATIONAL_UNIT_NAME: 64,
-    NameOID.TITLE: 64,
-    NameOID.SERIAL_NUMBER: 64,
-    NameOID.PSEUDONYM: 128,
-    NameOID.EMAIL_ADDRESS: 255,
+_BIT_STRING = 0x03
+
+
+@dataclass(frozen=True, slots=True)
+class Syntax:
+    """The values that an attribute of a name may have.
+
+    Attributes:
+        name: the attribute's, as in its standard.
+        longest: how many characters at most (X.520's upper bounds; X.680 section 51.5.4 counts
+            characters, not octets); None: as many as one likes.
+        string: the type that RFC 5280 appendix A gives it.
+        also: further types that are right for it.
+    """
+
+    name: str
+    longest: int | None = None
+    string: int = UTF8_STRING
+    also: tuple[int, ...] = ()
+
+
+def _directory(name: str, longest: int | None = None) -> Syntax:
+    return Syntax(name, longest, UTF8_STRING, (PRINTABLE_STRING,))
+
+
+_LONG = 32768  # RFC 5280 appendix A.1, ub-name
+
+_SYNTAXES = {
+    NameOID.COMMON_NAME: _directory("commonName", 64),
+    NameOID.SURNAME: _directory("surname", _LONG),
+    NameOID.SERIAL_NUMBER: Syntax("serialNumber", 64, PRINTABLE_STRING),
+    NameOID.COUNTRY_NAME: Syntax("countryName", 2, PRINTABLE_STRING),
+    NameOID.LOCALITY_NAME: _directory("localityName", 128),
+    NameOID.STATE_OR_PROVINCE_NAME: _directory("stateOrProvinceName", 128),
+    NameOID.STREET_ADDRESS: _directory("streetAddress", 128),
+    NameOID.ORGANIZATION_NAME: _directory("organizationName", 64),
+    NameOID.ORGANIZATIONAL_UNIT_NAME: _directory("organizationalUnitName", 64),
+    NameOID.TITLE: _directory("title", 64),
+    ObjectIdentifier("2.5.4.13"): _directory("description", 1024),
+    NameOID.BUSINESS_CATEGORY: _directory("businessCategory", 128),
+    NameOID.POSTAL_ADDRESS: _directory("postalAddress"),
+    NameOID.POSTAL_CODE: _directory("postalCode", 40),
+    ObjectIdentifier("2.5.4.20"): Syntax("telephoneNumber", 32, PRINTABLE_STRING),
+    ObjectIdentifier("2.5.4.41"): _directory("name", _LONG),
+    NameOID.GIVEN_NAME: _directory("givenName", _LONG),
+    NameOID.INITIALS: _directory("initials", _LONG),
+    NameOID.GENERATION_QUALIFIER: _directory("generationQualifier", _LONG),
+    NameOID.DN_QUALIFIER: Syntax("dnQualifier", None, PRINTABLE_STRING),
+    NameOID.PSEUDONYM: _directory("pseudonym", 128),
+    NameOID.ORGANIZATION_IDENTIFIER: _directory("organizationIdentifier", 256),
+    NameOID.USER_ID: _directory("userid", 256),
+    NameOID.DOMAIN_COMPONENT: Syntax("domainComponent", 63, IA5_STRING),
+    NameOID.EMAIL_ADDRESS: Syntax("emailAddress", 255, IA5_STRING),
+    # RFC 2985 sections 5.4.1 and 5.4.2: the one may be IA5String too, the other may not.
+    NameOID.UNSTRUCTURED_NAME: Syntax(
+        "unstructuredName", 255, UTF8_STRING, (PRINTABLE_STRING, IA5_STRING)
+    ),
+    ObjectIdentifier("1.2.840.113549.1.9.8"): _directory("unstructuredAddress", 255),
+    NameOID.JURISDICTION_COUNTRY_NAME: Syntax("jurisdictionCountryName", 2, PRINTABLE_STRING),
+    NameOID.JURISDICTION_LOCALITY_NAME: _directory("jurisdictionLocalityName", 128),
+    NameOID.JURISDICTION_STATE_OR_PROVINCE_NAME: _directory("jurisdictionStateOrProvinceName", 128),
+}
+# Nobody here knows which type is right for any other, so whichever of these it has is kept.
+_UNKNOWN = Syntax("", None, UTF8_STRING, (PRINTABLE_STRING, IA5_STRING))
+_EXACTLY_TWO = frozenset({NameOID.COUNTRY_NAME, NameOID.JURISDICTION_COUNTRY_NAME})
+
+# The last characters that nobody sees, beside Unicode's category Cf: combining grapheme joiner,
+# fillers, and the selectors of variants (Unicode's Default_Ignorable_Code_Point).
+_INVISIBLE = frozenset(
+    map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0x180B, 0x1810)))
+) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+_BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+_BIDI_MARKS = frozenset("\u200e\u200f\u061c")
+_CATEGORIES = {
+    "Cc": "control characters",
+    "Cf": "zero-width or formatting characters",
+    "Cn": "unassigned characters",
+    "Cs": "halves of surrogate pairs",
+    "Zl": "line separators",
+    "Zp": "line separators",
 }
 
-_EXACTLY_TWO = {NameOID.COUNTRY_NAME, NameOID.JURISDICTION_COUNTRY_NAME}
 
-# UTF8, Numeric, Printable, Teletex, IA5, Universal, BMP: a certificate with any other string type
-# in a name is one that OpenSSL cannot read at all.
-_STRING_TAGS = {0x0C, 0x12, 0x13, 0x14, 0x16, 0x1C, 0x1E}
-_BMP_STRING = 0x1E
+def certified_subject(subject: Name) -> bytes:
+    """Return a subject as it stands in a certificate, DER; an empty one passes.
 
-_SAN_TYPES: dict[type[x509.GeneralName], str] = {
-    x509.DNSName: "dns",
-    x509.IPAddress: "ip",
-    x509.RFC822Name: "email",
-    x509.UniformResourceIdentifier: "uri",
-}
-
-
-def check_subject(subject: x509.Name) -> None:
-    """Refuse a subject that RFC 5280 does not allow; an empty one passes.
+    Args:
+        subject: as a device wrote it.
 
     Raises:
-        BadRequest: an attribute is empty, too long, holds control characters, or has a type of
-            string that does not go into a name.
+        BadRequest: an attribute cannot be read, is empty or too long, holds characters that have
+            no place in a name, or does not fit its type of string. The text names the attribute,
+            the rule and a length, never a value.
     """
-    for attribute in subject:
-        # X500UniqueIdentifier alone is octets, a BIT STRING.
-        if _is_text(attribute):
-            label = f"the subject's {attribute.rfc4514_attribute_name}"
-            _check_length(label, attribute.value, attribute.oid)
-            _refuse_control(label, attribute.value)
-            _check_string_type(label, attribute)
+    try:
+        rdns = subject.rdns
+        changed = [[_certified(attribute) for attribute in rdn] for rdn in rdns]
+    except Malformed as error:
+        raise BadRequest(f"the subject cannot be read: {error.message}") from error
+    if not all(changed):
+        raise BadRequest("the subject has a part without any attribute")
+    return _der.sequence(*(_der.set_of(*rdn) for rdn in changed))
+
+
+def _certified(attribute: NameAttribute) -> bytes:
+    oid = attribute.oid
+    if oid is None:
+        raise BadRequest("the subject has an attribute whose type cannot be read")
+    syntax = _SYNTAXES.get(oid, _UNKNOWN)
+    label = f"the subject's {_label(attribute, syntax)}"
+    if oid == NameOID.X500_UNIQUE_IDENTIFIER and attribute.tag == _BIT_STRING:
+        return _der.sequence(attribute.type, attribute.value)
+    try:
+        text = attribute.text()
+    except Undecodable as error:
+        raise BadRequest(f"{label} {error}") from error
+    _check_length(label, text, syntax, oid)
+    _refuse_characters(label, text)
+    if attribute.tag in (syntax.string, *syntax.also) and _fits(text, attribute.tag):
+        return _der.sequence(attribute.type, _der.element(attribute.tag, attribute.octets))
+    if not _fits(text, syntax.string):
+        name = _strings.NAMES[syntax.string]
+        raise BadRequest(f"{label} has characters that are in no {name}")
+    return _der.sequence(attribute.type, _der.element(syntax.string, text.encode()))
+
+
+def _label(attribute: NameAttribute, syntax: Syntax) -> str:
+    """Name an attribute as in `CN=…` where that is usual, else as its standard does."""
+    return attribute.label if attribute.label.isalpha() else syntax.name or attribute.label
+
+
+def _fits(text: str, string: int) -> bool:
+    if string == PRINTABLE_STRING:
+        return _strings.PRINTABLE.issuperset(text)
+    return string == UTF8_STRING or text.isascii()
+
+
+def _check_length(label: str, text: str, syntax: Syntax, oid: ObjectIdentifier) -> None:
+    if not text:
+        raise BadRequest(f"{label} is empty")
+    if not text.strip():
+        raise BadRequest(f"{label} is nothing but blanks")
+    if syntax.longest is not None and len(text) > syntax.longest:
+        raise BadRequest(f"{label} has {len(text)} characters, at most {syntax.longest} fit")
+    if oid in _EXACTLY_TWO and len(text) != syntax.longest:
+        raise BadRequest(f"{label} must have two letters")
 
 
 def allowed_names(
-    requested: Iterable[x509.GeneralName], san_types: frozenset[str]
-) -> list[x509.GeneralName]:
+    requested: Iterable[GeneralName], san_types: frozenset[str]
+) -> tuple[GeneralName, ...]:
     """Pick the subjectAltNames that are taken over, each once, in the order of the request.
 
     Args:
@@ -79,91 +185,69 @@ def allowed_names(
     Raises:
         BadRequest: a name of an allowed kind that is not well-formed (RFC 5280 section 4.2.1.6).
     """
-    names = [name for name in dict.fromkeys(requested) if _san_type(name) in san_types]
-    for name in names:
-        _check_general_name(name)
-    return names
+    names = (name for name in requested if name.kind in san_types)
+    return tuple(dict.fromkeys(_checked(name) for name in names))
 
 
-def _is_text(attribute: x509.NameAttribute[str | bytes]) -> TypeGuard[x509.NameAttribute[str]]:
-    return isinstance(attribute.value, str)
-
-
-def _check_length(label: str, value: str, oid: x509.ObjectIdentifier) -> None:
-    bound = _UPPER_BOUNDS.get(oid)
-    if not value:
-        raise BadRequest(f"{label} is empty")
-    if bound is not None and len(value) > bound:
-        raise BadRequest(f"{label} has {len(value)} characters, at most {bound} fit")
-    if oid in _EXACTLY_TWO and len(value) != bound:
-        raise BadRequest(f"{label} must have two letters")
-
-
-def _check_string_type(label: str, attribute: x509.NameAttribute[str]) -> None:
-    der = x509.Name([attribute]).public_bytes()
-    # SEQUENCE { SET { SEQUENCE { type OBJECT IDENTIFIER, value } } }, in DER of our own making.
-    pair = _content(_content(_content(der)))
-    tag = pair[2 + pair[1]]
-    if tag not in _STRING_TAGS:
-        raise BadRequest(f"{label} is of a type of string that cannot be in a name")
-    # The library would write a surrogate pair, UTF-16, which OpenSSL cannot read.
-    if tag == _BMP_STRING and max(attribute.value) > "\uffff":
-        raise BadRequest(f"{label} has characters that a BMPString cannot hold")
-
-
-def _content(der: bytes) -> bytes:
-    long_form = der[1] & 0x7F if der[1] & 0x80 else 0
-    return der[2 + long_form :]
-
-
-def _san_type(name: x509.GeneralName) -> str:
-    if isinstance(name, x509.OtherName):
-        return "upn" if name.type_id == UPN else ""
-    return _SAN_TYPES.get(type(name), "")
-
-
-def _check_general_name(name: x509.GeneralName) -> None:
-    match name:
-        case x509.IPAddress():
-            _check_address(name.value)
-        case x509.OtherName():
-            _check_upn(name.value)
-        case x509.DNSName():
-            # RFC 5280: a dNSName of " " MUST NOT be used; no host name holds a blank.
-            _check_ia5("dNSName", name.value, blanks=False)
-        case x509.RFC822Name():
-            _check_ia5("rfc822Name", name.value, blanks=False)
-        case x509.UniformResourceIdentifier():
-            # Blanks pass: Intune writes "ID:Microsoft Endpoint Manager:GUID:...".
-            _check_ia5("uniformResourceIdentifier", name.value, blanks=True)
-
-
-def _check_address(value: IPv4Address | IPv6Address | IPv4Network | IPv6Network) -> None:
-    # Eight or 32 octets are a network, which has its place in nameConstraints alone.
-    if not hasattr(value, "packed"):
-        raise BadRequest(f"the iPAddress {value} is a network, not an address")
-
-
-def _check_upn(der: bytes) -> None:
+def _checked(name: GeneralName) -> GeneralName:
     try:
-        value = asn1.decode_der(str, der)
-    except ValueError as error:
-        raise BadRequest("the user principal name is not a UTF8String") from error
-    if not value:
-        raise BadRequest("the user principal name is empty")
-    _refuse_control("the user principal name", value)
+        match name.kind:
+            case "ip":
+                _check_address(name)
+            case "upn":
+                return _user_principal_name(name)
+            case "dns":
+                # RFC 5280: a dNSName of " " MUST NOT be used; no host name holds a blank.
+                _check_ia5("dNSName", name.string(), blanks=False)
+            case "email":
+                _check_ia5("rfc822Name", name.string(), blanks=False)
+            case "uri":
+                # Blanks pass: Intune writes "ID:Microsoft Endpoint Manager:GUID:...".
+                _check_ia5("uniformResourceIdentifier", name.string(), blanks=True)
+    except Malformed as error:
+        raise BadRequest(f"a requested {name.kind} name cannot be read") from error
+    return name
+
+
+def _check_address(name: GeneralName) -> None:
+    # Eight or 32 octets are a network, which has its place in nameConstraints alone.
+    if name.address() is None:
+        raise BadRequest(f"an iPAddress has {len(name.octets)} octets, not 4 or 16")
+
+
+def _user_principal_name(name: GeneralName) -> GeneralName:
+    label = "the user principal name"
+    try:
+        text = name.string()
+    except Undecodable as error:
+        raise BadRequest(f"{label} {error}") from error
+    if not text.strip():
+        raise BadRequest(f"{label} is empty")
+    _refuse_characters(label, text)
+    return GeneralName.upn(text)
 
 
 def _check_ia5(label: str, value: str, *, blanks: bool) -> None:
-    _refuse_control(f"the {label}", value)
-    if not value.strip() or not value.isascii() or (" " in value and not blanks):
-        raise BadRequest(f"the {label} {value!r} is empty or has characters that cannot be in one")
+    _refuse_characters(f"the {label}", value)
+    if not value.strip():
+        raise BadRequest(f"the {label} is empty")
+    if not value.isascii() or (" " in value and not blanks):
+        raise BadRequest(f"the {label} has characters that cannot be in one")
 
 
-def _refuse_control(what: str, value: str) -> None:
-    # A NUL ends the name for some readers and not for others: "bank.example\0.evil.example".
-    # A line break would forge lines in logs. Cs: half a UTF-16 pair has no encoding.
-    if value.isprintable():  # the fast way out: neither kind is printable
+def _refuse_characters(label: str, text: str) -> None:
+    """Refuse what people do not see, or what reads differently from what it says.
+
+    A NUL ends the name for some readers and not for others ("bank.example NUL .evil.example"), a
+    line break forges lines in logs, a bidirectional override turns a name around.
+    """
+    if text.isascii() and text.isprintable():  # the fast way out
         return
-    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in value):
-        raise BadRequest(f"{what} holds control characters")
+    for character in text:
+        if character in _BIDI_MARKS or unicodedata.bidirectional(character) in _BIDI:
+            raise BadRequest(f"{label} holds bidirectional control characters")
+        if character in _INVISIBLE:
+            raise BadRequest(f"{label} holds zero-width or formatting characters")
+        what = _CATEGORIES.get(unicodedata.category(character))
+        if what is not None:
+            raise BadRequest(f"{label} holds {what}")

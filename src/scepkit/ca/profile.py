@@ -12,7 +12,7 @@ from scepkit.errors import SettingsError
 
 BACKDATE = timedelta(minutes=5)
 
-KEY_USAGES = frozenset({"digital_signature", "key_encipherment"})
+KEY_USAGES = frozenset({"digital_signature", "key_encipherment", "key_agreement"})
 """What an end entity may do with its key here; the names are those of `x509.KeyUsage`."""
 
 SAN_TYPES = frozenset({"dns", "ip", "email", "uri", "upn"})
@@ -50,7 +50,9 @@ class Profile:
 
     key_usages: frozenset[str] = KEY_USAGES
     """The most that keyUsage may assert; a request may ask for less (RFC 5280 section 4.2.1.3).
-    `key_encipherment` is for RSA keys only, as the others cannot do it (RFC 5480 section 3)."""
+    `key_encipherment` is for RSA keys only, as the others cannot do it (RFC 5480 section 3).
+    `key_agreement` is for EC keys only, and only where the request asks for it: it lets the answer
+    to a renewal be encrypted to the key."""
 
     default_eku: tuple[ObjectIdentifier, ...] = (ExtendedKeyUsageOID.CLIENT_AUTH,)
     """The purposes of a certificate whose request names none; empty: no extendedKeyUsage."""

@@ -37,17 +37,17 @@ def by_subject(store: Store, text: str) -> list[CertificateRow]:
     Raises:
         UsageError: it is no subject, or there is no such certificate.
     """
-    from cryptography import x509
-
-    from scepkit.protocol.names import parse_subject, same_subject
+    from scepkit.protocol.certificate import Certificate
+    from scepkit.protocol.distinguished_name import Name
+    from scepkit.protocol.names import parse_subject
     from scepkit.server.assembly import utc_now
 
-    subject, now = parse_subject(text), utc_now()
+    asked, now = parse_subject(text), utc_now()
+    subject = Name.of(asked)
     found = [
         row
-        for row in store.certificates(subject=_longest_word(subject))
-        if row.not_after >= now
-        and same_subject(x509.load_der_x509_certificate(row.der).subject, subject)
+        for row in store.certificates(subject=_longest_word(asked))
+        if row.not_after >= now and Certificate.read(row.der).subject_name.matches(subject)
     ]
     if not found:
         raise UsageError(

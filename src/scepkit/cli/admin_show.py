@@ -95,21 +95,18 @@ def _certificate_row(store: Store, number: str) -> CertificateRow:
 
 
 def _certificate(row: CertificateRow) -> dict[str, str]:
-    from cryptography import x509
-
-    from scepkit.cli import describe
-    from scepkit.protocol.names import san_texts
+    from scepkit.protocol.certificate import Certificate, fingerprint
     from scepkit.server.assembly import utc_now
 
-    certificate = x509.load_der_x509_certificate(row.der)
+    certificate = Certificate.read(row.der)
     return {
         "serial": f"{row.serial:x}",
         "status": certificate_status(row, utc_now()),
         "endpoint": row.endpoint,
         "subject": row.subject,
-        "names": ", ".join(san_texts(certificate.extensions)),
-        "key": _key(certificate.public_key()),
-        "issuer": certificate.issuer.rfc4514_string(),
+        "names": ", ".join(map(str, certificate.alternative_names)),
+        "key": _key(certificate.public_key),
+        "issuer": str(certificate.issuer_name),
         "issued": _time(row.issued_at),
         "not_before": _time(row.not_before),
         "not_after": _time(row.not_after),
@@ -118,7 +115,7 @@ def _certificate(row: CertificateRow) -> dict[str, str]:
         "reason": reason_name(row.revocation_reason),
         "revoked_by": row.revoked_by or "",
         "invalidity_date": _time(row.invalidity_date),
-        "sha256": describe.fingerprint(certificate),
+        "sha256": fingerprint(row.der),
     }
 
 
@@ -142,15 +139,14 @@ def _in_words(line: dict[str, str]) -> str:
 def _request(row: RequestRow) -> dict[str, str]:
     from scepkit.protocol import csr
     from scepkit.protocol.attributes import MessageType, TransactionID
-    from scepkit.protocol.names import san_texts
 
     wanted = csr.read_archived(row.csr)
     return {
         "id": str(row.id),
         "status": request_status(row),
         "endpoint": row.endpoint,
-        "subject": wanted.subject.rfc4514_string(),
-        "names": ", ".join(san_texts(wanted.extensions)),
+        "subject": str(wanted.subject),
+        "names": ", ".join(map(str, wanted.extensions.subject_alternative_names())),
         "key": _key(wanted.public_key),
         "type": MessageType(row.message_type).name,
         "transaction_id": str(TransactionID(row.transaction_id)),

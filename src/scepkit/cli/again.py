@@ -40,11 +40,12 @@ def _subject(folder: Folder) -> Iterator[str]:
 
 
 def _names(certificate: x509.Certificate) -> tuple[str, ...]:
-    from scepkit.protocol.names import san_texts
+    from scepkit.errors import Malformed
+    from scepkit.protocol.certificate import Certificate
 
     try:
-        return san_texts(certificate.extensions)
-    except ValueError:
+        return tuple(map(str, Certificate.of(certificate).alternative_names))
+    except Malformed:
         # Extensions that cannot be read are no reason not to give a hint.
         return ()
 

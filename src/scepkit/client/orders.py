@@ -52,9 +52,9 @@ class Order:
         certificate of one needs none of the other.
         """
         csr = self.request.csr
-        extensions = (extension.value.public_bytes() for extension in csr.extensions)
+        extensions = (extension.value or b"" for extension in csr.extensions)
         renewed = self.signer.certificate.der if isinstance(self.request, RenewalReq) else b""
-        parts = (csr.spki, csr.subject.public_bytes(), *extensions, renewed)
+        parts = (csr.spki, csr.subject.der, *extensions, renewed)
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
 

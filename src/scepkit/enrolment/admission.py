@@ -13,18 +13,20 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 from scepkit.enrolment import issuing, renewal
 from scepkit.enrolment.challenge_rules import ChallengeRule
+from scepkit.enrolment.challenges import bound
 from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.decision import Decision, repetition
 from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.passphrase import Passphrases
 from scepkit.enrolment.renewal import Renewed
 from scepkit.enrolment.rules import RenewalRules, Rules
-from scepkit.errors import BadRequest, FailInfoError
+from scepkit.enrolment.sender import Sender, other_key
+from scepkit.errors import FailInfoError
 from scepkit.protocol.attributes import MessageType
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.messages import Pending, Success
-from scepkit.protocol.pkimessage import OpenedRequest, PKIMessage, VerifiedMessage
-from scepkit.store import Entry, OtherOwner, Outcome, Store
+from scepkit.protocol.pkimessage import VerifiedMessage
+from scepkit.store import Challenge, Entry, OtherOwner, Outcome, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,50 +62,47 @@ class Admission:
         self,
         decision: Decision,
         verified: VerifiedMessage,
-        opened: OpenedRequest,
+        sender: Sender,
         csr: CertificationRequest,
+        authority: Authority,
     ) -> Decision:
         """Grant a request its certificate, or a place in the queue (checklist section 8).
 
-        In order: whose certificate signed it, which says whether it is a renewal; is it entitled,
-        or was it answered before; issue, or queue.
+        In order: is it entitled, or was it answered before; issue, or queue.
 
         Args:
             decision: what is known so far.
             verified: the request.
-            opened: its content.
-            csr: the PKCS#10 in there.
+            sender: who signed it.
+            csr: the PKCS#10 in there, which can be read.
+            authority: the CA that it was sent to.
 
         Raises:
             FailInfoError: it is refused.
             StoreError, SettingsError: this server is at fault.
         """
-        authority = self.issuers.addressed(opened.recipient).authority
-        signer = self.issuers.issuer_of(verified.certificate)
         rules = self.rules.renewal
-        is_renewal = verified.message_type is MessageType.RENEWAL_REQ
-        if rules is None and is_renewal:
-            raise BadRequest("this server does not renew certificates")
-        if rules is not None and (is_renewal or signer is not None):
-            return self._renew(decision, verified, csr, authority, signer, rules)
-        return self._first(decision, verified, csr, authority)
+        if rules is not None and sender.renewed is not None:
+            return self._renew(decision, verified, sender, csr, authority, rules, sender.renewed)
+        if sender.failure is not None and not self._may_be_first(verified, csr, sender.failure):
+            raise sender.failure
+        return self._first(decision, verified, sender, csr, authority)
 
     def _first(
         self,
         decision: Decision,
         verified: VerifiedMessage,
+        sender: Sender,
         csr: CertificationRequest,
         authority: Authority,
     ) -> Decision:
         """Grant a first certificate: by its challenge, or by an operator."""
-        # A captured envelope signed anew by a stranger must not get the stranger a certificate,
-        # nor burn the challenge in it (checklist P-55).
-        if csr.spki != verified.certificate.spki and not self.rules.separate_keys:
-            raise BadRequest("the request was signed by another key than it is for")
+        if not sender.is_own and not self.rules.separate_keys:
+            raise other_key()
         fingerprint = issuing.fingerprint(verified, csr, renewal=False)
         now = self.now()
         try:
-            challenge_id = self._entitled(csr, now)
+            challenge = self._entitling(csr, now)
         except FailInfoError:
             # A lost reply must not make a challenge "already used" (P-44): before a request is
             # refused, it is looked up. `record` looks as well, before it spends anything.
@@ -111,26 +110,28 @@ class Admission:
             if standing is None:
                 raise
             return repetition(decision, standing)
-        entry = self._entry(verified, csr, fingerprint, authority, challenge_id, None, now)
+        granted = bound(csr, challenge)
+        challenge_id = None if challenge is None else challenge.id
+        entry = self._entry(verified, granted, fingerprint, authority, challenge_id, None, now)
         if self.rules.approval:
             queued = issuing.queue(entry, now + self.rules.pending_lifetime)
             return replace(decision, answer=Pending(), record=queued)
-        return self._issued(decision, entry, csr, authority)
+        return self._issued(decision, entry, granted, authority)
 
-    def _entitled(self, csr: CertificationRequest, now: datetime) -> int | None:
+    def _entitling(self, csr: CertificationRequest, now: datetime) -> Challenge | None:
         if self.rules.approval and csr.challenge_password is None:
             return None
-        challenge = self.challenges.judge(csr, now)
-        return None if challenge is None else challenge.id
+        return self.challenges.judge(csr, now)
 
     def _renew(
         self,
         decision: Decision,
         verified: VerifiedMessage,
+        sender: Sender,
         csr: CertificationRequest,
         authority: Authority,
-        signer: Authority | None,
         rules: RenewalRules,
+        renewed: Renewed,
     ) -> Decision:
         """Grant a renewal: by the certificate that signed it (RFC 8894 section 2.3).
 
@@ -140,7 +141,6 @@ class Admission:
         now = self.now()
         fingerprint = issuing.fingerprint(verified, csr, renewal=True)
         try:
-            renewed = self._renewed(decision.received, verified, signer, rules, now)
             standing = self._standing(verified, fingerprint, now)
             if standing is not None:
                 return repetition(replace(decision, renews=renewed.serial), standing)
@@ -149,12 +149,13 @@ class Admission:
             if not self._may_be_first(verified, csr, error):
                 raise
             # Not entitled by its certificate, but perhaps by its challenge, as a new device is.
-            return self._first(decision, verified, csr, authority)
-        challenge_id = self._confirmed(verified, csr, renewed, now)
+            return self._first(decision, verified, sender, csr, authority)
+        challenge_id = self._confirmed(sender, csr, renewed, now)
+        granted = csr if rules.new_names else csr.bound_to(renewed.subject, renewed.names)
         entry = self._entry(
-            verified, csr, fingerprint, authority, challenge_id, renewed.serial, now
+            verified, granted, fingerprint, authority, challenge_id, renewed.serial, now
         )
-        return self._issued(replace(decision, renews=renewed.serial), entry, csr, authority)
+        return self._issued(replace(decision, renews=renewed.serial), entry, granted, authority)
 
     def _may_be_first(
         self, verified: VerifiedMessage, csr: CertificationRequest, error: FailInfoError
@@ -170,35 +171,15 @@ class Admission:
         return self.rules.approval and not isinstance(error, renewal.TooEarly)
 
     def _confirmed(
-        self,
-        verified: VerifiedMessage,
-        csr: CertificationRequest,
-        renewed: Renewed,
-        now: datetime,
+        self, sender: Sender, csr: CertificationRequest, renewed: Renewed, now: datetime
     ) -> int | None:
         """Judge the challenge that a renewal has without need; return which one it spends."""
         if csr.challenge_password is None:
             return None
-        challenge = self.challenges.confirm(csr, now, renewed.certificate)
+        challenge = self.challenges.confirm(csr, now, renewed.subject)
         # With another key in it the PKCS#10 may be somebody else's, recorded and signed anew: that
         # must not burn the challenge in there (checklist P-55).
-        is_its_own = csr.spki == verified.certificate.spki
-        return challenge.id if challenge is not None and is_its_own else None
-
-    def _renewed(
-        self,
-        received: PKIMessage,
-        verified: VerifiedMessage,
-        signer: Authority | None,
-        rules: RenewalRules,
-        now: datetime,
-    ) -> Renewed:
-        if signer is not None:
-            return renewal.stored(verified, signer, self.store, self.endpoint)
-        if not rules.anchors:
-            raise renewal.unknown()
-        embedded = received.signed.certificates
-        return renewal.foreign(verified, embedded, rules.anchors, self.store, now)
+        return challenge.id if challenge is not None and sender.is_own else None
 
     def _standing(
         self, verified: VerifiedMessage, fingerprint: bytes, now: datetime
@@ -230,7 +211,7 @@ class Admission:
             message_type=verified.message_type,
             csr=csr.archive,
             csr_digest=hashlib.sha256(csr.der).digest(),
-            subject=csr.subject.rfc4514_string(),
+            subject=str(csr.subject),
             issuer=authority.key_hash,
             challenge_id=challenge_id,
             renews=renews,

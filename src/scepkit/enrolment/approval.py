@@ -108,7 +108,7 @@ class Approval:
             message_type=row.message_type,
             csr=row.csr,
             csr_digest=row.csr_digest or hashlib.sha256(row.csr).digest(),
-            subject=wanted.subject.rfc4514_string(),
+            subject=str(wanted.subject),
             issuer=authority.key_hash,
             challenge_id=row.challenge_id,
             renews=row.renews,

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from cryptography import x509
-
-from scepkit.enrolment.challenges import refused
+from scepkit.enrolment.challenges import check_length, missing, refused
 from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.csr import CertificationRequest
+from scepkit.protocol.distinguished_name import Name
 from scepkit.store import Challenge
 
 
@@ -26,7 +25,7 @@ class ChallengeRule(Protocol):
         """
 
     def confirm(
-        self, request: CertificationRequest, now: datetime, renewed: x509.Certificate
+        self, request: CertificationRequest, now: datetime, renewed: Name
     ) -> Challenge | None:
         """Judge the challenge that a renewal has without need.
 
@@ -55,7 +54,8 @@ class StaticChallenge:
             BadRequest: it is missing or another one; the same text for both.
         """
         if request.challenge_password is None:
-            raise refused("no challengePassword")
+            raise missing(request)
+        check_length(request.challenge_password)
         given = request.challenge_password.encode("utf-8", "surrogatepass")
         if not hmac.compare_digest(given, self.secret.encode("utf-8")):
             raise refused("the challengePassword is not the endpoint's")
@@ -64,7 +64,7 @@ class StaticChallenge:
         self,
         request: CertificationRequest,
         now: datetime,
-        renewed: x509.Certificate,  # noqa: ARG002
+        renewed: Name,  # noqa: ARG002
     ) -> None:
         """Compare as for a first enrolment; raises the same."""
         self.judge(request, now)
@@ -81,13 +81,18 @@ class NoChallenge:
     Some devices send one all the same: IOS asks its user for a revocation password (L-25).
     """
 
-    def judge(self, request: CertificationRequest, now: datetime) -> None:
-        """Take no notice."""
+    def judge(self, request: CertificationRequest, now: datetime) -> None:  # noqa: ARG002
+        """Take no notice, but of its length: it may be kept."""
+        check_length(request.challenge_password or "")
 
     def confirm(
-        self, request: CertificationRequest, now: datetime, renewed: x509.Certificate
+        self,
+        request: CertificationRequest,
+        now: datetime,
+        renewed: Name,  # noqa: ARG002
     ) -> None:
-        """Take no notice."""
+        """Take no notice, but of its length."""
+        self.judge(request, now)
 
     def password(self, transaction_id: TransactionID) -> None:
         """Know none."""

@@ -14,16 +14,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from cryptography import x509
-
 from scepkit.errors import BadRequest, UsageError
 from scepkit.protocol.attributes import TransactionID
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
-from scepkit.protocol.names import parse_san, parse_subject, same_subject, san_text, san_texts
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.general_name import GeneralName
+from scepkit.protocol.names import parse_san, parse_subject
 from scepkit.store import Challenge, NewChallenge, Store
 
 KEY_SIZE = 32
 _SECRET_SIZE = 20
+MAX_LENGTH = 255
+"""The characters that a challengePassword may have (RFC 2985 section 5.4.1)."""
 
 REFUSED = "the challengePassword is missing or not valid for this request"
 
@@ -71,8 +74,8 @@ class Challenges:
             raise UsageError(
                 "names alone cannot bind a challenge", hint="name the subject that they belong to"
             )
-        bound = None if subject is None else parse_subject(subject).rfc4514_string()
-        names = tuple(san_text(parse_san(text)) for text in sans)
+        bound_to = None if subject is None else str(Name.of(parse_subject(subject)))
+        names = tuple(str(GeneralName.of(parse_san(text))) for text in sans)
         made = [base64.b32encode(secrets.token_bytes(_SECRET_SIZE)).decode() for _ in range(count)]
         self.store.add_challenges(
             [
@@ -81,7 +84,7 @@ class Challenges:
                     mac=self._mac(secret),
                     created_at=now,
                     expires_at=now + lifetime,
-                    subject=bound,
+                    subject=bound_to,
                     sans=names,
                 )
                 for secret in made
@@ -97,7 +100,8 @@ class Challenges:
             StoreError: the database cannot answer.
         """
         if request.challenge_password is None:
-            raise refused("no challengePassword")
+            raise missing(request)
+        check_length(request.challenge_password)
         challenge = self.store.find_challenge(self.endpoint, self._mac(request.challenge_password))
         if challenge is None:
             raise refused("unknown challenge")
@@ -110,7 +114,7 @@ class Challenges:
         return challenge
 
     def confirm(
-        self, request: CertificationRequest, now: datetime, renewed: x509.Certificate
+        self, request: CertificationRequest, now: datetime, renewed: Name
     ) -> Challenge | None:
         """Judge the challenge that a renewal need not have, but has (checklist P-32).
 
@@ -120,7 +124,7 @@ class Challenges:
         Args:
             request: a PKCS#10 with a challengePassword.
             now: an aware datetime.
-            renewed: the certificate that signed the renewal.
+            renewed: the subject of the certificate that signed the renewal.
 
         Returns:
             The challenge to spend; None when it was spent for this device before.
@@ -134,7 +138,7 @@ class Challenges:
         if challenge is None or challenge.spent_serial is None:
             return self.judge(request, now)
         first = self.store.certificate(challenge.spent_serial)
-        if first is None or not same_subject(_subject(first.der), renewed.subject):
+        if first is None or not _subject(first.der).matches(renewed):
             raise refused(f"challenge {challenge.id} was spent by somebody else")
         return None
 
@@ -151,19 +155,55 @@ def refused_as_spent() -> BadRequest:
     return refused("the challenge was spent by another request at the same time")
 
 
-def _subject(der: bytes) -> x509.Name:
-    return x509.load_der_x509_certificate(der).subject
+def _subject(der: bytes) -> Name:
+    return Certificate.read(der).subject_name
 
 
 def _check_binding(challenge: Challenge, request: CertificationRequest) -> None:
     """Hold a bound challenge to its names (checklist P-58): else its holder can be anyone."""
     if challenge.subject is None:
         return
-    if not same_subject(x509.Name.from_rfc4514_string(challenge.subject), request.subject):
+    if not Name.parse(challenge.subject).matches(request.subject):
         raise refused(f"challenge {challenge.id} is for the subject {challenge.subject}")
-    for name in san_texts(request.extensions):
+    for name in map(str, request.extensions.subject_alternative_names()):
         if name not in challenge.sans:
             raise refused(f"challenge {challenge.id} is not for the name {name}")
+
+
+def bound(request: CertificationRequest, challenge: Challenge | None) -> CertificationRequest:
+    """Return a request with its names as the challenge that entitles it has them.
+
+    Args:
+        request: what is asked for.
+        challenge: what entitles it, already held to its names; None for nothing bound.
+    """
+    if challenge is None or challenge.subject is None:
+        return request
+    names = [GeneralName.of(parse_san(text)) for text in challenge.sans]
+    return request.bound_to(Name.parse(challenge.subject), names)
+
+
+def missing(request: CertificationRequest) -> BadRequest:
+    """Return the refusal for a request without a challengePassword; the log says where one is."""
+    if request.has_challenge_extension:
+        return refused(
+            "no challengePassword attribute; there is a challengePassword among the requested "
+            "extensions, where it does not count"
+        )
+    return refused("no challengePassword")
+
+
+def check_length(challenge_password: str) -> None:
+    """Refuse a challengePassword that is longer than RFC 2985 section 5.4.1 allows.
+
+    Raises:
+        BadRequest: it is; the same text as for a wrong one.
+    """
+    if len(challenge_password) > MAX_LENGTH:
+        raise refused(
+            f"the challengePassword has {len(challenge_password)} characters, "
+            f"at most {MAX_LENGTH} are taken here"
+        )
 
 
 def refused(reason: str) -> BadRequest:

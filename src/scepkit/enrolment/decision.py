@@ -26,6 +26,7 @@ class Decision:
         reply: the answer as a CertRep, DER.
         record: what has to be stored before the reply may go out.
         password: what a reply is encrypted with when the device's key cannot decrypt. Secret.
+        agrees: whether the device's EC key is known to do key agreement.
         subject: whom it is about, for the log.
         reason: why it was refused, for the log.
         serial: the serial number of the certificate that is the answer, for the log.
@@ -40,6 +41,7 @@ class Decision:
     reply: bytes = b""
     record: Issuance | Queued | None = None
     password: str | None = field(default=None, repr=False)
+    agrees: bool = False
     subject: str = ""
     reason: str = ""
     serial: int | None = None

@@ -15,14 +15,20 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import replace
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from scepkit.ca.names import certified_subject
 from scepkit.enrolment import renewal
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.challenges import refused_as_spent
 from scepkit.enrolment.decision import Decision, refusal, repetition
 from scepkit.enrolment.retrieval import Retrieval
+from scepkit.enrolment.sender import Sender, Senders
 from scepkit.errors import BadCertId, BadRequest, BadTime, FailInfoError
 from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.attributes import MessageType
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.envelope import Undecryptable
 from scepkit.protocol.messages import GetCert, GetCRL, PKCSReq, RenewalReq, Success
 from scepkit.protocol.pkimessage import VerifiedMessage
@@ -30,6 +36,7 @@ from scepkit.protocol.responder import Responder, missing
 from scepkit.store import (
     AlreadyAnswered,
     Answer,
+    CertificateRow,
     ChallengeSpent,
     OtherOwner,
     Outcome,
@@ -59,6 +66,9 @@ class Endpoint:
         self._rules = admission.rules
         self._store = admission.store
         self._now = admission.now
+        self._senders = Senders(
+            endpoint=self.name, issuers=self._issuers, rules=self._rules, store=self._store
+        )
         self._retrieval = Retrieval(self.name, self._issuers, self._rules, self._store, self._now)
 
     def respond(self, message: bytes) -> bytes:
@@ -130,7 +140,11 @@ class Endpoint:
             answer = self._issuers.with_chain(answer)
         try:
             reply = self._responder.reply(
-                decision.received, answer, decision.verified, decision.password
+                decision.received,
+                answer,
+                decision.verified,
+                decision.password,
+                agrees=decision.agrees,
             )
         except FailInfoError as error:
             refused = refusal(decision, error)
@@ -169,7 +183,9 @@ class Endpoint:
         The transactionID and the signer's key decide; the names inside are not even decrypted
         (section 3.3.3). What is signed with a revoked certificate is refused.
         """
-        self._check_not_revoked(verified)
+        row = self._own(verified.certificate)
+        if row is not None and row.revoked_at is not None:
+            raise renewal.revoked()
         standing = self._store.poll(
             self.name,
             verified.attributes.transaction_id.value,
@@ -180,14 +196,20 @@ class Endpoint:
             raise BadCertId("no request with this transactionID is known")
         return repetition(self._with_stored_password(decision, verified, standing), standing)
 
-    def _check_not_revoked(self, verified: VerifiedMessage) -> None:
-        signer = verified.certificate
+    def _own(self, signer: Certificate) -> CertificateRow | None:
+        """Return what is stored under the number of a certificate that a CA of ours signed."""
         authority = self._issuers.issuer_of(signer)
         if authority is None:
-            return
-        row = self._store.find_certificate(authority.key_hash, signer.serial)
-        if row is not None and row.revoked_at is not None:
-            raise renewal.revoked()
+            return None
+        return self._store.find_certificate(authority.key_hash, signer.serial)
+
+    def _agrees(self, signer: Certificate) -> bool:
+        """Say whether an answer to a stored, unrevoked certificate may use key agreement."""
+        is_ec = isinstance(signer.public_key, ec.EllipticCurvePublicKey)
+        if not is_ec or not renewal.agrees(signer):
+            return False
+        row = self._own(signer)
+        return row is not None and row.revoked_at is None
 
     def _with_stored_password(
         self, decision: Decision, verified: VerifiedMessage, standing: Outcome | OtherOwner
@@ -207,7 +229,8 @@ class Endpoint:
         otherwise be told from names that could be read (P-54).
         """
         self._retrieval.check(verified.message_type)
-        self._responder.check_deliverable(verified, None)
+        agrees = self._agrees(verified.certificate)
+        self._responder.check_deliverable(verified, None, agrees=agrees)
         try:
             opened = self._responder.open(verified, self._password(verified))
         except Undecryptable as error:
@@ -219,7 +242,8 @@ class Endpoint:
                 answer = self._retrieval.crl(wanted)
             case _:
                 raise BadRequest("not a GetCert or GetCRL")
-        return replace(decision, answer=answer, legacy=_once(decision.legacy + opened.legacy))
+        uses = _once(decision.legacy + opened.legacy)
+        return replace(decision, answer=answer, agrees=agrees, legacy=uses)
 
     def _password(self, verified: VerifiedMessage) -> str | None:
         if not self._responder.needs_password:
@@ -231,24 +255,39 @@ class Endpoint:
     def _enrol(self, decision: Decision, verified: VerifiedMessage) -> Decision:
         """Decide on a PKCSReq or RenewalReq (RFC 8894 section 4.3).
 
-        In order: what does it ask for; could the answer be delivered (P-51); may it have it.
+        In order: is it a PKCS#10 that its own key signed; who sent it; can the rest be read; could
+        the answer be delivered (P-51); may it have it.
         """
         opened = self._responder.open(verified, self._password(verified))
         request = opened.request
         if not isinstance(request, PKCSReq | RenewalReq):
             raise BadRequest("not a PKCSReq or RenewalReq")
-        csr = request.csr
-        decision = replace(
-            decision,
-            subject=csr.subject.rfc4514_string(),
-            password=csr.challenge_password,
-            legacy=_once(decision.legacy + opened.legacy),
-        )
+        csr, uses = request.csr, decision.legacy + opened.legacy
+        decision = replace(decision, subject=str(csr.subject), legacy=_once(uses))
         try:
-            self._responder.check_deliverable(verified, csr.challenge_password)
-            return self._admission.decide(decision, verified, opened, csr)
+            sender = self._senders.identify(decision.received, verified, csr, self._now())
+            uses += self._read(csr, sender)
+            password = csr.challenge_password
+            agrees = sender.renewed is not None and sender.renewed.agrees
+            decision = replace(decision, password=password, agrees=agrees, legacy=_once(uses))
+            self._responder.check_deliverable(verified, password, agrees=agrees)
+            authority = self._issuers.addressed(opened.recipient).authority
+            return self._admission.decide(decision, verified, sender, csr, authority)
         except FailInfoError as error:
             return refusal(decision, error)
+
+    def _read(self, csr: CertificationRequest, sender: Sender) -> tuple[Legacy, ...]:
+        """Make sure that all of a PKCS#10 can be read, and tell only whom it concerns.
+
+        Raises:
+            FailInfoError: it cannot.
+        """
+        try:
+            uses = csr.check(self._responder.allowed)
+            certified_subject(csr.subject)
+        except FailInfoError as error:
+            raise sender.told(error) from error
+        return uses
 
 
 def _once(uses: tuple[Legacy, ...]) -> tuple[Legacy, ...]:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from scepkit.ca.authority import Authority
-from scepkit.errors import Malformed, UsageError
-from scepkit.protocol import chain
+from scepkit.errors import UsageError
+from scepkit.protocol.algorithms import NO_LEGACY
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.envelope import Credential
 from scepkit.protocol.messages import Success
 
@@ -48,7 +47,7 @@ class Issuers:
             raise UsageError("an endpoint needs a CA that issues")
         self._issuing = tuple(issuing)
         self.authorities = (*(one.authority for one in issuing), *previous)
-        self._names = frozenset(a.certificate.subject.public_bytes() for a in self.authorities)
+        self._names = frozenset(a.own.subject for a in self.authorities)
 
     @property
     def current(self) -> Issuer:
@@ -79,24 +78,22 @@ class Issuers:
         # The name first, as it costs nothing; whoever signs for himself may write any into it.
         if certificate.issuer not in self._names:
             return None
-        try:
-            strict = certificate.x509()
-        except Malformed:
-            return None
         for authority in self.authorities:
-            if chain.issued(authority.certificate, strict):
+            if authority.own.subject == certificate.issuer and certificate.is_signed_with(
+                authority.own.spki, NO_LEGACY
+            ):
                 return authority
         return None
 
     def with_chain(self, answer: Success) -> Success:
         """Put the CA's certificate behind an issued one."""
         for authority in self.authorities:
-            certificate = authority.certificate
-            name = certificate.subject.public_bytes()
-            if any(Certificate.read(der).issuer == name for der in answer.certificates):
-                return Success((*answer.certificates, certificate.public_bytes(Encoding.DER)))
+            own = authority.own
+            if any(Certificate.read(der).issuer == own.subject for der in answer.certificates):
+                return Success((*answer.certificates, own.der))
         return answer
 
     def named(self, name: bytes) -> list[Authority]:
         """Return the CAs with a subject name, DER; several generations may share one."""
-        return [a for a in self.authorities if a.certificate.subject.public_bytes() == name]
+        wanted = Name(name)
+        return [a for a in self.authorities if a.own.subject_name.matches(wanted)]

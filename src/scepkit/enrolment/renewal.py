@@ -19,7 +19,8 @@ from scepkit.errors import BadAlg, BadReply, BadRequest, Malformed
 from scepkit.protocol import chain
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
-from scepkit.protocol.names import same_subject, san_texts
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.pkimessage import VerifiedMessage
 from scepkit.store import Store
 
@@ -33,8 +34,32 @@ class Renewed:
         serial: under which it is stored; None for another CA's.
     """
 
-    certificate: x509.Certificate
+    certificate: Certificate
     serial: int | None
+
+    @property
+    def subject(self) -> Name:
+        """Whom it is for."""
+        return self.certificate.subject_name
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it is a stored certificate of ours whose keyUsage has keyAgreement."""
+        return self.serial is not None and agrees(self.certificate)
+
+    @property
+    def names(self) -> tuple[GeneralName, ...]:
+        """Its subject alternative names; raises Malformed where they cannot be read."""
+        return self.certificate.alternative_names
+
+
+def agrees(certificate: Certificate) -> bool:
+    """Say whether a certificate's key may be used for key agreement, as far as it says so."""
+    try:
+        usage = certificate.extensions.key_usage()
+    except Malformed:
+        return False
+    return usage is not None and "key_agreement" in usage
 
 
 class Revoked(BadRequest):
@@ -73,7 +98,7 @@ def stored(verified: VerifiedMessage, authority: Authority, store: Store, endpoi
         )
     if row.revoked_at is not None:
         raise revoked()
-    return Renewed(signer.x509(), row.serial)
+    return Renewed(signer, row.serial)
 
 
 def foreign(
@@ -113,7 +138,7 @@ def foreign(
         row = store.find_certificate(issuer.key_hash, verified.certificate.serial)
         if row is not None and row.revoked_at is not None:
             raise revoked()
-        return Renewed(leaf, None)
+        return Renewed(verified.certificate, None)
     raise unknown()
 
 
@@ -143,17 +168,31 @@ def check(
     _check_time(certificate, rules, now)
     if rules.new_names:
         return
-    if not same_subject(certificate.subject, request.subject):
-        raise BadRequest("a renewal has to be for the subject of the certificate that signed it")
-    known = san_texts(certificate.extensions)
-    for name in san_texts(request.extensions):
+    if not renewed.subject.matches(request.subject):
+        raise other_subject(f"a renewal of {renewed.subject} asks for {request.subject}")
+    known = frozenset(map(str, renewed.names))
+    for name in map(str, request.extensions.subject_alternative_names()):
         if name not in known:
-            raise BadRequest(f"the certificate that signed does not have the name {name}")
+            raise BadRequest(
+                f"the certificate that signed does not have the name {name}",
+                text="the certificate that signed does not have all of these names",
+            )
 
 
 def revoked() -> Revoked:
     """Return the refusal for a certificate that was revoked, before or in the meantime."""
     return Revoked("the certificate that signed was revoked")
+
+
+def other_subject(reason: str) -> BadRequest:
+    """Return the refusal for a renewal under another subject.
+
+    Args:
+        reason: for the log only.
+    """
+    return BadRequest(
+        reason, text="a renewal has to be for the subject of the certificate that signed it"
+    )
 
 
 def unknown() -> BadRequest:
@@ -173,8 +212,8 @@ def _check_digest(verified: VerifiedMessage) -> None:
         raise BadAlg(f"a renewal cannot be signed over {verified.digest.name}")
 
 
-def _check_time(certificate: x509.Certificate, rules: RenewalRules, now: datetime) -> None:
-    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+def _check_time(certificate: Certificate, rules: RenewalRules, now: datetime) -> None:
+    start, end = certificate.validity
     if now < start:
         raise BadRequest(f"the certificate that signed is not valid before {start}")
     if now > end + rules.grace:

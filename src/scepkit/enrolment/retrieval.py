@@ -6,8 +6,6 @@ import hmac
 from collections.abc import Callable
 from datetime import datetime
 
-from cryptography import x509
-
 from scepkit.enrolment import belonging, revocation
 from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.limiter import Limiter
@@ -16,7 +14,6 @@ from scepkit.errors import BadRequest, HTTPRefused
 from scepkit.protocol.attributes import MessageType
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.messages import GetCert, GetCRL, Success
-from scepkit.protocol.names import same_subject
 from scepkit.protocol.responder import missing
 from scepkit.store import CertificateRow, Store
 
@@ -126,6 +123,6 @@ class Retrieval:
 
 def same_owner(one: CertificateRow, other: CertificateRow) -> bool:
     """Say whether two certificates have the same subject, and that is not an empty one."""
-    subjects = [x509.load_der_x509_certificate(row.der).subject for row in (one, other)]
+    own, others = (Certificate.read(row.der).subject_name for row in (one, other))
     # Without a subject the names are in the subjectAltName, and nobody's are anybody's.
-    return bool(subjects[0].rdns) and same_subject(*subjects)
+    return not own.is_empty and own.matches(others)

@@ -50,6 +50,32 @@ def to_der(data: bytes) -> bytes:
     return element
 
 
+def content(element: bytes, tag: int, what: str) -> bytes:
+    """Return the content of one element, DER or BER, that has a certain tag.
+
+    Args:
+        element: exactly one element.
+        tag: its single tag octet.
+        what: how to call it in the error.
+
+    Raises:
+        Malformed: it is not one whole element with that tag.
+    """
+    der = element if _der_end(element, 0) == len(element) else to_der(element)
+    if der[0] != tag:
+        raise Malformed(f"not {'an' if what[0] in 'aeiou' else 'a'} {what}")
+    return der[2:] if der[1] < _INDEFINITE else der[2 + (der[1] & 0x7F) :]
+
+
+def parts(element: bytes, tag: int, what: str) -> list[bytes]:
+    """Cut the content of one constructed element into its own elements, their octets kept.
+
+    Raises:
+        Malformed: it is not one whole element with that tag, or not made of whole elements.
+    """
+    return split(content(element, tag, what))
+
+
 def split(data: bytes | memoryview) -> list[bytes]:
     """Cut a row of BER elements into single ones, in the order in which they stand.
 
@@ -59,22 +85,39 @@ def split(data: bytes | memoryview) -> list[bytes]:
         Malformed: the row does not end where its last element ends, or has more elements than
             `MAX_ELEMENTS`.
     """
-    if _is_one_short_element(data):
-        return [bytes(data)]
-    view = memoryview(data)
+    octets = bytes(data)
     out: list[bytes] = []
-    position = 0
-    while position < len(view):
+    position, size = 0, len(octets)
+    while position < size:
         if len(out) == MAX_ELEMENTS:
             raise _too_many()
-        tag, start = _tag(view, position)
-        length, start = _length(view, start)
-        if length is None or tag[0] in _PIECES or start - position != _header(tag, length):
-            return _children(view, 0, len(view), 0, count())[0]
-        end = _end(view, start, length)
-        out.append(bytes(view[position:end]))
+        end = _der_end(octets, position)
+        if end is None:
+            return _children(memoryview(octets), 0, size, 0, count())[0]
+        out.append(octets[position:end])
         position = end
     return out
+
+
+def _der_end(octets: bytes, start: int) -> int | None:
+    """Return where the element at `start` ends; None if tag or length is not plain DER.
+
+    Plain is a tag of one octet that is no string in pieces, and the shortest form of the length.
+    """
+    try:
+        tag, length = octets[start], octets[start + 1]
+        if tag in _PIECES or tag & _MULTI_OCTET_TAG == _MULTI_OCTET_TAG:
+            return None
+        content = start + 2
+        if length >= _INDEFINITE:
+            content += length & 0x7F
+            length = int.from_bytes(octets[start + 2 : content])
+            if length < _INDEFINITE or not octets[start + 2]:
+                return None
+    except IndexError:
+        return None
+    end = content + length
+    return end if end <= len(octets) else None
 
 
 def cut(element: bytes | memoryview) -> list[memoryview]:
@@ -128,19 +171,6 @@ def _is_over(data: memoryview, position: int, end: int | None) -> bool:
     if end is not None:
         return position >= end
     return data[position : position + len(_END_OF_CONTENTS)] == _END_OF_CONTENTS
-
-
-def _is_one_short_element(data: bytes | memoryview) -> bool:
-    """Say whether a row is a single element with two octets of tag and length in DER.
-
-    Attributes mostly have such a value, and a message has many attributes.
-    """
-    return (
-        len(data) > 1
-        and data[1] == len(data) - 2 < _INDEFINITE
-        and data[0] not in _PIECES
-        and data[0] & _MULTI_OCTET_TAG != _MULTI_OCTET_TAG
-    )
 
 
 def _element(data: memoryview, start: int, depth: int, number: Iterator[int]) -> tuple[bytes, int]:

@@ -14,6 +14,7 @@ from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
 
 NULL = b"\x05\x00"
+TRUE = b"\x01\x01\xff"
 INTEGER_0 = b"\x02\x01\x00"
 INTEGER_1 = b"\x02\x01\x01"
 INTEGER_2 = b"\x02\x01\x02"

@@ -11,10 +11,14 @@ from functools import lru_cache
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.asn1 import TLV
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+)
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.errors import BadAlg, BadRequest, Malformed
+from scepkit.errors import BadAlg, BadRequest, FailInfoError, Malformed
 from scepkit.protocol import _asn1, _codec, _der
 from scepkit.protocol.algorithms import (
     CURVES,
@@ -69,6 +73,26 @@ def load_any(spki: bytes) -> PublicKey:
     if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
         raise BadAlg(f"{type(key).__name__} is not supported", text="key type not supported")
     return key
+
+
+@lru_cache(maxsize=512)
+def canonical(spki: bytes) -> bytes:
+    """Return a SubjectPublicKeyInfo in the one form that its key has, DER.
+
+    That is rsaEncryption with the parameters NULL, a named curve with an uncompressed point
+    (RFC 3279 section 2.3.1, RFC 5480 section 2). Devices leave the NULL out or compress the point,
+    and not always in the same way in a request and in the certificate that signs it.
+
+    A key that cannot be loaded has no such form, and stays as it came.
+
+    Args:
+        spki: DER as received.
+    """
+    try:
+        key = load_any(spki)
+    except (FailInfoError, Malformed):
+        return spki
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def check(key: PublicKey) -> None:

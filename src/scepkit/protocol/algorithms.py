@@ -207,7 +207,7 @@ def digest(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> Digest:
     found = DIGESTS.get(oid)
     if found is None:
         raise BadAlg(f"digest algorithm {oid.dotted_string} is not supported")
-    _require(found, allowed)
+    require(found, allowed)
     return found
 
 
@@ -220,7 +220,7 @@ def cipher(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> Cipher:
     found = CIPHERS.get(oid)
     if found is None:
         raise BadAlg(f"content-encryption algorithm {oid.dotted_string} is not supported")
-    _require(found, allowed)
+    require(found, allowed)
     return found
 
 
@@ -258,7 +258,7 @@ def signature_digest(
     found = signatures.get(oid)
     if found is None:
         raise BadAlg(f"signature algorithm {oid.dotted_string} is not supported for this key")
-    _require(found, allowed)
+    require(found, allowed)
     return found
 
 
@@ -296,7 +296,12 @@ def allowing(allowed: Collection[Legacy], needed: Legacy) -> str:
     return "--legacy " + ",".join(name for name in Legacy if name in allowed or name is needed)
 
 
-def _require(algorithm: Digest | Cipher, allowed: frozenset[Legacy]) -> None:
+def require(algorithm: Digest | Cipher, allowed: frozenset[Legacy]) -> None:
+    """Refuse an algorithm that is legacy and not allowed.
+
+    Raises:
+        BadAlg: it is.
+    """
     if algorithm.legacy is not None and algorithm.legacy not in allowed:
         raise _not_allowed(algorithm.name, algorithm.legacy)
 

@@ -10,17 +10,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.errors import FailInfoError, Malformed
-from scepkit.protocol import _asn1, _codec, _der, _keys, _x509
+from scepkit.protocol import _asn1, _ber, _codec, _der, _keys, _time, _x509, extensions
 from scepkit.protocol.algorithms import Legacy, PublicKey, signature_digest
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.extensions import Extensions
+from scepkit.protocol.general_name import GeneralName
 
-_SUBJECT_KEY_IDENTIFIER = x509.ObjectIdentifier("2.5.29.14")
+_VERSION, _EXTENSIONS = 0xA0, 0xA3
+# Serial number, signature, issuer, validity, subject, key; then what is optional.
+_FIELDS = 6
+_BOOLEAN, _INTEGER = 0x01, 0x02
 
 
 @dataclass(frozen=True)
@@ -33,31 +40,49 @@ class Certificate:
         serial_number: its serialNumber INTEGER, DER as received.
         subject: its subject Name, DER as received.
         spki: its SubjectPublicKeyInfo, DER as received.
-        extensions: its extensions, each DER as received.
+        version: 1 to 3.
     """
 
     der: bytes
-    issuer: bytes
+    issuer: bytes = field(repr=False)
     serial_number: bytes
-    subject: bytes
-    spki: bytes
-    extensions: tuple[bytes, ...]
+    subject: bytes = field(repr=False)
+    spki: bytes = field(repr=False)
+    version: int
+    _validity: bytes = field(repr=False)
+    _extensions: bytes = field(repr=False)
+    _signed: bytes = field(repr=False)
+    _algorithm: bytes = field(repr=False)
+    _signature: bytes = field(repr=False)
 
     @classmethod
     def read(cls, der: bytes) -> Certificate:
-        """Read a DER (or BER) certificate.
+        """Read a DER (or BER) certificate: cut it into its parts, which keep their octets.
 
         Raises:
             Malformed: it is not a certificate.
         """
-        tbs = _codec.decode(_asn1.Certificate, der, "certificate").tbsCertificate
+        try:
+            signed, algorithm, bits = _ber.parts(der, _der.SEQUENCE, "certificate")
+            parts = _ber.parts(signed, _der.SEQUENCE, "certificate")
+            number = parts.pop(0) if parts[0][0] == _VERSION else b""
+            serial, _, issuer, validity, subject, spki = parts[:_FIELDS]
+        except (ValueError, IndexError) as error:
+            raise Malformed("not a certificate: parts are missing") from error
+        rest = [one for one in parts[_FIELDS:] if one[0] == _EXTENSIONS]
+        signature = _ber.content(bits, _der.BIT_STRING, "certificate's signature")
         return cls(
             der=der,
-            issuer=_codec.encode(tbs.issuer),
-            serial_number=_codec.encode(tbs.serialNumber),
-            subject=_codec.encode(tbs.subject),
-            spki=_codec.encode(tbs.subjectPublicKeyInfo),
-            extensions=tuple(_codec.encode(extension) for extension in tbs.extensions or ()),
+            issuer=issuer,
+            serial_number=serial,
+            subject=subject,
+            spki=spki,
+            version=_version(number),
+            _validity=validity,
+            _extensions=_ber.content(rest[0], _EXTENSIONS, "extensions") if rest else b"",
+            _signed=signed,
+            _algorithm=algorithm,
+            _signature=signature[1:],
         )
 
     @classmethod
@@ -79,28 +104,103 @@ class Certificate:
         """The IssuerAndSerialNumber by which CMS names it, DER (RFC 5652 section 10.2.4)."""
         return _der.sequence(self.issuer, self.serial_number)
 
+    @property
+    def canonical_spki(self) -> bytes:
+        """The SubjectPublicKeyInfo, DER, in the one form that each key has."""
+        return _keys.canonical(self.spki)
+
     @cached_property
     def key_hash(self) -> bytes:
-        """SHA-256 of the SubjectPublicKeyInfo, 32 octets: the identity of a key."""
-        return hashlib.sha256(self.spki).digest()
+        """SHA-256 of the canonical SubjectPublicKeyInfo, 32 octets: the identity of a key."""
+        return hashlib.sha256(self.canonical_spki).digest()
+
+    @cached_property
+    def extensions(self) -> Extensions:
+        """Its extensions, undecoded.
+
+        Raises:
+            Malformed: they cannot be told apart.
+        """
+        if not self._extensions:
+            return extensions.NO_EXTENSIONS
+        return Extensions.read(_ber.parts(self._extensions, _der.SEQUENCE, "extensions"))
+
+    @property
+    def alternative_names(self) -> tuple[GeneralName, ...]:
+        """The names in its subjectAltName.
+
+        Raises:
+            Malformed: they cannot be read.
+        """
+        return self.extensions.subject_alternative_names()
 
     @cached_property
     def subject_key_identifier(self) -> bytes | None:
         """The value of that extension, if there is one that can be read."""
-        for der in self.extensions:
-            try:
-                extension = _codec.decode(_asn1.Extension, der, "extension")
-                if extension.extnID == _SUBJECT_KEY_IDENTIFIER:
-                    return _codec.decode(bytes, extension.extnValue, "subjectKeyIdentifier")
-            except Malformed:
-                continue
-        return None
+        try:
+            value = self.extensions.find(extensions.SUBJECT_KEY_IDENTIFIER)
+            if value is None:
+                return None
+            return _ber.content(value, _der.OCTET_STRING, "subjectKeyIdentifier")
+        except Malformed:
+            return None
+
+    @cached_property
+    def subject_name(self) -> Name:
+        """Its subject."""
+        return Name(self.subject)
+
+    @cached_property
+    def issuer_name(self) -> Name:
+        """Its issuer."""
+        return Name(self.issuer)
+
+    @cached_property
+    def validity(self) -> tuple[datetime, datetime]:
+        """From when and until when it is valid, aware (RFC 5280 section 4.1.2.5).
+
+        Raises:
+            Malformed: they are no times.
+        """
+        times = _ber.parts(self._validity, _der.SEQUENCE, "validity")
+        if len(times) != 2:  # noqa: PLR2004 - notBefore, notAfter
+            raise Malformed("not the validity of a certificate")
+        start, end = (_time.read(one[0], _ber.content(one, one[0], "time")) for one in times)
+        if start is None or end is None:
+            raise Malformed("not the validity of a certificate")
+        return start, end
+
+    @property
+    def not_before(self) -> datetime:
+        """From when it is valid, aware; raises as `validity` does."""
+        return self.validity[0]
+
+    @property
+    def not_after(self) -> datetime:
+        """Until when it is valid, aware; raises as `validity` does."""
+        return self.validity[1]
+
+    def basic_constraints(self) -> tuple[bool, int | None] | None:
+        """Return whether it is a CA's, and how many CAs may be below (RFC 5280 section 4.2.1.9).
+
+        Returns:
+            cA and pathLenConstraint, which counts for a CA alone; None without the extension.
+
+        Raises:
+            Malformed: the extension cannot be read.
+        """
+        value = self.extensions.find(extensions.BASIC_CONSTRAINTS)
+        if value is None:
+            return None
+        parts = _ber.parts(value, _der.SEQUENCE, "basicConstraints")
+        ca = bool(parts) and parts[0][0] == _BOOLEAN and any(_ber.content(parts[0], _BOOLEAN, "cA"))
+        lengths = [one for one in parts if one[0] == _INTEGER]
+        return ca, _integer(lengths[0]) if ca and lengths else None
 
     @property
     def serial(self) -> int:
-        """The serial number."""
-        content = _codec.anything(self.serial_number).data
-        return int.from_bytes(content, "big", signed=True)
+        """The serial number; devices and old CAs have negative ones, and 0."""
+        return _integer(self.serial_number)
 
     def x509(self) -> x509.Certificate:
         """Return the certificate as the library's strict type.
@@ -112,17 +212,32 @@ class Certificate:
 
     def is_self_signed(self, allowed: frozenset[Legacy]) -> bool:
         """Say whether issuer and subject are the same and its own key made its signature."""
-        if self.issuer != self.subject:
-            return False
-        certificate = _codec.decode(_asn1.Certificate, self.der, "certificate")
+        return self.issuer == self.subject and self.is_signed_with(self.spki, allowed)
+
+    def is_signed_with(self, spki: bytes, allowed: frozenset[Legacy]) -> bool:
+        """Say whether a key made its signature; names are not looked at.
+
+        Args:
+            spki: the key's SubjectPublicKeyInfo, DER.
+            allowed: the legacy algorithms that are allowed.
+        """
         try:
-            digest = signature_digest(
-                certificate.signatureAlgorithm.algorithm, self.public_key, None, allowed
-            )
+            key = _keys.load_any(spki)
+            algorithm = _codec.decode(_asn1.AlgorithmIdentifier, self._algorithm, "algorithm")
+            digest = signature_digest(algorithm.algorithm, key, None, allowed)
         except (FailInfoError, Malformed):
             return False
-        signed = _codec.encode(certificate.tbsCertificate)
-        return _keys.verify(self.public_key, certificate.signatureValue.as_bytes(), signed, digest)
+        return _keys.verify(key, self._signature, self._signed, digest)
+
+
+def _version(explicit: bytes) -> int:
+    if not explicit:
+        return 1
+    return _integer(_ber.content(explicit, _VERSION, "version")) + 1
+
+
+def _integer(der: bytes) -> int:
+    return int.from_bytes(_ber.content(der, _INTEGER, "INTEGER"), "big", signed=True)
 
 
 def readable(certificates: Iterable[bytes]) -> Iterator[Certificate]:

@@ -1,33 +1,35 @@
 """PKCS#10 certification requests (RFC 2986), read leniently; `build`, next door, writes them.
 
-The library's own reader refuses what devices send (strongSwan's attribute SET is out of DER
-order), so the request is taken apart here: the signature is verified over the bytes as received,
-and only then names and extensions are given to the library, in a copy that is in order.
+The library's own reader refuses what devices send (strongSwan's attribute SET is out of DER order,
+Windows writes `!` into a PrintableString), so the request is cut into its parts here, and the parts
+keep their octets.
+The signature is verified over the bytes as received; everything else is decoded when it is asked
+for, and nothing is decoded that nobody asks for.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadRequest, FailInfoError, Malformed
-from scepkit.protocol import _asn1, _codec, _der, _keys, _x509, csr_writing
-from scepkit.protocol.algorithms import Digest, Legacy, PublicKey, signature_digest
-from scepkit.protocol.cms import attribute_values
+from scepkit.protocol import _asn1, _ber, _codec, _der, _keys, _strings, csr_writing, extensions
+from scepkit.protocol.algorithms import Digest, Legacy, PublicKey, require, signature_digest
 from scepkit.protocol.csr_writing import (
     CHALLENGE_PASSWORD,
     EXTENSION_REQUEST,
     MAX_CHALLENGE_LENGTH,
     build,
 )
+from scepkit.protocol.distinguished_name import Name, object_identifier
+from scepkit.protocol.extensions import Extensions
+from scepkit.protocol.general_name import GeneralName
 
 __all__ = [
     "CHALLENGE_PASSWORD",
@@ -37,28 +39,33 @@ __all__ = [
     "build",
     "read",
     "read_archived",
+    "verify",
 ]
 
 # The same by other names (P-33): PKCS#9's and Microsoft's. That of old drafts needs a switch.
-_EXTENSION_REQUESTS = {EXTENSION_REQUEST, ObjectIdentifier("1.3.6.1.4.1.311.2.1.14")}
-_DRAFT_EXTENSION_REQUEST = ObjectIdentifier("2.16.840.1.113733.1.9.8")
-
-# DirectoryString, and IA5String, which it is not but which is sent.
-_STRING_ENCODINGS = {
-    0x0C: "utf-8",
-    0x13: "ascii",
-    0x14: "latin-1",
-    0x16: "ascii",
-    0x1C: "utf-32-be",
-    0x1E: "utf-16-be",
+MICROSOFT_EXTENSION_REQUEST = ObjectIdentifier("1.3.6.1.4.1.311.2.1.14")
+DRAFT_EXTENSION_REQUEST = ObjectIdentifier("2.16.840.1.113733.1.9.8")
+_EXTENSION_REQUESTS = {
+    _der.oid(EXTENSION_REQUEST),
+    _der.oid(MICROSOFT_EXTENSION_REQUEST),
+    _der.oid(DRAFT_EXTENSION_REQUEST),
 }
+_DRAFT = _der.oid(DRAFT_EXTENSION_REQUEST)
+_CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
+
 _EVERY_LEGACY = frozenset(Legacy)
 _SHA256_WITH_RSA = ObjectIdentifier("1.2.840.113549.1.1.11")
+# Subject, key and attributes, after the version.
+_ATTRIBUTES = 0xA0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CertificationRequest:
-    """A PKCS#10 whose own signature has been verified.
+    """A PKCS#10 whose own signature has been verified; what is in it is read when asked for.
+
+    Anybody can take a captured envelope and sign it anew. So whether its sender may be told what is
+    wrong in here is for the caller to say, who knows which key signed the pkiMessage: compare
+    `key_hash` before anything else is asked for.
 
     Attributes:
         der: the request as received.
@@ -67,54 +74,213 @@ class CertificationRequest:
         subject: the requested subject; may be empty.
         spki: the SubjectPublicKeyInfo, DER as received.
         public_key: the key.
-        extensions: the requested extensions.
-        challenge_password: the challengePassword; None when missing or empty. Secret.
-        archive: subject, key and extensions again, as a PKCS#10 that holds nothing secret and no
-            signature: what a certificate can be issued from later. See `read_archived`.
-        legacy: what it uses that had to be allowed, for the log.
+        algorithm: the signature's algorithm; None in what was archived.
     """
 
-    der: bytes
-    info: bytes
-    subject: x509.Name
-    spki: bytes
-    public_key: PublicKey
-    extensions: x509.Extensions
-    challenge_password: str | None
-    archive: bytes
-    legacy: tuple[Legacy, ...] = ()
+    der: bytes = field(repr=False)
+    info: bytes = field(repr=False)
+    subject: Name
+    spki: bytes = field(repr=False)
+    public_key: PublicKey = field(repr=False)
+    algorithm: Digest | None
+    _attributes: bytes = field(repr=False)
+    _names: tuple[GeneralName, ...] | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         """Leave the secret out."""
-        return f"<CertificationRequest {self.subject.rfc4514_string()!r}>"
+        return f"<CertificationRequest {str(self.subject)!r}>"
+
+    @property
+    def canonical_spki(self) -> bytes:
+        """The SubjectPublicKeyInfo, DER, in the one form that each key has."""
+        return _keys.canonical(self.spki)
 
     @property
     def key_hash(self) -> bytes:
-        """SHA-256 of the SubjectPublicKeyInfo, 32 octets."""
-        return hashlib.sha256(self.spki).digest()
+        """SHA-256 of the canonical SubjectPublicKeyInfo, 32 octets: the identity of a key."""
+        return hashlib.sha256(self.canonical_spki).digest()
+
+    @cached_property
+    def attributes(self) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
+        """Its attributes in the order received: OID and values, DER.
+
+        Raises:
+            BadRequest: they cannot be read.
+        """
+        try:
+            return tuple(_attribute(der) for der in _ber.split(self._attributes))
+        except (Malformed, ValueError) as error:
+            raise BadRequest("the request's attributes cannot be read") from error
+
+    @cached_property
+    def extensions(self) -> Extensions:
+        """The requested extensions, from whichever attributes ask for them.
+
+        Raises:
+            BadRequest: they cannot be read, or contradict each other; see `extensions.merged`.
+        """
+        found = extensions.merged(self._values(_EXTENSION_REQUESTS))
+        return found if self._names is None else found.with_names(self._names)
+
+    @cached_property
+    def extension_requests(self) -> tuple[ObjectIdentifier | None, ...]:
+        """The types of the attributes that ask for extensions, in the order received.
+
+        Services that judge the raw PKCS#10 take nothing but one of PKCS#9's.
+        """
+        return tuple(object_identifier(k) for k, _ in self.attributes if k in _EXTENSION_REQUESTS)
+
+    @cached_property
+    def challenge_password(self) -> str | None:
+        """The challengePassword; None when missing or empty. Secret.
+
+        Raises:
+            BadRequest: there are several, or it is no text.
+        """
+        # Twice the same octets are one.
+        values = [*dict.fromkeys(self._values({_CHALLENGE}))]
+        if not values:
+            return None
+        if len(values) > 1:
+            raise BadRequest("the request has several challengePasswords")
+        try:
+            tag, content = _codec.tag_and_content(values[0])
+            text = _strings.decode(tag, content)
+        except (Malformed, _strings.Undecodable):
+            # Not `from`: whatever it holds may be the password.
+            raise BadRequest("the request's challengePassword cannot be read as text") from None
+        if len(text) > MAX_CHALLENGE_LENGTH:
+            raise BadRequest(
+                f"the request's challengePassword has {len(text)} characters, "
+                f"at most {MAX_CHALLENGE_LENGTH} are read"
+            )
+        return text or None
+
+    @property
+    def has_challenge_extension(self) -> bool:
+        """Whether a challengePassword is among the extensions, where it does not count."""
+        return any(one.identifier == _CHALLENGE for one in self.extensions)
+
+    @cached_property
+    def archive(self) -> bytes:
+        """Subject, key and extensions again, as a PKCS#10 without secrets and without signature.
+
+        A certificate can be issued from it later; see `read_archived`. A signature would let
+        whoever finds the copy try out challengePasswords.
+
+        Raises:
+            BadRequest: the extensions cannot be read.
+        """
+        wanted = [one.der for one in self.extensions if one.identifier != _CHALLENGE]
+        attributes = [_der.attribute(EXTENSION_REQUEST, _der.sequence(*wanted))] if wanted else []
+        copy = csr_writing.info(self.subject.der, self.canonical_spki, attributes)
+        return csr_writing.request(copy, _der.algorithm(_SHA256_WITH_RSA), b"")
+
+    def bound_to(self, subject: Name, names: Sequence[GeneralName]) -> CertificationRequest:
+        """Return the request with its names as they are bound or stored.
+
+        Names that match may still be spelled in another way, or stand in another order, and a
+        certificate carries what somebody agreed to.
+
+        Args:
+            subject: one that the request's matches.
+            names: subject alternative names, all of the request's among them.
+
+        Raises:
+            BadRequest, Malformed: the request's extensions cannot be read.
+        """
+        asked = self.extensions.subject_alternative_names()
+        texts = frozenset(map(str, asked))
+        bound = tuple(name for name in names if str(name) in texts)
+        return replace(
+            self,
+            subject=self.subject if self.subject.reads_like(subject) else subject,
+            _names=None if bound == asked else bound,
+        )
+
+    def check(self, allowed: frozenset[Legacy]) -> tuple[Legacy, ...]:
+        """Make sure that all of it can be read and used.
+
+        Args:
+            allowed: the legacy algorithms that are allowed for its signature, and whether the
+                extensionRequest of old drafts is.
+
+        Returns:
+            What it uses that had to be allowed, for the log.
+
+        Raises:
+            BadRequest: its key is too small, its extensionRequest is of a form that is not allowed,
+                or a part of it cannot be read.
+            BadAlg: its signature algorithm or its key's curve is not allowed.
+        """
+        _keys.check(self.public_key)
+        uses = [self._form(allowed)]
+        if self.algorithm is not None:
+            require(self.algorithm, allowed)
+            uses.append(self.algorithm.legacy)
+        try:
+            _ = self.subject.rdns
+        except Malformed as error:
+            raise BadRequest(f"the subject cannot be read: {error.message}") from error
+        try:
+            self.extensions.check()
+        except Malformed as error:
+            raise BadRequest(f"the extension request cannot be read: {error.message}") from error
+        _ = self.challenge_password
+        return tuple(use for use in uses if use is not None)
+
+    def _form(self, allowed: frozenset[Legacy]) -> Legacy | None:
+        """Say whether the extensions are asked for as old drafts did it.
+
+        Where that is off, the request is refused: a certificate without the names helps nobody.
+        """
+        if not any(kind == _DRAFT for kind, _ in self.attributes):
+            return None
+        if Legacy.DRAFT_OIDS not in allowed:
+            raise BadRequest(
+                "the extension request is in the old form of a draft, which is not allowed here",
+                hint=f"to allow it, name {Legacy.DRAFT_OIDS.value!r} in the legacy setting",
+            )
+        return Legacy.DRAFT_OIDS
+
+    def _values(self, wanted: set[bytes]) -> list[bytes]:
+        """Return the values of an attribute, whichever OID it goes by."""
+        return [value for kind, values in self.attributes if kind in wanted for value in values]
 
 
-def read(der: bytes, allowed: frozenset[Legacy], *, is_whole: bool = True) -> CertificationRequest:
-    """Read and verify a PKCS#10, DER or BER.
+def read(der: bytes, allowed: frozenset[Legacy]) -> CertificationRequest:
+    """Read a PKCS#10, DER or BER, all of it: `verify`, then `CertificationRequest.check`.
+
+    Args:
+        der: the request.
+        allowed: the legacy algorithms that are allowed for its signature, and whether the
+            extensionRequest of old drafts is.
+
+    Raises:
+        Malformed: it is no PKCS#10, or its signature is wrong or cannot be checked.
+        BadRequest, BadAlg: it cannot be used; see `CertificationRequest.check`.
+    """
+    request = verify(der)
+    request.check(allowed)
+    return request
+
+
+def verify(der: bytes, *, is_whole: bool = True) -> CertificationRequest:
+    """Read a PKCS#10, DER or BER, as far as its own signature, and verify that.
 
     Reading is, in order: structure; the key, bounded before it is used; the request's signature
-    by that key, over the bytes as received; whether key and algorithms are good enough; attributes;
-    names and extensions.
+    by that key, over the bytes as received.
     Until the signature holds, everything that is wrong is `Malformed`, after nearly the same work:
     the request may be somebody else's, opened for whoever cut its ciphertext to pieces (checklist
     P-54).
 
     Args:
         der: the request.
-        allowed: the legacy algorithms that are allowed for its signature, and whether the
-            extensionRequest of old drafts is.
         is_whole: False for one that was damaged on its way, as far as is known: whatever it looks
             like, its signature is then not good enough.
 
     Raises:
         Malformed: it is no PKCS#10, or its signature is wrong or cannot be checked.
-        BadRequest: its key is too small, or its extensionRequest is of a form that is not allowed.
-        BadAlg: its signature algorithm or its key's curve is not allowed.
     """
     try:
         claim = _claim(der)
@@ -123,63 +289,49 @@ def read(der: bytes, allowed: frozenset[Legacy], *, is_whole: bool = True) -> Ce
         raise
     if not (claim.is_true() and is_whole):
         raise Malformed("the PKCS#10 request's own signature does not verify")
-    _keys.check(claim.public_key)
-    digest = signature_digest(claim.algorithm, claim.public_key, None, allowed)
-    uses = (digest.legacy, _form(claim.structure, allowed))
-    request = _contents(claim.structure, claim.public_key)
-    return replace(request, legacy=tuple(use for use in uses if use is not None))
+    return claim.request
 
 
-def _form(structure: _Structure, allowed: frozenset[Legacy]) -> Legacy | None:
-    """Say whether the extensions are asked for as old drafts did it.
+def read_archived(der: bytes) -> CertificationRequest:
+    """Read the `archive` of a PKCS#10 that was accepted, whose signature was verified then.
 
-    Where that is off, the request is refused: a certificate without the names helps nobody.
+    Args:
+        der: what was kept of the request.
+
+    Raises:
+        Malformed, BadRequest, BadAlg: it is not what was kept.
     """
-    if not _values(structure.info.attributes or [], {_DRAFT_EXTENSION_REQUEST}):
-        return None
-    if Legacy.DRAFT_OIDS not in allowed:
-        raise BadRequest(
-            "the extension request is in the old form of a draft, which is not allowed here",
-            hint=f"to allow it, name {Legacy.DRAFT_OIDS.value!r} in the legacy setting",
-        )
-    return Legacy.DRAFT_OIDS
-
-
-@dataclass(frozen=True, slots=True)
-class _Structure:
-    """A PKCS#10 taken apart; no text shows it, as a challengePassword may be in there."""
-
-    der: bytes = field(repr=False)
-    request: _asn1.CertificationRequest = field(repr=False)
-    info: _asn1.CertificationRequestInfo = field(repr=False)
-    info_der: bytes = field(repr=False)
-    spki: bytes
+    info, _, _ = _cut(der)
+    spki = _spki(info)
+    return _request(der, info, _keys.load(spki), None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
     """A PKCS#10 that could be read as far as its signature, which is not verified."""
 
-    structure: _Structure
-    public_key: PublicKey
-    algorithm: ObjectIdentifier
+    request: CertificationRequest
+    signature: bytes
     digest: Digest
 
     def is_true(self) -> bool:
         """Say whether the request's key made its signature."""
-        signature = self.structure.request.signature.as_bytes()
-        return _keys.verify(self.public_key, signature, self.structure.info_der, self.digest)
+        key = self.request.public_key
+        return _keys.verify(key, self.signature, self.request.info, self.digest)
 
 
 def _claim(der: bytes) -> _Claim:
-    structure = _structure(der)
-    algorithm = structure.request.signatureAlgorithm.algorithm
+    info, algorithm, bits = _cut(der)
+    kind = _codec.decode(_asn1.AlgorithmIdentifier, algorithm, "signature algorithm")
     try:
-        public_key = _keys.load_any(structure.spki)
-        digest = signature_digest(algorithm, public_key, None, _EVERY_LEGACY)
+        public_key = _keys.load_any(_spki(info))
+        digest = signature_digest(kind.algorithm, public_key, None, _EVERY_LEGACY)
     except FailInfoError as error:
         raise Malformed(f"the PKCS#10 request's key cannot be used: {error.message}") from error
-    return _Claim(structure, public_key, algorithm, digest)
+    signature = _ber.content(bits, _der.BIT_STRING, "signature")
+    if signature[:1] != b"\0":
+        raise Malformed("the PKCS#10 request's signature is not made of octets")
+    return _Claim(_request(der, info, public_key, digest), signature[1:], digest)
 
 
 @cache
@@ -194,84 +346,45 @@ def _decoy() -> _Claim:
     return _claim(csr_writing.request(info, _der.algorithm(_SHA256_WITH_RSA), b"\0" + octets[1:]))
 
 
-def read_archived(der: bytes) -> CertificationRequest:
-    """Read the `archive` of a PKCS#10 that `read` accepted, whose signature was verified then.
-
-    Args:
-        der: what was kept of the request.
-
-    Raises:
-        Malformed, BadRequest, BadAlg: it is not what was kept.
-    """
-    structure = _structure(der)
-    return _contents(structure, _keys.load(structure.spki))
-
-
-def _structure(der: bytes) -> _Structure:
-    request = _codec.decode(_asn1.CertificationRequest, der, "PKCS#10 request")
-    outer = request.certificationRequestInfo
-    info = _codec.parse(_asn1.CertificationRequestInfo, outer, "PKCS#10 request")
-    return _Structure(der, request, info, _codec.encode(outer), _codec.encode(info.subjectPKInfo))
-
-
-def _contents(structure: _Structure, public_key: PublicKey) -> CertificationRequest:
-    attributes = structure.info.attributes or []
-    archive = _in_order(
-        structure, _values(attributes, _EXTENSION_REQUESTS | {_DRAFT_EXTENSION_REQUEST})
-    )
-    subject, requested = _x509.request(archive)
-    return CertificationRequest(
-        der=structure.der,
-        info=structure.info_der,
-        subject=subject,
-        spki=structure.spki,
-        public_key=public_key,
-        extensions=requested,
-        challenge_password=_challenge(_values(attributes, {CHALLENGE_PASSWORD})),
-        archive=archive,
-    )
-
-
-def _values(
-    attributes: Iterable[_asn1.Attribute], wanted: AbstractSet[ObjectIdentifier]
-) -> list[bytes]:
-    """Return the values of an attribute, whichever OID it goes by."""
-    return [
-        value
-        for attribute in attributes
-        if attribute.attrType in wanted
-        for value in attribute_values(attribute)
-    ]
-
-
-def _in_order(structure: _Structure, extensions: list[bytes]) -> bytes:
-    """Write a copy that the library can read: in order, with one extensionRequest at most.
-
-    The signature stays behind: it would let whoever finds the copy try out challengePasswords.
-    """
-    if len(extensions) > 1:
-        raise Malformed("the PKCS#10 request has several extensionRequest attributes")
-    attributes = [_der.attribute(EXTENSION_REQUEST, value) for value in extensions]
-    subject = _codec.encode(structure.info.subject)
-    copy = csr_writing.info(subject, structure.spki, attributes)
-    algorithm = _codec.encode(structure.request.signatureAlgorithm)
-    return csr_writing.request(copy, algorithm, b"")
-
-
-def _challenge(values: list[bytes]) -> str | None:
-    if not values:
-        return None
-    if len(values) > 1:
-        raise Malformed("the PKCS#10 request has several challengePasswords")
-    tag, content = _codec.tag_and_content(values[0])
-    encoding = _STRING_ENCODINGS.get(tag)
-    if encoding is None:
-        raise Malformed("the challengePassword is not a string")
+def _cut(der: bytes) -> tuple[bytes, bytes, bytes]:
+    """Cut a CertificationRequest into its info, its signature's algorithm and its signature."""
     try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError:
-        # Not `from`: the exception holds the password.
-        raise Malformed("the challengePassword is not valid in its own encoding") from None
-    if len(text) > MAX_CHALLENGE_LENGTH:
-        raise Malformed("the challengePassword is too long")
-    return text or None
+        info, algorithm, signature = _ber.parts(der, _der.SEQUENCE, "PKCS#10 request")
+    except ValueError as error:
+        raise Malformed("not a PKCS#10 request") from error
+    return info, algorithm, signature
+
+
+def _spki(info: bytes) -> bytes:
+    return _info_parts(info)[1]
+
+
+def _info_parts(info: bytes) -> tuple[bytes, bytes, bytes]:
+    """Cut a CertificationRequestInfo into its subject, its key and what its attributes hold."""
+    try:
+        _, subject, spki, *rest = _ber.parts(info, _der.SEQUENCE, "PKCS#10 request")
+    except ValueError as error:
+        raise Malformed("not a PKCS#10 request") from error
+    # Some devices leave the attributes out altogether.
+    return subject, spki, _ber.content(rest[0], _ATTRIBUTES, "attributes") if rest else b""
+
+
+def _request(
+    der: bytes, info: bytes, public_key: PublicKey, algorithm: Digest | None
+) -> CertificationRequest:
+    subject, spki, attributes = _info_parts(info)
+    return CertificationRequest(
+        der=der,
+        info=info,
+        subject=Name(subject),
+        spki=spki,
+        public_key=public_key,
+        algorithm=algorithm,
+        _attributes=attributes,
+    )
+
+
+def _attribute(der: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+    """Cut an Attribute into its type and its values."""
+    kind, values = _ber.parts(der, _der.SEQUENCE, "attribute")
+    return kind, tuple(_ber.parts(values, _der.SET, "values of an attribute"))

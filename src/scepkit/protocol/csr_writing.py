@@ -11,15 +11,14 @@ from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import UsageError
 from scepkit.protocol import _asn1, _codec, _der, _keys
+from scepkit.protocol._strings import PRINTABLE
 from scepkit.protocol.algorithms import SHA256, Digest, PrivateKey, signing_digest
 
 CHALLENGE_PASSWORD = ObjectIdentifier("1.2.840.113549.1.9.7")
 EXTENSION_REQUEST = ObjectIdentifier("1.2.840.113549.1.9.14")
 
-# RFC 2985 section 5.4.1: pkcs-9-ub-challengePassword.
-MAX_CHALLENGE_LENGTH = 255
-
-_PRINTABLE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 '()+,-./:=?")
+# RFC 2985 section 5.4.1 has 255 characters, and some services encrypted ones that are longer.
+MAX_CHALLENGE_LENGTH = 16384
 
 
 def build(
@@ -35,7 +34,7 @@ def build(
     Args:
         subject: the wanted subject.
         key: the key to be certified.
-        challenge_password: at most 255 characters.
+        challenge_password: at most `MAX_CHALLENGE_LENGTH` characters.
         extensions: the wanted extensions.
         digest: for its signature, unless the key has no choice; see `signing_digest`.
 
@@ -73,7 +72,7 @@ def request(info: bytes, algorithm: bytes, signature: bytes) -> bytes:
 
 def directory_string(text: str) -> bytes:
     """Return PrintableString where it fits, as NDES wants it, else UTF8String (P-31)."""
-    return _codec.encode(PrintableString(text) if _PRINTABLE.issuperset(text) else text)
+    return _codec.encode(PrintableString(text) if PRINTABLE.issuperset(text) else text)
 
 
 def _extension(extension: x509.Extension[x509.ExtensionType]) -> bytes:

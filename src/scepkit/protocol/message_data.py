@@ -4,31 +4,26 @@ from __future__ import annotations
 
 from scepkit.errors import Malformed
 from scepkit.protocol import _asn1, _codec, csr
-from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.attributes import MessageType
 from scepkit.protocol.messages import CertPoll, GetCert, GetCRL, PKCSReq, RenewalReq, Request
 
 
-def read(
-    kind: MessageType, content: bytes, allowed: frozenset[Legacy], *, is_padded: bool = True
-) -> Request:
+def read(kind: MessageType, content: bytes, *, is_padded: bool = True) -> Request:
     """Read what a request's messageType says that it is (RFC 8894 section 3.2.2).
 
     Args:
         kind: any messageType but CertRep's.
         content: the decrypted messageData.
-        allowed: what a PKCS#10 may use of `Legacy`.
         is_padded: whether the padding was right; asked last, see `envelope.Opened`.
 
     Raises:
         Malformed: it is something else.
-        BadRequest, BadAlg: a PKCS#10's key or algorithm is not accepted.
     """
     match kind:
         case MessageType.PKCS_REQ:
-            return PKCSReq(csr.read(content, allowed, is_whole=is_padded))
+            return PKCSReq(csr.verify(content, is_whole=is_padded))
         case MessageType.RENEWAL_REQ:
-            return RenewalReq(csr.read(content, allowed, is_whole=is_padded))
+            return RenewalReq(csr.verify(content, is_whole=is_padded))
         case MessageType.CERT_POLL:
             names = _codec.decode(_asn1.IssuerAndSubject, content, "IssuerAndSubject")
             _check(is_padded)

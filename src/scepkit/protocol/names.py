@@ -1,4 +1,4 @@
-"""Subjects and subject alternative names as people write them, and as they compare.
+"""Subjects and subject alternative names as people write them.
 
 A subject is RFC 4514 text (`CN=dev1,O=Example`).
 A subject alternative name is `dns:…`, `ip:…`, `email:…` or `uri:…`; without the prefix the kind is
@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections import Counter
-from collections.abc import Iterable
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -125,54 +123,3 @@ def _general_name(kind: str, value: str) -> x509.GeneralName:
     if any(c.isspace() or c in ":@/" for c in value):
         raise ValueError("a host name has no spaces and none of : @ /")
     return x509.DNSName(value)
-
-
-def san_text(name: x509.GeneralName) -> str:
-    """Write a subject alternative name so that equal names are equal text."""
-    match name:
-        case x509.DNSName(value=value):
-            return f"dns:{value.lower()}"
-        case x509.IPAddress(value=address):
-            return f"ip:{address}"
-        case x509.RFC822Name(value=value):
-            return f"email:{value.lower()}"
-        case x509.UniformResourceIdentifier(value=value):
-            return f"uri:{value}"
-        case x509.OtherName(type_id=oid, value=value):
-            return f"other:{oid.dotted_string}:{value.hex()}"
-        case x509.RegisteredID(value=oid):
-            return f"rid:{oid.dotted_string}"
-        case x509.DirectoryName(value=directory):
-            return f"dir:{directory.rfc4514_string()}"
-    return f"unknown:{type(name).__name__}"
-
-
-def san_texts(extensions: x509.Extensions) -> tuple[str, ...]:
-    """Write all subject alternative names that are among some extensions."""
-    return tuple(
-        san_text(name)
-        for extension in extensions
-        if isinstance(extension.value, x509.SubjectAlternativeName)
-        for name in extension.value
-    )
-
-
-def same_subject(one: x509.Name, other: x509.Name) -> bool:
-    """Say whether two subjects have the same attributes (RFC 5280 section 7.1).
-
-    Case, runs of spaces, string types and the order of the RDNs do not count: devices encode the
-    same name differently, and an operator types it once.
-    """
-    return _canonical(one.rdns) == _canonical(other.rdns)
-
-
-def _canonical(rdns: Iterable[x509.RelativeDistinguishedName]) -> Counter[frozenset[str]]:
-    return Counter(
-        frozenset(f"{a.oid.dotted_string}={_folded(a.value)}" for a in rdn) for rdn in rdns
-    )
-
-
-def _folded(value: str | bytes) -> str:
-    if isinstance(value, bytes):
-        return value.hex()
-    return " ".join(value.casefold().split())

@@ -25,15 +25,7 @@ from scepkit.protocol.algorithms import Digest, Legacy
 from scepkit.protocol.attributes import Attributes, FailInfo, MessageType, PKIStatus, read
 from scepkit.protocol.certificate import Certificate, readable
 from scepkit.protocol.envelope import Credential, Envelope, Random, undecryptable
-from scepkit.protocol.messages import (
-    CertRep,
-    Failure,
-    Pending,
-    PKCSReq,
-    RenewalReq,
-    Request,
-    Success,
-)
+from scepkit.protocol.messages import CertRep, Failure, Pending, Request, Success
 from scepkit.protocol.sealing import seal_reply, seal_request
 
 __all__ = [
@@ -101,7 +93,8 @@ class OpenedRequest:
     Attributes:
         request: what is asked for.
         recipient: whose key opened it, which tells a CA from the next one; None for a password.
-        legacy: what it uses within its envelope that had to be allowed, for the log.
+        legacy: what its envelope uses inside that had to be allowed, for the log; what a PKCS#10
+            uses is told by `csr.CertificationRequest.check`.
     """
 
     request: Request
@@ -198,6 +191,9 @@ def open_request(
 ) -> OpenedRequest:
     """Open the envelope of a request and read what is inside.
 
+    Of a PKCS#10 that is as far as its own signature; `csr.CertificationRequest.check` says what is
+    wrong with the rest, which not everybody may be told.
+
     Args:
         message: what `verify` returned.
         credentials: the keys that may open it.
@@ -221,15 +217,12 @@ def open_request(
     # (7)
     try:
         request = message_data.read(
-            message.message_type, opened.content, allowed, is_padded=opened.is_padded
+            message.message_type, opened.content, is_padded=opened.is_padded
         )
     except Malformed as error:
         # The same answer as for a wrong key: what is inside is nobody's business.
         raise undecryptable(error.message) from error
-    inside = request.csr.legacy if isinstance(request, PKCSReq | RenewalReq) else ()
-    return OpenedRequest(
-        request, opened.credential, inside if opened.wrap is None else (opened.wrap, *inside)
-    )
+    return OpenedRequest(request, opened.credential, () if opened.wrap is None else (opened.wrap,))
 
 
 # --- replies --------------------------------------------------------------------------------------

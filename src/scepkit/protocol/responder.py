@@ -27,7 +27,13 @@ from scepkit.protocol.algorithms import (
     Legacy,
 )
 from scepkit.protocol.attributes import NONCE_SIZE, MessageType
-from scepkit.protocol.envelope import Credential, Envelope, Undecryptable, check_recipient
+from scepkit.protocol.envelope import (
+    Credential,
+    Envelope,
+    Undecryptable,
+    check_recipient,
+    undecryptable,
+)
 from scepkit.protocol.messages import (
     CertPoll,
     CertRep,
@@ -85,6 +91,11 @@ class Responder:
         self._oaep = oaep
 
     @property
+    def allowed(self) -> frozenset[Legacy]:
+        """The legacy algorithms that are allowed."""
+        return self._allowed
+
+    @property
     def needs_password(self) -> bool:
         """Whether requests to a key of ours can only be encrypted with a password.
 
@@ -103,6 +114,8 @@ class Responder:
           signed (`sender.attributes.transaction_id`, `sender.certificate`).
         - A GetCert or GetCRL that cannot be read goes to `decide` as one for the serial number 0
           of a CA with the empty name, which nobody has.
+        - What is wrong inside a PKCS#10 is told to a sender whose key it certifies, and to nobody
+          else.
         - Whatever `decide` refuses a GetCert or GetCRL for, the device reads one badCertId, always
           with the same text: a reason could repeat what was in the envelope.
 
@@ -121,6 +134,7 @@ class Responder:
         try:
             verified = self.verify(received)
             request = self._request(verified)
+            self._check(request, verified)
             password = _password(request)
             if not isinstance(request, CertPoll):
                 self.check_deliverable(verified, password)
@@ -141,6 +155,17 @@ class Responder:
             if verified.message_type is MessageType.GET_CRL:
                 return GetCRL(_NOBODY, 0)
             raise
+
+    def _check(self, request: Request, verified: VerifiedMessage) -> None:
+        """Make sure that all of a PKCS#10 can be read, and tell only its owner; see `respond`."""
+        if not isinstance(request, PKCSReq | RenewalReq):
+            return
+        try:
+            request.csr.check(self._allowed)
+        except FailInfoError as error:
+            if request.csr.key_hash == verified.certificate.key_hash:
+                raise
+            raise undecryptable(error.message) from error
 
     def receive(self, message: bytes) -> PKIMessage:
         """Read a request far enough to be able to answer it.
@@ -173,7 +198,9 @@ class Responder:
             verified, self._credentials, self._allowed, self._random, password=password
         )
 
-    def check_deliverable(self, verified: VerifiedMessage, password: str | None) -> None:
+    def check_deliverable(
+        self, verified: VerifiedMessage, password: str | None, *, agrees: bool = False
+    ) -> None:
         """Make sure that a SUCCESS could be encrypted to the sender, before anything is issued.
 
         Without this check a certificate could come to be that nobody ever gets (P-51).
@@ -181,6 +208,8 @@ class Responder:
         Args:
             verified: the request.
             password: the request's challengePassword, if it has one.
+            agrees: whether the sender's EC key is known to do key agreement, so that it gets that
+                whatever the responder does for others.
 
         Raises:
             BadAlg: the sender's key cannot encrypt, and there is no password to do it with.
@@ -188,7 +217,10 @@ class Responder:
         cipher = self._cipher(verified.envelope)
         try:
             check_recipient(
-                verified.certificate, cipher, password=password, key_agreement=self._key_agreement
+                verified.certificate,
+                cipher,
+                password=password,
+                key_agreement=agrees or self._key_agreement,
             )
         except BadAlg as error:
             raise BadAlg(
@@ -202,6 +234,8 @@ class Responder:
         answer: CertRep,
         verified: VerifiedMessage | None = None,
         password: str | None = None,
+        *,
+        agrees: bool = False,
     ) -> bytes:
         """Write the CertRep to a request.
 
@@ -214,6 +248,7 @@ class Responder:
             verified: the verified request; needed for a `Success`.
             password: the request's challengePassword; needed for a `Success` to a sender whose
                 key cannot encrypt.
+            agrees: see `check_deliverable`.
 
         Returns:
             DER.
@@ -231,7 +266,7 @@ class Responder:
             cipher=self._cipher(received.envelope) if isinstance(answer, Success) else AES128,
             random=self._random,
             password=password,
-            key_agreement=self._key_agreement,
+            key_agreement=agrees or self._key_agreement,
             oaep=self._oaep,
         )
 

@@ -259,7 +259,7 @@ def _poll(
 def _cert_poll(used: Exchange, request: PKCSReq | RenewalReq) -> CertPoll:
     return CertPoll(
         issuer=used.ca.issuer.subject.public_bytes(),
-        subject=request.csr.subject.public_bytes(),
+        subject=request.csr.subject.der,
     )
 
 

@@ -143,7 +143,8 @@ class EndpointSettings(BaseModel):
     rsa_bits: tuple[_Bits, _Bits] = (2048, 8192)
     curves: frozenset[Literal["p256", "p384", "p521", "ed25519"]] = frozenset(CURVES)  # type: ignore[arg-type]
     key_usages: Annotated[
-        frozenset[Literal["digital_signature", "key_encipherment"]], Field(min_length=1)
+        frozenset[Literal["digital_signature", "key_encipherment", "key_agreement"]],
+        Field(min_length=1),
     ] = KEY_USAGES  # type: ignore[assignment]
     default_eku: tuple[str, ...] = ("client_auth",)
     allowed_eku: tuple[str, ...] = (

@@ -102,7 +102,7 @@ validity_days = 365
 # With "upn" whoever holds a challenge that is bound to no names may ask for anybody's.
 # rsa_bits = [2048, 8192]
 # curves = ["p256", "p384", "p521", "ed25519"]
-# key_usages = ["digital_signature", "key_encipherment"]
+# key_usages = ["digital_signature", "key_encipherment", "key_agreement"]
 # default_eku = ["client_auth"]
 # allowed_eku = ["client_auth", "server_auth", "email_protection", "ipsec_ike", \
 "ike_intermediate", "smartcard_logon"]

@@ -11,7 +11,7 @@ from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
 from scepkit.protocol import _asn1 as x509_asn1
-from scepkit.protocol import _codec, _der, _time
+from scepkit.protocol import _codec, _der, _keys, _time
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cmp import _asn1, status
 from scepkit.protocol.cmp import header as headers
@@ -25,6 +25,7 @@ from scepkit.protocol.cmp.errors import (
 from scepkit.protocol.cmp.message import BodyType, body
 from scepkit.protocol.cmp.status import StatusInfo
 from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.distinguished_name import Name
 
 _CRL_REASON = ObjectIdentifier("2.5.29.21")
 _INVALIDITY_DATE = ObjectIdentifier("2.5.29.24")
@@ -67,10 +68,10 @@ class RevocationRequest:
     def fits(self, certificate: Certificate) -> bool:
         """Say whether this is the certificate, as far as it is described."""
         return (
-            self.issuer == certificate.issuer
+            Name(self.issuer).matches(certificate.issuer_name)
             and self.serial == certificate.serial
-            and self.subject in (None, certificate.subject)
-            and self.spki in (None, certificate.spki)
+            and (self.subject is None or Name(self.subject).matches(certificate.subject_name))
+            and (self.spki is None or _keys.canonical(self.spki) == certificate.canonical_spki)
         )
 
 

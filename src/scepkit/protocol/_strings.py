@@ -1,0 +1,85 @@
+"""The character strings of ASN.1 (X.680 section 41), as devices write them.
+
+Devices get string types wrong: PrintableString with `_` or `@`, Latin-1 in a TeletexString, UTF-8
+in an IA5String.
+None of that makes a text unreadable, so it is read here; what may be issued is the CA's business.
+"""
+
+from __future__ import annotations
+
+UTF8_STRING = 0x0C
+PRINTABLE_STRING = 0x13
+TELETEX_STRING = 0x14
+IA5_STRING = 0x16
+UNIVERSAL_STRING = 0x1C
+BMP_STRING = 0x1E
+
+PRINTABLE = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 '()+,-./:=?")
+"""The characters of a PrintableString (X.680 section 41.4)."""
+
+NAMES = {
+    UTF8_STRING: "UTF8String",
+    0x12: "NumericString",
+    PRINTABLE_STRING: "PrintableString",
+    TELETEX_STRING: "TeletexString",
+    0x15: "VideotexString",
+    IA5_STRING: "IA5String",
+    0x19: "GraphicString",
+    0x1A: "VisibleString",
+    0x1B: "GeneralString",
+    UNIVERSAL_STRING: "UniversalString",
+    BMP_STRING: "BMPString",
+}
+"""The types that are read as text, by tag."""
+
+_WIDE = {UTF8_STRING: "utf-8", UNIVERSAL_STRING: "utf-32-be", BMP_STRING: "utf-16-be"}
+
+
+class Undecodable(ValueError):
+    """Octets that are no text in the type that they claim. Its message holds none of them."""
+
+
+def decode(tag: int, octets: bytes) -> str:
+    """Return the text of a character string.
+
+    In the types of one octet a character, octets above 7F are UTF-8 where that is valid, else
+    Latin-1: no type of these has a meaning for them that devices keep to.
+
+    Args:
+        tag: the tag octet.
+        octets: the content.
+
+    Raises:
+        Undecodable: the tag is not a character string's, or the content is not valid in it.
+    """
+    if octets.isascii() and tag not in (UNIVERSAL_STRING, BMP_STRING) and tag in NAMES:
+        return octets.decode("ascii")
+    encoding = _WIDE.get(tag)
+    if encoding is not None:
+        try:
+            return octets.decode(encoding)
+        except UnicodeDecodeError:
+            # Not `from`: that exception holds the octets.
+            raise Undecodable(f"is not a valid {NAMES[tag]}") from None
+    if tag not in NAMES:
+        raise Undecodable("is not a character string")
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
+
+
+def fold(text: str) -> str:
+    """Return a text as it compares: ASCII letters in lower case, runs of blanks as one.
+
+    There is no Unicode folding: a name bound to `kiosk` must not fit one with the Kelvin sign.
+    """
+    return " ".join(part for part in lower(text).split(" ") if part)
+
+
+def lower(text: str) -> str:
+    """Return a text with its ASCII letters, and no others, in lower case."""
+    return text.lower() if text.isascii() else text.translate(_LOWER)
+
+
+_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}

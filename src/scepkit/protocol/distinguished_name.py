@@ -1,0 +1,250 @@
+"""Distinguished names (X.501 Name): kept as they came, decoded when somebody asks.
+
+Name ::= SEQUENCE OF RelativeDistinguishedName
+RelativeDistinguishedName ::= SET OF AttributeTypeAndValue
+AttributeTypeAndValue ::= SEQUENCE { type OBJECT IDENTIFIER, value ANY }
+
+Devices write names that RFC 5280 forbids, and the library refuses a whole request for one odd
+octet in one; see `_strings` for what is read all the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+
+from cryptography import x509
+from cryptography.hazmat import asn1
+from cryptography.x509 import ObjectIdentifier
+from cryptography.x509.oid import NameOID
+
+from scepkit.errors import Malformed
+from scepkit.protocol import _ber, _der, _strings
+from scepkit.protocol._strings import Undecodable
+
+# RFC 4514 section 3; all others go by their OID, as in the library.
+_SHORT = {
+    NameOID.COMMON_NAME: "CN",
+    NameOID.LOCALITY_NAME: "L",
+    NameOID.STATE_OR_PROVINCE_NAME: "ST",
+    NameOID.ORGANIZATION_NAME: "O",
+    NameOID.ORGANIZATIONAL_UNIT_NAME: "OU",
+    NameOID.COUNTRY_NAME: "C",
+    NameOID.STREET_ADDRESS: "STREET",
+    NameOID.DOMAIN_COMPONENT: "DC",
+    NameOID.USER_ID: "UID",
+}
+_SPECIAL = frozenset('\\"+,;<>')
+# How much of a name that cannot be read is shown.
+_SHOWN = 32
+
+
+@lru_cache(maxsize=512)
+def object_identifier(der: bytes) -> ObjectIdentifier | None:
+    """Return the DER of an OBJECT IDENTIFIER as one; None if it is none."""
+    try:
+        return asn1.decode_der(ObjectIdentifier, der)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class NameAttribute:
+    """An AttributeTypeAndValue as it came.
+
+    Attributes:
+        type: its OBJECT IDENTIFIER, DER.
+        value: its value, DER.
+    """
+
+    type: bytes
+    value: bytes = field(repr=False)
+
+    @property
+    def oid(self) -> ObjectIdentifier | None:
+        """Its type; None if that cannot be read."""
+        return object_identifier(self.type)
+
+    def known_oid(self) -> ObjectIdentifier:
+        """Return its type.
+
+        Raises:
+            Malformed: that cannot be read.
+        """
+        oid = self.oid
+        if oid is None:
+            raise Malformed("an attribute of a name has a type that cannot be read")
+        return oid
+
+    @property
+    def tag(self) -> int:
+        """The tag octet of its value."""
+        return self.value[0]
+
+    @property
+    def octets(self) -> bytes:
+        """The content of its value."""
+        return _ber.content(self.value, self.tag, "value of a name's attribute")
+
+    @property
+    def label(self) -> str:
+        """Its type as RFC 4514 writes it: `CN`, or an OID in dots."""
+        oid = self.oid
+        if oid is None:
+            return f"#{self.type.hex()}"
+        return _SHORT.get(oid) or oid.dotted_string
+
+    def text(self) -> str:
+        """Return its value as text.
+
+        Raises:
+            Undecodable: it is no text.
+        """
+        return _strings.decode(self.tag, self.octets)
+
+    def __str__(self) -> str:
+        """Return it as RFC 4514 writes it; a value that is no text as its DER in hex."""
+        try:
+            return f"{self.label}={_escaped(self.text())}"
+        except Undecodable:
+            return f"{self.label}=#{self.value.hex()}"
+
+    @property
+    def comparable(self) -> tuple[bytes, str | bytes]:
+        """Its type and value as they compare; see `Name.matches`."""
+        try:
+            return self.type, _strings.fold(self.text())
+        except Undecodable:
+            return self.type, self.value
+
+    @property
+    def spelling(self) -> tuple[bytes, str | bytes]:
+        """Its type and value as they are read, whatever the type of string."""
+        try:
+            return self.type, self.text()
+        except Undecodable:
+            return self.type, self.value
+
+
+@dataclass(frozen=True)
+class Name:
+    """A Name as it came.
+
+    Attributes:
+        der: the Name as received.
+    """
+
+    der: bytes
+
+    @classmethod
+    def of(cls, name: x509.Name) -> Name:
+        """Return the library's name as one of ours."""
+        return cls(name.public_bytes())
+
+    @classmethod
+    def parse(cls, text: str) -> Name:
+        """Return the name that `str` of a name wrote (RFC 4514).
+
+        Raises:
+            ValueError: it is no such text.
+        """
+        return cls.of(x509.Name.from_rfc4514_string(text))
+
+    @cached_property
+    def rdns(self) -> tuple[tuple[NameAttribute, ...], ...]:
+        """The relative distinguished names, each with its attributes, in the order received.
+
+        Raises:
+            Malformed: it is no Name.
+        """
+        return tuple(
+            tuple(_attribute(one) for one in _ber.parts(rdn, _der.SET, "part of a Name"))
+            for rdn in _ber.parts(self.der, _der.SEQUENCE, "Name")
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no attribute at all."""
+        return self.der == EMPTY.der
+
+    def matches(self, other: Name) -> bool:
+        """Say whether two names have the same attributes (RFC 5280 section 7.1).
+
+        The texts count, but for the case of ASCII letters and runs of blanks; string types and the
+        order of the RDNs do not: devices encode the same name differently, and an operator types it
+        once. A value that is no text counts by its octets.
+        """
+        if self.der == other.der:
+            return True
+        try:
+            return self._comparable == other._comparable
+        except Malformed:
+            return False
+
+    def reads_like(self, other: Name) -> bool:
+        """Say whether two names are spelled alike: the same texts in the same order."""
+        try:
+            return self.der == other.der or self._spelling == other._spelling
+        except Malformed:
+            return False
+
+    def x509(self) -> x509.Name:
+        """Return it as the library's type, each value in the type of string that RFC 5280 names.
+
+        Raises:
+            Malformed: it cannot be read, or holds what the library refuses.
+        """
+        try:
+            return x509.Name(
+                x509.RelativeDistinguishedName(
+                    x509.NameAttribute(a.known_oid(), a.text()) for a in rdn
+                )
+                for rdn in self.rdns
+            )
+        except (ValueError, TypeError) as error:
+            raise Malformed(f"not a name that can be used: {error}") from error
+
+    @cached_property
+    def _comparable(self) -> Counter[tuple[tuple[bytes, str | bytes], ...]]:
+        return Counter(tuple(sorted((a.comparable for a in rdn), key=repr)) for rdn in self.rdns)
+
+    @property
+    def _spelling(self) -> list[list[tuple[bytes, str | bytes]]]:
+        return [sorted((a.spelling for a in rdn), key=repr) for rdn in self.rdns]
+
+    def __str__(self) -> str:
+        """Return it as RFC 4514 text, the last RDN first; always something that can be shown."""
+        try:
+            return ",".join("+".join(map(str, rdn)) for rdn in reversed(self.rdns))
+        except Malformed:
+            return f"#{self.der[:_SHOWN].hex()}"
+
+
+EMPTY = Name(_der.sequence())
+
+
+def _attribute(der: bytes) -> NameAttribute:
+    try:
+        kind, value = _ber.parts(der, _der.SEQUENCE, "attribute of a Name")
+    except ValueError as error:
+        raise Malformed("not an attribute of a Name: it is no pair") from error
+    return NameAttribute(kind, value)
+
+
+def _escaped(text: str) -> str:
+    """Escape a value (RFC 4514 section 2.4), and whatever a terminal or a log should not get."""
+    if text.isalnum():
+        return text
+    out = "".join(map(_shown, text))
+    if out[:1] == "#" or (out[:1] == " " and len(text) > 1):
+        out = "\\" + out
+    return out[:-1] + "\\ " if text.endswith(" ") else out
+
+
+def _shown(character: str) -> str:
+    if character in _SPECIAL:
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    return "".join(f"\\{octet:02X}" for octet in character.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,232 @@
+"""Extensions of certificates and requests (RFC 5280 section 4.2): carried as they came.
+
+Extension ::= SEQUENCE {
+    extnID     OBJECT IDENTIFIER,
+    critical   BOOLEAN DEFAULT FALSE,
+    extnValue  OCTET STRING }
+
+A field that nobody looks at never decides: whatever is inside an extension, it is only decoded when
+somebody asks for that one.
+Devices write `critical FALSE` out, TRUE as 01, CA:FALSE with a path length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.x509 import ObjectIdentifier
+from cryptography.x509.oid import ExtensionOID
+
+from scepkit.errors import BadRequest, Malformed
+from scepkit.protocol import _ber, _der, general_name
+from scepkit.protocol.distinguished_name import object_identifier
+from scepkit.protocol.general_name import GeneralName
+
+_BOOLEAN = 0x01
+
+KEY_USAGE = _der.oid(ExtensionOID.KEY_USAGE)
+EXTENDED_KEY_USAGE = _der.oid(ExtensionOID.EXTENDED_KEY_USAGE)
+SUBJECT_ALTERNATIVE_NAME = _der.oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
+SUBJECT_KEY_IDENTIFIER = _der.oid(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+BASIC_CONSTRAINTS = _der.oid(ExtensionOID.BASIC_CONSTRAINTS)
+
+LOOKED_AT = {
+    KEY_USAGE: "keyUsage",
+    EXTENDED_KEY_USAGE: "extKeyUsage",
+    SUBJECT_ALTERNATIVE_NAME: "subjectAltName",
+}
+"""The extensions of a request that are ever decoded."""
+
+KEY_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
+"""The bits of keyUsage in their order, as `x509.KeyUsage` spells them (RFC 5280 4.2.1.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """An extension as it came.
+
+    Attributes:
+        identifier: its extnID, DER.
+        critical: whether it is critical.
+        value: the content of its extnValue; None when that is no OCTET STRING.
+        der: the extension as received.
+    """
+
+    identifier: bytes
+    critical: bool
+    value: bytes | None = field(repr=False)
+    der: bytes = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, der: bytes) -> Extension:
+        """Read an extension without looking into its value.
+
+        Raises:
+            Malformed: it is not made like an extension.
+        """
+        identifier, *rest = _ber.parts(der, _der.SEQUENCE, "extension") or [b""]
+        critical = False
+        if len(rest) > 1 and rest[0][0] == _BOOLEAN:
+            # X.690 section 8.2.2: in BER any octet but 0 is TRUE.
+            critical = any(_ber.content(rest.pop(0), _BOOLEAN, "BOOLEAN"))
+        if len(rest) != 1 or identifier[:1] != b"\x06":
+            raise Malformed("not an extension")
+        value = None
+        if rest[0][0] == _der.OCTET_STRING:
+            value = _ber.content(rest[0], _der.OCTET_STRING, "extension value")
+        return cls(identifier, critical, value, der)
+
+    @property
+    def oid(self) -> ObjectIdentifier | None:
+        """Its extnID; None if that cannot be read."""
+        return object_identifier(self.identifier)
+
+
+@dataclass(frozen=True, slots=True)
+class Extensions:
+    """The extensions of a certificate or a request, in the order received.
+
+    Attributes:
+        all: every one of them.
+    """
+
+    all: tuple[Extension, ...] = ()
+
+    @classmethod
+    def read(cls, ders: Iterable[bytes]) -> Extensions:
+        """Read extensions without looking into their values.
+
+        Raises:
+            Malformed: one is not made like an extension.
+        """
+        return cls(tuple(map(Extension.read, ders)))
+
+    def __iter__(self) -> Iterator[Extension]:
+        return iter(self.all)
+
+    def find(self, identifier: bytes) -> bytes | None:
+        """Return the value of an extension; None when it is missing.
+
+        Args:
+            identifier: its OID, DER.
+
+        Raises:
+            Malformed: it is there more than once, or its value is no OCTET STRING.
+        """
+        found = [one for one in self.all if one.identifier == identifier]
+        if not found:
+            return None
+        if len(found) > 1 or found[0].value is None:
+            raise Malformed(f"not a {LOOKED_AT.get(identifier, 'extension')} that can be used")
+        return found[0].value
+
+    def with_names(self, names: Iterable[GeneralName]) -> Extensions:
+        """Return these extensions with other names in subjectAltName."""
+        value = _der.sequence(*(name.der for name in names))
+        changed = Extension.read(extension(SUBJECT_ALTERNATIVE_NAME, value))
+        return Extensions(
+            tuple(changed if e.identifier == changed.identifier else e for e in self.all)
+        )
+
+    def check(self) -> None:
+        """Make sure that those which are looked at can be decoded.
+
+        Raises:
+            Malformed: one of `LOOKED_AT` cannot.
+        """
+        self.key_usage()
+        self.extended_key_usage()
+        self.subject_alternative_names()
+
+    def key_usage(self) -> frozenset[str] | None:
+        """Return the bits of keyUsage that are set, of `KEY_USAGES`; None when it is missing.
+
+        Raises:
+            Malformed: it is no keyUsage.
+        """
+        value = self.find(KEY_USAGE)
+        if value is None:
+            return None
+        octets = _ber.content(value, _der.BIT_STRING, "keyUsage")
+        bits = "".join(f"{octet:08b}" for octet in octets[1:])
+        return frozenset(name for name, bit in zip(KEY_USAGES, bits, strict=False) if bit == "1")
+
+    def extended_key_usage(self) -> tuple[ObjectIdentifier, ...] | None:
+        """Return the purposes in extKeyUsage; None when it is missing.
+
+        Raises:
+            Malformed: it is no extKeyUsage.
+        """
+        value = self.find(EXTENDED_KEY_USAGE)
+        if value is None:
+            return None
+        purposes = map(object_identifier, _ber.parts(value, _der.SEQUENCE, "extKeyUsage"))
+        # One that no OBJECT IDENTIFIER can be is none that anybody allows.
+        return tuple(one for one in purposes if one is not None)
+
+    def subject_alternative_names(self) -> tuple[GeneralName, ...]:
+        """Return the names in subjectAltName; none when it is missing.
+
+        Raises:
+            Malformed: it is no subjectAltName.
+        """
+        value = self.find(SUBJECT_ALTERNATIVE_NAME)
+        return () if value is None else general_name.read(value)
+
+
+NO_EXTENSIONS = Extensions()
+
+
+def merged(lists: Iterable[bytes]) -> Extensions:
+    """Put together the extensions of one or several extensionRequest values (RFC 2985 5.4.2).
+
+    FortiGate asks for the same in PKCS#9's attribute and in Microsoft's: what is the same counts
+    once, what is different is all asked for.
+
+    Args:
+        lists: Extensions, DER or BER.
+
+    Raises:
+        BadRequest: two of them contradict each other in an extension that is looked at, or one is
+            not made of extensions.
+    """
+    found: dict[Extension, None] = {}
+    try:
+        for der in lists:
+            for one in _ber.parts(der, _der.SEQUENCE, "list of extensions"):
+                found.setdefault(Extension.read(one))
+    except Malformed as error:
+        raise BadRequest(f"the extension request cannot be read: {error.message}") from error
+    for identifier, name in LOOKED_AT.items():
+        if sum(one.identifier == identifier for one in found) > 1:
+            raise BadRequest(f"the request asks for two different {name} extensions")
+    return Extensions(tuple(found))
+
+
+def encoded(value: x509.ExtensionType, *, critical: bool = False) -> bytes:
+    """Return the DER of an Extension with a value of the library's."""
+    return extension(_der.oid(value.oid), value.public_bytes(), critical=critical)
+
+
+def extension(identifier: bytes, value: bytes, *, critical: bool = False) -> bytes:
+    """Return the DER of an Extension.
+
+    Args:
+        identifier: its extnID, DER.
+        value: what its extnValue holds.
+        critical: whether it is critical.
+    """
+    flag = (_der.TRUE,) if critical else ()
+    return _der.sequence(identifier, *flag, _der.octet_string(value))

@@ -1,0 +1,138 @@
+"""Subject alternative names (RFC 5280 section 4.2.1.6): kept as they came, each of its kind.
+
+GeneralName ::= CHOICE {
+    otherName                 [0] OtherName,
+    rfc822Name                [1] IA5String,
+    dNSName                   [2] IA5String,
+    x400Address               [3] ORAddress,
+    directoryName             [4] EXPLICIT Name,
+    ediPartyName              [5] EDIPartyName,
+    uniformResourceIdentifier [6] IA5String,
+    iPAddress                 [7] OCTET STRING,
+    registeredID              [8] OBJECT IDENTIFIER }
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+
+from cryptography import x509
+
+from scepkit.errors import Malformed
+from scepkit.protocol import _ber, _der, _strings
+from scepkit.protocol.distinguished_name import Name, object_identifier
+
+UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
+"""Microsoft's user principal name, an otherName."""
+
+_UPN = _der.oid(UPN)
+_OTHER, _DIRECTORY, _REGISTERED = 0xA0, 0xA4, 0x88
+_KINDS = {0x81: "email", 0x82: "dns", 0x86: "uri", 0x87: "ip", _DIRECTORY: "dir", 0x88: "rid"}
+_ADDRESS_SIZES = (4, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class GeneralName:
+    """A subject alternative name as it came.
+
+    Attributes:
+        der: the GeneralName.
+    """
+
+    der: bytes
+
+    @classmethod
+    def of(cls, name: x509.GeneralName) -> GeneralName:
+        """Return the library's name as one of ours.
+
+        Raises:
+            ValueError: it cannot be encoded.
+        """
+        return read(x509.SubjectAlternativeName([name]).public_bytes())[0]
+
+    @classmethod
+    def upn(cls, text: str) -> GeneralName:
+        """Return the user principal name with a text, as Microsoft defines it: a UTF8String."""
+        value = _der.element(_strings.UTF8_STRING, text.encode())
+        return cls(_der.tagged(0, _UPN, _der.tagged(0, value)))
+
+    @property
+    def kind(self) -> str:
+        """One of `dns`, `ip`, `email`, `uri`, `upn`, `dir`, `rid`, `other` and `unknown`."""
+        if self.der[0] != _OTHER:
+            return _KINDS.get(self.der[0], "unknown")
+        try:
+            return "upn" if self._other_name()[0] == _UPN else "other"
+        except Malformed:
+            return "other"
+
+    @property
+    def octets(self) -> bytes:
+        """The content of the element."""
+        return _ber.content(self.der, self.der[0], "subject alternative name")
+
+    def string(self) -> str:
+        """Return the text of a `dns`, `email`, `uri` or `upn`.
+
+        Raises:
+            Undecodable: it is no text.
+        """
+        if self.kind != "upn":
+            return _strings.decode(_strings.IA5_STRING, self.octets)
+        value = self._other_name()[1]
+        if not value:
+            raise _strings.Undecodable("has no value")
+        return _strings.decode(value[0], _ber.content(value, value[0], "user principal name"))
+
+    def address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """Return the address of an `ip`; None if it is none, as a network is none."""
+        return ipaddress.ip_address(self.octets) if len(self.octets) in _ADDRESS_SIZES else None
+
+    def __str__(self) -> str:
+        """Return the kind and the value as text; equal names are equal text."""
+        try:
+            return self._text()
+        except (Malformed, _strings.Undecodable):
+            return f"unknown:{self.der.hex()}"
+
+    def _text(self) -> str:
+        match self.kind:
+            case "dns" | "email" as kind:
+                return f"{kind}:{_strings.lower(self.string())}"
+            case "uri":
+                return f"uri:{self.string()}"
+            case "ip":
+                address = self.address()
+                return f"ip:#{self.octets.hex()}" if address is None else f"ip:{address}"
+            case "upn":
+                return self.upn(self.string())._other_text()  # noqa: SLF001 - one of its own
+            case "other":
+                return self._other_text()
+            case "rid":
+                oid = object_identifier(_der.retag(self.der, 0x06))
+                return f"unknown:{self.der.hex()}" if oid is None else f"rid:{oid.dotted_string}"
+            case "dir":
+                return f"dir:{Name(self.octets)}"
+        return f"unknown:{self.der.hex()}"
+
+    def _other_text(self) -> str:
+        kind, value = self._other_name()
+        oid = object_identifier(kind)
+        name = f"#{kind.hex()}" if oid is None else oid.dotted_string
+        return f"other:{name}:{value.hex()}"
+
+    def _other_name(self) -> tuple[bytes, bytes]:
+        """Return type and value of an otherName, DER; the value is empty if there is none."""
+        kind, *rest = _ber.split(self.octets) or [b""]
+        value = rest[0] if rest else b""
+        return kind, _ber.content(value, _OTHER, "value of an otherName") if value else b""
+
+
+def read(der: bytes) -> tuple[GeneralName, ...]:
+    """Read the value of a subjectAltName extension, as far as telling the names apart.
+
+    Raises:
+        Malformed: it is no row of elements.
+    """
+    return tuple(map(GeneralName, _ber.parts(der, _der.SEQUENCE, "subjectAltName")))
