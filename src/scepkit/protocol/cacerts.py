@@ -8,8 +8,6 @@ operator gave out of band; everything else has to chain to that one.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
 import re
 from collections.abc import Sequence
@@ -21,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from scepkit.errors import BadReply, Malformed, UntrustedCA
-from scepkit.protocol import _x509, chain, cms
+from scepkit.protocol import _textual, _x509, chain, cms
 from scepkit.protocol.certificate import Certificate
 
 # What an RA's certificate may be for, if it says so: NDES's and OpenXPKI's Certificate Request
@@ -33,8 +31,6 @@ _RA_PURPOSES = frozenset(
         ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
     }
 )
-
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,8 @@ def parse(body: bytes) -> tuple[x509.Certificate, ...]:
     """Read the body of a GetCACert answer by what it is, not by its media type (P-30).
 
     Args:
-        body: one certificate, DER or PEM, or a certs-only CMS message.
+        body: one certificate or a certs-only CMS message, as DER, PEM or bare base64; PEM may hold
+            several.
 
     Returns:
         The certificates, in the order in which they came; at least one.
@@ -68,24 +65,18 @@ def parse(body: bytes) -> tuple[x509.Certificate, ...]:
     Raises:
         Malformed: it is none of these.
     """
-    certificates = _pem(body) or _der(body)
+    blocks = _textual.blocks(body, cms.MAX_CERTIFICATES)
+    certificates = [der for block in blocks for der in _certificates(block)]
     if not 1 <= len(certificates) <= cms.MAX_CERTIFICATES:
         raise Malformed(f"the CA sent a message with {len(certificates)} certificates")
     return tuple(Certificate.read(der).x509() for der in certificates)
 
 
-def _pem(body: bytes) -> Sequence[bytes]:
+def _certificates(block: bytes) -> Sequence[bytes]:
     try:
-        return [base64.b64decode(b"".join(text.split())) for text in _PEM.findall(body)]
-    except binascii.Error as error:
-        raise Malformed(f"not PEM certificates: {error}") from error
-
-
-def _der(body: bytes) -> Sequence[bytes]:
-    try:
-        return cms.read_signed_data(body).certificates
+        return cms.read_signed_data(block).certificates
     except Malformed:
-        return (body,)
+        return (block,)
 
 
 def top(certificates: Sequence[x509.Certificate]) -> x509.Certificate:

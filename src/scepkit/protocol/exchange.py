@@ -15,7 +15,7 @@ from scepkit.errors import (
     Malformed,
     UsageError,
 )
-from scepkit.protocol import flow, http, pkimessage
+from scepkit.protocol import _textual, flow, http, pkimessage
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy, allowing
 from scepkit.protocol.attributes import NONCE_SIZE, TransactionID
 from scepkit.protocol.cacerts import TrustedCA
@@ -126,7 +126,7 @@ def believe(
     """
     try:
         verified = pkimessage.verify(
-            pkimessage.parse(body), exchange.allowed, signers=exchange.ca.signers
+            pkimessage.parse(_textual.single(body)), exchange.allowed, signers=exchange.ca.signers
         )
     except BadAlg as error:
         raise _not_allowed(error, exchange.allowed) from error

@@ -15,7 +15,7 @@ from datetime import datetime
 from cryptography import x509
 
 from scepkit.errors import BadReply, FailInfoError, Malformed, UntrustedCA
-from scepkit.protocol import _der, cacerts, chain, cms
+from scepkit.protocol import _der, _textual, cacerts, chain, cms
 from scepkit.protocol.algorithms import SHA256, Legacy, PrivateKey
 from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.certificate import Certificate
@@ -66,7 +66,7 @@ def read(
         BadReply: it must not be believed.
     """
     try:
-        outer = cms.read_signed_data(body)
+        outer = cms.read_signed_data(_textual.single(body))
         _verify(outer, ca, allowed)
         if not outer.content:
             return _single_layer(outer, ca, now)

@@ -1,0 +1,62 @@
+"""Text where DER should be: PEM (RFC 7468) and bare base64, in which some servers answer.
+
+Nothing is believed because of it: what comes out is read and judged like DER that came as DER.
+The work is linear in what came.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from scepkit.errors import Malformed
+
+# What people write over certificates and certs-only messages (RFC 7468 sections 5, 8 and 9).
+# Which of them it is decides nothing: the content tells what it is.
+_PEM = re.compile(
+    rb"-----BEGIN (CERTIFICATE|X509 CERTIFICATE|X\.509 CERTIFICATE|PKCS7|PKCS #7 SIGNED DATA|CMS)"
+    rb"-----([A-Za-z0-9+/=\s]*)-----END \1-----"
+)
+
+# No certificate and no CMS message is among these: both hold an OBJECT IDENTIFIER, whose tag is 6.
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_=\s-]+")
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+
+
+def blocks(body: bytes, most: int) -> tuple[bytes, ...]:
+    """Return what an answer holds: PEM blocks, decoded base64, or itself, when it is neither.
+
+    Args:
+        body: the answer.
+        most: how many PEM blocks it may have.
+
+    Raises:
+        Malformed: there are more, or one is not base64.
+    """
+    found: list[bytes] = []
+    for block in _PEM.finditer(body):
+        if len(found) == most:
+            raise Malformed(f"more than {most} PEM blocks in one answer")
+        found.append(_decode(block[2]))
+    if found:
+        return tuple(found)
+    return (_decode(body) if _BASE64.fullmatch(body) else body,)
+
+
+def single(body: bytes) -> bytes:
+    """Return the one message that an answer holds.
+
+    Raises:
+        Malformed: there are several, or it is not base64.
+    """
+    return blocks(body, 1)[0]
+
+
+def _decode(text: bytes) -> bytes:
+    """Decode base64 with or without line breaks and padding, or base64url (RFC 4648)."""
+    packed = b"".join(text.split()).translate(_TO_STANDARD).rstrip(b"=")
+    try:
+        return base64.b64decode(packed + b"=" * (-len(packed) % 4), validate=True)
+    except binascii.Error as error:
+        raise Malformed(f"not base64: {error}") from error
