@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given
+from hypothesis import strategies as st
 
 import keys
 from keys import DAY, NOW, certify, usage
@@ -258,6 +260,68 @@ def test_without_a_fitting_usage_the_issuing_ca_is_the_recipient(ca):
     signing = certify("RA s", keys.rsa_key("ra"), ca, key_usage=SIGNS)
     trusted = cacerts.trust([signing.x509, ca.x509], ca.x509, NOW)
     assert trusted.recipient.der == ca.der
+
+
+def dated(begins, usages=ENCRYPTS, issuer=None, which="ra", **how):
+    """Return an RA's certificate by the day on which it begins."""
+    begins = NOW + begins * DAY
+    return certify(
+        "RA", keys.rsa_key(which), issuer or keys.ca(), key_usage=usages, not_before=begins, **how
+    )
+
+
+@pytest.mark.rfc("P-29")
+@given(st.data())
+def test_of_several_ras_the_newest_is_used(data):
+    """The RA that began last, of those that are valid and the CA's, wherever the list has it."""
+    stranger = certify("Test CA", keys.rsa_key("stranger"), ca=True, key_usage=CA_BITS)
+    unfit = [
+        dated(-1, not_after=NOW - DAY / 2),
+        dated(1),
+        dated(-1, issuer=stranger),
+        dated(-1, SIGNS),
+        dated(-1, usage("data_encipherment")),
+    ]
+    days = st.integers(-300, -2)
+    ras = [dated(day) for day in data.draw(st.lists(days, min_size=1, max_size=5, unique=True))]
+    sent = data.draw(st.permutations([*unfit, *ras, keys.ca()]))
+    trusted = cacerts.trust([one.x509 for one in sent], keys.ca().x509, NOW)
+    newest = max(ras, key=lambda one: one.x509.not_valid_before_utc)
+    assert trusted.recipient.der == newest.der
+
+
+@pytest.mark.rfc("P-29")
+@given(st.data())
+def test_of_ras_of_one_age_always_the_same_is_used(data):
+    """The one that ends last, and else one that does not depend on the order either."""
+    twins = [dated(-2, serial=n) for n in (1, 2, 3)]
+    longer = [dated(-2, serial=n, not_after=NOW + 400 * DAY) for n in (4, 5)]
+    sent = data.draw(st.permutations([*twins, *longer[: data.draw(st.integers(0, 2))]]))
+    trust = [
+        cacerts.trust([one.x509 for one in [*order, keys.ca()]], keys.ca().x509, NOW)
+        for order in (sent, sent[::-1])
+    ]
+    assert trust[0].recipient.der == trust[1].recipient.der
+    if len(sent) > len(twins):
+        assert trust[0].recipient.der in {one.der for one in longer}
+
+
+@pytest.mark.rfc("P-29")
+def test_the_newest_ra_says_which_ca_issues():
+    """Of two CAs under one root the issuer is the newest RA's; without RAs, the newest CA."""
+    root = certify("Root", keys.rsa_key("root"), ca=True, key_usage=CA_BITS)
+    old, new = (
+        certify(
+            name, keys.rsa_key(name), root, ca=True, key_usage=CA_BITS, not_before=NOW - days * DAY
+        )
+        for name, days in (("old", 20), ("new", 10))
+    )
+    ras = [dated(-9, issuer=new), dated(-8, issuer=old)]
+    for order in (1, -1):
+        cas = [one.x509 for one in (root, old, new)][::order]
+        assert cacerts.trust(cas, root.x509, NOW).issuer == new.x509
+        both = cacerts.trust([*cas, *(ra.x509 for ra in ras[::order])], root.x509, NOW)
+        assert (both.issuer, both.recipient.der) == (old.x509, ras[1].der)
 
 
 @pytest.mark.rfc("P-29")

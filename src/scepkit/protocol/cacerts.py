@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from scepkit.errors import BadReply, Malformed, UntrustedCA
@@ -106,6 +107,8 @@ def trust(
 
     Choice of the recipient: an RA certificate with keyEncipherment, else one with dataEncipherment,
     else the issuing CA; of signers: RA certificates with digitalSignature, and the CAs (P-29).
+    Of several that would do the newest is chosen, since its key is there for longest, wherever it
+    stands in the list.
 
     Args:
         certificates: what GetCACert returned.
@@ -125,7 +128,7 @@ def trust(
         )
     # Some servers leave the root out.
     authorities = tuple(c for c in dict.fromkeys([*good, anchor]) if chain.is_ca(c))
-    registration = [c for c in good if not chain.is_ca(c) and _may_be_ra(c)]
+    registration = _newest_first(c for c in good if not chain.is_ca(c) and _may_be_ra(c))
     issuer = _issuing(authorities, registration, anchor)
     recipient = (
         _with_usage(registration, "key_encipherment")
@@ -198,13 +201,23 @@ def _issuing(
     registration: Sequence[x509.Certificate],
     anchor: x509.Certificate,
 ) -> x509.Certificate:
-    """Return the CA that will issue: the RA's own issuer, else the lowest CA."""
+    """Return the CA that will issue: the newest RA's own issuer, else the lowest CA."""
+    newest = _newest_first(authorities)
     for certificate in registration:
-        for authority in authorities:
+        for authority in newest:
             if chain.issued(authority, certificate):
                 return authority
-    lowest = [a for a in authorities if not any(chain.issued(a, b) for b in authorities if b != a)]
+    lowest = [a for a in newest if not any(chain.issued(a, b) for b in authorities if b != a)]
     return lowest[0] if lowest else anchor
+
+
+def _newest_first(certificates: Iterable[x509.Certificate]) -> list[x509.Certificate]:
+    """Return certificates by when they begin, then by when they end, then by their octets."""
+
+    def age(one: x509.Certificate) -> tuple[datetime, datetime, bytes]:
+        return one.not_valid_before_utc, one.not_valid_after_utc, one.public_bytes(Encoding.DER)
+
+    return sorted(certificates, key=age, reverse=True)
 
 
 def _with_usage(certificates: Sequence[x509.Certificate], usage: str) -> x509.Certificate | None:
