@@ -176,12 +176,14 @@ class BadAlg(FailInfoError):
         message: the reason, for the log.
         text: the failInfoText for the peer; the reason itself when empty.
         hint: what to do next, for the operator.
-        legacy: the name that would have to be allowed for it, if that is all that is missing.
+        legacy: the names that would have to be allowed for it, if that is all that is missing.
     """
 
     fail_info = 0
 
-    def __init__(self, message: str, *, text: str = "", hint: str = "", legacy: str = "") -> None:
+    def __init__(
+        self, message: str, *, text: str = "", hint: str = "", legacy: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message, text=text, hint=hint)
         self.legacy = legacy
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import captured
 import forge
 import keys
-from pair import Pair
-from scepkit.errors import BadAlg, LegacyRefused
+import recipients
+from pair import Pair, substitute
+from scepkit.errors import BadAlg, BadReply, LegacyRefused
 from scepkit.protocol import capabilities, cms, csr, envelope, pkimessage
 from scepkit.protocol.algorithms import CIPHERS, DIGESTS, NO_LEGACY, Legacy
 from scepkit.protocol.envelope import Envelope
@@ -54,7 +57,7 @@ def test_a_weak_digest_is_answered_bad_alg(pair, digest):
     assert refused == Failure(0, f"{digest} is not allowed here")
     with pytest.raises(BadAlg) as caught:
         pkimessage.verify(pkimessage.parse(forge.request(digest=digest)), NO_LEGACY)
-    assert caught.value.legacy == digest
+    assert caught.value.legacy == (digest,)
     assert f"'{digest}'" in caught.value.hint
 
 
@@ -67,7 +70,7 @@ def test_a_weak_cipher_is_answered_bad_alg(pair, cipher):
     verified = pkimessage.verify(pkimessage.parse(forge.request(cipher=cipher)), NO_LEGACY)
     with pytest.raises(BadAlg) as caught:
         pkimessage.open_request(verified, [keys.ra().credential], NO_LEGACY, bytes)
-    assert caught.value.legacy == cipher
+    assert caught.value.legacy == (cipher,)
 
 
 @pytest.mark.rfc("S-2.9-3", "P-73")
@@ -78,7 +81,7 @@ def test_a_weak_signature_of_the_pkcs10_is_answered_bad_alg(pair, digest):
     assert pair.answer_to(forge.request(weak)) == Failure(0, f"{digest} is not allowed here")
     with pytest.raises(BadAlg) as caught:
         csr.read(weak, NO_LEGACY)
-    assert caught.value.legacy == digest
+    assert caught.value.legacy == (digest,)
     assert csr.read(weak, allowed := frozenset({Legacy(digest)}))
     assert csr.verify(weak).check(allowed) == (Legacy(digest),)
 
@@ -158,8 +161,10 @@ def test_one_name_allows_one_algorithm():
 @pytest.mark.rfc("L-02", "S-2.9-3")
 @pytest.mark.parametrize("name", captured.MICROMDM)
 def test_micromdms_single_des_is_refused_by_name(pair, name):
-    """scepclient's hard-coded SHA-1 and DES are refused until they are allowed."""
-    assert pair.answer_to(captured.der(name)) == Failure(0, "sha1 is not allowed here")
+    """scepclient's hard-coded SHA-1 and DES are refused until they are allowed, both at once."""
+    assert pair.answer_to(captured.der(name)) == Failure(0, "sha1 and des are not allowed here")
+    half = Pair(allowed=frozenset({Legacy.DES}))
+    assert half.answer_to(captured.der(name)) == Failure(0, "sha1 is not allowed here")
 
 
 @pytest.mark.rfc("S-2.9-3", "L-02", "S-7.5-1")
@@ -237,3 +242,140 @@ def test_the_client_refuses_a_weakly_encrypted_reply(pair, cipher):
     with pytest.raises(LegacyRefused) as caught:
         pair.believe(forge.reply(content, pki_status="0"))
     assert f"--legacy {cipher}" in caught.value.hint
+
+
+LEGACY = sorted({*DIGEST_NAMES.values(), *CIPHER_NAMES.values()})
+
+
+def success(digest, cipher, wrap=None):
+    """Return a SUCCESS; with a key wrap its envelope is for a password."""
+    cek = os.urandom(forge.CIPHERS[cipher][1])
+    locks = [recipients.password_info(cek, cipher=wrap)] if wrap else None
+    content = forge.envelope(
+        cms.certs_only([]), keys.device(), cipher=cipher, cek=cek, recipients=locks
+    )
+    return forge.reply(content, pki_status="0", digest=digest)
+
+
+def asked_for(error):
+    """Return what a hint says to type."""
+    return frozenset(map(Legacy, error.hint.partition("--legacy ")[2].split(",")))
+
+
+@pytest.mark.rfc("L-02")
+@given(
+    st.sampled_from(["sha256", "sha1", "md5"]),
+    st.sampled_from(["aes128", "des3", "des"]),
+    st.sampled_from([None, "aes128", "des3", "des"]),
+    st.frozensets(st.sampled_from(LEGACY)),
+)
+def test_one_hint_names_all_that_a_reply_takes(digest, cipher, wrap, allowed):
+    """Digest, cipher and key wrap: whoever follows the hint needs no second challenge."""
+    names = {**DIGEST_NAMES, **CIPHER_NAMES}
+    needed = {names[one] for one in (digest, cipher, wrap) if one in names}
+    reply = success(digest, cipher, wrap)
+    if not needed <= allowed:
+        with pytest.raises(LegacyRefused) as caught:
+            Pair(client_allowed=allowed, password="secret").believe(reply)
+        assert asked_for(caught.value) == needed | allowed
+        for one in needed - allowed:
+            assert one.value in caught.value.message
+        allowed = asked_for(caught.value)
+    assert isinstance(Pair(client_allowed=allowed, password="secret").believe(reply), Success)
+
+
+@pytest.mark.rfc("L-02")
+def test_a_reply_without_an_envelope_is_named_as_far_as_it_goes(pair):
+    """PENDING and FAILURE have a digest only."""
+    for status in ({"pki_status": "3"}, {"pki_status": "2", "fail_info": "2"}):
+        with pytest.raises(LegacyRefused) as caught:
+            pair.believe(forge.reply(digest="md5", **status))
+        assert asked_for(caught.value) == {Legacy.MD5}
+
+
+@pytest.mark.rfc("L-02", "S-2.2-2")
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"signer": keys.customer()},
+        {"signature": b"\x00" * 256},
+        {"transaction_id": "another"},
+        {"recipient_nonce": b"another nonce..."},
+    ],
+    ids=["another signer", "a broken signature", "another transaction", "another nonce"],
+)
+def test_nobody_is_told_to_allow_anything_for_a_forged_reply(pair, knobs):
+    """Whoever is in between cannot have the user allow MD5: such a reply counts as none."""
+    with pytest.raises(BadReply):
+        pair.believe(forge.reply(digest="md5", **knobs))
+
+
+@pytest.mark.rfc("L-02", "P-79")
+def test_a_forged_legacy_reply_does_not_keep_the_true_one_out(pair):
+    """The same request goes out again, and its answer counts."""
+    pair.on_reply(1, substitute(forge.reply(digest="sha1", signer=keys.customer())))
+    assert pair.enrol().certificate
+    assert len(pair.trips) == 2
+
+
+@pytest.mark.rfc("L-02", "P-73")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (forge.envelope(b"", keys.device(), cipher_oid="1.2.3"), "1.2.3 is not supported"),
+        (forge.envelope(b"", keys.ra()), "none of our certificates"),
+        (b"rubbish", "content cannot be read"),
+    ],
+    ids=["an unknown cipher", "for somebody else", "no envelope"],
+)
+def test_nothing_is_to_be_allowed_where_that_would_not_help(pair, content, said):
+    """What could not be read with SHA-1 allowed either does not ask for SHA-1."""
+    with pytest.raises(BadReply, match=said):
+        pair.believe(forge.reply(content, pki_status="0", digest="sha1"))
+
+
+@pytest.mark.rfc("L-02", "P-06")
+def test_the_signatures_own_name_counts_as_well():
+    """SHA-256 over the content with sha1WithRSA over the attributes takes SHA-1, MD5 takes both."""
+    for digest, legacy in (("sha256", {"sha1"}), ("md5", {"sha1", "md5"})):
+        name = forge.algorithm(forge.WITH_RSA["sha1"])
+        message = pkimessage.parse(forge.reply(digest=digest, signature_algorithm=name))
+        assert cms.legacy_uses(message.signer, keys.ra().certificate) == legacy
+        with pytest.raises(BadAlg) as caught:
+            pkimessage.verify(message, NO_LEGACY, signers=[keys.ra().certificate])
+        assert set(caught.value.legacy) == legacy
+
+
+@pytest.mark.rfc("P-73", "L-02")
+@pytest.mark.parametrize("cipher", CIPHER_NAMES)
+@pytest.mark.parametrize("digest", DIGEST_NAMES)
+def test_a_refused_request_has_all_that_it_takes_named(digest, cipher):
+    """Digest and cipher at once, for the operator who reads the log."""
+    message = forge.request(digest=digest, cipher=cipher)
+    refused = Pair().answer_to(message)
+    assert refused.text.endswith(" are not allowed here")
+    assert digest in refused.text
+    assert cipher in refused.text
+    with pytest.raises(BadAlg) as caught:
+        pkimessage.verify(pkimessage.parse(message), NO_LEGACY)
+    assert set(caught.value.legacy) == {digest, cipher}
+    assert f"'{digest}'" in caught.value.hint
+    assert f"'{cipher}'" in caught.value.hint
+
+
+@pytest.mark.rfc("L-02", "S-3.5.2-12")
+@pytest.mark.parametrize(
+    ("caps", "missing", "hint"),
+    [
+        (b"", "SHA-256 and AES", "sha1,des3"),
+        (b"AES\n", "SHA-256", "sha1"),
+        (b"SHA-256\n", "AES", "des3"),
+    ],
+)
+def test_before_anything_is_sent_one_hint_names_all_that_is_missing(caps, missing, hint):
+    """What GetCACaps leaves out is said at once, before a challenge is spent."""
+    with pytest.raises(LegacyRefused) as caught:
+        capabilities.choose(capabilities.parse(caps), NO_LEGACY)
+    assert caught.value.message == f"the CA does not say that it can do {missing}"
+    assert caught.value.hint.endswith(f"--legacy {hint}")
+    capabilities.choose(capabilities.parse(caps), asked_for(caught.value))

@@ -288,12 +288,28 @@ def _signatures(key: PublicKey) -> tuple[ObjectIdentifier, dict[ObjectIdentifier
     return ED25519, {ED25519: SHA512}
 
 
-def allowing(allowed: Collection[Legacy], needed: Legacy) -> str:
-    """Return what to type to allow one more: `--legacy` and all names, not the new one alone.
+def allowing(allowed: Collection[Legacy], needed: Collection[Legacy]) -> str:
+    """Return what to type to allow more: `--legacy` and all names, not the new ones alone.
 
     Whoever typed it instead of the old list would lose what was allowed already.
     """
-    return "--legacy " + ",".join(name for name in Legacy if name in allowed or name is needed)
+    return "--legacy " + ",".join(name for name in Legacy if name in allowed or name in needed)
+
+
+def listed(names: Collection[Legacy]) -> str:
+    """Return names for a sentence: `sha1 and des`."""
+    *most, last = (name.value for name in Legacy if name in names)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def not_allowed(needed: Collection[Legacy]) -> BadAlg:
+    """Return the error that names all that would have to be allowed for a message at once."""
+    names = tuple(name.value for name in Legacy if name in needed)
+    return BadAlg(
+        f"{listed(needed)} {'is' if len(names) == 1 else 'are'} not allowed here",
+        hint=f"to allow it, name {', '.join(map(repr, names))} in the legacy setting",
+        legacy=names,
+    )
 
 
 def require(algorithm: Digest | Cipher, allowed: frozenset[Legacy]) -> None:
@@ -310,5 +326,5 @@ def _not_allowed(what: str, needed: Legacy) -> BadAlg:
     return BadAlg(
         f"{what} is not allowed here",
         hint=f"to allow it, name {needed.value!r} in the legacy setting",
-        legacy=needed.value,
+        legacy=(needed.value,),
     )

@@ -112,9 +112,23 @@ def choose(capabilities: Capabilities, allowed: Collection[Legacy]) -> Choice:
         return keyword is not None and keyword.lower() in capabilities
 
     standard = has(STANDARD)
+    hashes, encrypts = standard or has(SHA256.keyword), standard or has(AES)
+    missing = {
+        keyword: legacy
+        for keyword, modern, legacy in (
+            ("SHA-256", hashes, Legacy.SHA1),
+            ("AES", encrypts, Legacy.DES3),
+        )
+        if not modern and legacy not in allowed
+    }
+    if missing:
+        raise LegacyRefused(
+            f"the CA does not say that it can do {' and '.join(missing)}",
+            hint=f"if it really is that old, allow it: {allowing(allowed, missing.values())}",
+        )
     return Choice(
-        digest=_digest(modern=standard or has(SHA256.keyword), allowed=allowed),
-        cipher=_cipher(modern=standard or has(AES), allowed=allowed),
+        digest=SHA256 if hashes else SHA1,
+        cipher=AES128 if encrypts else DES3,
         post=standard or has(POST),
         renewal=standard and has(RENEWAL),
         standard=standard,
@@ -136,26 +150,3 @@ def withdrawn(found: Capabilities, seen: Capabilities) -> Capabilities:
     if STANDARD.lower() in found:
         return frozenset()
     return frozenset(keyword for keyword in _PROTECTING if keyword in seen - found)
-
-
-def _digest(*, modern: bool, allowed: Collection[Legacy]) -> Digest:
-    if modern:
-        return SHA256
-    if Legacy.SHA1 in allowed:
-        return SHA1
-    raise _refused("SHA-256", Legacy.SHA1, allowed)
-
-
-def _cipher(*, modern: bool, allowed: Collection[Legacy]) -> Cipher:
-    if modern:
-        return AES128
-    if Legacy.DES3 in allowed:
-        return DES3
-    raise _refused("AES", Legacy.DES3, allowed)
-
-
-def _refused(missing: str, legacy: Legacy, allowed: Collection[Legacy]) -> LegacyRefused:
-    return LegacyRefused(
-        f"the CA does not say that it can do {missing}",
-        hint=f"if it really is that old, allow it: {allowing(allowed, legacy)}",
-    )

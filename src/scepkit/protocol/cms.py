@@ -35,6 +35,7 @@ __all__ = [
     "SignerInfo",
     "attribute_values",
     "certs_only",
+    "legacy_uses",
     "read_signed_data",
     "sign",
     "verify",
@@ -229,6 +230,22 @@ def verify(
     ):
         raise BadMessageCheck("the signature does not verify")
     return used
+
+
+def legacy_uses(signer: SignerInfo, certificate: Certificate) -> frozenset[Legacy]:
+    """Name everything that has to be allowed for a signature, whether it holds or not.
+
+    Args:
+        signer: the SignerInfo.
+        certificate: whose key is said to have signed.
+
+    Raises:
+        BadAlg: an algorithm is not supported, whatever is allowed.
+    """
+    every = frozenset(Legacy)
+    used = digest(signer.digest_algorithm, every)
+    scheme = signature_digest(signer.signature_algorithm, certificate.public_key, used, every)
+    return frozenset(one.legacy for one in (used, scheme) if one.legacy is not None)
 
 
 def _single(signer: SignerInfo, oid: ObjectIdentifier, *, required: bool) -> bytes | None:

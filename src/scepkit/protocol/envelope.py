@@ -145,6 +145,26 @@ class Envelope:
         except (Malformed, BadAlg):
             return None
 
+    def legacy_uses(
+        self, credentials: Sequence[Credential], *, password: str | None = None
+    ) -> frozenset[Legacy]:
+        """Name everything that has to be allowed to open it, without opening it.
+
+        Args:
+            credentials: the keys that may open it.
+            password: the one password that may open it.
+
+        Raises:
+            Malformed, BadRequest: it could not be opened, whatever is allowed; see `open`.
+            BadAlg: an algorithm is not supported, whatever is allowed.
+        """
+        enveloped = self._enveloped()
+        oid = enveloped.encryptedContentInfo.contentEncryptionAlgorithm.algorithm
+        used = algorithms.cipher(oid, _EVERY_LEGACY)
+        lock, _ = _recipients.find(enveloped.recipientInfos, credentials, password, _EVERY_LEGACY)
+        uses = (used.legacy, _recipients.legacy_of(lock))
+        return frozenset(one for one in uses if one is not None)
+
     def recipient(self, credentials: Sequence[Credential]) -> Credential | None:
         """Say which of our certificates it is addressed to, without opening it.
 

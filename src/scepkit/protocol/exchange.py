@@ -16,8 +16,8 @@ from scepkit.errors import (
     UsageError,
 )
 from scepkit.protocol import _textual, flow, http, pkimessage
-from scepkit.protocol.algorithms import NO_LEGACY, Legacy, allowing
-from scepkit.protocol.attributes import NONCE_SIZE, TransactionID
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy, allowing, listed
+from scepkit.protocol.attributes import NONCE_SIZE, PKIStatus, TransactionID
 from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.capabilities import Choice
 from scepkit.protocol.envelope import Credential
@@ -124,19 +124,28 @@ def believe(
         BadReply: it must not be believed.
         LegacyRefused: it uses algorithms that the user did not allow.
     """
+
+    def believed(allowed: frozenset[Legacy]) -> VerifiedMessage:
+        try:
+            received = pkimessage.parse(_textual.single(body))
+            verified = pkimessage.verify(received, allowed, signers=exchange.ca.signers)
+        except BadAlg as error:
+            if error.legacy:
+                raise
+            raise _unsupported(error) from error
+        except (FailInfoError, Malformed) as error:
+            raise _unbelievable(body, error.message) from error
+        if verified.attributes.transaction_id.value != transaction_id.value:
+            raise BadReply("the reply belongs to another transaction")
+        if not hmac.compare_digest(verified.attributes.recipient_nonce or b"", nonce):
+            raise BadReply("the reply does not repeat this request's nonce; it may be a replay")
+        return verified
+
     try:
-        verified = pkimessage.verify(
-            pkimessage.parse(_textual.single(body)), exchange.allowed, signers=exchange.ca.signers
-        )
+        return believed(exchange.allowed)
     except BadAlg as error:
-        raise _not_allowed(error, exchange.allowed) from error
-    except (FailInfoError, Malformed) as error:
-        raise _unbelievable(body, error.message) from error
-    if verified.attributes.transaction_id.value != transaction_id.value:
-        raise BadReply("the reply belongs to another transaction")
-    if not hmac.compare_digest(verified.attributes.recipient_nonce or b"", nonce):
-        raise BadReply("the reply does not repeat this request's nonce; it may be a replay")
-    return verified
+        # Nobody is told to allow anything for the sake of a reply that is not the CA's.
+        raise _not_allowed(exchange, believed(frozenset(Legacy)), error) from error
 
 
 def open_(exchange: Exchange, verified: VerifiedMessage) -> CertRep:
@@ -161,7 +170,7 @@ def open_(exchange: Exchange, verified: VerifiedMessage) -> CertRep:
             password=exchange.password,
         )
     except BadAlg as error:
-        raise _not_allowed(error, exchange.allowed) from error
+        raise _not_allowed(exchange, verified, error) from error
     except (FailInfoError, Malformed) as error:
         raise BadReply(f"the reply cannot be believed: {error.message}") from error
 
@@ -183,10 +192,40 @@ def _unbelievable(body: bytes, why: str) -> BadReply:
     )
 
 
-def _not_allowed(error: BadAlg, allowed: frozenset[Legacy]) -> BadReply | LegacyRefused:
+def _not_allowed(
+    exchange: Exchange, verified: VerifiedMessage, error: BadAlg
+) -> BadReply | LegacyRefused:
+    """Return the error that names all that a reply takes, signature and envelope, at once.
+
+    The challenge behind it may be spent, so nobody shall have to learn the names one by one.
+    """
     if not error.legacy:
-        return BadReply(f"the reply uses an algorithm that is not supported: {error.message}")
+        return _unsupported(error)
+    needed = frozenset(map(Legacy, error.legacy))
+    try:
+        if verified.attributes.pki_status == PKIStatus.SUCCESS:
+            needed |= verified.envelope.legacy_uses([exchange.signer], password=exchange.password)
+    except BadAlg as unsupported:
+        return _unsupported(unsupported)
+    except (FailInfoError, Malformed) as unreadable:
+        return BadReply(f"the reply's content cannot be read: {unreadable.message}")
+    return refused(needed, exchange.allowed)
+
+
+def refused(needed: frozenset[Legacy], allowed: frozenset[Legacy]) -> LegacyRefused:
+    """Return the error for an answer of the CA's that takes what the user did not allow.
+
+    Args:
+        needed: what it takes.
+        allowed: what the user allowed.
+    """
+    missing = needed - allowed
     return LegacyRefused(
-        f"the CA answered with an algorithm that was not allowed: {error.message}",
-        hint=f"if it can do no better, allow it: {allowing(allowed, Legacy(error.legacy))}",
+        f"the CA answered with {listed(missing)}, which {'was' if len(missing) == 1 else 'were'} "
+        "not allowed",
+        hint=f"if it can do no better, allow it: {allowing(allowed, needed)}",
     )
+
+
+def _unsupported(error: BadAlg) -> BadReply:
+    return BadReply(f"the reply uses an algorithm that is not supported: {error.message}")

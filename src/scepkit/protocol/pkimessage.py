@@ -19,8 +19,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scepkit.errors import BadMessageCheck, BadReply, BadRequest, FailInfoError, Malformed
-from scepkit.protocol import cms, message_data
+from scepkit.errors import BadAlg, BadMessageCheck, BadReply, BadRequest, FailInfoError, Malformed
+from scepkit.protocol import algorithms, cms, message_data
 from scepkit.protocol.algorithms import Digest, Legacy
 from scepkit.protocol.attributes import Attributes, FailInfo, MessageType, PKIStatus, read
 from scepkit.protocol.certificate import Certificate, readable
@@ -136,7 +136,8 @@ def verify(
             message itself brings, as a server does with a request.
 
     Raises:
-        BadAlg: an algorithm is unknown or not allowed.
+        BadAlg: an algorithm is unknown or not allowed; it names every one that is not allowed, the
+            envelope's as well.
         BadMessageCheck: the signer's certificate is missing or the signature does not hold.
         BadRequest: an attribute is missing, repeated or undefined, or the key is not acceptable.
     """
@@ -144,7 +145,7 @@ def verify(
     certificate = _signer(message, signers)
     # (4)
     try:
-        digest = cms.verify(message.signed, message.signer, certificate, allowed)
+        digest = _check_signature(message, certificate, allowed)
     except Malformed as error:
         raise BadMessageCheck(error.message) from error
     # (5)
@@ -167,6 +168,24 @@ def _signer(message: PKIMessage, signers: Iterable[Certificate] | None) -> Certi
         if message.signer.made_by(certificate):
             return certificate
     raise BadMessageCheck("the certificate that signed the message is not known")
+
+
+def _check_signature(
+    message: PKIMessage, certificate: Certificate, allowed: frozenset[Legacy]
+) -> Digest:
+    try:
+        return cms.verify(message.signed, message.signer, certificate, allowed)
+    except BadAlg as error:
+        if not error.legacy:
+            raise
+        raise algorithms.not_allowed(_legacy_uses(message, certificate) - allowed) from error
+
+
+def _legacy_uses(message: PKIMessage, certificate: Certificate) -> frozenset[Legacy]:
+    """Name what has to be allowed for a message, as far as it can be seen from outside."""
+    cipher = message.envelope.cipher(frozenset(Legacy))
+    uses = cms.legacy_uses(message.signer, certificate)
+    return uses if cipher is None or cipher.legacy is None else uses | {cipher.legacy}
 
 
 def _message_type(number: int | None) -> MessageType:
