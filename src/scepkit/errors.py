@@ -16,6 +16,7 @@ The first question about a failure is whose it is, so the tree splits there:
         ├── HTTPRefused        an HTTP request that no SCEP answer can be given to
         ├── BadReply           a reply that must not be believed (client)
         ├── TransportError     no usable HTTP answer; worth trying again
+        │   └── NoSuccessor    the CA has no next CA, as is usual; no sooner worth asking again
         ├── RequestRefused     the server answered FAILURE (client)
         ├── StillPending       the limits of polling were reached; worth asking again later
         └── FailInfoError      one class for each failInfo of RFC 8894 section 3.2.1.4
@@ -107,7 +108,17 @@ class HTTPRefused(Remote):
 
 
 class BadReply(Remote):
-    """A reply that must not be believed: signature, nonce, transactionID, key or chain."""
+    """A reply that must not be believed: signature, nonce, transactionID, key or chain.
+
+    Args:
+        message: why.
+        hint: what to do next.
+        final: whether the same question would get no better one, so that it is not asked again.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", final: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.final = final
 
 
 class TransportError(Remote):
@@ -131,6 +142,13 @@ class TransportError(Remote):
         super().__init__(message, hint=hint)
         self.status = status
         self.retry_after = retry_after
+
+
+class NoSuccessor(TransportError):
+    """The CA announces no next CA, as most do most of the time (RFC 8894 section 4.7).
+
+    RFC 8894 knows no way to say so but an HTTP error.
+    """
 
 
 class RequestRefused(Remote):

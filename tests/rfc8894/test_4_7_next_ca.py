@@ -12,10 +12,10 @@ import keys
 import mutation
 from der import parse
 from pair import Pair, _Public
-from scepkit.errors import BadReply, TransportError
+from scepkit.errors import BadReply, LegacyRefused, NoSuccessor, TransportError
 from scepkit.protocol import cacerts, cms, http, next_ca, pkimessage, transaction
-from scepkit.protocol.algorithms import NO_LEGACY
-from scepkit.protocol.http import HTTPRequest
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy
+from scepkit.protocol.http import HTTPRequest, HTTPResponse
 
 
 def following(which="next-ca", **how):
@@ -33,7 +33,8 @@ def answer(content=INNER, signer=None, *, content_type=forge.DATA, certificates=
     """Return an answer to GetNextCACert by the tests' own hand."""
     signer = signer or keys.ca()
     knobs = {"content_type": content_type} | knobs
-    info = forge.signer_info(content or b"", [], signer, **knobs)
+    attributes = None if knobs.pop("attributes", True) is False else []
+    info = forge.signer_info(content or b"", attributes, signer, **knobs)
     bag = [signer.der] if certificates is None else certificates
     return forge.signed_data(content, [info], bag, content_type=content_type)
 
@@ -90,7 +91,7 @@ def test_the_next_ca_is_asked_for_by_itself(announced):
 @pytest.mark.rfc("S-2.9-4")
 def test_a_ca_without_a_successor_says_so_by_http(pair):
     """No next CA is an HTTP error, and the client says what it means."""
-    with pytest.raises(TransportError, match="announces no successor") as caught:
+    with pytest.raises(NoSuccessor, match="announces no successor") as caught:
         ask(pair)
     assert caught.value.status == 404
     assert pair.waits == []
@@ -111,14 +112,15 @@ def test_a_ca_without_a_successor_says_so_by_http(pair):
         answer(signer=keys.certify(keys.ca().x509.subject, keys.rsa_key("evil"), ca=True)),
         answer(signature=b"\x00" * 256),
         answer(signed_digest=bytes(32)),
-        answer(digest="sha1"),
+        answer(digest="sha1", signer=keys.customer()),
         NEXT.der,
         b"",
         b"<html>",
     ],
     ids=[
         *("bare", "unsigned", "by the next CA", "by a device", "by a customer", "by a namesake"),
-        *("a broken signature", "another content", "SHA-1", "a certificate", "nothing", "a page"),
+        *("a broken signature", "another content", "by a device, in SHA-1"),
+        *("a certificate", "nothing", "a page"),
     ],
 )
 def test_only_the_current_ca_is_believed(body):
@@ -136,6 +138,84 @@ def test_a_forged_answer_does_not_keep_the_true_one_out(announced):
     announced.server.next_ca = lambda: next(answers, None) or true()
     assert ask(announced) == (NEXT.x509,)
     assert len(announced.waits) == 2
+
+
+WITH_OLD = keys.certify(
+    "Next CA",
+    keys.rsa_key("next-ca"),
+    keys.ca(),
+    ca=True,
+    key_usage=keys.usage("key_cert_sign"),
+)
+
+
+@pytest.mark.rfc("S-4.7.1-3", "L-02")
+@pytest.mark.parametrize(
+    ("body", "needed"),
+    [
+        (answer(digest="sha1"), "sha1"),
+        (answer(digest="md5", signer=keys.ra()), "md5"),
+        (answer(None, digest="sha1", certificates=[WITH_OLD.der]), "sha1"),
+    ],
+    ids=["XiPKI", "an RA in MD5", "one layer"],
+)
+def test_what_the_ca_signed_with_a_legacy_algorithm_is_said_to(announced, body, needed):
+    """The hint is that of a reply; the CA would sign the same again, so it is asked once."""
+    announced.server.next_ca = lambda: body
+    with pytest.raises(LegacyRefused) as caught:
+        ask(announced)
+    assert caught.value.message == f"the CA answered with {needed}, which was not allowed"
+    assert caught.value.hint.endswith(f"--legacy {needed}")
+    assert announced.waits == []
+    allowed = frozenset({Legacy(needed)})
+    (found,) = next_ca.read(body, TRUSTED, allowed, keys.NOW)
+    assert found.public_key() == NEXT.x509.public_key()
+
+
+@pytest.mark.rfc("S-4.7.1-3", "L-02", "L-19")
+@pytest.mark.parametrize(
+    ("body", "said", "final"),
+    [
+        (answer(None, digest="sha1", certificates=[NEXT.der]), "old kind with one layer", True),
+        (answer(None, certificates=[NEXT.der]), "old kind with one layer", True),
+        (answer(None, attributes=False, certificates=[NEXT.der]), "no signed attributes", True),
+        (cms.certs_only([NEXT.der]), "signed by nobody", True),
+        (answer(cms.certs_only()), "holds no certificate", True),
+        (answer(digest="sha1", signer=NEXT), "unknown signer", False),
+        (answer(digest="sha1", signature=b"\x00" * 256), "does not verify", False),
+    ],
+    ids=[
+        *("jscep", "one layer", "no attributes", "unsigned", "no certificates"),
+        *("a stranger's SHA-1", "a broken SHA-1"),
+    ],
+)
+def test_nobody_is_asked_to_allow_what_would_not_help(announced, body, said, final):
+    """Where the CA would have to change, it is asked once; what may be forged is asked for anew."""
+    announced.server.next_ca = lambda: body
+    with pytest.raises(BadReply, match=said) as caught:
+        ask(announced)
+    assert caught.value.final is final
+    assert len(announced.waits) == (0 if final else 3)
+
+
+@pytest.mark.rfc("S-2.9-4", "P-42", "P-79")
+@pytest.mark.parametrize(
+    ("status", "body", "error", "waits"),
+    [
+        *((status, b"no", NoSuccessor, 0) for status in (204, 400, 403, 404, 405, 410, 501)),
+        (200, b"", NoSuccessor, 0),
+        (500, b"no", TransportError, 0),
+        (503, b"no", TransportError, 3),
+        (429, b"no", TransportError, 3),
+    ],
+)
+def test_how_a_ca_says_that_it_has_no_successor(announced, status, body, error, waits):
+    """Any HTTP error but those of a busy server; UCM says 404, jscep's servlet 501."""
+    announced.carry = lambda request: HTTPResponse(status, body)
+    with pytest.raises(TransportError) as caught:
+        announced.run(transaction.next_ca_certificates(TRUSTED, lambda: keys.NOW))
+    assert type(caught.value) is error
+    assert len(announced.waits) == waits
 
 
 @pytest.mark.rfc("A-07")
@@ -159,14 +239,12 @@ def test_the_single_layer_of_old_servers():
 
     Its signature is over nothing: whoever is in between could put other certificates beside it.
     """
-    usage = keys.usage("key_cert_sign")
-    with_old = keys.certify("Next CA", keys.rsa_key("next-ca"), keys.ca(), ca=True, key_usage=usage)
-    one_layer = answer(None, certificates=[keys.ca().der, with_old.der])
-    assert read(one_layer) == (with_old.x509,)
+    one_layer = answer(None, certificates=[keys.ca().der, WITH_OLD.der])
+    assert read(one_layer) == (WITH_OLD.x509,)
     with pytest.raises(BadReply, match="does not cover the certificates"):
         read(answer(None, certificates=[keys.ca().der, NEXT.der]))
     with pytest.raises(BadReply, match="signed by nobody"):
-        read(cms.certs_only([with_old.der]))
+        read(cms.certs_only([WITH_OLD.der]))
     with pytest.raises(BadReply, match="does not cover"):
         # A CertRep of the RA's, with somebody's certificate beside it.
         read(forge.reply(certificates=[keys.ra().der, NEXT.der]))

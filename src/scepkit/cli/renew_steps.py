@@ -100,7 +100,8 @@ def renew(
     password = secret()
     found = _found(client, whom, record, folder)
     # Before changing over: a successor that was given up for another one must not be changed to.
-    following = successor.learn(client, folder, found, must=wanted.next_ca)
+    following, record = successor.learn(client, folder, record, found, must=wanted.next_ca)
+    _keep_when_asked(record, folder)
     if successor.switch(folder, found):
         # That is a new certificate; another one is not wanted before its time.
         wanted = replace(wanted, force=False)
@@ -145,6 +146,18 @@ def _found(client: Client, whom: trust.Whom, record: Record, folder: Folder) -> 
     found = renewing.find(client, information, folder, seen, anchor)
     trust.warn_of_weakness(found.ca)
     return found
+
+
+def _keep_when_asked(record: Record, folder: Folder) -> None:
+    """Keep when the CA was asked for its successor, whatever becomes of the renewal.
+
+    Nothing else of the record is kept before there is a certificate that was got so.
+    """
+    kept = folder.record()
+    if kept is None or kept.checked_at == record.checked_at:
+        return
+    if (kept.url, kept.ca_id) == (record.url, record.ca_id):
+        folder.remember(replace(kept, checked_at=record.checked_at))
 
 
 def _renew_ahead(renewal: _Renewal, following: CA | None, *, as_json: bool) -> None:

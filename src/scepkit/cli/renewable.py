@@ -110,6 +110,9 @@ def record(
         legacy=kept.legacy if legacy is None else options.recorded_legacy(legacy),
         tls_ca=options.recorded_path(tls_ca) or kept.tls_ca,
     )
+    if found.legacy != kept.legacy:
+        # What could not be read of a successor with those, may be with these.
+        found = replace(found, checked_at="")
     if (found.url, found.ca_id) == (kept.url, kept.ca_id):
         return found
     # What was seen of another CA says nothing of this one, which was not asked for its successor.

@@ -11,7 +11,7 @@ from scepkit.client.client import CA, Client
 from scepkit.client.folder import Folder
 from scepkit.client.record import Record
 from scepkit.client.renewing import Found
-from scepkit.errors import ScepError
+from scepkit.errors import BadReply, LegacyRefused, NoSuccessor, ScepError, TransportError
 
 # How often a CA is asked for its successor when there is nothing else to ask.
 _LOOK_AHEAD = timedelta(days=1)
@@ -19,46 +19,54 @@ _LOOK_AHEAD = timedelta(days=1)
 
 def look_ahead(client: Client, folder: Folder, record: Record) -> None:
     """Ask for the CA's successor now and then, while the CA that could vouch for it is there."""
-    now = datetime.now(UTC)
-    if record.checked_at and now - datetime.fromisoformat(record.checked_at) < _LOOK_AHEAD:
+    if _was_asked(record):
         return
     try:
         found = renewing.find(client, client.ask(), folder, record.seen(record.url, record.ca_id))
     except ScepError as error:
         terminal.warn(f"the CA could not be asked for its successor: {error.message}")
         return
-    learn(client, folder, found)
-    folder.remember(
-        replace(
-            record,
-            capabilities=tuple(sorted(found.ca.capabilities)),
-            checked_at=now.isoformat(timespec="seconds"),
-        )
-    )
+    _, asked = learn(client, folder, record, found)
+    folder.remember(replace(asked, capabilities=tuple(sorted(found.ca.capabilities))))
 
 
-def learn(client: Client, folder: Folder, found: Found, *, must: bool = False) -> CA | None:
+def learn(
+    client: Client, folder: Folder, record: Record, found: Found, *, must: bool = False
+) -> tuple[CA | None, Record]:
     """Trust the CA's successor, when it has one, and keep its certificates.
+
+    A CA that has answered is not asked again for a day, whether it has a successor or not, unless a
+    certificate waits: that one's CA may have been given up for another one since.
 
     Args:
         client: for the CA's server.
         folder: where they are kept.
+        record: when the CA was asked last.
         found: the CA.
-        must: raise what goes wrong, in place of saying it.
+        must: ask in any case, and raise what goes wrong, in place of saying it.
 
     Returns:
-        The successor; None also when that is the CA that was found.
+        The successor; None also when that is the CA that was found. The record, with the time of
+        the answer if there was one.
     """
-    if found.rolled_over or not (must or renewing.announces(found.ca)):
-        return None
+    waits = folder.ahead.path.exists()
+    if found.rolled_over or not (must or waits or not _was_asked(record)):
+        return None, record
+    asked = replace(record, checked_at=datetime.now(UTC).isoformat(timespec="seconds"))
+    if not (must or renewing.announces(found.ca)):
+        return None, asked
     try:
-        certificates = client.get_next_certificates(found.ca)
-        following = client.trust_next(found.ca, certificates)
+        following = _ask(client, folder, found)
     except ScepError as error:
         if must:
             raise
-        terminal.warn(f"the CA's successor cannot be trusted: {error.message}")
-        return None
+        return None, asked if _tell(error) else record
+    return following, asked
+
+
+def _ask(client: Client, folder: Folder, found: Found) -> CA:
+    certificates = client.get_next_certificates(found.ca)
+    following = client.trust_next(found.ca, certificates)
     if folder.next_ca() != certificates:
         folder.keep_next_ca(certificates)
         anchor = following.certificates.anchor
@@ -67,6 +75,30 @@ def learn(client: Client, folder: Folder, found: Found, *, must: bool = False) -
             f"valid from {anchor.not_valid_before_utc:%Y-%m-%d}"
         )
     return following
+
+
+def _tell(error: ScepError) -> bool:
+    """Say why there is no successor to trust.
+
+    Returns:
+        Whether that was the CA's answer, and asking it again would get the same one.
+    """
+    match error:
+        case NoSuccessor():
+            # As ever, but while it prepares to be replaced.
+            return True
+        case TransportError():
+            terminal.warn(f"the CA could not be asked for its successor: {error.message}")
+            return False
+    terminal.warn(f"the CA's successor cannot be trusted: {error.message}", error.hint)
+    return isinstance(error, LegacyRefused) or (isinstance(error, BadReply) and error.final)
+
+
+def _was_asked(record: Record) -> bool:
+    """Say whether the CA has answered within a day."""
+    if not record.checked_at:
+        return False
+    return datetime.now(UTC) - datetime.fromisoformat(record.checked_at) < _LOOK_AHEAD
 
 
 def switch(folder: Folder, found: Found) -> bool:

@@ -23,7 +23,7 @@ from datetime import datetime, timedelta
 
 import typer
 
-from scepkit.errors import ScepError, StillPending
+from scepkit.errors import NoSuccessor, ScepError, StillPending
 from scepkit.protocol.transaction import Wait
 
 # What a shell reports for a command that was stopped by SIGPIPE.
@@ -116,8 +116,8 @@ def error(message: str, hint: str = "") -> None:
 
 def scep_error(raised: ScepError) -> None:
     """Write an error that was raised on purpose."""
-    if isinstance(raised, StillPending):
-        # That the CA thinks is no error: nothing went wrong, and the same command asks again.
+    if isinstance(raised, StillPending | NoSuccessor):
+        # That the CA thinks, or stays, is no error: nothing went wrong.
         say(raised.message)
         _hint(raised.hint)
         return

@@ -157,8 +157,10 @@ class CAClient:
         """Ask for the next CA's certificates, as the current CA vouches for them.
 
         Raises:
-            TransportError: no answer; the status is there when the server said that it has none.
+            NoSuccessor: there is none, which is the usual state of a CA.
+            TransportError: no answer.
             BadReply: the answer must not be believed.
+            LegacyRefused: the CA signed it with algorithms that are not allowed.
         """
         return self._run(
             transaction.next_ca_certificates(
@@ -186,7 +188,7 @@ class CAClient:
         """Ask for the CA that will follow a trusted one (RFC 8894 section 4.7).
 
         Raises:
-            TransportError: no answer; the status is there when the server said that it has none.
+            NoSuccessor, TransportError, LegacyRefused: see `get_next_certificates`.
             BadReply: the answer must not be believed, or the next CA is over already.
         """
         return self.trust_next(ca, self.get_next_certificates(ca))

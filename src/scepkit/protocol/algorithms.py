@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.errors import BadAlg
+from scepkit.errors import BadAlg, LegacyRefused
 
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
@@ -309,6 +309,21 @@ def not_allowed(needed: Collection[Legacy]) -> BadAlg:
         f"{listed(needed)} {'is' if len(names) == 1 else 'are'} not allowed here",
         hint=f"to allow it, name {', '.join(map(repr, names))} in the legacy setting",
         legacy=names,
+    )
+
+
+def reply_refused(needed: Collection[Legacy], allowed: Collection[Legacy]) -> LegacyRefused:
+    """Return the error for an answer of the CA's that takes what the user did not allow.
+
+    Args:
+        needed: all that it takes.
+        allowed: what the user allowed.
+    """
+    missing = [name for name in needed if name not in allowed]
+    return LegacyRefused(
+        f"the CA answered with {listed(missing)}, which {'was' if len(missing) == 1 else 'were'} "
+        "not allowed",
+        hint=f"if it can do no better, allow it: {allowing(allowed, needed)}",
     )
 
 

@@ -16,7 +16,7 @@ from scepkit.errors import (
     UsageError,
 )
 from scepkit.protocol import _textual, flow, http, pkimessage
-from scepkit.protocol.algorithms import NO_LEGACY, Legacy, allowing, listed
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy, reply_refused
 from scepkit.protocol.attributes import NONCE_SIZE, PKIStatus, TransactionID
 from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.capabilities import Choice
@@ -209,22 +209,7 @@ def _not_allowed(
         return _unsupported(unsupported)
     except (FailInfoError, Malformed) as unreadable:
         return BadReply(f"the reply's content cannot be read: {unreadable.message}")
-    return refused(needed, exchange.allowed)
-
-
-def refused(needed: frozenset[Legacy], allowed: frozenset[Legacy]) -> LegacyRefused:
-    """Return the error for an answer of the CA's that takes what the user did not allow.
-
-    Args:
-        needed: what it takes.
-        allowed: what the user allowed.
-    """
-    missing = needed - allowed
-    return LegacyRefused(
-        f"the CA answered with {listed(missing)}, which {'was' if len(missing) == 1 else 'were'} "
-        "not allowed",
-        hint=f"if it can do no better, allow it: {allowing(allowed, needed)}",
-    )
+    return reply_refused(needed, exchange.allowed)
 
 
 def _unsupported(error: BadAlg) -> BadReply:

@@ -119,7 +119,9 @@ def ask(
 
 def worth_repeating(error: TransportError | BadReply) -> bool:
     """Say whether the same request may do better later: not when the server faults the request."""
-    if isinstance(error, BadReply) or error.status is None:
+    if isinstance(error, BadReply):
+        return not error.final
+    if error.status is None:
         return True
     return error.status >= 500 or error.status in (408, 425, 429)  # noqa: PLR2004
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from cryptography import x509
 
-from scepkit.errors import Malformed, TransportError
+from scepkit.errors import BadReply, Malformed, NoSuccessor, TransportError
 from scepkit.protocol import cacerts, capabilities, flow, http, next_ca
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.cacerts import TrustedCA
@@ -17,6 +17,10 @@ from scepkit.protocol.flow import Flow, Limits
 from scepkit.protocol.http import HTTPResponse, Operation
 
 _ONCE = Limits(retries=0)
+
+# How servers say that there is no next CA, unless they are only busy: jscep's says Not Implemented.
+_NO_CONTENT = 204
+_NONE = frozenset({_NO_CONTENT, *range(400, 500), 501})
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,23 +114,33 @@ def next_ca_certificates(
         limits: for repetitions.
 
     Raises:
-        TransportError: no answer; a CA without a successor answers with an HTTP error.
+        NoSuccessor: there is none.
+        TransportError: no answer.
         BadReply: the answer must not be believed.
+        LegacyRefused: the CA signed it with algorithms that the user did not allow.
     """
 
     def read(response: HTTPResponse) -> tuple[x509.Certificate, ...]:
+        if not response.body:
+            raise TransportError("the server answered with nothing", status=_NO_CONTENT)
         return next_ca.read(response.body, ca, allowed, now())
 
     request = http.get(Operation.GET_NEXT_CA_CERT, identifier)
     try:
-        return (yield from flow.ask(request, limits or Limits(), read))
+        return (yield from flow.ask(request, limits or Limits(), read, _may_still_come))
     except TransportError as error:
-        if error.status is None or flow.worth_repeating(error):
+        if error.status is None or error.status not in _NONE or flow.is_busy(error):
             raise
-        # RFC 8894 knows no other way to say it.
-        raise TransportError(
+        raise NoSuccessor(
             f"this CA announces no successor: {error.message}", status=error.status
         ) from error
+
+
+def _may_still_come(error: TransportError | BadReply) -> bool:
+    """Say whether to ask for the next CA again; 500 is what many answer that know no such thing."""
+    if isinstance(error, BadReply):
+        return flow.worth_repeating(error)
+    return error.status is None or flow.is_busy(error)
 
 
 def _certificates(identifier: str, limits: Limits) -> Flow[tuple[x509.Certificate, ...]]:

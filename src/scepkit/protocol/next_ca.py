@@ -14,8 +14,8 @@ from datetime import datetime
 
 from cryptography import x509
 
-from scepkit.errors import BadReply, FailInfoError, Malformed, UntrustedCA
-from scepkit.protocol import _der, _textual, cacerts, chain, cms
+from scepkit.errors import BadAlg, BadReply, FailInfoError, Malformed, UntrustedCA
+from scepkit.protocol import _der, _textual, algorithms, cacerts, chain, cms
 from scepkit.protocol.algorithms import SHA256, Legacy, PrivateKey
 from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.certificate import Certificate
@@ -63,20 +63,21 @@ def read(
         The certificates, in the order in which they came; at least one.
 
     Raises:
-        BadReply: it must not be believed.
+        BadReply: it must not be believed. It is final where the CA itself would have to change:
+            where the answer has one layer only, nobody's signature or no certificate.
+        LegacyRefused: it is the CA's, but signed with algorithms that the user did not allow.
     """
     try:
         outer = cms.read_signed_data(_textual.single(body))
-        _verify(outer, ca, allowed)
-        if not outer.content:
-            return _single_layer(outer, ca, now)
-        inner = cms.read_signed_data(_content_info(outer))
-        found = tuple(Certificate.read(der).x509() for der in inner.certificates)
-    except (FailInfoError, Malformed) as error:
-        raise BadReply(f"the next CA certificate cannot be believed: {error.message}") from error
-    if not found:
-        raise BadReply("the answer about the next CA holds no certificate")
-    return found
+    except Malformed as error:
+        raise _unbelievable(error.message) from error
+    try:
+        return _believed(outer, ca, allowed, now)
+    except BadAlg as error:
+        # Nobody is told to allow anything for what is not the CA's, or would not be believed then.
+        _believed(outer, ca, frozenset(Legacy), now)
+        needed = cms.legacy_uses(*_signer(outer, ca))
+        raise algorithms.reply_refused(needed, allowed) from error
 
 
 def trust(certificates: Sequence[x509.Certificate], now: datetime) -> TrustedCA:
@@ -95,7 +96,9 @@ def trust(certificates: Sequence[x509.Certificate], now: datetime) -> TrustedCA:
     try:
         anchor = cacerts.top(certificates)
     except UntrustedCA as error:
-        raise BadReply("the answer about the next CA holds no CA certificate") from error
+        raise BadReply(
+            "the answer about the next CA holds no CA certificate", final=True
+        ) from error
     if now > anchor.not_valid_after_utc:
         raise BadReply(
             f"the next CA certificate expired at {anchor.not_valid_after_utc}",
@@ -115,14 +118,46 @@ def ahead(current: TrustedCA, following: TrustedCA) -> TrustedCA:
     return replace(following, signers=tuple(signers))
 
 
-def _verify(outer: cms.SignedData, ca: TrustedCA, allowed: frozenset[Legacy]) -> None:
-    # (1)
+def _believed(
+    outer: cms.SignedData, ca: TrustedCA, allowed: frozenset[Legacy], now: datetime
+) -> tuple[x509.Certificate, ...]:
+    """Return the certificates that the CA vouches for.
+
+    Raises:
+        BadReply: it does not.
+        BadAlg: it does so, if at all, with a legacy algorithm that is not allowed.
+    """
+    one_layer = not outer.content
+    try:
+        # (1)
+        signer, certificate = _signer(outer, ca)
+        # (2)
+        cms.verify(outer, signer, certificate, allowed)
+        if one_layer:
+            return _single_layer(outer, ca, now)
+        # (3)
+        inner = cms.read_signed_data(_content_info(outer))
+        found = tuple(Certificate.read(der).x509() for der in inner.certificates)
+    except BadAlg as error:
+        if error.legacy:
+            raise
+        raise _unbelievable(error.message) from error
+    except (FailInfoError, Malformed) as error:
+        raise _unbelievable(error.message, final=one_layer or not outer.signers) from error
+    if not found:
+        raise BadReply("the answer about the next CA holds no certificate", final=True)
+    return found
+
+
+def _unbelievable(why: str, *, final: bool = False) -> BadReply:
+    return BadReply(f"the next CA certificate cannot be believed: {why}", final=final)
+
+
+def _signer(outer: cms.SignedData, ca: TrustedCA) -> tuple[cms.SignerInfo, Certificate]:
     for signer in outer.signers:
         for certificate in ca.signers:
             if signer.made_by(certificate):
-                # (2)
-                cms.verify(outer, signer, certificate, allowed)
-                return
+                return signer, certificate
     who = "an unknown signer" if outer.signers else "nobody"
     raise Malformed(f"it is signed by {who}, not by the CA that is trusted")
 
