@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -12,14 +15,20 @@ import keys
 from cmp import world
 from cmp.site import Site
 from cmp.world import Responder
+from scepkit.cli import main
 from scepkit.client import revoking
+from scepkit.client.client import CA, Client
 from scepkit.client.folder import REVOCATION, Folder
 from scepkit.client.http import HTTPTransport
+from scepkit.client.record import Record
 from scepkit.client.revocation_note import RevocationNote
-from scepkit.errors import BadReply, SettingsError, TransportError, UsageError
-from scepkit.protocol import cmp
+from scepkit.errors import BadReply, LegacyRefused, SettingsError, TransportError, UsageError
+from scepkit.protocol import algorithms, capabilities, cmp
+from scepkit.protocol.algorithms import Legacy
+from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.crl_reason import Reason
 from scepkit.protocol.flow import Limits
+from scepkit.protocol.transaction import Issued
 
 BASE = "http://ca.example:8080"
 
@@ -168,6 +177,53 @@ def test_an_answer_of_a_stranger():
         with pytest.raises(BadReply, match="not signed by the CA"):
             Owner(site).revoke(limits=Limits(retries=1))
         assert len(site.received) == 2
+
+
+def in_sha1(signer=None):
+    """Return a CA whose answers are signed over SHA-1."""
+    made = Responder(signer)
+    made.signer = replace(made.signer, digest=algorithms.SHA1)
+    return made
+
+
+def test_an_answer_that_is_signed_over_sha1():
+    """The hint names it, the request is sent once; with leave it counts."""
+    with Site(in_sha1()) as site:
+        with pytest.raises(LegacyRefused) as caught:
+            Owner(site).revoke(allowed=frozenset({Legacy.DES}))
+        assert caught.value.message == "the CA answered with sha1, which was not allowed"
+        assert caught.value.hint.endswith(": --legacy sha1,des")
+        assert len(site.received) == 1
+        assert Owner(site).revoke(allowed=frozenset({Legacy.SHA1})).was_before
+
+
+def test_nobody_is_told_to_allow_sha1_for_a_stranger():
+    with Site(in_sha1(world.ca("other CA"))) as site, pytest.raises(BadReply):
+        Owner(site).revoke(limits=Limits(retries=0))
+
+
+def test_the_command_and_the_library_take_what_is_allowed(tmp_path, capsys, monkeypatch):
+    """`scep revoke --legacy`, or what the directory's certificate was got with."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    device = world.device("p256")
+    folder = Folder(tmp_path / "a")
+    with Site(in_sha1()) as site:
+        url = f"http://{site.address}/cmp/default"
+        folder.begin(device.key)
+        folder.install(Issued(device.x509, (world.ca().x509,), TransactionID(b"1")))
+        folder.remember(Record(f"http://{site.address}/scep", legacy=("des",)))
+        command = ["revoke", str(folder.path), "--yes"]
+        assert main(command) == 1
+        assert capsys.readouterr().err.splitlines()[-1].endswith(": --legacy sha1,des")
+        assert main([*command, "--legacy", "sha1,des"]) == 0
+        client = Client(
+            f"http://{site.address}/scep",
+            transport=HTTPTransport(proxy=""),
+            allowed=frozenset({Legacy.SHA1}),
+        )
+        ca = CA(world.trusted(), capabilities.choose(frozenset({"scepstandard"}), ()))
+        found = client.revoke(ca, device.key, device.x509, url=url)
+    assert isinstance(found, revoking.Revoked)
 
 
 def test_nobody_is_there():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from scepkit.cli import options, terminal
+from scepkit.cli import options, renew_options, terminal
 from scepkit.cli import revoke_options as its
 from scepkit.cli.help import Command
 from scepkit.cli.reasons import ReasonName
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from scepkit.client.record import Record
     from scepkit.client.revoking import Revoked
     from scepkit.protocol import cmp
+    from scepkit.protocol.algorithms import Legacy
     from scepkit.protocol.cacerts import TrustedCA
 
 _EPILOG = """
@@ -55,6 +56,7 @@ def revoke(
     passphrase: its.Passphrase = None,
     passphrase_file: its.PassphraseFile = None,
     cmp_url: its.CmpUrl = "",
+    legacy: renew_options.LegacyList = None,
     tls_ca: options.TlsCa = None,
     proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
@@ -87,6 +89,7 @@ def revoke(
             protector,
             trusted,
             reason=reason.reason,
+            allowed=_allowed(legacy, record),
             transport=HTTPTransport(timeout=timeout, ca_file=_tls_ca(tls_ca, record), proxy=proxy),
             pause=terminal.Progress().pause,
         )
@@ -103,6 +106,12 @@ def _url(folder: Folder, record: Record | None) -> str:
             hint="say where the CA speaks CMP: --cmp-url, such as http://ca.example/cmp/default",
         )
     return revoking.cmp_url(record.url, record.ca_id)
+
+
+def _allowed(option: str | None, record: Record | None) -> frozenset[Legacy]:
+    if option is None:
+        option = ",".join(record.legacy) if record is not None else ""
+    return options.read_legacy(option)
 
 
 def _tls_ca(option: Path | None, record: Record | None) -> Path | None:

@@ -242,7 +242,7 @@ class Client(CAClient):
 
         Raises:
             RevocationRefused: the CA says no.
-            BadReply, TransportError: see `enrol`.
+            BadReply, LegacyRefused, TransportError: see `enrol`.
             UsageError: the URL has to be given.
         """
         return revoking.revoke(
@@ -251,6 +251,7 @@ class Client(CAClient):
             lambda: revoking.by_key(key, certificate),
             ca.certificates,
             reason=reason,
+            allowed=self._allowed,
             transport=self._transport,
             limits=self._limits,
             pause=self._pause,

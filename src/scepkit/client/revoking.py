@@ -20,7 +20,7 @@ from scepkit.client.driver import Pause
 from scepkit.client.transport import Transport
 from scepkit.errors import TransportError, UsageError
 from scepkit.protocol import cmp
-from scepkit.protocol.algorithms import PrivateKey
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy, PrivateKey
 from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cmp import FailureInfo, Reason
@@ -99,6 +99,7 @@ def revoke(
     ca: TrustedCA,
     *,
     reason: Reason | None = None,
+    allowed: frozenset[Legacy] = NO_LEGACY,
     transport: Transport,
     limits: Limits | None = None,
     pause: Pause = driver.sleep,
@@ -111,6 +112,7 @@ def revoke(
         protector: returns `by_key` or `by_passphrase`; called for each attempt.
         ca: the CA that is trusted.
         reason: why; None to say nothing.
+        allowed: legacy algorithms that the answer may be signed with.
         transport: how to reach the server.
         limits: for repetitions.
         pause: called for every wait.
@@ -118,10 +120,11 @@ def revoke(
     Raises:
         RevocationRefused: the CA says no.
         BadReply: the answer must not be believed.
+        LegacyRefused: the CA signed it with algorithms that are not allowed.
         TransportError: no answer.
     """
     wanted = cmp.RevocationRequest.of(Certificate.of(certificate), reason)
-    flow = _flow(wanted, protector, ca, limits or Limits())
+    flow = _flow(wanted, protector, ca, allowed, limits or Limits())
     try:
         return driver.run(flow, transport, url, pause)
     except TransportError as error:
@@ -139,20 +142,25 @@ def _flow(
     wanted: cmp.RevocationRequest,
     protector: Callable[[], cmp.Protector],
     ca: TrustedCA,
+    allowed: frozenset[Legacy],
     limits: Limits,
 ) -> Flow[Revoked]:
     try:
-        return (yield from _once(wanted, protector(), ca, limits))
+        return (yield from _once(wanted, protector(), ca, allowed, limits))
     except cmp.RevocationRefused as refused:
         if FailureInfo.transactionIdInUse not in refused.status.failures:
             raise
     # The number was drawn for this, so the CA has had this very request: its answer was lost. What
     # it was, is the answer to the next one.
-    return (yield from _once(wanted, protector(), ca, limits))
+    return (yield from _once(wanted, protector(), ca, allowed, limits))
 
 
 def _once(
-    wanted: cmp.RevocationRequest, protector: cmp.Protector, ca: TrustedCA, limits: Limits
+    wanted: cmp.RevocationRequest,
+    protector: cmp.Protector,
+    ca: TrustedCA,
+    allowed: frozenset[Legacy],
+    limits: Limits,
 ) -> Flow[Revoked]:
     sent = cmp.make_request(
         wanted, protector, recipient=wanted.issuer, now=datetime.now(UTC), random=os.urandom
@@ -165,7 +173,7 @@ def _once(
                 status=response.status,
                 hint="check the URL (--cmp-url)",
             )
-        return cmp.read_response(response.body, sent, ca, now=datetime.now(UTC))
+        return cmp.read_response(response.body, sent, ca, now=datetime.now(UTC), allowed=allowed)
 
     request = HTTPRequest("POST", b"", sent.der, cmp.MEDIA_TYPE)
     try:

@@ -18,12 +18,12 @@ from datetime import datetime
 
 from scepkit.errors import BadReply, Malformed, UntrustedCA
 from scepkit.protocol import cacerts
-from scepkit.protocol.algorithms import NO_LEGACY, Legacy
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy, reply_refused
 from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.certificate import Certificate, readable
 from scepkit.protocol.cmp import header as headers
 from scepkit.protocol.cmp import mac, message, revocation, signature
-from scepkit.protocol.cmp.errors import CMPError, RevocationRefused
+from scepkit.protocol.cmp.errors import BadAlg, CMPError, RevocationRefused
 from scepkit.protocol.cmp.header import Header
 from scepkit.protocol.cmp.message import BodyType, Message
 from scepkit.protocol.cmp.protector import Protector, SharedSecret
@@ -114,13 +114,20 @@ def read_response(
     Raises:
         RevocationRefused: the server says no; its protection held.
         BadReply: the answer must not be believed.
+        LegacyRefused: it is the CA's, but signed with algorithms that the user did not allow.
     """
     try:
         # (1)
         reply = message.read(der)
         _check_header(reply.header, sent.header)
         # (3), (4)
-        signer = _protected_by(reply, sent, ca, now, allowed)
+        try:
+            signer = _protected_by(reply, sent, ca, now, allowed)
+        except BadAlg as error:
+            needed = _needed(lambda allowed: _protected_by(reply, sent, ca, now, allowed))
+            if not needed:
+                raise
+            raise reply_refused(needed, allowed) from error
         # (5)
         status = _status(reply, sent.revocation)
     except (CMPError, Malformed) as error:
@@ -163,6 +170,26 @@ def _protected_by(
         ):
             return certificate
     raise Malformed(f"it is not signed by the CA that is trusted or its RA; {_claim(reply, sent)}")
+
+
+def _needed(check: Callable[[frozenset[Legacy]], object]) -> frozenset[Legacy]:
+    """Name what has to be allowed for a protection to hold; nothing if it does not hold then.
+
+    Args:
+        check: raises unless it holds with what is allowed.
+    """
+
+    def holds(allowed: frozenset[Legacy]) -> bool:
+        try:
+            check(allowed)
+        except (CMPError, Malformed):
+            return False
+        return True
+
+    every = frozenset(Legacy)
+    if not holds(every):
+        return NO_LEGACY
+    return frozenset(one for one in every if not holds(every - {one}))
 
 
 def _signers(reply: Message, ca: TrustedCA, now: datetime) -> tuple[Certificate, ...]:
