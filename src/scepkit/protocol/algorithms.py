@@ -302,7 +302,7 @@ def listed(names: Collection[Legacy]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def not_allowed(needed: Collection[Legacy]) -> BadAlg:
+def several_not_allowed(needed: Collection[Legacy]) -> BadAlg:
     """Return the error that names all that would have to be allowed for a message at once."""
     names = tuple(name.value for name in Legacy if name in needed)
     return BadAlg(

@@ -178,7 +178,9 @@ def _check_signature(
     except BadAlg as error:
         if not error.legacy:
             raise
-        raise algorithms.not_allowed(_legacy_uses(message, certificate) - allowed) from error
+        raise algorithms.several_not_allowed(
+            _legacy_uses(message, certificate) - allowed
+        ) from error
 
 
 def _legacy_uses(message: PKIMessage, certificate: Certificate) -> frozenset[Legacy]:
