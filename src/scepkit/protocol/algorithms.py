@@ -303,11 +303,11 @@ def listed(names: Collection[Legacy]) -> str:
 
 
 def several_not_allowed(needed: Collection[Legacy]) -> BadAlg:
-    """Return the error that names all that would have to be allowed for a message at once."""
+    """Return the refusal of all that would have to be allowed for a message, at once."""
     names = tuple(name.value for name in Legacy if name in needed)
     return BadAlg(
-        f"{listed(needed)} {'is' if len(names) == 1 else 'are'} not allowed here",
-        hint=f"to allow it, name {', '.join(map(repr, names))} in the legacy setting",
+        f"{listed(needed)} are not allowed here",
+        hint=f"to allow them, name {', '.join(map(repr, names))} in the legacy setting",
         legacy=names,
     )
 

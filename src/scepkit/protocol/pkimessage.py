@@ -176,11 +176,10 @@ def _check_signature(
     try:
         return cms.verify(message.signed, message.signer, certificate, allowed)
     except BadAlg as error:
-        if not error.legacy:
-            raise
-        raise algorithms.several_not_allowed(
-            _legacy_uses(message, certificate) - allowed
-        ) from error
+        needed = _legacy_uses(message, certificate) - allowed if error.legacy else frozenset()
+        if len(needed) > 1:
+            raise algorithms.several_not_allowed(needed) from error
+        raise
 
 
 def _legacy_uses(message: PKIMessage, certificate: Certificate) -> frozenset[Legacy]:
