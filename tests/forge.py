@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
@@ -52,6 +53,7 @@ FAIL_INFO_TEXT = "1.3.6.1.5.5.7.24.1"
 
 RSA_ENCRYPTION = "1.2.840.113549.1.1.1"
 RSAES_OAEP = "1.2.840.113549.1.1.7"
+RSASSA_PSS = "1.2.840.113549.1.1.10"
 MGF1 = "1.2.840.113549.1.1.8"
 
 DIGESTS = {
@@ -61,7 +63,9 @@ DIGESTS = {
     "sha256": ("2.16.840.1.101.3.4.2.1", hashes.SHA256),
     "sha384": ("2.16.840.1.101.3.4.2.2", hashes.SHA384),
     "sha512": ("2.16.840.1.101.3.4.2.3", hashes.SHA512),
+    "sha3-256": ("2.16.840.1.101.3.4.2.8", hashes.SHA3_256),
 }
+SHA2 = ("sha224", "sha256", "sha384", "sha512")
 WITH_RSA = {
     "md5": "1.2.840.113549.1.1.4",
     "sha1": "1.2.840.113549.1.1.5",
@@ -97,7 +101,41 @@ def digest_of(name: str, data: bytes) -> bytes:
     return context.finalize()
 
 
-def sign(key, data: bytes, digest: str) -> bytes:
+@dataclass(frozen=True)
+class PSS:
+    """An RSASSA-PSS, to be named in place of a digest.
+
+    Attributes:
+        digest: of what is signed.
+        mask: the digest of MGF1.
+        salt: octets.
+    """
+
+    digest: str = "sha256"
+    mask: str = "sha256"
+    salt: int = 32
+
+    def parameters(self, trailer: bytes = b"") -> bytes:
+        """Return RSASSA-PSS-params with nothing left out but the trailerField."""
+        return seq(
+            tlv(0xA0, algorithm(DIGESTS[self.digest][0])),
+            tlv(0xA1, algorithm(MGF1, algorithm(DIGESTS[self.mask][0]))),
+            tlv(0xA2, integer(self.salt)),
+            trailer,
+        )
+
+    @property
+    def algorithm(self) -> bytes:
+        return algorithm(RSASSA_PSS, self.parameters())
+
+    @property
+    def padding(self) -> padding.PSS:
+        return padding.PSS(padding.MGF1(DIGESTS[self.mask][1]()), self.salt)
+
+
+def sign(key, data: bytes, digest: str | PSS) -> bytes:
+    if isinstance(digest, PSS):
+        return key.sign(data, digest.padding, DIGESTS[digest.digest][1]())
     hash_ = DIGESTS[digest][1]()
     if isinstance(key, rsa.RSAPrivateKey):
         return key.sign(data, padding.PKCS1v15(), hash_)
@@ -106,8 +144,10 @@ def sign(key, data: bytes, digest: str) -> bytes:
     return key.sign(data, ec.ECDSA(hash_))
 
 
-def signature_algorithm_of(key, digest: str, with_rsa: str = RSA_ENCRYPTION) -> bytes:
+def signature_algorithm_of(key, digest: str | PSS, with_rsa: str = RSA_ENCRYPTION) -> bytes:
     """Return the AlgorithmIdentifier of a key's signature."""
+    if isinstance(digest, PSS):
+        return digest.algorithm
     if isinstance(key, rsa.RSAPrivateKey):
         return algorithm(with_rsa)
     if isinstance(key, ed25519.Ed25519PrivateKey):
@@ -162,6 +202,7 @@ def signer_info(
     sign_sorted: bool = True,
     sid: bytes | None = None,
     signature: bytes | None = None,
+    pss: PSS | None = None,
 ) -> bytes:
     """Return a SignerInfo; `attributes` None leaves out the signed attributes altogether."""
     if attributes is None:
@@ -178,7 +219,7 @@ def signer_info(
         signed = set_(*(sorted(every) if sign_sorted else every))
         field = tlv(0xA0, *every)
     if signature_algorithm is None:
-        signature_algorithm = signature_algorithm_of(signer.key, digest)
+        signature_algorithm = signature_algorithm_of(signer.key, pss or digest)
     certificate = signer.certificate
     return seq(
         integer(1),
@@ -186,7 +227,7 @@ def signer_info(
         algorithm(DIGESTS[digest][0]),
         field,
         signature_algorithm,
-        octets(sign(signer.key, signed, digest) if signature is None else signature),
+        octets(sign(signer.key, signed, pss or digest) if signature is None else signature),
     )
 
 
@@ -396,7 +437,7 @@ def csr(
     subject: bytes | None = None,
     attributes: Sequence[bytes] | None = None,
     spki: bytes | None = None,
-    digest: str = "sha256",
+    digest: str | PSS = "sha256",
     signature: bytes | None = None,
     signature_algorithm: bytes | None = None,
     version: int = 0,
@@ -414,12 +455,13 @@ def csr(
 def sign_csr(
     info: bytes,
     key,
-    digest: str = "sha256",
+    digest: str | PSS = "sha256",
     signature: bytes | None = None,
     signature_algorithm: bytes | None = None,
 ) -> bytes:
     if signature_algorithm is None:
-        signature_algorithm = signature_algorithm_of(key, digest, WITH_RSA[digest])
+        with_rsa = "" if isinstance(digest, PSS) else WITH_RSA[digest]
+        signature_algorithm = signature_algorithm_of(key, digest, with_rsa)
     return seq(
         info, signature_algorithm, bits(sign(key, info, digest) if signature is None else signature)
     )
@@ -443,20 +485,22 @@ def certificate(
     validity: tuple[str, str] = ("200101000000Z", "300101000000Z"),
     spki: bytes | None = None,
     signing_key=None,
+    pss: PSS | None = None,
 ) -> bytes:
     """Return a certificate: version 1 without extensions unless told otherwise."""
     subject = keys.name("odd device").public_bytes() if subject is None else subject
+    signature_algorithm = pss.algorithm if pss else algorithm(WITH_RSA["sha256"])
     tbs = seq(
         version,
         integer(1) if serial is None else serial,
-        algorithm(WITH_RSA["sha256"]),
+        signature_algorithm,
         issuer or subject,
         seq(*(tlv(0x17, moment.encode()) for moment in validity)),
         subject,
         keys.spki(key) if spki is None else spki,
         extensions,
     )
-    return seq(tbs, algorithm(WITH_RSA["sha256"]), bits(sign(signing_key or key, tbs, "sha256")))
+    return seq(tbs, signature_algorithm, bits(sign(signing_key or key, tbs, pss or "sha256")))
 
 
 class Odd(keys.Holder):

@@ -42,9 +42,9 @@ class OpenSSL:
             options += ["-nointern", "-certfile", self._pem(signer)]
         return self.run("cms", "-verify", "-inform", "DER", "-binary", *options, stdin=message)
 
-    def sign(self, content: bytes, signer: keys.Holder, digest: str) -> bytes:
-        """Return a SignedData over `content`."""
-        options = ["-md", digest, "-inkey", self._key(signer), "-signer", self._pem(signer)]
+    def sign(self, content: bytes, signer: keys.Holder, digest: str, *more: str) -> bytes:
+        """Return a SignedData over `content`; `more` options follow its own."""
+        options = ["-md", digest, "-inkey", self._key(signer), "-signer", self._pem(signer), *more]
         return self.run("cms", "-sign", *_OUT, "-nodetach", *options, *_LEGACY, stdin=content)
 
     def encrypt(self, content: bytes, cipher: str, recipient: keys.Holder, *more: str) -> bytes:

@@ -107,6 +107,22 @@ def test_digests_are_mirrored(server, tap, device, openssl, tmp_path):
     assert "algorithm: sha512 " in openssl.cms(wire.pki_operations[0].reply)
 
 
+@pytest.mark.does("enrol", "renew")
+@pytest.mark.parametrize("digest", ["sha256", "sha512"])
+def test_rsassa_pss(server, tap, device, openssl, tmp_path, digest):
+    """It signs message, own certificate and PKCS#10 with RSASSA-PSS, and reads PKCS#1 v1.5."""
+    serving = server("default")
+    wire = tap(serving.url)
+    pss = ("--rsa-padding", "pss", "--digest", digest)
+    first = kept(device(serving, serving.challenge(), *pss, url=wire.url), tmp_path / "device.pem")
+    openssl.check_chain(first, serving.ca)
+    assert "algorithm: rsassaPss " in openssl.cms(wire.pki_operations[0].body)
+    own = ("--cert", first, "--key", tmp_path / "device.key")
+    second = kept(device(serving, "", *own, *pss), tmp_path / "second.pem")
+    openssl.check_chain(second, serving.ca)
+    serving.answered("SUCCESS", message_type="RENEWAL_REQ")
+
+
 @pytest.mark.does("enrol", "refusal")
 def test_legacy_algorithms(server, tap, device, openssl, tmp_path):
     """It asks for what it was told to, advertised or not, and is told why it gets nothing.

@@ -112,21 +112,36 @@ def test_an_ec_signature_may_leave_the_digest_to_the_signer_info(digest):
 
 @pytest.mark.rfc("P-73")
 @pytest.mark.parametrize(
-    ("kind", "name"),
+    ("kind", "dotted", "name"),
     [
-        ("p256", forge.WITH_RSA["sha256"]),
-        ("p256", "1.3.101.112"),
-        ("ed25519", forge.WITH_ECDSA["sha256"]),
-        ("ed25519", "1.3.101.113"),
-        ("rsa", "1.3.101.112"),
+        ("p256", forge.WITH_RSA["sha256"], "RSASSA-PKCS1-v1_5 with sha256"),
+        ("p256", "1.3.101.112", "Ed25519"),
+        ("ed25519", forge.WITH_ECDSA["sha256"], "ECDSA with sha256"),
+        ("rsa", "1.3.101.112", "Ed25519"),
     ],
 )
-def test_a_signature_algorithm_of_another_kind_of_key_is_bad_alg(pair, kind, name):
-    """A signature algorithm that is not the key's kind is badAlg."""
-    message = forge.request(signer=holder(kind), signature_algorithm=algorithm(name, b""))
+def test_a_signature_algorithm_of_another_kind_of_key_is_bad_alg(pair, kind, dotted, name):
+    """A signature algorithm that is not the key's kind is badAlg, and is called by its name."""
+    message = forge.request(signer=holder(kind), signature_algorithm=algorithm(dotted, b""))
     assert pair.answer_to(message) == Failure(
         0, f"signature algorithm {name} is not supported for this key"
     )
+
+
+@pytest.mark.rfc("P-73")
+@pytest.mark.parametrize("kind", ["rsa", "ed25519"])
+@pytest.mark.parametrize(
+    ("dotted", "name"),
+    [
+        ("1.3.101.113", "Ed448, 1.3.101.113"),
+        ("1.2.840.113549.1.1.16", "sha512-256WithRSAEncryption, 1.2.840.113549.1.1.16"),
+        ("1.2.3.4", "1.2.3.4"),
+    ],
+)
+def test_a_signature_algorithm_that_nobody_supports_is_bad_alg(pair, kind, dotted, name):
+    """A signature algorithm that is not supported is named, by its OID at least."""
+    message = forge.request(signer=holder(kind), signature_algorithm=algorithm(dotted, b""))
+    assert pair.answer_to(message) == Failure(0, f"signature algorithm {name} is not supported")
 
 
 EXPLICIT = seq(algorithm(EC, seq(integer(1))), bits(b"\x04" + b"\x01" * 64))

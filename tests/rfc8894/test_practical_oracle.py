@@ -14,9 +14,10 @@ import forge
 import keys
 from der import integer, seq
 from scepkit.errors import BadReply, Malformed
-from scepkit.protocol import _keys, cms, csr, envelope, pkimessage
+from scepkit.protocol import cms, csr, envelope, pkimessage
 from scepkit.protocol.algorithms import NO_LEGACY
 from scepkit.protocol.envelope import Envelope
+from scepkit.protocol.signatures import SignatureScheme
 
 CEK, IV = b"k" * 16, b"i" * 16
 UNREADABLE = (2, envelope.undecryptable("").text)
@@ -102,13 +103,13 @@ INSIDE = {
 def test_one_signature_is_verified_whatever_there_is(inside, monkeypatch):
     """Reading a PKCS#10 costs one verification, of a decoy if there is none to verify."""
     verified = []
-    real = _keys.verify
+    real = SignatureScheme.verify
 
     def counting(*arguments):
         verified.append(arguments)
         return real(*arguments)
 
-    monkeypatch.setattr(_keys, "verify", counting)
+    monkeypatch.setattr(SignatureScheme, "verify", counting)
     try:
         csr.read(inside, NO_LEGACY)
     except Malformed:

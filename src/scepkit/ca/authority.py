@@ -15,7 +15,7 @@ from scepkit.ca.extensions import authority_key_identifier, check_public_key, fr
 from scepkit.ca.keys import signature_hash
 from scepkit.ca.names import certified_subject
 from scepkit.errors import SettingsError
-from scepkit.protocol import _codec, _der, _keys, _time
+from scepkit.protocol import _codec, _der, _time, signatures
 from scepkit.protocol.algorithms import SHA256, SHA384, SHA512
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import EMPTY
@@ -77,7 +77,7 @@ class Authority:
         self.own = Certificate.of(certificate)
         self.private_key = private_key
         self._digest = _DIGESTS[signature_hash(private_key).name]
-        self._algorithm = _keys.signature_algorithm(private_key, self._digest)
+        self._algorithm = signatures.signature_algorithm(private_key, self._digest)
         self._not_before = certificate.not_valid_before_utc
         self._not_after = certificate.not_valid_after_utc
         self.key_hash = self.own.key_hash
@@ -133,7 +133,7 @@ class Authority:
             key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
             _der.tagged(3, _der.sequence(*self._extensions, *wishes)),
         )
-        signature = _keys.sign(self.private_key, to_be_signed, self._digest)
+        signature = signatures.sign(self.private_key, to_be_signed, self._digest)
         der = _der.sequence(to_be_signed, self._algorithm, _der.bit_string(signature))
         return x509.load_der_x509_certificate(der)
 

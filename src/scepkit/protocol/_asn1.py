@@ -286,6 +286,19 @@ class RSAESOAEPParams:
     pSourceAlgorithm: Annotated[AlgorithmIdentifier | None, Explicit(2)]
 
 
+# RSASSA-PSS-params ::= SEQUENCE {                                           -- RFC 8017 A.2.3
+#     hashAlgorithm    [0] EXPLICIT HashAlgorithm    DEFAULT sha1,
+#     maskGenAlgorithm [1] EXPLICIT MaskGenAlgorithm DEFAULT mgf1SHA1,
+#     saltLength       [2] EXPLICIT INTEGER          DEFAULT 20,
+#     trailerField     [3] EXPLICIT TrailerField     DEFAULT trailerFieldBC }
+@asn1.sequence
+class RSASSAPSSParams:
+    hashAlgorithm: Annotated[AlgorithmIdentifier | None, Explicit(0)]
+    maskGenAlgorithm: Annotated[AlgorithmIdentifier | None, Explicit(1)]
+    saltLength: Annotated[int | None, Explicit(2)]
+    trailerField: Annotated[int | None, Explicit(3)]
+
+
 # PBKDF2-params ::= SEQUENCE {                                               -- RFC 8018 A.2
 #     salt            CHOICE { specified OCTET STRING, otherSource AlgorithmIdentifier },
 #     iterationCount  INTEGER (1..MAX),

@@ -1,4 +1,4 @@
-"""Public keys that a peer sent: bounded before any arithmetic, then loaded; and what they verify.
+"""Public keys that a peer sent: bounded before any arithmetic, then loaded.
 
 An RSA modulus of a megabit or an exponent of 1 must cost and gain nothing, so the numbers are
 looked at in the encoding, before OpenSSL sees the key.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.asn1 import TLV
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadAlg, BadRequest, FailInfoError, Malformed
-from scepkit.protocol import _asn1, _codec, _der
+from scepkit.protocol import _asn1, _codec
 from scepkit.protocol.algorithms import (
     CURVES,
     EC_PUBLIC_KEY,
@@ -27,11 +27,17 @@ from scepkit.protocol.algorithms import (
     MAX_RSA_BITS,
     MIN_RSA_BITS,
     RSA_ENCRYPTION,
-    Digest,
-    PrivateKey,
     PublicKey,
-    signature_oid,
 )
+
+# For logs, of those that somebody may meet; all others go by their OID.
+_KINDS = {
+    ObjectIdentifier("1.2.840.113549.1.1.7"): "id-RSAES-OAEP, ",
+    ObjectIdentifier("1.2.840.113549.1.1.10"): "id-RSASSA-PSS, ",
+    ObjectIdentifier("1.2.840.10040.4.1"): "DSA, ",
+    ObjectIdentifier("1.3.101.110"): "X25519, ",
+    ObjectIdentifier("1.3.101.113"): "Ed448, ",
+}
 
 # Below this not even a signature can be checked: SHA-512 and its padding have no room.
 MIN_VERIFIABLE_BITS = 752
@@ -121,7 +127,8 @@ def _bound(spki: bytes) -> None:
     elif kind == EC_PUBLIC_KEY:
         _bound_curve(info.algorithm)
     elif kind != ED25519:
-        raise BadAlg(f"public key of {kind.dotted_string}", text="key type not supported")
+        name = _KINDS.get(kind, "")
+        raise BadAlg(f"public key of {name}{kind.dotted_string}", text="key type not supported")
 
 
 def _bound_rsa(key: bytes) -> None:
@@ -141,46 +148,3 @@ def _bound_curve(algorithm: _asn1.AlgorithmIdentifier) -> None:
     if not isinstance(algorithm.parameters, TLV):
         raise Malformed("an EC public key without a curve")
     _codec.parse(ObjectIdentifier, algorithm.parameters, "named curve")
-
-
-def verify(key: PublicKey, signature: bytes, data: bytes, digest: Digest) -> bool:
-    """Say whether `signature` is the key's over `data`: RSASSA-PKCS1-v1_5, ECDSA or Ed25519."""
-    try:
-        if isinstance(key, rsa.RSAPublicKey):
-            key.verify(signature, data, padding.PKCS1v15(), digest.primitive)
-        elif isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, data, ec.ECDSA(digest.primitive))
-        else:
-            key.verify(signature, data)
-    except InvalidSignature:
-        return False
-    return True
-
-
-def signature_algorithm(key: PrivateKey, digest: Digest) -> bytes:
-    """Return the AlgorithmIdentifier of a key's signatures over a digest, DER.
-
-    RSA's has the parameters NULL, all others have none (RFC 4055, RFC 5758, RFC 8410, RFC 9481).
-
-    Args:
-        key: the key.
-        digest: one that `signing_digest` gave.
-    """
-    parameters = _der.NULL if isinstance(key, rsa.RSAPrivateKey) else b""
-    return _der.algorithm(signature_oid(key, digest), parameters)
-
-
-def sign(key: PrivateKey, data: bytes, digest: Digest, *, deterministic: bool = False) -> bytes:
-    """Return the key's signature over `data`: RSASSA-PKCS1-v1_5, ECDSA or Ed25519.
-
-    Args:
-        key: the private key.
-        data: what is signed.
-        digest: the digest, for keys that have a choice.
-        deterministic: whether ECDSA too gives the same signature each time (RFC 6979).
-    """
-    if isinstance(key, rsa.RSAPrivateKey):
-        return key.sign(data, padding.PKCS1v15(), digest.primitive)
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key.sign(data, ec.ECDSA(digest.primitive, deterministic_signing=deterministic))
-    return key.sign(data)

@@ -18,6 +18,8 @@ def read(mask: _asn1.AlgorithmIdentifier | None) -> _asn1.AlgorithmIdentifier | 
     """
     if mask is None:
         return None
-    if mask.algorithm != MGF1 or not isinstance(mask.parameters, TLV):
-        raise BadAlg("RSA with a mask generation other than MGF1 is not supported")
+    if mask.algorithm != MGF1:
+        raise BadAlg(f"mask generation {mask.algorithm.dotted_string} is not supported")
+    if not isinstance(mask.parameters, TLV):
+        raise BadAlg("MGF1 without a digest is not supported")
     return _codec.parse(_asn1.AlgorithmIdentifier, mask.parameters, "MGF1 parameters")

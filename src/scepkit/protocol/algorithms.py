@@ -136,28 +136,13 @@ DES = Cipher(ObjectIdentifier("1.3.14.3.2.7"), "des-cbc", 8, 8, _single_des, leg
 DIGESTS = {d.oid: d for d in (SHA256, SHA384, SHA512, SHA224, SHA1, MD5)}
 CIPHERS = {c.oid: c for c in (AES128, AES192, AES256, DES3, DES)}
 
-# Kinds of keys. RSA's, and of some devices EC's, is a signature algorithm as well: it leaves the
-# digest to the SignerInfo. The others of both name their digest; Ed25519 has one of its own.
+# Kinds of keys. RSA's, and of some devices EC's, is a signature algorithm as well, see
+# `signatures`: it leaves the digest to the SignerInfo.
 RSA_ENCRYPTION = ObjectIdentifier("1.2.840.113549.1.1.1")
 EC_PUBLIC_KEY = ObjectIdentifier("1.2.840.10045.2.1")
 ED25519 = ObjectIdentifier("1.3.101.112")
 # The curves of EC keys (RFC 5480 section 2.1.1.1), by the names of `ec.EllipticCurve`.
 CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
-_RSA_SIGNATURES = {
-    ObjectIdentifier("1.2.840.113549.1.1.4"): MD5,
-    ObjectIdentifier("1.2.840.113549.1.1.5"): SHA1,
-    ObjectIdentifier("1.2.840.113549.1.1.14"): SHA224,
-    ObjectIdentifier("1.2.840.113549.1.1.11"): SHA256,
-    ObjectIdentifier("1.2.840.113549.1.1.12"): SHA384,
-    ObjectIdentifier("1.2.840.113549.1.1.13"): SHA512,
-}
-_ECDSA_SIGNATURES = {
-    ObjectIdentifier("1.2.840.10045.4.1"): SHA1,
-    ObjectIdentifier("1.2.840.10045.4.3.1"): SHA224,
-    ObjectIdentifier("1.2.840.10045.4.3.2"): SHA256,
-    ObjectIdentifier("1.2.840.10045.4.3.3"): SHA384,
-    ObjectIdentifier("1.2.840.10045.4.3.4"): SHA512,
-}
 
 RSAES_OAEP = ObjectIdentifier("1.2.840.113549.1.1.7")
 MGF1 = ObjectIdentifier("1.2.840.113549.1.1.8")
@@ -207,7 +192,7 @@ def digest(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> Digest:
     found = DIGESTS.get(oid)
     if found is None:
         raise BadAlg(f"digest algorithm {oid.dotted_string} is not supported")
-    require(found, allowed)
+    _require(found, allowed)
     return found
 
 
@@ -220,7 +205,7 @@ def cipher(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> Cipher:
     found = CIPHERS.get(oid)
     if found is None:
         raise BadAlg(f"content-encryption algorithm {oid.dotted_string} is not supported")
-    require(found, allowed)
+    _require(found, allowed)
     return found
 
 
@@ -234,58 +219,8 @@ def key_wrap(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> KeyWrap:
     if found is None:
         raise BadAlg(f"key-wrap algorithm {oid.dotted_string} is not supported")
     if found.legacy is not None and found.legacy not in allowed:
-        raise _not_allowed(f"{found.legacy.value} key wrap", found.legacy)
+        raise not_allowed(f"{found.legacy.value} key wrap", found.legacy)
     return found
-
-
-def signature_digest(
-    oid: ObjectIdentifier, key: PublicKey, signer_digest: Digest | None, allowed: frozenset[Legacy]
-) -> Digest:
-    """Say which digest a signature algorithm signs, for the kind of key at hand.
-
-    Args:
-        oid: the signature algorithm.
-        key: the key that is to verify.
-        signer_digest: the SignerInfo's digestAlgorithm, for plain rsaEncryption.
-        allowed: the legacy algorithms that are allowed.
-
-    Raises:
-        BadAlg: unknown, not for this kind of key, or legacy and not in `allowed`.
-    """
-    kind, signatures = _signatures(key)
-    if oid == kind and signer_digest is not None:
-        return signer_digest
-    found = signatures.get(oid)
-    if found is None:
-        raise BadAlg(f"signature algorithm {oid.dotted_string} is not supported for this key")
-    require(found, allowed)
-    return found
-
-
-def signing_digest(key: PrivateKey, wanted: Digest) -> Digest:
-    """Return the digest that a key signs with: the wanted one, where the key has a choice.
-
-    Ed25519 goes with SHA-512 (RFC 8419 section 3.1), and there is no ECDSA with MD5.
-    """
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return SHA512
-    if isinstance(key, ec.EllipticCurvePrivateKey) and wanted is MD5:
-        return SHA256
-    return wanted
-
-
-def signature_oid(key: PrivateKey, digest: Digest) -> ObjectIdentifier:
-    """Return the signature algorithm of a key, for a digest that `signing_digest` gave."""
-    _, signatures = _signatures(key.public_key())
-    return next(oid for oid, d in signatures.items() if d is digest)
-
-
-def _signatures(key: PublicKey) -> tuple[ObjectIdentifier, dict[ObjectIdentifier, Digest]]:
-    if isinstance(key, rsa.RSAPublicKey):
-        return RSA_ENCRYPTION, _RSA_SIGNATURES
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        return EC_PUBLIC_KEY, _ECDSA_SIGNATURES
-    return ED25519, {ED25519: SHA512}
 
 
 def allowing(allowed: Collection[Legacy], needed: Collection[Legacy]) -> str:
@@ -327,17 +262,18 @@ def reply_refused(needed: Collection[Legacy], allowed: Collection[Legacy]) -> Le
     )
 
 
-def require(algorithm: Digest | Cipher, allowed: frozenset[Legacy]) -> None:
-    """Refuse an algorithm that is legacy and not allowed.
-
-    Raises:
-        BadAlg: it is.
-    """
+def _require(algorithm: Digest | Cipher, allowed: frozenset[Legacy]) -> None:
     if algorithm.legacy is not None and algorithm.legacy not in allowed:
-        raise _not_allowed(algorithm.name, algorithm.legacy)
+        raise not_allowed(algorithm.name, algorithm.legacy)
 
 
-def _not_allowed(what: str, needed: Legacy) -> BadAlg:
+def not_allowed(what: str, needed: Legacy) -> BadAlg:
+    """Return the refusal of an algorithm that only has to be allowed.
+
+    Args:
+        what: how to call it.
+        needed: the name that would allow it.
+    """
     return BadAlg(
         f"{what} is not allowed here",
         hint=f"to allow it, name {needed.value!r} in the legacy setting",

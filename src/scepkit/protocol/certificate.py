@@ -18,11 +18,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.errors import FailInfoError, Malformed
-from scepkit.protocol import _asn1, _ber, _codec, _der, _keys, _time, _x509, extensions
-from scepkit.protocol.algorithms import Legacy, PublicKey, signature_digest
+from scepkit.protocol import _asn1, _ber, _codec, _der, _keys, _time, _x509, extensions, signatures
+from scepkit.protocol.algorithms import Legacy, PublicKey
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
+from scepkit.protocol.signatures import AlgorithmIdentifier
 
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 # Serial number, signature, issuer, validity, subject, key; then what is optional.
@@ -224,10 +225,10 @@ class Certificate:
         try:
             key = _keys.load_any(spki)
             algorithm = _codec.decode(_asn1.AlgorithmIdentifier, self._algorithm, "algorithm")
-            digest = signature_digest(algorithm.algorithm, key, None, allowed)
+            scheme = signatures.read(AlgorithmIdentifier.of(algorithm), key, allowed)
         except (FailInfoError, Malformed):
             return False
-        return _keys.verify(key, self._signature, self._signed, digest)
+        return scheme.verify(key, self._signature, self._signed)
 
 
 def _version(explicit: bytes) -> int:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadMessageCheck, Malformed
-from scepkit.protocol import _asn1, _ber, _codec, _der, _keys
-from scepkit.protocol.algorithms import Digest, Legacy, digest, signature_digest
+from scepkit.protocol import _asn1, _ber, _codec, _der, signatures
+from scepkit.protocol.algorithms import Digest, Legacy, digest
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms_writing import (
     CONTENT_TYPE,
@@ -24,6 +24,7 @@ from scepkit.protocol.cms_writing import (
     certs_only,
     sign,
 )
+from scepkit.protocol.signatures import AlgorithmIdentifier
 
 __all__ = [
     "CONTENT_TYPE",
@@ -56,7 +57,7 @@ class SignerInfo:
     Attributes:
         signer: who claims to have signed: issuer and serial number as DER, or a key identifier.
         digest_algorithm: OID of the content's digest.
-        signature_algorithm: OID of the signature.
+        signature_algorithm: of the signature, with its parameters.
         attributes: the signed attributes in the order received: OID and DER of the values.
         signed: the bytes that the signature may be over, most likely first.
         signature: the signature.
@@ -66,7 +67,7 @@ class SignerInfo:
 
     signer: tuple[bytes, bytes] | bytes
     digest_algorithm: ObjectIdentifier
-    signature_algorithm: ObjectIdentifier
+    signature_algorithm: AlgorithmIdentifier
     attributes: tuple[tuple[ObjectIdentifier, tuple[bytes, ...]], ...]
     signed: tuple[bytes, ...]
     signature: bytes
@@ -130,7 +131,7 @@ def _signer(der: bytes, message: bytes, position: int) -> SignerInfo:
     return SignerInfo(
         signer=_identifier(info.sid),
         digest_algorithm=info.digestAlgorithm.algorithm,
-        signature_algorithm=info.signatureAlgorithm.algorithm,
+        signature_algorithm=AlgorithmIdentifier.of(info.signatureAlgorithm),
         attributes=tuple((a.attrType, attribute_values(a)) for a in info.signedAttrs or []),
         signed=_signed_bytes(attributes),
         signature=info.signature,
@@ -224,10 +225,8 @@ def verify(
         raise BadMessageCheck("the content does not match its digest")
     # (5)
     key = certificate.public_key
-    scheme = signature_digest(signer.signature_algorithm, key, used, allowed)
-    if not any(
-        _keys.verify(key, signer.signature, bytes_, scheme) for bytes_ in _candidates(signer)
-    ):
+    scheme = signatures.read(signer.signature_algorithm, key, allowed, signer_digest=used)
+    if not any(scheme.verify(key, signer.signature, one) for one in _candidates(signer)):
         raise BadMessageCheck("the signature does not verify")
     return used
 

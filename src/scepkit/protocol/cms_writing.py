@@ -7,14 +7,8 @@ from collections.abc import Iterable, Sequence
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.protocol import _der, _keys
-from scepkit.protocol.algorithms import (
-    RSA_ENCRYPTION,
-    Digest,
-    PrivateKey,
-    signature_oid,
-    signing_digest,
-)
+from scepkit.protocol import _der, signatures
+from scepkit.protocol.algorithms import RSA_ENCRYPTION, Digest, PrivateKey
 from scepkit.protocol.certificate import Certificate
 
 DATA = ObjectIdentifier("1.2.840.113549.1.7.1")
@@ -42,10 +36,10 @@ def sign(
         attributes: signed attributes beside contentType and messageDigest: OID, DER of the value.
         key: the signer's private key.
         certificate: the signer's certificate; it goes into the message.
-        chosen: the digest, unless the key has no choice; see `signing_digest`.
+        chosen: the digest, unless the key has no choice; see `signatures.signing_digest`.
         extra_certificates: DER of further certificates for the message.
     """
-    chosen = signing_digest(key, chosen)
+    chosen = signatures.signing_digest(key, chosen)
     digest_algorithm = _digest_algorithm(key, chosen)
     digest_of_content = _der.octet_string(chosen.of(content or b""))
     encoded = sorted(
@@ -61,7 +55,7 @@ def sign(
         digest_algorithm,
         _der.tagged(0, *encoded),
         _signature_algorithm(key, chosen),
-        _der.octet_string(_keys.sign(key, _der.element(_der.SET, *encoded), chosen)),
+        _der.octet_string(signatures.sign(key, _der.element(_der.SET, *encoded), chosen)),
     )
     return _signed_data(
         digest_algorithms=_der.set_of(digest_algorithm),
@@ -111,4 +105,4 @@ def _signature_algorithm(key: PrivateKey, chosen: Digest) -> bytes:
     """Say rsaEncryption for RSA: old clients refuse the OIDs that name a digest (P-06)."""
     if isinstance(key, rsa.RSAPrivateKey):
         return _der.algorithm(RSA_ENCRYPTION)
-    return _der.algorithm(signature_oid(key, chosen), b"")
+    return signatures.signature_algorithm(key, chosen)

@@ -19,8 +19,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadRequest, FailInfoError, Malformed
-from scepkit.protocol import _asn1, _ber, _codec, _der, _keys, _strings, csr_writing, extensions
-from scepkit.protocol.algorithms import Digest, Legacy, PublicKey, require, signature_digest
+from scepkit.protocol import (
+    _asn1,
+    _ber,
+    _codec,
+    _der,
+    _keys,
+    _strings,
+    csr_writing,
+    extensions,
+    signatures,
+)
+from scepkit.protocol.algorithms import Legacy, PublicKey
 from scepkit.protocol.csr_writing import (
     CHALLENGE_PASSWORD,
     EXTENSION_REQUEST,
@@ -30,12 +40,14 @@ from scepkit.protocol.csr_writing import (
 from scepkit.protocol.distinguished_name import Name, object_identifier
 from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
+from scepkit.protocol.signatures import AlgorithmIdentifier, SignatureScheme
 
 __all__ = [
     "CHALLENGE_PASSWORD",
     "EXTENSION_REQUEST",
     "MAX_CHALLENGE_LENGTH",
     "CertificationRequest",
+    "Unverifiable",
     "build",
     "read",
     "read_archived",
@@ -53,7 +65,6 @@ _EXTENSION_REQUESTS = {
 _DRAFT = _der.oid(DRAFT_EXTENSION_REQUEST)
 _CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
 
-_EVERY_LEGACY = frozenset(Legacy)
 _SHA256_WITH_RSA = ObjectIdentifier("1.2.840.113549.1.1.11")
 # Subject, key and attributes, after the version.
 _ATTRIBUTES = 0xA0
@@ -74,7 +85,7 @@ class CertificationRequest:
         subject: the requested subject; may be empty.
         spki: the SubjectPublicKeyInfo, DER as received.
         public_key: the key.
-        algorithm: the signature's algorithm; None in what was archived.
+        algorithm: how it is signed; None in what was archived.
     """
 
     der: bytes = field(repr=False)
@@ -82,7 +93,7 @@ class CertificationRequest:
     subject: Name
     spki: bytes = field(repr=False)
     public_key: PublicKey = field(repr=False)
-    algorithm: Digest | None
+    algorithm: SignatureScheme | None
     _attributes: bytes = field(repr=False)
     _names: tuple[GeneralName, ...] | None = field(default=None, repr=False)
 
@@ -214,10 +225,11 @@ class CertificationRequest:
             BadAlg: its signature algorithm or its key's curve is not allowed.
         """
         _keys.check(self.public_key)
-        uses = [self._form(allowed)]
+        uses: list[Legacy | None] = []
         if self.algorithm is not None:
-            require(self.algorithm, allowed)
-            uses.append(self.algorithm.legacy)
+            self.algorithm.require(allowed)
+            uses += self.algorithm.legacy
+        uses.append(self._form(allowed))
         try:
             _ = self.subject.rdns
         except Malformed as error:
@@ -273,6 +285,9 @@ def verify(der: bytes, *, is_whole: bool = True) -> CertificationRequest:
     Until the signature holds, everything that is wrong is `Malformed`, after nearly the same work:
     the request may be somebody else's, opened for whoever cut its ciphertext to pieces (checklist
     P-54).
+    So an algorithm that can be verified and is not allowed, or not supported, such as SHA-1 or
+    SHA-3, is verified first, and `CertificationRequest.check` names it then. One that cannot be
+    verified, such as a mask generation other than MGF1, is `Unverifiable`.
 
     Args:
         der: the request.
@@ -280,7 +295,8 @@ def verify(der: bytes, *, is_whole: bool = True) -> CertificationRequest:
             like, its signature is then not good enough.
 
     Raises:
-        Malformed: it is no PKCS#10, or its signature is wrong or cannot be checked.
+        Unverifiable: its signature is of a kind that is not supported.
+        Malformed: it is no PKCS#10, or its signature is wrong.
     """
     try:
         claim = _claim(der)
@@ -306,32 +322,51 @@ def read_archived(der: bytes) -> CertificationRequest:
     return _request(der, info, _keys.load(spki), None)
 
 
+class Unverifiable(Malformed):
+    """A PKCS#10 whose signature is of a kind that is not supported, or its key is.
+
+    Args:
+        spki: its key, DER as received.
+        error: what is not supported.
+
+    Attributes:
+        key_hash: SHA-256 of the canonical SubjectPublicKeyInfo, 32 octets.
+        error: what is not supported.
+    """
+
+    def __init__(self, spki: bytes, error: FailInfoError) -> None:
+        super().__init__(f"the PKCS#10 request cannot be verified: {error.message}")
+        self.key_hash = hashlib.sha256(_keys.canonical(spki)).digest()
+        self.error = error
+
+
 @dataclass(frozen=True, slots=True)
 class _Claim:
     """A PKCS#10 that could be read as far as its signature, which is not verified."""
 
     request: CertificationRequest
     signature: bytes
-    digest: Digest
+    scheme: SignatureScheme
 
     def is_true(self) -> bool:
         """Say whether the request's key made its signature."""
-        key = self.request.public_key
-        return _keys.verify(key, self.signature, self.request.info, self.digest)
+        return self.scheme.verify(self.request.public_key, self.signature, self.request.info)
 
 
 def _claim(der: bytes) -> _Claim:
     info, algorithm, bits = _cut(der)
     kind = _codec.decode(_asn1.AlgorithmIdentifier, algorithm, "signature algorithm")
+    spki = _spki(info)
     try:
-        public_key = _keys.load_any(_spki(info))
-        digest = signature_digest(kind.algorithm, public_key, None, _EVERY_LEGACY)
+        public_key = _keys.load_any(spki)
+        scheme = signatures.parse(AlgorithmIdentifier.of(kind))
+        scheme.require_key(public_key)
     except FailInfoError as error:
-        raise Malformed(f"the PKCS#10 request's key cannot be used: {error.message}") from error
+        raise Unverifiable(spki, error) from error
     signature = _ber.content(bits, _der.BIT_STRING, "signature")
     if signature[:1] != b"\0":
         raise Malformed("the PKCS#10 request's signature is not made of octets")
-    return _Claim(_request(der, info, public_key, digest), signature[1:], digest)
+    return _Claim(_request(der, info, public_key, scheme), signature[1:], scheme)
 
 
 @cache
@@ -370,7 +405,7 @@ def _info_parts(info: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _request(
-    der: bytes, info: bytes, public_key: PublicKey, algorithm: Digest | None
+    der: bytes, info: bytes, public_key: PublicKey, algorithm: SignatureScheme | None
 ) -> CertificationRequest:
     subject, spki, attributes = _info_parts(info)
     return CertificationRequest(

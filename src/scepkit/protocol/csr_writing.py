@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import UsageError
-from scepkit.protocol import _asn1, _codec, _der, _keys
+from scepkit.protocol import _asn1, _codec, _der, signatures
 from scepkit.protocol._strings import PRINTABLE
-from scepkit.protocol.algorithms import SHA256, Digest, PrivateKey, signing_digest
+from scepkit.protocol.algorithms import SHA256, Digest, PrivateKey
 
 CHALLENGE_PASSWORD = ObjectIdentifier("1.2.840.113549.1.9.7")
 EXTENSION_REQUEST = ObjectIdentifier("1.2.840.113549.1.9.14")
@@ -36,7 +36,7 @@ def build(
         key: the key to be certified.
         challenge_password: at most `MAX_CHALLENGE_LENGTH` characters.
         extensions: the wanted extensions.
-        digest: for its signature, unless the key has no choice; see `signing_digest`.
+        digest: for its signature, unless the key has no choice; see `signatures.signing_digest`.
 
     Returns:
         DER.
@@ -54,10 +54,10 @@ def build(
         attributes.append(_der.attribute(EXTENSION_REQUEST, _der.sequence(*wanted)))
     spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     to_be_signed = info(subject.public_bytes(), spki, attributes)
-    digest = signing_digest(key, digest)
+    digest = signatures.signing_digest(key, digest)
     # The same request again is the same bytes, of EC keys as well: it can be told by its digest.
-    signature = _keys.sign(key, to_be_signed, digest, deterministic=True)
-    return request(to_be_signed, _keys.signature_algorithm(key, digest), signature)
+    signature = signatures.sign(key, to_be_signed, digest, deterministic=True)
+    return request(to_be_signed, signatures.signature_algorithm(key, digest), signature)
 
 
 def info(subject: bytes, spki: bytes, attributes: Iterable[bytes]) -> bytes:

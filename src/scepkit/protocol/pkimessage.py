@@ -24,6 +24,7 @@ from scepkit.protocol import algorithms, cms, message_data
 from scepkit.protocol.algorithms import Digest, Legacy
 from scepkit.protocol.attributes import Attributes, FailInfo, MessageType, PKIStatus, read
 from scepkit.protocol.certificate import Certificate, readable
+from scepkit.protocol.csr import Unverifiable
 from scepkit.protocol.envelope import Credential, Envelope, Random, undecryptable
 from scepkit.protocol.messages import CertRep, Failure, Pending, Request, Success
 from scepkit.protocol.sealing import seal_reply, seal_request
@@ -239,6 +240,11 @@ def open_request(
         request = message_data.read(
             message.message_type, opened.content, is_padded=opened.is_padded
         )
+    except Unverifiable as error:
+        # Whoever signed with the very key that is inside wrote it, and may know what is wrong.
+        if error.key_hash == message.certificate.key_hash:
+            raise error.error from error
+        raise undecryptable(error.message) from error
     except Malformed as error:
         # The same answer as for a wrong key: what is inside is nobody's business.
         raise undecryptable(error.message) from error

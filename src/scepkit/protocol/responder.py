@@ -11,12 +11,13 @@ A server that has to do something between the steps calls them itself:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from scepkit.errors import BadAlg, BadCertId, FailInfoError
-from scepkit.protocol import _der, pkimessage
+from scepkit.errors import BadAlg, BadCertId, FailInfoError, Malformed
+from scepkit.protocol import _der, pkimessage, signatures
 from scepkit.protocol.algorithms import (
     AES128,
     DIGESTS,
@@ -276,7 +277,10 @@ class Responder:
             return ()
         digest = DIGESTS.get(received.signer.digest_algorithm)
         cipher = received.envelope.cipher(self._allowed)
-        return tuple(a.legacy for a in (digest, cipher) if a is not None and a.legacy is not None)
+        found = [one.legacy for one in (digest, cipher) if one is not None]
+        with suppress(BadAlg, Malformed):
+            found += signatures.parse(received.signer.signature_algorithm, digest).legacy
+        return tuple(dict.fromkeys(legacy for legacy in found if legacy is not None))
 
     def _signer_for(self, received: PKIMessage) -> Credential:
         if len(self._credentials) == 1:

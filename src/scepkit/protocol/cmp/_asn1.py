@@ -164,7 +164,7 @@ class RevRepContent:
     crls: Annotated[list[TLV] | None, Explicit(1)]
 
 
-# --- RFC 8018 and RFC 8017 ----------------------------------------------------------------------
+# --- RFC 8018 -----------------------------------------------------------------------------------
 
 
 # PBMAC1-params ::= SEQUENCE {                                               -- RFC 8018 A.5
@@ -174,16 +174,3 @@ class RevRepContent:
 class PBMAC1Params:
     keyDerivationFunc: AlgorithmIdentifier
     messageAuthScheme: AlgorithmIdentifier
-
-
-# RSASSA-PSS-params ::= SEQUENCE {                                           -- RFC 8017 A.2.3
-#     hashAlgorithm    [0] EXPLICIT HashAlgorithm    DEFAULT sha1,
-#     maskGenAlgorithm [1] EXPLICIT MaskGenAlgorithm DEFAULT mgf1SHA1,
-#     saltLength       [2] EXPLICIT INTEGER          DEFAULT 20,
-#     trailerField     [3] EXPLICIT TrailerField     DEFAULT trailerFieldBC }
-@asn1.sequence
-class RSASSAPSSParams:
-    hashAlgorithm: Annotated[AlgorithmIdentifier | None, Explicit(0)]
-    maskGenAlgorithm: Annotated[AlgorithmIdentifier | None, Explicit(1)]
-    saltLength: Annotated[int | None, Explicit(2)]
-    trailerField: Annotated[int | None, Explicit(3)]

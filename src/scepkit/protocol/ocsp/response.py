@@ -15,14 +15,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import OCSPExtensionOID
 
-from scepkit.protocol import _asn1, _codec, _der, _keys, _time
+from scepkit.protocol import _asn1, _codec, _der, _time, signatures
 from scepkit.protocol.algorithms import (
     SHA256,
     SHA384,
     SHA512,
     Digest,
     PrivateKey,
-    signing_digest,
 )
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.crl_reason import Reason
@@ -102,12 +101,12 @@ class Signer:
     @cached_property
     def digest(self) -> Digest:
         """What it signs: as strong as the key (RFC 5758)."""
-        return signing_digest(self.key, _digest_of(self.key))
+        return signatures.signing_digest(self.key, _digest_of(self.key))
 
     @cached_property
     def algorithm(self) -> bytes:
         """The AlgorithmIdentifier of its signatures, DER."""
-        return _keys.signature_algorithm(self.key, self.digest)
+        return signatures.signature_algorithm(self.key, self.digest)
 
     @cached_property
     def responder_id(self) -> bytes:
@@ -158,7 +157,7 @@ def sign(
     basic = _der.sequence(
         data,
         signer.algorithm,
-        _der.bit_string(_keys.sign(signer.key, data, signer.digest)),
+        _der.bit_string(signatures.sign(signer.key, data, signer.digest)),
         signer.certificates,
     )
     return _der.sequence(
