@@ -53,7 +53,12 @@ def certify(subject: x509.Name, key: CertificatePublicKeyTypes, *, ca: bool) -> 
 
 CA = certify(NAME, KEY.public_key(), ca=True)
 CREDENTIAL = Credential(KEY, Certificate.of(CA))
-RESPONDER = Responder(signer=CREDENTIAL, credentials=[CREDENTIAL], random=os.urandom)
+RESPONDER = Responder(
+    signer=CREDENTIAL,
+    credentials=[CREDENTIAL],
+    random=os.urandom,
+    now=lambda: datetime.now(UTC),
+)
 
 
 def decide(request: Request, sender: VerifiedMessage) -> CertRep:

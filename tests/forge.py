@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import hashes
@@ -311,6 +311,23 @@ def request(
 def signing_time(time: datetime) -> bytes:
     """Return CMS's signingTime attribute, a UTCTime."""
     return attribute("1.2.840.113549.1.9.5", tlv(0x17, f"{time:%y%m%d%H%M%SZ}".encode()))
+
+
+def signing_time_of(message: bytes) -> tuple[int, datetime]:
+    """Return tag and time of a SignedData's signingTime, as strictly as XiPKI's client reads it.
+
+    There is one attribute with one value, in DER (RFC 5652 section 11.3).
+    """
+    (value,) = (
+        value.der()
+        for one in signer_of(message)[3].children
+        if one[0].der() == oid(SIGNING_TIME)
+        for value in one[1].children
+    )
+    form = {0x17: (13, "%y%m%d%H%M%SZ"), 0x18: (15, "%Y%m%d%H%M%SZ")}
+    size, text = form[value[0]]
+    assert value[1] == size == len(value[2:])
+    return value[0], datetime.strptime(value[2:].decode("ascii"), text).replace(tzinfo=UTC)
 
 
 def reply(

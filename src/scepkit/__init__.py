@@ -14,7 +14,9 @@ To answer requests in a server of your own:
 
     from scepkit import Responder, Success
 
-    responder = Responder(signer=ra, credentials=[ra], random=os.urandom)
+    responder = Responder(
+        signer=ra, credentials=[ra], random=os.urandom, now=lambda: datetime.now(UTC)
+    )
     reply = responder.respond(body, lambda request, sender: Success([certificate]))
 
 To seal and open messages over a transport of your own: `pkimessage`, `cms`, `csr`, `http`,

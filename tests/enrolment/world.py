@@ -60,7 +60,13 @@ class World:
         self.challenges = Challenges(store=self.store, endpoint=NAME, key=self.key)
         ra = keys.ra().credential
         responder = Responder(
-            **{"signer": ra, "credentials": [ra], "random": os.urandom, **self.responding}
+            **{
+                "signer": ra,
+                "credentials": [ra],
+                "random": os.urandom,
+                "now": lambda: self.now,
+                **self.responding,
+            }
         )
         admission = Admission(
             endpoint=NAME,

@@ -14,10 +14,12 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 
+import forge
 from enrolment import devices
 from scepkit.protocol import cacerts
 from scepkit.protocol.certificate import Certificate
@@ -219,6 +221,8 @@ class Server:
         assert answer.headers["content-type"] == "application/x-pki-message"
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["content-length"] == str(len(answer.body))
+        _, signed = forge.signing_time_of(answer.body)
+        assert abs(signed - datetime.now(UTC)) < timedelta(minutes=5)
         return devices.read(answer.body, ra or self.ra, signer)
 
     def enrol(self, challenge, **how) -> devices.Reply:

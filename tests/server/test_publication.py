@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
+import forge
 import keys
 from openssl import OpenSSL
 from scepkit.ca.authority import Authority
@@ -46,7 +47,7 @@ def held(ca=ROOT, ra=None, above=(), coming=None):
 
 def shown(ca, **settings):
     """Return who is shown, and the media type."""
-    answer = publish(ca, EndpointSettings(**settings)).answer(Operation.GET_CA_CERT)
+    answer = publish(ca, EndpointSettings(**settings), keys.NOW).answer(Operation.GET_CA_CERT)
     names = [one.subject.rfc4514_string()[3:] for one in cacerts.parse(answer.body)]
     return names, answer.content_type.removeprefix("application/x-x509-")
 
@@ -136,7 +137,7 @@ def test_capabilities(settings, more, has_next):
 @pytest.mark.rfc("S-3.5.2-1", "S-3.5.2-13")
 def test_the_form_of_capabilities():
     """Plain text, one keyword a line, LF."""
-    answer = publish(held(), EndpointSettings()).answer(Operation.GET_CA_CAPS)
+    answer = publish(held(), EndpointSettings(), keys.NOW).answer(Operation.GET_CA_CAPS)
     assert answer.content_type == "text/plain"
     assert answer.body.decode("ascii").split("\n")[-1] == ""
     assert b"\r" not in answer.body
@@ -152,10 +153,11 @@ def test_the_next_ca(tmp_path):
     GetCACert goes on to show the current one alone.
     """
     ca = held(ISSUING, RA, coming=material(MIDDLE, NEXT_RA))
-    published = publish(ca, EndpointSettings())
+    published = publish(ca, EndpointSettings(), keys.NOW)
     answer = published.answer(Operation.GET_NEXT_CA_CERT)
     assert answer.content_type == "application/x-x509-next-ca-cert"
     judge = OpenSSL(tmp_path)
+    assert forge.signing_time_of(answer.body) == (0x17, keys.NOW)
     inner = judge.verify(answer.body, ISSUING)
     for other in (RA, MIDDLE, NEXT_RA):
         with pytest.raises(AssertionError):
@@ -172,5 +174,5 @@ def test_the_next_ca(tmp_path):
 def test_no_next_ca():
     """Without one there is nothing to say: 404."""
     with pytest.raises(HTTPRefused) as refused:
-        publish(held(), EndpointSettings()).answer(Operation.GET_NEXT_CA_CERT)
+        publish(held(), EndpointSettings(), keys.NOW).answer(Operation.GET_NEXT_CA_CERT)
     assert refused.value.status == 404

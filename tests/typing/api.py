@@ -5,6 +5,7 @@ A change that breaks a caller's types breaks the build here.
 
 import os
 from collections.abc import Generator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import assert_never, assert_type
 
@@ -78,7 +79,11 @@ def what_goes_wrong(client: Client) -> str:
 
 
 def as_a_server(key: rsa.RSAPrivateKey, own: Credential, body: bytes) -> bytes:
-    responder = Responder(signer=own, credentials=[own], random=os.urandom)
+    without_clock = Responder(signer=own, credentials=[own], random=os.urandom)
+    assert_type(without_clock.needs_password, bool)
+    responder = Responder(
+        signer=own, credentials=[own], random=os.urandom, now=lambda: datetime.now(UTC)
+    )
     assert_type(capabilities.render(capabilities.offered(())), bytes)
     request = http.read_request(HTTPRequest("POST", b"operation=PKIOperation", body))
     assert_type(request.message, bytes)

@@ -15,26 +15,38 @@ from datetime import datetime
 from cryptography import x509
 
 from scepkit.errors import BadAlg, BadReply, FailInfoError, Malformed, UntrustedCA
-from scepkit.protocol import _der, _textual, algorithms, cacerts, chain, cms
+from scepkit.protocol import _der, _textual, _time, algorithms, cacerts, chain, cms
 from scepkit.protocol.algorithms import SHA256, Legacy, PrivateKey
+from scepkit.protocol.attributes import SIGNING_TIME
 from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.certificate import Certificate
 
 
-def make(certificates: Sequence[bytes], *, key: PrivateKey, certificate: Certificate) -> bytes:
+def make(
+    certificates: Sequence[bytes],
+    *,
+    key: PrivateKey,
+    certificate: Certificate,
+    signing_time: datetime | None = None,
+) -> bytes:
     """Write the answer to GetNextCACert.
 
     Args:
         certificates: DER of the next CA's certificate, and of its RA's and its chain.
         key: the current CA's private key.
         certificate: the current CA's certificate.
+        signing_time: when it is signed, aware; None leaves the signingTime out.
 
     Returns:
         DER, for `application/x-x509-next-ca-cert`.
     """
     # The content's type is id-data, as that of a pkiMessage is (checklist A-07).
     return cms.sign(
-        cms.certs_only(certificates), [], key=key, certificate=certificate, chosen=SHA256
+        cms.certs_only(certificates),
+        [] if signing_time is None else [(SIGNING_TIME, _time.write(signing_time))],
+        key=key,
+        certificate=certificate,
+        chosen=SHA256,
     )
 
 

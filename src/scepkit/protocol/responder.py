@@ -1,6 +1,8 @@
 """The server's end of a SCEP transaction, for any server: DER in, DER out.
 
-    responder = Responder(signer=ra, credentials=[ra], random=os.urandom)
+    responder = Responder(
+        signer=ra, credentials=[ra], random=os.urandom, now=lambda: datetime.now(UTC)
+    )
     reply = responder.respond(body, decide)
 
 `decide` gets the request and says `Success`, `Failure` or `Pending`.
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -72,6 +75,8 @@ class Responder:
         key_agreement: whether EC keys without a known password get key agreement, which RFC 8894
             does not know, but NDES and its clients do (checklist L-24).
         oaep: whether RSA keys get RSAES-OAEP, which old clients do not know (P-23).
+        now: returns the time, aware, for the signingTime of CertReps. XiPKI's client refuses those
+            that have none, or one that is 5 minutes off; None, for who has no clock, leaves it out.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class Responder:
         allowed: frozenset[Legacy] = NO_LEGACY,
         key_agreement: bool = False,
         oaep: bool = False,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         self._signer = signer
         self._credentials = tuple(credentials)
@@ -90,6 +96,7 @@ class Responder:
         self._allowed = allowed
         self._key_agreement = key_agreement
         self._oaep = oaep
+        self._now = now
 
     @property
     def allowed(self) -> frozenset[Legacy]:
@@ -269,6 +276,7 @@ class Responder:
             password=password,
             key_agreement=agrees or self._key_agreement,
             oaep=self._oaep,
+            signing_time=self._now() if self._now else None,
         )
 
     def legacy_uses(self, received: PKIMessage) -> tuple[Legacy, ...]:

@@ -79,6 +79,7 @@ def seal_reply(
     password: str | None = None,
     key_agreement: bool = False,
     oaep: bool = False,
+    signing_time: datetime | None = None,
 ) -> bytes:
     """Write a CertRep (RFC 8894 section 3.3.2).
 
@@ -97,6 +98,7 @@ def seal_reply(
         password: the request's challengePassword, for a recipient whose key cannot encrypt.
         key_agreement: see `envelope.seal`.
         oaep: see `envelope.seal`.
+        signing_time: for the signingTime attribute; None leaves it out.
 
     Returns:
         DER.
@@ -118,7 +120,8 @@ def seal_reply(
             key_agreement=key_agreement,
             oaep=oaep,
         )
-    return _sign(content, _answering(reply, to, sender_nonce), signer, digest)
+    attributes = replace(_answering(reply, to, sender_nonce), signing_time=signing_time)
+    return _sign(content, attributes, signer, digest)
 
 
 def _answering(reply: CertRep, to: Attributes, sender_nonce: bytes) -> Attributes:

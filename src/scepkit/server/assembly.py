@@ -154,6 +154,7 @@ def _serve(
         random=os.urandom,
         allowed=settings.legacy,
         key_agreement=settings.key_agreement,
+        now=now,
     )
     admission = Admission(
         endpoint=name,
@@ -177,7 +178,9 @@ def _serve(
             passphrases=admission.passphrases,
             now=now,
         )
-    return Served(Endpoint(responder, admission), publish(ca, settings), recipients, ocsp, cmp)
+    return Served(
+        Endpoint(responder, admission), publish(ca, settings, now()), recipients, ocsp, cmp
+    )
 
 
 def _check_decryption(name: str, settings: EndpointSettings, ca: HeldCA) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -53,8 +54,14 @@ class Publication:
         return self.next_ca_certificates
 
 
-def publish(ca: HeldCA, settings: EndpointSettings) -> Publication:
+def publish(ca: HeldCA, settings: EndpointSettings, now: datetime) -> Publication:
     """Render what an endpoint with this CA and these settings tells everybody.
+
+    Args:
+        ca: the CA.
+        settings: the endpoint's.
+        now: an aware datetime: when what is signed here is signed. It is signed once, as what
+            anybody may ask for must not cost the CA's key anything.
 
     Raises:
         SettingsError: the CA cannot be shown as ca_certificates says.
@@ -62,7 +69,7 @@ def publish(ca: HeldCA, settings: EndpointSettings) -> Publication:
     return Publication(
         capabilities=HTTPResponse(200, capabilities.render(keywords(ca.material, settings))),
         ca_certificates=_ca_certificates(ca, settings),
-        next_ca_certificates=_next_ca_certificates(ca.material),
+        next_ca_certificates=_next_ca_certificates(ca.material, now),
     )
 
 
@@ -108,7 +115,7 @@ def _shown(ca: HeldCA, settings: EndpointSettings) -> Sequence[x509.Certificate]
     return [*ra, own, *above]
 
 
-def _next_ca_certificates(material: Material) -> HTTPResponse | None:
+def _next_ca_certificates(material: Material, now: datetime) -> HTTPResponse | None:
     """Say which CA comes next, signed by the current one (RFC 8894 section 4.7.1, A-08)."""
     if material.next is None:
         return None
@@ -116,5 +123,6 @@ def _next_ca_certificates(material: Material) -> HTTPResponse | None:
         [one.public_bytes(Encoding.DER) for one in material.next.chain],
         key=material.ca.private_key,
         certificate=Certificate.of(material.ca.certificate),
+        signing_time=now,
     )
     return HTTPResponse(200, body, NEXT_CA_CERT)
