@@ -30,7 +30,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -40,8 +40,8 @@ from rich.console import Console
 from rich.table import Table
 
 from scepkit.errors import FailInfoError
-from scepkit.protocol import _cbc, csr, envelope, sealing
-from scepkit.protocol.algorithms import AES128, SHA256
+from scepkit.protocol import _asn1, _cbc, _codec, _der, csr, envelope, sealing
+from scepkit.protocol.algorithms import AES128, RSAES_OAEP, SHA256
 from scepkit.protocol.attributes import Attributes, MessageType, TransactionID
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.envelope import Credential
@@ -66,6 +66,7 @@ class Recorded:
         cek: the content-encryption key.
         iv: the initialisation vector.
         recipient: the RA's key.
+        scheme: how the key is encrypted.
     """
 
     sealed: bytes
@@ -73,6 +74,7 @@ class Recorded:
     cek: bytes
     iv: bytes
     recipient: rsa.RSAPublicKey
+    scheme: padding.AsymmetricPadding
 
     def with_plaintext(self, padded: bytes) -> bytes:
         """Encrypt another plaintext of the same length, padding and all."""
@@ -85,9 +87,9 @@ class Recorded:
         at = self.sealed.index(_KEY_HEADER) + len(_KEY_HEADER)
         return self.sealed[:at] + encrypted + self.sealed[at + len(encrypted) :]
 
-    def with_cek(self, cek: bytes) -> bytes:
-        """Encrypt another key to the recipient, correctly."""
-        return self.with_key(self.recipient.encrypt(cek, padding.PKCS1v15()))
+    def with_cek(self, cek: bytes, scheme: padding.AsymmetricPadding | None = None) -> bytes:
+        """Encrypt another key to the recipient, correctly, or in another scheme."""
+        return self.with_key(self.recipient.encrypt(cek, scheme or self.scheme))
 
     @property
     def size(self) -> int:
@@ -157,6 +159,11 @@ def wrong_signature(recorded: Recorded) -> bytes:
     )
 
 
+def oaep_by_the_rfc(recorded: Recorded) -> bytes:
+    """Send a wrong key, padded as the RFC has it where no mask is named."""
+    return recorded.with_cek(os.urandom(16), _oaep(hashes.SHA1()))
+
+
 # One block each, as if it were the IssuerAndSerialNumber of a GetCert: nothing in it is signed.
 _NAMES = b"\x30\x0c\x30\x00\x02\x08\x11serial\x11"
 
@@ -188,6 +195,11 @@ WAYS: dict[str, Way] = {
     "names": names,
     "names: padding": names_padding,
     "names: length": names_length,
+    "OAEP: neither": key_transport,
+    "OAEP: key length": key_length,
+    "OAEP: wrong key": wrong_key,
+    "OAEP: wrong, RFC": oaep_by_the_rfc,
+    "OAEP: right key": wrong_signature,
     "again": key_transport,
     "control": key_transport,
 }
@@ -203,10 +215,25 @@ COMPARED = (
     ("content: structure", "wrong key", 60.0),
     ("names: padding", "names", 15.0),
     ("names: length", "names", 60.0),
+    ("OAEP: key length", "OAEP: neither", 15.0),
+    ("OAEP: wrong key", "OAEP: neither", 15.0),
+    ("OAEP: wrong, RFC", "OAEP: neither", 15.0),
+    ("OAEP: wrong, RFC", "OAEP: wrong key", 15.0),
+    ("OAEP: right key", "OAEP: neither", 60.0),
     ("again", "key transport", 15.0),
     ("control", "key transport", math.inf),
 )
 _GET_CERT = frozenset({"names", "names: padding", "names: length"})
+
+
+def _oaep(mask: hashes.HashAlgorithm) -> padding.OAEP:
+    return padding.OAEP(padding.MGF1(mask), hashes.SHA256(), label=None)
+
+
+# RSAES-OAEP that names SHA-256 and no mask: the RFC's is SHA-1, Go's libraries mean SHA-256.
+_NO_MASK = _der.algorithm(
+    RSAES_OAEP, _der.sequence(_der.tagged(0, _der.algorithm(SHA256.oid, b"")))
+)
 
 
 # --- the two ends ---------------------------------------------------------------------------------
@@ -252,7 +279,25 @@ def record(content: bytes, ra: Credential) -> Recorded:
     key = ra.certificate.public_key
     assert isinstance(key, rsa.RSAPublicKey)
     fill = _BLOCK - len(content) % _BLOCK
-    return Recorded(sealed, content + bytes([fill]) * fill, used[0], used[1], key)
+    padded = content + bytes([fill]) * fill
+    return Recorded(sealed, padded, used[0], used[1], key, padding.PKCS1v15())
+
+
+def without_mask(recorded: Recorded, ra: Credential) -> Recorded:
+    """Lock its key anew, by the OAEP that can be read in two ways."""
+    info = _codec.decode(_asn1.ContentInfo, recorded.sealed, "ContentInfo")
+    enveloped = _codec.parse(_asn1.EnvelopedData, info.content, "EnvelopedData")
+    scheme = _oaep(hashes.SHA256())
+    lock = _der.sequence(
+        _der.INTEGER_0,
+        ra.certificate.issuer_and_serial_number,
+        _NO_MASK,
+        _der.octet_string(recorded.recipient.encrypt(recorded.cek, scheme)),
+    )
+    encrypted = _codec.encode(enveloped.encryptedContentInfo)
+    content = _der.sequence(_der.INTEGER_0, _der.set_of(lock), encrypted)
+    sealed = _der.sequence(_der.oid(info.contentType), _der.tagged(0, content))
+    return replace(recorded, sealed=sealed, scheme=scheme)
 
 
 def signed_by(thief: Credential, enveloped: bytes, kind: MessageType) -> bytes:
@@ -285,13 +330,15 @@ def measure(rounds: int) -> tuple[dict[str, list[float]], set[tuple[int, str]]]:
     ra, device, thief = holder("RA"), holder("device"), holder("thief")
     responder = Responder(signer=ra, credentials=[ra], random=os.urandom)
     request, short = record(request_of(device), ra), record(_NAMES, ra)
+    maskless = without_mask(request, ra)
     samples: dict[str, list[float]] = {name: [] for name in WAYS}
     answers: set[tuple[int, str]] = set()
 
     def made(name: str) -> bytes:
         if name in _GET_CERT:
             return signed_by(thief, WAYS[name](short), MessageType.GET_CERT)
-        return signed_by(thief, WAYS[name](request), MessageType.PKCS_REQ)
+        recorded = maskless if name.startswith("OAEP") else request
+        return signed_by(thief, WAYS[name](recorded), MessageType.PKCS_REQ)
 
     for number in range(-50, rounds):
         messages = [(name, made(name)) for name in WAYS]

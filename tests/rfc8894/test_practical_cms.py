@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,16 @@ import keys
 from der import NULL, integer, octets, oid, parse, seq, tlv
 from pair import Pair
 from scepkit.errors import BadAlg, BadReply, Malformed, ScepError
-from scepkit.protocol import _keys, csr, envelope, pkimessage
+from scepkit.protocol import (
+    _asn1,
+    _codec,
+    _key_transport,
+    _keys,
+    cms,
+    csr,
+    envelope,
+    pkimessage,
+)
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.envelope import Envelope
@@ -450,10 +460,86 @@ def test_oaep_defaults_are_sha1(parameters):
 def test_oaep_parameters_may_be_given_by_halves():
     """Either OAEP parameter may be left at its default."""
     sha256 = forge.algorithm(forge.DIGESTS["sha256"][0])
-    only_hash = seq(tlv(0xA0, sha256))
-    assert opens(forge.envelope(b"x", oaep=("sha256", "sha1"), oaep_parameters=only_hash)) == b"x"
+    no_mask = seq(tlv(0xA0, sha256))
+    assert opens(forge.envelope(b"x", oaep=("sha256", "sha1"), oaep_parameters=no_mask)) == b"x"
     only_mask = seq(tlv(0xA1, forge.algorithm(forge.MGF1, sha256)))
     assert opens(forge.envelope(b"x", oaep=("sha1", "sha256"), oaep_parameters=only_mask)) == b"x"
+
+
+def only_hash(digest: str) -> bytes:
+    """Return OAEP parameters as Go's libraries write them: a digest without parameters, no mask."""
+    return seq(tlv(0xA0, forge.algorithm(forge.DIGESTS[digest][0], b"")))
+
+
+GO = ("sha256", "sha256")
+RFC = ("sha256", "sha1")
+
+
+@pytest.mark.rfc("P-23")
+@pytest.mark.parametrize("digest", forge.SHA2)
+def test_oaep_without_a_mask_is_read_in_both_ways(pair, digest):
+    """A digest without maskGenAlgorithm is MGF1 with SHA-1 by the RFC, with that digest in Go."""
+    for mask in ("sha1", digest):
+        how = {"oaep": (digest, mask), "oaep_parameters": only_hash(digest)}
+        content = forge.envelope(forge.csr(), **how)
+        assert isinstance(pair.answer_to(forge.request(content=content)), Success)
+        reply = forge.envelope(cms.certs_only([keys.ca().der]), keys.device(), **how)
+        verified = pkimessage.verify(
+            pkimessage.parse(forge.reply(reply, pki_status="0")), NO_LEGACY
+        )
+        credential = keys.device().credential
+        read = pkimessage.open_reply(verified, [credential], NO_LEGACY, bytes)
+        assert read == Success((keys.ca().der,))
+
+
+@pytest.mark.rfc("P-23", "P-54")
+@pytest.mark.parametrize(
+    ("oaep", "parameters"),
+    [
+        (("sha256", "sha512"), only_hash("sha256")),
+        (("sha512", "sha512"), only_hash("sha256")),
+        (("sha1", "sha256"), seq()),
+        (("sha1", "sha256"), only_hash("sha1")),
+        (
+            GO,
+            seq(
+                tlv(0xA0, forge.algorithm(forge.DIGESTS["sha256"][0])),
+                tlv(0xA1, forge.algorithm(forge.MGF1, forge.algorithm(forge.DIGESTS["sha1"][0]))),
+            ),
+        ),
+    ],
+)
+def test_no_other_oaep_is_read_in_two_ways(pair, oaep, parameters):
+    """What names its mask, or no digest, or SHA-1, means one thing; all else is unreadable."""
+    content = forge.envelope(forge.csr(), oaep=oaep, oaep_parameters=parameters)
+    assert pair.answer_to(forge.request(content=content)) == UNREADABLE
+
+
+class Counting:
+    """An RSA key that counts how often it decrypts."""
+
+    def __init__(self) -> None:
+        self.key, self.calls = keys.ra().key, []
+        self.key_size = self.key.key_size
+
+    def decrypt(self, encrypted, scheme):
+        self.calls.append(scheme)
+        return self.key.decrypt(encrypted, scheme)
+
+
+@pytest.mark.rfc("P-54")
+@pytest.mark.parametrize("oaep", [RFC, GO, ("sha512", "sha512")], ids=["rfc", "go", "neither"])
+@pytest.mark.parametrize("size", [0, 1, 16, 24, 32, 126])
+def test_both_ways_are_always_tried(oaep, size):
+    """The key decrypts twice, whichever way is right, if any is; a failure is no octets at all."""
+    cek = bytes(range(size))
+    der = forge.recipient_info(keys.ra(), cek, oaep=oaep, oaep_parameters=only_hash("sha256"))
+    info = _codec.decode(_asn1.KeyTransRecipientInfo, der, "KeyTransRecipientInfo")
+    transport = _key_transport.read(info, keys.ra().key)
+    key = Counting()
+    assert replace(transport, key=key).unwrap() == (b"" if oaep[0] == "sha512" else cek)
+    assert key.calls == list(transport.schemes)
+    assert len(key.calls) == 2
 
 
 @pytest.mark.rfc("P-23", "P-73")
@@ -601,10 +687,17 @@ def test_a_content_key_of_the_wrong_length_gives_the_same_answer(answers, size):
 @pytest.mark.parametrize(
     "key", [b"", b"\x00", b"\x00" * 256, b"\xff" * 256, b"\x01" * 255, b"\x01" * 257, b"x" * 4096]
 )
-@pytest.mark.parametrize("oaep", [False, True])
-def test_a_damaged_key_transport_gives_the_same_answer(answers, key, oaep):
+@pytest.mark.parametrize(
+    "transport",
+    [
+        forge.algorithm(forge.RSA_ENCRYPTION, b""),
+        forge.algorithm(forge.RSAES_OAEP, b""),
+        forge.algorithm(forge.RSAES_OAEP, only_hash("sha256")),
+    ],
+    ids=["PKCS#1 v1.5", "OAEP", "OAEP in two ways"],
+)
+def test_a_damaged_key_transport_gives_the_same_answer(answers, key, transport):
     """Wrong key-transport padding is answered like any other damage."""
-    transport = forge.algorithm(forge.RSAES_OAEP if oaep else forge.RSA_ENCRYPTION, b"")
     recipient = seq(integer(0), forge.rid(keys.ra()), transport, octets(key))
     encrypted = forge.encrypt(forge.csr(), "aes128", b"k" * 16, b"i" * 16)
     content = forge.envelope(b"", iv=b"i" * 16, recipients=[recipient], encrypted=encrypted)
@@ -648,6 +741,7 @@ def test_a_substitute_key_is_drawn_whether_it_is_needed_or_not():
     """Good and bad key transport take the same path: the random key is always made."""
     for recipient in (
         forge.recipient_info(keys.ra(), b"k" * 16),
+        forge.recipient_info(keys.ra(), b"k" * 16, oaep=GO, oaep_parameters=only_hash("sha256")),
         seq(integer(0), forge.rid(keys.ra()), forge.algorithm(forge.RSA_ENCRYPTION), octets(b"x")),
     ):
         drawn = []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 
 from cryptography.hazmat.asn1 import TLV
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -38,24 +41,31 @@ class KeyTransport:
 
     Attributes:
         key: ours.
-        scheme: the padding.
+        schemes: the padding; two where the algorithm's parameters can be read in two ways.
         encrypted: the encrypted content-encryption key.
     """
 
     key: rsa.RSAPrivateKey = field(repr=False)
-    scheme: padding.AsymmetricPadding
+    schemes: tuple[padding.AsymmetricPadding, ...]
     encrypted: bytes
 
-    def unwrap(self) -> bytes | None:
-        """Return the content-encryption key; None, or octets of any length, if it went wrong.
+    def unwrap(self) -> bytes:
+        """Return the content-encryption key; octets of any length, or none, if it went wrong.
 
         OpenSSL itself answers bad PKCS#1 v1.5 padding with random octets of some length, so a
         failure shows as a wrong length or as rubbish later.
+        All schemes are tried, whether one has succeeded or not.
         """
+        readings = [self._decrypt(scheme) for scheme in self.schemes]
+        if len(readings) == 1:
+            return readings[0]
+        return _combined(readings, self.key.key_size // 8)
+
+    def _decrypt(self, scheme: padding.AsymmetricPadding) -> bytes:
         try:
-            return self.key.decrypt(self.encrypted, self.scheme)
+            return self.key.decrypt(self.encrypted, scheme)
         except ValueError:
-            return None
+            return b""
 
 
 def read(info: _asn1.KeyTransRecipientInfo, key: PrivateKey) -> KeyTransport:
@@ -69,10 +79,10 @@ def read(info: _asn1.KeyTransRecipientInfo, key: PrivateKey) -> KeyTransport:
         Malformed: the algorithm's parameters cannot be read.
         BadAlg: the key is not RSA, or the algorithm is unknown.
     """
-    scheme = _scheme(info.keyEncryptionAlgorithm)
+    schemes = _schemes(info.keyEncryptionAlgorithm)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise BadAlg("key transport is not for the key of the certificate that it names")
-    return KeyTransport(key, scheme, info.encryptedKey)
+    return KeyTransport(key, schemes, info.encryptedKey)
 
 
 def write(cek: bytes, recipient: Certificate, key: rsa.RSAPublicKey, *, oaep: bool) -> bytes:
@@ -93,17 +103,40 @@ def write(cek: bytes, recipient: Certificate, key: rsa.RSAPublicKey, *, oaep: bo
     )
 
 
-def _scheme(algorithm: _asn1.AlgorithmIdentifier) -> padding.AsymmetricPadding:
+def _combined(readings: Sequence[bytes], size: int) -> bytes:
+    """Return the one reading that is not empty, whichever it is, by the same steps (P-54).
+
+    All of them are made equally long, zeros behind the length and the octets of each, and combined
+    by OR. No octets decrypt under two paddings of OAEP, so all but one are nothing but zeros.
+
+    Args:
+        readings: what was decrypted in each way; empty where it failed.
+        size: how many octets one can have.
+    """
+    framed = [len(one).to_bytes(2, "big") + one.ljust(size, b"\0") for one in readings]
+    combined = bytes(reduce(or_, octets) for octets in zip(*framed, strict=True))
+    return combined[2 : 2 + int.from_bytes(combined[:2], "big")]
+
+
+def _schemes(algorithm: _asn1.AlgorithmIdentifier) -> tuple[padding.AsymmetricPadding, ...]:
+    """Return the paddings that an algorithm may mean, one but for what Go's libraries send.
+
+    Those name a digest and no maskGenAlgorithm, which is MGF1 with SHA-1 (RFC 4055 section 4.1),
+    and use MGF1 with that digest.
+    """
     if algorithm.algorithm == RSA_ENCRYPTION:
-        return padding.PKCS1v15()
+        return (padding.PKCS1v15(),)
     if algorithm.algorithm != RSAES_OAEP:
         oid = algorithm.algorithm.dotted_string
         raise BadAlg(f"key-transport algorithm {oid} is not supported")
     if not isinstance(algorithm.parameters, TLV):
-        return _oaep(SHA1, SHA1)
+        return (_oaep(SHA1, SHA1),)
     params = _codec.parse(_asn1.RSAESOAEPParams, algorithm.parameters, "RSAES-OAEP-params")
-    mask = _mgf1.read(params.maskGenAlgorithm)
-    return _oaep(_oaep_digest(params.hashAlgorithm), _oaep_digest(mask))
+    digest_ = _oaep_digest(params.hashAlgorithm)
+    mask = _oaep_digest(_mgf1.read(params.maskGenAlgorithm))
+    if params.maskGenAlgorithm is None and digest_ is not SHA1:
+        return _oaep(digest_, SHA1), _oaep(digest_, digest_)
+    return (_oaep(digest_, mask),)
 
 
 def _oaep_digest(algorithm: _asn1.AlgorithmIdentifier | None) -> Digest:
