@@ -238,8 +238,24 @@ def test_message_that_is_signed_whatever_it_says(data):
 
 
 @given(st.data())
+def test_pss_parameters(data):
+    """Whatever stands for the parameters of RSASSA-PSS, in the message or in the PKCS#10."""
+    parameters = data.draw(mutation.trees([forge.PSS().parameters()]))
+    name = forge.algorithm(forge.RSASSA_PSS, parameters)
+    with suppress(ScepError):
+        receive(forge.request(pss=forge.PSS(), signature_algorithm=name))
+    with suppress(ScepError):
+        receive(forge.request(forge.csr(digest=forge.PSS(), signature_algorithm=name)))
+
+
+@given(st.data())
 def test_envelope(data):
-    seeds = [forge.envelope(b"content"), forge.envelope(b"x", oaep=("sha1", "sha256"), pieces=3)]
+    no_mask = der.seq(der.tlv(0xA0, forge.algorithm(forge.DIGESTS["sha256"][0])))
+    seeds = [
+        forge.envelope(b"content"),
+        forge.envelope(b"x", oaep=("sha1", "sha256"), pieces=3),
+        forge.envelope(b"x", oaep=("sha256", "sha256"), oaep_parameters=no_mask),
+    ]
     message = data.draw(mutation.anything(seeds))
     with suppress(ScepError):
         Envelope(message).open([keys.ra().credential], EVERY, bytes)
