@@ -243,8 +243,9 @@ def legacy_uses(signer: SignerInfo, certificate: Certificate) -> frozenset[Legac
     """
     every = frozenset(Legacy)
     used = digest(signer.digest_algorithm, every)
-    scheme = signature_digest(signer.signature_algorithm, certificate.public_key, used, every)
-    return frozenset(one.legacy for one in (used, scheme) if one.legacy is not None)
+    key = certificate.public_key
+    scheme = signatures.read(signer.signature_algorithm, key, every, signer_digest=used)
+    return frozenset(one for one in (used.legacy, *scheme.legacy) if one is not None)
 
 
 def _single(signer: SignerInfo, oid: ObjectIdentifier, *, required: bool) -> bytes | None:
