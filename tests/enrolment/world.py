@@ -47,7 +47,7 @@ class World:
             shutil.copy(database, self.path)
         self.now = keys.NOW
         self.key = b"the key of the challenges' MACs."
-        self.ra = keys.ra().certificate
+        self.ra_holder = keys.ra()
         self.rules = rules or Rules()
         self.profile = Profile()
         self.rule = None  # another ChallengeRule than one-time challenges
@@ -58,7 +58,7 @@ class World:
     def open(self) -> None:
         self.store = Store.open(f"sqlite:///{self.path}")
         self.challenges = Challenges(store=self.store, endpoint=NAME, key=self.key)
-        ra = keys.ra().credential
+        self.ra, ra = self.ra_holder.certificate, self.ra_holder.credential
         responder = Responder(
             **{
                 "signer": ra,
@@ -81,8 +81,8 @@ class World:
         self.endpoint = Endpoint(responder, admission)
 
     def use(self, **changes) -> None:
-        """Change `rules` (its fields by name), `rule`, `profile`, `issuers` or `responding`."""
-        for name in ("rule", "profile", "issuers", "responding"):
+        """Change `rules` (its fields by name), `profile`, `issuers` and what else is named here."""
+        for name in ("rule", "profile", "issuers", "responding", "ra_holder"):
             if name in changes:
                 setattr(self, name, changes.pop(name))
         self.rules = replace(self.rules, **changes)

@@ -710,7 +710,7 @@ def test_a_damaged_key_transport_gives_the_same_answer(answers, key, transport):
     [
         *(b"", b"rubbish", b"\x30\x80", seq(), keys.device().der, b"\x30" * 40, b"\x00" * 4096),
         forge.csr(signature=b"wrong"),
-        forge.csr(signature_algorithm=forge.algorithm("1.2.3.4")),
+        forge.csr(keys.rsa_key("other"), signature_algorithm=forge.algorithm("1.2.3.4")),
         forge.csr(spki=seq(forge.algorithm("1.2.3.4"), forge.bits(b"key"))),
         forge.csr(spki=forge.rsa_spki((1 << 2047) | 1, 1)),
         forge.csr(spki=forge.rsa_spki((1 << 2047) | 1, 2**64 + 1)),

@@ -155,7 +155,7 @@ def test_strongswans_pkcs10_is_refused_by_the_library_but_not_here():
     with pytest.raises(ValueError, match="InvalidSetOrdering"):
         x509.load_der_x509_csr(found).is_signature_valid  # noqa: B018
     read = csr.read(found, NO_LEGACY)
-    assert [type(one.value).__name__ for one in read.extensions] == ["SubjectAlternativeName"]
+    assert [one.oid for one in read.extensions] == [x509.SubjectAlternativeName.oid]
 
 
 @pytest.mark.rfc("P-04")

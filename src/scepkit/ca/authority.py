@@ -18,7 +18,6 @@ from scepkit.errors import SettingsError
 from scepkit.protocol import _codec, _der, _time, signatures
 from scepkit.protocol.algorithms import SHA256, SHA384, SHA512
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.distinguished_name import EMPTY
 from scepkit.protocol.extensions import encoded
 
 if TYPE_CHECKING:
@@ -122,14 +121,14 @@ class Authority:
         key = check_public_key(public_key, profile)
         certified = certified_subject(subject)
         not_before, not_after = self._validity(profile, now)
-        wishes = from_request(requested, key, profile, subject_empty=certified == EMPTY.der)
+        wishes = from_request(requested, key, profile, certified)
         to_be_signed = _der.sequence(
             _der.tagged(0, _der.INTEGER_2),  # version 3
             _codec.encode(random_serial() if serial is None else serial),
             self._algorithm,
             self.own.subject,
             _der.sequence(_time.write(not_before), _time.write(not_after)),
-            certified,
+            certified.der,
             key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
             _der.tagged(3, _der.sequence(*self._extensions, *wishes)),
         )

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from scepkit.ca.keys import PublicKey
     from scepkit.ca.profile import Profile
+    from scepkit.protocol.distinguished_name import Name
     from scepkit.protocol.extensions import Extensions
 
 
@@ -78,7 +79,7 @@ def authority_key_identifier(certificate: x509.Certificate) -> x509.AuthorityKey
 
 
 def from_request(
-    requested: Extensions, public_key: PublicKey, profile: Profile, *, subject_empty: bool
+    requested: Extensions, public_key: PublicKey, profile: Profile, subject: Name
 ) -> Iterator[bytes]:
     """Yield the extensions that depend on the request, DER.
 
@@ -86,7 +87,7 @@ def from_request(
         requested: what the request asks for.
         public_key: the key to be certified.
         profile: what may be granted.
-        subject_empty: whether the certificate has no subject.
+        subject: the certificate's.
 
     Raises:
         BadRequest: the request leaves no usage, no purpose or no name that the profile allows,
@@ -101,12 +102,12 @@ def from_request(
     eku = _extended_key_usage(asked_eku, profile)
     if eku:
         yield _encoded_extended_key_usage(eku)
-    allowed = allowed_names(names, profile.san_types)
+    allowed = allowed_names(names, subject, profile.san_types)
     if allowed:
         # RFC 5280 section 4.2.1.6: critical if the subject is empty; else SHOULD be non-critical.
         value = _der.sequence(*(name.der for name in allowed))
-        yield extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject_empty)
-    elif subject_empty:
+        yield extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject.is_empty)
+    elif subject.is_empty:
         raise BadRequest("the request has neither a subject nor a subjectAltName allowed here")
     yield encoded(x509.SubjectKeyIdentifier.from_public_key(public_key))
 

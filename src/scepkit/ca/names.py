@@ -12,18 +12,20 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cryptography import x509
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import NameOID
 
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol import _der, _strings
 from scepkit.protocol._strings import IA5_STRING, PRINTABLE_STRING, UTF8_STRING, Undecodable
+from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from scepkit.protocol.distinguished_name import Name, NameAttribute
+    from scepkit.protocol.distinguished_name import NameAttribute
 
 _BIT_STRING = 0x03
 
@@ -87,8 +89,7 @@ _SYNTAXES = {
     NameOID.JURISDICTION_LOCALITY_NAME: _directory("jurisdictionLocalityName", 128),
     NameOID.JURISDICTION_STATE_OR_PROVINCE_NAME: _directory("jurisdictionStateOrProvinceName", 128),
 }
-# Nobody here knows which type is right for any other, so whichever of these it has is kept.
-_UNKNOWN = Syntax("", None, UTF8_STRING, (PRINTABLE_STRING, IA5_STRING))
+_UNKNOWN = _directory("")
 _EXACTLY_TWO = frozenset({NameOID.COUNTRY_NAME, NameOID.JURISDICTION_COUNTRY_NAME})
 
 # The last characters that nobody sees, beside Unicode's category Cf: combining grapheme joiner,
@@ -108,8 +109,8 @@ _CATEGORIES = {
 }
 
 
-def certified_subject(subject: Name) -> bytes:
-    """Return a subject as it stands in a certificate, DER; an empty one passes.
+def certified_subject(subject: Name) -> Name:
+    """Return a subject as it stands in a certificate; an empty one passes.
 
     Args:
         subject: as a device wrote it.
@@ -126,7 +127,20 @@ def certified_subject(subject: Name) -> bytes:
         raise BadRequest(f"the subject cannot be read: {error.message}") from error
     if not all(changed):
         raise BadRequest("the subject has a part without any attribute")
-    return _der.sequence(*(_der.set_of(*rdn) for rdn in changed))
+    return Name(_der.sequence(*(_der.set_of(*rdn) for rdn in changed)))
+
+
+def email_addresses(subject: Name) -> tuple[GeneralName, ...]:
+    """Return the e-mail addresses in a subject that a certificate has, as alternative names.
+
+    RFC 5280 section 4.1.2.6: whatever else an address is in, it MUST be in the subjectAltName.
+    """
+    return tuple(
+        GeneralName.of(x509.RFC822Name(attribute.text()))
+        for rdn in subject.rdns
+        for attribute in rdn
+        if attribute.oid == NameOID.EMAIL_ADDRESS and " " not in attribute.text()
+    )
 
 
 def _certified(attribute: NameAttribute) -> bytes:
@@ -174,19 +188,23 @@ def _check_length(label: str, text: str, syntax: Syntax, oid: ObjectIdentifier) 
 
 
 def allowed_names(
-    requested: Iterable[GeneralName], san_types: frozenset[str]
+    requested: Iterable[GeneralName], subject: Name, san_types: frozenset[str]
 ) -> tuple[GeneralName, ...]:
     """Pick the subjectAltNames that are taken over, each once, in the order of the request.
 
     Args:
         requested: what the request asks for.
+        subject: the certificate's, whose e-mail addresses belong there, too.
         san_types: the kinds that the profile allows.
 
     Raises:
         BadRequest: a name of an allowed kind that is not well-formed (RFC 5280 section 4.2.1.6).
     """
-    names = (name for name in requested if name.kind in san_types)
-    return tuple(dict.fromkeys(_checked(name) for name in names))
+    names = dict.fromkeys(_checked(name) for name in requested if name.kind in san_types)
+    if "email" in san_types:
+        known = frozenset(map(str, names))
+        names |= dict.fromkeys(e for e in email_addresses(subject) if str(e) not in known)
+    return tuple(names)
 
 
 def _checked(name: GeneralName) -> GeneralName:

@@ -228,7 +228,14 @@ class Certificate:
             scheme = signatures.read(AlgorithmIdentifier.of(algorithm), key, allowed)
         except (FailInfoError, Malformed):
             return False
-        return scheme.verify(key, self._signature, self._signed)
+        if scheme.verify(key, self._signature, self._signed):
+            return True
+        # What is signed is DER, whatever BER it was sent in.
+        try:
+            der = _ber.to_der(self._signed)
+        except Malformed:
+            return False
+        return der != self._signed and scheme.verify(key, self._signature, der)
 
 
 def _version(explicit: bytes) -> int:
