@@ -165,6 +165,18 @@ def test_names_of_ones_own(directory, now):
     )
 
 
+def test_a_next_ca_is_cancelled_after_its_ra_was_replaced(directory, now):
+    """The RA that it had first stays behind, and keeps nobody from starting the server."""
+    rollover.prepare(directory, now=now)
+    later = now + DAY
+    assert rotation.rotate_ra(directory, now=later, before=729 * DAY)
+    rollover.cancel(directory)
+    material = layout.load(directory, now=later)
+    assert material.next is None
+    issuers = {one.certificate.issuer for one in material.retired}
+    assert issuers <= {material.ca.certificate.subject}
+
+
 def test_a_name_that_was_cancelled_does_not_come_back(directory, now):
     """Devices may have seen it by GetNextCACert, with another key."""
     rollover.prepare(directory, now=now)

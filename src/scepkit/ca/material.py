@@ -152,9 +152,16 @@ def _retired(
     now: datetime,
 ) -> Iterator[Credential]:
     rotated = [_unless_expired(place, now) for _, place in paths.numbered(directory / paths.OLD_RA)]
+    cancelled = [
+        read_certificate(place / paths.CA_CERTIFICATE).subject
+        for _, place in paths.numbered(directory / paths.CANCELLED)
+    ]
     seen = {current.ra.certificate, *([coming.ra.certificate] if coming else [])}
     for credential in (*rotated, *(ra for _, ra in earlier)):
         if credential is not None and credential.certificate not in seen:
+            if credential.certificate.issuer in cancelled:
+                # An RA that a next CA had before it was cancelled: nobody is to trust it.
+                continue
             _check_issued_by_one_of(credential.certificate, issuers)
             seen.add(credential.certificate)
             yield credential
