@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from scepkit import (
+    BadAlg,
     BadRequest,
     Certificate,
     CertRep,
@@ -24,6 +25,7 @@ from scepkit import (
     HTTPRequest,
     Malformed,
     PKCSReq,
+    PSSPublicKey,
     Request,
     Responder,
     Success,
@@ -64,10 +66,13 @@ RESPONDER = Responder(
 def decide(request: Request, sender: VerifiedMessage) -> CertRep:
     if not isinstance(request, PKCSReq) or request.csr.challenge_password != "secret":
         raise BadRequest("not with that challenge")
-    # Else whoever records this request can sign it as his own, and gets the answer.
+    # Else whoever records this request can sign it as their own, and gets the answer.
     if request.csr.key_hash != sender.certificate.key_hash:
         raise BadRequest("signed by another key than it is for")
-    certificate = certify(request.csr.subject.x509(), request.csr.public_key, ca=False)
+    key = request.csr.public_key
+    if isinstance(key, PSSPublicKey):
+        raise BadAlg("keys for RSASSA-PSS alone are not certified here")
+    certificate = certify(request.csr.subject.x509(), key, ca=False)
     return Success((certificate.public_bytes(Encoding.DER),))
 
 

@@ -57,7 +57,7 @@ from scepkit.errors import (
     UsageError,
 )
 from scepkit.protocol import cacerts, capabilities, cmp, cms, csr, http, next_ca, pkimessage
-from scepkit.protocol.algorithms import Legacy
+from scepkit.protocol.algorithms import Legacy, PSSPublicKey
 from scepkit.protocol.attributes import FailInfo, MessageType, TransactionID
 from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.certificate import Certificate
@@ -120,6 +120,7 @@ __all__ = [
     "OpenedRequest",
     "Order",
     "PKCSReq",
+    "PSSPublicKey",
     "Pending",
     "Reason",
     "Remote",

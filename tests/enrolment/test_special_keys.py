@@ -145,13 +145,14 @@ def test_polling_with_an_ec_key(world, device):
 
 def with_ec(world, **responding):
     """Let requests to the endpoint be encrypted with its one secret only."""
-    ra = keys.certify("EC RA", keys.ec_key("ra"), keys.ca()).credential
+    holder = keys.certify("EC RA", keys.ec_key("ra"), keys.ca())
+    ra = holder.credential
     world.use(
+        ra_holder=holder,
         rule=StaticChallenge("secret"),
         issuers=Issuers([Issuer(CA, (ra,))]),
         responding={"signer": ra, "credentials": [ra], **responding},
     )
-    world.ra = ra.certificate
     return ra
 
 
@@ -214,3 +215,20 @@ def test_a_legacy_key_wrap_is_logged(world):
     decision = world.endpoint.decide(forge.request(content=content))
     assert isinstance(decision.answer, Success)
     assert decision.legacy == (Legacy.DES3,)
+
+
+@pytest.mark.rfc("P-25", "P-73")
+def test_a_key_for_rsassa_pss_alone(world):
+    """An id-RSASSA-PSS key is certified as what it is, and answered with the challengePassword."""
+    key = keys.rsa_key()
+    spki = forge.rsa_spki(key.public_key().public_numbers().n, 65537, forge.RSASSA_PSS, b"")
+    device = forge.Odd(key, forge.certificate(key, spki=spki, pss=forge.PSS()))
+    secret = world.challenge()
+    wanted = forge.csr(key, spki=spki, digest=forge.PSS(), attributes=[forge.challenge(secret)])
+    message = forge.request(wanted, device, pss=forge.PSS())
+    issued = answer(world, message, device, secret)
+    assert isinstance(issued, Success)
+    assert spki in issued.certificates[0]
+    bare = forge.csr(key, spki=spki, digest=forge.PSS(), attributes=[])
+    message = forge.request(bare, device, pss=forge.PSS())
+    assert answer(world, message, device).fail_info.name == "badAlg"

@@ -18,7 +18,7 @@ from scepkit.errors import BadAlg, BadMessageCheck, Malformed
 from scepkit.protocol import _x509, cacerts, chain, cms, csr, next_ca, pkimessage, signatures
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.messages import Failure, Success
+from scepkit.protocol.messages import Failure, Pending, Success
 from scepkit.protocol.signatures import AlgorithmIdentifier
 
 KEY = keys.rsa_key()
@@ -283,19 +283,45 @@ def test_pss_is_for_rsa_keys(pair):
     assert refused.text.endswith("is not supported for this key")
 
 
-@pytest.mark.rfc("P-54", "P-73")
+def pss_spki(parameters=b""):
+    """Return the SubjectPublicKeyInfo of an id-RSASSA-PSS key with the numbers of an RSA one."""
+    return forge.rsa_spki(KEY.public_key().public_numbers().n, 65537, RSASSA_PSS, parameters)
+
+
+@pytest.mark.rfc("P-73", "P-25")
 def test_a_key_for_pss_alone_is_another_key(pair):
-    """A key of the kind id-RSASSA-PSS is not supported: badAlg for a signer; the log names it."""
-    spki = forge.rsa_spki(KEY.public_key().public_numbers().n, 65537, RSASSA_PSS, b"")
-    signer = forge.Odd(KEY, forge.certificate(KEY, spki=spki, pss=PSS()))
-    message = forge.request(signer=signer, pss=PSS())
-    assert pair.answer_to(message) == Failure(0, "key type not supported")
-    with pytest.raises(BadAlg, match="id-RSASSA-PSS"):
-        pkimessage.verify(pkimessage.parse(message), NO_LEGACY)
-    request = forge.csr(spki=spki, digest=PSS())
-    assert pair.answer_to(forge.request(request)) == UNREADABLE
-    with pytest.raises(Malformed, match="id-RSASSA-PSS"):
-        csr.read(request, NO_LEGACY)
+    """Nothing is encrypted to an id-RSASSA-PSS key: badAlg, unless there is a challenge for it."""
+    signer = forge.Odd(KEY, forge.certificate(KEY, spki=pss_spki(), pss=PSS()))
+    assert signer.certificate.key_hash != keys.device().certificate.key_hash
+    bare = forge.csr(spki=pss_spki(), digest=PSS(), attributes=[])
+    refused = pair.answer_to(forge.request(bare, signer=signer, pss=PSS()))
+    assert refused.fail_info == 0
+    assert "without a challengePassword only RSA keys can be encrypted to" in refused.text
+    pair.server.decisions = [Pending()]
+    with_challenge = forge.csr(spki=pss_spki(), digest=PSS())
+    assert pair.answer_to(forge.request(with_challenge, signer=signer, pss=PSS())) == Pending()
+
+
+@pytest.mark.rfc("P-73")
+def test_a_key_for_pss_alone_makes_no_other_signatures(pair):
+    """RSASSA-PKCS1-v1_5 is not of its kind, nor what its own parameters do not allow."""
+    signer = forge.Odd(KEY, forge.certificate(KEY, spki=pss_spki(), pss=PSS()))
+    assert pair.answer_to(forge.request(signer=signer)).fail_info == 0
+    only = pss_spki(PSS("sha512", "sha512", 20).parameters())
+    signer = forge.Odd(KEY, forge.certificate(KEY, spki=only, pss=PSS("sha512", "sha512", 20)))
+    for pss, good in (
+        (PSS("sha512", "sha512", 20), True),
+        (PSS("sha512", "sha512", 64), True),
+        (PSS("sha512", "sha512", 19), False),
+        (PSS("sha256", "sha512", 20), False),
+        (PSS("sha512", "sha256", 20), False),
+    ):
+        message = pkimessage.parse(forge.request(signer=signer, pss=pss))
+        if good:
+            assert pkimessage.verify(message, NO_LEGACY)
+        else:
+            with pytest.raises(BadAlg, match="not supported for this key"):
+                pkimessage.verify(message, NO_LEGACY)
 
 
 def test_the_log_names_every_use_of_sha1(pair):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from scepkit.ca.keys import PrivateKey
     from scepkit.ca.locations import Locations
     from scepkit.ca.profile import Profile
+    from scepkit.protocol.algorithms import PSSPublicKey
     from scepkit.protocol.distinguished_name import Name
     from scepkit.protocol.extensions import Extensions
 
@@ -95,7 +96,7 @@ class Authority:
         self,
         *,
         subject: Name,
-        public_key: PublicKeyTypes,
+        public_key: PublicKeyTypes | PSSPublicKey,
         requested: Extensions,
         profile: Profile,
         now: datetime,

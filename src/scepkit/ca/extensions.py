@@ -16,6 +16,7 @@ from scepkit.ca.names import allowed_names
 from scepkit.ca.profile import ED25519
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol import _der
+from scepkit.protocol.algorithms import PSSPublicKey
 from scepkit.protocol.extensions import SUBJECT_ALTERNATIVE_NAME, encoded, extension
 
 if TYPE_CHECKING:
@@ -23,20 +24,20 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-    from scepkit.ca.keys import PublicKey
     from scepkit.ca.profile import Profile
+    from scepkit.protocol.algorithms import PublicKey
     from scepkit.protocol.distinguished_name import Name
     from scepkit.protocol.extensions import Extensions
 
 
-def check_public_key(key: PublicKeyTypes, profile: Profile) -> PublicKey:
+def check_public_key(key: PublicKeyTypes | PSSPublicKey, profile: Profile) -> PublicKey:
     """Tell a public key that the profile allows from all others.
 
     Raises:
         BadRequest: none of RSA, EC and Ed25519, or a size or a curve that the profile does not
             allow.
     """
-    if isinstance(key, rsa.RSAPublicKey):
+    if isinstance(key, rsa.RSAPublicKey | PSSPublicKey):
         low, high = profile.rsa_bits
         if not low <= key.key_size <= high:
             raise BadRequest(f"an RSA key of {key.key_size} bits, not {low} to {high}")
@@ -109,7 +110,8 @@ def from_request(
         yield extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject.is_empty)
     elif subject.is_empty:
         raise BadRequest("the request has neither a subject nor a subjectAltName allowed here")
-    yield encoded(x509.SubjectKeyIdentifier.from_public_key(public_key))
+    numbers = public_key.rsa if isinstance(public_key, PSSPublicKey) else public_key
+    yield encoded(x509.SubjectKeyIdentifier.from_public_key(numbers))
 
 
 # A profile allows a few usages and purposes, so there are only so many of these extensions.

@@ -164,7 +164,11 @@ def _request(row: RequestRow) -> dict[str, str]:
 def _key(key: object) -> str:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+    from scepkit.protocol.algorithms import PSSPublicKey
+
     match key:
+        case PSSPublicKey():
+            return f"RSA for RSASSA-PSS alone, {key.key_size} bits"
         case rsa.RSAPublicKey():
             return f"RSA, {key.key_size} bits"
         case ec.EllipticCurvePublicKey():

@@ -27,13 +27,14 @@ from scepkit.protocol.algorithms import (
     MAX_RSA_BITS,
     MIN_RSA_BITS,
     RSA_ENCRYPTION,
+    RSASSA_PSS,
+    PSSPublicKey,
     PublicKey,
 )
 
 # For logs, of those that somebody may meet; all others go by their OID.
 _KINDS = {
     ObjectIdentifier("1.2.840.113549.1.1.7"): "id-RSAES-OAEP, ",
-    ObjectIdentifier("1.2.840.113549.1.1.10"): "id-RSASSA-PSS, ",
     ObjectIdentifier("1.2.840.10040.4.1"): "DSA, ",
     ObjectIdentifier("1.3.101.110"): "X25519, ",
     ObjectIdentifier("1.3.101.113"): "Ed448, ",
@@ -52,7 +53,8 @@ def load(spki: bytes) -> PublicKey:
     Raises:
         Malformed: not a SubjectPublicKeyInfo, or numbers that are no key.
         BadRequest: an RSA key of a size or exponent that is not accepted.
-        BadAlg: a kind of key other than RSA, EC on a curve of `CURVES`, and Ed25519.
+        BadAlg: a kind of key other than RSA, RSA for RSASSA-PSS alone, EC on a curve of `CURVES`,
+            and Ed25519.
     """
     key = load_any(spki)
     check(key)
@@ -69,7 +71,18 @@ def load_any(spki: bytes) -> PublicKey:
     Raises:
         Malformed, BadRequest, BadAlg: as `load` does.
     """
-    _bound(spki)
+    info = _codec.decode(_asn1.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
+    kind = info.algorithm.algorithm
+    # The library knows more names for RSA keys, and would load those without any bounds.
+    if kind in (RSA_ENCRYPTION, RSASSA_PSS):
+        numbers = _bound_rsa(info.subjectPublicKey.as_bytes())
+        if kind == RSASSA_PSS:
+            return _pss_key(spki, info.algorithm, numbers)
+    elif kind == EC_PUBLIC_KEY:
+        _bound_curve(info.algorithm)
+    elif kind != ED25519:
+        name = _KINDS.get(kind, "")
+        raise BadAlg(f"public key of {name}{kind.dotted_string}", text="key type not supported")
     try:
         key = load_der_public_key(spki)
     except UnsupportedAlgorithm as error:
@@ -79,6 +92,17 @@ def load_any(spki: bytes) -> PublicKey:
     if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
         raise BadAlg(f"{type(key).__name__} is not supported", text="key type not supported")
     return key
+
+
+def _pss_key(
+    spki: bytes, algorithm: _asn1.AlgorithmIdentifier, numbers: _asn1.RSAPublicKey
+) -> PSSPublicKey:
+    parameters = None if algorithm.parameters is None else _codec.encode(algorithm.parameters)
+    try:
+        key = rsa.RSAPublicNumbers(numbers.publicExponent, numbers.modulus).public_key()
+    except ValueError as error:
+        raise Malformed(f"not a public key: {error}") from error
+    return PSSPublicKey(key, spki, parameters)
 
 
 @lru_cache(maxsize=512)
@@ -108,7 +132,7 @@ def check(key: PublicKey) -> None:
         BadRequest: an RSA key that is too small.
         BadAlg: an EC key on a curve that is not one of `CURVES`.
     """
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
+    if isinstance(key, rsa.RSAPublicKey | PSSPublicKey) and key.key_size < MIN_RSA_BITS:
         raise _size(key.key_size)
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in CURVES:
         raise BadAlg(f"an EC key on the curve {key.curve.name} is not accepted")
@@ -118,20 +142,7 @@ def _size(bits: int) -> BadRequest:
     return BadRequest(f"RSA key of {bits} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted")
 
 
-def _bound(spki: bytes) -> None:
-    info = _codec.decode(_asn1.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
-    kind = info.algorithm.algorithm
-    # The library knows more names for RSA keys, and would load those without any bounds.
-    if kind == RSA_ENCRYPTION:
-        _bound_rsa(info.subjectPublicKey.as_bytes())
-    elif kind == EC_PUBLIC_KEY:
-        _bound_curve(info.algorithm)
-    elif kind != ED25519:
-        name = _KINDS.get(kind, "")
-        raise BadAlg(f"public key of {name}{kind.dotted_string}", text="key type not supported")
-
-
-def _bound_rsa(key: bytes) -> None:
+def _bound_rsa(key: bytes) -> _asn1.RSAPublicKey:
     numbers = _codec.decode(_asn1.RSAPublicKey, key, "RSA public key")
     bits = numbers.modulus.bit_length()
     if not MIN_VERIFIABLE_BITS <= bits <= MAX_RSA_BITS:
@@ -141,6 +152,7 @@ def _bound_rsa(key: bytes) -> None:
         raise BadRequest("RSA public exponent not accepted")
     if numbers.modulus < 0:
         raise BadRequest("RSA modulus is negative")
+    return numbers
 
 
 def _bound_curve(algorithm: _asn1.AlgorithmIdentifier) -> None:

@@ -19,12 +19,43 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadAlg, LegacyRefused
 
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
-PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+
+
+@dataclass(frozen=True, slots=True)
+class PSSPublicKey:
+    """An RSA key that signs with RSASSA-PSS and does nothing else (RFC 4055 section 1.2).
+
+    Another key than the rsaEncryption one of the same numbers: nothing is encrypted to it.
+
+    Attributes:
+        rsa: the numbers.
+        spki: its SubjectPublicKeyInfo, DER as received.
+        parameters: the RSASSA-PSS-params that it is restricted to, DER; None for no restriction.
+    """
+
+    rsa: rsa.RSAPublicKey
+    spki: bytes
+    parameters: bytes | None
+
+    @property
+    def key_size(self) -> int:
+        """The bits of its modulus."""
+        return self.rsa.key_size
+
+    def public_bytes(self, encoding: Encoding, format: PublicFormat) -> bytes:  # noqa: A002, ARG002
+        """Return its SubjectPublicKeyInfo, DER, as the library's keys do when asked for that."""
+        return self.spki
+
+
+PublicKey: TypeAlias = (
+    rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | PSSPublicKey
+)
 
 # Bounds for RSA keys that a peer sends, in bits. Below, the key is worthless; above, one
 # signature check costs more than an attacker pays for asking.
@@ -144,6 +175,8 @@ ED25519 = ObjectIdentifier("1.3.101.112")
 # The curves of EC keys (RFC 5480 section 2.1.1.1), by the names of `ec.EllipticCurve`.
 CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1"})
 
+# A kind of key and of signature: for that alone.
+RSASSA_PSS = ObjectIdentifier("1.2.840.113549.1.1.10")
 RSAES_OAEP = ObjectIdentifier("1.2.840.113549.1.1.7")
 MGF1 = ObjectIdentifier("1.2.840.113549.1.1.8")
 

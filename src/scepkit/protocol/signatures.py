@@ -27,6 +27,7 @@ from scepkit.protocol.algorithms import (
     MAX_RSA_BITS,
     MD5,
     RSA_ENCRYPTION,
+    RSASSA_PSS,
     SHA1,
     SHA224,
     SHA256,
@@ -35,11 +36,11 @@ from scepkit.protocol.algorithms import (
     Digest,
     Legacy,
     PrivateKey,
+    PSSPublicKey,
     PublicKey,
     not_allowed,
 )
 
-RSASSA_PSS = ObjectIdentifier("1.2.840.113549.1.1.10")
 _DEFAULT_SALT = 20
 _MAX_SALT = MAX_RSA_BITS // 8
 
@@ -155,8 +156,16 @@ class SignatureScheme:
         Raises:
             BadAlg: the key cannot verify it.
         """
-        if not isinstance(key, self.kind):
+        if not (self._fits(key) if isinstance(key, PSSPublicKey) else isinstance(key, self.kind)):
             raise BadAlg(f"signature algorithm {self} is not supported for this key")
+
+    def _fits(self, key: PSSPublicKey) -> bool:
+        """Say whether a key for RSASSA-PSS alone may make this signature (RFC 4055 section 3.3)."""
+        if self.mask is None or key.parameters is None:
+            return self.mask is not None
+        only = _pss(key.parameters)
+        same = (self.digest, self.mask) == (only.digest, only.mask)
+        return same and self.salt_length >= only.salt_length
 
     def require(self, allowed: frozenset[Legacy]) -> None:
         """Refuse it unless it is supported, and allowed.
@@ -172,6 +181,8 @@ class SignatureScheme:
 
     def verify(self, key: PublicKey, signature: bytes, data: bytes) -> bool:
         """Say whether `signature` is the key's over `data`."""
+        if isinstance(key, PSSPublicKey):
+            key = key.rsa
         try:
             if isinstance(key, rsa.RSAPublicKey):
                 key.verify(signature, data, self._padding(), self.digest.primitive)
