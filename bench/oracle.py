@@ -32,22 +32,29 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.oid import ExtensionOID, NameOID
 from rich.console import Console
 from rich.table import Table
 
+from scepkit.ca.authority import Authority
+from scepkit.enrolment.issuers import Issuer, Issuers
+from scepkit.enrolment.rules import Rules
+from scepkit.enrolment.sender import Senders
 from scepkit.errors import FailInfoError
 from scepkit.protocol import _asn1, _cbc, _codec, _der, csr, envelope, sealing
 from scepkit.protocol.algorithms import AES128, RSAES_OAEP, SHA256
 from scepkit.protocol.attributes import Attributes, MessageType, TransactionID
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.envelope import Credential
-from scepkit.protocol.messages import GetCert
-from scepkit.protocol.pkimessage import VerifiedMessage
+from scepkit.protocol.messages import GetCert, PKCSReq
+from scepkit.protocol.pkimessage import PKIMessage, VerifiedMessage
 from scepkit.protocol.responder import Responder
+from scepkit.store import Store
 
 DELAY = 40.0
 """Microseconds of work that the control has in excess."""
@@ -58,7 +65,7 @@ _KEY_HEADER = b"\x04\x82\x01\x00"  # the OCTET STRING of 256 octets: the encrypt
 
 @dataclass(frozen=True)
 class Recorded:
-    """A request on the wire, as somebody sees it who knows its key too: that is how he makes more.
+    """A request on the wire, with its key, which makes more of its kind.
 
     Attributes:
         sealed: the EnvelopedData, DER.
@@ -164,6 +171,11 @@ def oaep_by_the_rfc(recorded: Recorded) -> bytes:
     return recorded.with_cek(os.urandom(16), _oaep(hashes.SHA1()))
 
 
+def captured(recorded: Recorded) -> bytes:
+    """Send the recorded envelope as it is, signed anew: what is inside is not the thief's."""
+    return recorded.sealed
+
+
 # One block each, as if it were the IssuerAndSerialNumber of a GetCert: nothing in it is signed.
 _NAMES = b"\x30\x0c\x30\x00\x02\x08\x11serial\x11"
 
@@ -200,6 +212,9 @@ WAYS: dict[str, Way] = {
     "OAEP: wrong key": wrong_key,
     "OAEP: wrong, RFC": oaep_by_the_rfc,
     "OAEP: right key": wrong_signature,
+    "captured: good": captured,
+    "captured: odd name": captured,
+    "captured: odd extension": captured,
     "again": key_transport,
     "control": key_transport,
 }
@@ -220,6 +235,8 @@ COMPARED = (
     ("OAEP: wrong, RFC", "OAEP: neither", 15.0),
     ("OAEP: wrong, RFC", "OAEP: wrong key", 15.0),
     ("OAEP: right key", "OAEP: neither", 60.0),
+    ("captured: odd name", "captured: good", 15.0),
+    ("captured: odd extension", "captured: good", 15.0),
     ("again", "key transport", 15.0),
     ("control", "key transport", math.inf),
 )
@@ -253,15 +270,23 @@ def holder(name: str) -> Credential:
     return Credential(key, Certificate.of(certificate))
 
 
-def request_of(device: Credential) -> bytes:
-    """Make the PKCS#10 that somebody records.
+def request_of(device: Credential, kind: str = "") -> bytes:
+    """Make the PKCS#10 that somebody records, or one of the same size with something odd inside.
 
     It ends one octet short of a block. That is the best case for whoever searches for a padding:
     the shortest one, a single octet of 1, leaves the PKCS#10 at its right length.
     """
     for length in range(1, 2 * _BLOCK):
-        subject = x509.Name.from_rfc4514_string("CN=" + "d" * length)
-        request = csr.build(subject, device.key, challenge_password="A" * 32)
+        name = "d" * length if kind != "captured: odd name" else "\0" * length
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        usage = b"\x03\x02\x05\xa0" if kind != "captured: odd extension" else b"\x05\x02\x05\xa0"
+        wanted = x509.UnrecognizedExtension(ExtensionOID.KEY_USAGE, usage)
+        request = csr.build(
+            subject,
+            device.key,
+            challenge_password="A" * 32,
+            extensions=[x509.Extension(wanted.oid, critical=False, value=wanted)],
+        )
         if len(request) % _BLOCK == _BLOCK - 1:
             break
     return request
@@ -310,10 +335,21 @@ def signed_by(thief: Credential, enveloped: bytes, kind: MessageType) -> bytes:
     return sealing._sign(enveloped, attributes, thief, SHA256)  # noqa: SLF001
 
 
-def open_(responder: Responder, verified: VerifiedMessage) -> FailInfoError:
-    """Open a message as a server does, and return why it is refused."""
+def open_(responder: Responder, senders: Senders, message: bytes) -> tuple[float, FailInfoError]:
+    """Open a message as a server does; return when that began, and why it is refused."""
+    received = responder.receive(message)
+    verified = responder.verify(received)
+    started = time.thread_time_ns()
+    return started, _refusal(responder, senders, received, verified)
+
+
+def _refusal(
+    responder: Responder, senders: Senders, received: PKIMessage, verified: VerifiedMessage
+) -> FailInfoError:
     try:
         request = responder.open(verified).request
+        if isinstance(request, PKCSReq):
+            senders.identify(received, verified, request.csr, datetime.now(UTC))
     except FailInfoError as error:
         return error
     if not isinstance(request, GetCert):
@@ -325,34 +361,40 @@ def open_(responder: Responder, verified: VerifiedMessage) -> FailInfoError:
 # --- measuring ------------------------------------------------------------------------------------
 
 
-def measure(rounds: int) -> tuple[dict[str, list[float]], set[tuple[int, str]]]:
+Answers = dict[bool, set[tuple[int, str]]]
+"""All that was answered: to what was opened, and to what was not."""
+
+
+def measure(rounds: int) -> tuple[dict[str, list[float]], Answers]:
     """Return the microseconds of each way, in rounds, and all that was answered."""
     ra, device, thief = holder("RA"), holder("device"), holder("thief")
     responder = Responder(signer=ra, credentials=[ra], random=os.urandom)
+    issuers = Issuers([Issuer(Authority(ra.certificate.x509(), ra.key), (ra,))])
+    # Nobody here signs with a certificate of the CA, so that no store is asked.
+    senders = Senders(endpoint="", issuers=issuers, rules=Rules(), store=cast("Store", None))
+    inside = {name: record(request_of(device, name), ra) for name in WAYS if "captured" in name}
     request, short = record(request_of(device), ra), record(_NAMES, ra)
     maskless = without_mask(request, ra)
     samples: dict[str, list[float]] = {name: [] for name in WAYS}
-    answers: set[tuple[int, str]] = set()
+    answers: Answers = {True: set(), False: set()}
 
     def made(name: str) -> bytes:
         if name in _GET_CERT:
             return signed_by(thief, WAYS[name](short), MessageType.GET_CERT)
-        recorded = maskless if name.startswith("OAEP") else request
+        recorded = maskless if name.startswith("OAEP") else inside.get(name, request)
         return signed_by(thief, WAYS[name](recorded), MessageType.PKCS_REQ)
 
     for number in range(-50, rounds):
         messages = [(name, made(name)) for name in WAYS]
         random.shuffle(messages)
         for name, message in messages:
-            verified = responder.verify(responder.receive(message))
-            started = time.thread_time_ns()
-            error = open_(responder, verified)
+            started, error = open_(responder, senders, message)
             if name == "control":
                 _delay(DELAY)
             spent = (time.thread_time_ns() - started) / 1000
             if number >= 0:  # the first rounds warm caches up
                 samples[name].append(spent)
-                answers.add((error.fail_info, error.text))
+                answers[name in inside].add((error.fail_info, error.text))
     return samples, answers
 
 
@@ -411,9 +453,9 @@ def mann_whitney(one: Sequence[float], other: Sequence[float]) -> float:
 # --- the verdict ----------------------------------------------------------------------------------
 
 
-def faults(compared: Sequence[Compared], answers: set[tuple[int, str]]) -> list[str]:
+def faults(compared: Sequence[Compared], answers: Answers) -> list[str]:
     """Say what went wrong."""
-    found = [f"{len(answers)} different answers"] if len(answers) != 1 else []
+    found = [f"{len(one)} different answers" for one in answers.values() if len(one) != 1]
     for one in compared:
         if one.name == "control":
             if one.low < DELAY / 2:
