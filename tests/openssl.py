@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 import keys
+from waiting import PATIENCE
 
 _IN = ["-inform", "DER", "-binary"]
 _OUT = ["-outform", "DER", "-binary"]
@@ -27,7 +28,7 @@ class OpenSSL:
 
     def run(self, *arguments: str | Path, stdin: bytes = b"") -> bytes:
         done = subprocess.run(
-            ["openssl", *arguments], input=stdin, capture_output=True, check=False, timeout=60
+            ["openssl", *arguments], input=stdin, capture_output=True, check=False, timeout=PATIENCE
         )
         assert done.returncode == 0, done.stderr.decode(errors="replace")
         return done.stdout

@@ -13,6 +13,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from waiting import PATIENCE
+
 PACKAGE = "postgresql"  # Debian's
 USER = "postgres"  # whom the package makes; the server refuses to run as root
 NAMES = count()
@@ -92,7 +94,7 @@ class Cluster:
             extra_groups=[] if self._user else None,
             cwd=self.directory,
             env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
-            timeout=120,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
 

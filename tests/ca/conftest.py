@@ -22,6 +22,7 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extensions, encoded
+from waiting import PATIENCE
 
 CHILDREN = Path(__file__).with_name("children.py")
 NOW = datetime(2026, 11, 5, 12, 30, 15, tzinfo=UTC)
@@ -116,7 +117,9 @@ def child(pool):
 
     def child(*arguments):
         command = [sys.executable, CHILDREN, *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 

@@ -9,6 +9,7 @@ import pytest
 from httpd import Site
 from scepkit.client.client import Client
 from scepkit.client.http import HTTPTransport
+from waiting import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +28,7 @@ def serve():
 
 @pytest.fixture
 def transport():
-    with contextlib.closing(HTTPTransport(timeout=10)) as made:
+    with contextlib.closing(HTTPTransport(timeout=PATIENCE)) as made:
         yield made
 
 

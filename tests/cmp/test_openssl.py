@@ -15,6 +15,7 @@ from cmp.site import Site
 from cmp.world import Responder
 from interop import programs
 from scepkit.protocol import cmp
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.interop
 
@@ -36,7 +37,7 @@ class Client:
             [*command, "-no_proxy", "127.0.0.1", *map(str, options)],
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
             env={"PATH": "/usr/bin:/bin"},
         )
         return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
@@ -258,7 +259,9 @@ def test_openssl_shows_an_error_message(client, options, failure):
 def _csr(client, holder):
     path = client.directory / "request.pem"
     command = ["openssl", "req", "-new", "-key", client.directory / "own.key"]
-    subprocess.run([*command, "-subj", "/CN=device-rsa", "-out", path], check=True, timeout=60)
+    subprocess.run(
+        [*command, "-subj", "/CN=device-rsa", "-out", path], check=True, timeout=PATIENCE
+    )
     return path
 
 

@@ -26,6 +26,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.messages import Pending, Success
 from scepkit.protocol.names import parse_subject
 from scepkit.store import AlreadyAnswered, ChallengeSpent, Recorded, Status
+from waiting import PATIENCE
 
 DAY = timedelta(days=1)
 
@@ -290,7 +291,7 @@ def both(one, other):
     start = threading.Barrier(2)
 
     def call(function):
-        start.wait(30)
+        start.wait(PATIENCE)
         return function()
 
     with ThreadPoolExecutor(2) as pool:

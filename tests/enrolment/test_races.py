@@ -11,6 +11,7 @@ import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
 from scepkit.protocol.messages import Success
+from waiting import PATIENCE
 
 
 def at_once(world, messages):
@@ -18,7 +19,7 @@ def at_once(world, messages):
     start = threading.Barrier(len(messages))
 
     def ask(message, signer):
-        start.wait(30)
+        start.wait(PATIENCE)
         return world.ask(message, signer)
 
     with ThreadPoolExecutor(len(messages)) as pool:

@@ -21,6 +21,7 @@ import forge
 import keys
 from der import integer, octets, printable, seq, set_, tlv, utf8
 from pair import _Public
+from waiting import PATIENCE
 
 COMMON_NAME, ORGANIZATION, SERIAL_NUMBER = "2.5.4.3", "2.5.4.10", "2.5.4.5"
 UNSTRUCTURED_NAME = "1.2.840.113549.1.9.2"
@@ -43,7 +44,7 @@ class Answer:
 def say(url, request):
     """Send one request just as it is, and read until the server closes the connection."""
     parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=30) as connection:
+    with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE) as connection:
         connection.sendall(request)
         received = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = received.partition(b"\r\n\r\n")

@@ -7,7 +7,8 @@ import re
 import ssl
 import subprocess
 
-from interop.programs import BOUND, environment
+from interop.programs import environment
+from waiting import PATIENCE
 
 # An attribute in what asn1parse prints: its OID, and in a SET its value, a primitive.
 _ATTRIBUTE = re.compile(
@@ -49,7 +50,7 @@ class OpenSSL:
             capture_output=True,
             env=environment(self._directory),
             check=False,
-            timeout=BOUND,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr.decode(errors="replace")
         return done.stdout, done.stderr.decode(errors="replace")

@@ -8,12 +8,12 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from dataclasses import dataclass
 
 import pytest
 
 from interop import building
+from waiting import PATIENCE
 
 APT = (
     "apt-get install --no-install-recommends openssl scep strongswan-pki"
@@ -22,9 +22,6 @@ APT = (
 
 # certmonger keeps its helpers out of PATH, in Debian's place or Fedora's; nginx is out of a user's.
 _HELPERS = ("/usr/lib/certmonger", "/usr/libexec/certmonger", "/usr/sbin")
-
-# Seconds in which anything here is done many times over, even on a loaded machine.
-BOUND = 60
 
 
 def require(*names):
@@ -89,7 +86,7 @@ def run(*command, cwd, **variables):
         encoding="utf-8",
         errors="replace",
         check=False,
-        timeout=BOUND,
+        timeout=PATIENCE,
     )
     return Done(done.returncode, done.stdout, done.stderr)
 
@@ -99,16 +96,6 @@ def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
-
-
-def until(condition, what):
-    """Ask again and again, at most BOUND seconds, and return the first answer that is true."""
-    deadline = time.monotonic() + BOUND
-    while not (answer := condition()):
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {BOUND} s in vain for {what}")
-        time.sleep(0.02)
-    return answer
 
 
 class Daemon:
@@ -151,7 +138,7 @@ class Daemon:
 
     def line(self):
         """Return the next line of its stdout."""
-        timer = threading.Timer(BOUND, self.process.kill)
+        timer = threading.Timer(PATIENCE, self.process.kill)
         timer.start()
         line = self.process.stdout.readline()
         timer.cancel()
@@ -181,7 +168,7 @@ class Daemon:
             if self._ends_by is not None:
                 process.send_signal(self._ends_by)
             try:
-                return process.wait(BOUND)
+                return process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 pytest.fail(f"{self.name} did not stop:\n{self.said()}", pytrace=False)

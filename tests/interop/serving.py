@@ -16,7 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from interop.programs import Daemon, run, until
+from interop.programs import Daemon, run
+from waiting import PATIENCE, wait_until
 
 _SETTINGS = """\
 port = 0
@@ -39,7 +40,7 @@ SCEP = (sys.executable, "-m", "scepkit")
 def fetch(url):
     """GET something without a proxy, and return the HTTP status and the body."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=PATIENCE)
     try:
         connection.request("GET", f"{parts.path}?{parts.query}")
         answer = connection.getresponse()
@@ -59,7 +60,7 @@ def wait_for(url, daemon):
         except OSError:
             return False
 
-    until(answers, f"{daemon.name} to answer")
+    wait_until(answers, f"{daemon.name} to answer")
 
 
 class Server:
@@ -115,7 +116,7 @@ class Server:
 
     def approve_next(self):
         """Wait for a request that waits, approve it, and return what is listed of it."""
-        (row,) = until(self.pending, f"a request to wait at {self._daemon.name}")
+        (row,) = wait_until(self.pending, f"a request to wait at {self._daemon.name}")
         self.admin("approve", row["id"])
         return row
 
@@ -124,11 +125,11 @@ class Server:
         """Have a next CA, which GetNextCACert shows, and yield the file of its certificate."""
         self.admin("rollover", "prepare")
         try:
-            until(lambda: self._offers("GetNextCACert"), "the next CA to be offered")
+            wait_until(lambda: self._offers("GetNextCACert"), "the next CA to be offered")
             yield self.directory / "next" / "ca.pem"
         finally:
             self.admin("rollover", "cancel")
-            until(lambda: not self._offers("GetNextCACert"), "the next CA to be gone")
+            wait_until(lambda: not self._offers("GetNextCACert"), "the next CA to be gone")
 
     def _offers(self, keyword):
         _, caps = fetch(f"{self.url}?operation=GetCACaps")
@@ -145,7 +146,7 @@ class Server:
 
         before = asked()
         assert fetch(f"{self.url}?operation=GetCACaps")[0] == HTTPStatus.OK
-        until(lambda: asked() > before, "the log to catch up")
+        wait_until(lambda: asked() > before, "the log to catch up")
         self._daemon.mark()
 
     def lines(self, **how):
@@ -169,7 +170,9 @@ class Server:
             lines = self.lines(**how)
             return lines if len(lines) >= len(outcomes) else None
 
-        lines = until(seen, f"{len(outcomes)} lines with {how} in the log of {self._daemon.name}")
+        lines = wait_until(
+            seen, f"{len(outcomes)} lines with {how} in the log of {self._daemon.name}"
+        )
         assert tuple(_outcome(line) for line in lines) == outcomes
         return lines
 
@@ -264,7 +267,7 @@ class Tap:
         return Handler
 
     def ask(self, upstream, method, target, headers, body):
-        connection = http.client.HTTPConnection(upstream, timeout=30)
+        connection = http.client.HTTPConnection(upstream, timeout=PATIENCE)
         try:
             connection.request(method, target, body, {**headers, "Connection": "close"})
             answer = connection.getresponse()

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from interop.programs import Daemon, expect, require, run, until
+from interop.programs import Daemon, expect, require, run
+from waiting import wait_until
 
 pytestmark = [
     pytest.mark.interop,
@@ -96,7 +97,7 @@ class Certmonger:
             found = status and status[1]
             return (found, said) if found in SETTLED and found != after else None
 
-        return until(known, f"certmonger to settle {nickname}")
+        return wait_until(known, f"certmonger to settle {nickname}")
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def certmonger(tmp_path_factory):
             return "true" in run(ask, *options, cwd=home, DBUS_SESSION_BUS_ADDRESS=address).out
 
         # Asked anything else before that, the bus would start a second one.
-        until(on_the_bus, "certmonger to be on its bus")
+        wait_until(on_the_bus, "certmonger to be on its bus")
         yield Certmonger(getcert, home, address)
 
 

@@ -12,7 +12,8 @@ from functools import partial
 import pytest
 
 from interop import building
-from interop.programs import built, expect, require, run, until
+from interop.programs import built, expect, require, run
+from waiting import wait_until
 
 BOTH = "sha1,des"
 
@@ -204,7 +205,7 @@ def test_wait_for_approval(server, openssl, tmp_path):
             directory.mkdir()
             secret = serving.challenge("manual")
             ending.append(aside.submit(enrol, program, directory, serving.manual, secret))
-        until(lambda: len(serving.pending()) == len(devices), "the requests to wait")
+        wait_until(lambda: len(serving.pending()) == len(devices), "the requests to wait")
         serving.admin("approve", *(row["id"] for row in serving.pending()))
         done = [one.result() for one in ending]
     assert [one.status for one in done] == [0, 0], [one.text for one in done]

@@ -19,6 +19,7 @@ from interop.serving import SCEP, wait_for
 from interop.test_openssl import MESSAGE_TYPE
 from scepkit import Client, Legacy, LegacyRefused, RequestRefused, generate_key
 from scepkit.client.http import HTTPTransport
+from waiting import PATIENCE
 
 pytestmark = [
     pytest.mark.interop,
@@ -82,7 +83,7 @@ def scepserver(request, tmp_path_factory):
 
 @pytest.fixture
 def transport():
-    with contextlib.closing(HTTPTransport(timeout=10)) as made:
+    with contextlib.closing(HTTPTransport(timeout=PATIENCE)) as made:
         yield made
 
 

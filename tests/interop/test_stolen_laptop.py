@@ -13,8 +13,9 @@ import pytest
 from cryptography import x509
 
 from interop.pages import Page
-from interop.programs import BOUND, Daemon, environment, free_port, require, run, until
+from interop.programs import Daemon, environment, free_port, require, run
 from interop.serving import SCEP, wait_for
+from waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.interop
 
@@ -79,7 +80,7 @@ def bench(tmp_path_factory):
         wait_for(url, server)
         command = [programs / "nginx", "-g", "daemon off;"]
         stack.enter_context(Daemon("nginx", command, subdirectory(tmp_path, "web")))
-        until((home / "nginx.pid").exists, "nginx")
+        wait_until((home / "nginx.pid").exists, "nginx")
         yield SimpleNamespace(
             directory=tmp_path,
             nginx=home,
@@ -163,7 +164,7 @@ def test_the_page(bench, laptop8):
     typed(bench, "nginx -t -q && nginx -s reload")
     distribution, accepted, *finding, by_hand, refused, others = how_to.commands
     distribution.check(typed(bench, distribution.text))
-    until(lambda: listens(bench), "nginx to listen")
+    wait_until(lambda: listens(bench), "nginx to listen")
     accepted.check(typed(bench, accepted.text))
     for command in finding:
         command.check(typed(bench, command.text))
@@ -174,9 +175,9 @@ def test_the_page(bench, laptop8):
         typed(bench, by_cron)
         return "hello" not in typed(bench, accepted.text)
 
-    until(is_refused, "nginx to refuse the laptop")
+    wait_until(is_refused, "nginx to refuse the laptop")
     # For a moment both accept: the worker with the new CRL and, until it is told, the one without.
-    until(lambda: len(workers(bench)) == 1, "the old worker to go")
+    wait_until(lambda: len(workers(bench)) == 1, "the old worker to go")
     refused.check(typed(bench, refused.text))
     others.check(typed(bench, others.text))
     assert "certificate revoked" in (bench.nginx / "error.log").read_text()
@@ -222,7 +223,7 @@ def test_a_handshake_is_refused(bench, laptop8):
         *("-CRL", bench.directory / "crl.pem", "-crl_check_all"),
     ]
     with Daemon("openssl s_server", command, subdirectory(bench.directory, "tls")):
-        until(lambda: "HTTP/1.0 200 ok" in handshake(bench, port, "laptop8"), "an answer")
+        wait_until(lambda: "HTTP/1.0 200 ok" in handshake(bench, port, "laptop8"), "an answer")
         said = handshake(bench, port, "laptop9")
         assert "certificate revoked" in said
         assert "HTTP/1.0 200 ok" not in said
@@ -240,6 +241,6 @@ def handshake(bench, port, name):
         capture_output=True,
         env=environment(bench.directory),
         check=False,
-        timeout=BOUND,
+        timeout=PATIENCE,
     )
     return (done.stdout + done.stderr).decode(errors="replace")

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from interop.programs import expect, require, run, until
+from interop.programs import expect, require, run
+from waiting import wait_until
 
 pytestmark = [
     pytest.mark.interop,
@@ -207,7 +208,7 @@ def test_a_rejected_request(server, device):
     often = ("--interval", "1", "--maxpolltime", "60")
     with ThreadPoolExecutor() as aside:
         ending = aside.submit(device, serving, challenge, *often, url=serving.manual)
-        (row,) = until(serving.pending, "the request to wait")
+        (row,) = wait_until(serving.pending, "the request to wait")
         serving.admin("reject", row["id"], "--reason", "nobody knows it")
         done = ending.result()
     assert (done.status, done.out) == (1, "")

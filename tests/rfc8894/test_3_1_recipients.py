@@ -473,9 +473,16 @@ def damaged_agreements():
         .public_key()
         .public_bytes(recipients.Encoding.X962, recipients.PublicFormat.UncompressedPoint)
     )
-    off_the_curve = b"\x04" + b"\x01" * 64
-    for point in (b"", b"\x00", b"\x04", off_the_curve, on_another_curve, b"\x02" + b"\xff" * 32):
-        yield f"point {point[:4]!r}", recipients.agreement_info(device, cek, point=point)
+    points = {
+        "no octets": b"",
+        "infinity": b"\x00",
+        "a form alone": b"\x04",
+        "off the curve": b"\x04" + b"\x01" * 64,
+        "on another curve": on_another_curve,
+        "compressed": b"\x02" + b"\xff" * 32,
+    }
+    for what, point in points.items():
+        yield f"point: {what}", recipients.agreement_info(device, cek, point=point)
     for size in (0, 1, 8, 16, 23, 24, 25, 32, 40, 4096):
         yield f"{size} octets", recipients.agreement_info(device, cek, encrypted=b"x" * size)
     for size in (24, 32):

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,9 +22,9 @@ import forge
 from enrolment import devices
 from scepkit.protocol import cacerts
 from scepkit.protocol.certificate import Certificate
+from waiting import PATIENCE, wait_until
 
 SCEP = [sys.executable, "-m", "scepkit"]
-DEADLINE = 30
 PKI_OPERATION = "/scep?operation=PKIOperation"
 PKI_MESSAGE = {"Content-Type": "application/x-pki-message"}
 
@@ -40,17 +39,13 @@ def scep(*arguments, **more):
     """Run `scep` to its end."""
     command = [*SCEP, *map(str, arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment(**more), timeout=60
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(**more),
+        timeout=PATIENCE,
     )
-
-
-def wait_until(condition, what="it"):
-    """Wait for something to become true, and return what it was."""
-    deadline = time.monotonic() + DEADLINE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen"
-        time.sleep(0.005)
-    return found
 
 
 @dataclass(frozen=True)
@@ -106,7 +101,7 @@ class Server:
             )
         self._ra = None
         # Whatever hangs is killed, so that reading its output comes to an end.
-        watchdog = threading.Timer(DEADLINE, self.process.kill)
+        watchdog = threading.Timer(PATIENCE, self.process.kill)
         watchdog.start()
         try:
             self.said = [self.process.stdout.readline() for _ in range(2)]
@@ -139,7 +134,7 @@ class Server:
 
     def wait(self) -> int:
         try:
-            return self.process.wait(DEADLINE)
+            return self.process.wait(PATIENCE)
         finally:
             self.kill()
 
@@ -179,7 +174,7 @@ class Server:
     # talking to it
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), DEADLINE)
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
 
     def raw(self, *pieces: bytes, method="GET") -> Answer:
         """Send bytes over a connection of their own and read one answer."""
@@ -190,7 +185,7 @@ class Server:
 
     def ask(self, target="/scep", method="GET", body=None, headers=None, **more) -> Answer:
         """Send a request over a connection of its own."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         with contextlib.closing(connection):
             connection.request(method, target, body, headers or {}, **more)
             response = connection.getresponse()

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from scepkit.errors import StoreError
 from scepkit.server import ahead
 from scepkit.server.ahead import SigningAhead
+from waiting import PATIENCE
 
 
 class Service:
@@ -44,6 +45,6 @@ def test_a_dead_database_does_not_end_it(monkeypatch):
     signing.start()
     try:
         for _ in range(4):
-            assert service.asked.acquire(timeout=30)
+            assert service.asked.acquire(timeout=PATIENCE)
     finally:
         signing.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-import time
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 
@@ -25,6 +24,7 @@ from scepkit.server import catalog, health, under_way
 from scepkit.store import Store
 from server import asgi
 from server.live import PKI_OPERATION, certificates
+from waiting import PATIENCE
 
 DEFAULT = b"AES\nPOSTPKIOperation\nSHA-256\nSHA-384\nSHA-512\nSCEPStandard\nRenewal\n"
 
@@ -268,8 +268,8 @@ def test_too_many_at_once(app, challenges, monkeypatch, logged):
         future = Future()
 
         def later():
-            let_go.wait(30)
-            future.set_result(record(store, issuance).result(30))
+            let_go.wait(PATIENCE)
+            future.set_result(record(store, issuance).result(PATIENCE))
 
         threading.Thread(target=later).start()
         return future
@@ -284,7 +284,7 @@ def test_too_many_at_once(app, challenges, monkeypatch, logged):
         async with asgi.lifespan(application):
             first = [asyncio.ensure_future(asgi.ask(application, **post(m))) for m in messages[:2]]
             for _ in first:
-                await asyncio.to_thread(waiting.acquire, timeout=30)
+                await asyncio.to_thread(waiting.acquire, timeout=PATIENCE)
             refused = await asgi.ask(application, **post(messages[2]))
             # What costs nothing is answered all the same.
             caps = await asgi.ask(application, "/scep?operation=GetCACaps")
@@ -489,8 +489,8 @@ def test_two_at_once_and_the_disk(app, challenges, monkeypatch):
         future = Future()
 
         def later():
-            let_go.wait(30)
-            future.set_result(record(store, issuance).result(30))
+            let_go.wait(PATIENCE)
+            future.set_result(record(store, issuance).result(PATIENCE))
 
         threading.Thread(target=later).start()
         return future
@@ -510,9 +510,7 @@ def test_two_at_once_and_the_disk(app, challenges, monkeypatch):
             let_go.set()
             return poll, await asyncio.gather(*waiting)
 
-    started = time.monotonic()
     poll, answers = asyncio.run(session())
-    assert time.monotonic() - started < 30
     assert devices.read(poll.body, ra).refusal[0] == "badCertId"
     assert len({devices.read(answer.body, ra).certificate for answer in answers}) == 16
 

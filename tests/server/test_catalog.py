@@ -9,6 +9,7 @@ import pytest
 from scepkit.errors import SettingsError
 from scepkit.server import catalog as module
 from scepkit.server.catalog import Catalog
+from waiting import PATIENCE
 
 
 class Files:
@@ -119,7 +120,7 @@ def test_many_at_once(files):
     for one in threads:
         one.start()
     for one in threads:
-        one.join(30)
+        one.join(PATIENCE)
     assert sorted(changed) == [False] * 7 + [True]
     assert files.built == 2
 
@@ -143,5 +144,5 @@ def test_watching(files, monkeypatch):
     catalog._build = failing_first
     files.stamp = 2
     catalog.watch()
-    assert seen.wait(30)
+    assert seen.wait(PATIENCE)
     catalog.close()

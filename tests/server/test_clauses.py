@@ -8,6 +8,7 @@ import ssl
 import pytest
 
 from scepkit.server import run
+from waiting import PATIENCE
 
 MANDATORY = {"AES", "POSTPKIOperation", "SHA-256", "SCEPStandard"}
 
@@ -27,7 +28,7 @@ def test_no_client_is_asked_for_a_tls_certificate(live):
     config = run._config(live.process)
     assert not config.is_ssl
     assert (config.ssl_ca_certs, config.ssl_cert_reqs) == (None, ssl.CERT_NONE)
-    with socket.create_connection(("127.0.0.1", live.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", live.port), timeout=PATIENCE) as connection:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         with pytest.raises(ssl.SSLError):
             context.wrap_socket(connection, server_hostname="a")

@@ -19,7 +19,7 @@ from scepkit.protocol import cmp
 from scepkit.server import under_way
 from scepkit.store import Store
 from server.asgi import ask, ask_while_another_stalls
-from server.live import wait_until
+from waiting import wait_until
 
 TEN_MIB = 10 * 1024 * 1024
 

@@ -13,7 +13,8 @@ from cryptography import x509
 
 from enrolment import devices
 from scepkit.protocol.messages import Success
-from server.live import scep, wait_until
+from server.live import scep
+from waiting import PATIENCE, wait_until
 
 THREADS, EACH = 6, 30
 
@@ -35,10 +36,14 @@ def test_kill_9_under_load(directory, serve, challenges):
         )
         for number, secret in enumerate(secrets)
     }
-    received, lock, enough = {}, threading.Lock(), threading.Event()
+    received, lock = {}, threading.Lock()
+    enough, killed = threading.Event(), threading.Event()
 
     def device(mine):
         for secret in mine:
+            # The kill comes before all are through, however long it takes to come.
+            if len(received) >= len(secrets) // 2:
+                assert killed.wait(PATIENCE)
             try:
                 answer = server.post(messages[secret])
             except (OSError, http.client.HTTPException):
@@ -50,10 +55,11 @@ def test_kill_9_under_load(directory, serve, challenges):
 
     with ThreadPoolExecutor(THREADS) as pool:
         running = [pool.submit(device, secrets[at::THREADS]) for at in range(THREADS)]
-        assert enough.wait(30)
+        assert enough.wait(PATIENCE)
         server.process.kill()
+        killed.set()
         for one in running:
-            one.result(30)
+            one.result(PATIENCE)
     server.process.wait()
     assert len(secrets) // 4 <= len(received) < len(secrets)
     # What was answered is there, before anybody starts the server again.

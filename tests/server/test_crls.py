@@ -20,7 +20,7 @@ from scepkit.errors import SettingsError, StoreError
 from scepkit.server import crls as module
 from scepkit.server.crls import LOCK, CRLs
 from scepkit.store import Issuance, Store, engine
-from server.live import DEADLINE, wait_until
+from waiting import PATIENCE, wait_until
 
 HOUR = timedelta(hours=1)
 LIFETIME = 24 * HOUR
@@ -61,7 +61,7 @@ class World:
         # The store takes a thousand at a time.
         for start in range(0, number, 1000):
             for future in [self.store.record(one) for one in issued[start : start + 1000]]:
-                future.result(DEADLINE)
+                future.result(PATIENCE)
         return [one.serial for one in issued]
 
     def _issuance(self, serial):

@@ -29,7 +29,7 @@ from scepkit.server.settings import Settings
 from scepkit.store import CRLRow, CRLState, Store
 from server.asgi import ask, lifespan
 from server.conftest import new_challenges
-from server.live import wait_until
+from waiting import wait_until
 
 HOUR = timedelta(hours=1)
 NOW = datetime(2026, 11, 22, 12, 0, 0, 500_000, UTC)

@@ -14,7 +14,8 @@ from cryptography import x509
 from scepkit.ca import founding
 from scepkit.ca.certificates import write_certificate
 from scepkit.ca.keys import generate, write_key
-from server.live import Server, scep, wait_until
+from server.live import Server, scep
+from waiting import wait_until
 
 DONE, REFUSED, PENDING = 0, 1, 3
 

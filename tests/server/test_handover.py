@@ -6,6 +6,7 @@ import asyncio
 import threading
 
 from scepkit.server.handover import Handover
+from waiting import PATIENCE
 
 
 def test_many_results_share_a_wake_up():
@@ -46,6 +47,6 @@ def test_none_is_lost():
 
         for at in range(4):
             threading.Thread(target=work, args=[steps[at::4]]).start()
-        await asyncio.wait_for(asyncio.gather(*steps), 30)
+        await asyncio.wait_for(asyncio.gather(*steps), PATIENCE)
 
     asyncio.run(session())

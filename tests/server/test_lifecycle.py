@@ -17,7 +17,8 @@ import pytest
 from enrolment import devices
 from scepkit.cli import main
 from scepkit.server import run, settings
-from server.live import DEADLINE, Server, environment, is_running, read_answer, scep, wait_until
+from server.live import Server, environment, is_running, read_answer, scep
+from waiting import PATIENCE, wait_until
 
 OURS = dict.fromkeys(
     ["ca-key.pem", "ra-key.pem", "challenge.key", "scep.db", "scep.db.lock", ".ca.lock"], 0o600
@@ -63,7 +64,7 @@ def test_stdout_is_for_programs(directory, serve):
     assert re.fullmatch(r"URL          http://127\.0\.0\.1:\d+/scep\n", server.said[0])
     assert re.fullmatch(r"fingerprint  sha256:[0-9a-f]{64}\n", server.said[1])
     server.process.terminate()
-    assert server.process.wait(DEADLINE) == 0
+    assert server.process.wait(PATIENCE) == 0
     assert server.process.stdout.read() == ""
 
 
@@ -554,7 +555,7 @@ def test_a_worker_that_cannot_start_ends_the_server(directory):
         capture_output=True,
         text=True,
         check=False,
-        timeout=DEADLINE,
+        timeout=PATIENCE,
         env=environment(),
     )
     assert done.returncode == 0  # that of the program above; main returned what follows

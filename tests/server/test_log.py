@@ -16,7 +16,8 @@ from cryptography import x509
 
 import forge
 from enrolment import devices
-from server.live import DEADLINE, PKI_OPERATION, SCEP, environment
+from server.live import PKI_OPERATION, SCEP, environment
+from waiting import PATIENCE
 
 FORGED = '\n{"event": "scep", "outcome": "SUCCESS"}\r\x1b[2J\u2028\u202e\x9b31m'
 
@@ -116,7 +117,7 @@ def test_on_a_terminal(directory, serve):
         assert server.ask("/scep?operation=nonsense").status == 400
         seen = b""
         while b"unknown operation" not in seen:
-            assert select.select([master], [], [], DEADLINE)[0], seen
+            assert select.select([master], [], [], PATIENCE)[0], seen
             seen += os.read(master, 4096)
         assert server.stop() == 0
     finally:

@@ -29,6 +29,7 @@ from scepkit.store import Store
 from server import asgi
 from server.test_app import run
 from stored import make_issuance
+from waiting import PATIENCE
 
 PATH = "/ocsp/default"
 HOUR = timedelta(hours=1)
@@ -309,7 +310,7 @@ def openssl(running, *arguments, url=None):
     command = ["openssl", "ocsp", "-issuer", ca, "-CAfile", ca]
     command += ["-url", url or f"http://127.0.0.1:{running.port}{PATH}", *arguments]
     done = subprocess.run(
-        [str(one) for one in command], capture_output=True, text=True, check=False, timeout=60
+        [str(one) for one in command], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     return done.stdout + done.stderr
 
@@ -358,7 +359,7 @@ def test_openssl_and_a_foreign_ca(running, tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert "Responder Error: unauthorized (6)" in done.stdout + done.stderr
 
@@ -378,7 +379,7 @@ def test_openssl_after_a_rollover(running, challenges, scep, tmp_path):
     command = ["openssl", "ocsp", "-issuer", old, "-CAfile", old, "-cert", one]
     command += ["-url", f"http://127.0.0.1:{running.port}{PATH}"]
     done = subprocess.run(
-        [str(one) for one in command], capture_output=True, text=True, check=False, timeout=60
+        [str(one) for one in command], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert f"{one}: good" in done.stdout
     assert "Response verify OK" in done.stderr

@@ -17,7 +17,7 @@ from enrolment import devices
 from openssl import OpenSSL
 from scepkit.protocol import cacerts
 from scepkit.protocol.certificate import Certificate
-from server.live import wait_until
+from waiting import wait_until
 
 NEXT = "/scep?operation=GetNextCACert"
 

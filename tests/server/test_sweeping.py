@@ -19,7 +19,7 @@ from scepkit.server import directory as data_directory
 from scepkit.server.settings import EndpointSettings
 from scepkit.server.sweeping import Sweep, Sweeper
 from scepkit.store import Status, Store
-from server.live import DEADLINE, wait_until
+from waiting import PATIENCE, wait_until
 
 DAY = timedelta(days=1)
 
@@ -224,14 +224,14 @@ def test_one_process_at_a_time(tmp_path):
     one, other = Counting(tmp_path), Counting(tmp_path)
     first = Sweeper(one, first=0)
     first.start()
-    assert one.ran.wait(DEADLINE)
+    assert one.ran.wait(PATIENCE)
     second = Sweeper(other, first=0)
     second.start()
     before = one.rounds
     wait_until(lambda: one.rounds > before + 5, "more rounds")
     assert other.rounds == 0
     first.close()
-    assert other.ran.wait(DEADLINE)
+    assert other.ran.wait(PATIENCE)
     at_the_end = one.rounds
     second.close()
     assert one.rounds == at_the_end
@@ -254,5 +254,5 @@ def test_a_directory_that_cannot_be_written(tmp_path):
     counting = Counting(tmp_path / "missing")
     sweeper = Sweeper(counting, first=0)
     sweeper.start()
-    assert counting.ran.wait(DEADLINE)
+    assert counting.ran.wait(PATIENCE)
     sweeper.close()

@@ -10,6 +10,7 @@ import pytest
 import uvicorn
 
 from scepkit.server import wire
+from waiting import PATIENCE
 
 REQUEST = b"POST /scep?operation=PKIOperation HTTP/1.1\r\nContent-Length: 100\r\n\r\n"
 
@@ -36,7 +37,12 @@ async def application(scope, receive, send):
 def serving():
     """Run uvicorn with our protocol on a free port, in a thread; yield how to connect to it."""
     config = uvicorn.Config(
-        application, http=wire.BoundedProtocol, ws="none", lifespan="off", log_config=None
+        application,
+        http=wire.BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        timeout_keep_alive=PATIENCE,
     )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -44,7 +50,7 @@ def serving():
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:
-            yield lambda: socket.create_connection(address, timeout=20)
+            yield lambda: socket.create_connection(address, timeout=PATIENCE)
         finally:
             server.should_exit = True
             thread.join()
@@ -60,9 +66,18 @@ def test_a_request_that_never_becomes_whole(monkeypatch, sent):
 
 
 def test_a_request_that_is_whole_has_no_deadline(monkeypatch):
-    """Once a request is whole, the next one on the same connection is waited for anew."""
-    monkeypatch.setattr(wire, "REQUEST_SECONDS", 5.0)
+    """A whole request is not given up, and the next one on the connection is waited for anew."""
+    waits = []
+    really = wire.BoundedProtocol._expect_within
+
+    def expect_within(protocol, seconds):
+        waits.append(seconds)
+        really(protocol, seconds)
+
+    monkeypatch.setattr(wire.BoundedProtocol, "_expect_within", expect_within)
     with serving() as connect, connect() as connection:
         for _ in range(3):
             connection.sendall(REQUEST + b"x" * 100)
             assert b"200 OK" in connection.recv(4096)
+    seconds = wire.REQUEST_SECONDS
+    assert waits == [seconds, *(seconds, None) * 3, None]

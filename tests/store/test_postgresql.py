@@ -25,6 +25,7 @@ from scepkit.store import (
 )
 from scepkit.store.tables import metadata
 from stored import NOW
+from waiting import wait_until
 
 
 @pytest.fixture
@@ -38,10 +39,7 @@ def waits_for_lock(sql):
 
     def until_somebody_waits():
         blocked = "SELECT 1 FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0"
-        for _ in range(1000):
-            if sql(blocked):
-                return
-        pytest.fail("nobody waits")
+        wait_until(lambda: sql(blocked), "somebody who waits for a lock")
 
     return until_somebody_waits
 

@@ -10,6 +10,7 @@ from sqlalchemy import event
 
 from scepkit.errors import StoreError
 from scepkit.store import ChallengeSpent, Recorded, Store, engine, recording, writer
+from waiting import PATIENCE
 
 
 def test_what_waits_shares_one_commit(store, issuance, hold):
@@ -45,38 +46,38 @@ def test_a_commit_waits_until_no_more_are_to_come_than_wait(
         return due
 
     monkeypatch.setattr(writer.Writer, "_is_due", is_due)
-    monkeypatch.setattr(writer, "GATHER_SECONDS", 60.0)
+    monkeypatch.setattr(writer, "GATHER_SECONDS", 2.0 * PATIENCE)
     for _ in range(5):
         store.expect()
     futures = []
     for _ in range(5):
         futures.append(store.record(issuance()))
         store.arrive()
-        assert looked.wait(30)  # from here on the writer could have gone without the others
-    assert all(isinstance(future.result(30), Recorded) for future in futures)
+        assert looked.wait(PATIENCE)  # from here on the writer could have gone without the others
+    assert all(isinstance(future.result(PATIENCE), Recorded) for future in futures)
     # Two wait and three are to come: not yet. Three and two: now, with what arrives meanwhile.
     assert batches[0] >= 3
     assert sum(batches) == 5
 
 
 def test_what_is_decided_without_an_entry_is_not_waited_for(store, issuance, monkeypatch):
-    monkeypatch.setattr(writer, "GATHER_SECONDS", 60.0)
+    monkeypatch.setattr(writer, "GATHER_SECONDS", 2.0 * PATIENCE)
     for _ in range(3):
         store.expect()
     future = store.record(issuance())
     store.arrive()  # two are still to come
     store.arrive()  # now one is, so that there is no more to wait for
-    assert isinstance(future.result(30), Recorded)
+    assert isinstance(future.result(PATIENCE), Recorded)
 
 
 def test_who_does_not_come_is_waited_for_only_a_moment(store, issuance):
     for _ in range(3):
         store.expect()
-    assert isinstance(store.record(issuance()).result(30), Recorded)
+    assert isinstance(store.record(issuance()).result(PATIENCE), Recorded)
 
 
 def test_nobody_is_waited_for_at_the_end(store, issuance, monkeypatch):
-    monkeypatch.setattr(writer, "GATHER_SECONDS", 60.0)
+    monkeypatch.setattr(writer, "GATHER_SECONDS", 2.0 * PATIENCE)
     for _ in range(3):
         store.expect()
     future = store.record(issuance())
