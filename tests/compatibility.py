@@ -14,11 +14,13 @@ peer's operation passed when every test of it did. With --collect-only it only s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+import workers
 
 # What a peer may be able to do, in the order of the page, and how the page calls it.
 OPERATIONS = {
@@ -65,18 +67,21 @@ class _Cell:
 
     Attributes:
         cannot: why the peer has no such operation; empty when it has.
-        tests: node ids, and the outcome of each; `not run` until there is one.
+        tests: node ids.
     """
 
     cannot: str = ""
-    tests: dict[str, str] = field(default_factory=dict)
+    tests: set[str] = field(default_factory=set)
 
-    @property
-    def outcome(self) -> str:
-        """`passed`, `failed`, `not run`, `untested` or `cannot: REASON`."""
+    def outcome(self, outcomes: Mapping[str, str]) -> str:
+        """Return `passed`, `failed`, `not run`, `untested` or `cannot: REASON`.
+
+        Args:
+            outcomes: of tests by node id, as far as they were run.
+        """
         if self.cannot:
             return f"cannot: {self.cannot}"
-        found = set(self.tests.values())
+        found = {outcomes.get(one, "not run") for one in self.tests}
         worst = [one for one in ("failed", "not run", "passed") if one in found]
         return worst[0] if worst else "untested"
 
@@ -94,6 +99,7 @@ class Table:
     def __init__(self) -> None:
         self.faults: set[str] = set()
         self._peers: dict[str, _Peer] = {}
+        self._outcomes: dict[str, str] = {}
 
     def collect(self, item: pytest.Item) -> None:
         """Take what a test says about a peer."""
@@ -118,20 +124,38 @@ class Table:
         for operation, reason in cannot.items():
             known.cells[operation].cannot = reason
         for operation in does:
-            known.cells[operation].tests[node] = "not run"
+            known.cells[operation].tests.add(node)
             if known.cells[operation].cannot:
                 self.faults.add(f"{node} does what {name} cannot: {operation}")
 
     def record(self, report: pytest.TestReport) -> None:
         """Take the outcome of a phase of a test."""
-        for peer in self._peers.values():
-            for cell in peer.cells.values():
-                if report.nodeid not in cell.tests:
-                    continue
-                if report.failed:
-                    cell.tests[report.nodeid] = "failed"
-                elif report.when == "call" and report.passed:
-                    cell.tests[report.nodeid] = "passed"
+        if report.failed:
+            self._outcomes[report.nodeid] = "failed"
+        elif report.when == "call" and report.passed:
+            self._outcomes[report.nodeid] = "passed"
+
+    def as_json(self) -> dict:
+        """Return what is known of peers, to be taken by `add_json` of another process."""
+        return {
+            name: {
+                "role": peer.role,
+                "note": peer.note,
+                "cells": {
+                    operation: {"cannot": cell.cannot, "tests": sorted(cell.tests)}
+                    for operation, cell in peer.cells.items()
+                },
+            }
+            for name, peer in self._peers.items()
+        }
+
+    def add_json(self, other: dict) -> None:
+        """Take what another process collected of peers."""
+        for name, said in other.items():
+            known = self._peers.setdefault(name, _Peer(said["role"], said["note"]))
+            for operation, cell in said["cells"].items():
+                known.cells[operation].cannot = cell["cannot"]
+                known.cells[operation].tests.update(cell["tests"])
 
     def page(self) -> str:
         """Return the page, as Markdown."""
@@ -140,32 +164,31 @@ class Table:
             peers = {name: peer for name, peer in self._peers.items() if peer.role == role}
             parts.append(f"## {title}\n\n")
             if role != "rebuilt":
-                parts += [*_overview(peers), "\n"]
+                parts += [*self._overview(peers), "\n"]
             parts += [_MEANING, "\n"] * (role == "client")
             for name, peer in sorted(peers.items()):
-                parts += _details(name, peer)
+                parts += self._details(name, peer)
         return "".join(parts).rstrip("\n") + "\n"
 
+    def _overview(self, peers: dict[str, _Peer]) -> Iterator[str]:
+        yield f"| | {' | '.join(OPERATIONS.values())} |\n"
+        yield f"|---|{'---|' * len(OPERATIONS)}\n"
+        for name, peer in sorted(peers.items()):
+            cells = [cell.outcome(self._outcomes).partition(":")[0] for cell in peer.cells.values()]
+            shown = ["-" if outcome == "cannot" else outcome for outcome in cells]
+            yield f"| {name} | {' | '.join(shown)} |\n"
 
-def _overview(peers: dict[str, _Peer]) -> Iterator[str]:
-    yield f"| | {' | '.join(OPERATIONS.values())} |\n"
-    yield f"|---|{'---|' * len(OPERATIONS)}\n"
-    for name, peer in sorted(peers.items()):
-        cells = [cell.outcome.partition(":")[0] for cell in peer.cells.values()]
-        shown = ["-" if outcome == "cannot" else outcome for outcome in cells]
-        yield f"| {name} | {' | '.join(shown)} |\n"
-
-
-def _details(name: str, peer: _Peer) -> Iterator[str]:
-    yield f"### {name}\n\n"
-    if peer.note:
-        yield f"{peer.note}\n\n"
-    yield "| operation | outcome | shown by |\n|---|---|---|\n"
-    for operation, cell in peer.cells.items():
-        if peer.role == "rebuilt" and not cell.tests:
-            continue  # it does no more than its tests
-        yield f"| {OPERATIONS[operation]} | {cell.outcome} | {_tests(cell.tests)} |\n"
-    yield "\n"
+    def _details(self, name: str, peer: _Peer) -> Iterator[str]:
+        yield f"### {name}\n\n"
+        if peer.note:
+            yield f"{peer.note}\n\n"
+        yield "| operation | outcome | shown by |\n|---|---|---|\n"
+        for operation, cell in peer.cells.items():
+            if peer.role == "rebuilt" and not cell.tests:
+                continue  # it does no more than its tests
+            outcome = cell.outcome(self._outcomes)
+            yield f"| {OPERATIONS[operation]} | {outcome} | {_tests(cell.tests)} |\n"
+        yield "\n"
 
 
 def _tests(nodes: Iterable[str]) -> str:
@@ -189,19 +212,29 @@ class _Writer:
     """Follows the run, and writes the page at its end."""
 
     def __init__(self, config: pytest.Config) -> None:
+        self._config = config
         self._page = Path(config.rootpath, config.getoption("--compatibility"))
         self._table = Table()
 
     @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(
+        self, session: pytest.Session, items: list[pytest.Item]
+    ) -> None:
         for item in items:
             self._table.collect(item)
-        if self._table.faults:
-            raise pytest.UsageError("\n".join(sorted(self._table.faults)))
+        workers.refuse(session, items, self._table.faults)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._table.record(report)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node) -> None:
+        """Take what a worker collected; the outcomes are known here already."""
+        self._table.add_json(workers.told(node, "compatibility") or {})
+
+    @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        if workers.is_worker(self._config):
+            workers.tell(self._config, "compatibility", self._table.as_json())
+        elif exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
             self._page.write_text(self._table.page(), "utf-8")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import workers
 from rfc8894.answers import PREFIXES, Answers, Proof, answers, faults, path
 from rfc8894.checklist import Row, rows
 
@@ -58,23 +59,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--conformance", metavar="PAGE", help="write the conformance page")
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    wrong = _wrong(items)
+    page = config.getoption("--conformance")
+    if page and not wrong and workers.is_first(config):
+        proofs, given = _proofs(items), answers()
+        if not (wrong := faults([row.id for row in _wanted()], given, proofs)):
+            Path(page).write_text(_page(proofs, given), "utf-8")
+    workers.refuse(session, items, wrong)
+
+
+def _wrong(items: Sequence[pytest.Item]) -> list[str]:
     known = rows()
-    wrong = set()
+    wrong = []
     for item in items:
         for marker in item.iter_markers("rfc"):
             test = _test(item).rpartition("::")[2]
-            wrong.update(
-                f"{test} names {one}, which is not in the checklist"
-                for one in marker.args
-                if one not in known
-            )
+            unknown = [one for one in marker.args if one not in known]
+            wrong += [f"{test} names {one}, which is not in the checklist" for one in unknown]
             if not _statement(item):
-                wrong.add(f"{test} proves {', '.join(marker.args)} but has no docstring")
-    if wrong:
-        raise pytest.UsageError("\n".join(sorted(wrong)))
-    if page := config.getoption("--conformance"):
-        Path(page).write_text(_page(_proofs(items), answers()), "utf-8")
+                wrong.append(f"{test} proves {', '.join(marker.args)} but has no docstring")
+    return wrong
 
 
 def _test(item: pytest.Item) -> str:
@@ -97,10 +104,12 @@ def _proofs(items: Sequence[pytest.Item]) -> dict[str, list[Proof]]:
     return {one: [Proof(*pair) for pair in sorted(found)] for one, found in proofs.items()}
 
 
+def _wanted() -> list[Row]:
+    return [row for row in rows().values() if row.id.startswith(PREFIXES)]
+
+
 def _page(proofs: dict[str, list[Proof]], given: Answers) -> str:
-    wanted = [row for row in rows().values() if row.id.startswith(PREFIXES)]
-    if wrong := faults([row.id for row in wanted], given, proofs):
-        raise pytest.UsageError("\n".join(wrong))
+    wanted = _wanted()
     proved = sum(row.id in proofs for row in wanted)
     parts = [_HEAD.format(proved=proved, all=len(wanted), rest=len(wanted) - proved)]
     for chapter, group in groupby(wanted, _chapter):

@@ -5,7 +5,8 @@ that the tests left.
 Logs are what any test wrote to stderr or logged, and every `*.log` of a server that ran. Stdout is
 none: `scep admin challenge new` says the challenges there, which is what it is for.
 
-All of it is only collected while the tests run, and compared when they are over.
+All of it is only collected while the tests run, and compared when they are over: with pytest-xdist
+by the controller, for a secret of one worker may be in the log of another.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
+
+import workers
 
 # Shorter ones are the made-up words of tests ("secret"), which stand in messages with good reason.
 MIN_SIZE = 8
@@ -47,6 +50,17 @@ class Collector:
             elif path.suffix in (".pem", ".key") and path.is_file():
                 for secret in secrets_of(path.read_bytes()):
                     self.add_secret(secret)
+
+    def as_json(self) -> dict:
+        """Return all of it, to be collected by `add_json` of another process."""
+        logs = {source: sorted(lines) for source, lines in self.logs.items()}
+        return {"secrets": sorted(self.secrets), "logs": logs}
+
+    def add_json(self, other: dict) -> None:
+        """Remember what another process collected."""
+        self.secrets.update(other["secrets"])
+        for source, lines in other["logs"].items():
+            self.logs[source].update(lines)
 
     def leaks(self) -> list[str]:
         """Say where a secret is, without saying it again."""
@@ -99,7 +113,7 @@ class _Plugin:
         self._config = config
         self._collector = Collector()
         self._patch = pytest.MonkeyPatch()
-        self._leaks: list[str] = []
+        self._faults: list[str] = []
 
     def pytest_sessionstart(self) -> None:
         """Look on at our own functions, which do what they did, and at what pytest captures."""
@@ -120,23 +134,38 @@ class _Plugin:
         self._collector.add_log("stderr", text if isinstance(text, str) else text.decode())
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect what a test wrote."""
-        if text := report.capstderr + report.caplog:
+        """Collect what a test wrote; a worker's reports come to the controller as well."""
+        text = report.capstderr + report.caplog
+        if text and not workers.is_worker(self._config):
             self._collector.add_log(report.nodeid, text)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node) -> None:
+        """Collect what a worker collected; one that cannot say it any more fails the run."""
+        collected = workers.told(node, "leaks")
+        if collected is None:
+            self._faults.append(f"{node.gateway.id} ended without a word: its logs are not checked")
+        else:
+            self._collector.add_json(collected)
+
+    @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Compare, and fail the run if a secret is in a log."""
         self._patch.undo()
+        if workers.is_worker(self._config):
+            workers.tell(self._config, "leaks", self._collector.as_json())
+            return
+        # The directories of workers are below the controller's.
         if factory := getattr(self._config, "_tmp_path_factory", None):
             self._collector.add_files(factory.getbasetemp())
-        self._leaks = self._collector.leaks()
-        if self._leaks and session.exitstatus in (pytest.ExitCode.OK, 5):
+        self._faults += [f"SECRET IN A LOG: {leak}" for leak in self._collector.leaks()[:20]]
+        if self._faults and session.exitstatus in (pytest.ExitCode.OK, 5):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter) -> None:
         """Say what was found."""
-        for leak in self._leaks[:20]:
-            terminalreporter.write_line(f"SECRET IN A LOG: {leak}", red=True)
+        for fault in self._faults:
+            terminalreporter.write_line(fault, red=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:

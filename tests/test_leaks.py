@@ -69,6 +69,60 @@ def test_what_is_no_secret_and_what_is_no_log(run, line):
     assert result.ret == pytest.ExitCode.OK
 
 
+# Each test runs in both workers.
+MAKE_IN_ONE_WORKER = """\
+import os, sys
+import forge
+
+def test_it(tmp_path):
+    secret = "MFRGGZDFMZTWQ2LKNNWG23TPOBYXE43U"
+    if os.environ["PYTEST_XDIST_WORKER"] == "gw0":
+        forge.challenge(secret)
+    else:
+        {line}
+"""
+WORKER_THAT_SAYS_NOTHING = """
+import os
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workerinput"):
+        os._exit(0)
+"""
+
+
+@pytest.fixture
+def run_in_workers(pytester, monkeypatch):
+    """Run a test of its own that does something in a worker beside that of the secret."""
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+
+    def run(line):
+        pytester.makepyfile(MAKE_IN_ONE_WORKER.format(line=line))
+        return pytester.runpytest_subprocess("-p", "leaks", "-n2", "--dist=each")
+
+    return run
+
+
+@pytest.mark.rfc("S-7.3-4")
+@pytest.mark.parametrize("where", ["stderr", "a server's log"])
+def test_a_secret_of_one_worker_in_a_log_of_another(run_in_workers, where):
+    """Secrets and logs are compared across all processes of a test run."""
+    result = run_in_workers(LEAKS[where])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["SECRET IN A LOG: *"])
+
+
+def test_workers_without_a_leak(run_in_workers):
+    assert run_in_workers(FINE["stdout"]).ret == pytest.ExitCode.OK
+
+
+def test_a_worker_that_cannot_say_what_it_saw(run_in_workers, pytester):
+    pytester.makeconftest(WORKER_THAT_SAYS_NOTHING)
+    result = run_in_workers("pass")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["gw? ended without a word: its logs are not checked"])
+
+
 def test_challenges_of_a_store_and_forged_ones_are_seen(run):
     line = "forge.challenge('another secret'); print('another secret', file=sys.stderr)"
     assert run(line).ret == pytest.ExitCode.TESTS_FAILED

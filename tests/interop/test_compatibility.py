@@ -31,14 +31,15 @@ def test_polls():
 
 
 @pytest.fixture
-def page(pytester):
+def page(pytester, monkeypatch):
     """Run tests of a peer and return the page's lines, and how the run ended."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
 
     def page(source, *options):
         pytester.makepyfile(source)
-        run = pytester.runpytest_inprocess(
-            "-p", "compatibility", "--compatibility=page.md", *options
-        )
+        # The workers import the plugin themselves.
+        begin = pytester.runpytest_subprocess if options else pytester.runpytest_inprocess
+        run = begin("-p", "compatibility", "--compatibility=page.md", *options)
         written = Path("page.md")
         return (written.read_text("utf-8").splitlines() if written.exists() else []), run
 
@@ -62,6 +63,25 @@ def test_one_failure_is_the_outcome(page):
     lines, run = page(PEER.replace("ENROLS", "'a'"))
     run.assert_outcomes(passed=1, failed=1, skipped=1)
     assert any(line.startswith("| enrol | failed |") for line in lines)
+
+
+@pytest.mark.parametrize("enrols", ["'ab'", "'a'"], ids=["passed", "failed"])
+def test_workers_write_the_same_page(page, enrols):
+    """What several processes found is one page, which the last of them does not overwrite."""
+    source = PEER.replace("ENROLS", enrols)
+    alone, _ = page(source)
+    Path("page.md").unlink()
+    together, _ = page(source, "-n2")
+    assert together == alone
+    assert any(line.startswith("| enrol | ") for line in together)
+
+
+def test_marks_that_make_no_sense_in_workers(page):
+    """The fault is said once, and no test is run."""
+    _, run = page(f"{PEER}\n@pytest.mark.does('enroll')\ndef test_more():\n    pass\n", "-n2")
+    assert run.ret == pytest.ExitCode.TESTS_FAILED
+    run.assert_outcomes(errors=1)
+    run.stdout.fnmatch_lines(["*test_more: enroll is none of caps, ca, enrol*"])
 
 
 def test_a_fixture_that_fails_is_a_failure(page):
