@@ -4,11 +4,16 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3; 
 	&& { echo $$p; break; }; done)
 BIN := .venv/bin
 TESTS ?= tests
+# How many processes run the tests: a number, or auto for one a core.
+JOBS ?= auto
+# Tests start `scep` hundreds of times: byte code that is not kept would be compiled every time.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test peers lint conformance compatibility bench bench-crl bench-ocsp oracle lock clean
 help:
 	@echo "make demo    a device gets a certificate over SCEP from a fresh server, step by step"
-	@echo "make test    install what the tests need and run them (TESTS=path narrows)"
+	@echo "make test    install what the tests need and run them, one process a core"
+	@echo "             (TESTS=path narrows, JOBS=n sets the processes, OPTIONS=--long runs the long forms)"
 	@echo "make peers   build the real peers that Debian has not, for the tests (Go, Maven)"
 	@echo "make lint    formatter, linter, types, import rules"
 	@echo "make conformance  write docs/conformance.md from the tests' checklist ids"
@@ -23,7 +28,7 @@ demo: .venv/run
 	@$(BIN)/python examples/demo.py
 
 test: .venv/dev
-	@$(BIN)/python -m pytest $(OPTIONS) $(TESTS)
+	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses=8 --dist=worksteal $(OPTIONS) $(TESTS)
 
 peers: .venv/python
 	@$(BIN)/python tests/interop/building.py
@@ -38,7 +43,7 @@ conformance: .venv/dev
 	@$(BIN)/python -m pytest --collect-only -q --conformance=docs/conformance.md >/dev/null && echo wrote docs/conformance.md
 
 compatibility: .venv/dev
-	@$(BIN)/python -m pytest tests/interop --compatibility=docs/compatibility.md
+	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses=8 --dist=worksteal tests/interop --compatibility=docs/compatibility.md
 
 bench: .venv/dev
 	@$(BIN)/python bench/run.py

@@ -1,4 +1,4 @@
-"""What every test has: keys made once, both ends joined in memory, hypothesis profiles.
+"""What every test has: keys made once, both ends joined in memory, long forms and short ones.
 
 Helpers beside this file are imported by their names: `from pair import Pair`.
 """
@@ -17,12 +17,31 @@ sys.path.insert(0, str(Path(__file__).parent))
 pytest_plugins = ["pytester", "conformance", "compatibility", "leaks"]
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-settings.register_profile("default", max_examples=50, deadline=None, suppress_health_check=_SLOW)
-settings.register_profile("ci", settings.get_profile("default"), max_examples=200)
-settings.register_profile("thorough", settings.get_profile("default"), max_examples=2000)
-settings.load_profile(
-    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default")
-)
+settings.register_profile("short", max_examples=25, deadline=None, suppress_health_check=_SLOW)
+settings.register_profile("long", settings.get_profile("short"), max_examples=200)
+settings.register_profile("thorough", settings.get_profile("short"), max_examples=2000)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help="run the long forms too: tests marked so, and eight times as many random examples",
+    )
+
+
+def pytest_configure(config):
+    form = "long" if config.getoption("--long") else "short"
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or form)
+
+
+@pytest.hookimpl(trylast=True)  # after the plugins that look at what all tests prove
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--long"):
+        return
+    if long := [item for item in items if item.get_closest_marker("long")]:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,11 @@
 """Run by the tests here as processes of their own: CAs made and changed under fire.
 
 children.py race OPERATION DIR        six processes at once; prints what each one got
-children.py kill OPERATION DIR KEYS   a directory a kill point: process N dies by SIGKILL at the
+children.py kill OPERATION DIR KEYS EVERY
+                                      a directory a kill point: process N dies by SIGKILL at the
                                       Nth thing that it does to the file system, in DIR/N, which
-                                      begins as a copy of DIR/base; prints how many N there are
+                                      begins as a copy of DIR/base, for 1 and each EVERYth N after
+                                      it; prints the first N that is one too many
 children.py turn COUNT DIR KEYS       a CA that rolls over and rotates COUNT times, without pause
 
 New keys come out of KEYS.
@@ -59,10 +61,10 @@ def race(operation: str, directory: str) -> None:
             sys.exit("a child failed")
 
 
-def kill(operation: str, directory: str, pool: str) -> None:
-    """Kill at every step in turn, until a process lives to the end."""
+def kill(operation: str, directory: str, pool: str, every: str) -> None:
+    """Kill at a step in turn, until a process lives to the end."""
     use_keys(pool)
-    for step in range(1, 1000):
+    for step in range(1, 1000, int(every)):
         place = Path(directory, str(step))
         if Path(directory, "base").exists():
             shutil.copytree(Path(directory, "base"), place)

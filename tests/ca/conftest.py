@@ -127,18 +127,22 @@ def child(pool):
 
 
 @pytest.fixture
-def killed(tmp_path, pool, child):
-    """Return what an operation leaves when it is killed at each of its steps in turn."""
+def killed(tmp_path, pool, child, request):
+    """Return what an operation leaves when it is killed at its steps in turn.
+
+    In the long form it is each of them, else every third.
+    """
     numbers = count()
+    every = 1 if request.config.getoption("--long") else 3
 
     def killed(operation, base=None):
         work = tmp_path / f"killed-{operation}-{next(numbers)}"
         work.mkdir()
         if base is not None:
             shutil.copytree(base, work / "base")
-        steps = int(child("kill", operation, work, pool)[-1])
+        steps = int(child("kill", operation, work, pool, every)[-1])
         assert steps > 5
-        return [work / str(step) for step in range(1, steps)]
+        return [work / str(step) for step in range(1, steps, every)]
 
     return killed
 

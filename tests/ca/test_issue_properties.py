@@ -121,7 +121,8 @@ def outcomes():
     assert min(seen.values()) > 10, seen
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+# More than elsewhere, for one is quick and both ways out have to be seen.
+@settings(max_examples=10 * settings.default.max_examples, suppress_health_check=list(HealthCheck))
 @given(subject=subjects, requested=extensions, spec=st.sampled_from(["rsa:2048", "ec:p256"]))
 def test_a_good_certificate_or_a_bad_request(
     issue, ca, key, openssl, outcomes, subject, requested, spec

@@ -20,6 +20,7 @@ from scepkit.ca import founding, layout, replacing, rollover, rotation
 from scepkit.ca.certificates import sha256_fingerprint, write_certificate
 from scepkit.ca.keys import write_key
 from scepkit.errors import SettingsError, UsageError
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("new_keys", "no_fsync")
 
@@ -347,7 +348,7 @@ def test_a_read_only_directory_still_loads_and_is_not_changed(directory, now, ki
     `load` never writes; `load_or_create` would heal and goes on when it cannot.
     """
     rollover.prepare(directory, now=now)
-    for left in killed("activate", directory)[::3]:
+    for left in killed("activate", directory):
         before = tree(left)
         shown = view(layout.load(left, now=now))
         with monkeypatch.context() as patch:
@@ -494,7 +495,7 @@ def test_a_start_does_not_wait_for_whoever_is_at_work(turned, now, killed):
             target=lambda: found.append(layout.load_or_create(left, "ec", now=now)), daemon=True
         )
         start.start()
-        start.join(60)
+        start.join(PATIENCE)
         assert [view(one) for one in found] == [after]
         assert tree(left) == before
 

@@ -18,7 +18,7 @@ def run_and_kill(child, answered):
 
 
 @pytest.mark.parametrize("role", ["record for ever", "approve for ever"])
-@pytest.mark.parametrize("answered", [1, 50, 300])
+@pytest.mark.parametrize("answered", [1, 50, pytest.param(300, marks=pytest.mark.long)])
 def test_kill_9(url, spawn, sql, role, answered):
     printed = run_and_kill(spawn(role), answered)
     with Store.open(url) as store:
