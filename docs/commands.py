@@ -6,10 +6,13 @@ python docs/commands.py --check   ends with status 1 if it is out of date
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
-import subprocess
 import sys
 from pathlib import Path
+
+from scepkit.cli import main
 
 PAGE = Path(__file__).parent / "reference" / "commands.md"
 COMMANDS = (
@@ -54,20 +57,17 @@ def page() -> str:
 
 
 def _help(command: tuple[str, ...]) -> str:
-    environment = {**os.environ, "COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}
-    for name in [n for n in environment if n.startswith("SCEP_")]:
-        del environment[name]
-    done = subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-m", "scepkit", *command, "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env=environment,
-    )
-    return "\n".join(line.rstrip() for line in done.stdout.splitlines()) + "\n"
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        if main([*command, "--help"]):
+            sys.exit(f"scep {' '.join(command)} --help failed")
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
 if __name__ == "__main__":
+    for name in [n for n in os.environ if n.startswith("SCEP_")]:
+        del os.environ[name]
+    os.environ |= {"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}
     if "--check" in sys.argv:
         sys.exit(0 if PAGE.read_text("utf-8") == page() else f"{PAGE.name} is out of date")
     PAGE.write_text(page(), "utf-8")

@@ -6,6 +6,7 @@ What is missing on this machine is skipped, with the line that installs it; in C
 from __future__ import annotations
 
 import contextlib
+import os
 from functools import cache
 
 import pytest
@@ -17,12 +18,14 @@ from interop.serving import SCEP, Server, Tap
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch):
-    """Nothing goes by a proxy, and a failure shows what daemons said during the test."""
+    """No variable changes what `scep` does; a failure shows what daemons said during the test."""
     for daemon in Daemon.running:
         daemon.mark()
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+    for name in [one for one in os.environ if one.startswith("SCEP_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -16,7 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from interop.programs import Daemon, run
+from interop.programs import Daemon, Done
+from server.live import scep_here
 from waiting import PATIENCE, wait_until
 
 _SETTINGS = """\
@@ -103,10 +104,10 @@ class Server:
         return self._challenges[endpoint].popleft()
 
     def admin(self, *command):
-        """Run `scep admin`, which has to do what it is asked to."""
-        done = run(*SCEP, "admin", *command, "--dir", self.directory, cwd=self.directory.parent)
-        assert done.status == 0, done.err
-        return done
+        """Run `scep admin`, in this process, and it has to do what it is asked to."""
+        done = scep_here("admin", *command, "--dir", self.directory)
+        assert done.returncode == 0, done.stderr
+        return Done(done.returncode, done.stdout, done.stderr)
 
     def pending(self):
         """Return the requests that wait for a decision."""

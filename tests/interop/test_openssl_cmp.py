@@ -12,6 +12,7 @@ import keys
 from interop.programs import require, run
 from scepkit import Client
 from scepkit.protocol.crl_reason import Reason
+from waiting import PATIENCE
 
 pytestmark = pytest.mark.interop
 
@@ -52,7 +53,7 @@ class Device:
         server = urlsplit(self.serving.url).netloc
         path = f"/cmp/{endpoint or self.endpoint}"
         done = run(
-            *(program, "cmp", "-config", "", "-batch", "-cmd", "rr", "-msg_timeout", "30"),
+            *(program, "cmp", "-config", "", "-batch", "-cmd", "rr", "-msg_timeout", str(PATIENCE)),
             *("-server", server, "-path", path, "-no_proxy", "127.0.0.1"),
             *("-oldcert", (of or self).certificate, *map(str, options)),
             cwd=self.directory,

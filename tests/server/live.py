@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import io
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from cryptography import x509
 
 import forge
 from enrolment import devices
+from scepkit.cli import main
 from scepkit.protocol import cacerts
 from scepkit.protocol.certificate import Certificate
 from waiting import PATIENCE, wait_until
@@ -46,6 +48,14 @@ def scep(*arguments, **more):
         env=environment(**more),
         timeout=PATIENCE,
     )
+
+
+def scep_here(*arguments):
+    """Run `scep` in this process, which is quicker by all that a new one would load."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main([*map(str, arguments)])
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ from cryptography import x509
 
 from enrolment import devices
 from scepkit.protocol.messages import Success
-from server.live import scep
+from server.live import scep_here
 from waiting import PATIENCE, wait_until
 
 THREADS, EACH = 6, 30
 
 
 def listed(directory):
-    done = scep("admin", "list", "--json", "--dir", directory)
+    done = scep_here("admin", "list", "--json", "--dir", directory)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -1,11 +1,13 @@
 """The real command at both ends: `scep serve` here, `scep enroll`, `renew` and `status` there.
 
+The server is a process of its own; the others are where it says so.
 What a device owner and an operator do with a certificate from its beginning to its end.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime
 
 import pytest
@@ -14,7 +16,8 @@ from cryptography import x509
 from scepkit.ca import founding
 from scepkit.ca.certificates import write_certificate
 from scepkit.ca.keys import generate, write_key
-from server.live import Server, scep
+from server.conftest import new_challenges
+from server.live import Server, scep, scep_here
 from waiting import wait_until
 
 DONE, REFUSED, PENDING = 0, 1, 3
@@ -23,16 +26,16 @@ DONE, REFUSED, PENDING = 0, 1, 3
 class Site:
     """A server and its operator, and a device that has one directory."""
 
-    def __init__(self, directory, *arguments, endpoint=""):
+    def __init__(self, directory, endpoint="", command=scep_here):
+        self.command = command
         self.data = directory / "server"
         self.device = directory / "device"
         if endpoint:
-            self.data.mkdir(exist_ok=True)
             (self.data / "scep.toml").write_text(f"[endpoint.default]\n{endpoint}\n")
-        self.server = Server(self.data, *arguments)
+        self.server = Server(self.data)
 
     def run(self, *arguments, expect=DONE):
-        done = scep(*arguments)
+        done = self.command(*arguments)
         assert done.returncode == expect, (arguments, done.stdout, done.stderr)
         return done.stdout + done.stderr
 
@@ -40,7 +43,8 @@ class Site:
         return self.run("admin", *arguments, "--dir", self.data, expect=expect)
 
     def challenge(self):
-        return scep("admin", "challenge", "new", "--dir", self.data).stdout.strip()
+        (challenge,) = new_challenges(self.data)
+        return challenge
 
     def enroll(self, *arguments, expect=DONE):
         return self.run(
@@ -54,8 +58,12 @@ class Site:
         return self.run("renew", self.device, *arguments, expect=expect)
 
     @property
+    def caps(self):
+        return self.server.ask("/scep?operation=GetCACaps").text.split()
+
+    @property
     def status(self):
-        return json.loads(scep("status", self.device, "--json").stdout)
+        return json.loads(self.command("status", self.device, "--json").stdout)
 
     @property
     def certificate(self):
@@ -67,11 +75,14 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path):
+def site(tmp_path, made):
+    """Start a server, on what the test put into its directory or on the files of a layout."""
     opened = []
 
-    def start(*arguments, **settings):
-        opened.append(Site(tmp_path, *arguments, **settings))
+    def start(layout="default", **settings):
+        if not (tmp_path / "server").exists():
+            shutil.copytree(made(layout), tmp_path / "server")
+        opened.append(Site(tmp_path, **settings))
         return opened[-1]
 
     yield start
@@ -80,10 +91,12 @@ def site(tmp_path):
 
 
 @pytest.mark.rfc("S-2.5-3", "S-2.5-4", "S-2.3-5")
-@pytest.mark.parametrize("layout", ["default", "single", "ec"])
-def test_from_enrolment_to_revocation(site, layout):
+@pytest.mark.parametrize(
+    ("layout", "command"), [("default", scep), ("single", scep_here), ("ec", scep_here)]
+)
+def test_from_enrolment_to_revocation(site, layout, command):
     """A device enrols, renews with a new key and with the same one, until it is revoked."""
-    here = site("--layout", layout)
+    here = site(layout, command=command)
     here.enroll("--challenge", here.challenge())
     serials = [here.serial]
     for arguments in ((), ("--same-key",)):
@@ -185,7 +198,7 @@ def test_a_ca_that_cannot_decrypt(site, tmp_path, key):
     assert here.serial != first
     # With the next CA, which has RSA, both kinds of requests come.
     here.admin("rollover", "prepare")
-    wait_until(lambda: "GetNextCACert" in here.run("get", "caps", here.server.url), "GetNextCACert")
+    wait_until(lambda: "GetNextCACert" in here.caps, "GetNextCACert")
     second = here.serial
     here.renew("--force", "--challenge", SECRET)
     assert here.serial != second
@@ -230,13 +243,11 @@ def test_a_rollover(site):
     here.enroll("--challenge", here.challenge())
     old = here.certificate
     here.admin("rollover", "prepare")
-    wait_until(lambda: "GetNextCACert" in here.run("get", "caps", here.server.url), "GetNextCACert")
+    wait_until(lambda: "GetNextCACert" in here.caps, "GetNextCACert")
     here.renew("--next-ca")
     assert here.certificate == old
     here.admin("rollover", "activate")
-    wait_until(
-        lambda: "GetNextCACert" not in here.run("get", "caps", here.server.url), "the change"
-    )
+    wait_until(lambda: "GetNextCACert" not in here.caps, "the change")
     here.renew()
     assert here.certificate.issuer != old.issuer
     here.renew("--force")
@@ -247,12 +258,12 @@ def test_a_rollover_that_was_cancelled(site):
     """What the CA that was given up issued is never installed, but what the next one did."""
     here = site()
     here.enroll("--challenge", here.challenge())
-    ask = ("get", "next-ca", here.server.url, "--fingerprint", here.server.fingerprint)
+    ask = "/scep?operation=GetNextCACert"
 
     def announced():
         here.admin("rollover", "prepare")
         name = x509.load_pem_x509_certificate((here.data / "next/ca.pem").read_bytes()).subject
-        wait_until(lambda: name.rfc4514_string() in scep(*ask).stderr, "the announcement")
+        wait_until(lambda: name.public_bytes() in here.server.ask(ask).body, "the announcement")
         return name
 
     given_up = announced()
@@ -264,8 +275,6 @@ def test_a_rollover_that_was_cancelled(site):
     assert not (here.device / "next").exists()
     here.renew("--next-ca")
     here.admin("rollover", "activate")
-    wait_until(
-        lambda: "GetNextCACert" not in here.run("get", "caps", here.server.url), "the change"
-    )
+    wait_until(lambda: "GetNextCACert" not in here.caps, "the change")
     here.renew()
     assert here.certificate.issuer == wanted

@@ -11,7 +11,7 @@ import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
 from scepkit.protocol.messages import Pending
-from server.live import Server, scep
+from server.live import Server, scep_here
 
 SECRET = "correct horse battery"
 SETTINGS = """
@@ -61,7 +61,7 @@ def enrol(many, name, challenge=None, path=None, **how):
 
 
 def admin(many, *arguments):
-    done = scep("admin", *arguments, "--dir", many.directory)
+    done = scep_here("admin", *arguments, "--dir", many.directory)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -212,6 +212,6 @@ def test_rejected_over_the_command_line(many, waiting):
     number = waiting("unlucky")
     admin(many, "reject", str(number), "--reason", "who are you?")
     assert poll(many, "unlucky").refusal == ("badRequest", "who are you?")
-    done = scep("admin", "approve", str(number), "--dir", many.directory)
+    done = scep_here("admin", "approve", str(number), "--dir", many.directory)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: request {number} was rejected before\n")
