@@ -102,10 +102,8 @@ def run_in_workers(pytester, monkeypatch):
     return run
 
 
-@pytest.mark.rfc("S-7.3-4")
 @pytest.mark.parametrize("where", ["stderr", "a server's log"])
 def test_a_secret_of_one_worker_in_a_log_of_another(run_in_workers, where):
-    """Secrets and logs are compared across all processes of a test run."""
     result = run_in_workers(LEAKS[where])
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=2)

@@ -86,7 +86,10 @@ def waiting(serve):
     site = serve(Pending(), grant)
     arguments = ["--fingerprint", site.fingerprint, "--out", "a", "--subject", "CN=a"]
     command = [*SCEP, "enroll", site.url, *arguments]
+    # What a shell starts in the background ignores SIGINT, and so do its children.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     try:
         line = process.stderr.readline()
         assert re.fullmatch("request [0-9a-f]{32} waits for approval; asking again in 60 s\n", line)

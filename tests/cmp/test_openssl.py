@@ -31,7 +31,7 @@ class Client:
 
     def run(self, site, *options, cmd="rr"):
         command = ["openssl", "cmp", "-config", "", "-batch", "-cmd", cmd]
-        command += ["-server", site.address, "-path", "/cmp/default", "-msg_timeout", "20"]
+        command += ["-server", site.address, "-path", "/cmp/default", "-msg_timeout", str(PATIENCE)]
         # A proxy of the machine must not come in between.
         done = subprocess.run(
             [*command, "-no_proxy", "127.0.0.1", *map(str, options)],

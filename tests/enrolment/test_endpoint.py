@@ -18,6 +18,7 @@ from scepkit.enrolment.challenge_rules import NoChallenge
 from scepkit.errors import Malformed, SettingsError, StoreError
 from scepkit.protocol.messages import Pending, Success
 from scepkit.store import AlreadyAnswered, Outcome, Status
+from waiting import PATIENCE
 
 OTHER_KEY = ("badRequest", "this transactionID belongs to another key")
 STRANGER = "stranger"
@@ -358,7 +359,7 @@ def test_a_commit_that_fails(world):
     with full_disk(wal):
         pending = world.endpoint.record(decision)
         with pytest.raises(StoreError):
-            pending.result(30)
+            pending.result(PATIENCE)
         with pytest.raises(StoreError):
             world.endpoint.respond(message)
     assert (world.issued, world.spent) == (0, 0)

@@ -19,6 +19,7 @@ from scepkit.ca.ocsp import Delegate, OCSPResponder, OCSPResponders
 from scepkit.ca.profile import Profile
 from scepkit.enrolment import ocsp
 from scepkit.enrolment.ocsp import OCSPService
+from waiting import PATIENCE
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -371,5 +372,5 @@ def test_revoked_while_many_ask(site, world, device):
     site.revoke(device)
     is_revoked.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(PATIENCE)
     assert after == ["revoked"] * 4
