@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 import httpd
 import keys
 from httpd import DROP, HANG
+from ports import free_port
 from scepkit.client import http as client_http
 from scepkit.client.http import HTTPTransport
 from scepkit.errors import SettingsError, TransportError, UsageError
@@ -26,13 +27,6 @@ MESSAGE = http.pki_operation(b"\x30\x00", post=True)
 
 def redirect(place, status=302):
     return HTTPResponse(status, b"", headers={"Location": place})
-
-
-@pytest.fixture
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_status_body_and_media_type_come_back(serve, transport):
@@ -56,9 +50,9 @@ def test_one_connection_carries_several_requests(serve, transport):
     assert manager.connection_from_url(site.url).num_connections == 1
 
 
-def test_nobody_listens(transport, free_port):
+def test_nobody_listens(transport):
     with pytest.raises(TransportError, match="connection refused") as caught:
-        transport.send(f"http://127.0.0.1:{free_port}/", CAPS)
+        transport.send(f"http://127.0.0.1:{free_port()}/", CAPS)
     assert caught.value.status is None
     assert "port" in caught.value.hint
 
@@ -164,16 +158,16 @@ def test_a_proxy_of_the_environment_is_used(serve, transport, monkeypatch):
     assert site.paths == ["http://ca.example/scep"]
 
 
-def test_a_proxy_of_ones_own_goes_before_the_environments(serve, monkeypatch, free_port):
+def test_a_proxy_of_ones_own_goes_before_the_environments(serve, monkeypatch):
     site = serve()
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port}")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     with contextlib.closing(HTTPTransport(proxy=site.origin)) as transport:
         assert transport.send("http://ca.example/scep", CAPS).status == 200
     assert site.paths == ["http://ca.example/scep"]
 
 
-def test_no_proxy_at_all(serve, monkeypatch, free_port):
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port}")
+def test_no_proxy_at_all(serve, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     with contextlib.closing(HTTPTransport(proxy="")) as transport:
         assert transport.send(serve().url, CAPS).status == 200
 
@@ -185,14 +179,14 @@ def test_what_is_no_proxy(proxy):
     assert "hunter2" not in f"{caught.value.message}{caught.value.hint}"
 
 
-def test_no_proxy_is_obeyed(serve, transport, monkeypatch, free_port):
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port}")
+def test_no_proxy_is_obeyed(serve, transport, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     assert transport.send(serve().url, CAPS).status == 200
 
 
-def test_a_dead_proxy_is_named_without_its_password(transport, monkeypatch, free_port):
-    monkeypatch.setenv("http_proxy", f"http://user:hunter2@127.0.0.1:{free_port}")
+def test_a_dead_proxy_is_named_without_its_password(transport, monkeypatch):
+    monkeypatch.setenv("http_proxy", f"http://user:hunter2@127.0.0.1:{free_port()}")
     with pytest.raises(TransportError, match="proxy") as caught:
         transport.send("http://ca.example/scep", CAPS)
     assert "hunter2" not in f"{caught.value.message} {caught.value.hint}"

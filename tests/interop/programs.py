@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -89,13 +88,6 @@ def run(*command, cwd, **variables):
         timeout=PATIENCE,
     )
     return Done(done.returncode, done.stdout, done.stderr)
-
-
-def free_port():
-    """Return a port that nobody listens on just now."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 class Daemon:

@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from interop import building
 from interop.judge import fingerprint
-from interop.programs import Daemon, built, expect, free_port, require, run
+from interop.programs import Daemon, built, expect, require, run
 from interop.serving import SCEP, wait_for
 from interop.test_openssl import MESSAGE_TYPE
+from ports import free_port
 from scepkit import Client, Legacy, LegacyRefused, RequestRefused, generate_key
 from scepkit.client.http import HTTPTransport
 from waiting import PATIENCE

@@ -13,9 +13,10 @@ import pytest
 
 from interop import building
 from interop.judge import OpenSSL, fingerprint
-from interop.programs import Daemon, built, free_port, require, run
+from interop.programs import Daemon, built, require, run
 from interop.serving import SCEP, wait_for
 from interop.test_openssl import MESSAGE_TYPE
+from ports import free_port
 
 pytestmark = [
     pytest.mark.interop,

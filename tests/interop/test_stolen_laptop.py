@@ -13,8 +13,9 @@ import pytest
 from cryptography import x509
 
 from interop.pages import Page
-from interop.programs import Daemon, environment, free_port, require, run
+from interop.programs import Daemon, environment, require, run
 from interop.serving import SCEP, wait_for
+from ports import free_port
 from waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.interop

@@ -15,6 +15,7 @@ from contextlib import closing
 import pytest
 
 from enrolment import devices
+from ports import free_port
 from scepkit.cli import main
 from scepkit.server import run, settings
 from server.live import Server, environment, is_running, read_answer, scep
@@ -507,7 +508,7 @@ def _stop_and(pid, action):
 def test_workers_of_a_killed_parent(directory, serve, tmp_path):
     """kill -9 of the parent ends its workers too, so that the port is free again."""
     path = directory()
-    server = serve(path, "--workers", "2", TMPDIR=str(tmp_path))
+    server = serve(path, "--workers", "2", "--port", free_port(), TMPDIR=str(tmp_path))
     pids = wait_until(lambda: len(server.workers) == 2 and server.workers, "the start of both")
     assert server.ask("/scep?operation=GetCACaps").status == 200
     server.process.kill()
@@ -529,8 +530,7 @@ def test_a_worker_that_dies(directory, serve, tmp_path):
 
 def test_metrics_at_another_address(directory, serve):
     """With an address of their own, metrics are there and not at the main one."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     server = serve(directory(), SCEP_METRICS=f"127.0.0.1:{port}")
     assert server.ask("/metrics").status == 404
     assert server.ask("/scep?operation=GetCACaps").status == 200
