@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,12 @@ def test_the_files_of_a_run(tmp_path):
 def test_public_files_are_no_secrets():
     assert list(secrets_of(keys.ca().x509.public_bytes(Encoding.PEM))) == []
     assert list(secrets_of(b"")) == []
+
+
+def test_the_modulus_of_a_key_is_no_secret():
+    """It is in every certificate, and lines of the two PEM files may fall together."""
+    public = keys.spki(keys.rsa_key("leaked"))
+    lines = PEM.decode().splitlines()[2:-1]
+    kept = set(secrets_of(PEM))
+    assert [line for line in lines if base64.b64decode(line + "==") in public]
+    assert kept == {line for line in lines if base64.b64decode(line + "==") not in public}

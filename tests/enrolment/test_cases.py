@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+import keys
 from enrolment import devices
 from enrolment.test_odd_requests import subject_of
 from scepkit.enrolment.challenge_rules import StaticChallenge
@@ -85,3 +87,24 @@ def test_a_challenge_as_an_extension(world, send):
 
 def test_rsassa_pss(world, send):
     assert world.ask(send("43", "NXTTMLWV7H762RDHYCO4HOVUCRTBVCNJ")).certificate
+
+
+@pytest.mark.parametrize("mask", ["nombstr", "pkix", "utf8only", "default", "MASK:0x1000"])
+def test_what_openssl_writes_for_sscep(world, openssl, tmp_path, mask):
+    """sscep sends the PKCS#10 that `openssl req` wrote, with whichever string_mask was in force."""
+    device, secret = keys.device(), world.challenge()
+    key, config = tmp_path / "key.pem", tmp_path / "req.cnf"
+    key.write_bytes(device.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    config.write_text(
+        f"[req]\nprompt=no\nutf8=yes\nstring_mask={mask}\ndistinguished_name=dn\n"
+        "req_extensions=ext\nattributes=at\n"
+        "[dn]\nC=CH\nO=Müller & Söhne\nCN=device_1@site\nemailAddress=a@b.example\n"
+        "[ext]\nsubjectAltName=DNS:device.example\nbasicConstraints=CA:FALSE\n"
+        "keyUsage=critical,digitalSignature,keyEncipherment\n"
+        f"[at]\nchallengePassword={secret}\n"
+    )
+    made = openssl.run("req", "-new", "-key", key, "-config", config, "-outform", "DER")
+    issued = world.ask(devices.seal(PKCSReq(csr.verify(made)), to=world.ra)).x509
+    assert issued.subject.rfc4514_string() == (
+        "1.2.840.113549.1.9.1=a@b.example,CN=device_1@site,O=Müller & Söhne,C=CH"
+    )

@@ -73,14 +73,14 @@ class Certmonger:
         assert done.status == 0, done.text
         return nickname
 
-    def request(self, ca, challenge):
+    def request(self, ca, challenge, subject="CN=device,O=Interop"):
         """Ask for a certificate and return the nickname of the request."""
         self._count += 1
         nickname = f"request{self._count}"
         done = self.getcert(
             *("request", "-c", ca, "-I", nickname, "-L", challenge),
             *("-k", self.home / f"{nickname}.key", "-f", self.certificate(nickname)),
-            *("-N", "CN=device,O=Interop", "-D", "device.example"),
+            *("-N", subject, "-D", "device.example"),
         )
         assert done.status == 0, done.text
         return nickname
@@ -148,6 +148,24 @@ def test_enrols(server, tap, certmonger, openssl, layout):
     (exchange,) = wire.pki_operations
     openssl.signed(exchange.message)
     openssl.signed(exchange.reply, signer=serving.recipient)
+
+
+@pytest.mark.parametrize("name", ["host_1", "WIN-DEV!01", "a@b & c*", "Müller"])
+def test_a_name_that_is_no_printable_string(server, tap, certmonger, openssl, name):
+    """It tags every common name as PrintableString, whatever it holds: issued as UTF8String."""
+    serving = server("default")
+    wire = tap(serving.url)
+    ca = certmonger.add_ca(serving, wire.url)
+    request = certmonger.request(ca, serving.challenge(), f"CN={name},O=Interop")
+    status, said = certmonger.settled(request)
+    assert status == "MONITORING", said
+    shown = openssl.facts(
+        certmonger.certificate(request),
+        "-subject",
+        "-nameopt",
+        "utf8,-esc_msb,sep_comma_plus,show_type",
+    )
+    assert f"CN=UTF8STRING:{name}" in shown
 
 
 @pytest.mark.does("refusal")
