@@ -15,7 +15,7 @@ from enrolment.world import CA
 from scepkit.enrolment.challenge_rules import StaticChallenge
 from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.issuers import Issuer, Issuers
-from scepkit.protocol import pkimessage
+from scepkit.protocol import csr, pkimessage
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256, Legacy
 from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.messages import Failure, Pending, PKCSReq, Success
@@ -232,3 +232,33 @@ def test_a_key_for_rsassa_pss_alone(world):
     bare = forge.csr(key, spki=spki, digest=forge.PSS(), attributes=[])
     message = forge.request(bare, device, pss=forge.PSS())
     assert answer(world, message, device).fail_info.name == "badAlg"
+
+
+@pytest.mark.rfc("P-26", "P-31")
+@pytest.mark.parametrize(
+    ("tag", "codec"), [(0x0C, "utf-8"), (0x14, "latin-1"), (0x1E, "utf-16-be"), (0x1C, "utf-32-be")]
+)
+def test_a_long_challenge_through_the_password_recipient(world, device, tag, codec):
+    """255 characters of any type of string open the request and the reply; 256 are a wrong one."""
+    for length, good in ((255, True), (256, False)):
+        secret = "é" * length
+        ra = with_ec(world)
+        world.use(rule=StaticChallenge(secret))
+        inside = forge.csr(
+            device.key,
+            digest="sha256",
+            signature_algorithm=forge.algorithm("1.2.840.10045.4.3.2", b""),
+            attributes=[forge.challenge(forge.tlv(tag, secret.encode(codec)))],
+        )
+        message = pkimessage.seal_request(
+            PKCSReq(csr.verify(inside)),
+            transaction_id=TransactionID(b"long"),
+            sender_nonce=os.urandom(16),
+            signer=device.credential,
+            recipient=ra.certificate,
+            digest=SHA256,
+            cipher=AES128,
+            random=os.urandom,
+            password=secret,
+        )
+        assert isinstance(answer(world, message, device, secret), Success) is good

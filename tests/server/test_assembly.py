@@ -126,6 +126,7 @@ STATIC = {"challenge": "static", "challenge_file": "secret.txt"}
         (secret(b"0123456789abcdef\n", 0o640), "can be read by others"),
         (secret(b"short\n"), "fewer than 8 characters"),
         (secret(b""), "fewer than 8 characters"),
+        (secret(b"x" * 256), "more than the 255 characters"),
         (secret(b"\xff\xfe0123456789"), "is not text in UTF-8"),
     ],
 )

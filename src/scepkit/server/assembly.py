@@ -20,7 +20,7 @@ from scepkit.ca.ocsp import load_responders
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.approval import Approval
 from scepkit.enrolment.challenge_rules import ChallengeRule, NoChallenge, StaticChallenge
-from scepkit.enrolment.challenges import Challenges
+from scepkit.enrolment.challenges import MAX_LENGTH, Challenges
 from scepkit.enrolment.cmp import CMPService
 from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.endpoint import Endpoint
@@ -266,7 +266,7 @@ def _secret(path: Path) -> str:
     """Read a static challenge: the first line of a file that nobody else can read.
 
     Raises:
-        SettingsError: it cannot be read, others can read it, or it is too short.
+        SettingsError: it cannot be read, others can read it, or it is too short or too long.
     """
     make = f"make one: (umask 077; openssl rand -hex 20 > {path})"
     if not path.exists():
@@ -283,5 +283,11 @@ def _secret(path: Path) -> str:
     if len(secret) < _SMALLEST_SECRET:
         raise SettingsError(
             f"the challenge in {path} has fewer than {_SMALLEST_SECRET} characters", hint=make
+        )
+    if len(secret) > MAX_LENGTH:
+        raise SettingsError(
+            f"the challenge in {path} has more than the {MAX_LENGTH} characters that a "
+            "challengePassword may have",
+            hint=make,
         )
     return secret
