@@ -61,42 +61,6 @@ class Extension:
     extnValue: bytes
 
 
-# TBSCertificate ::= SEQUENCE {
-#     version          [0] EXPLICIT Version DEFAULT v1,
-#     serialNumber         CertificateSerialNumber,
-#     signature            AlgorithmIdentifier,
-#     issuer               Name,
-#     validity             Validity,
-#     subject              Name,
-#     subjectPublicKeyInfo SubjectPublicKeyInfo,
-#     issuerUniqueID   [1] IMPLICIT UniqueIdentifier OPTIONAL,
-#     subjectUniqueID  [2] IMPLICIT UniqueIdentifier OPTIONAL,
-#     extensions       [3] EXPLICIT Extensions OPTIONAL }
-@asn1.sequence
-class TBSCertificate:
-    version: Annotated[int | None, Explicit(0)]
-    serialNumber: TLV
-    signature: AlgorithmIdentifier
-    issuer: TLV
-    validity: TLV
-    subject: TLV
-    subjectPublicKeyInfo: TLV
-    issuerUniqueID: Annotated[asn1.BitString | None, Implicit(1)]
-    subjectUniqueID: Annotated[asn1.BitString | None, Implicit(2)]
-    extensions: Annotated[list[TLV] | None, Explicit(3)]
-
-
-# Certificate ::= SEQUENCE {
-#     tbsCertificate      TBSCertificate,
-#     signatureAlgorithm  AlgorithmIdentifier,
-#     signatureValue      BIT STRING }
-@asn1.sequence
-class Certificate:
-    tbsCertificate: TBSCertificate
-    signatureAlgorithm: AlgorithmIdentifier
-    signatureValue: asn1.BitString
-
-
 # --- RFC 5652: CMS ------------------------------------------------------------------------------
 
 
@@ -312,35 +276,6 @@ class PBKDF2Params:
     iterationCount: int
     keyLength: int | None
     prf: AlgorithmIdentifier | None
-
-
-# --- RFC 2986: PKCS#10 --------------------------------------------------------------------------
-
-
-# CertificationRequestInfo ::= SEQUENCE {
-#     version       INTEGER,
-#     subject       Name,
-#     subjectPKInfo SubjectPublicKeyInfo,
-#     attributes    [0] IMPLICIT Attributes }
-#
-# Some devices leave the attributes out altogether.
-@asn1.sequence
-class CertificationRequestInfo:
-    version: int
-    subject: TLV
-    subjectPKInfo: TLV
-    attributes: Annotated[list[Attribute] | None, Implicit(0)]
-
-
-# CertificationRequest ::= SEQUENCE {
-#     certificationRequestInfo  CertificationRequestInfo,
-#     signatureAlgorithm        AlgorithmIdentifier,
-#     signature                 BIT STRING }
-@asn1.sequence
-class CertificationRequest:
-    certificationRequestInfo: TLV
-    signatureAlgorithm: AlgorithmIdentifier
-    signature: asn1.BitString
 
 
 # --- RFC 8894 -----------------------------------------------------------------------------------

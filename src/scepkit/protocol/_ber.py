@@ -247,11 +247,6 @@ def _length(data: memoryview, position: int) -> tuple[int | None, int]:
     return int.from_bytes(data[position:end], "big"), end
 
 
-def _header(tag: bytes, length: int) -> int:
-    """Return how many octets tag and length take in DER."""
-    return len(tag) + 1 + (0 if length < _INDEFINITE else (length.bit_length() + 7) // 8)
-
-
 def _too_many() -> Malformed:
     return Malformed(f"BER of more than {MAX_ELEMENTS} elements")
 

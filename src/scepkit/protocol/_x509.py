@@ -71,20 +71,6 @@ def signed_crl(issuer: x509.Certificate, found: x509.CertificateRevocationList) 
         return False
 
 
-def request(der: bytes) -> tuple[x509.Name, x509.Extensions]:
-    """Read the subject and the extensions of a PKCS#10 request.
-
-    Raises:
-        Malformed: the library refuses it.
-    """
-    try:
-        found = x509.load_der_x509_csr(der)
-        subject, extensions = found.subject, found.extensions
-    except _REFUSED as error:
-        raise _refused("a PKCS#10 request that can be used", error) from error
-    return subject, extensions
-
-
 def extension(found: x509.Certificate, kind: type[_ExtensionType]) -> _ExtensionType | None:
     """Return an extension's value; None when it is missing.
 

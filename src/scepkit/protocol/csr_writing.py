@@ -16,6 +16,7 @@ from scepkit.protocol.algorithms import SHA256, Digest, PrivateKey
 
 CHALLENGE_PASSWORD = ObjectIdentifier("1.2.840.113549.1.9.7")
 EXTENSION_REQUEST = ObjectIdentifier("1.2.840.113549.1.9.14")
+SHA256_WITH_RSA = ObjectIdentifier("1.2.840.113549.1.1.11")
 
 # RFC 2985 section 5.4.1 has 255 characters, and some services encrypted ones that are longer.
 MAX_CHALLENGE_LENGTH = 16384

@@ -1,0 +1,234 @@
+"""A PKCS#10 certification request (RFC 2986) as a value: cut into its parts, decoded when asked.
+
+`csr` reads one and proves that its own key signed it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from cryptography.x509 import ObjectIdentifier
+
+from scepkit.errors import BadRequest, Malformed
+from scepkit.protocol import _ber, _codec, _der, _keys, _strings, csr_writing, extensions
+from scepkit.protocol.algorithms import Legacy, PublicKey
+from scepkit.protocol.csr_writing import (
+    CHALLENGE_PASSWORD,
+    EXTENSION_REQUEST,
+    MAX_CHALLENGE_LENGTH,
+    SHA256_WITH_RSA,
+)
+from scepkit.protocol.distinguished_name import Name, object_identifier
+from scepkit.protocol.extensions import Extensions
+from scepkit.protocol.general_name import GeneralName
+from scepkit.protocol.signatures import SignatureScheme
+
+# The same by other names (P-33): PKCS#9's and Microsoft's. That of old drafts needs a switch.
+MICROSOFT_EXTENSION_REQUEST = ObjectIdentifier("1.3.6.1.4.1.311.2.1.14")
+DRAFT_EXTENSION_REQUEST = ObjectIdentifier("2.16.840.1.113733.1.9.8")
+_EXTENSION_REQUESTS = {
+    _der.oid(EXTENSION_REQUEST),
+    _der.oid(MICROSOFT_EXTENSION_REQUEST),
+    _der.oid(DRAFT_EXTENSION_REQUEST),
+}
+_DRAFT = _der.oid(DRAFT_EXTENSION_REQUEST)
+_CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
+
+
+@dataclass(frozen=True)
+class CertificationRequest:
+    """A PKCS#10 whose own signature has been verified; what is in it is read when asked for.
+
+    Anybody can take a captured envelope and sign it anew. So whether its sender may be told what is
+    wrong in here is for the caller to say, who knows which key signed the pkiMessage: compare
+    `key_hash` before anything else is asked for.
+
+    Attributes:
+        der: the request as received.
+        info: its CertificationRequestInfo as received: what the device asked for, unlike `der`
+            the same in every retransmission, as signatures may be randomised.
+        subject: the requested subject; may be empty.
+        spki: the SubjectPublicKeyInfo, DER as received.
+        public_key: the key.
+        algorithm: how it is signed; None in what was archived.
+    """
+
+    der: bytes = field(repr=False)
+    info: bytes = field(repr=False)
+    subject: Name
+    spki: bytes = field(repr=False)
+    public_key: PublicKey = field(repr=False)
+    algorithm: SignatureScheme | None
+    _attributes: bytes = field(repr=False)
+    _names: tuple[GeneralName, ...] | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        """Leave the secret out."""
+        return f"<CertificationRequest {str(self.subject)!r}>"
+
+    @property
+    def canonical_spki(self) -> bytes:
+        """The SubjectPublicKeyInfo, DER, in the one form that each key has."""
+        return _keys.canonical(self.spki)
+
+    @property
+    def key_hash(self) -> bytes:
+        """SHA-256 of the canonical SubjectPublicKeyInfo, 32 octets: the identity of a key."""
+        return hashlib.sha256(self.canonical_spki).digest()
+
+    @cached_property
+    def attributes(self) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
+        """Its attributes in the order received: OID and values, DER.
+
+        Raises:
+            BadRequest: they cannot be read.
+        """
+        try:
+            return tuple(_attribute(der) for der in _ber.split(self._attributes))
+        except (Malformed, ValueError) as error:
+            raise BadRequest("the request's attributes cannot be read") from error
+
+    @cached_property
+    def extensions(self) -> Extensions:
+        """The requested extensions, from whichever attributes ask for them.
+
+        Raises:
+            BadRequest: they cannot be read, or contradict each other; see `extensions.merged`.
+        """
+        found = extensions.merged(self._values(_EXTENSION_REQUESTS))
+        return found if self._names is None else found.with_names(self._names)
+
+    @cached_property
+    def extension_requests(self) -> tuple[ObjectIdentifier | None, ...]:
+        """The types of the attributes that ask for extensions, in the order received.
+
+        Services that judge the raw PKCS#10 take nothing but one of PKCS#9's.
+        """
+        return tuple(object_identifier(k) for k, _ in self.attributes if k in _EXTENSION_REQUESTS)
+
+    @cached_property
+    def challenge_password(self) -> str | None:
+        """The challengePassword; None when missing or empty. Secret.
+
+        Raises:
+            BadRequest: there are several, or it is no text.
+        """
+        # Twice the same octets are one.
+        values = [*dict.fromkeys(self._values({_CHALLENGE}))]
+        if not values:
+            return None
+        if len(values) > 1:
+            raise BadRequest("the request has several challengePasswords")
+        try:
+            tag, content = _codec.tag_and_content(values[0])
+            text = _strings.decode(tag, content)
+        except (Malformed, _strings.Undecodable):
+            # Not `from`: whatever it holds may be the password.
+            raise BadRequest("the request's challengePassword cannot be read as text") from None
+        if len(text) > MAX_CHALLENGE_LENGTH:
+            raise BadRequest(
+                f"the request's challengePassword has {len(text)} characters, "
+                f"at most {MAX_CHALLENGE_LENGTH} are read"
+            )
+        return text or None
+
+    @property
+    def has_challenge_extension(self) -> bool:
+        """Whether a challengePassword is among the extensions, where it does not count."""
+        return any(one.identifier == _CHALLENGE for one in self.extensions)
+
+    @cached_property
+    def archive(self) -> bytes:
+        """Subject, key and extensions again, as a PKCS#10 without secrets and without signature.
+
+        A certificate can be issued from it later; see `read_archived`. A signature would let
+        whoever finds the copy try out challengePasswords.
+
+        Raises:
+            BadRequest: the extensions cannot be read.
+        """
+        wanted = [one.der for one in self.extensions if one.identifier != _CHALLENGE]
+        attributes = [_der.attribute(EXTENSION_REQUEST, _der.sequence(*wanted))] if wanted else []
+        copy = csr_writing.info(self.subject.der, self.canonical_spki, attributes)
+        return csr_writing.request(copy, _der.algorithm(SHA256_WITH_RSA), b"")
+
+    def bound_to(self, subject: Name, names: Sequence[GeneralName]) -> CertificationRequest:
+        """Return the request with its names as they are bound or stored.
+
+        Names that match may still be spelled in another way, or stand in another order, and a
+        certificate carries what somebody agreed to.
+
+        Args:
+            subject: one that the request's matches.
+            names: subject alternative names, all of the request's among them.
+
+        Raises:
+            BadRequest, Malformed: the request's extensions cannot be read.
+        """
+        asked = self.extensions.subject_alternative_names()
+        texts = frozenset(map(str, asked))
+        bound = tuple(name for name in names if str(name) in texts)
+        return replace(
+            self,
+            subject=self.subject if self.subject.reads_like(subject) else subject,
+            _names=None if bound == asked else bound,
+        )
+
+    def check(self, allowed: frozenset[Legacy]) -> tuple[Legacy, ...]:
+        """Make sure that all of it can be read and used.
+
+        Args:
+            allowed: the legacy algorithms that are allowed for its signature, and whether the
+                extensionRequest of old drafts is.
+
+        Returns:
+            What it uses that had to be allowed, for the log.
+
+        Raises:
+            BadRequest: its key is too small, its extensionRequest is of a form that is not allowed,
+                or a part of it cannot be read.
+            BadAlg: its signature algorithm or its key's curve is not allowed.
+        """
+        _keys.check(self.public_key)
+        uses: list[Legacy | None] = []
+        if self.algorithm is not None:
+            self.algorithm.require(allowed)
+            uses += self.algorithm.legacy
+        uses.append(self._form(allowed))
+        try:
+            _ = self.subject.rdns
+        except Malformed as error:
+            raise BadRequest(f"the subject cannot be read: {error.message}") from error
+        try:
+            self.extensions.check()
+        except Malformed as error:
+            raise BadRequest(f"the extension request cannot be read: {error.message}") from error
+        _ = self.challenge_password
+        return tuple(use for use in uses if use is not None)
+
+    def _form(self, allowed: frozenset[Legacy]) -> Legacy | None:
+        """Say whether the extensions are asked for as old drafts did it.
+
+        Where that is off, the request is refused: a certificate without the names helps nobody.
+        """
+        if not any(kind == _DRAFT for kind, _ in self.attributes):
+            return None
+        if Legacy.DRAFT_OIDS not in allowed:
+            raise BadRequest(
+                "the extension request is in the old form of a draft, which is not allowed here",
+                hint=f"to allow it, name {Legacy.DRAFT_OIDS.value!r} in the legacy setting",
+            )
+        return Legacy.DRAFT_OIDS
+
+    def _values(self, wanted: set[bytes]) -> list[bytes]:
+        """Return the values of an attribute, whichever OID it goes by."""
+        return [value for kind, values in self.attributes if kind in wanted for value in values]
+
+
+def _attribute(der: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+    """Cut an Attribute into its type and its values."""
+    kind, values = _ber.parts(der, _der.SEQUENCE, "attribute")
+    return kind, tuple(_ber.parts(values, _der.SET, "values of an attribute"))
