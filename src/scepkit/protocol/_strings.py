@@ -69,6 +69,17 @@ def decode(tag: int, octets: bytes) -> str:
         return octets.decode("latin-1")
 
 
+def shown(text: str) -> str:
+    """Return a text in which what is not printable is a backslash and hex, by octets of UTF-8."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _octets(c) for c in text)
+
+
+def _octets(character: str) -> str:
+    return "".join(f"\\{one:02X}" for one in character.encode("utf-8", "surrogatepass"))
+
+
 def fold(text: str) -> str:
     """Return a text as it compares: ASCII letters in lower case, runs of blanks as one.
 

@@ -236,15 +236,7 @@ def _escaped(text: str) -> str:
     """Escape a value (RFC 4514 section 2.4), and whatever a terminal or a log should not get."""
     if text.isalnum():
         return text
-    out = "".join(map(_shown, text))
+    out = _strings.shown("".join(f"\\{c}" if c in _SPECIAL else c for c in text))
     if out[:1] == "#" or (out[:1] == " " and len(text) > 1):
         out = "\\" + out
     return out[:-1] + "\\ " if text.endswith(" ") else out
-
-
-def _shown(character: str) -> str:
-    if character in _SPECIAL:
-        return f"\\{character}"
-    if character.isprintable():
-        return character
-    return "".join(f"\\{octet:02X}" for octet in character.encode("utf-8", "surrogatepass"))

@@ -92,7 +92,7 @@ class GeneralName:
     def __str__(self) -> str:
         """Return the kind and the value as text; equal names are equal text."""
         try:
-            return self._text()
+            return _strings.shown(self._text())
         except (Malformed, _strings.Undecodable):
             return f"unknown:{self.der.hex()}"
 
