@@ -238,6 +238,14 @@ def test_the_log_has_the_subject_of_what_is_refused(world):
         assert world.endpoint.decide(message).subject == shown
 
 
+def test_the_log_has_no_more_of_a_subject_than_people_read(world):
+    """A stranger may send 100 KiB of it."""
+    long = name(*[(CN, UTF8, b"x" * 60)] * 1500)
+    der_ = forge.csr(keys.device().key, subject=long)
+    message = devices.seal(PKCSReq(csr.verify(der_)), to=world.ra)
+    assert len(world.endpoint.decide(message).subject) == 501
+
+
 # --- names that are bound or stored ---------------------------------------------------------------
 
 
