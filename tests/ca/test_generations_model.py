@@ -61,7 +61,8 @@ class Generations(RuleBasedStateMachine):
     @rule(kind=LAYOUTS)
     def prepare(self, kind):
         if (self.directory / "next").exists():
-            rollover.cancel(self.directory)
+            gone = rollover.cancel(self.directory)
+            self.ras = [one for one in self.ras if one.issuer != gone.subject]
             self.lapsed = None
         self.next = rollover.prepare(self.directory, now=self.now, layout=kind).next
         assert self.next.ca.certificate.subject not in self.names
@@ -79,6 +80,8 @@ class Generations(RuleBasedStateMachine):
     @rule()
     def cancel(self):
         assert rollover.cancel(self.directory) == self.next.ca.certificate
+        gone = self.next.ca.certificate.subject
+        self.ras = [one for one in self.ras if one.issuer != gone]
         self.next = None
 
     @rule(before=st.integers(1, 729))

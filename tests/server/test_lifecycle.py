@@ -10,6 +10,8 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
+import weakref
 from contextlib import closing, suppress
 
 import pytest
@@ -84,6 +86,22 @@ def test_stopped_at_once(directory, serve, number):
     path = directory()
     for _ in range(2):
         assert serve(path).stop(number) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_not_lost_where_exceptions_are(monkeypatch, number):
+    """Python ignores what is raised in the callback of a weak reference, signals included."""
+    ignored = []
+    monkeypatch.setattr(sys, "unraisablehook", ignored.append)
+    went_on = []
+    with run.until_stopped():
+        thing = threading.Event()
+        _ = weakref.ref(thing, lambda _: signal.raise_signal(number))
+        del thing
+        went_on.append(True)
+        threading.Event().wait(PATIENCE)
+    assert went_on
+    assert len(ignored) == 1
 
 
 def test_a_request_under_way_is_finished(directory, serve, challenges):

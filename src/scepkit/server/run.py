@@ -100,6 +100,10 @@ def _bind_hint(error: OSError | OverflowError, option: str) -> str:
     return f"name an address of this machine with {host} (0.0.0.0: all of them)"
 
 
+# Seconds after which a signal that should have ended a block is taken to be lost.
+_SIGNAL_LOST = 1.0
+
+
 class _Stopped(KeyboardInterrupt):
     """SIGTERM or SIGINT; like its base class, nothing on the way catches it."""
 
@@ -110,9 +114,18 @@ def until_stopped() -> Iterator[None]:
 
     uvicorn takes the signals over for as long as it runs. Before that nothing is under way; and
     when it is done it raises the signal once more, which must not be an exit by signal.
-    """
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
+    What a handler raises is lost where Python ignores exceptions, as in the callback of a weak
+    reference. So a signal that did not end the block is sent once more.
+    """
+    over = threading.Event()
+
+    def again(number: int) -> None:
+        if not over.wait(_SIGNAL_LOST):
+            os.kill(os.getpid(), number)
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        threading.Thread(target=again, args=(number,), name="scepkit-stop", daemon=True).start()
         raise _Stopped
 
     previous = [(one, signal.signal(one, stop)) for one in (signal.SIGTERM, signal.SIGINT)]
@@ -120,6 +133,7 @@ def until_stopped() -> Iterator[None]:
         with contextlib.suppress(_Stopped):
             yield
     finally:
+        over.set()
         for number, handler in previous:
             signal.signal(number, handler)
 
