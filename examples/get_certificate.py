@@ -17,4 +17,4 @@ try:
     folder.install(issued)
 except ScepError as error:
     sys.exit(f"{error} {error.hint}")
-print(issued.certificate.subject.rfc4514_string(), issued.certificate.not_valid_after_utc)
+print(issued.certificate.subject_name, issued.certificate.not_after)

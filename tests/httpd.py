@@ -23,6 +23,7 @@ import keys
 from pair import Server, _Public
 from scepkit.protocol import http
 from scepkit.protocol.algorithms import NO_LEGACY
+from scepkit.protocol.certificate import fingerprint
 from scepkit.protocol.http import HTTPRequest
 
 HANG, DROP = object(), object()
@@ -83,17 +84,26 @@ class Site:
         allowed: the legacy algorithms that the server allows.
         caps: the GetCACaps keywords; what the server can do, when None.
         following: the CA that will follow.
+        authority: who issues; the usual CA, when None.
         tls: certificate chain and key for HTTPS, as the path of a PEM file.
     """
 
     def __init__(
-        self, *decisions, ra="default", allowed=NO_LEGACY, caps=None, tls=None, following=None
+        self,
+        *decisions,
+        ra="default",
+        allowed=NO_LEGACY,
+        caps=None,
+        tls=None,
+        following=None,
+        authority=None,
     ):
         import os
 
+        authority = authority or ca()
         self.scep = _Scep(
             decisions,
-            ca=ca(),
+            ca=authority,
             ra=globals()["ra"]() if isinstance(ra, str) else ra,
             allowed=allowed,
             caps=caps,
@@ -112,7 +122,7 @@ class Site:
         scheme = "https" if tls else "http"
         self.origin = f"{scheme}://127.0.0.1:{self._http.server_port}"
         self.url = f"{self.origin}/scep"
-        self.fingerprint = "sha256:" + ca().x509.fingerprint(keys.SHA256).hex()
+        self.fingerprint = fingerprint(authority.der)
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
 
     def __enter__(self):

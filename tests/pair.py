@@ -34,6 +34,7 @@ from scepkit.protocol import (
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.capabilities import GET_NEXT_CA_CERT, RENEWAL
+from scepkit.protocol.certificate import fingerprint
 from scepkit.protocol.http import HTTPRequest, HTTPResponse, Operation
 from scepkit.protocol.messages import (
     CertRep,
@@ -325,7 +326,7 @@ class Pair:
         """What the client learnt from GetCACaps and GetCACert, with the CA's true fingerprint."""
         if self._exchange is None:
             found = self.run(transaction.ca_information())
-            anchor = cacerts.find(found.certificates, self.ca.x509.fingerprint(keys.SHA256).hex())
+            anchor = cacerts.find(found.certificates, fingerprint(self.ca.der))
             self._exchange = Exchange(
                 ca=cacerts.trust(found.certificates, anchor, self.clock),
                 choice=capabilities.choose(found.capabilities, self.client_allowed),

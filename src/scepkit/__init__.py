@@ -54,6 +54,7 @@ from scepkit.errors import (
     StoreError,
     TransportError,
     UntrustedCA,
+    UnverifiedCertificate,
     UsageError,
 )
 from scepkit.protocol import cacerts, capabilities, cmp, cms, csr, http, next_ca, pkimessage
@@ -140,6 +141,7 @@ __all__ = [
     "TransportError",
     "TrustedCA",
     "UntrustedCA",
+    "UnverifiedCertificate",
     "UsageError",
     "VerifiedMessage",
     "Wait",

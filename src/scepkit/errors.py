@@ -121,6 +121,22 @@ class BadReply(Remote):
         self.final = final
 
 
+class UnverifiedCertificate(BadReply):
+    """A CA's reply that is authentic, with certificates none of which could be verified as ours.
+
+    The challenge behind it may be spent, so they are not thrown away; nor are they trusted.
+
+    Args:
+        message: which check failed.
+        hint: what to do next.
+        certificates: those of the reply, DER; those for the key of the request come first.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", certificates: tuple[bytes, ...]) -> None:
+        super().__init__(message, hint=hint, final=True)
+        self.certificates = certificates
+
+
 class TransportError(Remote):
     """No usable HTTP answer came.
 

@@ -49,6 +49,6 @@ def test_what_getcert_needs_is_kept(serve, scep):
     arguments = ["--subject", "CN=a", "--out", "a", "--fingerprint", site.fingerprint]
     assert scep("enroll", site.url, *arguments)[0] == 0
     kept = Folder(Path("a")).certificate()
-    assert kept.serial_number == site.scep.issued[0].serial_number
+    assert kept.serial == site.scep.issued[0].serial_number
     status, out, _ = scep("get", "cert", site.url, "--dir", "a")
     assert (status, out) == (0, Path("a/cert.pem").read_text())

@@ -131,13 +131,13 @@ def test_another_successor_is_learnt_while_a_certificate_waits(waits, scep):
     waits.scep.roll_over()
     status, _, err = scep("renew", "a", "--force")
     assert status == 0, err
-    assert Folder(Path("a")).ca() == httpd.ca("other-ca").x509
+    assert Folder(Path("a")).ca() == httpd.ca("other-ca").certificate
 
 
 def test_a_certificate_of_a_successor_that_was_given_up_does_not_count(waits, scep):
     status, _, err = scep("renew", "a", "--next-ca")
     assert status == 0, err
-    assert Folder(Path("a/next")).ca() == httpd.ca("other-ca").x509
+    assert Folder(Path("a/next")).ca() == httpd.ca("other-ca").certificate
 
 
 @pytest.mark.rfc("A-15")
@@ -148,7 +148,9 @@ def test_a_certificate_of_another_ca_goes_with_its_chain(serve, scep):
     made = httpd.certify("a", keys.rsa_key("made"), middle)
     folder = Folder(Path("a"))
     folder.begin(made.key)
-    folder.install(Issued(made.x509, (middle.x509, root.x509), TransactionID(b"1")))
+    folder.install(
+        Issued(made.certificate, (middle.certificate, root.certificate), TransactionID(b"1"))
+    )
     site = serve(grant)
     known = ["--url", site.url, "--fingerprint", site.fingerprint]
     status, _, err = scep("renew", "a", "--force", *known)

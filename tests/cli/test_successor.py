@@ -171,5 +171,5 @@ def test_what_the_hint_says_is_enough(site, scep):
     assert [one["subject"] for one in json.loads(out)["certificates"]] == ["CN=Test next-ca"]
     (line,) = lines(scep, "--legacy", "sha1")
     assert line.startswith("the CA announces its successor: CN=Test next-ca, ")
-    assert Folder(Path("a")).next_ca() == (NEXT.x509,)
+    assert Folder(Path("a")).next_ca() == (NEXT.certificate,)
     assert record.read(Path("a/enrolment.json")).legacy == ("sha1",)

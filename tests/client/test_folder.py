@@ -34,7 +34,7 @@ class Killed(BaseException):
 
 def issued(key, **how):
     holder = httpd.certify("dev1", _Public(key.public_key()), httpd.ca(), **how)
-    return Issued(holder.x509, (httpd.ca().x509,), TransactionID(b"1"))
+    return Issued(holder.certificate, (httpd.ca().certificate,), TransactionID(b"1"))
 
 
 def fill(path, which="old", **how):
@@ -230,10 +230,10 @@ def test_a_request_of_which_nothing_is_known_has_no_record_of_another(tmp_path):
 def announce(folder):
     """Let a certificate of the next CA wait in a folder."""
     following = httpd.ca("next-ca")
-    folder.keep_next_ca([following.x509])
+    folder.keep_next_ca([following.certificate])
     holder = httpd.certify("dev1", _Public(keys.rsa_key("new").public_key()), following)
     folder.ahead.begin(keys.rsa_key("new"), RECORD)
-    folder.ahead.install(Issued(holder.x509, (following.x509,), TransactionID(b"2")))
+    folder.ahead.install(Issued(holder.certificate, (following.certificate,), TransactionID(b"2")))
     return following
 
 
@@ -244,10 +244,10 @@ def test_the_next_certificate_waits_and_is_changed_over_to(tmp_path):
     before = {name: (tmp_path / name).read_bytes() for name in NAMES}
     following = announce(folder)
     assert {name: (tmp_path / name).read_bytes() for name in NAMES} == before
-    assert folder.next_ca() == (following.x509,)
+    assert folder.next_ca() == (following.certificate,)
     folder.switch()
     assert whose(tmp_path) == "new"
-    assert folder.ca() == following.x509
+    assert folder.ca() == following.certificate
     assert set(content(tmp_path)) == NAMES | {"enrolment.json"}
 
 
@@ -256,17 +256,17 @@ def test_what_waits_goes_with_the_next_ca_that_was_given_up(tmp_path):
     folder = fill(tmp_path)
     before = content(tmp_path)
     following = announce(folder)
-    ra = httpd.certify("RA", _Public(keys.rsa_key("ra").public_key()), following).x509
-    folder.keep_next_ca([ra, following.x509])
+    ra = httpd.certify("RA", _Public(keys.rsa_key("ra").public_key()), following).certificate
+    folder.keep_next_ca([ra, following.certificate])
     assert folder.ahead.certificate() is not None
     other = httpd.ca("other")
-    folder.keep_next_ca([other.x509])
+    folder.keep_next_ca([other.certificate])
     assert not folder.ahead.path.exists()
-    assert folder.next_ca() == (other.x509,)
+    assert folder.next_ca() == (other.certificate,)
     assert content(tmp_path).items() >= before.items()
     # A request that was not answered yet was for the one that was given up, too.
     folder.ahead.begin(keys.rsa_key("new"), RECORD)
-    folder.keep_next_ca([following.x509])
+    folder.keep_next_ca([following.certificate])
     assert not folder.ahead.path.exists()
 
 
@@ -305,7 +305,7 @@ def test_killed_at_any_moment_of_the_change(tmp_path, monkeypatch):
         folder.recover()
         survivors.append(whose(path))
         if survivors[-1] == "new":
-            assert folder.ca() == following.x509
+            assert folder.ca() == following.certificate
         else:
             folder.switch()
             assert whose(path) == "new"

@@ -7,10 +7,13 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 
+import forge
 import keys
+import odd
 from scepkit.client import orders
 from scepkit.client.keys import check_spec, generate_key, kind, self_signed
 from scepkit.errors import UsageError
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.messages import PKCSReq
 
 KEY = keys.rsa_key("client")
@@ -124,7 +127,7 @@ def test_the_same_order_of_such_a_key_is_the_same_transaction(spec):
 
 def renewal(new_key=None, **how):
     current = keys.customer()
-    return orders.renewal(current.key, current.x509, new_key or current.key, **how)
+    return orders.renewal(current.key, current.certificate, new_key or current.key, **how)
 
 
 @pytest.mark.rfc("S-2.4-4")
@@ -157,9 +160,28 @@ def test_a_renewal_asks_for_the_same_names():
         .add_extension(names, critical=True)
         .sign(keys.ca().key, keys.SHA256)
     )
-    csr = orders.renewal(KEY, certificate, KEY).request.csr
+    csr = orders.renewal(KEY, Certificate.of(certificate), KEY).request.csr
     assert csr.subject.der == keys.name("dev1").public_bytes()
     assert [extension.value for extension in csr.extensions] == [names.public_bytes()]
+
+
+def test_an_odd_certificate_is_renewed_octet_for_octet():
+    """A CA that compares octets is content, whatever they are: of the subject, and of the names."""
+    names = forge.seq(*(odd.tlv(0x82, b"a_b.ex\xe4mple"), odd.tlv(0xA3), odd.tlv(0x87, b"12345")))
+    der = forge.certificate(
+        KEY,
+        subject=odd.SMITH,
+        version=odd.V3,
+        serial=odd.SERIALS["padded negative"],
+        extensions=odd.extensions(
+            odd.extension(odd.BASIC, b"?"), odd.extension(odd.NAMES, names, odd.FALSE)
+        ),
+    )
+    order = orders.renewal(KEY, Certificate.read(der), KEY)
+    assert order.request.csr.subject.der == odd.SMITH
+    (found,) = order.request.csr.extensions
+    assert (found.der, found.value) == (odd.extension(odd.NAMES, names), names)
+    assert order.signer.certificate.der == der
 
 
 @pytest.mark.rfc("S-3.2.1.1-1")
@@ -169,5 +191,5 @@ def test_each_renewal_is_a_transaction_of_its_own():
     assert renewal(KEY).transaction_id == one
     assert renewal().transaction_id != one
     other = keys.customer("another")
-    assert orders.renewal(other.key, other.x509, KEY).transaction_id != one
+    assert orders.renewal(other.key, other.certificate, KEY).transaction_id != one
     assert make(f"CN={keys.customer().x509.subject.rfc4514_string()[3:]}").transaction_id != one

@@ -27,7 +27,7 @@ def certificate(days, issuer=None, start=None):
         issuer or httpd.ca(),
         not_before=start,
         not_after=start + days * DAY,
-    ).x509
+    ).certificate
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def folder(tmp_path):
 
 def fill(folder, found, ca, *above):
     folder.begin(keys.rsa_key())
-    folder.install(Issued(found, (ca.x509, *above), TransactionID(b"1")))
+    folder.install(Issued(found, (ca.certificate, *above), TransactionID(b"1")))
 
 
 @pytest.mark.parametrize(
@@ -55,13 +55,13 @@ def fill(folder, found, ca, *above):
 )
 def test_when_to_renew(days, before, left):
     found = certificate(days)
-    assert found.not_valid_after_utc - renewing.due(found, before) == left * DAY
+    assert found.not_after - renewing.due(found, before) == left * DAY
 
 
 def test_the_ca_of_the_folder_is_found_again(serve, connect, folder):
     client = connect(serve())
     found = renewing.find(client, client.ask(), folder)
-    assert found.ca.certificates.anchor == httpd.ca().x509
+    assert found.ca.certificates.anchor == httpd.ca().certificate
     assert not found.rolled_over
 
 
@@ -76,7 +76,7 @@ def test_its_successor_is_trusted_once_it_was_vouched_for(serve, connect, folder
         renewing.find(client, client.ask(), folder)
     folder.keep_next_ca(certificates)
     found = renewing.find(client, client.ask(), folder)
-    assert found.ca.certificates.anchor == NEXT.x509
+    assert found.ca.certificates.anchor == NEXT.certificate
     assert found.rolled_over
 
 
@@ -88,7 +88,7 @@ def test_a_next_ca_that_is_over_is_trusted_no_more(serve, connect, folder):
         not_before=httpd.today() - 9 * DAY,
         not_after=httpd.today() - DAY,
     )
-    folder.keep_next_ca([over.x509])
+    folder.keep_next_ca([over.certificate])
     site = serve(following=over)
     site.scep.roll_over()
     client = connect(site)
@@ -110,7 +110,7 @@ def test_a_next_ca_that_is_over_is_trusted_no_more(serve, connect, folder):
 )
 def test_when_to_change_over(folder, start, rolled_over, later, switch):
     """Once everything new is valid, and the next CA in force or the old certificate over."""
-    folder.keep_next_ca([NEXT.x509])
+    folder.keep_next_ca([NEXT.certificate])
     fill(folder.ahead, certificate(25, NEXT, httpd.today() + start * DAY), NEXT)
     now = httpd.today() + later * DAY
     assert renewing.may_switch(folder, now, rolled_over=rolled_over) is switch
@@ -128,8 +128,8 @@ def test_a_next_ca_that_was_given_up(folder, root, rolled_over, later):
         httpd.certify(name, keys.rsa_key(name), root, ca=True, not_before=httpd.today())
         for name in ("given-up", "announced")
     )
-    above = [root.x509] if root else []
-    folder.keep_next_ca([announced.x509, *above])
+    above = [root.certificate] if root else []
+    folder.keep_next_ca([announced.certificate, *above])
     now = httpd.today() + later * DAY
     for issuer, switch in ((given_up, False), (announced, True)):
         fill(folder.ahead, certificate(25, issuer), issuer, *above)
@@ -147,7 +147,7 @@ def test_a_ca_that_is_not_valid_yet_is_waited_for(folder):
     coming = httpd.certify(
         "Next CA", keys.rsa_key("next-ca"), ca=True, not_before=httpd.today() + 5 * DAY
     )
-    folder.keep_next_ca([coming.x509])
+    folder.keep_next_ca([coming.certificate])
     fill(folder.ahead, certificate(20, coming), coming)
     assert not renewing.may_switch(folder, httpd.today(), rolled_over=True)
     assert renewing.may_switch(folder, httpd.today() + 6 * DAY, rolled_over=True)

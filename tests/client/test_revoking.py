@@ -75,8 +75,8 @@ class Owner:
         device = self.device
         return revoking.revoke(
             how.pop("url", self.url),
-            device.x509,
-            protector or (lambda: revoking.by_key(device.key, device.x509)),
+            device.certificate,
+            protector or (lambda: revoking.by_key(device.key, device.certificate)),
             ca or world.trusted(),
             transport=HTTPTransport(proxy=""),
             pause=self.waits.append,
@@ -100,7 +100,7 @@ def test_the_passphrase():
     reference = f"{world.device('p256').x509.serial_number:x}".encode()
     with Site(Responder(secrets={reference: "phrase"})) as site:
         owner = Owner(site)
-        made = lambda: revoking.by_passphrase("phrase", owner.device.x509)  # noqa: E731
+        made = lambda: revoking.by_passphrase("phrase", owner.device.certificate)  # noqa: E731
         assert not owner.revoke(protector=made).was_before
 
 
@@ -210,7 +210,7 @@ def test_the_command_and_the_library_take_what_is_allowed(tmp_path, capsys, monk
     with Site(in_sha1()) as site:
         url = f"http://{site.address}/cmp/default"
         folder.begin(device.key)
-        folder.install(Issued(device.x509, (world.ca().x509,), TransactionID(b"1")))
+        folder.install(Issued(device.certificate, (world.ca().certificate,), TransactionID(b"1")))
         folder.remember(Record(f"http://{site.address}/scep", legacy=("des",)))
         command = ["revoke", str(folder.path), "--yes"]
         assert main(command) == 1
@@ -222,7 +222,7 @@ def test_the_command_and_the_library_take_what_is_allowed(tmp_path, capsys, monk
             allowed=frozenset({Legacy.SHA1}),
         )
         ca = CA(world.trusted(), capabilities.choose(frozenset({"scepstandard"}), ()))
-        found = client.revoke(ca, device.key, device.x509, url=url)
+        found = client.revoke(ca, device.key, device.certificate, url=url)
     assert isinstance(found, revoking.Revoked)
 
 

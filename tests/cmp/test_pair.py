@@ -275,7 +275,7 @@ def test_the_ra_may_be_known_already():
     """An RA that GetCACert named need not come with the answer; nor does the CA itself."""
     sent = ask()
     answer = forged(sent, certificates=())
-    assert believe(answer, sent, world.trusted("ca", world.ra().x509)).status == cmp.ACCEPTED
+    assert believe(answer, sent, world.trusted("ca", world.ra().certificate)).status == cmp.ACCEPTED
     answer = forged(sent, signer=world.ca(), certificates=())
     assert believe(answer, sent).status == cmp.ACCEPTED
 
@@ -289,7 +289,7 @@ def test_the_ra_may_be_under_a_lower_ca():
     alone = forged(sent, signer=world.lower_ra())
     with pytest.raises(BadReply, match="not signed by the CA"):
         believe(alone, sent)
-    known = world.trusted("ca", world.lower_ca().x509)
+    known = world.trusted("ca", world.lower_ca().certificate)
     assert believe(alone, sent, known).status == cmp.ACCEPTED
 
 

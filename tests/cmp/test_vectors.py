@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 
 from der import parse
 from scepkit.errors import BadReply
@@ -27,7 +26,7 @@ def certificate(name):
 
 
 def trusted():
-    anchor = x509.load_der_x509_certificate(certificate("ca").der)
+    anchor = certificate("ca")
     return cacerts.trust([anchor], anchor, NOW)
 
 

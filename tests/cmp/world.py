@@ -63,7 +63,7 @@ def device(kind="rsa", *, identifier=True, by="ca", name="device"):
 
 def trusted(which="ca", *more):
     """Return what a client trusts: the CA alone, as its folder has it, and what it was told."""
-    anchor = ca(which).x509
+    anchor = ca(which).certificate
     return cacerts.trust([anchor, *more], anchor, httpd.today())
 
 

@@ -60,8 +60,8 @@ class Said:
 def ask(serving, sent, ca=None):
     """Send an rr; return the answer as its sender reads it."""
     answer = serving.answer(sent.der)
-    ca = ca or keys.ca().x509
-    trusted = cacerts.trust([ca, keys.ra().x509], ca, keys.NOW)
+    ca = Certificate.of(ca or keys.ca().x509)
+    trusted = cacerts.trust([ca, keys.ra().certificate], ca, keys.NOW)
     try:
         believed = cmp.read_response(answer.der, sent, trusted, now=keys.NOW)
     except cmp.RevocationRefused as refused:

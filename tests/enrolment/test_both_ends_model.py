@@ -97,7 +97,7 @@ class BothEndsMachine(RuleBasedStateMachine):
     def ask(self, device: Device, fates) -> Issued | Exception:
         """Have a device send its order, as often as its client does; one run of `scep enroll`."""
         self.network.fates = deque(fates)
-        ra, ca = keys.ra().x509, keys.ca().x509
+        ra, ca = keys.ra().certificate, keys.ca().certificate
         exchange = Exchange(
             ca=cacerts.trust((ra, ca), ca, self.world.now),
             choice=capabilities.choose(CAPABILITIES, frozenset()),
@@ -116,10 +116,10 @@ class BothEndsMachine(RuleBasedStateMachine):
         """Send an order and compare what came of it."""
         outcome = self.ask(device, fates)
         if isinstance(outcome, Issued):
-            stored = self.world.store.certificate(outcome.certificate.serial_number)
+            stored = self.world.store.certificate(outcome.certificate.serial)
             assert stored is not None
-            assert outcome.certificate.public_key() == keys.device(device.name).key.public_key()
-            device.holder = keys.Holder(keys.device(device.name).key, outcome.certificate)
+            assert outcome.certificate.public_key == keys.device(device.name).key.public_key()
+            device.holder = keys.Holder(keys.device(device.name).key, outcome.certificate.x509())
             device.order, device.revoked = None, False
         elif isinstance(outcome, RequestRefused):
             # Only an operator's word ends a transaction here.
@@ -155,7 +155,7 @@ class BothEndsMachine(RuleBasedStateMachine):
         if device.holder is None or device.order is not None:
             return
         key = keys.device(name).key
-        device.order = orders.renewal(key, device.holder.x509, key)
+        device.order = orders.renewal(key, device.holder.certificate, key)
         before = device.holder.x509
         self.follow(device, fates)
         assert device.holder.x509 == before or device.order is None

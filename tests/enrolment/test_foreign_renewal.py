@@ -41,14 +41,16 @@ def wire(world):
 @pytest.fixture
 def renew(world, wire):
     """Renew with the world's CA: who holds what, and its issuers."""
-    ca = keys.ca().x509
-    certificates = cacerts.trust((keys.ra().x509, ca), ca, world.now)
+    ca = keys.ca().certificate
+    certificates = cacerts.trust((keys.ra().certificate, ca), ca, world.now)
     trusted = CA(certificates, capabilities.choose(SAID, frozenset()), SAID)
 
     def renew(holder, issuers):
         client = Client("http://memory", transport=wire)
         new = keys.rsa_key("new")
-        return client.renew(trusted, holder.key, holder.x509, new, issuers=issuers).certificate
+        return client.renew(
+            trusted, holder.key, holder.certificate, new, issuers=issuers
+        ).certificate
 
     return renew
 
@@ -65,11 +67,14 @@ def factory():
 def test_the_chain_of_another_ca_goes_with_a_renewal(world, wire, renew, factory):
     """The server, which knows the root alone, finds the way to it; the root is not sent."""
     root, middle, device = factory
-    world.use(renewal=RenewalRules(anchors=(root.x509,)))
+    world.use(renewal=RenewalRules(anchors=(root.certificate,)))
     with pytest.raises(RequestRefused):
         renew(device, ())
     wire.carried.clear()
-    assert renew(device, (middle.x509, root.x509)).issuer == keys.ca().x509.subject
+    assert (
+        renew(device, (middle.certificate, root.certificate)).issuer
+        == keys.ca().certificate.subject
+    )
     assert wire.carried == [(device.der, middle.der)]
 
 
@@ -78,5 +83,5 @@ def test_a_ca_is_not_shown_its_own_chain(world, wire, renew, factory):
     """It knows what it issued; the message stays as small as it was."""
     _, middle, _ = factory
     device = world.enrolled()
-    renew(device, (middle.x509,))
+    renew(device, (middle.certificate,))
     assert wire.carried == [(device.der,)]

@@ -17,6 +17,7 @@ from scepkit.enrolment.challenge_rules import StaticChallenge
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.protocol.algorithms import SHA1, Legacy
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.messages import Pending, Success
 
 DAY = timedelta(days=1)
@@ -282,7 +283,7 @@ def test_foreign_certificates(world):
         keys.certify("Factory CA", keys.rsa_key("imitation"), ca=True),
     )
     assert world.renew(device).refusal == UNKNOWN
-    world.use(renewal=RenewalRules(anchors=(factory.x509,)))
+    world.use(renewal=RenewalRules(anchors=(factory.certificate,)))
     reply = world.renew(device)
     assert reply.x509.issuer == CA.certificate.subject
     assert world.store.certificate(reply.x509.serial_number).renews is None
@@ -396,7 +397,7 @@ def test_a_foreign_certificate_that_was_revoked_here(world):
     ra = keys.ra().credential
     world.use(
         issuers=Issuers([Issuer(Authority(other.x509, other.key), (ra,))]),
-        renewal=RenewalRules(anchors=(CA.certificate,)),
+        renewal=RenewalRules(anchors=(Certificate.of(CA.certificate),)),
     )
     assert world.renew(device).certificate
     world.store.revoke(device.x509.serial_number, reason=1, by="test", now=world.now)

@@ -30,7 +30,7 @@ class Device:
         client = Client(url)
         self.x509 = client.enrol(
             client.get_ca(serving.fingerprint), key, "CN=device", challenge=self.challenge
-        ).certificate
+        ).certificate.x509()
         self.serial = f"{self.x509.serial_number:x}"
         self.certificate = directory / f"{self.serial}.pem"
         self.certificate.write_bytes(self.x509.public_bytes(Encoding.PEM))

@@ -48,6 +48,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.envelope import Envelope
 from scepkit.protocol.http import HTTPRequest
 from scepkit.protocol.messages import PKCSReq, Success
+from scepkit.protocol.oddities import oddities
 
 EVERY = frozenset(Legacy)
 MESSAGES = [captured.der(name) for name in (*captured.REQUESTS, "ndes-failure")]
@@ -148,24 +149,28 @@ def use(certificate):
     for step in (
         lambda: certificate.is_self_signed(EVERY),
         lambda: certificate.public_key,
-        lambda: judge(certificate.x509()),
+        certificate.x509,
+        lambda: oddities(certificate),
+        lambda: judge(certificate),
     ):
         with suppress(ScepError):
             step()
 
 
-def judge(strict):
-    """Do with the library's certificate what clients do."""
+def judge(one):
+    """Do with a certificate what clients do."""
     for question in (
-        lambda: chain.is_ca(strict),
-        lambda: chain.may_sign(strict, 0),
-        lambda: chain.issued(keys.ca().x509, strict),
-        lambda: chain.issued(strict, strict),
-        lambda: chain.build(strict, [strict], keys.ca().x509, keys.NOW),
-        lambda: cacerts.trust([strict, keys.ca().x509], keys.ca().x509, keys.NOW),
-        lambda: cacerts.trust([strict], strict, keys.NOW),
-        lambda: cacerts.find([strict], "0" * 64),
-        lambda: transaction._has_key(strict, keys.rsa_key().public_key()),
+        lambda: chain.is_ca(one),
+        lambda: chain.may_sign(one, 0),
+        lambda: chain.issued(keys.ca().certificate, one),
+        lambda: chain.issued(one, one),
+        lambda: chain.build(one, [one], keys.ca().certificate, keys.NOW),
+        lambda: cacerts.trust([one, keys.ca().certificate], keys.ca().certificate, keys.NOW),
+        lambda: cacerts.trust([one], one, keys.NOW),
+        lambda: cacerts.find([one], "0" * 64),
+        one.extensions.crl_places,
+        lambda: str(one.subject_name),
+        lambda: one.alternative_names,
     ):
         with suppress(ScepError):
             question()
@@ -405,16 +410,16 @@ def test_ca_certificates(data):
     pem = [keys.ca().x509.public_bytes(Encoding.PEM) * 2]
     body = data.draw(st.one_of(mutation.anything(seeds), mutation.octets(pem)))
     with suppress(ScepError):
-        for strict in cacerts.parse(body):
-            judge(strict)
+        for one in cacerts.parse(body):
+            judge(one)
 
 
 @given(st.data())
 def test_ca_certificates_that_are_whole_but_odd(data):
     body = data.draw(mutation.trees(certificates()))
     with suppress(ScepError):
-        for strict in cacerts.parse(cms.certs_only([body, keys.ca().der])):
-            judge(strict)
+        for one in cacerts.parse(cms.certs_only([body, keys.ca().der])):
+            judge(one)
 
 
 @given(st.one_of(st.text(max_size=100), st.from_regex(r"(sha-?256[:= ])?([0-9a-fA-F]{2}:?){32}")))

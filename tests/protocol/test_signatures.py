@@ -15,7 +15,7 @@ import keys
 from der import algorithm, integer, seq, tlv
 from forge import DIGESTS, MGF1, PSS, RSASSA_PSS
 from scepkit.errors import BadAlg, BadMessageCheck, Malformed
-from scepkit.protocol import _x509, cacerts, chain, cms, csr, next_ca, pkimessage, signatures
+from scepkit.protocol import cacerts, chain, cms, csr, next_ca, pkimessage, retrieval, signatures
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.messages import Failure, Pending, Success
@@ -82,12 +82,13 @@ def test_a_chain_and_a_crl(digest, mask):
             .not_valid_after(keys.NOW + keys.DAY)
             .sign(ca.key, hash_, rsa_padding=pss.padding)
         )
-        assert chain.build(leaf, [], ca.x509, keys.NOW) == (leaf, ca.x509)
+        leaf = Certificate.of(leaf)
+        assert chain.build(leaf, [], ca.certificate, keys.NOW) == (leaf, ca.certificate)
         crl = (
             x509.CertificateRevocationListBuilder(ca.x509.subject, keys.NOW, keys.NOW + keys.DAY)
         ).sign(ca.key, hash_, rsa_padding=pss.padding)
-        assert _x509.signed_crl(ca.x509, crl)
-        assert not _x509.signed_crl(keys.certify("PSS CA", KEY, ca=True).x509, crl)
+        assert retrieval._signed(ca.certificate, crl)
+        assert not retrieval._signed(keys.certify("PSS CA", KEY, ca=True).certificate, crl)
 
 
 @pytest.mark.rfc("P-06")
@@ -102,8 +103,8 @@ def test_a_reply_and_an_announcement():
     following = keys.certify("next CA", keys.rsa_key("next"), ca=True)
     inside = forge.signed_data(None, certificates=[following.der])
     outer = forge.pki_message(inside, signer=ca, pss=PSS(salt=20))
-    trusted = cacerts.trust([ca.x509], ca.x509, keys.NOW)
-    assert next_ca.read(outer, trusted, NO_LEGACY, keys.NOW) == (following.x509,)
+    trusted = cacerts.trust([ca.certificate], ca.certificate, keys.NOW)
+    assert next_ca.read(outer, trusted, NO_LEGACY, keys.NOW) == (following.certificate,)
 
 
 # --- what the parameters say ----------------------------------------------------------------------

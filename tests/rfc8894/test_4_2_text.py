@@ -23,7 +23,7 @@ CA, RA = keys.ca(), keys.ra()
 BOTH = cms.certs_only([RA.der, CA.der])
 NEXT = keys.certify("Next CA", keys.rsa_key("next-ca"), ca=True)
 ANNOUNCED = next_ca.make([NEXT.der], key=CA.key, certificate=CA.certificate)
-TRUSTED = cacerts.trust([RA.x509, CA.x509], CA.x509, keys.NOW)
+TRUSTED = cacerts.trust([RA.certificate, CA.certificate], CA.certificate, keys.NOW)
 LABELS = [
     *("CERTIFICATE", "X509 CERTIFICATE", "X.509 CERTIFICATE"),
     *("PKCS7", "CMS", "PKCS #7 SIGNED DATA"),
@@ -58,12 +58,12 @@ def pems(draw, *ders):
 
 
 BODIES = st.one_of(
-    base64s(CA.der).map(lambda body: (body, (CA.x509,))),
-    pems(CA.der).map(lambda body: (body, (CA.x509,))),
-    base64s(BOTH).map(lambda body: (body, (RA.x509, CA.x509))),
-    pems(BOTH).map(lambda body: (body, (RA.x509, CA.x509))),
-    pems(RA.der, CA.der).map(lambda body: (body, (RA.x509, CA.x509))),
-    pems(RA.der, BOTH).map(lambda body: (body, (RA.x509, RA.x509, CA.x509))),
+    base64s(CA.der).map(lambda body: (body, (CA.certificate,))),
+    pems(CA.der).map(lambda body: (body, (CA.certificate,))),
+    base64s(BOTH).map(lambda body: (body, (RA.certificate, CA.certificate))),
+    pems(BOTH).map(lambda body: (body, (RA.certificate, CA.certificate))),
+    pems(RA.der, CA.der).map(lambda body: (body, (RA.certificate, CA.certificate))),
+    pems(RA.der, BOTH).map(lambda body: (body, (RA.certificate, RA.certificate, CA.certificate))),
 )
 
 
@@ -105,7 +105,7 @@ def test_text_that_is_nothing(body):
 @given(st.one_of(base64s(ANNOUNCED), pems(ANNOUNCED)))
 def test_the_next_ca_as_text_is_believed_as_its_der_is(body):
     """GetNextCACert as PEM or base64: the signature inside is what counts."""
-    assert next_ca.read(body, TRUSTED, NO_LEGACY, keys.NOW) == (NEXT.x509,)
+    assert next_ca.read(body, TRUSTED, NO_LEGACY, keys.NOW) == (NEXT.certificate,)
     with pytest.raises(BadReply):
         next_ca.read(base64.b64encode(BOTH), TRUSTED, NO_LEGACY, keys.NOW)
 

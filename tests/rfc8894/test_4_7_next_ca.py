@@ -25,7 +25,9 @@ def following(which="next-ca", **how):
 
 
 NEXT = following()
-TRUSTED = cacerts.trust([keys.ra().x509, keys.ca().x509], keys.ca().x509, keys.NOW)
+TRUSTED = cacerts.trust(
+    [keys.ra().certificate, keys.ca().certificate], keys.ca().certificate, keys.NOW
+)
 INNER = cms.certs_only([NEXT.der])
 
 
@@ -67,7 +69,7 @@ def test_the_answer_is_two_nested_signed_data(openssl, issuer):
     assert outer.content_type == cms.DATA
     assert outer.certificates == (issuer.der,), "the next CA's is not in the outer layer"
     assert (inner.certificates, inner.signers, inner.content) == ((NEXT.der,), (), None)
-    assert read(body, replace(TRUSTED, signers=(issuer.certificate,))) == (NEXT.x509,)
+    assert read(body, replace(TRUSTED, signers=(issuer.certificate,))) == (NEXT.certificate,)
 
 
 @pytest.mark.rfc("S-4.7.1-4")
@@ -81,11 +83,11 @@ def test_there_are_no_scep_attributes():
 @pytest.mark.rfc("S-4.7-1", "S-4.1-4", "S-4.7.1-1", "S-2.2-8")
 def test_the_next_ca_is_asked_for_by_itself(announced):
     """GET operation=GetNextCACert without data; GetCACert does not show the next CA."""
-    assert ask(announced) == (NEXT.x509,)
+    assert ask(announced) == (NEXT.certificate,)
     assert announced.http[-1] == HTTPRequest("GET", b"operation=GetNextCACert")
     assert announced.server.handle(announced.http[-1]).content_type == http.NEXT_CA_CERT
     shown = announced.run(transaction.ca_information()).certificates
-    assert NEXT.x509 not in shown
+    assert NEXT.certificate not in shown
 
 
 @pytest.mark.rfc("S-2.9-4")
@@ -127,7 +129,7 @@ def test_only_the_current_ca_is_believed(body):
     """Unsigned, signed by the new key itself or by anybody else: nothing of it is believed."""
     with pytest.raises(BadReply):
         read(body)
-    assert read(answer()) == (NEXT.x509,)
+    assert read(answer()) == (NEXT.certificate,)
 
 
 @pytest.mark.rfc("S-4.7.1-3")
@@ -136,7 +138,7 @@ def test_a_forged_answer_does_not_keep_the_true_one_out(announced):
     true = announced.server.next_ca
     answers = iter([answer(signer=NEXT), b"rubbish"])
     announced.server.next_ca = lambda: next(answers, None) or true()
-    assert ask(announced) == (NEXT.x509,)
+    assert ask(announced) == (NEXT.certificate,)
     assert len(announced.waits) == 2
 
 
@@ -169,7 +171,7 @@ def test_what_the_ca_signed_with_a_legacy_algorithm_is_said_to(announced, body, 
     assert announced.waits == []
     allowed = frozenset({Legacy(needed)})
     (found,) = next_ca.read(body, TRUSTED, allowed, keys.NOW)
-    assert found.public_key() == NEXT.x509.public_key()
+    assert found.public_key == NEXT.x509.public_key()
 
 
 @pytest.mark.rfc("S-4.7.1-3", "L-02", "L-19")
@@ -222,13 +224,13 @@ def test_how_a_ca_says_that_it_has_no_successor(announced, status, body, error, 
 @pytest.mark.parametrize("content", [INNER, parse(INNER).children[1].children[0].der()])
 def test_the_inner_layer_may_be_said_to_be_signed_data(content):
     """The content's type may be id-signedData: of a ContentInfo, or of the SignedData alone."""
-    assert read(answer(content, content_type=forge.SIGNED_DATA)) == (NEXT.x509,)
+    assert read(answer(content, content_type=forge.SIGNED_DATA)) == (NEXT.certificate,)
 
 
 @pytest.mark.rfc("A-08")
 def test_an_ra_of_the_current_ca_may_sign_it():
     """An RA that chains to the current CA is believed; a device's certificate is not."""
-    assert read(answer(signer=keys.ra())) == (NEXT.x509,)
+    assert read(answer(signer=keys.ra())) == (NEXT.certificate,)
     with pytest.raises(BadReply, match="unknown signer"):
         read(answer(signer=keys.customer()))
 
@@ -240,7 +242,7 @@ def test_the_single_layer_of_old_servers():
     Its signature is over nothing: whoever is in between could put other certificates beside it.
     """
     one_layer = answer(None, certificates=[keys.ca().der, WITH_OLD.der])
-    assert read(one_layer) == (WITH_OLD.x509,)
+    assert read(one_layer) == (WITH_OLD.certificate,)
     with pytest.raises(BadReply, match="does not cover the certificates"):
         read(answer(None, certificates=[keys.ca().der, NEXT.der]))
     with pytest.raises(BadReply, match="signed by nobody"):
@@ -255,10 +257,10 @@ def test_an_old_answer_ends_with_the_certificates_in_it():
     """Without freshness, the validity of the next CA's certificate is what is looked at."""
     late = NEXT.x509.not_valid_after_utc + keys.DAY
     with pytest.raises(BadReply, match="expired"):
-        next_ca.trust([NEXT.x509], late)
-    assert next_ca.trust([NEXT.x509], keys.NOW).anchor == NEXT.x509
+        next_ca.trust([NEXT.certificate], late)
+    assert next_ca.trust([NEXT.certificate], keys.NOW).anchor == NEXT.certificate
     with pytest.raises(BadReply, match="no CA certificate"):
-        next_ca.trust([keys.customer().x509], keys.NOW)
+        next_ca.trust([keys.customer().certificate], keys.NOW)
     with pytest.raises(BadReply, match="holds no certificate"):
         read(answer(cms.certs_only()))
 
@@ -295,8 +297,8 @@ def test_a_certificate_of_the_next_ca(announced, early):
     sent = pkimessage.parse(announced.trips[0].request).envelope
     assert sent.recipient([NEXT.credential]) == NEXT.credential
     assert sent.recipient([keys.ra().credential]) is None
-    assert issued.chain == (NEXT.x509,)
-    assert issued.certificate.public_key() == key.public_key()
+    assert issued.chain == (NEXT.certificate,)
+    assert issued.certificate.public_key == key.public_key()
 
 
 def issue(pair, wanted, *, early):

@@ -251,4 +251,4 @@ def is_running(pid: int) -> bool:
 
 def certificates(answer: Answer) -> list[x509.Certificate]:
     """Return what is in the answer to GetCACert."""
-    return list(cacerts.parse(answer.body))
+    return [one.x509() for one in cacerts.parse(answer.body)]

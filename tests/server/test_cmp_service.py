@@ -113,6 +113,6 @@ def test_an_earlier_ca_is_answered_for_when_its_ra_is_over(has_ra):
     reply = cmp.seal_response(
         cmp.read_request(sent.der), cmp.ACCEPTED, signer, now=now, random=lambda size: b"r" * size
     )
-    trusted = cacerts.trust([OLD.x509], OLD.x509, now)
+    trusted = cacerts.trust([OLD.certificate], OLD.certificate, now)
     believed = cmp.read_response(reply, sent, trusted, now=now)
     assert _common(believed.signer) == ("Old RA" if has_ra else "Old")

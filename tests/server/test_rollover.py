@@ -100,7 +100,7 @@ def test_a_rollover(rolling, tmp_path):
     # The next CA is not the CA yet.
     assert server.shown_at()[-1] == old_ca
     inner = OpenSSL(tmp_path).verify(server.ask(NEXT).body, keys.Holder(None, old_ca))
-    next_ra, next_ca = cacerts.parse(inner)
+    next_ra, next_ca = (one.x509() for one in cacerts.parse(inner))
     assert f"sha256:{next_ca.fingerprint(keys.SHA256).hex()}" == fingerprint
     rolling.successors = (Certificate.of(next_ra),)
 

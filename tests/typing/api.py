@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from scepkit import (
     CA,
     BadRequest,
+    Certificate,
     CertificationRequest,
     CertPoll,
     CertRep,
@@ -56,13 +57,15 @@ def as_a_client(names: list[x509.GeneralName]) -> None:
     key = generate_key("rsa:2048")
     issued = client.enrol(ca, key, x509.Name([]), names=names, challenge="secret")
     assert_type(issued, Issued)
-    assert_type(issued.certificate, x509.Certificate)
+    assert_type(issued.certificate, Certificate)
+    assert_type(issued.certificate.x509(), x509.Certificate)
+    assert_type(issued.certificate.pem(), str)
     assert_type(client.renew(ca, key, issued.certificate, key), Issued)
     assert_type(client.get_next_ca(ca), CA)
     assert_type(client.revoke(ca, key, issued.certificate), Revoked)
     folder = Folder(Path("router1"))
     with folder.locked():
-        assert_type(folder.certificate(), x509.Certificate | None)
+        assert_type(folder.certificate(), Certificate | None)
 
 
 def what_goes_wrong(client: Client) -> str:

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cryptography import x509
-
     from scepkit.client.folder import Folder
     from scepkit.client.record import Record
+    from scepkit.protocol.certificate import Certificate
 
 # Kinds of names that --san takes.
 _KINDS = ("dns:", "ip:", "email:", "uri:")
@@ -33,18 +32,17 @@ def _subject(folder: Folder) -> Iterator[str]:
     if certificate is None:
         yield "--subject DN"
         return
-    yield f"--subject {shlex.quote(certificate.subject.rfc4514_string())}"
+    yield f"--subject {shlex.quote(str(certificate.subject_name))}"
     for name in _names(certificate):
         if name.startswith(_KINDS):
             yield f"--san {shlex.quote(name)}"
 
 
-def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+def _names(certificate: Certificate) -> tuple[str, ...]:
     from scepkit.errors import Malformed
-    from scepkit.protocol.certificate import Certificate
 
     try:
-        return tuple(map(str, Certificate.of(certificate).alternative_names))
+        return tuple(map(str, certificate.alternative_names))
     except Malformed:
         # Extensions that cannot be read are no reason not to give a hint.
         return ()

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.errors import Malformed, UntrustedCA
-from scepkit.protocol import _x509, cacerts, capabilities, certificate
+from scepkit.protocol import cacerts, capabilities, certificate
 from scepkit.protocol.algorithms import DIGESTS
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.distinguished_name import Name
 
 # As the registry of RFC 8894 section 6 spells them.
 _KEYWORDS = (
@@ -30,68 +31,62 @@ def keywords(found: capabilities.Capabilities) -> list[str]:
     return known + sorted(found - {keyword.lower() for keyword in known})
 
 
-def summary(one: x509.Certificate) -> dict[str, str]:
+def summary(one: Certificate) -> dict[str, str]:
     """Return what a certificate says, for JSON: all strings, times in ISO 8601, serials in hex."""
     return {
         "subject": subject(one),
-        "issuer": one.issuer.rfc4514_string(),
-        "serial": f"{one.serial_number:x}",
-        "not_before": one.not_valid_before_utc.isoformat(),
-        "not_after": one.not_valid_after_utc.isoformat(),
+        "issuer": str(one.issuer_name),
+        "serial": f"{one.serial:x}",
+        "not_before": one.not_before.isoformat(),
+        "not_after": one.not_after.isoformat(),
         "sha256": fingerprint(one),
     }
 
 
-def whole(one: x509.Certificate) -> dict[str, str]:
+def whole(one: Certificate) -> dict[str, str]:
     """Return the same with the certificate itself."""
     return {**summary(one), "pem": pem([one])}
 
 
-def subject(one: x509.Certificate) -> str:
+def subject(one: Certificate) -> str:
     """Return the subject as text."""
-    return one.subject.rfc4514_string()
+    return str(one.subject_name)
 
 
-def fingerprint(one: x509.Certificate) -> str:
+def fingerprint(one: Certificate) -> str:
     """Return `sha256:` and the fingerprint that people compare."""
-    return certificate.fingerprint(one.public_bytes(Encoding.DER))
+    return certificate.fingerprint(one.der)
 
 
-def validity(one: x509.Certificate) -> str:
+def validity(one: Certificate) -> str:
     """Return from when to when a certificate is valid, and whether that is not now."""
-    start, end = one.not_valid_before_utc, one.not_valid_after_utc
+    start, end = one.validity
     now = datetime.now(UTC)
     remark = " (expired)" if now > end else " (not yet valid)" if now < start else ""
     return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC{remark}"
 
 
-def marks(one: x509.Certificate) -> list[tuple[str, str]]:
+def marks(one: Certificate) -> list[tuple[str, str]]:
     """Return what people look at, with names, to tell a certificate from another one."""
     return [("valid", validity(one)), ("fingerprint", fingerprint(one))]
 
 
-def with_role(role: str, one: x509.Certificate) -> tuple[str, list[tuple[str, str]]]:
+def with_role(role: str, one: Certificate) -> tuple[str, list[tuple[str, str]]]:
     """Return a line that says what a certificate is and whose, and what people look at."""
     return f"{role}: {subject(one)}", marks(one)
 
 
-def pem(certificates: Sequence[x509.Certificate]) -> str:
+def pem(certificates: Sequence[Certificate]) -> str:
     """Return certificates as PEM."""
-    return "".join(c.public_bytes(Encoding.PEM).decode("ascii") for c in certificates)
+    return "".join(c.pem() for c in certificates)
 
 
-def crl_urls(one: x509.Certificate) -> list[str]:
+def crl_urls(one: Certificate) -> list[str]:
     """Return where a certificate says that its CA's revocation list is."""
     try:
-        points = _x509.extension(one, x509.CRLDistributionPoints)
+        return list(one.extensions.crl_places())
     except Malformed:
         return []
-    return [
-        name.value
-        for point in points or ()
-        for name in point.full_name or ()
-        if isinstance(name, x509.UniformResourceIdentifier)
-    ]
 
 
 def revocations(found: x509.CertificateRevocationList) -> dict[str, object]:
@@ -102,7 +97,7 @@ def revocations(found: x509.CertificateRevocationList) -> dict[str, object]:
         number = None
     following = found.next_update_utc
     return {
-        "issuer": found.issuer.rfc4514_string(),
+        "issuer": str(Name.of(found.issuer)),
         "number": number,
         "this_update": found.last_update_utc.isoformat(),
         "next_update": following.isoformat() if following else None,
@@ -111,7 +106,7 @@ def revocations(found: x509.CertificateRevocationList) -> dict[str, object]:
     }
 
 
-def roles(certificates: Sequence[x509.Certificate]) -> list[str]:
+def roles(certificates: Sequence[Certificate]) -> list[str]:
     """Say what each of the certificates of a GetCACert answer is for (checklist P-29)."""
     try:
         anchor = cacerts.top(certificates)
@@ -121,17 +116,16 @@ def roles(certificates: Sequence[x509.Certificate]) -> list[str]:
     return [_role(one, ca) for one in certificates]
 
 
-def _role(one: x509.Certificate, ca: cacerts.TrustedCA) -> str:
+def _role(one: Certificate, ca: cacerts.TrustedCA) -> str:
     if one == ca.anchor:
         return "CA"
     if one in ca.authorities:
         return "intermediate CA"
-    der = one.public_bytes(Encoding.DER)
     uses = [
         use
         for use, holds in (
-            ("decrypts requests", der == ca.recipient.der),
-            ("signs replies", any(der == signer.der for signer in ca.signers)),
+            ("decrypts requests", one == ca.recipient),
+            ("signs replies", one in ca.signers),
         )
         if holds
     ]

@@ -71,7 +71,7 @@ def report_not_yet(wanted: Wanted, folder: Folder, *, as_json: bool) -> None:
         return
     terminal.say(
         f"not yet: {describe.subject(certificate)} is valid until "
-        f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; "
+        f"{certificate.not_after:%Y-%m-%d %H:%M} UTC; "
         f"time to renew is from {start:%Y-%m-%d %H:%M} UTC on (--force renews now)"
     )
 

@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from cryptography import x509
-
 from scepkit.cli import again, options, request
 from scepkit.client.folder import Folder
 from scepkit.client.record import Record
 from scepkit.client.url import normalize
 from scepkit.errors import SettingsError
+from scepkit.protocol.certificate import Certificate
 
 
 def existing(directory: Path) -> Folder:
@@ -50,7 +49,7 @@ def opened(directory: Path) -> Iterator[Folder]:
         yield folder
 
 
-def certificate(folder: Folder, use: str = "that could be renewed") -> x509.Certificate:
+def certificate(folder: Folder, use: str = "that could be renewed") -> Certificate:
     """Return the certificate.
 
     Args:

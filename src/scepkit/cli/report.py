@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from scepkit.cli import describe, terminal
 from scepkit.client.folder import Folder
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.oddities import oddities
 from scepkit.protocol.transaction import Issued
 
 
@@ -30,12 +32,23 @@ def issued(
                 "files": {name: str(path) for name, path in files.items()},
             }
         )
-        return
-    terminal.say(f"got the certificate of {describe.subject(certificate)}")
-    terminal.fields(
-        [
-            ("serial", f"{certificate.serial_number:x}"),
-            *describe.marks(certificate),
-            ("files", ", ".join(str(path) for path in files.values())),
-        ]
-    )
+    else:
+        terminal.say(f"got the certificate of {describe.subject(certificate)}")
+        terminal.fields(
+            [
+                ("serial", f"{certificate.serial:x}"),
+                *describe.marks(certificate),
+                ("files", ", ".join(str(path) for path in files.values())),
+            ]
+        )
+    _warn_of(certificate)
+
+
+def _warn_of(certificate: Certificate) -> None:
+    """Say what is odd about a new certificate."""
+    odd = oddities(certificate)
+    if odd:
+        terminal.warn(
+            f"other programs may refuse this certificate: {'; '.join(odd)}",
+            "tell the CA's operator; it is installed, since its key and its signature are right",
+        )

@@ -143,7 +143,7 @@ def cert(
     client = connection.recorded(record, timeout=timeout, proxy=proxy)
     ca = _trusted(client, record, folder)
     found = client.get_cert(ca, folder.key(), certificate, number)
-    rows = [("serial", f"{found.serial_number:x}"), *describe.marks(found)]
+    rows = [("serial", f"{found.serial:x}"), *describe.marks(found)]
     about = [(f"certificate of {describe.subject(found)}", rows)]
     deliver(describe.pem([found]), out, about, describe.whole(found), as_json=as_json)
 
@@ -189,7 +189,7 @@ def crl(
     details = describe.revocations(found)
     shown = ("number", "this_update", "next_update", "revoked")
     rows = [(name.replace("_", " "), str(details[name])) for name in shown]
-    about = [(f"revocation list of {found.issuer.rfc4514_string()}", rows)]
+    about = [(f"revocation list of {details['issuer']}", rows)]
     deliver(pem, out, about, {**details, "pem": pem}, as_json=as_json)
 
 

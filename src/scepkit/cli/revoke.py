@@ -17,14 +17,13 @@ from scepkit.errors import SettingsError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cryptography import x509
-
     from scepkit.client.folder import Folder
     from scepkit.client.record import Record
     from scepkit.client.revoking import Revoked
     from scepkit.protocol import cmp
     from scepkit.protocol.algorithms import Legacy
     from scepkit.protocol.cacerts import TrustedCA
+    from scepkit.protocol.certificate import Certificate
 
 _EPILOG = """
 \b
@@ -121,7 +120,7 @@ def _tls_ca(option: Path | None, record: Record | None) -> Path | None:
 
 
 def _protector(
-    folder: Folder, certificate: x509.Certificate, passphrase: str | None
+    folder: Folder, certificate: Certificate, passphrase: str | None
 ) -> Callable[[], cmp.Protector]:
     from scepkit.client import revoking
 
@@ -138,7 +137,7 @@ def _trusted(folder: Folder) -> TrustedCA:
     return cacerts.trust([*folder.chain(), anchor], anchor, datetime.now(UTC))
 
 
-def _ask(certificate: x509.Certificate, *, yes: bool) -> None:
+def _ask(certificate: Certificate, *, yes: bool) -> None:
     from scepkit.cli import describe
 
     if yes:
@@ -151,15 +150,13 @@ def _ask(certificate: x509.Certificate, *, yes: bool) -> None:
             )
         return
     terminal.say(f"This certificate is about to be revoked: {describe.subject(certificate)}")
-    number = f"{certificate.serial_number:x}"
+    number = f"{certificate.serial:x}"
     terminal.fields([("serial", number), ("valid", describe.validity(certificate))])
     if not terminal.confirm("Only an operator could take that back, if anybody can. Revoke it?"):
         raise typer.Abort
 
 
-def _note(
-    folder: Folder, certificate: x509.Certificate, found: Revoked, reason: ReasonName
-) -> None:
+def _note(folder: Folder, certificate: Certificate, found: Revoked, reason: ReasonName) -> None:
     """Keep it in the folder; what was said the first time stays."""
     from scepkit.client.revocation_note import RevocationNote
 
@@ -167,12 +164,12 @@ def _note(
         return
     now = datetime.now(UTC).isoformat(timespec="seconds")
     why = "" if found.was_before else reason.value
-    folder.note_revocation(RevocationNote(f"{certificate.serial_number:x}", now, why))
+    folder.note_revocation(RevocationNote(f"{certificate.serial:x}", now, why))
 
 
 def _report(
     folder: Folder,
-    certificate: x509.Certificate,
+    certificate: Certificate,
     found: Revoked,
     reason: ReasonName,
     *,
@@ -190,7 +187,7 @@ def _report(
             }
         )
         return
-    name, number = describe.subject(certificate), f"{certificate.serial_number:x}"
+    name, number = describe.subject(certificate), f"{certificate.serial:x}"
     if found.was_before:
         terminal.say(f"the certificate of {name} was revoked before, serial {number}")
     else:

@@ -11,11 +11,10 @@ from scepkit.cli import options, terminal
 from scepkit.cli.help import Command
 
 if TYPE_CHECKING:
-    from cryptography import x509
-
     from scepkit.client.folder import Folder
     from scepkit.client.record import Record
     from scepkit.client.revocation_note import RevocationNote
+    from scepkit.protocol.certificate import Certificate
 
 _EPILOG = """
 \b
@@ -96,12 +95,12 @@ def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]
     following = renewing.successor(folder.next_ca(), now)
     if following is not None:
         rows += [
-            ("next ca", following.subject.rfc4514_string()),
-            ("next ca from", following.not_valid_before_utc),
+            ("next ca", str(following.subject_name)),
+            ("next ca from", following.not_before),
         ]
     coming = folder.ahead.certificate()
     if coming is not None:
-        rows.append(("next certificate from", coming.not_valid_before_utc))
+        rows.append(("next certificate from", coming.not_before))
     return state, rows
 
 
@@ -124,26 +123,26 @@ def _request(record: Record | None) -> list[tuple[str, object]]:
     return rows
 
 
-def _state(certificate: x509.Certificate, start: datetime, now: datetime) -> str:
-    if now > certificate.not_valid_after_utc:
+def _state(certificate: Certificate, start: datetime, now: datetime) -> str:
+    if now > certificate.not_after:
         return _EXPIRED
-    if now < certificate.not_valid_before_utc:
+    if now < certificate.not_before:
         return _EARLY
     return _DUE if now >= start else _VALID
 
 
-def _certificate(certificate: x509.Certificate) -> list[tuple[str, object]]:
+def _certificate(certificate: Certificate) -> list[tuple[str, object]]:
     from scepkit.cli import describe
     from scepkit.client import keys
 
     return [
         ("subject", describe.subject(certificate)),
-        ("issuer", certificate.issuer.rfc4514_string()),
-        ("serial", f"{certificate.serial_number:x}"),
-        ("key", keys.kind(certificate.public_key())),  # type: ignore[arg-type]
+        ("issuer", str(certificate.issuer_name)),
+        ("serial", f"{certificate.serial:x}"),
+        ("key", keys.kind(certificate.public_key)),
         ("sha256", describe.fingerprint(certificate)),
-        ("not before", certificate.not_valid_before_utc),
-        ("not after", certificate.not_valid_after_utc),
+        ("not before", certificate.not_before),
+        ("not after", certificate.not_after),
     ]
 
 

@@ -72,7 +72,7 @@ def _ask(client: Client, folder: Folder, found: Found) -> CA:
         anchor = following.certificates.anchor
         terminal.say(
             f"the CA announces its successor: {describe.subject(anchor)}, "
-            f"valid from {anchor.not_valid_before_utc:%Y-%m-%d}"
+            f"valid from {anchor.not_before:%Y-%m-%d}"
         )
     return following
 

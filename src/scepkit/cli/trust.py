@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
-
-from scepkit.ca.certificates import read_certificate
 from scepkit.cli import describe, terminal
+from scepkit.client.certificates import read_certificate
 from scepkit.client.client import CA
 from scepkit.errors import UntrustedCA, UsageError
 from scepkit.protocol import cacerts, chain
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.transaction import CAInformation
 
 
@@ -53,7 +52,7 @@ class Whom:
         return bool(self.fingerprint or self.ca_file or self.insecure)
 
 
-def read(ca_file: Path) -> x509.Certificate:
+def read(ca_file: Path) -> Certificate:
     """Return the CA certificate of a file.
 
     Raises:
@@ -66,7 +65,7 @@ def read(ca_file: Path) -> x509.Certificate:
     return found
 
 
-def choose(information: CAInformation, whom: Whom) -> x509.Certificate:
+def choose(information: CAInformation, whom: Whom) -> Certificate:
     """Return the CA certificate to trust; where no option says which, somebody is asked.
 
     Args:
@@ -94,7 +93,7 @@ def choose(information: CAInformation, whom: Whom) -> x509.Certificate:
     return anchor
 
 
-def _ask(anchor: x509.Certificate) -> None:
+def _ask(anchor: Certificate) -> None:
     terminal.say("The server shows this CA certificate:")
     terminal.fields([("subject", describe.subject(anchor)), *describe.marks(anchor)])
     if not terminal.confirm("Is this the fingerprint that the CA's operator gives?"):

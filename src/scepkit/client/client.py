@@ -79,6 +79,7 @@ class Client(CAClient):
             UsageError: an argument cannot be written into a request.
             RequestRefused: the CA said no.
             StillPending: the CA has not decided, and the limits were reached.
+            UnverifiedCertificate: the CA gave certificates, none of which must be installed.
             BadReply: the answer must not be believed.
             LegacyRefused: the answer uses algorithms that are not allowed.
             TransportError: no answer.
@@ -97,11 +98,11 @@ class Client(CAClient):
         self,
         ca: CA,
         key: PrivateKey,
-        certificate: x509.Certificate,
+        certificate: Certificate,
         new_key: PrivateKey,
         *,
         challenge: str | None = None,
-        issuers: Iterable[x509.Certificate] = (),
+        issuers: Iterable[Certificate] = (),
         message_type: MessageType | None = None,
         following: CA | None = None,
         transaction_id: TransactionID | None = None,
@@ -184,9 +185,9 @@ class Client(CAClient):
         self,
         ca: CA,
         key: PrivateKey,
-        certificate: x509.Certificate,
+        certificate: Certificate,
         serial_number: int | None = None,
-    ) -> x509.Certificate:
+    ) -> Certificate:
         """Ask the CA for a certificate that it issued (RFC 8894 section 2.6).
 
         Args:
@@ -199,12 +200,12 @@ class Client(CAClient):
             RequestRefused: there is none, or the CA does not give it to its holder.
             BadReply, LegacyRefused, TransportError: see `enrol`.
         """
-        used = self._exchange(ca, Credential(key, Certificate.of(certificate)))
-        number = certificate.serial_number if serial_number is None else serial_number
-        return self._run(transaction.get_cert(used, certificate.issuer, number))
+        used = self._exchange(ca, Credential(key, certificate))
+        number = certificate.serial if serial_number is None else serial_number
+        return self._run(transaction.get_cert(used, certificate.issuer_name, number))
 
     def get_crl(
-        self, ca: CA, key: PrivateKey, certificate: x509.Certificate
+        self, ca: CA, key: PrivateKey, certificate: Certificate
     ) -> x509.CertificateRevocationList:
         """Ask the CA for the CRL that covers a certificate (RFC 8894 section 2.7).
 
@@ -219,14 +220,14 @@ class Client(CAClient):
             RequestRefused: there is none, or the CA does not give it.
             BadReply, LegacyRefused, TransportError: see `enrol`.
         """
-        used = self._exchange(ca, Credential(key, Certificate.of(certificate)))
-        return self._run(transaction.get_crl(used, certificate.issuer, certificate.serial_number))
+        used = self._exchange(ca, Credential(key, certificate))
+        return self._run(transaction.get_crl(used, certificate.issuer_name, certificate.serial))
 
     def revoke(
         self,
         ca: CA,
         key: PrivateKey,
-        certificate: x509.Certificate,
+        certificate: Certificate,
         *,
         reason: Reason | None = None,
         url: str = "",
@@ -282,14 +283,13 @@ class Client(CAClient):
         )
 
 
-def _unknown(order: Order, known: Iterable[x509.Certificate]) -> tuple[bytes, ...]:
+def _unknown(order: Order, known: Iterable[Certificate]) -> tuple[bytes, ...]:
     """Return the issuers of who signs, DER, unless the CA has issued that certificate itself.
 
     Only a CA that takes certificates of others (RFC 8894 section 2.3, case 3) has any use for them.
     """
     if not order.issuers:
         return ()
-    signer = order.signer.certificate.x509()
-    if any(chain.issued(authority, signer) for authority in known):
+    if any(chain.issued(authority, order.signer.certificate) for authority in known):
         return ()
-    return tuple(Certificate.of(issuer).der for issuer in order.issuers)
+    return tuple(issuer.der for issuer in order.issuers)

@@ -8,6 +8,7 @@
     revocation.json  that it was revoked: see `revocation_note`
     next-ca.pem      the next CA's certificates, which the trusted CA vouched for
     next/            key and certificate of the next CA, like the above, until they are needed
+    cert.unverified.pem  what a CA gave and nobody could verify: for a person to look at
 
 How they get there: see `folder`.
 """
@@ -17,18 +18,17 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from cryptography import x509
-
-from scepkit.ca.certificates import read_certificate, read_certificates
 from scepkit.client import keys, record, revocation_note
+from scepkit.client.certificates import read_certificate, read_certificates
 from scepkit.client.record import Record
 from scepkit.client.revocation_note import RevocationNote
 from scepkit.errors import SettingsError
 from scepkit.protocol.algorithms import PrivateKey
+from scepkit.protocol.certificate import Certificate
 
 KEY, CERTIFICATE, CHAIN, CA = "key.pem", "cert.pem", "chain.pem", "ca.pem"
 RECORD, NEXT_CA, NEXT = "enrolment.json", "next-ca.pem", "next"
-REVOCATION = "revocation.json"
+REVOCATION, UNVERIFIED = "revocation.json", "cert.unverified.pem"
 
 
 class Contents:
@@ -51,7 +51,7 @@ class Contents:
         names = (KEY, CERTIFICATE, CHAIN, CA)
         return {name.removesuffix(".pem"): self.path / name for name in names}
 
-    def certificate(self) -> x509.Certificate | None:
+    def certificate(self) -> Certificate | None:
         """Return the certificate; None when there is none.
 
         Raises:
@@ -67,14 +67,14 @@ class Contents:
             SettingsError: there is none, the file cannot be used, or it is another one's key.
         """
         found, certificate = keys.read_key(self.path / KEY), self.certificate()
-        if certificate is not None and certificate.public_key() != found.public_key():
+        if certificate is not None and certificate.canonical_spki != keys.spki(found):
             raise SettingsError(
                 f"{self.path / KEY} is not the key of {self.path / CERTIFICATE}",
                 hint="restore the one that is wrong from a backup, or enrol anew",
             )
         return found
 
-    def ca(self) -> x509.Certificate:
+    def ca(self) -> Certificate:
         """Return the trusted CA certificate.
 
         Raises:
@@ -82,7 +82,7 @@ class Contents:
         """
         return read_certificate(self.path / CA)
 
-    def next_ca(self) -> tuple[x509.Certificate, ...]:
+    def next_ca(self) -> tuple[Certificate, ...]:
         """Return the next CA's certificates; none when none is known.
 
         Raises:
@@ -90,7 +90,7 @@ class Contents:
         """
         return _certificates(self.path / NEXT_CA)
 
-    def chain(self) -> tuple[x509.Certificate, ...]:
+    def chain(self) -> tuple[Certificate, ...]:
         """Return the certificates from the issuer up; none when there are none.
 
         Raises:
@@ -116,7 +116,7 @@ class Contents:
         if found is None or certificate is None:
             return None
         # A note on the certificate that was here before says nothing of this one.
-        return found if found.serial == f"{certificate.serial_number:x}" else None
+        return found if found.serial == f"{certificate.serial:x}" else None
 
     def unfinished_record(self) -> Record | None:
         """Return how the request that is under way is asked for; None when that is not known.
@@ -148,8 +148,8 @@ class Contents:
         if certificate is not None:
             revoked = self.revocation()
             is_good = revoked is None or not revoked.is_final
-            if is_good and now < certificate.not_valid_after_utc:
-                until = certificate.not_valid_after_utc.date()
+            if is_good and now < certificate.not_after:
+                until = certificate.not_after.date()
                 raise SettingsError(
                     f"{path} is there already, valid until {until}",
                     hint="choose another directory, renew it (scep renew), "
@@ -165,5 +165,5 @@ class Contents:
         return self.path / f"{name}.new"
 
 
-def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
+def _certificates(path: Path) -> tuple[Certificate, ...]:
     return read_certificates(path) if path.exists() else ()

@@ -16,13 +16,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from scepkit.ca.certificates import CERTIFICATE_MODE
 from scepkit.ca.files import make_directory, refusals, sync_directory, write_file
 from scepkit.ca.keys import write_key
 from scepkit.client import record, revocation_note
+from scepkit.client.certificates import write_certificates
 from scepkit.client.contents import (
     CA,
     CERTIFICATE,
@@ -32,6 +30,7 @@ from scepkit.client.contents import (
     NEXT_CA,
     RECORD,
     REVOCATION,
+    UNVERIFIED,
     Contents,
 )
 from scepkit.client.record import Record
@@ -39,6 +38,7 @@ from scepkit.client.revocation_note import RevocationNote
 from scepkit.errors import SettingsError
 from scepkit.protocol import chain
 from scepkit.protocol.algorithms import PrivateKey
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.transaction import Issued
 
 __all__ = ["KEY", "REVOCATION", "Folder"]
@@ -147,7 +147,23 @@ class Folder(Contents):
         self._write(self._new(CERTIFICATE), [issued.certificate])
         self._rename()
 
-    def keep_next_ca(self, certificates: Sequence[x509.Certificate]) -> None:
+    def keep_unverified(self, certificates: Sequence[bytes]) -> Path:
+        """Keep what a CA gave and nobody could verify; nothing else is touched.
+
+        Args:
+            certificates: DER, or what came in its place.
+
+        Returns:
+            Where it is, until a certificate is installed.
+
+        Raises:
+            SettingsError: the file system refuses.
+        """
+        path = self.path / UNVERIFIED
+        write_certificates(path, certificates)
+        return path
+
+    def keep_next_ca(self, certificates: Sequence[Certificate]) -> None:
         """Keep the next CA's certificates.
 
         When it is another CA than before, that one was given up: what waits in `ahead` is of it,
@@ -199,9 +215,8 @@ class Folder(Contents):
                 (path / CERTIFICATE).unlink(missing_ok=True)
                 shutil.rmtree(path)
 
-    def _write(self, path: Path, certificates: Sequence[x509.Certificate]) -> None:
-        pem = b"".join(c.public_bytes(Encoding.PEM) for c in certificates)
-        write_file(path, pem, mode=CERTIFICATE_MODE)
+    def _write(self, path: Path, certificates: Sequence[Certificate]) -> None:
+        write_certificates(path, (c.der for c in certificates))
 
     def _rename(self) -> None:
         with refusals(f"cannot replace the files in {self.path}"):
@@ -209,10 +224,12 @@ class Folder(Contents):
                 # Some may be there under their own names already, after an interruption.
                 if self._new(name).exists():
                     self._new(name).replace(self.path / name)
+            # There is a better one now.
+            (self.path / UNVERIFIED).unlink(missing_ok=True)
             sync_directory(self.path)
 
 
-def _authorities(certificates: Sequence[x509.Certificate]) -> set[x509.Certificate]:
+def _authorities(certificates: Sequence[Certificate]) -> set[Certificate]:
     # An RA's certificate is there too, and is replaced while the CA stays.
     return {one for one in certificates if chain.is_ca(one)}
 

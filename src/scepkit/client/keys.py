@@ -87,6 +87,12 @@ def read_key(path: Path) -> PrivateKey:
     raise SettingsError(f"{path} holds a key that is neither RSA nor EC nor Ed25519")
 
 
+def spki(key: PrivateKey | PublicKey) -> bytes:
+    """Return the SubjectPublicKeyInfo of a key, DER, in its canonical form."""
+    public = key if isinstance(key, PublicKey) else key.public_key()
+    return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
 def self_signed(key: PrivateKey, subject: x509.Name, now: datetime) -> Credential:
     """Make the certificate that signs a first request (RFC 8894 section 2.3).
 
@@ -115,9 +121,8 @@ def self_signed(key: PrivateKey, subject: x509.Name, now: datetime) -> Credentia
 
 
 def _serial(public: PublicKey) -> int:
-    spki = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     # RFC 5280 section 4.1.2.2: positive; the lowest bit keeps it from being 0.
-    return int.from_bytes(hashlib.sha256(spki).digest()[:15], "big") | 1
+    return int.from_bytes(hashlib.sha256(spki(public)).digest()[:15], "big") | 1
 
 
 def _usage(key: PrivateKey) -> x509.KeyUsage:

@@ -16,12 +16,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from scepkit.client import keys
-from scepkit.protocol import _x509, csr
+from scepkit.protocol import csr
 from scepkit.protocol.algorithms import NO_LEGACY, PrivateKey
 from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
+from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.envelope import Credential
+from scepkit.protocol.extensions import SUBJECT_ALTERNATIVE_NAME, Extension, encoded, extension
 from scepkit.protocol.messages import PKCSReq, RenewalReq
 from scepkit.protocol.names import parse_san, parse_subject
 
@@ -42,7 +44,7 @@ class Order:
     request: PKCSReq | RenewalReq
     signer: Credential
     transaction_id: TransactionID
-    issuers: tuple[x509.Certificate, ...] = ()
+    issuers: tuple[Certificate, ...] = ()
 
     @property
     def wanted(self) -> str:
@@ -52,7 +54,7 @@ class Order:
         certificate of one needs none of the other.
         """
         csr = self.request.csr
-        extensions = (extension.value or b"" for extension in csr.extensions)
+        extensions = (one.value or b"" for one in csr.extensions)
         renewed = self.signer.certificate.der if isinstance(self.request, RenewalReq) else b""
         parts = (csr.spki, csr.subject.der, *extensions, renewed)
         return hashlib.sha256(b"".join(parts)).hexdigest()
@@ -81,8 +83,8 @@ def make(
         UsageError: the subject, a name or the challenge cannot be written into a request.
     """
     wanted = parse_subject(subject) if isinstance(subject, str) else subject
-    extensions = _extensions([parse_san(n) if isinstance(n, str) else n for n in names])
-    request = _request(wanted, key, challenge, extensions)
+    alternatives = [parse_san(n) if isinstance(n, str) else n for n in names]
+    request = _request(wanted, key, challenge, _names(alternatives))
     return Order(
         request=PKCSReq(request),
         signer=keys.self_signed(key, wanted, now),
@@ -92,16 +94,17 @@ def make(
 
 def renewal(
     key: PrivateKey,
-    certificate: x509.Certificate,
+    certificate: Certificate,
     new_key: PrivateKey,
     *,
     challenge: str | None = None,
-    issuers: Iterable[x509.Certificate] = (),
+    issuers: Iterable[Certificate] = (),
     transaction_id: TransactionID | None = None,
 ) -> Order:
     """Write the request for a certificate in place of one (RFC 8894 sections 2.3 and 2.5).
 
-    It asks for the same subject and the same subject alternative names.
+    It asks for the same subject and the same subject alternative names, octet for octet: some CAs
+    compare them so.
 
     Args:
         key: the current key.
@@ -115,34 +118,30 @@ def renewal(
         UsageError: the challenge cannot be written into a request.
         Malformed: the certificate's names cannot be read.
     """
-    names = _x509.extension(certificate, x509.SubjectAlternativeName)
-    request = _request(certificate.subject, new_key, challenge, _extensions(names or ()))
-    signer = Certificate.of(certificate)
+    names = [
+        Extension.read(extension(SUBJECT_ALTERNATIVE_NAME, one.value, critical=one.critical))
+        for one in certificate.extensions
+        if one.identifier == SUBJECT_ALTERNATIVE_NAME and one.value
+    ]
+    request = _request(certificate.subject_name, new_key, challenge, names)
     return Order(
         request=RenewalReq(request),
-        signer=Credential(key, signer),
-        transaction_id=transaction_id or _transaction_id(new_key, request, signer.der),
+        signer=Credential(key, certificate),
+        transaction_id=transaction_id or _transaction_id(new_key, request, certificate.der),
         # A root is nothing that somebody else's word could prove.
         issuers=tuple(c for c in issuers if c.issuer != c.subject),
     )
 
 
 def _request(
-    subject: x509.Name,
-    key: PrivateKey,
-    challenge: str | None,
-    extensions: Sequence[x509.Extension[x509.ExtensionType]],
+    subject: x509.Name | Name, key: PrivateKey, challenge: str | None, names: Sequence[Extension]
 ) -> CertificationRequest:
-    der = csr.build(subject, key, challenge_password=challenge, extensions=extensions)
+    der = csr.build(subject, key, challenge_password=challenge, extensions=names)
     return csr.read(der, NO_LEGACY)
 
 
-def _extensions(names: Iterable[x509.GeneralName]) -> list[x509.Extension[x509.ExtensionType]]:
-    wanted = list(names)
-    if not wanted:
-        return []
-    value = x509.SubjectAlternativeName(wanted)
-    return [x509.Extension(value.oid, critical=False, value=value)]
+def _names(names: Sequence[x509.GeneralName]) -> list[Extension]:
+    return [Extension.read(encoded(x509.SubjectAlternativeName(names)))] if names else []
 
 
 def _transaction_id(

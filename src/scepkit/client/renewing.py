@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cryptography import x509
-
 from scepkit.client.client import CA, Client
 from scepkit.client.folder import Folder
 from scepkit.client.trust import now
 from scepkit.errors import BadReply, UntrustedCA
 from scepkit.protocol import capabilities, chain, next_ca
 from scepkit.protocol.capabilities import Capabilities
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.transaction import CAInformation
 
 # Renewing in the last third of a certificate's life leaves time for an approval, and for a CA that
@@ -34,14 +33,14 @@ class Found:
     rolled_over: bool
 
 
-def due(certificate: x509.Certificate, before: timedelta | None = None) -> datetime:
+def due(certificate: Certificate, before: timedelta | None = None) -> datetime:
     """Return from when on a certificate is to be renewed.
 
     Args:
         certificate: the certificate.
         before: how long before its end; a third of its life unless given, at most 30 days.
     """
-    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    start, end = certificate.validity
     return end - (min((end - start) / 3, _LONGEST) if before is None else before)
 
 
@@ -50,7 +49,7 @@ def find(
     information: CAInformation,
     folder: Folder,
     seen: Capabilities = frozenset(),
-    anchor: x509.Certificate | None = None,
+    anchor: Certificate | None = None,
 ) -> Found:
     """Trust the CA that a folder trusts, or the one that it announced as its successor.
 
@@ -108,12 +107,12 @@ def may_switch(folder: Folder, now: datetime, *, rolled_over: bool) -> bool:
         chain.build(coming, issuers, folder.ahead.ca(), now)
     except BadReply:
         return False
-    if now < folder.ahead.ca().not_valid_before_utc:
+    if now < folder.ahead.ca().not_before:
         return False
-    return rolled_over or current is None or now > current.not_valid_after_utc
+    return rolled_over or current is None or now > current.not_after
 
 
-def successor(certificates: Sequence[x509.Certificate], now: datetime) -> x509.Certificate | None:
+def successor(certificates: Sequence[Certificate], now: datetime) -> Certificate | None:
     """Return the next CA certificate that a folder knows, unless it is over already."""
     if not certificates:
         return None

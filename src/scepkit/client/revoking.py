@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 
-from cryptography import x509
-
 from scepkit.client import driver
 from scepkit.client.driver import Pause
 from scepkit.client.transport import Transport
@@ -75,26 +73,25 @@ def cmp_url(url: str, ca_id: str = "") -> str:
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
-def by_key(key: PrivateKey, certificate: x509.Certificate) -> cmp.Signer:
+def by_key(key: PrivateKey, certificate: Certificate) -> cmp.Signer:
     """Return who has a certificate revoked with its own key."""
-    return cmp.Signer(Credential(key, Certificate.of(certificate)))
+    return cmp.Signer(Credential(key, certificate))
 
 
-def by_passphrase(passphrase: str, certificate: x509.Certificate) -> cmp.SharedSecret:
+def by_passphrase(passphrase: str, certificate: Certificate) -> cmp.SharedSecret:
     """Return who has a certificate revoked without its key.
 
     Args:
         passphrase: the challengePassword of the request for the certificate.
         certificate: the certificate.
     """
-    reference = f"{certificate.serial_number:x}".encode("ascii")
-    subject = certificate.subject.public_bytes()
-    return cmp.SharedSecret.new(passphrase, reference, subject, os.urandom)
+    reference = f"{certificate.serial:x}".encode("ascii")
+    return cmp.SharedSecret.new(passphrase, reference, certificate.subject, os.urandom)
 
 
 def revoke(
     url: str,
-    certificate: x509.Certificate,
+    certificate: Certificate,
     protector: Callable[[], cmp.Protector],
     ca: TrustedCA,
     *,
@@ -123,7 +120,7 @@ def revoke(
         LegacyRefused: the CA signed it with algorithms that are not allowed.
         TransportError: no answer.
     """
-    wanted = cmp.RevocationRequest.of(Certificate.of(certificate), reason)
+    wanted = cmp.RevocationRequest.of(certificate, reason)
     flow = _flow(wanted, protector, ca, allowed, limits or Limits())
     try:
         return driver.run(flow, transport, url, pause)

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from cryptography import x509
-
 from scepkit.client import driver
 from scepkit.client.driver import Pause
 from scepkit.client.transport import Transport
@@ -17,6 +15,7 @@ from scepkit.protocol import cacerts, capabilities, next_ca, transaction
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.capabilities import Capabilities, Choice
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.transaction import CAInformation, Limits
 
 _CHECK_URL = "check the URL; a browser shows what is there"
@@ -99,7 +98,7 @@ class CAClient:
     def trust(
         self,
         information: CAInformation,
-        anchor: x509.Certificate,
+        anchor: Certificate,
         seen: Capabilities = frozenset(),
     ) -> CA:
         """Trust a CA by one of its certificates (RFC 8894 section 2.2).
@@ -153,7 +152,7 @@ class CAClient:
         information = self.ask()
         return self.trust(information, cacerts.find(information.certificates, fingerprint))
 
-    def get_next_certificates(self, ca: CA) -> tuple[x509.Certificate, ...]:
+    def get_next_certificates(self, ca: CA) -> tuple[Certificate, ...]:
         """Ask for the next CA's certificates, as the current CA vouches for them.
 
         Raises:
@@ -172,7 +171,7 @@ class CAClient:
             )
         )
 
-    def trust_next(self, ca: CA, certificates: Sequence[x509.Certificate]) -> CA:
+    def trust_next(self, ca: CA, certificates: Sequence[Certificate]) -> CA:
         """Trust the next CA as the current one vouched for it.
 
         Args:

@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from cryptography import x509
-
 from scepkit.ca.authority import Authority
 from scepkit.enrolment import belonging
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.errors import BadAlg, BadReply, BadRequest, Malformed
 from scepkit.protocol import chain
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName
@@ -104,7 +102,7 @@ def stored(verified: VerifiedMessage, authority: Authority, store: Store, endpoi
 def foreign(
     verified: VerifiedMessage,
     embedded: Sequence[bytes],
-    anchors: Sequence[x509.Certificate],
+    anchors: Sequence[Certificate],
     store: Store,
     now: datetime,
 ) -> Renewed:
@@ -124,17 +122,13 @@ def foreign(
         BadRequest: it chains to none of them.
         StoreError: the database cannot answer.
     """
-    try:
-        leaf = verified.certificate.x509()
-        pool = [Certificate.read(der).x509() for der in embedded]
-    except Malformed as error:
-        raise unknown() from error
+    pool = list(dated(embedded))
     for anchor in anchors:
         try:
-            way = chain.build(leaf, pool, anchor, now)
+            way = chain.build(verified.certificate, pool, anchor, now)
         except BadReply:
             continue
-        issuer = Certificate.of(way[min(1, len(way) - 1)])
+        issuer = way[min(1, len(way) - 1)]
         row = store.find_certificate(issuer.key_hash, verified.certificate.serial)
         if row is not None and row.revoked_at is not None:
             raise revoked()

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from cryptography import x509
-
 from scepkit.errors import SettingsError
+from scepkit.protocol.certificate import Certificate
 
 
 class GetCertRule(StrEnum):
@@ -33,7 +32,7 @@ class RenewalRules:
     new_names: bool = False
     """Whether a renewal may have another subject or more names than what it renews."""
 
-    anchors: tuple[x509.Certificate, ...] = ()
+    anchors: tuple[Certificate, ...] = ()
     """CAs of others whose certificates may sign a RenewalReq (RFC 8894 section 2.3, case 3).
     Whether such a certificate was revoked is not known here."""
 

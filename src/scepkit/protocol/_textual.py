@@ -34,14 +34,28 @@ def blocks(body: bytes, most: int) -> tuple[bytes, ...]:
     Raises:
         Malformed: there are more, or one is not base64.
     """
-    found: list[bytes] = []
-    for block in _PEM.finditer(body):
-        if len(found) == most:
-            raise Malformed(f"more than {most} PEM blocks in one answer")
-        found.append(_decode(block[2]))
+    found = pem(body, most)
     if found:
-        return tuple(found)
+        return found
     return (_decode(body) if _BASE64.fullmatch(body) else body,)
+
+
+def pem(text: bytes, most: int) -> tuple[bytes, ...]:
+    """Return the PEM blocks that a text holds, decoded; none when it holds none.
+
+    Args:
+        text: the text.
+        most: how many blocks it may have.
+
+    Raises:
+        Malformed: there are more, or one is not base64.
+    """
+    found: list[bytes] = []
+    for block in _PEM.finditer(text):
+        if len(found) == most:
+            raise Malformed(f"more than {most} PEM blocks")
+        found.append(_decode(block[2]))
+    return tuple(found)
 
 
 def single(body: bytes) -> bytes:

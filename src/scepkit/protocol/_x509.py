@@ -8,15 +8,12 @@ is asked for, and it warns on the console of what RFC 5280 forbids and devices d
 from __future__ import annotations
 
 import warnings
-from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.utils import CryptographyDeprecationWarning
 
 from scepkit.errors import Malformed
-
-_ExtensionType = TypeVar("_ExtensionType", bound=x509.ExtensionType)
 
 # What is raised for a key or a signature algorithm that the library cannot use.
 UNUSABLE = (ValueError, TypeError, UnsupportedAlgorithm)
@@ -47,6 +44,19 @@ def certificate(der: bytes) -> x509.Certificate:
     return found
 
 
+def check(der: bytes) -> None:
+    """Make sure that nothing in a certificate is refused, down to its key and its extensions.
+
+    Raises:
+        Malformed: the library refuses something.
+    """
+    found = certificate(der)
+    try:
+        _ = found.extensions, found.public_key()
+    except _REFUSED as error:
+        raise _refused("a certificate with a key and extensions that can be used", error) from error
+
+
 def crl(der: bytes) -> x509.CertificateRevocationList:
     """Read a CRL as strictly as RFC 5280 asks.
 
@@ -59,30 +69,6 @@ def crl(der: bytes) -> x509.CertificateRevocationList:
     except _REFUSED as error:
         raise _refused("an RFC 5280 CRL", error) from error
     return found
-
-
-def signed_crl(issuer: x509.Certificate, found: x509.CertificateRevocationList) -> bool:
-    """Say whether `issuer`'s key signed a CRL and the names agree."""
-    try:
-        return found.issuer == issuer.subject and found.is_signature_valid(
-            issuer.public_key()  # type: ignore[arg-type]
-        )
-    except UNUSABLE:
-        return False
-
-
-def extension(found: x509.Certificate, kind: type[_ExtensionType]) -> _ExtensionType | None:
-    """Return an extension's value; None when it is missing.
-
-    Raises:
-        Malformed: the extensions cannot be read.
-    """
-    try:
-        return found.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
-    except _REFUSED as error:
-        raise _refused("a certificate with extensions that can be used", error) from error
 
 
 def _refused(what: str, error: Exception) -> Malformed:

@@ -14,21 +14,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from scepkit.errors import BadReply, Malformed, UntrustedCA
-from scepkit.protocol import _textual, _x509, chain, cms
+from scepkit.protocol import _textual, certificate, chain, cms
 from scepkit.protocol.certificate import Certificate
 
 # What an RA's certificate may be for, if it says so: NDES's and OpenXPKI's Certificate Request
 # Agent, RFC 6402's id-kp-cmcRA, or anything.
 _RA_PURPOSES = frozenset(
     {
-        x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.1"),
-        x509.ObjectIdentifier("1.3.6.1.5.5.7.3.28"),
+        ObjectIdentifier("1.3.6.1.4.1.311.20.2.1"),
+        ObjectIdentifier("1.3.6.1.5.5.7.3.28"),
         ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
     }
 )
@@ -46,15 +44,17 @@ class TrustedCA:
         signers: who may sign replies.
     """
 
-    anchor: x509.Certificate
-    issuer: x509.Certificate
-    authorities: tuple[x509.Certificate, ...]
+    anchor: Certificate
+    issuer: Certificate
+    authorities: tuple[Certificate, ...]
     recipient: Certificate
     signers: tuple[Certificate, ...]
 
 
-def parse(body: bytes) -> tuple[x509.Certificate, ...]:
+def parse(body: bytes) -> tuple[Certificate, ...]:
     """Read the body of a GetCACert answer by what it is, not by its media type (P-30).
+
+    A certificate that cannot be read is left out: others may be all that is needed.
 
     Args:
         body: one certificate or a certs-only CMS message, as DER, PEM or bare base64; PEM may hold
@@ -64,13 +64,17 @@ def parse(body: bytes) -> tuple[x509.Certificate, ...]:
         The certificates, in the order in which they came; at least one.
 
     Raises:
-        Malformed: it is none of these.
+        Malformed: it is none of these, or no certificate in it can be read.
     """
     blocks = _textual.blocks(body, cms.MAX_CERTIFICATES)
     certificates = [der for block in blocks for der in _certificates(block)]
     if not 1 <= len(certificates) <= cms.MAX_CERTIFICATES:
         raise Malformed(f"the CA sent a message with {len(certificates)} certificates")
-    return tuple(Certificate.read(der).x509() for der in certificates)
+    found = tuple(certificate.dated(certificates))
+    if not found:
+        # For the reason.
+        _ = Certificate.read(certificates[0]).validity
+    return found
 
 
 def _certificates(block: bytes) -> Sequence[bytes]:
@@ -80,7 +84,7 @@ def _certificates(block: bytes) -> Sequence[bytes]:
         return (block,)
 
 
-def top(certificates: Sequence[x509.Certificate]) -> x509.Certificate:
+def top(certificates: Sequence[Certificate]) -> Certificate:
     """Return the top-level CA certificate: the one to compare out of band (RFC 8894 2.2).
 
     Raises:
@@ -96,9 +100,7 @@ def top(certificates: Sequence[x509.Certificate]) -> x509.Certificate:
     )
 
 
-def trust(
-    certificates: Sequence[x509.Certificate], anchor: x509.Certificate, now: datetime
-) -> TrustedCA:
+def trust(certificates: Sequence[Certificate], anchor: Certificate, now: datetime) -> TrustedCA:
     """Sort certificates by role, keeping only what chains to the anchor.
 
     GetCACert is not protected, so anybody on the way can add a certificate to it; a device's own
@@ -140,12 +142,12 @@ def trust(
         anchor=anchor,
         issuer=issuer,
         authorities=authorities,
-        recipient=Certificate.of(recipient),
-        signers=tuple(Certificate.of(c) for c in (*signers, *authorities)),
+        recipient=recipient,
+        signers=(*signers, *authorities),
     )
 
 
-def find(certificates: Sequence[x509.Certificate], fingerprint: str) -> x509.Certificate:
+def find(certificates: Sequence[Certificate], fingerprint: str) -> Certificate:
     """Return the CA certificate with a fingerprint (RFC 8894 section 2.2).
 
     Args:
@@ -157,13 +159,13 @@ def find(certificates: Sequence[x509.Certificate], fingerprint: str) -> x509.Cer
         UntrustedCA: no CA certificate has it, or it is no SHA-256 fingerprint.
     """
     digits = read_fingerprint(fingerprint)
-    for certificate in certificates:
-        actual = certificate.fingerprint(SHA256()).hex()
-        if chain.is_ca(certificate) and hmac.compare_digest(actual, digits):
-            return certificate
-    found = top(certificates).fingerprint(SHA256()).hex()
+    expected = f"sha256:{digits}"
+    for one in certificates:
+        if chain.is_ca(one) and hmac.compare_digest(certificate.fingerprint(one.der), expected):
+            return one
+    found = certificate.fingerprint(top(certificates).der)
     raise UntrustedCA(
-        f"the CA's certificate is not the expected one: it has sha256:{found}",
+        f"the CA's certificate is not the expected one: it has {found}",
         hint="somebody may be in between; ask the CA's operator for the right fingerprint",
     )
 
@@ -184,59 +186,56 @@ def read_fingerprint(text: str) -> str:
 
 
 def _chains(
-    certificate: x509.Certificate,
-    pool: Sequence[x509.Certificate],
-    anchor: x509.Certificate,
-    now: datetime,
+    one: Certificate, pool: Sequence[Certificate], anchor: Certificate, now: datetime
 ) -> bool:
     try:
-        chain.build(certificate, pool, anchor, now)
+        chain.build(one, pool, anchor, now)
     except BadReply:
         return False
     return True
 
 
 def _issuing(
-    authorities: Sequence[x509.Certificate],
-    registration: Sequence[x509.Certificate],
-    anchor: x509.Certificate,
-) -> x509.Certificate:
+    authorities: Sequence[Certificate],
+    registration: Sequence[Certificate],
+    anchor: Certificate,
+) -> Certificate:
     """Return the CA that will issue: the newest RA's own issuer, else the lowest CA."""
     newest = _newest_first(authorities)
-    for certificate in registration:
+    for one in registration:
         for authority in newest:
-            if chain.issued(authority, certificate):
+            if chain.issued(authority, one):
                 return authority
     lowest = [a for a in newest if not any(chain.issued(a, b) for b in authorities if b != a)]
     return lowest[0] if lowest else anchor
 
 
-def _newest_first(certificates: Iterable[x509.Certificate]) -> list[x509.Certificate]:
+def _newest_first(certificates: Iterable[Certificate]) -> list[Certificate]:
     """Return certificates by when they begin, then by when they end, then by their octets."""
 
-    def age(one: x509.Certificate) -> tuple[datetime, datetime, bytes]:
-        return one.not_valid_before_utc, one.not_valid_after_utc, one.public_bytes(Encoding.DER)
+    def age(one: Certificate) -> tuple[datetime, datetime, bytes]:
+        return *one.validity, one.der
 
     return sorted(certificates, key=age, reverse=True)
 
 
-def _with_usage(certificates: Sequence[x509.Certificate], usage: str) -> x509.Certificate | None:
+def _with_usage(certificates: Sequence[Certificate], usage: str) -> Certificate | None:
     return next((c for c in certificates if _has_usage(c, usage)), None)
 
 
-def _may_be_ra(certificate: x509.Certificate) -> bool:
+def _may_be_ra(one: Certificate) -> bool:
     """Say whether extendedKeyUsage leaves room for an RA; devices' certificates say clientAuth."""
     try:
-        purposes = _x509.extension(certificate, x509.ExtendedKeyUsage)
+        purposes = one.extensions.extended_key_usage()
     except Malformed:
         return False
     return purposes is None or not _RA_PURPOSES.isdisjoint(purposes)
 
 
-def _has_usage(certificate: x509.Certificate, usage: str) -> bool:
+def _has_usage(one: Certificate, usage: str) -> bool:
     """Say whether keyUsage has a bit; without keyUsage every use is allowed (RFC 5280 4.2.1.3)."""
     try:
-        key_usage = _x509.extension(certificate, x509.KeyUsage)
+        key_usage = one.extensions.key_usage()
     except Malformed:
         return False
-    return key_usage is None or bool(getattr(key_usage, usage))
+    return key_usage is None or usage in key_usage

@@ -8,6 +8,7 @@ it byte for byte.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ _VERSION, _EXTENSIONS = 0xA0, 0xA3
 # Serial number, signature, issuer, validity, subject, key; then what is optional.
 _FIELDS = 6
 _BOOLEAN, _INTEGER = 0x01, 0x02
+_KINDS = bytes([_INTEGER, *[_der.SEQUENCE] * 5])
+_PEM_WIDTH = 64
 
 
 @dataclass(frozen=True)
@@ -67,9 +70,13 @@ class Certificate:
             signed, algorithm, bits = _ber.parts(der, _der.SEQUENCE, "certificate")
             parts = _ber.parts(signed, _der.SEQUENCE, "certificate")
             number = parts.pop(0) if parts[0][0] == _VERSION else b""
-            serial, _, issuer, validity, subject, spki = parts[:_FIELDS]
+            serial, algorithm_again, issuer, validity, subject, spki = parts[:_FIELDS]
         except (ValueError, IndexError) as error:
             raise Malformed("not a certificate: parts are missing") from error
+        kinds = (serial, algorithm_again, issuer, validity, subject, spki)
+        if bytes(part[0] for part in kinds) != _KINDS:
+            # A CRL has as many parts, and would pass.
+            raise Malformed("not a certificate: a part is of another type")
         rest = [one for one in parts[_FIELDS:] if one[0] == _EXTENSIONS]
         signature = _ber.content(bits, _der.BIT_STRING, "certificate's signature")
         return cls(
@@ -203,6 +210,10 @@ class Certificate:
         """The serial number; devices and old CAs have negative ones, and 0."""
         return _integer(self.serial_number)
 
+    def pem(self) -> str:
+        """Return it as PEM (RFC 7468 section 5), octet for octet what came."""
+        return pem(self.der)
+
     def x509(self) -> x509.Certificate:
         """Return the certificate as the library's strict type.
 
@@ -256,6 +267,24 @@ def readable(certificates: Iterable[bytes]) -> Iterator[Certificate]:
         except Malformed:
             # Another one may still be the signer's.
             continue
+
+
+def dated(certificates: Iterable[bytes]) -> Iterator[Certificate]:
+    """Yield those of some certificates of which it can be read when they are valid, too."""
+    for certificate in readable(certificates):
+        try:
+            _ = certificate.validity
+        except Malformed:
+            # It could be valid at no time, and is of no use to anybody.
+            continue
+        yield certificate
+
+
+def pem(der: bytes) -> str:
+    """Return a certificate as PEM, whether it can be read or not."""
+    text = base64.b64encode(der).decode("ascii")
+    lines = [text[at : at + _PEM_WIDTH] for at in range(0, len(text), _PEM_WIDTH)]
+    return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""])
 
 
 def fingerprint(der: bytes) -> str:

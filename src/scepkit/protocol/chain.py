@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-
 from scepkit.errors import BadReply, Malformed
-from scepkit.protocol import _x509
+from scepkit.protocol.algorithms import Legacy
+from scepkit.protocol.certificate import Certificate
 
 _MAX_LENGTH = 8
+# Old CAs sign so, and what is trusted at the end was compared out of band. Never MD5: for that,
+# anybody can make a CA certificate out of one that was issued.
+_ALLOWED = frozenset({Legacy.SHA1})
 
 
 def build(
-    leaf: x509.Certificate,
-    pool: Sequence[x509.Certificate],
-    anchor: x509.Certificate,
+    leaf: Certificate,
+    pool: Sequence[Certificate],
+    anchor: Certificate,
     now: datetime,
-) -> tuple[x509.Certificate, ...]:
+) -> tuple[Certificate, ...]:
     """Find and verify the way from a certificate to the anchor.
 
     Each certificate on the way is signed by the next, all are valid now, and each but the first may
@@ -45,11 +46,11 @@ def build(
 
 
 def _extend(
-    chain: tuple[x509.Certificate, ...],
-    pool: Sequence[x509.Certificate],
+    chain: tuple[Certificate, ...],
+    pool: Sequence[Certificate],
     now: datetime,
-    tried: set[x509.Certificate],
-) -> tuple[x509.Certificate, ...]:
+    tried: set[Certificate],
+) -> tuple[Certificate, ...]:
     """Go on from the last of `chain` to the first of `pool`, the anchor.
 
     A CA's old and new certificate may have one name and one key, so a way that ends nowhere is not
@@ -75,28 +76,26 @@ def _extend(
     raise failure
 
 
-def issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+def issued(issuer: Certificate, certificate: Certificate) -> bool:
     """Say whether `issuer`'s key signed `certificate` and the names agree."""
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (*_x509.UNUSABLE, InvalidSignature):
-        return False
-    return True
+    return issuer.subject_name.matches(certificate.issuer_name) and certificate.is_signed_with(
+        issuer.spki, _ALLOWED
+    )
 
 
-def is_ca(certificate: x509.Certificate) -> bool:
+def is_ca(certificate: Certificate) -> bool:
     """Say whether a certificate is a CA's (RFC 5280 section 4.2.1.9)."""
     try:
-        basic = _x509.extension(certificate, x509.BasicConstraints)
+        basic = certificate.basic_constraints()
     except Malformed:
         return False
     if basic is None:
         # Version 1 roots have no extensions at all.
-        return certificate.version is x509.Version.v1 and certificate.issuer == certificate.subject
-    return basic.ca
+        return certificate.version == 1 and certificate.issuer == certificate.subject
+    return basic[0]
 
 
-def may_sign(certificate: x509.Certificate, below: int) -> bool:
+def may_sign(certificate: Certificate, below: int) -> bool:
     """Say whether a certificate may sign certificates with `below` CAs under it (RFC 5280 4.2.1).
 
     Args:
@@ -105,25 +104,32 @@ def may_sign(certificate: x509.Certificate, below: int) -> bool:
     """
     if not is_ca(certificate):
         return False
-    usage = _x509.extension(certificate, x509.KeyUsage)
-    if usage is not None and not usage.key_cert_sign:
+    try:
+        usage = certificate.extensions.key_usage()
+    except Malformed:
         return False
-    basic = _x509.extension(certificate, x509.BasicConstraints)
-    return basic is None or basic.path_length is None or basic.path_length >= below
+    if usage is not None and "key_cert_sign" not in usage:
+        return False
+    _, longest = certificate.basic_constraints() or (True, None)
+    return longest is None or longest >= below
 
 
-def _check_validity(certificate: x509.Certificate, now: datetime) -> None:
-    if now < certificate.not_valid_before_utc:
+def _check_validity(certificate: Certificate, now: datetime) -> None:
+    try:
+        start, end = certificate.validity
+    except Malformed as error:
+        raise BadReply(f"{_name(certificate)}: {error.message}") from error
+    if now < start:
         raise BadReply(
-            f"{_name(certificate)} is not valid before {certificate.not_valid_before_utc}",
+            f"{_name(certificate)} is not valid before {start}",
             hint="check this machine's clock",
         )
-    if now > certificate.not_valid_after_utc:
+    if now > end:
         raise BadReply(
-            f"{_name(certificate)} expired at {certificate.not_valid_after_utc}",
+            f"{_name(certificate)} expired at {end}",
             hint="check this machine's clock, and tell the CA's operator",
         )
 
 
-def _name(certificate: x509.Certificate) -> str:
-    return certificate.subject.rfc4514_string() or "a certificate without a subject"
+def _name(certificate: Certificate) -> str:
+    return str(certificate.subject_name) or "a certificate without a subject"

@@ -13,6 +13,8 @@ from scepkit.errors import UsageError
 from scepkit.protocol import _asn1, _codec, _der, signatures
 from scepkit.protocol._strings import PRINTABLE
 from scepkit.protocol.algorithms import SHA256, Digest, PrivateKey
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.extensions import Extension
 
 CHALLENGE_PASSWORD = ObjectIdentifier("1.2.840.113549.1.9.7")
 EXTENSION_REQUEST = ObjectIdentifier("1.2.840.113549.1.9.14")
@@ -23,20 +25,20 @@ MAX_CHALLENGE_LENGTH = 16384
 
 
 def build(
-    subject: x509.Name,
+    subject: x509.Name | Name,
     key: PrivateKey,
     *,
     challenge_password: str | None = None,
-    extensions: Iterable[x509.Extension[x509.ExtensionType]] = (),
+    extensions: Iterable[x509.Extension[x509.ExtensionType] | Extension] = (),
     digest: Digest = SHA256,
 ) -> bytes:
     """Write a PKCS#10 (RFC 8894 section 3.3.1).
 
     Args:
-        subject: the wanted subject.
+        subject: the wanted subject; one of ours goes octet for octet.
         key: the key to be certified.
         challenge_password: at most `MAX_CHALLENGE_LENGTH` characters.
-        extensions: the wanted extensions.
+        extensions: the wanted extensions; ours go octet for octet.
         digest: for its signature, unless the key has no choice; see `signatures.signing_digest`.
 
     Returns:
@@ -54,7 +56,8 @@ def build(
     if wanted:
         attributes.append(_der.attribute(EXTENSION_REQUEST, _der.sequence(*wanted)))
     spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    to_be_signed = info(subject.public_bytes(), spki, attributes)
+    named = subject if isinstance(subject, Name) else Name.of(subject)
+    to_be_signed = info(named.der, spki, attributes)
     digest = signatures.signing_digest(key, digest)
     # The same request again is the same bytes, of EC keys as well: it can be told by its digest.
     signature = signatures.sign(key, to_be_signed, digest, deterministic=True)
@@ -76,7 +79,9 @@ def directory_string(text: str) -> bytes:
     return _codec.encode(PrintableString(text) if PRINTABLE.issuperset(text) else text)
 
 
-def _extension(extension: x509.Extension[x509.ExtensionType]) -> bytes:
+def _extension(extension: x509.Extension[x509.ExtensionType] | Extension) -> bytes:
+    if isinstance(extension, Extension):
+        return extension.der
     return _codec.encode(
         _asn1.Extension(
             extnID=extension.oid,

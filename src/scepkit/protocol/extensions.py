@@ -25,11 +25,13 @@ from scepkit.protocol.distinguished_name import object_identifier
 from scepkit.protocol.general_name import GeneralName
 
 _BOOLEAN = 0x01
+_TAGGED_0 = 0xA0
 
 KEY_USAGE = _der.oid(ExtensionOID.KEY_USAGE)
 EXTENDED_KEY_USAGE = _der.oid(ExtensionOID.EXTENDED_KEY_USAGE)
 SUBJECT_ALTERNATIVE_NAME = _der.oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
 SUBJECT_KEY_IDENTIFIER = _der.oid(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+CRL_DISTRIBUTION_POINTS = _der.oid(ExtensionOID.CRL_DISTRIBUTION_POINTS)
 BASIC_CONSTRAINTS = _der.oid(ExtensionOID.BASIC_CONSTRAINTS)
 
 LOOKED_AT = {
@@ -185,8 +187,33 @@ class Extensions:
         value = self.find(SUBJECT_ALTERNATIVE_NAME)
         return () if value is None else general_name.read(value)
 
+    def crl_places(self) -> tuple[str, ...]:
+        """Return the URIs in cRLDistributionPoints; none when it is missing (RFC 5280 4.2.1.13).
+
+        Raises:
+            Malformed: it is no cRLDistributionPoints.
+        """
+        value = self.find(CRL_DISTRIBUTION_POINTS)
+        if value is None:
+            return ()
+        points = _ber.parts(value, _der.SEQUENCE, "cRLDistributionPoints")
+        names = (name for point in points for name in _full_name(point))
+        return tuple(str(name).removeprefix("uri:") for name in names if name.kind == "uri")
+
 
 NO_EXTENSIONS = Extensions()
+
+
+def _full_name(point: bytes) -> list[GeneralName]:
+    """Return the fullName in a DistributionPoint: a [0] in a [0]."""
+    row = _ber.parts(point, _der.SEQUENCE, "DistributionPoint")
+    for _ in ("distributionPoint", "fullName"):
+        row = [one for field in row if field[0] == _TAGGED_0 for one in _ber.split(_inside(field))]
+    return list(map(GeneralName, row))
+
+
+def _inside(field: bytes) -> bytes:
+    return _ber.content(field, _TAGGED_0, "DistributionPoint")
 
 
 def merged(lists: Iterable[bytes]) -> Extensions:

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from cryptography import x509
-
 from scepkit.errors import BadReply, Malformed, NoSuccessor, TransportError
 from scepkit.protocol import cacerts, capabilities, flow, http, next_ca
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.capabilities import Capabilities
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.flow import Flow, Limits
 from scepkit.protocol.http import HTTPResponse, Operation
 
@@ -34,7 +33,7 @@ class CAInformation:
     """
 
     capabilities: Capabilities
-    certificates: tuple[x509.Certificate, ...]
+    certificates: tuple[Certificate, ...]
     unanswered: str = ""
 
 
@@ -103,7 +102,7 @@ def next_ca_certificates(
     identifier: str = "",
     allowed: frozenset[Legacy] = NO_LEGACY,
     limits: Limits | None = None,
-) -> Flow[tuple[x509.Certificate, ...]]:
+) -> Flow[tuple[Certificate, ...]]:
     """Ask for the next CA's certificates, and believe only the current CA (RFC 8894 section 4.7).
 
     Args:
@@ -120,7 +119,7 @@ def next_ca_certificates(
         LegacyRefused: the CA signed it with algorithms that the user did not allow.
     """
 
-    def read(response: HTTPResponse) -> tuple[x509.Certificate, ...]:
+    def read(response: HTTPResponse) -> tuple[Certificate, ...]:
         if not response.body:
             raise TransportError("the server answered with nothing", status=_NO_CONTENT)
         return next_ca.read(response.body, ca, allowed, now())
@@ -143,12 +142,12 @@ def _may_still_come(error: TransportError | BadReply) -> bool:
     return error.status is None or flow.is_busy(error)
 
 
-def _certificates(identifier: str, limits: Limits) -> Flow[tuple[x509.Certificate, ...]]:
+def _certificates(identifier: str, limits: Limits) -> Flow[tuple[Certificate, ...]]:
     request = http.get(Operation.GET_CA_CERT, identifier)
     return (yield from flow.ask(request, limits, _read_certificates))
 
 
-def _read_certificates(response: HTTPResponse) -> tuple[x509.Certificate, ...]:
+def _read_certificates(response: HTTPResponse) -> tuple[Certificate, ...]:
     mistaken = http.mistaken(response.body)
     if mistaken:
         what = f"{mistaken} ({response.content_type})" if response.content_type else mistaken

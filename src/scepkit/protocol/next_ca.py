@@ -12,14 +12,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from cryptography import x509
-
 from scepkit.errors import BadAlg, BadReply, FailInfoError, Malformed, UntrustedCA
 from scepkit.protocol import _der, _textual, _time, algorithms, cacerts, chain, cms
 from scepkit.protocol.algorithms import SHA256, Legacy, PrivateKey
 from scepkit.protocol.attributes import SIGNING_TIME
 from scepkit.protocol.cacerts import TrustedCA
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate import Certificate, dated
 
 
 def make(
@@ -52,7 +50,7 @@ def make(
 
 def read(
     body: bytes, ca: TrustedCA, allowed: frozenset[Legacy], now: datetime
-) -> tuple[x509.Certificate, ...]:
+) -> tuple[Certificate, ...]:
     """Believe an answer to GetNextCACert, or not.
 
     Reading is, in order:
@@ -92,7 +90,7 @@ def read(
         raise algorithms.reply_refused(needed, allowed) from error
 
 
-def trust(certificates: Sequence[x509.Certificate], now: datetime) -> TrustedCA:
+def trust(certificates: Sequence[Certificate], now: datetime) -> TrustedCA:
     """Trust the next CA as the current one vouched for it.
 
     Args:
@@ -111,12 +109,12 @@ def trust(certificates: Sequence[x509.Certificate], now: datetime) -> TrustedCA:
         raise BadReply(
             "the answer about the next CA holds no CA certificate", final=True
         ) from error
-    if now > anchor.not_valid_after_utc:
+    if now > anchor.not_after:
         raise BadReply(
-            f"the next CA certificate expired at {anchor.not_valid_after_utc}",
+            f"the next CA certificate expired at {anchor.not_after}",
             hint="somebody may have sent an old answer; ask the CA's operator",
         )
-    starts = (c.not_valid_before_utc for c in certificates)
+    starts = (c.not_before for c in certificates)
     return cacerts.trust(certificates, anchor, max(now, *starts))
 
 
@@ -132,7 +130,7 @@ def ahead(current: TrustedCA, following: TrustedCA) -> TrustedCA:
 
 def _believed(
     outer: cms.SignedData, ca: TrustedCA, allowed: frozenset[Legacy], now: datetime
-) -> tuple[x509.Certificate, ...]:
+) -> tuple[Certificate, ...]:
     """Return the certificates that the CA vouches for.
 
     Raises:
@@ -149,7 +147,7 @@ def _believed(
             return _single_layer(outer, ca, now)
         # (3)
         inner = cms.read_signed_data(_content_info(outer))
-        found = tuple(Certificate.read(der).x509() for der in inner.certificates)
+        found = tuple(dated(inner.certificates))
     except BadAlg as error:
         if error.legacy:
             raise
@@ -188,11 +186,9 @@ def _content_info(outer: cms.SignedData) -> bytes:
     return wrapped
 
 
-def _single_layer(
-    outer: cms.SignedData, ca: TrustedCA, now: datetime
-) -> tuple[x509.Certificate, ...]:
+def _single_layer(outer: cms.SignedData, ca: TrustedCA, now: datetime) -> tuple[Certificate, ...]:
     known = {certificate.der for certificate in ca.signers}
-    new = [_certificate(der) for der in outer.certificates if der not in known]
+    new = [one for one in dated(outer.certificates) if one.der not in known]
     authorities = [c for c in new if chain.is_ca(c) and _certified(c, ca, now)]
     if not authorities:
         raise Malformed(
@@ -201,15 +197,9 @@ def _single_layer(
     return tuple(authorities)
 
 
-def _certified(certificate: x509.Certificate, ca: TrustedCA, now: datetime) -> bool:
+def _certified(certificate: Certificate, ca: TrustedCA, now: datetime) -> bool:
     try:
-        chain.build(
-            certificate, ca.authorities, ca.anchor, max(now, certificate.not_valid_before_utc)
-        )
+        chain.build(certificate, ca.authorities, ca.anchor, max(now, certificate.not_before))
     except BadReply:
         return False
     return True
-
-
-def _certificate(der: bytes) -> x509.Certificate:
-    return Certificate.read(der).x509()

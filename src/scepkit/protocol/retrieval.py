@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 from cryptography import x509
 
-from scepkit.errors import BadReply, Malformed, RequestRefused
-from scepkit.protocol import _x509, chain, exchange
+from scepkit.errors import BadReply, FailInfoError, Malformed, RequestRefused
+from scepkit.protocol import _keys, _x509, chain, exchange
 from scepkit.protocol.attributes import TransactionID
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate import Certificate, dated
+from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.exchange import Exchange
 from scepkit.protocol.flow import Flow
 from scepkit.protocol.messages import Failure, GetCert, GetCRL, Pending, Success
 
-_T = TypeVar("_T")
 
-
-def get_cert(used: Exchange, issuer: x509.Name, serial_number: int) -> Flow[x509.Certificate]:
+def get_cert(used: Exchange, issuer: Name, serial_number: int) -> Flow[Certificate]:
     """Ask the CA for a certificate that it issued.
 
     Args:
@@ -32,10 +28,9 @@ def get_cert(used: Exchange, issuer: x509.Name, serial_number: int) -> Flow[x509
         LegacyRefused: the answer uses algorithms that the user did not allow.
         TransportError: no answer.
     """
-    answer = yield from _ask(used, GetCert(issuer.public_bytes(), serial_number))
-    for der in answer.certificates:
-        found = _strict(lambda der: Certificate.read(der).x509(), der)
-        if (found.issuer, found.serial_number) == (issuer, serial_number):
+    answer = yield from _ask(used, GetCert(issuer.der, serial_number))
+    for found in dated(answer.certificates):
+        if found.issuer_name.matches(issuer) and found.serial == serial_number:
             # It may be over by now, so its chain is not asked for; that the CA made it is.
             if any(chain.issued(authority, found) for authority in used.ca.authorities):
                 return found
@@ -44,7 +39,7 @@ def get_cert(used: Exchange, issuer: x509.Name, serial_number: int) -> Flow[x509
 
 
 def get_crl(
-    used: Exchange, issuer: x509.Name, serial_number: int
+    used: Exchange, issuer: Name, serial_number: int
 ) -> Flow[x509.CertificateRevocationList]:
     """Ask the CA for the CRL that covers a certificate.
 
@@ -61,13 +56,16 @@ def get_crl(
         LegacyRefused: the answer uses algorithms that the user did not allow.
         TransportError: no answer.
     """
-    answer = yield from _ask(used, GetCRL(issuer.public_bytes(), serial_number))
+    answer = yield from _ask(used, GetCRL(issuer.der, serial_number))
     if len(answer.crls) != 1:
         raise BadReply(f"the reply holds {len(answer.crls)} CRLs where there should be one")
-    found = _strict(_x509.crl, answer.crls[0])
-    if found.issuer != issuer:
+    try:
+        found = _x509.crl(answer.crls[0])
+    except Malformed as error:
+        raise BadReply(f"the reply holds something that cannot be used: {error}") from error
+    if not Name.of(found.issuer).matches(issuer):
         raise BadReply("the CRL is not of the CA that was asked for")
-    if not any(_x509.signed_crl(authority, found) for authority in used.ca.authorities):
+    if not any(_signed(authority, found) for authority in used.ca.authorities):
         raise BadReply("the CA that is trusted did not sign the CRL")
     return found
 
@@ -84,11 +82,14 @@ def _ask(used: Exchange, request: GetCert | GetCRL) -> Flow[Success]:
     return reply
 
 
-def _strict(read: Callable[[bytes], _T], der: bytes) -> _T:
+def _signed(issuer: Certificate, found: x509.CertificateRevocationList) -> bool:
+    """Say whether `issuer`'s key signed a CRL and the names agree."""
+    if not issuer.subject_name.matches(Name.of(found.issuer)):
+        return False
     try:
-        return read(der)
-    except Malformed as error:
-        raise BadReply(f"the reply holds something that cannot be used: {error}") from error
+        return found.is_signature_valid(_keys.load_any(issuer.spki))
+    except (*_x509.UNUSABLE, FailInfoError, Malformed):
+        return False
 
 
 def _hint(reply: Failure) -> str:

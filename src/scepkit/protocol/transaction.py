@@ -14,15 +14,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from scepkit.errors import BadReply, Malformed, RequestRefused, StillPending, TransportError
-from scepkit.protocol import _x509, chain, exchange, flow
-from scepkit.protocol.algorithms import PublicKey
+from scepkit.errors import (
+    BadReply,
+    Malformed,
+    RequestRefused,
+    StillPending,
+    TransportError,
+    UnverifiedCertificate,
+)
+from scepkit.protocol import chain, exchange, flow
 from scepkit.protocol.attributes import FailInfo, MessageType, TransactionID
 from scepkit.protocol.capabilities import Choice
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate import Certificate, dated, readable
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.exchange import Exchange, read_reply
 from scepkit.protocol.flow import Flow, Limits, Wait
@@ -110,8 +115,8 @@ class Issued:
         transaction_id: under which the CA knows the transaction.
     """
 
-    certificate: x509.Certificate
-    chain: tuple[x509.Certificate, ...]
+    certificate: Certificate
+    chain: tuple[Certificate, ...]
     transaction_id: TransactionID
 
 
@@ -258,7 +263,7 @@ def _poll(
 
 def _cert_poll(used: Exchange, request: PKCSReq | RenewalReq) -> CertPoll:
     return CertPoll(
-        issuer=used.ca.issuer.subject.public_bytes(),
+        issuer=used.ca.issuer.subject,
         subject=request.csr.subject.der,
     )
 
@@ -271,46 +276,51 @@ def accept(
 ) -> Issued:
     """Check a certificate before it is installed (checklist P-62, S-3.3.2.1-5).
 
-    It is found by its key, never by its place, and has to chain to the trusted CA.
+    It is found by its key, never by its place, and has to chain to the trusted CA. What else the
+    reply holds does not matter, be it readable or not.
 
     Raises:
-        BadReply: there is no such certificate, or it must not be installed.
+        UnverifiedCertificate: the CA gave certificates, but none that could be installed.
+        BadReply: it gave none, or the current one.
     """
-    certificates = [_strict(der) for der in reply.certificates]
-    mine = [c for c in certificates if _has_key(c, request.csr.public_key)]
-    if not mine:
-        raise BadReply("the reply holds no certificate for the key of the request")
-    fresh = [c for c in mine if Certificate.of(c).der != used.signer.certificate.der]
-    if not fresh:
+    certificates = tuple(readable(reply.certificates))
+    mine = [c for c in certificates if c.key_hash == request.csr.key_hash]
+    fresh = [c for c in mine if c.der != used.signer.certificate.der]
+    if mine and not fresh:
         raise BadReply(
             "the CA gave the current certificate back instead of a new one",
             hint="some CAs do so for a key that they have certified already; use a new key",
         )
-    pool = (*certificates, *used.ca.authorities)
-    path = chain.build(fresh[0], pool, used.ca.anchor, _when(used, fresh[0]))
-    return Issued(fresh[0], path[1:], transaction_id)
+    failure = BadReply("the reply holds no certificate for the key of the request")
+    if not reply.certificates:
+        raise failure
+    pool = (*dated(reply.certificates), *used.ca.authorities)
+    for one in fresh:
+        try:
+            path = chain.build(one, pool, used.ca.anchor, _when(used, one))
+        except BadReply as error:
+            failure = error
+        else:
+            return Issued(one, path[1:], transaction_id)
+    raise UnverifiedCertificate(
+        failure.message, hint=failure.hint, certificates=_first(fresh, reply.certificates)
+    ) from failure
 
 
-def _when(used: Exchange, certificate: x509.Certificate) -> datetime:
+def _first(fresh: Sequence[Certificate], certificates: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Return the certificates of a reply, DER, those for our own key before all others."""
+    return tuple(dict.fromkeys([*(one.der for one in fresh), *certificates]))
+
+
+def _when(used: Exchange, certificate: Certificate) -> datetime:
     """Return the time at which a certificate and its chain have to be valid."""
     if not used.ahead:
         return used.now()
-    starts = (c.not_valid_before_utc for c in (certificate, *used.ca.authorities))
-    return max(used.now(), *starts)
-
-
-def _strict(der: bytes) -> x509.Certificate:
     try:
-        return Certificate.read(der).x509()
+        starts = [c.not_before for c in (certificate, *used.ca.authorities)]
     except Malformed as error:
-        raise BadReply(f"the reply holds something that is no certificate: {error}") from error
-
-
-def _has_key(certificate: x509.Certificate, key: PublicKey) -> bool:
-    try:
-        return certificate.public_key() == key
-    except _x509.UNUSABLE:
-        return False
+        raise BadReply(f"when the certificate is valid cannot be read: {error.message}") from error
+    return max(used.now(), *starts)
 
 
 def _hint(used: Exchange, request: PKCSReq | RenewalReq, reply: Failure) -> str:

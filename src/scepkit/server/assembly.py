@@ -248,7 +248,7 @@ def _renewal(settings: EndpointSettings, server: Settings) -> RenewalRules:
         window=timedelta(days=days) if days else None,
         grace=timedelta(days=settings.renewal_grace_days),
         new_names=settings.renewal_new_names,
-        anchors=tuple(one for several in anchors for one in several),
+        anchors=tuple(Certificate.of(one) for several in anchors for one in several),
     )
 
 

@@ -77,12 +77,13 @@ def _signer(ca: HeldCA, certificate: x509.Certificate, key: PrivateKey) -> cmp.S
     `openssl cmp` does not find them elsewhere.
     """
     authorities = (one.certificate for one in ca.generations)
+    own = Certificate.of(certificate)
     between = [
         one
         for one in (*authorities, *ca.above)
-        if one.subject != one.issuer and (one in ca.above or chain.issued(one, certificate))
+        if one.subject != one.issuer and (one in ca.above or chain.issued(Certificate.of(one), own))
     ]
     return cmp.Signer(
-        Credential(key, Certificate.of(certificate)),
+        Credential(key, own),
         chain=tuple(one.public_bytes(Encoding.DER) for one in between),
     )

@@ -20,6 +20,7 @@ from scepkit.ca.certificates import read_certificates
 from scepkit.ca.layout import Material
 from scepkit.errors import SettingsError
 from scepkit.protocol import chain
+from scepkit.protocol.certificate import Certificate
 from scepkit.server.settings import Settings
 
 
@@ -85,7 +86,7 @@ def _above(directory: Path, certificate: x509.Certificate) -> tuple[x509.Certifi
         return ()
     above = read_certificates(path)
     for issuer in above:
-        if not chain.issued(issuer, certificate):
+        if not chain.issued(Certificate.of(issuer), Certificate.of(certificate)):
             raise SettingsError(
                 f"{path}: {issuer.subject.rfc4514_string()} did not issue "
                 f"{certificate.subject.rfc4514_string()}",

@@ -20,7 +20,7 @@ from scepkit.errors import BadReply, Malformed, UntrustedCA
 from scepkit.protocol import cacerts
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy, reply_refused
 from scepkit.protocol.cacerts import TrustedCA
-from scepkit.protocol.certificate import Certificate, readable
+from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.cmp import header as headers
 from scepkit.protocol.cmp import mac, message, revocation, signature
 from scepkit.protocol.cmp.errors import BadAlg, CMPError, RevocationRefused
@@ -198,15 +198,9 @@ def _signers(reply: Message, ca: TrustedCA, now: datetime) -> tuple[Certificate,
     It is taken for an RA by the same rules as one in GetCACert, since an RA that was replaced
     after the client enrolled is not known in another way.
     """
-    known = [*(c.x509() for c in ca.signers), *ca.authorities]
-    for certificate in readable(reply.extra_certificates):
-        try:
-            known.append(certificate.x509())
-        except Malformed:
-            # It may be anything; the signer's is another one then, or none.
-            continue
+    known = dict.fromkeys([*ca.signers, *ca.authorities, *dated(reply.extra_certificates)])
     try:
-        return cacerts.trust(tuple(dict.fromkeys(known)), ca.anchor, now).signers
+        return cacerts.trust(tuple(known), ca.anchor, now).signers
     except UntrustedCA as error:
         raise Malformed(error.message) from error
 

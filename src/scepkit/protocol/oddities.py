@@ -1,0 +1,92 @@
+"""What RFC 5280 forbids in a certificate; CAs write it all the same, other programs refuse it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scepkit.errors import Malformed
+from scepkit.protocol import _ber, _strings, _x509, extensions
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.distinguished_name import Name, NameAttribute
+
+_INTEGER = 0x02
+
+
+def oddities(certificate: Certificate) -> tuple[str, ...]:
+    """Return what is odd about a certificate, each in a few words for a person; mostly nothing.
+
+    Args:
+        certificate: any that could be read.
+    """
+    found = (
+        *_of_serial(certificate),
+        *_of_name("subject", certificate.subject_name),
+        *_of_name("issuer", certificate.issuer_name),
+        *_of_extensions(certificate),
+    )
+    if found:
+        return found
+    try:
+        _x509.check(certificate.der)
+    except Malformed as error:
+        return (error.message,)
+    return ()
+
+
+def _of_serial(certificate: Certificate) -> Iterator[str]:
+    serial, octets = certificate.serial, _ber.content(certificate.serial_number, _INTEGER, "serial")
+    if serial <= 0:
+        yield "its serial number is negative" if serial else "its serial number is 0"
+    # X.690 section 8.3.2: the first nine bits are neither all 0 nor all 1; no octet is no number.
+    if not octets or (len(octets) > 1 and octets[0] + (octets[1] >> 7) in (0x00, 0x100)):
+        yield "its serial number is written in more octets, or fewer, than a number has"
+
+
+def _of_name(whose: str, name: Name) -> Iterator[str]:
+    try:
+        attributes = [one for rdn in name.rdns for one in rdn]
+    except Malformed:
+        yield f"its {whose} is no name"
+        return
+    for one in attributes:
+        if not _fits(one):
+            kind = _strings.NAMES.get(one.tag, "string")
+            yield f"{one.label} in its {whose} is not the {kind} that it says it is"
+
+
+def _fits(attribute: NameAttribute) -> bool:
+    """Say whether a value has the characters of its type alone (X.680 section 41)."""
+    try:
+        text = attribute.text()
+    except (_strings.Undecodable, Malformed):
+        return False
+    if attribute.tag == _strings.PRINTABLE_STRING:
+        return _strings.PRINTABLE.issuperset(text)
+    if attribute.tag == _strings.IA5_STRING:
+        return text.isascii()
+    return True
+
+
+def _of_extensions(certificate: Certificate) -> Iterator[str]:
+    try:
+        found = certificate.extensions
+        constraints = found.find(extensions.BASIC_CONSTRAINTS)
+    except Malformed:
+        yield "its extensions are damaged, or one is there twice"
+        return
+    for one in found:
+        plain = extensions.extension(one.identifier, one.value or b"", critical=one.critical)
+        if one.value is None or one.der != plain:
+            name = one.oid.dotted_string if one.oid else one.identifier.hex()
+            yield f"its extension {name} is not written as DER has it"
+    if constraints and not _is_plain(certificate, constraints):
+        yield "its basicConstraints are not those of a CA, nor of any other certificate"
+
+
+def _is_plain(certificate: Certificate, constraints: bytes) -> bool:
+    """Say whether basicConstraints have a path length in a CA's alone, and are DER."""
+    try:
+        basic = certificate.basic_constraints()
+    except Malformed:
+        return False
+    return (basic is not None and basic[0]) or constraints == b"\x30\x00"
