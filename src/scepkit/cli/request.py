@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from scepkit.cli import terminal
 from scepkit.client import keys
-from scepkit.errors import BadReply, RequestRefused, TransportError
+from scepkit.errors import BadReply, RequestRefused, TransportError, UnverifiedCertificate
 from scepkit.protocol import flow
 from scepkit.protocol.attributes import FailInfo, TransactionID
 
@@ -167,7 +167,8 @@ def _resumed(order: Order, folder: Folder, way: Way) -> Issued | None:
                 raise
             return None
         except BadReply as error:
-            if keys.can_decrypt(order.signer.key):
+            # What was read was read with the right challenge.
+            if keys.can_decrypt(order.signer.key) or isinstance(error, UnverifiedCertificate):
                 raise
             raise BadReply(error.message, hint=_FIRST_CHALLENGE) from error
 
@@ -194,12 +195,25 @@ def _sent(order: Order, begun: _Begun | None, folder: Folder, way: Way) -> Issue
 
 @contextmanager
 def _kept(folder: Folder) -> Iterator[None]:
-    """Say that the key stays, unless the CA has said no."""
+    """Say that the key stays, unless the CA has said no; keep a certificate that is no good yet."""
     try:
         yield
     except RequestRefused:
         raise
-    except BaseException:
+    except BaseException as error:
         # The CA may issue the certificate yet, or have issued it already.
         terminal.say(f"the key stays in {folder.unfinished}: the same command asks again")
+        if isinstance(error, UnverifiedCertificate):
+            raise _unverified(error, folder) from error
         raise
+
+
+def _unverified(error: UnverifiedCertificate, folder: Folder) -> UnverifiedCertificate:
+    """Keep what the CA gave, for a person to look at: the challenge behind it may be spent."""
+    path = folder.keep_unverified(error.certificates)
+    look = f"look at it: openssl x509 -in {path} -noout -text; and show it to the CA's operator"
+    return UnverifiedCertificate(
+        f"{error.message}; nothing is installed, and what the CA gave is kept in {path}",
+        hint=f"{error.hint}; {look}" if error.hint else look,
+        certificates=error.certificates,
+    )
