@@ -10,10 +10,12 @@ from cryptography import x509
 import forge
 import keys
 import odd
+from odd import TRUE
 from scepkit.client import orders
 from scepkit.client.keys import check_spec, generate_key, kind, self_signed
 from scepkit.errors import UsageError
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.extensions import KEY_USAGE
 from scepkit.protocol.messages import PKCSReq
 
 KEY = keys.rsa_key("client")
@@ -111,6 +113,20 @@ def test_a_key_that_cannot_decrypt(spec, openssl):
     agreement = ("key_agreement",) if spec.startswith("ec") else ()
     assert usage == keys.usage("digital_signature", *agreement)
     openssl.request(order.request.csr.der)
+
+
+@pytest.mark.rfc("L-24")
+@pytest.mark.parametrize("spec", [*ELLIPTIC, "rsa:2048"])
+def test_which_key_usage_is_asked_for(spec):
+    """An EC key asks to agree, so that it can renew; the usage of all others is the CA's business.
+
+    So is it in a renewal, by the new key: what the current one was has nothing to do with it.
+    """
+    key = generate_key(spec)
+    wanted = [forge.seq(forge.oid("2.5.29.15"), TRUE, forge.octets(b"\x03\x02\x03\x88"))]
+    for order in (make(key=key, challenge="a"), renewal(key)):
+        usages = [e.der for e in order.request.csr.extensions if e.identifier == KEY_USAGE]
+        assert usages == (wanted if spec.startswith("ec") else [])
 
 
 @pytest.mark.parametrize("spec", ELLIPTIC)

@@ -156,16 +156,44 @@ def test_a_mistyped_challenge_does_not_cost_the_key(site, key):
 
 
 @pytest.mark.rfc("S-3.1-3", "A-06")
-@pytest.mark.parametrize("key", ["ec:p256", "ec:p384", "ec:p521", "ed25519"])
-def test_keys_that_cannot_decrypt(site, key):
-    """EC and Ed25519 keys enrol with a challenge and renew with one, and not without."""
+def test_keys_that_cannot_decrypt(site):
+    """An Ed25519 key enrols with a challenge and renews with one, and not without; it is told."""
     here = site()
-    here.enroll("--key", key, "--challenge", here.challenge())
+    said = here.enroll("--key", "ed25519", "--challenge", here.challenge())
+    assert "its renewal will need a challenge" in said
     first = here.serial
-    assert "challenge" in here.renew("--force", expect=REFUSED)
+    said = here.renew("--force", expect=REFUSED)
+    assert "few CAs can answer to a key of kind ed25519 without a challenge" in said
     here.renew("--force", "--challenge", here.challenge())
     assert here.serial != first
-    assert here.status["key"] == key
+    assert here.status["key"] == "ed25519"
+
+
+@pytest.mark.rfc("S-3.1-3", "A-06", "L-24")
+@pytest.mark.parametrize("key", ["ec:p256", "ec:p384", "ec:p521"])
+def test_an_ec_key_renews_by_itself(site, key):
+    """Its certificate has keyAgreement, since the request asks for it; so it needs no challenge."""
+    here = site()
+    said = here.enroll("--key", key, "--challenge", here.challenge())
+    assert "renewal" not in said
+    serials = [here.serial]
+    for more in ((), ("--same-key",), ("--key", "rsa:2048"), ()):
+        said = here.renew("--force", *more)
+        assert "challenge" not in said
+        serials.append(here.serial)
+    assert len(set(serials)) == len(serials)
+    usage = here.certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    assert not usage.key_agreement
+
+
+def test_an_ec_key_whose_ca_leaves_key_agreement_out(site):
+    """It is told so when it enrols; its renewal needs a challenge."""
+    here = site(endpoint='key_usages = ["digital_signature"]')
+    said = here.enroll("--key", "ec:p256", "--challenge", here.challenge())
+    assert "its renewal will need a challenge, or a CA that does key agreement" in said
+    said = here.renew("--force", expect=REFUSED)
+    assert "few CAs can answer to a key of kind ec:p256 without a challenge" in said
+    here.renew("--force", "--challenge", here.challenge())
 
 
 EC_CA = 'challenge = "static"\nchallenge_file = "challenge.txt"'

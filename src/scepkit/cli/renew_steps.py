@@ -181,10 +181,13 @@ def _renew_into(
 ) -> None:
     """Renew, and install the new certificate in the folder or ahead of it."""
     wanted, current = renewal.wanted, renewal.folder.key()
+    certificate = renewable.certificate(renewal.folder)
+    if not keys.may_agree(certificate):
+        request.warn_unless_readable(current, renewal.password)
     new = current if wanted.same_key else request.key(target, wanted.key or keys.kind(current))
     order = orders.renewal(
         current,
-        renewable.certificate(renewal.folder),
+        certificate,
         new,
         challenge=renewal.password,
         issuers=renewal.folder.chain(),

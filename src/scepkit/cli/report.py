@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from scepkit.cli import describe, terminal
+from scepkit.client import keys
 from scepkit.client.folder import Folder
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.oddities import oddities
@@ -45,10 +46,20 @@ def issued(
 
 
 def _warn_of(certificate: Certificate) -> None:
-    """Say what is odd about a new certificate."""
+    """Say what is odd about a new certificate, and what its renewal will need."""
     odd = oddities(certificate)
     if odd:
         terminal.warn(
             f"other programs may refuse this certificate: {'; '.join(odd)}",
             "tell the CA's operator; it is installed, since its key and its signature are right",
+        )
+    kind = keys.kind(certificate.public_key)
+    if kind == "ed25519":
+        terminal.say(
+            "its renewal will need a challenge: nothing can be encrypted to a key of kind ed25519"
+        )
+    elif kind.startswith("ec:") and not keys.may_agree(certificate):
+        terminal.say(
+            "its renewal will need a challenge, or a CA that does key agreement all the same: "
+            "the CA left keyAgreement out of keyUsage"
         )

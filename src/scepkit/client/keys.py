@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepkit.ca.keys import read_any_key
-from scepkit.errors import SettingsError, UsageError
+from scepkit.errors import Malformed, SettingsError, UsageError
 from scepkit.protocol.algorithms import PrivateKey, PublicKey
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.envelope import Credential
@@ -74,6 +74,15 @@ def can_decrypt(key: PrivateKey) -> bool:
     return isinstance(key, rsa.RSAPrivateKey)
 
 
+def may_agree(certificate: Certificate) -> bool:
+    """Say whether a certificate's keyUsage has keyAgreement: then its key may get an answer so."""
+    try:
+        usage = certificate.extensions.key_usage()
+    except Malformed:
+        return False
+    return usage is not None and "key_agreement" in usage
+
+
 def read_key(path: Path) -> PrivateKey:
     """Read a private key from an unencrypted PEM file.
 
@@ -113,7 +122,7 @@ def self_signed(key: PrivateKey, subject: x509.Name, now: datetime) -> Credentia
         .serial_number(_serial(public))
         .not_valid_before(now - _BACKDATE)
         .not_valid_after(now + _VALIDITY)
-        .add_extension(_usage(key), critical=True)
+        .add_extension(usage(key), critical=True)
     )
     # Ed25519 has a digest of its own.
     digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else SHA256()
@@ -125,7 +134,7 @@ def _serial(public: PublicKey) -> int:
     return int.from_bytes(hashlib.sha256(spki(public)).digest()[:15], "big") | 1
 
 
-def _usage(key: PrivateKey) -> x509.KeyUsage:
+def usage(key: PrivateKey) -> x509.KeyUsage:
     """Return what a key can do: sign, and receive where there is a way to."""
     return x509.KeyUsage(
         digital_signature=True,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from scepkit.client import keys
@@ -136,12 +137,23 @@ def renewal(
 def _request(
     subject: x509.Name | Name, key: PrivateKey, challenge: str | None, names: Sequence[Extension]
 ) -> CertificationRequest:
-    der = csr.build(subject, key, challenge_password=challenge, extensions=names)
+    wanted = [*names, *_usage(key)]
+    der = csr.build(subject, key, challenge_password=challenge, extensions=wanted)
     return csr.read(der, NO_LEGACY)
 
 
 def _names(names: Sequence[x509.GeneralName]) -> list[Extension]:
     return [Extension.read(encoded(x509.SubjectAlternativeName(names)))] if names else []
+
+
+def _usage(key: PrivateKey) -> list[Extension]:
+    """Return the keyUsage to ask for: an EC key that may agree can renew without a challenge.
+
+    All others are left to the CA.
+    """
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        return []
+    return [Extension.read(encoded(keys.usage(key), critical=True))]
 
 
 def _transaction_id(
