@@ -219,14 +219,22 @@ def test_a_reply_that_is_not_authentic_is_discarded(start, monkeypatch):
 
 
 def test_an_ec_key_that_waited_is_told_the_same(start, monkeypatch):
-    """What the wrong challenge would explain does not explain this."""
+    """What another challenge would explain, since it cannot decrypt, does not explain this."""
     authority = odd.CA(odd.ca(SMITH))
     authority.give = by_a_stranger
     device = start(authority)
-    device.site.scep.decisions = [Pending(), authority]
+    server = device.site.scep
+    server.decisions = [Pending(), authority]
+    server.responder = Responder(
+        signer=authority.holder.credential,
+        credentials=[authority.holder.credential],
+        random=server.random,
+        key_agreement=True,
+    )
     monkeypatch.setattr(client_keys, "generate_key", lambda spec: keys.ec_key("cli"))
     device.enroll("--challenge", "right", key="ec:p256", expect=WAITS)
-    said = device.enroll("--challenge", "right", key="ec:p256", expect=FAILED)
+    said = device.enroll(key="ec:p256", expect=FAILED)
+    assert device.kinds == ["PKCSReq", "CertPoll"]
     assert "kept in a/cert.unverified.pem" in said
     assert "give that one" not in said
 

@@ -381,3 +381,18 @@ def test_next_ca_certificates_that_are_none(tmp_path):
     (tmp_path / "next-ca.pem").write_text("nothing")
     with pytest.raises(SettingsError, match="is not a certificate in PEM"):
         Folder(tmp_path).next_ca()
+
+
+def test_what_nobody_could_verify_is_kept_until_there_is_something_better(tmp_path):
+    """Beside the old pair and the key of the request, which stay as they are."""
+    folder = fill(tmp_path / "dev1")
+    folder.begin(keys.rsa_key("new"))
+    before = content(folder.path)
+    path = folder.keep_unverified([b"\x30\x00", keys.ca().der])
+    folder.keep_unverified([keys.ca().der])
+    after = content(folder.path)
+    assert after.pop(path.name) == keys.ca().certificate.pem().encode()
+    assert after == before
+    folder.install(issued(keys.rsa_key("new")))
+    assert content(folder.path).keys() == NAMES
+    assert whose(folder.path) == "new"

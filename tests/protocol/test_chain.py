@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -12,11 +13,13 @@ import odd
 from der import integer, seq, tlv
 from scepkit.errors import BadReply, Malformed
 from scepkit.protocol import cacerts, chain, cms
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate import Certificate, fingerprint
 
 NOW = odd.httpd.today()
 KEY = keys.rsa_key("leaf")
 ROOT = odd.ca(odd.SMITH)
+CASES = Path(__file__).parent.parent / "vectors" / "cases"
+CASE = CASES / "50-ca-subject-odd-printablestring.cert.der"
 
 
 def smith(tag, organization, common):
@@ -134,6 +137,17 @@ def test_one_unreadable_certificate_does_not_lose_the_answer():
     for only in rubbish:
         with pytest.raises(Malformed):
             cacerts.parse(cms.certs_only([only]))
+
+
+def test_the_certificate_of_the_public_case():
+    """pyca/cryptography#12698: its subject is no PrintableString, and it can be trusted."""
+    (found,) = cacerts.parse(CASE.read_bytes())
+    with pytest.raises(Malformed):
+        found.x509()
+    anchor = cacerts.find([found], fingerprint(found.der))
+    trusted = cacerts.trust([found], anchor, NOW)
+    assert str(trusted.issuer.subject_name) == r"CN=Root_CA \<test\>!@*,O=Smith & Sons"
+    assert chain.issued(found, found)
 
 
 def test_a_crl_is_no_certificate():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.name import _ASN1Type
+from cryptography.x509.oid import NameOID
 
 import keys
 from pair import Pair
@@ -106,6 +108,13 @@ def test_a_crl_of_another_ca_is_not_believed():
         get_crl(pair(Success(crls=(crl(stranger),))))
     with pytest.raises(BadReply, match="did not sign"):
         get_crl(pair(Success(crls=(crl(stranger, CA.x509()),))))
+
+
+def test_the_issuer_of_a_crl_may_be_spelled_otherwise():
+    """Names compare as RFC 5280 has it, not octet by octet."""
+    same = x509.NameAttribute(NameOID.COMMON_NAME, "test  CA", _type=_ASN1Type.PrintableString)
+    assert x509.Name([same]).public_bytes() != CA.der
+    assert get_crl(pair(Success(crls=(crl(name=x509.Name([same])),)))).issuer == x509.Name([same])
 
 
 @pytest.mark.parametrize("crls", [(), (crl(), crl())], ids=["none", "two"])

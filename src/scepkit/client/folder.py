@@ -220,12 +220,12 @@ class Folder(Contents):
 
     def _rename(self) -> None:
         with refusals(f"cannot replace the files in {self.path}"):
+            # There is a better one now.
+            (self.path / UNVERIFIED).unlink(missing_ok=True)
             for name in _FILES:
                 # Some may be there under their own names already, after an interruption.
                 if self._new(name).exists():
                     self._new(name).replace(self.path / name)
-            # There is a better one now.
-            (self.path / UNVERIFIED).unlink(missing_ok=True)
             sync_directory(self.path)
 
 
