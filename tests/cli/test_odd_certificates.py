@@ -166,9 +166,10 @@ def test_what_cannot_be_verified_is_kept(start, wrong, renewing):
     give, why, first = WRONG[wrong]
     authority = odd.CA(odd.ca(SMITH))
     device = start(authority)
-    again = device.enroll
+    again, state = device.enroll, "pending"
     if renewing:
         device.enroll()
+        state = "valid"
         again = lambda **how: device.run("renew", "a", "--force", **how)  # noqa: E731
     old = {path.name: path.read_bytes() for path in Path("a").glob("*.pem")}
     device.site.scep.asked.clear()
@@ -191,6 +192,8 @@ def test_what_cannot_be_verified_is_kept(start, wrong, renewing):
     assert UNVERIFIED.stat().st_mode & 0o777 == 0o644
     assert kept == old
     waiting = Path("a/key.pem.new").read_bytes()
+    shown = json.loads(device.scep("status", "a", "--json")[1])
+    assert (shown["state"], shown["unverified"]) == (state, str(UNVERIFIED))
 
     # It fails in the same way again; then the CA does better.
     again(expect=FAILED)

@@ -12,7 +12,7 @@ import forge
 import keys
 from pair import Pair
 from scepkit.errors import BadReply, FailInfoError, LegacyRefused, Malformed, UntrustedCA
-from scepkit.protocol import cacerts, chain, cms, csr, pkimessage
+from scepkit.protocol import cacerts, chain, cms, pkimessage
 from scepkit.protocol.algorithms import NO_LEGACY
 from scepkit.protocol.messages import Failure, Pending, Success
 
@@ -191,7 +191,6 @@ def test_nothing_is_warned_of(pair, country):
 
 V3 = der.tlv(0xA0, der.integer(2))
 BASIC = der.seq(der.oid("2.5.29.19"), der.octets(der.seq(der.tlv(0x01, b"\xff"))))
-X400 = der.seq(der.oid("2.5.29.17"), der.octets(der.seq(der.tlv(0xA3))))
 
 
 @pytest.mark.parametrize("version", [3, 5, -1])
@@ -219,9 +218,6 @@ def test_basic_constraints_that_cannot_be_read(extensions):
         cacerts.top([read])
     trusted = cacerts.trust([read], read, keys.NOW)
     assert trusted.authorities == ()
-    # In a request nobody looks at them.
-    asked = forge.attribute(forge.EXTENSION_REQUEST, der.seq(*extensions))
-    assert csr.read(forge.csr(attributes=[asked]), NO_LEGACY)
 
 
 # --- the client -----------------------------------------------------------------------------------

@@ -273,7 +273,7 @@ def test_whatever_comes_is_believed_or_refused(body):
         found = read(body)
     except BadReply:
         return
-    assert [c.public_key() for c in found] == [NEXT.key.public_key()]
+    assert [c.public_key for c in found] == [NEXT.key.public_key()]
 
 
 # --- a certificate of the next CA -----------------------------------------------------------------

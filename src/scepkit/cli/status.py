@@ -70,7 +70,7 @@ def status(
 def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]:
     """Return the state of a directory, and its details by name."""
     from scepkit.client import renewing
-    from scepkit.client.folder import KEY
+    from scepkit.client.folder import KEY, UNVERIFIED
 
     certificate, record = folder.certificate(), folder.record()
     waiting = folder.unfinished.exists()
@@ -92,6 +92,9 @@ def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]
         rows.append(("server", record.url))
     if waiting:
         rows += _request(folder.unfinished_record())
+    unverified = folder.path / UNVERIFIED
+    if unverified.exists():
+        rows.append(("unverified", str(unverified)))
     following = renewing.successor(folder.next_ca(), now)
     if following is not None:
         rows += [

@@ -41,7 +41,7 @@ from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.transaction import Issued
 
-__all__ = ["KEY", "REVOCATION", "Folder"]
+__all__ = ["KEY", "REVOCATION", "UNVERIFIED", "Folder"]
 
 # In the order in which they are renamed.
 _FILES = (CA, CHAIN, RECORD, KEY, CERTIFICATE)
