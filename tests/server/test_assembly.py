@@ -76,7 +76,7 @@ def test_every_rule(assembled):
     assert found.renewal.window == timedelta(days=14)
     assert found.renewal.grace == timedelta(days=2)
     assert found.renewal.new_names
-    assert found.renewal.anchors == (anchor.x509,)
+    assert found.renewal.anchors == (anchor.certificate,)
     assert (found.get_cert, found.get_crl) == (GetCertRule.ALL, False)
     assert found.retrievals_per_minute == 7
     assert found.signing_time == timedelta(minutes=5)
