@@ -6,6 +6,7 @@ from cryptography import x509
 
 from scepkit.errors import BadReply, FailInfoError, Malformed, RequestRefused
 from scepkit.protocol import _keys, _x509, chain, exchange
+from scepkit.protocol.algorithms import PSSPublicKey
 from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.distinguished_name import Name
@@ -87,7 +88,8 @@ def _signed(issuer: Certificate, found: x509.CertificateRevocationList) -> bool:
     if not issuer.subject_name.matches(Name.of(found.issuer)):
         return False
     try:
-        return found.is_signature_valid(_keys.load_any(issuer.spki))
+        key = _keys.load_any(issuer.spki)
+        return found.is_signature_valid(key.rsa if isinstance(key, PSSPublicKey) else key)
     except (*_x509.UNUSABLE, FailInfoError, Malformed):
         return False
 
