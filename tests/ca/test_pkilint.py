@@ -140,3 +140,15 @@ def test_an_email_address_of_the_subject_is_an_alternative_name_too(issue):
         wanted = Extensions.read([write(der.oid("2.5.29.17"), seq(*names))] if names else [])
         issued = issue(subject=subject, requested=wanted).public_bytes(Encoding.DER)
         assert issued.lower().count(tlv(0x81, b"a@b.example")) == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["Bob<a@b>", "a@b,c@d", "a@b;c@d", "@", ",", "()", "nobody", "a..b@c", "a@b>", "a@-"]
+)
+def test_what_is_no_email_address_is_no_alternative_name(issue, text):
+    """Devices write all sorts of things there; it stays in the subject, and nowhere else."""
+    rdns = (("2.5.4.3", UTF8, b"x"), ("1.2.840.113549.1.9.1", IA5, text.encode()))
+    subject = Name(seq(*(set_(seq(oid(dotted), tlv(tag, value))) for dotted, tag, value in rdns)))
+    issued = issue(subject=subject).public_bytes(Encoding.DER)
+    assert tlv(IA5, text.encode()) in issued
+    assert oid("2.5.29.17") not in issued

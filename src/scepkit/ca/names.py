@@ -8,11 +8,11 @@ fails later, where nobody looks.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cryptography import x509
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import NameOID
 
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from scepkit.protocol.distinguished_name import NameAttribute
 
 _BIT_STRING = 0x03
+
+# A Mailbox (RFC 5321 section 4.1.2) but for the quoted ones and addresses in brackets.
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_MAILBOX = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +139,14 @@ def email_addresses(subject: Name) -> tuple[GeneralName, ...]:
     """Return the e-mail addresses in a subject that a certificate has, as alternative names.
 
     RFC 5280 section 4.1.2.6: whatever else an address is in, it MUST be in the subjectAltName.
+    What devices write there and is no address, such as two of them or one with a person's name,
+    has no place in it (section 4.2.1.6), and stays where it is alone.
     """
     return tuple(
-        GeneralName.of(x509.RFC822Name(attribute.text()))
+        GeneralName.email(attribute.text())
         for rdn in subject.rdns
         for attribute in rdn
-        if attribute.oid == NameOID.EMAIL_ADDRESS and " " not in attribute.text()
+        if attribute.oid == NameOID.EMAIL_ADDRESS and _MAILBOX.fullmatch(attribute.text())
     )
 
 

@@ -27,8 +27,8 @@ UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 """Microsoft's user principal name, an otherName."""
 
 _UPN = _der.oid(UPN)
-_OTHER, _DIRECTORY, _REGISTERED = 0xA0, 0xA4, 0x88
-_KINDS = {0x81: "email", 0x82: "dns", 0x86: "uri", 0x87: "ip", _DIRECTORY: "dir", 0x88: "rid"}
+_OTHER, _EMAIL, _DIRECTORY, _REGISTERED = 0xA0, 0x81, 0xA4, 0x88
+_KINDS = {_EMAIL: "email", 0x82: "dns", 0x86: "uri", 0x87: "ip", _DIRECTORY: "dir", 0x88: "rid"}
 _ADDRESS_SIZES = (4, 16)
 
 
@@ -56,6 +56,11 @@ class GeneralName:
         """Return the user principal name with a text, as Microsoft defines it: a UTF8String."""
         value = _der.element(_strings.UTF8_STRING, text.encode())
         return cls(_der.tagged(0, _UPN, _der.tagged(0, value)))
+
+    @classmethod
+    def email(cls, address: str) -> GeneralName:
+        """Return an e-mail address, which is ASCII, as one of ours."""
+        return cls(_der.element(_EMAIL, address.encode("ascii")))
 
     @property
     def kind(self) -> str:
