@@ -203,11 +203,31 @@ def test_a_value_is_never_told(send):
         (tlv(0x30, b"\x31\x7f"), "cannot be read"),
         (octets(b"x"), "cannot be read"),
         (seq(set_(seq(tlv(0x06, b"\x80"), tlv(UTF8, b"x")))), "type cannot be read"),
+        (seq(set_(attribute(CN, UTF8, b"x"), attribute(CN, UTF8, b"x"))), "CN twice in one part"),
+        (seq(set_(attribute(CN, UTF8, b"x"), attribute(CN, IA5, b"y"))), "CN twice in one part"),
     ],
     ids=lambda value: value.hex() if isinstance(value, bytes) else value,
 )
 def test_a_subject_that_is_no_name_is_refused(send, subject, told):
     assert told in send(subject).refusal[1]
+
+
+@pytest.mark.parametrize(
+    ("content", "right"),
+    [
+        *((bytes.fromhex(one), True) for one in ("00", "00ff", "07ff80", "0180")),
+        *((bytes.fromhex(one), False) for one in ("", "01", "08ff", "ff00", "0101")),
+    ],
+    ids=lambda value: value.hex() if isinstance(value, bytes) else "",
+)
+def test_a_unique_identifier_is_a_bit_string_or_refused(send, content, right):
+    """OpenSSL cannot read a certificate with one that only looks like it."""
+    reply = send(name((CN, UTF8, b"x"), ("2.5.4.45", 3, content)))
+    if right:
+        assert subject_of(reply)[1] == (oid("2.5.4.45"), 3, content)
+    else:
+        told = "the subject's x500UniqueIdentifier is not a valid BIT STRING"
+        assert reply.refusal == ("badRequest", told)
 
 
 def test_several_attributes_in_one_rdn_are_issued_in_der(send):

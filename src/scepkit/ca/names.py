@@ -70,6 +70,7 @@ _SYNTAXES = {
     NameOID.ORGANIZATION_NAME: _directory("organizationName", 64),
     NameOID.ORGANIZATIONAL_UNIT_NAME: _directory("organizationalUnitName", 64),
     NameOID.TITLE: _directory("title", 64),
+    NameOID.X500_UNIQUE_IDENTIFIER: _directory("x500UniqueIdentifier"),
     ObjectIdentifier("2.5.4.13"): _directory("description", 1024),
     NameOID.BUSINESS_CATEGORY: _directory("businessCategory", 128),
     NameOID.POSTAL_ADDRESS: _directory("postalAddress"),
@@ -130,9 +131,20 @@ def certified_subject(subject: Name) -> Name:
         changed = [[_certified(attribute) for attribute in rdn] for rdn in rdns]
     except Malformed as error:
         raise BadRequest(f"the subject cannot be read: {error.message}") from error
-    if not all(changed):
-        raise BadRequest("the subject has a part without any attribute")
+    for rdn in rdns:
+        _check_part(rdn)
     return Name(_der.sequence(*(_der.set_of(*rdn) for rdn in changed)))
+
+
+def _check_part(rdn: tuple[NameAttribute, ...]) -> None:
+    """Refuse a part of a name that is none (X.501 section 9.3): readers refuse the whole name."""
+    if not rdn:
+        raise BadRequest("the subject has a part without any attribute")
+    seen = set()
+    for attribute in rdn:
+        if attribute.type in seen:
+            raise BadRequest(f"the subject has {attribute.label} twice in one part")
+        seen.add(attribute.type)
 
 
 def email_addresses(subject: Name) -> tuple[GeneralName, ...]:
@@ -157,7 +169,9 @@ def _certified(attribute: NameAttribute) -> bytes:
     syntax = _SYNTAXES.get(oid, _UNKNOWN)
     label = f"the subject's {_label(attribute, syntax)}"
     if oid == NameOID.X500_UNIQUE_IDENTIFIER and attribute.tag == _BIT_STRING:
-        return _der.sequence(attribute.type, attribute.value)
+        if not _is_bit_string(attribute.octets):
+            raise BadRequest(f"{label} is not a valid BIT STRING")
+        return _der.sequence(attribute.type, _der.element(_BIT_STRING, attribute.octets))
     try:
         text = attribute.text()
     except Undecodable as error:
@@ -170,6 +184,14 @@ def _certified(attribute: NameAttribute) -> bytes:
         name = _strings.NAMES[syntax.string]
         raise BadRequest(f"{label} has characters that are in no {name}")
     return _der.sequence(attribute.type, _der.element(syntax.string, text.encode()))
+
+
+def _is_bit_string(octets: bytes) -> bool:
+    """Say whether octets are the content of a BIT STRING in DER (X.690 sections 8.6 and 11.2)."""
+    unused, bits = octets[:1], octets[1:]
+    if not bits:
+        return unused == b"\0"
+    return unused[0] < 8 and not bits[-1] & (1 << unused[0]) - 1  # noqa: PLR2004 - bits an octet
 
 
 def _label(attribute: NameAttribute, syntax: Syntax) -> str:
