@@ -6,6 +6,8 @@ the pkiMessage; the certificate is read by a small DER reader of the tests' own.
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,6 +19,7 @@ import keys
 from der import octets, oid, seq, set_, tlv
 from enrolment import devices
 from scepkit.ca.profile import Profile
+from scepkit.enrolment.rules import RenewalRules
 from scepkit.protocol import csr
 from scepkit.protocol.messages import PKCSReq, RenewalReq
 
@@ -576,6 +579,21 @@ def test_with_separate_keys_the_answer_stays_as_it_is(world, send, subject, attr
     stranger = keys.device("stranger")
     odd = send(subject, *attributes, signer=stranger, key=keys.device().key)
     assert odd.refusal == UNREADABLE
+
+
+@pytest.mark.rfc("P-54", "P-55")
+@pytest.mark.parametrize("key", [keys.rsa_key("other"), keys.ec_key()], ids=["RSA", "EC"])
+@pytest.mark.parametrize("secret", [None, b""], ids=["challenge", "no challenge"])
+@pytest.mark.parametrize("window", [None, timedelta(days=1)], ids=["any time", "too early"])
+def test_another_ca_s_certificate_tells_nothing(world, send, key, secret, window):
+    """Whoever has one that may be renewed here gets one answer for what is good and what is odd."""
+    factory = keys.certify("Factory CA", keys.rsa_key("factory"), ca=True)
+    world.use(renewal=RenewalRules(anchors=(factory.x509,), window=window))
+    stranger = keys.certify("device", key, factory)
+    how = {"signer": stranger, "key": keys.device().key, "challenge": secret, "kind": RenewalReq}
+    good = send(name((CN, UTF8, b"dev")), **how).refusal
+    for subject, attributes in ODD[:5]:
+        assert send(subject, *attributes, **how).refusal == good
 
 
 @pytest.mark.rfc("P-54")

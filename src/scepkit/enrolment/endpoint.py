@@ -269,7 +269,7 @@ class Endpoint:
         decision = replace(decision, subject=_shown(csr.subject), legacy=_once(uses))
         try:
             sender = self._senders.identify(decision.received, verified, csr, self._now())
-            uses += self._read(csr, sender)
+            uses += self._read(csr, sender, verified)
             password = csr.challenge_password
             agrees = sender.renewed is not None and sender.renewed.agrees
             decision = replace(decision, password=password, agrees=agrees, legacy=_once(uses))
@@ -279,7 +279,9 @@ class Endpoint:
         except FailInfoError as error:
             return refusal(decision, error)
 
-    def _read(self, csr: CertificationRequest, sender: Sender) -> tuple[Legacy, ...]:
+    def _read(
+        self, csr: CertificationRequest, sender: Sender, verified: VerifiedMessage
+    ) -> tuple[Legacy, ...]:
         """Make sure that all of a PKCS#10 can be read, and tell only whom it concerns.
 
         Raises:
@@ -289,8 +291,30 @@ class Endpoint:
             uses = csr.check(self._responder.allowed)
             certified_subject(csr.subject)
         except FailInfoError as error:
+            if not sender.may_be_told:
+                self._judge_unread(csr, sender, verified)
             raise sender.told(error) from error
         return uses
+
+    def _judge_unread(
+        self, csr: CertificationRequest, sender: Sender, verified: VerifiedMessage
+    ) -> None:
+        """Refuse another CA's certificate for what one that can be read is refused for first.
+
+        Else its holder could tell whether a captured envelope holds something odd.
+
+        Raises:
+            FailInfoError: what to answer.
+        """
+        rules = self._rules.renewal
+        if rules is None or sender.renewed is None:
+            return
+        try:
+            password = csr.challenge_password
+        except BadRequest:
+            password = None
+        self._responder.check_deliverable(verified, password)
+        renewal.check_signature(sender.renewed, verified, rules, self._now())
 
 
 def _shown(subject: Name) -> str:
