@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+import forge
 import keys
+from der import integer, octets, oid, seq, set_, tlv
+from enrolment import devices
 from scepkit.client.client import CA, Client
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.errors import RequestRefused
@@ -85,3 +88,83 @@ def test_a_ca_is_not_shown_its_own_chain(world, wire, renew, factory):
     device = world.enrolled()
     renew(device, (middle.certificate,))
     assert wire.carried == [(device.der,)]
+
+
+def issued_by(ca, subject, *extensions, validity=("260101000000Z", "300101000000Z")):
+    """Return a device with a certificate of a factory's that writes it octet by octet."""
+    key = keys.device().key
+    certificate = forge.certificate(
+        key,
+        subject=subject,
+        issuer=ca.x509.subject.public_bytes(),
+        version=tlv(0xA0, integer(2)),
+        extensions=tlv(0xA3, seq(*extensions)) if extensions else b"",
+        validity=validity,
+        signing_key=ca.key,
+    )
+    return forge.Odd(key, certificate)
+
+
+def common_name(tag, content):
+    return seq(set_(seq(oid("2.5.4.3"), tlv(tag, content))))
+
+
+def san(value):
+    return seq(oid("2.5.29.17"), octets(value))
+
+
+@pytest.mark.rfc("S-2.3-6")
+@pytest.mark.parametrize(
+    ("name", "extensions"),
+    [
+        (common_name(0x13, b"dev_1"), ()),
+        (common_name(0x13, b"dev\xf6"), ()),
+        (common_name(0x14, b"dev\xf6"), ()),
+        (common_name(0x0C, b"dev"), (seq(oid("2.5.29.19"), octets(bytes.fromhex("3003020100"))),)),
+        (common_name(0x0C, b"dev"), (seq(oid("2.5.29.14"), tlv(1, b"\0"), octets(b"x")),)),
+        (common_name(0x0C, b"dev"), (san(b"garbage"),)),
+        (common_name(0x0C, b"dev"), (san(b"\x30\0"), san(b"\x30\0"))),
+    ],
+    ids=range(7),
+)
+def test_an_odd_certificate_of_a_factory_renews(world, factory, name, extensions):
+    """Factories write names and extensions as devices do; what nobody looks at never decides."""
+    root, middle, _ = factory
+    device = issued_by(middle, name, *extensions)
+    world.use(renewal=RenewalRules(anchors=(root.certificate,)))
+    for bag, good in ([middle.der], True), ([b"\x30\0", middle.der], True), ([], False):
+        message = forge.request(
+            forge.csr(device.key, subject=name, attributes=[]),
+            device,
+            certificates=[device.der, *bag],
+            scep={"message_type": "17", "transaction_id": f"{len(bag)}"},
+        )
+        reply = devices.read(world.endpoint.respond(message), world.ra, device)
+        assert bool(getattr(reply.rep, "certificates", ())) is good
+
+
+@pytest.mark.rfc("S-2.3-6")
+def test_a_certificate_that_no_factory_issued_renews_nothing(world, factory):
+    """Expired, signed by somebody else of that name, or below a CA that may have none below."""
+    root, middle, _ = factory
+    name = common_name(0x13, b"dev_1")
+    imitation = keys.certify("Factory CA", keys.rsa_key("imitation"), root, ca=True)
+    nobody = keys.Holder(keys.rsa_key("nobody"), middle.x509)
+    flat = keys.certify("Flat root", keys.rsa_key("flat"), ca=True, path_length=0)
+    lower = keys.certify("Lower", keys.rsa_key("lower"), flat, ca=True)
+    for ca, bag, validity in (
+        (middle, [middle.der], ("200101000000Z", "210101000000Z")),
+        (middle, [middle.der], ("never", "always")),
+        (nobody, [middle.der, imitation.der], ("260101000000Z", "300101000000Z")),
+        (lower, [lower.der], ("260101000000Z", "300101000000Z")),
+    ):
+        device = issued_by(ca, name, validity=validity)
+        world.use(renewal=RenewalRules(anchors=(root.certificate, flat.certificate)))
+        message = forge.request(
+            forge.csr(device.key, subject=name, attributes=[]),
+            device,
+            certificates=[device.der, *bag],
+            scep={"message_type": "17"},
+        )
+        refused = devices.read(world.endpoint.respond(message), world.ra, device).refusal
+        assert refused[1] == "a RenewalReq has to be signed with a certificate of this CA"

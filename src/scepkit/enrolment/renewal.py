@@ -47,8 +47,11 @@ class Renewed:
 
     @property
     def names(self) -> tuple[GeneralName, ...]:
-        """Its subject alternative names; raises Malformed where they cannot be read."""
-        return self.certificate.alternative_names
+        """Its subject alternative names; where they cannot be read, it has none to renew."""
+        try:
+            return self.certificate.alternative_names
+        except Malformed:
+            return ()
 
 
 def agrees(certificate: Certificate) -> bool:
