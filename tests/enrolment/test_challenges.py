@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
-from hypothesis import given, reject
+from hypothesis import example, given, reject
 from hypothesis import strategies as st
 
 import forge
@@ -236,6 +236,7 @@ _ATTRIBUTE = st.builds(
 
 
 @given(st.lists(_ATTRIBUTE, min_size=1, max_size=4))
+@example([x509.NameAttribute(NameOID.COMMON_NAME, "0\xa0")])
 def test_a_binding_survives_the_database(attributes):
     """Whatever subject an operator can write is the same after it was stored as text."""
     name = x509.Name(attributes)

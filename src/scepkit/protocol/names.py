@@ -36,7 +36,8 @@ _ATTRIBUTES = {
     "SN": NameOID.SURNAME,
     "T": NameOID.TITLE,
 }
-_BLANKS = re.compile(r"^\s+|(?<!\\)\s+$")  # an escaped one belongs to the value
+# An escaped one belongs to the value, and so does a no-break space.
+_BLANKS = re.compile(r"^[ \t\r\n]+|(?<!\\)[ \t\r\n]+$")
 _SEPARATOR = re.compile(r"(?<!\\)([,+])[ \t]*")
 _KEY = re.compile(r"(^|(?<!\\)[,+])([A-Za-z][A-Za-z0-9-]*)=")
 
