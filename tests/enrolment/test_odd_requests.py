@@ -572,6 +572,19 @@ def test_a_captured_envelope_signed_anew_tells_nothing(world, send, subject, att
 
 
 @pytest.mark.rfc("P-54")
+def test_no_name_is_decoded_before_a_stranger_is_answered(world, monkeypatch):
+    """How long that takes would tell what is in it; the log has the subject, after the reply."""
+    der_ = forge.csr(keys.device().key, subject=name((CN, UTF8, b"a\0b")))
+    message = devices.seal(PKCSReq(csr.verify(der_)), to=world.ra, signer=keys.device("stranger"))
+    decoded = []
+    monkeypatch.setattr("scepkit.protocol.distinguished_name._attribute", decoded.append)
+    decision = world.endpoint.decide(message)
+    assert (decision.answer.text, decoded) == (OTHER_KEY[1], [])
+    monkeypatch.undo()
+    assert decision.subject == r"CN=a\00b"
+
+
+@pytest.mark.rfc("P-54")
 @pytest.mark.parametrize(("subject", "attributes"), ODD, ids=range(len(ODD)))
 def test_with_separate_keys_the_answer_stays_as_it_is(world, send, subject, attributes):
     """Where another key may sign, whoever does so reads nothing of what is inside."""

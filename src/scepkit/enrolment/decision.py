@@ -8,10 +8,13 @@ from scepkit.errors import BadRequest, FailInfoError
 from scepkit.protocol import pkimessage
 from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.attributes import FailInfo
+from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.messages import CertRep, Failure, Pending, Success
 from scepkit.protocol.pkimessage import PKIMessage, VerifiedMessage
 from scepkit.store import Issuance, OtherOwner, Outcome, Queued, Status
 
+# Characters of a subject: more than any that is issued in earnest.
+_LOGGED = 500
 _UNDECIDED = Failure(FailInfo.badRequest, "not decided")
 
 
@@ -27,7 +30,8 @@ class Decision:
         record: what has to be stored before the reply may go out.
         password: what a reply is encrypted with when the device's key cannot decrypt. Secret.
         agrees: whether the device's EC key is known to do key agreement.
-        subject: whom it is about, for the log.
+        requested: the subject that is asked for, not decoded yet.
+        stored: the subject of a stored request, where none is asked for.
         reason: why it was refused, for the log.
         serial: the serial number of the certificate that is the answer, for the log.
         renews: the serial number of the certificate that is renewed, for the log.
@@ -42,12 +46,25 @@ class Decision:
     record: Issuance | Queued | None = None
     password: str | None = field(default=None, repr=False)
     agrees: bool = False
-    subject: str = ""
+    requested: Name | None = None
+    stored: str = ""
     reason: str = ""
     serial: int | None = None
     renews: int | None = None
     repeated: bool = False
     legacy: tuple[Legacy, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        """Whom it is about, for the log, no longer than a line that people read.
+
+        To be asked for when the reply is out: how long a name takes to decode tells something of
+        what is in it, and the sender may be anybody who signed a captured envelope anew.
+        """
+        if self.requested is None or self.requested.is_empty:
+            return self.stored
+        text = str(self.requested)
+        return text if len(text) <= _LOGGED else f"{text[:_LOGGED]}…"
 
 
 def refusal(decision: Decision, error: FailInfoError) -> Decision:
@@ -63,7 +80,7 @@ def repetition(decision: Decision, standing: Outcome | OtherOwner) -> Decision:
     return replace(
         decision,
         answer=_answer(standing),
-        subject=decision.subject or standing.subject,
+        stored=standing.subject,
         serial=standing.serial,
         repeated=True,
         record=None,

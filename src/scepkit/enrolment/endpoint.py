@@ -29,7 +29,6 @@ from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.attributes import MessageType
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
-from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.envelope import Undecryptable
 from scepkit.protocol.messages import GetCert, GetCRL, PKCSReq, RenewalReq, Success
 from scepkit.protocol.pkimessage import VerifiedMessage
@@ -46,8 +45,6 @@ from scepkit.store import (
     SignerRevoked,
 )
 
-# Characters of a subject: more than any that is issued in earnest.
-_LOGGED = 500
 _RETRIEVALS = frozenset({MessageType.GET_CERT, MessageType.GET_CRL})
 
 
@@ -266,7 +263,7 @@ class Endpoint:
         if not isinstance(request, PKCSReq | RenewalReq):
             raise BadRequest("not a PKCSReq or RenewalReq")
         csr, uses = request.csr, decision.legacy + opened.legacy
-        decision = replace(decision, subject=_shown(csr.subject), legacy=_once(uses))
+        decision = replace(decision, requested=csr.subject, legacy=_once(uses))
         try:
             sender = self._senders.identify(decision.received, verified, csr, self._now())
             uses += self._read(csr, sender, verified)
@@ -315,12 +312,6 @@ class Endpoint:
             password = None
         self._responder.check_deliverable(verified, password)
         renewal.check_signature(sender.renewed, verified, rules, self._now())
-
-
-def _shown(subject: Name) -> str:
-    """Return a subject for the log: no longer than a line that people read."""
-    text = str(subject)
-    return text if len(text) <= _LOGGED else f"{text[:_LOGGED]}…"
 
 
 def _once(uses: tuple[Legacy, ...]) -> tuple[Legacy, ...]:

@@ -159,6 +159,9 @@ class SCEPApp:
         metrics.SECONDS.labels(operation).observe(seconds)
         for name in facts.get("legacy", ()):
             metrics.LEGACY.labels(facts["endpoint"], name).inc()
+        if "subject" in facts:
+            # Not before the reply is out: see `Decision.subject`.
+            facts = {**facts, "subject": facts["subject"]()}
         client = scope.get("client")
         log.info(
             "scep",
@@ -227,7 +230,7 @@ def _facts(decision: Decision) -> Facts:
         "operation": Operation.PKI_OPERATION.value,
         "message_type": decision.verified.message_type.name if decision.verified else "unverified",
         "transaction_id": str(decision.received.attributes.transaction_id),
-        "subject": decision.subject,
+        "subject": lambda: decision.subject,
         "outcome": answer.pki_status.name,
     }
     if decision.serial is not None:
