@@ -322,6 +322,33 @@ def test_what_cannot_be_issued_does_not_wait_for_an_operator(world, send):
     assert list(world.store.requests()) == []
 
 
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        (dns("a b"), "the dNSName has characters that cannot be in one"),
+        (dns("a\x1bb"), "the dNSName holds control characters"),
+        (tlv(0x87, b"\1" * 8), "an iPAddress has 8 octets, not 4 or 16"),
+        (
+            tlv(0xA0, oid("1.3.6.1.4.1.311.20.2.3"), tlv(0xA0, tlv(UTF8, b"\0"))),
+            "the user principal name holds control characters",
+        ),
+    ],
+    ids=range(4),
+)
+def test_an_alternative_name_that_cannot_be_issued_does_not_wait_either(world, send, odd, told):
+    """An operator could only reject it; a stranger, where one may sign, reads nothing of it."""
+    world.use(approval=True, separate_keys=True)
+    assert send(None, requested(san(odd)), challenge=b"").refusal == ("badRequest", told)
+    stranger = send(
+        *(None, requested(san(odd))),
+        challenge=b"",
+        signer=keys.device("stranger"),
+        key=keys.device().key,
+    )
+    assert stranger.refusal == UNREADABLE
+    assert list(world.store.requests()) == []
+
+
 # --- extensions -----------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepkit.ca.authority import Authority
+from scepkit.ca.names import allowed_names
 from scepkit.ca.profile import Profile
 from scepkit.enrolment import issuing, renewal
 from scepkit.enrolment.challenge_rules import ChallengeRule
@@ -114,9 +115,22 @@ class Admission:
         challenge_id = None if challenge is None else challenge.id
         entry = self._entry(verified, granted, fingerprint, authority, challenge_id, None, now)
         if self.rules.approval:
+            self._check_names(granted, sender)
             queued = issuing.queue(entry, now + self.rules.pending_lifetime)
             return replace(decision, answer=Pending(), record=queued)
         return self._issued(decision, entry, granted, authority)
+
+    def _check_names(self, csr: CertificationRequest, sender: Sender) -> None:
+        """Refuse names that no certificate may have: an operator could only reject them.
+
+        Raises:
+            FailInfoError: there is one.
+        """
+        names = csr.extensions.subject_alternative_names()
+        try:
+            allowed_names(names, csr.subject, self.profile.san_types)
+        except FailInfoError as error:
+            raise sender.told(error) from error
 
     def _entitling(self, csr: CertificationRequest, now: datetime) -> Challenge | None:
         if self.rules.approval and csr.challenge_password is None:
