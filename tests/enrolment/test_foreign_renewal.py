@@ -168,3 +168,24 @@ def test_a_certificate_that_no_factory_issued_renews_nothing(world, factory):
         )
         refused = devices.read(world.endpoint.respond(message), world.ra, device).refusal
         assert refused[1] == "a RenewalReq has to be signed with a certificate of this CA"
+
+
+def test_an_email_address_of_a_factory_s_subject_may_be_asked_for(world, factory):
+    """It becomes an alternative name, whether the factory's certificate has it there or not."""
+    root, middle, _ = factory
+    subject = seq(set_(seq(oid("1.2.840.113549.1.9.1"), tlv(0x16, b"a@b.example"))))
+    device = issued_by(middle, subject)
+    world.use(renewal=RenewalRules(anchors=(root.x509,)))
+    wanted = seq(san(seq(tlv(0x81, b"a@b.example"))))
+    message = forge.request(
+        forge.csr(
+            device.key,
+            subject=subject,
+            attributes=[forge.attribute("1.2.840.113549.1.9.14", wanted)],
+        ),
+        device,
+        certificates=[device.der, middle.der],
+        scep={"message_type": "17"},
+    )
+    reply = devices.read(world.endpoint.respond(message), world.ra, device)
+    assert reply.certificate.count(tlv(0x81, b"a@b.example")) == 1

@@ -285,6 +285,18 @@ def test_a_certificate_carries_the_subject_that_the_challenge_is_bound_to(world,
     assert [one.value for one in names] == ["dev.example"]
 
 
+def test_an_email_address_of_the_subject_may_be_asked_for(world, send):
+    """OpenSSL's `email:copy` asks for it as an alternative name, which it becomes anyway."""
+    subject = name((EMAIL, IA5, b"A@b.example"), (CN, UTF8, b"Dev"))
+    copied = requested(san(tlv(0x81, b"a@B.example")))
+    secret = world.challenge(subject="CN=Dev,E=a@b.example")
+    first = send(subject, copied, challenge=forge.challenge(secret))
+    assert first.certificate.count(tlv(0x81, b"a@b.example")) == 1
+    other = requested(san(tlv(0x81, b"c@b.example")))
+    secret = world.challenge(subject="CN=Dev,E=a@b.example")
+    assert send(subject, other, challenge=forge.challenge(secret)).refusal[0] == "badRequest"
+
+
 def test_a_subject_that_reads_like_the_bound_one_keeps_its_octets(world, send):
     secret = world.challenge(subject="CN=dev")
     reply = send(name((CN, PRINTABLE, b"dev")), challenge=forge.challenge(secret))

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from scepkit.ca.names import email_addresses
 from scepkit.errors import BadRequest, UsageError
 from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.certificate import Certificate
@@ -163,10 +164,13 @@ def _check_binding(challenge: Challenge, request: CertificationRequest) -> None:
     """Hold a bound challenge to its names (checklist P-58): else its holder can be anyone."""
     if challenge.subject is None:
         return
-    if not Name.parse(challenge.subject).matches(request.subject):
+    subject = Name.parse(challenge.subject)
+    if not subject.matches(request.subject):
         raise refused(f"challenge {challenge.id} is for the subject {challenge.subject}")
+    # What is in the subject will be an alternative name anyway.
+    known = frozenset((*challenge.sans, *map(str, email_addresses(subject))))
     for name in map(str, request.extensions.subject_alternative_names()):
-        if name not in challenge.sans:
+        if name not in known:
             raise refused(f"challenge {challenge.id} is not for the name {name}")
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scepkit.ca.authority import Authority
+from scepkit.ca.names import email_addresses
 from scepkit.enrolment import belonging
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.errors import BadAlg, BadReply, BadRequest, Malformed
@@ -165,7 +166,8 @@ def check(
         return
     if not renewed.subject.matches(request.subject):
         raise other_subject(f"a renewal of {renewed.subject} asks for {request.subject}")
-    known = frozenset(map(str, renewed.names))
+    # What is in the subject will be an alternative name anyway.
+    known = frozenset(map(str, (*renewed.names, *email_addresses(renewed.subject))))
     for name in map(str, request.extensions.subject_alternative_names()):
         if name not in known:
             raise BadRequest(
