@@ -361,6 +361,13 @@ def test_an_alternative_name_that_cannot_be_issued_does_not_wait_either(world, s
     assert list(world.store.requests()) == []
 
 
+def test_a_request_for_nobody_does_not_wait_for_an_operator(world, send):
+    world.use(approval=True)
+    told = "the request has neither a subject nor a subjectAltName"
+    assert send(seq(), challenge=b"").refusal == ("badRequest", told)
+    assert list(world.store.requests()) == []
+
+
 # --- extensions -----------------------------------------------------------------------------------
 
 

@@ -22,7 +22,7 @@ from scepkit.enrolment.passphrase import Passphrases
 from scepkit.enrolment.renewal import Renewed
 from scepkit.enrolment.rules import RenewalRules, Rules
 from scepkit.enrolment.sender import Sender, other_key
-from scepkit.errors import FailInfoError
+from scepkit.errors import BadRequest, FailInfoError
 from scepkit.protocol.attributes import MessageType
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.messages import Pending, Success
@@ -124,10 +124,12 @@ class Admission:
         """Refuse names that no certificate may have: an operator could only reject them.
 
         Raises:
-            FailInfoError: there is one.
+            FailInfoError: there is one, or there is no name at all.
         """
         names = csr.extensions.subject_alternative_names()
         try:
+            if csr.subject.is_empty and not names:
+                raise BadRequest("the request has neither a subject nor a subjectAltName")
             allowed_names(names, csr.subject, self.profile.san_types)
         except FailInfoError as error:
             raise sender.told(error) from error
