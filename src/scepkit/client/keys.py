@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepkit.ca.keys import read_any_key
-from scepkit.errors import Malformed, SettingsError, UsageError
+from scepkit.errors import SettingsError, UsageError
 from scepkit.protocol.algorithms import PrivateKey, PublicKey
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.envelope import Credential
@@ -72,15 +72,6 @@ def kind(key: PrivateKey | PublicKey) -> str:
 def can_decrypt(key: PrivateKey) -> bool:
     """Say whether a reply can be encrypted to a key; else the challenge has to do (section 3.1)."""
     return isinstance(key, rsa.RSAPrivateKey)
-
-
-def may_agree(certificate: Certificate) -> bool:
-    """Say whether a certificate's keyUsage has keyAgreement: then its key may get an answer so."""
-    try:
-        usage = certificate.extensions.key_usage()
-    except Malformed:
-        return False
-    return usage is not None and "key_agreement" in usage
 
 
 def read_key(path: Path) -> PrivateKey:

@@ -206,7 +206,7 @@ class Endpoint:
     def _agrees(self, signer: Certificate) -> bool:
         """Say whether an answer to a stored, unrevoked certificate may use key agreement."""
         is_ec = isinstance(signer.public_key, ec.EllipticCurvePublicKey)
-        if not is_ec or not renewal.agrees(signer):
+        if not is_ec or not signer.agrees:
             return False
         row = self._own(signer)
         return row is not None and row.revoked_at is None

@@ -44,7 +44,7 @@ class Renewed:
     @property
     def agrees(self) -> bool:
         """Whether it is a stored certificate of ours whose keyUsage has keyAgreement."""
-        return self.serial is not None and agrees(self.certificate)
+        return self.serial is not None and self.certificate.agrees
 
     @property
     def names(self) -> tuple[GeneralName, ...]:
@@ -53,15 +53,6 @@ class Renewed:
             return self.certificate.alternative_names
         except Malformed:
             return ()
-
-
-def agrees(certificate: Certificate) -> bool:
-    """Say whether a certificate's key may be used for key agreement, as far as it says so."""
-    try:
-        usage = certificate.extensions.key_usage()
-    except Malformed:
-        return False
-    return usage is not None and "key_agreement" in usage
 
 
 class Revoked(BadRequest):

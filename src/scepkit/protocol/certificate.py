@@ -142,6 +142,15 @@ class Certificate:
         """
         return self.extensions.subject_alternative_names()
 
+    @property
+    def agrees(self) -> bool:
+        """Whether its keyUsage asserts keyAgreement: then answers may be encrypted that way."""
+        try:
+            usage = self.extensions.key_usage()
+        except Malformed:
+            return False
+        return usage is not None and "key_agreement" in usage
+
     @cached_property
     def subject_key_identifier(self) -> bytes | None:
         """The value of that extension, if there is one that can be read."""
