@@ -175,7 +175,7 @@ def test_an_email_address_of_a_factory_s_subject_may_be_asked_for(world, factory
     root, middle, _ = factory
     subject = seq(set_(seq(oid("1.2.840.113549.1.9.1"), tlv(0x16, b"a@b.example"))))
     device = issued_by(middle, subject)
-    world.use(renewal=RenewalRules(anchors=(root.x509,)))
+    world.use(renewal=RenewalRules(anchors=(root.certificate,)))
     wanted = seq(san(seq(tlv(0x81, b"a@b.example"))))
     message = forge.request(
         forge.csr(

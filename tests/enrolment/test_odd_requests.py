@@ -263,10 +263,11 @@ def test_the_log_has_the_subject_of_what_is_refused(world):
 
 def test_the_log_has_no_more_of_a_subject_than_people_read(world):
     """A stranger may send 100 KiB of it."""
-    long = name(*[(CN, UTF8, b"x" * 60)] * 1500)
-    der_ = forge.csr(keys.device().key, subject=long)
-    message = devices.seal(PKCSReq(csr.verify(der_)), to=world.ra)
-    assert len(world.endpoint.decide(message).subject) == 501
+    for attributes, shown in ((40, 501), (1500, 200)):
+        long = name(*[(CN, UTF8, b"x" * 60)] * attributes)
+        der_ = forge.csr(keys.device().key, subject=long)
+        message = devices.seal(PKCSReq(csr.verify(der_)), to=world.ra)
+        assert len(world.endpoint.decide(message).subject) <= shown
 
 
 # --- names that are bound or stored ---------------------------------------------------------------
@@ -647,7 +648,7 @@ def test_with_separate_keys_the_answer_stays_as_it_is(world, send, subject, attr
 def test_another_ca_s_certificate_tells_nothing(world, send, key, secret, window):
     """Whoever has one that may be renewed here gets one answer for what is good and what is odd."""
     factory = keys.certify("Factory CA", keys.rsa_key("factory"), ca=True)
-    world.use(renewal=RenewalRules(anchors=(factory.x509,), window=window))
+    world.use(renewal=RenewalRules(anchors=(factory.certificate,), window=window))
     stranger = keys.certify("device", key, factory)
     how = {"signer": stranger, "key": keys.device().key, "challenge": secret, "kind": RenewalReq}
     good = send(name((CN, UTF8, b"dev")), **how).refusal

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from scepkit.protocol.distinguished_name import NameAttribute
 
 _BIT_STRING = 0x03
+_LONGEST_HOST = 253  # RFC 1035 section 2.3.4, as text
+_NO_HOST = frozenset("/:@\\")
 
 # A Mailbox (RFC 5321 section 4.1.2) but for the quoted ones and addresses in brackets.
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
@@ -246,14 +248,27 @@ def _checked(name: GeneralName) -> GeneralName:
             case "dns":
                 # RFC 5280: a dNSName of " " MUST NOT be used; no host name holds a blank.
                 _check_ia5("dNSName", name.string(), blanks=False)
+                _check_host(name.string())
             case "email":
                 _check_ia5("rfc822Name", name.string(), blanks=False)
+                if not all(name.string().partition("@")) or name.string().count("@") > 1:
+                    raise BadRequest("the rfc822Name is not one address")
             case "uri":
                 # Blanks pass: Intune writes "ID:Microsoft Endpoint Manager:GUID:...".
                 _check_ia5("uniformResourceIdentifier", name.string(), blanks=True)
     except Malformed as error:
         raise BadRequest(f"a requested {name.kind} name cannot be read") from error
     return name
+
+
+def _check_host(value: str) -> None:
+    """Refuse what is no host name: a URL, an address with its port, labels without a letter.
+
+    A wildcard, an underscore and the dot of the root pass: there are devices that have such names.
+    """
+    labels = value.removesuffix(".").split(".")
+    if len(value) > _LONGEST_HOST or not all(labels) or not _NO_HOST.isdisjoint(value):
+        raise BadRequest("the dNSName is not a host name")
 
 
 def _check_address(name: GeneralName) -> None:

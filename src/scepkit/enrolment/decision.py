@@ -15,6 +15,8 @@ from scepkit.store import Issuance, OtherOwner, Outcome, Queued, Status
 
 # Characters of a subject: more than any that is issued in earnest.
 _LOGGED = 500
+# Octets of a subject: a longer one is not decoded, and so many of it are shown.
+_DECODED, _SHOWN = 8192, 64
 _UNDECIDED = Failure(FailInfo.badRequest, "not decided")
 
 
@@ -63,6 +65,9 @@ class Decision:
         """
         if self.requested is None or self.requested.is_empty:
             return self.stored
+        if len(self.requested.der) > _DECODED:
+            # It is asked for where nothing may take long.
+            return f"#{self.requested.der[:_SHOWN].hex()}… ({len(self.requested.der)} octets)"
         text = str(self.requested)
         return text if len(text) <= _LOGGED else f"{text[:_LOGGED]}…"
 
