@@ -182,7 +182,7 @@ def _renew_into(
     """Renew, and install the new certificate in the folder or ahead of it."""
     wanted, current = renewal.wanted, renewal.folder.key()
     certificate = renewable.certificate(renewal.folder)
-    if not certificate.agrees:
+    if not certificate.asserts_key_agreement:
         request.warn_unless_readable(current, renewal.password)
     new = current if wanted.same_key else request.key(target, wanted.key or keys.kind(current))
     order = orders.renewal(

@@ -58,7 +58,7 @@ def _warn_of(certificate: Certificate) -> None:
         terminal.say(
             "its renewal will need a challenge: nothing can be encrypted to a key of kind ed25519"
         )
-    elif kind.startswith("ec:") and not certificate.agrees:
+    elif kind.startswith("ec:") and not certificate.asserts_key_agreement:
         terminal.say(
             "its renewal will need a challenge, or a CA that does key agreement all the same: "
             "the CA left keyAgreement out of keyUsage"

@@ -31,7 +31,7 @@ class Decision:
         reply: the answer as a CertRep, DER.
         record: what has to be stored before the reply may go out.
         password: what a reply is encrypted with when the device's key cannot decrypt. Secret.
-        agrees: whether the device's EC key is known to do key agreement.
+        key_agreement: whether the device's EC key is known to do key agreement.
         requested: the subject that is asked for, not decoded yet.
         stored: the subject of a stored request, where none is asked for.
         reason: why it was refused, for the log.
@@ -47,7 +47,7 @@ class Decision:
     reply: bytes = b""
     record: Issuance | Queued | None = None
     password: str | None = field(default=None, repr=False)
-    agrees: bool = False
+    key_agreement: bool = False
     requested: Name | None = None
     stored: str = ""
     reason: str = ""

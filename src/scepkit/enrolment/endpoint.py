@@ -144,7 +144,7 @@ class Endpoint:
                 answer,
                 decision.verified,
                 decision.password,
-                agrees=decision.agrees,
+                key_agreement=decision.key_agreement,
             )
         except FailInfoError as error:
             refused = refusal(decision, error)
@@ -203,10 +203,10 @@ class Endpoint:
             return None
         return self._store.find_certificate(authority.key_hash, signer.serial)
 
-    def _agrees(self, signer: Certificate) -> bool:
+    def _may_agree(self, signer: Certificate) -> bool:
         """Say whether an answer to a stored, unrevoked certificate may use key agreement."""
         is_ec = isinstance(signer.public_key, ec.EllipticCurvePublicKey)
-        if not is_ec or not signer.agrees:
+        if not is_ec or not signer.asserts_key_agreement:
             return False
         row = self._own(signer)
         return row is not None and row.revoked_at is None
@@ -229,8 +229,8 @@ class Endpoint:
         otherwise be told from names that could be read (P-54).
         """
         self._retrieval.check(verified.message_type)
-        agrees = self._agrees(verified.certificate)
-        self._responder.check_deliverable(verified, None, agrees=agrees)
+        key_agreement = self._may_agree(verified.certificate)
+        self._responder.check_deliverable(verified, None, key_agreement=key_agreement)
         try:
             opened = self._responder.open(verified, self._password(verified))
         except Undecryptable as error:
@@ -243,7 +243,7 @@ class Endpoint:
             case _:
                 raise BadRequest("not a GetCert or GetCRL")
         uses = _once(decision.legacy + opened.legacy)
-        return replace(decision, answer=answer, agrees=agrees, legacy=uses)
+        return replace(decision, answer=answer, key_agreement=key_agreement, legacy=uses)
 
     def _password(self, verified: VerifiedMessage) -> str | None:
         if not self._responder.needs_password:
@@ -268,9 +268,11 @@ class Endpoint:
             sender = self._senders.identify(decision.received, verified, csr, self._now())
             uses += self._read(csr, sender, verified)
             password = csr.challenge_password
-            agrees = sender.renewed is not None and sender.renewed.agrees
-            decision = replace(decision, password=password, agrees=agrees, legacy=_once(uses))
-            self._responder.check_deliverable(verified, password, agrees=agrees)
+            key_agreement = sender.renewed is not None and sender.renewed.asserts_key_agreement
+            decision = replace(
+                decision, password=password, key_agreement=key_agreement, legacy=_once(uses)
+            )
+            self._responder.check_deliverable(verified, password, key_agreement=key_agreement)
             authority = self._issuers.addressed(opened.recipient).authority
             return self._admission.decide(decision, verified, sender, csr, authority)
         except FailInfoError as error:

@@ -42,9 +42,9 @@ class Renewed:
         return self.certificate.subject_name
 
     @property
-    def agrees(self) -> bool:
+    def asserts_key_agreement(self) -> bool:
         """Whether it is a stored certificate of ours whose keyUsage has keyAgreement."""
-        return self.serial is not None and self.certificate.agrees
+        return self.serial is not None and self.certificate.asserts_key_agreement
 
     @property
     def names(self) -> tuple[GeneralName, ...]:

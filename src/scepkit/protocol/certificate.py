@@ -143,7 +143,7 @@ class Certificate:
         return self.extensions.subject_alternative_names()
 
     @property
-    def agrees(self) -> bool:
+    def asserts_key_agreement(self) -> bool:
         """Whether its keyUsage asserts keyAgreement: then answers may be encrypted that way."""
         try:
             usage = self.extensions.key_usage()

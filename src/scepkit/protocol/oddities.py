@@ -1,4 +1,4 @@
-"""What RFC 5280 forbids in a certificate; CAs write it all the same, other programs refuse it."""
+"""Oddities of certificates: forbidden by RFC 5280, written by CAs, refused by other programs."""
 
 from __future__ import annotations
 

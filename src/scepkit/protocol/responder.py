@@ -207,7 +207,7 @@ class Responder:
         )
 
     def check_deliverable(
-        self, verified: VerifiedMessage, password: str | None, *, agrees: bool = False
+        self, verified: VerifiedMessage, password: str | None, *, key_agreement: bool = False
     ) -> None:
         """Make sure that a SUCCESS could be encrypted to the sender, before anything is issued.
 
@@ -216,8 +216,8 @@ class Responder:
         Args:
             verified: the request.
             password: the request's challengePassword, if it has one.
-            agrees: whether the sender's EC key is known to do key agreement, so that it gets that
-                whatever the responder does for others.
+            key_agreement: whether the sender's EC key is known to do key agreement; it gets that
+                then, whatever the responder does for others.
 
         Raises:
             BadAlg: the sender's key cannot encrypt, and there is no password to do it with.
@@ -228,7 +228,7 @@ class Responder:
                 verified.certificate,
                 cipher,
                 password=password,
-                key_agreement=agrees or self._key_agreement,
+                key_agreement=key_agreement or self._key_agreement,
             )
         except BadAlg as error:
             raise BadAlg(
@@ -243,7 +243,7 @@ class Responder:
         verified: VerifiedMessage | None = None,
         password: str | None = None,
         *,
-        agrees: bool = False,
+        key_agreement: bool = False,
     ) -> bytes:
         """Write the CertRep to a request.
 
@@ -256,7 +256,7 @@ class Responder:
             verified: the verified request; needed for a `Success`.
             password: the request's challengePassword; needed for a `Success` to a sender whose
                 key cannot encrypt.
-            agrees: see `check_deliverable`.
+            key_agreement: see `check_deliverable`.
 
         Returns:
             DER.
@@ -274,7 +274,7 @@ class Responder:
             cipher=self._cipher(received.envelope) if isinstance(answer, Success) else AES128,
             random=self._random,
             password=password,
-            key_agreement=agrees or self._key_agreement,
+            key_agreement=key_agreement or self._key_agreement,
             oaep=self._oaep,
             signing_time=self._now() if self._now else None,
         )
