@@ -178,7 +178,7 @@ def _proxy(url: str) -> str | None:
 
 
 def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-    body = b""
+    body = bytearray()
     while chunk := response.read1(_CHUNK):
         body += chunk
         if len(body) > MAX_RESPONSE:
@@ -189,7 +189,7 @@ def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
             )
         if time.monotonic() > deadline:
             raise TransportError("the answer came too slowly", hint="try a longer time-out")
-    return body
+    return bytes(body)
 
 
 def _follow(url: str, location: str, request: HTTPRequest, status: int) -> str:
