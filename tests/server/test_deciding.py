@@ -11,6 +11,7 @@ import pytest
 from scepkit.errors import Malformed, StoreError
 from scepkit.server.deciding import Decider
 from scepkit.store import Outcome, Recorded, Status
+from waiting import PATIENCE
 
 
 class Expecting:
@@ -82,4 +83,15 @@ def test_who_fails_is_not_expected_any_more(how):
     store = Expecting()
     (error,) = decide(store, Endpoint(store, **how), [b"1"])
     assert error in how.values()
+    assert store.coming == 0
+
+
+def test_a_second_event_loop_is_refused():
+    """The first one would hear of the result, and whoever waits on the second would hang."""
+    store = Expecting()
+    with ThreadPoolExecutor(1) as pool:
+        decider = Decider(pool, store)
+        assert asyncio.run(decider.decide(b"1", Endpoint(store))) == b"1"
+        with pytest.raises(RuntimeError, match="one event loop"):
+            asyncio.run(asyncio.wait_for(decider.decide(b"2", Endpoint(store)), PATIENCE))
     assert store.coming == 0

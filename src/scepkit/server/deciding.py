@@ -57,6 +57,9 @@ class Decider:
         loop = asyncio.get_running_loop()
         if self._handover is None:
             self._handover = Handover(loop)
+        elif not self._handover.is_for(loop):
+            # The first loop would hear of the result, and the second one wait for ever.
+            raise RuntimeError("a Decider is for one event loop, and there is a second one")
         step: _Step = loop.create_future()
         hand_over = functools.partial(_hand_over, self._handover, step)
         self._store.expect()

@@ -24,6 +24,10 @@ class Handover:
         self._arrived: deque[Callable[[], None]] = deque()
         self._woken = False
 
+    def is_for(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Say whether this is the event loop."""
+        return loop is self._loop
+
     def put(self, settle: Callable[[], None]) -> None:
         """Have a function called on the event loop; from any thread."""
         # In this order: who finds the loop woken already is in time for its look (_fetch).
