@@ -238,6 +238,19 @@ def test_signed_once_while_nothing_changes(site, world, device):
     assert kept(site, device)
 
 
+def test_what_was_signed_while_the_clock_was_ahead_goes_when_it_is_back(site, world, device):
+    """Nobody who has the right time would believe it."""
+    right = world.now
+    world.now = right + MINUTE
+    site.ask(device)
+    assert kept(site, device)
+    world.now = right
+    answer, found = site.ask(device)
+    assert not answer.was_kept
+    assert found.this_update_utc == right
+    assert kept(site, device)
+
+
 def test_a_nonce_is_answered_anew(site, device):
     site.ask(device)
     answer, found = site.ask(device, nonce=b"n" * 16)

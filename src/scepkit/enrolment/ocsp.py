@@ -61,7 +61,12 @@ class _Kept:
     question: bytes
     status: Status
     answer: OCSPAnswer
+    signed_at: datetime
     reused_until: datetime
+
+    def is_good(self, now: datetime) -> bool:
+        """Say whether it may be given out: no longer when the clock was ahead, and is back."""
+        return self.signed_at <= now < self.reused_until
 
 
 class OCSPService:
@@ -176,7 +181,7 @@ class OCSPService:
         (response,) = responses
         with self._lock:
             kept = self._kept.get(response.cert_id)
-            if kept is None or kept.status != response.status or now >= kept.reused_until:
+            if kept is None or kept.status != response.status or not kept.is_good(now):
                 return None
             self._kept.move_to_end(response.cert_id)
             self._wanted.add(response.cert_id)
@@ -190,7 +195,11 @@ class OCSPService:
         half = answer.produced_at + (answer.lasting_until - answer.produced_at) / 2
         with self._lock:
             self._kept[response.cert_id] = _Kept(
-                question, response.status, replace(answer, was_kept=True), half
+                question,
+                response.status,
+                replace(answer, was_kept=True),
+                answer.produced_at,
+                half,
             )
             self._kept.move_to_end(response.cert_id)
             self._wanted.discard(response.cert_id)
