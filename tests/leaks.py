@@ -166,7 +166,8 @@ class _Plugin:
         else:
             self._collector.add_json(collected)
 
-    @pytest.hookimpl(trylast=True)
+    # First: pytest unlocks the run's directories in this hook, and another run may delete them.
+    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Compare, and fail the run if a secret is in a log."""
         self._patch.undo()

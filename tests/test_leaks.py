@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,12 +26,13 @@ def test_it(tmp_path, capfd):
     csr.build(keys.name("a"), keys.rsa_key(), challenge_password=secret)
 """
 
+A_SERVER = "a server's log"
 LEAKS = {
     "stderr": "print('challenge:', secret, file=sys.stderr)",
     "a stream that was read": "print(secret, file=sys.stderr); capfd.readouterr()",
     "logging": "logging.getLogger('a').warning('no %s', secret)",
     "a program": "subprocess.run(['sh', '-c', f'echo {secret} >&2'])",
-    "a server's log": "(tmp_path / 'server.log').write_text(f'{{\"reason\": \"{secret}\"}}')",
+    A_SERVER: "(tmp_path / 'server.log').write_text(f'{{\"reason\": \"{secret}\"}}')",
     "a key": "print('-----BEGIN PRIVATE KEY-----', file=sys.stderr)",
 }
 FINE = {
@@ -38,6 +40,18 @@ FINE = {
     "stdout": "print(secret)",
     "another": "print(secret[:-1], file=sys.stderr)",
 }
+# pytest keeps the directories of the newest three runs, and those that are locked.
+THREE_LATER_RUNS = """
+import subprocess, sys
+import pytest
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session):
+    (session.path / "test_later.py").write_text("def test_it(tmp_path): pass")
+    for _ in range(3):
+        later = [sys.executable, "-m", "pytest", "--noconftest", "test_later.py"]
+        subprocess.run(later, check=True, cwd=session.path)
+"""
 
 
 @pytest.fixture
@@ -154,3 +168,14 @@ def test_the_modulus_of_a_key_is_no_secret():
     kept = set(secrets_of(PEM))
     assert [line for line in lines if base64.b64decode(line + "==") in public]
     assert kept == {line for line in lines if base64.b64decode(line + "==") not in public}
+
+
+def test_while_other_runs_come_and_go(pytester, monkeypatch, tmp_path):
+    """The logs are read before other runs may delete the directories of this one."""
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.setenv("PYTEST_DEBUG_TEMPROOT", str(tmp_path))
+    pytester.makeconftest(THREE_LATER_RUNS)
+    pytester.makepyfile(f"{MAKE}    {LEAKS[A_SERVER]}\n")
+    result = pytester.run(sys.executable, "-m", "pytest", "-p", "leaks")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["SECRET IN A LOG: *server.log*"])
