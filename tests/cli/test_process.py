@@ -185,3 +185,20 @@ def test_a_reader_that_goes_away(serve):
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full", "2>&- >&-"])
+def test_nobody_hears_what_is_said(serve, tmp_path, closed):
+    """A command without a stderr, as some service managers start it, does its work all the same."""
+    site = serve()
+    arguments = ["enroll", site.url, "--subject", "CN=a", "--insecure", "--out", tmp_path / "a"]
+    command = [*SCEP, *map(str, arguments)]
+    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {closed}', "sh", *command],
+        capture_output=True,
+        check=False,
+        env=environment,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "a" / "cert.pem").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import shutil
 from datetime import UTC, datetime, timedelta
 from unittest.mock import Mock
@@ -14,6 +15,7 @@ from scepkit.cli import main
 from scepkit.server import app as application
 from scepkit.server import crls
 from scepkit.server import directory as data_directory
+from scepkit.server.log import Lossy
 from scepkit.store import Store
 from server.live import Server
 
@@ -98,7 +100,7 @@ def challenge(live):
 @pytest.fixture
 def app(directory, monkeypatch):
     """Return a function that makes the ASGI application of a new server, and its data directory."""
-    monkeypatch.setattr(application.log, "configure", lambda _form: None)
+    monkeypatch.setattr(application.log, "configure", lambda _form: Lossy(io.StringIO(), Mock()))
     # What is logged is about requests, whenever the first CRL may be signed.
     monkeypatch.setattr(crls, "log", Mock())
 

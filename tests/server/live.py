@@ -90,7 +90,7 @@ class Server:
     Args:
         directory: its data directory.
         arguments: further options of `scep serve`.
-        terminal: a file descriptor for its stderr, in place of a file.
+        terminal: a file descriptor for its stderr, in place of a file; -1 for none at all.
         env: variables of its environment.
     """
 
@@ -100,11 +100,13 @@ class Server:
         self.directory = directory
         self.log_path = directory.with_name(f"{directory.name}.log")
         command = [*SCEP, "serve", "--dir", str(directory), "--port", "0", *map(str, arguments)]
+        if terminal == -1:
+            command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 command,
                 stdout=subprocess.PIPE,
-                stderr=log if terminal is None else terminal,
+                stderr=log if terminal in {None, -1} else terminal,
                 text=True,
                 env=environment(**env),
                 start_new_session=True,

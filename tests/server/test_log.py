@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import errno
+import io
 import json
 import os
 import pty
@@ -16,6 +19,8 @@ from cryptography import x509
 
 import forge
 from enrolment import devices
+from ocsp import asking
+from scepkit.server.log import Lossy
 from server.live import PKI_OPERATION, SCEP, environment
 from waiting import PATIENCE
 
@@ -125,3 +130,86 @@ def test_on_a_terminal(directory, serve):
         os.close(master)
     plain = re.sub(rb"\x1b\[[0-9;]*m", b"", seen)
     assert b"outcome='HTTP 400'" in plain
+
+
+# --- a log that cannot be written -----------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def full_disk():
+    descriptor = os.open("/dev/full", os.O_WRONLY)
+    yield descriptor
+    os.close(descriptor)
+
+
+@contextlib.contextmanager
+def closed_pipe():
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+@pytest.mark.parametrize("stderr", [full_disk, closed_pipe])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_log_that_cannot_be_written_changes_no_answer(
+    directory, serve, challenges, scep, tmp_path, stderr, workers
+):
+    """From the start on: SCEP, CMP and OCSP answer as ever, and what is lost is counted."""
+    path, out = directory(), tmp_path / "dev1"
+    with stderr() as descriptor:
+        server = serve(path, terminal=descriptor, SCEP_WORKERS=str(workers))
+        status, _, err = scep(
+            *("enroll", server.url, "--subject", "CN=dev1", "--out", out, "--key", "ec:p256"),
+            *("--fingerprint", server.fingerprint, "--challenge", challenges(path)[0]),
+        )
+        assert status == 0, err
+        status, _, err = scep("revoke", out, "--reason", "keyCompromise")
+        assert status == 0, err
+        ca, certificate = (
+            x509.load_pem_x509_certificate(file.read_bytes())
+            for file in (path / "ca.pem", out / "cert.pem")
+        )
+        answer = server.ask("/ocsp/default", "POST", asking.library(certificate, ca))
+        assert answer.status == 200
+        assert asking.verified(answer.body, ca).certificate_status.name == "REVOKED"
+        health = server.ask("/healthz")
+        assert health.status == 200
+        assert health.text == '{"status":"degraded","reason":"the log cannot be written"}'
+        lost = re.search(
+            r"^scep_log_lines_lost_total (\S+)$", server.ask("/metrics").text, re.MULTILINE
+        )
+        # GetCACaps, GetCACert, PKIOperation, CMP and OCSP.
+        assert float(lost[1]) >= 5
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_without_a_stderr(directory, serve, workers):
+    """A log that nobody wants is not lost, and never gets into another file."""
+    path = directory()
+    server = serve(path, terminal=-1, SCEP_WORKERS=str(workers))
+    assert server.ask("/scep?operation=nonsense").status == 400
+    assert server.ask("/healthz").text == '{"status":"ok"}'
+    assert server.stop() == 0
+
+
+def test_a_log_that_can_be_written_again():
+    """What is lost is lost, and later lines are written."""
+
+    class Disk(io.StringIO):
+        is_full = False
+
+        def flush(self):
+            if self.is_full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    lost, disk = [], Disk()
+    lines = Lossy(disk, lambda: lost.append(1))
+    for disk.is_full in (False, True, True, False):
+        assert lines.write("a line\n") == len("a line\n")
+        assert lines.is_failing == disk.is_full
+    assert len(lost) == 2
+    disk.close()
+    lines.write("a line\n")
+    assert (lines.is_failing, len(lost)) == (True, 3)

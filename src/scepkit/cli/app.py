@@ -73,6 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 1 refused or failed, 2 wrong usage or a local problem, 3 pending.
     """
+    terminal.open_what_is_closed()
     try:
         return _run(arguments)
     except ScepError as error:

@@ -12,13 +12,13 @@ The rules:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import typer
@@ -28,6 +28,19 @@ from scepkit.protocol.transaction import Wait
 
 # What a shell reports for a command that was stopped by SIGPIPE.
 _BROKEN_PIPE = 141
+
+
+def open_what_is_closed() -> None:
+    """Give a process that was started without stdout or stderr ones that lead nowhere.
+
+    Otherwise the next file that is opened, the database for one, would get their number, and
+    whatever else writes to stderr would write into it. Worker processes inherit them.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = open(os.devnull, "w")  # noqa: PTH123, SIM115
+            os.set_inheritable(nowhere.fileno(), True)
+            setattr(sys, name, nowhere)
 
 
 def escape(text: str) -> str:
@@ -184,7 +197,7 @@ class Progress:
             time.sleep(wait.seconds)
 
 
-@contextmanager
+@contextlib.contextmanager
 def bar(what: str, total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
     """Show on a terminal how far something long has come; elsewhere nothing.
 
@@ -222,4 +235,6 @@ def _talk(label: str, colour: str, text: str) -> None:
     styled = typer.style(label, fg=colour, bold=True) + " " if label else ""
     plain = "NO_COLOR" in os.environ or not sys.stderr.isatty()
     shown = f"{label} " if label and plain else styled
-    print(f"{shown}{escape(text)}", file=sys.stderr, flush=True)  # noqa: T201
+    # What nobody can read must not keep a server from its work, nor a key from its certificate.
+    with contextlib.suppress(OSError, ValueError):
+        print(f"{shown}{escape(text)}", file=sys.stderr, flush=True)  # noqa: T201

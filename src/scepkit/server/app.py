@@ -46,7 +46,7 @@ def create(home: Home) -> Starlette:
         StoreError: the database cannot be opened.
     """
     settings = home.settings
-    log.configure(settings.log)
+    lines = log.configure(settings.log)
     located.warn(settings)
     store = open_store(settings)
     # Certificates of before there were several CAs.
@@ -93,7 +93,7 @@ def create(home: Home) -> Starlette:
         *OCSPApp(catalog, pool).routes,
         *Distribution(crls, utc_now).routes,
         *CMPApp(catalog, writing).routes,
-        Route("/healthz", Health(store, crls.problem).answer),
+        Route("/healthz", Health(store, crls.problem, lambda: lines.is_failing).answer),
     ]
     if not settings.metrics:
         routes.append(Route("/metrics", _metrics(store)))

@@ -1,5 +1,6 @@
 """/healthz: whether the database can be read and written, and whether the CRLs are good.
 
+A log that cannot be written changes no answer, and is `degraded` as well.
 503 stands for "send devices and relying parties elsewhere". A CRL that cannot be made anew is no
 reason for that while the last one is good, since it would no longer be served: that is `degraded`.
 """
@@ -28,11 +29,18 @@ class Health:
     Args:
         store: the database; asked at most once a second.
         crl_problem: returns what is wrong with the CRLs.
+        log_is_lost: returns whether the last line of the log could not be written.
     """
 
-    def __init__(self, store: Store, crl_problem: Callable[[], Problem | None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        crl_problem: Callable[[], Problem | None],
+        log_is_lost: Callable[[], bool],
+    ) -> None:
         self._store = store
         self._crl_problem = crl_problem
+        self._log_is_lost = log_is_lost
         self._asking = asyncio.Lock()
         self._fault: str | None = None
         self._asked = -_STANDS
@@ -46,11 +54,13 @@ class Health:
         if self._fault is not None:
             return _answer(503, "fault", self._fault)
         problem = self._crl_problem()
-        if problem is None:
-            return JSONResponse({"status": "ok"})
-        if problem.is_grave:
+        if problem is not None and problem.is_grave:
             return _answer(503, "fault", problem.reason)
-        return _answer(200, "degraded", problem.reason)
+        if problem is not None:
+            return _answer(200, "degraded", problem.reason)
+        if self._log_is_lost():
+            return _answer(200, "degraded", "the log cannot be written")
+        return JSONResponse({"status": "ok"})
 
     def _ping(self) -> str | None:
         try:

@@ -43,6 +43,8 @@ OCSP = Counter("scep_ocsp_responses", "OCSP requests answered.", ["endpoint", "o
 
 FETCHES = Counter("scep_fetches", "CRLs and CA certificates asked for.", ["what", "status"])
 
+LOST = Counter("scep_log_lines_lost", "Lines of the log that could not be written.")
+
 
 def render(*more: Collector) -> tuple[bytes, str]:
     """Return the metrics of all worker processes, and their media type.
@@ -80,6 +82,6 @@ def _registry(*more: Collector) -> CollectorRegistry:
     if os.environ.get(MULTIPROCESS):
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return registry
-    for metric in (REQUESTS, SECONDS, LEGACY, CMP, OCSP, FETCHES):
+    for metric in (REQUESTS, SECONDS, LEGACY, CMP, OCSP, FETCHES, LOST):
         registry.register(metric)
     return registry
