@@ -313,3 +313,9 @@ def test_approved_after_a_rollover(manual):
     manual.use(issuers=Issuers([issuer], [CA]))
     approve(manual)
     assert manual.poll().x509.issuer == CA.certificate.subject
+    # The name that the CA has since is not to be had any more.
+    manual.use(issuers=Issuers([Issuer(CA, (keys.ra().credential,))]))
+    manual.enrol(subject="CN=Test CA 2", transaction_id="b")
+    manual.use(issuers=Issuers([issuer], [CA]))
+    with pytest.raises(BadRequest, match="the subject is that of the CA"):
+        approve(manual)

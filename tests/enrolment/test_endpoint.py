@@ -15,6 +15,7 @@ import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
 from scepkit.enrolment.challenge_rules import NoChallenge
+from scepkit.enrolment.rules import RenewalRules
 from scepkit.errors import Malformed, SettingsError, StoreError
 from scepkit.protocol.messages import Pending, Success
 from scepkit.store import AlreadyAnswered, Outcome, Status
@@ -74,6 +75,20 @@ def test_transactions_of_one_subject(world):
     assert len({reply.certificate for reply in replies}) == 3
     for one, reply in zip("abc", replies, strict=True):
         assert world.poll(transaction_id=one).certificate == reply.certificate
+
+
+@pytest.mark.parametrize("subject", ["CN=Test CA", "CN=test  ca", "CN=Test RA"])
+def test_the_names_of_the_server_itself(world, subject):
+    """Whoever had a certificate with such a name would be taken for the CA or its RA."""
+    own = ("badRequest", "the subject is that of the CA or of its RA")
+    secret = world.challenge()
+    assert world.enrol(secret, subject=subject).refusal == own
+    assert (world.issued, world.spent) == (0, 0)
+    device = keys.Holder(keys.device().key, world.enrol(secret, subject="CN=Test").x509)
+    world.use(renewal=RenewalRules(new_names=True), approval=True)
+    assert world.renew(device, subject=subject).refusal == own
+    assert world.enrol(subject=subject, transaction_id="b").refusal == own
+    assert list(world.store.requests()) == []
 
 
 @pytest.mark.rfc("P-45")

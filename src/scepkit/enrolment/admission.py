@@ -112,6 +112,7 @@ class Admission:
                 raise
             return repetition(decision, standing)
         granted = bound(csr, challenge)
+        self._check_subject(granted, sender)
         challenge_id = None if challenge is None else challenge.id
         entry = self._entry(verified, granted, fingerprint, authority, challenge_id, None, now)
         if self.rules.approval:
@@ -119,6 +120,12 @@ class Admission:
             queued = issuing.queue(entry, now + self.rules.pending_lifetime)
             return replace(decision, answer=Pending(), record=queued)
         return self._issued(decision, entry, granted, authority)
+
+    def _check_subject(self, csr: CertificationRequest, sender: Sender) -> None:
+        try:
+            self.issuers.check_subject(csr.subject)
+        except FailInfoError as error:
+            raise sender.told(error) from error
 
     def _check_names(self, csr: CertificationRequest, sender: Sender) -> None:
         """Refuse names that no certificate may have: an operator could only reject them.
@@ -168,6 +175,7 @@ class Admission:
             return self._first(decision, verified, sender, csr, authority)
         challenge_id = self._confirmed(sender, csr, renewed, now)
         granted = csr if rules.new_names else csr.bound_to(renewed.subject, renewed.names)
+        self._check_subject(granted, sender)
         entry = self._entry(
             verified, granted, fingerprint, authority, challenge_id, renewed.serial, now
         )

@@ -99,6 +99,7 @@ class Approval:
     def _issue(self, row: RequestRow, now: datetime) -> Issuance:
         # Its signature was verified when it came.
         wanted = csr.read_archived(row.csr)
+        self.issuers.check_subject(wanted.subject)
         authority = self._authority(row)
         entry = Entry(
             endpoint=row.endpoint,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scepkit.ca.authority import Authority
-from scepkit.errors import UsageError
+from scepkit.errors import BadRequest, UsageError
 from scepkit.protocol.algorithms import NO_LEGACY
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
@@ -48,11 +48,23 @@ class Issuers:
         self._issuing = tuple(issuing)
         self.authorities = (*(one.authority for one in issuing), *previous)
         self._names = frozenset(a.own.subject for a in self.authorities)
+        own = [one.own for one in self.authorities]
+        own += [one.certificate for issuer in issuing for one in issuer.credentials]
+        self._reserved = tuple({one.subject: one.subject_name for one in own}.values())
 
     @property
     def current(self) -> Issuer:
         """The CA that issues unless a request is for another one."""
         return self._issuing[0]
+
+    def check_subject(self, subject: Name) -> None:
+        """Refuse the names of the CAs and RAs to others, who would be taken for them.
+
+        Raises:
+            BadRequest: it is such a name, however it is spelt.
+        """
+        if any(subject.matches(name) for name in self._reserved):
+            raise BadRequest("the subject is that of the CA or of its RA")
 
     def addressed(self, recipient: Credential | None) -> Issuer:
         """Return the CA that a request is for (S-5.1-2).
