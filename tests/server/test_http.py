@@ -419,6 +419,24 @@ def test_http_1_0(live, challenge):
     assert devices.read(body, live.ra).certificate
 
 
+@pytest.mark.parametrize(
+    ("version", "hosts", "status"),
+    [
+        ("1.1", [], 400),
+        ("1.1", ["Host: a"], 200),
+        ("1.1", ["Host:"], 200),
+        ("1.1", ["Host: a", "Host: b"], 400),
+        ("1.1", ["Host: a", "hOST: a"], 400),
+        ("1.0", ["Host: a"], 200),
+        ("1.0", ["Host: a", "Host: a"], 400),
+    ],
+)
+def test_which_host_is_meant(live, version, hosts, status):
+    """Whoever stands in between must not read another Host than the server (RFC 9112, 3.2)."""
+    head = "\r\n".join([f"GET {CAPS} HTTP/{version}", *hosts, "", ""])
+    assert live.raw(head.encode()).status == status
+
+
 def test_operations_and_parameters_in_any_case(live):
     """Some clients write the operation as they please; the first of several counts."""
     for query in (

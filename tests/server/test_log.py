@@ -52,7 +52,7 @@ def test_json_lines(directory, serve, challenges):
         server.post(one)
     server.ask(f"{PKI_OPERATION}&message={encoded}")
     server.ask(f"/scep?operation={unused}")
-    server.raw(f"GET /{unused}\x01 HTTP/1.1\r\n\r\n".encode())
+    server.raw(f"GET /{unused}\x01 HTTP/1.1\r\nHost: a\r\n\r\n".encode())
     issued = server.logged(transaction_id="log")
     server.logged(outcome="HTTP 400", reason="unknown operation")
     assert server.stop() == 0

@@ -12,7 +12,8 @@ import uvicorn
 from scepkit.server import wire
 from waiting import PATIENCE
 
-REQUEST = b"POST /scep?operation=PKIOperation HTTP/1.1\r\nContent-Length: 100\r\n\r\n"
+HEAD = b"POST /scep?operation=PKIOperation HTTP/1.1\r\nHost: a\r\n"
+REQUEST = HEAD + b"Content-Length: 100\r\n\r\n"
 
 
 async def application(scope, receive, send):

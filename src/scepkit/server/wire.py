@@ -71,6 +71,16 @@ class BoundedProtocol(HttpToolsProtocol):
             raise HttpParserError("URL too long")
         self._count(url)
 
+    def on_headers_complete(self) -> None:
+        """Refuse a request that does not say once for which host it is (RFC 9112 section 3.2).
+
+        HTTP/1.0 knows no Host, and Cisco's routers send none.
+        """
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
+            raise HttpParserError("HTTP/1.1 needs one Host")
+        super().on_headers_complete()
+
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the body, which the application counts."""
         self._untold = 0
