@@ -23,6 +23,7 @@ from scepkit.store import (
     schema,
     writer,
 )
+from scepkit.store.faults import fault
 from scepkit.store.tables import metadata
 from stored import NOW
 from waiting import wait_until
@@ -250,6 +251,29 @@ def test_a_server_or_database_that_is_not_there(url, old, new, message, hint):
         Store.open(url.replace(old, new))
     assert "\n" not in str(caught.value)
     assert hint in caught.value.hint
+
+
+def test_more_connections_than_the_server_takes(url, sql):
+    sql("CREATE ROLE crowded LOGIN CONNECTION LIMIT 0")
+    try:
+        with pytest.raises(StoreError, match="too many connections") as caught:
+            Store.open(url.replace("postgres@", "crowded@"))
+    finally:
+        sql("DROP ROLE crowded")
+    assert "max_connections" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "FATAL:  sorry, too many clients already",
+        "FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute",
+        'FATAL:  too many connections for database "scep"',
+    ],
+)
+def test_other_ways_to_be_too_many(said):
+    error = fault("open the database", OSError(f'connection to server at "db" failed: {said}'))
+    assert "max_connections" in error.hint
 
 
 def test_another_programs_database_is_left_alone(url, sql):

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 # What the drivers say (a part of it) -> what to do. SQLite reports by message, not by class.
 _DIRECTORY = "name a file in a directory that exists and where this user may write"
+_CONNECTIONS = (
+    "let the database server take more connections (max_connections, or the role's limit), "
+    "or run fewer workers"
+)
 HINTS = (
+    # PostgreSQL's limits: for all, but for its reserve, and for a role or a database.
+    ("too many clients", _CONNECTIONS),
+    ("remaining connection slots", _CONNECTIONS),
+    ("too many connections", _CONNECTIONS),
     ("connection refused", "start the database server, or correct its address in the database URL"),
     ("resolve host", "correct the name of the database server in the database URL"),
     ("no such host", "correct the name of the database server in the database URL"),
