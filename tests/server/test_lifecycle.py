@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 
@@ -102,6 +103,21 @@ def test_a_signal_is_not_lost_where_exceptions_are(monkeypatch, number):
         threading.Event().wait(PATIENCE)
     assert went_on
     assert len(ignored) == 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_more_silent_connections_than_the_usual_limit_of_files(directory, serve, workers):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        server = serve(directory(), SCEP_WORKERS=workers)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with ExitStack() as silent:
+        for _ in range(150 * int(workers)):
+            silent.enter_context(server.connect())
+        assert server.ask("/healthz").status == 200
+        assert server.stop() == 0
 
 
 def test_a_request_under_way_is_finished(directory, serve, challenges):

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -148,10 +149,22 @@ def serve(home: Home, listener: socket.socket) -> None:
     Raises:
         SettingsError: the worker processes could not start.
     """
+    _allow_all_descriptors()
     if home.settings.workers == 1:
         _serve_here(home, listener)
     else:
         _serve_in_workers(home, listener)
+
+
+def _allow_all_descriptors() -> None:
+    """Raise the soft limit of open files to the hard one; worker processes inherit it.
+
+    The soft one is 1024 almost everywhere, for the sake of programs that use select(), and as many
+    silent connections would keep everybody else out.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _serve_here(home: Home, listener: socket.socket) -> None:
