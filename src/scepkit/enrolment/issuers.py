@@ -87,7 +87,7 @@ class Issuers:
 
     def issuer_of(self, certificate: Certificate) -> Authority | None:
         """Return the CA whose key signed a certificate, verified; None when it is none of ours."""
-        # The name first, as it costs nothing; whoever signs for himself may write any into it.
+        # The name first, as it costs nothing; a self-signed certificate may have any in it.
         if certificate.issuer not in self._names:
             return None
         for authority in self.authorities:

@@ -68,7 +68,7 @@ class Retrieval:
     def certificate(self, wanted: GetCert, requester: Certificate) -> Success:
         """Return a certificate by issuer and serial number (section 4.5).
 
-        What a requester may not see does not exist for him: the answer is the same (P-76).
+        What a requester may not see is answered like what does not exist (P-76).
 
         Args:
             wanted: which one.

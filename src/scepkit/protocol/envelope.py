@@ -9,7 +9,7 @@ Opening is a decryption service for anonymous senders, so it must not be an orac
 a wrong key or password, a wrong key length, wrong padding and unreadable content all take the same
 path and all end in `undecryptable()`, whose text is one constant.
 Wrong padding is not even an error here. Where padding decides what is read, or whether anything is,
-an attacker feels his way along it, octet by octet (Vaudenay 2002). So the content, which is one
+an attacker learns the content, octet by octet (Vaudenay 2002). So the content, which is one
 ASN.1 element, ends where its own length says, and the padding is judged by the caller, last of all.
 """
 
