@@ -50,8 +50,24 @@ def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
     Raises:
         SettingsError: missing, unreadable, or without any certificate.
     """
+    text = read_certificate_file(path)
     try:
-        return tuple(x509.load_pem_x509_certificates(path.read_bytes()))
+        return tuple(x509.load_pem_x509_certificates(text))
+    except ValueError as error:
+        raise SettingsError(
+            f"{path} is not a certificate in PEM",
+            hint="it should start with -----BEGIN CERTIFICATE-----",
+        ) from error
+
+
+def read_certificate_file(path: Path) -> bytes:
+    """Return what a file of certificates holds, whether it is PEM or not.
+
+    Raises:
+        SettingsError: missing or unreadable.
+    """
+    try:
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise SettingsError(
             f"there is no certificate file {path}",
@@ -61,9 +77,4 @@ def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
         raise SettingsError(
             f"cannot read the certificate file {path}: {error.strerror}",
             hint="it must be a plain file that this user may read",
-        ) from error
-    except ValueError as error:
-        raise SettingsError(
-            f"{path} is not a certificate in PEM",
-            hint="it should start with -----BEGIN CERTIFICATE-----",
         ) from error

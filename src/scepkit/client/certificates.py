@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from scepkit.ca.certificates import read_certificate_file
 from scepkit.ca.files import write_file
 from scepkit.errors import Malformed, SettingsError
 from scepkit.protocol import _textual, certificate, cms
@@ -35,18 +36,7 @@ def read_certificates(path: Path) -> tuple[Certificate, ...]:
     Raises:
         SettingsError: missing, unreadable, or without any certificate.
     """
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError as error:
-        raise SettingsError(
-            f"there is no certificate file {path}",
-            hint="look at the path, or restore it from a backup",
-        ) from error
-    except OSError as error:
-        raise SettingsError(
-            f"cannot read the certificate file {path}: {error.strerror}",
-            hint="it must be a plain file that this user may read",
-        ) from error
+    text = read_certificate_file(path)
     try:
         found = tuple(map(Certificate.read, _textual.pem(text, cms.MAX_CERTIFICATES)))
         for one in found:
