@@ -43,7 +43,7 @@ class Renewed:
 
     @property
     def asserts_key_agreement(self) -> bool:
-        """Whether it is a stored certificate of ours whose keyUsage has keyAgreement."""
+        """Say whether it is a stored certificate of ours whose keyUsage has keyAgreement."""
         return self.serial is not None and self.certificate.asserts_key_agreement
 
     @property

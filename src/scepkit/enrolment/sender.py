@@ -39,7 +39,7 @@ class Sender:
 
     @property
     def may_be_told(self) -> bool:
-        """Whether the sender may read what is wrong inside the PKCS#10.
+        """Say whether the sender may read what is wrong inside the PKCS#10.
 
         The same key signed both, or a stored, unrevoked certificate of ours signed a renewal.
         """

@@ -144,7 +144,7 @@ class Certificate:
 
     @property
     def asserts_key_agreement(self) -> bool:
-        """Whether its keyUsage asserts keyAgreement: then answers may be encrypted that way."""
+        """Say whether its keyUsage asserts keyAgreement: then answers may be encrypted that way."""
         try:
             usage = self.extensions.key_usage()
         except Malformed:
@@ -174,7 +174,7 @@ class Certificate:
 
     @cached_property
     def validity(self) -> tuple[datetime, datetime]:
-        """From when and until when it is valid, aware (RFC 5280 section 4.1.2.5).
+        """Return from when and until when it is valid, aware (RFC 5280 section 4.1.2.5).
 
         Raises:
             Malformed: they are no times.
@@ -189,7 +189,7 @@ class Certificate:
 
     @property
     def not_before(self) -> datetime:
-        """From when it is valid, aware; raises as `validity` does."""
+        """Return from when it is valid, aware; raises as `validity` does."""
         return self.validity[0]
 
     @property

@@ -137,7 +137,7 @@ class CertificationRequest:
 
     @property
     def has_challenge_extension(self) -> bool:
-        """Whether a challengePassword is among the extensions, where it does not count."""
+        """Say whether a challengePassword is among the extensions, where it does not count."""
         return any(one.identifier == _CHALLENGE for one in self.extensions)
 
     @cached_property

@@ -165,7 +165,7 @@ class Name:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has no attribute at all."""
+        """Say whether it has no attribute at all."""
         return self.der == EMPTY.der
 
     def matches(self, other: Name) -> bool:

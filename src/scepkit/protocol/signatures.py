@@ -121,7 +121,7 @@ class AlgorithmIdentifier:
 
 @dataclass(frozen=True, slots=True)
 class SignatureScheme:
-    """How a signature is verified.
+    """A way to verify a signature.
 
     Attributes:
         kind: the kind of key.
