@@ -504,7 +504,7 @@ def test_workers(directory, serve, tmp_path, challenges):
     enrolled = 0
 
     def counted(pid):
-        return list((tmp_path / "tmp").glob(f"scep-metrics-*/counter_{pid}.db"))
+        return list((tmp_path / "tmp").glob(f"scep-workers-*/metrics/counter_{pid}.db"))
 
     def enrol():
         nonlocal enrolled

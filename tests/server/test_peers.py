@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scepkit.server import peers
+from scepkit.server.peers import Proxies
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,53 @@ from scepkit.server import peers
 )
 def test_an_ipv6_address_counts_as_its_network(address, counted):
     assert peers.network(address) == counted
+
+
+LISTED = Proxies(["192.0.2.1", "198.51.100.0/24", "2001:db8::/32"])
+
+
+@pytest.mark.parametrize(
+    ("address", "is_listed"),
+    [
+        ("192.0.2.1", True),
+        ("::ffff:192.0.2.1", True),
+        ("192.0.2.2", False),
+        ("198.51.100.77", True),
+        ("2001:db8::77", True),
+        ("", False),
+        ("unix", False),
+    ],
+)
+def test_who_is_a_proxy(address, is_listed):
+    assert LISTED.include(address) == is_listed
+    assert Proxies(["*"]).include(address)
+
+
+@pytest.mark.parametrize(
+    ("values", "address"),
+    [
+        ([], None),
+        ([""], None),
+        (["203.0.113.5"], "203.0.113.5"),
+        (["203.0.113.5:1234"], "203.0.113.5"),
+        (["[2001:db9::1]:80"], "2001:db9::1"),
+        (["2001:db9::1"], "2001:db9::1"),
+        (["10.0.0.1, 203.0.113.5"], "203.0.113.5"),
+        (["10.0.0.1", "203.0.113.5"], "203.0.113.5"),
+        (["10.0.0.1, 203.0.113.5, 198.51.100.1"], "203.0.113.5"),
+        (["192.0.2.1, 198.51.100.1"], "192.0.2.1"),
+        (["203.0.113.5, unknown"], None),
+        (["\xff" * 9], None),
+        ([","], None),
+    ],
+)
+def test_whom_a_proxy_asks_for(values, address):
+    """The last address that is no proxy's: whatever stands before it, the peer wrote itself."""
+    headers = [(b"x-forwarded-for", value.encode("latin-1")) for value in values]
+    assert LISTED.forwarded([(b"host", b"203.0.113.9"), *headers]) == address
+
+
+def test_everybody_is_a_proxy():
+    assert Proxies(["*"]).forwarded([(b"x-forwarded-for", b"10.0.0.1, 203.0.113.5")]) == (
+        "203.0.113.5"
+    )

@@ -1,84 +1,439 @@
-"""What the HTTP layer does to peers that never come to an end."""
+"""What the HTTP layer does to peers that never come to an end, and to all others."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
+import struct
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import uvicorn
 
 from scepkit.server import wire
-from waiting import PATIENCE
+from scepkit.server.bounds import Bounds
+from scepkit.server.connections import STATE, Connections
+from scepkit.server.peers import Proxies
+from scepkit.server.tally import Tally
+from server.live import read_answer
+from waiting import PATIENCE, wait_until
 
 HEAD = b"POST /scep?operation=PKIOperation HTTP/1.1\r\nHost: a\r\n"
 REQUEST = HEAD + b"Content-Length: 100\r\n\r\n"
+SMALL = b"GET /small HTTP/1.1\r\nHost: a\r\n\r\n"
+LARGE = b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n"
+WAITS = b"GET /waits HTTP/1.1\r\nHost: a\r\n\r\n"
+
+# More than the network between two processes holds.
+LARGE_BODY = bytes(32 * 1024 * 1024)
+
+GENEROUS = Bounds(request_seconds=PATIENCE, response_seconds=PATIENCE)
 
 
-async def application(scope, receive, send):
-    """Answer with the size of the body, once it is whole."""
-    if scope["type"] == "lifespan":
-        return
-    body = b""
-    while True:
-        event = await receive()
-        if event["type"] == "http.disconnect":
+class Serving:
+    """A server with our protocol, in a thread.
+
+    Attributes:
+        connections: what it counts; None before it has started.
+        release: lets requests of /waits go on.
+        asked: the paths that were asked for.
+        told: the bounds that were reached.
+    """
+
+    def __init__(self, bounds, loop):
+        self._bounds = bounds
+        self._loop = loop
+        self.connections = None
+        self.release = threading.Event()
+        self.asked = []
+        self.told = []
+
+    async def application(self, scope, receive, send):
+        """Answer with the size of the body, once it is whole; or as the path says."""
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
             return
-        body += event["body"]
-        if not event["more_body"]:
-            break
-    answer = str(len(body)).encode()
-    headers = [(b"content-length", str(len(answer)).encode())]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": answer})
+        path = scope["path"]
+        self.asked.append(path)
+        size = 0
+        while True:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                return
+            size += len(event["body"])
+            if not event["more_body"]:
+                break
+        if path == "/waits":
+            await asyncio.to_thread(self.release.wait, PATIENCE)
+        if path == "/fails":
+            raise ZeroDivisionError
+        body = LARGE_BODY if path == "/large" else str(size).encode()
+        headers = [] if path == "/endless" else [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if path == "/fails-late":
+            raise ZeroDivisionError
+        half = len(body) // 2
+        await send({"type": "http.response.body", "body": body[:half], "more_body": True})
+        await send({"type": "http.response.body", "body": body[half:]})
+
+    async def _live(self, scope, receive, send):
+        self.connections = scope["state"][STATE] = Connections(self._bounds, Tally())
+        self.connections.bites.tell = lambda bound, *_: self.told.append(bound)
+        for step in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{step}.complete"})
+
+    @contextmanager
+    def run(self):
+        config = uvicorn.Config(
+            self.application,
+            interface="asgi3",
+            http="scepkit.server.wire:HTTPConnection",
+            ws="none",
+            loop=self._loop,
+            lifespan="on",
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+        )
+        server = uvicorn.Server(config)
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self._address = listener.getsockname()
+            thread = threading.Thread(target=server.run, args=([listener],))
+            thread.start()
+            wait_until(lambda: server.started, "the start")
+            try:
+                yield self
+            finally:
+                self.release.set()
+                server.should_exit = True
+                thread.join()
+
+    def connect(self, source="127.0.0.1", **options):
+        return socket.create_connection(
+            self._address, timeout=PATIENCE, source_address=(source, 0), **options
+        )
 
 
-@contextmanager
-def serving():
-    """Run uvicorn with our protocol on a free port, in a thread; yield how to connect to it."""
-    config = uvicorn.Config(
-        application,
-        http=wire.BoundedProtocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        timeout_keep_alive=PATIENCE,
-    )
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = listener.getsockname()
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        try:
-            yield lambda: socket.create_connection(address, timeout=PATIENCE)
-        finally:
-            server.should_exit = True
-            thread.join()
+@pytest.fixture(params=["asyncio", "uvloop"])
+def serving(request):
+    """Start a server with these bounds, on either event loop."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **bounds: stack.enter_context(
+            Serving(replace(GENEROUS, **bounds), request.param).run()
+        )
+
+
+def ended(connection):
+    """Read to the end of a connection; return what came."""
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while piece := connection.recv(65536):
+            received += piece
+    return received
+
+
+def bodies(connection):
+    """Read answers to the end of a connection; return their bodies."""
+    with connection.makefile("rb") as stream:
+        found = []
+        while stream.readline() == b"HTTP/1.1 200 OK\r\n":
+            lines = list(iter(stream.readline, b"\r\n"))
+            (length,) = [int(line[15:]) for line in lines if line.startswith(b"content-length:")]
+            found.append(stream.read(length))
+    return found
+
+
+def status(connection, request=SMALL):
+    """Ask, and return the status."""
+    connection.sendall(request)
+    return read_answer(connection).status
+
+
+# --- time -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /sc", REQUEST[:-2], REQUEST, REQUEST + b"x" * 99])
-def test_a_request_that_never_becomes_whole(monkeypatch, sent):
+def test_a_request_that_never_becomes_whole(serving, sent):
     """A connection whose request does not arrive in time is closed, wherever it stopped."""
-    monkeypatch.setattr(wire, "REQUEST_SECONDS", 0.2)
-    with serving() as connect, connect() as connection:
+    server = serving(request_seconds=0.2)
+    with server.connect() as connection:
         connection.sendall(sent)
-        assert connection.recv(1) == b""
+        assert ended(connection) == b""
+    assert server.told == (["slow request"] if sent else [])
 
 
-def test_a_request_that_is_whole_has_no_deadline(monkeypatch):
-    """A whole request is not given up, and the next one on the connection is waited for anew."""
-    waits = []
-    really = wire.BoundedProtocol._expect_within
+def test_a_request_that_drips(serving):
+    """Each octet comes soon after the one before, and the time is over all the same."""
+    server = serving(request_seconds=0.2)
+    with server.connect() as connection, contextlib.suppress(ConnectionError):
+        connection.sendall(HEAD + b"Content-Length: 1000000000\r\n\r\n")
+        while True:
+            connection.sendall(b"x")
+    assert server.told == ["slow request"]
 
-    def expect_within(protocol, seconds):
-        waits.append(seconds)
-        really(protocol, seconds)
 
-    monkeypatch.setattr(wire.BoundedProtocol, "_expect_within", expect_within)
-    with serving() as connect, connect() as connection:
-        for _ in range(3):
-            connection.sendall(REQUEST + b"x" * 100)
-            assert b"200 OK" in connection.recv(4096)
-    seconds = wire.REQUEST_SECONDS
-    assert waits == [seconds, *(seconds, None) * 3, None]
+def test_a_request_that_is_whole_has_no_deadline(serving):
+    """What is answered slowly is answered, while what is sent slowly is given up beside it."""
+    server = serving(request_seconds=0.2, response_seconds=0.2)
+    with server.connect() as patient, server.connect() as silent:
+        patient.sendall(WAITS)
+        assert ended(silent) == b""
+        server.release.set()
+        assert read_answer(patient).status == 200
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"])
+def test_a_response_that_nobody_takes(serving, more):
+    """Whoever does not read is not kept, be it that the connection was to end anyhow."""
+    server = serving(response_seconds=0.2)
+    with server.connect() as connection:
+        connection.sendall(LARGE[:-2] + more + b"\r\n")
+        wait_until(lambda: server.told, "the end of patience")
+        # What had been on its way is all that there is.
+        assert len(ended(connection)) < len(LARGE_BODY)
+    assert server.told == ["slow reader"]
+
+
+def test_a_connection_without_a_further_request(serving, monkeypatch):
+    monkeypatch.setattr(wire, "KEEP_ALIVE", 0.2)
+    server = serving()
+    with server.connect() as connection:
+        assert status(connection) == 200
+        assert ended(connection) == b""
+
+
+# --- pipelining -----------------------------------------------------------------------------------
+
+
+def test_no_more_is_read_than_may_wait(serving):
+    """Thousands of requests at once: few of them are held at a time, and all are answered."""
+    server, times = serving(pipelined=4), 5000
+    with server.connect() as connection:
+        sender = threading.Thread(target=connection.sendall, args=(WAITS + SMALL * times,))
+        sender.start()
+        wait_until(lambda: server.told, "the bound")
+        (served,) = server.connections._counted
+        assert len(served._queue) < 50
+        assert served.held < 2 * 65536
+        assert server.asked == ["/waits"]
+        server.release.set()
+        with connection.makefile("rb") as stream:
+            for _ in range(times + 1):
+                assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
+                while stream.readline() != b"\r\n":
+                    pass
+                assert stream.read(1) == b"0"
+        sender.join()
+    assert set(server.told) == {"pipelined requests"}
+
+
+def test_bodies_that_wait_are_bounded(serving):
+    """Requests with bodies wait in the network, not in the server."""
+    server = serving(pipelined=1000)
+    request = HEAD + b"Content-Length: 60000\r\n\r\n" + b"x" * 60000
+    with server.connect() as connection:
+        sender = threading.Thread(target=connection.sendall, args=(WAITS + request * 200,))
+        sender.start()
+        wait_until(lambda: server.connections._held > 65536, "two of them")
+        assert server.connections._held < 4 * 65536
+        server.release.set()
+        with connection.makefile("rb") as stream:
+            answers = 0
+            while answers < 201:
+                answers += b"HTTP/1.1 200" in stream.readline()
+        sender.join()
+
+
+def test_answers_before_the_refusal_of_what_follows(serving):
+    """Octets that are no request end the connection after the answers to those that are."""
+    server = serving()
+    with server.connect() as connection:
+        connection.sendall(WAITS + SMALL + b"\x16\x03\x01\x02\x00\x01\x00")
+        server.release.set()
+        received = ended(connection)
+    assert [part[:3] for part in received.split(b"HTTP/1.1 ")[1:]] == [b"200", b"200", b"400"]
+
+
+# --- how many -------------------------------------------------------------------------------------
+
+
+def test_connections_of_one_address(serving):
+    """The one that has been waited for longest gives way; other addresses do not matter."""
+    server = serving(per_address=3)
+    with contextlib.ExitStack() as stack:
+        first, *others = (stack.enter_context(server.connect("127.0.0.2")) for _ in range(3))
+        elsewhere = stack.enter_context(server.connect("127.0.0.3"))
+        assert [status(one) for one in (*others, first, elsewhere)] == [200] * 4
+        newest = stack.enter_context(server.connect("127.0.0.2"))
+        assert ended(others[0]) == b""
+        assert [status(one) for one in (newest, others[1], first, elsewhere)] == [200] * 4
+    assert server.told == ["connections of one address"]
+
+
+def test_connections_in_all(serving):
+    """At the bound whoever keeps the server waiting gives way, and whoever is answered does not."""
+    server = serving(connections=3)
+    with contextlib.ExitStack() as stack:
+        busy, silent, half = (
+            stack.enter_context(server.connect(f"127.0.0.{n}")) for n in range(2, 5)
+        )
+        busy.sendall(WAITS)
+        wait_until(lambda: server.asked, "the first request")
+        half.sendall(REQUEST)
+        newest = [stack.enter_context(server.connect(f"127.0.1.{n}")) for n in (1, 2)]
+        assert ended(silent) == ended(half) == b""
+        for one in newest:
+            one.sendall(WAITS)
+        wait_until(lambda: len(server.asked) == 3 + server.asked.count("/scep"), "all of them")
+        refused = read_answer(stack.enter_context(server.connect("127.0.1.3")))
+        assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+        server.release.set()
+        assert [read_answer(one).status for one in (busy, *newest)] == [200] * 3
+    assert server.told == ["connections"] * 3
+
+
+@pytest.mark.parametrize(("same", "other"), [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "::2")])
+def test_addresses_behind_a_proxy(serving, same, other):
+    """Requests that a listed proxy forwards are counted by the address that it names."""
+    server = serving(per_address=2, proxies=Proxies(["127.0.0.0/24"]))
+
+    def forwarded(address, request):
+        header = f"X-Forwarded-For: 203.0.113.9, {address}\r\n\r\n".encode()
+        return request[:-2] + header
+
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(server.connect()) for _ in range(4)]
+        for number in range(2):
+            connections[number].sendall(forwarded(same, WAITS))
+        wait_until(lambda: len(server.asked) == 2, "both requests")
+        assert status(connections[2], forwarded(same, SMALL)) == 503
+        assert status(connections[2], forwarded(other, SMALL)) == 200
+        assert status(connections[3], SMALL) == 200
+        server.release.set()
+        assert [read_answer(one).status for one in connections[:2]] == [200] * 2
+        assert status(connections[2], forwarded(same, SMALL)) == 200
+    assert server.told == ["connections of one address"]
+
+
+def test_what_is_gone_is_not_counted(serving):
+    server = serving(per_address=2)
+    for reset in (True, False) * 10:
+        with server.connect("127.0.0.2") as connection:
+            assert status(connection) == 200
+            if reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wait_until(lambda: not server.connections._counted, "the end of the connection")
+    assert server.connections._tally.total == server.connections._tally.of("127.0.0.2") == 0
+    assert server.connections._held == 0
+    assert not server.connections._waiting_of
+    assert server.told == []
+
+
+def test_octets_in_all(serving, monkeypatch):
+    """Whoever holds most gives way when all together hold too much."""
+    monkeypatch.setattr("scepkit.server.connections._MAX_HELD", 50_000)
+    server = serving()
+    head = HEAD + b"X: "
+    with server.connect() as most, server.connect() as little:
+        most.sendall(head + b"a" * 30_000)
+        wait_until(lambda: server.connections._held > 30_000, "its octets")
+        little.sendall(head + b"a" * 25_000)
+        assert ended(most) == b""
+        assert server.connections._held < 30_000
+        assert status(little, b"\r\n\r\n") == 200
+    assert server.told == ["octets of requests"]
+
+
+# --- HTTP -----------------------------------------------------------------------------------------
+
+
+def test_a_peer_that_has_finished_sending(serving):
+    """What arrived before the end of the peer's side is answered (`nc -N`)."""
+    server = serving()
+    with server.connect() as connection:
+        connection.sendall(WAITS + SMALL + SMALL[:9])
+        connection.shutdown(socket.SHUT_WR)
+        wait_until(lambda: server.asked, "the request")
+        server.release.set()
+        assert ended(connection).count(b"200 OK") == 2
+
+
+@pytest.mark.parametrize("sent", [b"", SMALL[:9], REQUEST + b"x"])
+def test_a_peer_that_hangs_up_in_between(serving, sent):
+    server = serving()
+    with server.connect() as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        assert ended(connection) == b""
+    wait_until(lambda: not server.connections._counted, "the end of the connection")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"Content-Length: 5\r\n\r\nhello",
+        b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ],
+)
+def test_another_protocol_that_is_offered(serving, body):
+    """Java's client offers HTTP/2 with its first request, body and all; it is ignored."""
+    server = serving()
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    last = SMALL[:-2] + b"Connection: close\r\n\r\n"
+    with server.connect() as connection:
+        connection.sendall(HEAD + offer + body + SMALL[:-2] + offer + b"\r\n" + last)
+        assert bodies(connection) == [b"5", b"0", b"0"]
+    assert server.asked == ["/scep", "/small", "/small"]
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000, 5000])
+def test_a_body_in_pieces(serving, size):
+    """A chunked body is read, however it is cut, and its trailers are ignored."""
+    server = serving()
+    chunks = b"".join(b"%x;a=b\r\n%s\r\n" % (n, b"x" * n) for n in range(1, 100))
+    request = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\nX: y\r\n\r\n"
+    request += SMALL[:-2] + b"Connection: close\r\n\r\n"
+    with server.connect() as connection:
+        for at in range(0, len(request), size):
+            connection.sendall(request[at : at + size])
+        assert bodies(connection) == [b"4950", b"0"]
+
+
+@pytest.mark.parametrize("path", ["/fails", "/fails-late"])
+def test_an_application_that_fails(serving, path):
+    """What fails before its first octet is HTTP 500, and the connection goes on."""
+    server = serving()
+    with server.connect() as connection:
+        assert status(connection, f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()) == 500
+        assert status(connection) == 200
+
+
+def test_an_answer_of_unknown_length(serving):
+    """It ends with the connection, and is never chunked."""
+    server = serving()
+    with server.connect() as connection:
+        connection.sendall(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n" + SMALL)
+        head, _, body = ended(connection).partition(b"\r\n\r\n")
+    assert b"connection: close" in head
+    assert b"chunked" not in head
+    assert body == b"0"
+
+
+def test_an_answer_without_its_body(serving):
+    server = serving()
+    with server.connect() as connection:
+        connection.sendall(b"HEAD /small HTTP/1.1\r\nHost: a\r\n\r\n" + SMALL)
+        with connection.makefile("rb") as stream:
+            assert b"content-length: 1\r\n" in list(iter(stream.readline, b"\r\n"))
+            assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
+
+
+def test_more_headers_than_anybody_needs(serving):
+    server = serving()
+    with server.connect() as connection:
+        assert status(connection, SMALL[:-2] + b"a:\r\n" * 200 + b"\r\n") == 400
+        assert ended(connection) == b""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import math
 import os
+import resource
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,8 +21,10 @@ from starlette.routing import BaseRoute, Route
 from scepkit.server import held, located, log, metrics
 from scepkit.server.ahead import SigningAhead
 from scepkit.server.assembly import Served, assemble, challenges_of, utc_now
+from scepkit.server.bounds import Bounds
 from scepkit.server.catalog import Catalog
 from scepkit.server.cmp import CMPApp
+from scepkit.server.connections import STATE, Connections
 from scepkit.server.crls import LOCK, CRLs
 from scepkit.server.directory import Home, open_store
 from scepkit.server.distribution import Distribution
@@ -29,6 +33,7 @@ from scepkit.server.ocsp import OCSPApp
 from scepkit.server.revocation_metrics import RevocationMetrics
 from scepkit.server.scep import SCEPApp
 from scepkit.server.sweeping import Sweep, Sweeper
+from scepkit.server.tally import Tally
 from scepkit.store import Store
 
 __all__ = ["PATHS", "challenges_of", "cores", "create", "utc_now"]
@@ -38,8 +43,12 @@ __all__ = ["PATHS", "challenges_of", "cores", "create", "utc_now"]
 PATHS = ("/scep", "/cgi-bin/pkiclient.exe", "/pkiclient.exe")
 
 
-def create(home: Home) -> Starlette:
+def create(home: Home, tally: Tally | None = None) -> Starlette:
     """Return the ASGI application of a server.
+
+    Args:
+        home: its data directory.
+        tally: counts its connections; with those of other workers, if there are any.
 
     Raises:
         SettingsError: a file that a setting names cannot be used, or a setting does not fit its CA.
@@ -63,9 +72,10 @@ def create(home: Home) -> Starlette:
         now=utc_now,
     )
     catalog = _catalog(home, store, crls)
+    bounds = Bounds.of(settings, files=resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
     @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
         catalog.watch()
         crls.start()
         sweeper = Sweeper(Sweep(settings, store, utc_now))
@@ -76,7 +86,7 @@ def create(home: Home) -> Starlette:
         gc.freeze()
         # A request leaves hardly any cycles: looking for them less often is 2 % of the throughput.
         gc.set_threshold(20_000, 50, 100)
-        yield
+        yield {STATE: Connections(bounds, tally or Tally())}
         ahead.close()
         catalog.close()
         crls.close()

@@ -1,12 +1,20 @@
-"""Who asks, as far as bounds count: one IPv4 address, or one /64 of IPv6."""
+"""Who asks, as far as bounds count: one IPv4 address, or one /64 of IPv6; behind a proxy or not."""
 
 from __future__ import annotations
 
 import functools
 import ipaddress
+from collections.abc import Iterable
+from typing import TypeAlias
+
+_Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # What one subscriber has: whoever has one address of it has them all.
 _IPV6_PREFIX = 64
+
+EVERYBODY = "*"
+"""Listed as a proxy: whoever connects is one."""
 
 
 @functools.lru_cache(maxsize=4096)
@@ -19,12 +27,75 @@ def network(address: str) -> str:
     Returns:
         An IPv4 address, `2001:db8::/64`, or what is no address as it is.
     """
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
+    parsed = _parse(address)
+    if parsed is None:
         return address
     if isinstance(parsed, ipaddress.IPv4Address):
         return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
     return str(ipaddress.IPv6Network((parsed, _IPV6_PREFIX), strict=False))
+
+
+class Proxies:
+    """The proxies whose X-Forwarded-For is believed.
+
+    Args:
+        listed: addresses and networks, or `*` for whoever connects.
+
+    Raises:
+        ValueError: one of them is neither.
+    """
+
+    def __init__(self, listed: Iterable[str]) -> None:
+        names = tuple(listed)
+        self._is_everybody = EVERYBODY in names
+        self._networks: tuple[_Network, ...] = tuple(
+            ipaddress.ip_network(name, strict=False) for name in names if name != EVERYBODY
+        )
+
+    def include(self, address: str) -> bool:
+        """Say whether an address is that of a listed proxy."""
+        if self._is_everybody:
+            return True
+        parsed = _parse(address)
+        return parsed is not None and any(parsed in one for one in self._networks)
+
+    def forwarded(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+        """Return the address that a listed proxy forwards a request for.
+
+        Of several the last one counts that is no listed proxy itself: what stands before it was
+        written by whoever asked.
+
+        Args:
+            headers: of a request that came from a listed proxy; their names in lower case.
+
+        Returns:
+            None when the proxy names none, or no address.
+        """
+        value = b",".join(text for name, text in headers if name == b"x-forwarded-for")
+        chain = [one for one in map(_host, value.decode("latin-1").split(",")) if one]
+        for one in reversed(chain):
+            if _parse(one) is None:
+                return None
+            if not self.include(one) or self._is_everybody:
+                return one
+        return chain[0] if chain else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _parse(address: str) -> _Address | None:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        return parsed.ipv4_mapped
+    return parsed
+
+
+def _host(element: str) -> str:
+    """Take the port off an element of X-Forwarded-For: `192.0.2.7:80`, `[2001:db8::1]:80`."""
+    text = element.strip()
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    host, colon, port = text.partition(":")
+    return host if colon and ":" not in port else text

@@ -25,13 +25,13 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from scepkit.errors import ScepError, SettingsError
-from scepkit.server import log, metrics
+from scepkit.server import log, metrics, tally
 from scepkit.server.app import create
 from scepkit.server.assembly import assemble
 from scepkit.server.directory import Home, open_existing, open_store
 from scepkit.server.revocation_metrics import RevocationMetrics
 from scepkit.server.settings import Settings
-from scepkit.server.wire import BoundedProtocol
+from scepkit.server.tally import Tally
 
 # Seconds that requests under way have to finish after SIGTERM.
 GRACE = 30
@@ -40,6 +40,7 @@ GRACE = 30
 HEALTHCHECK = 10
 
 _WORKER_SETTINGS = "SCEPKIT_WORKER_SETTINGS"
+_CONNECTIONS = "SCEPKIT_WORKER_CONNECTIONS"
 
 
 def check(home: Home) -> None:
@@ -168,7 +169,7 @@ def _allow_all_descriptors() -> None:
 
 
 def _serve_here(home: Home, listener: socket.socket) -> None:
-    app = create(home)
+    app = create(home, Tally())
     if home.settings.metrics:
         _serve_metrics(home.settings)
     uvicorn.Server(_config(app)).run(sockets=[listener])
@@ -177,7 +178,7 @@ def _serve_here(home: Home, listener: socket.socket) -> None:
 def _serve_in_workers(home: Home, listener: socket.socket) -> None:
     """Serve from several processes, which open the database and read the keys themselves."""
     log.configure(home.settings.log)
-    with _shared_metrics():
+    with _shared_by_workers():
         if home.settings.metrics:
             _serve_metrics(home.settings)
         os.environ[_WORKER_SETTINGS] = home.settings.model_dump_json()
@@ -193,14 +194,19 @@ def _serve_metrics(settings: Settings) -> None:
 
 
 @contextlib.contextmanager
-def _shared_metrics() -> Iterator[None]:
-    """Give the workers a directory to put their metrics in (see prometheus_client)."""
-    directory = tempfile.mkdtemp(prefix="scep-metrics-")
-    os.environ[metrics.MULTIPROCESS] = directory
+def _shared_by_workers() -> Iterator[None]:
+    """Give the workers a directory for their metrics (see prometheus_client) and connections."""
+    directory = Path(tempfile.mkdtemp(prefix="scep-workers-"))
+    shared = {metrics.MULTIPROCESS: directory / "metrics", _CONNECTIONS: directory / "connections"}
     try:
+        for variable, path in shared.items():
+            path.mkdir()
+            os.environ[variable] = str(path)
+        tally.prepare(shared[_CONNECTIONS])
         yield
     finally:
-        os.environ.pop(metrics.MULTIPROCESS, None)
+        for variable in shared:
+            os.environ.pop(variable, None)
         shutil.rmtree(directory, ignore_errors=True)
 
 
@@ -211,7 +217,7 @@ def worker() -> Starlette:
     log.configure(settings.log)
     try:
         home = open_existing(Path(settings.directory), now=datetime.now(UTC), settings=settings)
-        return create(home)
+        return create(home, Tally(Path(os.environ[_CONNECTIONS])))
     except ScepError as error:
         # What one worker cannot open the next one cannot either: this status ends them all.
         structlog.get_logger().error("a worker cannot start", error=error.message, hint=error.hint)
@@ -235,7 +241,7 @@ def _config(
 ) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=BoundedProtocol,
+        http="scepkit.server.wire:HTTPConnection",
         ws="none",
         workers=workers,
         factory=factory,
@@ -243,7 +249,8 @@ def _config(
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_keep_alive=15,
+        # Done where connections are counted: see `Bounds`.
+        proxy_headers=False,
         timeout_graceful_shutdown=GRACE,
         # A worker on a starved machine is slow, not dead; one that is dead is known after this.
         timeout_worker_healthcheck=HEALTHCHECK,

@@ -5,6 +5,7 @@ Everything is checked when the server starts; an error names the file, the key a
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from scepkit.ca.founding import RA_VALIDITY
 from scepkit.errors import SettingsError
 from scepkit.server import settings_errors
 from scepkit.server.endpoint_settings import EndpointSettings
+from scepkit.server.peers import Proxies
 from scepkit.server.template import TEMPLATE
 
 __all__ = ["DEFAULT", "FILE", "TEMPLATE", "EndpointSettings", "Settings", "load"]
@@ -36,6 +38,12 @@ DEFAULT = "default"
 _NAME = re.compile(r"[a-z0-9-]{1,32}")
 # `/scep/cgi-bin/pkiclient.exe` is what devices make of `/scep`.
 _RESERVED = frozenset({"cgi-bin"})
+
+
+def _usual_proxies() -> tuple[str, ...]:
+    """Return who is believed unless the settings say so: FORWARDED_ALLOW_IPS, or this machine."""
+    listed = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
+    return tuple(one.strip() for one in listed.split(",") if one.strip())
 
 
 class Settings(BaseSettings):
@@ -79,6 +87,12 @@ class Settings(BaseSettings):
     ocsp_minutes: Annotated[int, Field(ge=1, le=7 * 24 * 60)] = 60
     ra_rotation_days: Annotated[int, Field(ge=1, le=RA_VALIDITY.days - 1)] = 30
     sweep_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 10
+    max_connections: Annotated[int, Field(ge=16, le=1_000_000)] = 4096
+    max_connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 256
+    max_pipelined: Annotated[int, Field(ge=1, le=1000)] = 16
+    request_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
+    response_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
+    proxies: tuple[str, ...] = Field(default_factory=_usual_proxies)
     endpoint: dict[str, EndpointSettings] = {DEFAULT: EndpointSettings()}
 
     @field_validator("endpoint")
@@ -89,6 +103,12 @@ class Settings(BaseSettings):
             _check_name(f"ca of [endpoint.{name}]", endpoint.ca)
         _check_layouts(value)
         return {DEFAULT: EndpointSettings(), **value}
+
+    @field_validator("proxies")
+    @classmethod
+    def _check_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Proxies(value)
+        return value
 
     @classmethod
     def settings_customise_sources(

@@ -1,113 +1,396 @@
-"""uvicorn's HTTP, bounded: what a peer can make the server hold, and for how long."""
+"""HTTP/1 on one connection, for uvicorn: bounded in what a peer can make it hold, and how long.
+
+uvicorn's own protocol classes read ahead of their answers without a bound, and wait for ever for a
+peer that does not read. So only its process and signal handling is used, and this under it, by its
+public `http` setting; what it expects of a protocol class is its constructor, `shutdown`, and to be
+in `ServerState.connections` and `.tasks`; pyproject.toml pins the versions in which that is so.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import enum
+from collections import deque
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
-from httptools import HttpParserError
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-# Seconds in which a request has to arrive whole; the slowest modem sends a pkiMessage in five.
-REQUEST_SECONDS = 30.0
+from scepkit.errors import HTTPRefused
+from scepkit.server import peers
+from scepkit.server.bounds import Bounds
+from scepkit.server.connections import STATE, Connections
+from scepkit.server.exchange import Exchange, refusal, refuse
+from scepkit.server.request_reader import Head, RequestReader
 
-# Octets of a URL: longer ones httptools cannot take apart.
-_MAX_URL = 0xFFFF
-# Octets of URL and headers together after which a connection is not listened to any more.
-_MAX_HEAD = _MAX_URL + 16 * 1024
-# Octets that the event loop reads at most at once.
-_MAX_READ = 256 * 1024
+if TYPE_CHECKING:
+    import uvicorn
+    from uvicorn.server import ServerState
 
-_HEAD_TOO_LARGE = "Request head too large."
+# Seconds that a connection is kept without a request, once it had one.
+KEEP_ALIVE = 15.0
+
+# Seconds in which a peer may read why it was refused, while it goes on sending.
+_LINGER = 2.0
+
+# Octets of requests that one connection holds before it stops reading.
+_MAX_HELD = 64 * 1024
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP with a bound on what a peer can make it hold before a request is whole."""
+class _State(enum.Enum):
+    """Who waits for whom."""
 
-    url = b""
-    _head = 0
-    _untold = 0
-    _deadline: asyncio.TimerHandle | None = None
+    IDLE = enum.auto()
+    """The server, for the next request to begin."""
+    READING = enum.auto()
+    """The server, for the rest of a request."""
+    ANSWERING = enum.auto()
+    """The peer, for its response."""
+    WRITING = enum.auto()
+    """The server, for the peer to take what was sent."""
+    LINGERING = enum.auto()
+    """The server, for the peer to hear that it was refused."""
+    CLOSED = enum.auto()
+    """Nobody."""
+
+
+class HTTPConnection(asyncio.BufferedProtocol):
+    """HTTP/1 on one connection.
+
+    One request is answered at a time. Those behind it wait, as many as may; then nothing is read.
+
+    Args:
+        config: uvicorn's, for the application.
+        server_state: uvicorn's, to be told when to stop.
+        app_state: what the application's lifespan made: the `Connections`.
+
+    Attributes:
+        address: what it counts under; None for a listed proxy.
+        held: octets of requests that it holds.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        if not config.loaded:
+            config.load()
+        self.address: str | None = None
+        self.held = 0
+        self._app: ASGIApp = config.loaded_app
+        self._server = server_state
+        self._app_state = app_state
+        self._connections: Connections = app_state[STATE]
+        self._bounds: Bounds = self._connections.bounds
+        self._loop = asyncio.get_running_loop()
+        self._reader = RequestReader(self)
+        self._unread = bytearray()
+        self._queue: deque[Exchange] = deque()
+        self._running: Exchange | None = None
+        self._refusal: HTTPRefused | None = None
+        self._stops = False
+        self._has_ended = False
+        self._is_paused = False
+        self._is_lingering = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._state = _State.CLOSED
+        self._timer: asyncio.TimerHandle | None = None
+        # The first request has as long to begin as any has to arrive.
+        self._patience: float = self._bounds.request_seconds
+
+    # --- from the event loop ----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for the first request."""
-        super().connection_made(transport)
-        self._expect_within(REQUEST_SECONDS)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        self._expect_within(None)
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Count what the parser keeps to itself: it tells of a header only when it is whole."""
-        self._untold += len(data)
-        if self._untold > _MAX_HEAD + _MAX_READ:
-            self.send_400_response(_HEAD_TOO_LARGE)
+        """Begin to wait for a request, if there is room."""
+        self._transport = transport
+        # Whatever the peer's side of the network does not take is told at once.
+        transport.set_write_buffer_limits(high=0)
+        self._peer = _pair(transport.get_extra_info("peername"))
+        self._local = _pair(transport.get_extra_info("sockname"))
+        self._is_proxy = self._bounds.proxies.include(self._peer[0])
+        self.address = None if self._is_proxy else peers.network(self._peer[0])
+        if not self._connections.admit(self, self._peer[0]):
+            self._say(HTTPRefused(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections"))
+            transport.close()
             return
-        super().data_received(data)
+        self._server.connections.add(self)  # type: ignore[arg-type]
+        self._enter(_State.IDLE)
 
-    def send_400_response(self, msg: str) -> None:
-        """Refuse a request that cannot be read on, and close the connection."""
-        if len(self.url) <= _MAX_URL:
-            super().send_400_response(msg)
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Tell whoever is answering, and forget the connection."""
+        self._server.connections.discard(self)
+        self._enter(_State.CLOSED)
+        self._connections.forget(self)
+        for exchange in self._queue:
+            exchange.lose()
+        self._queue.clear()
+        self._unread.clear()
+        self._writable.set()
+        self._reader.close()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """Return where to read to: all connections read to one place, one after another."""
+        return self._connections.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was read."""
+        if not self._is_lingering:
+            self._unread += self._connections.buffer[:nbytes]
+            self.resume()
+
+    def eof_received(self) -> bool:
+        """Go on answering a peer that has only finished sending."""
+        self._has_ended = self._stops = True
+        if self._queue and not self._queue[-1].is_whole:
+            self._queue.pop().lose()
+        return bool(self._queue)
+
+    def pause_writing(self) -> None:
+        """Begin to wait for the peer to take what was sent."""
+        self._writable.clear()
+        self._settle()
+
+    def resume_writing(self) -> None:
+        """Go on sending, or with the next request."""
+        self._writable.set()
+        self._settle()
+
+    def shutdown(self) -> None:
+        """Answer what has arrived, and close; uvicorn asks for it."""
+        self._stops = True
+        if self._queue:
+            self._queue[-1].keeps_alive = False
+        self._settle()
+
+    # --- from the reader --------------------------------------------------------------------------
+
+    def begin(self, head: Head) -> None:
+        """Queue the request that has this head."""
+        self._queue.append(Exchange(head, self._scope(head), self, self._server.default_headers))
+
+    def add(self, body: bytes) -> None:
+        """Take a piece of the newest request's body."""
+        self._queue[-1].add(body)
+
+    def end(self) -> None:
+        """Take note that the newest request is whole."""
+        newest = self._queue[-1]
+        newest.end()
+        self._stops |= not newest.keeps_alive
+        if newest.is_answered:
+            self._queue.pop()
+
+    def _scope(self, head: Head) -> Scope:
+        url = httptools.parse_url(head.url)
+        path = url.path or b"/"
+        client = self._peer
+        if self._is_proxy:
+            client = (self._bounds.proxies.forwarded(head.headers) or client[0], client[1])
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": head.version,
+            "server": self._local,
+            "client": client,
+            "scheme": "http",
+            "root_path": "",
+            "method": head.method,
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": url.query or b"",
+            "headers": head.headers,
+            "state": self._app_state.copy(),
+        }
+
+    # --- from the exchange ------------------------------------------------------------------------
+
+    def write(self, octets: bytes) -> None:
+        """Send octets."""
+        self._transport.write(octets)
+
+    async def drained(self) -> None:
+        """Wait until all that was written is with the peer's side of the network."""
+        await self._writable.wait()
+
+    def resume(self) -> None:
+        """Cut what has arrived into requests, as far as they are wanted, and read on."""
+        while self._unread and self._wants_more():
+            octets = bytes(self._unread[: self._reader.wants])
+            del self._unread[: len(octets)]
+            try:
+                self._reader.feed(octets)
+            except HTTPRefused as error:
+                self._refuse(error)
+        self._settle()
+
+    def finish(self, exchange: Exchange) -> None:
+        """Go on to the next request, or close."""
+        self._running = None
+        self._patience = KEEP_ALIVE
+        if exchange.is_whole:
+            self._queue.popleft()
+        if not exchange.keeps_alive:
+            self._stops = True
+            while self._queue and self._queue[-1] is not exchange:
+                self._queue.pop()
+        self.resume()
+
+    def abort(self) -> None:
+        """Close at once: the response cannot be completed, or others need the room."""
+        self._transport.abort()
+
+    # --- what to do next --------------------------------------------------------------------------
+
+    def _wants_more(self) -> bool:
+        """Say whether more is to be parsed: the newest request's body, or the next request."""
+        if self._refusal is not None or self._is_lingering:
+            return False
+        if self._queue and not self._queue[-1].is_whole:
+            return len(self._queue[-1].body) < _MAX_HELD
+        if self._stops:
+            return False
+        if len(self._queue) > self._bounds.pipelined:
+            return False
+        return sum(one.held for one in self._queue) < _MAX_HELD
+
+    def _refuse(self, error: HTTPRefused) -> None:
+        """Remember to refuse what comes after the requests that could be read."""
+        self._refusal = error
+        self._unread.clear()
+        if self._queue and not self._queue[-1].is_whole:
+            self._queue.pop().lose()
+
+    def _settle(self) -> None:
+        """Do what follows from what has happened: answer, close, read on or not, set the timer."""
+        if self._state is _State.CLOSED:
             return
-        body = f"the URL is longer than {_MAX_URL} octets; use POST\n".encode("ascii")
-        self.transport.write(
-            b"HTTP/1.1 414 URI Too Long\r\ncontent-type: text/plain\r\ncache-control: no-store\r\n"
-            b"connection: close\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
-        )
-        self.transport.close()
+        if self._queue and self._writable.is_set() and self._running is None:
+            self._start(self._queue[0])
+        if all(one.is_answered for one in self._queue):
+            self._close_if_done()
+        self._set_reading()
+        self._enter(self._next_state())
+        held = len(self._unread) + self._reader.held + sum(one.held for one in self._queue)
+        self._connections.hold(self, held)
 
-    def on_message_begin(self) -> None:
-        """Start counting, and waiting for the rest."""
-        self._head = self._untold = 0
-        self._expect_within(REQUEST_SECONDS)
-        super().on_message_begin()
+    def _start(self, exchange: Exchange) -> None:
+        if exchange.is_answered:
+            return
+        self._running = exchange
+        task = self._loop.create_task(self._answer(exchange))
+        self._server.tasks.add(task)
+        task.add_done_callback(self._server.tasks.discard)
 
-    def on_url(self, url: bytes) -> None:
-        """Count a piece of the URL."""
-        super().on_url(url)
-        if len(self.url) > _MAX_URL:
-            raise HttpParserError("URL too long")
-        self._count(url)
+    async def _answer(self, exchange: Exchange) -> None:
+        """Have the application answer, unless a proxy asks too much at once for one address."""
+        client = exchange.scope["client"][0]
+        address = peers.network(client) if client != self._peer[0] else None
+        is_let_in = address is None or self._connections.enter(address)
+        try:
+            await exchange.run(self._app if is_let_in else _busy)
+        finally:
+            if address is not None and is_let_in:
+                self._connections.leave(address)
+            if self._running is exchange:
+                self._running = None
+                self._settle()
 
-    def on_headers_complete(self) -> None:
-        """Refuse a request that does not say once for which host it is (RFC 9112 section 3.2).
+    def _close_if_done(self) -> None:
+        is_whole = not self._queue
+        if self._refusal is not None:
+            self._say(self._refusal)
+            self._refusal = None
+            self._linger()
+        elif self._stops and not self._is_lingering:
+            self._transport.close() if is_whole else self._linger()
 
-        HTTP/1.0 knows no Host, and Cisco's routers send none.
-        """
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() != "1.0"):
-            raise HttpParserError("HTTP/1.1 needs one Host")
-        super().on_headers_complete()
+    def _say(self, error: HTTPRefused) -> None:
+        """Refuse what is no request that an application could answer."""
+        self.write(refusal(error, self._server.default_headers))
 
-    def on_body(self, body: bytes) -> None:
-        """Pass on a piece of the body, which the application counts."""
-        self._untold = 0
-        super().on_body(body)
+    def _linger(self) -> None:
+        """Close, but let the peer read why: what it still sends would reset the connection."""
+        self._stops = self._is_lingering = True
+        self._unread.clear()
+        if self._has_ended:
+            self._transport.close()
+        else:
+            self._transport.write_eof()
 
-    def on_message_complete(self) -> None:
-        """Stop waiting: the request is whole."""
-        self._expect_within(None)
-        super().on_message_complete()
+    def _set_reading(self) -> None:
+        if self._has_ended or self._transport.is_closing():
+            return
+        wants = self._is_lingering or (not self._unread and self._wants_more())
+        if wants and self._is_paused:
+            self._transport.resume_reading()
+        elif not wants and not self._is_paused:
+            self._transport.pause_reading()
+            if len(self._queue) > self._bounds.pipelined:
+                self._tell("pipelined requests", "max_pipelined")
+        self._is_paused = not wants
 
-    def _expect_within(self, seconds: float | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = self.loop.call_later(seconds, self._give_up) if seconds else None
+    def _next_state(self) -> _State:
+        if not self._writable.is_set():
+            return _State.WRITING
+        if self._is_lingering:
+            return _State.LINGERING
+        if self._queue and self._queue[0].is_whole:
+            return _State.ANSWERING
+        if self._queue or self._reader.has_begun:
+            return _State.READING
+        return _State.IDLE
+
+    def _enter(self, state: _State) -> None:
+        """Set the timer, and note who waits for whom."""
+        if state is self._state:
+            return
+        self._state = state
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if state in (_State.ANSWERING, _State.CLOSED):
+            self._connections.answer(self)
+            return
+        self._connections.wait_for(self)
+        self._timer = self._loop.call_later(self._seconds(state), self._give_up)
+
+    def _seconds(self, state: _State) -> float:
+        match state:
+            case _State.WRITING:
+                return self._bounds.response_seconds
+            case _State.READING:
+                return self._bounds.request_seconds
+            case _State.LINGERING:
+                return _LINGER
+            case _:
+                return self._patience
 
     def _give_up(self) -> None:
-        """Close a connection whose request takes too long to arrive, or never does."""
-        self.transport.close()
+        """Close a connection whose peer takes too long."""
+        if self._state is _State.READING:
+            self._tell("slow request", "request_seconds")
+        if self._state is _State.WRITING:
+            self._tell("slow reader", "response_seconds")
+        # What was not taken until now is not waited for any more either.
+        self._transport.abort()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header."""
-        self._count(name, value)
-        super().on_header(name, value)
+    def _tell(self, bound: str, setting: str) -> None:
+        self._connections.bites.tell(bound, setting, self._peer[0])
 
-    def _count(self, *pieces: bytes) -> None:
-        self._untold = 0
-        self._head += sum(map(len, pieces))
-        if self._head > _MAX_HEAD:
-            # The parser turns it into HTTP 400 and the connection is closed.
-            raise HttpParserError(_HEAD_TOO_LARGE)
+
+async def _busy(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await refuse(HTTPRefused(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at once"), send)
+
+
+def _pair(address: object) -> tuple[str, int]:
+    """Return host and port of a socket's address; nothing of one that has none."""
+    match address:
+        case (str(host), int(port), *_):
+            return host, port
+    return "", 0

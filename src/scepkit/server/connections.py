@@ -1,0 +1,143 @@
+"""The connections of one worker process: how many there may be, and which have to give way.
+
+At a bound the new connection is let in and the one goes that has kept the server waiting longest:
+silent, half-sent, or with an answer that nobody takes. So a stranger who holds connections holds
+them from nobody. What is being answered never gives way; if nothing else is there, HTTP 503.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from scepkit.server.bounds import Bites, Bounds
+from scepkit.server.tally import Tally
+
+STATE = "connections"
+"""Where the application's state has the `Connections`."""
+
+# Octets that connections read at once: all of them into the same place, one after another.
+_READ = 64 * 1024
+
+# Octets of requests, whole or not, that all connections together hold for their peers.
+_MAX_HELD = 64 * 1024 * 1024
+
+
+class Connection(Protocol):
+    """What can give way.
+
+    Attributes:
+        address: what it counts under; None for a listed proxy.
+        held: octets of requests that it holds.
+    """
+
+    address: str | None
+    held: int
+
+    def abort(self) -> None:
+        """Close at once; whatever has arrived is lost."""
+
+
+class Connections:
+    """Counts connections, and makes room; for one event loop.
+
+    Args:
+        bounds: how many there may be.
+        tally: counts them over all worker processes.
+
+    Attributes:
+        bounds: as given.
+        bites: tells that one was reached.
+        buffer: what a connection reads into, before it takes that out.
+    """
+
+    def __init__(self, bounds: Bounds, tally: Tally) -> None:
+        self.bounds = bounds
+        self.bites = Bites()
+        self.buffer = memoryview(bytearray(_READ))
+        self._tally = tally
+        self._counted: set[Connection] = set()
+        # In the order in which the server began to wait for them.
+        self._waiting: dict[Connection, None] = {}
+        self._waiting_of: dict[str | None, dict[Connection, None]] = {}
+        self._held = 0
+
+    def admit(self, connection: Connection, peer: str) -> bool:
+        """Count a new connection, and let others give way for it.
+
+        Args:
+            connection: the new one.
+            peer: its address, for the log.
+
+        Returns:
+            Whether there is room.
+        """
+        address = connection.address
+        if self._tally.total >= self.bounds.connections:
+            self.bites.tell("connections", "max_connections", peer)
+            if not self._make_room(self._waiting):
+                return False
+        if address is not None and self._tally.of(address) >= self.bounds.per_address:
+            self.bites.tell("connections of one address", "max_connections_per_address", peer)
+            if not self._make_room(self._waiting_of.get(address, {})):
+                return False
+        self._tally.connect(address)
+        self._counted.add(connection)
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        """Count a connection no more; the second time nothing happens."""
+        if connection not in self._counted:
+            return
+        self._counted.remove(connection)
+        self._tally.disconnect(connection.address)
+        self.hold(connection, 0)
+        self.answer(connection)
+
+    def wait_for(self, connection: Connection) -> None:
+        """Note that the server waits for the peer from now on."""
+        if connection in self._counted and connection not in self._waiting:
+            self._waiting[connection] = None
+            self._waiting_of.setdefault(connection.address, {})[connection] = None
+
+    def answer(self, connection: Connection) -> None:
+        """Note that the peer waits for the server from now on."""
+        if connection not in self._waiting:
+            return
+        del self._waiting[connection]
+        same = self._waiting_of[connection.address]
+        del same[connection]
+        if not same:
+            del self._waiting_of[connection.address]
+
+    def hold(self, connection: Connection, octets: int) -> None:
+        """Note what a connection holds; if all hold too much, the one that holds most goes."""
+        self._held += octets - connection.held
+        connection.held = octets
+        if self._held > _MAX_HELD:
+            self.bites.tell("octets of requests", "", connection.address or "")
+            largest = max(self._waiting, key=lambda one: one.held, default=connection)
+            self._drop(largest)
+
+    def enter(self, address: str) -> bool:
+        """Count a request that a listed proxy forwards for an address; return if there is room."""
+        if self._tally.of(address) >= self.bounds.per_address:
+            self.bites.tell("connections of one address", "max_connections_per_address", address)
+            return False
+        self._tally.enter(address)
+        return True
+
+    def leave(self, address: str) -> None:
+        """Count a request that `enter` has let in no more."""
+        self._tally.leave(address)
+
+    def _make_room(self, waiting: dict[Connection, None]) -> bool:
+        """Let the one give way that has been waited for longest; return whether there is one."""
+        oldest = next(iter(waiting), None)
+        if oldest is None:
+            return False
+        self._drop(oldest)
+        return True
+
+    def _drop(self, connection: Connection) -> None:
+        self.forget(connection)
+        connection.abort()

@@ -1,0 +1,224 @@
+"""Cutting what arrives on a connection into HTTP requests (RFC 9112), bounded; httptools parses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+
+from scepkit.errors import HTTPRefused
+
+# Octets of a URL: longer ones httptools cannot take apart.
+_MAX_URL = 0xFFFF
+# Octets of URL and headers together, and of what a chunked body has beside its content.
+_MAX_HEAD = _MAX_URL + 16 * 1024
+# Each costs more memory than its octets.
+_MAX_HEADERS = 128
+
+# Octets that are parsed at once, so that a request more than may wait is seen soon.
+_PIECE = 1024
+# The same of a body whose length is known.
+_MAX_BODY_PIECE = 64 * 1024
+
+
+@dataclass(slots=True)
+class Head:
+    """What stands before the body of a request.
+
+    Attributes:
+        method: in upper case.
+        url: as it was sent.
+        version: `1.1` or `1.0`.
+        headers: names in lower case, in their order.
+        keeps_alive: whether the connection may go on after the response.
+        expects_continue: whether the peer waits to be told to send the body.
+    """
+
+    method: str
+    url: bytes
+    version: str
+    headers: list[tuple[bytes, bytes]]
+    keeps_alive: bool
+    expects_continue: bool
+
+    @property
+    def size(self) -> int:
+        """Octets of URL and headers."""
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+
+
+class Taker(Protocol):
+    """Takes requests, piece by piece."""
+
+    def begin(self, head: Head) -> None:
+        """Take the head of the next request."""
+
+    def add(self, body: bytes) -> None:
+        """Take a piece of its body."""
+
+    def end(self) -> None:
+        """Take note that it is whole."""
+
+
+class RequestReader:
+    """Cuts octets into requests.
+
+    Args:
+        taker: what takes them.
+
+    Attributes:
+        has_begun: whether the next request has begun and is not whole.
+        held: octets of it that nobody has taken yet.
+    """
+
+    def __init__(self, taker: Taker) -> None:
+        self.has_begun = False
+        self.held = 0
+        self._taker = taker
+        self._parser = self._new_parser()
+        self._is_repeating = False
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._left = 0
+
+    @property
+    def wants(self) -> int:
+        """How many octets to feed it at most."""
+        return min(self._left, _MAX_BODY_PIECE) or _PIECE
+
+    def feed(self, octets: bytes) -> None:
+        """Parse the next octets.
+
+        Args:
+            octets: no more than `wants`.
+
+        Raises:
+            HTTPRefused: they are no HTTP, or too much of it; HTTP 400 or 414.
+        """
+        self.held += len(octets)
+        try:
+            self._parse(octets)
+        except HttpParserError as error:
+            raise self._refusal(error) from error
+        if self.held > _MAX_HEAD:
+            raise HTTPRefused(400, "the request's head is too large")
+
+    def close(self) -> None:
+        """Let go of the parser, which knows this reader: else both wait for the collector."""
+        del self._parser
+
+    def _new_parser(self) -> HttpRequestParser:
+        parser = HttpRequestParser(self)
+        # Else what comes after a request with `Connection: close` is an error.
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
+
+    def _parse(self, octets: bytes) -> None:
+        """Parse octets; a request that offers to go on in another protocol goes on in this one."""
+        while octets:
+            try:
+                self._parser.feed_data(octets)
+            except HttpParserUpgrade as upgrade:
+                octets = octets[upgrade.args[0] :]
+                self._read_on_without_upgrade()
+            else:
+                return
+
+    def _read_on_without_upgrade(self) -> None:
+        """Have the body read of a request that offers another protocol, as Java's client does.
+
+        httptools skips it. So another parser is given what says how long it is, and goes on.
+        """
+        framing = b"".join(
+            b"%b: %b\r\n" % header
+            for header in self._headers
+            if header[0] in (b"content-length", b"transfer-encoding")
+        )
+        self._parser = self._new_parser()
+        self._is_repeating = True
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
+        self._is_repeating = False
+
+    def _refusal(self, error: HttpParserError) -> HTTPRefused:
+        if isinstance(error.__context__, HTTPRefused):
+            return error.__context__
+        return HTTPRefused(400, "not an HTTP request")
+
+    # --- what httptools calls ---------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Start a request."""
+        if self._is_repeating:
+            return
+        self.has_begun = True
+        self._url = b""
+        self._headers = []
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the URL."""
+        if self._is_repeating:
+            return
+        self._url += url
+        if len(self._url) > _MAX_URL:
+            raise HTTPRefused(414, f"the URL is longer than {_MAX_URL} octets; use POST")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, or a trailer of a chunked body, which nobody needs."""
+        if self._is_repeating:
+            return
+        self._headers.append((name.lower(), value))
+        if len(self._headers) > _MAX_HEADERS:
+            raise HTTPRefused(400, f"the request has more than {_MAX_HEADERS} headers")
+
+    def on_headers_complete(self) -> None:
+        """Pass the head on."""
+        if self._is_repeating:
+            return
+        version = self._parser.get_http_version()
+        self._check_host(version)
+        head = Head(
+            self._parser.get_method().decode("ascii"),
+            self._url,
+            version,
+            list(self._headers),
+            version != "1.0" and self._parser.should_keep_alive(),
+            version != "1.0" and _has(self._headers, b"expect", b"100-continue"),
+        )
+        self.held = 0
+        self._left = _length(self._headers)
+        self._taker.begin(head)
+
+    def on_body(self, body: bytes) -> None:
+        """Pass on a piece of the body."""
+        self.held = 0
+        self._left = max(0, self._left - len(body))
+        self._taker.add(body)
+
+    def on_message_complete(self) -> None:
+        """Pass on that the request is whole, unless its body was skipped."""
+        if self._parser.should_upgrade():
+            return
+        self.has_begun = False
+        self.held = 0
+        self._left = 0
+        self._taker.end()
+
+    def _check_host(self, version: str) -> None:
+        """Refuse a request that does not say once for which host it is (RFC 9112 section 3.2).
+
+        HTTP/1.0 knows no Host, and Cisco's routers send none.
+        """
+        hosts = sum(name == b"host" for name, _ in self._headers)
+        if hosts > 1 or (hosts == 0 and version != "1.0"):
+            raise HTTPRefused(400, "HTTP/1.1 needs one Host")
+
+
+def _has(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> bool:
+    return any(one == name and said.lower() == value for one, said in headers)
+
+
+def _length(headers: list[tuple[bytes, bytes]]) -> int:
+    """Return the length of the body that follows, 0 where it is not said."""
+    said = next((value for name, value in headers if name == b"content-length"), b"")
+    return int(said) if said.isdigit() else 0

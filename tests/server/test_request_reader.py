@@ -1,0 +1,121 @@
+"""Requests come out as they went in, however the network cuts them, and rubbish is refused."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scepkit.errors import HTTPRefused
+from scepkit.server.request_reader import RequestReader
+
+HOST = b"Host: a\r\n"
+
+
+class Taken:
+    """Requests as they come."""
+
+    def __init__(self):
+        self.requests = []
+
+    def begin(self, head):
+        self.requests.append([head.method, head.url, bytearray(), False])
+
+    def add(self, body):
+        assert not self.requests[-1][3]
+        self.requests[-1][2] += body
+
+    def end(self):
+        assert not self.requests[-1][3]
+        self.requests[-1][3] = True
+
+
+def read(octets, cuts=()):
+    """Feed octets, cut at random and by what the reader wants."""
+    taken = Taken()
+    reader = RequestReader(taken)
+    for start, end in zip([0, *cuts], [*cuts, len(octets)], strict=True):
+        piece = octets[start:end]
+        while piece:
+            size = reader.wants
+            reader.feed(piece[:size])
+            piece = piece[size:]
+    assert reader.has_begun == any(not one[3] for one in taken.requests) or reader.held
+    return [(method, url, bytes(body), whole) for method, url, body, whole in taken.requests]
+
+
+def written(method, path, body, framing):
+    """Write a request, its body in one of the ways in which that can be done."""
+    head = b"%b %b HTTP/1.1\r\n%b" % (method, path, HOST)
+    if framing == "upgrade":
+        head += b"Connection: upgrade\r\nUpgrade: h2c\r\n"
+    if framing == "chunked":
+        chunks = b"".join(b"1\r\n%c\r\n" % octet for octet in body)
+        return head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+REQUESTS = st.lists(
+    st.tuples(
+        st.sampled_from([b"GET", b"POST", b"PUT"]),
+        st.from_regex(rb"/[a-z0-9?=&]{0,2000}", fullmatch=True),
+        st.binary(max_size=3000),
+        st.sampled_from(["length", "chunked", "upgrade"]),
+    ),
+    max_size=5,
+)
+
+
+@given(REQUESTS, st.data())
+def test_requests_come_out_as_they_went_in(requests, data):
+    octets = b"".join(written(*one) for one in requests)
+    places = st.integers(0, len(octets))
+    cuts = sorted(data.draw(st.lists(places, max_size=10)))
+    assert read(octets, cuts) == [
+        (method.decode(), path, body, True) for method, path, body, _ in requests
+    ]
+
+
+@given(st.one_of(st.binary(max_size=3000), st.binary(max_size=300).map(lambda b: b"GET /" + b)))
+def test_rubbish_is_refused(octets):
+    with contextlib.suppress(HTTPRefused):
+        read(octets)
+
+
+@given(REQUESTS.filter(bool), st.data())
+def test_damaged_requests_are_read_or_refused(requests, data):
+    octets = bytearray(b"".join(written(*one) for one in requests))
+    for _ in range(data.draw(st.integers(1, 5))):
+        octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(HTTPRefused):
+        read(bytes(octets))
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /" + b"a" * 65534 + b" HTTP/1.1\r\n" + HOST + b"\r\n", None),
+        (b"GET /" + b"a" * 65535, 414),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 90_000, 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"a:\r\n" * 128, 400),
+        (b"GET / HTTP/1.1\r\n" + HOST + b"a:\r\n" * 127 + b"\r\n", None),
+        (
+            b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + HOST + b"\r\n1;" + b"a" * 90_000,
+            400,
+        ),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET http://a HTTP/1.1\r\n" + HOST + b"\r\n", None),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n" + HOST, 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n" + HOST, 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 40 + b"\r\n" + HOST, 400),
+    ],
+)
+def test_heads_that_are_too_much(head, status):
+    if status is None:
+        assert len(read(head)) == 1
+        return
+    with pytest.raises(HTTPRefused) as refused:
+        read(head + b"\r\n")
+    assert refused.value.status == status
