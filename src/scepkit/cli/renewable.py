@@ -19,9 +19,10 @@ def existing(directory: Path) -> Folder:
     """Return a directory that has to be there.
 
     Raises:
-        SettingsError: it is not.
+        SettingsError: it is not, or there is a symbolic link in the place of something.
     """
     folder = Folder(directory)
+    folder.check_links()
     if not directory.is_dir():
         raise SettingsError(
             f"there is no directory {directory}",
