@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 
-from scepkit.cli import request, trust
+from scepkit.cli import request, trust, writers
 from scepkit.client import keys, orders
 from scepkit.client.client import CA, Client
 from scepkit.client.folder import Folder
@@ -70,6 +70,7 @@ def enrol(
         is_new = not folder.path.exists()
         if not is_new:
             claim.enter_context(_claimed(folder, force=wanted.force))
+            writers.warn(folder.path)
         password = secret()
         ca = _trusted(client, whom, record, folder)
         if is_new:
