@@ -171,10 +171,11 @@ def test_the_next_exchange_on_a_connection_has_its_own_time():
     assert len(connections) == 1
 
 
+@pytest.mark.parametrize("target", ["http", "https"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxys_tunnel_ends_in_time(tls_files, monkeypatch, scheme):
-    """What a proxy answers to CONNECT is read before TLS with the server begins."""
-    # An HTTPS proxy is checked with the certificates of the system.
+def test_what_a_proxy_answers_ends_in_time(tls_files, monkeypatch, scheme, target):
+    """What it answers to CONNECT is read before TLS with the server begins."""
+    # A proxy that does TLS is checked with the certificates of the system.
     monkeypatch.setenv("SSL_CERT_FILE", str(tls_files / "ca.pem"))
     tls = tls_files / "server.pem" if scheme == "https" else None
     with Hostile(head_octet_by_octet, tls=tls) as proxy:
@@ -183,7 +184,7 @@ def test_a_proxys_tunnel_ends_in_time(tls_files, monkeypatch, scheme):
             contextlib.closing(client),
             pytest.raises(TransportError, match=r"no answer from ca\.example within 0\.3 seconds"),
         ):
-            client.send("https://ca.example/scep", CAPS)
+            client.send(f"{target}://ca.example/scep", CAPS)
 
 
 def test_connecting_shares_the_time_among_the_addresses(monkeypatch):

@@ -8,8 +8,8 @@ bounded in octets as well.
 
 One wait cannot be bounded: looking up the host's name is the system's, and has its own limits.
 
-`_new_conn` and `_dns_host` of urllib3 are not its public interface (its own SOCKS support uses them
-as this does); so its next major version is excluded, and a test tells if they are no longer used.
+`_new_conn` and `_dns_host` of urllib3 are not its public interface (its own SOCKS support replaces
+the former as well); so its next major version is excluded, and a test tells if it is not used.
 All else is: `ConnectionCls`, `pool_classes_by_scheme`, and `SSLContext.sslsocket_class` of ssl.
 """
 
