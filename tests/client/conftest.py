@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+import httpd
+import keys
 from httpd import Site
 from scepkit.client.client import Client
 from scepkit.client.http import HTTPTransport
@@ -46,3 +51,33 @@ def connect(transport, waits):
         return Client(site.url, transport=transport, pause=waits.append, **how)
 
     return connect
+
+
+@pytest.fixture(scope="session")
+def tls_files(tmp_path_factory):
+    """A CA certificate, and a server's certificate and key for 127.0.0.1."""
+    directory = tmp_path_factory.mktemp("tls")
+    key = keys.rsa_key("tls")
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(keys.name("tls"))
+        .issuer_name(httpd.ca().x509.subject)
+        .public_key(key.public_key())
+        .serial_number(2)
+        .not_valid_before(httpd.today() - httpd.DAY)
+        .not_valid_after(httpd.today() + httpd.DAY)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        # Python 3.13 and later insist on it.
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(httpd.ca().key.public_key()),
+            critical=False,
+        )
+        .sign(httpd.ca().key, keys.SHA256)
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (directory / "server.pem").write_bytes(certificate.public_bytes(Encoding.PEM) + pem)
+    (directory / "ca.pem").write_bytes(httpd.ca().x509.public_bytes(Encoding.PEM))
+    return directory

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from types import SimpleNamespace
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-import httpd
-import keys
 from httpd import DROP, HANG
 from ports import free_port
 from scepkit.client import http as client_http
@@ -19,7 +14,6 @@ from scepkit.client.http import HTTPTransport
 from scepkit.errors import SettingsError, TransportError, UsageError
 from scepkit.protocol import http
 from scepkit.protocol.http import HTTPResponse, Operation
-from waiting import PATIENCE
 
 CAPS = http.get(Operation.GET_CA_CAPS)
 MESSAGE = http.pki_operation(b"\x30\x00", post=True)
@@ -75,16 +69,6 @@ def test_a_server_that_does_not_answer_in_time(serve):
         pytest.raises(TransportError, match=r"no answer from 127\.0\.0\.1:\d+ within 0\.1 seconds"),
     ):
         impatient.send(site.url, CAPS)
-
-
-def test_a_server_that_answers_by_drops(serve, transport, monkeypatch):
-    site = serve()
-    now = iter([0.0, PATIENCE + 1.0])  # as the request begins, and after the first piece
-    # The clock of this module alone: the site has threads that wait.
-    clock = SimpleNamespace(monotonic=lambda: next(now))
-    monkeypatch.setattr(client_http, "time", clock)
-    with pytest.raises(TransportError, match="too slowly"):
-        transport.send(site.url, CAPS)
 
 
 def test_a_connection_that_breaks(serve, transport):
@@ -200,38 +184,6 @@ def test_a_proxy_that_is_none(transport, monkeypatch):
 
 
 # --- TLS ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def tls_files(tmp_path_factory):
-    """A CA certificate, and a server's certificate and key for 127.0.0.1."""
-    import ipaddress
-
-    directory = tmp_path_factory.mktemp("tls")
-    key = keys.rsa_key("tls")
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(keys.name("tls"))
-        .issuer_name(httpd.ca().x509.subject)
-        .public_key(key.public_key())
-        .serial_number(2)
-        .not_valid_before(httpd.today() - httpd.DAY)
-        .not_valid_after(httpd.today() + httpd.DAY)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        # Python 3.13 and later insist on it.
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(httpd.ca().key.public_key()),
-            critical=False,
-        )
-        .sign(httpd.ca().key, keys.SHA256)
-    )
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    (directory / "server.pem").write_bytes(certificate.public_bytes(Encoding.PEM) + pem)
-    (directory / "ca.pem").write_bytes(httpd.ca().x509.public_bytes(Encoding.PEM))
-    return directory
 
 
 def test_https_with_a_ca_of_ones_own(serve, tls_files):

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 
-from scepkit.cli import request, trust
+from scepkit.cli import request, trust, writers
 from scepkit.client import keys, orders
 from scepkit.client.client import CA, Client
 from scepkit.client.folder import Folder
@@ -66,9 +66,11 @@ def enrol(
     """
     with ExitStack() as claim:
         # A new folder is claimed late: where there is nothing to ask for, nothing is made.
+        folder.check_place()
         is_new = not folder.path.exists()
         if not is_new:
             claim.enter_context(_claimed(folder, force=wanted.force))
+            writers.warn(folder.path)
         password = secret()
         ca = _trusted(client, whom, record, folder)
         if is_new:

@@ -133,7 +133,14 @@ Proxy: TypeAlias = Annotated[
     ),
 ]
 Timeout: TypeAlias = Annotated[
-    float, option(CONNECTION, "SECONDS", "How long to wait for an answer.", show_default=True)
+    float,
+    option(
+        CONNECTION,
+        "SECONDS",
+        "How long one question and its answer may take, from connecting to the last octet. "
+        "Looking up the server's name may take longer.",
+        show_default=True,
+    ),
 ]
 Json: TypeAlias = Annotated[bool, flag(OUTPUT, "Print JSON on stdout, for programs.", "--json")]
 

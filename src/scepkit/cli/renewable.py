@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from scepkit.cli import again, options, request
+from scepkit.cli import again, options, request, writers
 from scepkit.client.folder import Folder
 from scepkit.client.record import Record
 from scepkit.client.url import normalize
@@ -16,17 +16,19 @@ from scepkit.protocol.certificate import Certificate
 
 
 def existing(directory: Path) -> Folder:
-    """Return a directory that has to be there.
+    """Return a directory that has to be there, with a warning if others can write to it.
 
     Raises:
-        SettingsError: it is not.
+        SettingsError: it is not, or there is a symbolic link in the place of something.
     """
     folder = Folder(directory)
+    folder.check_links()
     if not directory.is_dir():
         raise SettingsError(
             f"there is no directory {directory}",
             hint=f"check its name, or get a first certificate: {again.command(folder)}",
         )
+    writers.warn(directory)
     return folder
 
 

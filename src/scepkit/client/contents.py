@@ -10,7 +10,7 @@
     next/            key and certificate of the next CA, like the above, until they are needed
     cert.unverified.pem  what a CA gave and nobody could verify: for a person to look at
 
-How they get there: see `folder`.
+What is coming is beside them as `….new`; how they get there: see `folder`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from scepkit.client import keys, record, revocation_note
+from scepkit.client import keys, links, record, revocation_note
 from scepkit.client.certificates import read_certificate, read_certificates
 from scepkit.client.record import Record
 from scepkit.client.revocation_note import RevocationNote
@@ -29,6 +29,9 @@ from scepkit.protocol.certificate import Certificate
 KEY, CERTIFICATE, CHAIN, CA = "key.pem", "cert.pem", "chain.pem", "ca.pem"
 RECORD, NEXT_CA, NEXT = "enrolment.json", "next-ca.pem", "next"
 REVOCATION, UNVERIFIED = "revocation.json", "cert.unverified.pem"
+
+INSTALLED = (CA, CHAIN, RECORD, KEY, CERTIFICATE)
+"""What is replaced together, in the order in which that is renamed."""
 
 
 class Contents:
@@ -45,6 +48,29 @@ class Contents:
     def unfinished(self) -> Path:
         """Where the key of a request that is under way is kept."""
         return self._new(KEY)
+
+    def check_links(self) -> None:
+        """Refuse symbolic links in place of the directory and of what is in it: see `links`.
+
+        Raises:
+            SettingsError: there is one.
+        """
+        self.check_place()
+        inner = self.path / NEXT
+        links.check_inner(inner)
+        for place in (self.path, inner):
+            for name in (*INSTALLED, NEXT_CA, REVOCATION, UNVERIFIED):
+                links.check_file(place / name)
+            for name in INSTALLED:
+                links.check_file(place / f"{name}.new")
+
+    def check_place(self) -> None:
+        """Refuse a symbolic link in place of the directory, unless it may be followed.
+
+        Raises:
+            SettingsError: it may not.
+        """
+        links.check_outer(self.path)
 
     def files(self) -> dict[str, Path]:
         """Return the paths of `key`, `cert`, `chain` and `ca`."""

@@ -10,13 +10,16 @@ from urllib3 import exceptions
 from scepkit.errors import TransportError
 
 
-def explain(error: Exception, url: str, timeout: float) -> TransportError:
+def explain(
+    error: Exception, url: str, timeout: float, *, has_begun: bool = False
+) -> TransportError:
     """Return the error to raise for one of urllib3's.
 
     Args:
         error: what urllib3 raised.
         url: what was asked for; only its host is named.
-        timeout: seconds.
+        timeout: seconds, for the whole exchange.
+        has_begun: whether the head of the answer was here already.
     """
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
@@ -33,16 +36,32 @@ def explain(error: Exception, url: str, timeout: float) -> TransportError:
             )
         case exceptions.NewConnectionError():
             return _not_connected(error, host)
-        case exceptions.TimeoutError():
-            return TransportError(
-                f"no answer from {host} within {timeout:g} seconds",
-                hint="check the URL and the firewalls on the way, or allow it more time",
-            )
+        case _ if _is_timeout(error):
+            return _too_slow(host, timeout, has_begun=has_begun)
         case exceptions.SSLError():
             return _tls(error, host)
     return TransportError(
         f"the connection to {host} broke off: {_innermost(error)}",
         hint="check the URL: does a web server answer there?",
+    )
+
+
+def _is_timeout(error: BaseException) -> bool:
+    # One with a number is the operating system's, which has given the connection up.
+    inner = _source(error)
+    is_ours = isinstance(inner, TimeoutError) and inner.errno is None
+    return is_ours or isinstance(error, exceptions.TimeoutError)
+
+
+def _too_slow(host: str, timeout: float, *, has_begun: bool) -> TransportError:
+    if has_begun:
+        return TransportError(
+            f"the answer from {host} was not complete within {timeout:g} seconds",
+            hint="allow it more time (--timeout), if the network is slow",
+        )
+    return TransportError(
+        f"no answer from {host} within {timeout:g} seconds",
+        hint="check the URL and the firewalls on the way, or allow it more time (--timeout)",
     )
 
 
@@ -73,10 +92,15 @@ def _tls(error: exceptions.SSLError, host: str) -> TransportError:
 
 def _innermost(error: BaseException) -> str:
     """Return the operating system's own words, rather than those of each layer above it."""
-    while (cause := _cause(error)) is not None:
-        error = cause
+    error = _source(error)
     said = (isinstance(error, OSError) and error.strerror) or str(error)
     return " ".join(said.split()) or type(error).__name__
+
+
+def _source(error: BaseException) -> BaseException:
+    while (cause := _cause(error)) is not None:
+        error = cause
+    return error
 
 
 def _cause(error: BaseException) -> BaseException | None:

@@ -5,7 +5,9 @@ What is coming is called `….new`. While a request is under way there are `key.
 then all are renamed, `cert.pem` last. So until everything new is safely on the disk nothing old is
 touched, and a `cert.pem.new` means that renaming was interrupted and can be finished.
 
-A process that changes something holds the directory's lock, so that two cannot at once.
+A process that changes something holds the directory's lock, so that two cannot at once. As it
+begins it refuses symbolic links. A link that is planted meanwhile is replaced, where something is
+written; in place of the key that waits, of its record and of a directory, it is refused again.
 """
 
 from __future__ import annotations
@@ -19,12 +21,13 @@ from pathlib import Path
 from scepkit.ca.certificates import CERTIFICATE_MODE
 from scepkit.ca.files import make_directory, refusals, sync_directory, write_file
 from scepkit.ca.keys import write_key
-from scepkit.client import record, revocation_note
+from scepkit.client import links, record, revocation_note
 from scepkit.client.certificates import write_certificates
 from scepkit.client.contents import (
     CA,
     CERTIFICATE,
     CHAIN,
+    INSTALLED,
     KEY,
     NEXT,
     NEXT_CA,
@@ -43,9 +46,6 @@ from scepkit.protocol.transaction import Issued
 
 __all__ = ["KEY", "REVOCATION", "UNVERIFIED", "Folder"]
 
-# In the order in which they are renamed.
-_FILES = (CA, CHAIN, RECORD, KEY, CERTIFICATE)
-
 _ELSEWHERE = "choose another directory, one that this user may write to"
 
 
@@ -59,7 +59,7 @@ class Folder(Contents):
     @property
     def ahead(self) -> Folder:
         """Where key and certificate of the next CA wait."""
-        return Folder(self.path / NEXT)
+        return _Ahead(self.path / NEXT)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -69,13 +69,15 @@ class Folder(Contents):
         process.
 
         Raises:
-            SettingsError: another process holds it, or the file system refuses.
+            SettingsError: another process holds it, the file system refuses, or there is a
+                symbolic link in the place of something.
         """
-        with refusals(f"cannot make the directory {self.path}", _ELSEWHERE):
-            make_directory(self.path)
+        self._make()
+        with refusals(f"cannot open the directory {self.path}", _ELSEWHERE):
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             _lock(descriptor, self.path)
+            self.check_links()
             yield
         finally:
             os.close(descriptor)
@@ -100,8 +102,7 @@ class Folder(Contents):
         Raises:
             SettingsError: the file system refuses.
         """
-        with refusals(f"cannot make the directory {self.path}", _ELSEWHERE):
-            make_directory(self.path)
+        self._make()
         if made is not None:
             record.write(self._new(RECORD), made)
         else:
@@ -142,6 +143,8 @@ class Folder(Contents):
             SettingsError: the file system refuses; the old files are untouched, or the next
                 `recover` finishes.
         """
+        # It may have waited for days.
+        self._check_waiting()
         self._write(self._new(CA), [issued.chain[-1]])
         self._write(self._new(CHAIN), issued.chain)
         self._write(self._new(CERTIFICATE), [issued.certificate])
@@ -184,6 +187,7 @@ class Folder(Contents):
                 `recover` finishes.
         """
         coming = self.ahead
+        coming.check_links()
         with refusals(f"cannot read {coming.path}"):
             public = {
                 name: (coming.path / name).read_bytes()
@@ -209,11 +213,22 @@ class Folder(Contents):
 
     def _remove_ahead(self) -> None:
         path = self.ahead.path
+        self.ahead.check_place()
         with refusals(f"cannot remove {path}"):
             if path.exists():
                 # What makes it a certificate that waits goes first: half of it never does.
                 (path / CERTIFICATE).unlink(missing_ok=True)
                 shutil.rmtree(path)
+
+    def _make(self) -> None:
+        self.check_place()
+        with refusals(f"cannot make the directory {self.path}", _ELSEWHERE):
+            make_directory(self.path)
+
+    def _check_waiting(self) -> None:
+        self.check_place()
+        for path in (self.unfinished, self._new(RECORD)):
+            links.check_file(path)
 
     def _write(self, path: Path, certificates: Sequence[Certificate]) -> None:
         write_certificates(path, (c.der for c in certificates))
@@ -222,11 +237,18 @@ class Folder(Contents):
         with refusals(f"cannot replace the files in {self.path}"):
             # There is a better one now.
             (self.path / UNVERIFIED).unlink(missing_ok=True)
-            for name in _FILES:
+            for name in INSTALLED:
                 # Some may be there under their own names already, after an interruption.
                 if self._new(name).exists():
                     self._new(name).replace(self.path / name)
             sync_directory(self.path)
+
+
+class _Ahead(Folder):
+    """The directory inside of another one: nobody has a reason to make a link of it."""
+
+    def check_place(self) -> None:
+        links.check_inner(self.path)
 
 
 def _authorities(certificates: Sequence[Certificate]) -> set[Certificate]:

@@ -1,8 +1,8 @@
 """The transport over HTTP and HTTPS, by urllib3.
 
-Rules of this file: no more than MAX_RESPONSE octets are read, no request takes much longer than
-the time-out, a redirect never leaves HTTPS, nothing is repeated here (the flows do that), and
-nothing but `ScepError` comes out.
+Rules of this file: no more than MAX_RESPONSE octets are read, no exchange takes longer than the
+time-out (see `exchange`), a redirect never leaves HTTPS, nothing is repeated here (the flows do
+that), and nothing but `ScepError` comes out.
 
 A GET follows every redirect. A POST follows 307 and 308, which ask for the same request at another
 place (RFC 9110 section 15.4); 301, 302 and 303 may make a GET without its body of it, so they are
@@ -13,16 +13,16 @@ a reply has to be the CA's.
 from __future__ import annotations
 
 import ssl
-import time
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3.exceptions import HTTPError
-from urllib3.util import Timeout, make_headers, parse_url
+from urllib3.util import make_headers, parse_url
 
-from scepkit.client import faults
+from scepkit.client import exchange, faults
+from scepkit.client.exchange import Exchange
 from scepkit.errors import SettingsError, TransportError, UsageError
 from scepkit.protocol.http import HTTPRequest, HTTPResponse
 
@@ -41,7 +41,8 @@ class HTTPTransport:
     """Talks HTTP and HTTPS, directly or through a proxy.
 
     Args:
-        timeout: seconds, for connecting and for the answer each.
+        timeout: seconds for a whole exchange: connecting, the request, redirects and the answer.
+            Looking up the server's name is the system's business and may take longer.
         ca_file: PEM certificates to trust for HTTPS in place of the system's.
         proxy: URL of an HTTP proxy; "" for none; None for those that the environment names
             (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`).
@@ -63,20 +64,21 @@ class HTTPTransport:
         self._timeout = timeout
         self._proxy = proxy
         self._context = _tls_context(ca_file)
-        # One for each proxy; a manager keeps its connections open for the next request.
-        self._managers: dict[str | None, urllib3.PoolManager] = {}
+        # For each proxy, and what it is used for; a manager keeps its connections open.
+        self._managers: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
 
     def send(self, url: str, request: HTTPRequest) -> HTTPResponse:
         """Send a request; see `Transport.send`."""
         target = url
         if request.query:
             target += f"{'&' if '?' in url else '?'}{request.query.decode('ascii')}"
-        for _ in range(MAX_REDIRECTS + 1):
-            response = self._once(target, request)
-            location = response.headers.get("location")
-            if response.status not in _REDIRECTS or location is None:
-                return response
-            target = _follow(target, location, request, response.status)
+        with exchange.begun(self._timeout) as begun:
+            for _ in range(MAX_REDIRECTS + 1):
+                response = self._once(target, request, begun)
+                location = response.headers.get("location")
+                if response.status not in _REDIRECTS or location is None:
+                    return response
+                target = _follow(target, location, request, response.status)
         raise TransportError(
             f"the server redirects more than {MAX_REDIRECTS} times", status=response.status
         )
@@ -86,28 +88,31 @@ class HTTPTransport:
         for manager in self._managers.values():
             manager.clear()
 
-    def _once(self, url: str, request: HTTPRequest) -> HTTPResponse:
-        deadline = time.monotonic() + self._timeout
+    def _once(self, url: str, request: HTTPRequest, begun: Exchange) -> HTTPResponse:
+        response = None
         try:
+            begun.expect_head()
             response = self._manager(url).request(
                 request.method,
                 url,
                 body=request.body or None,
                 headers=_headers(request),
-                timeout=Timeout(connect=self._timeout, read=self._timeout),
+                timeout=begun.left(),
                 redirect=False,
                 retries=False,
                 preload_content=False,
                 decode_content=False,
             )
+            begun.expect_body()
             try:
-                body = _read(response, deadline)
+                body = _read(response)
             except BaseException:
                 response.close()
                 raise
             response.release_conn()
         except (HTTPError, OSError, ValueError) as error:
-            raise faults.explain(error, url, self._timeout) from error
+            has_begun = response is not None
+            raise faults.explain(error, url, self._timeout, has_begun=has_begun) from error
         return HTTPResponse(
             status=response.status,
             body=body,
@@ -117,25 +122,31 @@ class HTTPTransport:
 
     def _manager(self, url: str) -> urllib3.PoolManager:
         proxy = _proxy(url) if self._proxy is None else self._proxy or None
-        if proxy not in self._managers:
-            self._managers[proxy] = _new_manager(proxy, self._context)
-        return self._managers[proxy]
+        tunnels = proxy is not None and urlsplit(url).scheme == "https"
+        if (proxy, tunnels) not in self._managers:
+            made = _new_manager(proxy, self._context, tunnels=tunnels)
+            self._managers[proxy, tunnels] = exchange.bound(made)
+        return self._managers[proxy, tunnels]
 
 
-def _new_manager(proxy: str | None, context: ssl.SSLContext) -> urllib3.PoolManager:
+def _new_manager(
+    proxy: str | None, context: ssl.SSLContext, *, tunnels: bool
+) -> urllib3.PoolManager:
     if proxy is None:
         return urllib3.PoolManager(ssl_context=context)
-    login = parse_url(proxy).auth
+    parts = parse_url(proxy)
     return urllib3.ProxyManager(
         proxy,
         ssl_context=context,
-        proxy_headers=make_headers(proxy_basic_auth=login) if login else None,
+        # Below a tunnel, urllib3 would make one of its own, whose connections obey no exchange.
+        proxy_ssl_context=_tls_context(None) if tunnels and parts.scheme == "https" else None,
+        proxy_headers=make_headers(proxy_basic_auth=parts.auth) if parts.auth else None,
     )
 
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        return exchange.bound_tls(ssl.create_default_context(cafile=ca_file))
     except ssl.SSLError as error:
         raise SettingsError(
             f"{ca_file} holds no certificates in PEM",
@@ -177,7 +188,7 @@ def _proxy(url: str) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
-def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+def _read(response: urllib3.BaseHTTPResponse) -> bytes:
     body = bytearray()
     while chunk := response.read1(_CHUNK):
         body += chunk
@@ -187,8 +198,6 @@ def _read(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
                 status=response.status,
                 hint="check the URL: no answer of a SCEP server is that long",
             )
-        if time.monotonic() > deadline:
-            raise TransportError("the answer came too slowly", hint="try a longer time-out")
     return bytes(body)
 
 
