@@ -66,6 +66,7 @@ def test_every_rule(assembled):
             get_cert="all",
             get_crl=False,
             retrievals_per_minute=7,
+            pbkdf2_rounds=2000,
             signing_time_minutes=5,
             separate_keys=True,
             reply_chain=True,
@@ -79,6 +80,7 @@ def test_every_rule(assembled):
     assert found.renewal.anchors == (anchor.certificate,)
     assert (found.get_cert, found.get_crl) == (GetCertRule.ALL, False)
     assert found.retrievals_per_minute == 7
+    assert found.pbkdf2_rounds == 2000
     assert found.signing_time == timedelta(minutes=5)
     assert found.separate_keys
     assert found.reply_chain

@@ -141,7 +141,7 @@ class RevocationRights:
             raise cmp.SystemUnavailable("too many attempts, try again in a minute")
         row = self._find(wanted, authorities)
         secret = None if row is None else self._passphrases.of(row.serial)
-        cmp.verify_mac(request, secret or secrets.token_hex())
+        cmp.verify_mac(request, secret or secrets.token_hex(), self._rules.pbkdf2_rounds)
         if row is None or secret is None:
             raise cmp.BadMessageCheck("the MAC does not hold")
         _check_description(wanted, Certificate.read(row.der))

@@ -82,6 +82,10 @@ class Rules:
     revocation_passphrase: bool = False
     """Whether the challengePassword of a certificate's request revokes it, by CMP with a MAC."""
 
+    pbkdf2_rounds: int = 10_000
+    """Rounds of key derivation that the MAC of a CMP request may ask for; for the envelope of a
+    SCEP request see `Responder`."""
+
     crl_lifetime: timedelta = timedelta(hours=24)
     """How long a CRL is good for (RFC 5280 section 5.1.2.5)."""
 

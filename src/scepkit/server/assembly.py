@@ -155,6 +155,7 @@ def _serve(
         allowed=settings.legacy,
         key_agreement=settings.key_agreement,
         now=now,
+        max_iterations=settings.pbkdf2_rounds,
     )
     admission = Admission(
         endpoint=name,
@@ -237,6 +238,7 @@ def _rules(settings: EndpointSettings, server: Settings) -> Rules:
         reply_chain=settings.reply_chain,
         cmp_revoke_by_subject=settings.cmp_revoke_by_subject,
         revocation_passphrase=settings.revocation_passphrase,
+        pbkdf2_rounds=settings.pbkdf2_rounds,
         crl_lifetime=timedelta(hours=server.crl_hours),
     )
 

@@ -154,5 +154,7 @@ def _facts(answer: CMPAnswer) -> dict[str, object]:
         "subject": answer.subject,
         "by": answer.by,
         "reason": answer.reason,
+        # That of a fault is in a line of its own.
+        "hint": "" if answer.is_fault else answer.hint,
     }
     return {name: value for name, value in known.items() if value}

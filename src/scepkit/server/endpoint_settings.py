@@ -94,6 +94,9 @@ class EndpointSettings(BaseModel):
         get_crl: whether GetCRL is answered.
         retrievals_per_minute: GetCert and GetCRL together, over all devices, per worker process;
             more get HTTP 429.
+        pbkdf2_rounds: the most that anybody may ask this server for: of a request that is encrypted
+            with a password, and of the MAC of a CMP request; there never more than 20000 of
+            PasswordBasedMac.
         cmp: whether the owner of a certificate may have it revoked by CMP, at /cmp/NAME.
         cmp_revoke_by_subject: whether another valid certificate of the same subject does, too.
         signing_time_minutes: how far a signingTime, or the messageTime of CMP, may be off before
@@ -131,6 +134,7 @@ class EndpointSettings(BaseModel):
     get_cert: Literal["off", "own", "all"] = "own"
     get_crl: bool = True
     retrievals_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 60
+    pbkdf2_rounds: Annotated[int, Field(ge=1000, le=1_000_000)] = 10_000
     cmp: bool = True
     cmp_revoke_by_subject: bool = False
     signing_time_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60)] = 0

@@ -76,6 +76,10 @@ validity_days = 365
 # get_crl = true
 # retrievals_per_minute = 60
 
+# Rounds of key derivation that anybody may ask this server for, by a request that is encrypted with
+# a password or by the MAC of a CMP request. scep enroll asks for 10000, OpenSSL's cmp for 500.
+# pbkdf2_rounds = 10000
+
 # CMP at /cmp/default: whoever holds a certificate's key may have it revoked (scep revoke,
 # openssl cmp -cmd rr); or whoever holds that of another valid one of the same subject, too.
 # cmp = true
