@@ -59,6 +59,8 @@ def test_every_rule(assembled):
             lambda path: (path / "other.pem").write_bytes(anchor.x509.public_bytes(Encoding.PEM)),
             approval="manual",
             pending_days=3,
+            pending_per_address=5,
+            pending_requests=6,
             renewal_window_days=14,
             renewal_grace_days=2,
             renewal_new_names=True,
@@ -74,6 +76,7 @@ def test_every_rule(assembled):
     )
     assert found.approval
     assert found.pending_lifetime == timedelta(days=3)
+    assert (found.pending_per_address, found.pending_requests) == (5, 6)
     assert found.renewal.window == timedelta(days=14)
     assert found.renewal.grace == timedelta(days=2)
     assert found.renewal.new_names

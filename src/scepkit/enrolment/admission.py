@@ -114,10 +114,12 @@ class Admission:
         granted = bound(csr, challenge)
         self._check_subject(granted, sender)
         challenge_id = None if challenge is None else challenge.id
-        entry = self._entry(verified, granted, fingerprint, authority, challenge_id, None, now)
+        entry = self._entry(
+            decision, verified, granted, fingerprint, authority, challenge_id, None, now
+        )
         if self.rules.approval:
             self._check_names(granted, sender)
-            queued = issuing.queue(entry, now + self.rules.pending_lifetime)
+            queued = issuing.queue(entry, self.rules)
             return replace(decision, answer=Pending(), record=queued)
         return self._issued(decision, entry, granted, authority)
 
@@ -177,7 +179,7 @@ class Admission:
         granted = csr if rules.new_names else csr.bound_to(renewed.subject, renewed.names)
         self._check_subject(granted, sender)
         entry = self._entry(
-            verified, granted, fingerprint, authority, challenge_id, renewed.serial, now
+            decision, verified, granted, fingerprint, authority, challenge_id, renewed.serial, now
         )
         return self._issued(replace(decision, renews=renewed.serial), entry, granted, authority)
 
@@ -218,6 +220,7 @@ class Admission:
 
     def _entry(
         self,
+        decision: Decision,
         verified: VerifiedMessage,
         csr: CertificationRequest,
         fingerprint: bytes,
@@ -241,6 +244,7 @@ class Admission:
             renews=renews,
             reply_secret=self._reply_secret(verified, csr),
             passphrase=self.passphrases.to_keep(csr, renews) if keeps else None,
+            peer=decision.peer,
             now=now,
         )
 

@@ -22,6 +22,7 @@ from scepkit.enrolment import renewal
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.challenges import refused_as_spent
 from scepkit.enrolment.decision import Decision, refusal, repetition
+from scepkit.enrolment.issuing import queue_full
 from scepkit.enrolment.retrieval import Retrieval
 from scepkit.enrolment.sender import Sender, Senders
 from scepkit.errors import BadCertId, BadRequest, BadTime, FailInfoError
@@ -41,6 +42,7 @@ from scepkit.store import (
     OtherOwner,
     Outcome,
     Queued,
+    QueueFull,
     Recorded,
     SignerRevoked,
 )
@@ -71,20 +73,29 @@ class Endpoint:
         )
         self._retrieval = Retrieval(self.name, self._issuers, self._rules, self._store, self._now)
 
-    def respond(self, message: bytes) -> bytes:
+    def respond(self, message: bytes, peer: str = "") -> bytes:
         """Answer a pkiMessage, waiting for the disk where needed.
+
+        Args:
+            message: the body of a PKIOperation.
+            peer: as in `decide`.
 
         Raises:
             Malformed: there is nothing to answer to; HTTP 400.
             HTTPRefused: too much is asked for; its HTTP status.
             StoreError: the database cannot be used; HTTP 503.
         """
-        decision = self.decide(message)
+        decision = self.decide(message, peer)
         recorded = self.record(decision)
         return self.conclude(decision, recorded.result() if recorded else None).reply
 
-    def decide(self, message: bytes) -> Decision:
+    def decide(self, message: bytes, peer: str = "") -> Decision:
         """Do everything up to the commit (checklist P-60).
+
+        Args:
+            message: the body of a PKIOperation.
+            peer: what the sender's address is counted under, where requests are bounded by it. With
+                none, only what bounds all senders together counts.
 
         Raises:
             Malformed: there is nothing to answer to; HTTP 400.
@@ -94,7 +105,7 @@ class Endpoint:
         received = self._responder.receive(message)
         if received.attributes.message_type in _RETRIEVALS:
             self._retrieval.count()
-        return self._sealed(self._decide(Decision(received)))
+        return self._sealed(self._decide(Decision(received, peer)))
 
     def record(self, decision: Decision) -> Future[Answer] | None:
         """Store what has to be stored before the answer.
@@ -120,6 +131,9 @@ class Endpoint:
 
         Returns:
             The decision whose reply may go out.
+
+        Raises:
+            BoundReached: too many requests wait already; its HTTP status.
         """
         match recorded:
             case None | Recorded():
@@ -132,6 +146,8 @@ class Endpoint:
                 return self._sealed(refusal(decision, refused_as_spent()))
             case SignerRevoked():
                 return self._sealed(refusal(decision, renewal.revoked()))
+            case QueueFull():
+                raise queue_full(recorded)
 
     def _sealed(self, decision: Decision) -> Decision:
         answer = decision.answer

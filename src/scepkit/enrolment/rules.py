@@ -54,6 +54,12 @@ class Rules:
     pending_lifetime: timedelta = timedelta(days=7)
     """How long a request waits for an operator before it expires (P-48)."""
 
+    pending_per_address: int | None = 100
+    """Requests of one address that wait at once; None: no bound."""
+
+    pending_requests: int | None = 10_000
+    """Requests that wait at once, whoever sent them; None: no bound."""
+
     renewal: RenewalRules | None = RenewalRules()
     """Who may renew; None: nobody."""
 

@@ -229,6 +229,8 @@ def _rules(settings: EndpointSettings, server: Settings) -> Rules:
     return Rules(
         approval=settings.approval == "manual",
         pending_lifetime=timedelta(days=settings.pending_days),
+        pending_per_address=settings.pending_per_address,
+        pending_requests=settings.pending_requests,
         renewal=_renewal(settings, server) if settings.renewal else None,
         get_cert=GetCertRule(settings.get_cert),
         get_crl=settings.get_crl,

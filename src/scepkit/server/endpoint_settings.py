@@ -82,6 +82,9 @@ class EndpointSettings(BaseModel):
         validity_days: how long an issued certificate is valid.
         approval: whether a right challenge is enough, or a person decides too.
         pending_days: how long a request may wait for that person.
+        pending_per_address: requests of one address (of IPv6, one /64) that wait at once; more get
+            HTTP 429. An operator looks at each, so this is a site's worth of devices.
+        pending_requests: requests that wait at once, whoever sent them; more get HTTP 503.
         challenge: `one-time` (scep admin challenge new), `static` (one for all devices, in
             `challenge_file`) or `none`, which needs manual approval.
         challenge_file: of a static challenge: mode 0600, the first line counts.
@@ -124,6 +127,8 @@ class EndpointSettings(BaseModel):
     validity_days: Annotated[int, Field(ge=1, le=_DAYS)] = 365
     approval: Literal["auto", "manual"] = "auto"
     pending_days: Annotated[int, Field(ge=1, le=_DAYS)] = 7
+    pending_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    pending_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     challenge: Literal["one-time", "static", "none"] = "one-time"
     challenge_file: Path | None = None
     renewal: bool = True

@@ -45,6 +45,8 @@ FETCHES = Counter("scep_fetches", "CRLs and CA certificates asked for.", ["what"
 
 LOST = Counter("scep_log_lines_lost", "Lines of the log that could not be written.")
 
+BOUNDS = Counter("scep_bounds", "Times that a bound was reached.", ["bound"])
+
 
 def render(*more: Collector) -> tuple[bytes, str]:
     """Return the metrics of all worker processes, and their media type.
@@ -82,6 +84,6 @@ def _registry(*more: Collector) -> CollectorRegistry:
     if os.environ.get(MULTIPROCESS):
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return registry
-    for metric in (REQUESTS, SECONDS, LEGACY, CMP, OCSP, FETCHES, LOST):
+    for metric in (REQUESTS, SECONDS, LEGACY, CMP, OCSP, FETCHES, LOST, BOUNDS):
         registry.register(metric)
     return registry

@@ -55,6 +55,10 @@ validity_days = 365
 # renewals do not wait.
 # approval = "auto"
 # pending_days = 7
+# How many may wait at once: of one address (of IPv6, one /64), and of all. More are told to come
+# back later.
+# pending_per_address = 100
+# pending_requests = 10000
 
 # "one-time": scep admin challenge new makes them. "static": the first line of challenge_file
 # (mode 0600), the same for all devices. "none": needs approval = "manual".
