@@ -34,6 +34,16 @@ def assembled(directory):
     return assembled
 
 
+def test_wrong_static_challenges_are_bounded(assembled):
+    served = assembled(secret(b"x" * 40), **STATIC, wrong_challenges_per_minute=7)
+    assert served["default"].endpoint._admission.tries._per_minute == 7
+
+
+def test_one_time_challenges_are_not_counted(assembled):
+    """They are 160 random bits: nobody guesses these."""
+    assert assembled()["default"].endpoint._admission.tries is None
+
+
 def rules(served):
     return served["default"].endpoint._rules
 

@@ -32,7 +32,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.envelope import Undecryptable
 from scepkit.protocol.messages import GetCert, GetCRL, PKCSReq, RenewalReq, Success
-from scepkit.protocol.pkimessage import VerifiedMessage
+from scepkit.protocol.pkimessage import OpenedRequest, VerifiedMessage
 from scepkit.protocol.responder import Responder, missing
 from scepkit.store import (
     AlreadyAnswered,
@@ -72,6 +72,16 @@ class Endpoint:
             endpoint=self.name, issuers=self._issuers, rules=self._rules, store=self._store
         )
         self._retrieval = Retrieval(self.name, self._issuers, self._rules, self._store, self._now)
+
+    @property
+    def is_guessed_at(self) -> bool:
+        """Say whether its static challenge is guessed at right now, from many addresses.
+
+        What is refused then is better answered slowly; all of it, so that the delay does not tell a
+        wrong challenge from anything else.
+        """
+        tries = self._admission.tries
+        return tries is not None and tries.is_flood
 
     def respond(self, message: bytes, peer: str = "") -> bytes:
         """Answer a pkiMessage, waiting for the disk where needed.
@@ -248,7 +258,7 @@ class Endpoint:
         key_agreement = self._may_agree(verified.certificate)
         self._responder.check_deliverable(verified, None, key_agreement=key_agreement)
         try:
-            opened = self._responder.open(verified, self._password(verified))
+            opened = self._open(decision, verified)
         except Undecryptable as error:
             raise missing(verified.message_type, error.message) from error
         match opened.request:
@@ -260,6 +270,23 @@ class Endpoint:
                 raise BadRequest("not a GetCert or GetCRL")
         uses = _once(decision.legacy + opened.legacy)
         return replace(decision, answer=answer, key_agreement=key_agreement, legacy=uses)
+
+    def _open(self, decision: Decision, verified: VerifiedMessage) -> OpenedRequest:
+        """Decrypt a request, with the one password that may open it where it needs one.
+
+        Raises:
+            BoundReached: too many were encrypted with a wrong one, from this address.
+            FailInfoError: what to answer.
+        """
+        password, tries = self._password(verified), self._admission.tries
+        if tries is None or password is None or not self._responder.is_for_password(verified):
+            return self._responder.open(verified, password)
+        tries.check(decision.peer)
+        try:
+            return self._responder.open(verified, password)
+        except Undecryptable:
+            tries.count(decision.peer)
+            raise
 
     def _password(self, verified: VerifiedMessage) -> str | None:
         if not self._responder.needs_password:
@@ -274,7 +301,7 @@ class Endpoint:
         In order: is it a PKCS#10 that its own key signed; who sent it; can the rest be read; could
         the answer be delivered (P-51); may it have it.
         """
-        opened = self._responder.open(verified, self._password(verified))
+        opened = self._open(decision, verified)
         request = opened.request
         if not isinstance(request, PKCSReq | RenewalReq):
             raise BadRequest("not a PKCSReq or RenewalReq")

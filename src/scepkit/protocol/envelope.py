@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 _EVERY_LEGACY = frozenset(Legacy)
+_ANY_PASSWORD = "any"  # noqa: S105 - where only the kind of lock is asked for
 _UNDECRYPTABLE = "the encrypted part could not be read"
 
 
@@ -180,6 +181,22 @@ class Envelope:
         except (Malformed, BadAlg, BadRequest):
             return None
         return credential
+
+    def needs_password(self, credentials: Sequence[Credential]) -> bool:
+        """Say whether it takes a password to open it, without opening it.
+
+        Args:
+            credentials: the keys that may open it instead; the first that is for us counts.
+
+        Returns:
+            False, too, where nothing opens it.
+        """
+        try:
+            infos = self._enveloped().recipientInfos
+            _, credential = _recipients.find(infos, credentials, _ANY_PASSWORD, _EVERY_LEGACY)
+        except (Malformed, BadAlg, BadRequest):
+            return False
+        return credential is None
 
     def _enveloped(self) -> _asn1.EnvelopedData:
         if isinstance(self._read, Malformed):

@@ -215,6 +215,10 @@ class Responder:
             max_iterations=self._max_iterations,
         )
 
+    def is_for_password(self, verified: VerifiedMessage) -> bool:
+        """Say whether `open` would try a password on a request."""
+        return self.needs_password and verified.envelope.needs_password(self._credentials)
+
     def check_deliverable(
         self, verified: VerifiedMessage, password: str | None, *, key_agreement: bool = False
     ) -> None:

@@ -27,6 +27,7 @@ from scepkit.enrolment.endpoint import Endpoint
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.enrolment.ocsp import OCSPService
 from scepkit.enrolment.rules import GetCertRule, RenewalRules, Rules
+from scepkit.enrolment.wrong_challenges import WrongChallenges
 from scepkit.errors import SettingsError, UsageError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.envelope import Credential
@@ -166,6 +167,9 @@ def _serve(
         challenges=_challenge_rule(name, home, store),
         concealment=concealment,
         now=now,
+        tries=WrongChallenges(settings.wrong_challenges_per_minute, now)
+        if settings.challenge == "static"
+        else None,
     )
     recipients = tuple(addressing.recipient_id(one.certificate) for one in credentials)
     cmp = None

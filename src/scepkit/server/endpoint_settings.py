@@ -88,6 +88,10 @@ class EndpointSettings(BaseModel):
         challenge: `one-time` (scep admin challenge new), `static` (one for all devices, in
             `challenge_file`) or `none`, which needs manual approval.
         challenge_file: of a static challenge: mode 0600, the first line counts.
+        wrong_challenges_per_minute: of a static challenge: how many one address (of IPv6, one /64)
+            may send, per worker process; more get HTTP 429, right ones too. 30 leave a site in
+            peace where some devices behind one address have a wrong one and try every minute, and
+            are 2^24 guesses a year, which no secret worth the name minds.
         renewal: whether a current certificate entitles to the next one.
         renewal_window_days: how long before its end; 0 for any time.
         renewal_grace_days: how long after its end a certificate still renews.
@@ -131,6 +135,7 @@ class EndpointSettings(BaseModel):
     pending_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     challenge: Literal["one-time", "static", "none"] = "one-time"
     challenge_file: Path | None = None
+    wrong_challenges_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 30
     renewal: bool = True
     renewal_window_days: _Days = 0
     renewal_grace_days: _Days = 0

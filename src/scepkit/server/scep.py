@@ -15,6 +15,7 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from scepkit.enrolment.decision import Decision
+from scepkit.enrolment.wrong_challenges import OF_ALL
 from scepkit.errors import BoundReached, HTTPRefused, Local, Malformed
 from scepkit.protocol import http, pkimessage
 from scepkit.protocol.http import HTTPRequest, HTTPResponse, Operation, SCEPRequest
@@ -25,6 +26,7 @@ from scepkit.server.bound_alarms import BoundAlarms
 from scepkit.server.catalog import Catalog
 from scepkit.server.deciding import Decider
 from scepkit.server.settings import DEFAULT, Settings
+from scepkit.server.slowing import Slowing
 from scepkit.server.under_way import UnderWay
 from scepkit.store import Store
 
@@ -35,6 +37,8 @@ _RETRY_SECONDS = 5
 _RETRY_AFTER = {"Retry-After": str(_RETRY_SECONDS)}
 _COME_BACK = frozenset({429, 503})
 _NO_STORE = {"Cache-Control": "no-store"}
+
+_GUESSED = "somebody guesses at the static challenge from many addresses: is it long enough?"
 
 log = structlog.get_logger()
 
@@ -63,6 +67,7 @@ class SCEPApp:
         self._under_way = UnderWay()
         self._decider = Decider(pool, store)
         self._alarms = BoundAlarms()
+        self._slowing = Slowing()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request and write its line into the log."""
@@ -144,6 +149,10 @@ class SCEPApp:
             # The operator's fault or the disk's: the device shall come back (P-78).
             log.error("server fault", error=error.message, hint=error.hint)  # noqa: TRY400
             return _put_off(request.message, 503, error)
+        if isinstance(decision.answer, Failure) and endpoint.is_guessed_at:
+            self._alarms.ring(OF_ALL, endpoint.name, _GUESSED)
+            # Not among those under way: else who guesses would keep everybody else out.
+            await self._slowing.wait()
         facts = {"endpoint": endpoint.name, **_facts(decision)}
         return HTTPResponse(200, decision.reply, http.PKI_MESSAGE, _NO_STORE), facts
 

@@ -64,6 +64,9 @@ validity_days = 365
 # (mode 0600), the same for all devices. "none": needs approval = "manual".
 # challenge = "one-time"
 # challenge_file = "challenge.txt"
+# Wrong static challenges of one address in a minute; after that it gets HTTP 429 for a while, with
+# the right one too.
+# wrong_challenges_per_minute = 30
 
 # A current certificate entitles to the next one: so many days before its end (0: at any time),
 # and so many after it; for other names only if you say so. No fewer before than devices begin with:
