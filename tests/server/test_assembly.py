@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 import keys
 from scepkit.enrolment.rules import GetCertRule
 from scepkit.errors import SettingsError, UsageError
-from scepkit.server import assembly
+from scepkit.server import assembly, static_secret
 from scepkit.server import directory as data_directory
 from scepkit.server.endpoint_settings import EndpointSettings
 from scepkit.store import Store
@@ -150,8 +150,38 @@ def test_a_static_challenge_that_cannot_be_used(assembled, prepare, words):
     with pytest.raises(SettingsError, match=words) as refused:
         assembled(prepare, **STATIC)
     assert refused.value.hint
+    if "chmod" not in refused.value.hint:
+        assert "(umask 077; scep admin challenge secret > " in refused.value.hint
     assert "short" not in str(refused.value)
     assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("content", "is_weak"),
+    [("correct-horse", True), ("0123456789abcdef", True), ("k4v7w2m9x3q8r5t6", False)],
+)
+def test_a_static_challenge_that_may_be_guessed(directory, logged, content, is_weak):
+    """One line at the start, for however many endpoints; it names the file, never the secret."""
+    path = directory()
+    secret(content.encode())(path)
+    home = data_directory.prepare(
+        path, now=datetime.now(UTC), endpoint={"default": STATIC, "vpn": STATIC, "desk": {}}
+    )
+    static_secret.warn(home.settings)
+    assert len(logged) == is_weak
+    for line in logged:
+        assert line["log_level"] == "warning"
+        assert line["file"] == str(path / "secret.txt")
+        assert f"scep admin challenge secret > {path / 'secret.txt'}" in line["hint"]
+        assert content not in str(line)
+
+
+def test_a_server_warns_of_a_static_challenge_when_it_starts(app, tmp_path, logged):
+    file = tmp_path / "secret.txt"
+    file.touch(0o600)
+    file.write_text("correct-horse")
+    app(endpoint={"default": {"challenge": "static", "challenge_file": str(file)}})
+    assert [line["file"] for line in logged if "file" in line] == [str(file)]
 
 
 def test_a_static_challenge(assembled):

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from scepkit.server import held, located, log, metrics
+from scepkit.server import held, located, log, metrics, static_secret
 from scepkit.server.ahead import SigningAhead
 from scepkit.server.assembly import Served, assemble, challenges_of, utc_now
 from scepkit.server.catalog import Catalog
@@ -63,6 +63,7 @@ def create(home: Home) -> Starlette:
         now=utc_now,
     )
     catalog = _catalog(home, store, crls)
+    static_secret.warn(settings)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

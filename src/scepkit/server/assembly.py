@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepkit.ca.certificates import read_certificates
-from scepkit.ca.files import refusals
 from scepkit.ca.layout import RA_CERTIFICATE, RA_KEY, Material
 from scepkit.ca.layout import Credential as RACredential
 from scepkit.ca.locations import Locations
@@ -20,7 +17,7 @@ from scepkit.ca.ocsp import load_responders
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.approval import Approval
 from scepkit.enrolment.challenge_rules import ChallengeRule, NoChallenge, StaticChallenge
-from scepkit.enrolment.challenges import MAX_LENGTH, Challenges
+from scepkit.enrolment.challenges import Challenges
 from scepkit.enrolment.cmp import CMPService
 from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.endpoint import Endpoint
@@ -32,7 +29,7 @@ from scepkit.errors import SettingsError, UsageError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.envelope import Credential
 from scepkit.protocol.responder import Responder
-from scepkit.server import addressing
+from scepkit.server import addressing, static_secret
 from scepkit.server.cmp_service import cmp_service
 from scepkit.server.directory import Home
 from scepkit.server.endpoint_settings import EndpointSettings
@@ -41,9 +38,6 @@ from scepkit.server.located import locations
 from scepkit.server.publication import Publication, publish
 from scepkit.server.settings import DEFAULT, Settings
 from scepkit.store import Store
-
-_SMALLEST_SECRET = 8
-"""Characters of a static challenge; below that it is guessed over the network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,38 +258,9 @@ def _challenge_rule(name: str, home: Home, store: Store) -> ChallengeRule:
     settings = home.settings.endpoint[name]
     match settings.challenge:
         case "static" if settings.challenge_file is not None:
-            return StaticChallenge(_secret(home.settings.directory / settings.challenge_file))
+            return StaticChallenge(
+                static_secret.read(home.settings.directory / settings.challenge_file)
+            )
         case "none":
             return NoChallenge()
     return challenges_of(home, store, name)
-
-
-def _secret(path: Path) -> str:
-    """Read a static challenge: the first line of a file that nobody else can read.
-
-    Raises:
-        SettingsError: it cannot be read, others can read it, or it is too short or too long.
-    """
-    make = f"make one: (umask 077; openssl rand -hex 20 > {path})"
-    if not path.exists():
-        raise SettingsError(f"the challenge_file {path} is missing", hint=make)
-    with refusals(f"cannot read {path}"):
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise SettingsError(f"{path} can be read by others", hint=f"chmod 600 {path}")
-        text = path.read_bytes()
-    try:
-        secret = text.decode("utf-8").split("\n", 1)[0].rstrip("\r")
-    except UnicodeDecodeError:
-        # Not `from`: the exception holds what is in the file.
-        raise SettingsError(f"{path} is not text in UTF-8", hint=make) from None
-    if len(secret) < _SMALLEST_SECRET:
-        raise SettingsError(
-            f"the challenge in {path} has fewer than {_SMALLEST_SECRET} characters", hint=make
-        )
-    if len(secret) > MAX_LENGTH:
-        raise SettingsError(
-            f"the challenge in {path} has more than the {MAX_LENGTH} characters that a "
-            "challengePassword may have",
-            hint=make,
-        )
-    return secret

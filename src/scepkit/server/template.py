@@ -61,7 +61,8 @@ validity_days = 365
 # pending_requests = 10000
 
 # "one-time": scep admin challenge new makes them. "static": the first line of challenge_file
-# (mode 0600), the same for all devices. "none": needs approval = "manual".
+# (mode 0600), the same for all devices; scep admin challenge secret makes it. "none": needs
+# approval = "manual".
 # challenge = "one-time"
 # challenge_file = "challenge.txt"
 # Wrong static challenges of one address in a minute; after that it gets HTTP 429 for a while, with
