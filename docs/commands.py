@@ -27,6 +27,7 @@ COMMANDS = (
     ("get", "crl"),
     ("serve",),
     ("admin", "challenge", "new"),
+    ("admin", "challenge", "secret"),
     ("admin", "list"),
     ("admin", "show"),
     ("admin", "approve"),

@@ -14,6 +14,7 @@ The first question about a failure is whose it is, so the tree splits there:
     └── Remote                 the peer: what it sent, or that it sent nothing
         ├── Malformed          bytes that are not the structure they should be; HTTP 400
         ├── HTTPRefused        an HTTP request that no SCEP answer can be given to
+        │   └── BoundReached   as much as may be is asked for, or held, already
         ├── BadReply           a reply that must not be believed (client)
         ├── TransportError     no usable HTTP answer; worth trying again
         │   └── NoSuccessor    the CA has no next CA, as is usual; no sooner worth asking again
@@ -105,6 +106,27 @@ class HTTPRefused(Remote):
         super().__init__(message)
         self.status = status
         self.allow = allow
+
+
+class BoundReached(HTTPRefused):
+    """As much as may be is asked for or held already; FAILURE would make devices give up for good.
+
+    Args:
+        status: the HTTP status to answer with: 429 where it is the sender's own share that is used
+            up, 503 where it is everybody's.
+        message: why, one line; it is the body of the answer.
+        bound: its name for log and metrics.
+        retry_after: seconds that are to pass before the next attempt.
+        hint: what the operator may do.
+    """
+
+    def __init__(
+        self, status: int, message: str, *, bound: str, retry_after: int, hint: str = ""
+    ) -> None:
+        super().__init__(status, message)
+        self.bound = bound
+        self.retry_after = retry_after
+        self.hint = hint
 
 
 class BadReply(Remote):

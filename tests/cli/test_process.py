@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pair import grant
+from scepkit.cli import main
 from scepkit.protocol.messages import Pending
 
 HEAVY = {"sqlalchemy", "alembic", "starlette", "uvicorn", "pydantic_settings", "structlog"}
@@ -78,6 +79,30 @@ def test_every_command_of_the_server_says_that_it_is_not_installed():
         "hint: install it with its extra `server`: pip install '.[server]' in a checkout",
     ]
     assert done.stderr.splitlines() == said * len(commands.splitlines())
+
+
+def test_a_static_secret_is_alone_on_stdout(capsys):
+    """It takes no server, no directory and nothing of the server's part."""
+    made = set()
+    for arguments, length in ([], 32), (["--bits", "80"], 16):
+        status, modules = loaded("admin", "challenge", "secret", *arguments)
+        assert status == 0
+        assert not modules & HEAVY
+        assert main(["admin", "challenge", "secret", *arguments]) == 0
+        told = capsys.readouterr()
+        assert re.fullmatch(rf"[a-z2-9]{{{length}}}\n", told.out)
+        assert "(umask 077; scep admin challenge secret > FILE)" in told.err
+        assert 'challenge = "static"' in told.err
+        assert told.out.strip() not in told.err
+        made.add(told.out)
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize("bits", ["79", "1276"])
+def test_a_static_secret_of_no_sensible_size(capsys, bits):
+    """Below 80 bits the server would warn of it, and above 1275 no challengePassword holds it."""
+    assert main(["admin", "challenge", "secret", "--bits", bits]) == 2
+    assert capsys.readouterr().out == ""
 
 
 @pytest.fixture

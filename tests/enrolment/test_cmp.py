@@ -14,8 +14,9 @@ from enrolment.revoking import ask, request, service
 from scepkit.ca.authority import Authority
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.errors import Malformed, StoreError
-from scepkit.protocol import cmp
+from scepkit.protocol import _pbkdf2, cmp
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.cmp import mac
 from scepkit.protocol.crl_reason import Reason
 from scepkit.store import Store
 
@@ -343,6 +344,24 @@ def test_guessing_is_slow(world, lost):
     assert ask(serving, request(other)).verdict == "accepted"
     world.now += timedelta(seconds=13)
     assert ask(serving, request(holder, secret=secret)).verdict == "accepted"
+
+
+@pytest.mark.parametrize("bound", [10_000, 2_000])
+def test_a_mac_that_asks_for_too_much_work(world, lost, monkeypatch, bound):
+    """The endpoint's setting bounds the rounds of a MAC; the log names it, and none is computed."""
+    world.use(pbkdf2_rounds=bound)
+    holder, secret = lost
+    monkeypatch.setattr(mac, "_ITERATIONS", bound + 1)
+    greedy = request(holder, secret=secret)
+    monkeypatch.setattr(mac, "_ITERATIONS", bound)
+    modest = request(holder, secret=secret)
+    with monkeypatch.context() as patched:
+        patched.setattr(_pbkdf2, "PBKDF2HMAC", None)
+        said = ask(service(world), greedy)
+    assert said.outcome == "badAlg"
+    assert f"PBKDF2 with {bound + 1} iterations" in said.text
+    assert "pbkdf2_rounds" in said.answer.hint
+    assert ask(service(world), modest).outcome == "accepted"
 
 
 def test_a_stranger_does_not_use_up_the_owners_attempts(world, lost):

@@ -11,7 +11,7 @@ import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
 from scepkit.enrolment.challenge_rules import NoChallenge, StaticChallenge
-from scepkit.enrolment.limiter import Limiter
+from scepkit.enrolment.limiter import Limiter, Limiters
 from scepkit.enrolment.rules import RenewalRules, Rules
 from scepkit.errors import SettingsError
 from scepkit.protocol.attributes import TransactionID
@@ -114,3 +114,21 @@ def test_limiter():
     now[0] += timedelta(hours=5)
     assert [limiter.allows() for _ in range(4)] == [True, True, True, False]
     assert not Limiter(0, lambda: now[0]).allows()
+
+
+def test_a_limiter_for_each_of_many():
+    """Each key counts for itself, and looking takes nothing; only the last ones are remembered."""
+    now = [datetime(2026, 1, 1, tzinfo=UTC)]
+    limiters = Limiters(lambda: now[0], most=2)
+    assert all(limiters.has_room("a", 2) for _ in range(5))
+    assert [limiters.allows("a", 2) for _ in range(3)] == [True, True, False]
+    assert not limiters.has_room("a", 2)
+    assert limiters.allows("b", 2)
+    now[0] += timedelta(seconds=30)
+    assert limiters.has_room("a", 2)
+    assert [limiters.allows("a", 2) for _ in range(2)] == [True, False]
+    # "b" was counted longest ago, so "c" takes its place, and then "b" that of "a".
+    assert limiters.allows("c", 2)
+    assert not limiters.has_room("a", 2)
+    assert limiters.allows("b", 2)
+    assert limiters.has_room("a", 2)

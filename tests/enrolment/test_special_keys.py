@@ -15,7 +15,7 @@ from enrolment.world import CA
 from scepkit.enrolment.challenge_rules import StaticChallenge
 from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.issuers import Issuer, Issuers
-from scepkit.protocol import csr, pkimessage
+from scepkit.protocol import _password_recipient, _pbkdf2, csr, pkimessage
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256, Legacy
 from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.messages import Failure, Pending, PKCSReq, Success
@@ -186,6 +186,42 @@ def test_a_ca_that_cannot_decrypt(world, device):
     world.use(responding={"signer": ra, "credentials": [rsa]})
     refused = answer(world, message("secret", b"c"), device, "secret")
     assert "password that is not known" in refused.text
+
+
+@pytest.mark.rfc("P-25", "P-73")
+@pytest.mark.parametrize("bound", [None, 2_000])
+def test_nobody_can_ask_for_more_iterations_than_the_server_allows(
+    world, device, monkeypatch, bound
+):
+    """As many as our own client asks for unless set; more is badAlg, and nothing is derived."""
+    ra = with_ec(world)
+    if bound:
+        world.use(responding={**world.responding, "max_iterations": bound})
+    most = bound or 10_000
+
+    def message(iterations):
+        monkeypatch.setattr(_password_recipient, "ITERATIONS", iterations)
+        return pkimessage.seal_request(
+            PKCSReq(devices.request("secret", key=device.key)),
+            transaction_id=TransactionID(b"%d" % iterations),
+            sender_nonce=os.urandom(16),
+            signer=device.credential,
+            recipient=ra.certificate,
+            digest=SHA256,
+            cipher=AES128,
+            random=os.urandom,
+            password="secret",
+        )
+
+    assert isinstance(answer(world, message(most), device, "secret"), Success)
+    greedy = message(most + 1)
+    monkeypatch.setattr(_pbkdf2, "PBKDF2HMAC", None)
+    refused = answer(world, greedy, device)
+    assert refused.fail_info.name == "badAlg"
+    assert (
+        refused.text == f"PBKDF2 with {most + 1} iterations; 1 to {most} iterations are done here"
+    )
+    assert "pbkdf2_rounds" in world.reason(greedy)
 
 
 def test_rsa_keys_leave_no_secret(world):

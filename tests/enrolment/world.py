@@ -53,6 +53,7 @@ class World:
         self.rule = None  # another ChallengeRule than one-time challenges
         self.issuers = Issuers([Issuer(CA, (keys.ra().credential,))])
         self.responding = {}  # more arguments of Responder
+        self.tries = None  # what bounds wrong challenges
         self.open()
 
     def open(self) -> None:
@@ -77,12 +78,13 @@ class World:
             challenges=self.rule or self.challenges,
             concealment=Concealment(self.key),
             now=lambda: self.now,
+            tries=self.tries,
         )
         self.endpoint = Endpoint(responder, admission)
 
     def use(self, **changes) -> None:
         """Change `rules` (its fields by name), `profile`, `issuers` and what else is named here."""
-        for name in ("rule", "profile", "issuers", "responding", "ra_holder"):
+        for name in ("rule", "profile", "issuers", "responding", "ra_holder", "tries"):
             if name in changes:
                 setattr(self, name, changes.pop(name))
         self.rules = replace(self.rules, **changes)
@@ -102,9 +104,9 @@ class World:
         (secret,) = self.challenges.new(**{"count": 1, "now": self.now, "lifetime": HOUR, **bound})
         return secret
 
-    def ask(self, message: bytes, signer=None) -> devices.Reply:
+    def ask(self, message: bytes, signer=None, peer="") -> devices.Reply:
         """Give a pkiMessage to the endpoint and read the CertRep."""
-        return devices.read(self.endpoint.respond(message), self.ra, signer)
+        return devices.read(self.endpoint.respond(message, peer), self.ra, signer)
 
     def enrol(self, challenge=None, **how) -> devices.Reply:
         """Send a PKCSReq and read the answer."""

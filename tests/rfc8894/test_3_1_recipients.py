@@ -227,7 +227,7 @@ def test_what_may_vary_in_a_password_envelope(knobs):
 @pytest.mark.rfc("P-25", "P-73")
 @pytest.mark.parametrize("count", [0, -1, 1_000_001, 2**31, 2**200])
 def test_the_iteration_count_is_bounded_before_any_work(count, monkeypatch):
-    """A count below 1 or above a million is badAlg, and nothing is derived."""
+    """A count below 1 or above a million is badAlg for a client too, and nothing is derived."""
     monkeypatch.setattr(_pbkdf2, "PBKDF2HMAC", None)
     lock = recipients.password_info(b"", iterations=count, encrypted=b"x" * 32)
     with pytest.raises(BadAlg, match="1 to 1000000 iterations"):

@@ -10,7 +10,15 @@ from server.live import Answer
 
 
 async def ask(
-    app, target="/scep", method="GET", body=b"", headers=(), *, gone=False, stalled=None
+    app,
+    target="/scep",
+    method="GET",
+    body=b"",
+    headers=(),
+    *,
+    gone=False,
+    stalled=None,
+    peer="192.0.2.7",
 ) -> Answer:
     """Send a request; `body` may be several pieces, and `gone` hangs up after the last.
 
@@ -48,7 +56,7 @@ async def ask(
         "query_string": query.encode("latin-1"),
         "root_path": "",
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers],
-        "client": ("192.0.2.7", 12345),
+        "client": (peer, 12345),
         "server": ("127.0.0.1", 80),
         "state": {},
     }

@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 import keys
 from scepkit.enrolment.rules import GetCertRule
 from scepkit.errors import SettingsError, UsageError
-from scepkit.server import assembly
+from scepkit.server import assembly, static_secret
 from scepkit.server import directory as data_directory
 from scepkit.server.endpoint_settings import EndpointSettings
 from scepkit.store import Store
@@ -32,6 +32,16 @@ def assembled(directory):
             return assembly.assemble(home, store)
 
     return assembled
+
+
+def test_wrong_static_challenges_are_bounded(assembled):
+    served = assembled(secret(b"x" * 40), **STATIC, wrong_challenges_per_minute=7)
+    assert served["default"].endpoint._admission.tries._per_minute == 7
+
+
+def test_one_time_challenges_are_not_counted(assembled):
+    """They are 160 random bits: nobody guesses these."""
+    assert assembled()["default"].endpoint._admission.tries is None
 
 
 def rules(served):
@@ -59,6 +69,8 @@ def test_every_rule(assembled):
             lambda path: (path / "other.pem").write_bytes(anchor.x509.public_bytes(Encoding.PEM)),
             approval="manual",
             pending_days=3,
+            pending_per_address=5,
+            pending_requests=6,
             renewal_window_days=14,
             renewal_grace_days=2,
             renewal_new_names=True,
@@ -66,6 +78,7 @@ def test_every_rule(assembled):
             get_cert="all",
             get_crl=False,
             retrievals_per_minute=7,
+            pbkdf2_rounds=2000,
             signing_time_minutes=5,
             separate_keys=True,
             reply_chain=True,
@@ -73,12 +86,14 @@ def test_every_rule(assembled):
     )
     assert found.approval
     assert found.pending_lifetime == timedelta(days=3)
+    assert (found.pending_per_address, found.pending_requests) == (5, 6)
     assert found.renewal.window == timedelta(days=14)
     assert found.renewal.grace == timedelta(days=2)
     assert found.renewal.new_names
     assert found.renewal.anchors == (anchor.certificate,)
     assert (found.get_cert, found.get_crl) == (GetCertRule.ALL, False)
     assert found.retrievals_per_minute == 7
+    assert found.pbkdf2_rounds == 2000
     assert found.signing_time == timedelta(minutes=5)
     assert found.separate_keys
     assert found.reply_chain
@@ -135,8 +150,38 @@ def test_a_static_challenge_that_cannot_be_used(assembled, prepare, words):
     with pytest.raises(SettingsError, match=words) as refused:
         assembled(prepare, **STATIC)
     assert refused.value.hint
+    if "chmod" not in refused.value.hint:
+        assert "(umask 077; scep admin challenge secret > " in refused.value.hint
     assert "short" not in str(refused.value)
     assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("content", "is_weak"),
+    [("correct-horse", True), ("0123456789abcdef", True), ("k4v7w2m9x3q8r5t6", False)],
+)
+def test_a_static_challenge_that_may_be_guessed(directory, logged, content, is_weak):
+    """One line at the start, for however many endpoints; it names the file, never the secret."""
+    path = directory()
+    secret(content.encode())(path)
+    home = data_directory.prepare(
+        path, now=datetime.now(UTC), endpoint={"default": STATIC, "vpn": STATIC, "desk": {}}
+    )
+    static_secret.warn(home.settings)
+    assert len(logged) == is_weak
+    for line in logged:
+        assert line["log_level"] == "warning"
+        assert line["file"] == str(path / "secret.txt")
+        assert f"scep admin challenge secret > {path / 'secret.txt'}" in line["hint"]
+        assert content not in str(line)
+
+
+def test_a_server_warns_of_a_static_challenge_when_it_starts(app, tmp_path, logged):
+    file = tmp_path / "secret.txt"
+    file.touch(0o600)
+    file.write_text("correct-horse")
+    app(endpoint={"default": {"challenge": "static", "challenge_file": str(file)}})
+    assert [line["file"] for line in logged if "file" in line] == [str(file)]
 
 
 def test_a_static_challenge(assembled):

@@ -14,6 +14,7 @@ import keys
 from cmp import forging
 from enrolment.revoking import request
 from scepkit.cli import terminal
+from scepkit.enrolment.cmp import CMPService
 from scepkit.errors import StoreError
 from scepkit.protocol import cmp
 from scepkit.server import under_way
@@ -54,6 +55,21 @@ def test_an_answer_in_cmp(app, logged):
     assert lines[0]["reason"] == "the certificate is of another CA"
     assert re.fullmatch("[0-9a-f]{32}", lines[0]["transaction_id"])
     assert lines[0]["peer"] == "192.0.2.7"
+
+
+def test_attempts_count_by_network(app, monkeypatch):
+    """One subscriber of IPv6 has 2^64 addresses."""
+    made, _ = app()
+    answer, peers = CMPService.answer, []
+
+    def noted(service, der, peer=""):
+        peers.append(peer)
+        return answer(service, der, peer)
+
+    monkeypatch.setattr(CMPService, "answer", noted)
+    for peer in ("192.0.2.1", "2001:db8::1"):
+        post(made, request(keys.device()).der, peer=peer)
+    assert peers == ["192.0.2.1", "2001:db8::/64"]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class Endpoint:
         self._recorded = recorded
         self.seen = []
 
-    def decide(self, message):
+    def decide(self, message, peer=""):
         self.seen.append(self._store.coming)
         if self._decided is not None:
             raise self._decided

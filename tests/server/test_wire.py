@@ -81,7 +81,7 @@ class Serving:
 
     async def _live(self, scope, receive, send):
         self.connections = scope["state"][STATE] = Connections(self._bounds, Tally())
-        self.connections.bites.tell = lambda bound, *_: self.told.append(bound)
+        self.connections.alarms.ring = lambda bound, **_: self.told.append(bound)
         for step in ("startup", "shutdown"):
             await receive()
             await send({"type": f"lifespan.{step}.complete"})

@@ -128,6 +128,7 @@ def hold(beside, database):
 def spawn(url):
     """Start `process.py` in a role; whatever is left at the end is killed."""
     started = []
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
 
     def start(*arguments):
         process = subprocess.Popen(
@@ -135,7 +136,7 @@ def spawn(url):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+            env=os.environ | {"PYTHONPATH": path},
         )
         started.append(process)
         return process

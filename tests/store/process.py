@@ -53,6 +53,14 @@ def reject(url, *request_ids):
             say(outcome.status)
 
 
+def queue(url, times, most):
+    with Store.open(url) as store:
+        for _ in range(int(times)):
+            wait()
+            new = make_queued(peer="192.0.2.1", most_of_peer=int(most), most=int(most))
+            say(type(store.queue(new).result()).__name__)
+
+
 def hold_and_release(url, serial, times):
     with Store.open(url) as store:
         wait()
@@ -102,6 +110,7 @@ ROLES = {
     "spend": spend,
     "approve": approve,
     "reject": reject,
+    "queue": queue,
     "hold and release": hold_and_release,
     "record for ever": for_ever(record_one),
     "approve for ever": for_ever(approve_one),

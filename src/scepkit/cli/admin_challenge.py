@@ -1,4 +1,4 @@
-"""`scep admin challenge`: one-time challenges for devices."""
+"""`scep admin challenge`: one-time challenges for devices, and a secret for all of them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import typer
 from scepkit.cli import duration, terminal
 from scepkit.cli.admin_home import DEFAULT_DIRECTORY, DirectoryOption, records_opened
 from scepkit.cli.help import Command, Group, examples
+from scepkit.enrolment import shared_secret
 from scepkit.errors import UsageError
 
 group = typer.Typer(
     name="challenge",
     cls=Group,
-    help="One-time challenges for devices.",
-    epilog=examples("scep admin challenge new"),
+    help="One-time challenges for devices, and a secret for all of them.",
+    epilog=examples("scep admin challenge new", "scep admin challenge secret"),
     no_args_is_help=True,
 )
 
@@ -25,6 +26,9 @@ _NEW = examples(
     "scep admin challenge new --subject CN=dev1,O=Example --san dns:dev1.example",
     "scep admin challenge new --count 50 --expires 7d > challenges.txt",
 )
+_SECRET = examples("scep admin challenge secret", "scep admin challenge secret --bits 128")
+# As many as a one-time challenge has.
+_BITS = 160
 
 
 def register(app: typer.Typer) -> None:
@@ -69,3 +73,25 @@ def new(
     what = "challenge" if count == 1 else f"{count} challenges"
     where = "" if endpoint == "default" else f" at the endpoint {endpoint}"
     terminal.say(f"{what} for {expires}{where}" + (f", for {subject} only" if subject else ""))
+
+
+@group.command("secret", cls=Command, epilog=_SECRET)
+def secret(
+    bits: Annotated[
+        int,
+        typer.Option(
+            min=shared_secret.LEAST_BITS,
+            max=shared_secret.MOST_BITS,
+            metavar="N",
+            help="How many random bits it has.",
+        ),
+    ] = _BITS,
+) -> None:
+    """Make a secret that all devices of an endpoint share, and print it.
+
+    It is stored nowhere: a file that challenge_file names keeps it, with challenge = "static".
+    It has letters and digits that can be typed and do not look alike.
+    """
+    terminal.data(shared_secret.new(bits))
+    terminal.say("stored nowhere: keep it by (umask 077; scep admin challenge secret > FILE)")
+    terminal.say('and in scep.toml: challenge = "static", challenge_file = "FILE"')

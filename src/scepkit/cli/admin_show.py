@@ -151,6 +151,7 @@ def _request(row: RequestRow) -> dict[str, str]:
         "type": MessageType(row.message_type).name,
         "transaction_id": str(TransactionID(row.transaction_id)),
         "requested": _time(row.created_at),
+        "peer": row.peer or "",
         "expires": _time(row.expires_at),
         "decided": _time(row.decided_at),
         "decided_by": row.decided_by or "",

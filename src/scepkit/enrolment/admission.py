@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -22,7 +23,8 @@ from scepkit.enrolment.passphrase import Passphrases
 from scepkit.enrolment.renewal import Renewed
 from scepkit.enrolment.rules import RenewalRules, Rules
 from scepkit.enrolment.sender import Sender, other_key
-from scepkit.errors import BadRequest, FailInfoError
+from scepkit.enrolment.wrong_challenges import WrongChallenges
+from scepkit.errors import BadRequest, BoundReached, FailInfoError
 from scepkit.protocol.attributes import MessageType
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.messages import Pending, Success
@@ -43,6 +45,7 @@ class Admission:
         challenges: who may have a first certificate.
         concealment: keeps the challenges that replies are encrypted with, or that revoke.
         now: returns the time as an aware datetime.
+        tries: bounds wrong challenges, where one is the same for all; None: no bound.
     """
 
     endpoint: str
@@ -53,6 +56,7 @@ class Admission:
     challenges: ChallengeRule
     concealment: Concealment
     now: Callable[[], datetime]
+    tries: WrongChallenges | None = None
 
     @property
     def passphrases(self) -> Passphrases:
@@ -80,6 +84,7 @@ class Admission:
 
         Raises:
             FailInfoError: it is refused.
+            BoundReached: too many wrong challenges came from the sender's address.
             StoreError, SettingsError: this server is at fault.
         """
         rules = self.rules.renewal
@@ -103,8 +108,8 @@ class Admission:
         fingerprint = issuing.fingerprint(verified, csr, renewal=False)
         now = self.now()
         try:
-            challenge = self._entitling(csr, now)
-        except FailInfoError:
+            challenge = self._entitling(csr, now, decision.peer)
+        except (FailInfoError, BoundReached):
             # A lost reply must not make a challenge "already used" (P-44): before a request is
             # refused, it is looked up. `record` looks as well, before it spends anything.
             standing = self._standing(verified, fingerprint, now)
@@ -114,10 +119,12 @@ class Admission:
         granted = bound(csr, challenge)
         self._check_subject(granted, sender)
         challenge_id = None if challenge is None else challenge.id
-        entry = self._entry(verified, granted, fingerprint, authority, challenge_id, None, now)
+        entry = self._entry(
+            decision, verified, granted, fingerprint, authority, challenge_id, None, now
+        )
         if self.rules.approval:
             self._check_names(granted, sender)
-            queued = issuing.queue(entry, now + self.rules.pending_lifetime)
+            queued = issuing.queue(entry, self.rules)
             return replace(decision, answer=Pending(), record=queued)
         return self._issued(decision, entry, granted, authority)
 
@@ -141,10 +148,28 @@ class Admission:
         except FailInfoError as error:
             raise sender.told(error) from error
 
-    def _entitling(self, csr: CertificationRequest, now: datetime) -> Challenge | None:
+    def _entitling(self, csr: CertificationRequest, now: datetime, peer: str) -> Challenge | None:
         if self.rules.approval and csr.challenge_password is None:
             return None
-        return self.challenges.judge(csr, now)
+        with self._counted(csr, peer):
+            return self.challenges.judge(csr, now)
+
+    @contextmanager
+    def _counted(self, csr: CertificationRequest, peer: str) -> Iterator[None]:
+        """Count a challenge that is judged inside and is not right; no challenge is no guess.
+
+        Raises:
+            BoundReached: too many were not, from this address.
+        """
+        if self.tries is None or csr.challenge_password is None:
+            yield
+            return
+        self.tries.check(peer)
+        try:
+            yield
+        except FailInfoError:
+            self.tries.count(peer)
+            raise
 
     def _renew(
         self,
@@ -173,11 +198,11 @@ class Admission:
                 raise
             # Not entitled by its certificate, but perhaps by its challenge, as a new device is.
             return self._first(decision, verified, sender, csr, authority)
-        challenge_id = self._confirmed(sender, csr, renewed, now)
+        challenge_id = self._confirmed(sender, csr, renewed, now, decision.peer)
         granted = csr if rules.new_names else csr.bound_to(renewed.subject, renewed.names)
         self._check_subject(granted, sender)
         entry = self._entry(
-            verified, granted, fingerprint, authority, challenge_id, renewed.serial, now
+            decision, verified, granted, fingerprint, authority, challenge_id, renewed.serial, now
         )
         return self._issued(replace(decision, renews=renewed.serial), entry, granted, authority)
 
@@ -195,12 +220,18 @@ class Admission:
         return self.rules.approval and not isinstance(error, renewal.TooEarly)
 
     def _confirmed(
-        self, sender: Sender, csr: CertificationRequest, renewed: Renewed, now: datetime
+        self,
+        sender: Sender,
+        csr: CertificationRequest,
+        renewed: Renewed,
+        now: datetime,
+        peer: str,
     ) -> int | None:
         """Judge the challenge that a renewal has without need; return which one it spends."""
         if csr.challenge_password is None:
             return None
-        challenge = self.challenges.confirm(csr, now, renewed.subject)
+        with self._counted(csr, peer):
+            challenge = self.challenges.confirm(csr, now, renewed.subject)
         # With another key in it the PKCS#10 may be somebody else's, recorded and signed anew: that
         # must not burn the challenge in there (checklist P-55).
         return challenge.id if challenge is not None and sender.is_own else None
@@ -218,6 +249,7 @@ class Admission:
 
     def _entry(
         self,
+        decision: Decision,
         verified: VerifiedMessage,
         csr: CertificationRequest,
         fingerprint: bytes,
@@ -241,6 +273,7 @@ class Admission:
             renews=renews,
             reply_secret=self._reply_secret(verified, csr),
             passphrase=self.passphrases.to_keep(csr, renews) if keeps else None,
+            peer=decision.peer,
             now=now,
         )
 

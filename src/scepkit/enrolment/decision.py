@@ -26,6 +26,7 @@ class Decision:
 
     Attributes:
         received: the request.
+        peer: what its sender's address is counted under; empty where that is not known.
         verified: the request, if its signature held.
         answer: the answer.
         reply: the answer as a CertRep, DER.
@@ -42,6 +43,7 @@ class Decision:
     """
 
     received: PKIMessage
+    peer: str = ""
     verified: VerifiedMessage | None = None
     answer: CertRep = _UNDECIDED
     reply: bytes = b""

@@ -22,6 +22,7 @@ from scepkit.enrolment import renewal
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.challenges import refused_as_spent
 from scepkit.enrolment.decision import Decision, refusal, repetition
+from scepkit.enrolment.issuing import queue_full
 from scepkit.enrolment.retrieval import Retrieval
 from scepkit.enrolment.sender import Sender, Senders
 from scepkit.errors import BadCertId, BadRequest, BadTime, FailInfoError
@@ -31,7 +32,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.envelope import Undecryptable
 from scepkit.protocol.messages import GetCert, GetCRL, PKCSReq, RenewalReq, Success
-from scepkit.protocol.pkimessage import VerifiedMessage
+from scepkit.protocol.pkimessage import OpenedRequest, VerifiedMessage
 from scepkit.protocol.responder import Responder, missing
 from scepkit.store import (
     AlreadyAnswered,
@@ -41,6 +42,7 @@ from scepkit.store import (
     OtherOwner,
     Outcome,
     Queued,
+    QueueFull,
     Recorded,
     SignerRevoked,
 )
@@ -71,20 +73,39 @@ class Endpoint:
         )
         self._retrieval = Retrieval(self.name, self._issuers, self._rules, self._store, self._now)
 
-    def respond(self, message: bytes) -> bytes:
+    @property
+    def is_guessed_at(self) -> bool:
+        """Say whether its static challenge is guessed at right now, from many addresses.
+
+        What is refused then is better answered slowly; all of it, so that the delay does not tell a
+        wrong challenge from anything else.
+        """
+        tries = self._admission.tries
+        return tries is not None and tries.is_flood
+
+    def respond(self, message: bytes, peer: str = "") -> bytes:
         """Answer a pkiMessage, waiting for the disk where needed.
+
+        Args:
+            message: the body of a PKIOperation.
+            peer: as in `decide`.
 
         Raises:
             Malformed: there is nothing to answer to; HTTP 400.
             HTTPRefused: too much is asked for; its HTTP status.
             StoreError: the database cannot be used; HTTP 503.
         """
-        decision = self.decide(message)
+        decision = self.decide(message, peer)
         recorded = self.record(decision)
         return self.conclude(decision, recorded.result() if recorded else None).reply
 
-    def decide(self, message: bytes) -> Decision:
+    def decide(self, message: bytes, peer: str = "") -> Decision:
         """Do everything up to the commit (checklist P-60).
+
+        Args:
+            message: the body of a PKIOperation.
+            peer: what the sender's address is counted under, where requests are bounded by it. With
+                none, only what bounds all senders together counts.
 
         Raises:
             Malformed: there is nothing to answer to; HTTP 400.
@@ -94,7 +115,7 @@ class Endpoint:
         received = self._responder.receive(message)
         if received.attributes.message_type in _RETRIEVALS:
             self._retrieval.count()
-        return self._sealed(self._decide(Decision(received)))
+        return self._sealed(self._decide(Decision(received, peer)))
 
     def record(self, decision: Decision) -> Future[Answer] | None:
         """Store what has to be stored before the answer.
@@ -120,6 +141,9 @@ class Endpoint:
 
         Returns:
             The decision whose reply may go out.
+
+        Raises:
+            BoundReached: too many requests wait already; its HTTP status.
         """
         match recorded:
             case None | Recorded():
@@ -132,6 +156,8 @@ class Endpoint:
                 return self._sealed(refusal(decision, refused_as_spent()))
             case SignerRevoked():
                 return self._sealed(refusal(decision, renewal.revoked()))
+            case QueueFull():
+                raise queue_full(recorded)
 
     def _sealed(self, decision: Decision) -> Decision:
         answer = decision.answer
@@ -232,7 +258,7 @@ class Endpoint:
         key_agreement = self._may_agree(verified.certificate)
         self._responder.check_deliverable(verified, None, key_agreement=key_agreement)
         try:
-            opened = self._responder.open(verified, self._password(verified))
+            opened = self._open(decision, verified)
         except Undecryptable as error:
             raise missing(verified.message_type, error.message) from error
         match opened.request:
@@ -244,6 +270,23 @@ class Endpoint:
                 raise BadRequest("not a GetCert or GetCRL")
         uses = _once(decision.legacy + opened.legacy)
         return replace(decision, answer=answer, key_agreement=key_agreement, legacy=uses)
+
+    def _open(self, decision: Decision, verified: VerifiedMessage) -> OpenedRequest:
+        """Decrypt a request, with the one password that may open it where it needs one.
+
+        Raises:
+            BoundReached: too many were encrypted with a wrong one, from this address.
+            FailInfoError: what to answer.
+        """
+        password, tries = self._password(verified), self._admission.tries
+        if tries is None or password is None or not self._responder.is_for_password(verified):
+            return self._responder.open(verified, password)
+        tries.check(decision.peer)
+        try:
+            return self._responder.open(verified, password)
+        except Undecryptable:
+            tries.count(decision.peer)
+            raise
 
     def _password(self, verified: VerifiedMessage) -> str | None:
         if not self._responder.needs_password:
@@ -258,7 +301,7 @@ class Endpoint:
         In order: is it a PKCS#10 that its own key signed; who sent it; can the rest be read; could
         the answer be delivered (P-51); may it have it.
         """
-        opened = self._responder.open(verified, self._password(verified))
+        opened = self._open(decision, verified)
         request = opened.request
         if not isinstance(request, PKCSReq | RenewalReq):
             raise BadRequest("not a PKCSReq or RenewalReq")

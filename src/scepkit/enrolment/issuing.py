@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import fields
-from datetime import datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
+from scepkit.enrolment.rules import Rules
+from scepkit.errors import BoundReached
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.pkimessage import VerifiedMessage
-from scepkit.store import Entry, Issuance, Queued
+from scepkit.store import Entry, Issuance, Queued, QueueFull
+
+# Those who decide are people, so sooner is no use.
+_RETRY_SECONDS = 300
+_TOO_MANY_REQUESTS, _UNAVAILABLE = 429, 503
 
 _COMMON = tuple(one.name for one in fields(Entry))
 
@@ -50,9 +55,42 @@ def issue(
     )
 
 
-def queue(entry: Entry, expires_at: datetime) -> Queued:
-    """Put a request where an operator finds it."""
-    return Queued(**_common(entry), expires_at=expires_at)
+def queue(entry: Entry, rules: Rules) -> Queued:
+    """Put a request where an operator finds it.
+
+    Args:
+        entry: the request, granted so far.
+        rules: how long it may wait, and how many may.
+    """
+    return Queued(
+        **_common(entry),
+        expires_at=entry.now + rules.pending_lifetime,
+        most_of_peer=rules.pending_per_address,
+        most=rules.pending_requests,
+    )
+
+
+def queue_full(full: QueueFull) -> BoundReached:
+    """Return the refusal of a request that finds no place in the queue.
+
+    It is none that a device gives up for: the request may be a good one, and there is room again as
+    soon as an operator has decided, or what waits has expired.
+    """
+    if full.of_peer:
+        return BoundReached(
+            _TOO_MANY_REQUESTS,
+            "too many requests from this address wait for approval, try again later",
+            bound="waiting requests of one address",
+            retry_after=_RETRY_SECONDS,
+            hint="decide on them (scep admin list --pending), or raise pending_per_address",
+        )
+    return BoundReached(
+        _UNAVAILABLE,
+        "too many requests wait for approval, try again later",
+        bound="waiting requests",
+        retry_after=_RETRY_SECONDS,
+        hint="decide on them (scep admin list --pending), or raise pending_requests",
+    )
 
 
 def _common(entry: Entry) -> dict[str, Any]:

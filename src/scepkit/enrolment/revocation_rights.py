@@ -9,16 +9,14 @@ What a sender may not revoke does not exist for it: every such answer is the sam
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from threading import Lock
 
 from scepkit.ca.authority import Authority
 from scepkit.enrolment import belonging
 from scepkit.enrolment.issuers import Issuers
-from scepkit.enrolment.limiter import Limiter
+from scepkit.enrolment.limiter import Limiters
 from scepkit.enrolment.passphrase import Passphrases
 from scepkit.enrolment.retrieval import same_owner
 from scepkit.enrolment.rules import Rules
@@ -31,7 +29,6 @@ from scepkit.store import CertificateRow, Store
 # addresses together: then anybody could keep the owner from revoking.
 _TRIES = 5
 _TRIES_IN_ALL = 60
-_MAX_COUNTED = 10_000
 
 _HOLD = int(cmp.Reason.certificateHold)
 
@@ -141,7 +138,7 @@ class RevocationRights:
             raise cmp.SystemUnavailable("too many attempts, try again in a minute")
         row = self._find(wanted, authorities)
         secret = None if row is None else self._passphrases.of(row.serial)
-        cmp.verify_mac(request, secret or secrets.token_hex())
+        cmp.verify_mac(request, secret or secrets.token_hex(), self._rules.pbkdf2_rounds)
         if row is None or secret is None:
             raise cmp.BadMessageCheck("the MAC does not hold")
         _check_description(wanted, Certificate.read(row.der))
@@ -177,23 +174,14 @@ class _Tries:
     """Counts attempts for each address, and for each certificate from there; the last ones."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now = now
-        self._counts: OrderedDict[tuple[str, int | None], Limiter] = OrderedDict()
-        self._lock = Lock()
+        self._counts = Limiters(now)
 
     def allow(self, serial: int, peer: str) -> bool:
         # All of an address first: whoever asks for many certificates, so that the counts of one
         # are forgotten, is stopped by that.
-        return self._count((peer, None), _TRIES_IN_ALL) and self._count((peer, serial), _TRIES)
-
-    def _count(self, what: tuple[str, int | None], per_minute: int) -> bool:
-        with self._lock:
-            one = self._counts.get(what) or Limiter(per_minute, self._now)
-            self._counts[what] = one
-            self._counts.move_to_end(what)
-            if len(self._counts) > _MAX_COUNTED:
-                self._counts.popitem(last=False)
-        return one.allows()
+        return self._counts.allows((peer, None), _TRIES_IN_ALL) and self._counts.allows(
+            (peer, serial), _TRIES
+        )
 
 
 def is_final(row: CertificateRow) -> bool:

@@ -54,6 +54,12 @@ class Rules:
     pending_lifetime: timedelta = timedelta(days=7)
     """How long a request waits for an operator before it expires (P-48)."""
 
+    pending_per_address: int | None = 100
+    """Requests of one address that wait at once; None: no bound."""
+
+    pending_requests: int | None = 10_000
+    """Requests that wait at once, whoever sent them; None: no bound."""
+
     renewal: RenewalRules | None = RenewalRules()
     """Who may renew; None: nobody."""
 
@@ -81,6 +87,10 @@ class Rules:
 
     revocation_passphrase: bool = False
     """Whether the challengePassword of a certificate's request revokes it, by CMP with a MAC."""
+
+    pbkdf2_rounds: int = 10_000
+    """Rounds of key derivation that the MAC of a CMP request may ask for; for the envelope of a
+    SCEP request see `Responder`."""
 
     crl_lifetime: timedelta = timedelta(hours=24)
     """How long a CRL is good for (RFC 5280 section 5.1.2.5)."""

@@ -14,7 +14,7 @@ from cryptography.hazmat.asn1 import TLV
 
 from scepkit.errors import BadAlg
 from scepkit.protocol import _asn1, _cbc, _codec, _der, _pbkdf2
-from scepkit.protocol._pbkdf2 import Derivation
+from scepkit.protocol._pbkdf2 import MAX_ITERATIONS, Derivation
 from scepkit.protocol.algorithms import (
     PBKDF2,
     PWRI_KEK,
@@ -60,7 +60,10 @@ class PasswordLock:
 
 
 def read(
-    info: _asn1.PasswordRecipientInfo, password: str, allowed: frozenset[Legacy]
+    info: _asn1.PasswordRecipientInfo,
+    password: str,
+    allowed: frozenset[Legacy],
+    max_iterations: int = MAX_ITERATIONS,
 ) -> PasswordLock:
     """Take up a RecipientInfo for whoever knows the password.
 
@@ -68,6 +71,7 @@ def read(
         info: the RecipientInfo.
         password: the password.
         allowed: the legacy algorithms that are allowed.
+        max_iterations: of PBKDF2.
 
     Raises:
         Malformed: an algorithm's parameters cannot be read.
@@ -80,7 +84,7 @@ def read(
     inner = _codec.parse(_asn1.AlgorithmIdentifier, algorithm.parameters, "PWRI-KEK parameters")
     wrap = cipher(inner.algorithm, allowed)
     iv = _cbc.read_iv(inner, wrap)
-    derivation, size = _pbkdf2.read(info.keyDerivationAlgorithm)
+    derivation, size = _pbkdf2.read(info.keyDerivationAlgorithm, max_iterations)
     if size not in (None, wrap.key_size):
         raise BadAlg("PBKDF2 of another keyLength than the key wrap needs")
     return PasswordLock(password, derivation, wrap, iv, info.encryptedKey)

@@ -13,6 +13,10 @@ from scepkit.protocol.algorithms import PBKDF2, PRFS, SHA1, Digest
 
 # Half a second of work: what one message may cost at most, for peers that set it high.
 MAX_ITERATIONS = 1_000_000
+# Five milliseconds: what a server does for anybody, which is as much as our own client asks for.
+MAX_FOR_STRANGERS = 10_000
+# A longer number could be as long as the message.
+_MAX_TOLD = 2**63
 
 _PRF_OIDS = {digest.oid: oid for oid, digest in PRFS.items()}
 
@@ -50,8 +54,14 @@ class Derivation:
         )
 
 
-def read(algorithm: _asn1.AlgorithmIdentifier | None) -> tuple[Derivation, int | None]:
+def read(
+    algorithm: _asn1.AlgorithmIdentifier | None, max_iterations: int = MAX_ITERATIONS
+) -> tuple[Derivation, int | None]:
     """Read what a peer derived a key with; no work is done yet.
+
+    Args:
+        algorithm: the peer's keyDerivationAlgorithm.
+        max_iterations: how much work the peer may ask for; never more than `MAX_ITERATIONS`.
 
     Returns:
         The derivation, and the keyLength that the peer wrote, if any.
@@ -65,9 +75,30 @@ def read(algorithm: _asn1.AlgorithmIdentifier | None) -> tuple[Derivation, int |
     if not isinstance(algorithm.parameters, TLV):
         raise BadAlg("PBKDF2 without parameters is not supported")
     params = _codec.parse(_asn1.PBKDF2Params, algorithm.parameters, "PBKDF2-params")
-    if not 1 <= params.iterationCount <= MAX_ITERATIONS:
-        raise BadAlg(f"PBKDF2 is done with 1 to {MAX_ITERATIONS} iterations here")
+    check_iterations("PBKDF2", params.iterationCount, max_iterations)
     return Derivation(params.salt, params.iterationCount, _prf(params.prf)), params.keyLength
+
+
+def check_iterations(name: str, count: int, most: int, ceiling: int = MAX_ITERATIONS) -> None:
+    """Refuse an iteration count that costs too much; it travels in clear, so it may be told.
+
+    Args:
+        name: of the key derivation.
+        count: as the peer wrote it; of any size.
+        most: the bound that was chosen.
+        ceiling: the bound that no choice goes beyond.
+
+    Raises:
+        BadAlg: it is above the bound, or below 1.
+    """
+    most = min(most, ceiling)
+    if 1 <= count <= most:
+        return
+    told = count if abs(count) <= _MAX_TOLD else "no sensible number of"
+    raise BadAlg(
+        f"{name} with {told} iterations; 1 to {most} iterations are done here",
+        hint="" if most == ceiling else "to allow more, raise the pbkdf2_rounds setting",
+    )
 
 
 def _prf(algorithm: _asn1.AlgorithmIdentifier | None) -> Digest:

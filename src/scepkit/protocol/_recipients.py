@@ -20,6 +20,7 @@ from scepkit.protocol import (
 from scepkit.protocol._key_agreement import KeyAgreement
 from scepkit.protocol._key_transport import KeyTransport
 from scepkit.protocol._password_recipient import PasswordLock
+from scepkit.protocol._pbkdf2 import MAX_ITERATIONS
 from scepkit.protocol.algorithms import Legacy, PrivateKey
 from scepkit.protocol.certificate import Certificate
 
@@ -53,6 +54,7 @@ def find(
     credentials: Sequence[Credential],
     password: str | None,
     allowed: frozenset[Legacy],
+    max_iterations: int = MAX_ITERATIONS,
 ) -> tuple[Lock, Credential | None]:
     """Take up the first RecipientInfo that is for us; what is not ours is not read further.
 
@@ -61,13 +63,14 @@ def find(
         credentials: the keys that it may be for.
         password: the one that it may be for.
         allowed: the legacy algorithms that are allowed.
+        max_iterations: how much work a password may take.
 
     Returns:
         What opens it, and whose key that takes; None for a password.
 
     Raises:
         Malformed: it cannot be read.
-        BadAlg: an algorithm is unknown or not allowed.
+        BadAlg: an algorithm is unknown or not allowed, or asks for too much work.
         BadRequest: none is for us.
     """
     recipients = _codec.elements(infos.data)
@@ -80,7 +83,7 @@ def find(
         elif der[0] == KEY_AGREEMENT:
             found = _key_agreement_for(der, credentials, allowed)
         elif der[0] == PASSWORD and password:
-            found = _password_lock(der, password, allowed), None
+            found = _password_lock(der, password, allowed, max_iterations), None
         if found is not None:
             return found
     if any(der[0] == PASSWORD for der in recipients):
@@ -127,10 +130,12 @@ def _key_agreement_for(
     return None
 
 
-def _password_lock(der: bytes, password: str, allowed: frozenset[Legacy]) -> PasswordLock:
+def _password_lock(
+    der: bytes, password: str, allowed: frozenset[Legacy], max_iterations: int
+) -> PasswordLock:
     sequence = _der.retag(der, _der.SEQUENCE)
     info = _codec.decode(_asn1.PasswordRecipientInfo, sequence, "PasswordRecipientInfo")
-    return _password_recipient.read(info, password, allowed)
+    return _password_recipient.read(info, password, allowed, max_iterations)
 
 
 def _addressed(rid: _asn1.IssuerAndSerialNumber | bytes, certificate: Certificate) -> bool:

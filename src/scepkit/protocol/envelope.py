@@ -21,6 +21,7 @@ from functools import cached_property
 
 from scepkit.errors import BadAlg, BadRequest, Malformed
 from scepkit.protocol import _asn1, _ber, _cbc, _codec, _recipients, algorithms
+from scepkit.protocol._pbkdf2 import MAX_ITERATIONS
 from scepkit.protocol._recipients import Credential, Lock
 from scepkit.protocol.algorithms import Cipher, Legacy
 from scepkit.protocol.enveloping import ENVELOPED_DATA, Random, check_recipient, seal
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 _EVERY_LEGACY = frozenset(Legacy)
+_ANY_PASSWORD = "any"  # noqa: S105 - where only the kind of lock is asked for
 _UNDECRYPTABLE = "the encrypted part could not be read"
 
 
@@ -90,6 +92,7 @@ class Envelope:
         random: Random,
         *,
         password: str | None = None,
+        max_iterations: int = MAX_ITERATIONS,
     ) -> Opened:
         """Open it with whichever of our keys it is addressed to, or with a password.
 
@@ -107,10 +110,11 @@ class Envelope:
             allowed: the legacy algorithms that are allowed.
             random: returns that many unpredictable octets.
             password: the one password that may open it; there is no trying of several (P-26).
+            max_iterations: how much work that may take (P-25).
 
         Raises:
             Malformed: it is not EnvelopedData.
-            BadAlg: an algorithm is unknown or not allowed.
+            BadAlg: an algorithm is unknown or not allowed, or asks for too much work.
             BadRequest: it is not for us.
             Undecryptable: it is no whole number of blocks.
         """
@@ -121,7 +125,7 @@ class Envelope:
         iv = _cbc.read_iv(info.contentEncryptionAlgorithm, used)
         # (2)
         lock, credential = _recipients.find(
-            enveloped.recipientInfos, credentials, password, allowed
+            enveloped.recipientInfos, credentials, password, allowed, max_iterations
         )
         # (3)
         cek = _unlock(lock, used.key_size, random)
@@ -177,6 +181,22 @@ class Envelope:
         except (Malformed, BadAlg, BadRequest):
             return None
         return credential
+
+    def needs_password(self, credentials: Sequence[Credential]) -> bool:
+        """Say whether it takes a password to open it, without opening it.
+
+        Args:
+            credentials: the keys that may open it instead; the first that is for us counts.
+
+        Returns:
+            False, too, where nothing opens it.
+        """
+        try:
+            infos = self._enveloped().recipientInfos
+            _, credential = _recipients.find(infos, credentials, _ANY_PASSWORD, _EVERY_LEGACY)
+        except (Malformed, BadAlg, BadRequest):
+            return False
+        return credential is None
 
     def _enveloped(self) -> _asn1.EnvelopedData:
         if isinstance(self._read, Malformed):

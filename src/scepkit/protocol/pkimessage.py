@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from scepkit.errors import BadAlg, BadMessageCheck, BadReply, BadRequest, FailInfoError, Malformed
 from scepkit.protocol import algorithms, cms, message_data
+from scepkit.protocol._pbkdf2 import MAX_FOR_STRANGERS
 from scepkit.protocol.algorithms import Digest, Legacy
 from scepkit.protocol.attributes import Attributes, FailInfo, MessageType, PKIStatus, read
 from scepkit.protocol.certificate import Certificate, readable
@@ -209,6 +210,7 @@ def open_request(
     random: Random,
     *,
     password: str | None = None,
+    max_iterations: int = MAX_FOR_STRANGERS,
 ) -> OpenedRequest:
     """Open the envelope of a request and read what is inside.
 
@@ -222,9 +224,10 @@ def open_request(
         random: returns that many unpredictable octets.
         password: the one that may open it: the challengePassword that this transaction is known
             to have, as a password-enveloped request does not say whose it is (P-26).
+        max_iterations: how much work a password may take (P-25).
 
     Raises:
-        BadAlg: an algorithm is unknown or not allowed.
+        BadAlg: an algorithm is unknown or not allowed, or asks for too much work.
         BadRequest: it cannot be opened.
         Undecryptable: what is inside is not what the messageType says, or nothing at all.
     """
@@ -232,7 +235,9 @@ def open_request(
         raise BadRequest("a CertRep is not a request")
     # (6)
     try:
-        opened = message.envelope.open(credentials, allowed, random, password=password)
+        opened = message.envelope.open(
+            credentials, allowed, random, password=password, max_iterations=max_iterations
+        )
     except Malformed as error:
         raise BadRequest(f"the content is not a pkcsPKIEnvelope: {error}") from error
     # (7)

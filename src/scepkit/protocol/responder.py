@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepkit.errors import BadAlg, BadCertId, FailInfoError, Malformed
 from scepkit.protocol import _der, pkimessage, signatures
+from scepkit.protocol._pbkdf2 import MAX_FOR_STRANGERS
 from scepkit.protocol.algorithms import (
     AES128,
     DIGESTS,
@@ -77,6 +78,7 @@ class Responder:
         oaep: whether RSA keys get RSAES-OAEP, which old clients do not know (P-23).
         now: returns the time, aware, for the signingTime of CertReps. XiPKI's client refuses those
             that have none, or one that is 5 minutes off; None, for who has no clock, leaves it out.
+        max_iterations: rounds of PBKDF2 that a request may ask for (P-25). The sender is anybody.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Responder:
         key_agreement: bool = False,
         oaep: bool = False,
         now: Callable[[], datetime] | None = None,
+        max_iterations: int = MAX_FOR_STRANGERS,
     ) -> None:
         self._signer = signer
         self._credentials = tuple(credentials)
@@ -97,6 +100,7 @@ class Responder:
         self._key_agreement = key_agreement
         self._oaep = oaep
         self._now = now
+        self._max_iterations = max_iterations
 
     @property
     def allowed(self) -> frozenset[Legacy]:
@@ -203,8 +207,17 @@ class Responder:
             FailInfoError: what to answer.
         """
         return pkimessage.open_request(
-            verified, self._credentials, self._allowed, self._random, password=password
+            verified,
+            self._credentials,
+            self._allowed,
+            self._random,
+            password=password,
+            max_iterations=self._max_iterations,
         )
+
+    def is_for_password(self, verified: VerifiedMessage) -> bool:
+        """Say whether `open` would try a password on a request."""
+        return self.needs_password and verified.envelope.needs_password(self._credentials)
 
     def check_deliverable(
         self, verified: VerifiedMessage, password: str | None, *, key_agreement: bool = False

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from scepkit.server import held, located, log, metrics
+from scepkit.server import held, located, log, metrics, static_secret
 from scepkit.server.ahead import SigningAhead
 from scepkit.server.assembly import Served, assemble, challenges_of, utc_now
 from scepkit.server.bounds import Bounds
@@ -73,6 +73,7 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
     )
     catalog = _catalog(home, store, crls)
     bounds = Bounds.of(settings, files=resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    static_secret.warn(settings)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[Mapping[str, Any]]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepkit.ca.certificates import read_certificates
-from scepkit.ca.files import refusals
 from scepkit.ca.layout import RA_CERTIFICATE, RA_KEY, Material
 from scepkit.ca.layout import Credential as RACredential
 from scepkit.ca.locations import Locations
@@ -20,18 +17,19 @@ from scepkit.ca.ocsp import load_responders
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.approval import Approval
 from scepkit.enrolment.challenge_rules import ChallengeRule, NoChallenge, StaticChallenge
-from scepkit.enrolment.challenges import MAX_LENGTH, Challenges
+from scepkit.enrolment.challenges import Challenges
 from scepkit.enrolment.cmp import CMPService
 from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.endpoint import Endpoint
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.enrolment.ocsp import OCSPService
 from scepkit.enrolment.rules import GetCertRule, RenewalRules, Rules
+from scepkit.enrolment.wrong_challenges import WrongChallenges
 from scepkit.errors import SettingsError, UsageError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.envelope import Credential
 from scepkit.protocol.responder import Responder
-from scepkit.server import addressing
+from scepkit.server import addressing, static_secret
 from scepkit.server.cmp_service import cmp_service
 from scepkit.server.directory import Home
 from scepkit.server.endpoint_settings import EndpointSettings
@@ -40,9 +38,6 @@ from scepkit.server.located import locations
 from scepkit.server.publication import Publication, publish
 from scepkit.server.settings import DEFAULT, Settings
 from scepkit.store import Store
-
-_SMALLEST_SECRET = 8
-"""Characters of a static challenge; below that it is guessed over the network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +150,7 @@ def _serve(
         allowed=settings.legacy,
         key_agreement=settings.key_agreement,
         now=now,
+        max_iterations=settings.pbkdf2_rounds,
     )
     admission = Admission(
         endpoint=name,
@@ -165,6 +161,9 @@ def _serve(
         challenges=_challenge_rule(name, home, store),
         concealment=concealment,
         now=now,
+        tries=WrongChallenges(settings.wrong_challenges_per_minute, now)
+        if settings.challenge == "static"
+        else None,
     )
     recipients = tuple(addressing.recipient_id(one.certificate) for one in credentials)
     cmp = None
@@ -228,6 +227,8 @@ def _rules(settings: EndpointSettings, server: Settings) -> Rules:
     return Rules(
         approval=settings.approval == "manual",
         pending_lifetime=timedelta(days=settings.pending_days),
+        pending_per_address=settings.pending_per_address,
+        pending_requests=settings.pending_requests,
         renewal=_renewal(settings, server) if settings.renewal else None,
         get_cert=GetCertRule(settings.get_cert),
         get_crl=settings.get_crl,
@@ -237,6 +238,7 @@ def _rules(settings: EndpointSettings, server: Settings) -> Rules:
         reply_chain=settings.reply_chain,
         cmp_revoke_by_subject=settings.cmp_revoke_by_subject,
         revocation_passphrase=settings.revocation_passphrase,
+        pbkdf2_rounds=settings.pbkdf2_rounds,
         crl_lifetime=timedelta(hours=server.crl_hours),
     )
 
@@ -256,38 +258,9 @@ def _challenge_rule(name: str, home: Home, store: Store) -> ChallengeRule:
     settings = home.settings.endpoint[name]
     match settings.challenge:
         case "static" if settings.challenge_file is not None:
-            return StaticChallenge(_secret(home.settings.directory / settings.challenge_file))
+            return StaticChallenge(
+                static_secret.read(home.settings.directory / settings.challenge_file)
+            )
         case "none":
             return NoChallenge()
     return challenges_of(home, store, name)
-
-
-def _secret(path: Path) -> str:
-    """Read a static challenge: the first line of a file that nobody else can read.
-
-    Raises:
-        SettingsError: it cannot be read, others can read it, or it is too short or too long.
-    """
-    make = f"make one: (umask 077; openssl rand -hex 20 > {path})"
-    if not path.exists():
-        raise SettingsError(f"the challenge_file {path} is missing", hint=make)
-    with refusals(f"cannot read {path}"):
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise SettingsError(f"{path} can be read by others", hint=f"chmod 600 {path}")
-        text = path.read_bytes()
-    try:
-        secret = text.decode("utf-8").split("\n", 1)[0].rstrip("\r")
-    except UnicodeDecodeError:
-        # Not `from`: the exception holds what is in the file.
-        raise SettingsError(f"{path} is not text in UTF-8", hint=make) from None
-    if len(secret) < _SMALLEST_SECRET:
-        raise SettingsError(
-            f"the challenge in {path} has fewer than {_SMALLEST_SECRET} characters", hint=make
-        )
-    if len(secret) > MAX_LENGTH:
-        raise SettingsError(
-            f"the challenge in {path} has more than the {MAX_LENGTH} characters that a "
-            "challengePassword may have",
-            hint=make,
-        )
-    return secret

@@ -1,18 +1,13 @@
-"""What strangers can make a server hold, and how it tells that a bound was reached."""
+"""What strangers can make a server hold on its connections."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 
 import structlog
 
-from scepkit.server import metrics
 from scepkit.server.peers import Proxies
 from scepkit.server.settings import Settings
-
-# Seconds between two lines about one bound: a flood must not become one of the log.
-_QUIET = 60.0
 
 # Files that are not connections: the database, keys that are read, the log.
 _OTHER_FILES = 128
@@ -69,29 +64,3 @@ class Bounds:
             response_seconds=settings.response_seconds,
             proxies=Proxies(settings.proxies),
         )
-
-
-class Bites:
-    """Tells that bounds were reached: each time in the metrics, now and then in the log."""
-
-    def __init__(self) -> None:
-        self._told: dict[str, float] = {}
-        self._since: dict[str, int] = {}
-
-    def tell(self, bound: str, setting: str, peer: str) -> None:
-        """Count a bound that was reached, and log the first in a minute.
-
-        Args:
-            bound: what it bounds, in words; a label of the metric.
-            setting: its name in scep.toml; empty where there is none.
-            peer: the address that reached it.
-        """
-        metrics.BOUNDS.labels(bound).inc()
-        times = self._since[bound] = self._since.get(bound, 0) + 1
-        now = time.monotonic()
-        if now - self._told.get(bound, -_QUIET) < _QUIET:
-            return
-        self._told[bound] = now
-        self._since[bound] = 0
-        facts = {"setting": setting} if setting else {}
-        log.warning("a bound is reached", bound=bound, peer=peer, times=times, **facts)

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from scepkit.enrolment.cmp import CMPAnswer
 from scepkit.errors import HTTPRefused, Malformed
 from scepkit.protocol import cmp
-from scepkit.server import metrics
+from scepkit.server import metrics, peers
 from scepkit.server.catalog import Catalog
 from scepkit.server.under_way import UnderWay
 
@@ -61,7 +61,7 @@ class CMPApp:
         if served is None or served.cmp is None:
             return _refusal(HTTPRefused(404, "no such CMP endpoint"))
         try:
-            service = functools.partial(served.cmp.answer, peer=_peer(request))
+            service = functools.partial(served.cmp.answer, peer=peers.network(_peer(request)))
             answer = await self._answer(request, service)
         except ClientDisconnect:
             return Response()
@@ -154,5 +154,7 @@ def _facts(answer: CMPAnswer) -> dict[str, object]:
         "subject": answer.subject,
         "by": answer.by,
         "reason": answer.reason,
+        # That of a fault is in a line of its own.
+        "hint": "" if answer.is_fault else answer.hint,
     }
     return {name: value for name, value in known.items() if value}

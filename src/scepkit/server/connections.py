@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from scepkit.server.bounds import Bites, Bounds
+from scepkit.server.bound_alarms import BoundAlarms
+from scepkit.server.bounds import Bounds
 from scepkit.server.tally import Tally
 
 STATE = "connections"
@@ -46,13 +47,13 @@ class Connections:
 
     Attributes:
         bounds: as given.
-        bites: tells that one was reached.
+        alarms: tells that one was reached.
         buffer: what a connection reads into, before it takes that out.
     """
 
     def __init__(self, bounds: Bounds, tally: Tally) -> None:
         self.bounds = bounds
-        self.bites = Bites()
+        self.alarms = BoundAlarms()
         self.buffer = memoryview(bytearray(_READ))
         self._tally = tally
         self._counted: set[Connection] = set()
@@ -73,11 +74,11 @@ class Connections:
         """
         address = connection.address
         if self._tally.total >= self.bounds.connections:
-            self.bites.tell("connections", "max_connections", peer)
+            self.alarms.ring("connections", peer=peer, hint=_hint("max_connections"))
             if not self._make_room(self._waiting):
                 return False
         if address is not None and self._tally.of(address) >= self.bounds.per_address:
-            self.bites.tell("connections of one address", "max_connections_per_address", peer)
+            self._ring_for(peer)
             if not self._make_room(self._waiting_of.get(address, {})):
                 return False
         self._tally.connect(address)
@@ -114,14 +115,14 @@ class Connections:
         self._held += octets - connection.held
         connection.held = octets
         if self._held > _MAX_HELD:
-            self.bites.tell("octets of requests", "", connection.address or "")
+            self.alarms.ring("octets of requests", peer=connection.address or "")
             largest = max(self._waiting, key=lambda one: one.held, default=connection)
             self._drop(largest)
 
     def enter(self, address: str) -> bool:
         """Count a request that a listed proxy forwards for an address; return if there is room."""
         if self._tally.of(address) >= self.bounds.per_address:
-            self.bites.tell("connections of one address", "max_connections_per_address", address)
+            self._ring_for(address)
             return False
         self._tally.enter(address)
         return True
@@ -129,6 +130,13 @@ class Connections:
     def leave(self, address: str) -> None:
         """Count a request that `enter` has let in no more."""
         self._tally.leave(address)
+
+    def _ring_for(self, peer: str) -> None:
+        self.alarms.ring(
+            "connections of one address",
+            peer=peer,
+            hint=_hint("max_connections_per_address") + ", or list the proxy in proxies",
+        )
 
     def _make_room(self, waiting: dict[Connection, None]) -> bool:
         """Let the one give way that has been waited for longest; return whether there is one."""
@@ -141,3 +149,7 @@ class Connections:
     def _drop(self, connection: Connection) -> None:
         self.forget(connection)
         connection.abort()
+
+
+def _hint(setting: str) -> str:
+    return f"if that is no attack, raise {setting} in scep.toml"

@@ -37,22 +37,27 @@ class Decider:
         self._store = store
         self._handover: Handover | None = None
 
-    async def decide(self, message: bytes, endpoint: Endpoint) -> Decision:
+    async def decide(self, message: bytes, endpoint: Endpoint, peer: str = "") -> Decision:
         """Return what an endpoint decides, once it is stored.
+
+        Args:
+            message: the body of a PKIOperation.
+            endpoint: decides.
+            peer: what the sender's address is counted under.
 
         Raises:
             Malformed: it is no SCEP message.
-            HTTPRefused: there were too many of its kind.
+            HTTPRefused: there were too many of its kind, or a bound is reached.
             Local: the operator's fault or the disk's.
         """
-        decision, recorded = await self._recorded(message, endpoint)
+        decision, recorded = await self._recorded(message, endpoint, peer)
         if isinstance(recorded, Recorded | None):
             return decision
         return await asyncio.get_running_loop().run_in_executor(
             self._pool, endpoint.conclude, decision, recorded
         )
 
-    def _recorded(self, message: bytes, endpoint: Endpoint) -> _Step:
+    def _recorded(self, message: bytes, endpoint: Endpoint, peer: str) -> _Step:
         """Decide and store; the event loop hears of it when the answer is on the disk."""
         loop = asyncio.get_running_loop()
         if self._handover is None:
@@ -63,18 +68,19 @@ class Decider:
         step: _Step = loop.create_future()
         hand_over = functools.partial(_hand_over, self._handover, step)
         self._store.expect()
-        self._pool.submit(self._decide, message, endpoint, hand_over)
+        self._pool.submit(self._decide, message, endpoint, peer, hand_over)
         return step
 
     def _decide(
         self,
         message: bytes,
         endpoint: Endpoint,
+        peer: str,
         hand_over: Callable[[_Decided | BaseException], None],
     ) -> None:
         """Do what the class says, in a thread of the pool."""
         try:
-            decision = endpoint.decide(message)
+            decision = endpoint.decide(message, peer)
             pending = endpoint.record(decision)
         # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.
         except BaseException as error:  # noqa: BLE001

@@ -82,9 +82,16 @@ class EndpointSettings(BaseModel):
         validity_days: how long an issued certificate is valid.
         approval: whether a right challenge is enough, or a person decides too.
         pending_days: how long a request may wait for that person.
+        pending_per_address: requests of one address (of IPv6, one /64) that wait at once; more get
+            HTTP 429. An operator looks at each, so this is a site's worth of devices.
+        pending_requests: requests that wait at once, whoever sent them; more get HTTP 503.
         challenge: `one-time` (scep admin challenge new), `static` (one for all devices, in
             `challenge_file`) or `none`, which needs manual approval.
         challenge_file: of a static challenge: mode 0600, the first line counts.
+        wrong_challenges_per_minute: of a static challenge: how many one address (of IPv6, one /64)
+            may send, per worker process; more get HTTP 429, right ones too. 30 leave a site in
+            peace where some devices behind one address have a wrong one and try every minute, and
+            are 2^24 guesses a year, which no secret worth the name minds.
         renewal: whether a current certificate entitles to the next one.
         renewal_window_days: how long before its end; 0 for any time.
         renewal_grace_days: how long after its end a certificate still renews.
@@ -94,6 +101,9 @@ class EndpointSettings(BaseModel):
         get_crl: whether GetCRL is answered.
         retrievals_per_minute: GetCert and GetCRL together, over all devices, per worker process;
             more get HTTP 429.
+        pbkdf2_rounds: the most that anybody may ask this server for: of a request that is encrypted
+            with a password, and of the MAC of a CMP request; there never more than 20000 of
+            PasswordBasedMac.
         cmp: whether the owner of a certificate may have it revoked by CMP, at /cmp/NAME.
         cmp_revoke_by_subject: whether another valid certificate of the same subject does, too.
         signing_time_minutes: how far a signingTime, or the messageTime of CMP, may be off before
@@ -121,8 +131,11 @@ class EndpointSettings(BaseModel):
     validity_days: Annotated[int, Field(ge=1, le=_DAYS)] = 365
     approval: Literal["auto", "manual"] = "auto"
     pending_days: Annotated[int, Field(ge=1, le=_DAYS)] = 7
+    pending_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+    pending_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     challenge: Literal["one-time", "static", "none"] = "one-time"
     challenge_file: Path | None = None
+    wrong_challenges_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 30
     renewal: bool = True
     renewal_window_days: _Days = 0
     renewal_grace_days: _Days = 0
@@ -131,6 +144,7 @@ class EndpointSettings(BaseModel):
     get_cert: Literal["off", "own", "all"] = "own"
     get_crl: bool = True
     retrievals_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 60
+    pbkdf2_rounds: Annotated[int, Field(ge=1000, le=1_000_000)] = 10_000
     cmp: bool = True
     cmp_revoke_by_subject: bool = False
     signing_time_minutes: Annotated[int, Field(ge=0, le=7 * 24 * 60)] = 0

@@ -43,9 +43,9 @@ OCSP = Counter("scep_ocsp_responses", "OCSP requests answered.", ["endpoint", "o
 
 FETCHES = Counter("scep_fetches", "CRLs and CA certificates asked for.", ["what", "status"])
 
-BOUNDS = Counter("scep_bounds", "Times that a bound on what peers hold was reached.", ["bound"])
-
 LOST = Counter("scep_log_lines_lost", "Lines of the log that could not be written.")
+
+BOUNDS = Counter("scep_bounds", "Times that a bound was reached.", ["bound"])
 
 
 def render(*more: Collector) -> tuple[bytes, str]:
@@ -84,6 +84,6 @@ def _registry(*more: Collector) -> CollectorRegistry:
     if os.environ.get(MULTIPROCESS):
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return registry
-    for metric in (REQUESTS, SECONDS, LEGACY, CMP, OCSP, FETCHES, BOUNDS, LOST):
+    for metric in (REQUESTS, SECONDS, LEGACY, CMP, OCSP, FETCHES, LOST, BOUNDS):
         registry.register(metric)
     return registry

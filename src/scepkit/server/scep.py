@@ -15,24 +15,30 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from scepkit.enrolment.decision import Decision
-from scepkit.errors import HTTPRefused, Local, Malformed
+from scepkit.enrolment.wrong_challenges import OF_ALL
+from scepkit.errors import BoundReached, HTTPRefused, Local, Malformed
 from scepkit.protocol import http, pkimessage
 from scepkit.protocol.http import HTTPRequest, HTTPResponse, Operation, SCEPRequest
 from scepkit.protocol.messages import Failure
-from scepkit.server import addressing, metrics
+from scepkit.server import addressing, metrics, peers
 from scepkit.server.assembly import Served
+from scepkit.server.bound_alarms import BoundAlarms
 from scepkit.server.catalog import Catalog
 from scepkit.server.deciding import Decider
 from scepkit.server.settings import DEFAULT, Settings
+from scepkit.server.slowing import Slowing
 from scepkit.server.under_way import UnderWay
 from scepkit.store import Store
 
 Facts: TypeAlias = Mapping[str, Any]
 """What the log says about an operation beside who asked and how long it took."""
 
-_RETRY_AFTER = {"Retry-After": "5"}
+_RETRY_SECONDS = 5
+_RETRY_AFTER = {"Retry-After": str(_RETRY_SECONDS)}
 _COME_BACK = frozenset({429, 503})
 _NO_STORE = {"Cache-Control": "no-store"}
+
+_GUESSED = "somebody guesses at the static challenge from many addresses: is it long enough?"
 
 log = structlog.get_logger()
 
@@ -60,6 +66,8 @@ class SCEPApp:
         self._pool = pool
         self._under_way = UnderWay()
         self._decider = Decider(pool, store)
+        self._alarms = BoundAlarms()
+        self._slowing = Slowing()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request and write its line into the log."""
@@ -83,7 +91,7 @@ class SCEPApp:
             served = self._find(name, request)
             endpoint = served.endpoint.name
             if request.operation is Operation.PKI_OPERATION:
-                response, facts = await self._pki_operation(name, request)
+                response, facts = await self._pki_operation(name, request, _peer(scope))
             else:
                 response = served.publication.answer(request.operation)
                 facts = {"operation": request.operation.value, "outcome": "OK"}
@@ -126,16 +134,25 @@ class SCEPApp:
         return served[name or DEFAULT]
 
     async def _pki_operation(
-        self, name: str | None, request: SCEPRequest
+        self, name: str | None, request: SCEPRequest, peer: str
     ) -> tuple[HTTPResponse, Facts]:
+        network = peers.network(peer)
         try:
             with self._under_way:
                 endpoint = (await self._up_to_date(name, request)).endpoint
-                decision = await self._decider.decide(request.message, endpoint)
+                decision = await self._decider.decide(request.message, endpoint, network)
+        except BoundReached as error:
+            self._alarms.ring(error.bound, peer=network, endpoint=endpoint.name, hint=error.hint)
+            response, facts = _put_off(request.message, error.status, error, error.retry_after)
+            return response, {"endpoint": endpoint.name, **facts}
         except Local as error:
             # The operator's fault or the disk's: the device shall come back (P-78).
             log.error("server fault", error=error.message, hint=error.hint)  # noqa: TRY400
-            return _fault(request.message, error)
+            return _put_off(request.message, 503, error)
+        if isinstance(decision.answer, Failure) and endpoint.is_guessed_at:
+            self._alarms.ring(OF_ALL, endpoint=endpoint.name, hint=_GUESSED)
+            # Not among those under way: else who guesses would keep everybody else out.
+            await self._slowing.wait()
         facts = {"endpoint": endpoint.name, **_facts(decision)}
         return HTTPResponse(200, decision.reply, http.PKI_MESSAGE, _NO_STORE), facts
 
@@ -162,14 +179,18 @@ class SCEPApp:
         if "subject" in facts:
             # Not before the reply is out: see `Decision.subject`.
             facts = {**facts, "subject": facts["subject"]()}
-        client = scope.get("client")
         log.info(
             "scep",
-            peer=client[0] if client else "",
+            peer=_peer(scope),
             **facts,
             status=response.status,
             ms=round(seconds * 1000, 1),
         )
+
+
+def _peer(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 async def _body(scope: Scope, receive: Receive) -> bytes:
@@ -215,10 +236,14 @@ def _refused(
     return response, {"operation": operation, "outcome": f"HTTP {status}", "reason": reason}
 
 
-def _fault(message: bytes, error: Local) -> tuple[HTTPResponse, Facts]:
+def _put_off(
+    message: bytes, status: int, error: Local | BoundReached, seconds: int = _RETRY_SECONDS
+) -> tuple[HTTPResponse, Facts]:
     """Refuse for now a request that could be read, so that the log can say whose it was."""
     operation = Operation.PKI_OPERATION.value
-    response, facts = _refused(operation, 503, "try again later", error.message, _RETRY_AFTER)
+    text = error.message if isinstance(error, BoundReached) else "try again later"
+    headers = {"Retry-After": str(seconds)}
+    response, facts = _refused(operation, status, text, error.message, headers)
     transaction_id = pkimessage.parse(message).attributes.transaction_id
     return response, {**facts, "transaction_id": str(transaction_id)}
 

@@ -55,11 +55,19 @@ validity_days = 365
 # renewals do not wait.
 # approval = "auto"
 # pending_days = 7
+# How many may wait at once: of one address (of IPv6, one /64), and of all. More are told to come
+# back later.
+# pending_per_address = 100
+# pending_requests = 10000
 
 # "one-time": scep admin challenge new makes them. "static": the first line of challenge_file
-# (mode 0600), the same for all devices. "none": needs approval = "manual".
+# (mode 0600), the same for all devices; scep admin challenge secret makes it. "none": needs
+# approval = "manual".
 # challenge = "one-time"
 # challenge_file = "challenge.txt"
+# Wrong static challenges of one address in a minute; after that it gets HTTP 429 for a while, with
+# the right one too.
+# wrong_challenges_per_minute = 30
 
 # A current certificate entitles to the next one: so many days before its end (0: at any time),
 # and so many after it; for other names only if you say so. No fewer before than devices begin with:
@@ -75,6 +83,10 @@ validity_days = 365
 # get_cert = "own"
 # get_crl = true
 # retrievals_per_minute = 60
+
+# Rounds of key derivation that anybody may ask this server for, by a request that is encrypted with
+# a password or by the MAC of a CMP request. scep enroll asks for 10000, OpenSSL's cmp for 500.
+# pbkdf2_rounds = 10000
 
 # CMP at /cmp/default: whoever holds a certificate's key may have it revoked (scep revoke,
 # openssl cmp -cmd rr); or whoever holds that of another valid one of the same subject, too.

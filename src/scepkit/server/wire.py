@@ -332,7 +332,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         elif not wants and not self._is_paused:
             self._transport.pause_reading()
             if len(self._queue) > self._bounds.pipelined:
-                self._tell("pipelined requests", "max_pipelined")
+                self._ring("pipelined requests", "max_pipelined")
         self._is_paused = not wants
 
     def _next_state(self) -> _State:
@@ -374,14 +374,15 @@ class HTTPConnection(asyncio.BufferedProtocol):
     def _give_up(self) -> None:
         """Close a connection whose peer takes too long."""
         if self._state is _State.READING:
-            self._tell("slow request", "request_seconds")
+            self._ring("slow request", "request_seconds")
         if self._state is _State.WRITING:
-            self._tell("slow reader", "response_seconds")
+            self._ring("slow reader", "response_seconds")
         # What was not taken until now is not waited for any more either.
         self._transport.abort()
 
-    def _tell(self, bound: str, setting: str) -> None:
-        self._connections.bites.tell(bound, setting, self._peer[0])
+    def _ring(self, bound: str, setting: str) -> None:
+        hint = f"if that is no attack, raise {setting} in scep.toml"
+        self._connections.alarms.ring(bound, peer=self._peer[0], hint=hint)
 
 
 async def _busy(_scope: Scope, _receive: Receive, send: Send) -> None:

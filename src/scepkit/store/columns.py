@@ -50,6 +50,7 @@ def _request(entry: Granted) -> dict[str, Any]:
         "issuer": entry.issuer,
         "renews": entry.renews,
         "reply_secret": entry.reply_secret,
+        "peer": entry.peer or None,
         "created_at": entry.now,
     }
 
@@ -70,6 +71,7 @@ def waiting(queued: Queued) -> dict[str, Any]:
         "challenge_id": queued.challenge_id,
         "expires_at": queued.expires_at,
         "passphrase": queued.passphrase,
+        "queue": queued.endpoint,
     }
 
 

@@ -55,6 +55,7 @@ REQUESTS = select(
     requests.c.decided_at,
     requests.c.expires_at,
     requests.c.decided_by,
+    requests.c.peer,
 ).join_from(requests, transactions)
 REQUEST = REQUESTS.where(requests.c.id == bindparam("request_id"))
 

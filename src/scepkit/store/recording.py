@@ -8,8 +8,10 @@ only looked at, to be spent when the request is approved (`deciding`).
    a device that lost the reply comes again with a challenge that it spent itself (P-44).
 3. The certificate to be renewed is revoked or unknown: SignerRevoked. Its row stays locked until
    the commit, so that a revocation comes before the renewal or after it.
-4. The challenge is spent, expired or not of this endpoint: ChallengeSpent.
-5. Otherwise everything is written: Recorded.
+4. As many requests wait already as may: QueueFull. Those that queue do so one after the other,
+   whatever process they are of, so that no two can both take the last place (`queueing`).
+5. The challenge is spent, expired or not of this endpoint: ChallengeSpent.
+6. Otherwise everything is written: Recorded.
 
 Two processes may both find 1 and 2 clear. The unique constraints let one of them through; the
 other is rolled back to the savepoint and reads again what the first has written.
@@ -29,6 +31,7 @@ from sqlalchemy.exc import IntegrityError
 from scepkit.errors import StoreError
 from scepkit.store import columns, queries
 from scepkit.store.engine import savepoint
+from scepkit.store.queueing import QueueFullError, check_room
 from scepkit.store.tables import (
     certificates,
     challenges,
@@ -43,6 +46,7 @@ from scepkit.store.values import (
     OtherOwner,
     Outcome,
     Queued,
+    QueueFull,
     Recorded,
     SignerRevoked,
     Status,
@@ -103,8 +107,8 @@ def record_all(connection: Connection, entries: Sequence[Granted]) -> list[Answe
         One Recorded for each.
 
     Raises:
-        NotSpendableError, NotRenewableError, SQLAlchemyError: the transaction is to be rolled
-            back; `record` shows what stands in whose way.
+        NotSpendableError, NotRenewableError, QueueFullError, SQLAlchemyError: the transaction is to
+            be rolled back; `record` shows what stands in whose way.
     """
     issuances = [entry for entry in entries if isinstance(entry, Issuance)]
     check_renewable(connection, entries)
@@ -152,6 +156,8 @@ def _attempt(connection: Connection, entry: Granted) -> Answer:
         return ChallengeSpent()
     except NotRenewableError:
         return SignerRevoked()
+    except QueueFullError as full:
+        return QueueFull(full.of_peer)
 
 
 def _recorded(issuance: Issuance) -> Recorded:
@@ -242,6 +248,7 @@ def _queue_anew(connection: Connection, queued: Queued) -> Recorded:
 
 
 def _queue(connection: Connection, queued: Queued, transaction_row: int) -> Recorded:
+    check_room(connection, queued)
     if queued.challenge_id is not None:
         values = {
             "challenge_id": queued.challenge_id,

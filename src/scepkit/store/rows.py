@@ -66,7 +66,8 @@ class RequestRow:
     """A stored request.
 
     `issuer` and `csr_digest` are None only where an older scepkit stored it. `challenge_id` is
-    that of a request that had to wait; otherwise the challenge names the certificate.
+    that of a request that had to wait; otherwise the challenge names the certificate. `peer` is
+    what the sender's address is counted under, None where nobody knew it.
     """
 
     id: int
@@ -89,6 +90,7 @@ class RequestRow:
     decided_at: datetime | None
     expires_at: datetime | None
     decided_by: str | None
+    peer: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,7 +164,7 @@ class Store(Deciding, Revoking, CRLKeeping, Statuses, Purging):
 
         Returns:
             A future as that of `record`: Recorded with a pending outcome, or AlreadyAnswered,
-            OtherOwner, ChallengeSpent, SignerRevoked.
+            OtherOwner, ChallengeSpent, SignerRevoked, QueueFull.
 
         Raises:
             StoreError: too much is queued, or the store is closed; answer HTTP 503 (P-78).

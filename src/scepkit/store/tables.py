@@ -173,10 +173,16 @@ requests = Table(
     Column("decided_by", Text),
     # What may revoke the certificate one day, encrypted, until there is a certificate to keep it.
     Column("passphrase", LargeBinary),
+    # What the sender's address is counted under; NULL where nobody knows it.
+    Column("peer", Text),
+    # The endpoint whose queue a waiting request came into: the transaction's, once more, so that
+    # an index alone says how many wait.
+    Column("queue", String(64)),
     UniqueConstraint("transaction_row", "fingerprint"),
     CheckConstraint("status IN ('issued', 'pending', 'rejected', 'expired')", name="status"),
     CheckConstraint("(status = 'issued') = (serial IS NOT NULL)", name="issued"),
     Index("ix_requests_pending", "id", **_where("status = 'pending'")),
+    Index("ix_requests_queue", "queue", "peer", "expires_at", **_where("status = 'pending'")),
     Index(None, "decided_at", **_where("decided_at IS NOT NULL")),
     Index(None, "serial", **_where("serial IS NOT NULL")),
     Index(None, "challenge_id", **_where("challenge_id IS NOT NULL")),

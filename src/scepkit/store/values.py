@@ -82,11 +82,22 @@ class ChallengeSpent:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueFull:
+    """As many requests wait already as may; nothing was written.
+
+    Args:
+        of_peer: whether it is those of the sender's address, and not those of all together.
+    """
+
+    of_peer: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SignerRevoked:
     """The certificate to be renewed is revoked or unknown: it renews nothing any more."""
 
 
-Conflict: TypeAlias = AlreadyAnswered | OtherOwner | ChallengeSpent | SignerRevoked
+Conflict: TypeAlias = AlreadyAnswered | OtherOwner | ChallengeSpent | SignerRevoked | QueueFull
 Answer: TypeAlias = Recorded | Conflict
 
 
@@ -111,6 +122,7 @@ class Entry:
         reply_secret: what the reply will be encrypted with, itself encrypted by the caller, for
             polls that ask for it later; None where the reply goes to the signer's key.
         passphrase: what may revoke the certificate, encrypted by the caller; None for nothing.
+        peer: what the sender's address is counted under; empty where that is not known.
         now: the time of the decision, aware; the store has no clock.
 
     Raises:
@@ -130,6 +142,7 @@ class Entry:
     renews: int | None = None
     reply_secret: bytes | None = field(default=None, repr=False)
     passphrase: bytes | None = field(default=None, repr=False)
+    peer: str = ""
     now: datetime
 
     def __post_init__(self) -> None:
@@ -176,12 +189,17 @@ class Queued(Entry):
 
     Args:
         expires_at: aware; from this instant on it is refused. None to wait for ever.
+        most_of_peer: requests of its `peer` that may wait at its endpoint, this one included; None
+            for no bound. Where the peer is not known they are not counted.
+        most: the same for all peers together.
 
     Raises:
         UsageError: a size is wrong or a time has no zone.
     """
 
     expires_at: datetime | None
+    most_of_peer: int | None = None
+    most: int | None = None
 
     def __post_init__(self) -> None:
         Entry.__post_init__(self)  # super() does not work in classes with slots

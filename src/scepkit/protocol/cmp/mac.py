@@ -22,7 +22,7 @@ from scepkit import errors as general
 from scepkit.errors import Malformed
 from scepkit.protocol import _asn1 as x509_asn1
 from scepkit.protocol import _codec, _der, _pbkdf2
-from scepkit.protocol._pbkdf2 import Derivation
+from scepkit.protocol._pbkdf2 import MAX_ITERATIONS, Derivation, check_iterations
 from scepkit.protocol.algorithms import (
     DIGESTS,
     HMAC_SHA256,
@@ -140,11 +140,13 @@ def new(random: Callable[[int], bytes]) -> PBMac1:
     return PBMac1(Derivation(random(_SALT_SIZE), _ITERATIONS, SHA256), 32, HMAC_SHA256)
 
 
-def read(protection: Protection) -> Mac:
+def read(protection: Protection, max_iterations: int = MAX_ITERATIONS) -> Mac:
     """Read the parameters of a MAC; no work is done yet.
 
     Args:
         protection: its algorithm is one of `MACS`.
+        max_iterations: how much work it may take; for PasswordBasedMac never more than
+            `MAX_PBM_ITERATIONS`.
 
     Raises:
         BadDataFormat: the parameters cannot be read.
@@ -152,38 +154,44 @@ def read(protection: Protection) -> Mac:
     """
     try:
         if protection.algorithm == PASSWORD_BASED_MAC:
-            return _read_password_based_mac(protection.parameters or b"")
-        return _read_pbmac1(protection.parameters or b"")
+            return _read_password_based_mac(protection.parameters or b"", max_iterations)
+        return _read_pbmac1(protection.parameters or b"", max_iterations)
     except Malformed as error:
         raise BadDataFormat(error.message, text="the MAC's parameters cannot be read") from error
     except general.BadAlg as error:
-        raise BadAlg(error.message, text=error.text) from error
+        raise BadAlg(error.message, text=error.text, hint=error.hint) from error
 
 
-def holds(protection: Protection, secret: str) -> bool:
+def holds(protection: Protection, secret: str, max_iterations: int = MAX_ITERATIONS) -> bool:
     """Say whether a MAC was made with `secret`.
+
+    Args:
+        protection: its algorithm is one of `MACS`.
+        secret: the secret.
+        max_iterations: as in `read`.
 
     Raises:
         BadDataFormat, BadAlg: as `read`.
     """
-    expected = read(protection).compute(secret, protection.covered)
+    expected = read(protection, max_iterations).compute(secret, protection.covered)
     return hmac.compare_digest(expected, protection.value)
 
 
-def _read_password_based_mac(parameters: bytes) -> PasswordBasedMac:
+def _read_password_based_mac(parameters: bytes, max_iterations: int) -> PasswordBasedMac:
     params = _codec.decode(_asn1.PBMParameter, parameters, "PBMParameter")
     owf = DIGESTS.get(params.owf.algorithm)
     if owf is None or owf is MD5:
         raise BadAlg(f"PasswordBasedMac with {params.owf.algorithm.dotted_string} is not supported")
     _check_salt(params.salt)
-    if not 1 <= params.iterationCount <= MAX_PBM_ITERATIONS:
-        raise BadAlg(f"1 to {MAX_PBM_ITERATIONS} iterations are done here")
+    check_iterations(
+        "PasswordBasedMac", params.iterationCount, max_iterations, ceiling=MAX_PBM_ITERATIONS
+    )
     return PasswordBasedMac(params.salt, owf, params.iterationCount, _known_hmac(params.mac))
 
 
-def _read_pbmac1(parameters: bytes) -> PBMac1:
+def _read_pbmac1(parameters: bytes, max_iterations: int) -> PBMac1:
     params = _codec.decode(_asn1.PBMAC1Params, parameters, "PBMAC1-params")
-    derivation, key_length = _pbkdf2.read(params.keyDerivationFunc)
+    derivation, key_length = _pbkdf2.read(params.keyDerivationFunc, max_iterations)
     _check_salt(derivation.salt)
     mac = _known_hmac(params.messageAuthScheme)
     size = key_length or _HMACS[mac].primitive.digest_size

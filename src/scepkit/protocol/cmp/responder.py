@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from scepkit.protocol._pbkdf2 import MAX_FOR_STRANGERS
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.certificate import Certificate, readable
 from scepkit.protocol.cmp import header as headers
@@ -163,12 +164,17 @@ def verify_signature(
             raise BadMessageCheck("the sender is not the one who signed")
 
 
-def verify_mac(request: Request, secret: str) -> None:
+def verify_mac(request: Request, secret: str, max_iterations: int = MAX_FOR_STRANGERS) -> None:
     """Check that who sent a request knows a secret.
 
     The secret has to be at hand as it is: both kinds of MAC derive their key from it with a salt
     that the sender chose, so that no hash of it would do. Which secret it is, says
     `request.header.sender_kid`.
+
+    Args:
+        request: what `read_request` returned.
+        secret: the secret.
+        max_iterations: how much work the sender may ask for, who is anybody.
 
     Raises:
         WrongIntegrity: the request is signed.
@@ -179,7 +185,7 @@ def verify_mac(request: Request, secret: str) -> None:
     with answerable(request.header):
         if request.is_signed:
             raise WrongIntegrity("the message is protected by a signature, not by a MAC")
-        if not mac.holds(request.protection, secret):
+        if not mac.holds(request.protection, secret, max_iterations):
             raise BadMessageCheck("the MAC does not hold")
 
 

@@ -1,0 +1,78 @@
+"""The secret of `challenge = "static"`: read from its file, warned of where it can be guessed."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import structlog
+
+from scepkit.ca.files import refusals
+from scepkit.enrolment import shared_secret
+from scepkit.enrolment.challenges import MAX_LENGTH
+from scepkit.errors import SettingsError
+from scepkit.server.settings import Settings
+
+_SMALLEST = 8
+"""Characters; below that it is guessed over the network."""
+
+log = structlog.get_logger()
+
+
+def read(path: Path) -> str:
+    """Read a static challenge: the first line of a file that nobody else can read.
+
+    Args:
+        path: the file.
+
+    Raises:
+        SettingsError: it cannot be read, others can read it, or it is too short or too long.
+    """
+    make = _how_to_make(path)
+    if not path.exists():
+        raise SettingsError(f"the challenge_file {path} is missing", hint=make)
+    with refusals(f"cannot read {path}"):
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise SettingsError(f"{path} can be read by others", hint=f"chmod 600 {path}")
+        text = path.read_bytes()
+    try:
+        secret = text.decode("utf-8").split("\n", 1)[0].rstrip("\r")
+    except UnicodeDecodeError:
+        # Not `from`: the exception holds what is in the file.
+        raise SettingsError(f"{path} is not text in UTF-8", hint=make) from None
+    if len(secret) < _SMALLEST:
+        raise SettingsError(
+            f"the challenge in {path} has fewer than {_SMALLEST} characters", hint=make
+        )
+    if len(secret) > MAX_LENGTH:
+        raise SettingsError(
+            f"the challenge in {path} has more than the {MAX_LENGTH} characters that a "
+            "challengePassword may have",
+            hint=make,
+        )
+    return secret
+
+
+def warn(settings: Settings) -> None:
+    """Say it in the log when a static challenge can be guessed; never how long or what it is.
+
+    Args:
+        settings: the server's, whose files can be read.
+
+    Raises:
+        SettingsError: one cannot.
+    """
+    files = (one.challenge_file for one in settings.endpoint.values())
+    paths = dict.fromkeys(settings.directory / one for one in files if one is not None)
+    for path in paths:
+        if shared_secret.estimate_bits(read(path)) < shared_secret.LEAST_BITS:
+            log.warning(
+                "a static challenge is short enough to be guessed",
+                file=str(path),
+                least_bits=shared_secret.LEAST_BITS,
+                hint=f"{_how_to_make(path)}; then give it to the devices",
+            )
+
+
+def _how_to_make(path: Path) -> str:
+    return f"make one: (umask 077; scep admin challenge secret > {path})"
