@@ -92,7 +92,7 @@ def test_the_database_is_durable_and_strict(store):
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         ]
-    assert pragmas == ["wal", 2, 1, 10_000]  # 2 is FULL
+    assert pragmas == ["wal", 2, 1, 5_000]  # 2 is FULL
 
 
 def test_nobody_else_may_read_the_database(store, path, issuance):

@@ -90,9 +90,9 @@ def create(home: Home) -> Starlette:
     routes: list[BaseRoute] = [
         # Not a Mount: that answers the bare path with a redirect, which devices do not follow.
         *(Route(path + "{rest:path}", scep) for path in PATHS),
-        *OCSPApp(catalog, pool).routes,
+        *OCSPApp(catalog, pool, store).routes,
         *Distribution(crls, utc_now).routes,
-        *CMPApp(catalog, writing).routes,
+        *CMPApp(catalog, writing, store).routes,
         Route("/healthz", Health(store, crls.problem, lambda: lines.is_failing).answer),
     ]
     if not settings.metrics:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
@@ -63,7 +64,7 @@ class Decider:
         step: _Step = loop.create_future()
         hand_over = functools.partial(_hand_over, self._handover, step)
         self._store.expect()
-        self._pool.submit(self._decide, message, endpoint, hand_over)
+        self._pool.submit(self._decide, message, endpoint, hand_over, time.monotonic())
         return step
 
     def _decide(
@@ -71,9 +72,11 @@ class Decider:
         message: bytes,
         endpoint: Endpoint,
         hand_over: Callable[[_Decided | BaseException], None],
+        asked: float,
     ) -> None:
         """Do what the class says, in a thread of the pool."""
         try:
+            self._store.check_patience(asked)
             decision = endpoint.decide(message)
             pending = endpoint.record(decision)
         # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.

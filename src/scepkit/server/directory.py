@@ -152,7 +152,9 @@ def open_store(settings: Settings) -> Store:
     """
     mark = settings.directory / HAS_DATABASE
     try:
-        store = Store.open(settings.database_url, create=not mark.exists())
+        store = Store.open(
+            settings.database_url, create=not mark.exists(), patience=settings.database_seconds
+        )
     except EmptyDatabase as error:
         raise EmptyDatabase(
             f"{error.message}, but {settings.directory} was served with one before",

@@ -23,6 +23,10 @@ workers = {workers}
 # "json" for machines, "text" for people, "auto" for text on a terminal and JSON elsewhere.
 log = "auto"
 
+# Seconds to wait for what another program has locked in the database; then devices get HTTP 503 and
+# come back.
+# database_seconds = 5
+
 # Days that answered requests, expired challenges and expired certificates are kept; a certificate
 # stays as long as it can be renewed, too, and a spent challenge as long as its certificate.
 # retention_days = 90
