@@ -219,6 +219,18 @@ def test_a_lock_that_nobody_gives_back_is_a_store_error(url, issuance, hold):
         store.ping()
 
 
+@pytest.mark.parametrize("table", ["certificates", "challenges", "requests", "transactions"])
+def test_ping_notices_a_table_that_is_locked(url, beside, table):
+    Store.open(url).close()
+    with Store.open(url, patience=0.01) as store, beside() as connection:
+        store.ping()
+        connection.execute(f"BEGIN; LOCK {table} IN SHARE MODE")
+        with pytest.raises(StoreError, match="lock timeout"):
+            store.ping()
+        connection.execute("ROLLBACK")
+        store.ping()
+
+
 def test_who_waits_behind_a_wait_in_vain_waits_no_more(url, beside):
     """A reader that waits behind others would else wait as long as all of them together."""
     Store.open(url).close()

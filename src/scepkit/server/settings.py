@@ -49,7 +49,8 @@ class Settings(BaseSettings):
         public_url: the URL that devices are told, if the server cannot know it.
         pki_url: the URL that /crl, /ca and /ocsp are under, for certificates; empty to take
             `public_url` without its /scep.
-        metrics: `HOST:PORT` for /metrics; empty for the server's own address.
+        metrics: `HOST:PORT` for /metrics and the reasons of /healthz; empty for the server's own
+            address, without the reasons.
         log: the form of the log on stderr.
         database: an SQLAlchemy URL; empty for SQLite in the directory.
         database_seconds: how long to wait for what another program has locked in the database.

@@ -17,7 +17,8 @@ workers = {workers}
 # http, as RFC 5280 asks for. It is public_url without /scep unless given.
 # pki_url = "http://pki.example.com"
 
-# Prometheus metrics are at /metrics of the address above; name another to keep them apart.
+# Prometheus metrics are at /metrics of the address above; name another to keep them apart, and to
+# have there what /healthz does not tell everybody: why the server is degraded or failing.
 # metrics = "127.0.0.1:9108"
 
 # "json" for machines, "text" for people, "auto" for text on a terminal and JSON elsewhere.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from scepkit.errors import StoreError
 from scepkit.store.engine import Kept, is_locked, transaction
 from scepkit.store.faults import translated
+from scepkit.store.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +26,9 @@ class Connected:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._readers = Kept(engine)
-        self._writers = Kept(engine, writing=True)
+        self._place = Place(engine)
+        self._readers = Kept(engine, check=self._place.check)
+        self._writers = Kept(engine, writing=True, check=self._place.check)
         self._gave_up = float("-inf")
 
     def check_patience(self, since: float) -> None:
@@ -50,6 +52,7 @@ class Connected:
         """Close all connections, those in use when they are given back; may be called again."""
         self._readers.close()
         self._writers.close()
+        self._place.close()
         self._engine.dispose()
 
     @contextmanager

@@ -26,7 +26,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from scepkit.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import URL
@@ -51,6 +51,7 @@ STANDOFFS = {"40001", "40P01"}
 LOCK_TIMEOUT = "55P03"
 
 _PATIENCE = "scepkit_patience"  # the engine's option that holds its seconds
+_CHECK = "scepkit_check"  # the key of a connection's info that holds what is asked before a commit
 
 _HINT = "write it as sqlite:////absolute/path/scep.db or postgresql://user@host/database"
 
@@ -105,17 +106,24 @@ class Kept:
     Args:
         engine: the database.
         writing: whether they are for `transaction`; otherwise they only read.
+        check: raises an OSError when the database is not where it was opened: nothing is read or
+            written then, and what was written is not committed.
     """
 
-    def __init__(self, engine: Engine, *, writing: bool = False) -> None:
+    def __init__(
+        self, engine: Engine, *, writing: bool = False, check: Callable[[], None] | None = None
+    ) -> None:
         self._engine = engine
         self._writing = writing
+        self._check = check
         self._idle: list[Connection] = []  # appending and popping are atomic
         self._closed = False
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """A connection for one thread; after any exception it is not used again."""
+        if self._check is not None:
+            self._check()
         connection = self._take()
         try:
             yield connection
@@ -154,6 +162,8 @@ class Kept:
         if is_sqlite and self._writing:
             connection.exec_driver_sql("PRAGMA busy_timeout=0")  # see _begin_sqlite
             connection.rollback()
+        if self._check is not None:
+            connection.info[_CHECK] = self._check
         return connection
 
 
@@ -164,6 +174,10 @@ def transaction(connection: Connection) -> Iterator[None]:
         if connection.dialect.name == "sqlite":
             _begin_sqlite(connection)
         yield
+        # Waiting may have taken long: what is committed now must still be found afterwards.
+        check = connection.info.get(_CHECK)
+        if check is not None:
+            check()
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from scepkit.store.purging import Purging
 from scepkit.store.revoking import Revoking
 from scepkit.store.schema import bring_up_to_date, version
 from scepkit.store.statuses import Statuses
-from scepkit.store.tables import challenges
+from scepkit.store.tables import challenges, metadata
 from scepkit.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -84,9 +84,15 @@ class Store(Deciding, Revoking, CRLKeeping, Statuses, Purging):
         """Read and write: what is there again, but up to the disk, which may be full.
 
         Raises:
-            StoreError: the database does not answer, cannot be written, or the store is closed.
+            StoreError: the database does not answer, cannot be written, another program has
+                locked it or a table of it, or the store is closed.
         """
         self._writer.check()
+        if self._engine.dialect.name == "postgresql":
+            # Each by itself: while it waits for one it holds no other that somebody may wait for.
+            for table in metadata.sorted_tables:
+                with self._writing("use the database") as connection:
+                    connection.exec_driver_sql(f"LOCK TABLE {table.name} IN ROW EXCLUSIVE MODE")
         with self._writing("use the database") as connection:
             connection.execute(TOUCH)
 

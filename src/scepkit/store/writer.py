@@ -184,7 +184,7 @@ def _attempt(connection: Connection, entry: Granted) -> Answer | Exception:
 
 
 def _failed(error: Exception) -> Exception:
-    if isinstance(error, SQLAlchemyError):
+    if isinstance(error, (SQLAlchemyError, OSError)):
         failure = fault(_ACTION, error)
         failure.__cause__ = error
         return failure
