@@ -72,6 +72,7 @@ def test_a_database_that_never_answers_holds_one_thread(looking, monkeypatch, lo
     assert len(looks) == 1
     assert threading.active_count() == before
     assert [line["status"] for line in logged] == ["failing"]
+    monkeypatch.setattr(health, "BOUND", PATIENCE)
     answers.set()
     wait_until(lambda: asked(one) == (200, b'{"status":"ok"}'), "an answer")
     assert [line["status"] for line in logged] == ["failing", "ok"]

@@ -76,7 +76,7 @@ class Health:
                 await asyncio.wait_for(asyncio.wrap_future(look), patience)
             states = look.result()
         except TimeoutError:
-            states = self._hanging()
+            states = self._hanging(look)
         word = worst(states)
         status = UNAVAILABLE if word is Word.FAILING else 200
         return JSONResponse({"status": word.text}, status, {"Cache-Control": "no-store"})
@@ -87,7 +87,7 @@ class Health:
         try:
             return look.result(patience)
         except TimeoutError:
-            return self._hanging()
+            return self._hanging(look)
 
     def _wanted(self) -> tuple[Future[States], float]:
         """Return a look that is fresh or under way, and how long to wait for it."""
@@ -106,9 +106,12 @@ class Health:
         self._changed.notify_all()
         return look
 
-    def _hanging(self) -> States:
+    def _hanging(self, look: Future[States]) -> States:
         state = State(Word.FAILING, f"the database does not answer within {BOUND:g} seconds")
         with self._changed:
+            if look.done():
+                # It came to its end at this very moment, and has told so.
+                return look.result()
             self._tell((state,))
         return (state,)
 
