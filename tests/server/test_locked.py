@@ -25,7 +25,7 @@ def test_enrolments_against_a_locked_database(app, challenges, logged):
     application, path = app(database_seconds=0.1)
     ra = recipient(path)
     messages = [
-        post(devices.pkcs_req(secret, to=ra, transaction_id=secret, subject=f"CN={number}"))
+        post(devices.pkcs_req(secret, to=ra, transaction_id=str(number), subject=f"CN={number}"))
         for number, secret in enumerate(challenges(path, 12))
     ]
 
