@@ -67,13 +67,19 @@ def test_a_file_that_is_replaced_before_the_commit(store, path, issuance, monkey
     assert isinstance(store.record(entry).result(), Recorded)
 
 
-def test_what_a_removed_wal_held_is_written_back_at_the_end(url, path, issuance):
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_what_a_removed_wal_held_is_not_lost(url, path, tmp_path, issuance, is_killed):
+    """It is written back as soon as it is noticed, whatever becomes of the process."""
     entry = issuance()
     with Store.open(url) as store:
         assert isinstance(store.record(entry).result(), Recorded)
         wal_of(path).unlink()
         with pytest.raises(StoreError):
             store.record(issuance()).result()
+        if is_killed:
+            # What a kill would leave.
+            left = shutil.copy(path, tmp_path / "left.db")
+            url = f"sqlite:///{left}"
     with Store.open(url) as again:
         assert again.certificate(entry.serial)
         assert isinstance(again.record(issuance()).result(), Recorded)

@@ -132,7 +132,8 @@ class Health:
             self._share(states)
             with self._changed:
                 self._ended = time.monotonic()
-                self._tell(states)
+                if not self._closed:  # else it may have seen that the database was closed
+                    self._tell(states)
                 look.set_result(states)
 
     def _is_due(self) -> bool:

@@ -42,7 +42,7 @@ HINTS = (
     ),
     (
         "wal was removed under",
-        "stop the server with SIGTERM, which writes back what the WAL held, and start it again",
+        "stop the server with SIGTERM and start it again; what the WAL held is written back",
     ),
     ("under the running server", "put the file back, or start the server again to use the new one"),
     ("not a database", "name a scepkit database, or restore it from a backup; it was not changed"),

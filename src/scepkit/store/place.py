@@ -8,7 +8,11 @@ of SQLite's says so.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from threading import Lock
 from typing import TYPE_CHECKING, TypeAlias
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from scepkit.store.engine import database_file
 
@@ -37,6 +41,8 @@ class Place:
     def __init__(self, engine: Engine) -> None:
         path = database_file(engine.url)
         self._files: dict[Path, _Identity] = {}
+        self._saving = Lock()
+        self._is_saved = False
         if path is None:
             return
         self._held = engine.connect()
@@ -44,12 +50,15 @@ class Place:
         # With the first read it opens the WAL.
         self._held.exec_driver_sql("SELECT 1 FROM sqlite_master").close()
         self._held.rollback()
-        wal = path.with_name(f"{path.name}-wal")
+        self._wal = path.with_name(f"{path.name}-wal")
         # Where the file system cannot share memory there is no WAL.
-        self._files = {file: _identity(file) for file in (path, wal) if _identity(file) is not None}
+        files = {file: _identity(file) for file in (path, self._wal)}
+        self._files = {file: found for file, found in files.items() if found is not None}
 
     def check(self) -> None:
         """Compare the files with those that were opened; it takes some microseconds.
+
+        What a WAL holds that was removed is written back into the database then.
 
         Raises:
             Moved: one was replaced or removed.
@@ -57,8 +66,22 @@ class Place:
         for file, identity in self._files.items():
             now = _identity(file)
             if now != identity:
+                if file == self._wal and now is None:
+                    self._save()
                 what = "removed" if now is None else "replaced"
                 raise Moved(f"{file.name} was {what} under the running server")
+
+    def _save(self) -> None:
+        """Write back what a removed WAL holds, so that it survives the end of the process.
+
+        Not what one holds that was replaced: somebody may have written to the database since.
+        """
+        with self._saving:
+            if not self._is_saved:
+                self._is_saved = True
+                with suppress(SQLAlchemyError):
+                    self._held.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").close()
+                    self._held.rollback()
 
     def close(self) -> None:
         """Close the connection; may be called again."""
