@@ -6,21 +6,52 @@ import asyncio
 import sqlite3
 from contextlib import closing, contextmanager
 
+import psycopg
+import pytest
+from psycopg.pq import TransactionStatus
+
+import postgresql
 from enrolment import devices
 from server import asgi
 from server.test_app import post, recipient
 
 
 @contextmanager
-def locked(path):
-    """Hold SQLite's write lock; say whether it is held still."""
+def locked_sqlite(path, _url):
+    """Hold the write lock; say whether it is held still."""
     with closing(sqlite3.connect(path / "scep.db", isolation_level=None)) as beside:
         beside.execute("BEGIN EXCLUSIVE")
         yield lambda: beside.in_transaction
         beside.execute("ROLLBACK")
 
 
-def test_enrolments_against_a_locked_database(app, challenges, logged):
+@contextmanager
+def locked_postgresql(_path, url):
+    """Hold a table against readers too, so that the threads wait as well as the writer."""
+    with psycopg.connect(url) as beside:
+        beside.execute("LOCK TABLE transactions IN ACCESS EXCLUSIVE MODE")
+        yield lambda: beside.info.transaction_status is TransactionStatus.INTRANS
+        beside.rollback()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with postgresql.running() as server:
+        yield server
+
+
+@pytest.fixture(params=[locked_sqlite, locked_postgresql])
+def lock(request, monkeypatch):
+    """Choose a database; return what locks it, given the server's directory."""
+    if request.param is locked_sqlite:
+        yield lambda path: locked_sqlite(path, "")
+        return
+    with request.getfixturevalue("cluster").fresh_database() as url:
+        monkeypatch.setenv("SCEP_DATABASE", url)
+        yield lambda path: locked_postgresql(path, url)
+
+
+def test_enrolments_against_a_locked_database(app, challenges, logged, lock):
     """All at once, more than there are threads: each gets 503 while the lock is held."""
     application, path = app(database_seconds=0.1)
     ra = recipient(path)
@@ -34,7 +65,7 @@ def test_enrolments_against_a_locked_database(app, challenges, logged):
 
     async def session():
         async with asgi.lifespan(application):
-            with locked(path) as is_locked:
+            with lock(path) as is_locked:
                 refused = await all_at_once()
                 assert is_locked()
             return refused, await all_at_once()
@@ -46,4 +77,4 @@ def test_enrolments_against_a_locked_database(app, challenges, logged):
     assert len(issued) == 12
     assert None not in issued
     reasons = {line["reason"] for line in logged if line.get("outcome") == "HTTP 503"}
-    assert all("locked" in reason for reason in reasons), reasons
+    assert all("lock" in reason for reason in reasons), reasons
