@@ -9,12 +9,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from sqlalchemy import update
 
+from scepkit.ca import paths
+from scepkit.ca.layout import create
 from scepkit.cli import admin_revoke, terminal
 from scepkit.errors import StoreError
 from scepkit.protocol.crl_reason import Reason
 from scepkit.server import directory as data_directory
 from scepkit.store import Store
+from scepkit.store.tables import certificates
 from stored import make_issuance
 
 NUMBER = 25  # more than are told one by one
@@ -181,3 +186,62 @@ def test_a_list_that_is_none(scep, home, tmp_path, content, words):
     status, _, err = scep("admin", "revoke", "--batch", path, "--yes")
     assert status == 2
     assert words in err
+
+
+# --- keys that cannot be used ---------------------------------------------------------------------
+
+
+def aged(home, days):
+    """Make the CA anew, so many days ago, and let it have issued what there is."""
+    for name in paths.FILES:
+        (home / name).unlink(missing_ok=True)
+    material = create(home, "ec", now=datetime.now(UTC) - timedelta(days=days))
+    with opened(home) as store, store._writing("change the issuer") as connection:
+        connection.execute(update(certificates).values(issuer=material.ca.key_hash))
+    return material.ca.certificate
+
+
+def test_an_expired_ra_is_no_reason_not_to_sign(scep, home):
+    """A CRL needs the CA's key alone."""
+    ca = aged(home, 800)
+    with opened(home) as store:
+        serial = f"{next(store.certificates()).serial:x}"
+    status, _, err = scep("admin", "revoke", serial)
+    assert status == 0
+    assert "signed CRL number 1" in err
+    assert "warning" not in err
+    status, out, err = scep("admin", "crl")
+    assert status == 0, err
+    crl = x509.load_pem_x509_crl(out.encode())
+    assert crl.is_signature_valid(ca.public_key())
+    assert [f"{one.serial_number:x}" for one in crl] == [serial]
+
+
+def test_of_an_expired_ca_no_crl_is_signed_but_the_revocation_stands(scep, home):
+    aged(home, 4000)
+    with opened(home) as store:
+        serial = f"{next(store.certificates()).serial:x}"
+    status, _, err = scep("admin", "revoke", serial)
+    assert status == 0
+    assert "warning: it is stored, but no new CRL could be signed" in err
+    assert "expired on" in err
+    assert [f"{row.serial:x}" for row in revoked(home)] == [serial]
+    status, out, err = scep("admin", "crl")
+    assert (status, out) == (2, "")
+    assert "expired on" in err
+
+
+def test_another_ca_that_has_expired_is_no_reason_either(scep, home):
+    """Of the one that issued the certificate the CRL is signed, and nothing is warned of."""
+    with (home / "scep.toml").open("a") as file:
+        file.write('\n[endpoint.vpn]\nca = "vpn"\n')
+    create(home / "ca-vpn", "ec", now=datetime.now(UTC) - timedelta(days=4000))
+    with opened(home) as store:
+        serial = f"{next(store.certificates()).serial:x}"
+    status, _, err = scep("admin", "revoke", serial)
+    assert status == 0
+    assert "signed CRL number 1" in err
+    assert "warning" not in err
+    status, _, err = scep("admin", "crl", "--ca", "vpn")
+    assert status == 2
+    assert "expired on" in err

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -91,17 +92,24 @@ class Server:
         directory: its data directory.
         arguments: further options of `scep serve`.
         terminal: a file descriptor for its stderr, in place of a file; -1 for none at all.
+        within: a command that runs the one which follows it, in a place of its own.
         env: variables of its environment.
     """
 
     def __init__(
-        self, directory: Path, *arguments: str, terminal: int | None = None, **env: str
+        self,
+        directory: Path,
+        *arguments: str,
+        terminal: int | None = None,
+        within: Sequence[str] = (),
+        **env: str,
     ) -> None:
         self.directory = directory
         self.log_path = directory.with_name(f"{directory.name}.log")
         command = [*SCEP, "serve", "--dir", str(directory), "--port", "0", *map(str, arguments)]
         if terminal == -1:
             command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
+        command = [*within, *command]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 command,

@@ -411,16 +411,24 @@ def test_the_use_of_what_is_legacy_in_a_pkcs10_is_logged(app, challenges, logged
 # --- health and metrics ---------------------------------------------------------------------------
 
 
-def test_health(app, broken, monkeypatch):
-    """/healthz says whether the database can be written."""
-    monkeypatch.setattr(health, "_STANDS", 0)
+def test_health(app, broken, logged, monkeypatch):
+    """/healthz says in one word whether the database can be written; the log says why it cannot."""
+    monkeypatch.setattr(health, "STANDS", 0)
     application, _ = app()
-    (healthy,) = run(application, get("/healthz"))
+
+    async def session():
+        async with asgi.lifespan(application):
+            before = await asgi.ask(application, "/healthz")
+            broken("ping", StoreError("cannot use the database: disk full"))
+            return before, await asgi.ask(application, "/healthz")
+
+    healthy, ill = asyncio.run(session())
     assert (healthy.status, healthy.body) == (200, b'{"status":"ok"}')
-    broken("ping", StoreError("cannot use the database: disk full"))
-    (ill,) = run(application, get("/healthz"))
-    assert ill.status == 503
-    assert ill.body == b'{"status":"fault","reason":"cannot use the database: disk full"}'
+    assert healthy.headers["cache-control"] == "no-store"
+    assert (ill.status, ill.body) == (503, b'{"status":"failing"}')
+    (line,) = [one for one in logged if one["event"] == "health"]
+    assert (line["log_level"], line["status"]) == ("warning", "failing")
+    assert line["reason"] == "cannot use the database: disk full"
 
 
 def test_health_is_cheap(app, monkeypatch):

@@ -247,7 +247,7 @@ def test_one_process_makes_it(world):
         fcntl.flock(lock, fcntl.LOCK_EX)
         world.look(other)
         assert other.crl(world.name) is None
-        assert other.problem() is None
+        assert other.problems() == []
     world.look()
     world.look(other)
     assert (world.number(), world.number(other)) == (1, 1)
@@ -283,7 +283,7 @@ def test_a_file_system_without_locks(world, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refused)
     world.look()
     assert world.number() == 1
-    assert world.crls.problem() is None
+    assert world.crls.problems() == []
 
 
 def test_a_disk_that_is_full(world, monkeypatch, logged):
@@ -295,20 +295,32 @@ def test_a_disk_that_is_full(world, monkeypatch, logged):
     for _ in range(3):
         world.look()
     assert world.number() == 1
-    problem = world.crls.problem()
-    assert not problem.is_grave
-    assert "is served: the disk is full" in problem.reason
+    (problem,) = world.crls.problems()
+    assert "is served: the disk is full" in problem
     (line,) = [one for one in logged if one["log_level"] == "error"]
     assert (line["error"], line["hint"]) == ("the disk is full", "make room")
     world.now += 25 * HOUR
     world.look()
     assert world.number() == 1
-    assert world.crls.problem().is_grave
+    (problem,) = world.crls.problems()
+    assert "ended at" in problem
     monkeypatch.undo()
     world.look()
-    assert world.crls.problem() is None
+    assert world.crls.problems() == []
     assert world.listed() == [serial]
     assert [one["event"] for one in logged][-2:] == ["the CRL is current again", "a CRL was signed"]
+
+
+def test_a_crl_that_nobody_makes_is_late(world):
+    """Another process has the lock, for instance, and is stopped: nothing has failed here."""
+    world.look()
+    world.now += 19 * HOUR
+    assert world.crls.problems() == []
+    world.now += 2 * HOUR
+    (problem,) = world.crls.problems()
+    assert "is late" in problem
+    world.look()
+    assert world.crls.problems() == []
 
 
 def test_sqlite_without_room_for_the_crl(world):
@@ -321,10 +333,10 @@ def test_sqlite_without_room_for_the_crl(world):
         connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
     world.look()
     assert world.number() == 1
-    assert "full" in world.crls.problem().reason
+    assert "full" in world.crls.problems()[0]
     # A connection that failed is not used again, and a new one has no such limit.
     world.look()
-    assert world.crls.problem() is None
+    assert world.crls.problems() == []
     assert len(world.listed()) == 1000
 
 
@@ -334,18 +346,19 @@ def test_a_database_that_is_away(world, monkeypatch):
     refuse(monkeypatch, StoreError("the database does not answer"), "crl_state")
     world.look()
     assert world.number() == 1
-    assert "the database does not answer" in world.crls.problem().reason
+    assert "the database does not answer" in world.crls.problems()[0]
     monkeypatch.undo()
     world.look()
-    assert world.crls.problem() is None
+    assert world.crls.problems() == []
 
 
 def test_no_crl_at_all(world, monkeypatch):
-    """That is grave: strict relying parties refuse everything."""
+    """Strict relying parties refuse everything then."""
     refuse(monkeypatch, SettingsError("no cRLSign"), "reserve_crl_number")
-    assert world.crls.problem() is None
+    assert world.crls.problems() == []
     world.look()
-    assert world.crls.problem().is_grave
+    (problem,) = world.crls.problems()
+    assert problem.startswith("no CRL of")
     assert world.crls.crl(world.name) is None
 
 
@@ -358,7 +371,7 @@ def test_a_bug_is_told_once(world, monkeypatch, logged):
         "bug in scepkit; please report it",
         "no new CRL; the last one is served",
     ]
-    assert "ZeroDivisionError" in world.crls.problem().reason
+    assert "ZeroDivisionError" in world.crls.problems()[0]
 
 
 def test_one_ca_that_fails_does_not_keep_the_others_from_theirs(world, monkeypatch):
@@ -376,7 +389,7 @@ def test_one_ca_that_fails_does_not_keep_the_others_from_theirs(world, monkeypat
     world.look()
     assert world.crls.crl(world.name) is None
     assert world.crls.crl(ca_id(coming.key_hash)) is not None
-    assert world.ca.certificate.subject.rfc4514_string() in world.crls.problem().reason
+    assert world.ca.certificate.subject.rfc4514_string() in world.crls.problems()[0]
 
 
 def test_every_generation_has_its_own(world):

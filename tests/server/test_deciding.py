@@ -19,6 +19,11 @@ class Expecting:
 
     def __init__(self):
         self.coming = 0
+        self.gave_up = float("-inf")
+
+    def check_patience(self, since):
+        if self.gave_up > since:
+            raise StoreError("the database is locked")
 
     def expect(self):
         self.coming += 1
@@ -94,4 +99,21 @@ def test_a_second_event_loop_is_refused():
         assert asyncio.run(decider.decide(b"1", Endpoint(store))) == b"1"
         with pytest.raises(RuntimeError, match="one event loop"):
             asyncio.run(asyncio.wait_for(decider.decide(b"2", Endpoint(store)), PATIENCE))
+    assert store.coming == 0
+
+
+def test_who_waited_behind_a_wait_in_vain_is_not_decided():
+    """Each would wait for the lock as long as the one before it."""
+
+    class Locked(Expecting):
+        def expect(self):
+            # The lock was waited for in vain after this was asked for, and before its turn.
+            super().expect()
+            self.gave_up = float("inf")
+
+    store = Locked()
+    endpoint = Endpoint(store)
+    (error,) = decide(store, endpoint, [b"1"])
+    assert isinstance(error, StoreError)
+    assert endpoint.seen == []
     assert store.coming == 0

@@ -204,28 +204,33 @@ def test_a_rollover_under_a_running_server(running, issued):
 # --- health ---------------------------------------------------------------------------------------
 
 
-def test_health_tells_of_a_crl_that_cannot_be_made(app, monkeypatch):
-    """Degraded while the last one is good, so that it goes on being served; then it is a fault."""
+def test_health_tells_of_a_crl_that_cannot_be_made(app, monkeypatch, logged):
+    """Degraded, so that the last one goes on being served; the log says why."""
     application, path = app()
     clock = [datetime.now(UTC)]
     monkeypatch.setattr("scepkit.server.crls.LOOK_SECONDS", 0.001)
     monkeypatch.setattr("scepkit.server.crls.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("scepkit.server.health.STANDS", 0)
     crls = _crls_of(application)
     monkeypatch.setattr(crls, "_now", lambda: clock[0])
     home = data_directory.open_existing(path, now=clock[0])
     name = ca_id(home.material.ca.key_hash)
     target = f"/crl/{name}.crl"
 
-    async def until(status, word):
+    async def until(word, reason=""):
         while True:
             answer = await ask(application, "/healthz")
-            if answer.status == status and f'"{word}"' in answer.text:
-                return answer.text
+            assert answer.status == 200
+            told = [one.get("reason", "") for one in logged if one["event"] == "health"]
+            if answer.text == f'{{"status":"{word}"}}' and any(
+                reason in one for one in told or [""]
+            ):
+                return
             await asyncio.sleep(0)
 
     async def scenario():
         async with lifespan(application):
-            await until(200, "ok")
+            await until("ok")
             await asyncio.to_thread(wait_until, lambda: crls.crl(name), "the first CRL")
 
             def refused(*_arguments):
@@ -233,10 +238,10 @@ def test_health_tells_of_a_crl_that_cannot_be_made(app, monkeypatch):
 
             monkeypatch.setattr(Store, "put_crl", refused)
             clock[0] += 20 * HOUR
-            assert "the disk is full" in await until(200, "degraded")
+            await until("degraded", "is served: the disk is full")
             assert (await ask(application, target)).status == 200
             clock[0] += 5 * HOUR
-            assert "the disk is full" in await until(503, "fault")
+            await until("degraded", "UTC: the disk is full")
             assert (await ask(application, target)).status == 200
 
     asyncio.run(asyncio.wait_for(scenario(), 30))

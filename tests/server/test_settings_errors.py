@@ -26,6 +26,8 @@ URL = "has to be a URL with http:// or https://, in quotes"
         ("metrics = 'x'", 'metrics has to be HOST:PORT in quotes, such as "127.0.0.1:9108"'),
         ("public_url = 'ca.example'", f"public_url {URL}"),
         ("pki_url = 3", f"pki_url {URL}"),
+        ("database_seconds = 'long'", "database_seconds has to be a number"),
+        ("database_seconds = 0", "database_seconds has to be at least 0.1"),
         ("log = 'loud'", "log has to be 'auto', 'json' or 'text'"),
         ("endpoint = 3", "endpoint has to be a section, such as [endpoint.default]"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Event
@@ -18,7 +19,6 @@ from scepkit.store import (
     Recorded,
     SignerRevoked,
     Store,
-    engine,
     recording,
     schema,
     writer,
@@ -204,13 +204,12 @@ def test_commits_are_durable_though_the_server_is_not_set_up_so(url, sql):
             ]
     finally:
         sql("ALTER ROLE postgres RESET synchronous_commit")
-    assert shown == ["on", "10s"]
+    assert shown == ["on", "5s"]
 
 
-def test_a_lock_that_nobody_gives_back_is_a_store_error(url, issuance, hold, monkeypatch):
+def test_a_lock_that_nobody_gives_back_is_a_store_error(url, issuance, hold):
     Store.open(url).close()
-    monkeypatch.setattr(engine, "SETTINGS", ("SET lock_timeout = '1ms'",))
-    with Store.open(url) as store:
+    with Store.open(url, patience=0.001) as store:
         with hold():
             with pytest.raises(StoreError, match="lock timeout") as caught:
                 store.record(issuance()).result()
@@ -218,6 +217,35 @@ def test_a_lock_that_nobody_gives_back_is_a_store_error(url, issuance, hold, mon
                 store.ping()
         assert "another program" in caught.value.hint
         store.ping()
+
+
+@pytest.mark.parametrize("table", ["certificates", "challenges", "requests", "transactions"])
+def test_ping_notices_a_table_that_is_locked(url, beside, table):
+    Store.open(url).close()
+    with Store.open(url, patience=0.01) as store, beside() as connection:
+        store.ping()
+        connection.execute(f"BEGIN; LOCK {table} IN SHARE MODE")
+        with pytest.raises(StoreError, match="lock timeout"):
+            store.ping()
+        connection.execute("ROLLBACK")
+        store.ping()
+
+
+def test_who_waits_behind_a_wait_in_vain_waits_no_more(url, beside):
+    """A reader that waits behind others would else wait as long as all of them together."""
+    Store.open(url).close()
+    with Store.open(url, patience=0.5) as store, beside() as connection:
+        before = time.monotonic()
+        store.check_patience(before)
+        connection.execute("BEGIN; LOCK certificates IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StoreError, match="lock timeout"):
+            store.certificate(1)
+        with pytest.raises(StoreError, match="locked"):
+            store.check_patience(before)
+        # Whoever comes after that may have better luck.
+        store.check_patience(time.monotonic())
+        connection.execute("ROLLBACK")
+        assert store.certificate(1) is None
 
 
 def test_a_server_that_was_restarted_costs_one_failure(store, issuance, sql):

@@ -92,7 +92,7 @@ def test_the_database_is_durable_and_strict(store):
             connection.exec_driver_sql(f"PRAGMA {name}").scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         ]
-    assert pragmas == ["wal", 2, 1, 10_000]  # 2 is FULL
+    assert pragmas == ["wal", 2, 1, 5_000]  # 2 is FULL
 
 
 def test_nobody_else_may_read_the_database(store, path, issuance):
@@ -181,10 +181,10 @@ def test_a_database_is_opened_by_one_process_at_a_time(url, path, monkeypatch):
     real = engine._prepare_sqlite
     monkeypatch.setattr(engine, "_prepare_sqlite", look)
     with Store.open(url) as store:
-        assert free == [False]
+        assert free[0] is False  # later ones find the WAL made
         store._engine.dispose()
         store.ping()
-    assert free == [False, True]
+    assert free == [False, True, True]
 
 
 def test_ping_notices_that_nothing_can_be_written(store, sql):

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from scepkit.errors import StoreError
-from scepkit.store import ChallengeSpent, Recorded, Store, engine, recording, writer
+from scepkit.store import ChallengeSpent, Recorded, Store, recording, writer
 from waiting import PATIENCE
 
 
@@ -208,9 +208,8 @@ def test_close_stores_what_waits_and_refuses_the_rest(store, issuance, hold, cou
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_a_lock_that_nobody_gives_back_is_a_store_error(url, issuance, hold, monkeypatch):
-    monkeypatch.setattr(engine, "BUSY_SECONDS", 0)
-    with Store.open(url) as store:
+def test_a_lock_that_nobody_gives_back_is_a_store_error(url, issuance, hold):
+    with Store.open(url, patience=0.001) as store:
         with hold():
             with pytest.raises(StoreError, match="locked") as caught:
                 store.record(issuance()).result()
@@ -218,6 +217,33 @@ def test_a_lock_that_nobody_gives_back_is_a_store_error(url, issuance, hold, mon
                 store.ping()
         assert "another program" in caught.value.hint
         store.ping()
+
+
+def test_all_that_waits_is_over_with_one_wait_in_vain(url, issuance, hold, monkeypatch):
+    """Each batch would else wait as long as the one before it, and so longer and longer."""
+    waits, begun, queued = [], threading.Event(), threading.Event()
+    real = writer._write
+
+    def write(connection, entries):
+        waits.append(len(entries))
+        begun.set()
+        assert queued.wait(PATIENCE)
+        return real(connection, entries)
+
+    monkeypatch.setattr(writer, "_write", write)
+    Store.open(url).close()
+    with Store.open(url, patience=0.01) as store:
+        with hold():
+            first = store.record(issuance())
+            assert begun.wait(PATIENCE)
+            behind = [store.record(issuance()) for _ in range(3)]
+            queued.set()
+            for future in (first, *behind):
+                with pytest.raises(StoreError, match="lock") as caught:
+                    future.result()
+                assert "another program" in caught.value.hint
+        assert waits == [1]
+        assert isinstance(store.record(issuance()).result(), Recorded)
 
 
 def test_an_asyncio_server_waits_without_a_thread(store, issuance):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from scepkit.ca import founding, replacing
 from scepkit.ca.files import refusals, sync_directory
-from scepkit.ca.material import Credential, Material, load
+from scepkit.ca.material import Credential, Material, load, load_authorities
 from scepkit.ca.paths import (
     CA_CERTIFICATE,
     CA_KEY,
@@ -54,6 +54,7 @@ __all__ = [
     "create",
     "exists",
     "load",
+    "load_authorities",
     "load_or_create",
     "stamp",
 ]

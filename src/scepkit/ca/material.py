@@ -80,6 +80,19 @@ def load(directory: Path, *, now: datetime) -> Material:
     return paths.steadily(directory, partial(_read, directory, now))
 
 
+def load_authorities(directory: Path, *, now: datetime) -> tuple[Authority, ...]:
+    """Read the CAs alone, which sign CRLs whatever became of their RAs. Writes nothing.
+
+    Returns:
+        The current one, the next if there is one, and those of before, newest first. Of the last
+        two kinds what expired is left out.
+
+    Raises:
+        SettingsError: as `load`, for the CAs' own files.
+    """
+    return paths.steadily(directory, partial(_read_authorities, directory, now))
+
+
 def load_generation(place: Path, *, now: datetime) -> Material:
     """Read a CA and its RA alone, without those before and after.
 
@@ -114,6 +127,19 @@ def _read(directory: Path, now: datetime) -> Material:
         previous=tuple(previous.values()),
         next=coming,
     )
+
+
+def _read_authorities(directory: Path, now: datetime) -> tuple[Authority, ...]:
+    paths.require(directory)
+    found = [_authority(paths.in_force(directory), now)]
+    others = [paths.in_force(directory / paths.NEXT)] if paths.has_next(directory) else []
+    others += [place for _, place in paths.numbered(directory / paths.OLD)]
+    for place in others:
+        certificate = read_certificate(place / paths.CA_CERTIFICATE)
+        # Once each: a kill may have left a copy.
+        if not _expired(certificate, now) and certificate not in [a.certificate for a in found]:
+            found.append(_authority(place, now))
+    return tuple(found)
 
 
 def _next(directory: Path, now: datetime) -> Material | None:

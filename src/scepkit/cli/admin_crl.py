@@ -14,8 +14,8 @@ from scepkit.cli.admin_home import (
     DEFAULT_DIRECTORY,
     CAOption,
     DirectoryOption,
-    ca_of,
-    keys_opened,
+    authorities_of,
+    records_opened,
 )
 from scepkit.cli.help import Command, examples
 from scepkit.errors import ScepError, UsageError
@@ -58,8 +58,8 @@ def crl(
 
     if der and (out is None or every):
         raise UsageError("--der is for one CRL in a file", hint="give --out, and no --all")
-    with keys_opened(directory) as (home, store):
-        generations = ca_of(home, ca).generations
+    with records_opened(directory) as (home, store):
+        generations = authorities_of(home, store, ca)
         wanted = generations if every else generations[:1]
         rows = [_current(home, store, authority) for authority in wanted]
     content = rows[0].der if der else "".join(map(_pem, rows)).encode("ascii")
@@ -80,21 +80,30 @@ def sign_outdated(directory: Path, issuers: Collection[bytes | None]) -> None:
         directory: the server's.
         issuers: whose certificates were revoked or released.
     """
-    try:
-        # Who has to be warned was so before, when the certificates were looked for.
-        with keys_opened(directory, warns=False) as (home, store):
-            for authority in _authorities(home):
-                row = store.crl(authority.key_hash)
-                if authority.key_hash in issuers and (row is None or row.outdated):
-                    row = _current(home, store, authority)
-                    terminal.say(f"signed CRL number {row.number} of {_name(authority)}")
-    except ScepError as error:
+    errors: list[ScepError] = []
+    signed: set[bytes | None] = set()
+    # Who has to be warned was so before, when the certificates were looked for.
+    with records_opened(directory, warns=False) as (home, store):
+        for name in home.settings.authorities:
+            try:
+                for authority in authorities_of(home, store, name):
+                    _sign_if_outdated(home, store, authority, issuers)
+                    signed.add(authority.key_hash)
+            except ScepError as error:
+                errors.append(error)
+    if errors and not signed.issuperset(issuers):
         terminal.warn("it is stored, but no new CRL could be signed")
-        terminal.scep_error(error)
+        for one in errors:
+            terminal.scep_error(one)
 
 
-def _authorities(home: Home) -> list[Authority]:
-    return [one for ca in home.authorities.values() for one in ca.generations]
+def _sign_if_outdated(
+    home: Home, store: Store, authority: Authority, issuers: Collection[bytes | None]
+) -> None:
+    row = store.crl(authority.key_hash)
+    if authority.key_hash in issuers and (row is None or row.outdated):
+        row = _current(home, store, authority)
+        terminal.say(f"signed CRL number {row.number} of {_name(authority)}")
 
 
 def _current(home: Home, store: Store, authority: Authority) -> CRLRow:

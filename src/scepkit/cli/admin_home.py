@@ -18,8 +18,8 @@ from scepkit.cli.serve import DEFAULT_DIRECTORY, DirectoryOption, require_server
 from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from scepkit.ca.authority import Authority
     from scepkit.server.directory import Home
-    from scepkit.server.held import HeldCA
     from scepkit.store import Store
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "EndpointOption",
     "JsonLinesOption",
     "JsonOption",
-    "ca_of",
+    "authorities_of",
     "keys_opened",
     "parse_serial",
     "records_opened",
@@ -50,24 +50,11 @@ _SERIAL = re.compile(r"(?:0x)?([0-9a-f]{1,40})")
 
 
 @contextmanager
-def records_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
+def records_opened(directory: Path, *, warns: bool = True) -> Iterator[tuple[Home, Store]]:
     """Open a server's settings and database; its keys are not read.
 
     What a command imports of the server it imports under this or `keys_opened`, which say in one
     line that it is not installed.
-    """
-    require_server()
-    _warn_of_owner(directory)
-    from scepkit.server.directory import open_records, open_store
-
-    home = open_records(directory)
-    with open_store(home.settings) as store:
-        yield home, store
-
-
-@contextmanager
-def keys_opened(directory: Path, *, warns: bool = True) -> Iterator[tuple[Home, Store]]:
-    """Open a server's settings, keys and database.
 
     Args:
         directory: the server's.
@@ -76,6 +63,18 @@ def keys_opened(directory: Path, *, warns: bool = True) -> Iterator[tuple[Home, 
     require_server()
     if warns:
         _warn_of_owner(directory)
+    from scepkit.server.directory import open_records, open_store
+
+    home = open_records(directory)
+    with open_store(home.settings) as store:
+        yield home, store
+
+
+@contextmanager
+def keys_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
+    """Open a server's settings, keys and database."""
+    require_server()
+    _warn_of_owner(directory)
     from scepkit.server.assembly import utc_now
     from scepkit.server.directory import open_existing, open_store
 
@@ -110,15 +109,26 @@ def _warn_of_owner(directory: Path) -> None:
     )
 
 
-def ca_of(home: Home, name: str) -> HeldCA:
-    """Return a CA by its name.
+def authorities_of(home: Home, store: Store, name: str) -> tuple[Authority, ...]:
+    """Return the generations of a CA, the current one first, without their RAs.
+
+    An RA that has expired, or whose key is lost, is no reason not to sign a CRL.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no CA of that name.
+        SettingsError: its files cannot be used, or it has expired.
     """
-    found = home.authorities.get(name)
-    if found is None:
-        raise UsageError(f"there is no CA {name!r}", hint=f"one of {', '.join(home.authorities)}")
+    from scepkit.ca.layout import load_authorities
+    from scepkit.server.assembly import utc_now
+    from scepkit.server.settings import DEFAULT
+
+    names = home.settings.authorities
+    if name not in names:
+        raise UsageError(f"there is no CA {name!r}", hint=f"one of {', '.join(names)}")
+    found = load_authorities(home.settings.authority_directory(name), now=utc_now())
+    if name == DEFAULT:
+        # Certificates of before there were several CAs.
+        store.adopt(found[0].key_hash)
     return found
 
 

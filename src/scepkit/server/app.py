@@ -18,17 +18,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from scepkit.server import held, located, log, metrics, static_secret
+from scepkit.server import held, located, log, metrics, monitoring, static_secret
 from scepkit.server.ahead import SigningAhead
 from scepkit.server.assembly import Served, assemble, challenges_of, utc_now
 from scepkit.server.bounds import Bounds
 from scepkit.server.catalog import Catalog
 from scepkit.server.cmp import CMPApp
+from scepkit.server.conditions import Conditions
 from scepkit.server.connections import STATE, Connections
 from scepkit.server.crls import LOCK, CRLs
 from scepkit.server.directory import Home, open_store
 from scepkit.server.distribution import Distribution
 from scepkit.server.health import Health
+from scepkit.server.held import HeldCA
 from scepkit.server.ocsp import OCSPApp
 from scepkit.server.revocation_metrics import RevocationMetrics
 from scepkit.server.scep import SCEPApp
@@ -71,7 +73,18 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
         lock=settings.directory / LOCK,
         now=utc_now,
     )
-    catalog = _catalog(home, store, crls)
+    held_now: dict[str, HeldCA] = {}
+    catalog = _catalog(home, store, crls, held_now)
+    conditions = Conditions(
+        settings,
+        store,
+        authorities=lambda: dict(held_now),
+        unreadable=lambda: catalog.fault,
+        crl_problems=crls.problems,
+        log_is_lost=lambda: lines.is_failing,
+        now=utc_now,
+    )
+    health = Health(conditions.find, monitoring.share)
     bounds = Bounds.of(settings, files=resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     static_secret.warn(settings)
 
@@ -83,11 +96,13 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
         sweeper.start()
         ahead = SigningAhead(catalog)
         ahead.start()
+        health.start()
         # What was made at the start stays for good: the collector need not look at it again.
         gc.freeze()
         # A request leaves hardly any cycles: looking for them less often is 2 % of the throughput.
         gc.set_threshold(20_000, 50, 100)
         yield {STATE: Connections(bounds, tally or Tally())}
+        health.close()
         ahead.close()
         catalog.close()
         crls.close()
@@ -101,20 +116,23 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
     routes: list[BaseRoute] = [
         # Not a Mount: that answers the bare path with a redirect, which devices do not follow.
         *(Route(path + "{rest:path}", scep) for path in PATHS),
-        *OCSPApp(catalog, pool).routes,
+        *OCSPApp(catalog, pool, store).routes,
         *Distribution(crls, utc_now).routes,
-        *CMPApp(catalog, writing).routes,
-        Route("/healthz", Health(store, crls.problem, lambda: lines.is_failing).answer),
+        *CMPApp(catalog, writing, store).routes,
+        Route("/healthz", health.answer),
     ]
     if not settings.metrics:
         routes.append(Route("/metrics", _metrics(store)))
-    return Starlette(routes=routes, lifespan=lifespan)
+    app = Starlette(routes=routes, lifespan=lifespan)
+    app.state.health = health
+    return app
 
 
-def _catalog(home: Home, store: Store, crls: CRLs) -> Catalog:
+def _catalog(home: Home, store: Store, crls: CRLs, held_now: dict[str, HeldCA]) -> Catalog:
     def build() -> Mapping[str, Served]:
         authorities = held.load_all(home.settings, now=utc_now())
         served = assemble(replace(home, authorities=authorities), store)
+        held_now.update(authorities)
         crls.use(one for ca in authorities.values() for one in ca.generations)
         return served
 

@@ -48,6 +48,11 @@ class Catalog:
         """What is served at this moment: read it once for each request."""
         return self._served
 
+    @property
+    def fault(self) -> str:
+        """Why the files cannot be read as they are now; empty when they can."""
+        return self._fault
+
     def refresh(self) -> bool:
         """Look at the files and, when they changed, serve what they say now.
 
@@ -60,6 +65,8 @@ class Catalog:
             try:
                 seen = self._stamp()
                 if seen == self._seen:
+                    # Perhaps again: what could not be read was put back as it was.
+                    self._fault = ""
                     return False
                 served = self._build()
             except ScepError as error:

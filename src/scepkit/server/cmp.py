@@ -18,11 +18,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from scepkit.enrolment.cmp import CMPAnswer
-from scepkit.errors import HTTPRefused, Malformed
+from scepkit.errors import HTTPRefused, Malformed, StoreError
 from scepkit.protocol import cmp
 from scepkit.server import metrics, peers
 from scepkit.server.catalog import Catalog
 from scepkit.server.under_way import UnderWay
+from scepkit.store import Store
 
 PATH = "/cmp/{name}"
 
@@ -41,11 +42,13 @@ class CMPApp:
     Args:
         catalog: the endpoints.
         pool: threads for private-key work.
+        store: the database.
     """
 
-    def __init__(self, catalog: Catalog, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, catalog: Catalog, pool: ThreadPoolExecutor, store: Store) -> None:
         self._catalog = catalog
         self._pool = pool
+        self._store = store
         self._under_way = UnderWay()
 
     @property
@@ -93,7 +96,18 @@ class CMPApp:
     async def _decided(self, message: bytes, answer: Callable[[bytes], CMPAnswer]) -> CMPAnswer:
         with self._under_way:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, answer, message)
+            asked = time.monotonic()
+            return await loop.run_in_executor(self._pool, self._revoked, answer, message, asked)
+
+    def _revoked(
+        self, answer: Callable[[bytes], CMPAnswer], message: bytes, asked: float
+    ) -> CMPAnswer:
+        try:
+            self._store.check_patience(asked)
+        except StoreError as error:
+            log.error("server fault", error=error.message, hint=error.hint)  # noqa: TRY400
+            raise HTTPRefused(_BUSY, "try again later") from error
+        return answer(message)
 
 
 async def _body(request: Request) -> bytes:

@@ -36,23 +36,12 @@ LOOK_SECONDS = 1.0
 PAUSE_SECONDS = 5.0
 PAUSE_FACTOR = 10
 
+# The share of the time between when a CRL is due and when it ends, after which it is late.
+_LATE = 3
+
 _PATIENCE = 30.0  # seconds for a CRL that is being made to come to its end
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why the CRL of a CA is not what it should be.
-
-    Attributes:
-        reason: for operators.
-        is_grave: whether there is no CRL that anybody would accept, so that strict relying parties
-            refuse all certificates of the CA.
-    """
-
-    reason: str
-    is_grave: bool
 
 
 @dataclass(slots=True)
@@ -154,21 +143,22 @@ class CRLs:
         """
         return self._kept[name].certificate
 
-    def problem(self) -> Problem | None:
-        """Return what is wrong, the gravest first; None when all is well."""
-        problems = [one for one in map(self._problem_of, self._kept.values()) if one is not None]
-        return max(problems, key=lambda one: one.is_grave, default=None)
+    def problems(self) -> list[str]:
+        """Return why the CRLs of CAs are not what they should be; empty when all is well."""
+        return [one for one in map(self._problem_of, self._kept.values()) if one is not None]
 
-    def _problem_of(self, kept: _Kept) -> Problem | None:
+    def _problem_of(self, kept: _Kept) -> str | None:
         name = kept.authority.certificate.subject.rfc4514_string()
         state, fault = kept.state, kept.fault
         if state is None:
-            return Problem(f"no CRL of {name} could be made: {fault}", True) if fault else None
+            return f"no CRL of {name} could be made: {fault}" if fault else None
         until = f"{state.next_update:%Y-%m-%d %H:%M} UTC"
         if state.next_update <= self._now():
-            return Problem(f"the CRL of {name} ended at {until}: {fault or 'none is newer'}", True)
+            return f"the CRL of {name} ended at {until}: {fault or 'none is newer'}"
         if fault:
-            return Problem(f"the last CRL of {name}, good until {until}, is served: {fault}", False)
+            return f"the last CRL of {name}, good until {until}, is served: {fault}"
+        if self._now() > _late_at(state):
+            return f"a new CRL of {name} is late; the last one, good until {until}, is served"
         return None
 
     # --- the thread -------------------------------------------------------------------------------
@@ -263,6 +253,11 @@ def _carried_on(kept: _Kept | None, authority: Authority) -> _Kept:
     if kept.authority.certificate == authority.certificate:
         return kept
     return replace(kept, authority=authority, certificate=of_certificate(authority.certificate))
+
+
+def _late_at(state: CRLState) -> datetime:
+    due = revocation.due_at(state)
+    return due + (state.next_update - due) / _LATE
 
 
 def _absolve(kept: _Kept) -> None:

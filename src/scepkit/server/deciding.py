@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
@@ -68,7 +69,8 @@ class Decider:
         step: _Step = loop.create_future()
         hand_over = functools.partial(_hand_over, self._handover, step)
         self._store.expect()
-        self._pool.submit(self._decide, message, endpoint, peer, hand_over)
+        asked = time.monotonic()
+        self._pool.submit(self._decide, message, endpoint, peer, hand_over, asked)
         return step
 
     def _decide(
@@ -77,9 +79,11 @@ class Decider:
         endpoint: Endpoint,
         peer: str,
         hand_over: Callable[[_Decided | BaseException], None],
+        asked: float,
     ) -> None:
         """Do what the class says, in a thread of the pool."""
         try:
+            self._store.check_patience(asked)
             decision = endpoint.decide(message, peer)
             pending = endpoint.record(decision)
         # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.

@@ -20,7 +20,7 @@ from scepkit.ca.files import create_file, make_directory, refusals
 from scepkit.ca.layout import Material
 from scepkit.enrolment.challenges import KEY_SIZE
 from scepkit.errors import EmptyDatabase, SettingsError, UsageError
-from scepkit.server import held
+from scepkit.server import held, permissions
 from scepkit.server import settings as server_settings
 from scepkit.server.held import HeldCA
 from scepkit.server.settings import DEFAULT, Settings
@@ -80,6 +80,7 @@ def prepare(
         UsageError: an unknown layout.
     """
     _check_path(directory)
+    permissions.check_directory(directory)
     if layout not in (None, *ca_layout.LAYOUTS):
         # Before anything is written: the next start would find the other options of this one.
         raise UsageError(
@@ -92,6 +93,7 @@ def prepare(
             make_directory(directory)
     # The settings are checked before a CA is made that would outlive a typing error.
     settings = server_settings.load(directory, **options)
+    permissions.check_settings(settings)
     if is_new:
         try_out(settings)
         _write_settings(directory, settings)
@@ -113,7 +115,7 @@ def open_existing(directory: Path, *, now: datetime, settings: Settings | None =
         settings: as they apply; read from the directory when None.
 
     Raises:
-        SettingsError: there is none, or something in it cannot be used.
+        SettingsError: there is none, something in it cannot be used, or others may write to it.
     """
     home = open_records(directory, settings=settings)
     return replace(home, authorities=held.load_all(home.settings, now=now))
@@ -134,8 +136,11 @@ def open_records(directory: Path, *, settings: Settings | None = None) -> Home:
             f"{directory} holds no SCEP server",
             hint=f"name its directory with --dir, or make one: scep serve --dir {directory}",
         )
+    permissions.check_directory(directory)
+    settings = settings or server_settings.load(directory)
+    permissions.check_settings(settings)
     return Home(
-        settings=settings or server_settings.load(directory),
+        settings=settings,
         challenge_key=_challenge_key(directory),
         authorities={},
     )
@@ -152,7 +157,9 @@ def open_store(settings: Settings) -> Store:
     """
     mark = settings.directory / HAS_DATABASE
     try:
-        store = Store.open(settings.database_url, create=not mark.exists())
+        store = Store.open(
+            settings.database_url, create=not mark.exists(), patience=settings.database_seconds
+        )
     except EmptyDatabase as error:
         raise EmptyDatabase(
             f"{error.message}, but {settings.directory} was served with one before",

@@ -1,74 +1,156 @@
-"""/healthz: whether the database can be read and written, and whether the CRLs are good.
+"""/healthz: one word for everybody, within a bound whatever the database does.
 
-A log that cannot be written changes no answer, and is `degraded` as well.
-503 stands for "send devices and relying parties elsewhere". A CRL that cannot be made anew is no
-reason for that while the last one is good, since it would no longer be served: that is `degraded`.
+One thread of its own looks at the server, when it is asked and from time to time by itself. Whoever
+asks waits for a look that was begun a moment ago, but no longer than the bound: a database that
+does not answer holds up one thread, however often it is asked for. Every change is a line of the
+log; the details are shown where the metrics are, see `monitoring`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from threading import Condition, Thread
+from typing import TypeAlias
 
-from starlette.concurrency import run_in_threadpool
+import structlog
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from scepkit.errors import StoreError
-from scepkit.server.crls import Problem
-from scepkit.store import Store
+from scepkit.server.conditions import State, Word, worst
 
-# Seconds that an answer stands: who asks more often must not make the database write more often.
-_STANDS = 1.0
+States: TypeAlias = tuple[State, ...]
+
+# Seconds that an answer stands: asking more often must not make the database write more often.
+STANDS = 1.0
+# Seconds that an answer may take; then the database is taken to be out of order.
+BOUND = 2.0
+# Seconds between two looks that nobody asked for.
+WATCH_SECONDS = 10.0
+
+UNAVAILABLE = 503
+
+log = structlog.get_logger()
 
 
 class Health:
-    """Answers /healthz.
+    """Looks at a server and answers /healthz. Threads may share it.
 
     Args:
-        store: the database; asked at most once a second.
-        crl_problem: returns what is wrong with the CRLs.
-        log_is_lost: returns whether the last line of the log could not be written.
+        find: finds what is wrong; it may take as long as it wants.
+        share: called with what was found, after every look.
     """
 
     def __init__(
         self,
-        store: Store,
-        crl_problem: Callable[[], Problem | None],
-        log_is_lost: Callable[[], bool],
+        find: Callable[[], Iterable[State]],
+        share: Callable[[States], None] = lambda _states: None,
     ) -> None:
-        self._store = store
-        self._crl_problem = crl_problem
-        self._log_is_lost = log_is_lost
-        self._asking = asyncio.Lock()
-        self._fault: str | None = None
-        self._asked = -_STANDS
+        self._find = find
+        self._share = share
+        self._changed = Condition()
+        self._look: Future[States] | None = None  # the newest; it may not be over
+        self._begun = self._ended = float("-inf")
+        self._told: frozenset[State] = frozenset()
+        self._thread: Thread | None = None
+        self._closed = False
+
+    def start(self) -> None:
+        """Look from time to time, in a thread, until `close`."""
+        self._thread = Thread(target=self._work, name="scepkit-health", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop after the look that is under way, which nobody waits for."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     async def answer(self, _request: Request) -> Response:
-        """Answer 200, or 503 with the reason; 200 with one when it is degraded."""
-        async with self._asking:
-            if time.monotonic() - self._asked >= _STANDS:
-                self._fault = await run_in_threadpool(self._ping)
-                self._asked = time.monotonic()
-        if self._fault is not None:
-            return _answer(503, "fault", self._fault)
-        problem = self._crl_problem()
-        if problem is not None and problem.is_grave:
-            return _answer(503, "fault", problem.reason)
-        if problem is not None:
-            return _answer(200, "degraded", problem.reason)
-        if self._log_is_lost():
-            return _answer(200, "degraded", "the log cannot be written")
-        return JSONResponse({"status": "ok"})
-
-    def _ping(self) -> str | None:
+        """Answer with the word alone: 503 for `failing`, else 200."""
+        look, patience = self._wanted()
         try:
-            self._store.ping()
-        except StoreError as error:
-            return error.message
-        return None
+            if not look.done():
+                await asyncio.wait_for(asyncio.wrap_future(look), patience)
+            states = look.result()
+        except TimeoutError:
+            states = self._hanging(look)
+        word = worst(states)
+        status = UNAVAILABLE if word is Word.FAILING else 200
+        return JSONResponse({"status": word.text}, status, {"Cache-Control": "no-store"})
 
+    def states(self) -> States:
+        """Return what is wrong now, or was a second ago; within the bound."""
+        look, patience = self._wanted()
+        try:
+            return look.result(patience)
+        except TimeoutError:
+            return self._hanging(look)
 
-def _answer(status: int, word: str, reason: str) -> Response:
-    return JSONResponse({"status": word, "reason": reason}, status)
+    def _wanted(self) -> tuple[Future[States], float]:
+        """Return a look that is fresh or under way, and how long to wait for it."""
+        with self._changed:
+            now = time.monotonic()
+            look = self._look
+            if look is None or (look.done() and now - self._ended >= STANDS):
+                look = self._begin(now)
+            return look, max(0.0, self._begun + BOUND - now)
+
+    def _begin(self, now: float) -> Future[States]:
+        look: Future[States] = Future()
+        # So that nobody who stops waiting for it can cancel it.
+        look.set_running_or_notify_cancel()
+        self._look, self._begun = look, now
+        self._changed.notify_all()
+        return look
+
+    def _hanging(self, look: Future[States]) -> States:
+        state = State(Word.FAILING, f"the database does not answer within {BOUND:g} seconds")
+        with self._changed:
+            if look.done():
+                # It came to its end at this very moment, and has told so.
+                return look.result()
+            self._tell((state,))
+        return (state,)
+
+    # --- the thread -------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        pause = STANDS
+        while True:
+            with self._changed:
+                self._changed.wait_for(self._is_due, pause)
+                pause = WATCH_SECONDS
+                if self._closed:
+                    return
+                look = self._look
+                if look is None or look.done():
+                    look = self._begin(time.monotonic())
+            states = self._found()
+            self._share(states)
+            with self._changed:
+                self._ended = time.monotonic()
+                if not self._closed:  # else it may have seen that the database was closed
+                    self._tell(states)
+                look.set_result(states)
+
+    def _is_due(self) -> bool:
+        return self._closed or (self._look is not None and not self._look.done())
+
+    def _found(self) -> States:
+        try:
+            return tuple(self._find())
+        except Exception as error:
+            log.exception("bug in scepkit; please report it")
+            return (State(Word.DEGRADED, f"{type(error).__name__}, a bug in scepkit"),)
+
+    def _tell(self, states: States) -> None:
+        """Write a line for each state that is new, and one when the last of them is over."""
+        before, self._told = self._told, frozenset(states)
+        for state in states:
+            if state not in before:
+                log.warning("health", status=state.word.text, reason=state.reason)
+        if before and not states:
+            log.info("health", status=Word.OK.text)

@@ -13,12 +13,9 @@ from prometheus_client import (
     Counter,
     Histogram,
     generate_latest,
-    start_http_server,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
-
-from scepkit.errors import SettingsError
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -54,36 +51,21 @@ def render(*more: Collector) -> tuple[bytes, str]:
     Args:
         more: what is to be collected beside them.
     """
-    return generate_latest(_registry(*more)), CONTENT_TYPE_LATEST
+    return generate_latest(registry(*more)), CONTENT_TYPE_LATEST
 
 
-def serve(address: str, *more: Collector) -> None:
-    """Serve /metrics at another address than the server's own, from a thread of this process.
+def registry(*more: Collector) -> CollectorRegistry:
+    """Return what collects the metrics of all worker processes.
 
     Args:
-        address: `HOST:PORT`.
-        more: what is to be collected beside those of the processes.
-
-    Raises:
-        SettingsError: the address cannot be used.
+        more: what is to be collected beside them.
     """
-    host, _, port = address.rpartition(":")
-    try:
-        start_http_server(int(port), host.strip("[]"), _registry(*more))
-    except (OSError, OverflowError) as error:
-        raise SettingsError(
-            f"cannot serve metrics at {address}: {getattr(error, 'strerror', None) or error}",
-            hint="choose another address with the metrics setting",
-        ) from error
-
-
-def _registry(*more: Collector) -> CollectorRegistry:
-    registry = CollectorRegistry()
+    collected = CollectorRegistry()
     for collector in more:
-        registry.register(collector)
+        collected.register(collector)
     if os.environ.get(MULTIPROCESS):
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return registry
+        MultiProcessCollector(collected)  # type: ignore[no-untyped-call]
+        return collected
     for metric in (REQUESTS, SECONDS, LEGACY, CMP, OCSP, FETCHES, LOST, BOUNDS):
-        registry.register(metric)
-    return registry
+        collected.register(metric)
+    return collected

@@ -29,6 +29,7 @@ from scepkit.server import metrics
 from scepkit.server.assembly import utc_now
 from scepkit.server.catalog import Catalog
 from scepkit.server.under_way import UnderWay
+from scepkit.store import Store
 
 _NO_BREAKS = {ord("\r"): None, ord("\n"): None}
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -51,11 +52,13 @@ class OCSPApp:
     Args:
         catalog: the endpoints.
         pool: threads for private-key work.
+        store: the database.
     """
 
-    def __init__(self, catalog: Catalog, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, catalog: Catalog, pool: ThreadPoolExecutor, store: Store) -> None:
         self._catalog = catalog
         self._pool = pool
+        self._store = store
         self._under_way = UnderWay()
 
     @property
@@ -90,7 +93,8 @@ class OCSPApp:
                 return refusal(ErrorStatus.MALFORMED_REQUEST, "not base64, or too large")
             with self._under_way:
                 loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._pool, service.answer, message)
+                asked = time.monotonic()
+                return await loop.run_in_executor(self._pool, self._signed, service, message, asked)
         except HTTPRefused as error:
             return refusal(ErrorStatus.TRY_LATER, error.message)
         except Local as error:
@@ -102,6 +106,10 @@ class OCSPApp:
         except Exception as error:
             log.exception("bug in scepkit; please report it")
             return refusal(ErrorStatus.INTERNAL_ERROR, type(error).__name__)
+
+    def _signed(self, service: OCSPService, message: bytes, asked: float) -> OCSPAnswer:
+        self._store.check_patience(asked)
+        return service.answer(message)
 
 
 async def _message(request: Request) -> bytes | None:

@@ -13,8 +13,9 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -25,9 +26,10 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from scepkit.errors import ScepError, SettingsError
-from scepkit.server import log, metrics, tally
+from scepkit.server import log, metrics, monitoring, tally
 from scepkit.server.app import create
 from scepkit.server.assembly import assemble
+from scepkit.server.conditions import State
 from scepkit.server.directory import Home, open_existing, open_store
 from scepkit.server.revocation_metrics import RevocationMetrics
 from scepkit.server.settings import Settings
@@ -171,16 +173,16 @@ def _allow_all_descriptors() -> None:
 def _serve_here(home: Home, listener: socket.socket) -> None:
     app = create(home, Tally())
     if home.settings.metrics:
-        _serve_metrics(home.settings)
+        _serve_metrics(home.settings, app.state.health.states)
     uvicorn.Server(_config(app)).run(sockets=[listener])
 
 
 def _serve_in_workers(home: Home, listener: socket.socket) -> None:
     """Serve from several processes, which open the database and read the keys themselves."""
     log.configure(home.settings.log)
-    with _shared_by_workers():
+    with _shared_by_workers() as directory:
         if home.settings.metrics:
-            _serve_metrics(home.settings)
+            _serve_metrics(home.settings, partial(monitoring.shared, directory))
         os.environ[_WORKER_SETTINGS] = home.settings.model_dump_json()
         config = _config("scepkit.server.run:worker", workers=home.settings.workers, factory=True)
         supervisor = Multiprocess(config, sockets=[listener])
@@ -189,12 +191,12 @@ def _serve_in_workers(home: Home, listener: socket.socket) -> None:
         raise SettingsError("the worker processes could not start", hint="the log says why")
 
 
-def _serve_metrics(settings: Settings) -> None:
-    metrics.serve(settings.metrics, RevocationMetrics.of(settings.database_url))
+def _serve_metrics(settings: Settings, states: Callable[[], Iterable[State]]) -> None:
+    monitoring.serve(settings.metrics, states, RevocationMetrics.of(settings.database_url))
 
 
 @contextlib.contextmanager
-def _shared_by_workers() -> Iterator[None]:
+def _shared_by_workers() -> Iterator[Path]:
     """Give the workers a directory for their metrics (see prometheus_client) and connections."""
     directory = Path(tempfile.mkdtemp(prefix="scep-workers-"))
     shared = {metrics.MULTIPROCESS: directory / "metrics", _CONNECTIONS: directory / "connections"}
@@ -203,7 +205,7 @@ def _shared_by_workers() -> Iterator[None]:
             path.mkdir()
             os.environ[variable] = str(path)
         tally.prepare(shared[_CONNECTIONS])
-        yield
+        yield shared[metrics.MULTIPROCESS]
     finally:
         for variable in shared:
             os.environ.pop(variable, None)

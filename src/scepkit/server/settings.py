@@ -57,9 +57,11 @@ class Settings(BaseSettings):
         public_url: the URL that devices are told, if the server cannot know it.
         pki_url: the URL that /crl, /ca and /ocsp are under, for certificates; empty to take
             `public_url` without its /scep.
-        metrics: `HOST:PORT` for /metrics; empty for the server's own address.
+        metrics: `HOST:PORT` for /metrics and the reasons of /healthz; empty for the server's own
+            address, without the reasons.
         log: the form of the log on stderr.
         database: an SQLAlchemy URL; empty for SQLite in the directory.
+        database_seconds: how long to wait for what another program has locked in the database.
         retention_days: how long answered requests, spent challenges and expired certificates
             are kept.
         crl_hours: how long a CRL is valid.
@@ -82,6 +84,7 @@ class Settings(BaseSettings):
     metrics: Annotated[str, Field(pattern=r"^(\S+:\d{1,5})?$")] = ""
     log: Literal["auto", "json", "text"] = "auto"
     database: str = ""
+    database_seconds: Annotated[float, Field(ge=0.1, le=300)] = 5
     retention_days: Annotated[int, Field(ge=1, le=36500)] = 90
     crl_hours: Annotated[int, Field(ge=1, le=24 * 366)] = 24
     ocsp_minutes: Annotated[int, Field(ge=1, le=7 * 24 * 60)] = 60

@@ -21,6 +21,8 @@ _BY_TYPE: Final = {
     "bool_type": "true or false",
     "dict_type": "a section, such as [endpoint.default]",
     "enum": "{expected}",
+    "float_parsing": "a number",
+    "float_type": "a number",
     "frozen_set_type": 'a list, such as ["…"]',
     "greater_than_equal": "at least {ge}",
     "int_from_float": "a whole number",

@@ -17,11 +17,16 @@ workers = {workers}
 # http, as RFC 5280 asks for. It is public_url without /scep unless given.
 # pki_url = "http://pki.example.com"
 
-# Prometheus metrics are at /metrics of the address above; name another to keep them apart.
+# Prometheus metrics are at /metrics of the address above; name another to keep them apart, and to
+# have there what /healthz does not tell everybody: why the server is degraded or failing.
 # metrics = "127.0.0.1:9108"
 
 # "json" for machines, "text" for people, "auto" for text on a terminal and JSON elsewhere.
 log = "auto"
+
+# Seconds to wait for what another program has locked in the database; then devices get HTTP 503 and
+# come back.
+# database_seconds = 5
 
 # Days that answered requests, expired challenges and expired certificates are kept; a certificate
 # stays as long as it can be renewed, too, and a spent challenge as long as its certificate.

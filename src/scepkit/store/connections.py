@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from scepkit.store.engine import Kept, transaction
+from scepkit.errors import StoreError
+from scepkit.store.engine import Kept, is_locked, transaction
 from scepkit.store.faults import translated
+from scepkit.store.place import Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,18 +26,42 @@ class Connected:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._readers = Kept(engine)
-        self._writers = Kept(engine, writing=True)
+        self._place = Place(engine)
+        self._readers = Kept(engine, check=self._place.check)
+        self._writers = Kept(engine, writing=True, check=self._place.check)
+        self._gave_up = float("-inf")
+
+    def check_patience(self, since: float) -> None:
+        """Refuse whatever has waited already while another thread waited in vain for a lock.
+
+        Each would wait as long as the one before it; so all of them are over with the first.
+
+        Args:
+            since: when it was asked for, by `time.monotonic`.
+
+        Raises:
+            StoreError: somebody's wait that ended after that was in vain.
+        """
+        if self._gave_up > since:
+            raise StoreError(
+                "the database is locked",
+                hint="another program holds a lock in the database; end it, then try again",
+            )
 
     def close(self) -> None:
         """Close all connections, those in use when they are given back; may be called again."""
         self._readers.close()
         self._writers.close()
+        self._place.close()
         self._engine.dispose()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with translated("read the database"), self._readers.connection() as connection:
+        with (
+            translated("read the database"),
+            self._noticing_locks(),
+            self._readers.connection() as connection,
+        ):
             yield connection
 
     @contextmanager
@@ -46,7 +73,18 @@ class Connected:
         """
         with (
             translated(action),
+            self._noticing_locks(),
             self._writers.connection() as connection,
             transaction(connection),
         ):
             yield connection
+
+    @contextmanager
+    def _noticing_locks(self) -> Iterator[None]:
+        """Note when a wait for a lock was in vain, for `check_patience`."""
+        try:
+            yield
+        except Exception as error:
+            if is_locked(error):
+                self._gave_up = monotonic()
+            raise

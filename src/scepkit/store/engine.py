@@ -15,6 +15,7 @@ statement look for listeners. Without it, and with `savepoint`, an issuance take
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
@@ -25,41 +26,42 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from scepkit.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import URL
 
 EXTRAS = {"postgresql+psycopg": "'.[postgres]', in a checkout of scepkit"}
 
-BUSY_SECONDS = 10  # how long to wait for another process' write
+BUSY_SECONDS = 5.0  # how long to wait for what another process has locked, unless told otherwise
+CONNECT_SECONDS = 2  # the shortest time to connect in; libpq takes any shorter one for this
 NAP_SECONDS = 0.001  # and how often to look; about the time of one commit
 
 # FULL makes WAL sync at every commit; NORMAL would lose the last commits in a power cut.
 PRAGMAS = (
-    f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}",
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
 )
-# PostgreSQL waits for a lock for ever unless told not to, and an operator may have traded the last
-# commits for speed; any other setting of synchronous_commit stays.
-SETTINGS = (
-    f"SET lock_timeout = '{BUSY_SECONDS}s'",
-    """SELECT set_config('synchronous_commit', 'on', false)
-       WHERE current_setting('synchronous_commit') = 'off'""",
-)
+# An operator may have traded the last commits for speed; any other setting than that stays.
+SYNCHRONOUS = """SELECT set_config('synchronous_commit', 'on', false)
+                 WHERE current_setting('synchronous_commit') = 'off'"""
 # What another try may cure: two transactions stood in each other's way (PostgreSQL's SQLSTATEs).
 STANDOFFS = {"40001", "40P01"}
+LOCK_TIMEOUT = "55P03"
+
+_PATIENCE = "scepkit_patience"  # the engine's option that holds its seconds
+_CHECK = "scepkit_check"  # the key of a connection's info that holds what is asked before a commit
 
 _HINT = "write it as sqlite:////absolute/path/scep.db or postgresql://user@host/database"
 
 
-def connect(url: str) -> Engine:
+def connect(url: str, *, patience: float = BUSY_SECONDS) -> Engine:
     """Make the engine for a database URL; nothing is opened yet.
 
     Args:
         url: for instance ``sqlite:////var/lib/scep/scep.db`` or ``postgresql://host/scep``.
+        patience: seconds to wait for what another process has locked, and for a connection.
 
     Raises:
         StoreError: the URL is none, names no file, or its driver is not installed.
@@ -72,7 +74,14 @@ def connect(url: str) -> Engine:
     try:
         # Callers are a bounded pool of threads, so more connections than that never exist.
         # hide_parameters: no MAC or request of anybody in a traceback.
-        engine = create_engine(parsed, pool_size=8, max_overflow=-1, hide_parameters=True)
+        engine = create_engine(
+            parsed,
+            pool_size=8,
+            max_overflow=-1,
+            hide_parameters=True,
+            execution_options={_PATIENCE: patience},
+            connect_args=_connect_args(parsed, patience),
+        )
     except ImportError as error:  # also psycopg without its libpq
         raise StoreError(
             f"the database driver {error.name or parsed.drivername} is not installed",
@@ -81,9 +90,9 @@ def connect(url: str) -> Engine:
     except ArgumentError as error:
         raise StoreError("the database URL cannot be used", hint=_HINT) from error
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", partial(_prepare_sqlite, patience))
     elif engine.dialect.name == "postgresql":
-        event.listen(engine, "connect", _prepare_postgresql)
+        event.listen(engine, "connect", partial(_prepare_postgresql, patience))
     return engine
 
 
@@ -97,17 +106,24 @@ class Kept:
     Args:
         engine: the database.
         writing: whether they are for `transaction`; otherwise they only read.
+        check: raises an OSError when the database is not where it was opened: nothing is read or
+            written then, and what was written is not committed.
     """
 
-    def __init__(self, engine: Engine, *, writing: bool = False) -> None:
+    def __init__(
+        self, engine: Engine, *, writing: bool = False, check: Callable[[], None] | None = None
+    ) -> None:
         self._engine = engine
         self._writing = writing
+        self._check = check
         self._idle: list[Connection] = []  # appending and popping are atomic
         self._closed = False
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """A connection for one thread; after any exception it is not used again."""
+        if self._check is not None:
+            self._check()
         connection = self._take()
         try:
             yield connection
@@ -146,6 +162,8 @@ class Kept:
         if is_sqlite and self._writing:
             connection.exec_driver_sql("PRAGMA busy_timeout=0")  # see _begin_sqlite
             connection.rollback()
+        if self._check is not None:
+            connection.info[_CHECK] = self._check
         return connection
 
 
@@ -156,6 +174,10 @@ def transaction(connection: Connection) -> Iterator[None]:
         if connection.dialect.name == "sqlite":
             _begin_sqlite(connection)
         yield
+        # Waiting may have taken long: what is committed now must still be found afterwards.
+        check = connection.info.get(_CHECK)
+        if check is not None:
+            check()
 
 
 @contextmanager
@@ -184,6 +206,13 @@ def stands_off(error: OperationalError) -> bool:
     return getattr(error.orig, "sqlstate", None) in STANDOFFS
 
 
+def is_locked(error: Exception) -> bool:
+    """Whether somebody waited in vain for what another process has locked."""
+    if not isinstance(error, OperationalError):
+        return False
+    return getattr(error.orig, "sqlstate", None) == LOCK_TIMEOUT or "locked" in str(error.orig)
+
+
 def _with_driver(url: URL) -> URL:
     """Name the one PostgreSQL driver that is tested here, where the URL names none."""
     plain = {"postgresql", "postgres"}
@@ -198,17 +227,30 @@ def _refuse_memory(url: URL) -> None:
         )
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:
+def _connect_args(url: URL, patience: float) -> dict[str, Any]:
+    """Bound the time that connecting to PostgreSQL takes, unless the URL does."""
+    if url.get_backend_name() != "postgresql" or "connect_timeout" in url.query:
+        return {}
+    return {"connect_timeout": max(CONNECT_SECONDS, round(patience))}
+
+
+def _prepare_sqlite(patience: float, connection: Any, _record: object) -> None:
     connection.isolation_level = None
+    # First: the switch to WAL may have to wait, too.
+    connection.execute(f"PRAGMA busy_timeout={_milliseconds(patience)}").close()
     for pragma in PRAGMAS:
         connection.execute(pragma).close()
 
 
-def _prepare_postgresql(connection: Any, _record: object) -> None:
+def _prepare_postgresql(patience: float, connection: Any, _record: object) -> None:
     with connection.cursor() as cursor:
-        for setting in SETTINGS:
-            cursor.execute(setting)
+        cursor.execute(f"SET lock_timeout = '{_milliseconds(patience)}ms'")
+        cursor.execute(SYNCHRONOUS)
     connection.commit()
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))  # 0 would be for ever, to PostgreSQL
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -218,7 +260,7 @@ def _begin_sqlite(connection: Connection) -> None:
     takes turn after turn while the other sleeps: more than a second for one commit, measured.
     Once begun it never has to wait for anybody.
     """
-    give_up = monotonic() + BUSY_SECONDS
+    give_up = monotonic() + connection.get_execution_options()[_PATIENCE]
     while not _began(connection, last_try=monotonic() >= give_up):
         sleep(NAP_SECONDS)
 

@@ -40,6 +40,11 @@ HINTS = (
         "connection to server",
         "start the database server, or correct its address in the database URL",
     ),
+    (
+        "wal was removed under",
+        "stop the server with SIGTERM and start it again; what the WAL held is written back",
+    ),
+    ("under the running server", "put the file back, or start the server again to use the new one"),
     ("not a database", "name a scepkit database, or restore it from a backup; it was not changed"),
     ("malformed", "restore the database from a backup"),
     ("unable to open", _DIRECTORY),

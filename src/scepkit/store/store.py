@@ -11,12 +11,12 @@ from scepkit.errors import UsageError
 from scepkit.store import listing, queries
 from scepkit.store.crls import CRLKeeping
 from scepkit.store.deciding import Deciding
-from scepkit.store.engine import connect
+from scepkit.store.engine import BUSY_SECONDS, connect
 from scepkit.store.purging import Purging
 from scepkit.store.revoking import Revoking
 from scepkit.store.schema import bring_up_to_date, version
 from scepkit.store.statuses import Statuses
-from scepkit.store.tables import challenges
+from scepkit.store.tables import challenges, metadata
 from scepkit.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -48,19 +48,20 @@ class Store(Deciding, Revoking, CRLKeeping, Statuses, Purging):
         self._writer = Writer(self._writers)
 
     @classmethod
-    def open(cls, url: str, *, create: bool = True) -> Self:
+    def open(cls, url: str, *, create: bool = True, patience: float = BUSY_SECONDS) -> Self:
         """Open a database, creating or migrating its tables where needed.
 
         Args:
             url: for instance ``sqlite:////var/lib/scep/scep.db``; the directory must exist.
             create: whether the tables may be made, where there are none.
+            patience: seconds to wait for what another process has locked.
 
         Raises:
             EmptyDatabase: they may not, and there are none.
             NewerDatabase: a newer scepkit wrote it.
             StoreError: it cannot be opened or written, or is no database of scepkit.
         """
-        engine = connect(url)
+        engine = connect(url, patience=patience)
         try:
             bring_up_to_date(engine, create=create)
         except BaseException:
@@ -83,9 +84,15 @@ class Store(Deciding, Revoking, CRLKeeping, Statuses, Purging):
         """Read and write: what is there again, but up to the disk, which may be full.
 
         Raises:
-            StoreError: the database does not answer, cannot be written, or the store is closed.
+            StoreError: the database does not answer, cannot be written, another program has
+                locked it or a table of it, or the store is closed.
         """
         self._writer.check()
+        if self._engine.dialect.name == "postgresql":
+            # Each by itself: while it waits for one it holds no other that somebody may wait for.
+            for table in metadata.sorted_tables:
+                with self._writing("use the database") as connection:
+                    connection.exec_driver_sql(f"LOCK TABLE {table.name} IN ROW EXCLUSIVE MODE")
         with self._writing("use the database") as connection:
             connection.execute(TOUCH)
 

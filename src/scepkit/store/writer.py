@@ -5,7 +5,7 @@ while more entries are known to come: until no more of them are to come than wai
 leaves the deciding threads as much to do as the disk. A single request on an idle server waits for
 nobody.
 A future is resolved only after the commit that holds its rows; if the commit fails, all of its
-batch fail.
+batch fail. If it fails because another process has locked the database, so does all that waits.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from scepkit.errors import StoreError
-from scepkit.store.engine import stands_off, transaction
+from scepkit.store.engine import is_locked, stands_off, transaction
 from scepkit.store.faults import fault
 from scepkit.store.recording import record, record_all
 
@@ -129,11 +129,22 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - the thread must outlive whatever happens
             # One error for each: a traceback grows on the exception every time it is raised.
             answers = [_failed(error) for _ in wanted]
+            if is_locked(error):
+                self._give_up(error)
         for (_, future), answer in zip(wanted, answers, strict=True):
             if isinstance(answer, Exception):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+
+    def _give_up(self, error: Exception) -> None:
+        """Fail what waits behind a wait for a lock that was in vain, and would wait as long."""
+        with self._changed:
+            waiting = [item for _, item in self._waiting]
+            self._waiting.clear()
+        for future in waiting:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(_failed(error))
 
     def _write(self, entries: list[Granted]) -> list[Answer | Exception]:
         """Write all, again if another process' transaction was let through instead."""
@@ -173,7 +184,7 @@ def _attempt(connection: Connection, entry: Granted) -> Answer | Exception:
 
 
 def _failed(error: Exception) -> Exception:
-    if isinstance(error, SQLAlchemyError):
+    if isinstance(error, (SQLAlchemyError, OSError)):
         failure = fault(_ACTION, error)
         failure.__cause__ = error
         return failure

@@ -1,0 +1,93 @@
+"""A database file that is replaced or removed under the store: nothing is answered from it."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from scepkit.errors import StoreError
+from scepkit.store import Recorded, Store
+
+
+@pytest.fixture
+def database():
+    """SQLite's files; PostgreSQL has its own."""
+    return "sqlite"
+
+
+def wal_of(path):
+    return path.with_name(f"{path.name}-wal")
+
+
+def replaced(path):
+    shutil.copy(path, path.with_suffix(".copy"))
+    path.with_suffix(".copy").replace(path)
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (lambda path: path.unlink(), r"scep\.db was removed"),
+        (replaced, r"scep\.db was replaced"),
+        (lambda path: wal_of(path).unlink(), r"scep\.db-wal was removed"),
+        (lambda path: replaced(wal_of(path)), r"scep\.db-wal was replaced"),
+    ],
+)
+def test_nothing_is_stored_and_nothing_read(store, path, issuance, how, said):
+    first = issuance()
+    assert isinstance(store.record(first).result(), Recorded)
+    how(path)
+    with pytest.raises(StoreError, match=said) as caught:
+        store.record(issuance()).result()
+    assert "start" in caught.value.hint
+    with pytest.raises(StoreError, match=said):
+        store.certificate(first.serial)
+    with pytest.raises(StoreError, match=said):
+        store.ping()
+
+
+def test_a_file_that_is_replaced_before_the_commit(store, path, issuance, monkeypatch):
+    """A long wait for the lock, or for the disk, lies between the begin and the commit."""
+    from scepkit.store import writer
+
+    real = writer.record_all
+
+    def record_all(connection, entries):
+        yield from real(connection, entries)
+        path.rename(path.with_suffix(".away"))
+
+    monkeypatch.setattr(writer, "record_all", record_all)
+    entry = issuance()
+    with pytest.raises(StoreError, match="was removed under the running server"):
+        store.record(entry).result()
+    monkeypatch.undo()
+    path.with_suffix(".away").rename(path)
+    assert store.certificate(entry.serial) is None
+    assert isinstance(store.record(entry).result(), Recorded)
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_what_a_removed_wal_held_is_not_lost(url, path, tmp_path, issuance, is_killed):
+    """It is written back as soon as it is noticed, whatever becomes of the process."""
+    entry = issuance()
+    with Store.open(url) as store:
+        assert isinstance(store.record(entry).result(), Recorded)
+        wal_of(path).unlink()
+        with pytest.raises(StoreError):
+            store.record(issuance()).result()
+        if is_killed:
+            # What a kill would leave.
+            left = shutil.copy(path, tmp_path / "left.db")
+            url = f"sqlite:///{left}"
+    with Store.open(url) as again:
+        assert again.certificate(entry.serial)
+        assert isinstance(again.record(issuance()).result(), Recorded)
+
+
+def test_the_wal_stays_though_all_connections_were_closed(store, issuance):
+    """After errors, for instance; SQLite deletes it with the last connection."""
+    store.record(issuance()).result()
+    store._readers._drop_idle()
+    store._writers._drop_idle()
+    assert isinstance(store.record(issuance()).result(), Recorded)
