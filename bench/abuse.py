@@ -31,6 +31,7 @@ import enrolments
 import fleet
 import load
 from hostile import KINDS
+from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 from run import _announced_port, _process
@@ -55,20 +56,20 @@ class Phase:
 
     Attributes:
         granted: enrolments a second.
-        p99: milliseconds of an enrolment, its connection included.
-        capabilities: milliseconds of a GetCACaps in 99 of 100 cases.
+        p99: milliseconds of an enrolment, its connection included; None if none was granted.
+        capabilities: the same of a GetCACaps.
         failed: how many failed, by what happened.
     """
 
     granted: float
-    p99: float
-    capabilities: float
+    p99: float | None
+    capabilities: float | None
     failed: dict[str, int]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one kind of abuse did; memory in MiB, before, at its peak and after the rest."""
+    """What one kind of abuse did; memory (in MiB) before, at the peak and after the rest."""
 
     kind: str
     memory: tuple[float, float, float]
@@ -190,9 +191,9 @@ def _abuse(
 def phase(results: list[tuple[str, float, float, str]], start: float, end: float) -> Phase:
     """Return what was granted from start to end, and how those did that began there."""
 
-    def p99(kind: str) -> float:
+    def p99(kind: str) -> float | None:
         good = sorted(ms for what, at, ms, how in begun if what == kind and how == "SUCCESS")
-        return good[len(good) * 99 // 100] if good else 0.0
+        return good[len(good) * 99 // 100] if good else None
 
     begun = [one for one in results if start <= one[1] < end]
     granted = [
@@ -213,7 +214,7 @@ def run(options: argparse.Namespace) -> Iterator[Measured]:
     """Measure each kind in turn."""
     with tempfile.TemporaryDirectory(dir=options.scratch) as name:
         scratch = Path(name)
-        count = int(options.rate * (2 * options.seconds + 2 * (2 + options.seconds / 10))) + 100
+        count = int(options.rate * (2.2 * options.seconds + 5))
         console.log(f"making {count} requests and {REVOKED} revoked certificates")
         prepared = prepare(scratch, count)
         for kind in options.kinds or KINDS:
@@ -226,7 +227,7 @@ def run(options: argparse.Namespace) -> Iterator[Measured]:
 def held(measured: list[Measured]) -> Table:
     """Return what the server held, and the hostile clients."""
     columns = ("MiB", "descriptors", "made", "held", "at the end", "refused", "closed")
-    table = Table("abuse", *columns, "requests", "CPU s", "server CPU s", "note")
+    table = Table("abuse", *columns, "requests", "CPU s", "server CPU s", "note", box=MARKDOWN)
     for one in measured:
         hostile = Counter(one.hostile)
         table.add_row(
@@ -243,18 +244,22 @@ def held(measured: list[Measured]) -> Table:
 
 def honest(measured: list[Measured]) -> Table:
     """Return what the honest fleet got."""
-    table = Table("abuse", "enrolments/s", "p99 ms", "GetCACaps p99 ms", "failed")
+    table = Table("abuse", "enrolments/s", "p99 ms", "GetCACaps p99 ms", "failed", box=MARKDOWN)
     for one in measured:
         phases = (one.calm, one.abused, one.after)
         failed: Counter[str] = sum((Counter(each.failed) for each in phases), Counter())
         table.add_row(
             one.kind,
             " / ".join(f"{each.granted:.0f}" for each in phases),
-            " / ".join(f"{each.p99:.0f}" for each in phases),
-            " / ".join(f"{each.capabilities:.0f}" for each in phases),
+            " / ".join(_milliseconds(each.p99) for each in phases),
+            " / ".join(_milliseconds(each.capabilities) for each in phases),
             ", ".join(f"{count} {what}" for what, count in failed.items()) or "none",
         )
     return table
+
+
+def _milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
 
 
 def main() -> None:
@@ -281,9 +286,9 @@ def main() -> None:
         if options.json:
             figures = {"options": vars(options), "measured": [asdict(each) for each in measured]}
             options.json.write_text(json.dumps(figures, indent=1, default=str))
-    output = Console(width=150)
+    output = Console(width=170)
     output.print("held: before / peak / after the rest", held(measured))
-    output.print("an honest fleet: alone / beside the abuse / alone again", honest(measured))
+    output.print("the fleet: alone / beside the abuse / alone again", honest(measured))
     console.print(
         f"{app.cores()} cores, {options.workers} worker process(es), "
         f"{options.rate:g} enrolments a second offered over {options.connections} connections, "

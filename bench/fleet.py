@@ -103,8 +103,10 @@ def main() -> None:
     ]
     for thread in threads:
         thread.start()
-    sys.stdin.read()
-    over.set()
+    try:
+        sys.stdin.read()
+    finally:
+        over.set()
     for thread in threads:
         thread.join()
     print(json.dumps(results))
