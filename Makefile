@@ -9,7 +9,7 @@ JOBS ?= auto
 # Tests start `scep` hundreds of times: byte code that is not kept would be compiled every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test peers lint conformance compatibility bench bench-crl bench-ocsp oracle lock clean
+.PHONY: help demo test peers lint conformance compatibility bench bench-crl bench-ocsp bench-abuse oracle lock clean
 help:
 	@echo "make demo    a device gets a certificate over SCEP from a fresh server, step by step"
 	@echo "make test    install what the tests need and run them, one process a core"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench   enrolments per second beside the machine's own ceiling"
 	@echo "make bench-crl   seconds and memory of CRLs with up to a million entries"
 	@echo "make bench-ocsp  OCSP answers per second beside openssl speed"
+	@echo "make bench-abuse  what hostile clients hold, and what an honest fleet gets meanwhile (20 minutes)"
 	@echo "make oracle  does a refused request tell how far its decryption came?"
 	@echo "make lock    compile requirements/*.txt anew from pyproject.toml"
 
@@ -53,6 +54,9 @@ bench-crl: .venv/dev
 
 bench-ocsp: .venv/dev
 	@$(BIN)/python bench/ocsp.py
+
+bench-abuse: .venv/dev
+	@$(BIN)/python bench/abuse.py $(OPTIONS)
 
 oracle: .venv/dev
 	@$(BIN)/python bench/oracle.py

@@ -41,8 +41,9 @@ def write(path: Path, requests: Iterator[bytes] | list[bytes]) -> None:
 class Connection:
     """One kept HTTP/1.1 connection."""
 
-    def __init__(self, host: str, port: int, path: str) -> None:
+    def __init__(self, host: str, port: int, path: str, timeout: float = TIMEOUT) -> None:
         self._address = (host, port)
+        self._timeout = timeout
         self._head = (
             f"POST {path}?operation=PKIOperation HTTP/1.1\r\nHost: {host}:{port}\r\n"
             "Content-Type: application/x-pki-message\r\nContent-Length: %d\r\n\r\n"
@@ -52,7 +53,7 @@ class Connection:
     def post(self, body: bytes) -> tuple[int, bytes]:
         """Return status and body of the answer."""
         if self._socket is None:
-            self._socket = socket.create_connection(self._address, TIMEOUT)
+            self._socket = socket.create_connection(self._address, self._timeout)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.sendall((self._head % len(body)).encode() + body)
         data = b""
