@@ -40,6 +40,16 @@ log = "auto"
 # Minutes between two looks at what expired, has to be renewed or can be deleted.
 # sweep_minutes = 10
 
+# Connections at once, in all and of one address (of IPv6: one /64), and requests that wait on one.
+# max_connections = 4096
+# max_connections_per_address = 256
+# max_pipelined = 16
+# Seconds in which a request has to arrive, and a response, or 64 KiB of it, to be taken.
+# request_seconds = 30
+# response_seconds = 30
+# Proxies whose X-Forwarded-For is believed: addresses and networks.
+# proxies = ["127.0.0.1", "::1"]
+
 # Devices reach this endpoint at /scep; [endpoint.vpn] would be reached at /scep/vpn.
 [endpoint.default]
 # Algorithms below AES and SHA-2, for devices that can do no better: "sha1", "des3", and, outside
