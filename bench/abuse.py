@@ -30,13 +30,13 @@ import crl
 import enrolments
 import fleet
 import load
-from hostile import KINDS
 from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 from run import _announced_port, _process
 from watching import MIB, Watch
 
+from hostile import KINDS
 from scepkit.ca.locations import CRL_PATH, ca_id
 from scepkit.protocol.certificate import Certificate
 from scepkit.server import app, directory

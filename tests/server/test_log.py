@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import errno
+import fcntl
 import io
 import json
 import os
@@ -214,3 +215,46 @@ def test_a_log_that_can_be_written_again():
     disk.close()
     lines.write("a line\n")
     assert (lines.is_failing, len(lost)) == (True, 3)
+
+
+def test_a_reader_that_stops_reading():
+    """Nobody waits for it: lines are kept, what is too much is lost, and it gets them in order."""
+    reading, writing = os.pipe()
+    lost, count = [], 4 * 1024 * 1024 // 100
+    written = [f"{number:099}\n" for number in range(count)]
+    with os.fdopen(writing, "w") as stream, os.fdopen(reading, "rb", 0) as reader:
+        lines = Lossy(stream, lambda: lost.append(1))
+        for line in written:
+            lines.write(line)
+        assert lines.is_failing
+        kept = written[: count - len(lost)]
+        assert 1024 * 1024 < 100 * len(kept) < 2 * 1024 * 1024
+        received = reader.read(65536)
+        lines.write("after\n")
+        assert not lines.is_failing
+        os.set_blocking(reader.fileno(), False)
+        while more := reader.read():
+            received += more
+            lines.flush()
+    assert received.decode() == "".join(kept) + "after\n"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_log_that_nobody_reads_holds_nothing_up(directory, serve, workers):
+    """The pipe is full, the server answers, and what it said meanwhile is there in the end."""
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    try:
+        server = serve(directory(), terminal=writing, SCEP_WORKERS=str(workers))
+        for _ in range(60):
+            assert server.ask("/scep?operation=nonsense").status == 400
+        assert server.ask("/healthz").text == '{"status":"ok"}'
+        with os.fdopen(os.dup(reading), "rb", 0) as reader:
+            answered = 0
+            while answered < 60:
+                answered += reader.read(4096).count(b"unknown operation")
+                assert server.ask("/scep?operation=GetCACaps").status == 200
+        assert server.stop() == 0
+    finally:
+        os.close(reading)
+        os.close(writing)

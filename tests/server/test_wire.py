@@ -39,6 +39,7 @@ class Serving:
     Attributes:
         connections: what it counts; None before it has started.
         release: lets requests of /waits go on.
+        heard: that a peer has gone, by a request of /listens.
         asked: the paths that were asked for.
         told: the bounds that were reached.
     """
@@ -48,6 +49,7 @@ class Serving:
         self._loop = loop
         self.connections = None
         self.release = threading.Event()
+        self.heard = threading.Event()
         self.asked = []
         self.told = []
 
@@ -66,6 +68,10 @@ class Serving:
             size += len(event["body"])
             if not event["more_body"]:
                 break
+        if path == "/listens":
+            assert await receive() == {"type": "http.disconnect"}
+            self.heard.set()
+            return
         if path == "/waits":
             await asyncio.to_thread(self.release.wait, PATIENCE)
         if path == "/fails":
@@ -370,6 +376,19 @@ def test_a_peer_that_hangs_up_in_between(serving, sent):
         connection.shutdown(socket.SHUT_WR)
         assert ended(connection) == b""
     wait_until(lambda: not server.connections._counted, "the end of the connection")
+
+
+def test_a_peer_that_goes_while_it_is_answered(serving):
+    """The application that listens for it hears of it then, and not before."""
+    server = serving()
+    with server.connect() as connection:
+        connection.sendall(b"GET /listens HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: server.asked, "the request")
+        with server.connect() as other:
+            assert status(other) == 200
+        assert not server.heard.is_set()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert server.heard.wait(PATIENCE)
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ class Exchange:
         self._wire = wire
         self._defaults = defaults
         self._is_gone = False
+        self._is_taken = False
         self._owes_continue = head.expects_continue
         self._news = asyncio.Event()
         self._start: tuple[int, list[tuple[bytes, bytes]]] | None = None
@@ -129,11 +130,11 @@ class Exchange:
     # --- from the application ---------------------------------------------------------------------
 
     async def receive(self) -> Message:
-        """Return the next piece of the body, or that the peer is gone."""
+        """Return the next piece of the body; once it was all taken, wait until the peer is gone."""
         if self._owes_continue and not self._is_gone:
             self._owes_continue = False
             self._wire.write(_CONTINUE)
-        while not (self.body or self.is_whole or self._is_gone or self.is_answered):
+        while not self._has_news:
             self._wire.resume()
             self._news.clear()
             await self._news.wait()
@@ -141,7 +142,13 @@ class Exchange:
             return {"type": "http.disconnect"}
         piece = bytes(self.body)
         self.body.clear()
+        self._is_taken = self.is_whole
         return {"type": "http.request", "body": piece, "more_body": not self.is_whole}
+
+    @property
+    def _has_news(self) -> bool:
+        has_more = bool(self.body) or (self.is_whole and not self._is_taken)
+        return has_more or self._is_gone or self.is_answered
 
     async def send(self, message: Message) -> None:
         """Send the next part of the response.
@@ -169,6 +176,7 @@ class Exchange:
         if is_last:
             self.is_answered = True
             self.body.clear()
+            self._news.set()
             self._wire.finish(self)
 
     def _head(self, status: int, headers: list[tuple[bytes, bytes]], length: int | None) -> bytes:

@@ -8,7 +8,11 @@ What a peer sent is a value, never part of the message, and the renderers escape
 from __future__ import annotations
 
 import logging
+import os
+import select
 import sys
+import threading
+from collections import deque
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
@@ -20,8 +24,19 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 
+# Octets of lines that are kept for a reader that does not read.
+_MAX_KEPT = 1024 * 1024
+
+# Octets that a pipe with any room takes at once (PIPE_BUF).
+_PIECE = select.PIPE_BUF
+
+
 class Lossy:
-    """A stream that never fails: what cannot be written is counted, and changes no answer.
+    """A stream that never fails and never waits: what cannot be written changes no answer.
+
+    A reader that stops reading, such as a collector that hangs, fills the pipe. Then lines are
+    kept, as many as may be, and written before later ones once it reads again. What is more than
+    that, or cannot be written at all, is lost and counted.
 
     Args:
         stream: where it goes.
@@ -35,22 +50,69 @@ class Lossy:
         self.is_failing = False
         self._stream = stream
         self._lost = lost
+        self._lock = threading.Lock()
+        self._kept: deque[bytes] = deque()
+        self._size = 0
+        self._poll, self._descriptor = _watch(stream)
 
     def write(self, text: str) -> int:
-        """Write a line, if that can be done."""
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except (OSError, ValueError):
-            # A full disk, a closed pipe; a closed stream is a ValueError.
-            self.is_failing = True
-            self._lost()
-        else:
-            self.is_failing = False
+        """Write a line, if that can be done now; else keep it."""
+        line = text.encode("utf-8", "replace")
+        with self._lock:
+            if self._size + len(line) > _MAX_KEPT:
+                self._lose()
+            else:
+                self.is_failing = False
+                self._kept.append(line)
+                self._size += len(line)
+                self._drain()
         return len(text)
 
     def flush(self) -> None:
-        """Do nothing: `write` has done it."""
+        """Write what was kept, as far as that can be done now."""
+        with self._lock:
+            self._drain()
+
+    def _drain(self) -> None:
+        while self._kept and self._is_ready():
+            line = self._kept.popleft()
+            self._size -= len(line)
+            try:
+                rest = line[self._put(line) :]
+            except (OSError, ValueError):
+                # A full disk, a closed pipe; a closed stream is a ValueError.
+                self._lose()
+            else:
+                if rest:
+                    self._kept.appendleft(rest)
+                    self._size += len(rest)
+
+    def _is_ready(self) -> bool:
+        """Say whether a write would not wait; an error does not wait either."""
+        return self._poll is None or bool(self._poll.poll(0))
+
+    def _put(self, line: bytes) -> int:
+        if self._descriptor is not None:
+            # More might not fit into a pipe that has room.
+            return os.write(self._descriptor, line[:_PIECE])
+        self._stream.write(line.decode("utf-8"))
+        self._stream.flush()
+        return len(line)
+
+    def _lose(self) -> None:
+        self.is_failing = True
+        self._lost()
+
+
+def _watch(stream: TextIO) -> tuple[select.poll | None, int | None]:
+    """Return what tells whether a stream can be written, and its file; None if it has none."""
+    try:
+        descriptor = stream.fileno()
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+    except (OSError, ValueError):
+        return None, None
+    return poll, descriptor
 
 
 def configure(form: str) -> Lossy:
