@@ -352,6 +352,8 @@ def test_octets_in_all(serving, monkeypatch):
         assert server.connections._held < 30_000
         assert status(little, b"\r\n\r\n") == 200
     assert server.told == ["octets of requests"]
+    wait_until(lambda: not server.connections._counted, "the end of both")
+    assert server.connections._held == 0
 
 
 # --- HTTP -----------------------------------------------------------------------------------------

@@ -89,14 +89,15 @@ class Connections:
         """Count a connection no more; the second time nothing happens."""
         if connection not in self._counted:
             return
-        self._counted.remove(connection)
-        self._tally.disconnect(connection.address)
         self.hold(connection, 0)
         self.answer(connection)
+        self._counted.remove(connection)
+        self._tally.disconnect(connection.address)
 
     def wait_for(self, connection: Connection) -> None:
-        """Note that the server waits for the peer from now on."""
-        if connection in self._counted and connection not in self._waiting:
+        """Note that the server waits for the peer from now on, for this or for something else."""
+        self.answer(connection)
+        if connection in self._counted:
             self._waiting[connection] = None
             self._waiting_of.setdefault(connection.address, {})[connection] = None
 
@@ -112,6 +113,8 @@ class Connections:
 
     def hold(self, connection: Connection, octets: int) -> None:
         """Note what a connection holds; if all hold too much, the one that holds most goes."""
+        if connection not in self._counted:
+            return
         self._held += octets - connection.held
         connection.held = octets
         if self._held > _MAX_HELD:

@@ -302,13 +302,15 @@ class HTTPConnection(asyncio.BufferedProtocol):
                 self._settle()
 
     def _close_if_done(self) -> None:
-        is_whole = not self._queue
-        if self._refusal is not None:
-            self._say(self._refusal)
-            self._refusal = None
+        # Not again by the way: whoever writes may be told at once to pause, and settles.
+        refused, self._refusal = self._refusal, None
+        if refused is not None:
+            self._say(refused)
+            self._linger()
+        elif self._stops and self._queue:
             self._linger()
         elif self._stops and not self._is_lingering:
-            self._transport.close() if is_whole else self._linger()
+            self._transport.close()
 
     def _say(self, error: HTTPRefused) -> None:
         """Refuse what is no request that an application could answer."""
@@ -316,6 +318,8 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def _linger(self) -> None:
         """Close, but let the peer read why: what it still sends would reset the connection."""
+        if self._is_lingering:
+            return
         self._stops = self._is_lingering = True
         self._unread.clear()
         if self._has_ended:
