@@ -28,7 +28,7 @@ def watched(directory, serve, tmp_path):
         if workers > 1:
             # A worker that starts when the files are gone would end the server.
             wait_until(
-                lambda: len([*shared.glob("*/health-*.json")]) == workers, "a look of each worker"
+                lambda: len([*shared.rglob("health-*.json")]) == workers, "a look of each worker"
             )
 
         def word():
