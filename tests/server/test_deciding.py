@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import threading
+import weakref
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -117,3 +120,32 @@ def test_who_waited_behind_a_wait_in_vain_is_not_decided():
     assert isinstance(error, StoreError)
     assert endpoint.seen == []
     assert store.coming == 0
+
+
+def test_what_was_refused_is_let_go_of_at_once():
+    """A large message does not wait for the collector, which comes seldom."""
+
+    class Message:
+        pass
+
+    class Refusing:
+        def decide(self, message, peer=""):
+            raise Malformed("no message")
+
+    async def run():
+        with ThreadPoolExecutor(1) as pool:
+            message = Message()
+            kept = weakref.ref(message)
+            with contextlib.suppress(Malformed):
+                await Decider(pool, Expecting()).decide(message, Refusing())
+            del message
+            # The thread may have it in its hands still.
+            await asyncio.to_thread(pool.shutdown)
+            return kept
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(run())() is None
+    finally:
+        gc.enable()

@@ -67,7 +67,7 @@ class Decider:
             # The first loop would hear of the result, and the second one wait for ever.
             raise RuntimeError("a Decider is for one event loop, and there is a second one")
         step: _Step = loop.create_future()
-        hand_over = functools.partial(_hand_over, self._handover, step)
+        hand_over = functools.partial(_hand_over, self._handover, [step])
         self._store.expect()
         asked = time.monotonic()
         self._pool.submit(self._decide, message, endpoint, peer, hand_over, asked)
@@ -101,8 +101,11 @@ class Decider:
             )
 
 
-def _hand_over(handover: Handover, step: _Step, result: _Decided | BaseException) -> None:
-    handover.put(functools.partial(_settle, step, result))
+def _hand_over(handover: Handover, steps: list[_Step], result: _Decided | BaseException) -> None:
+    # Taken out, not only used: an error knows the frames that it came through, these know what they
+    # were to hand over to, and that will know the error. The message would stay with them until the
+    # collector comes.
+    handover.put(functools.partial(_settle, steps.pop(), result))
 
 
 def _settle(step: _Step, result: _Decided | BaseException) -> None:

@@ -105,8 +105,8 @@ class RequestReader:
             raise HTTPRefused(400, "the request's head is too large")
 
     def close(self) -> None:
-        """Let go of the parser, which knows this reader: else both wait for the collector."""
-        del self._parser
+        """Let go of whatever knows this reader: else all of them wait for the collector."""
+        del self._parser, self._taker
 
     def _new_parser(self) -> HttpRequestParser:
         parser = HttpRequestParser(self)
