@@ -52,6 +52,7 @@ class Serving:
         self.heard = threading.Event()
         self.asked = []
         self.told = []
+        self.before = lambda _: None
 
     async def application(self, scope, receive, send):
         """Answer with the size of the body, once it is whole; or as the path says."""
@@ -94,6 +95,7 @@ class Serving:
 
     @contextmanager
     def run(self):
+        """Serve; `before` is what peers did before anybody was let in."""
         config = uvicorn.Config(
             self.application,
             interface="asgi3",
@@ -109,6 +111,7 @@ class Serving:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self._address = listener.getsockname()
             thread = threading.Thread(target=server.run, args=([listener],))
+            self.before(self)
             thread.start()
             wait_until(lambda: server.started, "the start")
             try:
@@ -127,10 +130,14 @@ class Serving:
 @pytest.fixture(params=["asyncio", "uvloop"])
 def serving(request):
     """Start a server with these bounds, on either event loop."""
+
+    def serving(before=None, **bounds):
+        server = Serving(replace(GENEROUS, **bounds), request.param)
+        server.before = before or server.before
+        return stack.enter_context(server.run())
+
     with contextlib.ExitStack() as stack:
-        yield lambda **bounds: stack.enter_context(
-            Serving(replace(GENEROUS, **bounds), request.param).run()
-        )
+        yield serving
 
 
 def ended(connection):
@@ -337,6 +344,22 @@ def test_what_is_gone_is_not_counted(serving):
     assert server.connections._held == 0
     assert not server.connections._waiting_of
     assert server.told == []
+
+
+def test_peers_that_are_gone_before_their_turn(serving):
+    """Nobody waits while they are answered: what they asked is not even looked at."""
+
+    def hang_up(server):
+        for _ in range(20):
+            with server.connect("127.0.0.2") as connection:
+                connection.sendall(LARGE)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    server = serving(before=hang_up)
+    with server.connect() as connection:
+        assert status(connection) == 200
+    assert server.asked == ["/small"]
+    assert server.connections._tally.of("127.0.0.2") == 0
 
 
 def test_octets_in_all(serving, monkeypatch):

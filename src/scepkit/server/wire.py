@@ -111,7 +111,13 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._transport = transport
         # Whatever the peer's side of the network does not take is told at once.
         transport.set_write_buffer_limits(high=0)
-        self._peer = _pair(transport.get_extra_info("peername"))
+        try:
+            # Asked of the system: the event loop may know it from before.
+            self._peer = _pair(transport.get_extra_info("socket").getpeername())
+        except OSError:
+            # The peer hung up before its turn came: what it asked for is nobody's any more.
+            transport.abort()
+            return
         self._local = _pair(transport.get_extra_info("sockname"))
         self._is_proxy = self._bounds.proxies.include(self._peer[0])
         self.address = None if self._is_proxy else peers.network(self._peer[0])
