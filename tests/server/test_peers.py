@@ -18,6 +18,7 @@ from scepkit.server.peers import Proxies
         ("fe80::1%eth0", "fe80::/64"),
         ("", ""),
         ("testclient", "testclient"),
+        ("x" * 100_000, "x" * 64),
     ],
 )
 def test_an_ipv6_address_counts_as_its_network(address, counted):
@@ -57,8 +58,10 @@ def test_who_is_a_proxy(address, is_listed):
         (["10.0.0.1", "203.0.113.5"], "203.0.113.5"),
         (["10.0.0.1, 203.0.113.5, 198.51.100.1"], "203.0.113.5"),
         (["192.0.2.1, 198.51.100.1"], "192.0.2.1"),
-        (["203.0.113.5, unknown"], None),
-        (["\xff" * 9], None),
+        (["203.0.113.5, unknown"], "unknown"),
+        (["fe80::1%eth0"], "fe80::1"),
+        (["fe80::1%" + "z" * 60_000], "unknown"),
+        (["\xff" * 9], "unknown"),
         ([","], None),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ WORKER = """
 import sys
 from pathlib import Path
 from scepkit.server.tally import Tally
-counts = Tally(Path(sys.argv[1]))
+counts = Tally(Path(sys.argv[1]), bytes(32))
 counts.connect("192.0.2.1")
 counts.connect(None)
 print("ready", flush=True)
@@ -30,7 +31,6 @@ sys.stdin.readline()
 @pytest.fixture
 def other(tmp_path):
     """Start another worker process."""
-    tally.prepare(tmp_path)
     command = [sys.executable, "-c", WORKER, str(tmp_path)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -42,7 +42,7 @@ def other(tmp_path):
 
 def test_other_workers_count(tmp_path, other, monkeypatch):
     """What another process counts is seen at once, and forgotten when it is killed."""
-    counts = Tally(tmp_path)
+    counts = Tally(tmp_path, bytes(32))
     counts.connect("192.0.2.1")
     assert (counts.total, counts.of("192.0.2.1"), counts.of("192.0.2.2")) == (3, 2, 0)
     other.stdin.write("go\n")
@@ -67,3 +67,16 @@ def test_a_process_alone():
         counts.disconnect(f"192.0.2.{n}")
     counts.leave("192.0.2.1")
     assert counts.total == counts.of("192.0.2.1") == 0
+
+
+def test_a_directory_that_is_gone(tmp_path, monkeypatch):
+    """Somebody tidied up: each process counts for itself, and nobody is refused for that."""
+    monkeypatch.setattr(tally, "_LOOK_AGAIN", 0.0)
+    counts = Tally(tmp_path / "gone", bytes(32))
+    counts.connect("192.0.2.1")
+    assert (counts.total, counts.of("192.0.2.1")) == (1, 1)
+
+
+def test_what_a_process_of_the_same_number_left(tmp_path):
+    (tmp_path / str(os.getpid())).write_bytes(b"\1" * tally._SIZE)
+    assert Tally(tmp_path, bytes(32)).total == 0

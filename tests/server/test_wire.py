@@ -61,14 +61,19 @@ class Serving:
             return
         path = scope["path"]
         self.asked.append(path)
-        size = 0
-        while True:
-            event = await receive()
-            if event["type"] == "http.disconnect":
-                return
-            size += len(event["body"])
-            if not event["more_body"]:
-                break
+        if path == "/early":
+            await send({"type": "http.response.start", "status": 404, "headers": []})
+            await send({"type": "http.response.body", "body": b"early"})
+            return
+        if path == "/begins":
+            headers = [(b"content-length", b"10")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"01234", "more_body": True})
+        size = await _size(receive)
+        if size is not None:
+            await self._answer(path, size, receive, send)
+
+    async def _answer(self, path, size, receive, send):
         if path == "/listens":
             assert await receive() == {"type": "http.disconnect"}
             self.heard.set()
@@ -79,6 +84,8 @@ class Serving:
             raise ZeroDivisionError
         body = LARGE_BODY if path == "/large" else str(size).encode()
         headers = [] if path == "/endless" else [(b"content-length", b"%d" % len(body))]
+        if path == "/fails-by-header":
+            headers.append((b"x", b"a\r\nb: c"))
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if path == "/fails-late":
             raise ZeroDivisionError
@@ -112,6 +119,7 @@ class Serving:
             self._address = listener.getsockname()
             thread = threading.Thread(target=server.run, args=([listener],))
             self.before(self)
+            self.stop = lambda: setattr(server, "should_exit", True)
             thread.start()
             wait_until(lambda: server.started, "the start")
             try:
@@ -125,6 +133,18 @@ class Serving:
         return socket.create_connection(
             self._address, timeout=PATIENCE, source_address=(source, 0), **options
         )
+
+
+async def _size(receive):
+    """Return the size of a body; None if the peer is gone before it is whole."""
+    size = 0
+    while True:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            return None
+        size += len(event["body"])
+        if not event["more_body"]:
+            return size
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -231,7 +251,7 @@ def test_no_more_is_read_than_may_wait(serving):
         wait_until(lambda: server.told, "the bound")
         (served,) = server.connections._counted
         assert len(served._queue) < 50
-        assert served.held < 2 * 65536
+        assert served.held < 3 * 65536
         assert server.asked == ["/waits"]
         server.release.set()
         with connection.makefile("rb") as stream:
@@ -252,7 +272,7 @@ def test_bodies_that_wait_are_bounded(serving):
         sender = threading.Thread(target=connection.sendall, args=(WAITS + request * 200,))
         sender.start()
         wait_until(lambda: server.connections._held > 65536, "two of them")
-        assert server.connections._held < 4 * 65536
+        assert server.connections._held < 5 * 65536
         server.release.set()
         with connection.makefile("rb") as stream:
             answers = 0
@@ -447,7 +467,7 @@ def test_a_body_in_pieces(serving, size):
         assert bodies(connection) == [b"4950", b"0"]
 
 
-@pytest.mark.parametrize("path", ["/fails", "/fails-late"])
+@pytest.mark.parametrize("path", ["/fails", "/fails-late", "/fails-by-header"])
 def test_an_application_that_fails(serving, path):
     """What fails before its first octet is HTTP 500, and the connection goes on."""
     server = serving()
@@ -481,3 +501,100 @@ def test_more_headers_than_anybody_needs(serving):
     with server.connect() as connection:
         assert status(connection, SMALL[:-2] + b"a:\r\n" * 200 + b"\r\n") == 400
         assert ended(connection) == b""
+
+
+CHUNKED = b" HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def chunks(size, each=1000):
+    """Write a body of octets in chunks."""
+    return b"%x\r\n%b\r\n" % (each, b"x" * each) * (size // each) + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("before", [b"", WAITS, SMALL * 8])
+@pytest.mark.parametrize("size", [70_000, 130_000, 1_000_000])
+def test_a_large_body_at_once(serving, size, before):
+    """It is more than is held at a time: what was kept back is news when it comes."""
+    server = serving()
+    length = b" HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size
+    with server.connect() as connection:
+        requests = before + b"POST /a" + CHUNKED + chunks(size) + b"POST /b" + length + b"x" * size
+        sender = threading.Thread(target=connection.sendall, args=(requests,))
+        sender.start()
+        wait_until(lambda: server.asked, "the first request")
+        server.release.set()
+        assert bodies(connection)[-2:] == [b"%d" % size] * 2
+        sender.join()
+
+
+def test_a_body_that_breaks_after_its_answer(serving):
+    """One request has one answer."""
+    server = serving()
+    with server.connect() as connection:
+        connection.sendall(b"POST /early" + CHUNKED + b"5\r\n")
+        assert read_answer(connection).status == 404
+        connection.sendall(b"helloZZZ\r\n")
+        assert ended(connection) == b""
+
+
+def test_a_body_that_breaks_within_its_answer(serving):
+    """Nothing is written into it."""
+    server = serving()
+    with server.connect() as connection:
+        connection.sendall(b"POST /begins" + CHUNKED + b"5\r\n")
+        received = b""
+        while not received.endswith(b"01234"):
+            received += connection.recv(4096)
+        connection.sendall(b"helloZZZ\r\n")
+        assert ended(connection) == b""
+
+
+def test_blanks_around_a_header(serving):
+    server = serving()
+    with server.connect() as connection:
+        connection.sendall(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: \t3 \t\r\n")
+        connection.sendall(b"Expect: 100-continue \r\n\r\n")
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"abc")
+        assert read_answer(connection).body == b"3"
+
+
+def test_the_time_for_a_request_begins_with_it(serving, monkeypatch):
+    """Not with the request before, whose answer did not wait for its end."""
+    set_again = []
+    server = serving()
+    with server.connect() as connection:
+        connection.sendall(b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+        assert read_answer(connection).status == 404
+        (served,) = server.connections._counted
+        timer = served._timer
+        connection.sendall(b"hello" + SMALL[:9])
+        wait_until(lambda: served._timer is not timer or set_again, "another timer")
+        assert timer.cancelled()
+        assert status(connection, SMALL[9:]) == 200
+
+
+def test_a_stranger_does_not_hold_up_the_end(serving, monkeypatch):
+    """Who sends or reads slowly has some seconds left when the server is stopped."""
+    monkeypatch.setattr(wire, "_LAST", 0.2)
+    server = serving()
+    with contextlib.ExitStack() as stack:
+        half, unread, idle = (stack.enter_context(server.connect()) for _ in range(3))
+        half.sendall(REQUEST)
+        unread.sendall(LARGE)
+        wait_until(lambda: len(server.asked) == 2, "both requests")
+        assert status(idle) == 200
+        server.stop()
+        assert [ended(one) for one in (half, idle)] == [b"", b""]
+        wait_until(lambda: not server.connections._counted, "the end of all")
+
+
+@pytest.mark.parametrize("value", [b"unknown", b"192.0.2.1, unknown", b"_hidden", b"127.0.0.1"])
+def test_a_proxy_that_names_no_address(serving, value):
+    """All whom it does not name share what one address may have."""
+    server = serving(per_address=1, proxies=Proxies(["127.0.0.1"]))
+    header = b"X-Forwarded-For: " + value + b"\r\n\r\n"
+    with server.connect() as first, server.connect() as second:
+        first.sendall(WAITS[:-2] + header)
+        wait_until(lambda: server.asked, "the request")
+        assert status(second, SMALL[:-2] + header) == 503

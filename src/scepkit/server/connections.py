@@ -19,8 +19,10 @@ STATE = "connections"
 # Octets that connections read at once: all of them into the same place, one after another.
 _READ = 64 * 1024
 
-# Octets of requests, whole or not, that all connections together hold for their peers.
+# Octets of requests, whole or not, that all connections together hold for their peers; those that
+# hold no more than a usual request may go on beyond that.
 _MAX_HELD = 64 * 1024 * 1024
+_USUAL = 16 * 1024
 
 
 class Connection(Protocol):
@@ -73,13 +75,14 @@ class Connections:
             Whether there is room.
         """
         address = connection.address
-        if self._tally.total >= self.bounds.connections:
-            self.alarms.ring("connections", peer=peer, hint=_hint("max_connections"))
-            if not self._make_room(self._waiting):
-                return False
+        # First: whoever has too many makes room in all as well, and costs nobody else a connection.
         if address is not None and self._tally.of(address) >= self.bounds.per_address:
             self._ring_for(peer)
             if not self._make_room(self._waiting_of.get(address, {})):
+                return False
+        if self._tally.total >= self.bounds.connections:
+            self.alarms.ring("connections", peer=peer, hint=_hint("max_connections"))
+            if not self._make_room(self._waiting):
                 return False
         self._tally.connect(address)
         self._counted.add(connection)
@@ -89,10 +92,11 @@ class Connections:
         """Count a connection no more; the second time nothing happens."""
         if connection not in self._counted:
             return
-        self.hold(connection, 0)
         self.answer(connection)
         self._counted.remove(connection)
         self._tally.disconnect(connection.address)
+        self._held -= connection.held
+        connection.held = 0
 
     def wait_for(self, connection: Connection) -> None:
         """Note that the server waits for the peer from now on, for this or for something else."""
@@ -112,14 +116,19 @@ class Connections:
             del self._waiting_of[connection.address]
 
     def hold(self, connection: Connection, octets: int) -> None:
-        """Note what a connection holds; if all hold too much, the one that holds most goes."""
+        """Note what a connection holds; if all hold too much, one goes that waits with most of it.
+
+        Whoever holds no more than a usual request stays, and so does what is being answered.
+        """
         if connection not in self._counted:
             return
         self._held += octets - connection.held
         connection.held = octets
-        if self._held > _MAX_HELD:
-            self.alarms.ring("octets of requests", peer=connection.address or "")
-            largest = max(self._waiting, key=lambda one: one.held, default=connection)
+        if self._held <= _MAX_HELD:
+            return
+        largest = max(self._waiting, key=lambda one: one.held, default=None)
+        if largest is not None and largest.held > _USUAL:
+            self.alarms.ring("octets of requests", peer=largest.address or "")
             self._drop(largest)
 
     def enter(self, address: str) -> bool:

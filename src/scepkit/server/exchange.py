@@ -58,6 +58,7 @@ class Exchange:
         head: as given.
         scope: as given.
         is_whole: whether the request is.
+        has_begun: whether octets of the response are out.
         is_answered: whether the response is complete.
         keeps_alive: whether the connection may go on.
         body: what has arrived and was not taken.
@@ -69,6 +70,7 @@ class Exchange:
         self.head = head
         self.scope = scope
         self.is_whole = False
+        self.has_begun = False
         self.is_answered = False
         self.keeps_alive = head.keeps_alive
         self.body = bytearray()
@@ -121,11 +123,11 @@ class Exchange:
                 await self._fail()
 
     async def _fail(self) -> None:
-        if self._start is None or self._left is None:
-            self._start = None
-            await refuse(HTTPRefused(500, "internal error"), self.send)
-        else:
+        if self.has_begun:
             self._wire.abort()
+            return
+        self._start = self._left = None
+        await refuse(HTTPRefused(500, "internal error"), self.send)
 
     # --- from the application ---------------------------------------------------------------------
 
@@ -135,9 +137,11 @@ class Exchange:
             self._owes_continue = False
             self._wire.write(_CONTINUE)
         while not self._has_news:
-            self._wire.resume()
+            # In this order: what has arrived already is news that comes with `resume`.
             self._news.clear()
-            await self._news.wait()
+            self._wire.resume()
+            if not self._has_news:
+                await self._news.wait()
         if self._is_gone or self.is_answered:
             return {"type": "http.disconnect"}
         piece = bytes(self.body)
@@ -172,6 +176,7 @@ class Exchange:
         if self._is_gone:
             self.is_answered = is_last
             return
+        self.has_begun = True
         self._wire.write(octets)
         if is_last:
             self.is_answered = True

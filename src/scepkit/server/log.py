@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import stat
 import sys
 import threading
 from collections import deque
@@ -59,6 +60,7 @@ class Lossy:
         """Write a line, if that can be done now; else keep it."""
         line = text.encode("utf-8", "replace")
         with self._lock:
+            self._drain()
             if self._size + len(line) > _MAX_KEPT:
                 self._lose()
             else:
@@ -79,13 +81,18 @@ class Lossy:
             self._size -= len(line)
             try:
                 rest = line[self._put(line) :]
+            except BlockingIOError:
+                # Another worker was quicker, and the pipe is full again.
+                rest = line
             except (OSError, ValueError):
                 # A full disk, a closed pipe; a closed stream is a ValueError.
                 self._lose()
-            else:
-                if rest:
-                    self._kept.appendleft(rest)
-                    self._size += len(rest)
+                continue
+            if rest:
+                self._kept.appendleft(rest)
+                self._size += len(rest)
+            if rest == line:
+                return
 
     def _is_ready(self) -> bool:
         """Say whether a write would not wait; an error does not wait either."""
@@ -107,12 +114,25 @@ class Lossy:
 def _watch(stream: TextIO) -> tuple[select.poll | None, int | None]:
     """Return what tells whether a stream can be written, and its file; None if it has none."""
     try:
-        descriptor = stream.fileno()
+        descriptor = _without_waiting(stream.fileno())
         poll = select.poll()
         poll.register(descriptor, select.POLLOUT)
     except (OSError, ValueError):
         return None, None
     return poll, descriptor
+
+
+def _without_waiting(descriptor: int) -> int:
+    """Open a pipe once more, so that writing does not wait, and what else writes to it still does.
+
+    Between asking and writing another process may fill it.
+    """
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        return descriptor
+    try:
+        return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return descriptor
 
 
 def configure(form: str) -> Lossy:

@@ -13,11 +13,16 @@ _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 # What one subscriber has: whoever has one address of it has them all.
 _IPV6_PREFIX = 64
 
+# Characters of an address with its zone; more is none.
+_LONGEST = 64
+
+UNKNOWN = "unknown"
+"""Whom a request is counted under that a proxy forwards for what is no address (RFC 7239)."""
+
 EVERYBODY = "*"
 """Listed as a proxy: whoever connects is one."""
 
 
-@functools.lru_cache(maxsize=4096)
 def network(address: str) -> str:
     """Return what an address is counted under.
 
@@ -29,7 +34,7 @@ def network(address: str) -> str:
     """
     parsed = _parse(address)
     if parsed is None:
-        return address
+        return address[:_LONGEST]
     if isinstance(parsed, ipaddress.IPv4Address):
         return str(parsed)
     return str(ipaddress.IPv6Network((parsed, _IPV6_PREFIX), strict=False))
@@ -69,20 +74,26 @@ class Proxies:
             headers: of a request that came from a listed proxy; their names in lower case.
 
         Returns:
-            None when the proxy names none, or no address.
+            None when the proxy names none; `UNKNOWN` for what is no address.
         """
         value = b",".join(text for name, text in headers if name == b"x-forwarded-for")
         chain = [one for one in map(_host, value.decode("latin-1").split(",")) if one]
         for one in reversed(chain):
-            if _parse(one) is None:
-                return None
+            parsed = _parse(one)
+            if parsed is None:
+                return UNKNOWN
             if not self.include(one) or self._is_everybody:
-                return one
+                return str(parsed).partition("%")[0]
         return chain[0] if chain else None
 
 
-@functools.lru_cache(maxsize=4096)
 def _parse(address: str) -> _Address | None:
+    # Before anything is kept of it: a peer may write what it likes there.
+    return _parsed(address) if len(address) <= _LONGEST else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(address: str) -> _Address | None:
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

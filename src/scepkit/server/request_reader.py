@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -15,6 +15,10 @@ _MAX_URL = 0xFFFF
 _MAX_HEAD = _MAX_URL + 16 * 1024
 # Each costs more memory than its octets.
 _MAX_HEADERS = 128
+
+# Octets of memory that a request and a header take beside their content, about.
+_REQUEST_SIZE = 2048
+_HEADER_SIZE = 160
 
 # Octets that are parsed at once, so that a request more than may wait is seen soon.
 _PIECE = 1024
@@ -33,6 +37,7 @@ class Head:
         headers: names in lower case, in their order.
         keeps_alive: whether the connection may go on after the response.
         expects_continue: whether the peer waits to be told to send the body.
+        size: octets that it takes in memory, about.
     """
 
     method: str
@@ -41,11 +46,11 @@ class Head:
     headers: list[tuple[bytes, bytes]]
     keeps_alive: bool
     expects_continue: bool
+    size: int = field(init=False)
 
-    @property
-    def size(self) -> int:
-        """Octets of URL and headers."""
-        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+    def __post_init__(self) -> None:
+        headers = sum(_HEADER_SIZE + len(name) + len(value) for name, value in self.headers)
+        self.size = _REQUEST_SIZE + len(self.url) + headers
 
 
 class Taker(Protocol):
@@ -167,7 +172,8 @@ class RequestReader:
         """Take a header, or a trailer of a chunked body, which nobody needs."""
         if self._is_repeating:
             return
-        self._headers.append((name.lower(), value))
+        # The parser takes blanks off the front alone (RFC 9112 section 5.1).
+        self._headers.append((name.lower(), value.rstrip(b" \t")))
         if len(self._headers) > _MAX_HEADERS:
             raise HTTPRefused(400, f"the request has more than {_MAX_HEADERS} headers")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import multiprocessing
 import os
 import resource
@@ -43,6 +44,7 @@ HEALTHCHECK = 10
 
 _WORKER_SETTINGS = "SCEPKIT_WORKER_SETTINGS"
 _CONNECTIONS = "SCEPKIT_WORKER_CONNECTIONS"
+_CONNECTIONS_KEY = "SCEPKIT_WORKER_CONNECTIONS_KEY"
 
 
 def check(home: Home) -> None:
@@ -199,15 +201,19 @@ def _serve_metrics(settings: Settings, states: Callable[[], Iterable[State]]) ->
 def _shared_by_workers() -> Iterator[Path]:
     """Give the workers a directory for their metrics (see prometheus_client) and connections."""
     directory = Path(tempfile.mkdtemp(prefix="scep-workers-"))
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     shared = {metrics.MULTIPROCESS: directory / "metrics", _CONNECTIONS: directory / "connections"}
     try:
         for variable, path in shared.items():
             path.mkdir()
             os.environ[variable] = str(path)
-        tally.prepare(shared[_CONNECTIONS])
+        os.environ[_CONNECTIONS_KEY] = tally.new_key().hex()
+        # systemd-tmpfiles leaves alone what is locked.
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield shared[metrics.MULTIPROCESS]
     finally:
-        for variable in shared:
+        os.close(descriptor)
+        for variable in (*shared, _CONNECTIONS_KEY):
             os.environ.pop(variable, None)
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -219,7 +225,8 @@ def worker() -> Starlette:
     log.configure(settings.log)
     try:
         home = open_existing(Path(settings.directory), now=datetime.now(UTC), settings=settings)
-        return create(home, Tally(Path(os.environ[_CONNECTIONS])))
+        key = bytes.fromhex(os.environ[_CONNECTIONS_KEY])
+        return create(home, Tally(Path(os.environ[_CONNECTIONS]), key))
     except ScepError as error:
         # What one worker cannot open the next one cannot either: this status ends them all.
         structlog.get_logger().error("a worker cannot start", error=error.message, hint=error.hint)

@@ -25,7 +25,6 @@ _WIDTH = 1 << 16
 _CELL = 4
 _SIZE = _CELL * (1 + _ROWS * _WIDTH)
 
-_KEY = "key"
 _KEY_SIZE = 32
 
 # Seconds after which it is looked for workers that came or went.
@@ -36,22 +35,23 @@ class Tally:
     """Counts connections; for one event loop.
 
     Args:
-        directory: what the worker processes share, see `prepare`; None for a process alone.
-
-    Raises:
-        OSError: it cannot be used.
+        directory: what the worker processes share; None for a process alone. One that is gone is
+            no reason not to serve: the process counts for itself then.
+        key: 32 secret octets, the same for all of them.
     """
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, key: bytes = b"") -> None:
         self._directory = directory
+        self._key = key or new_key()
         self._others: dict[str, memoryview] = {}
         self._looked = 0.0
-        if directory is None:
-            self._key = secrets.token_bytes(_KEY_SIZE)
-            self._mine = _cells(mmap.mmap(-1, _SIZE))
-        else:
-            self._key = (directory / _KEY).read_bytes()
-            self._mine = _mapped(directory / str(os.getpid()))
+        self._mine = _cells(mmap.mmap(-1, _SIZE))
+        if directory is not None:
+            with contextlib.suppress(OSError):
+                path = directory / str(os.getpid())
+                # What a process of this number has left counts nothing.
+                path.unlink(missing_ok=True)
+                self._mine = _mapped(path)
 
     @property
     def total(self) -> int:
@@ -101,26 +101,25 @@ class Tally:
 
     def _look(self, directory: Path) -> None:
         """Find the workers that came, and forget those that went."""
-        names = {path.name for path in directory.iterdir()} - {_KEY, str(os.getpid())}
+        try:
+            names = {path.name for path in directory.iterdir()} - {str(os.getpid())}
+        except OSError:
+            names = set()
         for name in names:
             path = directory / name
-            if not _is_alive(int(name)):
-                path.unlink(missing_ok=True)
-                self._others.pop(name, None)
-            elif name not in self._others:
-                with contextlib.suppress(OSError, ValueError):  # it is being made
+            with contextlib.suppress(OSError, ValueError):  # it goes, or is being made
+                if not _is_alive(int(name)):
+                    path.unlink(missing_ok=True)
+                    self._others.pop(name, None)
+                elif name not in self._others:
                     self._others[name] = _mapped(path)
         for name in self._others.keys() - names:
             del self._others[name]
 
 
-def prepare(directory: Path) -> None:
-    """Make an empty directory fit to be shared by the worker processes.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    (directory / _KEY).write_bytes(secrets.token_bytes(_KEY_SIZE))
+def new_key() -> bytes:
+    """Return a key for the worker processes of one server."""
+    return secrets.token_bytes(_KEY_SIZE)
 
 
 def _mapped(path: Path) -> memoryview:

@@ -35,6 +35,9 @@ KEEP_ALIVE = 15.0
 # Seconds in which a peer may read why it was refused, while it goes on sending.
 _LINGER = 2.0
 
+# Seconds that a peer has to send or take the rest while the server is about to stop.
+_LAST = 5.0
+
 # Octets of requests that one connection holds before it stops reading.
 _MAX_HELD = 64 * 1024
 
@@ -97,6 +100,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._has_ended = False
         self._is_paused = False
         self._is_lingering = False
+        self._is_shutting_down = False
         self._writable = asyncio.Event()
         self._writable.set()
         self._state = _State.CLOSED
@@ -169,10 +173,11 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def shutdown(self) -> None:
         """Answer what has arrived, and close; uvicorn asks for it."""
-        self._stops = True
+        self._stops = self._is_shutting_down = True
         if self._queue:
             self._queue[-1].keeps_alive = False
         self._settle()
+        self._arm()
 
     # --- from the reader --------------------------------------------------------------------------
 
@@ -191,6 +196,8 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._stops |= not newest.keeps_alive
         if newest.is_answered:
             self._queue.pop()
+            # The time for the next request begins now.
+            self._enter(_State.IDLE)
 
     def _scope(self, head: Head) -> Scope:
         url = httptools.parse_url(head.url)
@@ -267,9 +274,17 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def _refuse(self, error: HTTPRefused) -> None:
         """Remember to refuse what comes after the requests that could be read."""
-        self._refusal = error
         self._unread.clear()
-        if self._queue and not self._queue[-1].is_whole:
+        broken = self._queue[-1] if self._queue and not self._queue[-1].is_whole else None
+        if broken is None:
+            self._refusal = error
+        elif broken.is_answered:
+            self._stops = True
+            self._linger()
+        elif broken.has_begun:
+            self.abort()
+        else:
+            self._refusal = error
             self._queue.pop().lose()
 
     def _settle(self) -> None:
@@ -295,8 +310,10 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     async def _answer(self, exchange: Exchange) -> None:
         """Have the application answer, unless a proxy asks too much at once for one address."""
-        client = exchange.scope["client"][0]
-        address = peers.network(client) if client != self._peer[0] else None
+        address = None
+        if self._is_proxy:
+            forwarded = self._bounds.proxies.forwarded(exchange.head.headers)
+            address = peers.network(forwarded) if forwarded is not None else None
         is_let_in = address is None or self._connections.enter(address)
         try:
             await exchange.run(self._app if is_let_in else _busy)
@@ -361,17 +378,26 @@ class HTTPConnection(asyncio.BufferedProtocol):
         if state is self._state:
             return
         self._state = state
+        self._arm()
+        if state in (_State.ANSWERING, _State.CLOSED):
+            self._connections.answer(self)
+        else:
+            self._connections.wait_for(self)
+
+    def _arm(self) -> None:
+        """Set the timer for what is waited for now."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if state in (_State.ANSWERING, _State.CLOSED):
-            self._connections.answer(self)
+        if self._state in (_State.ANSWERING, _State.CLOSED):
             return
-        self._connections.wait_for(self)
-        self._timer = self._loop.call_later(self._seconds(state), self._give_up)
+        seconds = self._seconds()
+        if self._is_shutting_down:
+            seconds = min(seconds, _LAST)
+        self._timer = self._loop.call_later(seconds, self._give_up)
 
-    def _seconds(self, state: _State) -> float:
-        match state:
+    def _seconds(self) -> float:
+        match self._state:
             case _State.WRITING:
                 return self._bounds.response_seconds
             case _State.READING:
