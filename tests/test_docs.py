@@ -29,6 +29,12 @@ def test_the_settings_file_of_a_new_server_names_what_there_is():
         assert name in ("directory", "database") or name in TEMPLATE, name
 
 
+@pytest.mark.parametrize("kind", [Settings, EndpointSettings])
+def test_each_setting_has_one_line_in_its_docstring(kind):
+    described = re.findall(r"^ {8}(\w+): ", kind.__doc__, re.MULTILINE)
+    assert sorted(described) == sorted(kind.model_fields)
+
+
 def test_the_commands_page_is_what_the_commands_say():
     subprocess.run([sys.executable, ROOT / "docs/commands.py", "--check"], check=True)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pair import grant
-from scepkit.cli import main
+from scepkit.cli import main, terminal
 from scepkit.protocol.messages import Pending
 
 HEAVY = {"sqlalchemy", "alembic", "starlette", "uvicorn", "pydantic_settings", "structlog"}
@@ -91,11 +91,21 @@ def test_a_static_secret_is_alone_on_stdout(capsys):
         assert main(["admin", "challenge", "secret", *arguments]) == 0
         told = capsys.readouterr()
         assert re.fullmatch(rf"[a-z2-9]{{{length}}}\n", told.out)
-        assert "(umask 077; scep admin challenge secret > FILE)" in told.err
-        assert 'challenge = "static"' in told.err
-        assert told.out.strip() not in told.err
+        assert told.err == ""
         made.add(told.out)
     assert len(made) == 2
+
+
+def test_a_static_secret_on_a_terminal(capsys, monkeypatch):
+    """Whoever reads it there is told how to keep this one, and not how to make another."""
+    monkeypatch.setattr(terminal.sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(["admin", "challenge", "secret"]) == 0
+    told = capsys.readouterr()
+    assert 'challenge = "static", challenge_file = "FILE"' in told.err
+    assert "relative to the server's directory, belongs to the server's user" in told.err
+    assert "mode 0600" in told.err
+    assert "scep admin challenge secret" not in told.err
+    assert told.out.strip() not in told.err
 
 
 @pytest.mark.parametrize("bits", ["79", "1276"])

@@ -65,9 +65,11 @@ def test_what_cannot_be_read(files, logged):
         *("ra.pem is broken", "mend it"),
         "error",
     )
+    assert (catalog.fault.message, catalog.fault.hint) == ("ra.pem is broken", "mend it")
     # The stamp need not change again: a mode that was corrected does not show in it.
     files.fault = None
     assert catalog.refresh()
+    assert catalog.fault is None
     assert catalog.served == {"default": "built from 2"}
     files.stamp, files.fault = 3, SettingsError("ra.pem is broken", hint="mend it")
     catalog.refresh()

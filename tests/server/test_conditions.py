@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from scepkit.ca.layout import create
+from scepkit.errors import SettingsError
 from scepkit.server import directory as data_directory
 from scepkit.server.conditions import Conditions, Word
 
@@ -33,7 +34,7 @@ def conditions(directory):
         opened.append(store)
         good = {
             "authorities": lambda: home.authorities,
-            "unreadable": lambda: "",
+            "unreadable": lambda: None,
             "crl_problems": list,
             "log_is_lost": lambda: False,
             "now": lambda: now + later,
@@ -81,7 +82,10 @@ def test_one_endpoint_of_several_that_cannot_enrol(conditions):
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"unreadable": lambda: "ca-key.pem is missing"}, "could not be started again: ca-key"),
+        (
+            {"unreadable": lambda: SettingsError("ca-key.pem is missing")},
+            "could not be started again: ca-key",
+        ),
         ({"crl_problems": lambda: ["the CRL of CN=x is late"]}, "the CRL of CN=x is late"),
         ({"log_is_lost": lambda: True}, "the log cannot be written"),
     ],
@@ -106,3 +110,10 @@ def test_a_database_that_is_taken_from_under_the_server(conditions, how, said):
     (state,) = good.find()
     assert state.word is Word.FAILING
     assert said in state.reason
+    assert state.hint
+
+
+def test_a_state_has_the_hint_of_its_error(conditions):
+    fault = SettingsError("ca-key.pem is missing", hint="put it back")
+    (state,) = conditions(unreadable=lambda: fault).find()
+    assert state.hint == "put it back"

@@ -94,7 +94,9 @@ def test_a_database_that_is_taken_away_and_put_back(watched, challenges):
     wait_until(lambda: word() == "failing", "a fault")
     shown = details()
     assert shown.status == 503
-    assert "scep.db was removed under the running server" in shown.text
+    (state,) = json.loads(shown.text)["states"][-1:]
+    assert "scep.db was removed under the running server" in state["reason"]
+    assert state["hint"].startswith("put the file back")
     path.with_suffix(".away").rename(path)
     assert server.read(server.post(old)).certificate == issued
     assert server.read(server.post(new)).certificate

@@ -62,3 +62,20 @@ def test_what_is_said(tmp_path, text, said):
         settings.load(tmp_path)
     assert str(caught.value) == f"{tmp_path / 'scep.toml'} or SCEP_… variables: {said}"
     assert caught.value.hint == "correct it and start again"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SCEP_PROXIES", "10.0.0.1"),
+        ("SCEP_ENDPOINT__DEFAULT__LEGACY", "sha1"),
+        ("SCEP_ENDPOINT__VPN__CURVES", "[p256]"),
+    ],
+)
+def test_a_variable_that_has_to_be_a_list_is_named(tmp_path, monkeypatch, name, value):
+    monkeypatch.setenv("SCEP_LOG", value)  # the same value elsewhere is not the one
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as refused:
+        settings.load(tmp_path)
+    assert str(refused.value.message) == f"{name}: this is not JSON"
+    assert refused.value.hint == 'write lists as JSON, for instance \'["a", "b"]\''

@@ -93,5 +93,12 @@ def secret(
     It has letters and digits that can be typed and do not look alike.
     """
     terminal.data(shared_secret.new(bits))
-    terminal.say("stored nowhere: keep it by (umask 077; scep admin challenge secret > FILE)")
-    terminal.say('and in scep.toml: challenge = "static", challenge_file = "FILE"')
+    if terminal.shows_data():
+        terminal.say(
+            'stored nowhere: write it into a file, and in scep.toml: challenge = "static", '
+            'challenge_file = "FILE"'
+        )
+        terminal.say(
+            "FILE is relative to the server's directory, belongs to the server's user, and has "
+            "mode 0600"
+        )

@@ -152,6 +152,11 @@ def can_ask() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
+def shows_data() -> bool:
+    """Say whether data goes to a terminal, and to no file or program."""
+    return sys.stdout.isatty()
+
+
 def is_unseen() -> bool:
     """Say whether somebody sits at a terminal who would not see a question."""
     return sys.stdin.isatty() and not sys.stderr.isatty()

@@ -41,7 +41,7 @@ class Catalog:
         # The stamp first: what changes while it is read is read again at the next look.
         self._seen = stamp()
         self._served = build()
-        self._fault = ""
+        self._fault: ScepError | None = None
 
     @property
     def served(self) -> Mapping[str, Served]:
@@ -49,8 +49,8 @@ class Catalog:
         return self._served
 
     @property
-    def fault(self) -> str:
-        """Why the files cannot be read as they are now; empty when they can."""
+    def fault(self) -> ScepError | None:
+        """Why the files cannot be read as they are now; None when they can."""
         return self._fault
 
     def refresh(self) -> bool:
@@ -66,13 +66,13 @@ class Catalog:
                 seen = self._stamp()
                 if seen == self._seen:
                     # Perhaps again: what could not be read was put back as it was.
-                    self._fault = ""
+                    self._fault = None
                     return False
                 served = self._build()
             except ScepError as error:
                 self._report(error)
                 return False
-            self._seen, self._served, self._fault = seen, served, ""
+            self._seen, self._served, self._fault = seen, served, None
         log.info("the CAs changed and were read again", endpoints=sorted(served))
         return True
 
@@ -92,9 +92,10 @@ class Catalog:
                 log.exception("bug in scepkit; please report it")
 
     def _report(self, error: ScepError) -> None:
-        if error.message == self._fault:
+        if self._fault is not None and error.message == self._fault.message:
             return
-        self._fault = error.message
+        # Without its traceback and cause, which hold what was read.
+        self._fault = ScepError(error.message, hint=error.hint)
         log.error(
             "the CAs changed but cannot be read; what was served before still is",
             error=error.message,

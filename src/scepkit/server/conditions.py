@@ -13,7 +13,7 @@ from enum import IntEnum
 
 from cryptography import x509
 
-from scepkit.errors import StoreError
+from scepkit.errors import ScepError, StoreError
 from scepkit.server.held import HeldCA
 from scepkit.server.settings import Settings
 from scepkit.store import Store
@@ -39,10 +39,12 @@ class State:
     Attributes:
         word: what it makes of the server.
         reason: what it is, for operators.
+        hint: what they may do about it; empty where that is not known.
     """
 
     word: Word
     reason: str
+    hint: str = ""
 
 
 def worst(states: Iterable[State]) -> Word:
@@ -58,7 +60,7 @@ class Conditions:
         settings: which endpoints there are.
         store: the database.
         authorities: returns the CAs that are served.
-        unreadable: returns why the CAs' files cannot be read; empty when they can.
+        unreadable: returns why the CAs' files cannot be read; None when they can.
         crl_problems: returns what is wrong with the CRLs.
         log_is_lost: returns whether the last line of the log could not be written.
         now: returns the time as an aware datetime.
@@ -67,7 +69,7 @@ class Conditions:
     settings: Settings
     store: Store
     authorities: Callable[[], Mapping[str, HeldCA]]
-    unreadable: Callable[[], str]
+    unreadable: Callable[[], ScepError | None]
     crl_problems: Callable[[], Iterable[str]]
     log_is_lost: Callable[[], bool]
     now: Callable[[], datetime]
@@ -76,7 +78,8 @@ class Conditions:
         """Yield all states; the database is asked last, as it may take its time."""
         yield from self._of_certificates()
         if fault := self.unreadable():
-            yield State(Word.DEGRADED, f"the server could not be started again: {fault}")
+            reason = f"the server could not be started again: {fault.message}"
+            yield State(Word.DEGRADED, reason, fault.hint)
         for problem in self.crl_problems():
             yield State(Word.DEGRADED, problem)
         if self.log_is_lost():
@@ -84,7 +87,7 @@ class Conditions:
         try:
             self.store.ping()
         except StoreError as error:
-            yield State(Word.FAILING, error.message)
+            yield State(Word.FAILING, error.message, error.hint)
 
     def _of_certificates(self) -> Iterator[State]:
         """Look at the CAs' and RAs' certificates: what is not valid now issues nothing."""

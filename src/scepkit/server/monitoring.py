@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any, Final
@@ -98,8 +98,17 @@ def _application(
 def _document(states: States) -> dict[str, object]:
     return {
         "status": worst(states).text,
-        "states": [{"state": one.word.text, "reason": one.reason} for one in states],
+        "states": [_shown(one) for one in states],
     }
+
+
+def _shown(state: State) -> dict[str, str]:
+    shown = {"state": state.word.text, "reason": state.reason}
+    return shown | {"hint": state.hint} if state.hint else shown
+
+
+def _read(shown: Mapping[str, str]) -> State:
+    return State(Word[shown["state"].upper()], shown["reason"], shown.get("hint", ""))
 
 
 def share(states: States) -> None:
@@ -140,4 +149,4 @@ def _shared(directory: Path) -> Iterator[States]:
             reason = f"the worker process {pid} has not looked at itself for {_SILENT:g} seconds"
             yield (State(Word.FAILING, reason),)
             continue
-        yield tuple(State(Word[one["state"].upper()], one["reason"]) for one in document["states"])
+        yield tuple(_read(one) for one in document["states"])

@@ -68,6 +68,12 @@ class Settings(BaseSettings):
         ocsp_minutes: how long an OCSP response is valid.
         ra_rotation_days: how long before its end an RA certificate is replaced.
         sweep_minutes: how often it is looked for what expired or has to be replaced.
+        max_connections: at once, over all worker processes.
+        max_connections_per_address: of these, of one address; of IPv6, of one /64.
+        max_pipelined: requests that wait on one connection behind the one that is being answered.
+        request_seconds: in which a request has to arrive whole.
+        response_seconds: in which a response, or 64 KiB of it, has to be taken.
+        proxies: whose X-Forwarded-For is believed: addresses and networks, or `*`.
         endpoint: by name; `default` is always there.
     """
 
@@ -165,9 +171,9 @@ def load(directory: Path, **options: Any) -> Settings:
     except ValidationError as error:
         raise SettingsError(_explain(path, error), hint="correct it and start again") from error
     except SourceError as error:
-        # A variable that has to hold JSON; a scep.toml that is no TOML comes as itself.
+        # A scep.toml that is no TOML comes as itself.
         raise SettingsError(
-            f"SCEP_… variables: {error}", hint="write it as JSON, for instance '[\"sha1\"]'"
+            settings_errors.explain_variable(error, os.environ), hint=settings_errors.AS_JSON
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path}: {error}", hint="correct it and start again") from error

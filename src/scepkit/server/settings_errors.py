@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 _URL: Final = "a URL with http:// or https://, in quotes"
 # By setting: what every value that does not fit has to be.
@@ -36,6 +38,26 @@ _BY_TYPE: Final = {
     "too_short": "a list of at least {min_length}",
     "tuple_type": "a list, such as [1, 2]",
 }
+
+AS_JSON: Final = 'write lists as JSON, for instance \'["a", "b"]\''
+# How pydantic-settings names the setting whose variable it cannot read.
+_FIELD: Final = re.compile(r'for field "(\w+)"')
+
+
+def explain_variable(error: SettingsError, environment: Mapping[str, str]) -> str:
+    """Return which variable cannot be read.
+
+    Args:
+        error: what pydantic-settings raised on a variable that has to hold JSON.
+        environment: all variables.
+    """
+    named = _FIELD.search(str(error))
+    start = f"SCEP_{named[1].upper() if named else ''}"
+    # The error names the setting alone, which of an endpoint is `endpoint`.
+    value = getattr(error.__cause__, "doc", None)
+    names = (name for name, held in environment.items() if held == value)
+    name = next((name for name in names if name.upper().startswith(start)), f"{start}…")
+    return f"{name}: this is not JSON"
 
 
 def explain(

@@ -76,7 +76,8 @@ validity_days = 365
 # pending_requests = 10000
 
 # "one-time": scep admin challenge new makes them. "static": the first line of challenge_file
-# (mode 0600), the same for all devices; scep admin challenge secret makes it. "none": needs
+# (mode 0600), the same for all devices; scep admin challenge secret makes it, and the server warns
+# of one that looks shorter than 80 random bits (words are not recognised). "none": needs
 # approval = "manual".
 # challenge = "one-time"
 # challenge_file = "challenge.txt"
