@@ -27,8 +27,8 @@ class Connected:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._place = Place(engine)
-        self._readers = Kept(engine, check=self._place.check)
-        self._writers = Kept(engine, writing=True, check=self._place.check)
+        self._readers = Kept(engine, place=self._place)
+        self._writers = Kept(engine, writing=True, place=self._place)
         self._gave_up = float("-inf")
 
     def check_patience(self, since: float) -> None:
@@ -52,8 +52,8 @@ class Connected:
         """Close all connections, those in use when they are given back; may be called again."""
         self._readers.close()
         self._writers.close()
-        self._place.close()
         self._engine.dispose()
+        self._place.close()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
