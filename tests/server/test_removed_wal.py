@@ -73,21 +73,3 @@ def test_the_server_goes_on_with_a_new_wal(directory, serve, challenges, workers
     for message in (new, third):
         assert again.read(again.post(message)).certificate
     assert again.stop() == 0
-
-
-def test_a_command_that_comes_before_the_server_notices(directory, serve, challenges):
-    """It finds pages in the index that the new WAL does not have."""
-    path = directory()
-    server = serve(path)
-    (secret,) = challenges(path, 1)
-    message = devices.pkcs_req(secret, to=server.ra, transaction_id="a", subject="CN=a")
-    issued = server.read(server.post(message)).certificate
-    (path / "scep.db-wal").unlink()
-    scep("admin", "list", "--dir", path)
-    noticed(server)
-    assert new_challenge(path)
-    assert server.stop() == 0
-    assert integrity(path) == [("ok",)]
-    again = serve(path)
-    assert again.read(again.post(message)).certificate == issued
-    assert again.stop() == 0

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 
 import pytest
 
@@ -152,3 +156,42 @@ def test_the_wal_stays_though_all_connections_were_closed(store, issuance):
     store._readers._drop_idle()
     store._writers._drop_idle()
     assert isinstance(store.record(issuance()).result(), Recorded)
+
+
+def test_a_command_that_opens_a_new_wal_before_the_server_notices(url, path, issuance):
+    """It fails at once: the index tells of pages that the new WAL does not have."""
+    first, second = issuance(), issuance()
+    with Store.open(url) as store:
+        store.record(first).result()
+        wal_of(path).unlink()
+        wal_of(path).touch()
+        with pytest.raises(StoreError, match="removed under the running server; a new one"):
+            store.ping()
+        assert isinstance(store.record(second).result(), Recorded)
+    with Store.open(url) as again:
+        assert again.certificate(first.serial)
+        assert again.certificate(second.serial)
+
+
+OTHER_PROGRAM = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+database.execute("CREATE TABLE other (text)")
+database.execute("INSERT INTO other VALUES ('x')")
+"""
+
+
+def test_the_end_of_a_store_whose_wal_was_replaced_leaves_the_new_one_alone(url, path, issuance):
+    """The index that both share tells of the new WAL then; the store has the old one."""
+    entries = [issuance() for _ in range(20)]
+    with Store.open(url) as store:
+        for entry in entries:
+            store.record(entry).result()
+        replaced(wal_of(path))
+        subprocess.run([sys.executable, "-c", OTHER_PROGRAM, path], check=True)
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert database.execute("SELECT text FROM other").fetchall() == [("x",)]
+    with Store.open(url) as again:
+        assert all(again.certificate(entry.serial) for entry in entries)
