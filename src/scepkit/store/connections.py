@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from scepkit.errors import StoreError
 from scepkit.store.engine import Kept, is_locked, transaction
-from scepkit.store.faults import translated
+from scepkit.store.faults import fault, translated
 from scepkit.store.place import Place
 
 if TYPE_CHECKING:
@@ -47,6 +47,16 @@ class Connected:
                 "the database is locked",
                 hint="another program holds a lock in the database; end it, then try again",
             )
+
+    def _check_damage(self) -> None:
+        """Refuse for good once the database was seen to be damaged, wherever in it that was.
+
+        Raises:
+            StoreError: what was said then.
+        """
+        damage = self._readers.damage or self._writers.damage
+        if damage is not None:
+            raise fault("use the database", damage) from None
 
     def close(self) -> None:
         """Close all connections, those in use when they are given back; may be called again."""

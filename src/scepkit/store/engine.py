@@ -49,6 +49,8 @@ SYNCHRONOUS = """SELECT set_config('synchronous_commit', 'on', false)
 # What another try may cure: two transactions stood in each other's way (PostgreSQL's SQLSTATEs).
 STANDOFFS = {"40001", "40P01"}
 LOCK_TIMEOUT = "55P03"
+# SQLite's names of the errors of a damaged file: SQLITE_CORRUPT_INDEX and others.
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 _PATIENCE = "scepkit_patience"  # the engine's option that holds its seconds
 _CHECK = "scepkit_check"  # the key of a connection's info that holds what is asked before a commit
@@ -121,6 +123,9 @@ class Kept:
         writing: whether they are for `transaction`; otherwise they only read.
         place: knows whether the database is where it was opened: else nothing is read or written,
             and what was written is not committed.
+
+    Attributes:
+        damage: what the database said that last found it damaged.
     """
 
     def __init__(
@@ -129,6 +134,7 @@ class Kept:
         self._engine = engine
         self._writing = writing
         self._place = place
+        self.damage: DBAPIError | None = None
         self._idle: list[Connection] = []  # appending and popping are atomic
         self._closed = False
 
@@ -142,8 +148,11 @@ class Kept:
             yield connection
         except BaseException as error:
             connection.close()
-            if isinstance(error, DBAPIError) and error.connection_invalidated:
-                self._drop_idle()  # the server went away, and with it all of them
+            if isinstance(error, DBAPIError):
+                if error.connection_invalidated:
+                    self._drop_idle()  # the server went away, and with it all of them
+                if is_damaged(error):
+                    self.damage = error
             raise
         self._idle.append(connection)
         if self._closed:  # while this one was in use
@@ -231,6 +240,11 @@ def is_locked(error: Exception) -> bool:
     if not isinstance(error, OperationalError):
         return False
     return getattr(error.orig, "sqlstate", None) == LOCK_TIMEOUT or "locked" in str(error.orig)
+
+
+def is_damaged(error: DBAPIError) -> bool:
+    """Whether what is in the database file is not what was written."""
+    return getattr(error.orig, "sqlite_errorname", "").startswith(_DAMAGED)
 
 
 def _with_driver(url: URL) -> URL:
