@@ -103,21 +103,3 @@ def test_a_database_that_is_taken_away_and_put_back(watched, challenges):
     wait_until(lambda: word() == "ok", "health")
     assert json.loads(details().text)["states"] == []
     assert server.stop() == 0
-
-
-def test_a_wal_that_is_removed(directory, serve, challenges):
-    """A restart writes back what it held: nothing that was answered is lost."""
-    path = directory()
-    server = serve(path)
-    first, second = challenges(path, 2)
-    old = devices.pkcs_req(first, to=server.ra, transaction_id="a", subject="CN=a")
-    new = devices.pkcs_req(second, to=server.ra, transaction_id="b", subject="CN=b")
-    issued = server.read(server.post(old)).certificate
-    (path / "scep.db-wal").unlink()
-    assert server.post(new).status == 503
-    assert "SIGTERM" in server.logged(event="server fault")["hint"]
-    assert server.stop() == 0
-    again = serve(path)
-    assert again.read(again.post(old)).certificate == issued
-    assert again.read(again.post(new)).certificate
-    assert again.stop() == 0

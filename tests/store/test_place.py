@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 
 import pytest
 
@@ -20,6 +24,10 @@ def wal_of(path):
     return path.with_name(f"{path.name}-wal")
 
 
+def index_of(path):
+    return path.with_name(f"{path.name}-shm")
+
+
 def replaced(path):
     shutil.copy(path, path.with_suffix(".copy"))
     path.with_suffix(".copy").replace(path)
@@ -30,7 +38,7 @@ def replaced(path):
     [
         (lambda path: path.unlink(), r"scep\.db was removed"),
         (replaced, r"scep\.db was replaced"),
-        (lambda path: wal_of(path).unlink(), r"scep\.db-wal was removed"),
+        (lambda path: index_of(path).unlink(), r"scep\.db-shm was removed"),
         (lambda path: replaced(wal_of(path)), r"scep\.db-wal was replaced"),
     ],
 )
@@ -67,6 +75,63 @@ def test_a_file_that_is_replaced_before_the_commit(store, path, issuance, monkey
     assert isinstance(store.record(entry).result(), Recorded)
 
 
+def test_a_wal_that_is_removed_is_written_back_and_another_one_opened(store, path, issuance):
+    first, second, third = (issuance() for _ in range(3))
+    assert isinstance(store.record(first).result(), Recorded)
+    wal_of(path).unlink()
+    with pytest.raises(StoreError, match="removed under the running server; a new one") as caught:
+        store.record(second).result()
+    assert "nothing is lost" in caught.value.hint
+    assert isinstance(store.record(third).result(), Recorded)
+    assert wal_of(path).stat().st_size
+    assert store.certificate(first.serial)
+    assert store.certificate(second.serial) is None
+    store.ping()
+
+
+def test_what_began_with_the_old_wal_is_not_committed_with_the_new_one(
+    store, path, issuance, monkeypatch
+):
+    """Another thread may have opened the new one in between."""
+    from scepkit.store import engine
+
+    real = engine._begin_sqlite
+
+    def begin(connection):
+        wal_of(path).unlink()
+        with pytest.raises(OSError, match="a new one was opened"):
+            store._place.check()
+        monkeypatch.setattr(engine, "_begin_sqlite", real)
+        real(connection)
+
+    store.record(issuance()).result()
+    monkeypatch.setattr(engine, "_begin_sqlite", begin)
+    entry = issuance()
+    with pytest.raises(StoreError, match="removed under the running server"):
+        store.record(entry).result()
+    assert store.certificate(entry.serial) is None
+    assert isinstance(store.record(entry).result(), Recorded)
+    assert store.certificate(entry.serial)
+
+
+def test_a_wal_and_an_index_that_are_removed_are_not_opened_again(url, path, issuance):
+    """Other processes have another index, so that nothing holds them back."""
+    first, second = issuance(), issuance()
+    with Store.open(url) as store:
+        store.record(first).result()
+        wal_of(path).unlink()
+        index_of(path).unlink()
+        for _ in range(2):
+            with pytest.raises(StoreError, match=r"scep\.db-shm was removed"):
+                store.ping()
+        with Store.open(url) as other:
+            assert other.certificate(first.serial)
+            other.record(second).result()
+    with Store.open(url) as again:
+        assert again.certificate(first.serial)
+        assert again.certificate(second.serial)
+
+
 @pytest.mark.parametrize("is_killed", [True, False])
 def test_what_a_removed_wal_held_is_not_lost(url, path, tmp_path, issuance, is_killed):
     """It is written back as soon as it is noticed, whatever becomes of the process."""
@@ -91,3 +156,42 @@ def test_the_wal_stays_though_all_connections_were_closed(store, issuance):
     store._readers._drop_idle()
     store._writers._drop_idle()
     assert isinstance(store.record(issuance()).result(), Recorded)
+
+
+def test_a_command_that_opens_a_new_wal_before_the_server_notices(url, path, issuance):
+    """It fails at once: the index tells of pages that the new WAL does not have."""
+    first, second = issuance(), issuance()
+    with Store.open(url) as store:
+        store.record(first).result()
+        wal_of(path).unlink()
+        wal_of(path).touch()
+        with pytest.raises(StoreError, match="removed under the running server; a new one"):
+            store.ping()
+        assert isinstance(store.record(second).result(), Recorded)
+    with Store.open(url) as again:
+        assert again.certificate(first.serial)
+        assert again.certificate(second.serial)
+
+
+OTHER_PROGRAM = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+database.execute("CREATE TABLE other (text)")
+database.execute("INSERT INTO other VALUES ('x')")
+"""
+
+
+def test_the_end_of_a_store_whose_wal_was_replaced_leaves_the_new_one_alone(url, path, issuance):
+    """The index that both share tells of the new WAL then; the store has the old one."""
+    entries = [issuance() for _ in range(20)]
+    with Store.open(url) as store:
+        for entry in entries:
+            store.record(entry).result()
+        replaced(wal_of(path))
+        subprocess.run([sys.executable, "-c", OTHER_PROGRAM, path], check=True)
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert database.execute("SELECT text FROM other").fetchall() == [("x",)]
+    with Store.open(url) as again:
+        assert all(again.certificate(entry.serial) for entry in entries)

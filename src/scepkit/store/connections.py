@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from scepkit.errors import StoreError
 from scepkit.store.engine import Kept, is_locked, transaction
-from scepkit.store.faults import translated
+from scepkit.store.faults import fault, translated
 from scepkit.store.place import Place
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ class Connected:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._place = Place(engine)
-        self._readers = Kept(engine, check=self._place.check)
-        self._writers = Kept(engine, writing=True, check=self._place.check)
+        self._readers = Kept(engine, place=self._place)
+        self._writers = Kept(engine, writing=True, place=self._place)
         self._gave_up = float("-inf")
 
     def check_patience(self, since: float) -> None:
@@ -48,12 +48,22 @@ class Connected:
                 hint="another program holds a lock in the database; end it, then try again",
             )
 
+    def _check_damage(self) -> None:
+        """Refuse for good once the database was seen to be damaged, wherever in it that was.
+
+        Raises:
+            StoreError: what was said then.
+        """
+        damage = self._readers.damage or self._writers.damage
+        if damage is not None:
+            raise fault("use the database", damage) from None
+
     def close(self) -> None:
         """Close all connections, those in use when they are given back; may be called again."""
         self._readers.close()
         self._writers.close()
-        self._place.close()
         self._engine.dispose()
+        self._place.close()
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
@@ -26,7 +26,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from scepkit.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.engine import URL
@@ -49,9 +49,12 @@ SYNCHRONOUS = """SELECT set_config('synchronous_commit', 'on', false)
 # What another try may cure: two transactions stood in each other's way (PostgreSQL's SQLSTATEs).
 STANDOFFS = {"40001", "40P01"}
 LOCK_TIMEOUT = "55P03"
+# SQLite's names of the errors of a damaged file: SQLITE_CORRUPT_INDEX and others.
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 _PATIENCE = "scepkit_patience"  # the engine's option that holds its seconds
 _CHECK = "scepkit_check"  # the key of a connection's info that holds what is asked before a commit
+_OPENED = "scepkit_opened"  # the key of one that holds which opening of the files it belongs to
 
 _HINT = "write it as sqlite:////absolute/path/scep.db or postgresql://user@host/database"
 
@@ -96,6 +99,18 @@ def connect(url: str, *, patience: float = BUSY_SECONDS) -> Engine:
     return engine
 
 
+class Checked(Protocol):
+    """Where a database is; see `scepkit.store.place.Place`."""
+
+    opened: int
+
+    def check(self) -> None:
+        """Raise an OSError when it is not where it was opened."""
+
+    def compare(self, opened: int) -> None:
+        """Raise an OSError when it is not where it was at that opening."""
+
+
 class Kept:
     """Connections that stay open between uses, for any number of threads.
 
@@ -106,31 +121,38 @@ class Kept:
     Args:
         engine: the database.
         writing: whether they are for `transaction`; otherwise they only read.
-        check: raises an OSError when the database is not where it was opened: nothing is read or
-            written then, and what was written is not committed.
+        place: knows whether the database is where it was opened: else nothing is read or written,
+            and what was written is not committed.
+
+    Attributes:
+        damage: what the database said that last found it damaged.
     """
 
     def __init__(
-        self, engine: Engine, *, writing: bool = False, check: Callable[[], None] | None = None
+        self, engine: Engine, *, writing: bool = False, place: Checked | None = None
     ) -> None:
         self._engine = engine
         self._writing = writing
-        self._check = check
+        self._place = place
+        self.damage: DBAPIError | None = None
         self._idle: list[Connection] = []  # appending and popping are atomic
         self._closed = False
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """A connection for one thread; after any exception it is not used again."""
-        if self._check is not None:
-            self._check()
+        if self._place is not None:
+            self._place.check()
         connection = self._take()
         try:
             yield connection
         except BaseException as error:
             connection.close()
-            if isinstance(error, DBAPIError) and error.connection_invalidated:
-                self._drop_idle()  # the server went away, and with it all of them
+            if isinstance(error, DBAPIError):
+                if error.connection_invalidated:
+                    self._drop_idle()  # the server went away, and with it all of them
+                if is_damaged(error):
+                    self.damage = error
             raise
         self._idle.append(connection)
         if self._closed:  # while this one was in use
@@ -148,11 +170,17 @@ class Kept:
 
     def _take(self) -> Connection:
         try:
-            return self._idle.pop()
+            while not self._is_current(connection := self._idle.pop()):
+                connection.close()
         except IndexError:
             return self._open()
+        return connection
+
+    def _is_current(self, connection: Connection) -> bool:
+        return self._place is None or connection.info[_OPENED] == self._place.opened
 
     def _open(self) -> Connection:
+        opened = self._place.opened if self._place is not None else 0
         connection = self._engine.connect()
         is_sqlite = self._engine.dialect.name == "sqlite"
         if not is_sqlite and not self._writing:
@@ -162,8 +190,9 @@ class Kept:
         if is_sqlite and self._writing:
             connection.exec_driver_sql("PRAGMA busy_timeout=0")  # see _begin_sqlite
             connection.rollback()
-        if self._check is not None:
-            connection.info[_CHECK] = self._check
+        if self._place is not None:
+            connection.info[_OPENED] = opened
+            connection.info[_CHECK] = partial(self._place.compare, opened)
         return connection
 
 
@@ -211,6 +240,11 @@ def is_locked(error: Exception) -> bool:
     if not isinstance(error, OperationalError):
         return False
     return getattr(error.orig, "sqlstate", None) == LOCK_TIMEOUT or "locked" in str(error.orig)
+
+
+def is_damaged(error: DBAPIError) -> bool:
+    """Whether what is in the database file is not what was written."""
+    return getattr(error.orig, "sqlite_errorname", "").startswith(_DAMAGED)
 
 
 def _with_driver(url: URL) -> URL:

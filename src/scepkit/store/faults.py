@@ -41,9 +41,10 @@ HINTS = (
         "start the database server, or correct its address in the database URL",
     ),
     (
-        "wal was removed under",
-        "stop the server with SIGTERM and start it again; what the WAL held is written back",
+        "a new one was opened",
+        "try again, nothing is lost; let nothing remove that file",
     ),
+    ("wal was removed under", "try again; if that does not help, start the server again"),
     ("under the running server", "put the file back, or start the server again to use the new one"),
     ("not a database", "name a scepkit database, or restore it from a backup; it was not changed"),
     ("malformed", "restore the database from a backup"),

@@ -84,10 +84,11 @@ class Store(Deciding, Revoking, CRLKeeping, Statuses, Purging):
         """Read and write: what is there again, but up to the disk, which may be full.
 
         Raises:
-            StoreError: the database does not answer, cannot be written, another program has
-                locked it or a table of it, or the store is closed.
+            StoreError: the database does not answer, cannot be written, was seen to be damaged,
+                another program has locked it or a table of it, or the store is closed.
         """
         self._writer.check()
+        self._check_damage()
         if self._engine.dialect.name == "postgresql":
             # Each by itself: while it waits for one it holds no other that somebody may wait for.
             for table in metadata.sorted_tables:
