@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 import structlog
-from starlette.types import ASGIApp, Message, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from scepkit.errors import HTTPRefused
 from scepkit.server.request_reader import Head
@@ -218,6 +218,11 @@ async def refuse(error: HTTPRefused, send: Send) -> None:
     headers = _refusal_headers(error)
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": _text(error)})
+
+
+async def busy(_scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer that there are too many requests of this address under way."""
+    await refuse(HTTPRefused(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at once"), send)
 
 
 def refusal(error: HTTPRefused, defaults: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
+from urllib.parse import unquote
 
+import httptools
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from starlette.types import Scope
 
 from scepkit.errors import HTTPRefused
 
@@ -51,6 +54,38 @@ class Head:
     def __post_init__(self) -> None:
         headers = sum(_HEADER_SIZE + len(name) + len(value) for name, value in self.headers)
         self.size = _REQUEST_SIZE + len(self.url) + headers
+
+    def scope(
+        self, *, client: tuple[str, int], server: tuple[str, int], state: dict[str, Any]
+    ) -> Scope:
+        """Return the request as ASGI has it.
+
+        Args:
+            client: address and port of whoever asks.
+            server: address and port that were asked.
+            state: what the application's lifespan made.
+
+        Raises:
+            HttpParserError: the URL is none; HTTP 400.
+            UnicodeDecodeError: it is not ASCII; HTTP 400.
+        """
+        url = httptools.parse_url(self.url)
+        path = url.path or b"/"
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": self.version,
+            "server": server,
+            "client": client,
+            "scheme": "http",
+            "root_path": "",
+            "method": self.method,
+            "path": unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": url.query or b"",
+            "headers": self.headers,
+            "state": state,
+        }
 
 
 class Taker(Protocol):

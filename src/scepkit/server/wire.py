@@ -13,16 +13,14 @@ import enum
 from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
-import httptools
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from scepkit.errors import HTTPRefused
 from scepkit.server import peers
 from scepkit.server.bounds import Bounds
 from scepkit.server.connections import STATE, Connections
-from scepkit.server.exchange import Exchange, refusal, refuse
+from scepkit.server.exchange import Exchange, busy, refusal
 from scepkit.server.request_reader import Head, RequestReader
 
 if TYPE_CHECKING:
@@ -183,7 +181,11 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def begin(self, head: Head) -> None:
         """Queue the request that has this head."""
-        self._queue.append(Exchange(head, self._scope(head), self, self._server.default_headers))
+        client = self._peer
+        if self._is_proxy:
+            client = (self._bounds.proxies.forwarded(head.headers) or client[0], client[1])
+        scope = head.scope(client=client, server=self._local, state=self._app_state.copy())
+        self._queue.append(Exchange(head, scope, self, self._server.default_headers))
 
     def add(self, body: bytes) -> None:
         """Take a piece of the newest request's body."""
@@ -198,28 +200,6 @@ class HTTPConnection(asyncio.BufferedProtocol):
             self._queue.pop()
             # The time for the next request begins now.
             self._enter(_State.IDLE)
-
-    def _scope(self, head: Head) -> Scope:
-        url = httptools.parse_url(head.url)
-        path = url.path or b"/"
-        client = self._peer
-        if self._is_proxy:
-            client = (self._bounds.proxies.forwarded(head.headers) or client[0], client[1])
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": head.version,
-            "server": self._local,
-            "client": client,
-            "scheme": "http",
-            "root_path": "",
-            "method": head.method,
-            "path": unquote(path.decode("ascii")),
-            "raw_path": path,
-            "query_string": url.query or b"",
-            "headers": head.headers,
-            "state": self._app_state.copy(),
-        }
 
     # --- from the exchange ------------------------------------------------------------------------
 
@@ -316,7 +296,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
             address = peers.network(forwarded) if forwarded is not None else None
         is_let_in = address is None or self._connections.enter(address)
         try:
-            await exchange.run(self._app if is_let_in else _busy)
+            await exchange.run(self._app if is_let_in else busy)
         finally:
             if address is not None and is_let_in:
                 self._connections.leave(address)
@@ -419,10 +399,6 @@ class HTTPConnection(asyncio.BufferedProtocol):
     def _ring(self, bound: str, setting: str) -> None:
         hint = f"if that is no attack, raise {setting} in scep.toml"
         self._connections.alarms.ring(bound, peer=self._peer[0], hint=hint)
-
-
-async def _busy(_scope: Scope, _receive: Receive, send: Send) -> None:
-    await refuse(HTTPRefused(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at once"), send)
 
 
 def _pair(address: object) -> tuple[str, int]:
