@@ -598,3 +598,19 @@ def test_a_proxy_that_names_no_address(serving, value):
         first.sendall(WAITS[:-2] + header)
         wait_until(lambda: server.asked, "the request")
         assert status(second, SMALL[:-2] + header) == 503
+
+
+def test_a_large_body_that_waits_is_bounded(serving):
+    """One body that nobody takes yet waits in the network as well, all but its beginning."""
+    server, size = serving(), 10_000_000
+    head = b"POST /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % size
+    with server.connect() as connection:
+        request = WAITS + head + b"x" * size
+        sender = threading.Thread(target=connection.sendall, args=(request,))
+        sender.start()
+        (served,) = wait_until(lambda: tuple(server.connections._counted), "the connection")
+        wait_until(lambda: served._is_paused or served.held > 5 * 65536, "the bound")
+        assert served.held < 5 * 65536
+        server.release.set()
+        assert bodies(connection) == [b"0", b"%d" % size]
+        sender.join()
