@@ -1,4 +1,4 @@
-"""Who answers OCSP for a CA: a key of its own, with a certificate that says so (RFC 6960 4.2.2.2).
+"""A CA's OCSP responder: a key of its own with a delegated certificate (RFC 6960 4.2.2.2).
 
 The key is not worth keeping: whatever is wrong with it, it is made anew (see `ocsp_rotation`), and
 until then, or where that cannot be, the CA's own key signs, which RFC 6960 allows as well. So a
@@ -53,7 +53,7 @@ class Delegate:
 
 
 class OCSPResponder:
-    """What answers for the certificates of one CA. Immutable; threads may share it.
+    """The responder for the certificates of one CA. Immutable; threads may share it.
 
     Args:
         authority: the CA.
@@ -115,7 +115,7 @@ class OCSPResponder:
 
 
 class OCSPResponders:
-    """What answers for all generations of a CA. Immutable; threads may share it.
+    """The responders for all generations of a CA. Immutable; threads may share it.
 
     Args:
         responders: one for each CA.

@@ -1,4 +1,4 @@
-"""What a CA is willing to certify: the knobs of one kind of certificate."""
+"""The profile of one kind of certificate: keys, names, purposes, validity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scepkit.errors import SettingsError
 BACKDATE = timedelta(minutes=5)
 
 KEY_USAGES = frozenset({"digital_signature", "key_encipherment", "key_agreement"})
-"""What an end entity may do with its key here; the names are those of `x509.KeyUsage`."""
+"""The key usages that a profile may allow; the names are those of `x509.KeyUsage`."""
 
 SAN_TYPES = frozenset({"dns", "ip", "email", "uri", "upn"})
 """Kinds of subjectAltName that can be allowed; `upn` is Microsoft's otherName

@@ -1,4 +1,4 @@
-"""Who may have a certificate: first ones by challenge or operator, later ones by the one before."""
+"""Admission to a certificate: first by challenge or operator, later by the current certificate."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Admission:
 
     @property
     def passphrases(self) -> Passphrases:
-        """What revokes certificates without their key."""
+        """The passphrases that revoke certificates without their key."""
         return Passphrases(self.store, self.concealment)
 
     def decide(

@@ -1,4 +1,4 @@
-"""What an operator says to a request that waits (RFC 8894 section 2.5: manual authorisation)."""
+"""An operator's decision on a waiting request (RFC 8894 section 2.5: manual authorisation)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an endpoint asks of a challengePassword, beside one-time challenges."""
+"""The rules of an endpoint for challengePasswords other than one-time challenges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever holds a certificate's key may have it revoked: CMP's rr, answered (RFC 9810 5.3.9).
+"""Revocation by the holder of a certificate's key: answers to CMP's rr (RFC 9810 5.3.9).
 
 A request that was granted is in the record of revocations with its transactionID, so that nobody
 can repeat it after a hold was released: the record is the memory, kept as long as the certificate,
@@ -25,7 +25,7 @@ _Random = Callable[[int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class CMPAnswer:
-    """What is answered, and what the log needs of it.
+    """A CMP answer, with the fields that the log needs.
 
     Attributes:
         der: the PKIMessage.

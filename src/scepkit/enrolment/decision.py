@@ -1,4 +1,4 @@
-"""What a request will be answered with, and what has to be stored before that."""
+"""The decided answer to a request, and the record to store before it is sent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNDECIDED = Failure(FailInfo.badRequest, "not decided")
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a request will be answered with, once `record`, if any, is stored.
+    """The answer to a request, valid once `record`, if any, is stored.
 
     Attributes:
         received: the request.

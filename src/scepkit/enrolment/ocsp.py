@@ -1,4 +1,4 @@
-"""Whoever asks over OCSP whether a certificate is good gets the answer here (RFC 6960).
+"""Answers to OCSP requests about the status of certificates (RFC 6960).
 
 The database is asked at every request, so that nothing that is revoked is ever called good again,
 whichever process revoked it. What is kept is only the signature: the signed response to a question
@@ -35,7 +35,7 @@ _ERRORS = {
 
 @dataclass(frozen=True, slots=True)
 class OCSPAnswer:
-    """What is answered, and what the log and the HTTP headers need of it.
+    """An OCSP answer, with the fields that log and HTTP headers need.
 
     Attributes:
         der: the OCSPResponse.

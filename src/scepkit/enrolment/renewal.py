@@ -56,11 +56,11 @@ class Renewed:
 
 
 class Revoked(BadRequest):
-    """What signed is revoked: it stands for nobody any more."""
+    """The signer's certificate is revoked: it entitles to nothing."""
 
 
 class TooEarly(BadRequest):
-    """What signed is good for long."""
+    """The signer's certificate is not near its end yet."""
 
 
 def stored(verified: VerifiedMessage, authority: Authority, store: Store, endpoint: str) -> Renewed:

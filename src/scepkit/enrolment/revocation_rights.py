@@ -1,4 +1,4 @@
-"""Who may have a certificate revoked by CMP: whoever holds its key, or was given the right to.
+"""The right to have a certificate revoked by CMP: by its key, or by a right that was granted.
 
 Nothing that a message says of its sender is believed: the signer's certificate is verified to a CA
 of this endpoint and has to be, byte for byte, one that was stored when it was issued, as for
@@ -35,7 +35,7 @@ _HOLD = int(cmp.Reason.certificateHold)
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """What somebody who proved it may revoke.
+    """The certificates that an authenticated sender may revoke.
 
     Attributes:
         certificate: what may be revoked.

@@ -1,4 +1,4 @@
-"""What an endpoint allows: the knobs of one SCEP endpoint that are not about keys or names."""
+"""The rules of one SCEP endpoint, besides those about keys and names."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from scepkit.protocol.certificate import Certificate
 
 
 class GetCertRule(StrEnum):
-    """Who may fetch a certificate by GetCert (RFC 8894 section 2.6)."""
+    """The right to fetch a certificate by GetCert (RFC 8894 section 2.6)."""
 
     OFF = "off"
     OWN = "own"
-    """Whoever holds its key, or a valid certificate with the same subject."""
+    """The holder of its key, or of a valid certificate with the same subject."""
     ALL = "all"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenewalRules:
-    """Who may renew, and when (checklist P-57)."""
+    """The right to renew, and its time (checklist P-57)."""
 
     window: timedelta | None = None
     """How long before the end of a certificate its renewal is granted; None: at any time."""
@@ -61,10 +61,10 @@ class Rules:
     """Requests that wait at once, whoever sent them; None: no bound."""
 
     renewal: RenewalRules | None = RenewalRules()
-    """Who may renew; None: nobody."""
+    """The right to renew; None: nobody."""
 
     get_cert: GetCertRule = GetCertRule.OWN
-    """Who may fetch certificates."""
+    """The right to fetch certificates."""
 
     get_crl: bool = True
     """Whether GetCRL is answered."""

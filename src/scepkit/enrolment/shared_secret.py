@@ -16,7 +16,7 @@ LEAST_BITS = 80
 """Below that a secret is within reach of whoever recorded a request and tries at home."""
 
 MOST_BITS = 255 * _BITS_EACH
-"""What the 255 characters of a challengePassword hold (RFC 2985 section 5.4.1)."""
+"""The most random bits in 255 characters of a challengePassword (RFC 2985 section 5.4.1)."""
 
 _CLASSES = (string.digits, string.ascii_lowercase, string.ascii_uppercase)
 _HEX = (string.digits + "abcdef", string.digits + "ABCDEF")

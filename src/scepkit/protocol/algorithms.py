@@ -75,7 +75,7 @@ class Legacy(StrEnum):
 
 NO_LEGACY: frozenset[Legacy] = frozenset()
 LEGACY_ALGORITHMS = tuple(name for name in Legacy if name is not Legacy.DRAFT_OIDS)
-"""What a client can allow: OIDs of old drafts are in requests, and ours have none."""
+"""The legacy names that a client can allow: all but OIDs of old drafts, which it never sends."""
 
 
 @dataclass(frozen=True, slots=True)

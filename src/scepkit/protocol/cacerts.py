@@ -1,4 +1,4 @@
-"""What GetCACert returned, and what a client may trust of it (RFC 8894 sections 2.2 and 4.2).
+"""The answer to GetCACert, and the client's trust in it (RFC 8894 sections 2.2 and 4.2).
 
 A CA answers with its certificate alone, or with a certs-only message of certificates in no
 particular order: CAs up to the root, and the RA's one or two.

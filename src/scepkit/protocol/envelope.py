@@ -44,7 +44,7 @@ _UNDECRYPTABLE = "the encrypted part could not be read"
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What an envelope held, and how it was closed.
+    """The content of an envelope, and the algorithms that closed it.
 
     Attributes:
         content: the plaintext.

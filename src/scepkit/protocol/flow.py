@@ -1,4 +1,4 @@
-"""What a client's flows are made of: requests, waits, limits, and asking until there is an answer.
+"""The parts of a client's flows: requests, waits, limits, and repeated requests until an answer.
 
 A flow is a generator: it yields `HTTPRequest` and is sent the `HTTPResponse`, or yields `Wait` and
 is resumed when the time is over; a driver of a few lines runs it over any transport.

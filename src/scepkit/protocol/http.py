@@ -76,7 +76,7 @@ class HTTPResponse:
 
 @dataclass(frozen=True, slots=True)
 class SCEPRequest:
-    """What an HTTP request asks for.
+    """The operation that an HTTP request asks for.
 
     Attributes:
         operation: which operation.

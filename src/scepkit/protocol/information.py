@@ -1,4 +1,4 @@
-"""What a client asks before it has anything to sign: GetCACaps, GetCACert, GetNextCACert."""
+"""The unsigned requests of a client: GetCACaps, GetCACert, GetNextCACert."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NONE = frozenset({_NO_CONTENT, *range(400, 500), 501})
 
 @dataclass(frozen=True, slots=True)
 class CAInformation:
-    """What a server says of itself; nothing of it is authenticated (RFC 8894 section 2.2).
+    """A server's capabilities and certificates, not authenticated (RFC 8894 section 2.2).
 
     Attributes:
         capabilities: GetCACaps, in lower case.

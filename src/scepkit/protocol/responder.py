@@ -53,7 +53,7 @@ from scepkit.protocol.messages import (
 from scepkit.protocol.pkimessage import OpenedRequest, PKIMessage, Random, VerifiedMessage
 
 Decide: TypeAlias = Callable[[Request, VerifiedMessage], CertRep]
-"""What a server makes of a request and of what is known of its sender."""
+"""A server's decision on a request, given the facts about its sender."""
 
 _NOBODY = _der.sequence()
 _MISSING = {

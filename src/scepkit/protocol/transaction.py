@@ -81,7 +81,7 @@ class State(StrEnum):
 
 
 class Event(StrEnum):
-    """What moves the client between its states."""
+    """The events that move the client between its states."""
 
     REQUEST = "PKCSReq or RenewalReq sent"
     SUCCESS = "CertRep SUCCESS"

@@ -1,4 +1,4 @@
-"""What metrics and log say when a bound on what strangers may hold is reached."""
+"""Alarms in metrics and log when a bound on connections, requests or challenges is reached."""
 
 from __future__ import annotations
 

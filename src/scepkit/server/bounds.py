@@ -1,4 +1,4 @@
-"""What strangers can make a server hold on its connections."""
+"""The bounds on connections, requests and octets that peers can make a server hold."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What strangers can make a server hold.
+    """The bounds on everything that peers can make a server hold.
 
     Attributes:
         connections: at once, over all worker processes.

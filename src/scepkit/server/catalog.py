@@ -1,4 +1,4 @@
-"""What is served now, by endpoint; replaced as a whole when a CA's files change.
+"""The endpoints in service; replaced as a whole when a CA's files change.
 
 A rollover, a rotated RA or a next CA that was prepared reaches every worker process this way, each
 by its own looking, without a restart.
@@ -45,7 +45,7 @@ class Catalog:
 
     @property
     def served(self) -> Mapping[str, Served]:
-        """What is served at this moment: read it once for each request."""
+        """The endpoints in service at this moment: read it once for each request."""
         return self._served
 
     @property

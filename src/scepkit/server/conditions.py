@@ -1,4 +1,4 @@
-"""What is wrong with a running server: the states that /healthz tells of, and who finds them.
+"""The states of a running server that /healthz reports, and the checks that find them.
 
 `failing` is that no device can be enrolled at all; `degraded` is everything else that somebody has
 to see to. docs/reference/answers.md has the table of them.

@@ -26,7 +26,7 @@ _USUAL = 16 * 1024
 
 
 class Connection(Protocol):
-    """What can give way.
+    """A connection that can give way to a new one.
 
     Attributes:
         address: what it counts under; None for a listed proxy.

@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Kept:
-    """What is known of one CA.
+    """The state of one CA's CRL.
 
     Attributes:
         authority: the CA.

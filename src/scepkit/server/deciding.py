@@ -1,4 +1,4 @@
-"""What is decided about a SCEP message, in threads, for the event loop to wait for.
+"""Decisions about SCEP messages, made in threads while the event loop waits.
 
 Private-key work runs in a pool, because OpenSSL leaves the GIL for it; of as many threads as there
 are cores, all worker processes together, because more would only queue inside.

@@ -1,4 +1,4 @@
-"""`[endpoint.NAME]` of scep.toml: what one SCEP endpoint does, and for whom.
+"""`[endpoint.NAME]` of scep.toml: the settings of one SCEP endpoint.
 
 A preset changes the defaults of what a client family cannot digest; a key that is written down
 wins over the preset.
@@ -20,7 +20,7 @@ from scepkit.ca.profile import KEY_USAGES, SAN_TYPES, Profile
 from scepkit.protocol.algorithms import Legacy
 
 Shape: TypeAlias = Literal["auto", "ca", "chain", "ra+ca", "ra+chain"]
-"""What GetCACert answers with; `publication` says what each of them is."""
+"""The forms of the answer to GetCACert; `publication` defines each."""
 
 Preset: TypeAlias = Literal[
     "none", "apple", "windows", "intune", "cisco-ios", "cisco-vpn", "juniper", "strongswan"
@@ -75,13 +75,13 @@ class EndpointSettings(BaseModel):
     """`[endpoint.NAME]`.
 
     Attributes:
-        ca: which CA issues: `default`, or one of its own, made at the next start.
+        ca: the issuing CA: `default`, or another one, which the next start makes.
         layout: the key layout of that CA, when it is made; None for `default`.
-        preset: the client family whose habits the defaults below follow.
+        preset: the client family that the defaults below suit.
         legacy: old algorithms and forms that are off unless named here.
         validity_days: how long an issued certificate is valid.
-        approval: whether a right challenge is enough, or a person decides too.
-        pending_days: how long a request may wait for that person.
+        approval: whether a right challenge is enough, or an operator approves as well.
+        pending_days: how long a request may wait for approval.
         pending_per_address: requests of one address (of IPv6, one /64) that wait at once; more get
             HTTP 429. An operator looks at each, so this is a site's worth of devices.
         pending_requests: requests that wait at once, whoever sent them; more get HTTP 503.
@@ -93,7 +93,7 @@ class EndpointSettings(BaseModel):
             peace where some devices behind one address have a wrong one and try every minute, and
             are 2^24 guesses a year, which no secret worth the name minds.
         renewal: whether a current certificate entitles to the next one.
-        renewal_window_days: how long before its end; 0 for any time.
+        renewal_window_days: how long before a certificate's end; 0 for any time.
         renewal_grace_days: how long after its end a certificate still renews.
         renewal_new_names: whether a renewal may ask for other names.
         renewal_anchors: PEM files: certificates of these CAs may be exchanged for one of ours.
@@ -101,9 +101,9 @@ class EndpointSettings(BaseModel):
         get_crl: whether GetCRL is answered.
         retrievals_per_minute: GetCert and GetCRL together, over all devices, per worker process;
             more get HTTP 429.
-        pbkdf2_rounds: the most that anybody may ask this server for: of a request that is encrypted
-            with a password, and of the MAC of a CMP request; there never more than 20000 of
-            PasswordBasedMac.
+        pbkdf2_rounds: the most rounds that a request may ask for, in a request that is encrypted
+            with a password and in the MAC of a CMP request; for PasswordBasedMac never more than
+            20000.
         cmp: whether the owner of a certificate may have it revoked by CMP, at /cmp/NAME.
         cmp_revoke_by_subject: whether another valid certificate of the same subject does, too.
         signing_time_minutes: how far a signingTime, or the messageTime of CMP, may be off before
@@ -111,15 +111,15 @@ class EndpointSettings(BaseModel):
         separate_keys: whether the signer's key may be another than the request's (L-17).
         revocation_passphrase: whether a request's challengePassword revokes its certificate.
         key_agreement: whether replies to EC keys may use ECDH where there is no challenge.
-        ca_certificates: what GetCACert answers with.
-        include_root: whether the root above an intermediate CA is part of that.
-        reply_chain: whether CA certificates go along with the issued one.
+        ca_certificates: the answer to GetCACert.
+        include_root: whether that answer includes the root above an intermediate CA.
+        reply_chain: whether a CertRep includes the CA certificates.
         rsa_bits: the smallest and the largest RSA key, in bits.
-        curves: which other keys are certified.
+        curves: the kinds of keys besides RSA.
         key_usages: the most that keyUsage may assert.
         default_eku: the purposes of a certificate whose request names none.
         allowed_eku: the purposes that a request may name.
-        san_types: the kinds of names that are taken over.
+        san_types: the kinds of subjectAltName that a certificate may have.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -209,7 +209,7 @@ class EndpointSettings(BaseModel):
 
     @property
     def profile(self) -> Profile:
-        """What the endpoint issues."""
+        """Return the certificate profile of the endpoint."""
         return Profile(
             validity=timedelta(days=self.validity_days),
             rsa_bits=self.rsa_bits,

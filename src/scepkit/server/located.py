@@ -1,4 +1,4 @@
-"""What the certificates of an endpoint say about where to ask for their status."""
+"""The URLs in an endpoint's certificates: CRL, OCSP responder and CA certificate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who asks, as far as bounds count: one IPv4 address, or one /64 of IPv6; behind a proxy or not."""
+"""The peer that bounds count: one IPv4 address or one IPv6 /64, behind a proxy or not."""
 
 from __future__ import annotations
 

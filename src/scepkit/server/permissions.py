@@ -1,4 +1,4 @@
-"""Who may write to a server's directory: nobody but its owner.
+"""The check that nobody but its owner may write to a server's directory.
 
 Whoever may can put a key of their own there, and is the CA from the next start on.
 """

@@ -1,4 +1,4 @@
-"""What an endpoint tells everybody: GetCACaps, GetCACert and GetNextCACert.
+"""The public answers of an endpoint: GetCACaps, GetCACert and GetNextCACert.
 
 Rendered when the server starts and when its CAs change, not for each that asks.
 """

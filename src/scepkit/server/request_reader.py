@@ -31,7 +31,7 @@ _MAX_BODY_PIECE = 64 * 1024
 
 @dataclass(slots=True)
 class Head:
-    """What stands before the body of a request.
+    """The head of a request: everything before its body.
 
     Attributes:
         method: in upper case.

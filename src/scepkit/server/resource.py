@@ -1,4 +1,4 @@
-"""What is served as it is again and again, and how HTTP spares sending it (RFC 9110)."""
+"""A resource with fixed octets, and HTTP's conditional requests for it (RFC 9110)."""
 
 from __future__ import annotations
 

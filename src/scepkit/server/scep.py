@@ -31,7 +31,7 @@ from scepkit.server.under_way import UnderWay
 from scepkit.store import Store
 
 Facts: TypeAlias = Mapping[str, Any]
-"""What the log says about an operation beside who asked and how long it took."""
+"""The fields of an operation in the log, besides peer and duration."""
 
 _RETRY_SECONDS = 5
 _RETRY_AFTER = {"Retry-After": str(_RETRY_SECONDS)}

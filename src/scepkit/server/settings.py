@@ -50,31 +50,31 @@ class Settings(BaseSettings):
     """All settings of one server.
 
     Attributes:
-        directory: where the CA, the database and scep.toml are; never in the file itself.
+        directory: of the CA, the database and scep.toml; never in the file itself.
         host: the address to listen on.
         port: the port to listen on; 0 for a free one.
         workers: how many processes serve.
-        public_url: the URL that devices are told, if the server cannot know it.
+        public_url: the URL at which devices reach the server.
         pki_url: the URL that /crl, /ca and /ocsp are under, for certificates; empty to take
             `public_url` without its /scep.
         metrics: `HOST:PORT` for /metrics and the reasons of /healthz; empty for the server's own
             address, without the reasons.
         log: the form of the log on stderr.
         database: an SQLAlchemy URL; empty for SQLite in the directory.
-        database_seconds: how long to wait for what another program has locked in the database.
+        database_seconds: how long to wait for a database lock of another program.
         retention_days: how long answered requests, spent challenges and expired certificates
             are kept.
         crl_hours: how long a CRL is valid.
         ocsp_minutes: how long an OCSP response is valid.
         ra_rotation_days: how long before its end an RA certificate is replaced.
-        sweep_minutes: how often it is looked for what expired or has to be replaced.
-        max_connections: at once, over all worker processes.
+        sweep_minutes: how often the background task runs.
+        max_connections: simultaneous connections, over all worker processes.
         max_connections_per_address: of these, of one address; of IPv6, of one /64.
-        max_pipelined: requests that wait on one connection behind the one that is being answered.
+        max_pipelined: requests that wait on one connection behind the one in progress.
         request_seconds: in which a request has to arrive whole.
         response_seconds: in which a response, or 64 KiB of it, has to be taken.
-        proxies: whose X-Forwarded-For is believed: addresses and networks, or `*`.
-        endpoint: by name; `default` is always there.
+        proxies: addresses and networks whose X-Forwarded-For is believed, or `*`.
+        endpoint: the endpoints by name; `default` always exists.
     """
 
     model_config = SettingsConfigDict(

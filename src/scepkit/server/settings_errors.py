@@ -1,4 +1,4 @@
-"""What is wrong with the settings, in words for whoever wrote them."""
+"""Explanations of errors in the settings, for the operator who wrote them."""
 
 from __future__ import annotations
 

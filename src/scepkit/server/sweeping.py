@@ -1,4 +1,4 @@
-"""What a server does when nobody asks: expire, delete, replace RA certificates; CRLs: see `crls`.
+"""The background task: expires requests, deletes records, replaces RA certificates (CRLs: `crls`).
 
 Every worker process has this thread. A lock on a file lets one of them work, which ends with the
 process that holds it; if two did work, nothing would be wrong but the waste.

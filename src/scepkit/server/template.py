@@ -4,47 +4,49 @@ TEMPLATE = """\
 # The settings of this SCEP server. Every value may also come from the environment
 # (SCEP_PORT=8081, SCEP_ENDPOINT__DEFAULT__LEGACY='["sha1"]') or from an option of scep serve;
 # an option wins over the environment, the environment over this file. An option counts for that
-# start only. They are read when the server starts. What is commented out is the default.
+# start only. The server reads them when it starts. Values that are commented out are the defaults.
 
 host = "{host}"
 port = {port}
 workers = {workers}
 
-# The URL that devices reach this server at. Set it before the first device: without it, and without
+# The URL at which devices reach this server. Set it before the first device: without it and without
 # pki_url, issued certificates name no CRL and no OCSP responder.
 # public_url = "http://scep.example.com/scep"
-# Where /crl, /ca and /ocsp are reached: issued certificates say so to whoever checks them. Plain
-# http, as RFC 5280 asks for. It is public_url without /scep unless given.
+# The URL in issued certificates under which /crl, /ca and /ocsp are reached. Plain http, as RFC
+# 5280 asks for. Unset, it is public_url without /scep.
 # pki_url = "http://pki.example.com"
 
-# Prometheus metrics are at /metrics of the address above; name another to keep them apart, and to
-# have there what /healthz does not tell everybody: why the server is degraded or failing.
+# An address of its own for Prometheus metrics at /metrics, and for /healthz with the reasons why
+# the server is degraded or failing. Unset, the metrics are at the address above, without the
+# reasons.
 # metrics = "127.0.0.1:9108"
 
 # "json" for machines, "text" for people, "auto" for text on a terminal and JSON elsewhere.
 log = "auto"
 
-# Seconds to wait for what another program has locked in the database; then devices get HTTP 503 and
-# come back.
+# Seconds to wait for a database lock of another program; after that devices get HTTP 503 and come
+# back.
 # database_seconds = 5
 
 # Days that answered requests, expired challenges and expired certificates are kept; a certificate
-# stays as long as it can be renewed, too, and a spent challenge as long as its certificate.
+# stays at least as long as it can be renewed, and a spent challenge as long as its certificate.
 # retention_days = 90
-# Hours that a CRL is good; it is signed anew when a quarter is left, and after a revocation.
+# Hours that a CRL is valid; a new one is signed when a quarter is left, and after a revocation.
 # crl_hours = 24
-# Minutes that an OCSP response is good, and may be kept by proxies and by whoever asked.
+# Minutes that an OCSP response is valid and may be cached.
 # ocsp_minutes = 60
-# Days before its end that an RA certificate is replaced by a new one with a new key.
+# Days before its end when an RA certificate is replaced by a new one with a new key.
 # ra_rotation_days = 30
-# Minutes between two looks at what expired, has to be renewed or can be deleted.
+# Minutes between two runs of the background task, which deletes old records and replaces RA and
+# OCSP certificates.
 # sweep_minutes = 10
 
-# Connections at once, in all and of one address (of IPv6: one /64), and requests that wait on one.
+# Simultaneous connections, in all and of one address (IPv6: one /64), and waiting requests on one.
 # max_connections = 4096
 # max_connections_per_address = 256
 # max_pipelined = 16
-# Seconds in which a request has to arrive, and a response, or 64 KiB of it, to be taken.
+# Seconds for a request to arrive, and for a response, or 64 KiB of it, to be read by the peer.
 # request_seconds = 30
 # response_seconds = 30
 # Proxies whose X-Forwarded-For is believed: addresses and networks.
@@ -52,26 +54,27 @@ log = "auto"
 
 # Devices reach this endpoint at /scep; [endpoint.vpn] would be reached at /scep/vpn.
 [endpoint.default]
-# Algorithms below AES and SHA-2, for devices that can do no better: "sha1", "des3", and, outside
-# the RFC, "des" and "md5"; "draft-oids": names in the form of old drafts. Every use is logged.
+# Algorithms below AES and SHA-2, for devices that support nothing better: "sha1", "des3", and,
+# outside the RFC, "des" and "md5"; "draft-oids": names in the form of old drafts. Every use is
+# logged.
 legacy = []
 validity_days = 365
 
-# The CA that issues: "default", or another name for a CA of its own in the directory ca-NAME, made
-# at the next start with this key layout: "default", "ec" or "single".
+# The issuing CA: "default", or the name of another CA. Its directory is ca-NAME, and the next start
+# makes it with this key layout: "default", "ec" or "single".
 # ca = "default"
 # layout = "default"
 
 # Shapes GetCACert and the replies for one client family: "apple", "windows", "intune",
-# "cisco-ios", "cisco-vpn", "juniper", "strongswan". What is set below still wins.
+# "cisco-ios", "cisco-vpn", "juniper", "strongswan". Keys that are set below still win.
 # preset = "none"
 
-# "manual": every first enrolment waits for scep admin approve or reject, at most so many days;
+# "manual": every first enrolment waits for scep admin approve or reject, at most pending_days;
 # renewals do not wait.
 # approval = "auto"
 # pending_days = 7
-# How many may wait at once: of one address (of IPv6, one /64), and of all. More are told to come
-# back later.
+# How many requests may wait at once: of one address (IPv6: one /64), and of all. Further devices
+# are told to come back later.
 # pending_per_address = 100
 # pending_requests = 10000
 
@@ -85,9 +88,10 @@ validity_days = 365
 # the right one too.
 # wrong_challenges_per_minute = 30
 
-# A current certificate entitles to the next one: so many days before its end (0: at any time),
-# and so many after it; for other names only if you say so. No fewer before than devices begin with:
-# scep renew does so 30 days before, or with the last third of a shorter life.
+# A current certificate entitles to its renewal: from renewal_window_days before its end (0: at any
+# time) until renewal_grace_days after it; for other names only with renewal_new_names. The window
+# must not open later than devices begin: scep renew begins 30 days before the end, or with the last
+# third of a shorter validity.
 # renewal = true
 # renewal_window_days = 0
 # renewal_grace_days = 0
@@ -100,21 +104,23 @@ validity_days = 365
 # get_crl = true
 # retrievals_per_minute = 60
 
-# Rounds of key derivation that anybody may ask this server for, by a request that is encrypted with
-# a password or by the MAC of a CMP request. scep enroll asks for 10000, OpenSSL's cmp for 500.
+# The most rounds of key derivation that a request may ask for, in a request that is encrypted
+# with a password or in the MAC of a CMP request. scep enroll asks for 10000, OpenSSL's cmp for
+# 500.
 # pbkdf2_rounds = 10000
 
-# CMP at /cmp/default: whoever holds a certificate's key may have it revoked (scep revoke,
-# openssl cmp -cmd rr); or whoever holds that of another valid one of the same subject, too.
+# CMP at /cmp/default: the holder of a certificate's key may have the certificate revoked (scep
+# revoke, openssl cmp -cmd rr); with cmp_revoke_by_subject the holder of another valid certificate
+# with the same subject may, too.
 # cmp = true
 # cmp_revoke_by_subject = false
 
-# Refuse requests whose signingTime is more minutes off; 0: do not look.
+# Refuse requests whose signingTime differs by more minutes; 0: no check.
 # signing_time_minutes = 0
-# Let a request be signed by another key than it is for; see the reference before.
+# Allow the signer's key to differ from the key to be certified; read the reference before.
 # separate_keys = false
-# Keep the challengePassword of each request, encrypted: who knows it can revoke the certificate
-# without its key, by CMP (openssl cmp -secret). Not for a static challenge.
+# Keep the challengePassword of each request, encrypted: it can later revoke the certificate without
+# its key, by CMP (openssl cmp -secret). Not for a static challenge.
 # revocation_passphrase = false
 # Encrypt replies to EC keys by ECDH where the request has no challenge.
 # key_agreement = false
@@ -126,8 +132,9 @@ validity_days = 365
 # Send the CA's certificates along with the issued one.
 # reply_chain = false
 
-# What is certified: RSA from and to so many bits, other keys, usages, purposes, kinds of names.
-# With "upn" whoever holds a challenge that is bound to no names may ask for anybody's.
+# The certificate profile: smallest and largest RSA key, other kinds of keys, usages, purposes,
+# kinds of names. With "upn" the holder of a challenge that is bound to no names may ask for
+# anybody's name.
 # rsa_bits = [2048, 8192]
 # curves = ["p256", "p384", "p521", "ed25519"]
 # key_usages = ["digital_signature", "key_encipherment", "key_agreement"]

@@ -41,7 +41,7 @@ _MAX_HELD = 64 * 1024
 
 
 class _State(enum.Enum):
-    """Who waits for whom."""
+    """The side of a connection that the other side waits for."""
 
     IDLE = enum.auto()
     """The server, for the next request to begin."""

@@ -1,4 +1,4 @@
-"""What must survive: challenges, transactions, requests, certificates and CRLs.
+"""The durable records: challenges, transactions, requests, certificates and CRLs.
 
 The rules of this package:
 

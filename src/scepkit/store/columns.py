@@ -1,4 +1,4 @@
-"""What of an entry goes into which column of which table."""
+"""The mapping of entries to columns of tables."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def transaction(entry: Granted) -> dict[str, Any]:
 
 
 def claimed(issuance: Issuance) -> dict[str, Any]:
-    """What finds the transaction that was claimed a moment ago."""
+    """Return the parameters that find the transaction just claimed."""
     return {"of_endpoint": issuance.endpoint, "of_transaction_id": issuance.transaction_id}
 
 
@@ -76,7 +76,7 @@ def waiting(queued: Queued) -> dict[str, Any]:
 
 
 def spent(issuance: Issuance) -> dict[str, Any]:
-    """What spends a challenge."""
+    """Return the parameters that spend a challenge."""
     return {
         "challenge_id": issuance.challenge_id,
         "of_endpoint": issuance.endpoint,

@@ -76,7 +76,7 @@ class CRLKeeping(Connected):
     """The part of the store with the CRLs, and with what is in them."""
 
     def revoked(self, issuer: bytes, *, not_after: datetime) -> Iterator[RevokedRow]:
-        """What a CRL lists, in pages; for the CRL's number see `reserve_crl_number`, first.
+        """Return the entries of a CRL in pages; reserve its number first (`reserve_crl_number`).
 
         Args:
             issuer: SHA-256 of the CA's SubjectPublicKeyInfo.
@@ -144,7 +144,7 @@ class CRLKeeping(Connected):
         return None if row is None else CRLRow(*row)
 
     def crl_state(self, issuer: bytes) -> CRLState | None:
-        """What there is to know of the newest CRL of a CA without reading it, often.
+        """Return the facts about the newest CRL of a CA without reading the CRL; cheap.
 
         Raises:
             StoreError: the database cannot be read.

@@ -1,4 +1,4 @@
-"""What a purge would delete: the conditions of `purging`, counted and not carried out."""
+"""The preview of a purge: the conditions of `purging`, counted and not carried out."""
 
 from __future__ import annotations
 

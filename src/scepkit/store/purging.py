@@ -173,7 +173,7 @@ def _delete_challenges(connection: Connection, keys: Keys) -> Purged:
 
 
 def _delete_certificates(connection: Connection, keys: Keys) -> Purged:
-    """What refers to a certificate goes first."""
+    """Delete certificates, and before them the rows that refer to them."""
     of = {"keys": keys}
     total = _sum(
         _delete_requests(connection, _keys(connection, OF_CERTIFICATES, of)),

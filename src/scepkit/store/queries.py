@@ -1,4 +1,4 @@
-"""What is read: one statement for each question, built once, so only its values are new."""
+"""The SELECT statements, each built once, so that only its values are new."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ class Revoking(Connected):
         return {(Action(action), reason): count for action, reason, count in rows}
 
     def passphrase(self, serial: int) -> bytes | None:
-        """What may revoke a certificate, as `Issuance.passphrase` brought it; None for nothing.
+        """Return a certificate's revocation passphrase as `Issuance` brought it, or None.
 
         Raises:
             StoreError: the database cannot be read.

@@ -1,4 +1,4 @@
-"""What comes out of the store: rows, as they were written. All times are aware and in UTC."""
+"""The rows that the store returns, as they were written. All times are aware and in UTC."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class CertificateStatus(StrEnum):
-    """What to list certificates by; a revoked one stays revoked when it expires."""
+    """The states to list certificates by; a revoked one stays revoked when it expires."""
 
     VALID = "valid"
     REVOKED = "revoked"
@@ -95,7 +95,7 @@ class RequestRow:
 
 @dataclass(frozen=True, slots=True)
 class RevokedRow:
-    """What a CRL says about a certificate; see `CertificateRow`."""
+    """A certificate's entry in a CRL; see `CertificateRow`."""
 
     serial: int
     revoked_at: datetime
@@ -116,7 +116,7 @@ class Change:
 
 
 class Action(StrEnum):
-    """What was done with a certificate."""
+    """An action on a certificate in the record of revocations."""
 
     REVOKE = "revoke"
     HOLD = "hold"

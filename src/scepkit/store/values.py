@@ -33,7 +33,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a request was answered with; the same request again gets the same (P-43).
+    """The stored answer to a request; the same request again gets the same answer (P-43).
 
     Args:
         status: where the request stands.
@@ -103,7 +103,7 @@ Answer: TypeAlias = Recorded | Conflict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """What is written of every request that is granted, at once or later.
+    """The record of a granted request, at once or after approval.
 
     Args:
         endpoint: the name of the SCEP endpoint.

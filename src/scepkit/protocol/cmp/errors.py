@@ -1,4 +1,4 @@
-"""What is wrong with a CMP message, as the PKIFailureInfo to answer it with (RFC 9810 5.2.3).
+"""Errors in a CMP message, each with the PKIFailureInfo of the answer (RFC 9810 5.2.3).
 
     Remote
     ├── CMPError                    a request that is answered with an error message

@@ -64,7 +64,7 @@ class BodyType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Protection:
-    """What protects a message; nothing of it is verified yet (RFC 9810 section 5.1.3).
+    """The protection of a message, not verified yet (RFC 9810 section 5.1.3).
 
     Attributes:
         algorithm: of the signature or of the MAC.

@@ -1,4 +1,4 @@
-"""Who protects a message of ours, and with what (RFC 9810 section 5.1.3)."""
+"""The protection of an outgoing message, by signature or MAC (RFC 9810 section 5.1.3)."""
 
 from __future__ import annotations
 

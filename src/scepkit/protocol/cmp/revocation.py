@@ -1,4 +1,4 @@
-"""What is inside rr and rp: the certificate, why, and how it went (RFC 9810 5.3.9 and 5.3.10)."""
+"""The content of rr and rp: certificate, reason and outcome (RFC 9810 5.3.9 and 5.3.10)."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ MAX_NONCE = 128
 """Octets (RFC 9654 section 2.1)."""
 
 HASHES = {one.oid: one for one in (SHA1, SHA256, SHA224, SHA384, SHA512)}
-"""What a CertID may name its issuer with. SHA-1 protects nothing here: it only says whose."""
+"""The digests that a CertID may name its issuer with. SHA-1 only identifies here."""
 
 # What may be critical: we know what it means, also where we need not act on it.
 _KNOWN = frozenset(
@@ -61,7 +61,7 @@ class CertID:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a client asks.
+    """A client's OCSP request.
 
     Attributes:
         certificates: 1 to `MAX_CERTIFICATES` of them.

@@ -100,7 +100,7 @@ class Signer:
 
     @cached_property
     def digest(self) -> Digest:
-        """What it signs: as strong as the key (RFC 5758)."""
+        """The digest to sign with, as strong as the key (RFC 5758)."""
         return signatures.signing_digest(self.key, _digest_of(self.key))
 
     @cached_property
@@ -118,7 +118,7 @@ class Signer:
 
     @cached_property
     def certificates(self) -> bytes:
-        """What a response holds to verify it with, DER; nothing where clients have it."""
+        """The responder's certificate for a response, DER; empty where clients have it already."""
         if self.certificate is None:
             return b""
         return _der.tagged(0, _der.sequence(self.certificate.der))

@@ -1,4 +1,4 @@
-"""What Alembic runs; the connection and its transaction are `scepkit.store.schema`'s."""
+"""The script that Alembic runs; the connection and its transaction are `scepkit.store.schema`'s."""
 
 from __future__ import annotations
 
