@@ -9,7 +9,7 @@ JOBS ?= auto
 # Tests start `scep` hundreds of times: byte code that is not kept would be compiled every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test peers lint conformance compatibility bench bench-crl bench-ocsp bench-abuse oracle lock clean
+.PHONY: help demo test peers lint conformance compatibility bench bench-crl bench-ocsp bench-abuse oracle walk lock clean
 help:
 	@echo "make demo    a device gets a certificate over SCEP from a fresh server, step by step"
 	@echo "make test    install what the tests need and run them, one process a core"
@@ -23,6 +23,7 @@ help:
 	@echo "make bench-ocsp  OCSP answers per second beside openssl speed"
 	@echo "make bench-abuse  what hostile clients hold, and what an honest fleet gets meanwhile (20 minutes)"
 	@echo "make oracle  does a refused request tell how far its decryption came?"
+	@echo "make walk    how many files one operation walks through, and how often it changes file"
 	@echo "make lock    compile requirements/*.txt anew from pyproject.toml"
 
 demo: .venv/run
@@ -60,6 +61,9 @@ bench-abuse: .venv/dev
 
 oracle: .venv/dev
 	@$(BIN)/python bench/oracle.py
+
+walk: .venv/dev
+	@$(BIN)/python bench/walk.py $(OPTIONS)
 
 lock: .venv/dev
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
