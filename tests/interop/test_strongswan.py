@@ -1,4 +1,4 @@
-"""strongSwan's `pki --scepca` and `pki --scep` of Debian (5.9.8): SHA-2 and AES, by POST."""
+"""strongSwan's `pki --scepca` and `pki --scep` of Debian 12 and 13: SHA-2 and AES, by POST."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from interop.programs import expect, require, run
+from interop import building
+from interop.programs import expect, inside, require, run
 from waiting import wait_until
 
 pytestmark = [
     pytest.mark.interop,
-    pytest.mark.peer("strongSwan pki 5.9.8 (Debian 12)", role="client"),
     pytest.mark.cannot(
         caps="it asks GetCACaps for itself alone",
         cert="it has no GetCert",
@@ -22,17 +22,42 @@ pytestmark = [
 
 LAYOUTS = ["default", "single", "ec"]
 
+OLD, NEW = "5.9.8", "6.0.1"
 
-@pytest.fixture
-def pki(tmp_path):
+
+def installed(_shared):
+    return require("pki")
+
+
+def newer(shared):
+    return inside(building.DEBIAN_13, shared)("pki")
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(
+            (OLD, installed),
+            marks=pytest.mark.peer(f"strongSwan pki {OLD} (Debian 12)", role="client"),
+            id=OLD,
+        ),
+        pytest.param(
+            (NEW, newer),
+            marks=pytest.mark.peer(f"strongSwan pki {NEW} (Debian 13)", role="client"),
+            id=NEW,
+        ),
+    ]
+)
+def pki(request, tmp_path, tmp_path_factory):
     """Run pki."""
-    (program,) = require("pki")
+    version, program = request.param
+    command = program(tmp_path_factory.getbasetemp())
     home = tmp_path / "pki"
     home.mkdir()
 
     def pki(*arguments):
-        return run(program, *arguments, cwd=home)
+        return run(*command, *arguments, cwd=home)
 
+    pki.version = version
     return pki
 
 
@@ -62,7 +87,7 @@ def kept(done, path):
 
 
 def test_the_version(pki):
-    expect("strongSwan 5.9.8 ", pki("--help").out)
+    expect(f"strongSwan {pki.version} ", pki("--help").out)
 
 
 @pytest.mark.does("ca")
@@ -125,8 +150,8 @@ def test_rsassa_pss(server, tap, device, openssl, tmp_path, digest):
 
 
 @pytest.mark.does("enrol", "refusal")
-def test_legacy_algorithms(server, tap, device, openssl, tmp_path):
-    """It asks for what it was told to, advertised or not, and is told why it gets nothing.
+def test_legacy_algorithms(server, tap, pki, device, openssl, tmp_path):
+    """The old one asks though they are not offered, and is told why it gets nothing.
 
     Where they are allowed, the reply is in the algorithms of the request.
     """
@@ -134,8 +159,11 @@ def test_legacy_algorithms(server, tap, device, openssl, tmp_path):
     modern = server("default")
     done = device(modern, modern.challenge(), *old)
     assert (done.status, done.out) == (1, "")
-    assert "failInfo:     badAlg - unrecognized or unsupported algorithm" in done.err
-    modern.answered("badAlg", operation="PKIOperation")
+    if pki.version == OLD:
+        assert "failInfo:     badAlg - unrecognized or unsupported algorithm" in done.err
+        modern.answered("badAlg", operation="PKIOperation")
+    else:
+        assert "sha1 digest algorithm not supported by CA" in done.err
     serving = server("single", "sha1,des3")
     wire = tap(serving.url)
     certificate = kept(
