@@ -24,6 +24,8 @@ LAYOUTS = ["default", "single", "ec"]
 
 OLD, NEW = "5.9.8", "6.0.1"
 
+NAMES = ("--dn", "C=CH, O=Interop, CN=device", "--san", "device.example")
+
 
 def installed(_shared):
     return require("pki")
@@ -67,11 +69,11 @@ def device(pki, openssl, tmp_path):
     key = tmp_path / "device.key"
     openssl("genrsa", "-out", key, 2048)
 
-    def device(serving, challenge, *options, url=None, key=key):
+    def device(serving, challenge, *options, url=None, key=key, names=NAMES):
         certificates = ("--cacert-enc", "--cacert-sig")
         return pki(
             *("--scep", "--url", url or serving.url, "--in", key, "--password", challenge),
-            *("--dn", "C=CH, O=Interop, CN=device", "--san", "device.example"),
+            *names,
             *(part for option in certificates for part in (option, serving.recipient)),
             *("--cacert", serving.ca, "--outform", "pem", *options),
         )
@@ -109,7 +111,7 @@ def test_scepca(server, pki, openssl, tmp_path, layout):
 
 @pytest.mark.does("enrol")
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_enrols(server, tap, device, openssl, tmp_path, layout):
+def test_enrols(server, tap, pki, device, openssl, tmp_path, layout):
     serving = server(layout)
     wire = tap(serving.url)
     done = device(serving, serving.challenge(), url=wire.url)
@@ -121,6 +123,9 @@ def test_enrols(server, tap, device, openssl, tmp_path, layout):
     serving.answered("SUCCESS", operation="PKIOperation", message_type="PKCS_REQ")
     (exchange,) = wire.pki_operations
     assert exchange.method == "POST"
+    request = openssl.enveloped(openssl.signed(exchange.message), serving.recipient_key)
+    challenge_type = "UTF8STRING" if pki.version == OLD else "PRINTABLESTRING"
+    assert openssl.attributes(request)["challengePassword"].startswith(challenge_type)
     assert openssl.signed(exchange.reply, signer=serving.recipient)
 
 
@@ -260,13 +265,17 @@ def test_renews(server, device, openssl, tmp_path, layout):
 
 @pytest.mark.does("rekey")
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_rekeys(server, device, openssl, tmp_path, layout):
+def test_rekeys(server, pki, device, openssl, tmp_path, layout):
+    """The newer one takes the subject out of the present certificate, but no other name."""
     serving = server(layout)
     first = kept(device(serving, serving.challenge()), tmp_path / "first.pem")
     own = ("--cert", first, "--key", tmp_path / "device.key")
     openssl("genrsa", "-out", tmp_path / "new.key", 2048)
-    done = device(serving, "", *own, key=tmp_path / "new.key")
+    names = NAMES if pki.version == OLD else NAMES[2:]
+    done = device(serving, "", *own, key=tmp_path / "new.key", names=names)
     second = kept(done, tmp_path / "second.pem")
     openssl.check_chain(second, serving.ca)
+    assert openssl.facts(second, "-subject") == openssl.facts(first, "-subject")
+    assert "DNS:device.example" in openssl.facts(second, "-ext", "subjectAltName")
     assert openssl.public_key(second) != openssl.public_key(first)
     serving.answered("SUCCESS", message_type="RENEWAL_REQ")
