@@ -14,7 +14,7 @@ help:
 	@echo "make demo    a device gets a certificate over SCEP from a fresh server, step by step"
 	@echo "make test    install what the tests need and run them, one process a core"
 	@echo "             (TESTS=path narrows, JOBS=n sets the processes, OPTIONS=--long runs the long forms)"
-	@echo "make peers   build the real peers that Debian has not, for the tests (Go, Maven)"
+	@echo "make peers   build or fetch the real peers that Debian 12 has not, for the tests (Go, Maven, apt)"
 	@echo "make lint    formatter, linter, types, import rules"
 	@echo "make conformance  write docs/conformance.md from the tests' checklist ids"
 	@echo "make compatibility  run the real peers and write docs/compatibility.md"

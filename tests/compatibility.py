@@ -50,7 +50,8 @@ _HEAD = """\
 SCEP programs that others wrote, run against scepkit over HTTP by `tests/interop`.
 That run writes this page (`make compatibility`): an operation *passed* when every test of it did,
 with each layout of the CA that the tests name; what a peer cannot do is said with the reason.
-Programs without a distribution's name are built from these versions by `make peers`.
+Programs without a distribution's name are built from these versions by `make peers`, which also
+fetches those of Debian 13.
 
 """
 

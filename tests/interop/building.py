@@ -1,8 +1,8 @@
-"""Peers that no distribution packages: built from pinned versions, once, by `make peers`.
+"""Peers that Debian 12 does not package: built or fetched once, by `make peers`.
 
 They go to the directory SCEPKIT_PEERS, or to scepkit/peers in the user's cache directory, each to
 a place named by what it was built from. Tests look for them there and build nothing.
-What cannot be built here, for want of Go or Maven, is said; with CI=true it is a failure.
+What cannot be had here, for want of Go, Maven or apt, is said; with CI=true it is a failure.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from pathlib import Path
 
 # Seconds that building one peer may take, with a cold cache and on a small machine.
 BOUND = 20 * 60
+
+_DEBIAN_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 # Later plugins may bring another Maven; this one copies jars and does nothing else.
 _COPY = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
@@ -80,6 +82,72 @@ class MavenPeer:
         _run("javac", *options, "-d", directory / "classes", *sources, cwd=directory)
 
 
+@dataclass(frozen=True)
+class DebianPeer:
+    """Packages of another Debian with all that they need, unpacked into a tree of their own.
+
+    Nothing of them is installed: `programs.inside` runs a program with the tree for its /usr and
+    /etc. The release fixes the versions; tests compare them with those that the page names.
+    """
+
+    name: str
+    release: str
+    packages: tuple[str, ...]
+
+    needs = ("apt-get", "dpkg-deb", "bwrap")
+    where = "Debian's bubblewrap, on Debian"
+
+    @property
+    def id(self):
+        digest = hashlib.sha256(" ".join(self.packages).encode()).hexdigest()
+        return f"{self.name}-{self.release}-{digest[:12]}"
+
+    def build(self, directory):
+        """Build into a directory: the tree in root/."""
+        root, apt = directory / "root", directory / "apt"
+        for place in (root, apt / "lists" / "partial", apt / "cache" / "archives" / "partial"):
+            place.mkdir(parents=True)
+        variables = {"APT_CONFIG": str(self._configure(apt))}
+        _run("apt-get", "-qq", "update", cwd=apt, **variables)
+        fetch = ("install", "-y", "--download-only", "--no-install-recommends")
+        _run("apt-get", "-qq", *fetch, *self.packages, cwd=apt, **variables)
+        for package in sorted((apt / "cache" / "archives").glob("*.deb")):
+            _run("dpkg-deb", "-x", package, root, cwd=apt)
+        for name in ("passwd", "group"):  # the files of the machine will lie over them
+            (root / "etc" / name).touch()
+        shutil.rmtree(apt)
+
+    def _configure(self, apt):
+        """Let apt keep everything in a directory, where nothing is installed yet."""
+        (apt / "status").touch()
+        source = f"deb [signed-by={_DEBIAN_KEYS}] {_mirror(apt)} {self.release} main\n"
+        (apt / "sources.list").write_text(source)
+        settings = {
+            "Dir::State": apt,
+            "Dir::State::status": apt / "status",
+            "Dir::Cache": apt / "cache",
+            "Dir::Etc::sourcelist": apt / "sources.list",
+            "Dir::Etc::sourceparts": "/dev/null",
+            "APT::Sandbox::User": "",
+            "Acquire::Languages": "none",
+            "Debug::NoLocking": "true",
+        }
+        lines = [f'{name} "{value}";\n' for name, value in settings.items()]
+        (apt / "apt.conf").write_text("".join(lines))
+        return apt / "apt.conf"
+
+
+def _mirror(cwd):
+    """Return the address that this machine has Debian from."""
+    filters = ("Created-By: Packages", "Label: Debian")
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", *filters]
+    said = subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.PIPE, encoding="utf-8")
+    addresses = said.stdout.split()
+    if not addresses:
+        raise OSError("apt knows no address of Debian")
+    return addresses[0]
+
+
 MICROMDM = GoPeer(
     "micromdm-scep",
     "2.3.0",
@@ -87,8 +155,20 @@ MICROMDM = GoPeer(
 )
 STEP_CA = GoPeer("step-ca", "0.30.2", ("github.com/smallstep/certificates/cmd/step-ca",))
 JSCEP = MavenPeer("jscep", "2.5.8", Path(__file__).parent / "jscep")
+DEBIAN_13 = DebianPeer(
+    "debian",
+    "trixie",
+    (
+        "certmonger",
+        "dash",
+        "dbus-daemon",
+        "libstrongswan-extra-plugins",
+        "libstrongswan-standard-plugins",
+        "strongswan-pki",
+    ),
+)
 
-PEERS = (MICROMDM, STEP_CA, JSCEP)
+PEERS = (MICROMDM, STEP_CA, JSCEP, DEBIAN_13)
 
 
 def cache():

@@ -16,7 +16,8 @@ from waiting import PATIENCE
 
 APT = (
     "apt-get install --no-install-recommends openssl scep strongswan-pki"
-    " libstrongswan-extra-plugins libstrongswan-standard-plugins certmonger dbus curl nginx-light"
+    " libstrongswan-extra-plugins libstrongswan-standard-plugins certmonger dbus bubblewrap curl"
+    " nginx-light"
 )
 
 # certmonger keeps its helpers out of PATH, in Debian's place or Fedora's; nginx is out of a user's.
@@ -39,6 +40,28 @@ def built(peer):
     if not directory.exists():
         _do_without(f"not built: {peer.id}; make peers does it, with {peer.where}")
     return directory
+
+
+def inside(peer, *shared):
+    """Return a function from a program's name to the command that runs it in a peer's tree.
+
+    The tree is its /usr and /etc. It sees the machine's /tmp, the network and what is shared.
+
+    Args:
+        peer: a DebianPeer.
+        shared: directories that it may write to.
+    """
+    root = built(peer) / "root"
+    (bwrap,) = require("bwrap")
+    links = [("--symlink", f"usr/{name}", f"/{name}") for name in ("bin", "sbin", "lib", "lib64")]
+    users = [("--ro-bind", f"/etc/{name}", f"/etc/{name}") for name in ("passwd", "group")]
+    options = [
+        *("--ro-bind", root / "usr", "/usr", "--ro-bind", root / "etc", "/etc"),
+        *(part for option in (*links, *users) for part in option),
+        *("--proc", "/proc", "--dev", "/dev", "--bind", "/tmp", "/tmp", "--die-with-parent"),
+        *(part for path in shared for part in ("--bind", path, path)),
+    ]
+    return lambda name: (bwrap, *options, name)
 
 
 def expect(version, said):

@@ -11,16 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from interop.programs import Daemon, expect, require, run
+from interop import building
+from interop.programs import Daemon, built, expect, inside, require, run
 from waiting import wait_until
 
 pytestmark = [
     pytest.mark.interop,
-    pytest.mark.peer(
-        "certmonger 0.79.17 (Debian 12)",
-        role="client",
-        note="Without an RA it must be told the CA's certificate with `-N`.",
-    ),
     pytest.mark.cannot(
         cert="it has no GetCert", crl="it has no GetCRL", next="it has no GetNextCACert"
     ),
@@ -51,18 +47,70 @@ SETTLED = (
 )
 
 
+NOTE = "Without an RA it must be told the CA's certificate with `-N`."
+OLD = pytest.mark.peer("certmonger 0.79.17 (Debian 12)", role="client", note=NOTE)
+NEW = pytest.mark.peer("certmonger 0.79.20 (Debian 13)", role="client", note=NOTE)
+
+
+HELPERS = "/usr/lib/certmonger"
+
+
+class Installed:
+    """Debian 12's, where it was installed.
+
+    Attributes:
+        start: what its bus starts: the daemon.
+        daemon: the file of the daemon, as the machine sees it.
+        helper: the command of scep-submit.
+    """
+
+    version = "0.79.17"
+
+    def __init__(self, _shared):
+        daemon, *self.helper = require("certmonger-session", "scep-submit")
+        self.daemon = Path(daemon)
+        self.start = daemon
+
+    def command(self, name):
+        return tuple(require(name))
+
+
+class Newer:
+    """Debian 13's, in its tree."""
+
+    version = "0.79.20"
+
+    def __init__(self, shared):
+        self.command = inside(building.DEBIAN_13, shared)
+        self.start = f"{HELPERS}/certmonger-session"
+        self.daemon = built(building.DEBIAN_13) / f"root{self.start}"
+        self.helper = self.command(f"{HELPERS}/scep-submit")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(Installed, marks=OLD, id=Installed.version),
+        pytest.param(Newer, marks=NEW, id=Newer.version),
+    ],
+)
+def installation(request, tmp_path_factory):
+    """Return where a certmonger is from."""
+    return request.param(tmp_path_factory.getbasetemp())
+
+
 class Certmonger:
     """getcert, talking to the daemon."""
 
-    def __init__(self, program, home, address):
+    def __init__(self, getcert, home, address):
         self.home = home
-        self._program = program
+        self._getcert = getcert
         self._address = address
         self._count = 0
 
     def getcert(self, command, *options):
         variables = {"DBUS_SESSION_BUS_ADDRESS": self._address}
-        return run(self._program, command, "-s", *options, cwd=self.home, **variables)
+        return run(*self._getcert, command, "-s", *options, cwd=self.home, **variables)
 
     def add_ca(self, serving, url):
         """Add a CA and return its nickname."""
@@ -101,13 +149,12 @@ class Certmonger:
 
 
 @pytest.fixture(scope="module")
-def certmonger(tmp_path_factory):
+def certmonger(installation, tmp_path_factory):
     """Run the daemon on a session bus that nobody else is on."""
-    session, getcert, bus, ask = require(
-        "certmonger-session", "getcert", "dbus-run-session", "dbus-send"
-    )
+    bus, getcert = installation.command("dbus-run-session"), installation.command("getcert")
+    (ask,) = require("dbus-send")
     home = tmp_path_factory.mktemp("certmonger")
-    command = [bus, "--", "sh", "-c", _SESSION, "sh", session]
+    command = [*bus, "--", "sh", "-c", _SESSION, "sh", installation.start]
     with Daemon("certmonger", command, home, ends_by=None) as daemon:
         address = daemon.line()
 
@@ -121,11 +168,11 @@ def certmonger(tmp_path_factory):
         yield Certmonger(getcert, home, address)
 
 
-def test_the_version():
+def test_the_version(installation):
     """It has no option to say it."""
-    (program,) = require("certmonger-session")
-    known = b"0.79.17" in Path(program).read_bytes()
-    expect("0.79.17", "0.79.17" if known else "another")
+    version = installation.version
+    known = version.encode() in installation.daemon.read_bytes()
+    expect(version, version if known else "another")
 
 
 @pytest.mark.does("enrol")
@@ -246,14 +293,13 @@ def test_renews(server, tap, certmonger, openssl, layout):
 
 @pytest.mark.does("caps", "ca")
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_scep_submit(server, openssl, tmp_path, layout):
+def test_scep_submit(server, installation, openssl, tmp_path, layout):
     """The helper alone: GetCACaps, and GetCACert in the order that certmonger needs."""
-    (program,) = require("scep-submit")
     serving = server(layout)
-    done = run(program, "-u", serving.url, "-c", cwd=tmp_path)
+    done = run(*installation.helper, "-u", serving.url, "-c", cwd=tmp_path)
     assert done.status == 0, done.text
     assert {"AES", "POSTPKIOperation", "SHA-256", "SCEPStandard"} <= set(done.out.split())
-    done = run(program, "-u", f"{serving.url}/pkiclient.exe", "-C", cwd=tmp_path)
+    done = run(*installation.helper, "-u", f"{serving.url}/pkiclient.exe", "-C", cwd=tmp_path)
     assert done.status == 0, done.text
     files = [serving.recipient, serving.ca] if serving.has_ra else [serving.ca]
     ours = [openssl.fingerprints(file.read_text())[0] for file in files]

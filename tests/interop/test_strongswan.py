@@ -1,4 +1,4 @@
-"""strongSwan's `pki --scepca` and `pki --scep` of Debian (5.9.8): SHA-2 and AES, by POST."""
+"""strongSwan's `pki --scepca` and `pki --scep` of Debian 12 and 13: SHA-2 and AES, by POST."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from interop.programs import expect, require, run
+from interop import building
+from interop.programs import expect, inside, require, run
 from waiting import wait_until
 
 pytestmark = [
     pytest.mark.interop,
-    pytest.mark.peer("strongSwan pki 5.9.8 (Debian 12)", role="client"),
     pytest.mark.cannot(
         caps="it asks GetCACaps for itself alone",
         cert="it has no GetCert",
@@ -22,17 +22,44 @@ pytestmark = [
 
 LAYOUTS = ["default", "single", "ec"]
 
+OLD, NEW = "5.9.8", "6.0.1"
 
-@pytest.fixture
-def pki(tmp_path):
+NAMES = ("--dn", "C=CH, O=Interop, CN=device", "--san", "device.example")
+
+
+def installed(_shared):
+    return require("pki")
+
+
+def newer(shared):
+    return inside(building.DEBIAN_13, shared)("pki")
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(
+            (OLD, installed),
+            marks=pytest.mark.peer(f"strongSwan pki {OLD} (Debian 12)", role="client"),
+            id=OLD,
+        ),
+        pytest.param(
+            (NEW, newer),
+            marks=pytest.mark.peer(f"strongSwan pki {NEW} (Debian 13)", role="client"),
+            id=NEW,
+        ),
+    ]
+)
+def pki(request, tmp_path, tmp_path_factory):
     """Run pki."""
-    (program,) = require("pki")
+    version, program = request.param
+    command = program(tmp_path_factory.getbasetemp())
     home = tmp_path / "pki"
     home.mkdir()
 
     def pki(*arguments):
-        return run(program, *arguments, cwd=home)
+        return run(*command, *arguments, cwd=home)
 
+    pki.version = version
     return pki
 
 
@@ -42,11 +69,11 @@ def device(pki, openssl, tmp_path):
     key = tmp_path / "device.key"
     openssl("genrsa", "-out", key, 2048)
 
-    def device(serving, challenge, *options, url=None, key=key):
+    def device(serving, challenge, *options, url=None, key=key, names=NAMES):
         certificates = ("--cacert-enc", "--cacert-sig")
         return pki(
             *("--scep", "--url", url or serving.url, "--in", key, "--password", challenge),
-            *("--dn", "C=CH, O=Interop, CN=device", "--san", "device.example"),
+            *names,
             *(part for option in certificates for part in (option, serving.recipient)),
             *("--cacert", serving.ca, "--outform", "pem", *options),
         )
@@ -62,7 +89,7 @@ def kept(done, path):
 
 
 def test_the_version(pki):
-    expect("strongSwan 5.9.8 ", pki("--help").out)
+    expect(f"strongSwan {pki.version} ", pki("--help").out)
 
 
 @pytest.mark.does("ca")
@@ -84,7 +111,7 @@ def test_scepca(server, pki, openssl, tmp_path, layout):
 
 @pytest.mark.does("enrol")
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_enrols(server, tap, device, openssl, tmp_path, layout):
+def test_enrols(server, tap, pki, device, openssl, tmp_path, layout):
     serving = server(layout)
     wire = tap(serving.url)
     done = device(serving, serving.challenge(), url=wire.url)
@@ -96,6 +123,9 @@ def test_enrols(server, tap, device, openssl, tmp_path, layout):
     serving.answered("SUCCESS", operation="PKIOperation", message_type="PKCS_REQ")
     (exchange,) = wire.pki_operations
     assert exchange.method == "POST"
+    request = openssl.enveloped(openssl.signed(exchange.message), serving.recipient_key)
+    challenge_type = "UTF8STRING" if pki.version == OLD else "PRINTABLESTRING"
+    assert openssl.attributes(request)["challengePassword"].startswith(challenge_type)
     assert openssl.signed(exchange.reply, signer=serving.recipient)
 
 
@@ -125,8 +155,8 @@ def test_rsassa_pss(server, tap, device, openssl, tmp_path, digest):
 
 
 @pytest.mark.does("enrol", "refusal")
-def test_legacy_algorithms(server, tap, device, openssl, tmp_path):
-    """It asks for what it was told to, advertised or not, and is told why it gets nothing.
+def test_legacy_algorithms(server, tap, pki, device, openssl, tmp_path):
+    """The old one asks though they are not offered, and is told why it gets nothing.
 
     Where they are allowed, the reply is in the algorithms of the request.
     """
@@ -134,8 +164,11 @@ def test_legacy_algorithms(server, tap, device, openssl, tmp_path):
     modern = server("default")
     done = device(modern, modern.challenge(), *old)
     assert (done.status, done.out) == (1, "")
-    assert "failInfo:     badAlg - unrecognized or unsupported algorithm" in done.err
-    modern.answered("badAlg", operation="PKIOperation")
+    if pki.version == OLD:
+        assert "failInfo:     badAlg - unrecognized or unsupported algorithm" in done.err
+        modern.answered("badAlg", operation="PKIOperation")
+    else:
+        assert "sha1 digest algorithm not supported by CA" in done.err
     serving = server("single", "sha1,des3")
     wire = tap(serving.url)
     certificate = kept(
@@ -232,13 +265,17 @@ def test_renews(server, device, openssl, tmp_path, layout):
 
 @pytest.mark.does("rekey")
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_rekeys(server, device, openssl, tmp_path, layout):
+def test_rekeys(server, pki, device, openssl, tmp_path, layout):
+    """The newer one takes the subject out of the present certificate, but no other name."""
     serving = server(layout)
     first = kept(device(serving, serving.challenge()), tmp_path / "first.pem")
     own = ("--cert", first, "--key", tmp_path / "device.key")
     openssl("genrsa", "-out", tmp_path / "new.key", 2048)
-    done = device(serving, "", *own, key=tmp_path / "new.key")
+    names = NAMES if pki.version == OLD else NAMES[2:]
+    done = device(serving, "", *own, key=tmp_path / "new.key", names=names)
     second = kept(done, tmp_path / "second.pem")
     openssl.check_chain(second, serving.ca)
+    assert openssl.facts(second, "-subject") == openssl.facts(first, "-subject")
+    assert "DNS:device.example" in openssl.facts(second, "-ext", "subjectAltName")
     assert openssl.public_key(second) != openssl.public_key(first)
     serving.answered("SUCCESS", message_type="RENEWAL_REQ")

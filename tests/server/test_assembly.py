@@ -176,6 +176,28 @@ def test_a_static_challenge_that_may_be_guessed(directory, logged, content, is_w
         assert content not in str(line)
 
 
+@pytest.mark.parametrize(
+    ("preset", "content", "is_warned_of"),
+    [
+        ("windows", "mj2x_7hq5wd3kzt9bnr8", True),
+        ("windows", "mj2x 7hq5-wd3kzt9bnr8", False),
+        ("windows", "mj2xé7hq5wd3kzt9bnr8", True),
+        ("apple", "mj2x_7hq5wd3kzt9bnr8", False),
+    ],
+)
+def test_a_static_challenge_that_windows_cannot_send(
+    directory, logged, preset, content, is_warned_of
+):
+    """It makes a PrintableString of it or no request at all, so only the start can tell."""
+    path = directory()
+    secret(content.encode())(path)
+    endpoint = {**STATIC, "preset": preset}
+    home = data_directory.prepare(path, now=datetime.now(UTC), endpoint={"default": endpoint})
+    static_secret.warn(home.settings)
+    assert [line["endpoint"] for line in logged] == ["default"] * is_warned_of
+    assert content not in str(logged)
+
+
 def test_a_server_warns_of_a_static_challenge_when_it_starts(app, tmp_path, logged):
     file = tmp_path / "secret.txt"
     file.touch(0o600)

@@ -1,4 +1,4 @@
-"""The secret of `challenge = "static"`: read from its file, warned of where it can be guessed."""
+"""The secret of `challenge = "static"`: read from its file, warned of where it is of little use."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scepkit.ca.files import refusals
 from scepkit.enrolment import shared_secret
 from scepkit.enrolment.challenges import MAX_LENGTH
 from scepkit.errors import SettingsError
+from scepkit.protocol._strings import PRINTABLE
 from scepkit.server.settings import Settings
 
 _SMALLEST = 8
@@ -54,7 +55,7 @@ def read(path: Path) -> str:
 
 
 def warn(settings: Settings) -> None:
-    """Say it in the log when a static challenge can be guessed; never how long or what it is.
+    """Log static challenges that can be guessed or not be sent; never their length or text.
 
     Args:
         settings: the server's, whose files can be read.
@@ -62,6 +63,11 @@ def warn(settings: Settings) -> None:
     Raises:
         SettingsError: one cannot.
     """
+    _warn_of_weak(settings)
+    _warn_of_unsendable(settings)
+
+
+def _warn_of_weak(settings: Settings) -> None:
     files = (one.challenge_file for one in settings.endpoint.values())
     paths = dict.fromkeys(settings.directory / one for one in files if one is not None)
     for path in paths:
@@ -70,6 +76,22 @@ def warn(settings: Settings) -> None:
                 "a static challenge is short enough to be guessed",
                 file=str(path),
                 least_bits=shared_secret.LEAST_BITS,
+                hint=f"{_how_to_make(path)}; then give it to the devices",
+            )
+
+
+def _warn_of_unsendable(settings: Settings) -> None:
+    """Log challenges that Windows refuses to send, since no request of it would show that."""
+    for name, endpoint in settings.endpoint.items():
+        if endpoint.preset != "windows" or endpoint.challenge_file is None:
+            continue
+        path = settings.directory / endpoint.challenge_file
+        if not PRINTABLE.issuperset(read(path)):
+            log.warning(
+                "a static challenge has characters that Windows cannot send",
+                endpoint=name,
+                file=str(path),
+                allowed="letters and digits of ASCII, space, and ' ( ) + , - . / : = ?",
                 hint=f"{_how_to_make(path)}; then give it to the devices",
             )
 
