@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from datetime import UTC, datetime
 
@@ -12,6 +13,7 @@ import pytest
 from scepkit.cli import terminal
 from scepkit.server import directory as data_directory
 from scepkit.store import Store
+from waiting import PATIENCE
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +72,16 @@ def test_csv_as_json(admin, pipe):
     pipe(b"subject\nCN=a\nCN=b\n")
     _, out, _ = admin("new", "--batch", "-", "--json")
     assert [json.loads(line)["subject"] for line in out.splitlines()] == ["CN=a", "CN=b"]
+
+
+def test_a_start_does_not_load_what_answers_devices(made):
+    """That would be a seventh of it; `assembly` has all services behind it."""
+    code = (
+        "import sys; from scepkit.cli import main; main(sys.argv[1:]);"
+        "sys.exit('scepkit.server.assembly' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "admin", "challenge", "list", "--dir", made]
+    assert subprocess.run(command, check=False, timeout=PATIENCE).returncode == 0
 
 
 def test_no_secret_is_listed(admin):
