@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from enrolment.world import HOUR
 from scepkit.enrolment import challenge_batch
-from scepkit.enrolment.challenge_batch import Defaults
+from scepkit.enrolment.challenge_row import Defaults
 from scepkit.enrolment.minting import ChallengeOrder
 from scepkit.errors import UsageError
 from scepkit.protocol.distinguished_name import Name

@@ -23,7 +23,8 @@ from scepkit.cli.help import Command, examples
 from scepkit.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
-    from scepkit.enrolment.challenge_batch import Batch, Defaults
+    from scepkit.enrolment.challenge_batch import Batch
+    from scepkit.enrolment.challenge_row import Defaults
     from scepkit.enrolment.minting import MintedChallenge
 
 _MAX = 100_000
@@ -92,7 +93,7 @@ def new(
             "--batch excludes --subject, --san and --count", hint="the rows of the file say it all"
         )
     with records_opened(directory) as (home, store):
-        from scepkit.enrolment.challenge_batch import Defaults
+        from scepkit.enrolment.challenge_row import Defaults
         from scepkit.enrolment.minting import ChallengeOrder, read_label
         from scepkit.server.clock import utc_now
         from scepkit.server.minting import challenges_of

@@ -12,49 +12,22 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
-from scepkit.enrolment.minting import (
-    ChallengeOrder,
-    MintedChallenge,
-    read_label,
-    read_name,
-    read_subject,
-)
+from scepkit.enrolment import challenge_row
+from scepkit.enrolment.challenge_row import ADDED, FIELDS, Defaults, shown
+from scepkit.enrolment.minting import ChallengeOrder, MintedChallenge
 from scepkit.errors import UsageError
 
 MAX_ROWS = 100_000
 MAX_OCTETS = 64 * 1024 * 1024
 """The octets that a batch may have: some hundred for each row."""
 
-FIELDS = ("subject", "sans", "expires", "label")
-_ADDED = ("challenge", "id")
-_MAX_CELL = 4096  # characters
-_MAX_NAMES = 100  # names of one row
 _SHOWN = 5  # faults that are told; there may be one in every row
 # The rest of a subject whose commas were taken for those between cells.
 _PART_OF_SUBJECT = re.compile(r"\s*(?:CN|OU?|C|L|ST|DC|E|UID|STREET|SERIALNUMBER)=", re.IGNORECASE)
 _QUOTES_HINT = 'put a subject with commas in it in quotes: "CN=dev1,O=Example"'
-_MAX_SHOWN = 60  # characters of a name that is not known
-_BETWEEN_NAMES = re.compile(r"[;\s]+")
-_T = TypeVar("_T")
 _COLUMNS_HINT = f"the columns are {', '.join(FIELDS)}, in any order; each may be left out"
-
-
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What holds for rows that do not say.
-
-    Attributes:
-        lifetime: how long their challenges can be used.
-        label: their label; None for nothing.
-        read_lifetime: reads the field `expires`, raising UsageError.
-    """
-
-    lifetime: timedelta
-    label: str | None
-    read_lifetime: Callable[[str], timedelta]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +86,7 @@ def read(
     orders, faults = [], []
     for row in rows:
         try:
-            orders.append(_order(row.fields, defaults, of_cells=bool(columns)))
+            orders.append(challenge_row.order(row.fields, defaults, of_cells=bool(columns)))
         except UsageError as error:
             faults.append((f"line {row.line}: {error.message}", error.hint))
         advance(1)
@@ -136,7 +109,7 @@ def lines(
         for given, one in zip(batch.given, minted, strict=True):
             yield json.dumps({**given, "challenge": one.secret, "id": str(one.id)})
         return
-    yield _csv_line((*batch.columns, *_ADDED))
+    yield _csv_line((*batch.columns, *ADDED))
     for given, one in zip(batch.given, minted, strict=True):
         cells = [str(given[column]) for column in batch.columns]
         yield _csv_line((*cells, one.secret, str(one.id)))
@@ -195,7 +168,7 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     if len(value) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise _Fault(0, f"{_shown(twice)} comes twice", "keep one of them")
+        raise _Fault(0, f"{shown(twice)} comes twice", "keep one of them")
     return value
 
 
@@ -225,14 +198,14 @@ def _header(line: int, cells: Sequence[str]) -> tuple[str, ...]:
     for number, name in enumerate(columns, 1):
         if not name:
             raise _Fault(line, f"column {number} has no name", _COLUMNS_HINT)
-        if name in _ADDED:
+        if name in ADDED:
             raise _Fault(
                 line,
                 f"the column {name} is for what is made here",
                 "is it what an earlier batch printed? take the columns challenge and id out",
             )
         if name not in FIELDS:
-            raise _Fault(line, f"unknown column {_shown(name)}", _header_hint(name))
+            raise _Fault(line, f"unknown column {shown(name)}", _header_hint(name))
         if columns.count(name) > 1:
             raise _Fault(line, f"the column {name} comes twice", "keep one of them")
     return columns
@@ -263,117 +236,3 @@ def _cells(line: int, columns: Sequence[str], cells: Sequence[str]) -> dict[str,
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-# --- one row --------------------------------------------------------------------------------------
-
-
-def _order(fields: Mapping[str, object], defaults: Defaults, *, of_cells: bool) -> ChallengeOrder:
-    """Return what a row orders.
-
-    Args:
-        fields: its fields as they came.
-        defaults: what holds where it does not say.
-        of_cells: whether they came as CSV, which has no lists.
-
-    Raises:
-        UsageError: a field cannot be used; the message begins with its name.
-    """
-    for name in fields:
-        if name not in FIELDS:
-            raise UsageError(f"unknown field {_shown(name)}", hint=_fields_hint(name))
-    subject = _of_field("subject", _subject, fields)
-    sans = _of_field("sans", _sans_of_cell if of_cells else _sans, fields) or ()
-    if sans and subject is None:
-        raise UsageError(
-            "sans: names alone cannot bind a challenge", hint="name the subject they belong to"
-        )
-    lifetime = _of_field("expires", lambda value: _lifetime(value, defaults), fields)
-    label = _of_field("label", _label, fields)
-    return ChallengeOrder(
-        lifetime or defaults.lifetime, subject, sans, defaults.label if label is None else label
-    )
-
-
-def _fields_hint(name: str) -> str:
-    if name in _ADDED:
-        return "is it what an earlier batch printed? take challenge and id out"
-    return f"the fields are {', '.join(FIELDS)}"
-
-
-def _of_field(
-    name: str, read_value: Callable[[object], _T], fields: Mapping[str, object]
-) -> _T | None:
-    """Read a field, and name it where that fails; None where it is not there."""
-    value = fields.get(name)
-    if value is None:
-        return None
-    try:
-        return read_value(value)
-    except UsageError as error:
-        raise UsageError(f"{name}: {error.message}", hint=error.hint) from error
-
-
-def _subject(value: object) -> str:
-    text = _as_text(value)
-    if not text.strip():
-        # Not "any subject", which would be more than the others of the batch are good for.
-        raise UsageError(
-            "it is empty", hint="leave the field out for a challenge that is good for any subject"
-        )
-    return read_subject(text)
-
-
-def _sans(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise UsageError(
-            f"it has to be a list of texts, not {_kind(value)}", hint='write ["dns:host.example"]'
-        )
-    return _names([_as_text(one) for one in value])
-
-
-def _sans_of_cell(value: object) -> tuple[str, ...]:
-    return _names([one for one in _BETWEEN_NAMES.split(_as_text(value)) if one])
-
-
-def _names(names: Sequence[str]) -> tuple[str, ...]:
-    if len(names) > _MAX_NAMES:
-        raise UsageError(f"{len(names)} names, at most {_MAX_NAMES} are taken")
-    return tuple(map(read_name, names))
-
-
-def _lifetime(value: object, defaults: Defaults) -> timedelta | None:
-    text = _as_text(value)
-    return defaults.read_lifetime(text) if text.strip() else None
-
-
-def _label(value: object) -> str | None:
-    text = _as_text(value)
-    return read_label(text) if text.strip() else None
-
-
-def _as_text(value: object) -> str:
-    if not isinstance(value, str):
-        raise UsageError(f"it has to be text, not {_kind(value)}")
-    if len(value) > _MAX_CELL:
-        raise UsageError(f"it has {len(value)} characters, at most {_MAX_CELL} are taken")
-    return value
-
-
-def _kind(value: object) -> str:
-    match value:
-        case str():
-            return "text"
-        case None:
-            return "null"
-        case bool():
-            return "true or false"
-        case int() | float():
-            return "a number"
-        case list():
-            return "a list"
-    return "an object"
-
-
-def _shown(name: str) -> str:
-    return repr(name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}…")
