@@ -27,6 +27,8 @@ COMMANDS = (
     ("get", "crl"),
     ("serve",),
     ("admin", "challenge", "new"),
+    ("admin", "challenge", "list"),
+    ("admin", "challenge", "void"),
     ("admin", "challenge", "secret"),
     ("admin", "list"),
     ("admin", "show"),

@@ -58,3 +58,14 @@ def test_the_order_of_the_operators_commands(scep):
         "rollover",
         "purge",
     ]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_the_value_of_an_option_has_a_name(words):
+    """TEXT is for what is text, and is said on purpose."""
+    nameless = [
+        one.opts[0]
+        for one in COMMANDS[words].params
+        if not getattr(one, "is_flag", False) and not one.metavar
+    ]
+    assert nameless == []

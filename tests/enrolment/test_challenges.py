@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import forge
 import keys
 from enrolment import devices
-from enrolment.world import HOUR, World
+from enrolment.world import HOUR, NAME, World
+from scepkit.enrolment import voiding
 from scepkit.enrolment.challenges import REFUSED, Challenges, _check_binding
 from scepkit.errors import BadRequest, StoreError, UsageError
 from scepkit.protocol import csr as pkcs10
@@ -30,6 +31,14 @@ REFUSAL = ("badRequest", REFUSED)
 
 def judge(world, challenge, **how):
     return world.challenges.judge(devices.request(challenge, **how), world.now)
+
+
+def void(world, secret):
+    """Void the challenge and return its number."""
+    found = world.store.find_challenge(NAME, world.challenges._mac(secret))
+    done = voiding.void(world.store, [found], by="alice", now=world.now)
+    assert done == voiding.Voided((found.id,), ())
+    return found.id
 
 
 # --- making them ----------------------------------------------------------------------------------
@@ -61,13 +70,23 @@ def test_bindings_that_cannot_be_read(world, bound):
     assert world.sql("SELECT count(*) FROM challenges") == [(0,)]
 
 
+def test_labels(world):
+    """A label is one line of text, with no blanks around it."""
+    (secret,) = world.challenges.new(count=1, now=world.now, lifetime=HOUR, label=" order 17 ")
+    assert judge(world, secret).label == "order 17"
+    for label in ("", "  ", "a\nb", "\x1b[2J", "x" * 101):
+        with pytest.raises(UsageError, match="the label"):
+            world.challenge(label=label)
+
+
 # --- judging them ---------------------------------------------------------------------------------
 
 
 @pytest.mark.rfc("S-2.4-2", "S-2.4-3", "S-2.4-7", "P-59", "P-75", "S-7.3-2", "S-7.3-3", "A-05")
 def test_one_answer_for_every_refusal(world):
     """Whatever is wrong with a challenge, the device reads the same; only the log differs."""
-    spent, expired, own = (world.challenge() for _ in range(3))
+    spent, expired, own, voided = (world.challenge() for _ in range(4))
+    void(world, voided)
     bound = world.challenge(subject="CN=other")
     named = world.challenge(subject="CN=device", sans=["dns:a.example"])
     elsewhere = Challenges(store=world.store, endpoint="elsewhere", key=world.key)
@@ -80,6 +99,7 @@ def test_one_answer_for_every_refusal(world):
         "unknown challenge": devices.pkcs_req("guessed", **later),
         "was spent at": devices.pkcs_req(spent, **later),
         "expired at": devices.pkcs_req(expired, **later),
+        "was voided at 2": devices.pkcs_req(voided, **later),
         "unknown  ": devices.pkcs_req(own.lower(), **later),
         "unknown ": devices.pkcs_req(foreign, **later),
     }
@@ -133,6 +153,33 @@ def test_text_beyond_unicode(world):
     value = forge.tlv(0x1E, b"\xd8\x00")
     message = forge.request(forge.csr(attributes=[forge.challenge(value)]))
     assert world.ask(message).refusal[0] == "badRequest"
+
+
+def test_a_challenge_that_is_voided_while_a_request_is_decided(world):
+    """Whoever asks just before the void gets the same answer as after it, and no certificate."""
+    secret = world.challenge()
+    message = devices.pkcs_req(secret, to=world.ra)
+    decision = world.endpoint.decide(message)
+    number = void(world, secret)
+    concluded = world.endpoint.conclude(decision, world.endpoint.record(decision).result())
+    assert devices.read(concluded.reply, world.ra).refusal == REFUSAL
+    assert "or voided" in concluded.reason
+    assert concluded.challenge.id == number
+    assert world.issued == 0
+    assert world.ask(message).refusal == REFUSAL
+
+
+def test_voiding_all_of_a_subject(world):
+    """The whole subject has to be the same, as for a request; other endpoints can be left alone."""
+    bound = ["CN=dev1,O=Example", "O=example,CN=DEV1", "CN=dev1", "CN=dev10,O=Example", None]
+    made = [world.challenge(subject=subject) for subject in bound]
+    world.enrol(made[0], subject=bound[0])
+    found = voiding.for_subject(world.store, "cn=Dev1,o=EXAMPLE")
+    assert [one.subject for one in found] == [bound[1]]
+    assert voiding.for_subject(world.store, "cn=Dev1,o=EXAMPLE", "elsewhere") == []
+    assert [one.subject for one in voiding.for_subject(world.store, "CN=dev1")] == ["CN=dev1"]
+    with pytest.raises(UsageError, match="is not a subject"):
+        voiding.for_subject(world.store, "dev1")
 
 
 # --- bound ones -----------------------------------------------------------------------------------

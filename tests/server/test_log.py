@@ -33,7 +33,7 @@ def test_json_lines(directory, serve, challenges):
     """Whatever peers send, every line is one JSON object, and no challenge is in any."""
     path = directory()
     server = serve(path)
-    good, bound, unused = challenges(path, 3)
+    good, bound, unused = challenges(path, 3, label="order 17")
     ra = server.ra
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a\u202eb")])
     ids = forge.tlv(0x0C, FORGED.encode())
@@ -67,6 +67,7 @@ def test_json_lines(directory, serve, challenges):
         issued.items()
     )
     assert issued["ms"] > 0
+    assert (issued["challenge_id"], issued["challenge_label"]) == (1, "order 17")
     reasons = {line.get("transaction_id"): line.get("reason") for line in server.lines}
     assert "was spent at" in reasons["again"]
     assert "is for the subject CN=other" in reasons["bound"]

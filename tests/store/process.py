@@ -37,6 +37,14 @@ def spend(url, *challenge_ids):
             say(type(answer).__name__)
 
 
+def void(url, *challenge_ids):
+    with Store.open(url) as store:
+        for challenge_id in map(int, challenge_ids):
+            wait()
+            (done,) = store.void_challenges([challenge_id], by="alice", now=NOW)
+            say("void" if done else "late")
+
+
 def approve(url, *request_ids):
     with Store.open(url) as store:
         for request_id in map(int, request_ids):
@@ -108,6 +116,7 @@ def sign_one(store):
 ROLES = {
     "open": open_at_once,
     "spend": spend,
+    "void": void,
     "approve": approve,
     "reject": reject,
     "queue": queue,

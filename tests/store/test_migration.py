@@ -6,7 +6,15 @@ import pytest
 from alembic import command
 
 from scepkit.errors import StoreError
-from scepkit.store import Action, AlreadyAnswered, Recorded, RevocationRow, Store, schema
+from scepkit.store import (
+    Action,
+    AlreadyAnswered,
+    ChallengeState,
+    Recorded,
+    RevocationRow,
+    Store,
+    schema,
+)
 from scepkit.store.engine import Kept, connect, transaction
 from stored import CA, NOW
 
@@ -44,6 +52,8 @@ def test_what_was_there_is_still_there(first_release, url):
         assert (certificate.issuer, certificate.renews, certificate.not_after) == (None, None, NOW)
         assert store.adopt(CA) == 1
         assert store.find_certificate(CA, 0xAB).subject == "CN=old"
+        (challenge,) = store.challenges()
+        assert (challenge.state(NOW), challenge.label) == (ChallengeState.SPENT, None)
 
 
 def test_the_record_begins_with_what_was_revoked_before(first_release, url, database, sql):
@@ -71,7 +81,7 @@ def test_it_goes_on_as_before(first_release, url, issuance, queued, sql):
         assert isinstance(store.record(issuance(**same)).result(), AlreadyAnswered)
         assert isinstance(store.record(issuance(renews=0xAB)).result(), Recorded)
         assert isinstance(store.queue(queued(renews=0xAB)).result(), Recorded)
-    assert sql("SELECT version_num FROM alembic_version") == [("0004",)]
+    assert sql("SELECT version_num FROM alembic_version") == [("0005",)]
 
 
 def test_a_migration_that_fails_leaves_the_old_database(first_release, url, sql, monkeypatch):

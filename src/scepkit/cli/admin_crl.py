@@ -108,7 +108,7 @@ def _sign_if_outdated(
 
 def _current(home: Home, store: Store, authority: Authority) -> CRLRow:
     from scepkit.enrolment import revocation
-    from scepkit.server.assembly import utc_now
+    from scepkit.server.clock import utc_now
 
     lifetime = timedelta(hours=home.settings.crl_hours)
     return revocation.current_crl(store, authority, now=utc_now(), lifetime=lifetime)

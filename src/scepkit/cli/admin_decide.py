@@ -154,7 +154,7 @@ def _issued(number: int, answer: Answer) -> int:
             raise _decided(number, outcome.status.value)
         case ChallengeSpent():
             raise UsageError(
-                f"request {number}: its challenge was spent by another request meanwhile",
+                f"request {number}: its challenge was spent or voided meanwhile",
                 hint=f"scep admin reject {number}",
             )
         case SignerRevoked():

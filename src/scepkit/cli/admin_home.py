@@ -75,7 +75,7 @@ def keys_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
     """Open a server's settings, keys and database."""
     require_server()
     _warn_of_owner(directory)
-    from scepkit.server.assembly import utc_now
+    from scepkit.server.clock import utc_now
     from scepkit.server.directory import open_existing, open_store
 
     home = open_existing(directory, now=utc_now())
@@ -119,7 +119,7 @@ def authorities_of(home: Home, store: Store, name: str) -> tuple[Authority, ...]
         SettingsError: its files cannot be used, or it has expired.
     """
     from scepkit.ca.layout import load_authorities
-    from scepkit.server.assembly import utc_now
+    from scepkit.server.clock import utc_now
     from scepkit.server.settings import DEFAULT
 
     names = home.settings.authorities

@@ -86,7 +86,7 @@ def listing(
     """
     wanted = Wanted.PENDING if pending else status
     with records_opened(directory) as (home, store):
-        from scepkit.server.assembly import endpoint_settings
+        from scepkit.server.minting import endpoint_settings
 
         if wanted in (Wanted.PENDING, Wanted.REJECTED, Wanted.LAPSED):
             columns: tuple[str, ...] = (
@@ -115,7 +115,7 @@ def _requests(
 ) -> list[dict[str, str]]:
     from itertools import islice
 
-    from scepkit.server.assembly import utc_now
+    from scepkit.server.clock import utc_now
     from scepkit.store import Status
 
     status = {
@@ -147,7 +147,7 @@ def _request(row: RequestRow) -> dict[str, str]:
 def _certificates(
     store: Store, wanted: Wanted | None, endpoint: str | None, subject: str | None, limit: int
 ) -> list[dict[str, str]]:
-    from scepkit.server.assembly import utc_now
+    from scepkit.server.clock import utc_now
     from scepkit.store import CertificateStatus
 
     now = utc_now()

@@ -43,7 +43,7 @@ def purge(
     """
     with records_opened(directory) as (home, store):
         from scepkit.server import sweeping
-        from scepkit.server.assembly import utc_now
+        from scepkit.server.clock import utc_now
 
         now = utc_now()
         keep = (

@@ -60,7 +60,7 @@ def show(
     The challenge of a request is struck out, so the signature of its PEM does not verify any more.
     """
     with records_opened(directory) as (_, store):
-        from scepkit.server.assembly import utc_now
+        from scepkit.server.clock import utc_now
 
         if _REQUEST.fullmatch(number):
             row = store.request(int(number), now=utc_now())
@@ -96,7 +96,7 @@ def _certificate_row(store: Store, number: str) -> CertificateRow:
 
 def _certificate(row: CertificateRow) -> dict[str, str]:
     from scepkit.protocol.certificate import Certificate, fingerprint
-    from scepkit.server.assembly import utc_now
+    from scepkit.server.clock import utc_now
 
     certificate = Certificate.read(row.der)
     return {

@@ -8,6 +8,8 @@ from datetime import timedelta
 from scepkit.errors import UsageError
 
 _DURATION = re.compile(r"(\d{1,6})([smhdw])")
+# From today that ends, or began, in a year of four digits.
+_MOST_YEARS = 100
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -15,7 +17,7 @@ def read(text: str) -> timedelta:
     """Read `90s`, `30m`, `1h`, `7d`, `2w` or several of them together.
 
     Raises:
-        UsageError: it is none, or nothing.
+        UsageError: it is none, or nothing, or longer than anybody can mean.
     """
     plain = text.strip().lower()
     parts = _DURATION.findall(plain)
@@ -25,6 +27,8 @@ def read(text: str) -> timedelta:
             f"{text!r} is not a duration",
             hint="a number with s, m, h, d or w, more than 0, such as 30m, 1h or 7d",
         )
+    if total > timedelta(days=365 * _MOST_YEARS):
+        raise UsageError(f"{text!r} is more than {_MOST_YEARS} years", hint="such as 30m, 1h or 7d")
     return total
 
 

@@ -18,8 +18,9 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import islice
 
 import typer
 
@@ -28,6 +29,7 @@ from scepkit.protocol.transaction import Wait
 
 # What a shell reports for a command that was stopped by SIGPIPE.
 _BROKEN_PIPE = 141
+_TABLE_PAGE = 500  # rows of a long table that are aligned at once
 
 
 def open_what_is_closed() -> None:
@@ -94,6 +96,26 @@ def rows(
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     for line in lines:
         data("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
+
+
+def long_table(values: Iterable[Mapping[str, str]], columns: Sequence[str]) -> int:
+    """Write a table to stdout that may be longer than memory holds; return how many rows it has.
+
+    Args:
+        values: the rows: text by column. Columns grow where a later row needs it.
+        columns: which columns, in which order.
+    """
+    rest, count = iter(values), 0
+    widths = [len(column) for column in columns]
+    while several := [*islice(rest, _TABLE_PAGE)]:
+        lines = [[escape(row[c]) for c in columns] for row in several]
+        if not count:
+            lines.insert(0, [c.upper() for c in columns])
+        widths = [max(w, *(len(line[i]) for line in lines)) for i, w in enumerate(widths)]
+        for line in lines:
+            data("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
+        count += len(several)
+    return count
 
 
 def say(text: str = "") -> None:

@@ -116,12 +116,10 @@ class Admission:
             if standing is None:
                 raise
             return repetition(decision, standing)
+        decision = replace(decision, challenge=challenge)
         granted = bound(csr, challenge)
         self._check_subject(granted, sender)
-        challenge_id = None if challenge is None else challenge.id
-        entry = self._entry(
-            decision, verified, granted, fingerprint, authority, challenge_id, None, now
-        )
+        entry = self._entry(decision, verified, granted, fingerprint, authority, None, now)
         if self.rules.approval:
             self._check_names(granted, sender)
             queued = issuing.queue(entry, self.rules)
@@ -198,13 +196,14 @@ class Admission:
                 raise
             # Not entitled by its certificate, but perhaps by its challenge, as a new device is.
             return self._first(decision, verified, sender, csr, authority)
-        challenge_id = self._confirmed(sender, csr, renewed, now, decision.peer)
+        challenge = self._confirmed(sender, csr, renewed, now, decision.peer)
+        decision = replace(decision, renews=renewed.serial, challenge=challenge)
         granted = csr if rules.new_names else csr.bound_to(renewed.subject, renewed.names)
         self._check_subject(granted, sender)
         entry = self._entry(
-            decision, verified, granted, fingerprint, authority, challenge_id, renewed.serial, now
+            decision, verified, granted, fingerprint, authority, renewed.serial, now
         )
-        return self._issued(replace(decision, renews=renewed.serial), entry, granted, authority)
+        return self._issued(decision, entry, granted, authority)
 
     def _may_be_first(
         self, verified: VerifiedMessage, csr: CertificationRequest, error: FailInfoError
@@ -226,7 +225,7 @@ class Admission:
         renewed: Renewed,
         now: datetime,
         peer: str,
-    ) -> int | None:
+    ) -> Challenge | None:
         """Judge the challenge that a renewal has without need; return which one it spends."""
         if csr.challenge_password is None:
             return None
@@ -234,7 +233,7 @@ class Admission:
             challenge = self.challenges.confirm(csr, now, renewed.subject)
         # With another key in it the PKCS#10 may be somebody else's, recorded and signed anew: that
         # must not burn the challenge in there (checklist P-55).
-        return challenge.id if challenge is not None and sender.is_own else None
+        return challenge if sender.is_own else None
 
     def _standing(
         self, verified: VerifiedMessage, fingerprint: bytes, now: datetime
@@ -254,7 +253,6 @@ class Admission:
         csr: CertificationRequest,
         fingerprint: bytes,
         authority: Authority,
-        challenge_id: int | None,
         renews: int | None,
         now: datetime,
     ) -> Entry:
@@ -269,7 +267,7 @@ class Admission:
             csr_digest=hashlib.sha256(csr.der).digest(),
             subject=str(csr.subject),
             issuer=authority.key_hash,
-            challenge_id=challenge_id,
+            challenge_id=None if decision.challenge is None else decision.challenge.id,
             renews=renews,
             reply_secret=self._reply_secret(verified, csr),
             passphrase=self.passphrases.to_keep(csr, renews) if keeps else None,

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from scepkit.ca.names import email_addresses
-from scepkit.errors import BadRequest, UsageError
+from scepkit.enrolment.minting import ChallengeOrder, MintedChallenge
+from scepkit.errors import BadRequest
 from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName
-from scepkit.protocol.names import parse_san, parse_subject
+from scepkit.protocol.names import parse_san
 from scepkit.store import Challenge, NewChallenge, Store
 
 KEY_SIZE = 32
@@ -54,6 +55,7 @@ class Challenges:
         lifetime: timedelta,
         subject: str | None = None,
         sans: Sequence[str] = (),
+        label: str | None = None,
     ) -> list[str]:
         """Make and store challenges.
 
@@ -63,35 +65,51 @@ class Challenges:
             lifetime: how long they can be used.
             subject: RFC 4514; the only subject that they are good for.
             sans: the only subject alternative names that they are good for, beside that subject.
+            label: what people find them by.
 
         Returns:
             The secrets: 32 characters each that every device can send (PrintableString).
 
         Raises:
-            UsageError: the subject or a name cannot be read, or there are names without a subject.
+            UsageError: the subject, a name or the label cannot be used, or there are names without
+                a subject.
             StoreError: they cannot be stored.
         """
-        if sans and subject is None:
-            raise UsageError(
-                "names alone cannot bind a challenge", hint="name the subject that they belong to"
-            )
-        bound_to = None if subject is None else str(Name.of(parse_subject(subject)))
-        names = tuple(str(GeneralName.of(parse_san(text))) for text in sans)
-        made = [base64.b32encode(secrets.token_bytes(_SECRET_SIZE)).decode() for _ in range(count)]
-        self.store.add_challenges(
+        order = ChallengeOrder.of(lifetime, subject=subject, sans=sans, label=label)
+        return [one.secret for one in self.mint([order] * count, now=now)]
+
+    def mint(self, orders: Sequence[ChallengeOrder], *, now: datetime) -> list[MintedChallenge]:
+        """Make and store a challenge for each order, all or none.
+
+        Args:
+            orders: what is wanted.
+            now: an aware datetime.
+
+        Returns:
+            The challenges, in the same order.
+
+        Raises:
+            StoreError: they cannot be stored.
+        """
+        made = [(order, _new_secret()) for order in orders]
+        numbers = self.store.add_challenges(
             [
                 NewChallenge(
                     endpoint=self.endpoint,
                     mac=self._mac(secret),
                     created_at=now,
-                    expires_at=now + lifetime,
-                    subject=bound_to,
-                    sans=names,
+                    expires_at=now + order.lifetime,
+                    subject=order.subject,
+                    sans=order.sans,
+                    label=order.label,
                 )
-                for secret in made
+                for order, secret in made
             ]
         )
-        return made
+        return [
+            MintedChallenge(number, secret, self.endpoint, order, now + order.lifetime)
+            for number, (order, secret) in zip(numbers, made, strict=True)
+        ]
 
     def judge(self, request: CertificationRequest, now: datetime) -> Challenge:
         """Return the challenge that entitles a request to its certificate.
@@ -109,6 +127,11 @@ class Challenges:
         if challenge.spent_at is not None:
             # A breach indicator: somebody else may have read it (RFC 8894 section 7.3).
             raise refused(f"challenge {challenge.id} was spent at {challenge.spent_at}")
+        if challenge.voided_at is not None:
+            raise refused(
+                f"challenge {challenge.id} was voided at {challenge.voided_at} "
+                f"by {challenge.voided_by}"
+            )
         if challenge.expires_at <= now:
             raise refused(f"challenge {challenge.id} expired at {challenge.expires_at}")
         _check_binding(challenge, request)
@@ -152,8 +175,12 @@ class Challenges:
 
 
 def refused_as_spent() -> BadRequest:
-    """Return the refusal for a challenge that somebody else spent in the meantime."""
-    return refused("the challenge was spent by another request at the same time")
+    """Return the refusal for a challenge that was spent, or voided, in the meantime."""
+    return refused("the challenge was spent by another request, or voided, at the same time")
+
+
+def _new_secret() -> str:
+    return base64.b32encode(secrets.token_bytes(_SECRET_SIZE)).decode()
 
 
 def _subject(der: bytes) -> Name:

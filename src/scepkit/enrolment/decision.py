@@ -11,7 +11,7 @@ from scepkit.protocol.attributes import FailInfo
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.messages import CertRep, Failure, Pending, Success
 from scepkit.protocol.pkimessage import PKIMessage, VerifiedMessage
-from scepkit.store import Issuance, OtherOwner, Outcome, Queued, Status
+from scepkit.store import Challenge, Issuance, OtherOwner, Outcome, Queued, Status
 
 # Characters of a subject: more than any that is issued in earnest.
 _LOGGED = 500
@@ -38,6 +38,7 @@ class Decision:
         reason: why it was refused, for the log.
         serial: the serial number of the certificate that is the answer, for the log.
         renews: the serial number of the certificate that is renewed, for the log.
+        challenge: the one-time challenge that entitles it, for the log.
         repeated: whether the answer was given before.
         legacy: what the request uses that had to be allowed.
     """
@@ -55,6 +56,7 @@ class Decision:
     reason: str = ""
     serial: int | None = None
     renews: int | None = None
+    challenge: Challenge | None = None
     repeated: bool = False
     legacy: tuple[Legacy, ...] = ()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -17,7 +17,6 @@ from scepkit.ca.ocsp import load_responders
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.approval import Approval
 from scepkit.enrolment.challenge_rules import ChallengeRule, NoChallenge, StaticChallenge
-from scepkit.enrolment.challenges import Challenges
 from scepkit.enrolment.cmp import CMPService
 from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.endpoint import Endpoint
@@ -25,19 +24,30 @@ from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.enrolment.ocsp import OCSPService
 from scepkit.enrolment.rules import GetCertRule, RenewalRules, Rules
 from scepkit.enrolment.wrong_challenges import WrongChallenges
-from scepkit.errors import SettingsError, UsageError
+from scepkit.errors import SettingsError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.envelope import Credential
 from scepkit.protocol.responder import Responder
 from scepkit.server import addressing, static_secret
+from scepkit.server.clock import utc_now
 from scepkit.server.cmp_service import cmp_service
 from scepkit.server.directory import Home
 from scepkit.server.endpoint_settings import EndpointSettings
 from scepkit.server.held import HeldCA
 from scepkit.server.located import locations
+from scepkit.server.minting import challenges_of, endpoint_settings
 from scepkit.server.publication import Publication, publish
-from scepkit.server.settings import DEFAULT, Settings
+from scepkit.server.settings import Settings
 from scepkit.store import Store
+
+__all__ = [
+    "Served",
+    "approval_of",
+    "assemble",
+    "challenges_of",
+    "endpoint_settings",
+    "utc_now",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +67,6 @@ class Served:
     recipients: tuple[bytes, ...]
     ocsp: OCSPService
     cmp: CMPService | None = None
-
-
-def utc_now() -> datetime:
-    """Return the time: the server's only clock."""
-    return datetime.now(UTC)
 
 
 def assemble(
@@ -99,37 +104,6 @@ def approval_of(home: Home, store: Store, name: str) -> Approval:
     settings = endpoint_settings(home.settings, name)
     issuers = _issuers(home.authority_of(name).material, locations(home.settings, name))
     return Approval(endpoint=name, issuers=issuers, profile=settings.profile, store=store)
-
-
-def challenges_of(home: Home, store: Store, name: str = DEFAULT) -> Challenges:
-    """Return the one-time challenges of an endpoint.
-
-    Raises:
-        UsageError: there is no such endpoint, or it has none.
-    """
-    rule = endpoint_settings(home.settings, name).challenge
-    if rule != "one-time":
-        raise UsageError(
-            f'the endpoint {name!r} has no one-time challenges: challenge = "{rule}"',
-            hint="devices enrol there without one"
-            if rule == "none"
-            else "all devices use the one in its challenge_file",
-        )
-    return Challenges(store=store, endpoint=name, key=home.challenge_key)
-
-
-def endpoint_settings(settings: Settings, name: str) -> EndpointSettings:
-    """Return the settings of an endpoint.
-
-    Raises:
-        UsageError: there is no such endpoint.
-    """
-    found = settings.endpoint.get(name)
-    if found is None:
-        raise UsageError(
-            f"there is no endpoint {name!r}", hint=f"one of {', '.join(settings.endpoint)}"
-        )
-    return found
 
 
 def _serve(

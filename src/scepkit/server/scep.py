@@ -262,6 +262,10 @@ def _facts(decision: Decision) -> Facts:
         facts["serial"] = f"{decision.serial:x}"
     if decision.renews is not None:
         facts["renews"] = f"{decision.renews:x}"
+    if decision.challenge is not None:
+        facts["challenge_id"] = decision.challenge.id
+        if decision.challenge.label:
+            facts["challenge_label"] = decision.challenge.label
     if isinstance(answer, Failure) and answer.fail_info is not None:
         facts |= {"fail_info": answer.fail_info.name, "reason": decision.reason or answer.text}
     if decision.repeated:

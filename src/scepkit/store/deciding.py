@@ -21,7 +21,14 @@ from scepkit.store.recording import (
     issue,
     serial_is_taken,
 )
-from scepkit.store.tables import IS_PENDING, SerialNumber, challenges, passphrases, requests
+from scepkit.store.tables import (
+    IS_OPEN,
+    IS_PENDING,
+    SerialNumber,
+    challenges,
+    passphrases,
+    requests,
+)
 from scepkit.store.values import (
     BAD_REQUEST,
     EXPIRED_REASON,
@@ -91,7 +98,7 @@ TAKE_PASSPHRASE = insert(passphrases).from_select(
 # Whether the challenge has expired does not count: it was good when the request came.
 SPEND = (
     update(challenges)
-    .where(challenges.c.id == bindparam("challenge_id"), challenges.c.spent_at.is_(None))
+    .where(challenges.c.id == bindparam("challenge_id"), IS_OPEN)
     .values(spent_at=bindparam("now"), spent_serial=bindparam("by_serial"))
 )
 
@@ -152,8 +159,8 @@ class Deciding(Connected):
 
         Returns:
             Recorded; or, with nothing written, AlreadyAnswered when it is decided or has expired,
-            ChallengeSpent when another certificate took its challenge, SignerRevoked when the
-            certificate to be renewed was revoked.
+            ChallengeSpent when another certificate took its challenge or somebody voided it,
+            SignerRevoked when the certificate to be renewed was revoked.
 
         Raises:
             UsageError: there is no such request, or the issuance is for another one.

@@ -119,12 +119,17 @@ def is_overdue(status: str, expires_at: datetime | None, now: datetime | None) -
 
 
 def challenge(connection: Connection, endpoint: str, mac: bytes) -> Challenge | None:
-    """The challenge of that endpoint with that MAC, spent and expired ones included."""
+    """The challenge of that endpoint with that MAC, spent, void and expired ones included."""
     row = connection.execute(CHALLENGE, {"endpoint": endpoint, "mac": mac}).first()
     if row is None:
         return None
-    row_id, of_endpoint, of_mac, subject, sans, *times_and_serial = row
-    return Challenge(row_id, of_endpoint, of_mac, subject, tuple(sans), *times_and_serial)
+    return challenge_row(row)
+
+
+def challenge_row(columns: Sequence[Any]) -> Challenge:
+    """A challenge from its row."""
+    row_id, endpoint, mac, subject, sans, *others = columns
+    return Challenge(row_id, endpoint, mac, subject, tuple(sans), *others)
 
 
 def certificate(connection: Connection, serial: int) -> CertificateRow | None:

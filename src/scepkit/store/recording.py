@@ -10,7 +10,7 @@ only looked at, to be spent when the request is approved (`deciding`).
    the commit, so that a revocation comes before the renewal or after it.
 4. As many requests wait already as may: QueueFull. Those that queue do so one after the other,
    whatever process they are of, so that no two can both take the last place (`queueing`).
-5. The challenge is spent, expired or not of this endpoint: ChallengeSpent.
+5. The challenge is spent, void, expired or not of this endpoint: ChallengeSpent.
 6. Otherwise everything is written: Recorded.
 
 Two processes may both find 1 and 2 clear. The unique constraints let one of them through; the
@@ -33,6 +33,7 @@ from scepkit.store import columns, queries
 from scepkit.store.engine import savepoint
 from scepkit.store.queueing import QueueFullError, check_room
 from scepkit.store.tables import (
+    IS_OPEN,
     certificates,
     challenges,
     passphrases,
@@ -77,10 +78,11 @@ ANSWER_CLAIMED = insert(requests).values(
 _SPENDABLE = and_(
     challenges.c.id == bindparam("challenge_id"),
     challenges.c.endpoint == bindparam("of_endpoint"),
-    challenges.c.spent_at.is_(None),
+    IS_OPEN,
     challenges.c.expires_at > bindparam("now"),
 )
-# The condition is the guard: of two that spend the same challenge, one changes no row.
+# The condition is the guard: of two that spend the same challenge, or of one that spends it and one
+# that voids it, one changes no row.
 SPEND = (
     update(challenges)
     .where(_SPENDABLE)

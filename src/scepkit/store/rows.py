@@ -20,19 +20,42 @@ class CertificateStatus(StrEnum):
     EXPIRED = "expired"
 
 
+class ChallengeState(StrEnum):
+    """What became of a challenge; one that is spent or void stays so when it expires."""
+
+    UNSPENT = "unspent"
+    SPENT = "spent"
+    EXPIRED = "expired"
+    VOID = "void"
+
+
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """A stored challenge; `spent_serial` names the one certificate it was good for."""
+    """A stored challenge; `spent_serial` names the one certificate it was good for.
+
+    `label` is what people find it by, `voided_by` who took it back.
+    """
 
     id: int
     endpoint: str
-    mac: bytes
+    mac: bytes = field(repr=False)
     subject: str | None
     sans: tuple[str, ...]
     created_at: datetime
     expires_at: datetime
     spent_at: datetime | None
     spent_serial: int | None
+    label: str | None = None
+    voided_at: datetime | None = None
+    voided_by: str | None = None
+
+    def state(self, now: datetime) -> ChallengeState:
+        """Return what has become of it by now."""
+        if self.spent_at is not None:
+            return ChallengeState.SPENT
+        if self.voided_at is not None:
+            return ChallengeState.VOID
+        return ChallengeState.UNSPENT if now < self.expires_at else ChallengeState.EXPIRED
 
 
 @dataclass(frozen=True, slots=True)

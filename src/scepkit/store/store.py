@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import insert, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import update
 
-from scepkit.errors import UsageError
 from scepkit.store import listing, queries
+from scepkit.store.challenges import ChallengeKeeping
 from scepkit.store.crls import CRLKeeping
 from scepkit.store.deciding import Deciding
 from scepkit.store.engine import BUSY_SECONDS, connect
@@ -16,24 +15,23 @@ from scepkit.store.purging import Purging
 from scepkit.store.revoking import Revoking
 from scepkit.store.schema import bring_up_to_date, version
 from scepkit.store.statuses import Statuses
-from scepkit.store.tables import challenges, metadata
+from scepkit.store.tables import metadata
 from scepkit.store.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from concurrent.futures import Future
     from datetime import datetime
 
     from sqlalchemy import Engine
 
-    from scepkit.store.rows import CertificateRow, CertificateStatus, Challenge
-    from scepkit.store.values import Answer, Issuance, NewChallenge, OtherOwner, Outcome, Queued
+    from scepkit.store.rows import CertificateRow, CertificateStatus
+    from scepkit.store.values import Answer, Issuance, OtherOwner, Outcome, Queued
 
-ADD_CHALLENGE = insert(challenges)
 TOUCH = update(version).values(version_num=version.c.version_num)
 
 
-class Store(Deciding, Revoking, CRLKeeping, Statuses, Purging):
+class Store(ChallengeKeeping, Deciding, Revoking, CRLKeeping, Statuses, Purging):
     """A database of challenges, transactions, requests, certificates and CRLs.
 
     Every process opens its own, after any fork. The methods block for as long as the disk takes,
@@ -190,34 +188,6 @@ class Store(Deciding, Revoking, CRLKeeping, Statuses, Purging):
         """Stop counting a request: it is decided, and what has to be stored of it is submitted."""
         self._writer.arrive()
 
-    def add_challenges(self, new: Sequence[NewChallenge]) -> None:
-        """Add challenges, all or none; they are on the disk when this returns.
-
-        Raises:
-            UsageError: a MAC is there already, so the secret is not new.
-            StoreError: the database cannot be written.
-        """
-        rows = [_row(challenge) for challenge in new]
-        if not rows:
-            return
-        with self._writing("add the challenges") as connection:
-            try:
-                connection.execute(ADD_CHALLENGE, rows)
-            except IntegrityError as error:
-                raise UsageError(
-                    "a challenge with this secret exists already; none was added",
-                    hint="choose another secret, better a random one",
-                ) from error
-
-    def find_challenge(self, endpoint: str, mac: bytes) -> Challenge | None:
-        """The challenge with that MAC; spent and expired ones too, so that the log can say which.
-
-        Raises:
-            StoreError: the database cannot be read.
-        """
-        with self._reading() as connection:
-            return queries.challenge(connection, endpoint, mac)
-
     def certificates(
         self,
         *,
@@ -271,14 +241,3 @@ class Store(Deciding, Revoking, CRLKeeping, Statuses, Purging):
         """
         row = self.certificate(serial)
         return row if row is not None and row.issuer == issuer else None
-
-
-def _row(challenge: NewChallenge) -> dict[str, object]:
-    return {
-        "endpoint": challenge.endpoint,
-        "mac": challenge.mac,
-        "subject": challenge.subject,
-        "sans": list(challenge.sans),
-        "created_at": challenge.created_at,
-        "expires_at": challenge.expires_at,
-    }

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    and_,
     literal_column,
     text,
 )
@@ -129,11 +130,24 @@ challenges = Table(
     Column("spent_at", UTCDateTime),
     # A foreign key, so that no challenge can be spent without its certificate.
     Column("spent_serial", SerialNumber, ForeignKey("certificates.serial")),
+    Column("label", Text),
+    # When and by whom an operator took it back; one that is spent stays spent.
+    Column("voided_at", UTCDateTime),
+    Column("voided_by", Text),
     UniqueConstraint("endpoint", "mac"),
     CheckConstraint("(spent_at IS NULL) = (spent_serial IS NULL)", name="spent"),
     Index(None, "expires_at"),
     Index(None, "spent_serial", **_where("spent_serial IS NOT NULL")),
+    # The ways to list them, newest first: of an endpoint, with a label, those still to be spent.
+    Index(None, "endpoint", "id"),
+    Index(None, "label", "id", **_where("label IS NOT NULL")),
+    Index(
+        "ix_challenges_open", "endpoint", "id", **_where("spent_at IS NULL AND voided_at IS NULL")
+    ),
 )
+
+# Neither spent nor void; it may have expired. As the condition of the index has it.
+IS_OPEN = and_(challenges.c.spent_at.is_(None), challenges.c.voided_at.is_(None))
 
 # A transactionID belongs to the key that used it first (P-46).
 transactions = Table(

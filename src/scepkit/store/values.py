@@ -78,7 +78,7 @@ class AlreadyAnswered:
 
 @dataclass(frozen=True, slots=True)
 class ChallengeSpent:
-    """The challenge is spent, expired or unknown: nobody gets a certificate for it."""
+    """The challenge is spent, void, expired or unknown: nobody gets a certificate for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +221,7 @@ class NewChallenge:
         sans: the only subject alternative names it is good for, as text.
         created_at: aware.
         expires_at: aware; from this instant on it is refused.
+        label: what people find it by; None for nothing.
 
     Raises:
         UsageError: a size is wrong or a time has no zone.
@@ -232,6 +233,7 @@ class NewChallenge:
     expires_at: datetime
     subject: str | None = None
     sans: tuple[str, ...] = ()
+    label: str | None = None
 
     def __post_init__(self) -> None:
         _check_digests(self.mac)

@@ -1,0 +1,107 @@
+"""Taking one-time challenges back before anybody spends them: which ones, and that they are void.
+
+To the device a voided challenge is like any other that is not right; the log says who voided it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from scepkit.errors import UsageError
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.names import parse_subject
+from scepkit.store import Challenge, Store
+
+_WORD = re.compile(r"[A-Za-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Voided:
+    """How voiding went.
+
+    Attributes:
+        ids: the numbers of the challenges that are void by it.
+        late: the numbers of those that somebody spent or voided in the meantime.
+    """
+
+    ids: tuple[int, ...]
+    late: tuple[int, ...]
+
+
+def numbered(store: Store, ids: Iterable[int]) -> list[Challenge]:
+    """Return the challenges with these numbers, each once, whatever became of them.
+
+    Raises:
+        UsageError: there is no such challenge.
+        StoreError: the database cannot be read.
+    """
+    found = []
+    for number in dict.fromkeys(ids):
+        challenge = store.challenge(number)
+        if challenge is None:
+            raise UsageError(
+                f"there is no challenge {number}",
+                hint="scep admin challenge list shows them; nothing was changed",
+            )
+        found.append(challenge)
+    return found
+
+
+def for_subject(store: Store, text: str, endpoint: str | None = None) -> list[Challenge]:
+    """Return the challenges to be spent that are bound to exactly this subject.
+
+    Args:
+        store: where they are.
+        text: the whole subject, RFC 4514; it compares as that of a request does.
+        endpoint: only this endpoint's; all when None.
+
+    Raises:
+        UsageError: it is no subject.
+        StoreError: the database cannot be read.
+    """
+    asked = parse_subject(text)
+    subject = Name.of(asked)
+    # A piece of it to look for; what is found is compared with all of it.
+    words = [word for attribute in asked for word in _WORD.findall(str(attribute.value))]
+    part = max(words, key=len, default=None)
+    return [
+        one
+        for one in store.challenges(endpoint=endpoint, subject=part, is_open=True)
+        if one.subject is not None and Name.parse(one.subject).matches(subject)
+    ]
+
+
+def void(
+    store: Store,
+    challenges: Sequence[Challenge],
+    *,
+    by: str,
+    now: datetime,
+    advance: Callable[[int], None] = lambda _more: None,
+) -> Voided:
+    """Take challenges back; who did and when is kept with each.
+
+    Each is judged in the statement that voids it, so that of a request that spends it and of this
+    exactly one succeeds.
+
+    Args:
+        store: where they are.
+        challenges: which ones.
+        by: who takes them back.
+        now: an aware datetime.
+        advance: called with how many more are done.
+
+    Raises:
+        StoreError: the database cannot be written; those that were voided by then stay so.
+    """
+    wanted = [one.id for one in challenges]
+    done: set[int] = set()
+    for chunk in store.void_challenges(wanted, by=by, now=now):
+        done.update(chunk)
+        advance(len(chunk))
+    return Voided(
+        tuple(one for one in wanted if one in done), tuple(one for one in wanted if one not in done)
+    )

@@ -1,0 +1,188 @@
+"""One-time challenges: added, found, listed, voided. They are spent in `recording`.
+
+Voiding is one statement whose condition is the guard, as that of spending is: of the two at once
+one changes no row.
+"""
+
+from __future__ import annotations
+
+from time import sleep
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, insert, literal, select, update
+from sqlalchemy.exc import IntegrityError
+
+from scepkit.errors import UsageError
+from scepkit.store import queries
+from scepkit.store.connections import Connected
+from scepkit.store.listing import pages
+from scepkit.store.tables import IS_OPEN, UTCDateTime, challenges
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import ColumnElement, Connection
+
+    from scepkit.store.rows import Challenge
+    from scepkit.store.values import NewChallenge
+
+CHUNK = 500  # challenges voided in one transaction: some milliseconds
+PAUSE_SECONDS = 0.01  # between two of them: see `purging`
+
+# The MACs come back with the keys: the order of the rows is nothing that databases promise.
+ADD = insert(challenges).returning(challenges.c.mac, challenges.c.id)
+ONE = select(challenges).where(challenges.c.id == bindparam("challenge_id"))
+VOID = (
+    update(challenges)
+    .where(challenges.c.id.in_(bindparam("ids", expanding=True)), IS_OPEN)
+    .values(voided_at=bindparam("now", type_=UTCDateTime), voided_by=bindparam("by"))
+    .returning(challenges.c.id)
+)
+
+
+class ChallengeKeeping(Connected):
+    """The part of the store with the one-time challenges."""
+
+    def add_challenges(self, new: Sequence[NewChallenge]) -> list[int]:
+        """Add challenges, all or none; they are on the disk when this returns.
+
+        Returns:
+            Their numbers, in the same order.
+
+        Raises:
+            UsageError: a MAC is there already, so the secret is not new.
+            StoreError: the database cannot be written.
+        """
+        rows = [_row(challenge) for challenge in new]
+        if not rows:
+            return []
+        with self._writing("add the challenges") as connection:
+            try:
+                numbers = {row.mac: row.id for row in connection.execute(ADD, rows)}
+            except IntegrityError as error:
+                raise UsageError(
+                    "a challenge with this secret exists already; none was added",
+                    hint="choose another secret, better a random one",
+                ) from error
+        return [numbers[challenge.mac] for challenge in new]
+
+    def find_challenge(self, endpoint: str, mac: bytes) -> Challenge | None:
+        """The challenge with that MAC; spent, void and expired ones too, so the log can say which.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            return queries.challenge(connection, endpoint, mac)
+
+    def challenge(self, challenge_id: int) -> Challenge | None:
+        """The challenge with that number; None when there is none.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            row = connection.execute(ONE, {"challenge_id": challenge_id}).first()
+            return None if row is None else queries.challenge_row(row)
+
+    def challenges(
+        self,
+        *,
+        endpoint: str | None = None,
+        subject: str | None = None,
+        label: str | None = None,
+        is_open: bool = False,
+        now: datetime | None = None,
+        after: Challenge | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Challenge]:
+        """The challenges, newest first, read a page at a time.
+
+        Args:
+            endpoint: only this endpoint's; all when None.
+            subject: only those whose subject has this somewhere, in any case of ASCII letters.
+            label: only those with exactly this label.
+            is_open: only those that are neither spent nor void.
+            now: aware; only those that have not expired by then. None: expired ones too.
+            after: go on after this one, as a page of a listing does.
+            limit: at most so many; all when None.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        wanted = _filters(endpoint, subject, label, now, is_open=is_open)
+
+        def read(last: Challenge | None, size: int) -> list[Challenge]:
+            with self._reading() as connection:
+                return _page(connection, wanted, last, size)
+
+        yield from pages(read, after, limit)
+
+    def void_challenges(self, ids: Sequence[int], *, by: str, now: datetime) -> Iterator[list[int]]:
+        """Take challenges back, so that they are good for nothing; a chunk after the other.
+
+        Args:
+            ids: their numbers. What is spent or void by then stays as it is.
+            by: who takes them back, for the record.
+            now: aware.
+
+        Yields:
+            The numbers of those that this call has voided, when they are on the disk.
+
+        Raises:
+            StoreError: the database cannot be written; what was voided stays so.
+        """
+        for start in range(0, len(ids), CHUNK):
+            if start:
+                sleep(PAUSE_SECONDS)
+            values = {"ids": [*ids[start : start + CHUNK]], "by": by, "now": now}
+            with self._writing("void the challenges") as connection:
+                done = [*connection.scalars(VOID, values)]
+            yield done
+
+
+def _filters(
+    endpoint: str | None,
+    subject: str | None,
+    label: str | None,
+    now: datetime | None,
+    *,
+    is_open: bool,
+) -> list[ColumnElement[bool]]:
+    wanted = []
+    if endpoint is not None:
+        wanted.append(challenges.c.endpoint == endpoint)
+    if subject is not None:
+        wanted.append(challenges.c.subject.icontains(subject, autoescape=True))
+    if label is not None:
+        wanted.append(challenges.c.label == label)
+    if is_open:
+        wanted.append(IS_OPEN)
+    if now is not None:
+        wanted.append(challenges.c.expires_at > literal(now, UTCDateTime))
+    return wanted
+
+
+def _page(
+    connection: Connection,
+    wanted: Sequence[ColumnElement[bool]],
+    after: Challenge | None,
+    size: int,
+) -> list[Challenge]:
+    query = select(challenges).where(*wanted).order_by(challenges.c.id.desc()).limit(size)
+    if after is not None:
+        query = query.where(challenges.c.id < after.id)
+    return [queries.challenge_row(row) for row in connection.execute(query)]
+
+
+def _row(challenge: NewChallenge) -> dict[str, object]:
+    return {
+        "endpoint": challenge.endpoint,
+        "mac": challenge.mac,
+        "subject": challenge.subject,
+        "sans": list(challenge.sans),
+        "created_at": challenge.created_at,
+        "expires_at": challenge.expires_at,
+        "label": challenge.label,
+    }

@@ -1,0 +1,127 @@
+"""`scep admin challenge` beside its transcript: pipes, terminals, and disks that are full."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import pytest
+
+from scepkit.cli import terminal
+from scepkit.server import directory as data_directory
+from scepkit.store import Store
+from waiting import PATIENCE
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    path = tmp_path_factory.mktemp("challenges") / "scep-data"
+    home = data_directory.prepare(path, now=datetime.now(UTC), layout="ec")
+    Store.open(home.settings.database_url).close()
+    return path
+
+
+@pytest.fixture
+def admin(made, scep):
+    """Run `scep admin challenge …` on a server whose challenges are gone after the test."""
+    database = made / "scep.db"
+    kept = database.read_bytes()
+    yield lambda what, *more: scep("admin", "challenge", what, "--dir", made, *more)
+    for file in made.glob("scep.db-*"):
+        file.unlink()
+    database.write_bytes(kept)
+
+
+@pytest.fixture
+def pipe(monkeypatch):
+    def piped(content):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    return piped
+
+
+@pytest.fixture
+def answer(monkeypatch):
+    """Sit at a terminal and give an answer; what is asked is in the list."""
+    asked = []
+
+    def answering(yes):
+        monkeypatch.setattr(terminal, "can_ask", lambda: True)
+        monkeypatch.setattr(terminal, "confirm", lambda text: asked.append(text) or yes)
+        return asked
+
+    return answering
+
+
+def test_a_batch_from_stdin(admin, pipe):
+    pipe(b'{"subject": "CN=a"}\n')
+    status, out, err = admin("new", "--batch", "-")
+    assert (status, err) == (0, "challenge\n")
+    assert set(json.loads(out)) == {"subject", "challenge", "id"}
+    pipe(b"subject\nnonsense\n")
+    status, out, err = admin("new", "--batch", "-")
+    assert (status, out) == (2, "")
+    assert err.startswith("error: stdin: line 2: subject: ")
+    assert admin("list", "--json")[1].count("\n") == 1
+
+
+def test_csv_as_json(admin, pipe):
+    pipe(b"subject\nCN=a\nCN=b\n")
+    _, out, _ = admin("new", "--batch", "-", "--json")
+    assert [json.loads(line)["subject"] for line in out.splitlines()] == ["CN=a", "CN=b"]
+
+
+def test_a_start_does_not_load_what_answers_devices(made):
+    """That would be a seventh of it; `assembly` has all services behind it."""
+    code = (
+        "import sys; from scepkit.cli import main; main(sys.argv[1:]);"
+        "sys.exit('scepkit.server.assembly' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "admin", "challenge", "list", "--dir", made]
+    assert subprocess.run(command, check=False, timeout=PATIENCE).returncode == 0
+
+
+def test_no_secret_is_listed(admin):
+    secrets = admin("new", "--count", "3")[1].split()
+    shown = "".join(admin("list", *how)[1] for how in ((), ("--json",)))
+    assert len(secrets) == 3
+    assert not any(secret in shown for secret in secrets)
+
+
+def test_several_are_asked_about(admin, answer):
+    admin("new", "--count", "25", "--label", "x")
+    asked = answer(False)
+    status, _, err = admin("void", "--label", "x")
+    assert (status, asked) == (1, ["Void 25 challenges?"])
+    assert err.splitlines()[-3:] == ["  challenge 6", "  and 5 more", "aborted"]
+    assert admin("list", "--unspent", "--json")[1].count("\n") == 25
+    answer(True)
+    status, _, err = admin("void", "--label", "x")
+    assert (status, err.splitlines()[-1]) == (0, "voided 25 challenges")
+    assert admin("list", "--unspent")[1] == ""
+    assert len(asked) == 2
+
+
+def test_a_long_table_is_aligned_a_page_at_a_time(admin, monkeypatch):
+    monkeypatch.setattr(terminal, "_TABLE_PAGE", 2)
+    admin("new", "--count", "3")
+    admin("new", "--subject", "CN=long-name")
+    lines = admin("list")[1].splitlines()
+    assert [line.split()[0] for line in lines] == ["ID", "4", "3", "2", "1"]
+    assert len({line.index("unspent") for line in lines[1:]}) == 1
+
+
+def test_challenges_that_cannot_be_written_out(admin, monkeypatch):
+    """They are stored by then: it says which ones, so that they can be taken back."""
+
+    def full(_text):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(terminal, "data", full)
+    status, _, err = admin("new", "--count", "2")
+    assert status == 2
+    assert "error: cannot write the challenges: No space left on device" in err
+    assert "numbers 1 to 2" in err
