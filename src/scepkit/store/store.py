@@ -13,6 +13,7 @@ from scepkit.store.crls import CRLKeeping
 from scepkit.store.deciding import Deciding
 from scepkit.store.engine import BUSY_SECONDS, connect
 from scepkit.store.purging import Purging
+from scepkit.store.renewals import Renewals
 from scepkit.store.revoking import Revoking
 from scepkit.store.schema import bring_up_to_date, version
 from scepkit.store.statuses import Statuses
@@ -33,7 +34,7 @@ ADD_CHALLENGE = insert(challenges)
 TOUCH = update(version).values(version_num=version.c.version_num)
 
 
-class Store(Deciding, Revoking, CRLKeeping, Statuses, Purging):
+class Store(Deciding, Revoking, Renewals, CRLKeeping, Statuses, Purging):
     """A database of challenges, transactions, requests, certificates and CRLs.
 
     Every process opens its own, after any fork. The methods block for as long as the disk takes,
