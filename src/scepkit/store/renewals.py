@@ -7,9 +7,9 @@ it is read by going up to the first certificate and from there down to all of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, or_, select
 
 from scepkit.store.connections import Connected
 from scepkit.store.rows import CertificateRow
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import CTE, Connection, Select
 
+HOLD = 6  # certificateHold: the one reason that another may follow
 _CHUNK = 500  # serial numbers in one statement
 
 # Each of these is one statement, so what it reads is one state of the database. UNION, and not
@@ -32,9 +33,7 @@ def _up() -> CTE:
     )
     up = start.cte("up", recursive=True)
     parent = certificates.alias("parent")
-    return up.union(
-        select(parent.c.serial, parent.c.renews).where(parent.c.serial == up.c.renews)
-    )
+    return up.union(select(parent.c.serial, parent.c.renews).where(parent.c.serial == up.c.renews))
 
 
 def _down() -> CTE:
@@ -44,7 +43,7 @@ def _down() -> CTE:
     return down.union(select(child.c.serial).where(child.c.renews == down.c.serial))
 
 
-def _chains() -> Select[tuple[object, ...]]:
+def _chains() -> Select[Any]:
     down = _down()
     return (
         select(certificates)
@@ -55,7 +54,8 @@ def _chains() -> Select[tuple[object, ...]]:
 
 CHAINS = _chains()
 RENEWED_FROM = select(certificates.c.serial).where(
-    certificates.c.renews.in_(bindparam("serials", expanding=True))
+    certificates.c.renews.in_(bindparam("serials", expanding=True)),
+    or_(certificates.c.revoked_at.is_(None), certificates.c.revocation_reason == HOLD),
 )
 
 
@@ -79,11 +79,20 @@ class Renewals(Connected):
         return sorted(found.values(), key=lambda row: (row.issued_at, row.serial))
 
 
+def hold_renewals(connection: Connection) -> None:
+    """Let nobody renew anything until the end of the transaction, of which this is the first step.
+
+    Otherwise a device that renews without a pause could be followed for ever. The lock is
+    PostgreSQL's, and waits for renewals that have begun; reading goes on. On SQLite whoever writes
+    is alone anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"LOCK TABLE {certificates.name} IN EXCLUSIVE MODE")
+
+
 def renewed_from(connection: Connection, serials: Sequence[int]) -> list[int]:
-    """Return the serial numbers of what was renewed from these certificates, directly."""
+    """Return what was renewed from these certificates, directly, and is not revoked for good."""
     found: set[int] = set()
     for start in range(0, len(serials), _CHUNK):
-        found.update(
-            connection.scalars(RENEWED_FROM, {"serials": serials[start : start + _CHUNK]})
-        )
+        found.update(connection.scalars(RENEWED_FROM, {"serials": serials[start : start + _CHUNK]}))
     return sorted(found)

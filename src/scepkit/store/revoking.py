@@ -13,7 +13,7 @@ from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 from scepkit.store import queries
 from scepkit.store.connections import Connected
 from scepkit.store.crls import outdate
-from scepkit.store.renewals import renewed_from
+from scepkit.store.renewals import HOLD, hold_renewals, renewed_from
 from scepkit.store.rows import Action, Change, RevocationRow
 from scepkit.store.tables import UTCDateTime, certificates, passphrases, revocations
 from scepkit.store.values import check_times
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Update
 
-HOLD = 6  # certificateHold: the one reason that another may follow
 REMOVE = 8  # removeFromCRL
 
 ADOPT = (
@@ -162,8 +161,8 @@ class Revoking(Connected):
                 that no renewal at the same moment is missed.
 
         Returns:
-            How each of them stands, in the order of `serials`; then those that `and_renewals`
-            found, and that are not among them.
+            How each of them stands, in the order of `serials`; then those that were revoked
+            because of `and_renewals` and are not among them.
 
         Raises:
             UsageError: a time has no zone.
@@ -179,12 +178,18 @@ class Revoking(Connected):
         }
         line = _line(action, reason, by, note, now, invalidity_date)
         with self._writing("revoke the certificate") as connection:
+            if and_renewals:
+                hold_renewals(connection)
             found = _change_all(connection, serials, update_row, values, line)
             if and_renewals:
                 _follow(connection, found, update_row, values, line)
             _outdate_all(connection, found.values())
-        more = [change for serial, change in found.items() if serial not in set(serials)]
-        return [*(found[serial] for serial in serials), *more]
+        asked = set(serials)
+        more = (change for serial, change in found.items() if serial not in asked)
+        return [
+            *(found[serial] for serial in serials),
+            *(one for one in more if one and one.is_new),
+        ]
 
     def release(self, serial: int, *, by: str, now: datetime, note: str = "") -> Change | None:
         """Take a certificate off hold (removeFromCRL); one that is not on hold stays as it is.
@@ -310,12 +315,7 @@ def _follow(
     values: dict[str, Any],
     line: dict[str, Any],
 ) -> None:
-    """Change what was renewed from the certificates that were changed just now, and so on.
-
-    On PostgreSQL a change waits for a renewal that has begun (it holds the row of what it renews),
-    and from then on there is none, so what is read after the change is all that there is. On SQLite
-    nobody else writes meanwhile.
-    """
+    """Change what was renewed from the certificates that were changed just now, and so on."""
     changed = [serial for serial, one in found.items() if one is not None and one.is_new]
     while changed:
         renewals = [one for one in renewed_from(connection, changed) if one not in found]
