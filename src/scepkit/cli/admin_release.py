@@ -74,9 +74,7 @@ def release(
             changes = revocation.release_all(store, chunk, by=who(), now=utc_now(), note=note)
             for change in changes:
                 if change is not None:
-                    report.tell(
-                        change, as_json=json, done=report.RELEASED, before="was not on hold"
-                    )
+                    report.tell_released(change, as_json=json)
     sign_outdated(directory, {row.issuer for row in selection.rows})
 
 
