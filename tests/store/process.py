@@ -77,7 +77,7 @@ def renew(url, serial):
     newest = int(serial)
     with Store.open(url) as store:
         wait()
-        while True:
+        for _ in range(500):
             new = make_issuance(renews=newest)
             if store.record(new).result() == SignerRevoked():
                 break
