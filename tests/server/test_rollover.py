@@ -226,7 +226,7 @@ def test_an_operator_sees_what_activating_does_and_is_asked(directory, scep, ask
     ask(said)
     status, _, err = scep("admin", "rollover", "activate", "--dir", path)
     assert status == (0 if state == "current" else 1)
-    for words in ("CA until now", "next CA", "CN=Mill CA 2", "prepared", "GetNextCACert", "OCSP"):
+    for words in ("old CA", "next CA", "CN=Mill CA 2", "prepared", "GetNextCACert", "OCSP"):
         assert words in err
     assert certificate.fingerprint(keys.SHA256).hex() in err
     assert "Make it the CA now?" in err

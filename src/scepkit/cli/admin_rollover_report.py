@@ -24,22 +24,21 @@ def say_what_activate_does(current: Generation, following: Generation) -> None:
     terminal.say("This puts the next CA into force, and cannot be taken back:")
     terminal.fields(
         [
-            ("CA until now", _certificate(current.ca)),
+            ("old CA", _certificate(current.ca)),
             ("next CA", _certificate(following.ca)),
-            ("prepared", f"{_prepared(following)}"),
+            ("prepared", _prepared(following)),
             ("fingerprint", sha256_fingerprint(following.ca)),
             ("RA", _ra(current, following)),
         ]
     )
     for line in (
         "Devices that have fetched the next CA since then (GetNextCACert) renew by themselves.",
-        "All others refuse the new CA until they are given its fingerprint or certificate:",
-        "until then they can neither renew nor enrol, though their certificates stay valid.",
-        "Certificates of the CA until now stay valid; they can be renewed and revoked, and its CRL",
-        "goes on being signed.",
-        "GetCACert shows the new CA and its RA; requests encrypted to the RA until now are still",
-        "answered. OCSP answers for each CA's certificates with a responder of that CA.",
-        "Programs that check certificates, such as web servers, need the new CA and its CRL first.",
+        "All other devices refuse the next CA until they are given its fingerprint or certificate.",
+        "Until then they can neither renew nor enrol, though their certificates stay valid.",
+        "The old CA's certificates can be renewed and revoked, and its CRL goes on being signed.",
+        "GetCACert shows the next CA and its RA; requests to the old RA are still answered.",
+        "OCSP answers for the certificates of each CA, with a responder of that CA.",
+        "Programs that check certificates (web servers) need the next CA and its CRL beforehand.",
     ):
         terminal.say(line)
 
