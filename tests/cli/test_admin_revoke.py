@@ -121,7 +121,7 @@ def test_several_of_a_subject(scep, home, monkeypatch):
     """They are asked about, too; the same answer as for a list."""
     with opened(home) as store:
         found = [*store.certificates(limit=2)]
-    monkeypatch.setattr(admin_revoke.admin_chosen, "by_subject", lambda _store, _text: found)
+    monkeypatch.setattr(admin_revoke.admin_selection, "by_subject", lambda *_: found)
     status, _, err = scep("admin", "revoke", "--subject", "CN=device")
     assert (status, err.splitlines()[0]) == (
         2,

@@ -3,6 +3,8 @@
 @ home KEY=VALUE …     make a server's directory, scep-data, with settings for its endpoint
 @ section NAME K=V …   add an endpoint
 @ enrol NAME           a device enrols with a new challenge; $NAME is its serial number
+@ renew NAME NEW       it renews; $NEW is the new serial number
+@ expired NAME         what it has ended a day ago
 @ request NAME         a device asks without a challenge; $NAME is its PKCS#10's SHA-256
 @ certificate NAME FILE  write what a device enrolled for to a file, PEM
 @ file NAME TEXT       make a file, with | for line ends
@@ -24,6 +26,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 import keys
 from enrolment import devices
@@ -94,6 +97,31 @@ class Desk:
 
     def request(self, name, endpoint="default"):
         self._ask(name, endpoint, None)
+
+    def renew(self, old, new):
+        home, store = self._opened()
+        with store:
+            certificate = x509.load_der_x509_certificate(self._row(store, old).der)
+            name = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+            holder = keys.Holder(keys.device(name).key, certificate)
+            ra = Certificate.of(home.authority_of("default").material.ra.certificate)
+            message = devices.renewal_req(
+                to=ra, signer=holder, subject=f"CN={name},O=Example", transaction_id=new
+            )
+            served = assembly.assemble(home, store)["default"]
+            reply = devices.read(served.endpoint.respond(message), ra, holder)
+        self.variables[new.upper()] = f"{reply.x509.serial_number:x}"
+
+    def expired(self, name):
+        ended = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d %H:%M:%S.000000}"
+        with closing(sqlite3.connect(HOME / "scep.db")) as connection, connection:
+            connection.execute(
+                "UPDATE certificates SET not_after = ? WHERE serial = ?",
+                (ended, self.variables[name.upper()]),
+            )
+
+    def _row(self, store, name):
+        return store.certificate(int(self.variables[name.upper()], 16))
 
     def certificate(self, name, file):
         _, store = self._opened()

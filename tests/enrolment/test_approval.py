@@ -25,7 +25,7 @@ from scepkit.errors import BadRequest, UsageError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.messages import Pending, Success
 from scepkit.protocol.names import parse_subject
-from scepkit.store import AlreadyAnswered, ChallengeSpent, Recorded, Status
+from scepkit.store import AlreadyAnswered, ChallengeSpent, Recorded, SignerRevoked, Status
 from waiting import PATIENCE
 
 DAY = timedelta(days=1)
@@ -199,6 +199,34 @@ def test_renewals_do_not_wait(world):
     device = world.enrolled()
     world.use(approval=True)
     assert isinstance(world.renew(device).rep, Success)
+
+
+def expired(manual):
+    """A device whose certificate ended asks with it for the next one, and has to wait."""
+    manual.use(profile=Profile(validity=10 * DAY), approval=False)
+    device = manual.enrolled()
+    manual.use(approval=True)
+    manual.now += 11 * DAY
+    message = devices.renewal_req(to=manual.ra, signer=device, kind=19)
+    assert isinstance(manual.ask(message, device).rep, Pending)
+    return device
+
+
+def test_a_renewal_that_waited_is_in_the_chain(manual):
+    """What an operator approves of it names the certificate that signed, like any renewal."""
+    old = expired(manual).x509.serial_number
+    (row,) = waiting(manual)
+    assert row.renews == old
+    serial = approve(manual).outcome.serial
+    assert manual.store.certificate(serial).renews == old
+    assert {one.serial for one in manual.store.renewal_chains([old])} == {old, serial}
+
+
+def test_a_renewal_that_waits_for_a_revoked_certificate_is_not_approved(manual):
+    old = expired(manual).x509.serial_number
+    manual.store.revoke(old, reason=1, by="test", now=manual.now)
+    assert approve(manual) == SignerRevoked()
+    assert manual.issued == 1
 
 
 def test_decided_once(manual):

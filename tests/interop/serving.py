@@ -129,7 +129,7 @@ class Server:
             wait_until(lambda: self._offers("GetNextCACert"), "the next CA to be offered")
             yield self.directory / "next" / "ca.pem"
         finally:
-            self.admin("rollover", "cancel")
+            self.admin("rollover", "cancel", "--yes")
             wait_until(lambda: not self._offers("GetNextCACert"), "the next CA to be gone")
 
     def _offers(self, keyword):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -152,9 +153,21 @@ def page(bench, stolen, nginx):
     )
 
 
+def renewed(bench, name):
+    """Renew a laptop's certificate; keep what it had before in another directory."""
+    shutil.copytree(bench.directory / name, bench.directory / f"{name}-before")
+    typed(bench, f"scep renew {name} --force")
+    pem = (bench.directory / name / "cert.pem").read_bytes()
+    return x509.load_pem_x509_certificate(pem)
+
+
 def test_the_page(bench, laptop8):
-    """Every file and every command on it, in its order."""
-    how_to = page(bench, enrol(bench, "laptop7"), bench.nginx)
+    """Every file and every command on it, in its order, for a laptop that has renewed.
+
+    Neither its certificate of today nor the one of before, which is valid still, gets in any more.
+    """
+    enrol(bench, "laptop7")
+    how_to = page(bench, renewed(bench, "laptop7"), bench.nginx)
     (bench.nginx / "scep/ca.pem").write_bytes((bench.data / "ca.pem").read_bytes())
     write_program(bench.programs / "refresh-crl", how_to.file("sh"))
     assert how_to.file("toml").strip() in (bench.data / "scep.toml").read_text()
@@ -166,7 +179,9 @@ def test_the_page(bench, laptop8):
     distribution, accepted, *finding, by_hand, refused, others = how_to.commands
     distribution.check(typed(bench, distribution.text))
     wait_until(lambda: listens(bench), "nginx to listen")
-    accepted.check(typed(bench, accepted.text))
+    before = accepted.text.replace("laptop7/", "laptop7-before/")
+    for get in (accepted.text, before):
+        accepted.check(typed(bench, get))
     for command in finding:
         command.check(typed(bench, command.text))
     # What cron does every five minutes: sooner or later it finds the new CRL.
@@ -179,7 +194,8 @@ def test_the_page(bench, laptop8):
     wait_until(is_refused, "nginx to refuse the laptop")
     # For a moment both accept: the worker with the new CRL and, until it is told, the one without.
     wait_until(lambda: len(workers(bench)) == 1, "the old worker to go")
-    refused.check(typed(bench, refused.text))
+    for get in (refused.text, refused.text.replace("laptop7/", "laptop7-before/")):
+        refused.check(typed(bench, get))
     others.check(typed(bench, others.text))
     assert "certificate revoked" in (bench.nginx / "error.log").read_text()
 

@@ -281,7 +281,7 @@ def test_after_a_rollover(running, enrolled, scep):
     directory = ("--dir", running.directory)
     assert scep("admin", "rollover", "prepare", *directory)[0] == 0
     before = running.shown_at()
-    assert scep("admin", "rollover", "activate", *directory)[0] == 0
+    assert scep("admin", "rollover", "activate", "--yes", *directory)[0] == 0
     wait_until(lambda: running.shown_at()[-1] not in before, "the rollover")
     status, _, err = scep("revoke", out)
     assert status == 0, err

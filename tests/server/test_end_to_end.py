@@ -231,7 +231,7 @@ def test_a_ca_that_cannot_decrypt(site, tmp_path, key):
     here.renew("--force", "--challenge", SECRET)
     assert here.serial != second
     here.renew("--next-ca", "--challenge", SECRET)
-    here.admin("rollover", "activate")
+    here.admin("rollover", "activate", "--yes")
     here.admin("revoke", second)
 
 
@@ -274,7 +274,7 @@ def test_a_rollover(site):
     wait_until(lambda: "GetNextCACert" in here.caps, "GetNextCACert")
     here.renew("--next-ca")
     assert here.certificate == old
-    here.admin("rollover", "activate")
+    here.admin("rollover", "activate", "--yes")
     wait_until(lambda: "GetNextCACert" not in here.caps, "the change")
     here.renew()
     assert here.certificate.issuer != old.issuer
@@ -296,13 +296,13 @@ def test_a_rollover_that_was_cancelled(site):
 
     given_up = announced()
     here.renew("--next-ca")
-    here.admin("rollover", "cancel")
+    here.admin("rollover", "cancel", "--yes")
     wanted = announced()
     assert wanted != given_up
     here.renew("--force")
     assert not (here.device / "next").exists()
     here.renew("--next-ca")
-    here.admin("rollover", "activate")
+    here.admin("rollover", "activate", "--yes")
     wait_until(lambda: "GetNextCACert" not in here.caps, "the change")
     here.renew()
     assert here.certificate.issuer == wanted

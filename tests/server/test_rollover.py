@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import signal
+import sys
 import threading
 from types import SimpleNamespace
 
@@ -15,6 +17,7 @@ from cryptography import x509
 import keys
 from enrolment import devices
 from openssl import OpenSSL
+from scepkit.cli import terminal
 from scepkit.protocol import cacerts
 from scepkit.protocol.certificate import Certificate
 from waiting import wait_until
@@ -113,7 +116,7 @@ def test_a_rollover(rolling, tmp_path):
     assert re.search(rf"^signed CRL number \d of {name}$", revoked, re.MULTILINE)
     rolling.enrol(old_ra).x509.verify_directly_issued_by(old_ca)
 
-    rolling.admin("activate")
+    rolling.admin("activate", "--yes")
     rolling.everywhere(lambda: server.shown_at() == [next_ra, next_ca], "the change")
     rolling.everywhere(lambda: server.ask(NEXT).status == 404, "no next CA")
     # A device that has not asked again encrypts to the RA of before.
@@ -151,7 +154,7 @@ def test_no_request_fails_meanwhile(rolling):
     thread.start()
     try:
         wait_until(lambda: issued or faults, "an enrolment")
-        rolling.admin("activate")
+        rolling.admin("activate", "--yes")
         rolling.everywhere(lambda: server.shown_at()[-1] == next_ca, "the change")
         count = len(issued)
         wait_until(lambda: faults or len(issued) > count + 4, "more enrolments")
@@ -187,16 +190,56 @@ def test_what_the_operator_sees(directory, scep):
         *[("next", "CA"), ("current", "CA"), ("current", "RA")]
     ]
     assert made.stdout == f"fingerprint  sha256:{rows[0]['sha256']}\n"
-    assert rollover("cancel").stderr == "dropped CN=Mill CA 2\n"
+    assert rollover("cancel", "--yes").stderr == "dropped CN=Mill CA 2\n"
     assert rollover("cancel").returncode == 2
     rollover("prepare")
-    assert rollover("activate").returncode == 0
+    assert rollover("activate", "--yes").returncode == 0
     rows = [json.loads(one) for one in rollover("status", "--json").stdout.splitlines()]
     assert [(row["state"], row["role"]) for row in rows] == [
         *[("current", "CA"), ("current", "RA"), ("old/1", "CA"), ("old/1", "RA")]
     ]
     assert rows[0]["sha256"] == read_pem(path / "ca.pem").fingerprint(keys.SHA256).hex()
+    assert rows[0]["not_after"] == f"{read_pem(path / 'ca.pem').not_valid_after_utc.isoformat()}"
     unknown = rollover("status", "--ca", "lab")
     assert (unknown.returncode, unknown.stderr) == (
         *(2, "error: there is no CA 'lab'\nhint: one of default\n"),
     )
+
+
+@pytest.fixture
+def ask(monkeypatch):
+    """Sit at a terminal and type something."""
+
+    def ask(text):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+        monkeypatch.setattr(terminal, "can_ask", lambda: True)
+
+    return ask
+
+
+@pytest.mark.parametrize(("said", "state"), [("n\n", "next"), ("y\n", "current")])
+def test_an_operator_sees_what_activating_does_and_is_asked(directory, scep, ask, said, state):
+    """Old CA, next CA, since when, and what devices, the RA and OCSP make of it."""
+    path = directory()
+    scep("admin", "rollover", "prepare", "--name", "Mill CA 2", "--dir", path)
+    certificate = read_pem(path / "next/ca.pem")
+    ask(said)
+    status, _, err = scep("admin", "rollover", "activate", "--dir", path)
+    assert status == (0 if state == "current" else 1)
+    for words in ("old CA", "next CA", "CN=Mill CA 2", "prepared", "GetNextCACert", "OCSP"):
+        assert words in err
+    assert certificate.fingerprint(keys.SHA256).hex() in err
+    assert "Make it the CA now?" in err
+    out = scep("admin", "rollover", "status", "--json", "--dir", path)[1]
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert {row["state"] for row in rows if "Mill CA 2" in row["subject"]} == {state}
+
+
+def test_an_operator_is_asked_before_the_next_ca_is_dropped(directory, scep, ask):
+    path = directory()
+    scep("admin", "rollover", "prepare", "--dir", path)
+    ask("n\n")
+    status, _, err = scep("admin", "rollover", "cancel", "--dir", path)
+    assert status == 1
+    assert "cannot be revoked any more" in err
+    assert (path / "next/ca.pem").exists()

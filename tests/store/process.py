@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 
-from scepkit.store import Store
+from scepkit.store import SignerRevoked, Store
 from stored import CA, NOW, make_grant, make_issuance, make_queued, put_challenge
 
 
@@ -79,6 +80,22 @@ def hold_and_release(url, serial, times):
     say(done)
 
 
+def renew(url, serial):
+    """Renew the newest certificate until that is refused, and then say which that was."""
+    newest = int(serial)
+    with Store.open(url) as store:
+        wait()
+        for _ in range(500):
+            new = make_issuance(renews=newest)
+            if store.record(new).result() == SignerRevoked():
+                break
+            if newest == int(serial):
+                say("renewed")
+            newest = new.serial
+            sleep(0.002)  # a device needs longer for a key; others get their turn
+    say(f"{newest:x}")
+
+
 def for_ever(once):
     def run(url):
         store = Store.open(url)
@@ -121,6 +138,7 @@ ROLES = {
     "reject": reject,
     "queue": queue,
     "hold and release": hold_and_release,
+    "renew": renew,
     "record for ever": for_ever(record_one),
     "approve for ever": for_ever(approve_one),
     "sign for ever": for_ever(sign_one),

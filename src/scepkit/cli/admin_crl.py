@@ -14,6 +14,7 @@ from scepkit.cli.admin_home import (
     DEFAULT_DIRECTORY,
     CAOption,
     DirectoryOption,
+    JsonLinesOption,
     authorities_of,
     records_opened,
 )
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from scepkit.store import CRLRow, Store
 
 _CRL_MODE = 0o644
+_COLUMNS = ("issuer", "number", "this_update", "next_update", "file", "pem")
 
 
 def register(app: typer.Typer) -> None:
@@ -51,6 +53,7 @@ def crl(
         ),
     ] = None,
     der: Annotated[bool, typer.Option("--der", help="DER instead of PEM; needs --out.")] = False,
+    as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
     """Print the CA's current CRL as PEM; a new one is signed when there is none that is good."""
@@ -62,13 +65,28 @@ def crl(
         generations = authorities_of(home, store, ca)
         wanted = generations if every else generations[:1]
         rows = [_current(home, store, authority) for authority in wanted]
+        names = [_name(authority) for authority in wanted]
     content = rows[0].der if der else "".join(map(_pem, rows)).encode("ascii")
-    if out is None:
-        terminal.data(content.decode("ascii"))
-    else:
+    if out is not None:
         write_file(out, content, mode=_CRL_MODE)
+    if as_json:
+        lines = [_for_json(name, row, out) for name, row in zip(names, rows, strict=True)]
+        terminal.rows(lines, _COLUMNS, as_json=True, empty="")
+    elif out is None:
+        terminal.data(content.decode("ascii"))
     for row in rows:
         terminal.say(f"CRL number {row.number}, good until {row.next_update:%Y-%m-%d %H:%M} UTC")
+
+
+def _for_json(name: str, row: CRLRow, out: Path | None) -> dict[str, object]:
+    return {
+        "issuer": name,
+        "number": row.number,
+        "this_update": row.this_update.isoformat(timespec="seconds"),
+        "next_update": row.next_update.isoformat(timespec="seconds"),
+        "file": str(out) if out is not None else "",
+        "pem": _pem(row) if out is None else "",
+    }
 
 
 def sign_outdated(directory: Path, issuers: Collection[bytes | None]) -> None:

@@ -12,6 +12,7 @@ from scepkit.cli import terminal
 from scepkit.cli.admin_home import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
+    JsonLinesOption,
     keys_opened,
     records_opened,
     who,
@@ -51,7 +52,12 @@ def register(app: typer.Typer) -> None:
     )(reject)
 
 
-def approve(ids: Ids, *, directory: DirectoryOption = DEFAULT_DIRECTORY) -> None:
+def approve(
+    ids: Ids,
+    *,
+    as_json: JsonLinesOption = False,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
     """Issue the certificates that waiting requests ask for, and print their serial numbers.
 
     The devices get them when they ask the next time.
@@ -64,7 +70,10 @@ def approve(ids: Ids, *, directory: DirectoryOption = DEFAULT_DIRECTORY) -> None
             row = _row(store, number)
             approval = approval_of(home, store, row.endpoint)
             serial = _issued(number, approval.approve(number, by=who(), now=utc_now()))
-            terminal.data(f"{serial:x}")
+            if as_json:
+                _tell(row, "issued", f"{serial:x}")
+            else:
+                terminal.data(f"{serial:x}")
             terminal.say(f"request {number}: issued to {row.subject}")
 
         _for_each(numbers, decide)
@@ -77,6 +86,7 @@ def reject(
         str,
         typer.Option(metavar="TEXT", help="What the device is told.", show_default=False),
     ] = "",
+    as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
     """Refuse waiting requests for good.
@@ -101,9 +111,22 @@ def reject(
             )
             if outcome.status is not Status.REJECTED:
                 raise _decided(number, outcome.status.value)
+            if as_json:
+                _tell(row, "rejected", "")
             terminal.say(f"request {number}: rejected, for {row.subject}")
 
         _for_each(numbers, decide)
+
+
+def _tell(row: RequestRow, result: str, serial: str) -> None:
+    values = {
+        "id": str(row.id),
+        "endpoint": row.endpoint,
+        "subject": row.subject or "",
+        "result": result,
+        "serial": serial,
+    }
+    terminal.rows([values], tuple(values), as_json=True, empty="")
 
 
 def _numbers(ids: list[str]) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from scepkit.cli import duration, terminal
-from scepkit.cli.admin_home import DEFAULT_DIRECTORY, DirectoryOption, records_opened
+from scepkit.cli.admin_home import DEFAULT_DIRECTORY, DirectoryOption, JsonOption, records_opened
 from scepkit.cli.help import Command, examples
 
 
@@ -35,11 +35,13 @@ def purge(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")
     ] = False,
+    as_json: JsonOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
     """Delete answered requests, used or expired challenges and expired certificates that are old.
 
-    Requests that nobody decided in time expire. A running server does both by itself.
+    Requests that nobody decided in time expire. A running server does both by itself, so nobody is
+    asked; --dry-run says how much it would be.
     """
     with records_opened(directory) as (home, store):
         from scepkit.server import sweeping
@@ -53,6 +55,11 @@ def purge(
         )
         expired = 0 if dry_run else store.expire(now)
         purged = sweeping.purge(store, home.settings, now=now, keep=keep, dry_run=dry_run)
+    if as_json:
+        terminal.json_data(
+            {"dry_run": dry_run, "expired_requests": expired, **sweeping.counts(purged)}
+        )
+        return
     if expired:
         terminal.say(f"{expired} requests expired before they were decided")
     would = "would delete" if dry_run else "deleted"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import typer
 
-from scepkit.cli import admin_chosen
-from scepkit.cli import admin_revoke_options as its
-from scepkit.cli import admin_revoke_told as told
+from scepkit.cli import admin_revocation_options as its
+from scepkit.cli import admin_revocation_report as report
+from scepkit.cli import admin_selection
 from scepkit.cli.admin_crl import sign_outdated
 from scepkit.cli.admin_home import (
     DEFAULT_DIRECTORY,
@@ -19,6 +22,11 @@ from scepkit.cli.help import Command, examples
 from scepkit.cli.reasons import reason_name
 from scepkit.errors import UsageError
 
+if TYPE_CHECKING:
+    from scepkit.store import CertificateRow
+
+_CHUNK = 100  # certificates that are released in one transaction
+
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file."""
@@ -26,36 +34,66 @@ def register(app: typer.Typer) -> None:
         "release",
         cls=Command,
         short_help="Take certificates off hold.",
-        epilog=examples("scep admin release 5a1f... --note 'found again'"),
+        epilog=examples(
+            "scep admin release 5a1f... --note 'found again'",
+            "scep admin release 5a1f... --and-renewals",
+        ),
     )(release)
 
 
 def release(
-    serials: its.Serials,
+    serials: its.Serials = None,
     *,
+    subject: its.Subject = None,
+    and_renewals: its.AndRenewals = False,
     note: its.Note = "",
+    yes: its.Yes = False,
     json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
     """Take certificates off hold, and sign a new CRL, in which they are no more.
 
-    Only a certificate that was revoked with the reason certificateHold can be released.
+    Only a certificate that was revoked with the reason certificateHold can be released. --subject
+    and --and-renewals show what they found and ask first; what is not on hold they leave as it is.
     """
-    with records_opened(directory) as (_, store):
+    with records_opened(directory) as (home, store):
         from scepkit.enrolment import revocation
         from scepkit.server.assembly import utc_now
 
-        rows = admin_chosen.by_serial(store, serials)
-        for row in rows:
-            if row.revoked_at is not None and not told.is_held(row):
-                raise UsageError(
-                    f"{row.serial:x} is revoked for good ({reason_name(row.revocation_reason)})",
-                    hint="only what is on hold can be released; nothing was changed",
-                )
-        issuers = set()
-        for row in rows:
-            change = revocation.release(store, row.serial, by=who(), now=utc_now(), note=note)
-            if change is not None:
-                issuers.add(change.certificate.issuer)
-                told.tell(change, as_json=json, done="released", before="was not on hold")
-    sign_outdated(directory, issuers)
+        selection = admin_selection.select(
+            home, store, serials=serials or [], subject=subject, and_renewals=and_renewals
+        )
+        if selection.is_search:
+            _ask(selection.rows, yes=yes)
+        else:
+            _refuse_revoked(selection.rows)
+        report.tell_over(selection.over, as_json=json)
+        found = [row.serial for row in selection.rows]
+        for start in range(0, len(found), _CHUNK):
+            chunk = found[start : start + _CHUNK]
+            changes = revocation.release_all(store, chunk, by=who(), now=utc_now(), note=note)
+            for change in changes:
+                if change is not None:
+                    report.tell_released(change, as_json=json)
+    sign_outdated(directory, {row.issuer for row in selection.rows})
+
+
+def _refuse_revoked(rows: Sequence[CertificateRow]) -> None:
+    for row in rows:
+        if row.revoked_at is not None and not report.is_held(row):
+            raise UsageError(
+                f"{row.serial:x} is revoked for good ({reason_name(row.revocation_reason)})",
+                hint="only what is on hold can be released; nothing was changed",
+            )
+
+
+def _ask(rows: Sequence[CertificateRow], *, yes: bool) -> None:
+    held = [row for row in rows if report.is_held(row)]
+    admin_selection.ask(
+        held,
+        what="released",
+        question=f"Release {report.certificates(len(held))}?",
+        look="look at them with scep admin list --status revoked",
+        yes=yes,
+        many_only=True,
+    )

@@ -6,14 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from scepkit.cli import admin_chosen, terminal
-from scepkit.cli import admin_revoke_options as its
-from scepkit.cli import admin_revoke_told as told
+from scepkit.cli import admin_revocation_options as its
+from scepkit.cli import admin_revocation_report as report
+from scepkit.cli import admin_selection, terminal
 from scepkit.cli.admin_crl import sign_outdated
 from scepkit.cli.admin_home import (
     DEFAULT_DIRECTORY,
@@ -27,6 +26,7 @@ from scepkit.cli.reasons import ReasonName
 from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from scepkit.cli.admin_selection import Selection
     from scepkit.protocol.crl_reason import Reason
     from scepkit.store import CertificateRow, Change, Store
 
@@ -59,6 +59,7 @@ def register(app: typer.Typer) -> None:
         short_help="Revoke certificates, or put them on hold.",
         epilog=examples(
             "scep admin revoke 5a1f... --reason keyCompromise",
+            "scep admin revoke 5a1f... --and-renewals --reason keyCompromise",
             "scep admin revoke --subject CN=dev1,O=Example --dry-run",
             "scep admin revoke --batch serials.txt --reason cessationOfOperation --yes",
         ),
@@ -66,9 +67,10 @@ def register(app: typer.Typer) -> None:
 
 
 def revoke(
-    serials: its.OptionalSerials = None,
+    serials: its.Serials = None,
     *,
     subject: its.Subject = None,
+    and_renewals: its.AndRenewals = False,
     file: its.File = None,
     batch: its.Batch = None,
     reason: its.Reason = ReasonName.UNSPECIFIED,
@@ -84,38 +86,29 @@ def revoke(
     Nothing is revoked if one of them cannot be found. The first reason stands, so that the same
     command may be given again; only what is on hold (certificateHold) can still be revoked for
     good, or released.
+
+    --subject, --and-renewals and --batch show what they found and ask first.
     """
     wanted = _Wanted(reason.reason, note, _since(invalidity_date))
-    with records_opened(directory) as (_, store):
-        rows = _chosen(store, serials or [], subject, file, batch)
-        if dry_run:
-            told.say_what_would(rows, wanted.reason, as_json=json)
-            return
-        if batch is not None or (subject is not None and len(rows) > 1):
-            _ask(rows, wanted.reason, yes=yes)
-        issuers = _revoke(store, rows, wanted, as_json=json)
-    sign_outdated(directory, issuers)
-
-
-def _chosen(
-    store: Store,
-    serials: Sequence[str],
-    subject: str | None,
-    file: Path | None,
-    batch: Path | None,
-) -> list[CertificateRow]:
-    if sum(map(bool, (serials, subject, file, batch))) != 1:
-        raise UsageError(
-            "which certificates? say it in one way",
-            hint="by SERIAL…, --subject, --file or --batch",
+    with records_opened(directory) as (home, store):
+        selection = admin_selection.select(
+            home,
+            store,
+            serials=serials or [],
+            subject=subject,
+            file=file,
+            batch=batch,
+            and_renewals=and_renewals,
         )
-    if subject is not None:
-        return admin_chosen.by_subject(store, subject)
-    if file is not None:
-        return [admin_chosen.by_file(store, file)]
-    if batch is not None:
-        return admin_chosen.by_list(store, batch)
-    return admin_chosen.by_serial(store, serials)
+        if dry_run:
+            report.tell_over(selection.over, as_json=json)
+            report.say_what_would(selection.rows, wanted.reason, as_json=json)
+            return
+        if batch is not None or selection.is_search:
+            _ask(selection.rows, wanted.reason, yes=yes, many_only=batch is None)
+        report.tell_over(selection.over, as_json=json)
+        issuers = _revoke(store, selection, wanted, as_json=json)
+    sign_outdated(directory, issuers)
 
 
 def _since(text: str | None) -> datetime | None:
@@ -136,53 +129,47 @@ def _since(text: str | None) -> datetime | None:
     return aware
 
 
-def _ask(rows: Sequence[CertificateRow], reason: Reason, *, yes: bool) -> None:
-    """Ask whether many certificates are meant.
-
-    Raises:
-        UsageError: nobody is there to ask.
-        Abort: they are not.
-    """
-    count = sum(told.would_change(row, reason) for row in rows)
-    if yes or not count:
-        return
-    if not terminal.can_ask():
-        raise UsageError(
-            f"{told.certificates(count)} would be revoked, and there is nobody to ask",
-            hint="look at them with --dry-run, then give --yes",
-        )
-    for row in rows[: told.FEW]:
-        terminal.say(f"  {row.serial:x}, {row.subject}")
-    if len(rows) > told.FEW:
-        terminal.say(f"  and {len(rows) - told.FEW} more")
-    if not terminal.confirm(f"Revoke {told.certificates(count)} with the reason {reason.name}?"):
-        raise typer.Abort
+def _ask(rows: Sequence[CertificateRow], reason: Reason, *, yes: bool, many_only: bool) -> None:
+    changing = [row for row in rows if report.would_change(row, reason)]
+    admin_selection.ask(
+        changing,
+        what="revoked",
+        question=f"Revoke {report.certificates(len(changing))} with the reason {reason.name}?",
+        look="look at them with --dry-run",
+        yes=yes,
+        many_only=many_only,
+    )
 
 
 def _revoke(
-    store: Store, rows: Sequence[CertificateRow], wanted: _Wanted, *, as_json: bool
+    store: Store, selection: Selection, wanted: _Wanted, *, as_json: bool
 ) -> set[bytes | None]:
     """Revoke, say so, and return whose certificates they were."""
-    is_quiet = len(rows) > told.FEW
-    new, issuers = 0, set()
-    for change in _revoked(store, rows, wanted):
+    is_quiet = len(selection.rows) > report.FEW
+    new, total, issuers = 0, 0, set()
+    for change in _revoked(store, selection, wanted):
         new += change.is_new
+        total += 1
         issuers.add(change.certificate.issuer)
         if as_json or not is_quiet:
-            told.tell(change, as_json=as_json)
+            report.tell(change, as_json=as_json)
     if is_quiet:
-        told.sum_up(new, len(rows), wanted.reason)
+        report.sum_up(new, total, wanted.reason)
     return issuers
 
 
-def _revoked(store: Store, rows: Sequence[CertificateRow], wanted: _Wanted) -> Iterator[Change]:
-    """Revoke, a chunk after the other; what is done stays done if one fails."""
+def _revoked(store: Store, selection: Selection, wanted: _Wanted) -> Iterator[Change]:
+    """Revoke, a chunk after the other; what is done stays done if one fails.
+
+    A chain comes newest first, so that what was renewed from a chunk is revoked by then, but for
+    what was renewed at this very moment.
+    """
     from scepkit.enrolment import revocation
     from scepkit.server.assembly import utc_now
 
     by, done = who(), 0
-    serials = [row.serial for row in rows]
-    with terminal.bar("revoking", len(serials), shown=len(serials) > told.FEW) as advance:
+    serials = [row.serial for row in selection.rows]
+    with terminal.bar("revoking", len(serials), shown=len(serials) > report.FEW) as advance:
         try:
             for start in range(0, len(serials), _CHUNK):
                 if start:
@@ -196,6 +183,7 @@ def _revoked(store: Store, rows: Sequence[CertificateRow], wanted: _Wanted) -> I
                     now=utc_now(),
                     note=wanted.note,
                     invalidity_date=wanted.since,
+                    and_renewals=selection.is_search,
                 )
                 done += len(chunk)
                 advance(len(chunk))

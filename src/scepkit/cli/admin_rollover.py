@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scepkit.cli import terminal
+from scepkit.cli import admin_rollover_report, terminal
 from scepkit.cli.admin_home import (
     DEFAULT_DIRECTORY,
     CAOption,
     DirectoryOption,
-    JsonOption,
+    JsonLinesOption,
     records_opened,
 )
+from scepkit.cli.admin_revocation_options import Yes
 from scepkit.cli.help import Command, Group, examples
 from scepkit.errors import UsageError
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
-    from scepkit.ca.rollover import Generation
+    from scepkit.ca.rollover import Generation, Status
 
 group = typer.Typer(
     name="rollover",
@@ -31,6 +34,10 @@ group = typer.Typer(
     epilog=examples("scep admin rollover prepare", "scep admin rollover activate"),
     no_args_is_help=True,
 )
+
+_COLUMNS = ("state", "role", "subject", "not_before", "not_after", "sha256")
+_ALWAYS = ("current", "next", "cancelled")  # states that an expired certificate keeps
+_DATE = len("2026-11-28")
 
 
 def register(app: typer.Typer) -> None:
@@ -64,6 +71,7 @@ def prepare(
             show_default=False,
         ),
     ] = None,
+    as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
     """Make the next CA. Devices can fetch it (GetNextCACert) and already enrol with it.
@@ -76,14 +84,26 @@ def prepare(
 
     made = rollover.prepare(place, now=utc_now(), layout=layout, common_name=name)
     if made.next is not None:
-        _say("the next CA", made.next.ca.certificate)
+        _say("the next CA", made.next.ca.certificate, as_json=as_json)
+    if as_json:
+        _json_lines(_next(rollover.status(place)))
     terminal.say("devices can fetch it now (GetNextCACert); give them time before the next step:")
     terminal.say(f"scep admin rollover activate{_which(directory, ca)}")
 
 
-@group.command(cls=Command, epilog=examples("scep admin rollover activate"))
-def activate(*, ca: CAOption = "default", directory: DirectoryOption = DEFAULT_DIRECTORY) -> None:
-    """Make the next CA the current one.
+@group.command(
+    cls=Command,
+    short_help="Make the next CA the current one.",
+    epilog=examples("scep admin rollover activate", "scep admin rollover activate --yes"),
+)
+def activate(
+    *,
+    ca: CAOption = "default",
+    yes: Yes = False,
+    as_json: JsonLinesOption = False,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
+    """Make the next CA the current one, after showing what changes by that, and asking.
 
     What the CA of before issued goes on being valid, can be renewed and revoked. A running server
     changes over within seconds. Devices that pin the CA's fingerprint need the new one.
@@ -92,20 +112,50 @@ def activate(*, ca: CAOption = "default", directory: DirectoryOption = DEFAULT_D
     from scepkit.ca import rollover
     from scepkit.server.assembly import utc_now
 
+    found = rollover.status(place)
+    if found.next is not None:
+        _ask(
+            partial(admin_rollover_report.say_what_activate_does, found.current, found.next),
+            "Make it the CA now?",
+            act="another CA would be the CA of every device from now on",
+            yes=yes,
+        )
     material = rollover.activate(place, now=utc_now())
-    _say("the CA is now", material.ca.certificate)
+    _say("the CA is now", material.ca.certificate, as_json=as_json)
+    if as_json:
+        _json_lines(_generation("current", rollover.status(place).current))
 
 
-@group.command(cls=Command, epilog=examples("scep admin rollover cancel"))
-def cancel(*, ca: CAOption = "default", directory: DirectoryOption = DEFAULT_DIRECTORY) -> None:
-    """Drop the next CA and its keys, for good.
+@group.command(
+    cls=Command,
+    epilog=examples("scep admin rollover cancel", "scep admin rollover cancel --yes"),
+)
+def cancel(
+    *,
+    ca: CAOption = "default",
+    yes: Yes = False,
+    as_json: JsonLinesOption = False,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
+    """Drop the next CA and its keys, for good, after asking.
 
     What it has issued already cannot be revoked any more.
     """
     from scepkit.ca import rollover
 
-    dropped = rollover.cancel(_place(directory, ca))
+    place = _place(directory, ca)
+    found = rollover.status(place)
+    if found.next is not None:
+        _ask(
+            partial(admin_rollover_report.say_what_cancel_does, found.next),
+            "Drop it?",
+            act="the next CA and its keys would be dropped for good",
+            yes=yes,
+        )
+    dropped = rollover.cancel(place)
     terminal.say(f"dropped {dropped.subject.rfc4514_string()}")
+    if as_json:
+        _json_lines([_row("cancelled", "CA", dropped)])
 
 
 @group.command(
@@ -117,20 +167,33 @@ def status(
     *,
     ca: CAOption = "default",
     directory: DirectoryOption = DEFAULT_DIRECTORY,
-    as_json: JsonOption = False,
+    as_json: JsonLinesOption = False,
 ) -> None:
     """List the CA's generations and RAs: the current one, the next one, those of before."""
     from scepkit.ca import rollover
 
     found = rollover.status(_place(directory, ca))
     rows = [
-        *([] if found.next is None else _generation("next", found.next)),
+        *_next(found),
         *_generation("current", found.current),
         *(row for one in found.old for row in _generation(f"old/{one.number}", one)),
         *(_row("retired", "RA", one) for one in found.retired),
     ]
-    columns = ("state", "role", "subject", "not_before", "not_after", "sha256")
-    terminal.rows(rows, columns, as_json=as_json, empty="")
+    if as_json:
+        _json_lines(rows)
+        return
+    shown = [
+        {**row, **{name: row[name][:_DATE] for name in ("not_before", "not_after")}} for row in rows
+    ]
+    terminal.rows(shown, _COLUMNS, as_json=False, empty="")
+
+
+def _json_lines(rows: Sequence[Mapping[str, str]]) -> None:
+    terminal.rows(rows, _COLUMNS, as_json=True, empty="")
+
+
+def _next(found: Status) -> list[dict[str, str]]:
+    return [] if found.next is None else _generation("next", found.next)
 
 
 def _generation(state: str, one: Generation) -> list[dict[str, str]]:
@@ -144,13 +207,32 @@ def _row(state: str, role: str, certificate: x509.Certificate) -> dict[str, str]
 
     is_over = certificate.not_valid_after_utc <= utc_now()
     return {
-        "state": "expired" if is_over and state not in ("current", "next") else state,
+        "state": state if not is_over or state in _ALWAYS else "expired",
         "role": role,
         "subject": certificate.subject.rfc4514_string(),
-        "not_before": f"{certificate.not_valid_before_utc:%Y-%m-%d}",
-        "not_after": f"{certificate.not_valid_after_utc:%Y-%m-%d}",
+        "not_before": certificate.not_valid_before_utc.isoformat(timespec="seconds"),
+        "not_after": certificate.not_valid_after_utc.isoformat(timespec="seconds"),
         "sha256": sha256_fingerprint(certificate).removeprefix("sha256:"),
     }
+
+
+def _ask(show: Callable[[], None], question: str, *, act: str, yes: bool) -> None:
+    """Show what a step does and ask whether it is meant.
+
+    Raises:
+        UsageError: nobody is there to ask.
+        Abort: it is not meant.
+    """
+    if yes:
+        return
+    if not terminal.can_ask():
+        raise UsageError(
+            f"{act}, and there is nobody to ask",
+            hint="look with scep admin rollover status, then give --yes",
+        )
+    show()
+    if not terminal.confirm(question):
+        raise typer.Abort
 
 
 def _place(directory: Path, ca: str) -> Path:
@@ -170,8 +252,9 @@ def _which(directory: Path, ca: str) -> str:
     return f" --dir {directory}" + ("" if ca == "default" else f" --ca {ca}")
 
 
-def _say(what: str, certificate: x509.Certificate) -> None:
+def _say(what: str, certificate: x509.Certificate, *, as_json: bool) -> None:
     from scepkit.ca.certificates import sha256_fingerprint
 
     terminal.say(f"{what}: {certificate.subject.rfc4514_string()}")
-    terminal.data(f"fingerprint  {sha256_fingerprint(certificate)}")
+    if not as_json:
+        terminal.data(f"fingerprint  {sha256_fingerprint(certificate)}")

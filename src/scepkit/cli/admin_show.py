@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scepkit.cli import terminal
+from scepkit.cli import admin_chain, admin_selection, terminal
 from scepkit.cli.admin_home import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
@@ -57,9 +57,12 @@ def show(
 ) -> None:
     """Show all that is known about a certificate or a request.
 
+    Of a certificate that was renewed, or is a renewal, the whole chain is drawn: one line for each,
+    what was renewed from it below, and the one in use marked as current.
+
     The challenge of a request is struck out, so the signature of its PEM does not verify any more.
     """
-    with records_opened(directory) as (_, store):
+    with records_opened(directory) as (home, store):
         from scepkit.server.clock import utc_now
 
         if _REQUEST.fullmatch(number):
@@ -70,18 +73,25 @@ def show(
                 )
             shown, text = _request(row), _pem(row.csr, "CERTIFICATE REQUEST")
             history: list[dict[str, str]] = []
+            links: list[admin_chain.Link] = []
         else:
             certificate = _certificate_row(store, number)
             shown, text = _certificate(certificate), _pem(certificate.der, "CERTIFICATE")
             shown["passphrase"] = "kept" if store.passphrase(certificate.serial) else ""
             history = [_done(one) for one in store.revocation_history(certificate.serial)]
+            chain = store.renewal_chains([certificate.serial])
+            links = admin_chain.links(chain, admin_selection.this_moment(home))
     if pem:
         terminal.data(text)
     elif as_json:
-        terminal.json_data({**shown, "history": history, "pem": text})
+        chain_data = [admin_chain.as_json(one) for one in links]
+        terminal.json_data({**shown, "history": history, "chain": chain_data, "pem": text})
     else:
         told = [(name, value) for name, value in shown.items() if value]
-        terminal.data_fields([*told, *(("history", _in_words(one)) for one in history)])
+        told += [("history", _in_words(one)) for one in history]
+        # Alone it is no chain.
+        drawn = admin_chain.drawn(links, certificate.serial) if len(links) > 1 else []
+        terminal.data_fields([*told, *(("chain", line) for line in drawn)])
 
 
 def _certificate_row(store: Store, number: str) -> CertificateRow:

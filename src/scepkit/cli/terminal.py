@@ -71,7 +71,7 @@ def json_data(value: Mapping[str, object]) -> None:
 
 
 def rows(
-    values: Sequence[Mapping[str, str]],
+    values: Sequence[Mapping[str, object]],
     columns: Sequence[str],
     *,
     as_json: bool,
@@ -80,7 +80,7 @@ def rows(
     """Write a table to stdout: aligned columns under a heading, or one JSON object a line.
 
     Args:
-        values: the rows: text by column.
+        values: the rows: text by column; for programs numbers and truth values too.
         columns: which columns, in which order.
         as_json: for programs.
         empty: what to say, on stderr, when there are no rows.
@@ -92,7 +92,10 @@ def rows(
     if not values:
         say(empty)
         return
-    lines = [[c.upper() for c in columns], *([escape(row[c]) for c in columns] for row in values)]
+    lines = [
+        [c.upper() for c in columns],
+        *([escape(str(row[c])) for c in columns] for row in values),
+    ]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
     for line in lines:
         data("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())

@@ -101,8 +101,14 @@ class Admission:
         sender: Sender,
         csr: CertificationRequest,
         authority: Authority,
+        renewed: Renewed | None = None,
     ) -> Decision:
-        """Grant a first certificate: by its challenge, or by an operator."""
+        """Grant what no certificate entitles to: by its challenge, or by an operator.
+
+        Where a certificate of this endpoint signed, with the same subject, it is one more in that
+        one's renewal chain, whoever decides: revoking the chain must not leave it out, and nothing
+        is issued for a certificate that is revoked meanwhile.
+        """
         if not sender.is_own and not self.rules.separate_keys:
             raise other_key()
         fingerprint = issuing.fingerprint(verified, csr, renewal=False)
@@ -119,7 +125,11 @@ class Admission:
         decision = replace(decision, challenge=challenge)
         granted = bound(csr, challenge)
         self._check_subject(granted, sender)
-        entry = self._entry(decision, verified, granted, fingerprint, authority, None, now)
+        if renewed is not None and renewed.subject.matches(granted.subject):
+            decision = replace(decision, renews=renewed.serial)
+        entry = self._entry(
+            decision, verified, granted, fingerprint, authority, decision.renews, now
+        )
         if self.rules.approval:
             self._check_names(granted, sender)
             queued = issuing.queue(entry, self.rules)
@@ -195,7 +205,7 @@ class Admission:
             if not self._may_be_first(verified, csr, error):
                 raise
             # Not entitled by its certificate, but perhaps by its challenge, as a new device is.
-            return self._first(decision, verified, sender, csr, authority)
+            return self._first(decision, verified, sender, csr, authority, renewed)
         challenge = self._confirmed(sender, csr, renewed, now, decision.peer)
         decision = replace(decision, renews=renewed.serial, challenge=challenge)
         granted = csr if rules.new_names else csr.bound_to(renewed.subject, renewed.names)

@@ -24,6 +24,7 @@ __all__ = [
     "is_due",
     "make_crl",
     "release",
+    "release_all",
     "revoke",
     "revoke_all",
 ]
@@ -88,15 +89,38 @@ def revoke_all(
     now: datetime,
     note: str = "",
     invalidity_date: datetime | None = None,
+    and_renewals: bool = False,
 ) -> list[Change | None]:
-    """Revoke some hundred certificates in one step, all or none; the rest as in `revoke`."""
+    """Revoke some hundred certificates in one step, all or none; the rest as in `revoke`.
+
+    Args:
+        store: as in `revoke`, like those that are not told here.
+        serials: their serial numbers.
+        reason: why.
+        by: who revokes.
+        now: the time, aware.
+        note: for the record.
+        invalidity_date: since when their keys are thought to be in wrong hands.
+        and_renewals: whether what was renewed from those that are revoked now is revoked with them,
+            whoever is faster: a renewal at the same moment is refused, or its certificate is
+            revoked in the same step.
+
+    Returns:
+        How they stand, in the order of `serials`; then those that `and_renewals` found.
+    """
     if reason is Reason.removeFromCRL:
         raise UsageError(
             "removeFromCRL revokes nothing", hint="it is what releasing from a hold is called"
         )
     since = None if invalidity_date is None else min(invalidity_date, now)
     return store.revoke_all(
-        serials, reason=reason, by=by, now=now, note=note, invalidity_date=since
+        serials,
+        reason=reason,
+        by=by,
+        now=now,
+        note=note,
+        invalidity_date=since,
+        and_renewals=and_renewals,
     )
 
 
@@ -122,13 +146,34 @@ def release(store: Store, serial: int, *, by: str, now: datetime, note: str = ""
         UsageError: it is revoked for good.
         StoreError: the database cannot be used.
     """
-    change = store.release(serial, by=by, now=now, note=note)
+    (change,) = release_all(store, [serial], by=by, now=now, note=note)
     if change is not None and change.certificate.revoked_at is not None:
         raise UsageError(
             f"the certificate {serial:x} is revoked for good",
             hint="only one on hold can be released; issue a new one",
         )
     return change
+
+
+def release_all(
+    store: Store, serials: Sequence[int], *, by: str, now: datetime, note: str = ""
+) -> list[Change | None]:
+    """Take some hundred certificates off hold in one step; what is not on hold stays as it is.
+
+    Args:
+        store: where the certificates are.
+        serials: their serial numbers.
+        by: who releases, for the record.
+        now: the time, aware.
+        note: why, for the record.
+
+    Returns:
+        How they stand, in the order of `serials`.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    return store.release_all(serials, by=by, now=now, note=note)
 
 
 def current_crl(

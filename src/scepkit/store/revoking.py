@@ -13,6 +13,7 @@ from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 from scepkit.store import queries
 from scepkit.store.connections import Connected
 from scepkit.store.crls import outdate
+from scepkit.store.renewals import HOLD, hold_renewals, renewed_from
 from scepkit.store.rows import Action, Change, RevocationRow
 from scepkit.store.tables import UTCDateTime, certificates, passphrases, revocations
 from scepkit.store.values import check_times
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Update
 
-HOLD = 6  # certificateHold: the one reason that another may follow
 REMOVE = 8  # removeFromCRL
 
 ADOPT = (
@@ -145,13 +145,28 @@ class Revoking(Connected):
         now: datetime,
         note: str = "",
         invalidity_date: datetime | None = None,
+        and_renewals: bool = False,
     ) -> list[Change | None]:
         """Revoke some hundred certificates in one transaction, which nobody else can write in.
 
-        Args and exceptions are those of `revoke`.
+        Args:
+            serials: their serial numbers.
+            reason: as in `revoke`, like the others.
+            by: as in `revoke`.
+            now: as in `revoke`.
+            note: as in `revoke`.
+            invalidity_date: as in `revoke`.
+            and_renewals: whether what was renewed from those that are revoked now is revoked with
+                them, and so on. When this returns nothing renews from any of them any more, so
+                that no renewal at the same moment is missed.
 
         Returns:
-            How each of them stands, in the order of their numbers.
+            How each of them stands, in the order of `serials`; then those that were revoked
+            because of `and_renewals` and are not among them.
+
+        Raises:
+            UsageError: a time has no zone.
+            StoreError: the database cannot be written.
         """
         check_times(now, *([] if invalidity_date is None else [invalidity_date]))
         action, update_row = (Action.HOLD, PUT_ON_HOLD) if reason == HOLD else _FOR_GOOD
@@ -163,13 +178,18 @@ class Revoking(Connected):
         }
         line = _line(action, reason, by, note, now, invalidity_date)
         with self._writing("revoke the certificate") as connection:
-            # Sorted, so that on PostgreSQL two of these do not wait for each other.
-            found = {
-                serial: _change(connection, serial, update_row, values, line)
-                for serial in sorted(set(serials))
-            }
+            if and_renewals:
+                hold_renewals(connection)
+            found = _change_all(connection, serials, update_row, values, line)
+            if and_renewals:
+                _follow(connection, found, update_row, values, line)
             _outdate_all(connection, found.values())
-        return [found[serial] for serial in serials]
+        asked = set(serials)
+        more = (change for serial, change in found.items() if serial not in asked)
+        return [
+            *(found[serial] for serial in serials),
+            *(one for one in more if one and one.is_new),
+        ]
 
     def release(self, serial: int, *, by: str, now: datetime, note: str = "") -> Change | None:
         """Take a certificate off hold (removeFromCRL); one that is not on hold stays as it is.
@@ -187,12 +207,23 @@ class Revoking(Connected):
             UsageError: the time has no zone.
             StoreError: the database cannot be written.
         """
+        (change,) = self.release_all([serial], by=by, now=now, note=note)
+        return change
+
+    def release_all(
+        self, serials: Sequence[int], *, by: str, now: datetime, note: str = ""
+    ) -> list[Change | None]:
+        """Take some hundred certificates off hold in one transaction; the rest as in `release`.
+
+        Returns:
+            How each of them stands, in the order of `serials`.
+        """
         check_times(now)
         line = _line(Action.RELEASE, REMOVE, by, note, now, None)
         with self._writing("release the certificate") as connection:
-            change = _change(connection, serial, RELEASE, {}, line)
-            _outdate_all(connection, [change])
-            return change
+            found = _change_all(connection, serials, RELEASE, {}, line)
+            _outdate_all(connection, found.values())
+        return [found[serial] for serial in serials]
 
     def revocation_history(self, serial: int) -> tuple[RevocationRow, ...]:
         """All that was done with a certificate, the oldest first.
@@ -261,6 +292,36 @@ def _change(
         connection.execute(NOTE, line | {"serial": serial})
     row = queries.certificate(connection, serial)
     return None if row is None else Change(row, is_new)
+
+
+def _change_all(
+    connection: Connection,
+    serials: Iterable[int],
+    update_row: Update,
+    values: dict[str, Any],
+    line: dict[str, Any],
+) -> dict[int, Change | None]:
+    # Sorted, so that on PostgreSQL two of these do not wait for each other.
+    return {
+        serial: _change(connection, serial, update_row, values, line)
+        for serial in sorted(set(serials))
+    }
+
+
+def _follow(
+    connection: Connection,
+    found: dict[int, Change | None],
+    update_row: Update,
+    values: dict[str, Any],
+    line: dict[str, Any],
+) -> None:
+    """Change what was renewed from the certificates that were changed just now, and so on."""
+    changed = [serial for serial, one in found.items() if one is not None and one.is_new]
+    while changed:
+        renewals = [one for one in renewed_from(connection, changed) if one not in found]
+        more = _change_all(connection, renewals, update_row, values, line)
+        found.update(more)
+        changed = [serial for serial, one in more.items() if one is not None and one.is_new]
 
 
 def _outdate_all(connection: Connection, changes: Iterable[Change | None]) -> None:

@@ -12,6 +12,7 @@ from scepkit.store.crls import CRLKeeping
 from scepkit.store.deciding import Deciding
 from scepkit.store.engine import BUSY_SECONDS, connect
 from scepkit.store.purging import Purging
+from scepkit.store.renewals import Renewals
 from scepkit.store.revoking import Revoking
 from scepkit.store.schema import bring_up_to_date, version
 from scepkit.store.statuses import Statuses
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 TOUCH = update(version).values(version_num=version.c.version_num)
 
 
-class Store(ChallengeKeeping, Deciding, Revoking, CRLKeeping, Statuses, Purging):
+class Store(ChallengeKeeping, Deciding, Revoking, Renewals, CRLKeeping, Statuses, Purging):
     """A database of challenges, transactions, requests, certificates and CRLs.
 
     Every process opens its own, after any fork. The methods block for as long as the disk takes,

@@ -53,6 +53,15 @@ def tell(
         terminal.say(f"{row.serial:x} {what}, {row.revoked_at:%Y-%m-%d %H:%M} UTC")
 
 
+def tell_released(change: Change, *, as_json: bool) -> None:
+    """Say what became of a certificate that was to be released."""
+    row = change.certificate
+    if row.revoked_at is None or as_json:
+        tell(change, as_json=as_json, done="released", before="was not on hold")
+    else:
+        terminal.say(f"{row.serial:x} is revoked for good ({reason_name(row.revocation_reason)})")
+
+
 def _row(row: CertificateRow, result: str) -> None:
     values = {
         "serial": f"{row.serial:x}",
@@ -62,6 +71,18 @@ def _row(row: CertificateRow, result: str) -> None:
         "revoked": row.revoked_at.isoformat(timespec="seconds") if row.revoked_at else "",
     }
     terminal.rows([values], _COLUMNS, as_json=True, empty="")
+
+
+def tell_over(rows: Sequence[CertificateRow], *, as_json: bool) -> None:
+    """Say which certificates of a chain have expired and are left alone."""
+    if as_json:
+        for row in rows:
+            _row(row, "expired")
+    elif len(rows) > FEW:
+        terminal.say(f"{certificates(len(rows))} had expired")
+    else:
+        for row in rows:
+            terminal.say(f"{row.serial:x} had expired, {row.not_after:%Y-%m-%d %H:%M} UTC")
 
 
 def say_what_would(rows: Sequence[CertificateRow], reason: Reason, *, as_json: bool) -> None:

@@ -10,13 +10,24 @@ import typer
 from scepkit.cli.options import flag, option
 from scepkit.cli.reasons import ReasonName, read_reason
 
-_SERIAL = typer.Argument(metavar="SERIAL", help="Serial numbers in hex.", show_default=False)
-
-Serials = Annotated[list[str], _SERIAL]
-OptionalSerials = Annotated[list[str] | None, _SERIAL]
+Serials = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="SERIAL", help="Serial numbers in hex.", show_default=False),
+]
 
 Subject = Annotated[
-    str | None, option(None, "DN", "All that have this subject, in place of SERIAL.")
+    str | None,
+    option(None, "DN", "All that have exactly this subject and can be used, in place of SERIAL."),
+]
+
+AndRenewals = Annotated[
+    bool,
+    flag(
+        None,
+        "With them the whole renewal chain: what they were renewed from, and what was renewed "
+        "from them.",
+        "--and-renewals",
+    ),
 ]
 
 File = Annotated[Path | None, option(None, "CERT", "The one in this file, in place of SERIAL.")]
