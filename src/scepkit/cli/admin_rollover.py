@@ -103,9 +103,10 @@ def cancel(*, ca: CAOption = "default", directory: DirectoryOption = DEFAULT_DIR
     What it has issued already cannot be revoked any more.
     """
     from scepkit.ca import rollover
+    from scepkit.protocol.distinguished_name import Name
 
     dropped = rollover.cancel(_place(directory, ca))
-    terminal.say(f"dropped {dropped.subject.rfc4514_string()}")
+    terminal.say(f"dropped {Name.of(dropped.subject)}")
 
 
 @group.command(
@@ -140,13 +141,14 @@ def _generation(state: str, one: Generation) -> list[dict[str, str]]:
 
 def _row(state: str, role: str, certificate: x509.Certificate) -> dict[str, str]:
     from scepkit.ca.certificates import sha256_fingerprint
+    from scepkit.protocol.distinguished_name import Name
     from scepkit.server.assembly import utc_now
 
     is_over = certificate.not_valid_after_utc <= utc_now()
     return {
         "state": "expired" if is_over and state not in ("current", "next") else state,
         "role": role,
-        "subject": certificate.subject.rfc4514_string(),
+        "subject": str(Name.of(certificate.subject)),
         "not_before": f"{certificate.not_valid_before_utc:%Y-%m-%d}",
         "not_after": f"{certificate.not_valid_after_utc:%Y-%m-%d}",
         "sha256": sha256_fingerprint(certificate).removeprefix("sha256:"),
@@ -172,6 +174,7 @@ def _which(directory: Path, ca: str) -> str:
 
 def _say(what: str, certificate: x509.Certificate) -> None:
     from scepkit.ca.certificates import sha256_fingerprint
+    from scepkit.protocol.distinguished_name import Name
 
-    terminal.say(f"{what}: {certificate.subject.rfc4514_string()}")
+    terminal.say(f"{what}: {Name.of(certificate.subject)}")
     terminal.data(f"fingerprint  {sha256_fingerprint(certificate)}")
