@@ -38,6 +38,7 @@ class Decision:
         reason: why it was refused, for the log.
         serial: the serial number of the certificate that is the answer, for the log.
         renews: the serial number of the certificate that is renewed, for the log.
+        cut: what the request asks for and the certificate has not, for the log.
         repeated: whether the answer was given before.
         legacy: what the request uses that had to be allowed.
     """
@@ -55,6 +56,7 @@ class Decision:
     reason: str = ""
     serial: int | None = None
     renews: int | None = None
+    cut: tuple[str, ...] = ()
     repeated: bool = False
     legacy: tuple[Legacy, ...] = ()
 
