@@ -90,11 +90,9 @@ DECISIONS = {
     "secret": needs_secret,
 }
 INSTEAD = {
-    "broken": HTTPResponse(500, b"internal error"),
     "page": HTTPResponse(200, b"<html>Welcome</html>", "text/html"),
     "missing": HTTPResponse(404, b"nothing here\x1b[2J"),
 }
-FIRST = (Operation.GET_CA_CAPS, Operation.GET_CA_CERT)
 OLD = {"caps": ["DES3", "SHA-1"], "allowed": frozenset({Legacy.SHA1, Legacy.DES3})}
 
 
@@ -123,9 +121,8 @@ def started(serve, words):
     site.scep.issued = []
     for word in words:
         if word in INSTEAD:
-            asked = (Operation.PKI_OPERATION,) if word == "broken" else FIRST
-            for operation in asked:
-                site.next(operation, INSTEAD[word])
+            site.next(Operation.GET_CA_CAPS, INSTEAD[word])
+            site.next(Operation.GET_CA_CERT, INSTEAD[word])
     return site
 
 
