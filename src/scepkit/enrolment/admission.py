@@ -298,7 +298,7 @@ class Admission:
 
 def _with_cut(decision: Decision, csr: CertificationRequest) -> Decision:
     """Return a decision to issue that says what of the request is not in the certificate."""
-    if not isinstance(decision.record, Issuance):
+    if not isinstance(decision.record, Issuance) or not csr.extensions.all:
         return decision
     certificate = Certificate.read(decision.record.certificate)
     return replace(decision, cut=comparison.cut(csr, certificate))

@@ -6,7 +6,7 @@ the CA). Both ends want to know: a device before it finds out in use, an operato
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from scepkit.errors import BadRequest, Malformed
@@ -94,7 +94,10 @@ def cut(request: CertificationRequest, certificate: Certificate) -> tuple[str, .
 
     All extensions that are asked for count, those that nobody decodes by their OID.
     """
-    if not request.extensions.all:
+    had = {(one.identifier, one.value) for one in certificate.extensions}
+    others = [one for one in request.extensions if (one.identifier, one.value) not in had]
+    if not others:
+        # The way of most requests: the same octets.
         return ()
     found = [
         f"{_NOUNS[change.what]} {_short(value)}"
@@ -102,7 +105,11 @@ def cut(request: CertificationRequest, certificate: Certificate) -> tuple[str, .
         if change.what in _NOUNS
         for value in change.missing
     ]
-    found += _extensions(request.extensions, certificate.extensions)
+    found += [
+        f"extension {'#' + one.identifier.hex() if one.oid is None else one.oid.dotted_string}"
+        for one in others
+        if one.identifier not in LOOKED_AT
+    ]
     return (*found[:_MOST], f"{len(found) - _MOST} more") if len(found) > _MOST else tuple(found)
 
 
@@ -155,14 +162,6 @@ def _sorted(what: str, asked: Iterable[str], got: Iterable[str]) -> _Parts:
 
 def _texts(names: Iterable[GeneralName]) -> list[str]:
     return list(map(str, names))
-
-
-def _extensions(asked: Extensions, got: Extensions) -> Iterator[str]:
-    had = {(one.identifier, one.value) for one in got}
-    for one in asked:
-        if one.identifier not in LOOKED_AT and (one.identifier, one.value) not in had:
-            oid = one.oid
-            yield f"extension {'#' + one.identifier.hex() if oid is None else oid.dotted_string}"
 
 
 def _listed(values: tuple[str, ...]) -> str:
