@@ -18,6 +18,7 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
 
 import keys
 from pair import Server, _Public
@@ -72,7 +73,11 @@ def crl(serials, issuer=None, number=5):
 
 class _Scep(Server):
     def issue(self, wanted):
-        return certify(wanted.subject.x509(), _Public(wanted.public_key), self.opener).der
+        """Certify what is wanted, but for a keyUsage."""
+        asked = x509.load_der_x509_csr(wanted.der).extensions
+        more = [one for one in asked if one.oid != ExtensionOID.KEY_USAGE]
+        subject = wanted.subject.x509()
+        return certify(subject, _Public(wanted.public_key), self.opener, more=more).der
 
 
 class Site:

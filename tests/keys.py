@@ -107,6 +107,7 @@ def certify(
     path_length: int | None = None,
     key_usage: x509.KeyUsage | None = None,
     purposes: Sequence[x509.ObjectIdentifier] = (),
+    more: Sequence[x509.Extension] = (),
     serial: int | None = None,
     not_before: datetime = NOW - DAY,
     not_after: datetime = NOW + 365 * DAY,
@@ -131,6 +132,8 @@ def certify(
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
     if key_usage:
         builder = builder.add_extension(key_usage, critical=True)
+    for one in more:
+        builder = builder.add_extension(one.value, critical=one.critical)
     if key_identifier:
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         builder = builder.add_extension(identifier, critical=False)

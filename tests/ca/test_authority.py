@@ -203,6 +203,14 @@ def test_purposes_of_which_none_is_allowed_are_refused(issue, purpose):
         issue(requested=[x509.ExtendedKeyUsage([purpose])])
 
 
+def test_a_request_may_name_what_it_would_get_anyway(issue):
+    own = x509.ObjectIdentifier("1.2.3.4")
+    profile = Profile(default_eku=(own,), allowed_eku=frozenset())
+    asked = x509.ExtendedKeyUsage([own, ExtendedKeyUsageOID.SERVER_AUTH])
+    extension = find(issue(requested=[asked], profile=profile), x509.ExtendedKeyUsage)
+    assert list(extension.value) == [own]
+
+
 def test_a_profile_may_have_no_purpose_at_all(issue):
     certificate = issue(profile=Profile(default_eku=()))
     assert oids(certificate) == ORDINARY - {ExtensionOID.EXTENDED_KEY_USAGE}

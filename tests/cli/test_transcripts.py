@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import httpd
+import pair
 from pair import grant
-from scepkit.errors import BadCertId, BadRequest
+from scepkit.errors import BadAlg, BadCertId, BadMessageCheck, BadRequest
 from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.attributes import FailInfo
 from scepkit.protocol.http import HTTPResponse, Operation
@@ -65,7 +67,20 @@ def silent(server, request, sender):
     return Failure(FailInfo.badRequest)
 
 
+def cut(server, request, sender):
+    """Grant a certificate for a client of another name, whatever is asked for."""
+    wanted = server.wanted[sender.attributes.transaction_id]
+    purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    issued = httpd.certify(
+        "other", pair._Public(wanted.public_key), server.opener, purposes=list(purpose)
+    )
+    return Success((issued.der,))
+
+
 DECISIONS = {
+    "cut": cut,
+    "mac": BadMessageCheck("no"),
+    "alg": BadAlg("no"),
     "silent": silent,
     "spent": without_challenge,
     "retrieve": retrieve,

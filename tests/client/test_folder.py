@@ -396,3 +396,43 @@ def test_what_nobody_could_verify_is_kept_until_there_is_something_better(tmp_pa
     folder.install(issued(keys.rsa_key("new")))
     assert content(folder.path).keys() == NAMES
     assert whose(folder.path) == "new"
+
+
+def test_a_directory_that_was_made_and_stays_empty_is_removed(tmp_path):
+    """So are those above it that were made; what was there before stays."""
+    (tmp_path / "there").mkdir()
+    with Folder(tmp_path / "there/new/inner").locked():
+        assert (tmp_path / "there/new/inner").is_dir()
+    assert list((tmp_path / "there").iterdir()) == []
+    with Folder(tmp_path / "there").locked():
+        pass
+    assert (tmp_path / "there").is_dir()
+
+
+def test_a_directory_that_was_made_stays_with_a_key_in_it(tmp_path):
+    folder = Folder(tmp_path / "a/dev1")
+    with folder.locked():
+        folder.begin(keys.rsa_key("old"))
+    assert folder.unfinished.exists()
+
+
+def test_a_lock_on_a_directory_that_another_process_removed_is_none(tmp_path, monkeypatch):
+    path = tmp_path / "dev1"
+    really = os.open
+
+    def opened(name, *how, **more):
+        descriptor = really(name, *how, **more)
+        if Path(name) == path:
+            path.rmdir()
+        return descriptor
+
+    monkeypatch.setattr(os, "open", opened)
+    with pytest.raises(SettingsError, match="another scep is at work"), Folder(path).locked():
+        pass
+
+
+def test_a_refused_request_for_a_certificate_of_the_next_ca_leaves_no_directory(tmp_path):
+    ahead = fill(tmp_path).ahead
+    ahead.begin(keys.rsa_key("new"))
+    ahead.give_up()
+    assert not ahead.path.exists()

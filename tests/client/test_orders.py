@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import forge
 import keys
@@ -138,6 +139,27 @@ def test_the_same_order_of_such_a_key_is_the_same_transaction(spec):
     assert one.request.csr.info == two.request.csr.info
 
 
+SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+
+
+def purposes(order):
+    return order.request.csr.extensions.extended_key_usage()
+
+
+def test_purposes_are_asked_for_by_name_or_oid(openssl):
+    order = make(purposes=["server_auth", CLIENT, "1.3.6.1.5.5.7.3.1"])
+    assert purposes(order) == (SERVER, CLIENT)
+    assert "TLS Web Server Authentication" in openssl.request(order.request.csr.der)
+    assert purposes(make()) is None
+    assert make(purposes=["server_auth"]).transaction_id != make().transaction_id
+    assert make(purposes=["server_auth"]).wanted != make().wanted
+
+
+def test_what_is_no_purpose_is_not_asked_for():
+    with pytest.raises(UsageError, match="'tls' is not a purpose"):
+        make(purposes=["tls"])
+
+
 # --- renewal --------------------------------------------------------------------------------------
 
 
@@ -179,6 +201,13 @@ def test_a_renewal_asks_for_the_same_names():
     csr = orders.renewal(KEY, Certificate.of(certificate), KEY).request.csr
     assert csr.subject.der == keys.name("dev1").public_bytes()
     assert [extension.value for extension in csr.extensions] == [names.public_bytes()]
+
+
+def test_a_renewal_asks_for_the_same_purposes_or_for_others():
+    current = keys.certify("dev1", KEY, keys.ca(), purposes=[SERVER]).certificate
+    assert purposes(orders.renewal(KEY, current, KEY)) == (SERVER,)
+    assert purposes(orders.renewal(KEY, current, KEY, purposes=["client_auth"])) == (CLIENT,)
+    assert purposes(orders.renewal(KEY, current, KEY, purposes=())) is None
 
 
 def test_an_odd_certificate_is_renewed_octet_for_octet():

@@ -147,3 +147,32 @@ def test_a_ca_that_nothing_can_be_encrypted_to_is_not_asked():
         pair.enrol(PKCSReq(pair.csr(None)))
     assert "challenge" in caught.value.hint
     assert pair.trips == []
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ec"])
+def test_a_server_that_breaks_may_have_stumbled_over_an_ec_key(kind):
+    """The hint names the kind of key where that is none of RSA's."""
+    key = keys.ec_key("device") if kind == "ec" else keys.rsa_key("device")
+    pair = Pair(signer=keys.certify("device", key), password="x", limits=Limits(retries=1))
+    pair.on_reply(1, answer(500))
+    pair.on_reply(2, answer(500))
+    with pytest.raises(TransportError, match="HTTP 500") as caught:
+        pair.enrol(PKCSReq(pair.csr("x", key)))
+    assert ("one of kind EC" in caught.value.hint) is (kind == "ec")
+
+
+def test_a_server_that_breaks_may_have_stumbled_over_the_new_key():
+    pair = Pair(signer=keys.customer(), limits=Limits(retries=0))
+    pair.on_reply(1, answer(500))
+    with pytest.raises(TransportError) as caught:
+        pair.enrol(RenewalReq(pair.csr(None, keys.ec_key("new"))))
+    assert "one of kind EC" in caught.value.hint
+
+
+def test_another_fault_of_the_server_says_nothing_of_the_key():
+    key = keys.ec_key("device")
+    pair = Pair(signer=keys.certify("device", key), password="x", limits=Limits(retries=0))
+    pair.on_reply(1, answer(503))
+    with pytest.raises(TransportError) as caught:
+        pair.enrol(PKCSReq(pair.csr("x", key)))
+    assert not caught.value.hint

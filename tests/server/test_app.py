@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from prometheus_client import REGISTRY
 
 import der
@@ -20,6 +21,7 @@ from scepkit.ca import rotation
 from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.http import MAX_QUERY
+from scepkit.protocol.messages import PKCSReq
 from scepkit.server import catalog, health, under_way
 from scepkit.store import Store
 from server import asgi
@@ -363,6 +365,29 @@ def test_a_line_for_each_operation(app, challenges, logged):
     assert (unknown["outcome"], unknown["reason"]) == ("HTTP 400", "unknown operation")
     assert nowhere["outcome"] == "HTTP 404"
     assert not any(secret in str(line) for line in logged)
+
+
+def test_what_was_cut_from_a_request_is_logged(app, challenges, logged):
+    """At the issuance, each in a few words; nothing where everything asked for is there."""
+    application, path = app(endpoint={"default": {"san_types": ["dns"]}})
+    ra = recipient(path)
+    secrets = challenges(path, 2)
+    purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CODE_SIGNING]
+    sans = ["dns:a.example", "ip:192.0.2.1"]
+
+    def asking(number, much):
+        value = x509.ExtendedKeyUsage(purposes[:much])
+        extension = x509.Extension(value.oid, critical=False, value=value)
+        csr = devices.request(secrets[number], sans=sans[:much], extensions=[extension])
+        return post(devices.seal(PKCSReq(csr), to=ra, transaction_id=str(number)))
+
+    run(application, asking(0, 2), asking(0, 2), asking(1, 1))
+    cut, again, whole = logged
+    assert cut["cut"] == ["name ip:192.0.2.1", "purpose code_signing"]
+    assert again["repeated"]
+    assert "cut" not in again
+    assert whole["outcome"] == "SUCCESS"
+    assert "cut" not in whole
 
 
 def test_the_use_of_legacy_algorithms_is_logged(app, challenges, logged):

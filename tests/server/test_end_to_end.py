@@ -6,8 +6,15 @@ What a device owner and an operator do with a certificate from its beginning to 
 
 from __future__ import annotations
 
+import contextlib
+import http.server
 import json
+import shlex
 import shutil
+import socket
+import ssl
+import subprocess
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -18,7 +25,7 @@ from scepkit.ca.certificates import write_certificate
 from scepkit.ca.keys import generate, write_key
 from server.conftest import new_challenges
 from server.live import Server, scep, scep_here
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 DONE, REFUSED, PENDING = 0, 1, 3
 
@@ -111,6 +118,77 @@ def test_from_enrolment_to_revocation(site, layout, command):
     assert "revoked" in here.renew("--force", expect=REFUSED)
     shown = here.admin("show", here.serial)
     assert "revoked" in shown
+
+
+@contextlib.contextmanager
+def tls_server(device):
+    """Answer HTTPS with what `scep enroll` put into a directory; yield the port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(device / "cert.pem", device / "key.pem")
+    handler = http.server.BaseHTTPRequestHandler
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as site:
+        site.socket = context.wrap_socket(site.socket, server_side=True)
+        thread = threading.Thread(target=site.serve_forever, args=(0.01,))
+        thread.start()
+        yield site.server_port
+        site.shutdown()
+        thread.join()
+
+
+def curl(device, port):
+    """Have curl look at a TLS server, with the CA of the directory; return its exit status."""
+    at = f"www.example.com:{port}"
+    command = ["curl", "--silent", "--show-error", "--noproxy", "*", "--max-time", str(PATIENCE)]
+    command += ["--cacert", device / "ca.pem", "--resolve", f"{at}:127.0.0.1", f"https://{at}/"]
+    return subprocess.run(command, capture_output=True, check=False).returncode
+
+
+def examples():
+    """Yield the options of the examples that `scep enroll --help` has, without URL and places."""
+    shown = scep_here("enroll", "--help").stdout.replace("\\\n", " ")
+    for line in shown.splitlines():
+        if "scep enroll http" in line:
+            yield shlex.split(line.partition(" --subject ")[2].partition(" --out ")[0])
+
+
+def test_a_tls_server_with_the_help_s_own_example(site):
+    """curl takes its certificate, and the renewed one; without --eku it would take none."""
+    here = site()
+    (example,) = [one for one in examples() if "--san" in one]
+    subject, *options = example
+    asked = ("--subject", subject, *options, "--fingerprint", here.server.fingerprint)
+
+    def enroll(*asked):
+        challenge = ("--challenge", here.challenge())
+        return here.run("enroll", here.server.url, *asked, "--out", here.device, *challenge)
+
+    said = enroll(*asked)
+    assert "warning" not in said
+    with tls_server(here.device) as port:
+        assert curl(here.device, port) == 0
+    here.renew("--force")
+    with tls_server(here.device) as port:
+        assert curl(here.device, port) == 0
+        trusting = ssl.create_default_context(cafile=here.device / "ca.pem")
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as plain:
+            trusting.wrap_socket(plain, server_hostname="www.example.com").close()
+    at = asked.index("--eku")
+    enroll(*asked[:at], *asked[at + 2 :], "--force")
+    with tls_server(here.device) as port:
+        assert curl(here.device, port) == 60
+
+
+def test_what_a_server_cuts_is_said_at_both_ends(site):
+    """An endpoint that allows no server_auth gives the rest; client and log say what is missing."""
+    here = site(endpoint='allowed_eku = ["client_auth"]\nsan_types = ["dns"]')
+    said = here.enroll(
+        *("--challenge", here.challenge(), "--eku", "server_auth,client_auth"),
+        *("--san", "www.example.com", "--san", "192.0.2.1"),
+    )
+    assert "the purpose server_auth: asked for, but not in the certificate" in said
+    assert "the name ip:192.0.2.1: asked for, but not in the certificate" in said
+    line = here.server.logged(serial=here.serial)
+    assert line["cut"] == ["name ip:192.0.2.1", "purpose server_auth"]
 
 
 @pytest.mark.rfc("S-2.5-5", "S-4.4-2", "S-2.4-7", "L-15")

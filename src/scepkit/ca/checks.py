@@ -9,6 +9,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepkit.errors import SettingsError
+from scepkit.protocol.distinguished_name import Name
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -124,7 +125,7 @@ def check_issued_by(certificate: x509.Certificate, ca: x509.Certificate) -> None
 
 def label(certificate: x509.Certificate) -> str:
     """Name a certificate in a message."""
-    return f'the certificate "{certificate.subject.rfc4514_string()}"'
+    return f'the certificate "{Name.of(certificate.subject)}"'
 
 
 def _lacking(certificate: x509.Certificate, needs: tuple[str, ...]) -> list[str]:

@@ -155,7 +155,9 @@ def _extended_key_usage(
 ) -> tuple[x509.ObjectIdentifier, ...]:
     if asked is None:
         return profile.default_eku
-    allowed = tuple(oid for oid in dict.fromkeys(asked) if oid in profile.allowed_eku)
+    # What a request gets that names none it may name too.
+    granted = profile.allowed_eku.union(profile.default_eku)
+    allowed = tuple(oid for oid in dict.fromkeys(asked) if oid in granted)
     if not allowed:
         raise BadRequest("none of the requested extended key usages is allowed here")
     return allowed

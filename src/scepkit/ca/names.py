@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import NameOID
 
 from scepkit.errors import BadRequest, Malformed
-from scepkit.protocol import _der, _strings
-from scepkit.protocol._strings import IA5_STRING, PRINTABLE_STRING, UTF8_STRING, Undecodable
+from scepkit.protocol import _der, _strings, name_attributes
+from scepkit.protocol._strings import Undecodable
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName
 
@@ -36,69 +34,6 @@ _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
 _MAILBOX = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
 
-
-@dataclass(frozen=True, slots=True)
-class Syntax:
-    """The values that an attribute of a name may have.
-
-    Attributes:
-        name: the attribute's, as in its standard.
-        longest: how many characters at most (X.520's upper bounds; X.680 section 51.5.4 counts
-            characters, not octets); None: as many as one likes.
-        string: the type that RFC 5280 appendix A gives it.
-        also: further types that are right for it.
-    """
-
-    name: str
-    longest: int | None = None
-    string: int = UTF8_STRING
-    also: tuple[int, ...] = ()
-
-
-def _directory(name: str, longest: int | None = None) -> Syntax:
-    return Syntax(name, longest, UTF8_STRING, (PRINTABLE_STRING,))
-
-
-_LONG = 32768  # RFC 5280 appendix A.1, ub-name
-
-_SYNTAXES = {
-    NameOID.COMMON_NAME: _directory("commonName", 64),
-    NameOID.SURNAME: _directory("surname", _LONG),
-    NameOID.SERIAL_NUMBER: Syntax("serialNumber", 64, PRINTABLE_STRING),
-    NameOID.COUNTRY_NAME: Syntax("countryName", 2, PRINTABLE_STRING),
-    NameOID.LOCALITY_NAME: _directory("localityName", 128),
-    NameOID.STATE_OR_PROVINCE_NAME: _directory("stateOrProvinceName", 128),
-    NameOID.STREET_ADDRESS: _directory("streetAddress", 128),
-    NameOID.ORGANIZATION_NAME: _directory("organizationName", 64),
-    NameOID.ORGANIZATIONAL_UNIT_NAME: _directory("organizationalUnitName", 64),
-    NameOID.TITLE: _directory("title", 64),
-    NameOID.X500_UNIQUE_IDENTIFIER: _directory("x500UniqueIdentifier"),
-    ObjectIdentifier("2.5.4.13"): _directory("description", 1024),
-    NameOID.BUSINESS_CATEGORY: _directory("businessCategory", 128),
-    NameOID.POSTAL_ADDRESS: _directory("postalAddress"),
-    NameOID.POSTAL_CODE: _directory("postalCode", 40),
-    ObjectIdentifier("2.5.4.20"): Syntax("telephoneNumber", 32, PRINTABLE_STRING),
-    ObjectIdentifier("2.5.4.41"): _directory("name", _LONG),
-    NameOID.GIVEN_NAME: _directory("givenName", _LONG),
-    NameOID.INITIALS: _directory("initials", _LONG),
-    NameOID.GENERATION_QUALIFIER: _directory("generationQualifier", _LONG),
-    NameOID.DN_QUALIFIER: Syntax("dnQualifier", None, PRINTABLE_STRING),
-    NameOID.PSEUDONYM: _directory("pseudonym", 128),
-    NameOID.ORGANIZATION_IDENTIFIER: _directory("organizationIdentifier", 256),
-    NameOID.USER_ID: _directory("userid", 256),
-    NameOID.DOMAIN_COMPONENT: Syntax("domainComponent", 63, IA5_STRING),
-    NameOID.EMAIL_ADDRESS: Syntax("emailAddress", 255, IA5_STRING),
-    # RFC 2985 sections 5.4.1 and 5.4.2: the one may be IA5String too, the other may not.
-    NameOID.UNSTRUCTURED_NAME: Syntax(
-        "unstructuredName", 255, UTF8_STRING, (PRINTABLE_STRING, IA5_STRING)
-    ),
-    ObjectIdentifier("1.2.840.113549.1.9.8"): _directory("unstructuredAddress", 255),
-    NameOID.JURISDICTION_COUNTRY_NAME: Syntax("jurisdictionCountryName", 2, PRINTABLE_STRING),
-    NameOID.JURISDICTION_LOCALITY_NAME: _directory("jurisdictionLocalityName", 128),
-    NameOID.JURISDICTION_STATE_OR_PROVINCE_NAME: _directory("jurisdictionStateOrProvinceName", 128),
-}
-_UNKNOWN = _directory("")
-_EXACTLY_TWO = frozenset({NameOID.COUNTRY_NAME, NameOID.JURISDICTION_COUNTRY_NAME})
 
 # The last characters that nobody sees, beside Unicode's category Cf: combining grapheme joiner,
 # fillers, and the selectors of variants (Unicode's Default_Ignorable_Code_Point).
@@ -168,8 +103,8 @@ def _certified(attribute: NameAttribute) -> bytes:
     oid = attribute.oid
     if oid is None:
         raise BadRequest("the subject has an attribute whose type cannot be read")
-    syntax = _SYNTAXES.get(oid, _UNKNOWN)
-    label = f"the subject's {_label(attribute, syntax)}"
+    kind = name_attributes.find(oid)
+    label = f"the subject's {kind.label}"
     if oid == NameOID.X500_UNIQUE_IDENTIFIER and attribute.tag == _BIT_STRING:
         if not _is_bit_string(attribute.octets):
             raise BadRequest(f"{label} is not a valid BIT STRING")
@@ -178,14 +113,16 @@ def _certified(attribute: NameAttribute) -> bytes:
         text = attribute.text()
     except Undecodable as error:
         raise BadRequest(f"{label} {error}") from error
-    _check_length(label, text, syntax, oid)
+    fault = kind.fault(text)
+    if fault:
+        raise BadRequest(f"{label} {fault}")
     _refuse_characters(label, text)
-    if attribute.tag in (syntax.string, *syntax.also) and _fits(text, attribute.tag):
+    if attribute.tag in (kind.string, *kind.also) and _strings.fits(text, attribute.tag):
         return _der.sequence(attribute.type, _der.element(attribute.tag, attribute.octets))
-    if not _fits(text, syntax.string):
-        name = _strings.NAMES[syntax.string]
+    if not _strings.fits(text, kind.string):
+        name = _strings.NAMES[kind.string]
         raise BadRequest(f"{label} has characters that are in no {name}")
-    return _der.sequence(attribute.type, _der.element(syntax.string, text.encode()))
+    return _der.sequence(attribute.type, _der.element(kind.string, text.encode()))
 
 
 def _is_bit_string(octets: bytes) -> bool:
@@ -194,28 +131,6 @@ def _is_bit_string(octets: bytes) -> bool:
     if not bits:
         return unused == b"\0"
     return unused[0] < 8 and not bits[-1] & (1 << unused[0]) - 1  # noqa: PLR2004 - bits an octet
-
-
-def _label(attribute: NameAttribute, syntax: Syntax) -> str:
-    """Name an attribute as in `CN=…` where that is usual, else as its standard does."""
-    return attribute.label if attribute.label.isalpha() else syntax.name or attribute.label
-
-
-def _fits(text: str, string: int) -> bool:
-    if string == PRINTABLE_STRING:
-        return _strings.PRINTABLE.issuperset(text)
-    return string == UTF8_STRING or text.isascii()
-
-
-def _check_length(label: str, text: str, syntax: Syntax, oid: ObjectIdentifier) -> None:
-    if not text:
-        raise BadRequest(f"{label} is empty")
-    if not text.strip():
-        raise BadRequest(f"{label} is nothing but blanks")
-    if syntax.longest is not None and len(text) > syntax.longest:
-        raise BadRequest(f"{label} has {len(text)} characters, at most {syntax.longest} fit")
-    if oid in _EXACTLY_TWO and len(text) != syntax.longest:
-        raise BadRequest(f"{label} must have two letters")
 
 
 def allowed_names(

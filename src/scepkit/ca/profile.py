@@ -67,8 +67,9 @@ class Profile:
             ExtendedKeyUsageOID.SMARTCARD_LOGON,
         }
     )
-    """The purposes that a request may name (RFC 5280 section 4.2.1.12). Not among them by default:
-    code, time-stamp and OCSP signing and anyExtendedKeyUsage, which reach beyond one device."""
+    """The purposes that a request may name beside `default_eku` (RFC 5280 section 4.2.1.12). Not
+    among them by default: code, time-stamp and OCSP signing and anyExtendedKeyUsage, which reach
+    beyond one device."""
 
     san_types: frozenset[str] = SAN_TYPES
     """The kinds of subjectAltName that are taken over, of `SAN_TYPES`; others are left out."""

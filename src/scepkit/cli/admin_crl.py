@@ -133,7 +133,7 @@ def _current(home: Home, store: Store, authority: Authority) -> CRLRow:
 
 
 def _name(authority: Authority) -> str:
-    return authority.certificate.subject.rfc4514_string()
+    return str(authority.own.subject_name)
 
 
 def _pem(row: CRLRow) -> str:

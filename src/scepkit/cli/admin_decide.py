@@ -21,7 +21,7 @@ from scepkit.cli.help import Command, examples
 from scepkit.errors import ScepError, UsageError
 
 if TYPE_CHECKING:
-    from scepkit.store import Answer, RequestRow, Store
+    from scepkit.store import Answer, Outcome, RequestRow, Store
 
 Ids: TypeAlias = Annotated[
     list[str],
@@ -69,12 +69,14 @@ def approve(
         def decide(number: int) -> None:
             row = _row(store, number)
             approval = approval_of(home, store, row.endpoint)
-            serial = _issued(number, approval.approve(number, by=who(), now=utc_now()))
+            issued = _issued(number, approval.approve(number, by=who(), now=utc_now()))
             if as_json:
-                _tell(row, "issued", f"{serial:x}")
+                _tell(row, "issued", f"{issued.serial:x}")
             else:
-                terminal.data(f"{serial:x}")
+                terminal.data(f"{issued.serial:x}")
             terminal.say(f"request {number}: issued to {row.subject}")
+            for one in _cut(row, issued):
+                terminal.say(f"request {number}: asked for, but not in the certificate: {one}")
 
         _for_each(numbers, decide)
 
@@ -166,13 +168,23 @@ def _row(store: Store, number: int) -> RequestRow:
     return row
 
 
-def _issued(number: int, answer: Answer) -> int:
-    """Return the serial number of the certificate that an approval gave."""
+def _cut(row: RequestRow, issued: Outcome) -> tuple[str, ...]:
+    """Return what a request asked for and its certificate has not."""
+    from scepkit.protocol import comparison, csr
+    from scepkit.protocol.certificate import Certificate
+
+    if issued.certificate is None:
+        return ()
+    return comparison.cut(csr.read_archived(row.csr), Certificate.read(issued.certificate))
+
+
+def _issued(number: int, answer: Answer) -> Outcome:
+    """Return what stands after an approval: the certificate."""
     from scepkit.store import AlreadyAnswered, ChallengeSpent, Recorded, SignerRevoked
 
     match answer:
         case Recorded(outcome=outcome) if outcome.serial is not None:
-            return outcome.serial
+            return outcome
         case AlreadyAnswered(outcome=outcome):
             raise _decided(number, outcome.status.value)
         case ChallengeSpent():

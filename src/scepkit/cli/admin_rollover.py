@@ -142,6 +142,7 @@ def cancel(
     What it has issued already cannot be revoked any more.
     """
     from scepkit.ca import rollover
+    from scepkit.protocol.distinguished_name import Name
 
     place = _place(directory, ca)
     found = rollover.status(place)
@@ -153,7 +154,7 @@ def cancel(
             yes=yes,
         )
     dropped = rollover.cancel(place)
-    terminal.say(f"dropped {dropped.subject.rfc4514_string()}")
+    terminal.say(f"dropped {Name.of(dropped.subject)}")
     if as_json:
         _json_lines([_row("cancelled", "CA", dropped)])
 
@@ -203,13 +204,14 @@ def _generation(state: str, one: Generation) -> list[dict[str, str]]:
 
 def _row(state: str, role: str, certificate: x509.Certificate) -> dict[str, str]:
     from scepkit.ca.certificates import sha256_fingerprint
+    from scepkit.protocol.distinguished_name import Name
     from scepkit.server.assembly import utc_now
 
     is_over = certificate.not_valid_after_utc <= utc_now()
     return {
         "state": state if not is_over or state in _ALWAYS else "expired",
         "role": role,
-        "subject": certificate.subject.rfc4514_string(),
+        "subject": str(Name.of(certificate.subject)),
         "not_before": certificate.not_valid_before_utc.isoformat(timespec="seconds"),
         "not_after": certificate.not_valid_after_utc.isoformat(timespec="seconds"),
         "sha256": sha256_fingerprint(certificate).removeprefix("sha256:"),
@@ -254,7 +256,8 @@ def _which(directory: Path, ca: str) -> str:
 
 def _say(what: str, certificate: x509.Certificate, *, as_json: bool) -> None:
     from scepkit.ca.certificates import sha256_fingerprint
+    from scepkit.protocol.distinguished_name import Name
 
-    terminal.say(f"{what}: {certificate.subject.rfc4514_string()}")
+    terminal.say(f"{what}: {Name.of(certificate.subject)}")
     if not as_json:
         terminal.data(f"fingerprint  {sha256_fingerprint(certificate)}")

@@ -52,6 +52,7 @@ def _options(record: Record | None) -> Iterator[str]:
     if record is None:
         return
     given = {
+        "--eku": ",".join(record.purposes),
         "--ca-id": record.ca_id,
         "--legacy": ",".join(record.legacy),
         "--tls-ca": record.tls_ca,

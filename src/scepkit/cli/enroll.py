@@ -16,7 +16,8 @@ Examples:
   scep enroll http://ca.example/scep --subject CN=dev1,O=Example --out dev1 \\
       --challenge-file secret.txt --fingerprint sha256:5a1f...
   SCEP_CHALLENGE=... scep enroll https://ca.example/scep --subject CN=www \\
-      --san www.example.com --san 192.0.2.1 --out /etc/www
+      --san www.example.com --san 192.0.2.1 --eku server_auth,client_auth \\
+      --out /etc/www
 
 \b
 Exit status:
@@ -44,6 +45,7 @@ def enroll(
     subject: its.Subject,
     out: its.Out,
     san: its.San = None,
+    eku: options.Eku = None,
     challenge: options.Challenge = None,
     challenge_file: options.ChallengeFile = None,
     key: its.Key = "rsa:2048",
@@ -69,9 +71,10 @@ def enroll(
     from scepkit.cli import enroll_steps as steps
     from scepkit.client.folder import Folder
     from scepkit.client.record import Record
+    from scepkit.protocol import purposes
 
     # What can be wrong with the options is said before anything happens.
-    wanted = steps.read(subject, san or (), key, force=force)
+    wanted = steps.read(subject, san or (), eku or (), key, force=force)
     whom = trust.Whom(fingerprint, ca_file, insecure=insecure)
     limits = connection.limits(poll_interval, max_wait)
     client = connection.client(
@@ -82,6 +85,7 @@ def enroll(
         ca_id=ca_id,
         legacy=options.recorded_legacy(legacy),
         key=key,
+        purposes=tuple(map(purposes.name, wanted.purposes)),
         tls_ca=options.recorded_path(tls_ca),
     )
     folder = Folder(out)

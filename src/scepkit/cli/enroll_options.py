@@ -7,7 +7,15 @@ from typing import Annotated
 
 from scepkit.cli.options import KEYS, TRUST, WANTED, flag, option
 
-Subject = Annotated[str, option(WANTED, "DN", "The subject, such as CN=dev1,O=Example (RFC 4514).")]
+Subject = Annotated[
+    str,
+    option(
+        WANTED,
+        "DN",
+        'The subject, such as CN=dev1,O=Example (RFC 4514). In a value , + " and # take a '
+        "backslash before them.",
+    ),
+]
 
 Out = Annotated[
     Path,

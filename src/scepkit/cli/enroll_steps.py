@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 
-from scepkit.cli import request, trust, writers
+from scepkit.cli import options, request, trust, writers
 from scepkit.client import keys, orders
 from scepkit.client.client import CA, Client
 from scepkit.client.folder import Folder
@@ -25,23 +25,33 @@ class Wanted:
     Attributes:
         subject: the name.
         names: subject alternative names.
+        purposes: for extendedKeyUsage; none leaves them to the CA.
         key: the kind of the key, such as `rsa:2048`.
         force: replace what is in the directory.
     """
 
     subject: x509.Name
     names: tuple[x509.GeneralName, ...]
+    purposes: tuple[x509.ObjectIdentifier, ...]
     key: str
     force: bool
 
 
-def read(subject: str, names: Iterable[str], key: str, *, force: bool) -> Wanted:
+def read(
+    subject: str, names: Iterable[str], purposes: Iterable[str], key: str, *, force: bool
+) -> Wanted:
     """Read the text of the options.
 
     Raises:
         UsageError: one cannot be meant.
     """
-    wanted = Wanted(parse_subject(subject), tuple(map(parse_san, names)), key, force)
+    wanted = Wanted(
+        parse_subject(subject),
+        tuple(map(parse_san, names)),
+        options.read_purposes(purposes),
+        key,
+        force,
+    )
     keys.check_spec(key)
     return wanted
 
@@ -78,7 +88,12 @@ def enrol(
         key = request.key(folder, wanted.key)
         request.warn_unless_readable(key, password)
         order = orders.make(
-            key, wanted.subject, names=wanted.names, challenge=password, now=datetime.now(UTC)
+            key,
+            wanted.subject,
+            names=wanted.names,
+            purposes=wanted.purposes,
+            challenge=password,
+            now=datetime.now(UTC),
         )
         record = replace(record, capabilities=tuple(sorted(ca.capabilities)))
         return request.fulfil(order, key, record, folder, request.Way(client, ca))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -15,6 +16,9 @@ TRUST = "Whom to trust"
 WAITING = "Waiting for approval"
 CONNECTION = "Connection"
 OUTPUT = "Output"
+
+if TYPE_CHECKING:
+    from cryptography.x509 import ObjectIdentifier
 
 KEYS = "The key to make: rsa:2048, rsa:3072, rsa:4096, ec:p256, ec:p384, ec:p521 or ed25519"
 
@@ -123,6 +127,18 @@ TlsCa: TypeAlias = Annotated[
 CaId: TypeAlias = Annotated[
     str, option(CONNECTION, "NAME", "Name of the CA, for servers that have several.")
 ]
+Eku: TypeAlias = Annotated[
+    list[str] | None,
+    option(
+        WANTED,
+        "LIST",
+        "The purposes (extended key usages) to ask for: client_auth, server_auth, "
+        "email_protection, ipsec_ike, ike_intermediate, smartcard_logon, code_signing, "
+        "time_stamping or OIDs in dots. A TLS server needs server_auth. Which of them it gets, "
+        "the CA decides, as it does where none is asked for.",
+        "--eku",
+    ),
+]
 Proxy: TypeAlias = Annotated[
     str | None,
     option(
@@ -167,6 +183,18 @@ def recorded_legacy(text: str) -> tuple[str, ...]:
         UsageError: something in it is not the name of a legacy algorithm.
     """
     return tuple(sorted(read_legacy(text)))
+
+
+def read_purposes(lists: Iterable[str]) -> tuple[ObjectIdentifier, ...]:
+    """Read lists such as `server_auth,client_auth`.
+
+    Raises:
+        UsageError: something in them is no purpose.
+    """
+    from scepkit.protocol import purposes
+
+    words = (word.strip() for text in lists for word in text.split(","))
+    return purposes.read(word for word in words if word)
 
 
 def recorded_path(file: Path | None) -> str:

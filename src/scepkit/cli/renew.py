@@ -39,6 +39,7 @@ def renew(
     force: its.Force = False,
     same_key: its.SameKey = False,
     key: its.Key = "",
+    eku: its.Eku = None,
     next_ca: its.NextCA = False,
     message: its.Message = "",
     challenge: its.Challenge = None,
@@ -57,15 +58,16 @@ def renew(
 ) -> None:
     """Renew the certificate in a directory when it is time; before, only say when that will be.
 
-    The same names are asked for. The old key and certificate stay until the new ones are there.
-    Everything else is as it was when the directory was made, unless an option says otherwise.
+    The same names and purposes are asked for. The old key and certificate stay until the new ones
+    are there. Everything else is as it was when the directory was made, unless an option says
+    otherwise.
     """
     from scepkit.cli import challenge as challenges
     from scepkit.cli import connection, renewable, successor, trust
     from scepkit.cli import renew_steps as steps
 
     # What can be wrong with the options is said before anything happens.
-    wanted = steps.read(before, key, message, force=force, same_key=same_key, next_ca=next_ca)
+    wanted = steps.read(before, key, eku, message, force=force, same_key=same_key, next_ca=next_ca)
     whom = trust.Whom(fingerprint, ca_file)
     limits = connection.limits(poll_interval, max_wait)
     # One that enrolled the device is still in many an environment, and is spent.

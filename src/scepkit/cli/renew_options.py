@@ -33,6 +33,17 @@ Key = Annotated[
     str, option(WANTED, "KIND", f"{KEYS}; of the kind of the current one unless given.")
 ]
 
+Eku = Annotated[
+    list[str] | None,
+    option(
+        WANTED,
+        "LIST",
+        "The purposes (extended key usages) to ask for from now on, as scep enroll takes them; "
+        '"" leaves them to the CA. As the last time unless given.',
+        "--eku",
+    ),
+]
+
 NextCA = Annotated[
     bool,
     flag(

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from scepkit.cli import describe, duration, renewable, report, request, successor, terminal, trust
+from cryptography.x509 import ObjectIdentifier
+
+from scepkit.cli import (
+    describe,
+    duration,
+    options,
+    renewable,
+    report,
+    request,
+    successor,
+    terminal,
+    trust,
+)
 from scepkit.client import keys, orders, renewing
 from scepkit.client.client import CA, Client
 from scepkit.client.folder import Folder
 from scepkit.client.record import Record
 from scepkit.client.renewing import Found
-from scepkit.errors import UsageError
+from scepkit.errors import Malformed, UsageError
+from scepkit.protocol import purposes
 from scepkit.protocol.attributes import MessageType
+from scepkit.protocol.certificate import Certificate
 
 _MESSAGES = {"": None, "renewalreq": MessageType.RENEWAL_REQ, "pkcsreq": MessageType.PKCS_REQ}
 
@@ -25,6 +39,7 @@ class Wanted:
     Attributes:
         window: how long before a certificate's end; None for as long as is usual.
         key: the kind of the new key; "" for the current one's.
+        purposes: to ask for; None for those of the last time.
         message_type: of the request; None for what the CA can do.
         force: renew now.
         same_key: have the current key certified again.
@@ -33,6 +48,7 @@ class Wanted:
 
     window: timedelta | None
     key: str
+    purposes: tuple[ObjectIdentifier, ...] | None
     message_type: MessageType | None
     force: bool
     same_key: bool
@@ -40,7 +56,14 @@ class Wanted:
 
 
 def read(
-    before: str, key: str, message: str, *, force: bool, same_key: bool, next_ca: bool
+    before: str,
+    key: str,
+    eku: Iterable[str] | None,
+    message: str,
+    *,
+    force: bool,
+    same_key: bool,
+    next_ca: bool,
 ) -> Wanted:
     """Read the text of the options.
 
@@ -54,7 +77,8 @@ def read(
     window = duration.read(before) if before else None
     if message.lower() not in _MESSAGES:
         raise UsageError(f"--message {message}: no such message", hint="RenewalReq or PKCSReq")
-    return Wanted(window, key, _MESSAGES[message.lower()], force, same_key, next_ca)
+    asked = None if eku is None else options.read_purposes(eku)
+    return Wanted(window, key, asked, _MESSAGES[message.lower()], force, same_key, next_ca)
 
 
 def has_to_ask(wanted: Wanted, folder: Folder) -> bool:
@@ -185,18 +209,38 @@ def _renew_into(
     if not certificate.asserts_key_agreement:
         request.warn_unless_readable(current, renewal.password)
     new = current if wanted.same_key else request.key(target, wanted.key or keys.kind(current))
+    asked = _purposes(wanted, renewal.folder, certificate)
     order = orders.renewal(
         current,
         certificate,
         new,
+        purposes=asked,
         challenge=renewal.password,
         issuers=renewal.folder.chain(),
     )
     issued = request.fulfil(
         order,
         new,
-        replace(renewal.record, key=keys.kind(new)),
+        replace(renewal.record, key=keys.kind(new), purposes=tuple(map(purposes.name, asked))),
         target,
         request.Way(renewal.client, renewal.found.ca, wanted.message_type, following),
     )
     report.issued(issued, target, as_json=as_json, more={"renewed": True})
+
+
+def _purposes(
+    wanted: Wanted, folder: Folder, certificate: Certificate
+) -> tuple[ObjectIdentifier, ...]:
+    """Return the purposes to ask for: as the last time, unless an option says otherwise.
+
+    Of what another program enrolled only the certificate tells which they were.
+    """
+    if wanted.purposes is not None:
+        return wanted.purposes
+    kept = folder.record()
+    if kept is not None:
+        return purposes.read(kept.purposes)
+    try:
+        return certificate.extensions.extended_key_usage() or ()
+    except Malformed:
+        return ()

@@ -30,6 +30,10 @@ def issued(
                 **(more or {}),
                 **describe.summary(certificate),
                 "transaction_id": str(found.transaction_id),
+                "changes": [
+                    {"what": one.what, "asked": list(one.asked), "got": list(one.got)}
+                    for one in found.changes
+                ],
                 "files": {name: str(path) for name, path in files.items()},
             }
         )
@@ -42,6 +46,8 @@ def issued(
                 ("files", ", ".join(str(path) for path in files.values())),
             ]
         )
+    for change in found.changes:
+        terminal.warn(str(change))
     _warn_of(certificate)
 
 

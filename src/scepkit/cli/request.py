@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from scepkit.cli import terminal
+from scepkit.cli import hints, terminal
 from scepkit.client import keys
 from scepkit.errors import BadReply, RequestRefused, TransportError, UnverifiedCertificate
 from scepkit.protocol import flow
@@ -179,7 +179,7 @@ def _sent(order: Order, begun: _Begun | None, folder: Folder, way: Way) -> Issue
     What the CA says of this message may say nothing of the request that was begun: that comes back.
     """
     try:
-        with _kept(folder):
+        with _kept(folder), hints.fitting(order):
             return way.send(order)
     except RequestRefused as error:
         if begun is None or not begun.survives(error, order):

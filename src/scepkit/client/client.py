@@ -55,6 +55,7 @@ class Client(CAClient):
         subject: str | x509.Name,
         *,
         names: Iterable[str | x509.GeneralName] = (),
+        purposes: Iterable[str | x509.ObjectIdentifier] = (),
         challenge: str | None = None,
         transaction_id: TransactionID | None = None,
     ) -> Issued:
@@ -69,11 +70,14 @@ class Client(CAClient):
             key: the key to be certified.
             subject: a name, or RFC 4514 text such as `CN=dev1,O=Example`.
             names: subject alternative names, or text such as `dns:dev1.example`.
+            purposes: for extendedKeyUsage, by OID or by name such as `server_auth`; none leaves
+                them to the CA.
             challenge: the challengePassword, if the CA wants one.
             transaction_id: derived from all of the above unless given.
 
         Returns:
-            The certificate and its chain; everything about them has been checked.
+            The certificate and its chain; everything about them has been checked. Its `changes` say
+            what the CA issued otherwise than it was asked for.
 
         Raises:
             UsageError: an argument cannot be written into a request.
@@ -88,6 +92,7 @@ class Client(CAClient):
             key,
             subject,
             names=names,
+            purposes=purposes,
             challenge=challenge,
             transaction_id=transaction_id,
             now=now(),
@@ -101,6 +106,7 @@ class Client(CAClient):
         certificate: Certificate,
         new_key: PrivateKey,
         *,
+        purposes: Iterable[str | x509.ObjectIdentifier] | None = None,
         challenge: str | None = None,
         issuers: Iterable[Certificate] = (),
         message_type: MessageType | None = None,
@@ -116,6 +122,8 @@ class Client(CAClient):
             key: the current key.
             certificate: the current certificate.
             new_key: the key to be certified; the current one again is allowed.
+            purposes: for extendedKeyUsage; those of the certificate unless given, none leaves them
+                to the CA.
             challenge: the challengePassword, for a CA that wants one here too.
             issuers: the chain of the current certificate, from its issuer up, for a CA that renews
                 what another one issued.
@@ -135,6 +143,7 @@ class Client(CAClient):
             key,
             certificate,
             new_key,
+            purposes=purposes,
             challenge=challenge,
             issuers=issuers,
             transaction_id=transaction_id,

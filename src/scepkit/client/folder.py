@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scepkit.ca.certificates import CERTIFICATE_MODE
@@ -65,20 +65,23 @@ class Folder(Contents):
     def locked(self) -> Iterator[None]:
         """Keep other processes from changing the directory, which is made if need be.
 
-        The lock is the kernel's, on the directory itself: it leaves no file, and ends with the
-        process.
+        A directory that was made is removed again if nothing is in it in the end. The lock is the
+        kernel's, on the directory itself: it leaves no file, and ends with the process.
 
         Raises:
             SettingsError: another process holds it, the file system refuses, or there is a
                 symbolic link in the place of something.
         """
-        self._make()
+        made = self._make()
         with refusals(f"cannot open the directory {self.path}", _ELSEWHERE):
             descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             _lock(descriptor, self.path)
-            self.check_links()
-            yield
+            try:
+                self.check_links()
+                yield
+            finally:
+                _remove_empty(made)
         finally:
             os.close(descriptor)
 
@@ -220,10 +223,13 @@ class Folder(Contents):
                 (path / CERTIFICATE).unlink(missing_ok=True)
                 shutil.rmtree(path)
 
-    def _make(self) -> None:
+    def _make(self) -> list[Path]:
+        """Make the directory, and those above it; return which were not there, innermost first."""
         self.check_place()
         with refusals(f"cannot make the directory {self.path}", _ELSEWHERE):
+            missing = [one for one in (self.path, *self.path.parents) if not one.exists()]
             make_directory(self.path)
+        return missing
 
     def _check_waiting(self) -> None:
         self.check_place()
@@ -250,10 +256,23 @@ class _Ahead(Folder):
     def check_place(self) -> None:
         links.check_inner(self.path)
 
+    def give_up(self) -> None:
+        super().give_up()
+        with suppress(OSError):
+            # Nobody has anything else in there.
+            self.path.rmdir()
+
 
 def _authorities(certificates: Sequence[Certificate]) -> set[Certificate]:
     # An RA's certificate is there too, and is replaced while the CA stays.
     return {one for one in certificates if chain.is_ca(one)}
+
+
+def _remove_empty(directories: Sequence[Path]) -> None:
+    """Remove directories, the innermost first, up to one with something in it."""
+    with suppress(OSError):
+        for one in directories:
+            one.rmdir()
 
 
 def _lock(descriptor: int, path: Path) -> None:
@@ -263,9 +282,23 @@ def _lock(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise SettingsError(
-            f"another scep is at work in {path}", hint="wait until it has ended, or stop it"
-        ) from error
+        raise _busy(path) from error
     except OSError:
         # Some network file systems have no locks; there one run at a time is the user's business.
         return
+    if not _is_at(descriptor, path):
+        # Whoever made it has just removed it again.
+        raise _busy(path)
+
+
+def _busy(path: Path) -> SettingsError:
+    return SettingsError(
+        f"another scep is at work in {path}", hint="wait until it has ended, or stop it"
+    )
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

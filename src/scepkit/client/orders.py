@@ -15,6 +15,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509 import ObjectIdentifier
 
 from scepkit.client import keys
 from scepkit.protocol import csr
@@ -24,9 +25,16 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.envelope import Credential
-from scepkit.protocol.extensions import SUBJECT_ALTERNATIVE_NAME, Extension, encoded, extension
+from scepkit.protocol.extensions import (
+    EXTENDED_KEY_USAGE,
+    SUBJECT_ALTERNATIVE_NAME,
+    Extension,
+    encoded,
+    extension,
+)
 from scepkit.protocol.messages import PKCSReq, RenewalReq
 from scepkit.protocol.names import parse_san, parse_subject
+from scepkit.protocol.purposes import read as read_purposes
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,7 @@ def make(
     subject: str | x509.Name,
     *,
     names: Iterable[str | x509.GeneralName] = (),
+    purposes: Iterable[str | ObjectIdentifier] = (),
     challenge: str | None = None,
     transaction_id: TransactionID | None = None,
     now: datetime,
@@ -76,16 +85,20 @@ def make(
         key: the key to be certified.
         subject: a name, or RFC 4514 text such as `CN=dev1,O=Example`.
         names: subject alternative names, or text such as `dns:dev1.example`.
+        purposes: for extendedKeyUsage, by OID or by name such as `server_auth`; none leaves them to
+            the CA.
         challenge: the challengePassword, if the CA wants one. Secret.
         transaction_id: derived from all of the above unless given.
         now: an aware datetime.
 
     Raises:
-        UsageError: the subject, a name or the challenge cannot be written into a request.
+        UsageError: the subject, a name, a purpose or the challenge cannot be written into a
+            request.
     """
     wanted = parse_subject(subject) if isinstance(subject, str) else subject
     alternatives = [parse_san(n) if isinstance(n, str) else n for n in names]
-    request = _request(wanted, key, challenge, _names(alternatives))
+    extensions = [*_names(alternatives), *_purposes(purposes)]
+    request = _request(wanted, key, challenge, extensions)
     return Order(
         request=PKCSReq(request),
         signer=keys.self_signed(key, wanted, now),
@@ -98,6 +111,7 @@ def renewal(
     certificate: Certificate,
     new_key: PrivateKey,
     *,
+    purposes: Iterable[str | ObjectIdentifier] | None = None,
     challenge: str | None = None,
     issuers: Iterable[Certificate] = (),
     transaction_id: TransactionID | None = None,
@@ -105,26 +119,30 @@ def renewal(
     """Write the request for a certificate in place of one (RFC 8894 sections 2.3 and 2.5).
 
     It asks for the same subject and the same subject alternative names, octet for octet: some CAs
-    compare them so.
+    compare them so. So it does for the purposes, unless there are others to ask for.
 
     Args:
         key: the current key.
         certificate: the current certificate, which signs.
         new_key: the key to be certified; the current one is allowed.
+        purposes: for extendedKeyUsage; those of the certificate unless given, none leaves them to
+            the CA.
         challenge: the challengePassword, if the CA wants one here too. Secret.
         issuers: the chain of the current certificate, from its issuer up.
         transaction_id: derived from all of the above unless given.
 
     Raises:
-        UsageError: the challenge cannot be written into a request.
-        Malformed: the certificate's names cannot be read.
+        UsageError: a purpose or the challenge cannot be written into a request.
+        Malformed: the certificate's names or purposes cannot be read.
     """
-    names = [
-        Extension.read(extension(SUBJECT_ALTERNATIVE_NAME, one.value, critical=one.critical))
+    same = [SUBJECT_ALTERNATIVE_NAME, *([EXTENDED_KEY_USAGE] if purposes is None else [])]
+    kept = [
+        Extension.read(extension(one.identifier, one.value, critical=one.critical))
         for one in certificate.extensions
-        if one.identifier == SUBJECT_ALTERNATIVE_NAME and one.value
+        if one.identifier in same and one.value
     ]
-    request = _request(certificate.subject_name, new_key, challenge, names)
+    extensions = [*kept, *_purposes(purposes or ())]
+    request = _request(certificate.subject_name, new_key, challenge, extensions)
     return Order(
         request=RenewalReq(request),
         signer=Credential(key, certificate),
@@ -135,15 +153,23 @@ def renewal(
 
 
 def _request(
-    subject: x509.Name | Name, key: PrivateKey, challenge: str | None, names: Sequence[Extension]
+    subject: x509.Name | Name,
+    key: PrivateKey,
+    challenge: str | None,
+    extensions: Sequence[Extension],
 ) -> CertificationRequest:
-    wanted = [*names, *_usage(key)]
+    wanted = [*extensions, *_usage(key)]
     der = csr.build(subject, key, challenge_password=challenge, extensions=wanted)
     return csr.read(der, NO_LEGACY)
 
 
 def _names(names: Sequence[x509.GeneralName]) -> list[Extension]:
     return [Extension.read(encoded(x509.SubjectAlternativeName(names)))] if names else []
+
+
+def _purposes(wanted: Iterable[str | ObjectIdentifier]) -> list[Extension]:
+    found = read_purposes(wanted)
+    return [Extension.read(encoded(x509.ExtendedKeyUsage(found)))] if found else []
 
 
 def _usage(key: PrivateKey) -> list[Extension]:

@@ -25,6 +25,7 @@ class Record:
         ca_id: the name of the CA, for servers that have several.
         legacy: the legacy algorithms that were allowed.
         key: the kind of the key, such as `rsa:2048`.
+        purposes: those that are asked for, by name or OID; none where they are the CA's choice.
         tls_ca: file of the certificates that HTTPS was checked with; "" for the system's.
         capabilities: the most that the CA has ever said it can do, in lower case.
         transaction_id: of the request for the certificate.
@@ -37,6 +38,7 @@ class Record:
     ca_id: str = ""
     legacy: tuple[str, ...] = ()
     key: str = ""
+    purposes: tuple[str, ...] = ()
     tls_ca: str = ""
     capabilities: tuple[str, ...] = ()
     transaction_id: str = ""
@@ -102,7 +104,7 @@ def write(path: Path, record: Record) -> None:
 
 
 def _value(value: Any, name: str) -> Any:
-    if name not in ("legacy", "capabilities"):
+    if name not in ("legacy", "capabilities", "purposes"):
         if not isinstance(value, str) or (name.endswith("_at") and not _is_time(value)):
             raise TypeError(name)
         return value

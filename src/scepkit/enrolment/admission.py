@@ -25,11 +25,13 @@ from scepkit.enrolment.rules import RenewalRules, Rules
 from scepkit.enrolment.sender import Sender, other_key
 from scepkit.enrolment.wrong_challenges import WrongChallenges
 from scepkit.errors import BadRequest, BoundReached, FailInfoError
+from scepkit.protocol import comparison
 from scepkit.protocol.attributes import MessageType
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.messages import Pending, Success
 from scepkit.protocol.pkimessage import VerifiedMessage
-from scepkit.store import Challenge, Entry, OtherOwner, Outcome, Store
+from scepkit.store import Challenge, Entry, Issuance, OtherOwner, Outcome, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +136,7 @@ class Admission:
             self._check_names(granted, sender)
             queued = issuing.queue(entry, self.rules)
             return replace(decision, answer=Pending(), record=queued)
-        return self._issued(decision, entry, granted, authority)
+        return _with_cut(self._issued(decision, entry, granted, authority), csr)
 
     def _check_subject(self, csr: CertificationRequest, sender: Sender) -> None:
         try:
@@ -213,7 +215,7 @@ class Admission:
         entry = self._entry(
             decision, verified, granted, fingerprint, authority, renewed.serial, now
         )
-        return self._issued(decision, entry, granted, authority)
+        return _with_cut(self._issued(decision, entry, granted, authority), csr)
 
     def _may_be_first(
         self, verified: VerifiedMessage, csr: CertificationRequest, error: FailInfoError
@@ -299,3 +301,11 @@ class Admission:
         # The issued certificate, and never in clear beside the envelope (P-17, P-27).
         answer = Success((issuance.certificate,))
         return replace(decision, answer=answer, record=issuance, serial=issuance.serial)
+
+
+def _with_cut(decision: Decision, csr: CertificationRequest) -> Decision:
+    """Return a decision to issue that says what of the request is not in the certificate."""
+    if not isinstance(decision.record, Issuance) or not csr.extensions.all:
+        return decision
+    certificate = Certificate.read(decision.record.certificate)
+    return replace(decision, cut=comparison.cut(csr, certificate))

@@ -39,6 +39,7 @@ class Decision:
         serial: the serial number of the certificate that is the answer, for the log.
         renews: the serial number of the certificate that is renewed, for the log.
         challenge: the one-time challenge that entitles it, for the log.
+        cut: what the request asks for and the certificate has not, for the log.
         repeated: whether the answer was given before.
         legacy: what the request uses that had to be allowed.
     """
@@ -57,6 +58,7 @@ class Decision:
     serial: int | None = None
     renews: int | None = None
     challenge: Challenge | None = None
+    cut: tuple[str, ...] = ()
     repeated: bool = False
     legacy: tuple[Legacy, ...] = ()
 

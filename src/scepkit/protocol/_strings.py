@@ -69,6 +69,13 @@ def decode(tag: int, octets: bytes) -> str:
         return octets.decode("latin-1")
 
 
+def fits(text: str, tag: int) -> bool:
+    """Say whether a type of string has all characters of a text: one of the three of RFC 5280."""
+    if tag == PRINTABLE_STRING:
+        return PRINTABLE.issuperset(text)
+    return tag == UTF8_STRING or text.isascii()
+
+
 def shown(text: str) -> str:
     """Return a text in which what is not printable is a backslash and hex, by octets of UTF-8."""
     if text.isprintable():

@@ -17,25 +17,11 @@ from functools import cached_property, lru_cache
 from cryptography import x509
 from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
-from cryptography.x509.oid import NameOID
 
 from scepkit.errors import Malformed
-from scepkit.protocol import _ber, _der, _strings
+from scepkit.protocol import _ber, _der, _strings, name_attributes, rfc4514
 from scepkit.protocol._strings import Undecodable
 
-# RFC 4514 section 3; all others go by their OID, as in the library.
-_SHORT = {
-    NameOID.COMMON_NAME: "CN",
-    NameOID.LOCALITY_NAME: "L",
-    NameOID.STATE_OR_PROVINCE_NAME: "ST",
-    NameOID.ORGANIZATION_NAME: "O",
-    NameOID.ORGANIZATIONAL_UNIT_NAME: "OU",
-    NameOID.COUNTRY_NAME: "C",
-    NameOID.STREET_ADDRESS: "STREET",
-    NameOID.DOMAIN_COMPONENT: "DC",
-    NameOID.USER_ID: "UID",
-}
-_SPECIAL = frozenset('\\"+,;<>')
 # How much of a name that cannot be read is shown.
 _SHOWN = 32
 
@@ -89,11 +75,11 @@ class NameAttribute:
 
     @property
     def label(self) -> str:
-        """Its type as RFC 4514 writes it: `CN`, or an OID in dots."""
+        """The name of its type: `CN`, `serialNumber`; where that has none its OID in dots."""
         oid = self.oid
         if oid is None:
             return f"#{self.type.hex()}"
-        return _SHORT.get(oid) or oid.dotted_string
+        return name_attributes.find(oid).label
 
     def text(self) -> str:
         """Return its value as text.
@@ -106,7 +92,7 @@ class NameAttribute:
     def __str__(self) -> str:
         """Return it as RFC 4514 writes it; a value that is no text as its DER in hex."""
         try:
-            return f"{self.label}={_escaped(self.text())}"
+            return f"{self.label}={rfc4514.escape(self.text())}"
         except Undecodable:
             return f"{self.label}=#{self.value.hex()}"
 
@@ -149,7 +135,8 @@ class Name:
         Raises:
             ValueError: it is no such text.
         """
-        return cls.of(x509.Name.from_rfc4514_string(text))
+        rdns = rfc4514.read(text)
+        return cls(_der.sequence(*(_der.set_of(*map(_written, rdn)) for rdn in rdns)))
 
     @cached_property
     def rdns(self) -> tuple[tuple[NameAttribute, ...], ...]:
@@ -232,11 +219,12 @@ def _attribute(der: bytes) -> NameAttribute:
     return NameAttribute(kind, value)
 
 
-def _escaped(text: str) -> str:
-    """Escape a value (RFC 4514 section 2.4), and whatever a terminal or a log should not get."""
-    if text.isalnum():
-        return text
-    out = _strings.shown("".join(f"\\{c}" if c in _SPECIAL else c for c in text))
-    if out[:1] == "#" or (out[:1] == " " and len(text) > 1):
-        out = "\\" + out
-    return out[:-1] + "\\ " if text.endswith(" ") else out
+def _written(attribute: rfc4514.Attribute) -> bytes:
+    """Return an attribute in DER: in the type of string that RFC 5280 names, if it fits into it."""
+    kind, value = _der.oid(attribute.oid), attribute.value
+    if isinstance(value, bytes):
+        return _der.sequence(kind, value)
+    string = name_attributes.find(attribute.oid).string
+    if not _strings.fits(value, string):
+        string = _strings.UTF8_STRING
+    return _der.sequence(kind, _der.element(string, value.encode()))

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
 from scepkit.errors import (
     BadAlg,
     BadReply,
     FailInfoError,
     LegacyRefused,
     Malformed,
+    TransportError,
     UsageError,
 )
 from scepkit.protocol import _textual, flow, http, pkimessage
@@ -23,8 +26,10 @@ from scepkit.protocol.capabilities import Choice
 from scepkit.protocol.envelope import Credential
 from scepkit.protocol.flow import Flow, Limits
 from scepkit.protocol.http import HTTPResponse
-from scepkit.protocol.messages import CertRep, Request
+from scepkit.protocol.messages import CertRep, PKCSReq, RenewalReq, Request
 from scepkit.protocol.pkimessage import Random, VerifiedMessage
+
+_INTERNAL_ERROR = 500
 
 # Windows SDK, certpol.h: pending, with a challenge to the device's TPM (checklist L-23).
 _PENDING_WITH_CHALLENGE = 11
@@ -78,7 +83,34 @@ def ask(
         return believe(exchange, response.body, transaction_id, nonce)
 
     sent = http.pki_operation(message, post=exchange.choice.post)
-    return (yield from flow.ask(sent, exchange.limits, read))
+    try:
+        return (yield from flow.ask(sent, exchange.limits, read))
+    except TransportError as error:
+        kind = odd_key(exchange, request)
+        if error.status == _INTERNAL_ERROR and kind and not error.hint:
+            error.hint = (
+                "the server may have stumbled over the kind of key: many take RSA keys alone, and "
+                f"here is one of kind {kind}; its own log says more"
+            )
+        raise
+
+
+def odd_key(exchange: Exchange, request: Request) -> str:
+    """Name a key of a request that many servers cannot handle; "" when all are RSA's.
+
+    Args:
+        exchange: with whom and how.
+        request: what is asked.
+    """
+    keys = [exchange.signer.certificate.public_key]
+    if isinstance(request, PKCSReq | RenewalReq):
+        keys.append(request.csr.public_key)
+    for key in keys:
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            return "EC"
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            return "Ed25519"
+    return ""
 
 
 def _seal(

@@ -8,75 +8,76 @@ taken from how it looks.
 from __future__ import annotations
 
 import ipaddress
-import re
+from collections import Counter
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 
-from scepkit.errors import UsageError
+from scepkit.errors import Malformed, UsageError
+from scepkit.protocol import _ber, _strings, name_attributes, rfc4514
 
 _KINDS = ("dns", "ip", "email", "uri")
 
-# Beside RFC 4514's own CN L ST O OU C STREET DC UID, what people write, in any case.
-_ATTRIBUTES = {
-    "CN": NameOID.COMMON_NAME,
-    "L": NameOID.LOCALITY_NAME,
-    "ST": NameOID.STATE_OR_PROVINCE_NAME,
-    "O": NameOID.ORGANIZATION_NAME,
-    "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
-    "C": NameOID.COUNTRY_NAME,
-    "STREET": NameOID.STREET_ADDRESS,
-    "DC": NameOID.DOMAIN_COMPONENT,
-    "UID": NameOID.USER_ID,
-    "E": NameOID.EMAIL_ADDRESS,
-    "EMAIL": NameOID.EMAIL_ADDRESS,
-    "EMAILADDRESS": NameOID.EMAIL_ADDRESS,
-    "SERIALNUMBER": NameOID.SERIAL_NUMBER,
-    "GN": NameOID.GIVEN_NAME,
-    "SN": NameOID.SURNAME,
-    "T": NameOID.TITLE,
-}
-# An escaped one belongs to the value, and so does a no-break space.
-_BLANKS = re.compile(r"^[ \t\r\n]+|(?<!\\)[ \t\r\n]+$")
-_SEPARATOR = re.compile(r"(?<!\\)([,+])[ \t]*")
-_KEY = re.compile(r"(^|(?<!\\)[,+])([A-Za-z][A-Za-z0-9-]*)=")
+_SUBJECT = "write it like CN=dev1,O=Example,C=CH"
 
 
 def parse_subject(text: str) -> x509.Name:
     """Read a subject.
 
     Args:
-        text: RFC 4514, such as `CN=dev1,O=Example,C=CH`; blanks after a comma and the case of
-            the attributes' names do not count.
+        text: RFC 4514, such as `CN=dev1,O=Example,C=CH`; blanks around separators and the case of
+            the attributes' names do not count. All names in `name_attributes` are read.
 
     Raises:
-        UsageError: it is not.
+        UsageError: it is not one, or has a value that no certificate has: an empty one, or one of
+            a wrong length.
     """
-    plain = _SEPARATOR.sub(r"\1", _BLANKS.sub("", text))
-    upper = _KEY.sub(lambda match: match[0].upper(), plain)
     try:
-        name = x509.Name.from_rfc4514_string(upper, _ATTRIBUTES)
+        rdns = rfc4514.read(text)
+    except rfc4514.Fault as error:
+        raise UsageError(f"'{text}' is not a subject: {error.reason}", hint=error.hint) from error
+    if not rdns:
+        raise UsageError("the subject is empty", hint=_SUBJECT)
+    return x509.Name(map(_part, rdns))
+
+
+def _part(rdn: tuple[rfc4514.Attribute, ...]) -> x509.RelativeDistinguishedName:
+    for kind, count in Counter(name_attributes.find(one.oid).label for one in rdn).items():
+        if count > 1:
+            raise UsageError(
+                f"the subject has {kind} twice in one part, joined by '+'",
+                hint="separate them by a comma; part of a value, '+' takes a backslash: \\+",
+            )
+    return x509.RelativeDistinguishedName(map(_attribute, rdn))
+
+
+def _attribute(attribute: rfc4514.Attribute) -> x509.NameAttribute[str]:
+    kind = name_attributes.find(attribute.oid)
+    label = f"the subject's {kind.label}"
+    if not kind.is_text:
+        raise UsageError(f"{label} is no text, and cannot be in a subject", hint=_SUBJECT)
+    text = _text(label, attribute.value)
+    fault = kind.fault(text)
+    if fault:
+        raise UsageError(f"{label} {fault}", hint=_SUBJECT)
+    try:
+        return x509.NameAttribute(attribute.oid, text)
     except ValueError as error:
-        reason = _fault(plain) or str(error) or "special characters need a backslash before them"
+        # The library counts the octets of UTF-8, X.520 the characters.
         raise UsageError(
-            f"{text!r} is not a subject: {reason}", hint="write it like CN=dev1,O=Example,C=CH"
+            f"{label} takes {len(text.encode())} octets in UTF-8, at most {kind.longest} fit"
         ) from error
-    if not name.rdns:
-        raise UsageError("the subject is empty", hint="write it like CN=dev1,O=Example,C=CH")
-    return name
 
 
-def _fault(text: str) -> str:
-    """Say what is wrong with a subject that cannot be read; "" when it is something rare."""
-    if text.startswith("/"):
-        return "attributes are separated by commas, not by slashes"
-    for part in re.split(r"(?<!\\)[,+]", text):
-        key, separator, _ = part.partition("=")
-        if not separator:
-            return f"{part!r} has no '='"
-        if key.upper() not in _ATTRIBUTES and not re.fullmatch(r"\d+(\.\d+)+", key):
-            return f"{key!r} is not the name of an attribute"
-    return ""
+def _text(label: str, value: str | bytes) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return _strings.decode(value[0], _ber.content(value, value[0], label))
+    except (Malformed, _strings.Undecodable) as error:
+        raise UsageError(
+            f"{label} is not the hex of a string in DER",
+            hint="part of a value, '#' takes a backslash: CN=\\#1",
+        ) from error
 
 
 def parse_san(text: str) -> x509.GeneralName:

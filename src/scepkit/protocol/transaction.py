@@ -28,6 +28,7 @@ from scepkit.protocol import chain, exchange, flow
 from scepkit.protocol.attributes import FailInfo, MessageType, TransactionID
 from scepkit.protocol.capabilities import Choice
 from scepkit.protocol.certificate import Certificate, dated, readable
+from scepkit.protocol.comparison import Change, compare
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.exchange import Exchange, read_reply
 from scepkit.protocol.flow import Flow, Limits, Wait
@@ -113,11 +114,13 @@ class Issued:
         certificate: the new certificate.
         chain: from its issuer to the trusted CA certificate.
         transaction_id: under which the CA knows the transaction.
+        changes: what is in the certificate otherwise than it was asked for; mostly nothing.
     """
 
     certificate: Certificate
     chain: tuple[Certificate, ...]
     transaction_id: TransactionID
+    changes: tuple[Change, ...] = ()
 
 
 def enrol(
@@ -301,7 +304,7 @@ def accept(
         except BadReply as error:
             failure = error
         else:
-            return Issued(one, path[1:], transaction_id)
+            return Issued(one, path[1:], transaction_id, compare(request.csr, one))
     raise UnverifiedCertificate(
         failure.message, hint=failure.hint, certificates=_first(fresh, reply.certificates)
     ) from failure
@@ -336,14 +339,39 @@ def _hint(used: Exchange, request: PKCSReq | RenewalReq, reply: Failure) -> str:
         )
     if reply.fail_info is None or reply.hresult:
         return "the CA's own log says more; NDES wants a fresh one-time password for every attempt"
+    if reply.fail_info is FailInfo.badAlg:
+        return _not_taken(used, request)
+    if reply.fail_info is FailInfo.badMessageCheck:
+        return _not_understood(used, request)
     if reply.fail_info is FailInfo.badRequest:
         return _not_permitted(request, reply)
-    return {
-        "badAlg": "the CA does not accept these algorithms, or this kind of key",
-        "badMessageCheck": "the message was damaged on its way, or the CA has another certificate",
-        "badTime": "check this machine's clock",
-        "badCertId": "the CA knows nothing of this transaction; enrol anew",
-    }[reply.fail_info.name]
+    if reply.fail_info is FailInfo.badTime:
+        return "check this machine's clock"
+    return "the CA knows nothing of this transaction; enrol anew"
+
+
+def _not_taken(used: Exchange, request: PKCSReq | RenewalReq) -> str:
+    kind = exchange.odd_key(used, request)
+    if kind:
+        return f"many CAs take RSA keys alone, and here is one of kind {kind}: try an RSA key"
+    return "the CA does not accept these algorithms, or this kind of key"
+
+
+def _not_understood(used: Exchange, request: PKCSReq | RenewalReq) -> str:
+    """Say what badMessageCheck may mean: there are servers that say so to a wrong challenge."""
+    otherwise = "the message was damaged on its way, or the CA has another certificate"
+    if request.csr.challenge_password is not None:
+        return (
+            "some CAs say so when the challenge is wrong, used up or expired: check it, or get "
+            f"another one; else {otherwise}"
+        )
+    signer = used.signer.certificate
+    if isinstance(request, RenewalReq) or signer.issuer != signer.subject:
+        return (
+            "some CAs say so when they do not renew without a challenge: give one, or enrol anew; "
+            f"else {otherwise}"
+        )
+    return f"some CAs say so when there has to be a challenge, and none was given; else {otherwise}"
 
 
 def _not_permitted(request: PKCSReq | RenewalReq, reply: Failure) -> str:

@@ -148,7 +148,7 @@ class CRLs:
         return [one for one in map(self._problem_of, self._kept.values()) if one is not None]
 
     def _problem_of(self, kept: _Kept) -> str | None:
-        name = kept.authority.certificate.subject.rfc4514_string()
+        name = str(kept.authority.own.subject_name)
         state, fault = kept.state, kept.fault
         if state is None:
             return f"no CRL of {name} could be made: {fault}" if fault else None
@@ -189,7 +189,7 @@ class CRLs:
         if fault == kept.fault:
             return False
         kept.fault = fault
-        name = kept.authority.certificate.subject.rfc4514_string()
+        name = str(kept.authority.own.subject_name)
         log.error("no new CRL; the last one is served", ca=name, error=fault, hint=hint)
         return True
 

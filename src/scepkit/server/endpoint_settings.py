@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from scepkit.ca.profile import KEY_USAGES, SAN_TYPES, Profile
 from scepkit.protocol.algorithms import Legacy
+from scepkit.protocol.purposes import PURPOSES
 
 Shape: TypeAlias = Literal["auto", "ca", "chain", "ra+ca", "ra+chain"]
 """The forms of the answer to GetCACert; `publication` defines each."""
@@ -47,20 +48,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 CURVES = MappingProxyType(
     {"p256": "secp256r1", "p384": "secp384r1", "p521": "secp521r1", "ed25519": "ed25519"}
 )
-
-PURPOSES = MappingProxyType(
-    {
-        "client_auth": ExtendedKeyUsageOID.CLIENT_AUTH,
-        "server_auth": ExtendedKeyUsageOID.SERVER_AUTH,
-        "email_protection": ExtendedKeyUsageOID.EMAIL_PROTECTION,
-        "ipsec_ike": ExtendedKeyUsageOID.IPSEC_IKE,
-        "ike_intermediate": ObjectIdentifier("1.3.6.1.5.5.8.2.2"),
-        "smartcard_logon": ExtendedKeyUsageOID.SMARTCARD_LOGON,
-        "code_signing": ExtendedKeyUsageOID.CODE_SIGNING,
-        "time_stamping": ExtendedKeyUsageOID.TIME_STAMPING,
-    }
-)
-"""Names for extendedKeyUsage; any other can be written as its OID."""
 
 _DAYS = 3650
 _Days: TypeAlias = Annotated[int, Field(ge=0, le=_DAYS)]
@@ -118,7 +105,7 @@ class EndpointSettings(BaseModel):
         curves: the kinds of keys besides RSA.
         key_usages: the most that keyUsage may assert.
         default_eku: the purposes of a certificate whose request names none.
-        allowed_eku: the purposes that a request may name.
+        allowed_eku: the purposes that a request may name, besides those of `default_eku`.
         san_types: the kinds of subjectAltName that a certificate may have.
     """
 

@@ -21,6 +21,7 @@ from scepkit.ca.layout import Material
 from scepkit.errors import SettingsError
 from scepkit.protocol import chain
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.distinguished_name import Name
 from scepkit.server.settings import Settings
 
 
@@ -88,8 +89,7 @@ def _above(directory: Path, certificate: x509.Certificate) -> tuple[x509.Certifi
     for issuer in above:
         if not chain.issued(Certificate.of(issuer), Certificate.of(certificate)):
             raise SettingsError(
-                f"{path}: {issuer.subject.rfc4514_string()} did not issue "
-                f"{certificate.subject.rfc4514_string()}",
+                f"{path}: {Name.of(issuer.subject)} did not issue {Name.of(certificate.subject)}",
                 hint="it holds the certificates above ca.pem, each the issuer of the one before",
             )
         certificate = issuer

@@ -268,6 +268,8 @@ def _facts(decision: Decision) -> Facts:
             facts["challenge_label"] = decision.challenge.label
     if isinstance(answer, Failure) and answer.fail_info is not None:
         facts |= {"fail_info": answer.fail_info.name, "reason": decision.reason or answer.text}
+    if decision.cut:
+        facts["cut"] = list(decision.cut)
     if decision.repeated:
         facts["repeated"] = True
     if decision.legacy:

@@ -138,6 +138,7 @@ validity_days = 365
 # rsa_bits = [2048, 8192]
 # curves = ["p256", "p384", "p521", "ed25519"]
 # key_usages = ["digital_signature", "key_encipherment", "key_agreement"]
+# A request that names no purposes gets default_eku; scep enroll --eku names them.
 # default_eku = ["client_auth"]
 # allowed_eku = ["client_auth", "server_auth", "email_protection", "ipsec_ike", \
 "ike_intermediate", "smartcard_logon"]

@@ -1,0 +1,173 @@
+"""A certificate held against the request that it answers: what was cut, added or changed.
+
+A CA may issue less than was asked for, or something else (RFC 8894 section 2.3 leaves all of it to
+the CA). Both ends want to know: a device before it finds out in use, an operator from the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from scepkit.errors import BadRequest, Malformed
+from scepkit.protocol import purposes
+from scepkit.protocol._strings import Undecodable
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certification_request import CertificationRequest
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.extensions import KEY_USAGES, LOOKED_AT, Extensions
+from scepkit.protocol.general_name import GeneralName
+from scepkit.protocol.name_attributes import BY_NAME
+
+SUBJECT, NAMES, PURPOSES, KEY_USAGE = "subject", "names", "purposes", "key_usage"
+
+_NOUNS = {NAMES: "name", PURPOSES: "purpose", KEY_USAGE: "key usage"}
+_EMAIL = BY_NAME["emailaddress"].oid
+# How many values, and how many characters of each, are told.
+_MOST, _LONGEST = 20, 200
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A part of a certificate that is not what was asked for.
+
+    Attributes:
+        what: `subject`, `names`, `purposes` or `key_usage`.
+        asked: what was asked for, as text.
+        got: what the certificate has.
+    """
+
+    what: str
+    asked: tuple[str, ...]
+    got: tuple[str, ...]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What was asked for and is not in the certificate."""
+        return tuple(one for one in self.asked if one not in self.got)
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """What is in the certificate and was not asked for."""
+        return tuple(one for one in self.got if one not in self.asked)
+
+    def __str__(self) -> str:
+        """Say it in a line for a person."""
+        if self.what == SUBJECT:
+            return f"the subject is {_listed(self.got)}; asked for was {_listed(self.asked)}"
+        parts = (
+            (self.missing, "asked for, but not in the certificate"),
+            (self.added, "in the certificate, but not asked for"),
+        )
+        return "; ".join(
+            f"the {_NOUNS[self.what]}{'s' * (len(some) > 1)} {_listed(some)}: {where}"
+            for some, where in parts
+            if some
+        )
+
+
+def compare(request: CertificationRequest, certificate: Certificate) -> tuple[Change, ...]:
+    """Return what differs; nothing where nothing was asked for, or where it cannot be read.
+
+    Args:
+        request: what was asked for.
+        certificate: what was issued.
+    """
+    try:
+        asked, got = request.extensions, certificate.extensions
+        return tuple(
+            Change(what, wanted, had)
+            for what, wanted, had in (
+                _subjects(request.subject, certificate.subject_name),
+                _names(asked, got, certificate.subject_name),
+                _purposes(asked, got),
+                _key_usages(asked, got),
+            )
+            if wanted != had
+        )
+    except (BadRequest, Malformed, Undecodable):
+        return ()
+
+
+def cut(request: CertificationRequest, certificate: Certificate) -> tuple[str, ...]:
+    """Return what a request asks for and a certificate has not, each in a few words for a log.
+
+    All extensions that are asked for count, those that nobody decodes by their OID.
+    """
+    had = {(one.identifier, one.value) for one in certificate.extensions}
+    others = [one for one in request.extensions if (one.identifier, one.value) not in had]
+    if not others:
+        # The way of most requests: the same octets.
+        return ()
+    found = [
+        f"{_NOUNS[change.what]} {_short(value)}"
+        for change in compare(request, certificate)
+        if change.what in _NOUNS
+        for value in change.missing
+    ]
+    found += [
+        f"extension {'#' + one.identifier.hex() if one.oid is None else one.oid.dotted_string}"
+        for one in others
+        if one.identifier not in LOOKED_AT
+    ]
+    return (*found[:_MOST], f"{len(found) - _MOST} more") if len(found) > _MOST else tuple(found)
+
+
+_Parts = tuple[str, tuple[str, ...], tuple[str, ...]]
+
+
+def _subjects(asked: Name, got: Name) -> _Parts:
+    same = asked.reads_like(got)
+    return SUBJECT, (str(asked),), (str(asked if same else got),)
+
+
+def _names(asked: Extensions, got: Extensions, subject: Name) -> _Parts:
+    wanted = _texts(asked.subject_alternative_names())
+    # RFC 5280 section 4.1.2.6: an address in the subject has to be there as well.
+    of_subject = {
+        f"email:{attribute.text().lower()}"
+        for rdn in subject.rdns
+        for attribute in rdn
+        if attribute.oid is not None and attribute.oid.dotted_string == _EMAIL
+    }
+    had = _texts(got.subject_alternative_names())
+    return _sorted(NAMES, wanted, [one for one in had if one in wanted or one not in of_subject])
+
+
+def _purposes(asked: Extensions, got: Extensions) -> _Parts:
+    wanted, had = asked.extended_key_usage(), got.extended_key_usage()
+    # Without extKeyUsage a certificate is good for every purpose.
+    if wanted is None or had is None:
+        return PURPOSES, (), ()
+    return _sorted(PURPOSES, map(purposes.name, wanted), map(purposes.name, had))
+
+
+def _key_usages(asked: Extensions, got: Extensions) -> _Parts:
+    wanted, had = asked.key_usage(), got.key_usage()
+    # Without keyUsage a key may be used for all of it.
+    if wanted is None or had is None:
+        return KEY_USAGE, (), ()
+    return (
+        KEY_USAGE,
+        tuple(one for one in KEY_USAGES if one in wanted),
+        tuple(one for one in KEY_USAGES if one in had),
+    )
+
+
+def _sorted(what: str, asked: Iterable[str], got: Iterable[str]) -> _Parts:
+    """Put both in one order: in which they stand says nothing."""
+    wanted, had = dict.fromkeys(asked), dict.fromkeys(got)
+    return what, tuple(wanted), tuple(sorted(had, key=[*wanted, *had].index))
+
+
+def _texts(names: Iterable[GeneralName]) -> list[str]:
+    return list(map(str, names))
+
+
+def _listed(values: tuple[str, ...]) -> str:
+    more = f" and {len(values) - _MOST} more" if len(values) > _MOST else ""
+    return ", ".join(map(_short, values[:_MOST])) + more
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
