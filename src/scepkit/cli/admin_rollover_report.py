@@ -1,10 +1,11 @@
-"""What an operator is shown before a step of a rollover that cannot be taken back."""
+"""The report on a step of a rollover that cannot be taken back, shown before it is taken."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from scepkit.cli import terminal
+from scepkit.protocol.distinguished_name import Name
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -55,7 +56,7 @@ def say_what_cancel_does(following: Generation) -> None:
 
 
 def _certificate(one: x509.Certificate) -> str:
-    return f"{one.subject.rfc4514_string()}, until {one.not_valid_after_utc:%Y-%m-%d}"
+    return f"{Name.of(one.subject)}, until {one.not_valid_after_utc:%Y-%m-%d}"
 
 
 def _prepared(following: Generation) -> str:
@@ -70,7 +71,7 @@ def _prepared(following: Generation) -> str:
 
 def _ra(current: Generation, following: Generation) -> str:
     before, after = (
-        one.ra.subject.rfc4514_string() if one.ra is not None else "the CA itself"
+        str(Name.of(one.ra.subject)) if one.ra is not None else "the CA itself"
         for one in (current, following)
     )
     return f"{before}; then {after}"
