@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scepkit.ca import file_errors, ownership
+from scepkit.cli import identity
 from scepkit.cli.admin_home import parse_serial
 from scepkit.errors import UsageError
 
@@ -136,13 +139,27 @@ def _read(path: Path, most: int) -> bytes:
         if str(path) == "-":
             content = sys.stdin.buffer.read(most + 1)
         else:
-            with path.open("rb") as file:
+            with open(_opened(path), "rb") as file:
                 content = file.read(most + 1)
     except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint=_hint(error)) from error
     if len(content) > most:
         raise UsageError(f"{path} has more than {most} octets", hint="cut it in pieces")
     return content
+
+
+def _opened(path: Path) -> int:
+    """Open what may be a pipe, without waiting for somebody to write to it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def _hint(error: OSError) -> str:
+    user = identity.stands_in()
+    if user and isinstance(error, PermissionError):
+        return f"{user} has to be able to read it; or give it on stdin: - in its place, and <FILE at the end"
+    return ownership.hint(error) or file_errors.hint(error)
 
 
 def _lines(content: bytes, path: Path) -> Iterator[tuple[int, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scepkit.cli import terminal
+from scepkit.cli import identity, terminal
 from scepkit.cli.admin_home import (
     DEFAULT_DIRECTORY,
     CAOption,
@@ -66,7 +66,7 @@ def crl(
     if out is None:
         terminal.data(content.decode("ascii"))
     else:
-        write_file(out, content, mode=_CRL_MODE)
+        write_file(out, content, mode=_CRL_MODE, hint=_hint())
     for row in rows:
         terminal.say(f"CRL number {row.number}, good until {row.next_update:%Y-%m-%d %H:%M} UTC")
 
@@ -82,8 +82,7 @@ def sign_outdated(directory: Path, issuers: Collection[bytes | None]) -> None:
     """
     errors: list[ScepError] = []
     signed: set[bytes | None] = set()
-    # Who has to be warned was so before, when the certificates were looked for.
-    with records_opened(directory, warns=False) as (home, store):
+    with records_opened(directory) as (home, store):
         for name in home.settings.authorities:
             try:
                 for authority in authorities_of(home, store, name):
@@ -116,6 +115,13 @@ def _current(home: Home, store: Store, authority: Authority) -> CRLRow:
 
 def _name(authority: Authority) -> str:
     return authority.certificate.subject.rfc4514_string()
+
+
+def _hint() -> str:
+    user = identity.stands_in()
+    return (
+        f"{user} has to be able to write there; or as root: scep admin crl > FILE" if user else ""
+    )
 
 
 def _pem(row: CRLRow) -> str:
