@@ -129,7 +129,7 @@ def test_a_key_file_that_may_not_be_read(key, tmp_path):
     keys.write_key(path, key("ec:p256"))
     if os.geteuid() != 0:
         path.chmod(0)
-        with pytest.raises(SettingsError, match="cannot read the key file .*: Permission denied"):
+        with pytest.raises(SettingsError, match="cannot read the key file"):
             keys.read_key(path)
         return
     program = (

@@ -158,7 +158,7 @@ def _opened(path: Path) -> int:
 def _hint(error: OSError) -> str:
     user = identity.stands_in()
     if user and isinstance(error, PermissionError):
-        return f"{user} has to be able to read it; or give it on stdin: - in its place, and <FILE at the end"
+        return f"{user} has to be able to read it; or put - in its place, and <FILE behind it all"
     return ownership.hint(error) or file_errors.hint(error)
 
 
