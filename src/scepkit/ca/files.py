@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import stat
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,8 @@ def write_file(path: Path, data: bytes, *, mode: int, hint: str = "") -> None:
     Raises:
         SettingsError: the file system refuses; what was there before is untouched.
     """
+    if not path.name:
+        raise SettingsError(f"cannot write {path}: it is a directory", hint="name a file")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
     with refusals(f"cannot write {path}", hint):
         try:
@@ -143,6 +146,19 @@ def _give_directory(path: Path) -> None:
         ownership.give(descriptor, path.parent)
     finally:
         os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Delete a directory with all that is in it, or whatever else has its name, if anything has.
+
+    Raises:
+        OSError: the file system refuses.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        # Not so: of a pipe it would wait for a writer.
+        path.unlink(missing_ok=True)
 
 
 def sync_directory(directory: Path) -> None:

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from scepkit.ca import ownership, paths
 from scepkit.ca.certificates import CERTIFICATE_MODE
-from scepkit.ca.files import make_directory, read_file, refusals, sync_directory, write_file
+from scepkit.ca.files import make_directory, read_file, refusals, remove, sync_directory, write_file
 from scepkit.ca.keys import KEY_MODE
 
 if TYPE_CHECKING:
@@ -192,7 +191,7 @@ def _carry_on(directory: Path, place: Path) -> None:
 
 def _drop(path: Path) -> None:
     if path.exists():
-        shutil.rmtree(path)
+        remove(path)
         sync_directory(path.parent)
 
 
