@@ -81,7 +81,7 @@ FILES = (
     *("ca.pem", "ca-key.pem", "ra.pem", "ra-key.pem", "ocsp.pem", "ocsp-key.pem", "chain.pem"),
 )
 # Without them nothing is served; only a scep.toml that is not there means the defaults.
-NEEDED = FILES[:3] + ("ca.pem", "ca-key.pem", "ra.pem", "ra-key.pem")
+NEEDED = (*FILES[:3], "ca.pem", "ca-key.pem", "ra.pem", "ra-key.pem")
 DIRECTORIES = ("next", "old", "old-ra", "cancelled", "old/1", ".current", ".new-ca", ".ca-work")
 
 
