@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -219,3 +220,33 @@ def test_many_ask_at_once_for_a_new_crl(world):
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(ask, range(8))) == {first + 1}
+
+
+def looked_for(world, message):
+    """Return what the log says of a request: serial number, subject, reason."""
+    decision = world.endpoint.decide(message)
+    return decision.serial, decision.subject, decision.reason
+
+
+def test_the_log_names_what_was_asked_for(world):
+    """Whether it was found, may not be had or does not exist; its subject where it is known."""
+    device, other = world.enrolled(), world.enrolled("stranger")
+    serial = device.x509.serial_number
+    to = {"to": world.ra, "issuer": NAME}
+    of = functools.partial(devices.get_cert, **to)
+    subject = "CN=device"
+    assert looked_for(world, of(signer=device, serial=serial)) == (serial, subject, "")
+    told = looked_for(world, of(signer=other, serial=serial))
+    assert told == (serial, subject, "whoever signed the request may not have this certificate")
+    assert looked_for(world, of(signer=device, serial=4711)) == (4711, "", NOT_FOUND[1])
+    asked = devices.get_crl(signer=device, serial=serial, **to)
+    assert looked_for(world, asked) == (serial, subject, "")
+    asked = devices.get_crl(signer=device, serial=4711, **to)
+    assert looked_for(world, asked) == (4711, "", "")
+
+
+@pytest.mark.parametrize("serial", [-1, 1 << 160, 1 << 10_000])
+def test_a_number_that_no_certificate_has_is_not_logged(world, serial):
+    device = world.enrolled()
+    asked = devices.get_cert(to=world.ra, signer=device, serial=serial, issuer=NAME)
+    assert looked_for(world, asked) == (None, "", NOT_FOUND[1])

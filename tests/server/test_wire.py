@@ -614,3 +614,53 @@ def test_a_large_body_that_waits_is_bounded(serving):
         server.release.set()
         assert bodies(connection) == [b"0", b"%d" % size]
         sender.join()
+
+
+def refused_lines(logged):
+    return [line for line in logged if line["event"] == "an HTTP request is refused"]
+
+
+def test_what_is_no_request_is_in_the_log(serving, logged):
+    """With its peer and the reason, once a minute for each; a request of TLS has a hint."""
+    server = serving()
+    sent = [b"\x16\x03\x01\x02\x00\x01\x00", b"FOO / HTTP/1.1\r\n", b"G\0T / HTTP/1.1\r\n"]
+    sent += [SMALL[:-2] + b"a:\r\n" * 200 + b"\r\n", b"GET /small HTTP/1.1\r\n\r\n"]
+    for octets in sent:
+        with server.connect() as connection:
+            assert status(connection, octets) == 400
+    lines = refused_lines(logged)
+    assert [line["peer"] for line in lines] == ["127.0.0.1"] * 3
+    assert [line["reason"] for line in lines] == [
+        "not an HTTP request: it begins like TLS",
+        "the request has more than 128 headers",
+        "HTTP/1.1 needs one Host",
+    ]
+    assert [(line["status"], line["times"]) for line in lines] == [(400, 1)] * 3
+    assert [line.get("hint", "")[:28] for line in lines] == ["the server speaks plain http", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("octets", "reason"),
+    [
+        (b"FOO / HTTP/1.1\r\n", "Invalid method encountered"),
+        (b"GET http://[secret HTTP/1.1\r\nHost: a\r\n\r\n", "its URL cannot be read"),
+        (b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", "its URL cannot be read"),
+    ],
+)
+def test_why_it_is_no_request(serving, logged, octets, reason):
+    server = serving()
+    with server.connect() as connection:
+        assert status(connection, octets) == 400
+    (line,) = refused_lines(logged)
+    assert line["reason"] == f"not an HTTP request: {reason}"
+
+
+def test_behind_a_proxy_the_peer_is_the_one_that_it_names(serving, logged):
+    """Where it got so far; what comes before its header is the proxy's own."""
+    server = serving(proxies=Proxies(("127.0.0.1",)))
+    head = b"GET / HTTP/1.1\r\nX-Forwarded-For: 192.0.2.7\r\n"
+    with server.connect() as connection:
+        assert status(connection, head + b"\r\n") == 400
+    with server.connect() as connection:
+        assert status(connection, b"FOO / HTTP/1.1\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n") == 400
+    assert [line["peer"] for line in refused_lines(logged)] == ["192.0.2.7", "127.0.0.1"]

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from scepkit.ca.files import write_file
+from scepkit.ca.files import read_file, refusals, write_file
 from scepkit.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -66,15 +66,11 @@ def read_certificate_file(path: Path) -> bytes:
     Raises:
         SettingsError: missing or unreadable.
     """
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise SettingsError(
-            f"there is no certificate file {path}",
-            hint="look at the path, or restore it from a backup",
-        ) from error
-    except OSError as error:
-        raise SettingsError(
-            f"cannot read the certificate file {path}: {error.strerror}",
-            hint="it must be a plain file that this user may read",
-        ) from error
+    with refusals(f"cannot read the certificate file {path}"):
+        try:
+            return read_file(path)
+        except FileNotFoundError as error:
+            raise SettingsError(
+                f"there is no certificate file {path}",
+                hint="look at the path, or restore it from a backup",
+            ) from error

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from scepkit.ca.files import write_file
+from scepkit.ca.files import plain_file, refusals, write_file
 from scepkit.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
@@ -112,22 +112,15 @@ def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SH
 
 
 def _read_private(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            _check_mode(path, os.fstat(file.fileno()).st_mode)
-            return file.read()
-    except FileNotFoundError as error:
-        raise SettingsError(
-            f"there is no key file {path}", hint="look at the path, or restore it from a backup"
-        ) from error
-    except PermissionError as error:
-        raise SettingsError(
-            f"not allowed to read the key file {path}", hint=f"run as the owner of {path}"
-        ) from error
-    except OSError as error:
-        raise SettingsError(
-            f"cannot read the key file {path}: {error.strerror}", hint="it must be a plain file"
-        ) from error
+    with refusals(f"cannot read the key file {path}"):
+        try:
+            with plain_file(path) as file:
+                _check_mode(path, os.fstat(file.fileno()).st_mode)
+                return file.read()
+        except FileNotFoundError as error:
+            raise SettingsError(
+                f"there is no key file {path}", hint="look at the path, or restore it from a backup"
+            ) from error
 
 
 def _check_mode(path: Path, mode: int) -> None:

@@ -17,12 +17,11 @@ another, `rollover`, `rotation` and `replacing`.
 from __future__ import annotations
 
 import secrets
-import shutil
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from scepkit.ca import founding, replacing
-from scepkit.ca.files import refusals, sync_directory
+from scepkit.ca.files import refusals, remove, sync_directory
 from scepkit.ca.material import Credential, Material, load, load_authorities
 from scepkit.ca.paths import (
     CA_CERTIFICATE,
@@ -135,7 +134,7 @@ def _heal(directory: Path) -> None:
         if (stage / CA_CERTIFICATE).exists():
             _move_up(stage, directory)
         if stage.exists():
-            shutil.rmtree(stage)
+            remove(stage)
             sync_directory(directory)
 
 

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from scepkit.ca import paths
+from scepkit.ca import ownership, paths
 from scepkit.ca.certificates import CERTIFICATE_MODE
-from scepkit.ca.files import make_directory, refusals, sync_directory, write_file
+from scepkit.ca.files import make_directory, read_file, refusals, remove, sync_directory, write_file
 from scepkit.ca.keys import KEY_MODE
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def locked(directory: Path, *, wait: bool = True) -> Iterator[None]:
     # The lock dies with the process; the file stays, as to delete it would be a race.
     with refusals(f"cannot use the directory {directory}"):
         make_directory(directory)
-        lock = os.fdopen(os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600))
+        lock = os.fdopen(ownership.open_file(directory / _LOCK))
     with lock:
         with refusals(f"cannot lock the directory {directory}"):
             fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -126,7 +125,7 @@ def copy(source: Path, target: Path, names: Sequence[str] = paths.FILES) -> None
         for name in names:
             if (source / name).exists():
                 # The bytes, not a link: some file systems have none, some owners may not.
-                write_file(target / name, (source / name).read_bytes(), mode=_MODES[name])
+                write_file(target / name, read_file(source / name), mode=_MODES[name])
 
 
 def archive(directory: Path, source: Path, names: Sequence[str], kind: str) -> None:
@@ -192,11 +191,11 @@ def _carry_on(directory: Path, place: Path) -> None:
 
 def _drop(path: Path) -> None:
     if path.exists():
-        shutil.rmtree(path)
+        remove(path)
         sync_directory(path.parent)
 
 
 def _same(one: Path, other: Path) -> bool:
     if not one.exists() or not other.exists():
         return one.exists() == other.exists()
-    return one.read_bytes() == other.read_bytes()
+    return read_file(one) == read_file(other)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scepkit.cli import duration, terminal
+from scepkit.cli import duration, input_file, terminal
 from scepkit.cli.admin_home import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
@@ -120,7 +119,7 @@ def _read(path: Path, defaults: Defaults) -> Batch:
     """
     from scepkit.enrolment import challenge_batch
 
-    content = _content(path, challenge_batch.MAX_OCTETS)
+    content = input_file.read(path, challenge_batch.MAX_OCTETS)
     total = content.count(b"\n")
     name = "stdin" if str(path) == "-" else str(path)
     try:
@@ -128,22 +127,6 @@ def _read(path: Path, defaults: Defaults) -> Batch:
             return challenge_batch.read(content, defaults, advance)
     except UsageError as error:
         raise UsageError(f"{name}: {error.message}", hint=error.hint) from error
-
-
-def _content(path: Path, most: int) -> bytes:
-    try:
-        if str(path) == "-":
-            content = sys.stdin.buffer.read(most + 1)
-        else:
-            with path.open("rb") as file:
-                content = file.read(most + 1)
-    except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror}", hint="name a file that this user may read"
-        ) from error
-    if len(content) > most:
-        raise UsageError(f"{path} has more than {most} octets", hint="cut it in pieces")
-    return content
 
 
 def _lines(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scepkit.cli import terminal
+from scepkit.cli import identity, terminal
 from scepkit.cli.admin_home import (
     DEFAULT_DIRECTORY,
     CAOption,
@@ -68,7 +68,7 @@ def crl(
         names = [_name(authority) for authority in wanted]
     content = rows[0].der if der else "".join(map(_pem, rows)).encode("ascii")
     if out is not None:
-        write_file(out, content, mode=_CRL_MODE)
+        write_file(out, content, mode=_CRL_MODE, hint=_hint())
     if as_json:
         lines = [_for_json(name, row, out) for name, row in zip(names, rows, strict=True)]
         terminal.rows(lines, _COLUMNS, as_json=True, empty="")
@@ -100,8 +100,7 @@ def sign_outdated(directory: Path, issuers: Collection[bytes | None]) -> None:
     """
     errors: list[ScepError] = []
     signed: set[bytes | None] = set()
-    # Who has to be warned was so before, when the certificates were looked for.
-    with records_opened(directory, warns=False) as (home, store):
+    with records_opened(directory) as (home, store):
         for name in home.settings.authorities:
             try:
                 for authority in authorities_of(home, store, name):
@@ -134,6 +133,13 @@ def _current(home: Home, store: Store, authority: Authority) -> CRLRow:
 
 def _name(authority: Authority) -> str:
     return str(authority.own.subject_name)
+
+
+def _hint() -> str:
+    user = identity.stands_in()
+    return (
+        f"{user} has to be able to write there; or as root: scep admin crl > FILE" if user else ""
+    )
 
 
 def _pem(row: CRLRow) -> str:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from scepkit.cli import terminal
-from scepkit.cli.serve import DEFAULT_DIRECTORY, DirectoryOption, require_server
-from scepkit.errors import UsageError
+from scepkit.cli import identity
+from scepkit.cli.identity import who
+from scepkit.cli.serve import DEFAULT_DIRECTORY, NEEDED, DirectoryOption, require_server
+from scepkit.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
     from scepkit.ca.authority import Authority
@@ -50,7 +48,7 @@ _SERIAL = re.compile(r"(?:0x)?([0-9a-f]{1,40})")
 
 
 @contextmanager
-def records_opened(directory: Path, *, warns: bool = True) -> Iterator[tuple[Home, Store]]:
+def records_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
     """Open a server's settings and database; its keys are not read.
 
     What a command imports of the server it imports under this or `keys_opened`, which say in one
@@ -58,11 +56,9 @@ def records_opened(directory: Path, *, warns: bool = True) -> Iterator[tuple[Hom
 
     Args:
         directory: the server's.
-        warns: whether to warn of a directory that belongs to somebody else.
     """
     require_server()
-    if warns:
-        _warn_of_owner(directory)
+    _become_owner(directory)
     from scepkit.server.directory import open_records, open_store
 
     home = open_records(directory)
@@ -74,7 +70,7 @@ def records_opened(directory: Path, *, warns: bool = True) -> Iterator[tuple[Hom
 def keys_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
     """Open a server's settings, keys and database."""
     require_server()
-    _warn_of_owner(directory)
+    _become_owner(directory)
     from scepkit.server.clock import utc_now
     from scepkit.server.directory import open_existing, open_store
 
@@ -84,29 +80,18 @@ def keys_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
         yield home, store
 
 
-def _warn_of_owner(directory: Path) -> None:
-    """Say that the server may not be able to read what another user than its own makes."""
-    import pwd
-
+def _become_owner(directory: Path) -> None:
+    """Let root work as the server's user, if there is a server in the directory."""
     from scepkit.ca import layout
+    from scepkit.server.directory import CHALLENGE_KEY
 
     try:
-        owner = directory.stat().st_uid
-        if owner == os.geteuid() or not layout.exists(directory):
+        if not layout.exists(directory):
             return
-    except OSError:
-        # What opens it next says what is wrong.
-        return
-    try:
-        user = pwd.getpwuid(owner).pw_name
-    except KeyError:
-        # As sudo takes it.
-        user = f"#{owner}"
-    terminal.warn(
-        f"{directory} belongs to {user}; what this makes may be unreadable to the server: "
-        f"run it as {user}",
-        hint=f"sudo -u {shlex.quote(user)} scep admin …",
-    )
+    except SettingsError:
+        # Another user may be able to look into it.
+        pass
+    identity.become_owner(directory, directory / CHALLENGE_KEY, NEEDED)
 
 
 def authorities_of(home: Home, store: Store, name: str) -> tuple[Authority, ...]:
@@ -144,11 +129,3 @@ def parse_serial(text: str) -> int:
             f"{text!r} is not a serial number", hint="it is hex, as scep admin list shows it"
         )
     return int(match[1], 16)
-
-
-def who() -> str:
-    """Return who gives the command, for the record."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "unknown"

@@ -5,7 +5,6 @@ They are told of by serial number, subject, file or a list, and along their rene
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from scepkit.cli import admin_revocation_report as report
-from scepkit.cli import terminal
+from scepkit.cli import input_file, terminal
 from scepkit.cli.admin_home import parse_serial
 from scepkit.errors import UsageError
 
@@ -187,7 +186,7 @@ def by_file(store: Store, path: Path) -> CertificateRow:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    content = _read(path, _MAX_FILE)
+    content = input_file.read(path, _MAX_FILE)
     is_pem = b"-----BEGIN" in content
     try:
         load = x509.load_pem_x509_certificate if is_pem else x509.load_der_x509_certificate
@@ -214,7 +213,7 @@ def by_list(store: Store, path: Path) -> list[CertificateRow]:
     """
     found: dict[int, CertificateRow] = {}
     wrong = []
-    for number, text in _lines(_read(path, _MAX_LIST), path):
+    for number, text in _lines(input_file.read(path, _MAX_LIST), path):
         try:
             (row,) = by_serial(store, [text])
         except UsageError as error:
@@ -240,20 +239,6 @@ def _issued(store: Store, text: str, serial: int) -> CertificateRow:
             hint="scep admin list shows them; nothing was changed",
         )
     return row
-
-
-def _read(path: Path, most: int) -> bytes:
-    try:
-        if str(path) == "-":
-            content = sys.stdin.buffer.read(most + 1)
-        else:
-            with path.open("rb") as file:
-                content = file.read(most + 1)
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    if len(content) > most:
-        raise UsageError(f"{path} has more than {most} octets", hint="cut it in pieces")
-    return content
 
 
 def _lines(content: bytes, path: Path) -> Iterator[tuple[int, str]]:

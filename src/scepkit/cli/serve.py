@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shlex
 import socket
 from pathlib import Path
@@ -17,13 +18,31 @@ from scepkit.errors import SettingsError, UsageError
 if TYPE_CHECKING:
     from scepkit.server.directory import Home
 
+
+def _directory(text: str) -> Path:
+    """Read the name of a directory.
+
+    Raises:
+        UsageError: it is empty, as of a variable that is not set: here is not what was meant.
+    """
+    if not str(text):
+        raise UsageError("--dir names no directory", hint="name it; . is the current one")
+    return Path(text)
+
+
 DirectoryOption = Annotated[
     Path,
-    typer.Option("--dir", envvar="SCEP_DIR", metavar="DIR", help="The server's data directory."),
+    typer.Option(
+        "--dir",
+        envvar="SCEP_DIR",
+        metavar="DIR",
+        help="The server's data directory.",
+        parser=_directory,
+    ),
 ]
 DEFAULT_DIRECTORY = Path("scep-data")
 
-_NEEDED = (
+NEEDED = (
     "alembic",
     "prometheus_client",
     "pydantic_settings",
@@ -97,10 +116,21 @@ def serve(
     run.check(home)
     listener = run.bind(home.settings.host, home.settings.port)
     address = listener.getsockname()
+    _say_whose(directory)
     with run.until_stopped():
         _announce(home, directory, f"http://{_shown(address[0])}:{address[1]}/scep")
         run.serve(home, listener)
     terminal.say("stopped")
+
+
+def _say_whose(directory: Path) -> None:
+    """Say it when root runs a server for another user."""
+    from scepkit.ca import ownership
+
+    owner = directory.stat().st_uid
+    if os.geteuid() == ownership.ROOT != owner:
+        name = ownership.user_name(owner)
+        terminal.say(f"running as root, and what this makes in {directory} belongs to {name}")
 
 
 def _announce(home: Home, directory: Path, own_url: str) -> None:
@@ -165,7 +195,7 @@ def require_server() -> None:
     Raises:
         SettingsError: the server's dependencies are not installed.
     """
-    for module in _NEEDED:
+    for module in NEEDED:
         if importlib.util.find_spec(module) is None:
             raise SettingsError(
                 "the server's part of scepkit is not installed",

@@ -34,9 +34,10 @@ class Decision:
         password: what a reply is encrypted with when the device's key cannot decrypt. Secret.
         key_agreement: whether the device's EC key is known to do key agreement.
         requested: the subject that is asked for, not decoded yet.
-        stored: the subject of a stored request, where none is asked for.
+        stored: the subject of a stored request or certificate, where none is asked for.
         reason: why it was refused, for the log.
-        serial: the serial number of the certificate that is the answer, for the log.
+        serial: the serial number of the certificate that is the answer, or of the one that a
+            GetCert or GetCRL names, for the log.
         renews: the serial number of the certificate that is renewed, for the log.
         challenge: the one-time challenge that entitles it, for the log.
         cut: what the request asks for and the certificate has not, for the log.

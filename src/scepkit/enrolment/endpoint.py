@@ -47,6 +47,8 @@ from scepkit.store import (
     SignerRevoked,
 )
 
+# Beyond all serial numbers: they have at most 20 octets.
+_SERIALS = 1 << 160
 _RETRIEVALS = frozenset({MessageType.GET_CERT, MessageType.GET_CRL})
 
 
@@ -261,15 +263,24 @@ class Endpoint:
             opened = self._open(decision, verified)
         except Undecryptable as error:
             raise missing(verified.message_type, error.message) from error
-        match opened.request:
-            case GetCert() as wanted:
+        wanted = opened.request
+        if not isinstance(wanted, GetCert | GetCRL):
+            raise BadRequest("not a GetCert or GetCRL")
+        decision = replace(
+            decision,
+            key_agreement=key_agreement,
+            legacy=_once(decision.legacy + opened.legacy),
+            serial=_loggable(wanted.serial_number),
+            stored=next((row.subject for row in self._retrieval.named(wanted)), ""),
+        )
+        try:
+            if isinstance(wanted, GetCert):
                 answer = self._retrieval.certificate(wanted, verified.certificate)
-            case GetCRL() as wanted:
+            else:
                 answer = self._retrieval.crl(wanted)
-            case _:
-                raise BadRequest("not a GetCert or GetCRL")
-        uses = _once(decision.legacy + opened.legacy)
-        return replace(decision, answer=answer, key_agreement=key_agreement, legacy=uses)
+        except FailInfoError as error:
+            return refusal(decision, error)
+        return replace(decision, answer=answer)
 
     def _open(self, decision: Decision, verified: VerifiedMessage) -> OpenedRequest:
         """Decrypt a request, with the one password that may open it where it needs one.
@@ -357,6 +368,11 @@ class Endpoint:
             password = None
         self._responder.check_deliverable(verified, password)
         renewal.check_signature(sender.renewed, verified, rules, self._now())
+
+
+def _loggable(serial_number: int) -> int | None:
+    """Return a serial number, unless no certificate can have it (RFC 5280 section 4.1.2.2)."""
+    return serial_number if 0 <= serial_number < _SERIALS else None
 
 
 def _once(uses: tuple[Legacy, ...]) -> tuple[Legacy, ...]:

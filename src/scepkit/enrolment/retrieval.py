@@ -17,6 +17,8 @@ from scepkit.protocol.messages import GetCert, GetCRL, Success
 from scepkit.protocol.responder import missing
 from scepkit.store import CertificateRow, Store
 
+_NOT_THEIRS = "whoever signed the request may not have this certificate"
+
 
 class Retrieval:
     """Answers GetCert and GetCRL for one endpoint. Threads may share it.
@@ -65,6 +67,24 @@ class Retrieval:
         if not is_cert and not self._rules.get_crl:
             raise BadRequest("this server does not answer GetCRL")
 
+    def named(self, wanted: GetCert | GetCRL) -> tuple[CertificateRow, ...]:
+        """Return the certificates of this endpoint that an issuer and a serial number name.
+
+        One, or none; more only if several CAs have one name.
+
+        Args:
+            wanted: what names it.
+
+        Raises:
+            StoreError: the database cannot answer.
+        """
+        found = (
+            self._store.find_certificate(authority.key_hash, wanted.serial_number)
+            for authority in self._issuers.named(wanted.issuer)
+        )
+        # Endpoints that share a CA do not share its certificates.
+        return tuple(row for row in found if row is not None and row.endpoint == self._endpoint)
+
     def certificate(self, wanted: GetCert, requester: Certificate) -> Success:
         """Return a certificate by issuer and serial number (section 4.5).
 
@@ -78,12 +98,12 @@ class Retrieval:
             BadCertId: there is none that the requester may have.
             StoreError: the database cannot answer.
         """
-        for authority in self._issuers.named(wanted.issuer):
-            row = self._store.find_certificate(authority.key_hash, wanted.serial_number)
-            if row is None or row.endpoint != self._endpoint:
-                continue  # endpoints that share a CA do not share its certificates
+        found = self.named(wanted)
+        for row in found:
             if self._may_have(requester, row):
                 return Success((row.der,))
+        if found:
+            raise missing(MessageType.GET_CERT, _NOT_THEIRS)
         raise missing(MessageType.GET_CERT)
 
     def crl(self, wanted: GetCRL) -> Success:

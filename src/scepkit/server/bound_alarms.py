@@ -16,6 +16,36 @@ _SECONDS = 60
 log = structlog.get_logger()
 
 
+class NowAndThen:
+    """Counts what happens again and again, and says once a minute that it is to be told.
+
+    Args:
+        clock: returns seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._told: dict[str, float] = {}
+        self._times: Counter[str] = Counter()
+
+    def count(self, what: str) -> int:
+        """Count one more time.
+
+        Args:
+            what: its name, one of a few.
+
+        Returns:
+            How often it happened since it was last told, if it is to be told now; else 0.
+        """
+        now = self._clock()
+        self._times[what] += 1
+        last = self._told.get(what)
+        if last is not None and now - last < _SECONDS:
+            return 0
+        self._told[what] = now
+        return self._times.pop(what)
+
+
 class BoundAlarms:
     """Counts how often bounds are reached, and warns of it; for one event loop.
 
@@ -24,9 +54,7 @@ class BoundAlarms:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._warned: dict[tuple[str, str], float] = {}
-        self._times: Counter[tuple[str, str]] = Counter()
+        self._now_and_then = NowAndThen(clock)
 
     def ring(self, bound: str, *, peer: str = "", endpoint: str = "", hint: str = "") -> None:
         """Count one more time; warn unless that was done for this bound less than a minute ago.
@@ -38,12 +66,9 @@ class BoundAlarms:
             hint: what the operator may do.
         """
         metrics.BOUNDS.labels(bound).inc()
-        which, now = (bound, endpoint), self._clock()
-        self._times[which] += 1
-        last = self._warned.get(which)
-        if last is not None and now - last < _SECONDS:
+        times = self._now_and_then.count(f"{bound} {endpoint}")
+        if not times:
             return
-        self._warned[which] = now
         facts = {"peer": peer, "endpoint": endpoint, "hint": hint}
         told = {name: value for name, value in facts.items() if value}
-        log.warning("a bound is reached", bound=bound, times=self._times.pop(which), **told)
+        log.warning("a bound is reached", bound=bound, times=times, **told)

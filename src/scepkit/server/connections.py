@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from scepkit.server.bound_alarms import BoundAlarms
+from scepkit.server.bound_alarms import BoundAlarms, NowAndThen
 from scepkit.server.bounds import Bounds
 from scepkit.server.tally import Tally
 
@@ -50,12 +50,14 @@ class Connections:
     Attributes:
         bounds: as given.
         alarms: tells that one was reached.
+        refusals: counts what is no HTTP request, so that the log tells of it now and then.
         buffer: what a connection reads into, before it takes that out.
     """
 
     def __init__(self, bounds: Bounds, tally: Tally) -> None:
         self.bounds = bounds
         self.alarms = BoundAlarms()
+        self.refusals = NowAndThen()
         self.buffer = memoryview(bytearray(_READ))
         self._tally = tally
         self._counted: set[Connection] = set()

@@ -20,6 +20,7 @@ from threading import Event, Lock, Thread
 
 import structlog
 
+from scepkit.ca import ownership
 from scepkit.ca.authority import Authority
 from scepkit.ca.locations import ca_id
 from scepkit.enrolment import revocation
@@ -274,7 +275,7 @@ def _alone(path: Path) -> Iterator[bool]:
     make the same list only waste time.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = ownership.open_file(path)
     except OSError:
         yield True
         return

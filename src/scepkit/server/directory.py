@@ -6,6 +6,7 @@ files of the CA `default` (see scepkit.ca.layout) · ca-NAME/ with those of anot
 
 from __future__ import annotations
 
+import os
 import secrets
 import stat
 from collections.abc import Callable, Mapping
@@ -15,8 +16,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from scepkit.ca import layout as ca_layout
-from scepkit.ca import ocsp_rotation, rotation
-from scepkit.ca.files import create_file, make_directory, refusals
+from scepkit.ca import ocsp_rotation, ownership, rotation
+from scepkit.ca.files import check_writable, create_file, make_directory, read_file, refusals
 from scepkit.ca.layout import Material
 from scepkit.enrolment.challenges import KEY_SIZE
 from scepkit.errors import EmptyDatabase, SettingsError, UsageError
@@ -156,10 +157,11 @@ def open_store(settings: Settings) -> Store:
         EmptyDatabase: it is empty, and there was one before.
     """
     mark = settings.directory / HAS_DATABASE
+    with refusals("cannot use the database"):
+        is_new = not mark.exists()
+        _check_database(settings.database_url, is_new=is_new)
     try:
-        store = Store.open(
-            settings.database_url, create=not mark.exists(), patience=settings.database_seconds
-        )
+        store = Store.open(settings.database_url, create=is_new, patience=settings.database_seconds)
     except EmptyDatabase as error:
         raise EmptyDatabase(
             f"{error.message}, but {settings.directory} was served with one before",
@@ -169,6 +171,29 @@ def open_store(settings: Settings) -> Store:
     with suppress(SettingsError):  # the directory may be read-only
         create_file(mark, b"", mode=0o644)
     return store
+
+
+def _check_database(url: str, *, is_new: bool) -> None:
+    """Find what is wrong with the files of an SQLite database, which SQLite does not name.
+
+    A new one is made here, so that it belongs to the directory's owner whoever makes it.
+
+    Args:
+        url: of the database.
+        is_new: whether it may be made.
+
+    Raises:
+        OSError: one of them cannot be read and written, or is no plain file.
+    """
+    path = permissions.sqlite_file(url)
+    if path is None:
+        return
+    if is_new and not path.exists():
+        for name in (path, Path(f"{path}.lock")):
+            os.close(ownership.open_file(name))
+    for end in ("", ".lock", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            check_writable(Path(f"{path}{end}"))
 
 
 def _check_path(directory: Path) -> None:
@@ -261,7 +286,9 @@ def _challenge_key(directory: Path) -> bytes:
         SettingsError: it is lost, or cannot be used.
     """
     path = directory / CHALLENGE_KEY
-    if not path.exists() and (directory / HAS_DATABASE).exists():
+    with refusals(f"cannot look for {path}"):
+        is_lost = not path.exists() and (directory / HAS_DATABASE).exists()
+    if is_lost:
         raise SettingsError(
             f"{path} is lost: no challenge can be told from any other without it",
             hint=f"restore it from a backup; if there is none, make a new one, which makes unspent "
@@ -270,7 +297,7 @@ def _challenge_key(directory: Path) -> bytes:
     create_file(path, secrets.token_hex(KEY_SIZE).encode("ascii") + b"\n", mode=0o600)
     with refusals(f"cannot read {path}"):
         mode = stat.S_IMODE(path.stat().st_mode)
-        text = path.read_text("ascii", "replace").strip()
+        text = read_file(path).decode("ascii", "replace").strip()
     if mode & 0o077:
         raise SettingsError(
             f"the key file {path} is open to others than its owner (mode {mode:04o})",

@@ -50,10 +50,17 @@ def check_settings(settings: Settings) -> None:
             _check(path)
 
 
+def sqlite_file(url: str) -> Path | None:
+    """Return the file of an SQLite database; None where it is another one, or has options."""
+    if not url.startswith(_SQLITE) or "?" in url:
+        return None
+    return Path(url.removeprefix(_SQLITE))
+
+
 def _others(settings: Settings) -> Iterator[Path]:
     yield from (settings.authority_directory(name) for name in settings.authorities)
-    if settings.database_url.startswith(_SQLITE):
-        database = Path(settings.database_url.removeprefix(_SQLITE))
+    database = sqlite_file(settings.database_url)
+    if database is not None:
         yield from (database.parent, database)
 
 

@@ -7,7 +7,12 @@ from typing import Any, Protocol
 from urllib.parse import unquote
 
 import httptools
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from httptools import (
+    HttpParserError,
+    HttpParserInvalidURLError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+)
 from starlette.types import Scope
 
 from scepkit.errors import HTTPRefused
@@ -27,6 +32,12 @@ _HEADER_SIZE = 160
 _PIECE = 1024
 # The same of a body whose length is known.
 _MAX_BODY_PIECE = 64 * 1024
+
+# How a TLS connection begins: a record of a handshake.
+_TLS = b"\x16\x03"
+_NO_TLS = (
+    "the server speaks plain http: give devices an http:// URL, or one of a proxy that does TLS"
+)
 
 
 @dataclass(slots=True)
@@ -88,6 +99,20 @@ class Head:
         }
 
 
+class Unreadable(HTTPRefused):
+    """Octets that are no HTTP request.
+
+    Args:
+        detail: why not, for the log; the peer reads that it is none.
+        hint: what the operator may do.
+    """
+
+    def __init__(self, detail: str, hint: str = "") -> None:
+        super().__init__(400, "not an HTTP request")
+        self.detail = detail
+        self.hint = hint
+
+
 class Taker(Protocol):
     """Takes requests, piece by piece."""
 
@@ -109,6 +134,7 @@ class RequestReader:
 
     Attributes:
         has_begun: whether the next request has begun and is not whole.
+        headers: of the newest request, as far as they have been read.
         held: octets of it that nobody has taken yet.
     """
 
@@ -119,7 +145,7 @@ class RequestReader:
         self._parser = self._new_parser()
         self._is_repeating = False
         self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
+        self.headers: list[tuple[bytes, bytes]] = []
         self._left = 0
 
     @property
@@ -140,7 +166,7 @@ class RequestReader:
         try:
             self._parse(octets)
         except HttpParserError as error:
-            raise self._refusal(error) from error
+            raise self._refusal(error, octets) from error
         if self.held > _MAX_HEAD:
             raise HTTPRefused(400, "the request's head is too large")
 
@@ -172,7 +198,7 @@ class RequestReader:
         """
         framing = b"".join(
             b"%b: %b\r\n" % header
-            for header in self._headers
+            for header in self.headers
             if header[0] in (b"content-length", b"transfer-encoding")
         )
         self._parser = self._new_parser()
@@ -180,10 +206,19 @@ class RequestReader:
         self._parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
         self._is_repeating = False
 
-    def _refusal(self, error: HttpParserError) -> HTTPRefused:
+    def _refusal(self, error: HttpParserError, octets: bytes) -> HTTPRefused:
         if isinstance(error.__context__, HTTPRefused):
             return error.__context__
-        return HTTPRefused(400, "not an HTTP request")
+        if octets.startswith(_TLS):
+            return Unreadable("it begins like TLS", hint=_NO_TLS)
+        if self._is_url_wrong(error):
+            # The parser's own words have the URL in them, and with it whatever was sent there.
+            return Unreadable("its URL cannot be read")
+        return Unreadable(str(error))
+
+    def _is_url_wrong(self, error: HttpParserError) -> bool:
+        causes = (error, error.__context__)
+        return any(isinstance(one, HttpParserInvalidURLError | UnicodeError) for one in causes)
 
     # --- what httptools calls ---------------------------------------------------------------------
 
@@ -193,7 +228,7 @@ class RequestReader:
             return
         self.has_begun = True
         self._url = b""
-        self._headers = []
+        self.headers = []
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the URL."""
@@ -208,8 +243,8 @@ class RequestReader:
         if self._is_repeating:
             return
         # The parser takes blanks off the front alone (RFC 9112 section 5.1).
-        self._headers.append((name.lower(), value.rstrip(b" \t")))
-        if len(self._headers) > _MAX_HEADERS:
+        self.headers.append((name.lower(), value.rstrip(b" \t")))
+        if len(self.headers) > _MAX_HEADERS:
             raise HTTPRefused(400, f"the request has more than {_MAX_HEADERS} headers")
 
     def on_headers_complete(self) -> None:
@@ -222,12 +257,12 @@ class RequestReader:
             self._parser.get_method().decode("ascii"),
             self._url,
             version,
-            list(self._headers),
+            list(self.headers),
             version != "1.0" and self._parser.should_keep_alive(),
-            version != "1.0" and _has(self._headers, b"expect", b"100-continue"),
+            version != "1.0" and _has(self.headers, b"expect", b"100-continue"),
         )
         self.held = 0
-        self._left = _length(self._headers)
+        self._left = _length(self.headers)
         self._taker.begin(head)
 
     def on_body(self, body: bytes) -> None:
@@ -250,7 +285,7 @@ class RequestReader:
 
         HTTP/1.0 knows no Host, and Cisco's routers send none.
         """
-        hosts = sum(name == b"host" for name, _ in self._headers)
+        hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and version != "1.0"):
             raise HTTPRefused(400, "HTTP/1.1 needs one Host")
 

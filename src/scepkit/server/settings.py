@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 from pydantic_settings import SettingsError as SourceError
 
+from scepkit.ca.files import plain_file, refusals
 from scepkit.ca.founding import RA_VALIDITY
 from scepkit.errors import SettingsError
 from scepkit.server import settings_errors
@@ -166,6 +167,7 @@ def load(directory: Path, **options: Any) -> Settings:
     """
     given = {name: value for name, value in options.items() if value is not None}
     path = directory / FILE
+    _check_file(path)
     try:
         return Settings(directory=directory.absolute(), **given)
     except ValidationError as error:
@@ -181,6 +183,21 @@ def load(directory: Path, **options: Any) -> Settings:
         raise SettingsError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path} is not UTF-8 text") from error
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what is in the place of the file and cannot be read: the library would pass it over.
+
+    Raises:
+        SettingsError: it is there, and is no plain file that this user may read.
+    """
+    with refusals(f"cannot read {path}"):
+        try:
+            path.lstat()
+        except FileNotFoundError:
+            return
+        with plain_file(path):
+            pass
 
 
 def _check_name(where: str, name: str) -> None:

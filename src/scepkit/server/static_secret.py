@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from scepkit.ca.files import refusals
+from scepkit.ca.files import read_file, refusals
 from scepkit.enrolment import shared_secret
 from scepkit.enrolment.challenges import MAX_LENGTH
 from scepkit.errors import SettingsError
@@ -30,12 +30,14 @@ def read(path: Path) -> str:
         SettingsError: it cannot be read, others can read it, or it is too short or too long.
     """
     make = _how_to_make(path)
-    if not path.exists():
+    with refusals(f"cannot look for the challenge_file {path}"):
+        is_there = path.exists()
+    if not is_there:
         raise SettingsError(f"the challenge_file {path} is missing", hint=make)
     with refusals(f"cannot read {path}"):
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise SettingsError(f"{path} can be read by others", hint=f"chmod 600 {path}")
-        text = path.read_bytes()
+        text = read_file(path)
     try:
         secret = text.decode("utf-8").split("\n", 1)[0].rstrip("\r")
     except UnicodeDecodeError:

@@ -15,7 +15,7 @@ from threading import Event, Thread
 
 import structlog
 
-from scepkit.ca import ocsp_rotation, rotation
+from scepkit.ca import ocsp_rotation, ownership, rotation
 from scepkit.errors import ScepError
 from scepkit.server.settings import Settings
 from scepkit.store import Purged, Store
@@ -167,7 +167,7 @@ class Sweeper:
         if self._lock is not None:
             return True
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = ownership.open_file(self._path)
         except OSError:
             # A directory that is mounted read-only: every process sweeps.
             return True

@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections import deque
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from starlette.types import ASGIApp
 
 from scepkit.errors import HTTPRefused
@@ -21,7 +23,7 @@ from scepkit.server import peers
 from scepkit.server.bounds import Bounds
 from scepkit.server.connections import STATE, Connections
 from scepkit.server.exchange import Exchange, busy, refusal
-from scepkit.server.request_reader import Head, RequestReader
+from scepkit.server.request_reader import Head, RequestReader, Unreadable
 
 if TYPE_CHECKING:
     import uvicorn
@@ -38,6 +40,8 @@ _LAST = 5.0
 
 # Octets of requests that one connection holds before it stops reading.
 _MAX_HELD = 64 * 1024
+
+log = structlog.get_logger()
 
 
 class _State(enum.Enum):
@@ -181,9 +185,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def begin(self, head: Head) -> None:
         """Queue the request that has this head."""
-        client = self._peer
-        if self._is_proxy:
-            client = (self._bounds.proxies.forwarded(head.headers) or client[0], client[1])
+        client = (self._client(head.headers), self._peer[1])
         scope = head.scope(client=client, server=self._local, state=self._app_state.copy())
         self._queue.append(Exchange(head, scope, self, self._server.default_headers))
 
@@ -254,6 +256,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def _refuse(self, error: HTTPRefused) -> None:
         """Remember to refuse what comes after the requests that could be read."""
+        self._tell(error)
         self._unread.clear()
         broken = self._queue[-1] if self._queue and not self._queue[-1].is_whole else None
         if broken is None:
@@ -266,6 +269,29 @@ class HTTPConnection(asyncio.BufferedProtocol):
         else:
             self._refusal = error
             self._queue.pop().lose()
+
+    def _tell(self, error: HTTPRefused) -> None:
+        """Say in the log who sent what is no request, once a minute for each way of being none."""
+        times = self._connections.refusals.count(error.message)
+        if times:
+            detail = f": {error.detail}" if isinstance(error, Unreadable) else ""
+            log.warning(
+                "an HTTP request is refused",
+                peer=self._client(self._reader.headers),
+                status=int(error.status),
+                reason=f"{error.message}{detail}",
+                times=times,
+                **({"hint": error.hint} if error.hint else {}),
+            )
+
+    def _client(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """Return the address of whoever asks, as the log names it.
+
+        Args:
+            headers: of the request, as far as they have been read.
+        """
+        forwarded = self._bounds.proxies.forwarded(headers) if self._is_proxy else None
+        return forwarded or self._peer[0]
 
     def _settle(self) -> None:
         """Do what follows from what has happened: answer, close, read on or not, set the timer."""

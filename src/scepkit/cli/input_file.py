@@ -1,0 +1,48 @@
+"""Files that an operator names as input, `-` for stdin: read whole, up to a bound."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from scepkit.ca import file_errors, ownership
+from scepkit.cli import identity
+from scepkit.errors import UsageError
+
+
+def read(path: Path, most: int) -> bytes:
+    """Read a file or stdin.
+
+    Args:
+        path: the file's, or `-`.
+        most: how many octets it may have.
+
+    Raises:
+        UsageError: it cannot be read, or has more octets.
+    """
+    try:
+        if str(path) == "-":
+            content = sys.stdin.buffer.read(most + 1)
+        else:
+            with open(_opened(path), "rb") as file:
+                content = file.read(most + 1)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint=_hint(error)) from error
+    if len(content) > most:
+        raise UsageError(f"{path} has more than {most} octets", hint="cut it in pieces")
+    return content
+
+
+def _opened(path: Path) -> int:
+    """Open a file, or a pipe without waiting for somebody to write to it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    os.set_blocking(descriptor, True)
+    return descriptor
+
+
+def _hint(error: OSError) -> str:
+    user = identity.stands_in()
+    if user and isinstance(error, PermissionError):
+        return f"{user} has to be able to read it; or put - in its place, and <FILE behind it all"
+    return ownership.hint(error) or file_errors.hint(error)
