@@ -273,12 +273,12 @@ def test_postgresql_by_its_socket(proxied):
     proxied.run(f"install -d -o {postgresql.USER} /run/postgresql /tmp/cluster")
     proxied.run(f"{by} initdb -D /tmp/cluster -A peer -N >/dev/null")
     proxied.run(f"{by} pg_ctl -D /tmp/cluster -w -l /tmp/cluster/log start -o '-h \"\"'")
+    proxied.run("systemctl stop scep && mv /var/lib/scep /var/lib/scep-sqlite")
+    proxied.challenges.clear()
     try:
         (_, tables) = PAGE.under("PostgreSQL")
         for command in tables.splitlines():
             proxied.run(f"{by} {command} -h /run/postgresql")
-        proxied.run("systemctl stop scep && mv /var/lib/scep /var/lib/scep-sqlite")
-        proxied.challenges.clear()
         proxied.run(PAGE.under("Install")[1].splitlines()[1])
         (settings,) = PAGE.under("Settings", "toml")
         database = 'database = "postgresql:///scep"\n'
@@ -291,3 +291,7 @@ def test_postgresql_by_its_socket(proxied):
     finally:
         proxied.run("systemctl stop scep")
         proxied.run(f"{by} pg_ctl -D /tmp/cluster -m immediate stop")
+        proxied.run("rm -rf /var/lib/scep /tmp/cluster && mv /var/lib/scep-sqlite /var/lib/scep")
+        proxied.run("systemctl start scep")
+        proxied.challenges.clear()
+        wait_for_health(proxied)
