@@ -54,10 +54,10 @@ class Cluster:
         return f"postgresql://{USER}@/{database}?host={self.directory}"
 
     @contextmanager
-    def fresh_database(self):
+    def fresh_database(self, options=""):
         """An empty database, dropped at the end."""
         name = f"test{next(NAMES)}"
-        self._sql(f"CREATE DATABASE {name}")
+        self._sql(f"CREATE DATABASE {name} {options}")
         yield self.url(name)
         self._sql(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from textwrap import dedent
 
-_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_SECTION = re.compile(r"^## (.*)$", re.MULTILINE)
 
 
 @dataclass
@@ -35,16 +37,30 @@ class Page:
     """
 
     def __init__(self, path, names):
-        pattern = re.compile("|".join(map(re.escape, names)))
-        self._blocks = [
-            (kind, pattern.sub(lambda found: str(names[found[0]]), text))
-            for kind, text in _BLOCK.findall(path.read_text("utf-8"))
-        ]
+        pattern = re.compile("|".join(map(re.escape, names)) or "(?!)")
+
+        def blocks(page):
+            return [
+                (kind, pattern.sub(lambda found: str(names[found[0]]), dedent(text)))
+                for _, kind, text in _BLOCK.findall(page)
+            ]
+
+        self.text = path.read_text("utf-8")
+        _, *sections = _SECTION.split(self.text)
+        self._blocks = blocks(self.text)
+        self._sections = {
+            heading: blocks(section)
+            for heading, section in zip(sections[::2], sections[1::2], strict=True)
+        }
 
     def file(self, kind):
         """Return the file of a kind."""
         (text,) = [text for its_kind, text in self._blocks if its_kind == kind]
         return text
+
+    def under(self, heading, kind=""):
+        """Return the blocks of a kind in a section, in their order."""
+        return [text for its_kind, text in self._sections[heading] if its_kind == kind]
 
     @property
     def commands(self):

@@ -17,7 +17,7 @@ from waiting import PATIENCE
 APT = (
     "apt-get install --no-install-recommends openssl scep strongswan-pki"
     " libstrongswan-extra-plugins libstrongswan-standard-plugins certmonger dbus bubblewrap curl"
-    " nginx-light"
+    " nginx-light iproute2 sqlite3 sudo systemd"
 )
 
 # certmonger keeps its helpers out of PATH, in Debian's place or Fedora's; nginx is out of a user's.
@@ -30,7 +30,7 @@ def require(*names):
     found = [shutil.which(name, path=path) for name in names]
     if None in found:
         missing = ", ".join(name for name, where in zip(names, found, strict=True) if not where)
-        _do_without(f"not installed: {missing}; on Debian: {APT}")
+        do_without(f"not installed: {missing}; on Debian: {APT}")
     return found
 
 
@@ -38,7 +38,7 @@ def built(peer):
     """Return the directory of a peer that `make peers` built; without it as `require` does."""
     directory = building.place(peer)
     if not directory.exists():
-        _do_without(f"not built: {peer.id}; make peers does it, with {peer.where}")
+        do_without(f"not built: {peer.id}; make peers does it, with {peer.where}")
     return directory
 
 
@@ -67,10 +67,10 @@ def inside(peer, *shared):
 def expect(version, said):
     """Go on only where a program is of the version that the compatibility page names."""
     if version not in said:
-        _do_without(f"not {version}, which docs/compatibility.md names: {said[:80]!r}")
+        do_without(f"not {version}, which docs/compatibility.md names: {said[:80]!r}")
 
 
-def _do_without(reason):
+def do_without(reason):
     if os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

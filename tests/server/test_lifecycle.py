@@ -29,6 +29,9 @@ OURS = dict.fromkeys(
 ) | dict.fromkeys(["ca.pem", "ra.pem", "scep.toml"], 0o644)
 
 
+NO_CRL = "issued certificates will name no CRL and no OCSP responder"
+
+
 def modes(directory):
     return {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
 
@@ -174,7 +177,7 @@ def refused(capsys, monkeypatch):
         status = main(["serve", *port, *map(str, arguments)])
         out, err = capsys.readouterr()
         assert (status, out) == (2, ""), err
-        message, *rest = err.splitlines()
+        message, *rest = [line for line in err.splitlines() if " wins over " not in line]
         assert message.startswith("error: ")
         assert all(line.startswith("hint: ") for line in rest)
         assert len(rest) <= 1
@@ -416,8 +419,9 @@ def test_a_setting_that_is_wrong(directory, refused, text, words):
 )
 def test_a_variable_that_is_wrong(directory, refused, monkeypatch, name, value):
     """A variable of the environment is checked as a setting of the file is."""
+    path = directory()
     monkeypatch.setenv(name, value)
-    message, hint = refused("--dir", directory(), port=())
+    message, hint = refused("--dir", path, port=())
     assert hint
     assert "this should not happen" not in message
 
@@ -473,6 +477,73 @@ def test_options_of_the_first_start_are_kept(tmp_path, serve):
     second = serve(path)
     assert b"SHA-1\n" not in second.ask("/scep?operation=GetCACaps").body
     assert second.stop() == 0
+
+
+def test_the_public_url_of_the_first_start_is_kept(tmp_path, serve):
+    """It is an option as host and port are, and certificates name it from the first one on."""
+    path, url = tmp_path / "data", "http://scep.example/scep"
+    with Server(path, "--public-url", url) as first:
+        assert first.stop() == 0
+    assert f'\npublic_url = "{url}"\n' in (path / "scep.toml").read_text()
+    other = "http://other.example/scep"
+    server = serve(path, "--public-url", other)
+    assert server.said[0] == f"URL          {other}\n"
+    assert server.stop() == 0
+    assert f'--public-url {other} wins over public_url = "{url}" in {path}/scep.toml' in server.log
+    assert NO_CRL not in server.log
+    assert settings.load(path).public_url == url
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_start_without_a_url_warns_once(directory, serve, workers):
+    """Not once for each worker."""
+    server = serve(directory(), "--workers", workers)
+    wait_until(lambda: workers == "1" or len(server.workers) == 2, "the workers")
+    line = server.logged(level="warning")
+    assert line["event"].startswith(NO_CRL)
+    assert "--public-url" in line["hint"]
+    assert server.ask("/healthz").status == 200
+    assert server.stop() == 0
+    assert server.log.count(NO_CRL) == 1
+
+
+def test_a_settings_file_of_before_the_first_start(tmp_path, serve):
+    """It is left as it is, and the start says what it did not write."""
+    path = tmp_path / "data"
+    path.mkdir(mode=0o700)
+    file = path / "scep.toml"
+    file.write_text('workers = 1\npki_url = "http://a.example"\n')
+    url = "http://b.example/scep"
+    server = serve(path, "--workers", "2", "--host", "127.0.0.1", "--public-url", url)
+    assert server.stop() == 0
+    assert file.read_text() == 'workers = 1\npki_url = "http://a.example"\n'
+    said = server.log.splitlines()
+    for_this_start = f"counts for this start only: {file} was there before and is left as it is"
+    assert said[:3] == [
+        f"--workers 2 wins over workers = 1 in {file}",
+        f"--port {for_this_start}; to keep it, add at its top: port = 0",
+        f'--public-url {for_this_start}; to keep it, add at its top: public_url = "{url}"',
+    ]
+    assert NO_CRL not in server.log
+    second = serve(path)
+    assert second.stop() == 0
+    # The log is that of the first one, continued.
+    assert second.log.count("counts for this start only") == 2
+
+
+@pytest.mark.parametrize("url", ["scep.example", "ftp://scep.example", "http://a b", "http://"])
+def test_a_public_url_that_is_none(tmp_path, refused, url):
+    message, hint = refused("--dir", tmp_path / "new", "--public-url", url)
+    assert message == f"--public-url: {url!r} is no http or https URL"
+    assert hint == "write it as devices reach the server, such as http://scep.example.com/scep"
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_public_url_that_no_certificate_can_name_is_not_kept(tmp_path, refused):
+    path = tmp_path / "new"
+    message, _ = refused("--dir", path, "--public-url", "http://münchen.example/scep")
+    assert "is not ASCII" in message
+    assert not (path / "scep.toml").exists()
 
 
 def test_where_a_setting_comes_from(directory, monkeypatch):

@@ -55,6 +55,16 @@ def test_nothing_is_stored_and_nothing_read(store, path, issuance, how, said):
         store.ping()
 
 
+def test_a_second_store_of_the_same_process_drops_no_lock(store, path, url, issuance):
+    """The metrics open one; another process would delete the WAL of a database without a lock."""
+    with Store.open(url):
+        look = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1])"
+        look += "; c.execute('SELECT * FROM sqlite_master').fetchall(); c.close()"
+        subprocess.run([sys.executable, "-c", look, path], check=True)
+    assert wal_of(path).exists()
+    assert isinstance(store.record(issuance()).result(), Recorded)
+
+
 def test_a_file_that_is_replaced_before_the_commit(store, path, issuance, monkeypatch):
     """A long wait for the lock, or for the disk, lies between the begin and the commit."""
     from scepkit.store import writer

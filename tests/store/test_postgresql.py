@@ -10,7 +10,7 @@ from threading import Event
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, literal, select
 from sqlalchemy.exc import OperationalError
 
 from scepkit.errors import StoreError
@@ -19,6 +19,7 @@ from scepkit.store import (
     Recorded,
     SignerRevoked,
     Store,
+    engine,
     recording,
     schema,
     writer,
@@ -309,3 +310,14 @@ def test_another_programs_database_is_left_alone(url, sql):
     with pytest.raises(StoreError, match="another program"):
         Store.open(url)
     assert sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == [("photos",)]
+
+
+def test_a_database_of_the_locale_c(cluster):
+    """Debian makes such ones, encoded as SQL_ASCII, where no locale is set."""
+    options = "ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0"
+    with cluster.fresh_database(options) as url:
+        made = engine.connect(url)
+        with made.connect() as connection:
+            assert connection.scalar(select(literal("Zürich"))) == "Zürich"
+        made.dispose()
+        Store.open(url).close()

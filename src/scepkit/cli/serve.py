@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shlex
 import socket
 from pathlib import Path
@@ -54,7 +55,7 @@ NEEDED = (
 
 _EPILOG = examples(
     "scep serve",
-    "scep serve --dir /var/lib/scep --host 0.0.0.0 --port 8080",
+    "scep serve --host 0.0.0.0 --public-url http://scep.example.com:8080/scep",
 )
 
 
@@ -74,6 +75,14 @@ def serve(
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, max=64, metavar="N", help="Server processes.")
+    ] = None,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="URL that devices reach the server at; issued certificates name their CRL and "
+            "OCSP responder below it.",
+        ),
     ] = None,
     layout: Annotated[
         str | None,
@@ -101,18 +110,28 @@ def serve(
 
     from scepkit.server import directory as data_directory
     from scepkit.server import run
+    from scepkit.server.settings import DEFAULT
 
-    options: dict[str, object] = {"host": host, "port": port, "workers": workers}
+    kept: dict[str, object] = {
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "public_url": _checked_url(public_url),
+    }
+    options = dict(kept)
     if legacy is not None:
-        options["endpoint"] = {"default": {"legacy": split_legacy(legacy)}}
+        options["endpoint"] = {DEFAULT: {"legacy": split_legacy(legacy)}}
     home = data_directory.prepare(
         directory,
         now=datetime.now(UTC),
         layout=layout,
         # Else the next start would find in scep.toml what did not work at this one.
-        try_out=lambda settings: run.bind(settings.host, settings.port).close(),
+        try_out=run.try_out,
         **options,
     )
+    _tell_what_wins(directory, options, layout)
+    if DEFAULT in home.made:
+        _tell_what_is_not_kept(directory, kept)
     run.check(home)
     listener = run.bind(home.settings.host, home.settings.port)
     address = listener.getsockname()
@@ -157,13 +176,44 @@ def _announce(home: Home, directory: Path, own_url: str) -> None:
     if settings.approval == "manual":
         terminal.say(f"what waits:  scep admin list --pending --dir {where}")
     challenge = "" if settings.challenge == "none" else " --challenge CHALLENGE"
-    if not home.settings.public_url and not own_url.startswith(("http://127.", "http://[::1]")):
-        terminal.say("before the first device: set public_url in scep.toml to what devices reach,")
-        terminal.say("             so that certificates name where their CRL and OCSP are")
     terminal.say(
         f"a device:    scep enroll {url} --fingerprint {fingerprint} "
         f"--subject CN=device1{challenge} --out device1"
     )
+
+
+def _tell_what_wins(directory: Path, options: dict[str, object], layout: str | None) -> None:
+    """Say which value counts of each setting that is given twice."""
+    from scepkit.server import precedence
+
+    for one in precedence.overruled(directory, options, layout):
+        terminal.say(f"{one.winner} wins over {one.loser}")
+
+
+def _tell_what_is_not_kept(directory: Path, options: dict[str, object]) -> None:
+    """Say which options the first start did not write, since there was a scep.toml before it."""
+    from scepkit.server import precedence
+    from scepkit.server.settings import FILE
+
+    for name, line in precedence.not_kept(directory, options).items():
+        terminal.say(
+            f"--{name.replace('_', '-')} counts for this start only: {directory / FILE} was there "
+            f"before and is left as it is; to keep it, add at its top: {line}"
+        )
+
+
+def _checked_url(url: str | None) -> str | None:
+    """Return the URL of an option, if it can be one.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if url and not re.fullmatch(r"https?://\S+", url):
+        raise UsageError(
+            f"--public-url: {url!r} is no http or https URL",
+            hint="write it as devices reach the server, such as http://scep.example.com/scep",
+        )
+    return url
 
 
 def _shown(host: str) -> str:

@@ -21,7 +21,7 @@ from scepkit.ca.files import check_writable, create_file, make_directory, read_f
 from scepkit.ca.layout import Material
 from scepkit.enrolment.challenges import KEY_SIZE
 from scepkit.errors import EmptyDatabase, SettingsError, UsageError
-from scepkit.server import held, permissions
+from scepkit.server import held, permissions, template
 from scepkit.server import settings as server_settings
 from scepkit.server.held import HeldCA
 from scepkit.server.settings import DEFAULT, Settings
@@ -73,8 +73,8 @@ def prepare(
         layout: the key layout for the default CA if it is new; that of an old one cannot be
             changed.
         try_out: raises what is wrong with the settings of a new directory, before any is kept.
-        options: settings that win over the file; host, port and workers are written to the file of
-            a new directory.
+        options: settings that win over the file; host, port, workers and public_url are written to
+            the file of a new directory, unless there is one.
 
     Raises:
         SettingsError: the directory, a file in it or a setting cannot be used.
@@ -273,8 +273,11 @@ def _write_settings(directory: Path, settings: Settings) -> None:
     if path.exists():
         return
     # What is weak is not kept: nobody who tries something once means it for good.
-    text = server_settings.TEMPLATE.format(
-        host=settings.host, port=settings.port, workers=settings.workers
+    text = template.filled(
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        public_url=settings.public_url,
     )
     create_file(path, text.encode("utf-8"), mode=0o644)
 

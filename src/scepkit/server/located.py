@@ -6,7 +6,7 @@ import structlog
 
 from scepkit.ca.locations import Locations
 from scepkit.errors import SettingsError, UsageError
-from scepkit.server.settings import DEFAULT, Settings
+from scepkit.server.settings import DEFAULT, FILE, Settings
 
 # What devices append, from the end; what is left is where /crl, /ca and /ocsp are too.
 _SCEP_PATHS = ("/pkiclient.exe", "/cgi-bin", "/scep")
@@ -44,6 +44,17 @@ def warn(settings: Settings) -> None:
             "issued certificates name https URLs: it may take a CRL to get the CRL",
             url=places.base,
             hint="set pki_url to a plain http URL of this server (RFC 5280 section 8)",
+        )
+
+
+def warn_of_none(settings: Settings) -> None:
+    """Say it in the log when certificates will name no place to ask for their status."""
+    if locations(settings, DEFAULT) is None:
+        log.warning(
+            "issued certificates will name no CRL and no OCSP responder: "
+            "the server does not know its own URL",
+            hint=f"before the first device, set public_url in {settings.directory / FILE}, "
+            "or start with --public-url URL",
         )
 
 

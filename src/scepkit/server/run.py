@@ -27,13 +27,13 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from scepkit.errors import ScepError, SettingsError
-from scepkit.server import log, metrics, monitoring, tally
+from scepkit.server import located, log, metrics, monitoring, tally
 from scepkit.server.app import create
 from scepkit.server.assembly import assemble
 from scepkit.server.conditions import State
 from scepkit.server.directory import Home, open_existing, open_store
 from scepkit.server.revocation_metrics import RevocationMetrics
-from scepkit.server.settings import Settings
+from scepkit.server.settings import DEFAULT, Settings
 from scepkit.server.tally import Tally
 
 # Seconds that requests under way have to finish after SIGTERM.
@@ -60,6 +60,16 @@ def check(home: Home) -> None:
     if home.settings.metrics:
         host, _, port = home.settings.metrics.rpartition(":")
         bind(host.strip("[]"), int(port), option="the metrics setting").close()
+
+
+def try_out(settings: Settings) -> None:
+    """Try the settings of a new directory, before its scep.toml is written with them.
+
+    Raises:
+        SettingsError: the address cannot be used, or the URL cannot be in a certificate.
+    """
+    located.locations(settings, DEFAULT)
+    bind(settings.host, settings.port).close()
 
 
 def bind(host: str, port: int, option: str = "") -> socket.socket:
@@ -101,7 +111,10 @@ def _bind_hint(error: OSError | OverflowError, option: str) -> str:
                 f"choose another port with {port}"
             )
         case errno.EACCES:
-            return f"ports below 1024 need root; choose a higher one with {port}"
+            return (
+                "ports below 1024 need root, or CAP_NET_BIND_SERVICE in the systemd unit; "
+                f"choose a higher one with {port}"
+            )
     host = option or "--host, or `host` in scep.toml"
     return f"name an address of this machine with {host} (0.0.0.0: all of them)"
 
@@ -174,6 +187,7 @@ def _allow_all_descriptors() -> None:
 
 def _serve_here(home: Home, listener: socket.socket) -> None:
     app = create(home, Tally())
+    located.warn_of_none(home.settings)
     if home.settings.metrics:
         _serve_metrics(home.settings, app.state.health.states)
     uvicorn.Server(_config(app)).run(sockets=[listener])
@@ -182,6 +196,8 @@ def _serve_here(home: Home, listener: socket.socket) -> None:
 def _serve_in_workers(home: Home, listener: socket.socket) -> None:
     """Serve from several processes, which open the database and read the keys themselves."""
     log.configure(home.settings.log)
+    # Here and not in each worker, which would say it again whenever one is replaced.
+    located.warn_of_none(home.settings)
     with _shared_by_workers() as directory:
         if home.settings.metrics:
             _serve_metrics(home.settings, partial(monitoring.shared, directory))

@@ -1,18 +1,23 @@
 """The scep.toml that the first start writes: every setting with what it does."""
 
+from __future__ import annotations
+
+import json
+from typing import Any
+
 TEMPLATE = """\
 # The settings of this SCEP server. Every value may also come from the environment
 # (SCEP_PORT=8081, SCEP_ENDPOINT__DEFAULT__LEGACY='["sha1"]') or from an option of scep serve;
 # an option wins over the environment, the environment over this file. An option counts for that
 # start only. The server reads them when it starts. Values that are commented out are the defaults.
 
-host = "{host}"
+host = {host}
 port = {port}
 workers = {workers}
 
 # The URL at which devices reach this server. Set it before the first device: without it and without
 # pki_url, issued certificates name no CRL and no OCSP responder.
-# public_url = "http://scep.example.com/scep"
+{public_url}
 # The URL in issued certificates under which /crl, /ca and /ocsp are reached. Plain http, as RFC
 # 5280 asks for. Unset, it is public_url without /scep.
 # pki_url = "http://pki.example.com"
@@ -144,3 +149,28 @@ validity_days = 365
 "ike_intermediate", "smartcard_logon"]
 # san_types = ["dns", "ip", "email", "uri", "upn"]
 """
+
+_NO_PUBLIC_URL = '# public_url = "http://scep.example.com/scep"'
+
+
+def filled(*, host: str, port: int, workers: int, public_url: str) -> str:
+    """Return the file of a new server.
+
+    Args:
+        host: the address to listen on.
+        port: the port to listen on.
+        workers: the number of processes.
+        public_url: the URL for devices; empty for none.
+    """
+    return TEMPLATE.format(
+        host=toml_value(host),
+        port=port,
+        workers=workers,
+        public_url=f"public_url = {toml_value(public_url)}" if public_url else _NO_PUBLIC_URL,
+    )
+
+
+def toml_value(value: Any) -> str:
+    """Return a value as it is written in TOML: text, a number, true or false, or a list of them."""
+    # JSON has the same escapes, but leaves DEL as it is.
+    return json.dumps(value, ensure_ascii=False, default=str).replace("\x7f", "\\u007f")

@@ -262,10 +262,18 @@ def _refuse_memory(url: URL) -> None:
 
 
 def _connect_args(url: URL, patience: float) -> dict[str, Any]:
-    """Bound the time that connecting to PostgreSQL takes, unless the URL does."""
-    if url.get_backend_name() != "postgresql" or "connect_timeout" in url.query:
+    """Return the options of a connection to PostgreSQL, as far as the URL does not name them.
+
+    Text is UTF-8 whatever the encoding of the database: one that was made in the locale C is
+    SQL_ASCII, and text from it would come as octets.
+    """
+    if url.get_backend_name() != "postgresql":
         return {}
-    return {"connect_timeout": max(CONNECT_SECONDS, round(patience))}
+    wanted = {
+        "connect_timeout": max(CONNECT_SECONDS, round(patience)),
+        "client_encoding": "utf8",
+    }
+    return {name: value for name, value in wanted.items() if name not in url.query}
 
 
 def _prepare_sqlite(patience: float, connection: Any, _record: object) -> None:

@@ -7,7 +7,7 @@ Alembic is imported only when there is something to do, because that takes longe
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, MetaData, String, Table, inspect, select, text
@@ -118,7 +118,10 @@ def _alone(database: Path | None) -> Iterator[None]:
     import fcntl
 
     # The database is made here, too, because SQLite would let everybody read it.
-    os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
+    # Never one that is there: closing it would drop the locks of every connection in this process,
+    # and the next `scep admin` would take itself for the only one and delete the WAL.
+    with suppress(FileExistsError):
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     lock = os.open(f"{database}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
