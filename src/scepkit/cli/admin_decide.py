@@ -18,6 +18,7 @@ from scepkit.cli.admin_home import (
 )
 from scepkit.cli.help import Command, examples
 from scepkit.errors import ScepError, UsageError
+from scepkit.protocol import serial_number
 
 if TYPE_CHECKING:
     from scepkit.store import Answer, RequestRow, Store
@@ -64,7 +65,7 @@ def approve(ids: Ids, *, directory: DirectoryOption = DEFAULT_DIRECTORY) -> None
             row = _row(store, number)
             approval = approval_of(home, store, row.endpoint)
             serial = _issued(number, approval.approve(number, by=who(), now=utc_now()))
-            terminal.data(f"{serial:x}")
+            terminal.data(serial_number.show(serial))
             terminal.say(f"request {number}: issued to {row.subject}")
 
         _for_each(numbers, decide)

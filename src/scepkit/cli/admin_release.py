@@ -18,6 +18,7 @@ from scepkit.cli.admin_home import (
 from scepkit.cli.help import Command, examples
 from scepkit.cli.reasons import reason_name
 from scepkit.errors import UsageError
+from scepkit.protocol import serial_number
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +50,8 @@ def release(
         for row in rows:
             if row.revoked_at is not None and not told.is_held(row):
                 raise UsageError(
-                    f"{row.serial:x} is revoked for good ({reason_name(row.revocation_reason)})",
+                    f"{serial_number.show(row.serial)} is revoked for good "
+                    f"({reason_name(row.revocation_reason)})",
                     hint="only what is on hold can be released; nothing was changed",
                 )
         issuers = set()

@@ -25,6 +25,7 @@ from scepkit.cli.admin_home import (
 from scepkit.cli.help import Command, examples
 from scepkit.cli.reasons import ReasonName
 from scepkit.errors import UsageError
+from scepkit.protocol import serial_number
 
 if TYPE_CHECKING:
     from scepkit.protocol.crl_reason import Reason
@@ -152,7 +153,7 @@ def _ask(rows: Sequence[CertificateRow], reason: Reason, *, yes: bool) -> None:
             hint="look at them with --dry-run, then give --yes",
         )
     for row in rows[: told.FEW]:
-        terminal.say(f"  {row.serial:x}, {row.subject}")
+        terminal.say(f"  {serial_number.show(row.serial)}, {row.subject}")
     if len(rows) > told.FEW:
         terminal.say(f"  and {len(rows) - told.FEW} more")
     if not terminal.confirm(f"Revoke {told.certificates(count)} with the reason {reason.name}?"):

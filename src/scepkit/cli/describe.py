@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from cryptography import x509
 
 from scepkit.errors import Malformed, UntrustedCA
-from scepkit.protocol import cacerts, capabilities, certificate
+from scepkit.protocol import cacerts, capabilities, certificate, serial_number
 from scepkit.protocol.algorithms import DIGESTS
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
@@ -36,7 +36,7 @@ def summary(one: Certificate) -> dict[str, str]:
     return {
         "subject": subject(one),
         "issuer": str(one.issuer_name),
-        "serial": f"{one.serial:x}",
+        "serial": serial_number.show(one.serial),
         "not_before": one.not_before.isoformat(),
         "not_after": one.not_after.isoformat(),
         "sha256": fingerprint(one),
@@ -102,7 +102,7 @@ def revocations(found: x509.CertificateRevocationList) -> dict[str, object]:
         "this_update": found.last_update_utc.isoformat(),
         "next_update": following.isoformat() if following else None,
         "revoked": len(found),
-        "serials": [f"{one.serial_number:x}" for one in found],
+        "serials": [serial_number.show(one.serial_number) for one in found],
     }
 
 

@@ -9,6 +9,7 @@ import typer
 
 from scepkit.cli import options, terminal
 from scepkit.cli.help import Command
+from scepkit.protocol import serial_number
 
 if TYPE_CHECKING:
     from scepkit.client.folder import Folder
@@ -141,7 +142,7 @@ def _certificate(certificate: Certificate) -> list[tuple[str, object]]:
     return [
         ("subject", describe.subject(certificate)),
         ("issuer", str(certificate.issuer_name)),
-        ("serial", f"{certificate.serial:x}"),
+        ("serial", serial_number.show(certificate.serial)),
         ("key", keys.kind(certificate.public_key)),
         ("sha256", describe.fingerprint(certificate)),
         ("not before", certificate.not_before),
