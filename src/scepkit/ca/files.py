@@ -7,6 +7,7 @@ import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from scepkit.ca import file_errors
 from scepkit.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def refusals(what: str, hint: str = "") -> Iterator[None]:
 
     Args:
         what: the start of that line, such as "cannot write /srv/scep/ca.pem".
-        hint: what to do next.
+        hint: what to do next; by what is refused unless given.
 
     Raises:
         SettingsError: an OSError came out of the block.
@@ -107,7 +108,8 @@ def refusals(what: str, hint: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SettingsError(f"{what}: {error.strerror or error}", hint=hint) from error
+        advice = hint or file_errors.hint(error)
+        raise SettingsError(f"{what}: {error.strerror or error}", hint=advice) from error
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

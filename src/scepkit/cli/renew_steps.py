@@ -66,8 +66,8 @@ def report_not_yet(wanted: Wanted, folder: Folder, *, as_json: bool) -> None:
     """Say when the certificate will be renewed."""
     certificate, start = renewable.certificate(folder), _start(wanted, folder)
     if as_json:
-        when = start.isoformat(timespec="seconds")
-        terminal.json_data({"renewed": False, "renew_from": when, **describe.summary(certificate)})
+        when = {"renewed": False, "renew_from": describe.timestamp(start)}
+        terminal.json_data({**when, **describe.summary(certificate)})
         return
     terminal.say(
         f"not yet: {describe.subject(certificate)} is valid until "

@@ -151,7 +151,9 @@ def _certificate(certificate: Certificate) -> list[tuple[str, object]]:
 
 
 def _json(value: object) -> object:
-    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
+    from scepkit.cli import describe
+
+    return describe.timestamp(value) if isinstance(value, datetime) else value
 
 
 def _text(value: object) -> str:
@@ -161,4 +163,4 @@ def _text(value: object) -> str:
 
     left = value - datetime.now(UTC)
     when = f"in {duration.show(left)}" if left.total_seconds() > 0 else f"{duration.show(left)} ago"
-    return f"{value:%Y-%m-%d %H:%M} UTC ({when})"
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC ({when})"
