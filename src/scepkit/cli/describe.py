@@ -72,6 +72,22 @@ def validity(one: Certificate) -> str:
     return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC{remark}"
 
 
+def is_early(one: Certificate) -> bool:
+    """Say whether a certificate is not valid yet by this machine's clock."""
+    return datetime.now(UTC) < one.not_before
+
+
+def slow_clock(one: Certificate) -> str:
+    """Return what to say of this machine's clock when a certificate is not valid yet by it."""
+    return (
+        f"not valid yet by this machine's clock: that says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, "
+        f"and the certificate begins at {one.not_before:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+SET_CLOCK = "look at the clock (date -u), and set it if it is wrong: programs refuse it until then"
+
+
 def marks(one: Certificate) -> list[tuple[str, str]]:
     """Return what people look at, with names, to tell a certificate from another one."""
     return [("valid", validity(one)), ("fingerprint", fingerprint(one))]

@@ -65,6 +65,7 @@ def has_to_ask(wanted: Wanted, folder: Folder) -> bool:
 def report_not_yet(wanted: Wanted, folder: Folder, *, as_json: bool) -> None:
     """Say when the certificate will be renewed."""
     certificate, start = renewable.certificate(folder), _start(wanted, folder)
+    report.warn_if_early(certificate)
     if as_json:
         when = {"renewed": False, "renew_from": describe.timestamp(start)}
         terminal.json_data({**when, **describe.summary(certificate)})
@@ -199,4 +200,6 @@ def _renew_into(
         target,
         request.Way(renewal.client, renewal.found.ca, wanted.message_type, following),
     )
-    report.issued(issued, target, as_json=as_json, more={"renewed": True})
+    report.issued(
+        issued, target, as_json=as_json, more={"renewed": True}, ahead=following is not None
+    )

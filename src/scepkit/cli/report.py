@@ -14,7 +14,12 @@ from scepkit.protocol.transaction import Issued
 
 
 def issued(
-    found: Issued, folder: Folder, *, as_json: bool, more: Mapping[str, object] | None = None
+    found: Issued,
+    folder: Folder,
+    *,
+    as_json: bool,
+    more: Mapping[str, object] | None = None,
+    ahead: bool = False,
 ) -> None:
     """Say what was got and where it is.
 
@@ -23,6 +28,7 @@ def issued(
         folder: where it is.
         as_json: for programs.
         more: what else to say in the JSON.
+        ahead: whether it is one of the next CA, which need not be valid yet.
     """
     certificate, files = found.certificate, folder.files()
     if as_json:
@@ -43,7 +49,15 @@ def issued(
                 ("files", ", ".join(str(path) for path in files.values())),
             ]
         )
+    if not ahead:
+        warn_if_early(certificate)
     _warn_of(certificate)
+
+
+def warn_if_early(certificate: Certificate) -> None:
+    """Warn of a certificate that is not valid yet by this machine's clock."""
+    if describe.is_early(certificate):
+        terminal.warn(f"the certificate is {describe.slow_clock(certificate)}", describe.SET_CLOCK)
 
 
 def _warn_of(certificate: Certificate) -> None:

@@ -70,6 +70,7 @@ def status(
 
 def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]:
     """Return the state of a directory, and its details by name."""
+    from scepkit.cli import describe
     from scepkit.client import renewing
     from scepkit.client.folder import KEY, UNVERIFIED
 
@@ -87,6 +88,8 @@ def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]
         else:
             state = _REVOKED if revoked.is_final else _HELD
             rows += _revocation(revoked)
+        if state == _EARLY:
+            rows.append(("clock", describe.slow_clock(certificate)))
         if not (folder.path / KEY).exists():
             rows.append(("problem", f"{KEY} is missing"))
     if record is not None:
