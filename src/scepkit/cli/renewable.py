@@ -11,7 +11,7 @@ from scepkit.cli import again, options, request, writers
 from scepkit.client.folder import Folder
 from scepkit.client.record import Record
 from scepkit.client.url import normalize
-from scepkit.errors import SettingsError
+from scepkit.errors import CertificateRevoked, SettingsError
 from scepkit.protocol.certificate import Certificate
 
 
@@ -37,14 +37,15 @@ def opened(directory: Path) -> Iterator[Folder]:
     """Lock a directory whose certificate may be renewed.
 
     Raises:
-        SettingsError: there is no such directory, or the certificate was revoked.
+        SettingsError: there is no such directory.
+        CertificateRevoked: the certificate was revoked, as a note in the directory says.
     """
     folder = existing(directory)
     with folder.locked():
         request.recover(folder)
         found = folder.revocation()
         if found is not None and found.forbids_renewal:
-            raise SettingsError(
+            raise CertificateRevoked(
                 f"the certificate in {directory} was revoked, and cannot be renewed",
                 hint=f"get a new one: {again.command(folder)}",
             )

@@ -126,6 +126,16 @@ class Folder(Contents):
         """
         revocation_note.write(self.path / REVOCATION, note)
 
+    def forget_revocation(self) -> None:
+        """Forget that the certificate was revoked: it was on hold, and is not any more.
+
+        Raises:
+            SettingsError: the file system refuses.
+        """
+        path = self.path / REVOCATION
+        with refusals(f"cannot remove {path}"):
+            path.unlink(missing_ok=True)
+
     def give_up(self) -> None:
         """Forget a request that was refused.
 

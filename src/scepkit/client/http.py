@@ -46,6 +46,7 @@ class HTTPTransport:
         ca_file: PEM certificates to trust for HTTPS in place of the system's.
         proxy: URL of an HTTP proxy; "" for none; None for those that the environment names
             (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`).
+        max_response: octets that an answer may have.
 
     Raises:
         SettingsError: `ca_file` cannot be used.
@@ -58,10 +59,12 @@ class HTTPTransport:
         timeout: float = TIMEOUT,
         ca_file: Path | None = None,
         proxy: str | None = None,
+        max_response: int = MAX_RESPONSE,
     ) -> None:
         if proxy:
             _check_proxy(proxy)
         self._timeout = timeout
+        self._max_response = max_response
         self._proxy = proxy
         self._context = _tls_context(ca_file)
         # For each proxy, and what it is used for; a manager keeps its connections open.
@@ -105,7 +108,7 @@ class HTTPTransport:
             )
             begun.expect_body()
             try:
-                body = _read(response)
+                body = _read(response, self._max_response)
             except BaseException:
                 response.close()
                 raise
@@ -188,13 +191,13 @@ def _proxy(url: str) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
-def _read(response: urllib3.BaseHTTPResponse) -> bytes:
+def _read(response: urllib3.BaseHTTPResponse, longest: int) -> bytes:
     body = bytearray()
     while chunk := response.read1(_CHUNK):
         body += chunk
-        if len(body) > MAX_RESPONSE:
+        if len(body) > longest:
             raise TransportError(
-                f"the answer is longer than {MAX_RESPONSE} octets",
+                f"the answer is longer than {longest} octets",
                 status=response.status,
                 hint="check the URL: no answer of a SCEP server is that long",
             )

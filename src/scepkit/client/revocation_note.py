@@ -22,7 +22,7 @@ class RevocationNote:
 
     Attributes:
         serial: the serial number of the certificate, in hex: another certificate is not meant.
-        at: when the CA said so, by this machine's clock, ISO 8601.
+        at: since when, as a responder says, or when the CA said so to this machine, ISO 8601.
         reason: why, as RFC 5280 names it; "" when that is not known.
     """
 
