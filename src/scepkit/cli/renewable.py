@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,9 +25,11 @@ def existing(directory: Path) -> Folder:
     folder = Folder(directory)
     folder.check_links()
     if not directory.is_dir():
+        is_there = directory.exists()
         raise SettingsError(
-            f"there is no directory {directory}",
-            hint=f"check its name, or get a first certificate: {again.command(folder)}",
+            f"{directory} is not a directory" if is_there else f"there is no directory {directory}",
+            hint=f"check its name, or get a first certificate: {again.FIRST}"
+            f"{'NEW' if is_there else shlex.quote(str(directory))}",
         )
     writers.warn(directory)
     return folder
