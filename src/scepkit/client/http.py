@@ -1,6 +1,6 @@
 """The transport over HTTP and HTTPS, by urllib3.
 
-Rules of this file: no more than MAX_RESPONSE octets are read, no exchange takes longer than the
+Rules of this file: no more than MAX_RESPONSE octets are read (less, if asked for), no exchange takes longer than the
 time-out (see `exchange`), a redirect never leaves HTTPS, nothing is repeated here (the flows do
 that), and nothing but `ScepError` comes out.
 
@@ -46,7 +46,7 @@ class HTTPTransport:
         ca_file: PEM certificates to trust for HTTPS in place of the system's.
         proxy: URL of an HTTP proxy; "" for none; None for those that the environment names
             (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`).
-        max_response: octets that an answer may have.
+        max_response: octets that an answer may have; MAX_RESPONSE unless given.
 
     Raises:
         SettingsError: `ca_file` cannot be used.
@@ -59,12 +59,12 @@ class HTTPTransport:
         timeout: float = TIMEOUT,
         ca_file: Path | None = None,
         proxy: str | None = None,
-        max_response: int = MAX_RESPONSE,
+        max_response: int | None = None,
     ) -> None:
         if proxy:
             _check_proxy(proxy)
         self._timeout = timeout
-        self._max_response = max_response
+        self._max_response = MAX_RESPONSE if max_response is None else max_response
         self._proxy = proxy
         self._context = _tls_context(ca_file)
         # For each proxy, and what it is used for; a manager keeps its connections open.
