@@ -50,8 +50,38 @@ Data goes to stdout, everything else to stderr.
 Exit status: 0 done, 1 refused or failed, 2 wrong usage or something on this machine, 3 pending.
 `SCEP_DEBUG=1` shows where an internal error came from.
 
+With `--json` stdout holds JSON, or nothing where the command fails.
+An error is then one JSON object on one line, the last line on stderr; what is said before it is for people.
+Times are RFC 3339 in UTC, serial numbers are hex with two digits an octet, roles are words such as `ca` and `ra`.
+
+```json
+{"error": "there is no directory dev1", "hint": "check its name, …", "code": "settings", "exit_status": 2}
+```
+
+`code` is a word that later releases keep, also where they say `error` and `hint` in other words:
+
+| code | what it means |
+|---|---|
+| `usage` | the command line cannot be meant |
+| `settings` | a file, a directory or a setting cannot be used |
+| `system` | the operating system refuses something else |
+| `database`, `newer_database`, `empty_database` | the server's database cannot be used, was written by a newer release, or is empty where it was not |
+| `untrusted_ca` | the CA's certificate is not one that is trusted |
+| `legacy_refused` | the CA needs an algorithm that `--legacy` does not allow |
+| `transport` | no usable HTTP answer came; worth trying again |
+| `refused` | the CA answered FAILURE; `fail_info` has its reason, such as `badRequest` |
+| `revocation_refused` | the CA does not revoke the certificate |
+| `revoked` | the certificate that is to be renewed was revoked |
+| `pending` | the request waits for approval |
+| `no_next_ca` | the CA announces no successor |
+| `bad_reply`, `malformed` | an answer must not be believed, or cannot be read |
+| `unverified_certificate` | the CA gave a certificate that could not be verified, and is not installed |
+| `aborted`, `interrupted` | a question was answered with no, or somebody pressed Ctrl-C |
+| `failed` | anything else that the peer did |
+| `internal` | a mistake in scepkit: please report it |
+
 This page is written by `python docs/commands.py` from `--help`.
-"""
+"""  # noqa: E501 - one sentence a line
 
 
 def page() -> str:

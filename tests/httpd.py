@@ -63,8 +63,9 @@ def crl(serials, issuer=None, number=5):
         .issuer_name(issuer.x509.subject)
         .last_update(today())
         .next_update(today() + DAY)
-        .add_extension(x509.CRLNumber(number), critical=False)
     )
+    if number is not None:
+        builder = builder.add_extension(x509.CRLNumber(number), critical=False)
     for serial in serials:
         revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(today())
         builder = builder.add_revoked_certificate(revoked.build())

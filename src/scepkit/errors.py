@@ -10,7 +10,8 @@ The first question about a failure is whose it is, so the tree splits there:
     │   │   ├── NewerDatabase  written by a newer scepkit
     │   │   └── EmptyDatabase  nothing is in it, where something was
     │   ├── UntrustedCA        the CA certificate is not (yet) one that the operator trusts
-    │   └── LegacyRefused      the peer needs an algorithm that was not allowed by name
+    │   ├── LegacyRefused      the peer needs an algorithm that was not allowed by name
+    │   └── CertificateRevoked the certificate that is to be renewed was revoked
     └── Remote                 the peer: what it sent, or that it sent nothing
         ├── Malformed          bytes that are not the structure they should be; HTTP 400
         ├── HTTPRefused        an HTTP request that no SCEP answer can be given to
@@ -83,6 +84,10 @@ class UntrustedCA(Local):
 
 class LegacyRefused(Local):
     """The peer can only do algorithms that nobody allowed by name (RFC 8894 section 2.9)."""
+
+
+class CertificateRevoked(Local):
+    """The certificate that is to be renewed was revoked, for good or for a while."""
 
 
 class Remote(ScepError):

@@ -16,6 +16,7 @@ from scepkit.ca import paths
 from scepkit.ca.layout import create
 from scepkit.cli import admin_revoke, terminal
 from scepkit.errors import StoreError
+from scepkit.protocol import serial_number
 from scepkit.protocol.crl_reason import Reason
 from scepkit.server import directory as data_directory
 from scepkit.store import Store
@@ -58,7 +59,7 @@ def opened(home):
 @pytest.fixture
 def listed(home, tmp_path):
     with opened(home) as store:
-        serials = [f"{row.serial:x}" for row in store.certificates()]
+        serials = [serial_number.show(row.serial) for row in store.certificates()]
     path = tmp_path / "list"
     path.write_text("\n".join(serials))
     return path
@@ -205,7 +206,7 @@ def test_an_expired_ra_is_no_reason_not_to_sign(scep, home):
     """A CRL needs the CA's key alone."""
     ca = aged(home, 800)
     with opened(home) as store:
-        serial = f"{next(store.certificates()).serial:x}"
+        serial = serial_number.show(next(store.certificates()).serial)
     status, _, err = scep("admin", "revoke", serial)
     assert status == 0
     assert "signed CRL number 1" in err
@@ -214,18 +215,18 @@ def test_an_expired_ra_is_no_reason_not_to_sign(scep, home):
     assert status == 0, err
     crl = x509.load_pem_x509_crl(out.encode())
     assert crl.is_signature_valid(ca.public_key())
-    assert [f"{one.serial_number:x}" for one in crl] == [serial]
+    assert [serial_number.show(one.serial_number) for one in crl] == [serial]
 
 
 def test_of_an_expired_ca_no_crl_is_signed_but_the_revocation_stands(scep, home):
     aged(home, 4000)
     with opened(home) as store:
-        serial = f"{next(store.certificates()).serial:x}"
+        serial = serial_number.show(next(store.certificates()).serial)
     status, _, err = scep("admin", "revoke", serial)
     assert status == 0
     assert "warning: it is stored, but no new CRL could be signed" in err
     assert "expired on" in err
-    assert [f"{row.serial:x}" for row in revoked(home)] == [serial]
+    assert [serial_number.show(row.serial) for row in revoked(home)] == [serial]
     status, out, err = scep("admin", "crl")
     assert (status, out) == (2, "")
     assert "expired on" in err
@@ -237,7 +238,7 @@ def test_another_ca_that_has_expired_is_no_reason_either(scep, home):
         file.write('\n[endpoint.vpn]\nca = "vpn"\n')
     create(home / "ca-vpn", "ec", now=datetime.now(UTC) - timedelta(days=4000))
     with opened(home) as store:
-        serial = f"{next(store.certificates()).serial:x}"
+        serial = serial_number.show(next(store.certificates()).serial)
     status, _, err = scep("admin", "revoke", serial)
     assert status == 0
     assert "signed CRL number 1" in err

@@ -30,6 +30,7 @@ from cryptography.x509.oid import NameOID
 
 import keys
 from enrolment import devices
+from scepkit.protocol import serial_number
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.messages import PKCSReq
 from scepkit.server import assembly
@@ -93,7 +94,7 @@ class Desk:
                 count=1, now=datetime.now(UTC), lifetime=timedelta(hours=1)
             )
         reply = self._ask(name, endpoint, secret)
-        self.variables[name.upper()] = f"{reply.x509.serial_number:x}"
+        self.variables[name.upper()] = serial_number.show(reply.x509.serial_number)
 
     def request(self, name, endpoint="default"):
         self._ask(name, endpoint, None)

@@ -100,7 +100,7 @@ def test_a_whole_life(start, which):
     said = device.run("get", "crl", "--dir", "a", expect=DONE if subject == PLAIN else FAILED)
     assert ("BEGIN X509 CRL" if subject == PLAIN else "cannot be used: not an RFC 5280 CRL") in said
     listed = json.loads(device.scep("get", "ca", device.site.url, "--json")[1])
-    assert [one["role"] for one in listed["certificates"]] == ["CA"]
+    assert [one["role"] for one in listed["certificates"]] == ["ca"]
 
     assert "revoked the certificate of CN=dev1" in device.run("revoke", "a", "--yes")
     assert json.loads(device.scep("status", "a", "--json")[1])["state"] == "revoked"

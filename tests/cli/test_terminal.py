@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import scepkit.cli
-from scepkit.cli import app, terminal
+from scepkit.cli import failure, terminal
 from scepkit.errors import (
     BadReply,
     LegacyRefused,
@@ -102,7 +102,7 @@ def test_a_wait_on_a_terminal(capsys, monkeypatch):
     ],
 )
 def test_exit_status(error, status):
-    assert app.exit_status(error) == status
+    assert failure.exit_status(error) == status
 
 
 def test_an_unexpected_error_is_one_line(scep, monkeypatch):

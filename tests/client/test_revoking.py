@@ -235,7 +235,7 @@ def test_nobody_is_there():
 
 # what the folder keeps
 
-NOTE = RevocationNote("abc", "2026-11-22T12:00:00+00:00", "keyCompromise")
+NOTE = RevocationNote("0abc", "2026-11-22T12:00:00+00:00", "keyCompromise")
 
 
 def folder_with(tmp_path, serial):
@@ -255,6 +255,13 @@ def test_the_note(tmp_path):
     assert folder_with(tmp_path, 0xABD).revocation() is None
     (tmp_path / "cert.pem").unlink()
     assert folder.revocation() is None
+
+
+def test_a_note_of_a_version_before(tmp_path):
+    """It had as many digits as the number needs."""
+    folder = folder_with(tmp_path, 0xABC)
+    folder.note_revocation(replace(NOTE, serial="abc"))
+    assert folder.revocation() == NOTE
 
 
 def test_a_revoked_certificate_makes_room(tmp_path):

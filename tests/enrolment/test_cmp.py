@@ -14,7 +14,7 @@ from enrolment.revoking import ask, request, service
 from scepkit.ca.authority import Authority
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.errors import Malformed, StoreError
-from scepkit.protocol import _pbkdf2, cmp
+from scepkit.protocol import _pbkdf2, cmp, serial_number
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cmp import mac
 from scepkit.protocol.crl_reason import Reason
@@ -234,7 +234,8 @@ def test_one_certificate_revokes_another_of_its_subject(world, two):
     old, newer, serving = two
     assert ask(serving, request(newer, of=old.x509)).verdict == "accepted"
     (line,) = world.store.revocation_history(old.x509.serial_number)
-    assert line.by == f"certificate {newer.x509.serial_number:x} of the same subject, by CMP"
+    by = serial_number.show(newer.x509.serial_number)
+    assert line.by == f"certificate {by} of the same subject, by CMP"
     assert state(world, newer) is None
 
 

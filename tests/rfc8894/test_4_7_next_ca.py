@@ -317,14 +317,6 @@ def test_a_certificate_of_the_current_ca_is_not_one_of_the_next(announced):
         announced.run(transaction.renew(ahead(announced), announced.csr(None)))
 
 
-@pytest.mark.rfc("P-62")
-def test_a_certificate_that_is_not_valid_yet_is_for_the_next_ca_only(announced):
-    """Validity is looked at: what is not valid yet is not installed in a common renewal."""
-    announced.server.issue = lambda wanted: issue(announced, wanted, early=True)
-    with pytest.raises(BadReply, match="not valid before"):
-        announced.run(transaction.renew(announced.exchange, announced.csr(None)))
-
-
 def test_the_answer_of_the_current_ra_is_believed_meanwhile(announced):
     current, coming = announced.exchange.ca, next_ca.trust(ask(announced), announced.clock)
     both = next_ca.ahead(current, coming)

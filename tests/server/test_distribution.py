@@ -21,6 +21,7 @@ from openssl import OpenSSL
 from scepkit.ca import rollover
 from scepkit.ca.locations import ca_id
 from scepkit.errors import SettingsError, StoreError
+from scepkit.protocol import serial_number
 from scepkit.server import directory as data_directory
 from scepkit.server.distribution import Distribution
 from scepkit.server.located import locations, warn
@@ -100,7 +101,7 @@ def test_what_a_certificate_names_is_there(running, issued, tmp_path):
 def test_a_revocation_reaches_who_asks(running, issued, scep, tmp_path):
     """`scep admin revoke` is another process; the server reads what it signed within moments."""
     first = fetch_crl(running, issued)
-    serial = f"{issued.serial_number:x}"
+    serial = serial_number.show(issued.serial_number)
     status, _, err = scep("admin", "revoke", serial, "--dir", running.directory)
     assert status == 0, err
     target = at(pointers(issued)[0])

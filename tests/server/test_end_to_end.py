@@ -23,6 +23,7 @@ from cryptography import x509
 from scepkit.ca import founding
 from scepkit.ca.certificates import write_certificate
 from scepkit.ca.keys import generate, write_key
+from scepkit.protocol import serial_number
 from server.conftest import new_challenges
 from server.live import Server, scep, scep_here
 from waiting import PATIENCE, wait_until
@@ -78,7 +79,7 @@ class Site:
 
     @property
     def serial(self):
-        return f"{self.certificate.serial_number:x}"
+        return serial_number.show(self.certificate.serial_number)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ import keys
 from ocsp import asking
 from scepkit.ca import ocsp_rotation
 from scepkit.errors import SettingsError, StoreError
+from scepkit.protocol import serial_number
 from scepkit.server import app as application_module
 from scepkit.server import assembly, under_way
 from scepkit.server import directory as data_directory
@@ -270,7 +271,7 @@ def test_the_log_and_the_metrics(app, logged):
     assert (count("no"), count("yes")) == (before[0] + 1, before[1] + 1)
     lines = [one for one in logged if one["event"] == "ocsp"]
     assert [one["outcome"] for one in lines] == ["good", "good", "malformedRequest"]
-    assert lines[0]["serial"] == f"{serial:x}"
+    assert lines[0]["serial"] == serial_number.show(serial)
     assert lines[2]["reason"]
 
 

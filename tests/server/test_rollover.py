@@ -18,7 +18,7 @@ import keys
 from enrolment import devices
 from openssl import OpenSSL
 from scepkit.cli import terminal
-from scepkit.protocol import cacerts
+from scepkit.protocol import cacerts, serial_number
 from scepkit.protocol.certificate import Certificate
 from waiting import wait_until
 
@@ -42,7 +42,7 @@ class Rolling:
     def revoke(self, serial):
         """Return what the operator reads."""
         where = ("--dir", self.server.directory)
-        status, _, err = self._scep("admin", "revoke", f"{serial:x}", *where)
+        status, _, err = self._scep("admin", "revoke", serial_number.show(serial), *where)
         assert status == 0, err
         return err
 

@@ -134,7 +134,8 @@ def make_directory(path: Path) -> None:
         OSError: the file system refuses, or something else has that name.
     """
     if not path.is_dir():
-        make_directory(path.parent)
+        if path.parent != path:
+            make_directory(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
         _give_directory(path)
         sync_directory(path.parent)

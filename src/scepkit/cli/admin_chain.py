@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scepkit.cli.admin_list import certificate_status
+from scepkit.protocol import serial_number
 
 if TYPE_CHECKING:
     from scepkit.enrolment.selection import Moment
@@ -69,7 +70,7 @@ def drawn(chain: Sequence[Link], asked: int) -> list[str]:
         chain: in the order of `links`.
         asked: the serial number of the certificate that is marked.
     """
-    numbers = [f"{_indent(one)}{one.row.serial:x}" for one in chain]
+    numbers = [f"{_indent(one)}{serial_number.show(one.row.serial)}" for one in chain]
     width = max(map(len, numbers), default=0)
     return [
         f"{number:<{width}}  {_validity(one.row)}  {_state(one)}"
@@ -82,7 +83,7 @@ def as_json(one: Link) -> dict[str, object]:
     """Return one certificate of a chain for programs."""
     row = one.row
     return {
-        "serial": f"{row.serial:x}",
+        "serial": serial_number.show(row.serial),
         "renews": f"{row.renews:x}" if row.renews is not None else "",
         "subject": row.subject,
         "not_before": row.not_before.isoformat(timespec="seconds"),

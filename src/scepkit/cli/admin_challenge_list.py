@@ -17,6 +17,7 @@ from scepkit.cli.admin_home import (
     records_opened,
 )
 from scepkit.cli.help import Command, examples
+from scepkit.protocol import serial_number
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -114,7 +115,7 @@ def _whole(one: Challenge, now: datetime) -> dict[str, object]:
         **_row(one, now),
         "sans": [*one.sans],
         "spent": _time(one.spent_at),
-        "serial": "" if one.spent_serial is None else f"{one.spent_serial:x}",
+        "serial": "" if one.spent_serial is None else serial_number.show(one.spent_serial),
         "voided": _time(one.voided_at),
         "voided_by": one.voided_by or "",
     }

@@ -20,6 +20,7 @@ from scepkit.cli.admin_home import (
 )
 from scepkit.cli.help import Command, examples
 from scepkit.errors import UsageError
+from scepkit.protocol import serial_number
 
 if TYPE_CHECKING:
     from scepkit.enrolment.voiding import Voided
@@ -167,14 +168,15 @@ def _tell(store: Store, chosen: Sequence[Challenge], result: Voided, *, as_json:
     for one in chosen:
         # What was late is as somebody else has just made it.
         now = (store.challenge(one.id) or one) if one.id in result.late else one
-        is_spent = now.spent_at is not None
+        is_spent = now.spent_serial is not None
         is_whole = is_whole and not is_spent
         if as_json:
             _print(now, is_new=one.id in done)
-        elif is_spent:
+        elif now.spent_serial is not None:
+            serial = serial_number.show(now.spent_serial)
             terminal.error(
                 f"challenge {one.id} was spent before, {now.spent_at:%Y-%m-%d %H:%M} UTC",
-                hint=f"scep admin revoke {now.spent_serial:x} revokes its certificate",
+                hint=f"scep admin revoke {serial} revokes its certificate",
             )
         elif not is_quiet:
             terminal.say(

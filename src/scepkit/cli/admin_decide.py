@@ -19,6 +19,7 @@ from scepkit.cli.admin_home import (
 )
 from scepkit.cli.help import Command, examples
 from scepkit.errors import ScepError, UsageError
+from scepkit.protocol import serial_number
 
 if TYPE_CHECKING:
     from scepkit.store import Answer, Outcome, RequestRow, Store
@@ -69,13 +70,15 @@ def approve(
         def decide(number: int) -> None:
             row = _row(store, number)
             approval = approval_of(home, store, row.endpoint)
-            issued = _issued(number, approval.approve(number, by=who(), now=utc_now()))
+            answer = approval.approve(number, by=who(), now=utc_now())
+            issued, outcome = _issued(number, answer)
+            serial = serial_number.show(issued)
             if as_json:
-                _tell(row, "issued", f"{issued.serial:x}")
+                _tell(row, "issued", serial)
             else:
-                terminal.data(f"{issued.serial:x}")
+                terminal.data(serial)
             terminal.say(f"request {number}: issued to {row.subject}")
-            for one in _cut(row, issued):
+            for one in _cut(row, outcome):
                 terminal.say(f"request {number}: asked for, but not in the certificate: {one}")
 
         _for_each(numbers, decide)
@@ -178,13 +181,13 @@ def _cut(row: RequestRow, issued: Outcome) -> tuple[str, ...]:
     return comparison.cut(csr.read_archived(row.csr), Certificate.read(issued.certificate))
 
 
-def _issued(number: int, answer: Answer) -> Outcome:
-    """Return what stands after an approval: the certificate."""
+def _issued(number: int, answer: Answer) -> tuple[int, Outcome]:
+    """Return the serial number of the certificate after an approval, and the outcome."""
     from scepkit.store import AlreadyAnswered, ChallengeSpent, Recorded, SignerRevoked
 
     match answer:
         case Recorded(outcome=outcome) if outcome.serial is not None:
-            return outcome
+            return outcome.serial, outcome
         case AlreadyAnswered(outcome=outcome):
             raise _decided(number, outcome.status.value)
         case ChallengeSpent():

@@ -16,6 +16,7 @@ from scepkit.cli.admin_home import (
     records_opened,
 )
 from scepkit.cli.help import Command, examples
+from scepkit.protocol import serial_number
 from scepkit.protocol.crl_reason import Reason
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _certificates(
     )
     return [
         {
-            "serial": f"{row.serial:x}",
+            "serial": serial_number.show(row.serial),
             "endpoint": row.endpoint,
             "subject": row.subject,
             "issued": _time(row.issued_at),

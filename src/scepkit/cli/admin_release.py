@@ -21,6 +21,7 @@ from scepkit.cli.admin_home import (
 from scepkit.cli.help import Command, examples
 from scepkit.cli.reasons import reason_name
 from scepkit.errors import UsageError
+from scepkit.protocol import serial_number
 
 if TYPE_CHECKING:
     from scepkit.store import CertificateRow
@@ -82,7 +83,8 @@ def _refuse_revoked(rows: Sequence[CertificateRow]) -> None:
     for row in rows:
         if row.revoked_at is not None and not report.is_held(row):
             raise UsageError(
-                f"{row.serial:x} is revoked for good ({reason_name(row.revocation_reason)})",
+                f"{serial_number.show(row.serial)} is revoked for good "
+                f"({reason_name(row.revocation_reason)})",
                 hint="only what is on hold can be released; nothing was changed",
             )
 

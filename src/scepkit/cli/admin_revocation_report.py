@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from scepkit.cli import terminal
 from scepkit.cli.reasons import reason_name
+from scepkit.protocol import serial_number
 from scepkit.protocol.crl_reason import Reason
 
 if TYPE_CHECKING:
@@ -45,12 +46,14 @@ def tell(
     if as_json:
         _row(row, done if change.is_new else "unchanged")
     elif change.is_new:
-        terminal.say(f"{done} {row.serial:x}, {row.subject}")
+        terminal.say(f"{done} {serial_number.show(row.serial)}, {row.subject}")
     elif row.revoked_at is None:
-        terminal.say(f"{row.serial:x} {before}")
+        terminal.say(f"{serial_number.show(row.serial)} {before}")
     else:
         what = "was put on hold before" if held else before
-        terminal.say(f"{row.serial:x} {what}, {row.revoked_at:%Y-%m-%d %H:%M} UTC")
+        terminal.say(
+            f"{serial_number.show(row.serial)} {what}, {row.revoked_at:%Y-%m-%d %H:%M} UTC"
+        )
 
 
 def tell_released(change: Change, *, as_json: bool) -> None:
@@ -59,12 +62,13 @@ def tell_released(change: Change, *, as_json: bool) -> None:
     if row.revoked_at is None or as_json:
         tell(change, as_json=as_json, done="released", before="was not on hold")
     else:
-        terminal.say(f"{row.serial:x} is revoked for good ({reason_name(row.revocation_reason)})")
+        why = reason_name(row.revocation_reason)
+        terminal.say(f"{serial_number.show(row.serial)} is revoked for good ({why})")
 
 
 def _row(row: CertificateRow, result: str) -> None:
     values = {
-        "serial": f"{row.serial:x}",
+        "serial": serial_number.show(row.serial),
         "subject": row.subject,
         "result": result,
         "reason": reason_name(row.revocation_reason),
@@ -82,7 +86,9 @@ def tell_over(rows: Sequence[CertificateRow], *, as_json: bool) -> None:
         terminal.say(f"{certificates(len(rows))} had expired")
     else:
         for row in rows:
-            terminal.say(f"{row.serial:x} had expired, {row.not_after:%Y-%m-%d %H:%M} UTC")
+            terminal.say(
+                f"{serial_number.show(row.serial)} had expired, {row.not_after:%Y-%m-%d %H:%M} UTC"
+            )
 
 
 def say_what_would(rows: Sequence[CertificateRow], reason: Reason, *, as_json: bool) -> None:
@@ -94,7 +100,7 @@ def say_what_would(rows: Sequence[CertificateRow], reason: Reason, *, as_json: b
         if as_json:
             _row(row, "would be revoked" if changes else "unchanged")
         elif changes and count <= FEW:
-            terminal.say(f"would revoke {row.serial:x}, {row.subject}")
+            terminal.say(f"would revoke {serial_number.show(row.serial)}, {row.subject}")
     rest = len(rows) - count
     terminal.say(f"would revoke {certificates(count)}" + (f"; {rest} are so now" if rest else ""))
 

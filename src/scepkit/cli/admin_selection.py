@@ -17,6 +17,7 @@ from scepkit.cli import admin_revocation_report as report
 from scepkit.cli import input_file, terminal
 from scepkit.cli.admin_home import parse_serial
 from scepkit.errors import UsageError
+from scepkit.protocol import serial_number
 
 if TYPE_CHECKING:
     from scepkit.enrolment.selection import Moment
@@ -141,7 +142,8 @@ def ask(
             hint=f"{look}, then give --yes",
         )
     for row in rows[: report.FEW]:
-        terminal.say(f"  {row.serial:x}, {row.subject}, until {row.not_after:%Y-%m-%d %H:%M} UTC")
+        until = f"{row.not_after:%Y-%m-%d %H:%M} UTC"
+        terminal.say(f"  {serial_number.show(row.serial)}, {row.subject}, until {until}")
     if len(rows) > report.FEW:
         terminal.say(f"  and {len(rows) - report.FEW} more")
     if not terminal.confirm(question):

@@ -19,6 +19,7 @@ from scepkit.cli.admin_list import certificate_status, request_status
 from scepkit.cli.help import Command, examples
 from scepkit.cli.reasons import reason_name
 from scepkit.errors import UsageError
+from scepkit.protocol import serial_number
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -110,7 +111,7 @@ def _certificate(row: CertificateRow) -> dict[str, str]:
 
     certificate = Certificate.read(row.der)
     return {
-        "serial": f"{row.serial:x}",
+        "serial": serial_number.show(row.serial),
         "status": certificate_status(row, utc_now()),
         "endpoint": row.endpoint,
         "subject": row.subject,
@@ -120,7 +121,7 @@ def _certificate(row: CertificateRow) -> dict[str, str]:
         "issued": _time(row.issued_at),
         "not_before": _time(row.not_before),
         "not_after": _time(row.not_after),
-        "renews": f"{row.renews:x}" if row.renews is not None else "",
+        "renews": serial_number.show(row.renews) if row.renews is not None else "",
         "revoked": _time(row.revoked_at),
         "reason": reason_name(row.revocation_reason),
         "revoked_by": row.revoked_by or "",
@@ -166,8 +167,8 @@ def _request(row: RequestRow) -> dict[str, str]:
         "decided": _time(row.decided_at),
         "decided_by": row.decided_by or "",
         "reason": row.reason or "",
-        "serial": f"{row.serial:x}" if row.serial is not None else "",
-        "renews": f"{row.renews:x}" if row.renews is not None else "",
+        "serial": serial_number.show(row.serial) if row.serial is not None else "",
+        "renews": serial_number.show(row.renews) if row.renews is not None else "",
         "sha256": row.csr_digest.hex() if row.csr_digest else "",
     }
 

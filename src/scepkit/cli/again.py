@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from scepkit.client.record import Record
     from scepkit.protocol.certificate import Certificate
 
+FIRST = "scep enroll URL --subject DN --out "
+"""The command for a directory that knows nothing, without that directory."""
+
 # Kinds of names that --san takes.
 _KINDS = ("dns:", "ip:", "email:", "uri:")
 

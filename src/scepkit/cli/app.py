@@ -7,15 +7,26 @@ inside the command.
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
-from scepkit.cli import admin, enroll, get, renew, retrieve, revoke, serve, status, terminal
+from scepkit.cli import (
+    admin,
+    enroll,
+    failure,
+    get,
+    renew,
+    retrieve,
+    revoke,
+    serve,
+    status,
+    terminal,
+)
+from scepkit.cli.failure import Failure
 from scepkit.cli.help import Group, examples, plain
-from scepkit.errors import LegacyRefused, Local, ScepError, StillPending, UntrustedCA
-
-_FAILED, _WRONG_USAGE, _PENDING, _INTERRUPTED = 1, 2, 3, 130
+from scepkit.errors import ScepError
 
 app = typer.Typer(
     name="scep",
@@ -74,49 +85,57 @@ def main(arguments: list[str] | None = None) -> int:
         The exit status: 0 done, 1 refused or failed, 2 wrong usage or a local problem, 3 pending.
     """
     terminal.open_what_is_closed()
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        return _run(arguments)
-    except ScepError as error:
-        terminal.scep_error(error)
-        return exit_status(error)
+        return _run(words)
     except typer.TyperException as error:
-        return _usage(error)
-    except typer.Abort:
-        terminal.say("aborted")
-        return _FAILED
+        if _is_help(error):
+            return error.exit_code
+        found = failure.of_usage(error)
     except Exception as error:  # noqa: BLE001
-        terminal.unexpected(error)
-        return _FAILED
+        found = _failure(error)
+    terminal.failure(found, as_json=_wants_json(words))
+    return found.status
 
 
-def exit_status(error: ScepError) -> int:
-    """Return the exit status for an error: whose fault it is, and whether to come back."""
-    match error:
-        case StillPending():
-            return _PENDING
-        case UntrustedCA() | LegacyRefused():
-            return _FAILED
-        case Local():
-            return _WRONG_USAGE
-    return _FAILED
-
-
-def _run(arguments: list[str] | None) -> int:
+def _run(words: list[str]) -> int:
     command = typer.main.get_command(app)
-    status = command.main(arguments, prog_name="scep", standalone_mode=False)
-    if status == _INTERRUPTED:
-        terminal.say("interrupted")
+    status = command.main(words, prog_name="scep", standalone_mode=False)
+    if status == failure.INTERRUPTED:
+        raise _InterruptedError
     return status if isinstance(status, int) else 0
 
 
-def _usage(error: typer.TyperException) -> int:
-    """Show what is wrong with the command line, in our own way."""
-    context, message = getattr(error, "ctx", None), plain(error.format_message())
-    if context and message == context.get_help():
-        # A group without a command: typer raises its help.
-        for line in message.splitlines():
-            terminal.say(line)
-        return error.exit_code
-    hint = f"{context.command_path} --help says what it takes" if context else ""
-    terminal.error(message[:1].lower() + message[1:].rstrip("."), hint)
-    return error.exit_code
+class _InterruptedError(Exception):
+    """Somebody pressed Ctrl-C."""
+
+
+def _failure(error: Exception) -> Failure:
+    match error:
+        case ScepError():
+            return failure.of_scep(error)
+        case typer.Abort():
+            return Failure("aborted", "", "aborted", failure.FAILED, is_error=False)
+        case _InterruptedError():
+            return Failure("interrupted", "", "interrupted", failure.INTERRUPTED, is_error=False)
+        case OSError():
+            terminal.trace(error)
+            return failure.of_system(error)
+    terminal.trace(error)
+    return failure.of_unexpected(error)
+
+
+def _wants_json(words: list[str]) -> bool:
+    """Say whether a command line has --json, be it one that can be read or not."""
+    options = words[: words.index("--")] if "--" in words else words
+    return "--json" in options
+
+
+def _is_help(error: typer.TyperException) -> bool:
+    """Show the help of a group without a command, which typer raises; say whether it was that."""
+    context = getattr(error, "ctx", None)
+    if not context or plain(error.format_message()) != context.get_help():
+        return False
+    for line in context.get_help().splitlines():
+        terminal.say(line)
+    return True

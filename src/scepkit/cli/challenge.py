@@ -55,11 +55,16 @@ def _content(file: Path) -> str:
         ) from error
     except UnicodeDecodeError:
         # Not `from`: the exception holds what is in the file.
-        raise SettingsError(f"{file} is not text in UTF-8") from None
+        raise SettingsError(
+            f"{file} is not text in UTF-8",
+            hint="name a file whose first line is the secret, as text",
+        ) from None
 
 
 def _first_line(text: str, where: str, what: str) -> str:
     line = text.split("\n", 1)[0].rstrip("\r")
     if not line:
-        raise UsageError(f"there is no {what} in {where}")
+        raise UsageError(
+            f"there is no {what} in {where}", hint=f"the {what} is the first line, and not empty"
+        )
     return line

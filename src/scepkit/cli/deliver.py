@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 from scepkit.ca.certificates import CERTIFICATE_MODE
-from scepkit.ca.files import write_file
+from scepkit.ca.files import refusals, write_file
 from scepkit.cli import terminal
 
 # A line, and names and values that belong to it.
@@ -35,7 +36,7 @@ def deliver(
         SettingsError: the file system refuses.
     """
     if out is not None:
-        write_file(out, pem.encode("ascii"), mode=CERTIFICATE_MODE)
+        _write(out, pem.encode("ascii"))
     if as_json:
         terminal.json_data(details)
         return
@@ -44,3 +45,20 @@ def deliver(
         terminal.fields(rows)
     if out is None:
         terminal.data(pem)
+
+
+def _write(out: Path, content: bytes) -> None:
+    """Write a file, or into a device or a pipe, which must not be replaced by a file.
+
+    Raises:
+        SettingsError: the file system refuses.
+    """
+    with refusals(f"cannot write {out}"):
+        if not out.exists() or out.is_file():
+            write_file(out, content, mode=CERTIFICATE_MODE)
+            return
+        # A pipe that nobody reads would keep the command for ever.
+        descriptor = os.open(out, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        os.set_blocking(descriptor, True)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            file.write(content)

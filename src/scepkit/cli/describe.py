@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cryptography import x509
 
 from scepkit.errors import Malformed, UntrustedCA
-from scepkit.protocol import cacerts, capabilities, certificate
+from scepkit.protocol import cacerts, capabilities, certificate, serial_number
 from scepkit.protocol.algorithms import DIGESTS
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
@@ -31,14 +32,19 @@ def keywords(found: capabilities.Capabilities) -> list[str]:
     return known + sorted(found - {keyword.lower() for keyword in known})
 
 
+def timestamp(when: datetime) -> str:
+    """Return a time as all JSON has it: RFC 3339, UTC, in seconds."""
+    return when.astimezone(UTC).isoformat(timespec="seconds")
+
+
 def summary(one: Certificate) -> dict[str, str]:
-    """Return what a certificate says, for JSON: all strings, times in ISO 8601, serials in hex."""
+    """Return what a certificate says, for JSON: all strings, times in RFC 3339."""
     return {
         "subject": subject(one),
         "issuer": str(one.issuer_name),
-        "serial": f"{one.serial:x}",
-        "not_before": one.not_before.isoformat(),
-        "not_after": one.not_after.isoformat(),
+        "serial": serial_number.show(one.serial),
+        "not_before": timestamp(one.not_before),
+        "not_after": timestamp(one.not_after),
         "sha256": fingerprint(one),
     }
 
@@ -66,12 +72,28 @@ def validity(one: Certificate) -> str:
     return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC{remark}"
 
 
+def is_early(one: Certificate) -> bool:
+    """Say whether a certificate is not valid yet by this machine's clock."""
+    return datetime.now(UTC) < one.not_before
+
+
+def slow_clock(one: Certificate) -> str:
+    """Return what to say of this machine's clock when a certificate is not valid yet by it."""
+    return (
+        f"not valid yet by this machine's clock: that says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, "
+        f"and the certificate begins at {one.not_before:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+SET_CLOCK = "look at the clock (date -u), and set it if it is wrong: programs refuse it until then"
+
+
 def marks(one: Certificate) -> list[tuple[str, str]]:
     """Return what people look at, with names, to tell a certificate from another one."""
     return [("valid", validity(one)), ("fingerprint", fingerprint(one))]
 
 
-def with_role(role: str, one: Certificate) -> tuple[str, list[tuple[str, str]]]:
+def with_role(role: object, one: Certificate) -> tuple[str, list[tuple[str, str]]]:
     """Return a line that says what a certificate is and whose, and what people look at."""
     return f"{role}: {subject(one)}", marks(one)
 
@@ -90,7 +112,7 @@ def crl_urls(one: Certificate) -> list[str]:
 
 
 def revocations(found: x509.CertificateRevocationList) -> dict[str, object]:
-    """Return what a revocation list says of itself, for JSON: times in ISO 8601, serials in hex."""
+    """Return what a revocation list says of itself, for JSON: times in RFC 3339."""
     try:
         number = found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
     except (x509.ExtensionNotFound, ValueError):
@@ -99,34 +121,54 @@ def revocations(found: x509.CertificateRevocationList) -> dict[str, object]:
     return {
         "issuer": str(Name.of(found.issuer)),
         "number": number,
-        "this_update": found.last_update_utc.isoformat(),
-        "next_update": following.isoformat() if following else None,
+        "this_update": timestamp(found.last_update_utc),
+        "next_update": timestamp(following) if following else None,
         "revoked": len(found),
-        "serials": [f"{one.serial_number:x}" for one in found],
+        "serials": [serial_number.show(one.serial_number) for one in found],
     }
 
 
-def roles(certificates: Sequence[Certificate]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What a certificate of a GetCACert answer is for.
+
+    Attributes:
+        code: for programs: `ca`, `intermediate`, `ra`, `unrelated` or `unknown`.
+        uses: of an RA: `decryption` of requests, `signature` of replies, or both.
+    """
+
+    code: str
+    uses: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        uses = " and ".join(_USES[use] for use in self.uses)
+        return ", ".join(filter(None, (_ROLES.get(self.code, self.code), uses)))
+
+    def details(self) -> dict[str, object]:
+        """Return it for JSON."""
+        return {"role": self.code, "uses": list(self.uses)}
+
+
+_ROLES = {"ca": "CA", "intermediate": "intermediate CA", "ra": "RA"}
+_USES = {"decryption": "decrypts requests", "signature": "signs replies"}
+
+
+def roles(certificates: Sequence[Certificate]) -> list[Role]:
     """Say what each of the certificates of a GetCACert answer is for (checklist P-29)."""
     try:
         anchor = cacerts.top(certificates)
         ca = cacerts.trust(certificates, anchor, datetime.now(UTC))
     except UntrustedCA:
-        return ["unknown"] * len(certificates)
+        return [Role("unknown")] * len(certificates)
     return [_role(one, ca) for one in certificates]
 
 
-def _role(one: Certificate, ca: cacerts.TrustedCA) -> str:
+def _role(one: Certificate, ca: cacerts.TrustedCA) -> Role:
     if one == ca.anchor:
-        return "CA"
+        return Role("ca")
     if one in ca.authorities:
-        return "intermediate CA"
-    uses = [
-        use
-        for use, holds in (
-            ("decrypts requests", one == ca.recipient),
-            ("signs replies", one in ca.signers),
-        )
-        if holds
-    ]
-    return f"RA, {' and '.join(uses)}" if uses else "unrelated"
+        return Role("intermediate")
+    is_used = {"decryption": one == ca.recipient, "signature": one in ca.signers}
+    uses = tuple(use for use, holds in is_used.items() if holds)
+    return Role("ra", uses) if uses else Role("unrelated")

@@ -76,7 +76,7 @@ def enrol(
     """
     with ExitStack() as claim:
         # A new folder is claimed late: where there is nothing to ask for, nothing is made.
-        folder.check_place()
+        folder.check_makeable()
         is_new = not folder.path.exists()
         if not is_new:
             claim.enter_context(_claimed(folder, force=wanted.force))

@@ -97,6 +97,6 @@ def ca(
     about: list[About] = [describe.with_role(role, one) for role, one in roles]
     if whom.fingerprint:
         about.append(("The fingerprint is the expected one.", ()))
-    listed = [{"role": role, **describe.whole(one)} for role, one in roles]
+    listed = [{**role.details(), **describe.whole(one)} for role, one in roles]
     details = {"url": client.url, "certificates": listed}
     deliver(describe.pem(found), out, about, details, as_json=as_json)

@@ -10,6 +10,8 @@ from typing import Any
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
+from scepkit.errors import UsageError
+
 # What pydantic says of a value, behind typer, and what is left out of that.
 _JARGON = re.compile("Value error, |, unable to parse .*")
 _ARGUMENTS, _OTHERS = "Arguments", "Other options"
@@ -31,6 +33,22 @@ class Group(TyperGroup):
 
 class Command(TyperCommand):
     """A command whose help puts options under the heading that their `rich_help_panel` names."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line, and refuse what no path can be.
+
+        An empty path is the current directory to Python, which nobody means who has an empty
+        variable in a script.
+
+        Raises:
+            UsageError: a path is empty, or has a NUL in it.
+        """
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter in self.get_params(ctx):
+            descriptor = getattr(parameter, "type_descriptor", None)
+            if descriptor is not None and descriptor.is_path:
+                _check_path(parameter, given.get(parameter.name))
+        return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return what follows the command's name in the first line."""
@@ -63,6 +81,14 @@ def examples(*lines: str) -> str:
 def plain(message: str) -> str:
     """Return what typer says of a command line in words for people."""
     return _JARGON.sub("", message).replace("Input should be ", "it has to be ")
+
+
+def _check_path(parameter: Any, value: object) -> None:
+    name = parameter.metavar if isinstance(parameter, TyperArgument) else parameter.opts[0]
+    if value == "":
+        raise UsageError(f"{name} is empty, and has to be a path", hint="name a file or directory")
+    if isinstance(value, str) and "\0" in value:
+        raise UsageError(f"{name} {value}: no path can have a NUL in it", hint="name another one")
 
 
 def _heading(parameter: Any) -> str:

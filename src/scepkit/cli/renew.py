@@ -18,7 +18,7 @@ Example, for a daily timer:
 \b
 Exit status:
   0  renewed, or not yet time      2  wrong usage, or a file cannot be used
-  1  refused, or it failed         3  waiting for approval: run it again
+  1  refused, revoked, or failed   3  waiting for approval: run it again
 """
 
 
@@ -58,12 +58,15 @@ def renew(
 ) -> None:
     """Renew the certificate in a directory when it is time; before, only say when that will be.
 
+    Before, it also asks whether the certificate was revoked, where that names an OCSP responder or
+    a revocation list.
+
     The same names and purposes are asked for. The old key and certificate stay until the new ones
     are there. Everything else is as it was when the directory was made, unless an option says
     otherwise.
     """
     from scepkit.cli import challenge as challenges
-    from scepkit.cli import connection, renewable, successor, trust
+    from scepkit.cli import connection, renewable, revoked, successor, trust
     from scepkit.cli import renew_steps as steps
 
     # What can be wrong with the options is said before anything happens.
@@ -78,5 +81,6 @@ def renew(
         if steps.has_to_ask(wanted, folder):
             steps.renew(client, whom, wanted, secret, record, folder, as_json=as_json)
         else:
+            state = revoked.check(folder, record, proxy=proxy, timeout=timeout)
             successor.look_ahead(client, folder, record)
-            steps.report_not_yet(wanted, folder, as_json=as_json)
+            steps.report_not_yet(wanted, folder, state, as_json=as_json)

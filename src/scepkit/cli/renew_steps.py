@@ -15,6 +15,7 @@ from scepkit.cli import (
     renewable,
     report,
     request,
+    revoked,
     successor,
     terminal,
     trust,
@@ -86,12 +87,20 @@ def has_to_ask(wanted: Wanted, folder: Folder) -> bool:
     return _is_due(wanted, folder) or wanted.next_ca or folder.ahead.path.exists()
 
 
-def report_not_yet(wanted: Wanted, folder: Folder, *, as_json: bool) -> None:
-    """Say when the certificate will be renewed."""
+def report_not_yet(wanted: Wanted, folder: Folder, revocation: str, *, as_json: bool) -> None:
+    """Say when the certificate will be renewed.
+
+    Args:
+        wanted: when to renew, as the options say.
+        folder: with the certificate.
+        revocation: whether the certificate is revoked, as `revoked.check` says it.
+        as_json: for programs.
+    """
     certificate, start = renewable.certificate(folder), _start(wanted, folder)
+    report.warn_if_early(certificate)
     if as_json:
-        when = start.isoformat(timespec="seconds")
-        terminal.json_data({"renewed": False, "renew_from": when, **describe.summary(certificate)})
+        when = {"renewed": False, "renew_from": describe.timestamp(start)}
+        terminal.json_data({**when, "revocation": revocation, **describe.summary(certificate)})
         return
     terminal.say(
         f"not yet: {describe.subject(certificate)} is valid until "
@@ -138,7 +147,8 @@ def renew(
         if found.rolled_over:
             folder.forget_ahead()
     else:
-        report_not_yet(wanted, folder, as_json=as_json)
+        # The CA was asked, and would have said more than a responder.
+        report_not_yet(wanted, folder, revoked.NOT_ASKED, as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +235,9 @@ def _renew_into(
         target,
         request.Way(renewal.client, renewal.found.ca, wanted.message_type, following),
     )
-    report.issued(issued, target, as_json=as_json, more={"renewed": True})
+    report.issued(
+        issued, target, as_json=as_json, more={"renewed": True}, ahead=following is not None
+    )
 
 
 def _purposes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,7 +12,7 @@ from scepkit.cli import again, options, request, writers
 from scepkit.client.folder import Folder
 from scepkit.client.record import Record
 from scepkit.client.url import normalize
-from scepkit.errors import SettingsError
+from scepkit.errors import CertificateRevoked, SettingsError
 from scepkit.protocol.certificate import Certificate
 
 
@@ -24,9 +25,11 @@ def existing(directory: Path) -> Folder:
     folder = Folder(directory)
     folder.check_links()
     if not directory.is_dir():
+        is_there = directory.exists()
         raise SettingsError(
-            f"there is no directory {directory}",
-            hint=f"check its name, or get a first certificate: {again.command(folder)}",
+            f"{directory} is not a directory" if is_there else f"there is no directory {directory}",
+            hint=f"check its name, or get a first certificate: {again.FIRST}"
+            f"{'NEW' if is_there else shlex.quote(str(directory))}",
         )
     writers.warn(directory)
     return folder
@@ -37,14 +40,15 @@ def opened(directory: Path) -> Iterator[Folder]:
     """Lock a directory whose certificate may be renewed.
 
     Raises:
-        SettingsError: there is no such directory, or the certificate was revoked.
+        SettingsError: there is no such directory.
+        CertificateRevoked: the certificate was revoked, as a note in the directory says.
     """
     folder = existing(directory)
     with folder.locked():
         request.recover(folder)
         found = folder.revocation()
         if found is not None and found.forbids_renewal:
-            raise SettingsError(
+            raise CertificateRevoked(
                 f"the certificate in {directory} was revoked, and cannot be renewed",
                 hint=f"get a new one: {again.command(folder)}",
             )

@@ -7,13 +7,19 @@ from collections.abc import Mapping
 from scepkit.cli import describe, terminal
 from scepkit.client import keys
 from scepkit.client.folder import Folder
+from scepkit.protocol import serial_number
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.oddities import oddities
 from scepkit.protocol.transaction import Issued
 
 
 def issued(
-    found: Issued, folder: Folder, *, as_json: bool, more: Mapping[str, object] | None = None
+    found: Issued,
+    folder: Folder,
+    *,
+    as_json: bool,
+    more: Mapping[str, object] | None = None,
+    ahead: bool = False,
 ) -> None:
     """Say what was got and where it is.
 
@@ -22,6 +28,7 @@ def issued(
         folder: where it is.
         as_json: for programs.
         more: what else to say in the JSON.
+        ahead: whether it is one of the next CA, which need not be valid yet.
     """
     certificate, files = found.certificate, folder.files()
     if as_json:
@@ -41,14 +48,22 @@ def issued(
         terminal.say(f"got the certificate of {describe.subject(certificate)}")
         terminal.fields(
             [
-                ("serial", f"{certificate.serial:x}"),
+                ("serial", serial_number.show(certificate.serial)),
                 *describe.marks(certificate),
                 ("files", ", ".join(str(path) for path in files.values())),
             ]
         )
     for change in found.changes:
         terminal.warn(str(change))
+    if not ahead:
+        warn_if_early(certificate)
     _warn_of(certificate)
+
+
+def warn_if_early(certificate: Certificate) -> None:
+    """Warn of a certificate that is not valid yet by this machine's clock."""
+    if describe.is_early(certificate):
+        terminal.warn(f"the certificate is {describe.slow_clock(certificate)}", describe.SET_CLOCK)
 
 
 def _warn_of(certificate: Certificate) -> None:

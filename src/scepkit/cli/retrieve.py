@@ -12,6 +12,7 @@ from scepkit.cli import renew_options as its
 from scepkit.cli.help import Command, examples
 from scepkit.cli.options import option
 from scepkit.errors import UsageError
+from scepkit.protocol import serial_number
 
 if TYPE_CHECKING:
     from scepkit.client.client import CA, Client
@@ -41,6 +42,16 @@ Directory = Annotated[
         "--dir",
     ),
 ]
+KnownCA = Annotated[
+    Path | None,
+    option(
+        options.TRUST,
+        "DIR",
+        "Trust the CA of this directory, made by scep enroll --out, and ask the server that it "
+        "knows.",
+        "--dir",
+    ),
+]
 Serial = Annotated[
     str,
     option(
@@ -51,7 +62,8 @@ Serial = Annotated[
 ]
 
 _NEXT_CA = examples(
-    "scep get next-ca http://ca.example/scep --ca dev1/ca.pem --out next-ca.pem",
+    "scep get next-ca --dir dev1 --out next-ca.pem",
+    "scep get next-ca http://ca.example/scep --ca ca.pem",
     "scep get next-ca http://ca.example/scep --fingerprint sha256:5a1f...",
 )
 _CERT = examples(
@@ -74,13 +86,14 @@ def register() -> None:
 
 
 def next_ca(
-    url: options.Url,
+    url: KnownUrl = "",
     *,
+    directory: KnownCA = None,
     fingerprint: options.Fingerprint = "",
     ca_file: options.CaFile = None,
-    legacy: options.LegacyList = "",
+    legacy: its.LegacyList = None,
     out: Out = None,
-    ca_id: options.CaId = "",
+    ca_id: its.CaId = None,
     tls_ca: options.TlsCa = None,
     proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
@@ -88,24 +101,46 @@ def next_ca(
 ) -> None:
     """Print the certificates of the CA's successor (GetNextCACert), as the current CA signed them.
 
-    The current CA has to be trusted: --fingerprint or --ca.
+    The current CA has to be trusted: --dir, --fingerprint or --ca.
     """
     from scepkit.cli import connection, describe, trust
     from scepkit.cli.deliver import deliver
 
     whom = trust.Whom(fingerprint, ca_file)
-    client = connection.client(
-        url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout, proxy=proxy, legacy=legacy
-    )
-    information = client.ask()
-    ca = client.trust(information, trust.choose(information, whom))
+    if directory is not None:
+        if whom.is_given:
+            raise UsageError("--dir says whom to trust: leave out --fingerprint and --ca")
+        folder, record = _known(
+            directory, url=url, ca_id=ca_id, legacy=legacy, tls_ca=tls_ca, name="next-ca"
+        )
+        client = connection.recorded(record, timeout=timeout, proxy=proxy)
+        ca = _trusted(client, record, folder)
+    elif url:
+        client = connection.client(
+            url,
+            ca_id=ca_id or "",
+            tls_ca=tls_ca,
+            timeout=timeout,
+            proxy=proxy,
+            legacy=legacy or "",
+        )
+        information = client.ask()
+        ca = client.trust(information, trust.choose(information, whom))
+    else:
+        raise UsageError(
+            "which server is to be asked?",
+            hint="name it: scep get next-ca URL; or a directory that knows it: --dir DIR",
+        )
     found = client.get_next_certificates(ca)
     following = client.trust_next(ca, found).certificates.anchor
     about = [
         describe.with_role("next CA" if one == following else "with it", one)
         for one in sorted(found, key=lambda one: one != following)
     ]
-    details = {"url": client.url, "certificates": [describe.whole(one) for one in found]}
+    listed = [
+        {"role": "ca" if one == following else "other", **describe.whole(one)} for one in found
+    ]
+    details = {"url": client.url, "certificates": listed}
     deliver(describe.pem(found), out, about, details, as_json=as_json)
 
 
@@ -130,20 +165,14 @@ def cert(
     from scepkit.cli.deliver import deliver
 
     number = _serial(serial) if serial else None
-    folder = renewable.existing(directory)
-    certificate = renewable.certificate(folder, "to ask with")
-    record = renewable.record(
-        folder,
-        url=url,
-        ca_id=ca_id,
-        legacy=legacy,
-        tls_ca=tls_ca,
-        command=f"scep get cert URL --dir {directory}",
+    folder, record = _known(
+        directory, url=url, ca_id=ca_id, legacy=legacy, tls_ca=tls_ca, name="cert"
     )
+    certificate = renewable.certificate(folder, "to ask with")
     client = connection.recorded(record, timeout=timeout, proxy=proxy)
     ca = _trusted(client, record, folder)
     found = client.get_cert(ca, folder.key(), certificate, number)
-    rows = [("serial", f"{found.serial:x}"), *describe.marks(found)]
+    rows = [("serial", serial_number.show(found.serial)), *describe.marks(found)]
     about = [(f"certificate of {describe.subject(found)}", rows)]
     deliver(describe.pem([found]), out, about, describe.whole(found), as_json=as_json)
 
@@ -169,16 +198,10 @@ def crl(
     from scepkit.cli import connection, describe, renewable
     from scepkit.cli.deliver import deliver
 
-    folder = renewable.existing(directory)
-    certificate = renewable.certificate(folder, "to ask with")
-    record = renewable.record(
-        folder,
-        url=url,
-        ca_id=ca_id,
-        legacy=legacy,
-        tls_ca=tls_ca,
-        command=f"scep get crl URL --dir {directory}",
+    folder, record = _known(
+        directory, url=url, ca_id=ca_id, legacy=legacy, tls_ca=tls_ca, name="crl"
     )
+    certificate = renewable.certificate(folder, "to ask with")
     client = connection.recorded(record, timeout=timeout, proxy=proxy)
     ca = _trusted(client, record, folder)
     places = describe.crl_urls(certificate)
@@ -188,9 +211,35 @@ def crl(
     pem = found.public_bytes(Encoding.PEM).decode("ascii")
     details = describe.revocations(found)
     shown = ("number", "this_update", "next_update", "revoked")
-    rows = [(name.replace("_", " "), str(details[name])) for name in shown]
+    rows = [
+        (name.replace("_", " "), str(details[name])) for name in shown if details[name] is not None
+    ]
     about = [(f"revocation list of {details['issuer']}", rows)]
     deliver(pem, out, about, {**details, "pem": pem}, as_json=as_json)
+
+
+def _known(
+    directory: Path,
+    *,
+    url: str,
+    ca_id: str | None,
+    legacy: str | None,
+    tls_ca: Path | None,
+    name: str,
+) -> tuple[Folder, Record]:
+    """Return a directory, and how to reach its CA: as the last time, but for the options."""
+    from scepkit.cli import renewable
+
+    folder = renewable.existing(directory)
+    record = renewable.record(
+        folder,
+        url=url,
+        ca_id=ca_id,
+        legacy=legacy,
+        tls_ca=tls_ca,
+        command=f"scep get {name} URL --dir {directory}",
+    )
+    return folder, record
 
 
 def _trusted(client: Client, record: Record, folder: Folder) -> CA:
@@ -206,7 +255,7 @@ def _trusted(client: Client, record: Record, folder: Folder) -> CA:
 def _serial(text: str) -> int:
     """Read a serial number as the commands and openssl show it: hex, with or without colons."""
     try:
-        return int(text.replace(":", "").strip(), 16)
+        return serial_number.read(text)
     except ValueError as error:
         raise UsageError(
             f"--serial {text}: not a serial number",

@@ -13,6 +13,7 @@ from scepkit.cli import revoke_options as its
 from scepkit.cli.help import Command
 from scepkit.cli.reasons import ReasonName
 from scepkit.errors import SettingsError, UsageError
+from scepkit.protocol import serial_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,7 +151,7 @@ def _ask(certificate: Certificate, *, yes: bool) -> None:
             )
         return
     terminal.say(f"This certificate is about to be revoked: {describe.subject(certificate)}")
-    number = f"{certificate.serial:x}"
+    number = serial_number.show(certificate.serial)
     terminal.fields([("serial", number), ("valid", describe.validity(certificate))])
     if not terminal.confirm("Only an operator could take that back, if anybody can. Revoke it?"):
         raise typer.Abort
@@ -164,7 +165,7 @@ def _note(folder: Folder, certificate: Certificate, found: Revoked, reason: Reas
         return
     now = datetime.now(UTC).isoformat(timespec="seconds")
     why = "" if found.was_before else reason.value
-    folder.note_revocation(RevocationNote(f"{certificate.serial:x}", now, why))
+    folder.note_revocation(RevocationNote(serial_number.show(certificate.serial), now, why))
 
 
 def _report(
@@ -187,7 +188,7 @@ def _report(
             }
         )
         return
-    name, number = describe.subject(certificate), f"{certificate.serial:x}"
+    name, number = describe.subject(certificate), serial_number.show(certificate.serial)
     if found.was_before:
         terminal.say(f"the certificate of {name} was revoked before, serial {number}")
     else:

@@ -9,6 +9,7 @@ import typer
 
 from scepkit.cli import options, terminal
 from scepkit.cli.help import Command
+from scepkit.protocol import serial_number
 
 if TYPE_CHECKING:
     from scepkit.client.folder import Folder
@@ -69,6 +70,7 @@ def status(
 
 def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]:
     """Return the state of a directory, and its details by name."""
+    from scepkit.cli import describe
     from scepkit.client import renewing
     from scepkit.client.folder import KEY, UNVERIFIED
 
@@ -86,6 +88,8 @@ def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]
         else:
             state = _REVOKED if revoked.is_final else _HELD
             rows += _revocation(revoked)
+        if state == _EARLY:
+            rows.append(("clock", describe.slow_clock(certificate)))
         if not (folder.path / KEY).exists():
             rows.append(("problem", f"{KEY} is missing"))
     if record is not None:
@@ -141,7 +145,7 @@ def _certificate(certificate: Certificate) -> list[tuple[str, object]]:
     return [
         ("subject", describe.subject(certificate)),
         ("issuer", str(certificate.issuer_name)),
-        ("serial", f"{certificate.serial:x}"),
+        ("serial", serial_number.show(certificate.serial)),
         ("key", keys.kind(certificate.public_key)),
         ("sha256", describe.fingerprint(certificate)),
         ("not before", certificate.not_before),
@@ -150,7 +154,9 @@ def _certificate(certificate: Certificate) -> list[tuple[str, object]]:
 
 
 def _json(value: object) -> object:
-    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
+    from scepkit.cli import describe
+
+    return describe.timestamp(value) if isinstance(value, datetime) else value
 
 
 def _text(value: object) -> str:
@@ -160,4 +166,4 @@ def _text(value: object) -> str:
 
     left = value - datetime.now(UTC)
     when = f"in {duration.show(left)}" if left.total_seconds() > 0 else f"{duration.show(left)} ago"
-    return f"{value:%Y-%m-%d %H:%M} UTC ({when})"
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC ({when})"

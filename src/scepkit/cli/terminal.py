@@ -3,7 +3,8 @@
 The rules:
 - This is the only file that prints.
 - Data goes to stdout, and nothing else does; talk goes to stderr.
-- An error is one line, `error: what happened`, and where it helps another, `hint: what to do`.
+- An error is one line, `error: what happened`, and where it helps another, `hint: what to do`;
+  with --json it is one JSON object on one line, the last on stderr: stdout holds data or nothing.
 - Nothing needs colour to be understood; there is some on a terminal that wants it.
 - Text from a peer is shown with its control characters escaped, so that it cannot move the cursor
   or pass for something that we say. So all talk passes through `escape`.
@@ -24,7 +25,8 @@ from itertools import islice
 
 import typer
 
-from scepkit.errors import NoSuccessor, ScepError, StillPending
+from scepkit.cli.failure import Failure, of_scep
+from scepkit.errors import ScepError
 from scepkit.protocol.transaction import Wait
 
 # What a shell reports for a command that was stopped by SIGPIPE.
@@ -154,22 +156,37 @@ def error(message: str, hint: str = "") -> None:
 
 def scep_error(raised: ScepError) -> None:
     """Write an error that was raised on purpose."""
-    if isinstance(raised, StillPending | NoSuccessor):
-        # That the CA thinks, or stays, is no error: nothing went wrong.
-        say(raised.message)
-        _hint(raised.hint)
-        return
-    error(raised.message, raised.hint)
+    failure(of_scep(raised), as_json=False)
 
 
-def unexpected(raised: BaseException) -> None:
-    """Write an error that nobody thought of; with SCEP_DEBUG=1 the traceback too."""
+def failure(found: Failure, *, as_json: bool) -> None:
+    """Write what went wrong to stderr.
+
+    Args:
+        found: what went wrong.
+        as_json: for programs: one line, an object, the last line on stderr.
+    """
+    if as_json:
+        details = {
+            "error": found.message,
+            "hint": found.hint,
+            "code": found.code,
+            "exit_status": found.status,
+        }
+        if found.fail_info:
+            details["fail_info"] = found.fail_info
+        _talk("", "", json.dumps(details))
+    elif found.is_error:
+        error(found.message, found.hint)
+    else:
+        say(found.message)
+        _hint(found.hint)
+
+
+def trace(raised: BaseException) -> None:
+    """Write where an error came from that nobody thought of, if SCEP_DEBUG=1 asks for that."""
     if os.environ.get("SCEP_DEBUG") == "1":
         traceback.print_exception(raised)
-    error(
-        f"this should not happen: {type(raised).__name__}: {raised}",
-        "please report it, with what SCEP_DEBUG=1 adds to the output",
-    )
 
 
 def can_ask() -> bool:

@@ -23,6 +23,7 @@ from scepkit.client.certificates import read_certificate, read_certificates
 from scepkit.client.record import Record
 from scepkit.client.revocation_note import RevocationNote
 from scepkit.errors import SettingsError
+from scepkit.protocol import serial_number
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.certificate import Certificate
 
@@ -142,7 +143,7 @@ class Contents:
         if found is None or certificate is None:
             return None
         # A note on the certificate that was here before says nothing of this one.
-        return found if found.serial == f"{certificate.serial:x}" else None
+        return found if found.serial == serial_number.show(certificate.serial) else None
 
     def unfinished_record(self) -> Record | None:
         """Return how the request that is under way is asked for; None when that is not known.

@@ -12,6 +12,7 @@ written; in place of the key that waits, of its record and of a directory, it is
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -85,6 +86,25 @@ class Folder(Contents):
         finally:
             os.close(descriptor)
 
+    def check_makeable(self) -> None:
+        """Refuse a place where the directory could not be made, or nothing be written into it.
+
+        So that a CA is not asked for what could not be kept.
+
+        Raises:
+            SettingsError: there is a file in its place or above, or the file system refuses.
+        """
+        self.check_place()
+        with refusals(f"cannot use the directory {self.path}"):
+            place = next((one for one in (self.path, *self.path.parents) if one.exists()), None)
+            if place is None:
+                # Not even the current directory.
+                os.getcwd()  # noqa: PTH109 - raises what is wrong
+            elif not place.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
+            elif not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+
     def recover(self) -> bool:
         """Finish an installation that was interrupted.
 
@@ -128,6 +148,16 @@ class Folder(Contents):
             SettingsError: the file system refuses.
         """
         revocation_note.write(self.path / REVOCATION, note)
+
+    def forget_revocation(self) -> None:
+        """Forget that the certificate was revoked: it was on hold, and is not any more.
+
+        Raises:
+            SettingsError: the file system refuses.
+        """
+        path = self.path / REVOCATION
+        with refusals(f"cannot remove {path}"):
+            path.unlink(missing_ok=True)
 
     def give_up(self) -> None:
         """Forget a request that was refused.

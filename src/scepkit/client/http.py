@@ -1,8 +1,8 @@
 """The transport over HTTP and HTTPS, by urllib3.
 
-Rules of this file: no more than MAX_RESPONSE octets are read, no exchange takes longer than the
-time-out (see `exchange`), a redirect never leaves HTTPS, nothing is repeated here (the flows do
-that), and nothing but `ScepError` comes out.
+Rules of this file: no more than MAX_RESPONSE octets are read (less, if asked for), no exchange
+takes longer than the time-out (see `exchange`), a redirect never leaves HTTPS, nothing is repeated
+here (the flows do that), and nothing but `ScepError` comes out.
 
 A GET follows every redirect. A POST follows 307 and 308, which ask for the same request at another
 place (RFC 9110 section 15.4); 301, 302 and 303 may make a GET without its body of it, so they are
@@ -46,6 +46,7 @@ class HTTPTransport:
         ca_file: PEM certificates to trust for HTTPS in place of the system's.
         proxy: URL of an HTTP proxy; "" for none; None for those that the environment names
             (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`).
+        max_response: octets that an answer may have; MAX_RESPONSE unless given.
 
     Raises:
         SettingsError: `ca_file` cannot be used.
@@ -58,10 +59,12 @@ class HTTPTransport:
         timeout: float = TIMEOUT,
         ca_file: Path | None = None,
         proxy: str | None = None,
+        max_response: int | None = None,
     ) -> None:
         if proxy:
             _check_proxy(proxy)
         self._timeout = timeout
+        self._max_response = MAX_RESPONSE if max_response is None else max_response
         self._proxy = proxy
         self._context = _tls_context(ca_file)
         # For each proxy, and what it is used for; a manager keeps its connections open.
@@ -105,7 +108,7 @@ class HTTPTransport:
             )
             begun.expect_body()
             try:
-                body = _read(response)
+                body = _read(response, self._max_response)
             except BaseException:
                 response.close()
                 raise
@@ -188,13 +191,13 @@ def _proxy(url: str) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
-def _read(response: urllib3.BaseHTTPResponse) -> bytes:
+def _read(response: urllib3.BaseHTTPResponse, longest: int) -> bytes:
     body = bytearray()
     while chunk := response.read1(_CHUNK):
         body += chunk
-        if len(body) > MAX_RESPONSE:
+        if len(body) > longest:
             raise TransportError(
-                f"the answer is longer than {MAX_RESPONSE} octets",
+                f"the answer is longer than {longest} octets",
                 status=response.status,
                 hint="check the URL: no answer of a SCEP server is that long",
             )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from scepkit.ca.files import write_file
 from scepkit.errors import SettingsError
+from scepkit.protocol import serial_number
 from scepkit.protocol.crl_reason import Reason
 
 _MODE = 0o644
@@ -21,7 +22,7 @@ class RevocationNote:
 
     Attributes:
         serial: the serial number of the certificate, in hex: another certificate is not meant.
-        at: when the CA said so, by this machine's clock, ISO 8601.
+        at: since when, as a responder says, or when the CA said so to this machine, ISO 8601.
         reason: why, as RFC 5280 names it; "" when that is not known.
     """
 
@@ -51,13 +52,15 @@ def read(path: Path) -> RevocationNote | None:
             found = json.loads(file.read(_MAX_SIZE))
         note = RevocationNote(*(str(found[name]) for name in ("serial", "at", "reason")))
         _check_time(note.at)
+        # Versions before this one kept an odd number of digits.
+        number = serial_number.show(serial_number.read(note.serial))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, TypeError, KeyError) as error:
         raise SettingsError(f"{path} is damaged", hint="remove it") from error
-    return note
+    return replace(note, serial=number)
 
 
 def write(path: Path, note: RevocationNote) -> None:

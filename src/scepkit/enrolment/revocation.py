@@ -12,6 +12,7 @@ from threading import Lock
 from scepkit.ca.authority import Authority
 from scepkit.ca.crl import Entry, sign_crl
 from scepkit.errors import SettingsError, StoreError, UsageError
+from scepkit.protocol import serial_number
 from scepkit.protocol.crl_reason import Reason
 from scepkit.store import Change, CRLRow, CRLState, Store
 
@@ -149,7 +150,7 @@ def release(store: Store, serial: int, *, by: str, now: datetime, note: str = ""
     (change,) = release_all(store, [serial], by=by, now=now, note=note)
     if change is not None and change.certificate.revoked_at is not None:
         raise UsageError(
-            f"the certificate {serial:x} is revoked for good",
+            f"the certificate {serial_number.show(serial)} is revoked for good",
             hint="only one on hold can be released; issue a new one",
         )
     return change

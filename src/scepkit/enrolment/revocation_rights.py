@@ -20,7 +20,7 @@ from scepkit.enrolment.limiter import Limiters
 from scepkit.enrolment.passphrase import Passphrases
 from scepkit.enrolment.retrieval import same_owner
 from scepkit.enrolment.rules import Rules
-from scepkit.protocol import cmp
+from scepkit.protocol import cmp, serial_number
 from scepkit.protocol.certificate import Certificate
 from scepkit.store import CertificateRow, Store
 
@@ -121,7 +121,9 @@ class RevocationRights:
         if row is None or not same_owner(own, row):
             raise cmp.NotAuthorized("the certificate that signed may not revoke that one")
         _check_description(wanted, Certificate.read(row.der))
-        return Right(row, f"certificate {own.serial:x} of the same subject, by CMP")
+        return Right(
+            row, f"certificate {serial_number.show(own.serial)} of the same subject, by CMP"
+        )
 
     def _by_passphrase(
         self, request: cmp.Request, authorities: Sequence[Authority], peer: str

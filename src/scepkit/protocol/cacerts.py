@@ -115,13 +115,14 @@ def trust(certificates: Sequence[Certificate], anchor: Certificate, now: datetim
     Args:
         certificates: what GetCACert returned.
         anchor: the CA certificate that is trusted; one among them, or above them.
-        now: an aware datetime.
+        now: an aware datetime; where the anchor is not valid yet by that, it is not relied on.
 
     Raises:
         UntrustedCA: none of the certificates chains to the anchor.
     """
     pool = [c for c in certificates if chain.is_ca(c)]
-    good = [c for c in certificates if c == anchor or _chains(c, pool, anchor, now)]
+    at = _plausible(now, anchor, certificates)
+    good = [c for c in certificates if c == anchor or _chains(c, pool, anchor, at)]
     if not good:
         raise UntrustedCA(
             "none of the CA's certificates comes from the CA that is trusted",
@@ -183,6 +184,17 @@ def read_fingerprint(text: str) -> str:
         f"{text!r} is not a SHA-256 fingerprint",
         hint="give sha256: and 64 hex digits, as scep serve prints them",
     )
+
+
+def _plausible(now: datetime, anchor: Certificate, certificates: Sequence[Certificate]) -> datetime:
+    """Return the time at which the CA's certificates have to be valid.
+
+    Where the CA that is trusted is not valid yet by the client's clock, the clock is wrong, as that
+    of a device without a battery is, and says nothing of when the other certificates begin.
+    """
+    if now >= anchor.not_before:
+        return now
+    return max(anchor.not_before, *(one.not_before for one in certificates))
 
 
 def _chains(

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.x509 import ObjectIdentifier
-from cryptography.x509.oid import ExtensionOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID
 
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol import _ber, _der, general_name
@@ -32,7 +32,10 @@ EXTENDED_KEY_USAGE = _der.oid(ExtensionOID.EXTENDED_KEY_USAGE)
 SUBJECT_ALTERNATIVE_NAME = _der.oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
 SUBJECT_KEY_IDENTIFIER = _der.oid(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
 CRL_DISTRIBUTION_POINTS = _der.oid(ExtensionOID.CRL_DISTRIBUTION_POINTS)
+AUTHORITY_INFORMATION_ACCESS = _der.oid(ExtensionOID.AUTHORITY_INFORMATION_ACCESS)
 BASIC_CONSTRAINTS = _der.oid(ExtensionOID.BASIC_CONSTRAINTS)
+
+_OCSP = _der.oid(AuthorityInformationAccessOID.OCSP)
 
 LOOKED_AT = {
     KEY_USAGE: "keyUsage",
@@ -198,6 +201,22 @@ class Extensions:
             return ()
         points = _ber.parts(value, _der.SEQUENCE, "cRLDistributionPoints")
         names = (name for point in points for name in _full_name(point))
+        return tuple(str(name).removeprefix("uri:") for name in names if name.kind == "uri")
+
+    def ocsp_places(self) -> tuple[str, ...]:
+        """Return the URIs of OCSP responders in authorityInfoAccess (RFC 5280 section 4.2.2.1).
+
+        Raises:
+            Malformed: it is no authorityInfoAccess.
+        """
+        value = self.find(AUTHORITY_INFORMATION_ACCESS)
+        if value is None:
+            return ()
+        rows = [
+            _ber.parts(one, _der.SEQUENCE, "AccessDescription")
+            for one in _ber.parts(value, _der.SEQUENCE, "authorityInfoAccess")
+        ]
+        names = (GeneralName(row[1]) for row in rows if len(row) > 1 and row[0] == _OCSP)
         return tuple(str(name).removeprefix("uri:") for name in names if name.kind == "uri")
 
 

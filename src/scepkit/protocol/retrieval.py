@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from cryptography import x509
 
-from scepkit.errors import BadReply, FailInfoError, Malformed, RequestRefused
-from scepkit.protocol import _keys, _x509, chain, exchange
-from scepkit.protocol.algorithms import PSSPublicKey
+from scepkit.errors import BadReply, Malformed, RequestRefused
+from scepkit.protocol import _x509, chain, crl, exchange
 from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.distinguished_name import Name
@@ -66,7 +65,7 @@ def get_crl(
         raise BadReply(f"the reply holds something that cannot be used: {error}") from error
     if not Name.of(found.issuer).matches(issuer):
         raise BadReply("the CRL is not of the CA that was asked for")
-    if not any(_signed(authority, found) for authority in used.ca.authorities):
+    if not any(crl.is_signed(authority, found) for authority in used.ca.authorities):
         raise BadReply("the CA that is trusted did not sign the CRL")
     return found
 
@@ -81,17 +80,6 @@ def _ask(used: Exchange, request: GetCert | GetCRL) -> Flow[Success]:
             # RFC 8894 section 4.5.1: SUCCESS or FAILURE, at once.
             raise BadReply("the CA answered PENDING, which cannot be an answer to this")
     return reply
-
-
-def _signed(issuer: Certificate, found: x509.CertificateRevocationList) -> bool:
-    """Say whether `issuer`'s key signed a CRL and the names agree."""
-    if not issuer.subject_name.matches(Name.of(found.issuer)):
-        return False
-    try:
-        key = _keys.load_any(issuer.spki)
-        return found.is_signature_valid(key.rsa if isinstance(key, PSSPublicKey) else key)
-    except (*_x509.UNUSABLE, FailInfoError, Malformed):
-        return False
 
 
 def _hint(reply: Failure) -> str:

@@ -111,7 +111,7 @@ class Issued:
     """A certificate that passed every check.
 
     Attributes:
-        certificate: the new certificate.
+        certificate: the new certificate; a client whose clock is slow may find it not valid yet.
         chain: from its issuer to the trusted CA certificate.
         transaction_id: under which the CA knows the transaction.
         changes: what is in the certificate otherwise than it was asked for; mostly nothing.
@@ -279,8 +279,9 @@ def accept(
 ) -> Issued:
     """Check a certificate before it is installed (checklist P-62, S-3.3.2.1-5).
 
-    It is found by its key, never by its place, and has to chain to the trusted CA. What else the
-    reply holds does not matter, be it readable or not.
+    It is found by its key, never by its place, and has to chain to the trusted CA. It may not be
+    valid yet by the client's clock, which is wrong then. What else the reply holds does not matter,
+    be it readable or not.
 
     Raises:
         UnverifiedCertificate: the CA gave certificates, but none that could be installed.
@@ -316,11 +317,16 @@ def _first(fresh: Sequence[Certificate], certificates: Sequence[bytes]) -> tuple
 
 
 def _when(used: Exchange, certificate: Certificate) -> datetime:
-    """Return the time at which a certificate and its chain have to be valid."""
-    if not used.ahead:
-        return used.now()
+    """Return the time at which a certificate and its chain have to be valid.
+
+    A certificate that was issued just now is valid; where the client's clock says that it is not
+    yet, the clock is wrong, as that of a device without a battery is. So it is judged by the time
+    from which on it is valid. What is over by then, or by the clock, stays refused.
+    """
     try:
-        starts = [c.not_before for c in (certificate, *used.ca.authorities)]
+        starts = [certificate.not_before]
+        if used.ahead:
+            starts += [one.not_before for one in used.ca.authorities]
     except Malformed as error:
         raise BadReply(f"when the certificate is valid cannot be read: {error.message}") from error
     return max(used.now(), *starts)

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from scepkit.enrolment.cmp import CMPAnswer
 from scepkit.errors import HTTPRefused, Malformed, StoreError
-from scepkit.protocol import cmp
+from scepkit.protocol import cmp, serial_number
 from scepkit.server import metrics, peers
 from scepkit.server.catalog import Catalog
 from scepkit.server.under_way import UnderWay
@@ -161,7 +161,7 @@ def _peer(request: Request) -> str:
 
 
 def _facts(answer: CMPAnswer) -> dict[str, object]:
-    serial = "" if answer.serial is None else f"{answer.serial:x}"
+    serial = "" if answer.serial is None else serial_number.show(answer.serial)
     known = {
         "transaction_id": (answer.transaction_id or b"")[:_MAX_LOGGED].hex(),
         "serial": serial,

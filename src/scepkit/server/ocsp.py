@@ -24,6 +24,7 @@ from starlette.routing import Route
 from scepkit.ca.locations import OCSP_PATH
 from scepkit.enrolment.ocsp import OCSPAnswer, OCSPService, refusal
 from scepkit.errors import HTTPRefused, Local
+from scepkit.protocol import serial_number
 from scepkit.protocol.ocsp import MAX_REQUEST, RESPONSE_TYPE, ErrorStatus
 from scepkit.server import metrics
 from scepkit.server.assembly import utc_now
@@ -166,7 +167,7 @@ def _report(request: Request, name: str, answer: OCSPAnswer, status: int, second
     facts = {}
     if len(answer.serials) == 1 and answer.outcome != "unknown":
         # Of an unknown one a client may say whatever it likes, at any length.
-        facts["serial"] = f"{answer.serials[0]:x}"
+        facts["serial"] = serial_number.show(answer.serials[0])
     if answer.reason:
         facts["reason"] = answer.reason
     log.info(

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from scepkit.enrolment.decision import Decision
 from scepkit.enrolment.wrong_challenges import OF_ALL
 from scepkit.errors import BoundReached, HTTPRefused, Local, Malformed
-from scepkit.protocol import http, pkimessage
+from scepkit.protocol import http, pkimessage, serial_number
 from scepkit.protocol.http import HTTPRequest, HTTPResponse, Operation, SCEPRequest
 from scepkit.protocol.messages import Failure
 from scepkit.server import addressing, metrics, peers
@@ -259,9 +259,9 @@ def _facts(decision: Decision) -> Facts:
         "outcome": answer.pki_status.name,
     }
     if decision.serial is not None:
-        facts["serial"] = f"{decision.serial:x}"
+        facts["serial"] = serial_number.show(decision.serial)
     if decision.renews is not None:
-        facts["renews"] = f"{decision.renews:x}"
+        facts["renews"] = serial_number.show(decision.renews)
     if decision.challenge is not None:
         facts["challenge_id"] = decision.challenge.id
         if decision.challenge.label:

@@ -29,6 +29,7 @@ from sqlalchemy import and_, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import StoreError
+from scepkit.protocol import serial_number
 from scepkit.store import columns, queries
 from scepkit.store.engine import savepoint
 from scepkit.store.queueing import QueueFullError, check_room
@@ -200,7 +201,7 @@ def _impossible(entry: Granted) -> StoreError:
 def serial_is_taken(issuance: Issuance) -> StoreError:
     """The only constraint that is left when the request itself is new."""
     return StoreError(
-        f"the serial number {issuance.serial:x} is taken",
+        f"the serial number {serial_number.show(issuance.serial)} is taken",
         hint="serial numbers must be 127 random bits: check the source of randomness",
     )
 

@@ -1,0 +1,139 @@
+"""What went wrong, as the commands say it: a line, a hint, a code for programs, an exit status."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from scepkit.ca import file_errors
+from scepkit.cli.help import plain
+from scepkit.errors import (
+    CertificateRevoked,
+    LegacyRefused,
+    Local,
+    NoSuccessor,
+    RequestRefused,
+    ScepError,
+    StillPending,
+    UntrustedCA,
+)
+
+FAILED, WRONG_USAGE, PENDING, INTERRUPTED = 1, 2, 3, 130
+
+CODES = {
+    "UsageError": "usage",
+    "SettingsError": "settings",
+    "StoreError": "database",
+    "NewerDatabase": "newer_database",
+    "EmptyDatabase": "empty_database",
+    "UntrustedCA": "untrusted_ca",
+    "LegacyRefused": "legacy_refused",
+    "CertificateRevoked": "revoked",
+    "Malformed": "malformed",
+    "BadReply": "bad_reply",
+    "UnverifiedCertificate": "unverified_certificate",
+    "TransportError": "transport",
+    "NoSuccessor": "no_next_ca",
+    "RequestRefused": "refused",
+    "RevocationRefused": "revocation_refused",
+    "StillPending": "pending",
+    "ScepError": "failed",
+}
+"""The word for each class of error. Scripts rely on the words, so a new class gets a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failure of a command.
+
+    Attributes:
+        message: what went wrong, one line.
+        hint: what to do next; "" for nothing.
+        code: a word for programs, which stays the same in later releases.
+        status: the exit status.
+        is_error: whether something went wrong; that a request waits is only said.
+        fail_info: the failInfo of a CA's FAILURE; "" without one (RFC 8894 section 3.2.1.4).
+    """
+
+    message: str
+    hint: str
+    code: str
+    status: int
+    is_error: bool = True
+    fail_info: str = ""
+
+
+def of_scep(error: ScepError) -> Failure:
+    """Return the failure for an error that was raised on purpose."""
+    named = (CODES.get(one.__name__) for one in type(error).__mro__)
+    info = error.failure.fail_info if isinstance(error, RequestRefused) else None
+    return Failure(
+        error.message,
+        error.hint,
+        next(code for code in named if code),
+        exit_status(error),
+        # That the CA thinks, or stays, is no error: nothing went wrong.
+        is_error=not isinstance(error, StillPending | NoSuccessor),
+        fail_info=info.name if info is not None else "",
+    )
+
+
+def of_system(error: OSError) -> Failure:
+    """Return the failure for what the operating system refuses, and no command expected."""
+    said = error.strerror or str(error) or type(error).__name__
+    if error.filename is None:
+        if not _has_current_directory():
+            return Failure(
+                "the current directory does not exist any more",
+                "change to a directory that does",
+                "system",
+                WRONG_USAGE,
+            )
+        message = f"the operating system refuses: {said}"
+    else:
+        message = f"cannot use {_path(error.filename)}: {said}"
+    return Failure(message, file_errors.hint(error), "system", WRONG_USAGE)
+
+
+def of_usage(error: typer.TyperException) -> Failure:
+    """Return the failure for a command line that cannot be meant."""
+    context, message = getattr(error, "ctx", None), plain(error.format_message())
+    hint = f"{context.command_path} --help says what it takes" if context else ""
+    message = message[:1].lower() + message[1:].rstrip(".")
+    return Failure(message, hint, "usage", error.exit_code)
+
+
+def of_unexpected(error: Exception) -> Failure:
+    """Return the failure for an error that nobody thought of."""
+    return Failure(
+        f"this should not happen: {type(error).__name__}: {error}",
+        "please report it, with what SCEP_DEBUG=1 adds to the output",
+        "internal",
+        FAILED,
+    )
+
+
+def exit_status(error: ScepError) -> int:
+    """Return the exit status for an error: whose fault it is, and whether to come back."""
+    match error:
+        case StillPending():
+            return PENDING
+        case UntrustedCA() | LegacyRefused() | CertificateRevoked():
+            return FAILED
+        case Local():
+            return WRONG_USAGE
+    return FAILED
+
+
+def _has_current_directory() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return False
+    return True
+
+
+def _path(name: str | bytes | int) -> str:
+    return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)

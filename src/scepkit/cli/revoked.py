@@ -1,0 +1,95 @@
+"""Whether the certificate in a directory was revoked: asked before it is time to renew it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from scepkit.cli import again, options, renewable, terminal
+from scepkit.client import revocation_state
+from scepkit.client.folder import Folder
+from scepkit.client.http import HTTPTransport
+from scepkit.client.record import Record
+from scepkit.client.revocation_note import RevocationNote
+from scepkit.errors import CertificateRevoked, SettingsError
+from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.ocsp import Revoked
+
+GOOD, UNKNOWN, NOT_NAMED, NOT_ASKED = "good", "unknown", "not_named", "not_asked"
+"""How a certificate stands: `unknown` where that could not be learnt."""
+
+
+def check(folder: Folder, record: Record, *, proxy: str | None, timeout: float) -> str:
+    """Ask the responders and lists that the certificate names.
+
+    Where none of them can say how it stands, that is said in a line, and is no failure.
+
+    Args:
+        folder: with the certificate.
+        record: how the CA is reached.
+        proxy: as `--proxy` says.
+        timeout: seconds, as `--timeout` says; a place gets no more than `TIMEOUT` of them.
+
+    Returns:
+        `GOOD`, `UNKNOWN` or `NOT_NAMED`.
+
+    Raises:
+        CertificateRevoked: it was revoked, or is on hold; that is noted in the folder.
+    """
+    certificate = renewable.certificate(folder)
+    transport = HTTPTransport(
+        timeout=min(timeout, revocation_state.TIMEOUT),
+        proxy=proxy,
+        max_response=revocation_state.MAX_CRL,
+    )
+    try:
+        found = revocation_state.look(
+            certificate,
+            _issuers(folder),
+            transport,
+            lambda: datetime.now(UTC),
+            options.read_legacy(",".join(record.legacy)),
+        )
+    finally:
+        transport.close()
+    if isinstance(found.status, Revoked):
+        raise _revoked(folder, certificate, found.status)
+    if not found.is_named:
+        return NOT_NAMED
+    if found.status is None:
+        why = "; ".join(found.failures)
+        terminal.say(f"whether the certificate was revoked could not be learnt: {why}")
+        return UNKNOWN
+    if folder.revocation() is not None:
+        folder.forget_revocation()
+        terminal.say("the certificate is not on hold any more")
+    return GOOD
+
+
+def _issuers(folder: Folder) -> tuple[Certificate, ...]:
+    try:
+        return (*folder.chain(), folder.ca())
+    except SettingsError:
+        # Only the renewal itself needs them.
+        return folder.chain()
+
+
+def _revoked(folder: Folder, certificate: Certificate, status: Revoked) -> CertificateRevoked:
+    """Note a revocation in the folder, and return the error."""
+    is_held = status.reason == Reason.certificateHold
+    names = {one.value: one.name for one in Reason if one != Reason.unspecified}
+    reason = names.get(status.reason, "")
+    number = serial_number.show(certificate.serial)
+    folder.note_revocation(RevocationNote(number, status.at.isoformat(timespec="seconds"), reason))
+    since = f"{status.at:%Y-%m-%d %H:%M} UTC"
+    if is_held:
+        return CertificateRevoked(
+            f"the certificate in {folder.path} is on hold since {since}",
+            hint="ask the CA's operator, who can release it; until then it is of no use",
+        )
+    why = f": {reason}" if reason else ""
+    return CertificateRevoked(
+        f"the certificate in {folder.path} was revoked at {since}{why}",
+        hint=f"get a new one: {again.command(folder)}",
+    )

@@ -1,0 +1,111 @@
+"""Whether a certificate was revoked, as the places say that it names (OCSP first, then the CRL).
+
+Bounded in time and size, since it runs daily on devices whose responder may be away: nothing here
+is needed to renew. Only http is followed: what comes is signed, and RFC 5280 section 8 warns of
+https, whose own certificate would have to be checked first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from scepkit.client.transport import Transport
+from scepkit.errors import BadReply, Malformed, ScepError, TransportError
+from scepkit.protocol import chain, crl
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.http import HTTPRequest, HTTPResponse
+from scepkit.protocol.ocsp import REQUEST_TYPE, Plain, Status, reading
+
+TIMEOUT = 5.0
+"""Seconds for one question and its answer."""
+
+MAX_PLACES = 1
+"""How many places are asked, of each kind: so all of it takes no longer than two time-outs."""
+
+MAX_CRL = 8 * 1024 * 1024
+"""Octets: two hundred thousand entries."""
+
+_OK = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What could be learnt.
+
+    Attributes:
+        status: how the certificate stands; None when that could not be learnt.
+        failures: why not, one for each place that was asked.
+        is_named: whether the certificate names a place at all.
+    """
+
+    status: Status | None
+    failures: tuple[str, ...] = ()
+    is_named: bool = True
+
+
+def look(
+    certificate: Certificate,
+    issuers: Sequence[Certificate],
+    transport: Transport,
+    now: Callable[[], datetime],
+    allowed: frozenset[Legacy] = NO_LEGACY,
+) -> Finding:
+    """Ask the places that a certificate names, until one answers.
+
+    Args:
+        certificate: the certificate.
+        issuers: certificates among which its issuer's is.
+        transport: how to reach the places; it says how long that may take.
+        now: returns the time as an aware datetime.
+        allowed: the legacy algorithms that are allowed.
+    """
+    responders, lists = _places(certificate)
+    if not responders and not lists:
+        return Finding(None, is_named=False)
+    issuer = next((one for one in issuers if chain.issued(one, certificate)), None)
+    if issuer is None:
+        return Finding(None, ("the certificate of its issuer is not in the directory",))
+
+    def ask(url: str) -> Status:
+        request = HTTPRequest("POST", b"", reading.ask(certificate, issuer), REQUEST_TYPE)
+        body = _body(transport.send(url, request))
+        return reading.read(body, certificate, issuer, now(), allowed)
+
+    def fetch(url: str) -> Status:
+        body = _body(transport.send(url, HTTPRequest("GET", b"")))
+        return crl.read(body, certificate, issuer, now())
+
+    failures = []
+    places = [*((ask, url) for url in responders), *((fetch, url) for url in lists)]
+    for learn, url in places:
+        try:
+            status = learn(url)
+        except ScepError as error:
+            failures.append(f"{url}: {error.message}")
+            continue
+        if status is not Plain.UNKNOWN:
+            return Finding(status)
+        failures.append(f"{url}: the responder does not know the certificate")
+    return Finding(None, tuple(failures))
+
+
+def _places(certificate: Certificate) -> tuple[list[str], list[str]]:
+    try:
+        found = certificate.extensions.ocsp_places(), certificate.extensions.crl_places()
+    except Malformed:
+        return [], []
+    responders, lists = (
+        [url for url in urls if url.lower().startswith("http://")][:MAX_PLACES] for urls in found
+    )
+    return responders, lists
+
+
+def _body(response: HTTPResponse) -> bytes:
+    if response.status != _OK:
+        raise TransportError(f"HTTP {response.status}", status=response.status)
+    if not response.body:
+        raise BadReply("the answer is empty")
+    return response.body

@@ -1,0 +1,94 @@
+"""A certificate's state by its issuer's CRL (RFC 5280 sections 5 and 6.3), from a client's end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from scepkit.errors import BadReply, FailInfoError, Malformed
+from scepkit.protocol import _keys, _x509
+from scepkit.protocol.algorithms import PSSPublicKey
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.ocsp import Plain, Revoked, Status
+from scepkit.protocol.ocsp.reading import SKEW
+
+
+def read(der: bytes, certificate: Certificate, issuer: Certificate, now: datetime) -> Status:
+    """Look a certificate up in its issuer's CRL.
+
+    Args:
+        der: the CRL.
+        certificate: what to look up.
+        issuer: the certificate of its issuer.
+        now: an aware datetime.
+
+    Returns:
+        `Plain.GOOD` or since when it is revoked, and why.
+
+    Raises:
+        BadReply: the CRL must not be believed, is not current, or does not cover the certificate.
+        Malformed: it is no CRL.
+    """
+    found = _x509.crl(der)
+    if not is_signed(issuer, found):
+        raise BadReply("the CRL is not signed by the certificate's issuer")
+    until = found.next_update_utc
+    if until is None or not found.last_update_utc - SKEW <= now <= until + SKEW:
+        raise BadReply("the CRL is not current", hint="check this machine's clock")
+    try:
+        _check_extensions(found.extensions, certificate.extensions.crl_places())
+        entry = found.get_revoked_certificate_by_serial_number(certificate.serial)
+        if entry is None:
+            return Plain.GOOD
+        return Revoked(entry.revocation_date_utc, _reason(entry))
+    except (*_x509.UNUSABLE, x509.DuplicateExtension, OverflowError) as error:
+        raise Malformed(f"not a CRL that can be used: {error}") from error
+
+
+def is_signed(issuer: Certificate, found: x509.CertificateRevocationList) -> bool:
+    """Say whether `issuer`'s key signed a CRL and the names agree."""
+    if not issuer.subject_name.matches(Name.of(found.issuer)):
+        return False
+    try:
+        if isinstance(found.signature_hash_algorithm, hashes.MD5):
+            return False
+        key = _keys.load_any(issuer.spki)
+        return found.is_signature_valid(key.rsa if isinstance(key, PSSPublicKey) else key)
+    except (*_x509.UNUSABLE, FailInfoError, Malformed):
+        return False
+
+
+def _check_extensions(extensions: x509.Extensions, places: Sequence[str]) -> None:
+    """Refuse a list that does not cover a certificate that names these places (section 6.3.3)."""
+    for one in extensions:
+        if isinstance(one.value, x509.IssuingDistributionPoint):
+            if not _covers(one.value, places):
+                raise BadReply("the CRL does not cover the certificate")
+        elif one.critical:
+            raise BadReply("the CRL has a critical extension that is not known here")
+
+
+def _covers(point: x509.IssuingDistributionPoint, places: Sequence[str]) -> bool:
+    if (
+        point.only_contains_ca_certs
+        or point.only_contains_attribute_certs
+        or point.only_some_reasons
+        or point.indirect_crl
+        or point.relative_name
+    ):
+        return False
+    return not point.full_name or any(name.value in places for name in point.full_name)
+
+
+def _reason(entry: x509.RevokedCertificate) -> int:
+    try:
+        found = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+    except x509.ExtensionNotFound:
+        return Reason.unspecified
+    # The library has the RFC's names as values, but for this one's capital.
+    return {one.name.lower(): one for one in Reason}[found.value.lower()]

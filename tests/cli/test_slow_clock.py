@@ -1,0 +1,75 @@
+"""A device whose clock is behind: what it gets is kept, and a warning names the clock."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pair import grant
+from scepkit.cli import describe, renew_steps, request, status, successor
+from scepkit.client import trust as client_trust
+
+DAY = timedelta(days=1)
+SAYS = "not valid yet by this machine's clock: that says "
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Set the client's clock back, by days."""
+
+    class EveryTime(type):
+        def __instancecheck__(cls, value):
+            return isinstance(value, datetime)
+
+    class Clock(datetime, metaclass=EveryTime):
+        behind = timedelta(0)
+
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) - cls.behind
+
+    for module in (describe, renew_steps, request, status, successor, client_trust):
+        monkeypatch.setattr(module, "datetime", Clock)
+
+    def set_back(days):
+        Clock.behind = days * DAY
+
+    return set_back
+
+
+def enroll(scep, site, *more):
+    how = ["--subject", "CN=a", "--out", "a", "--fingerprint", site.fingerprint]
+    return scep("enroll", site.url, *how, *more)
+
+
+@pytest.mark.parametrize("days", [2, 20000], ids=["two days", "since 1972"])
+def test_enroll_renew_and_status(serve, scep, clock, days):
+    """Also with a CA, and an RA, that are not valid yet by that clock."""
+    site = serve(grant)
+    clock(days)
+    done, _, err = enroll(scep, site)
+    assert done == 0, err
+    says = f"warning: the certificate is {SAYS}{datetime.now(UTC) - days * DAY:%Y-%m-%d}"
+    assert says in err
+    assert "hint: look at the clock (date -u)" in err
+    done, out, _ = scep("status", "a", "--json")
+    assert done == 1
+    found = json.loads(out)
+    assert found["state"] == "early"
+    assert found["clock"].startswith(SAYS)
+    done, _, err = scep("renew", "a")
+    assert (done, says in err, "not yet: CN=a" in err) == (0, True, True)
+    before = Path("a/cert.pem").read_bytes()
+    done, _, err = scep("renew", "a", "--force")
+    assert (done, says in err) == (0, True)
+    assert Path("a/cert.pem").read_bytes() != before
+
+
+def test_a_clock_that_is_right_says_nothing(serve, scep):
+    site = serve(grant)
+    assert "clock" not in enroll(scep, site)[2]
+    assert "clock" not in scep("status", "a")[1]
+    assert "clock" not in scep("renew", "a")[2]

@@ -1,0 +1,34 @@
+"""Serial numbers as text."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from scepkit.protocol import serial_number
+
+
+@pytest.mark.parametrize(
+    ("serial", "text"),
+    [
+        (0, "00"),
+        (10, "0a"),
+        (0xAB, "ab"),
+        (0x1AB, "01ab"),
+        (-10, "-0a"),
+        (2**127, "80" + 15 * "00"),
+    ],
+)
+def test_a_serial_number_has_two_digits_an_octet(serial, text):
+    assert serial_number.show(serial) == text
+
+
+@given(st.integers())
+@example(-1)
+def test_what_is_shown_is_read_again(serial):
+    assert serial_number.read(serial_number.show(serial)) == serial
+
+
+def test_colons_are_read():
+    assert serial_number.read(" 01:AB ") == 0x1AB
