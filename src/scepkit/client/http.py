@@ -46,7 +46,7 @@ class HTTPTransport:
         ca_file: PEM certificates to trust for HTTPS in place of the system's.
         proxy: URL of an HTTP proxy; "" for none; None for those that the environment names
             (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`).
-        max_response: octets that an answer may have.
+        max_response: octets that an answer may have; MAX_RESPONSE unless given.
 
     Raises:
         SettingsError: `ca_file` cannot be used.
@@ -59,7 +59,7 @@ class HTTPTransport:
         timeout: float = TIMEOUT,
         ca_file: Path | None = None,
         proxy: str | None = None,
-        max_response: int = MAX_RESPONSE,
+        max_response: int | None = None,
     ) -> None:
         if proxy:
             _check_proxy(proxy)
@@ -108,7 +108,7 @@ class HTTPTransport:
             )
             begun.expect_body()
             try:
-                body = _read(response, self._max_response)
+                body = _read(response, self._max_response or MAX_RESPONSE)
             except BaseException:
                 response.close()
                 raise
