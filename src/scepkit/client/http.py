@@ -108,7 +108,7 @@ class HTTPTransport:
             )
             begun.expect_body()
             try:
-                body = _read(response, self._max_response)
+                body = _read(response, self._max_response or MAX_RESPONSE)
             except BaseException:
                 response.close()
                 raise
