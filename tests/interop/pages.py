@@ -75,9 +75,7 @@ class Page:
 
     def file(self, kind):
         """Return the file of a kind."""
-        (text,) = [
-            step.text for step in self.steps if isinstance(step, File) and step.kind == kind
-        ]
+        (text,) = [step.text for step in self.steps if isinstance(step, File) and step.kind == kind]
         return text
 
     @property

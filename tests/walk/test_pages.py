@@ -1,7 +1,7 @@
 """README, guide and how-to pages, typed as they stand, one command after another.
 
-What makes a machine (packages, `make`) is for test_debian.py. The guide is walked first; every other
-page goes on where it ended, as the guide says.
+What makes a machine (packages, `make`) is for test_debian.py. The guide is walked first; every
+other page goes on where it ended, as the guide says.
 """
 
 from __future__ import annotations
