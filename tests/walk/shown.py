@@ -37,7 +37,9 @@ class Shown:
         return text
 
     def compare(self, lines, out):
-        """Find the lines of the page in the output, in their order, and remember its values.
+        """Find the lines of the page in the output, and remember its values.
+
+        Their order does not count: into a pipe, stdout comes later than stderr.
 
         Args:
             lines: what the page shows; a line that is `…` stands for any number of lines.
@@ -46,13 +48,14 @@ class Shown:
         Raises:
             AssertionError: a line of the page did not come.
         """
-        coming = iter(out.splitlines())
+        came = out.splitlines()
         for line in lines:
             if line.strip() in ("", "…"):
                 continue
             pattern, values = self._pattern(line)
-            found = next(filter(None, (pattern.fullmatch(came) for came in coming)), None)
+            found = next(filter(None, map(pattern.fullmatch, came)), None)
             assert found, f"the page shows\n  {line}\nand there came\n{out}"
+            came.remove(found[0])
             self._came.update(zip(values, found.groups(), strict=True))
 
     def _pattern(self, line):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+from pathlib import Path
 
 from waiting import PATIENCE, wait_until
 
@@ -84,9 +87,16 @@ class Terminal:
             "encoding": "utf-8",
         }
 
+    def _server_process(self):
+        """Return the number of the server's process; what leads outside takes no SIGTERM itself."""
+        number = self._server.pid
+        if self._outside:
+            number = Path(f"/proc/{number}/task/{number}/children").read_text().split()[0]
+        return int(number)
+
     def stop(self):
         """Stop the server, as Ctrl-C in its terminal does."""
-        if self._server:
-            self._server.terminate()
+        if self._server and self._server.poll() is None:
+            os.kill(self._server_process(), signal.SIGTERM)
             self._server.wait(PATIENCE)
-            self._server = None
+        self._server = None
