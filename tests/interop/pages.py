@@ -61,12 +61,15 @@ class Page:
         if names:
             pattern = re.compile("|".join(map(re.escape, names)))
             text = pattern.sub(lambda found: str(names[found[0]]), text)
+        self.text = text
         self.steps = []
+        self._blocks = []
         read = 0
         for block in _BLOCK.finditer(text):
             _, kind, inside = block.groups()
             before, read = text[read : block.start()], block.end()
             inside = textwrap.dedent(inside)
+            self._blocks.append((_heading(text[: block.start()]), kind, inside))
             if kind:
                 places = _PLACE.findall(before)
                 self.steps.append(File(kind, places[-1] if places else None, inside))
@@ -78,10 +81,19 @@ class Page:
         (text,) = [step.text for step in self.steps if isinstance(step, File) and step.kind == kind]
         return text
 
+    def under(self, heading, kind=""):
+        """Return the blocks of a kind in a section, in their order."""
+        return [text for its, its_kind, text in self._blocks if (its, its_kind) == (heading, kind)]
+
     @property
     def commands(self):
         """The commands in their order."""
         return [step for step in self.steps if isinstance(step, Command)]
+
+
+def _heading(text):
+    """Return the heading of the section that a text ends in."""
+    return [None, *re.findall(r"^## (.*)$", text, re.MULTILINE)][-1]
 
 
 def _commands(text):

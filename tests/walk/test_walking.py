@@ -40,6 +40,7 @@ def test_commands_and_files_of_a_page(tmp_path):
         File("toml", "a/scep.toml", "x = 1\n"),
         Command("four", ["said"]),
     ]
+    assert Page(page, {}).under(None, "toml") == ["x = 1\n"]
 
 
 def test_settings_are_put_where_they_belong():
