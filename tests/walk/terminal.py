@@ -42,6 +42,8 @@ class Terminal:
         self._output = kept.with_name(kept.name + ".serve")
         self._outside = list(outside)
         self._kept = str(inside or kept)
+        for end in (".state", ".place"):  # of a terminal that was here before
+            kept.with_name(kept.name + end).unlink(missing_ok=True)
         self._server = None
 
     def __enter__(self):
