@@ -1,0 +1,104 @@
+"""A terminal in which the commands of a page are typed, and a second one for `scep serve`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from waiting import PATIENCE, wait_until
+
+# What a shell keeps from one command to the next: its variables and its directory.
+_TYPE = """
+set -o pipefail
+if [ -e "$0.state" ]; then . "$0.state"; cd "$(cat "$0.place")"; fi
+eval "$1"
+status=$?
+export -p >"$0.state"
+pwd >"$0.place"
+exit $status
+"""
+_SERVE = """
+if [ -e "$0.state" ]; then . "$0.state"; cd "$(cat "$0.place")"; fi
+eval "exec $1"
+"""
+
+
+class Terminal:
+    """A shell in which one command after another is typed.
+
+    Args:
+        directory: where it begins.
+        kept: a path, beside which the shell's state and the server's output are kept.
+        environment: its variables.
+        outside: the command that leads into the system where it is, such as a chroot.
+        inside: `kept`, as that system names it.
+    """
+
+    def __init__(self, directory, kept, environment, *, outside=(), inside=None):
+        self._directory = directory
+        self._environment = environment
+        self._output = kept.with_name(kept.name + ".serve")
+        self._outside = list(outside)
+        self._kept = str(inside or kept)
+        for end in (".state", ".place"):  # of a terminal that was here before
+            kept.with_name(kept.name + end).unlink(missing_ok=True)
+        self._server = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.stop()
+
+    def type(self, text):
+        """Type a command; return its exit status and all that it writes.
+
+        `scep serve` stays, in a terminal of its own, once it has said that it is ready; one that
+        runs already is stopped before.
+        """
+        if text.startswith("scep serve"):
+            return self._serve(text)
+        done = subprocess.run(
+            [*self._outside, "bash", "-c", _TYPE, self._kept, text],
+            **self._how(stdout=subprocess.PIPE),
+            check=False,
+            timeout=PATIENCE,
+        )
+        return done.returncode, done.stdout
+
+    def _serve(self, text):
+        self.stop()
+        with self._output.open("wb") as out:
+            self._server = subprocess.Popen(
+                [*self._outside, "bash", "-c", _SERVE, self._kept, text], **self._how(stdout=out)
+            )
+        wait_until(lambda: self._server.poll() is not None or self._ready(), text)
+        return self._server.poll() or 0, self._output.read_text("utf-8")
+
+    def _ready(self):
+        return "fingerprint  sha256:" in self._output.read_text("utf-8")
+
+    def _how(self, **more):
+        return more | {
+            "cwd": self._directory,
+            "env": self._environment,
+            "stdin": subprocess.DEVNULL,
+            "stderr": subprocess.STDOUT,
+            "encoding": "utf-8",
+        }
+
+    def _server_process(self):
+        """Return the number of the server's process; what leads outside takes no SIGTERM itself."""
+        number = self._server.pid
+        if self._outside:
+            number = Path(f"/proc/{number}/task/{number}/children").read_text().split()[0]
+        return int(number)
+
+    def stop(self):
+        """Stop the server, as Ctrl-C in its terminal does."""
+        if self._server and self._server.poll() is None:
+            os.kill(self._server_process(), signal.SIGTERM)
+            self._server.wait(PATIENCE)
+        self._server = None
