@@ -41,6 +41,7 @@ from scepkit.errors import (
     BoundReached,
     CertificateRevoked,
     EmptyDatabase,
+    FailInfo,
     FailInfoError,
     HTTPRefused,
     LegacyRefused,
@@ -48,6 +49,7 @@ from scepkit.errors import (
     Malformed,
     NewerDatabase,
     NoSuccessor,
+    Refusal,
     Remote,
     RequestRefused,
     ScepError,
@@ -61,7 +63,7 @@ from scepkit.errors import (
 )
 from scepkit.protocol import cacerts, capabilities, cmp, cms, csr, http, next_ca, pkimessage
 from scepkit.protocol.algorithms import Legacy, PSSPublicKey
-from scepkit.protocol.attributes import FailInfo, MessageType, TransactionID
+from scepkit.protocol.attributes import MessageType, TransactionID
 from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cmp import RevocationRefused
@@ -128,6 +130,7 @@ __all__ = [
     "PSSPublicKey",
     "Pending",
     "Reason",
+    "Refusal",
     "Remote",
     "RenewalReq",
     "Request",

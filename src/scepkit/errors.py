@@ -34,10 +34,18 @@ A `hint` says what to do next.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from enum import IntEnum
+from typing import ClassVar, Protocol
 
-if TYPE_CHECKING:
-    from scepkit.protocol.messages import Failure
+
+class FailInfo(IntEnum):
+    """The failInfo of a FAILURE (RFC 8894 section 3.2.1.4)."""
+
+    badAlg = 0
+    badMessageCheck = 1
+    badRequest = 2
+    badTime = 3
+    badCertId = 4
 
 
 class ScepError(Exception):
@@ -194,6 +202,22 @@ class NoSuccessor(TransportError):
     """
 
 
+class Refusal(Protocol):
+    """A FAILURE as this file needs it; `protocol.messages.Failure` is one."""
+
+    @property
+    def fail_info(self) -> FailInfo | None:
+        """The failInfo; None where the server sent none that RFC 8894 defines."""
+
+    @property
+    def text(self) -> str:
+        """The failInfoText."""
+
+    @property
+    def hresult(self) -> str:
+        """The Windows error code that NDES adds."""
+
+
 class RequestRefused(Remote):
     """The server answered FAILURE (RFC 8894 section 3.3.2.2).
 
@@ -202,7 +226,7 @@ class RequestRefused(Remote):
         hint: what to do next.
     """
 
-    def __init__(self, failure: Failure, *, hint: str = "") -> None:
+    def __init__(self, failure: Refusal, *, hint: str = "") -> None:
         super().__init__(str(failure), hint=hint)
         self.failure = failure
 
@@ -223,7 +247,7 @@ class FailInfoError(Remote):
         hint: what to do next, for the operator.
     """
 
-    fail_info: ClassVar[int]
+    fail_info: ClassVar[FailInfo]
 
     def __init__(self, message: str, *, text: str = "", hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -240,7 +264,7 @@ class BadAlg(FailInfoError):
         legacy: the names that would have to be allowed for it, if that is all that is missing.
     """
 
-    fail_info = 0
+    fail_info = FailInfo.badAlg
 
     def __init__(
         self, message: str, *, text: str = "", hint: str = "", legacy: tuple[str, ...] = ()
@@ -252,22 +276,22 @@ class BadAlg(FailInfoError):
 class BadMessageCheck(FailInfoError):
     """The integrity check of the CMS message failed."""
 
-    fail_info = 1
+    fail_info = FailInfo.badMessageCheck
 
 
 class BadRequest(FailInfoError):
     """The transaction is not permitted or not supported."""
 
-    fail_info = 2
+    fail_info = FailInfo.badRequest
 
 
 class BadTime(FailInfoError):
     """The signingTime is too far from the server's clock."""
 
-    fail_info = 3
+    fail_info = FailInfo.badTime
 
 
 class BadCertId(FailInfoError):
     """Nothing matches the given criteria."""
 
-    fail_info = 4
+    fail_info = FailInfo.badCertId

@@ -7,8 +7,7 @@ import pytest
 import keys
 from scepkit.cli import hints
 from scepkit.client import orders
-from scepkit.errors import RequestRefused, TransportError
-from scepkit.protocol.attributes import FailInfo
+from scepkit.errors import FailInfo, RequestRefused, TransportError
 from scepkit.protocol.messages import Failure
 
 RSA, EC = keys.rsa_key("client"), keys.ec_key("client")

@@ -14,9 +14,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 import httpd
 import pair
 from pair import grant
-from scepkit.errors import BadAlg, BadCertId, BadMessageCheck, BadRequest
+from scepkit.errors import BadAlg, BadCertId, BadMessageCheck, BadRequest, FailInfo
 from scepkit.protocol.algorithms import Legacy
-from scepkit.protocol.attributes import FailInfo
 from scepkit.protocol.http import HTTPResponse, Operation
 from scepkit.protocol.messages import Failure, GetCert, GetCRL, Pending, Success
 

@@ -13,10 +13,9 @@ import forge
 import keys
 from enrolment.test_oracle import BLOCK, NAMES, NOT_THERE, PLAINTEXTS, padded
 from rfc8894.test_2_6_retrieval import crl
-from scepkit.errors import BadCertId, BadRequest
+from scepkit.errors import BadCertId, BadRequest, FailInfo
 from scepkit.protocol import pkimessage
 from scepkit.protocol.algorithms import NO_LEGACY
-from scepkit.protocol.attributes import FailInfo
 from scepkit.protocol.messages import CertPoll, Failure, GetCert, Pending, Success
 from scepkit.protocol.responder import Responder
 

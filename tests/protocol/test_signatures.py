@@ -15,7 +15,8 @@ import keys
 from der import algorithm, integer, seq, tlv
 from forge import DIGESTS, MGF1, PSS, RSASSA_PSS
 from scepkit.errors import BadAlg, BadMessageCheck, Malformed
-from scepkit.protocol import cacerts, chain, cms, csr, next_ca, pkimessage, retrieval, signatures
+from scepkit.protocol import cacerts, chain, cms, csr, next_ca, pkimessage, signatures
+from scepkit.protocol import crl as crl_reading
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.messages import Failure, Pending, Success
@@ -87,8 +88,8 @@ def test_a_chain_and_a_crl(digest, mask):
         crl = (
             x509.CertificateRevocationListBuilder(ca.x509.subject, keys.NOW, keys.NOW + keys.DAY)
         ).sign(ca.key, hash_, rsa_padding=pss.padding)
-        assert retrieval._signed(ca.certificate, crl)
-        assert not retrieval._signed(keys.certify("PSS CA", KEY, ca=True).certificate, crl)
+        assert crl_reading.is_signed(ca.certificate, crl)
+        assert not crl_reading.is_signed(keys.certify("PSS CA", KEY, ca=True).certificate, crl)
 
 
 @pytest.mark.rfc("P-06")

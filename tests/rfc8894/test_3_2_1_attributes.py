@@ -11,7 +11,7 @@ import forge
 import keys
 from der import octets, printable, tlv, utf8
 from pair import Pair, alter
-from scepkit.errors import BadMessageCheck, BadReply, BadRequest, Malformed
+from scepkit.errors import BadMessageCheck, BadReply, BadRequest, FailInfo, Malformed
 from scepkit.protocol import pkimessage
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256
 from scepkit.protocol.attributes import (
@@ -22,7 +22,6 @@ from scepkit.protocol.attributes import (
     RECIPIENT_NONCE,
     SENDER_NONCE,
     TRANSACTION_ID,
-    FailInfo,
     MessageType,
     PKIStatus,
     TransactionID,

@@ -11,10 +11,10 @@ import forge
 import keys
 from der import integer, parse, seq
 from pair import Pair, grant
-from scepkit.errors import BadReply, RequestRefused, UsageError
+from scepkit.errors import BadReply, FailInfo, RequestRefused, UsageError
 from scepkit.protocol import cms, csr, pkimessage
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
-from scepkit.protocol.attributes import FailInfo, TransactionID
+from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.messages import CertPoll, Failure, GetCert, GetCRL, Pending, PKCSReq, Success
 
 NAME = keys.name("Test CA").public_bytes()

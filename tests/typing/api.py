@@ -21,7 +21,6 @@ from scepkit import (
     CertRep,
     Client,
     Credential,
-    Failure,
     Flow,
     Folder,
     GetCert,
@@ -31,6 +30,7 @@ from scepkit import (
     Issued,
     Pending,
     PKCSReq,
+    Refusal,
     Remote,
     RenewalReq,
     Request,
@@ -72,7 +72,7 @@ def what_goes_wrong(client: Client) -> str:
     try:
         client.ask()
     except RequestRefused as error:
-        assert_type(error.failure, Failure)
+        assert_type(error.failure, Refusal)
         return error.hint
     except Remote as error:
         return error.message

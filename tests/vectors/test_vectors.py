@@ -15,10 +15,9 @@ import der
 import forge
 import keys
 from pair import Pair
-from scepkit.errors import BadRequest
+from scepkit.errors import BadRequest, FailInfo
 from scepkit.protocol import _ber, cms, csr, pkimessage
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
-from scepkit.protocol.attributes import FailInfo
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.envelope import Envelope
 from scepkit.protocol.messages import PKCSReq, RenewalReq, Success

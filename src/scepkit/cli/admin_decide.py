@@ -101,7 +101,7 @@ def reject(
     numbers = _numbers(ids)
     with records_opened(directory) as (_, store):
         from scepkit.enrolment.approval import REJECTED
-        from scepkit.protocol.attributes import FailInfo
+        from scepkit.errors import FailInfo
         from scepkit.server.assembly import utc_now
         from scepkit.store import Status
 

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from scepkit.client import keys
-from scepkit.errors import RequestRefused, TransportError
-from scepkit.protocol.attributes import FailInfo
+from scepkit.errors import FailInfo, RequestRefused, TransportError
 
 if TYPE_CHECKING:
     from scepkit.client.orders import Order

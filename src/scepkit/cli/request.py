@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from scepkit.cli import hints, terminal
 from scepkit.client import keys
-from scepkit.errors import BadReply, RequestRefused, TransportError, UnverifiedCertificate
+from scepkit.errors import BadReply, FailInfo, RequestRefused, TransportError, UnverifiedCertificate
 from scepkit.protocol import flow
-from scepkit.protocol.attributes import FailInfo, TransactionID
+from scepkit.protocol.attributes import TransactionID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

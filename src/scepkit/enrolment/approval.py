@@ -10,9 +10,8 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 from scepkit.enrolment import issuing
 from scepkit.enrolment.issuers import Issuers
-from scepkit.errors import UsageError
+from scepkit.errors import FailInfo, UsageError
 from scepkit.protocol import csr
-from scepkit.protocol.attributes import FailInfo
 from scepkit.store import Answer, Entry, Issuance, Outcome, RequestRow, Store
 
 REJECTED = "the request was rejected by the CA's operator"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from scepkit.errors import BadRequest, FailInfoError
+from scepkit.errors import BadRequest, FailInfo, FailInfoError
 from scepkit.protocol import pkimessage
 from scepkit.protocol.algorithms import Legacy
-from scepkit.protocol.attributes import FailInfo
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.messages import CertRep, Failure, Pending, Success
 from scepkit.protocol.pkimessage import PKIMessage, VerifiedMessage

@@ -53,16 +53,6 @@ class PKIStatus(IntEnum):
     PENDING = 3
 
 
-class FailInfo(IntEnum):
-    """RFC 8894 section 3.2.1.4."""
-
-    badAlg = 0
-    badMessageCheck = 1
-    badRequest = 2
-    badTime = 3
-    badCertId = 4
-
-
 @dataclass(frozen=True, slots=True)
 class TransactionID:
     """A transactionID as it came (RFC 8894 section 3.2.1.1): opaque, 1 to 255 octets.

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-from scepkit.protocol.attributes import FailInfo, MessageType, PKIStatus
+from scepkit.errors import FailInfo
+from scepkit.protocol.attributes import MessageType, PKIStatus
 from scepkit.protocol.csr import CertificationRequest
 
 

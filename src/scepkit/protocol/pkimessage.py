@@ -19,11 +19,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from scepkit.errors import BadAlg, BadMessageCheck, BadReply, BadRequest, FailInfoError, Malformed
+from scepkit.errors import (
+    BadAlg,
+    BadMessageCheck,
+    BadReply,
+    BadRequest,
+    FailInfo,
+    FailInfoError,
+    Malformed,
+)
 from scepkit.protocol import algorithms, cms, message_data
 from scepkit.protocol._pbkdf2 import MAX_FOR_STRANGERS
 from scepkit.protocol.algorithms import Digest, Legacy
-from scepkit.protocol.attributes import Attributes, FailInfo, MessageType, PKIStatus, read
+from scepkit.protocol.attributes import Attributes, MessageType, PKIStatus, read
 from scepkit.protocol.certificate import Certificate, readable
 from scepkit.protocol.csr import Unverifiable
 from scepkit.protocol.envelope import Credential, Envelope, Random, undecryptable
@@ -325,4 +333,4 @@ def _success(
 
 def failure(error: FailInfoError) -> Failure:
     """Return the FAILURE that answers a refused request."""
-    return Failure(FailInfo(error.fail_info), error.text)
+    return Failure(error.fail_info, error.text)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from scepkit.errors import BadMessageCheck
+from scepkit.errors import BadMessageCheck, FailInfo
 from scepkit.protocol import cms, envelope, message_data
 from scepkit.protocol.algorithms import Cipher, Digest
-from scepkit.protocol.attributes import Attributes, FailInfo, MessageType, TransactionID, write
+from scepkit.protocol.attributes import Attributes, MessageType, TransactionID, write
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.envelope import Credential, Random
 from scepkit.protocol.messages import CertRep, Failure, Request, Success

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepkit.errors import (
     BadReply,
+    FailInfo,
     Malformed,
     RequestRefused,
     StillPending,
@@ -25,7 +26,7 @@ from scepkit.errors import (
     UnverifiedCertificate,
 )
 from scepkit.protocol import chain, exchange, flow
-from scepkit.protocol.attributes import FailInfo, MessageType, TransactionID
+from scepkit.protocol.attributes import MessageType, TransactionID
 from scepkit.protocol.capabilities import Choice
 from scepkit.protocol.certificate import Certificate, dated, readable
 from scepkit.protocol.comparison import Change, compare
