@@ -6,9 +6,10 @@ import errno
 import shlex
 
 _HINTS = {
-    errno.EACCES: "look whose it is, and that of the directories above (namei -l PATH); run this "
-    "as that user, or name a place that this user may use",
-    errno.EPERM: "look whose it is (ls -ld PATH); run this as that user, or name another place",
+    errno.EACCES: "look at its owner and modes, and at those of the directories above (namei -l "
+    "PATH); run the command as the owner, or name a place that this user may use",
+    errno.EPERM: "look at its owner (ls -ld PATH); run the command as the owner, or name another "
+    "place",
     errno.ENOENT: "check the path, and that the directories above it are there",
     errno.ENOTDIR: "check the path: something on the way is a file, and has to be a directory",
     errno.EISDIR: "name a file: this is a directory",

@@ -102,7 +102,7 @@ def say_what_would(rows: Sequence[CertificateRow], reason: Reason, *, as_json: b
         elif changes and count <= FEW:
             terminal.say(f"would revoke {serial_number.show(row.serial)}, {row.subject}")
     rest = len(rows) - count
-    terminal.say(f"would revoke {certificates(count)}" + (f"; {rest} are so now" if rest else ""))
+    terminal.say(f"would revoke {certificates(count)}" + (f"; unchanged: {rest}" if rest else ""))
 
 
 def sum_up(new: int, total: int, reason: Reason) -> None:

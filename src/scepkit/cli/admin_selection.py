@@ -72,7 +72,7 @@ def select(
     """
     if sum(map(bool, (serials, subject, file, batch))) != 1:
         raise UsageError(
-            "which certificates? say it in one way",
+            "name the certificates in exactly one way",
             hint="by SERIAL…, --subject, --file or --batch",
         )
     moment = this_moment(home)
@@ -138,7 +138,7 @@ def ask(
         if many_only and len(rows) == 1:
             return
         raise UsageError(
-            f"{report.certificates(len(rows))} would be {what}, and there is nobody to ask",
+            f"{report.certificates(len(rows))} would be {what}, and there is no terminal to ask at",
             hint=f"{look}, then give --yes",
         )
     for row in rows[: report.FEW]:
@@ -172,7 +172,7 @@ def by_subject(store: Store, text: str, moment: Moment) -> list[CertificateRow]:
     if not found:
         raise UsageError(
             f"no certificate for {text} is valid",
-            hint="it has to be the whole subject; scep admin list --subject TEXT looks for parts",
+            hint="give the whole subject; scep admin list --subject TEXT finds parts of it",
         )
     return found
 

@@ -203,7 +203,7 @@ def _renew_ahead(renewal: _Renewal, following: CA | None, *, as_json: bool) -> N
         )
     if ahead.certificate() is not None and not renewal.wanted.force:
         terminal.say(
-            f"{ahead.path} has a certificate of the next CA already, for when that is in force"
+            f"{ahead.path} already has a certificate of the next CA, which is not in force yet"
         )
         return
     _renew_into(renewal, ahead, following, as_json=as_json)

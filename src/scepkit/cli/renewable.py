@@ -102,7 +102,7 @@ def record(
         if not url:
             certificate(folder)
             raise SettingsError(
-                f"how the certificate in {folder.path} was got is not known",
+                f"the server of the certificate in {folder.path} is not recorded",
                 hint=f"name the server: {command}",
             )
         kept = Record(url)

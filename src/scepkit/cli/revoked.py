@@ -59,7 +59,7 @@ def check(folder: Folder, record: Record, *, proxy: str | None, timeout: float) 
         return NOT_NAMED
     if found.status is None:
         why = "; ".join(found.failures)
-        terminal.say(f"whether the certificate was revoked could not be learnt: {why}")
+        terminal.say(f"cannot find out whether the certificate was revoked: {why}")
         return UNKNOWN
     if folder.revocation() is not None:
         folder.forget_revocation()
@@ -86,7 +86,7 @@ def _revoked(folder: Folder, certificate: Certificate, status: Revoked) -> Certi
     if is_held:
         return CertificateRevoked(
             f"the certificate in {folder.path} is on hold since {since}",
-            hint="ask the CA's operator, who can release it; until then it is of no use",
+            hint="ask the CA's operator to release it; until then other programs refuse it",
         )
     why = f": {reason}" if reason else ""
     return CertificateRevoked(

@@ -110,5 +110,5 @@ def switch(folder: Folder, found: Found) -> bool:
     if not renewing.may_switch(folder, datetime.now(UTC), rolled_over=found.rolled_over):
         return False
     folder.switch()
-    terminal.say("the next CA is in force: installed the certificate that was got from it ahead")
+    terminal.say("the next CA is in force: installed the certificate that it issued in advance")
     return True

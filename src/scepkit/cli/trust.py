@@ -86,7 +86,7 @@ def choose(information: CAInformation, whom: Whom) -> Certificate:
         return anchor
     if not terminal.can_ask():
         raise UntrustedCA(
-            f"which CA to trust? The server shows {describe.fingerprint(anchor)}",
+            f"no CA is trusted yet; the server shows {describe.fingerprint(anchor)}",
             hint="if its operator gives the same fingerprint, add it as --fingerprint",
         )
     _ask(anchor)
@@ -108,6 +108,6 @@ def warn_of_weakness(ca: CA) -> None:
     if ca.withdrawn:
         gone = ", ".join(describe.keywords(ca.withdrawn))
         terminal.warn(
-            f"the CA no longer says that it can do {gone}: it was changed, or somebody is in "
-            "between; going on as before"
+            f"the CA no longer lists {gone}: it was changed, or somebody in between removes them; "
+            "going on as before"
         )

@@ -89,7 +89,7 @@ def read(path: Path) -> Record | None:
     except (ValueError, TypeError) as error:
         raise SettingsError(
             f"{path} is damaged",
-            hint="remove it, and say what it held: scep renew DIR --url URL",
+            hint="remove it, and name the server again: scep renew DIR --url URL",
         ) from error
 
 

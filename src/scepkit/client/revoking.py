@@ -65,7 +65,7 @@ def cmp_url(url: str, ca_id: str = "") -> str:
     match = _SCEP_PATH.fullmatch(parts.path)
     if match is None:
         raise UsageError(
-            f"where the CMP of {url} is, is not known",
+            f"the CMP service of {url} is not known",
             hint="name it: --cmp-url, such as http://ca.example/cmp/default",
         )
     name = match["name"] or (ca_id if _NAME.fullmatch(ca_id) else _DEFAULT)

@@ -79,7 +79,8 @@ def read(
         raise UsageError(f"line {fault.line}: {fault.text}", hint=fault.hint) from None
     if len(rows) > MAX_ROWS:
         raise UsageError(
-            f"{len(rows)} rows, at most {MAX_ROWS} are taken at once", hint="cut it in pieces"
+            f"{len(rows)} rows, at most {MAX_ROWS} are taken at once",
+            hint="split it into smaller files",
         )
     if not rows:
         raise UsageError("there is no row", hint="write one row for each challenge")

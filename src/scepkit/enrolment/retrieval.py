@@ -17,7 +17,7 @@ from scepkit.protocol.messages import GetCert, GetCRL, Success
 from scepkit.protocol.responder import missing
 from scepkit.store import CertificateRow, Store
 
-_NOT_THEIRS = "whoever signed the request may not have this certificate"
+_NOT_THEIRS = "the signer of the request may not have this certificate"
 
 
 class Retrieval:

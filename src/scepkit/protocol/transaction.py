@@ -328,7 +328,7 @@ def _when(used: Exchange, certificate: Certificate) -> datetime:
         if used.ahead:
             starts += [one.not_before for one in used.ca.authorities]
     except Malformed as error:
-        raise BadReply(f"when the certificate is valid cannot be read: {error.message}") from error
+        raise BadReply(f"the certificate's validity cannot be read: {error.message}") from error
     return max(used.now(), *starts)
 
 

@@ -84,10 +84,14 @@ def _revocations(store: Store) -> Metric:
 def _crls(store: Store) -> Iterator[Metric]:
     number = GaugeMetricFamily("scep_crl_number", "The newest CRL's number.", labels=["ca"])
     since = GaugeMetricFamily(
-        "scep_crl_this_update_timestamp_seconds", "When it was made.", labels=["ca"]
+        "scep_crl_this_update_timestamp_seconds",
+        "Time at which the newest CRL was signed.",
+        labels=["ca"],
     )
     until = GaugeMetricFamily(
-        "scep_crl_next_update_timestamp_seconds", "Until when it is good.", labels=["ca"]
+        "scep_crl_next_update_timestamp_seconds",
+        "Time until which the newest CRL is valid.",
+        labels=["ca"],
     )
     for issuer, state in store.crl_states().items():
         labels = [ca_id(issuer)]

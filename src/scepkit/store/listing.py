@@ -107,13 +107,13 @@ def certificate_filters(
     subject: str | None,
     now: datetime | None,
 ) -> list[ColumnElement[bool]]:
-    """The conditions of a listing.
+    """Return the conditions of a listing.
 
     Raises:
         UsageError: valid and expired ones are wanted without saying when.
     """
     if now is None and status in {CertificateStatus.VALID, CertificateStatus.EXPIRED}:
-        raise UsageError(f"{status} when? no time is given", hint="give now=")
+        raise UsageError(f"{status}: no time is given", hint="give now=")
     wanted = []
     if endpoint is not None:
         wanted.append(certificates.c.endpoint == endpoint)

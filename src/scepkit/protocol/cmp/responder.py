@@ -107,14 +107,14 @@ def _check_header(header: Header) -> None:
     if not 1 <= len(transaction_id) <= headers.MAX_TRANSACTION_ID_SIZE:
         raise BadDataFormat(
             f"a transactionID of {len(transaction_id)} octets; "
-            f"1 to {headers.MAX_TRANSACTION_ID_SIZE} can be"
+            f"1 to {headers.MAX_TRANSACTION_ID_SIZE} are accepted"
         )
     if nonce is None:
         raise BadSenderNonce("the senderNonce is missing")
     if not headers.NONCE_SIZE <= len(nonce) <= headers.MAX_NONCE_SIZE:
         raise BadSenderNonce(
             f"a senderNonce of {len(nonce)} octets; "
-            f"{headers.NONCE_SIZE} to {headers.MAX_NONCE_SIZE} can be"
+            f"{headers.NONCE_SIZE} to {headers.MAX_NONCE_SIZE} are accepted"
         )
     if header.recipient_nonce is not None:
         raise BadRecipientNonce("the first message of a transaction has no recipNonce")
