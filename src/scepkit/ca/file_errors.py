@@ -1,4 +1,4 @@
-"""What to do about what the file system refuses."""
+"""Hints for errors of the file system."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HINTS = {
 
 
 def hint(error: OSError) -> str:
-    """Return what to do next about an error of the file system."""
+    """Return the hint for an error of the file system."""
     text = _HINTS.get(error.errno or 0, "look at what is there: ls -ld PATH")
     name = error.filename
     return text.replace("PATH", shlex.quote(name)) if isinstance(name, str) else text

@@ -1,4 +1,4 @@
-"""`scep admin challenge list`: one-time challenges, and what became of them."""
+"""`scep admin challenge list`: one-time challenges and their states."""
 
 from __future__ import annotations
 

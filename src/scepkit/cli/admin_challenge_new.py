@@ -165,7 +165,7 @@ def _print(lines: Iterable[str]) -> None:
 
 @contextmanager
 def _kept_from_loss(minted: Sequence[MintedChallenge]) -> Iterator[None]:
-    """Say what to do about challenges that are stored, and could not be written out.
+    """Give a hint for challenges that are stored and could not be written out.
 
     Raises:
         SettingsError: they could not.

@@ -1,4 +1,4 @@
-"""`scep admin crl`: what says to everybody which certificates are revoked."""
+"""`scep admin crl`: the list of the certificates that are revoked."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def _numbers(ids: list[str]) -> list[int]:
 
 
 def _for_each(numbers: list[int], decide: Callable[[int], None]) -> None:
-    """Decide on each request; what goes wrong with one is said, and the others go on.
+    """Decide on each request; report the error of one, and go on with the others.
 
     Raises:
         Exit: with the worst of the exit statuses.

@@ -1,4 +1,4 @@
-"""What the commands of `scep admin` share: the server's directory, opened, and its options."""
+"""The server's directory, opened for `scep admin`, and the options that its commands share."""
 
 from __future__ import annotations
 

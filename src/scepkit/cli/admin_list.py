@@ -1,4 +1,4 @@
-"""`scep admin list`: what was issued, and what waits for a decision."""
+"""`scep admin list`: issued certificates, and requests that wait for a decision."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Wanted(StrEnum):
-    """What to list: certificates, or requests that (still) have none."""
+    """The rows to list: certificates, or requests that (still) have none."""
 
     VALID = "valid"
     REVOKED = "revoked"

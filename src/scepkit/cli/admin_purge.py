@@ -1,4 +1,4 @@
-"""`scep admin purge`: delete what is old now, and not when the server gets to it."""
+"""`scep admin purge`: delete old records now, before the server does."""
 
 from __future__ import annotations
 

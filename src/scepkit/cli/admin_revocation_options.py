@@ -1,4 +1,4 @@
-"""What `scep admin revoke` and `release` can be told."""
+"""The options of `scep admin revoke` and `release`."""
 
 from __future__ import annotations
 

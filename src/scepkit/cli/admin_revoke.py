@@ -38,7 +38,7 @@ _PAUSE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What is to be said of each certificate that is revoked.
+    """The details to record with each revocation.
 
     Attributes:
         reason: why.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def say_what_activate_does(current: Generation, following: Generation) -> None:
-    """Say which CA follows which, and what devices, the RA and OCSP make of it.
+    """Report the change of CAs, and its consequences for devices, the RA and OCSP.
 
     Args:
         current: the CA in force.
@@ -45,7 +45,7 @@ def say_what_activate_does(current: Generation, following: Generation) -> None:
 
 
 def say_what_cancel_does(following: Generation) -> None:
-    """Say which CA is dropped, and what cannot be done any more.
+    """Report the CA that is dropped, and the consequences.
 
     Args:
         following: the next CA.

@@ -1,4 +1,4 @@
-"""The certificates that `scep admin revoke` and `release` are told of, and asking about them.
+"""The certificates that `scep admin revoke` and `release` work on, and the question before.
 
 They are told of by serial number, subject, file or a list, and along their renewal chains.
 """

@@ -1,4 +1,4 @@
-"""What `scep enroll` can be told, beside what it shares with other commands."""
+"""The options of `scep enroll` that it shares with no other command."""
 
 from __future__ import annotations
 

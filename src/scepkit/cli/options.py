@@ -26,7 +26,7 @@ KEYS = "Kind of the new key: rsa:2048, rsa:3072, rsa:4096, ec:p256, ec:p384, ec:
 def option(
     panel: str | None, metavar: str, text: str, *names: str, show_default: bool = False
 ) -> Any:
-    """Return what typer has to know of an option with a value.
+    """Return typer's description of an option with a value.
 
     Args:
         panel: the heading in --help that it is under; None for the one of all the rest.
@@ -41,7 +41,7 @@ def option(
 
 
 def flag(panel: str | None, text: str, *names: str) -> Any:
-    """Return what typer has to know of an option that is there or not.
+    """Return typer's description of an option without a value.
 
     Args:
         panel: the heading in --help that it is under; None for the one of all the rest.

@@ -1,4 +1,4 @@
-"""What `scep renew` can be told, beside what it shares with other commands."""
+"""The options of `scep renew`, beside those in `options`."""
 
 from __future__ import annotations
 

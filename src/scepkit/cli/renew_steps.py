@@ -1,4 +1,4 @@
-"""How `scep renew` renews: whether it is time, with which CA, and into which directory."""
+"""The steps of `scep renew`: the time, the CA, and the directory of the new certificate."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MESSAGES = {"": None, "renewalreq": MessageType.RENEWAL_REQ, "pkcsreq": Message
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """When to renew and what to ask for, as the options say.
+    """The time of a renewal and its request, as the options say.
 
     Attributes:
         window: how long before a certificate's end; None for as long as is usual.
@@ -153,7 +153,7 @@ def renew(
 
 @dataclass(frozen=True, slots=True)
 class _Renewal:
-    """What is the same for a renewal in place and for one ahead of a new CA."""
+    """The common part of a renewal in place and of one ahead of a new CA."""
 
     client: Client
     found: Found

@@ -1,4 +1,4 @@
-"""`scep get next-ca|cert|crl`: what a SCEP server gives to those who trust it, or whom it knows."""
+"""`scep get next-ca|cert|crl`: retrieval that needs trust in the CA, or a certificate of it."""
 
 from __future__ import annotations
 

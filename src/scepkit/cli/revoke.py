@@ -1,4 +1,4 @@
-"""`scep revoke`: have the certificate in a directory revoked, by whoever holds its key."""
+"""`scep revoke`: have the certificate in a directory revoked, by the holder of its key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `scep revoke` can be told, beside what it shares with other commands."""
+"""The options of `scep revoke` that it shares with no other command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the certificate in a directory was revoked: asked before it is time to renew it."""
+"""The check for revocation of a certificate that is not due for renewal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scepkit.protocol.crl_reason import Reason
 from scepkit.protocol.ocsp import Revoked
 
 GOOD, UNKNOWN, NOT_NAMED, NOT_ASKED = "good", "unknown", "not_named", "not_asked"
-"""How a certificate stands: `unknown` where that could not be learnt."""
+"""The standing of a certificate; `unknown` if no place could tell it."""
 
 
 def check(folder: Folder, record: Record, *, proxy: str | None, timeout: float) -> str:

@@ -241,7 +241,7 @@ def split_legacy(text: str) -> list[str]:
 
 
 def require_server() -> None:
-    """Say in one line what is missing where only the client is installed.
+    """Raise an error of one line if only the client is installed.
 
     Raises:
         SettingsError: the server's dependencies are not installed.

@@ -1,4 +1,4 @@
-"""`scep status`: what is in a directory, and what it needs."""
+"""`scep status`: the state of a directory, and its needs."""
 
 from __future__ import annotations
 

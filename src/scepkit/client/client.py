@@ -268,7 +268,7 @@ class Client(CAClient):
         )
 
     def _ordering(self, ca: CA, order: Order, following: CA | None) -> Exchange:
-        """Return what stays the same while a certificate is got."""
+        """Return the parameters that stay the same while a certificate is got."""
         current = ca.certificates
         coming = following.certificates if following else None
         known = (*current.authorities, *(coming.authorities if coming else ()))

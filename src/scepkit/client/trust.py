@@ -1,4 +1,4 @@
-"""The CA behind a SCEP server: what it says of itself, and what of that may be trusted."""
+"""The CA behind a SCEP server: its own claims, and the trust in them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class CAClient:
         self._pause = pause
 
     def get_capabilities(self) -> Capabilities:
-        """Ask what the server can do (RFC 8894 section 3.5.1).
+        """Ask for the server's capabilities (RFC 8894 section 3.5.1).
 
         Returns:
             Keywords in lower case; none when the server has no usable answer.

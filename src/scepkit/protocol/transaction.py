@@ -148,7 +148,7 @@ def enrol(
 def resume(
     used: Exchange, request: PKCSReq | RenewalReq, transaction_id: TransactionID
 ) -> Flow[Issued]:
-    """Ask what became of a request that was sent earlier (RFC 8894 section 5.2, Figure 13).
+    """Continue with a request that was sent earlier (RFC 8894 section 5.2, Figure 13).
 
     A CertPoll holds no challenge, so this one's need not be what it was then: unless the key cannot
     decrypt, when the answer is encrypted with that of then.

@@ -1,4 +1,4 @@
-"""Prometheus metrics: what was asked, how it came out, and how long it took.
+"""Prometheus metrics: requests, their outcomes and their durations.
 
 Labels take only values of ours, never a peer's, so that their number is bounded.
 """
@@ -55,7 +55,7 @@ def render(*more: Collector) -> tuple[bytes, str]:
 
 
 def registry(*more: Collector) -> CollectorRegistry:
-    """Return what collects the metrics of all worker processes.
+    """Return the registry of the metrics of all worker processes.
 
     Args:
         more: what is to be collected beside them.

@@ -1,4 +1,4 @@
-"""Metrics that are read from the database: what was revoked, and how old the CRLs are.
+"""Metrics that are read from the database: revocations, and the age of the CRLs.
 
 Revocations also come from `scep admin`, whose process nobody scrapes, and CRLs from any worker, so
 counting in a process would miss most of them.
@@ -53,7 +53,7 @@ class RevocationMetrics(Collector):
         return []
 
     def collect(self) -> list[Metric]:
-        """Return what is so now, or was a few seconds ago; nothing without the database."""
+        """Return the metrics of now, or of a few seconds ago; nothing without the database."""
         with self._lock:
             if self._monotonic() - self._asked >= _STANDS:
                 self._found = self._read()

@@ -1,4 +1,4 @@
-"""PKIHeader: who writes to whom, and in which transaction (RFC 9810 section 5.1.1)."""
+"""PKIHeader: sender, recipient and transaction of a message (RFC 9810 section 5.1.1)."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ Mac: TypeAlias = PasswordBasedMac | PBMac1
 
 
 def new(random: Callable[[int], bytes]) -> PBMac1:
-    """Return what a client of ours takes: PBMAC1 with SHA-256."""
+    """Return the MAC that our client uses: PBMAC1 with SHA-256."""
     return PBMac1(Derivation(random(_SALT_SIZE), _ITERATIONS, SHA256), 32, HMAC_SHA256)
 
 

@@ -67,7 +67,7 @@ class Request:
 
     @property
     def is_signed(self) -> bool:
-        """Whether it is protected by a signature; otherwise it is by a MAC."""
+        """True for protection by a signature; otherwise it is a MAC."""
         return self.protection.algorithm not in mac.MACS
 
 
@@ -165,7 +165,7 @@ def verify_signature(
 
 
 def verify_mac(request: Request, secret: str, max_iterations: int = MAX_FOR_STRANGERS) -> None:
-    """Check that who sent a request knows a secret.
+    """Check that the sender of a request knows a secret.
 
     The secret has to be at hand as it is: both kinds of MAC derive their key from it with a salt
     that the sender chose, so that no hash of it would do. Which secret it is, says
@@ -192,7 +192,7 @@ def verify_mac(request: Request, secret: str, max_iterations: int = MAX_FOR_STRA
 def same_secret(
     request: Request, secret: str, name: bytes, random: Callable[[int], bytes]
 ) -> SharedSecret:
-    """Return what protects the answer to a request whose MAC held: the same MAC with a new salt.
+    """Return the protector of the answer to a request whose MAC held: a MAC with a new salt.
 
     A client that has nothing but the secret can check no signature.
 
