@@ -456,7 +456,7 @@ def test_usage(refused):
     for arguments in (["--port", "70000"], ["--workers", "0"], ["--nonsense"], ["extra"]):
         message, hint = refused(*arguments)
         assert message
-        assert hint == "scep serve --help says what it takes"
+        assert hint == "scep serve --help shows the usage"
 
 
 # --- settings -------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def listing(
             # What an endpoint that is gone has can still be listed; a typing error is told.
             endpoint_settings(home.settings, endpoint)
     if is_empty and not as_json:
-        terminal.say("no such challenge")
+        terminal.say("nothing found")
 
 
 def _print_json(found: Iterable[Challenge], now: datetime) -> int:

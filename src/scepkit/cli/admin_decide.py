@@ -166,7 +166,8 @@ def _row(store: Store, number: int) -> RequestRow:
     row = store.request(number)
     if row is None:
         raise _UnknownRequest(
-            f"there is no request {number}", hint="scep admin list --pending shows what waits"
+            f"there is no request {number}",
+            hint="scep admin list --pending shows the waiting requests",
         )
     return row
 

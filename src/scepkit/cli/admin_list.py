@@ -110,7 +110,7 @@ def listing(
         if endpoint is not None and not rows:
             # What an endpoint that is gone has issued can still be listed; a typing error is told.
             endpoint_settings(home.settings, endpoint)
-    terminal.rows(rows, columns, as_json=json, empty=_EMPTY.get(wanted, "there is none"))
+    terminal.rows(rows, columns, as_json=json, empty=_EMPTY.get(wanted, "nothing found"))
 
 
 def _requests(

@@ -86,7 +86,7 @@ def _refuse_revoked(rows: Sequence[CertificateRow]) -> None:
             raise UsageError(
                 f"{serial_number.show(row.serial)} is revoked for good "
                 f"({reason_name(row.revocation_reason)})",
-                hint="only what is on hold can be released; nothing was changed",
+                hint="only a certificate on hold can be released; nothing was changed",
             )
 
 

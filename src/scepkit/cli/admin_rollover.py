@@ -230,7 +230,7 @@ def _ask(show: Callable[[], None], question: str, *, act: str, yes: bool) -> Non
     if not terminal.can_ask():
         raise UsageError(
             f"{act}, and there is no terminal to ask at",
-            hint="look with scep admin rollover status, then give --yes",
+            hint="look at the CAs with scep admin rollover status, then give --yes",
         )
     show()
     if not terminal.confirm(question):

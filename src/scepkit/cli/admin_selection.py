@@ -194,13 +194,15 @@ def by_file(store: Store, path: Path) -> CertificateRow:
         load = x509.load_pem_x509_certificate if is_pem else x509.load_der_x509_certificate
         certificate = load(content)
     except ValueError as error:
-        raise UsageError(f"{path} is not a certificate", hint="PEM or DER is read") from error
+        raise UsageError(
+            f"{path} is not a certificate", hint="give a certificate in PEM or DER"
+        ) from error
     row = store.certificate(certificate.serial_number)
     der = certificate.public_bytes(Encoding.DER)
     if row is None or not hmac.compare_digest(row.der, der):
         raise UsageError(
             f"the certificate in {path} was not issued by this server",
-            hint="scep admin list shows what was",
+            hint="scep admin list shows its certificates",
         )
     return row
 

@@ -100,7 +100,7 @@ def of_system(error: OSError) -> Failure:
 def of_usage(error: typer.TyperException) -> Failure:
     """Return the failure for a command line that cannot be meant."""
     context, message = getattr(error, "ctx", None), plain(error.format_message())
-    hint = f"{context.command_path} --help says what it takes" if context else ""
+    hint = f"{context.command_path} --help shows the usage" if context else ""
     message = message[:1].lower() + message[1:].rstrip(".")
     return Failure(message, hint, "usage", error.exit_code)
 

@@ -105,7 +105,7 @@ def report_not_yet(wanted: Wanted, folder: Folder, revocation: str, *, as_json: 
     terminal.say(
         f"not yet: {describe.subject(certificate)} is valid until "
         f"{certificate.not_after:%Y-%m-%d %H:%M} UTC; "
-        f"time to renew is from {start:%Y-%m-%d %H:%M} UTC on (--force renews now)"
+        f"renewal is due from {start:%Y-%m-%d %H:%M} UTC on (--force renews now)"
     )
 
 

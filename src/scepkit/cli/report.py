@@ -81,6 +81,6 @@ def _warn_of(certificate: Certificate) -> None:
         )
     elif kind.startswith("ec:") and not certificate.asserts_key_agreement:
         terminal.say(
-            "its renewal will need a challenge, or a CA that does key agreement all the same: "
-            "the CA left keyAgreement out of keyUsage"
+            "its renewal will need a challenge: the CA left keyAgreement out of keyUsage, and few "
+            "CAs encrypt to such a key"
         )

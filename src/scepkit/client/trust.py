@@ -19,7 +19,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.transaction import CAInformation, Limits
 
 _CHECK_URL = "check the URL; a browser shows what is there"
-_CHECK_PATH = "check the path of the URL: what follows /scep/ in it is an endpoint's name"
+_CHECK_PATH = "check the path of the URL: the part after /scep/ is the name of an endpoint"
 _NOT_FOUND = 404
 
 
@@ -131,7 +131,7 @@ class CAClient:
                 raise
             # To allow legacy algorithms would be the wrong advice: nobody knows what it can do.
             raise LegacyRefused(
-                f"{unanswered}, so it is not known what the CA can do",
+                f"{unanswered}, so the CA's capabilities are not known",
                 hint="the server is busy, or a proxy before it cannot reach it; ask again later",
             ) from error
 

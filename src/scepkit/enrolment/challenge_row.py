@@ -71,7 +71,7 @@ def order(fields: Mapping[str, object], defaults: Defaults, *, of_cells: bool) -
 
 def _fields_hint(name: str) -> str:
     if name in ADDED:
-        return "is it what an earlier batch printed? take challenge and id out"
+        return "if this is the output of an earlier batch, take challenge and id out"
     return f"the fields are {', '.join(FIELDS)}"
 
 

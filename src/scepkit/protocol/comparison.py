@@ -54,7 +54,7 @@ class Change:
     def __str__(self) -> str:
         """Say it in a line for a person."""
         if self.what == SUBJECT:
-            return f"the subject is {_listed(self.got)}; asked for was {_listed(self.asked)}"
+            return f"the subject is {_listed(self.got)}; requested was {_listed(self.asked)}"
         parts = (
             (self.missing, "asked for, but not in the certificate"),
             (self.added, "in the certificate, but not asked for"),

@@ -97,7 +97,7 @@ class Catalog:
         # Without its traceback and cause, which hold what was read.
         self._fault = ScepError(error.message, hint=error.hint)
         log.error(
-            "the CAs changed but cannot be read; what was served before still is",
+            "the CAs changed but cannot be read; the old ones stay in service",
             error=error.message,
             hint=error.hint,
         )

@@ -161,7 +161,7 @@ def verify_signature(
             raise BadMessageCheck("the signature does not hold")
         # (8)
         if not is_sender(request.header, certificate):
-            raise BadMessageCheck("the sender is not the one who signed")
+            raise BadMessageCheck("the sender is not the signer")
 
 
 def verify_mac(request: Request, secret: str, max_iterations: int = MAX_FOR_STRANGERS) -> None:
