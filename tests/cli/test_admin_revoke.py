@@ -224,7 +224,7 @@ def test_of_an_expired_ca_no_crl_is_signed_but_the_revocation_stands(scep, home)
         serial = serial_number.show(next(store.certificates()).serial)
     status, _, err = scep("admin", "revoke", serial)
     assert status == 0
-    assert "warning: it is stored, but no new CRL could be signed" in err
+    assert "warning: the change is stored, but no new CRL could be signed" in err
     assert "expired on" in err
     assert [serial_number.show(row.serial) for row in revoked(home)] == [serial]
     status, out, err = scep("admin", "crl")

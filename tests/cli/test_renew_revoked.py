@@ -122,7 +122,7 @@ def test_a_list_in_place_of_a_responder(enrolled, scep):
         (DROP, "broke off"),
         (b"<html>no</html>", "cannot be read as an OCSP response"),
         (says(Plain.UNKNOWN), "does not know the certificate"),
-        (says(Revoked(NOW, 1), signer=httpd.ca("other")), "signed by nobody"),
+        (says(Revoked(NOW, 1), signer=httpd.ca("other")), "not signed by the CA"),
         (says(Revoked(NOW, 1), age=9 * httpd.DAY), "not current"),
     ],
     ids=["busy", "drops", "nonsense", "unknown", "foreign", "stale"],

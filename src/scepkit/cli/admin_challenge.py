@@ -47,10 +47,11 @@ def secret(
         ),
     ] = _BITS,
 ) -> None:
-    """Make a static challenge, one secret for all devices of an endpoint, and print it.
+    """Make a static challenge, and print it.
 
-    The command does not store the secret: put it into the endpoint's challenge_file, and set
-    challenge = "static". It has only letters and digits that do not look alike.
+    A static challenge is one secret for all devices of an endpoint. The command does not store it:
+    put it into the endpoint's challenge_file, and set challenge = "static". It has only letters and
+    digits that do not look alike.
     """
     terminal.data(shared_secret.new(bits))
     if terminal.shows_data():
