@@ -137,7 +137,7 @@ def cancel(
     as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
-    """Delete the next CA and its keys for good. The command asks first.
+    """Drop the next CA and its keys for good. The command asks first.
 
     Certificates that the next CA has already issued can no longer be revoked.
     """
@@ -150,7 +150,7 @@ def cancel(
         _ask(
             partial(admin_rollover_report.say_what_cancel_does, found.next),
             "Drop it?",
-            act="the next CA and its keys would be deleted for good",
+            act="the next CA and its keys would be dropped for good",
             yes=yes,
         )
     dropped = rollover.cancel(place)

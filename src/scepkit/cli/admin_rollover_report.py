@@ -52,7 +52,7 @@ def say_what_cancel_does(following: Generation) -> None:
     """
     terminal.say("This drops the next CA with its keys, and cannot be taken back:")
     terminal.fields([("next CA", _certificate(following.ca)), ("prepared", _prepared(following))])
-    terminal.say("What it has issued already cannot be revoked any more, and no CRL is signed.")
+    terminal.say("Certificates that it has issued can no longer be revoked, and no CRL is signed.")
 
 
 def _certificate(one: x509.Certificate) -> str:
