@@ -122,7 +122,7 @@ class HTTPRefused(Remote):
 
 
 class BoundReached(HTTPRefused):
-    """As much as may be is asked for or held already; FAILURE would make devices give up for good.
+    """A bound on requests is reached; FAILURE would make devices give up for good.
 
     Args:
         status: the HTTP status to answer with: 429 where it is the sender's own share that is used

@@ -126,7 +126,7 @@ def test_several_of_a_subject(scep, home, monkeypatch):
     status, _, err = scep("admin", "revoke", "--subject", "CN=device")
     assert (status, err.splitlines()[0]) == (
         2,
-        "error: 2 certificates would be revoked, and there is nobody to ask",
+        "error: 2 certificates would be revoked, and there is no terminal to ask at",
     )
     assert revoked(home) == []
     assert scep("admin", "revoke", "--subject", "CN=device", "--yes")[0] == 0
@@ -147,7 +147,7 @@ def test_what_is_done_stays_done(scep, home, listed, monkeypatch):
     monkeypatch.setattr(Store, "revoke_all", filling)
     status, _, err = scep("admin", "revoke", "--batch", listed, "--yes")
     assert status == 2
-    assert f"warning: 10 of {NUMBER} are revoked; the same again does the rest\n" in err
+    assert f"warning: 10 of {NUMBER} are revoked; the same command does the rest\n" in err
     assert "error: the disk is full" in err
     assert len(revoked(home)) == 10
     status, _, err = scep("admin", "revoke", "--batch", listed, "--yes")
@@ -224,7 +224,7 @@ def test_of_an_expired_ca_no_crl_is_signed_but_the_revocation_stands(scep, home)
         serial = serial_number.show(next(store.certificates()).serial)
     status, _, err = scep("admin", "revoke", serial)
     assert status == 0
-    assert "warning: it is stored, but no new CRL could be signed" in err
+    assert "warning: the change is stored, but no new CRL could be signed" in err
     assert "expired on" in err
     assert [serial_number.show(row.serial) for row in revoked(home)] == [serial]
     status, out, err = scep("admin", "crl")

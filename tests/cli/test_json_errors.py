@@ -49,7 +49,7 @@ def test_wrong_usage(scep, words):
     found = json.loads(err)
     assert found.pop("error").startswith("no such option: --frob")
     assert found == {
-        "hint": f"scep {' '.join(words)} --help says what it takes",
+        "hint": f"scep {' '.join(words)} --help shows the usage",
         "code": "usage",
         "exit_status": 2,
     }

@@ -116,7 +116,7 @@ def test_a_server_that_root_runs(commands, place):
     os.chown(path, NOBODY, NOBODY)
     done = commands.run("serve", "--dir", path, "--port", 0, "--layout", "ec")
     assert done.status == 0, done.err
-    assert f"running as root, and what this makes in {path} belongs to nobody\n" in done.err
+    assert f"running as root; new files in {path} belong to nobody\n" in done.err
     assert owners(path) == {NOBODY}
     for uid in (None, NOBODY):
         assert commands.run("admin", "rollover", "status", "--dir", path, uid=uid).status == 0
@@ -220,7 +220,7 @@ def test_files_that_only_root_can_read(commands, home, place):
         done = commands.run("admin", "revoke", option, file, "--yes", "--dir", path)
         assert done.status == 2
         assert f"error: cannot read {file}: Permission denied\n" in done.err
-        assert "hint: nobody has to be able to read it; or put - in its place" in done.err
+        assert "hint: let the user nobody read it; or give - in its place" in done.err
     done = commands.run("admin", "crl", "--out", place / "crl.pem", "--dir", path)
     assert done.status == 2
     assert f"error: cannot write {place / 'crl.pem'}: " in done.err

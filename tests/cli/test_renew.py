@@ -98,7 +98,7 @@ def test_another_ca_of_the_same_server(serve, scep):
     site.scep.caps = ("SHA-256", "AES", "POSTPKIOperation")
     status, _, err = scep("renew", "a", "--force", "--ca-id", "small")
     assert status == 0, err
-    assert "no longer says" not in err
+    assert "no longer lists" not in err
     kept = json.loads(Path("a/enrolment.json").read_text())
     assert (kept["ca_id"], kept["capabilities"]) == (
         "small",

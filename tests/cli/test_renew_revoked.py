@@ -122,7 +122,7 @@ def test_a_list_in_place_of_a_responder(enrolled, scep):
         (DROP, "broke off"),
         (b"<html>no</html>", "cannot be read as an OCSP response"),
         (says(Plain.UNKNOWN), "does not know the certificate"),
-        (says(Revoked(NOW, 1), signer=httpd.ca("other")), "signed by nobody"),
+        (says(Revoked(NOW, 1), signer=httpd.ca("other")), "not signed by the CA"),
         (says(Revoked(NOW, 1), age=9 * httpd.DAY), "not current"),
     ],
     ids=["busy", "drops", "nonsense", "unknown", "foreign", "stale"],
@@ -133,7 +133,7 @@ def test_what_cannot_be_learnt_is_no_failure(enrolled, scep, answer, why):
     status, _, err = scep("renew", "a")
     assert status == 0
     first, *others = err.splitlines()
-    assert first.startswith("whether the certificate was revoked could not be learnt: ")
+    assert first.startswith("cannot find out whether the certificate was revoked: ")
     assert why in first
     assert [line[:8] for line in others] == ["not yet:"]
     assert json.loads(scep("renew", "a", "--json")[1])["revocation"] == "unknown"

@@ -248,7 +248,7 @@ def test_a_file_that_an_operator_names(commands, made, place, option):
     before = names(place)
     for name in bad:
         done = commands.run("admin", *command, option, name, "--dir", path, uid=NOBODY, cwd=mine)
-        check(done, name or ".")
+        check(done, name or f"{option} is empty")
         assert done.status == 2
     assert {one for one in names(place) - before if not one.startswith("data/")} == set()
 

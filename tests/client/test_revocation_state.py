@@ -176,7 +176,7 @@ def refused(response, device, ca, match, now=NOW):
 
 def test_nobody_else_signs(device, ca):
     asked = reading.ask(device, ca)
-    who = "nobody whom the CA has made a responder"
+    who = "not signed by the CA or a responder of the CA"
     client = (x509.ExtendedKeyUsageOID.CLIENT_AUTH,)
     over = {"not_before": NOW - 9 * DAY, "not_after": NOW - DAY}
     for stranger in (

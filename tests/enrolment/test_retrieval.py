@@ -237,7 +237,7 @@ def test_the_log_names_what_was_asked_for(world):
     subject = "CN=device"
     assert looked_for(world, of(signer=device, serial=serial)) == (serial, subject, "")
     told = looked_for(world, of(signer=other, serial=serial))
-    assert told == (serial, subject, "whoever signed the request may not have this certificate")
+    assert told == (serial, subject, "the signer of the request may not have this certificate")
     assert looked_for(world, of(signer=device, serial=4711)) == (4711, "", NOT_FOUND[1])
     asked = devices.get_crl(signer=device, serial=serial, **to)
     assert looked_for(world, asked) == (serial, subject, "")

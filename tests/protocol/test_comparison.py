@@ -93,7 +93,7 @@ def test_a_key_usage_that_was_cut_is_told():
 
 def test_another_subject_is_told_and_another_string_type_is_not():
     (change,) = compared((), (), subject="CN=other")
-    assert str(change) == "the subject is CN=other; asked for was CN=www"
+    assert str(change) == "the subject is CN=other; requested was CN=www"
     printable = x509.Name(
         [
             x509.NameAttribute(

@@ -456,7 +456,7 @@ def test_usage(refused):
     for arguments in (["--port", "70000"], ["--workers", "0"], ["--nonsense"], ["extra"]):
         message, hint = refused(*arguments)
         assert message
-        assert hint == "scep serve --help says what it takes"
+        assert hint == "scep serve --help shows the usage"
 
 
 # --- settings -------------------------------------------------------------------------------------
@@ -518,7 +518,7 @@ def test_a_settings_file_of_before_the_first_start(tmp_path, serve):
     assert server.stop() == 0
     assert file.read_text() == 'workers = 1\npki_url = "http://a.example"\n'
     said = server.log.splitlines()
-    for_this_start = f"counts for this start only: {file} was there before and is left as it is"
+    for_this_start = f"counts for this start only: {file} existed before and is not changed"
     assert said[:3] == [
         f"--workers 2 wins over workers = 1 in {file}",
         f"--port {for_this_start}; to keep it, add at its top: port = 0",

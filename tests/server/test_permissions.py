@@ -75,7 +75,7 @@ def test_a_directory_above_in_which_everybody_may_rename(directory, tmp_path, mo
         for act in opened(one):
             if is_refused:
                 message, hint = refusal(act)
-                assert message == f"everybody may replace what is in {above}"
+                assert message == f"everybody may replace the files in {above}"
                 assert hint.startswith(f"chmod go-w {above}")
             else:
                 act()

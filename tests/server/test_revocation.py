@@ -135,7 +135,7 @@ def test_revoked_though_no_crl_can_be_signed(running, admin, challenges):
     (running.directory / "ca-key.pem").chmod(0o644)
     done = admin("revoke", serial_number.show(one.serial_number))
     assert "revoked" in done.stderr
-    assert "warning: it is stored, but no new CRL could be signed\n" in done.stderr
+    assert "warning: the change is stored, but no new CRL could be signed\n" in done.stderr
     assert "hint: chmod 600" in done.stderr
     (running.directory / "ca-key.pem").chmod(0o600)
     assert admin("crl").stdout.startswith("-----BEGIN X509 CRL-----")

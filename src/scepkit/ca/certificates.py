@@ -61,7 +61,7 @@ def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
 
 
 def read_certificate_file(path: Path) -> bytes:
-    """Return what a file of certificates holds, whether it is PEM or not.
+    """Return the content of a file of certificates, PEM or not.
 
     Raises:
         SettingsError: missing or unreadable.

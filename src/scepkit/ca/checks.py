@@ -1,4 +1,4 @@
-"""Is a certificate fit for its role? Asked at start, so that no device finds out first."""
+"""Checks at start that a certificate is fit for its role, so that no device finds out first."""
 
 from __future__ import annotations
 

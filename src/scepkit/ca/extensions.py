@@ -1,4 +1,4 @@
-"""The extensions of a certificate: what the profile says, narrowed by what the request asks.
+"""The extensions of a certificate: those of the profile, narrowed by the request.
 
 Only keyUsage, extendedKeyUsage and subjectAltName of a request are ever looked at. All else that
 it asks for (basicConstraints, nameConstraints, policies, ...) has no way into a certificate.
@@ -70,7 +70,7 @@ def key_usage(asserted: Iterable[str]) -> x509.KeyUsage:
 
 
 def authority_key_identifier(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    """Return what names this CA's key in all that it signs."""
+    """Return the extension that names this CA's key in all that it signs."""
     # RFC 5280 section 4.2.1.1: it must be the very value in the CA's subjectKeyIdentifier.
     try:
         ski = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value

@@ -1,4 +1,4 @@
-"""What to do about what the file system refuses."""
+"""Hints for errors of the file system."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import errno
 import shlex
 
 _HINTS = {
-    errno.EACCES: "look whose it is, and that of the directories above (namei -l PATH); run this "
-    "as that user, or name a place that this user may use",
-    errno.EPERM: "look whose it is (ls -ld PATH); run this as that user, or name another place",
+    errno.EACCES: "look at its owner and modes, and at those of the directories above (namei -l "
+    "PATH); run the command as the owner, or name a place that this user may use",
+    errno.EPERM: "look at its owner (ls -ld PATH); run the command as the owner, or name another "
+    "place",
     errno.ENOENT: "check the path, and that the directories above it are there",
     errno.ENOTDIR: "check the path: something on the way is a file, and has to be a directory",
     errno.EISDIR: "name a file: this is a directory",
@@ -28,7 +29,7 @@ _HINTS = {
 
 
 def hint(error: OSError) -> str:
-    """Return what to do next about an error of the file system."""
+    """Return the hint for an error of the file system."""
     text = _HINTS.get(error.errno or 0, "look at what is there: ls -ld PATH")
     name = error.filename
     return text.replace("PATH", shlex.quote(name)) if isinstance(name, str) else text

@@ -177,7 +177,7 @@ def sync_directory(directory: Path) -> None:
 
 @contextmanager
 def refusals(what: str, hint: str = "") -> Iterator[None]:
-    """Turn what the file system refuses into a SettingsError of one line.
+    """Turn an error of the file system into a SettingsError of one line.
 
     Args:
         what: the start of that line, such as "cannot write /srv/scep/ca.pem".

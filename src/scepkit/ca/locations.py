@@ -1,4 +1,4 @@
-"""Where relying parties find a CA's CRL, its certificate and its OCSP responder.
+"""The URLs of a CA's CRL, its certificate and its OCSP responder, for relying parties.
 
 The paths are here once, for the certificates that name them and for the server that answers there.
 A CA goes by its key: each generation has its own CRL, at a URL that never changes.
@@ -27,7 +27,7 @@ _ID_OCTETS = 8
 
 
 def ca_id(key_hash: bytes) -> str:
-    """Return what names a CA in a URL: 16 hex digits.
+    """Return the id of a CA in URLs: 16 hex digits.
 
     Args:
         key_hash: SHA-256 of its SubjectPublicKeyInfo.
@@ -70,7 +70,7 @@ class Locations:
 
     @property
     def is_circular(self) -> bool:
-        """Whether a relying party may need a CRL to get at the CRL."""
+        """True if a relying party may need a CRL to get at the CRL."""
         return self.base.lower().startswith("https:")
 
     def crl_url(self, key_hash: bytes) -> str:

@@ -1,4 +1,4 @@
-"""A CA in memory: what is read from its directory, checked, and nothing that does not fit."""
+"""A CA in memory: the keys and certificates of its directory, read and checked."""
 
 from __future__ import annotations
 

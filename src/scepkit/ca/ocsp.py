@@ -96,13 +96,13 @@ class OCSPResponder:
             self._delegate_ends = certificate.not_valid_after_utc
 
     def signer(self, now: datetime) -> tuple[Signer, datetime]:
-        """Return whose key signs now, and when its certificate ends."""
+        """Return the delegate that signs now, and the end of its certificate."""
         if self._delegate and self._delegate_starts <= now < self._delegate_ends:
             return self._delegate, self._delegate_ends
         return self._own, self.end
 
     def names(self) -> Iterator[tuple[object, bytes, bytes]]:
-        """Yield what a CertID may name this CA by: hash, issuerNameHash, issuerKeyHash."""
+        """Yield the names of this CA in a CertID: hash, issuerNameHash, issuerKeyHash."""
         certificate = self.authority.certificate
         name = certificate.subject.public_bytes()
         spki = certificate.public_key().public_bytes(
@@ -125,7 +125,7 @@ class OCSPResponders:
         self._named = {name: one for one in responders for name in one.names()}
 
     def of(self, cert_id: CertID) -> OCSPResponder | None:
-        """Return what answers for a certificate; None where its CA is none of ours."""
+        """Return the responder for a certificate; None if its CA is none of ours."""
         return self._named.get((cert_id.hash, cert_id.issuer_name_hash, cert_id.issuer_key_hash))
 
 
@@ -162,7 +162,7 @@ def issue(
 
 
 def load_responders(directory: Path, material: Material, *, now: datetime) -> OCSPResponders:
-    """Read who answers OCSP for a CA and for those before and after it. Writes nothing.
+    """Read the OCSP responders of a CA and of those before and after it. Writes nothing.
 
     Args:
         directory: the CA's.

@@ -1,4 +1,4 @@
-"""The key that answers OCSP is made, and made anew before its certificate ends.
+"""The key of the OCSP responder: made, and made anew before its certificate ends.
 
 Two files are put in place one after the other, not at once as those of an RA are: whoever finds
 only the first takes neither, and the CA's own key signs until the next call has made both anew.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OCSP_BEFORE = timedelta(days=10)
-"""How long before its end a certificate is replaced."""
+"""The time before its end at which a certificate is replaced."""
 
 
 def rotate_ocsp(

@@ -1,4 +1,4 @@
-"""Whose files they are: what root makes belongs to the directory's owner, and who helps elsewhere.
+"""The owner of a CA's files: what root makes belongs to the directory's owner.
 
 A server's files are for one user. What root makes among them by mistake that user cannot read, and
 what another user makes neither; so root gives it away, and a refusal says whose the thing is that
@@ -28,7 +28,7 @@ def user_name(uid: int) -> str:
 
 
 def give(descriptor: int, directory: Path) -> None:
-    """Give what root has made to the owner of the directory that it is in.
+    """Give a file that root has made to the owner of its directory.
 
     Where that is not possible, as in a container without CAP_CHOWN, it stays root's.
 

@@ -1,4 +1,4 @@
-"""Where each file of a CA is.
+"""The place of each file of a CA.
 
     ca-key.pem 0600 · ca.pem 0644 · ra-key.pem 0600 · ra.pem 0644     (`single` has no RA files)
     ocsp-key.pem 0600 · ocsp.pem 0644    who answers OCSP for the CA; see `ocsp_rotation`

@@ -35,10 +35,10 @@ class Profile:
     """
 
     validity: timedelta = timedelta(days=365)
-    """How long a certificate is valid from now on; cut where the CA's own validity ends."""
+    """The validity of a certificate from now on; cut where the CA's own validity ends."""
 
     backdate: timedelta = BACKDATE
-    """How far before now a certificate starts to be valid: devices' clocks are often late."""
+    """The time before now at which the validity begins: devices' clocks are often late."""
 
     rsa_bits: tuple[int, int] = (2048, 8192)
     """The smallest and the largest RSA modulus, in bits. The upper bound is for those who must

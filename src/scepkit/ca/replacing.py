@@ -77,7 +77,7 @@ def is_interrupted(directory: Path) -> bool:
 
 
 def heal(directory: Path) -> None:
-    """Bring to an end what a killed process left; under the lock.
+    """Finish the change that a killed process left; under the lock.
 
     Raises:
         SettingsError: the file system refuses.

@@ -133,7 +133,7 @@ def activate(directory: Path, *, now: datetime) -> Material:
 
 
 def cancel(directory: Path) -> x509.Certificate:
-    """Drop the next CA. Its key is gone: whatever it has issued cannot be revoked any more.
+    """Drop the next CA and its key: certificates that it has issued can no longer be revoked.
 
     Returns:
         the certificate of the CA that is no more; its name will not be used again.
@@ -153,7 +153,7 @@ def cancel(directory: Path) -> x509.Certificate:
 
 
 def status(directory: Path) -> Status:
-    """Tell what generations there are, expired or not. Reads certificates, no keys.
+    """Return all generations, expired or not. Reads certificates, no keys.
 
     Raises:
         SettingsError: there is no CA, or a certificate cannot be read.

@@ -1,4 +1,4 @@
-"""`scep admin …`: what an operator does with a server, on its machine, running or not.
+"""`scep admin …`: the operator's commands, on the server's machine, whether it runs or not.
 
 Each group of commands has its own file.
 """

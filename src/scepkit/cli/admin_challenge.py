@@ -43,19 +43,20 @@ def secret(
             min=shared_secret.LEAST_BITS,
             max=shared_secret.MOST_BITS,
             metavar="N",
-            help="How many random bits it has.",
+            help="Number of random bits.",
         ),
     ] = _BITS,
 ) -> None:
-    """Make a secret that all devices of an endpoint share, and print it.
+    """Make a static challenge, and print it.
 
-    It is stored nowhere: a file that challenge_file names keeps it, with challenge = "static".
-    It has letters and digits that can be typed and do not look alike.
+    A static challenge is one secret for all devices of an endpoint. The command does not store it:
+    put it into the endpoint's challenge_file, and set challenge = "static". It has only letters and
+    digits that do not look alike.
     """
     terminal.data(shared_secret.new(bits))
     if terminal.shows_data():
         terminal.say(
-            'stored nowhere: write it into a file, and in scep.toml: challenge = "static", '
+            'not stored: write it into a file, and set in scep.toml: challenge = "static", '
             'challenge_file = "FILE"'
         )
         terminal.say(

@@ -1,4 +1,4 @@
-"""`scep admin challenge list`: one-time challenges, and what became of them."""
+"""`scep admin challenge list`: one-time challenges and their states."""
 
 from __future__ import annotations
 
@@ -45,24 +45,26 @@ def listing(
     endpoint: EndpointOption = None,
     subject: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Whose subject has this in it.", show_default=False),
+        typer.Option(metavar="TEXT", help="Only subjects with this text.", show_default=False),
     ] = None,
     label: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="With exactly this label.", show_default=False),
+        typer.Option(metavar="TEXT", help="Only this exact label.", show_default=False),
     ] = None,
     unspent: Annotated[
-        bool, typer.Option("--unspent", help="Only those that a device can still use.")
+        bool, typer.Option("--unspent", help="Only challenges that a device can still use.")
     ] = False,
-    limit: Annotated[int, typer.Option(min=0, metavar="N", help="At most so many; 0 for all.")] = 0,
+    limit: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Print at most N of them; 0 for all.")
+    ] = 0,
     as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
-    """List one-time challenges, newest first, by the numbers that void takes and the log has.
+    """List one-time challenges, newest first.
 
-    The state is unspent, spent, expired or void. The secrets are stored nowhere, so no list has
-    them. A spent challenge is kept as long as its certificate, any other until retention_days after
-    it expired.
+    Each has a number, which challenge void takes and the log shows. Its state is unspent, spent,
+    expired or void. The list cannot show the secrets, since they are not stored. A spent challenge
+    is kept as long as its certificate, any other until retention_days after it expired.
     """
     with records_opened(directory) as (home, store):
         from scepkit.server.clock import utc_now
@@ -85,7 +87,7 @@ def listing(
             # What an endpoint that is gone has can still be listed; a typing error is told.
             endpoint_settings(home.settings, endpoint)
     if is_empty and not as_json:
-        terminal.say("there is none")
+        terminal.say("nothing found")
 
 
 def _print_json(found: Iterable[Challenge], now: datetime) -> int:

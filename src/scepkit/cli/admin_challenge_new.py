@@ -47,49 +47,53 @@ def new(
     *,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
     endpoint: Annotated[
-        str, typer.Option(metavar="NAME", help="The endpoint that they are good for.")
+        str, typer.Option(metavar="NAME", help="Endpoint of the challenges.")
     ] = "default",
-    count: Annotated[int, typer.Option(min=1, max=_MAX, metavar="N", help="How many.")] = 1,
+    count: Annotated[
+        int, typer.Option(min=1, max=_MAX, metavar="N", help="Number of challenges.")
+    ] = 1,
     subject: Annotated[
-        str | None, typer.Option(help="The only subject that they are good for.", metavar="DN")
+        str | None, typer.Option(help="Bind the challenges to this subject.", metavar="DN")
     ] = None,
     san: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME", help="A name that --subject may have besides: dns:, ip:, … Repeatable."
+            metavar="NAME",
+            help="Subject alternative name allowed beside --subject: dns:, ip:, … Repeatable.",
         ),
     ] = None,
     expires: Annotated[
         str,
-        typer.Option(metavar="DURATION", help="How long they can be used: 30m, 1h, 7d, …"),
+        typer.Option(metavar="DURATION", help="Lifetime of the challenges: 30m, 1h, 7d, …"),
     ] = "1h",
     label: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="A label to list and void them by; the log has it too."),
+        typer.Option(metavar="TEXT", help="Label for challenge list, challenge void and the log."),
     ] = None,
     batch: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Make one for each row of this file, CSV with a header or JSON lines: subject, "
-            "sans, expires, label. - is stdin.",
+            help="Make one challenge for each row of this file, CSV with a header or JSON lines: "
+            "subject, sans, expires, label. - is stdin.",
         ),
     ] = None,
     as_json: JsonLinesOption = False,
 ) -> None:
     """Make one-time challenges and print them, one a line.
 
-    A challenge is shown once and stored as a keyed digest; it is good for one certificate.
-    With --subject it is good for that subject only, and for no other names than those of --san.
-    With --batch the rows come back in the form they came in, with challenge and id added; none is
-    made if a row is wrong.
+    A challenge is good for one certificate. It is printed once; the server stores a keyed digest.
+    With --subject it is good for that subject and the names of --san only. With --batch the rows
+    are printed in the form of the file, with challenge and id added. If a row is wrong, no
+    challenge is made.
     """
     lifetime = duration.read(expires)
     if san and subject is None:
-        raise UsageError("--san needs --subject", hint="name the subject the names belong to")
+        raise UsageError("--san needs --subject", hint="name the subject of these names")
     if batch is not None and (subject is not None or san or count != 1):
         raise UsageError(
-            "--batch excludes --subject, --san and --count", hint="the rows of the file say it all"
+            "--batch excludes --subject, --san and --count",
+            hint="put them into the rows of the file",
         )
     with records_opened(directory) as (home, store):
         from scepkit.enrolment.challenge_row import Defaults
@@ -161,7 +165,7 @@ def _print(lines: Iterable[str]) -> None:
 
 @contextmanager
 def _kept_from_loss(minted: Sequence[MintedChallenge]) -> Iterator[None]:
-    """Say what to do about challenges that are stored, and could not be written out.
+    """Give a hint for challenges that are stored and could not be written out.
 
     Raises:
         SettingsError: they could not.

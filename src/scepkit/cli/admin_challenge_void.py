@@ -37,7 +37,7 @@ def register(group: typer.Typer) -> None:
     group.command(
         "void",
         cls=Command,
-        short_help="Take one-time challenges back.",
+        short_help="Make one-time challenges void.",
         epilog=examples(
             "scep admin challenge void 17 18",
             "scep admin challenge void --label order-17 --yes",
@@ -50,35 +50,39 @@ def void(
     ids: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="ID", show_default=False, help="As scep admin challenge list shows them."
+            metavar="ID", show_default=False, help="Numbers from scep admin challenge list."
         ),
     ] = None,
     *,
     subject: Annotated[
         str | None,
         typer.Option(
-            metavar="DN", help="All unspent ones for exactly this subject.", show_default=False
+            metavar="DN",
+            help="All unspent challenges for exactly this subject.",
+            show_default=False,
         ),
     ] = None,
     label: Annotated[
         str | None,
         typer.Option(
-            metavar="TEXT", help="All unspent ones with exactly this label.", show_default=False
+            metavar="TEXT",
+            help="All unspent challenges with exactly this label.",
+            show_default=False,
         ),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="All unspent ones of the endpoint that --endpoint names.")
+        bool, typer.Option("--all", help="All unspent challenges of --endpoint.")
     ] = False,
     endpoint: EndpointOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask, however many they are.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
-    """Take one-time challenges back: no device gets a certificate for them any more.
+    """Make one-time challenges void: no device gets a certificate for them any more.
 
-    A device that tries one is answered as with any challenge that is not right; the log says who
-    voided it and when. A request that waits for approval with one can only be rejected. What was
-    spent stays spent: revoke its certificate. Of more than one it is asked whether they are meant.
+    A device that tries one gets the same answer as for any wrong challenge; the log shows who
+    voided it and when. A waiting request with a void challenge can only be rejected. A spent
+    challenge stays spent: revoke its certificate. For several challenges the command asks first.
     """
     with records_opened(directory) as (home, store):
         from scepkit.enrolment import voiding
@@ -110,13 +114,13 @@ def _chosen(
 
     if sum((bool(ids), subject is not None, label is not None, every)) != 1:
         raise UsageError(
-            "which challenges? say it in one way", hint="by ID…, --subject, --label or --all"
+            "name the challenges in exactly one way", hint="by ID…, --subject, --label or --all"
         )
     if ids:
         return voiding.numbered(store, map(_number, ids))
     if every:
         if endpoint is None:
-            raise UsageError("--all needs --endpoint", hint="name the endpoint whose they are")
+            raise UsageError("--all needs --endpoint", hint="name the endpoint of the challenges")
         return [*store.challenges(endpoint=endpoint, is_open=True)]
     if subject is not None:
         found = voiding.for_subject(store, subject, endpoint)
@@ -127,7 +131,7 @@ def _chosen(
     if not found:
         raise UsageError(
             f"no unspent challenge {what}",
-            hint="it has to be the whole text; scep admin challenge list shows what there is",
+            hint="give the whole text; scep admin challenge list shows the challenges",
         )
     return found
 
@@ -151,7 +155,7 @@ def _ask(unspent: Sequence[Challenge], *, yes: bool) -> None:
         return
     if not terminal.can_ask():
         raise UsageError(
-            f"{_challenges(len(unspent))} would be voided, and there is nobody to ask",
+            f"{_challenges(len(unspent))} would be voided, and there is no terminal to ask at",
             hint="look at them with scep admin challenge list, then give --yes",
         )
     for one in unspent[:_FEW]:

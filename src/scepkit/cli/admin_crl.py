@@ -1,4 +1,4 @@
-"""`scep admin crl`: what says to everybody which certificates are revoked."""
+"""`scep admin crl`: the list of the certificates that are revoked."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def crl(
     *,
     ca: CAOption = "default",
     every: Annotated[
-        bool, typer.Option("--all", help="Of the CA's earlier generations, and of the next, too.")
+        bool,
+        typer.Option("--all", help="The CRLs of the CA's earlier and next generations, too."),
     ] = False,
     out: Annotated[
         Path | None,
@@ -56,7 +57,7 @@ def crl(
     as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
-    """Print the CA's current CRL as PEM; a new one is signed when there is none that is good."""
+    """Print the CA's current CRL as PEM. If there is no valid one, sign a new one first."""
     from scepkit.ca.files import write_file
 
     if der and (out is None or every):
@@ -109,7 +110,7 @@ def sign_outdated(directory: Path, issuers: Collection[bytes | None]) -> None:
             except ScepError as error:
                 errors.append(error)
     if errors and not signed.issuperset(issuers):
-        terminal.warn("it is stored, but no new CRL could be signed")
+        terminal.warn("the change is stored, but no new CRL could be signed")
         for one in errors:
             terminal.scep_error(one)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Ids: TypeAlias = Annotated[
     list[str],
-    typer.Argument(metavar="ID", help="Requests, as list --pending numbers them."),
+    typer.Argument(metavar="ID", help="Numbers of requests, from scep admin list --pending."),
 ]
 
 _NUMBER = re.compile(r"[0-9]{1,15}")
@@ -42,13 +42,13 @@ def register(app: typer.Typer) -> None:
     app.command(
         "approve",
         cls=Command,
-        short_help="Issue what waiting requests ask for.",
+        short_help="Approve waiting requests.",
         epilog=examples("scep admin approve 1", "scep admin approve 3 4 5"),
     )(approve)
     app.command(
         "reject",
         cls=Command,
-        short_help="Refuse waiting requests.",
+        short_help="Reject waiting requests.",
         epilog=examples("scep admin reject 2 --reason 'not in the inventory'"),
     )(reject)
 
@@ -59,9 +59,9 @@ def approve(
     as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
-    """Issue the certificates that waiting requests ask for, and print their serial numbers.
+    """Approve waiting requests: issue their certificates, and print the serial numbers.
 
-    The devices get them when they ask the next time.
+    A device gets its certificate at its next poll.
     """
     numbers = _numbers(ids)
     with keys_opened(directory) as (home, store):
@@ -89,14 +89,14 @@ def reject(
     *,
     reason: Annotated[
         str,
-        typer.Option(metavar="TEXT", help="What the device is told.", show_default=False),
+        typer.Option(metavar="TEXT", help="Reason, sent to the device.", show_default=False),
     ] = "",
     as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
-    """Refuse waiting requests for good.
+    """Reject waiting requests for good.
 
-    The device is told at its next poll; another request of it is a new one.
+    The device gets the answer at its next poll. It may send a new request.
     """
     numbers = _numbers(ids)
     with records_opened(directory) as (_, store):
@@ -145,7 +145,7 @@ def _numbers(ids: list[str]) -> list[int]:
 
 
 def _for_each(numbers: list[int], decide: Callable[[int], None]) -> None:
-    """Decide on each request; what goes wrong with one is said, and the others go on.
+    """Decide on each request; report the error of one, and go on with the others.
 
     Raises:
         Exit: with the worst of the exit statuses.
@@ -166,7 +166,8 @@ def _row(store: Store, number: int) -> RequestRow:
     row = store.request(number)
     if row is None:
         raise _UnknownRequest(
-            f"there is no request {number}", hint="scep admin list --pending shows what waits"
+            f"there is no request {number}",
+            hint="scep admin list --pending shows the waiting requests",
         )
     return row
 
@@ -200,7 +201,9 @@ def _issued(number: int, answer: Answer) -> tuple[int, Outcome]:
                 f"request {number}: the certificate that it renews is revoked",
                 hint=f"scep admin reject {number}",
             )
-    raise UsageError(f"request {number} belongs to another key", hint="this is a bug")
+    raise UsageError(
+        f"request {number} belongs to another key", hint="bug in scepkit; please report it"
+    )
 
 
 def _decided(number: int, status: str) -> UsageError:

@@ -1,4 +1,4 @@
-"""What the commands of `scep admin` share: the server's directory, opened, and its options."""
+"""The server's directory, opened for `scep admin`, and the options that its commands share."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ __all__ = [
 ]
 
 CAOption: TypeAlias = Annotated[
-    str, typer.Option("--ca", metavar="NAME", help="Which CA, on a server that has several.")
+    str, typer.Option("--ca", metavar="NAME", help="Name of the CA, on a server that has several.")
 ]
 EndpointOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--endpoint", metavar="NAME", help="Only of this endpoint.", show_default=False),
+    typer.Option("--endpoint", metavar="NAME", help="Only this endpoint.", show_default=False),
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 JsonLinesOption: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]

@@ -1,4 +1,4 @@
-"""`scep admin list`: what was issued, and what waits for a decision."""
+"""`scep admin list`: issued certificates, and requests that wait for a decision."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Wanted(StrEnum):
-    """What to list: certificates, or requests that (still) have none."""
+    """The rows to list: certificates, or requests that (still) have none."""
 
     VALID = "valid"
     REVOKED = "revoked"
@@ -60,7 +60,7 @@ def listing(
     *,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
     pending: Annotated[
-        bool, typer.Option("--pending", help="The requests that wait for a decision.")
+        bool, typer.Option("--pending", help="List the requests that wait for a decision.")
     ] = False,
     status: Annotated[
         Wanted | None,
@@ -74,16 +74,18 @@ def listing(
     endpoint: EndpointOption = None,
     subject: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Whose subject has this in it.", show_default=False),
+        typer.Option(metavar="TEXT", help="Only subjects with this text.", show_default=False),
     ] = None,
-    limit: Annotated[int, typer.Option(min=0, metavar="N", help="At most so many; 0 for all.")] = 0,
+    limit: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Print at most N of them; 0 for all.")
+    ] = 0,
     json: JsonLinesOption = False,
 ) -> None:
-    """List the certificates that were issued, newest first, or requests, oldest first.
+    """List issued certificates, newest first, or requests, oldest first.
 
-    Certificates go by their serial number, requests by a short one: show, approve, reject and
-    revoke take them. For a request the SHA-256 of its PKCS#10 is shown; compare it with what the
-    device shows.
+    A certificate is listed with its serial number, a request with a short number: show, approve,
+    reject and revoke take them. A request is listed with the SHA-256 of its PKCS#10, too: compare
+    it with the one that the device shows.
     """
     wanted = Wanted.PENDING if pending else status
     with records_opened(directory) as (home, store):
@@ -108,7 +110,7 @@ def listing(
         if endpoint is not None and not rows:
             # What an endpoint that is gone has issued can still be listed; a typing error is told.
             endpoint_settings(home.settings, endpoint)
-    terminal.rows(rows, columns, as_json=json, empty=_EMPTY.get(wanted, "there is none"))
+    terminal.rows(rows, columns, as_json=json, empty=_EMPTY.get(wanted, "nothing found"))
 
 
 def _requests(

@@ -1,4 +1,4 @@
-"""`scep admin purge`: delete what is old now, and not when the server gets to it."""
+"""`scep admin purge`: delete old records now, before the server does."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def purge(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="How old: 30d, 12w, …; the setting retention_days unless given.",
+            help="Least age: 30d, 12w, … Default: the setting retention_days.",
             show_default=False,
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")
+        bool, typer.Option("--dry-run", help="Print the numbers, and delete nothing.")
     ] = False,
     as_json: JsonOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
-    """Delete answered requests, used or expired challenges and expired certificates that are old.
+    """Delete old records: answered requests, used or expired challenges, expired certificates.
 
-    Requests that nobody decided in time expire. A running server does both by itself, so nobody is
-    asked; --dry-run says how much it would be.
+    Waiting requests past their time are marked as expired. A running server does both by itself, so
+    the command does not ask first; --dry-run shows the numbers.
     """
     with records_opened(directory) as (home, store):
         from scepkit.server import sweeping

@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         "release",
         cls=Command,
-        short_help="Take certificates off hold.",
+        short_help="Release certificates from hold.",
         epilog=examples(
             "scep admin release 5a1f... --note 'found again'",
             "scep admin release 5a1f... --and-renewals",
@@ -52,10 +52,11 @@ def release(
     json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
-    """Take certificates off hold, and sign a new CRL, in which they are no more.
+    """Release certificates from hold, and sign a new CRL without them.
 
-    Only a certificate that was revoked with the reason certificateHold can be released. --subject
-    and --and-renewals show what they found and ask first; what is not on hold they leave as it is.
+    Only a certificate that was revoked with the reason certificateHold can be released. With
+    --subject or --and-renewals the command lists the certificates and asks first; those that are
+    not on hold stay as they are.
     """
     with records_opened(directory) as (home, store):
         from scepkit.enrolment import revocation
@@ -85,7 +86,7 @@ def _refuse_revoked(rows: Sequence[CertificateRow]) -> None:
             raise UsageError(
                 f"{serial_number.show(row.serial)} is revoked for good "
                 f"({reason_name(row.revocation_reason)})",
-                hint="only what is on hold can be released; nothing was changed",
+                hint="only a certificate on hold can be released; nothing was changed",
             )
 
 

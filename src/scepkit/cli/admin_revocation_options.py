@@ -1,4 +1,4 @@
-"""What `scep admin revoke` and `release` can be told."""
+"""The options of `scep admin revoke` and `release`."""
 
 from __future__ import annotations
 
@@ -17,29 +17,39 @@ Serials = Annotated[
 
 Subject = Annotated[
     str | None,
-    option(None, "DN", "All that have exactly this subject and can be used, in place of SERIAL."),
+    option(
+        None,
+        "DN",
+        "All usable certificates with exactly this subject, in place of SERIAL.",
+    ),
 ]
 
 AndRenewals = Annotated[
     bool,
     flag(
         None,
-        "With them the whole renewal chain: what they were renewed from, and what was renewed "
-        "from them.",
+        "Their whole renewal chains, too: the certificates that they renewed, and their own "
+        "renewals.",
         "--and-renewals",
     ),
 ]
 
-File = Annotated[Path | None, option(None, "CERT", "The one in this file, in place of SERIAL.")]
+File = Annotated[
+    Path | None, option(None, "CERT", "The certificate in this file, in place of SERIAL.")
+]
 
 Batch = Annotated[
     Path | None,
-    option(None, "FILE", "All whose serial numbers this file lists, one a line; - is stdin."),
+    option(None, "FILE", "All serial numbers in this file, one a line; - is stdin."),
 ]
 
 Reason = Annotated[
     ReasonName,
-    typer.Option(metavar="REASON", parser=read_reason, help=f"Why: {', '.join(ReasonName)}."),
+    typer.Option(
+        metavar="REASON",
+        parser=read_reason,
+        help=f"Reason of the revocation: {', '.join(ReasonName)}.",
+    ),
 ]
 
 InvalidityDate = Annotated[
@@ -47,13 +57,13 @@ InvalidityDate = Annotated[
     option(
         None,
         "WHEN",
-        "Since when the key is thought to be in wrong hands, such as 2026-11-20 or "
-        "2026-11-20T14:30; UTC unless it says otherwise.",
+        "Time at which the key may have been compromised, such as 2026-11-20 or "
+        "2026-11-20T14:30; UTC unless it names a zone.",
     ),
 ]
 
-Note = Annotated[str, option(None, "TEXT", "Why, for the record.", "--note")]
+Note = Annotated[str, option(None, "TEXT", "Remark for the record.", "--note")]
 
-DryRun = Annotated[bool, flag(None, "Only say what would be revoked.", "--dry-run")]
+DryRun = Annotated[bool, flag(None, "List the certificates, and revoke none.", "--dry-run")]
 
-Yes = Annotated[bool, flag(None, "Do not ask.", "--yes", "-y")]
+Yes = Annotated[bool, flag(None, "Do not ask for confirmation.", "--yes", "-y")]

@@ -1,4 +1,4 @@
-"""What `scep admin revoke` and `release` say: of each certificate, or how many they were."""
+"""The report of `scep admin revoke` and `release`: on each certificate, or on their number."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def would_change(row: CertificateRow, reason: Reason) -> bool:
 def tell(
     change: Change, *, as_json: bool, done: str = "", before: str = "was revoked before"
 ) -> None:
-    """Say what became of one certificate.
+    """Report the revocation of one certificate.
 
     Args:
         change: what became of it.
@@ -57,7 +57,7 @@ def tell(
 
 
 def tell_released(change: Change, *, as_json: bool) -> None:
-    """Say what became of a certificate that was to be released."""
+    """Report the release of one certificate."""
     row = change.certificate
     if row.revoked_at is None or as_json:
         tell(change, as_json=as_json, done="released", before="was not on hold")
@@ -102,7 +102,7 @@ def say_what_would(rows: Sequence[CertificateRow], reason: Reason, *, as_json: b
         elif changes and count <= FEW:
             terminal.say(f"would revoke {serial_number.show(row.serial)}, {row.subject}")
     rest = len(rows) - count
-    terminal.say(f"would revoke {certificates(count)}" + (f"; {rest} are so now" if rest else ""))
+    terminal.say(f"would revoke {certificates(count)}" + (f"; unchanged: {rest}" if rest else ""))
 
 
 def sum_up(new: int, total: int, reason: Reason) -> None:

@@ -38,7 +38,7 @@ _PAUSE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What is to be said of each certificate that is revoked.
+    """The details to record with each revocation.
 
     Attributes:
         reason: why.
@@ -83,11 +83,11 @@ def revoke(
 ) -> None:
     """Revoke certificates, and sign a new CRL.
 
-    Nothing is revoked if one of them cannot be found. The first reason stands, so that the same
-    command may be given again; only what is on hold (certificateHold) can still be revoked for
-    good, or released.
+    If one of the certificates cannot be found, none is revoked. The same command may be given
+    again: a revoked certificate keeps its first reason. Only a certificate on hold
+    (certificateHold) can later be revoked for good, or released.
 
-    --subject, --and-renewals and --batch show what they found and ask first.
+    With --subject, --and-renewals or --batch the command lists the certificates and asks first.
     """
     wanted = _Wanted(reason.reason, note, _since(invalidity_date))
     with records_opened(directory) as (home, store):
@@ -124,7 +124,7 @@ def _since(text: str | None) -> datetime | None:
     if aware > datetime.now(UTC):
         raise UsageError(
             f"the invalidity date {text} lies ahead",
-            hint="it says since when the key is thought to be in wrong hands",
+            hint="give the past time at which the key may have been compromised",
         )
     return aware
 
@@ -190,4 +190,6 @@ def _revoked(store: Store, selection: Selection, wanted: _Wanted) -> Iterator[Ch
                 yield from (change for change in changes if change is not None)
         finally:
             if 0 < done < len(serials):
-                terminal.warn(f"{done} of {len(serials)} are revoked; the same again does the rest")
+                terminal.warn(
+                    f"{done} of {len(serials)} are revoked; the same command does the rest"
+                )

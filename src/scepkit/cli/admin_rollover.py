@@ -59,7 +59,7 @@ def prepare(
         str | None,
         typer.Option(
             metavar="NAME",
-            help='commonName of the next CA; that of now and " G2" unless given.',
+            help='commonName of the next CA. Default: the current one with " G2" added.',
             show_default=False,
         ),
     ] = None,
@@ -67,7 +67,7 @@ def prepare(
         str | None,
         typer.Option(
             metavar="LAYOUT",
-            help="Its keys: default, ec or single; as they are now unless given.",
+            help="Key layout of the next CA: default, ec or single. Default: the current layout.",
             show_default=False,
         ),
     ] = None,
@@ -103,10 +103,10 @@ def activate(
     as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
-    """Make the next CA the current one, after showing what changes by that, and asking.
+    """Make the next CA the current one. The command shows the consequences and asks first.
 
-    What the CA of before issued goes on being valid, can be renewed and revoked. A running server
-    changes over within seconds. Devices that pin the CA's fingerprint need the new one.
+    Certificates of the old CA stay valid, and can be renewed and revoked. A running server changes
+    over within seconds. Devices that pin the CA's fingerprint need the new one.
     """
     place = _place(directory, ca)
     from scepkit.ca import rollover
@@ -117,7 +117,7 @@ def activate(
         _ask(
             partial(admin_rollover_report.say_what_activate_does, found.current, found.next),
             "Make it the CA now?",
-            act="another CA would be the CA of every device from now on",
+            act="the next CA would be in force for every device",
             yes=yes,
         )
     material = rollover.activate(place, now=utc_now())
@@ -137,9 +137,9 @@ def cancel(
     as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
-    """Drop the next CA and its keys, for good, after asking.
+    """Drop the next CA and its keys for good. The command asks first.
 
-    What it has issued already cannot be revoked any more.
+    Certificates that the next CA has already issued can no longer be revoked.
     """
     from scepkit.ca import rollover
     from scepkit.protocol.distinguished_name import Name
@@ -170,7 +170,7 @@ def status(
     directory: DirectoryOption = DEFAULT_DIRECTORY,
     as_json: JsonLinesOption = False,
 ) -> None:
-    """List the CA's generations and RAs: the current one, the next one, those of before."""
+    """List the generations of the CA, each with its RA: current, next and earlier ones."""
     from scepkit.ca import rollover
 
     found = rollover.status(_place(directory, ca))
@@ -229,8 +229,8 @@ def _ask(show: Callable[[], None], question: str, *, act: str, yes: bool) -> Non
         return
     if not terminal.can_ask():
         raise UsageError(
-            f"{act}, and there is nobody to ask",
-            hint="look with scep admin rollover status, then give --yes",
+            f"{act}, and there is no terminal to ask at",
+            hint="look at the CAs with scep admin rollover status, then give --yes",
         )
     show()
     if not terminal.confirm(question):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def say_what_activate_does(current: Generation, following: Generation) -> None:
-    """Say which CA follows which, and what devices, the RA and OCSP make of it.
+    """Report the change of CAs, and its consequences for devices, the RA and OCSP.
 
     Args:
         current: the CA in force.
@@ -45,14 +45,14 @@ def say_what_activate_does(current: Generation, following: Generation) -> None:
 
 
 def say_what_cancel_does(following: Generation) -> None:
-    """Say which CA is dropped, and what cannot be done any more.
+    """Report the CA that is dropped, and the consequences.
 
     Args:
         following: the next CA.
     """
     terminal.say("This drops the next CA with its keys, and cannot be taken back:")
     terminal.fields([("next CA", _certificate(following.ca)), ("prepared", _prepared(following))])
-    terminal.say("What it has issued already cannot be revoked any more, and no CRL is signed.")
+    terminal.say("Certificates that it has issued can no longer be revoked, and no CRL is signed.")
 
 
 def _certificate(one: x509.Certificate) -> str:

@@ -1,4 +1,4 @@
-"""The certificates that `scep admin revoke` and `release` are told of, and asking about them.
+"""The certificates that `scep admin revoke` and `release` work on, and the question before.
 
 They are told of by serial number, subject, file or a list, and along their renewal chains.
 """
@@ -72,7 +72,7 @@ def select(
     """
     if sum(map(bool, (serials, subject, file, batch))) != 1:
         raise UsageError(
-            "which certificates? say it in one way",
+            "name the certificates in exactly one way",
             hint="by SERIAL…, --subject, --file or --batch",
         )
     moment = this_moment(home)
@@ -138,7 +138,7 @@ def ask(
         if many_only and len(rows) == 1:
             return
         raise UsageError(
-            f"{report.certificates(len(rows))} would be {what}, and there is nobody to ask",
+            f"{report.certificates(len(rows))} would be {what}, and there is no terminal to ask at",
             hint=f"{look}, then give --yes",
         )
     for row in rows[: report.FEW]:
@@ -172,7 +172,7 @@ def by_subject(store: Store, text: str, moment: Moment) -> list[CertificateRow]:
     if not found:
         raise UsageError(
             f"no certificate for {text} is valid",
-            hint="it has to be the whole subject; scep admin list --subject TEXT looks for parts",
+            hint="give the whole subject; scep admin list --subject TEXT finds parts of it",
         )
     return found
 
@@ -194,13 +194,15 @@ def by_file(store: Store, path: Path) -> CertificateRow:
         load = x509.load_pem_x509_certificate if is_pem else x509.load_der_x509_certificate
         certificate = load(content)
     except ValueError as error:
-        raise UsageError(f"{path} is not a certificate", hint="PEM or DER is read") from error
+        raise UsageError(
+            f"{path} is not a certificate", hint="give a certificate in PEM or DER"
+        ) from error
     row = store.certificate(certificate.serial_number)
     der = certificate.public_bytes(Encoding.DER)
     if row is None or not hmac.compare_digest(row.der, der):
         raise UsageError(
             f"the certificate in {path} was not issued by this server",
-            hint="scep admin list shows what was",
+            hint="scep admin list shows its certificates",
         )
     return row
 

@@ -56,12 +56,12 @@ def show(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show all that is known about a certificate or a request.
+    """Show all details of a certificate or a request.
 
-    Of a certificate that was renewed, or is a renewal, the whole chain is drawn: one line for each,
-    what was renewed from it below, and the one in use marked as current.
+    For a certificate with renewals the whole renewal chain is drawn, one line for each certificate.
+    A renewal stands below the certificate that it renewed; the one in use is marked as current.
 
-    The challenge of a request is struck out, so the signature of its PEM does not verify any more.
+    The challenge in a request is blanked out, so the signature of its PEM no longer verifies.
     """
     with records_opened(directory) as (home, store):
         from scepkit.server.clock import utc_now

@@ -1,4 +1,4 @@
-"""The command that gets a certificate into a directory, as far as that says: for a hint."""
+"""The command that gets a certificate into a directory, for a hint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `scep`: its groups of commands, and what becomes of their errors.
+"""The command `scep`: its groups of commands, and the handling of their errors.
 
 Each group of commands has its own file, and is registered below in the order in which --help lists
 them. All of these files are imported whenever `scep` starts, so what a command needs is imported

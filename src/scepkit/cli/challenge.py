@@ -1,4 +1,4 @@
-"""Where a challenge or a passphrase comes from: an option, stdin, a file or the environment.
+"""The source of a challenge or a passphrase: an option, stdin, a file or the environment.
 
 An option is seen by everybody on the machine who may run `ps`; the others are not.
 """

@@ -1,4 +1,4 @@
-"""What was asked for goes to a file or to stdout, and what there is to say of it to stderr."""
+"""The delivery of retrieved objects to a file or stdout, with a summary on stderr."""
 
 from __future__ import annotations
 

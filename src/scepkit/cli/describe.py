@@ -38,7 +38,7 @@ def timestamp(when: datetime) -> str:
 
 
 def summary(one: Certificate) -> dict[str, str]:
-    """Return what a certificate says, for JSON: all strings, times in RFC 3339."""
+    """Return the contents of a certificate for JSON: all strings, times in RFC 3339."""
     return {
         "subject": subject(one),
         "issuer": str(one.issuer_name),
@@ -78,7 +78,7 @@ def is_early(one: Certificate) -> bool:
 
 
 def slow_clock(one: Certificate) -> str:
-    """Return what to say of this machine's clock when a certificate is not valid yet by it."""
+    """Return the remark on this machine's clock if a certificate is not valid yet by it."""
     return (
         f"not valid yet by this machine's clock: that says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, "
         f"and the certificate begins at {one.not_before:%Y-%m-%d %H:%M} UTC"
@@ -89,7 +89,7 @@ SET_CLOCK = "look at the clock (date -u), and set it if it is wrong: programs re
 
 
 def marks(one: Certificate) -> list[tuple[str, str]]:
-    """Return what people look at, with names, to tell a certificate from another one."""
+    """Return the fields, with names, by which people tell certificates apart."""
     return [("valid", validity(one)), ("fingerprint", fingerprint(one))]
 
 
@@ -112,7 +112,7 @@ def crl_urls(one: Certificate) -> list[str]:
 
 
 def revocations(found: x509.CertificateRevocationList) -> dict[str, object]:
-    """Return what a revocation list says of itself, for JSON: times in RFC 3339."""
+    """Return the head of a revocation list for JSON: times in RFC 3339."""
     try:
         number = found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
     except (x509.ExtensionNotFound, ValueError):
@@ -130,7 +130,7 @@ def revocations(found: x509.CertificateRevocationList) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What a certificate of a GetCACert answer is for.
+    """The purpose of a certificate in a GetCACert answer.
 
     Attributes:
         code: for programs: `ca`, `intermediate`, `ra`, `unrelated` or `unknown`.
@@ -155,7 +155,7 @@ _USES = {"decryption": "decrypts requests", "signature": "signs replies"}
 
 
 def roles(certificates: Sequence[Certificate]) -> list[Role]:
-    """Say what each of the certificates of a GetCACert answer is for (checklist P-29)."""
+    """Return the purpose of each certificate in a GetCACert answer (checklist P-29)."""
     try:
         anchor = cacerts.top(certificates)
         ca = cacerts.trust(certificates, anchor, datetime.now(UTC))

@@ -62,9 +62,10 @@ def enroll(
     timeout: options.Timeout = 30,
     as_json: options.Json = False,
 ) -> None:
-    """Get a certificate: make a key, ask the CA, check the answer, write the files.
+    """Get a certificate: make a key, send the request, check the answer, write the files.
 
-    Run again after it was interrupted or had to wait, it continues the same request.
+    After an interruption, or to poll again for approval, run the same command again: it continues
+    the same request.
     """
     from scepkit.cli import challenge as challenges
     from scepkit.cli import connection, report, trust

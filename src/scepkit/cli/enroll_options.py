@@ -1,4 +1,4 @@
-"""What `scep enroll` can be told, beside what it shares with other commands."""
+"""The options of `scep enroll` that it shares with no other command."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Subject = Annotated[
     option(
         WANTED,
         "DN",
-        'The subject, such as CN=dev1,O=Example (RFC 4514). In a value , + " and # take a '
-        "backslash before them.",
+        "Subject of the certificate, such as CN=dev1,O=Example (RFC 4514). In a value, put a "
+        'backslash before , + " and #.',
     ),
 ]
 
@@ -27,8 +27,8 @@ San = Annotated[
     option(
         WANTED,
         "NAME",
-        "A subject alternative name: dns:, ip:, email: or uri: and the name; without the "
-        "prefix the kind is guessed. May be repeated.",
+        "Subject alternative name: dns:, ip:, email: or uri: and the name. Without the prefix "
+        "the kind is guessed. Repeatable.",
     ),
 ]
 
@@ -37,7 +37,7 @@ Key = Annotated[
     option(
         WANTED,
         "KIND",
-        f"{KEYS}. Not every CA takes the others than RSA, and they need a challenge.",
+        f"{KEYS}. EC and Ed25519 keys need a challenge, and a CA that accepts them.",
         show_default=True,
     ),
 ]
@@ -46,7 +46,7 @@ Force = Annotated[
     bool,
     flag(
         WANTED,
-        "Replace a certificate that is in DIR already; only once the new one is here.",
+        "Replace the certificate that DIR already holds, once the new one has arrived.",
         "--force",
     ),
 ]
@@ -55,8 +55,8 @@ Insecure = Annotated[
     bool,
     flag(
         TRUST,
-        "Trust whichever CA the server shows. Without this, --fingerprint and --ca "
-        "you are asked, if there is a terminal.",
+        "Trust any CA certificate that the server sends. Without --fingerprint, --ca and "
+        "--insecure, scep shows the fingerprint on the terminal and asks.",
         "--insecure",
     ),
 ]

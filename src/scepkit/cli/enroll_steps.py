@@ -1,4 +1,4 @@
-"""How `scep enroll` gets a certificate: whom to trust, the request, the files."""
+"""The steps of `scep enroll`: the CA to trust, the request, the files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from scepkit.protocol.transaction import Issued
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to ask for, as the options say.
+    """The request, as the options say.
 
     Attributes:
         subject: the name.

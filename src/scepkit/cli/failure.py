@@ -1,4 +1,4 @@
-"""What went wrong, as the commands say it: a line, a hint, a code for programs, an exit status."""
+"""The failure of a command: a line, a hint, a code for programs, an exit status."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def of_scep(error: ScepError) -> Failure:
 
 
 def of_system(error: OSError) -> Failure:
-    """Return the failure for what the operating system refuses, and no command expected."""
+    """Return the failure for an error of the operating system that no command expected."""
     said = error.strerror or str(error) or type(error).__name__
     if error.filename is None:
         if not _has_current_directory():
@@ -100,7 +100,7 @@ def of_system(error: OSError) -> Failure:
 def of_usage(error: typer.TyperException) -> Failure:
     """Return the failure for a command line that cannot be meant."""
     context, message = getattr(error, "ctx", None), plain(error.format_message())
-    hint = f"{context.command_path} --help says what it takes" if context else ""
+    hint = f"{context.command_path} --help shows the usage" if context else ""
     message = message[:1].lower() + message[1:].rstrip(".")
     return Failure(message, hint, "usage", error.exit_code)
 
@@ -116,7 +116,7 @@ def of_unexpected(error: Exception) -> Failure:
 
 
 def exit_status(error: ScepError) -> int:
-    """Return the exit status for an error: whose fault it is, and whether to come back."""
+    """Return the exit status for an error."""
     match error:
         case StillPending():
             return PENDING

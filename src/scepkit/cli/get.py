@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 @group.command(
     cls=Command,
-    short_help="Print what the server can do.",
+    short_help="Print the server's capabilities.",
     epilog=examples("scep get caps http://ca.example/scep"),
 )
 def caps(
@@ -42,7 +42,7 @@ def caps(
     timeout: options.Timeout = 30,
     as_json: options.Json = False,
 ) -> None:
-    """Print what the server can do (GetCACaps), one keyword a line."""
+    """Print the server's capabilities (GetCACaps), one keyword a line."""
     from scepkit.cli import connection, describe
 
     client = connection.client(url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout, proxy=proxy)
@@ -80,9 +80,9 @@ def ca(
     timeout: options.Timeout = 30,
     as_json: options.Json = False,
 ) -> None:
-    """Print the server's CA and RA certificates (GetCACert): PEM on stdout, about them on stderr.
+    """Print the server's CA and RA certificates (GetCACert): PEM on stdout, a summary on stderr.
 
-    Without --fingerprint nothing about them is authenticated.
+    Without --fingerprint the certificates are not authenticated.
     """
     from scepkit.cli import connection, describe, trust
     from scepkit.cli.deliver import deliver

@@ -1,4 +1,4 @@
-"""How `--help` looks: plain text in sections, the same on a terminal and in a pipe.
+"""The form of `--help`: plain text in sections, the same on a terminal and in a pipe.
 
 Typer's boxes take half of the time that `scep --help` may take, and do not paste well.
 """
@@ -35,7 +35,7 @@ class Command(TyperCommand):
     """A command whose help puts options under the heading that their `rich_help_panel` names."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the command line, and refuse what no path can be.
+        """Read the command line, and refuse arguments that cannot be paths.
 
         An empty path is the current directory to Python, which nobody means who has an empty
         variable in a script.
@@ -51,7 +51,7 @@ class Command(TyperCommand):
         return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return what follows the command's name in the first line."""
+        """Return the words after the command's name in the first line."""
         pieces = super().collect_usage_pieces(ctx)
         return [piece.replace("{", "").replace("}", "") for piece in pieces]
 
@@ -73,13 +73,13 @@ class Command(TyperCommand):
 
 
 def examples(*lines: str) -> str:
-    """Return the end of a --help: what the command can look like, each on a line of its own."""
+    """Return the examples at the end of a --help, each on a line of its own."""
     heading = "Example:" if len(lines) == 1 else "Examples:"
     return "\n".join(["\b", heading, *(f"  {line}" for line in lines)])
 
 
 def plain(message: str) -> str:
-    """Return what typer says of a command line in words for people."""
+    """Return typer's message about a command line in words for people."""
     return _JARGON.sub("", message).replace("Input should be ", "it has to be ")
 
 

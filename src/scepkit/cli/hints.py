@@ -1,4 +1,4 @@
-"""The options that may help where a CA refuses a request, added to what the protocol knows."""
+"""Options that may help when a CA refuses a request, added to the hints of the protocol."""
 
 from __future__ import annotations
 

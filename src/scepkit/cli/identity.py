@@ -1,4 +1,4 @@
-"""Who gives a command of `scep admin`, and as which user it is carried out: as the server's.
+"""The operator behind a command of `scep admin`, and the user that it works as: the server's.
 
 What another user makes in a server's directory the server cannot read. So root becomes the server's
 user, for good, before anything is opened; and the record names who gave the command all the same.
@@ -26,7 +26,7 @@ class _Given:
 
 
 def who() -> str:
-    """Return who gives the command, for the record: of whoever used sudo, their own name."""
+    """Return the operator's name for the record; behind sudo it is the name of the caller."""
     try:
         return _Given.by or os.environ.get("SUDO_USER") or getpass.getuser()
     except (OSError, KeyError):

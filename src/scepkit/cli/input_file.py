@@ -30,7 +30,7 @@ def read(path: Path, most: int) -> bytes:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", hint=_hint(error)) from error
     if len(content) > most:
-        raise UsageError(f"{path} has more than {most} octets", hint="cut it in pieces")
+        raise UsageError(f"{path} has more than {most} octets", hint="split it into smaller files")
     return content
 
 
@@ -44,5 +44,7 @@ def _opened(path: Path) -> int:
 def _hint(error: OSError) -> str:
     user = identity.stands_in()
     if user and isinstance(error, PermissionError):
-        return f"{user} has to be able to read it; or put - in its place, and <FILE behind it all"
+        return (
+            f"let the user {user} read it; or give - in its place, and <FILE at the end of the line"
+        )
     return ownership.hint(error) or file_errors.hint(error)

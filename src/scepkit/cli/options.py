@@ -11,8 +11,8 @@ import typer
 from scepkit.errors import UsageError
 from scepkit.protocol.algorithms import LEGACY_ALGORITHMS, Legacy
 
-WANTED = "What to ask for"
-TRUST = "Whom to trust"
+WANTED = "Request"
+TRUST = "Trust"
 WAITING = "Waiting for approval"
 CONNECTION = "Connection"
 OUTPUT = "Output"
@@ -20,13 +20,13 @@ OUTPUT = "Output"
 if TYPE_CHECKING:
     from cryptography.x509 import ObjectIdentifier
 
-KEYS = "The key to make: rsa:2048, rsa:3072, rsa:4096, ec:p256, ec:p384, ec:p521 or ed25519"
+KEYS = "Kind of the new key: rsa:2048, rsa:3072, rsa:4096, ec:p256, ec:p384, ec:p521 or ed25519"
 
 
 def option(
     panel: str | None, metavar: str, text: str, *names: str, show_default: bool = False
 ) -> Any:
-    """Return what typer has to know of an option with a value.
+    """Return typer's description of an option with a value.
 
     Args:
         panel: the heading in --help that it is under; None for the one of all the rest.
@@ -41,7 +41,7 @@ def option(
 
 
 def flag(panel: str | None, text: str, *names: str) -> Any:
-    """Return what typer has to know of an option that is there or not.
+    """Return typer's description of an option without a value.
 
     Args:
         panel: the heading in --help that it is under; None for the one of all the rest.
@@ -54,21 +54,21 @@ def flag(panel: str | None, text: str, *names: str) -> Any:
 Url: TypeAlias = Annotated[
     str,
     typer.Argument(
-        metavar="URL", help="The SCEP server, such as http://ca.example/scep.", show_default=False
+        metavar="URL",
+        help="URL of the SCEP server, such as http://ca.example/scep.",
+        show_default=False,
     ),
 ]
 Directory: TypeAlias = Annotated[
     Path,
-    typer.Argument(
-        metavar="DIR", help="The directory that scep enroll --out made.", show_default=False
-    ),
+    typer.Argument(metavar="DIR", help="Directory made by scep enroll --out.", show_default=False),
 ]
 Fingerprint: TypeAlias = Annotated[
     str,
     option(
         TRUST,
         "SHA256",
-        "The CA certificate's SHA-256 fingerprint, as its operator gives it: "
+        "SHA-256 fingerprint of the CA certificate, from the CA's operator: "
         "sha256: and 64 hex digits, with or without colons.",
     ),
 ]
@@ -77,7 +77,7 @@ CaFile: TypeAlias = Annotated[
     option(
         TRUST,
         "FILE",
-        "Trust the CA certificate in this PEM file, in place of a fingerprint.",
+        "PEM file with the CA certificate to trust, in place of a fingerprint.",
         "--ca",
     ),
 ]
@@ -86,7 +86,7 @@ LegacyList: TypeAlias = Annotated[
     option(
         TRUST,
         "LIST",
-        "Allow algorithms that are broken or weak, for a CA that can do no better: "
+        "Allow broken or weak algorithms, for a CA that supports nothing better: "
         "sha1,des3,des,md5 or some of them.",
         "--legacy",
     ),
@@ -96,9 +96,9 @@ Challenge: TypeAlias = Annotated[
     option(
         WANTED,
         "SECRET",
-        "The challenge (enrolment password); - reads it from stdin. Others on this "
-        "machine can see it here; SCEP_CHALLENGE in the environment, --challenge-file "
-        "and - keep it to yourself.",
+        "The challenge (enrolment password); - reads it from stdin. Other users of this machine "
+        "can see the command line: prefer --challenge-file, - or the environment variable "
+        "SCEP_CHALLENGE.",
     ),
 ]
 ChallengeFile: TypeAlias = Annotated[
@@ -109,19 +109,25 @@ PollInterval: TypeAlias = Annotated[
     option(
         WAITING,
         "SECONDS",
-        "How soon to ask again; later less and less often, down to every 10 minutes.",
+        "Time until the first poll. Later polls come less often, at least every 10 minutes.",
         show_default=True,
     ),
 ]
 MaxWait: TypeAlias = Annotated[
-    float, option(WAITING, "SECONDS", "How long to wait in all; 0 asks once.", show_default=True)
+    float,
+    option(
+        WAITING,
+        "SECONDS",
+        "Longest wait in all. 0 sends the request once and does not poll.",
+        show_default=True,
+    ),
 ]
 TlsCa: TypeAlias = Annotated[
     Path | None,
     option(
         CONNECTION,
         "FILE",
-        "For https: trust the CA certificates in this PEM file instead of the system's.",
+        "For https: PEM file with the CA certificates to trust, in place of the system's.",
     ),
 ]
 CaId: TypeAlias = Annotated[
@@ -132,10 +138,10 @@ Eku: TypeAlias = Annotated[
     option(
         WANTED,
         "LIST",
-        "The purposes (extended key usages) to ask for: client_auth, server_auth, "
+        "Purposes (extended key usages) of the certificate: client_auth, server_auth, "
         "email_protection, ipsec_ike, ike_intermediate, smartcard_logon, code_signing, "
-        "time_stamping or OIDs in dots. A TLS server needs server_auth. Which of them it gets, "
-        "the CA decides, as it does where none is asked for.",
+        "time_stamping or OIDs in dots. A TLS server needs server_auth. The CA may leave some of "
+        "them out; without --eku it chooses.",
         "--eku",
     ),
 ]
@@ -144,8 +150,8 @@ Proxy: TypeAlias = Annotated[
     option(
         CONNECTION,
         "URL",
-        'Reach the server through this HTTP proxy; "" for none. Otherwise http_proxy, '
-        "https_proxy and no_proxy of the environment count.",
+        'HTTP proxy on the way to the server; "" for none. Default: http_proxy, https_proxy and '
+        "no_proxy in the environment.",
     ),
 ]
 Timeout: TypeAlias = Annotated[
@@ -153,8 +159,8 @@ Timeout: TypeAlias = Annotated[
     option(
         CONNECTION,
         "SECONDS",
-        "How long one question and its answer may take, from connecting to the last octet. "
-        "Looking up the server's name may take longer.",
+        "Longest time for one HTTP request and its answer, from connecting to the last octet. "
+        "The DNS lookup is not counted.",
         show_default=True,
     ),
 ]

@@ -1,4 +1,4 @@
-"""Why a certificate is revoked, as options of the commands."""
+"""The reasons of a revocation, as options of the commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scepkit.protocol.crl_reason import Reason
 
 
 class ReasonName(StrEnum):
-    """What revokes, as RFC 5280 section 5.3.1 spells it; all of `Reason` but removeFromCRL."""
+    """The reasons by their names in RFC 5280 section 5.3.1; all but removeFromCRL."""
 
     UNSPECIFIED = "unspecified"
     KEY_COMPROMISE = "keyCompromise"

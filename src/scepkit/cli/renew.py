@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         "renew",
         cls=Command,
-        short_help="Renew the certificate in a directory when it is time.",
+        short_help="Renew the certificate in a directory if it is due.",
         epilog=_EPILOG,
     )(renew)
 
@@ -56,14 +56,13 @@ def renew(
     timeout: options.Timeout = 30,
     as_json: options.Json = False,
 ) -> None:
-    """Renew the certificate in a directory when it is time; before, only say when that will be.
+    """Renew the certificate in a directory if it is due; otherwise say when it will be.
 
-    Before, it also asks whether the certificate was revoked, where that names an OCSP responder or
-    a revocation list.
+    A certificate that is not due is checked for revocation, if it names an OCSP responder or a CRL.
 
-    The same names and purposes are asked for. The old key and certificate stay until the new ones
-    are there. Everything else is as it was when the directory was made, unless an option says
-    otherwise.
+    The request has the same subject, names and purposes. The old key and certificate stay until
+    the new ones are there. Server, CA and algorithms are those recorded in DIR, unless an option
+    says otherwise.
     """
     from scepkit.cli import challenge as challenges
     from scepkit.cli import connection, renewable, revoked, successor, trust

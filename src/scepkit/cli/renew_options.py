@@ -1,4 +1,4 @@
-"""What `scep renew` can be told, beside what it shares with other commands."""
+"""The options of `scep renew`, beside those in `options`."""
 
 from __future__ import annotations
 
@@ -6,40 +6,38 @@ from typing import Annotated
 
 from scepkit.cli.options import CONNECTION, KEYS, TRUST, WANTED, flag, option
 
-_WHEN = "When"
+_WHEN = "Time of renewal"
 
 Before = Annotated[
     str,
     option(
         _WHEN,
         "TIME",
-        "Renew when the certificate ends within this time: 30d, 12h, … Otherwise in the "
-        "last third of its life, at most 30 days before its end.",
+        "Renew if the certificate expires within this time: 30d, 12h, … Default: the last third "
+        "of its validity, at most 30 days.",
     ),
 ]
 
-Force = Annotated[bool, flag(_WHEN, "Renew now, however early it is.", "--force")]
+Force = Annotated[bool, flag(_WHEN, "Renew now, even if it is not due.", "--force")]
 
 SameKey = Annotated[
     bool,
     flag(
         WANTED,
-        "Have the current key certified again; otherwise a new one is made.",
+        "Keep the current key. By default a renewal makes a new one.",
         "--same-key",
     ),
 ]
 
-Key = Annotated[
-    str, option(WANTED, "KIND", f"{KEYS}; of the kind of the current one unless given.")
-]
+Key = Annotated[str, option(WANTED, "KIND", f"{KEYS}. Default: that of the current key.")]
 
 Eku = Annotated[
     list[str] | None,
     option(
         WANTED,
         "LIST",
-        "The purposes (extended key usages) to ask for from now on, as scep enroll takes them; "
-        '"" leaves them to the CA. As the last time unless given.',
+        "Purposes (extended key usages) from now on, as for scep enroll; "
+        '"" leaves them to the CA. Default: those of the last request.',
         "--eku",
     ),
 ]
@@ -48,8 +46,8 @@ NextCA = Annotated[
     bool,
     flag(
         WANTED,
-        "Have the certificate from the CA's announced successor, and keep it in DIR/next "
-        "until that is in force.",
+        "Get the certificate from the CA's announced successor, and keep it in DIR/next until "
+        "that CA is in force.",
         "--next-ca",
     ),
 ]
@@ -59,8 +57,8 @@ Message = Annotated[
     option(
         WANTED,
         "TYPE",
-        "The message to renew with: RenewalReq, or PKCSReq as older servers want it; by "
-        "what the server says it can do unless given.",
+        "Message type of the request: RenewalReq, or PKCSReq for older servers. Default: by the "
+        "server's capabilities.",
     ),
 ]
 
@@ -69,18 +67,18 @@ Challenge = Annotated[
     option(
         WANTED,
         "SECRET",
-        "A challenge (enrolment password), for a CA that wants one here too, and for keys "
-        "that cannot decrypt; - reads it from stdin. One that is spent is refused, so "
-        "SCEP_CHALLENGE does not count here.",
+        "A challenge (enrolment password), for a CA that wants one for renewals too, and for "
+        "keys that cannot decrypt; - reads it from stdin. SCEP_CHALLENGE is not read here: it "
+        "may hold a spent one.",
     ),
 ]
 
 Url = Annotated[
-    str, option(CONNECTION, "URL", "The SCEP server, if it is not the one of the last time.")
+    str, option(CONNECTION, "URL", "URL of the SCEP server. Default: the one recorded in DIR.")
 ]
 
 CaId = Annotated[
-    str | None, option(CONNECTION, "NAME", "Name of the CA, if it is not the one of the last time.")
+    str | None, option(CONNECTION, "NAME", "Name of the CA. Default: the one recorded in DIR.")
 ]
 
 LegacyList = Annotated[
@@ -88,8 +86,8 @@ LegacyList = Annotated[
     option(
         TRUST,
         "LIST",
-        'Allow algorithms that are broken or weak: sha1,des3,des,md5 or some of them; "" for '
-        "none. As the last time unless given.",
+        'Allow broken or weak algorithms: sha1,des3,des,md5 or some of them; "" for none. '
+        "Default: those recorded in DIR.",
         "--legacy",
     ),
 ]

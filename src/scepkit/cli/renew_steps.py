@@ -1,4 +1,4 @@
-"""How `scep renew` renews: whether it is time, with which CA, and into which directory."""
+"""The steps of `scep renew`: the time, the CA, and the directory of the new certificate."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MESSAGES = {"": None, "renewalreq": MessageType.RENEWAL_REQ, "pkcsreq": Message
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """When to renew and what to ask for, as the options say.
+    """The time of a renewal and its request, as the options say.
 
     Attributes:
         window: how long before a certificate's end; None for as long as is usual.
@@ -105,7 +105,7 @@ def report_not_yet(wanted: Wanted, folder: Folder, revocation: str, *, as_json: 
     terminal.say(
         f"not yet: {describe.subject(certificate)} is valid until "
         f"{certificate.not_after:%Y-%m-%d %H:%M} UTC; "
-        f"time to renew is from {start:%Y-%m-%d %H:%M} UTC on (--force renews now)"
+        f"renewal is due from {start:%Y-%m-%d %H:%M} UTC on (--force renews now)"
     )
 
 
@@ -153,7 +153,7 @@ def renew(
 
 @dataclass(frozen=True, slots=True)
 class _Renewal:
-    """What is the same for a renewal in place and for one ahead of a new CA."""
+    """The common part of a renewal in place and of one ahead of a new CA."""
 
     client: Client
     found: Found
@@ -203,7 +203,7 @@ def _renew_ahead(renewal: _Renewal, following: CA | None, *, as_json: bool) -> N
         )
     if ahead.certificate() is not None and not renewal.wanted.force:
         terminal.say(
-            f"{ahead.path} has a certificate of the next CA already, for when that is in force"
+            f"{ahead.path} already has a certificate of the next CA, which is not in force yet"
         )
         return
     _renew_into(renewal, ahead, following, as_json=as_json)

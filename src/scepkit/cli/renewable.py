@@ -1,4 +1,4 @@
-"""The directory of a certificate that is to be renewed: what has to be there, and what it says."""
+"""The directory of a certificate to renew: the files that it needs, and its record."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def record(
     tls_ca: Path | None,
     command: str = "scep renew DIR --url URL",
 ) -> Record:
-    """Return how to reach the CA: as the last time, but for what the options say.
+    """Return the record of the CA: that of the last time, changed by the options.
 
     Args:
         folder: of the last time.
@@ -102,7 +102,7 @@ def record(
         if not url:
             certificate(folder)
             raise SettingsError(
-                f"how the certificate in {folder.path} was got is not known",
+                f"the server of the certificate in {folder.path} is not recorded",
                 hint=f"name the server: {command}",
             )
         kept = Record(url)

@@ -1,4 +1,4 @@
-"""What a command says when there is a new certificate."""
+"""The report of a command on a new certificate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def issued(
     more: Mapping[str, object] | None = None,
     ahead: bool = False,
 ) -> None:
-    """Say what was got and where it is.
+    """Report a new certificate and its place.
 
     Args:
         found: what was got.
@@ -67,7 +67,7 @@ def warn_if_early(certificate: Certificate) -> None:
 
 
 def _warn_of(certificate: Certificate) -> None:
-    """Say what is odd about a new certificate, and what its renewal will need."""
+    """Warn of oddities of a new certificate, and of the needs of its renewal."""
     odd = oddities(certificate)
     if odd:
         terminal.warn(
@@ -81,6 +81,6 @@ def _warn_of(certificate: Certificate) -> None:
         )
     elif kind.startswith("ec:") and not certificate.asserts_key_agreement:
         terminal.say(
-            "its renewal will need a challenge, or a CA that does key agreement all the same: "
-            "the CA left keyAgreement out of keyUsage"
+            "its renewal will need a challenge: the CA left keyAgreement out of keyUsage, and few "
+            "CAs encrypt to such a key"
         )

@@ -1,4 +1,4 @@
-"""A request for a certificate on its way: its key, and what becomes of that."""
+"""A request for a certificate on its way, and its key."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _FIRST_CHALLENGE = (
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How an order gets to a CA; see `Client.submit`."""
+    """The way of an order to a CA; see `Client.submit`."""
 
     client: Client
     ca: CA
@@ -103,7 +103,7 @@ class _Begun:
 
 
 def fulfil(order: Order, used: PrivateKey, record: Record, folder: Folder, way: Way) -> Issued:
-    """Keep a request, send it, and install what was issued.
+    """Keep a request, send it, and install the certificate.
 
     The same with another challenge is another request to the CA. So that the one that was begun
     does not wait in vain, that is asked for first, which takes no challenge.

@@ -1,4 +1,4 @@
-"""`scep get next-ca|cert|crl`: what a SCEP server gives to those who trust it, or whom it knows."""
+"""`scep get next-ca|cert|crl`: retrieval that needs trust in the CA, or a certificate of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KnownUrl = Annotated[
     str,
     typer.Argument(
         metavar="URL",
-        help="The SCEP server, if it is not the one of the last time.",
+        help="URL of the SCEP server. Default: the one recorded in --dir.",
         show_default=False,
     ),
 ]
@@ -37,7 +37,7 @@ Directory = Annotated[
     option(
         options.WANTED,
         "DIR",
-        "Ask with the key and certificate of this directory, made by scep enroll --out; its "
+        "Directory made by scep enroll --out. Its key and certificate sign the request; its "
         "ca.pem is trusted.",
         "--dir",
     ),
@@ -47,8 +47,8 @@ KnownCA = Annotated[
     option(
         options.TRUST,
         "DIR",
-        "Trust the CA of this directory, made by scep enroll --out, and ask the server that it "
-        "knows.",
+        "Directory made by scep enroll --out. Its CA is trusted; its server is the default for "
+        "URL.",
         "--dir",
     ),
 ]
@@ -57,7 +57,7 @@ Serial = Annotated[
     option(
         options.WANTED,
         "HEX",
-        "Its serial number; the one of the certificate in DIR unless given.",
+        "Serial number of the certificate. Default: that of the certificate in DIR.",
     ),
 ]
 
@@ -99,9 +99,9 @@ def next_ca(
     timeout: options.Timeout = 30,
     as_json: options.Json = False,
 ) -> None:
-    """Print the certificates of the CA's successor (GetNextCACert), as the current CA signed them.
+    """Print the certificates of the CA's successor (GetNextCACert), signed by the current CA.
 
-    The current CA has to be trusted: --dir, --fingerprint or --ca.
+    Name the current CA by --dir, --fingerprint or --ca.
     """
     from scepkit.cli import connection, describe, trust
     from scepkit.cli.deliver import deliver
@@ -109,7 +109,7 @@ def next_ca(
     whom = trust.Whom(fingerprint, ca_file)
     if directory is not None:
         if whom.is_given:
-            raise UsageError("--dir says whom to trust: leave out --fingerprint and --ca")
+            raise UsageError("--dir names the trusted CA: leave out --fingerprint and --ca")
         folder, record = _known(
             directory, url=url, ca_id=ca_id, legacy=legacy, tls_ca=tls_ca, name="next-ca"
         )
@@ -128,8 +128,8 @@ def next_ca(
         ca = client.trust(information, trust.choose(information, whom))
     else:
         raise UsageError(
-            "which server is to be asked?",
-            hint="name it: scep get next-ca URL; or a directory that knows it: --dir DIR",
+            "no server is named",
+            hint="name it: scep get next-ca URL; or name a directory that records it: --dir DIR",
         )
     found = client.get_next_certificates(ca)
     following = client.trust_next(ca, found).certificates.anchor

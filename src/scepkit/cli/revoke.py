@@ -1,4 +1,4 @@
-"""`scep revoke`: have the certificate in a directory revoked, by whoever holds its key."""
+"""`scep revoke`: have the certificate in a directory revoked, by the holder of its key."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         "revoke",
         cls=Command,
-        short_help="Have the certificate in a directory revoked.",
+        short_help="Revoke the certificate in a directory.",
         epilog=_EPILOG,
     )(revoke)
 
@@ -62,9 +62,9 @@ def revoke(
     timeout: options.Timeout = 30,
     as_json: options.Json = False,
 ) -> None:
-    """Have the certificate in a directory revoked, with its own key (CMP, RFC 9810).
+    """Revoke the certificate in a directory, with its own key as proof (CMP, RFC 9810).
 
-    Once revoked it stays so, and the key is of no more use; the files stay where they are.
+    The holder cannot take a revocation back, and the key is of no more use. The files stay in DIR.
     """
     from scepkit.cli import challenge as challenges
     from scepkit.cli import renewable
@@ -102,8 +102,8 @@ def _url(folder: Folder, record: Record | None) -> str:
 
     if record is None:
         raise SettingsError(
-            f"how the certificate in {folder.path} was got is not known",
-            hint="say where the CA speaks CMP: --cmp-url, such as http://ca.example/cmp/default",
+            f"the server of the certificate in {folder.path} is not recorded",
+            hint="name the CA's CMP service: --cmp-url, such as http://ca.example/cmp/default",
         )
     return revoking.cmp_url(record.url, record.ca_id)
 
@@ -147,13 +147,13 @@ def _ask(certificate: Certificate, *, yes: bool) -> None:
         if terminal.is_unseen():
             raise UsageError(
                 "this cannot be undone, and the question would not be seen: stderr is no terminal",
-                hint="give --yes, or leave stderr where it is",
+                hint="give --yes, or do not redirect stderr",
             )
         return
     terminal.say(f"This certificate is about to be revoked: {describe.subject(certificate)}")
     number = serial_number.show(certificate.serial)
     terminal.fields([("serial", number), ("valid", describe.validity(certificate))])
-    if not terminal.confirm("Only an operator could take that back, if anybody can. Revoke it?"):
+    if not terminal.confirm("You cannot take this back. Revoke it?"):
         raise typer.Abort
 
 

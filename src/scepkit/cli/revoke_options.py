@@ -1,4 +1,4 @@
-"""What `scep revoke` can be told, beside what it shares with other commands."""
+"""The options of `scep revoke` that it shares with no other command."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ Reason = Annotated[
     typer.Option(
         metavar="REASON",
         parser=read_reason,
-        help=f"Why: {', '.join(ReasonName)}. Only the CA's operator ends a certificateHold.",
+        help=f"Reason of the revocation: {', '.join(ReasonName)}. Only the CA's operator can end "
+        "a certificateHold.",
         rich_help_panel=WANTED,
     ),
 ]
 
-Yes = Annotated[bool, flag(WANTED, "Do not ask.", "--yes")]
+Yes = Annotated[bool, flag(WANTED, "Do not ask for confirmation.", "--yes")]
 
 Passphrase = Annotated[
     str | None,
     option(
         WANTED,
         "SECRET",
-        "In place of a key that is lost: the challenge that the certificate was got "
-        "with, where the CA allows that; - reads it from stdin. Others on this machine can see "
-        "it here; SCEP_PASSPHRASE in the environment, --passphrase-file and - keep it to "
-        "yourself.",
+        "Proof in place of a lost key, if the CA allows it: the challenge of the certificate's "
+        "enrolment; - reads it from stdin. Other users of this machine can see the command line: "
+        "prefer --passphrase-file, - or the environment variable SCEP_PASSPHRASE.",
     ),
 ]
 
@@ -43,7 +43,7 @@ CmpUrl = Annotated[
     option(
         CONNECTION,
         "URL",
-        "Where the CA speaks CMP, such as http://ca.example/cmp/default; by the URL of "
-        "its SCEP server unless given.",
+        "URL of the CA's CMP service, such as http://ca.example/cmp/default. Default: derived "
+        "from the URL of its SCEP server.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""Whether the certificate in a directory was revoked: asked before it is time to renew it."""
+"""The check for revocation of a certificate that is not due for renewal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scepkit.protocol.crl_reason import Reason
 from scepkit.protocol.ocsp import Revoked
 
 GOOD, UNKNOWN, NOT_NAMED, NOT_ASKED = "good", "unknown", "not_named", "not_asked"
-"""How a certificate stands: `unknown` where that could not be learnt."""
+"""The standing of a certificate; `unknown` if no place could tell it."""
 
 
 def check(folder: Folder, record: Record, *, proxy: str | None, timeout: float) -> str:
@@ -59,7 +59,7 @@ def check(folder: Folder, record: Record, *, proxy: str | None, timeout: float) 
         return NOT_NAMED
     if found.status is None:
         why = "; ".join(found.failures)
-        terminal.say(f"whether the certificate was revoked could not be learnt: {why}")
+        terminal.say(f"cannot find out whether the certificate was revoked: {why}")
         return UNKNOWN
     if folder.revocation() is not None:
         folder.forget_revocation()
@@ -86,7 +86,7 @@ def _revoked(folder: Folder, certificate: Certificate, status: Revoked) -> Certi
     if is_held:
         return CertificateRevoked(
             f"the certificate in {folder.path} is on hold since {since}",
-            hint="ask the CA's operator, who can release it; until then it is of no use",
+            hint="ask the CA's operator to release it; until then other programs refuse it",
         )
     why = f": {reason}" if reason else ""
     return CertificateRevoked(

@@ -74,13 +74,13 @@ def serve(
         typer.Option(min=0, max=65535, metavar="PORT", help="Port; 0 takes a free one."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=64, metavar="N", help="Server processes.")
+        int | None, typer.Option(min=1, max=64, metavar="N", help="Number of server processes.")
     ] = None,
     public_url: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="URL that devices reach the server at; issued certificates name their CRL and "
+            help="URL at which devices reach the server. Issued certificates name their CRL and "
             "OCSP responder below it.",
         ),
     ] = None,
@@ -96,14 +96,15 @@ def serve(
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Allow algorithms that are broken or weak, for devices that can do no better: "
+            help="Allow broken or weak algorithms, for devices that support nothing better: "
             "sha1,des3,des,md5,draft-oids or some of them.",
         ),
     ] = None,
 ) -> None:
     """Run a SCEP server: a CA, its database and its endpoint.
 
-    The first start makes everything in the data directory; settings are in its scep.toml.
+    The first start makes the CA, the database and scep.toml in the data directory. The settings are
+    in scep.toml.
     """
     require_server()
     from datetime import UTC, datetime
@@ -149,7 +150,7 @@ def _say_whose(directory: Path) -> None:
     owner = directory.stat().st_uid
     if os.geteuid() == ownership.ROOT != owner:
         name = ownership.user_name(owner)
-        terminal.say(f"running as root, and what this makes in {directory} belongs to {name}")
+        terminal.say(f"running as root; new files in {directory} belong to {name}")
 
 
 def _announce(home: Home, directory: Path, own_url: str) -> None:
@@ -174,7 +175,7 @@ def _announce(home: Home, directory: Path, own_url: str) -> None:
     if settings.challenge == "one-time":
         terminal.say(f"a challenge: scep admin challenge new --dir {where}")
     if settings.approval == "manual":
-        terminal.say(f"what waits:  scep admin list --pending --dir {where}")
+        terminal.say(f"requests:    scep admin list --pending --dir {where}")
     challenge = "" if settings.challenge == "none" else " --challenge CHALLENGE"
     terminal.say(
         f"a device:    scep enroll {url} --fingerprint {fingerprint} "
@@ -197,8 +198,8 @@ def _tell_what_is_not_kept(directory: Path, options: dict[str, object]) -> None:
 
     for name, line in precedence.not_kept(directory, options).items():
         terminal.say(
-            f"--{name.replace('_', '-')} counts for this start only: {directory / FILE} was there "
-            f"before and is left as it is; to keep it, add at its top: {line}"
+            f"--{name.replace('_', '-')} counts for this start only: {directory / FILE} existed "
+            f"before and is not changed; to keep it, add at the top of that file: {line}"
         )
 
 
@@ -240,7 +241,7 @@ def split_legacy(text: str) -> list[str]:
 
 
 def require_server() -> None:
-    """Say in one line what is missing where only the client is installed.
+    """Raise an error of one line if only the client is installed.
 
     Raises:
         SettingsError: the server's dependencies are not installed.

@@ -1,4 +1,4 @@
-"""`scep status`: what is in a directory, and what it needs."""
+"""`scep status`: the state of a directory, and its needs."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         "status",
         cls=Command,
-        short_help="Say what is in a directory, and until when.",
+        short_help="Show the state of a directory and its certificate.",
         epilog=_EPILOG,
     )(status)
 
@@ -50,9 +50,9 @@ def status(
     *,
     as_json: options.Json = False,
 ) -> None:
-    """Say what is in a directory: the certificate and until when, and what is under way.
+    """Show the state of a directory: its certificate, its validity, and a waiting request.
 
-    Nobody is asked, and nothing is changed.
+    The command contacts no server and changes nothing.
     """
     from scepkit.cli import renewable
 

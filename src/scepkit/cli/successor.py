@@ -33,7 +33,7 @@ def look_ahead(client: Client, folder: Folder, record: Record) -> None:
 def learn(
     client: Client, folder: Folder, record: Record, found: Found, *, must: bool = False
 ) -> tuple[CA | None, Record]:
-    """Trust the CA's successor, when it has one, and keep its certificates.
+    """Trust the CA's successor, if it announces one, and keep its certificates.
 
     A CA that has answered is not asked again for a day, whether it has a successor or not, unless a
     certificate waits: that one's CA may have been given up for another one since.
@@ -110,5 +110,5 @@ def switch(folder: Folder, found: Found) -> bool:
     if not renewing.may_switch(folder, datetime.now(UTC), rolled_over=found.rolled_over):
         return False
     folder.switch()
-    terminal.say("the next CA is in force: installed the certificate that was got from it ahead")
+    terminal.say("the next CA is in force: installed the certificate that it issued in advance")
     return True

@@ -129,7 +129,7 @@ def say(text: str = "") -> None:
 
 
 def warn(text: str, hint: str = "") -> None:
-    """Write a warning, and what to do about it, to stderr."""
+    """Write a warning and its hint to stderr."""
     _talk("warning:", typer.colors.YELLOW, text)
     _hint(hint)
 
@@ -149,7 +149,7 @@ def data_fields(rows: Sequence[tuple[str, str]]) -> None:
 
 
 def error(message: str, hint: str = "") -> None:
-    """Write an error and what to do about it to stderr."""
+    """Write an error and its hint to stderr."""
     _talk("error:", typer.colors.RED, message)
     _hint(hint)
 
@@ -160,7 +160,7 @@ def scep_error(raised: ScepError) -> None:
 
 
 def failure(found: Failure, *, as_json: bool) -> None:
-    """Write what went wrong to stderr.
+    """Write a failure to stderr.
 
     Args:
         found: what went wrong.
@@ -200,7 +200,7 @@ def shows_data() -> bool:
 
 
 def is_unseen() -> bool:
-    """Say whether somebody sits at a terminal who would not see a question."""
+    """Say whether there is a terminal for the answer, but none that shows the question."""
     return sys.stdin.isatty() and not sys.stderr.isatty()
 
 

@@ -1,4 +1,4 @@
-"""Which CA certificate to trust: by fingerprint, by asking, or by decree (RFC 8894 section 2.2)."""
+"""Trust in a CA certificate: by fingerprint, by asking, or by decree (RFC 8894 section 2.2)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scepkit.protocol.transaction import CAInformation
 
 @dataclass(frozen=True, slots=True)
 class Whom:
-    """Whom to trust, as the options say.
+    """The CA to trust, as the options say.
 
     Attributes:
         fingerprint: the expected one; "" when the user gave none.
@@ -48,7 +48,7 @@ class Whom:
 
     @property
     def is_given(self) -> bool:
-        """Whether the options say anything of that."""
+        """True if an option names a CA to trust."""
         return bool(self.fingerprint or self.ca_file or self.insecure)
 
 
@@ -86,7 +86,7 @@ def choose(information: CAInformation, whom: Whom) -> Certificate:
         return anchor
     if not terminal.can_ask():
         raise UntrustedCA(
-            f"which CA to trust? The server shows {describe.fingerprint(anchor)}",
+            f"no CA is trusted yet; the server shows {describe.fingerprint(anchor)}",
             hint="if its operator gives the same fingerprint, add it as --fingerprint",
         )
     _ask(anchor)
@@ -108,6 +108,6 @@ def warn_of_weakness(ca: CA) -> None:
     if ca.withdrawn:
         gone = ", ".join(describe.keywords(ca.withdrawn))
         terminal.warn(
-            f"the CA no longer says that it can do {gone}: it was changed, or somebody is in "
-            "between; going on as before"
+            f"the CA no longer lists {gone}: it was changed, or somebody in between removes them; "
+            "going on as before"
         )

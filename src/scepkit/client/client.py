@@ -39,9 +39,9 @@ class Client(CAClient):
     Args:
         url: the server's, such as `http://ca.example/scep`.
         identifier: selects among several CAs, for servers that need it.
-        transport: how to reach it; HTTP(S) by urllib3 unless given.
+        transport: the way to reach it; HTTP(S) by urllib3 unless given.
         allowed: legacy algorithms to use with a CA that can do no better.
-        limits: when to ask again, and when to stop.
+        limits: the pace of polling, and its end.
         pause: called for every wait; see `scepkit.client.driver.run`.
 
     Raises:
@@ -268,7 +268,7 @@ class Client(CAClient):
         )
 
     def _ordering(self, ca: CA, order: Order, following: CA | None) -> Exchange:
-        """Return what stays the same while a certificate is got."""
+        """Return the parameters that stay the same while a certificate is got."""
         current = ca.certificates
         coming = following.certificates if following else None
         known = (*current.authorities, *(coming.authorities if coming else ()))

@@ -1,4 +1,4 @@
-"""What is in the directory that `--out` names: one key, its certificate, and what it chains to.
+"""The contents of the directory that `--out` names: a key, its certificate, and the chain.
 
     key.pem          the private key, PKCS#8, mode 0600 from its first byte
     cert.pem         the certificate
@@ -32,11 +32,11 @@ RECORD, NEXT_CA, NEXT = "enrolment.json", "next-ca.pem", "next"
 REVOCATION, UNVERIFIED = "revocation.json", "cert.unverified.pem"
 
 INSTALLED = (CA, CHAIN, RECORD, KEY, CERTIFICATE)
-"""What is replaced together, in the order in which that is renamed."""
+"""The files that are replaced together, in the order of renaming."""
 
 
 class Contents:
-    """What can be read in such a directory; it need not exist yet.
+    """The readable contents of such a directory; it need not exist yet.
 
     Args:
         path: where.
@@ -47,7 +47,7 @@ class Contents:
 
     @property
     def unfinished(self) -> Path:
-        """Where the key of a request that is under way is kept."""
+        """The file with the key of a request that is under way."""
         return self._new(KEY)
 
     def check_links(self) -> None:

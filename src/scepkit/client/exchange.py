@@ -39,7 +39,7 @@ _Address: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, t
 
 
 class Exchange:
-    """What is left of an exchange: a request and its answer, redirects included.
+    """The rest of an exchange: a request and its answer, redirects included.
 
     Args:
         timeout: seconds for all of it.
@@ -61,7 +61,7 @@ class Exchange:
         return min(left, _LONGEST)
 
     def expect_head(self) -> None:
-        """Begin to count what comes before the body."""
+        """Begin to count the octets before the body."""
         self._head = MAX_HEAD
 
     def expect_body(self) -> None:
@@ -69,7 +69,7 @@ class Exchange:
         self._head = None
 
     def count(self, octets: int) -> None:
-        """Count what came.
+        """Count received octets.
 
         Raises:
             TransportError: it is too much for what comes before the body.

@@ -1,4 +1,4 @@
-"""What can go wrong on the way to a server, in words: one line, and what to look at next."""
+"""Messages for faults on the way to a server: one line, and a hint what to look at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The directory that `--out` names, and how it changes; what is in it, see `contents`.
+"""The directory that `--out` names, and its changes; for its files see `contents`.
 
 What is coming is called `….new`. While a request is under way there are `key.pem.new` and
 `enrolment.json.new`; once the certificate is here the others are written, `cert.pem.new` last, and
@@ -59,7 +59,7 @@ class Folder(Contents):
 
     @property
     def ahead(self) -> Folder:
-        """Where key and certificate of the next CA wait."""
+        """The directory in which key and certificate of the next CA wait."""
         return _Ahead(self.path / NEXT)
 
     @contextmanager
@@ -184,7 +184,7 @@ class Folder(Contents):
         self._rename()
 
     def keep_unverified(self, certificates: Sequence[bytes]) -> Path:
-        """Keep what a CA gave and nobody could verify; nothing else is touched.
+        """Keep the certificates of a CA that could not be verified; change nothing else.
 
         Args:
             certificates: DER, or what came in its place.
@@ -213,7 +213,7 @@ class Folder(Contents):
         self._write(self.path / NEXT_CA, certificates)
 
     def switch(self) -> None:
-        """Install what waits in `ahead`.
+        """Install the files that wait in `ahead`.
 
         Raises:
             SettingsError: the file system refuses; the old files are untouched, or the next
@@ -234,7 +234,7 @@ class Folder(Contents):
         self.forget_ahead()
 
     def forget_ahead(self) -> None:
-        """Remove what waits in `ahead`, and the next CA with it.
+        """Remove the files that wait in `ahead`, and the next CA with them.
 
         Raises:
             SettingsError: the file system refuses.

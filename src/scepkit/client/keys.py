@@ -126,7 +126,7 @@ def _serial(public: PublicKey) -> int:
 
 
 def usage(key: PrivateKey) -> x509.KeyUsage:
-    """Return what a key can do: sign, and receive where there is a way to."""
+    """Return the key usages of a key: to sign, and to receive if there is a way."""
     return x509.KeyUsage(
         digital_signature=True,
         key_encipherment=can_decrypt(key),

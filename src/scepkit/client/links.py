@@ -20,7 +20,7 @@ from scepkit.errors import SettingsError
 
 
 def check_file(path: Path) -> None:
-    """Refuse whatever is in the place of a file and is none.
+    """Refuse anything in the place of a file that is no plain file.
 
     Raises:
         SettingsError: it is a symbolic link, a directory, a pipe, …; or it cannot be looked at.

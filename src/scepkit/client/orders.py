@@ -57,7 +57,7 @@ class Order:
 
     @property
     def wanted(self) -> str:
-        """Tell what is asked for, and nothing of the challenge: SHA-256 in hex.
+        """Return the SHA-256 of the request in hex, without the challenge.
 
         Two orders for the same with other challenges are two transactions, but who has the
         certificate of one needs none of the other.

@@ -1,4 +1,4 @@
-"""`enrolment.json`: what a renewal has to know beside keys and certificates. Nothing secret."""
+"""`enrolment.json`: the facts that a renewal needs beside keys and certificates. No secrets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_SIZE = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """How the certificate in a directory was got.
+    """The facts of an enrolment that a renewal needs.
 
     Attributes:
         url: the SCEP server's.
@@ -47,7 +47,7 @@ class Record:
     checked_at: str = ""
 
     def seen(self, url: str, ca_id: str) -> Capabilities:
-        """Return what this CA has ever said it can do; nothing when it is another one."""
+        """Return all capabilities that this CA has ever listed; none for another CA."""
         same = (url, ca_id) == (self.url, self.ca_id)
         return frozenset(self.capabilities) if same else frozenset()
 
@@ -89,7 +89,7 @@ def read(path: Path) -> Record | None:
     except (ValueError, TypeError) as error:
         raise SettingsError(
             f"{path} is damaged",
-            hint="remove it, and say what it held: scep renew DIR --url URL",
+            hint="remove it, and name the server again: scep renew DIR --url URL",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""When a certificate is to be renewed, whom to trust by then, and when to change to the next CA."""
+"""The time of a renewal, the CA to trust by then, and the change to the next CA."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`revocation.json`: that the certificate in a directory was revoked, as its CA said."""
+"""`revocation.json`: the revocation of the certificate in a directory, as its CA said."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_SIZE = 4096
 
 @dataclass(frozen=True, slots=True)
 class RevocationNote:
-    """What is known of a revocation.
+    """The known facts of a revocation.
 
     Attributes:
         serial: the serial number of the certificate, in hex: another certificate is not meant.
@@ -32,12 +32,12 @@ class RevocationNote:
 
     @property
     def forbids_renewal(self) -> bool:
-        """Whether it need not even be asked for: without a reason, it may be a hold that ended."""
+        """True if a renewal is pointless; a note without a reason may be a hold that ended."""
         return self.is_final and bool(self.reason)
 
     @property
     def is_final(self) -> bool:
-        """Whether that stays so; a hold may have ended since, which only the CA knows."""
+        """True if the revocation stays; a hold may have ended since, which only the CA knows."""
         return self.reason != Reason.certificateHold.name
 
 

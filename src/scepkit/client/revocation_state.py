@@ -1,4 +1,4 @@
-"""Whether a certificate was revoked, as the places say that it names (OCSP first, then the CRL).
+"""The revocation status of a certificate from the places that it names: OCSP, then the CRL.
 
 Bounded in time and size, since it runs daily on devices whose responder may be away: nothing here
 is needed to renew. Only http is followed: what comes is signed, and RFC 5280 section 8 warns of
@@ -23,7 +23,7 @@ TIMEOUT = 5.0
 """Seconds for one question and its answer."""
 
 MAX_PLACES = 1
-"""How many places are asked, of each kind: so all of it takes no longer than two time-outs."""
+"""The most places that are asked, of each kind: all of it takes at most two time-outs."""
 
 MAX_CRL = 8 * 1024 * 1024
 """Octets: two hundred thousand entries."""
@@ -33,7 +33,7 @@ _OK = 200
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What could be learnt.
+    """The result of the check.
 
     Attributes:
         status: how the certificate stands; None when that could not be learnt.

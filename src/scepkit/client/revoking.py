@@ -40,7 +40,7 @@ _NOT_FOUND = 404
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """That a certificate is revoked, as the CA says.
+    """The CA's answer that a certificate is revoked.
 
     Attributes:
         was_before: it had been revoked already; the reason then may have been another one.
@@ -65,7 +65,7 @@ def cmp_url(url: str, ca_id: str = "") -> str:
     match = _SCEP_PATH.fullmatch(parts.path)
     if match is None:
         raise UsageError(
-            f"where the CMP of {url} is, is not known",
+            f"the CMP service of {url} is not known",
             hint="name it: --cmp-url, such as http://ca.example/cmp/default",
         )
     name = match["name"] or (ca_id if _NAME.fullmatch(ca_id) else _DEFAULT)
@@ -74,12 +74,12 @@ def cmp_url(url: str, ca_id: str = "") -> str:
 
 
 def by_key(key: PrivateKey, certificate: Certificate) -> cmp.Signer:
-    """Return who has a certificate revoked with its own key."""
+    """Return the protector that revokes a certificate with its own key."""
     return cmp.Signer(Credential(key, certificate))
 
 
 def by_passphrase(passphrase: str, certificate: Certificate) -> cmp.SharedSecret:
-    """Return who has a certificate revoked without its key.
+    """Return the protector that revokes a certificate without its key.
 
     Args:
         passphrase: the challengePassword of the request for the certificate.

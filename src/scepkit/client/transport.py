@@ -1,4 +1,4 @@
-"""What carries requests: anything with this one method.
+"""The carrier of requests: anything with this one method.
 
 The protocol says what is asked and answered; a transport of your own may go through whatever your
 program already talks HTTP with.

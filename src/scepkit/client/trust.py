@@ -1,4 +1,4 @@
-"""The CA behind a SCEP server: what it says of itself, and what of that may be trusted."""
+"""The CA behind a SCEP server: its own claims, and the trust in them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.transaction import CAInformation, Limits
 
 _CHECK_URL = "check the URL; a browser shows what is there"
-_CHECK_PATH = "check the path of the URL: what follows /scep/ in it is an endpoint's name"
+_CHECK_PATH = "check the path of the URL: the part after /scep/ is the name of an endpoint"
 _NOT_FOUND = 404
 
 
@@ -65,7 +65,7 @@ class CAClient:
         self._pause = pause
 
     def get_capabilities(self) -> Capabilities:
-        """Ask what the server can do (RFC 8894 section 3.5.1).
+        """Ask for the server's capabilities (RFC 8894 section 3.5.1).
 
         Returns:
             Keywords in lower case; none when the server has no usable answer.
@@ -131,7 +131,7 @@ class CAClient:
                 raise
             # To allow legacy algorithms would be the wrong advice: nobody knows what it can do.
             raise LegacyRefused(
-                f"{unanswered}, so it is not known what the CA can do",
+                f"{unanswered}, so the CA's capabilities are not known",
                 hint="the server is busy, or a proxy before it cannot reach it; ask again later",
             ) from error
 

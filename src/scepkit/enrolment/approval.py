@@ -79,7 +79,7 @@ class Approval:
         if row is None or row.endpoint != self.endpoint:
             raise UsageError(
                 f"the endpoint {self.endpoint} has no request {request_id}",
-                hint="scep admin list --pending shows what waits",
+                hint="scep admin list --pending shows the waiting requests",
             )
         return row
 

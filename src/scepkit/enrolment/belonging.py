@@ -1,4 +1,4 @@
-"""Whether a certificate is one of ours: nothing that it says of itself is believed (P-57)."""
+"""The check that a certificate is one of ours: its own claims are not believed (P-57)."""
 
 from __future__ import annotations
 

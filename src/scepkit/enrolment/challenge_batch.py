@@ -79,7 +79,8 @@ def read(
         raise UsageError(f"line {fault.line}: {fault.text}", hint=fault.hint) from None
     if len(rows) > MAX_ROWS:
         raise UsageError(
-            f"{len(rows)} rows, at most {MAX_ROWS} are taken at once", hint="cut it in pieces"
+            f"{len(rows)} rows, at most {MAX_ROWS} are taken at once",
+            hint="split it into smaller files",
         )
     if not rows:
         raise UsageError("there is no row", hint="write one row for each challenge")
@@ -201,8 +202,8 @@ def _header(line: int, cells: Sequence[str]) -> tuple[str, ...]:
         if name in ADDED:
             raise _Fault(
                 line,
-                f"the column {name} is for what is made here",
-                "is it what an earlier batch printed? take the columns challenge and id out",
+                f"the column {name} is for output only",
+                "if this is the output of an earlier batch, take the columns challenge and id out",
             )
         if name not in FIELDS:
             raise _Fault(line, f"unknown column {shown(name)}", _header_hint(name))

@@ -1,4 +1,4 @@
-"""One row of a batch of challenges: its fields as people write them, and what they order."""
+"""One row of a batch of challenges: its fields as people write them, and its order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What holds for rows that do not say.
+    """The values for rows that leave them out.
 
     Attributes:
         lifetime: how long their challenges can be used.
@@ -43,7 +43,7 @@ class Defaults:
 
 
 def order(fields: Mapping[str, object], defaults: Defaults, *, of_cells: bool) -> ChallengeOrder:
-    """Return what a row orders.
+    """Return the order of a row.
 
     Args:
         fields: its fields as they came.
@@ -71,7 +71,7 @@ def order(fields: Mapping[str, object], defaults: Defaults, *, of_cells: bool) -
 
 def _fields_hint(name: str) -> str:
     if name in ADDED:
-        return "is it what an earlier batch printed? take challenge and id out"
+        return "if this is the output of an earlier batch, take challenge and id out"
     return f"the fields are {', '.join(FIELDS)}"
 
 

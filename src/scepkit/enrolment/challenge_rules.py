@@ -18,7 +18,7 @@ class ChallengeRule(Protocol):
     """Judges challengePasswords (RFC 8894 section 2.4)."""
 
     def judge(self, request: CertificationRequest, now: datetime) -> Challenge | None:
-        """Judge the challenge of a first enrolment; return what is to be spent, if anything.
+        """Judge the challenge of a first enrolment; return the challenge to spend, if any.
 
         Raises:
             BadRequest: it is missing or not right.

@@ -1,4 +1,4 @@
-"""One-time challenges: who holds one may get the one certificate that it stands for.
+"""One-time challenges: each lets its holder get the one certificate that it stands for.
 
 A challenge is 160 random bits, so a keyed digest is enough to store it (RFC 8894 section 7.3):
 the server's key and its database together let nobody guess.

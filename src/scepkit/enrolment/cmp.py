@@ -182,7 +182,7 @@ class CMPService:
             raise cmp.BadTime(f"the message was written at {sent}, by the sender's clock")
 
     def _signer(self, name: bytes | None) -> cmp.Signer:
-        """Return who signs for a client that knows a CA, or an RA, by this name."""
+        """Return the signer for a client that knows a CA, or an RA, by this name."""
         for signer in self._signers:
             certificate = signer.credential.certificate
             if name in (certificate.issuer, certificate.subject):

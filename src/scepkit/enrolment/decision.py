@@ -64,7 +64,7 @@ class Decision:
 
     @property
     def subject(self) -> str:
-        """Whom it is about, for the log, no longer than a line that people read.
+        """The subject of the request, for the log, no longer than a line that people read.
 
         To be asked for when the reply is out: how long a name takes to decode tells something of
         what is in it, and the sender may be anybody who signed a captured envelope anew.

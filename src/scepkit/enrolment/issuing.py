@@ -1,4 +1,4 @@
-"""From a request that is granted to what is stored: the certificate, or its place in the queue."""
+"""The record of a granted request: the certificate, or its place in the queue."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _common(entry: Entry) -> dict[str, Any]:
 
 
 def fingerprint(verified: VerifiedMessage, csr: CertificationRequest, *, renewal: bool) -> bytes:
-    """Return what makes a request the same request (checklist P-43), 32 octets.
+    """Return the fingerprint that makes a request the same request (checklist P-43), 32 octets.
 
     The PKCS#10 counts without its signature, which may differ from one attempt to the next.
     A renewal counts with the certificate that signed it: a device that sends the bytes of its first

@@ -23,7 +23,7 @@ class _Bucket(NamedTuple):
     filled: float
 
     def at(self, now: float, per_minute: int) -> _Bucket:
-        """Return the bucket with what has flowed in since."""
+        """Return the bucket with the inflow since then."""
         # A clock that was set back must not empty it.
         passed = max(0.0, now - self.filled)
         return _Bucket(min(float(per_minute), self.tokens + passed * per_minute / 60), now)

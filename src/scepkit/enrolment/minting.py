@@ -40,7 +40,7 @@ class ChallengeOrder:
         sans: Sequence[str] = (),
         label: str | None = None,
     ) -> ChallengeOrder:
-        """Return an order for what people write.
+        """Return the order for options as people write them.
 
         Args:
             lifetime: as it is kept.

@@ -124,7 +124,7 @@ class OCSPService:
         return answer
 
     def sign_ahead(self, within: timedelta) -> int:
-        """Sign anew what will soon not be given out any more and was asked for again.
+        """Sign again the responses that were asked for again and will soon be stale.
 
         Whoever asks next then waits for no signature.
 
@@ -175,7 +175,7 @@ class OCSPService:
         return [SingleResponse(one.der, by_id.get(one.der, Plain.UNKNOWN)) for one in certificates]
 
     def _find(self, responses: list[SingleResponse], now: datetime) -> OCSPAnswer | None:
-        """Return what was signed before, if it still says what is so."""
+        """Return the response that was signed before, if its status is still the same."""
         if len(responses) > 1:
             return None
         (response,) = responses

@@ -29,7 +29,7 @@ class Passphrases:
     concealment: Concealment
 
     def to_keep(self, csr: CertificationRequest, renews: int | None) -> bytes | None:
-        """Return, encrypted, what is to revoke the certificate that a request is for.
+        """Return, encrypted, the passphrase for the certificate of a request.
 
         Args:
             csr: the request.
@@ -50,7 +50,7 @@ class Passphrases:
         return self.concealment.hide(passphrase, _PURPOSE + csr.key_hash)
 
     def of(self, serial: int) -> str | None:
-        """Return what revokes a certificate without its key; None where nothing does.
+        """Return the passphrase that revokes a certificate without its key; None if there is none.
 
         Raises:
             StoreError: the database cannot be read.

@@ -26,7 +26,7 @@ from scepkit.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """A certificate that may be renewed by whoever holds its key.
+    """A certificate that the holder of its key may renew.
 
     Attributes:
         certificate: the certificate.
@@ -38,7 +38,7 @@ class Renewed:
 
     @property
     def subject(self) -> Name:
-        """Whom it is for."""
+        """The subject of the certificate."""
         return self.certificate.subject_name
 
     @property
@@ -170,7 +170,7 @@ def check(
 def check_signature(
     renewed: Renewed, verified: VerifiedMessage, rules: RenewalRules, now: datetime
 ) -> None:
-    """Hold a renewal to the rules that do not depend on what it asks for; raises as `check`."""
+    """Check a renewal by the rules that do not depend on its contents; raises as `check`."""
     _check_digest(verified)
     _check_time(renewed.certificate, rules, now)
 

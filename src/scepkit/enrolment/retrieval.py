@@ -1,4 +1,4 @@
-"""GetCert and GetCRL: what is fetched, and who may (RFC 8894 sections 2.6, 2.7, 4.5 and 4.6)."""
+"""GetCert and GetCRL: answers and rights (RFC 8894 sections 2.6, 2.7, 4.5 and 4.6)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scepkit.protocol.messages import GetCert, GetCRL, Success
 from scepkit.protocol.responder import missing
 from scepkit.store import CertificateRow, Store
 
-_NOT_THEIRS = "whoever signed the request may not have this certificate"
+_NOT_THEIRS = "the signer of the request may not have this certificate"
 
 
 class Retrieval:
@@ -56,7 +56,7 @@ class Retrieval:
             raise HTTPRefused(429, "too many GetCert and GetCRL requests, try again later")
 
     def check(self, kind: MessageType) -> None:
-        """Refuse what the endpoint does not answer, before it is decrypted.
+        """Refuse a request that the endpoint does not answer, before it is decrypted.
 
         Raises:
             BadRequest: it does not answer this kind of request.

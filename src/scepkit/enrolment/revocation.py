@@ -111,7 +111,8 @@ def revoke_all(
     """
     if reason is Reason.removeFromCRL:
         raise UsageError(
-            "removeFromCRL revokes nothing", hint="it is what releasing from a hold is called"
+            "removeFromCRL revokes nothing",
+            hint="release the certificate instead; that ends a hold",
         )
     since = None if invalidity_date is None else min(invalidity_date, now)
     return store.revoke_all(

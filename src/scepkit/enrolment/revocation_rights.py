@@ -49,7 +49,7 @@ class Right:
 
 
 class RevocationRights:
-    """Tells who may revoke what at one endpoint. Threads may share it.
+    """Decides on the right to revoke at one endpoint. Threads may share it.
 
     Args:
         endpoint: the endpoint's name.
@@ -79,7 +79,7 @@ class RevocationRights:
         self._tries = _Tries(now)
 
     def of(self, request: cmp.Request, peer: str) -> Right:
-        """Return what the sender of a request may revoke, if that is what it asks for.
+        """Return the right of the sender of a request to revoke the certificate that it names.
 
         Args:
             request: the request.

@@ -24,13 +24,13 @@ class RenewalRules:
     """The right to renew, and its time (checklist P-57)."""
 
     window: timedelta | None = None
-    """How long before the end of a certificate its renewal is granted; None: at any time."""
+    """The time before the end of a certificate in which it can be renewed; None: any time."""
 
     grace: timedelta = timedelta()
-    """How long after its end a certificate may still be renewed."""
+    """The time after its end in which a certificate may still be renewed."""
 
     new_names: bool = False
-    """Whether a renewal may have another subject or more names than what it renews."""
+    """True allows a renewal another subject or more names than the certificate has."""
 
     anchors: tuple[Certificate, ...] = ()
     """CAs of others whose certificates may sign a RenewalReq (RFC 8894 section 2.3, case 3).
@@ -48,11 +48,11 @@ class Rules:
     """The rules of one endpoint."""
 
     approval: bool = False
-    """Whether a first enrolment waits for an operator (RFC 8894 section 2.2: manual). A
+    """True lets a first enrolment wait for an operator (RFC 8894 section 2.2: manual). A
     challengePassword is then not needed, but a wrong one is still refused."""
 
     pending_lifetime: timedelta = timedelta(days=7)
-    """How long a request waits for an operator before it expires (P-48)."""
+    """The time that a request waits for an operator before it expires (P-48)."""
 
     pending_per_address: int | None = 100
     """Requests of one address that wait at once; None: no bound."""
@@ -67,33 +67,33 @@ class Rules:
     """The right to fetch certificates."""
 
     get_crl: bool = True
-    """Whether GetCRL is answered."""
+    """True answers GetCRL."""
 
     retrievals_per_minute: int = 60
     """GetCert and GetCRL that are answered in a minute, over all devices (RFC 8894 section 7.8)."""
 
     signing_time: timedelta | None = None
-    """How far a signingTime may be from this server's clock; None: it is not looked at."""
+    """The most that a signingTime may differ from this server's clock; None: no check."""
 
     separate_keys: bool = False
-    """Whether a first enrolment may be signed by another key than it is for (L-17). A captured
+    """True allows a first enrolment to be signed by another key than it is for (L-17). A captured
     envelope can then be signed anew by a stranger, who gets the certificate (P-55)."""
 
     reply_chain: bool = False
-    """Whether the CA's certificate goes with the issued one (P-27)."""
+    """True sends the CA's certificate with the issued one (P-27)."""
 
     cmp_revoke_by_subject: bool = False
-    """Whether a valid certificate may revoke another one of the same subject by CMP."""
+    """True allows a valid certificate to revoke another one of the same subject by CMP."""
 
     revocation_passphrase: bool = False
-    """Whether the challengePassword of a certificate's request revokes it, by CMP with a MAC."""
+    """True lets the challengePassword of a certificate's request revoke it, by CMP with a MAC."""
 
     pbkdf2_rounds: int = 10_000
     """Rounds of key derivation that the MAC of a CMP request may ask for; for the envelope of a
     SCEP request see `Responder`."""
 
     crl_lifetime: timedelta = timedelta(hours=24)
-    """How long a CRL is good for (RFC 5280 section 5.1.2.5)."""
+    """The validity of a CRL (RFC 5280 section 5.1.2.5)."""
 
     def __post_init__(self) -> None:
         for what, value in (("pending", self.pending_lifetime), ("CRL", self.crl_lifetime)):

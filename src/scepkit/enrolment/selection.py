@@ -1,4 +1,4 @@
-"""Which certificates an operator means: all of a subject, and all along a renewal chain."""
+"""The certificates that an operator means: all of a subject, and all along a renewal chain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NONE = timedelta()
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When it is, and how long a certificate is good for a renewal after its end.
+    """The present time, and the time after its end in which a certificate can be renewed.
 
     Attributes:
         now: the time, aware.

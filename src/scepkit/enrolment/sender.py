@@ -1,4 +1,4 @@
-"""The sender of a PKCSReq or RenewalReq: which key signed it, and what that entitles to.
+"""The sender of a PKCSReq or RenewalReq: the key that signed it, and its rights.
 
 Anybody can take a captured envelope and sign it anew (checklist P-55). So all of this is decided
 before anything inside the PKCS#10 but its key is looked at, and it says whether the sender may be
@@ -46,7 +46,7 @@ class Sender:
         return self.is_own or (self.renewed is not None and self.renewed.serial is not None)
 
     def told(self, error: FailInfoError) -> FailInfoError:
-        """Return what to answer for something that is wrong inside the PKCS#10."""
+        """Return the answer to an error inside the PKCS#10."""
         if self.may_be_told:
             return error
         if self.renewed is not None:
@@ -78,7 +78,7 @@ class Senders:
         csr: CertificationRequest,
         now: datetime,
     ) -> Sender:
-        """Say who sent a request, and refuse those who can have nothing.
+        """Return the sender of a request, and refuse one that has no right at all.
 
         Args:
             received: the message, whose certificates may hold the signer's chain.

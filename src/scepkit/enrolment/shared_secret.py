@@ -13,7 +13,7 @@ _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 _BITS_EACH = 5
 
 LEAST_BITS = 80
-"""Below that a secret is within reach of whoever recorded a request and tries at home."""
+"""The least random bits: fewer can be found offline from a recorded request."""
 
 MOST_BITS = 255 * _BITS_EACH
 """The most random bits in 255 characters of a challengePassword (RFC 2985 section 5.4.1)."""

@@ -1,4 +1,4 @@
-"""Taking one-time challenges back before anybody spends them: which ones, and that they are void.
+"""Taking one-time challenges back before they are spent: selection and record.
 
 To the device a voided challenge is like any other that is not right; the log says who voided it.
 """
@@ -20,7 +20,7 @@ _WORD = re.compile(r"[A-Za-z0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Voided:
-    """How voiding went.
+    """The outcome of voiding.
 
     Attributes:
         ids: the numbers of the challenges that are void by it.
@@ -32,7 +32,7 @@ class Voided:
 
 
 def numbered(store: Store, ids: Iterable[int]) -> list[Challenge]:
-    """Return the challenges with these numbers, each once, whatever became of them.
+    """Return the challenges with these numbers, each once, in any state.
 
     Raises:
         UsageError: there is no such challenge.
@@ -82,7 +82,7 @@ def void(
     now: datetime,
     advance: Callable[[int], None] = lambda _more: None,
 ) -> Voided:
-    """Take challenges back; who did and when is kept with each.
+    """Take challenges back; the operator and the time are kept with each.
 
     Each is judged in the statement that voids it, so that of a request that spends it and of this
     exactly one succeeds.

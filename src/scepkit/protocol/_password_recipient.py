@@ -1,4 +1,4 @@
-"""PasswordRecipientInfo (RFC 5652 section 6.2.4): who knows the password opens the envelope.
+"""PasswordRecipientInfo (RFC 5652 section 6.2.4): a password opens the envelope.
 
 RFC 8894 section 3.1 asks for it where a key cannot encrypt, and says no more; the rest is
 checklist row P-25: PBKDF2, the key wrap of RFC 3211, the password's UTF-8 octets.
@@ -65,7 +65,7 @@ def read(
     allowed: frozenset[Legacy],
     max_iterations: int = MAX_ITERATIONS,
 ) -> PasswordLock:
-    """Take up a RecipientInfo for whoever knows the password.
+    """Take up a RecipientInfo for the holder of the password.
 
     Args:
         info: the RecipientInfo.

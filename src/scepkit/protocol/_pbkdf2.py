@@ -1,4 +1,4 @@
-"""PBKDF2 (RFC 8018 section 5.2): how a key is made of a password, and what it may cost."""
+"""PBKDF2 (RFC 8018 section 5.2): a key made of a password, and the bound on its cost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PRF_OIDS = {digest.oid: oid for oid, digest in PRFS.items()}
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
-    """How a key is made of a password.
+    """The parameters that make a key of a password.
 
     Attributes:
         salt: any octets.
@@ -57,7 +57,7 @@ class Derivation:
 def read(
     algorithm: _asn1.AlgorithmIdentifier | None, max_iterations: int = MAX_ITERATIONS
 ) -> tuple[Derivation, int | None]:
-    """Read what a peer derived a key with; no work is done yet.
+    """Read the parameters of a peer's key derivation; no work is done yet.
 
     Args:
         algorithm: the peer's keyDerivationAlgorithm.

@@ -1,4 +1,4 @@
-"""RecipientInfo (RFC 5652 section 6.2): which of an envelope's is for us, and what it takes."""
+"""RecipientInfo (RFC 5652 section 6.2): the one of an envelope that is for us, and its key."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 
 
 def blocks(body: bytes, most: int) -> tuple[bytes, ...]:
-    """Return what an answer holds: PEM blocks, decoded base64, or itself, when it is neither.
+    """Return the contents of an answer: PEM blocks, decoded base64, or else itself.
 
     Args:
         body: the answer.

@@ -64,7 +64,7 @@ MAX_RSA_BITS = 8192
 
 
 class Legacy(StrEnum):
-    """Names of what is off until an operator or a user allows it (RFC 8894 section 2.9)."""
+    """Names of algorithms and forms that are off until they are allowed (RFC 8894 section 2.9)."""
 
     SHA1 = "sha1"
     DES3 = "des3"
@@ -257,7 +257,7 @@ def key_wrap(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> KeyWrap:
 
 
 def allowing(allowed: Collection[Legacy], needed: Collection[Legacy]) -> str:
-    """Return what to type to allow more: `--legacy` and all names, not the new ones alone.
+    """Return the option that allows more: `--legacy` and all names, not the new ones alone.
 
     Whoever typed it instead of the old list would lose what was allowed already.
     """
@@ -281,7 +281,7 @@ def several_not_allowed(needed: Collection[Legacy]) -> BadAlg:
 
 
 def reply_refused(needed: Collection[Legacy], allowed: Collection[Legacy]) -> LegacyRefused:
-    """Return the error for an answer of the CA's that takes what the user did not allow.
+    """Return the error for a CA's answer that uses an algorithm the user did not allow.
 
     Args:
         needed: all that it takes.

@@ -183,7 +183,7 @@ def _transaction_id(values: list[bytes]) -> TransactionID:
         raise Malformed("the transactionID is not a string")
     if not 1 <= len(value) <= MAX_TRANSACTION_ID_SIZE:
         raise Malformed(
-            f"a transactionID of {len(value)} octets; 1 to {MAX_TRANSACTION_ID_SIZE} can be"
+            f"a transactionID of {len(value)} octets; 1 to {MAX_TRANSACTION_ID_SIZE} are accepted"
         )
     return TransactionID(value, tag)
 

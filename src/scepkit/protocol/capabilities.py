@@ -42,7 +42,7 @@ _MAX_KEYWORD = 64
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """How to talk to a CA (checklist section 8, client algorithm choice).
+    """The algorithms and methods to talk to a CA with (checklist section 8).
 
     Attributes:
         digest: for our signatures.
@@ -82,7 +82,7 @@ def render(keywords: Collection[str]) -> bytes:
 
 
 def offered(allowed: Collection[Legacy]) -> tuple[str, ...]:
-    """Return what a server with these legacy algorithms can do, in the order to say it.
+    """Return the capabilities of a server with these legacy algorithms, in order.
 
     AES stands before DES3 because certmonger takes whichever comes first.
     What SCEPStandard implies is said too, since many clients only know the single keywords.
@@ -98,7 +98,7 @@ def offered(allowed: Collection[Legacy]) -> tuple[str, ...]:
 
 
 def choose(capabilities: Capabilities, allowed: Collection[Legacy]) -> Choice:
-    """Choose the best of what both ends can do: never below AES and SHA-256 unless allowed.
+    """Choose the best algorithms of both ends: never below AES and SHA-256 unless allowed.
 
     Args:
         capabilities: what `parse` returned.
@@ -137,7 +137,7 @@ def choose(capabilities: Capabilities, allowed: Collection[Legacy]) -> Choice:
 
 
 def withdrawn(found: Capabilities, seen: Capabilities) -> Capabilities:
-    """Return what protects messages and is missing now, though the CA has said it before (P-61).
+    """Return the capabilities that protect messages and that the CA no longer lists (P-61).
 
     GetCACaps is not protected, so whoever is in between can shorten it. A client that remembers
     goes on with `found | withdrawn(found, seen)`: a CA that really cannot do it any more answers

@@ -194,7 +194,7 @@ class Certificate:
 
     @property
     def not_after(self) -> datetime:
-        """Until when it is valid, aware; raises as `validity` does."""
+        """The end of its validity, aware; raises as `validity` does."""
         return self.validity[1]
 
     def basic_constraints(self) -> tuple[bool, int | None] | None:

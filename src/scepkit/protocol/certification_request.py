@@ -40,7 +40,7 @@ _CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
 
 @dataclass(frozen=True)
 class CertificationRequest:
-    """A PKCS#10 whose own signature has been verified; what is in it is read when asked for.
+    """A PKCS#10 whose own signature has been verified; its contents are read on demand.
 
     Anybody can take a captured envelope and sign it anew. So whether its sender may be told what is
     wrong in here is for the caller to say, who knows which key signed the pkiMessage: compare

@@ -1,4 +1,4 @@
-"""A certificate held against the request that it answers: what was cut, added or changed.
+"""The differences between a certificate and the request that it answers.
 
 A CA may issue less than was asked for, or something else (RFC 8894 section 2.3 leaves all of it to
 the CA). Both ends want to know: a device before it finds out in use, an operator from the log.
@@ -29,7 +29,7 @@ _MOST, _LONGEST = 20, 200
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A part of a certificate that is not what was asked for.
+    """A part of a certificate that differs from the request.
 
     Attributes:
         what: `subject`, `names`, `purposes` or `key_usage`.
@@ -43,18 +43,18 @@ class Change:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What was asked for and is not in the certificate."""
+        """The requested values that are not in the certificate."""
         return tuple(one for one in self.asked if one not in self.got)
 
     @property
     def added(self) -> tuple[str, ...]:
-        """What is in the certificate and was not asked for."""
+        """The values of the certificate that were not requested."""
         return tuple(one for one in self.got if one not in self.asked)
 
     def __str__(self) -> str:
         """Say it in a line for a person."""
         if self.what == SUBJECT:
-            return f"the subject is {_listed(self.got)}; asked for was {_listed(self.asked)}"
+            return f"the subject is {_listed(self.got)}; requested was {_listed(self.asked)}"
         parts = (
             (self.missing, "asked for, but not in the certificate"),
             (self.added, "in the certificate, but not asked for"),
@@ -67,7 +67,7 @@ class Change:
 
 
 def compare(request: CertificationRequest, certificate: Certificate) -> tuple[Change, ...]:
-    """Return what differs; nothing where nothing was asked for, or where it cannot be read.
+    """Return the differences; none where nothing was asked for, or where it cannot be read.
 
     Args:
         request: what was asked for.
@@ -90,7 +90,7 @@ def compare(request: CertificationRequest, certificate: Certificate) -> tuple[Ch
 
 
 def cut(request: CertificationRequest, certificate: Certificate) -> tuple[str, ...]:
-    """Return what a request asks for and a certificate has not, each in a few words for a log.
+    """Return the requested values that a certificate lacks, each in a few words for a log.
 
     All extensions that are asked for count, those that nobody decodes by their OID.
     """

@@ -1,4 +1,4 @@
-"""Why a certificate is revoked (RFC 5280 section 5.3.1)."""
+"""The reasons of a revocation (RFC 5280 section 5.3.1)."""
 
 from __future__ import annotations
 

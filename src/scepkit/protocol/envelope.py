@@ -63,7 +63,7 @@ class Opened:
 
 
 class Undecryptable(BadRequest):
-    """Something inside an envelope is wrong. The peer must not learn what."""
+    """An error inside an envelope, which the peer must not learn."""
 
 
 def undecryptable(reason: str) -> Undecryptable:

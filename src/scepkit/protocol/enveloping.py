@@ -1,4 +1,4 @@
-"""Writing EnvelopedData (RFC 5652 section 6): what only its recipient can open."""
+"""Writing EnvelopedData (RFC 5652 section 6), which only its recipient can open."""
 
 from __future__ import annotations
 

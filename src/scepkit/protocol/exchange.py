@@ -141,7 +141,7 @@ def _seal(
 def believe(
     exchange: Exchange, body: bytes, transaction_id: TransactionID, nonce: bytes
 ) -> VerifiedMessage:
-    """Believe that a reply is the CA's answer to this very request, or not.
+    """Check that a reply is the CA's answer to this very request.
 
     Checks are, in order: the signature, by the CA or an RA of its; the transactionID; the nonce
     (RFC 8894 sections 3.2.1.1 and 3.2.1.5).
@@ -181,7 +181,7 @@ def believe(
 
 
 def open_(exchange: Exchange, verified: VerifiedMessage) -> CertRep:
-    """Read what a believed reply says.
+    """Read the content of a reply that is authentic.
 
     Raises:
         BadReply: it cannot be read.
@@ -210,7 +210,7 @@ def open_(exchange: Exchange, verified: VerifiedMessage) -> CertRep:
 def read_reply(
     exchange: Exchange, body: bytes, transaction_id: TransactionID, nonce: bytes
 ) -> CertRep:
-    """Believe a CertRep and read it; raises what `believe` and `open_` raise."""
+    """Check and read a CertRep; raises as `believe` and `open_` do."""
     return open_(exchange, believe(exchange, body, transaction_id, nonce))
 
 

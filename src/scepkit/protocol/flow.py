@@ -45,7 +45,7 @@ Flow: TypeAlias = Generator[HTTPRequest | Wait, HTTPResponse | None, _T]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When to ask again, and when to stop.
+    """The pace of polling, and its end.
 
     Attributes:
         retries: how often a request that got no usable answer is sent again.

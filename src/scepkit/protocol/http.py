@@ -106,7 +106,7 @@ def get(operation: Operation, identifier: str = "") -> HTTPRequest:
 
 
 def mistaken(body: bytes) -> str:
-    """Say what an answer is that is none of a SCEP server; "" when it may be one."""
+    """Name the kind of an answer that no SCEP server gives; "" when it may be one."""
     if not body:
         return "nothing"
     # Neither DER nor PEM begins so.
@@ -131,7 +131,7 @@ def pki_operation(message: bytes, *, post: bool) -> HTTPRequest:
 
 
 def read_request(request: HTTPRequest) -> SCEPRequest:
-    """Read what an HTTP request asks for, as tolerantly as checklist P-35 to P-40 ask.
+    """Read an HTTP request, as tolerantly as checklist P-35 to P-40 ask.
 
     Raises:
         HTTPRefused: method, size or operation; it carries the HTTP status.

@@ -9,7 +9,7 @@ from scepkit.protocol.messages import CertPoll, GetCert, GetCRL, PKCSReq, Renewa
 
 
 def read(kind: MessageType, content: bytes, *, is_padded: bool = True) -> Request:
-    """Read what a request's messageType says that it is (RFC 8894 section 3.2.2).
+    """Read the messageData of a request by its messageType (RFC 8894 section 3.2.2).
 
     Args:
         kind: any messageType but CertRep's.

@@ -40,7 +40,7 @@ class RenewalReq:
 
 @dataclass(frozen=True, slots=True)
 class CertPoll:
-    """The question what became of a pending request (RFC 8894 section 3.3.3).
+    """The poll for a pending request (RFC 8894 section 3.3.3).
 
     Attributes:
         issuer: the subject Name of the CA that is to issue, DER.

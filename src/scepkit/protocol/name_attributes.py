@@ -43,7 +43,7 @@ class AttributeType:
     is_text: bool = True
 
     def fault(self, text: str) -> str:
-        """Say what is wrong with the length of a value; "" when nothing is.
+        """Return the fault of the length of a value; "" if there is none.
 
         No part of the value is in it, since it is told to peers.
         """

@@ -51,7 +51,7 @@ def make(
 def read(
     body: bytes, ca: TrustedCA, allowed: frozenset[Legacy], now: datetime
 ) -> tuple[Certificate, ...]:
-    """Believe an answer to GetNextCACert, or not.
+    """Read an answer to GetNextCACert, and check that the current CA signed it.
 
     Reading is, in order:
 
@@ -119,7 +119,7 @@ def trust(certificates: Sequence[Certificate], now: datetime) -> TrustedCA:
 
 
 def ahead(current: TrustedCA, following: TrustedCA) -> TrustedCA:
-    """Return whom to talk to for a certificate of the next CA (RFC 8894 section 5.1).
+    """Return the CA to talk to for a certificate of the next CA (RFC 8894 section 5.1).
 
     The request is enveloped for the next CA, which tells the server who is to issue; the answer
     may come from the current one still.

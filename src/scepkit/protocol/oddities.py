@@ -13,7 +13,7 @@ _INTEGER = 0x02
 
 
 def oddities(certificate: Certificate) -> tuple[str, ...]:
-    """Return what is odd about a certificate, each in a few words for a person; mostly nothing.
+    """Return the oddities of a certificate, each in a few words for a person; mostly none.
 
     Args:
         certificate: any that could be read.

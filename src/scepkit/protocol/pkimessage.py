@@ -220,7 +220,7 @@ def open_request(
     password: str | None = None,
     max_iterations: int = MAX_FOR_STRANGERS,
 ) -> OpenedRequest:
-    """Open the envelope of a request and read what is inside.
+    """Open the envelope of a request and read its content.
 
     Of a PKCS#10 that is as far as its own signature; `csr.CertificationRequest.check` says what is
     wrong with the rest, which not everybody may be told.

@@ -109,14 +109,14 @@ class Responder:
 
     @property
     def needs_password(self) -> bool:
-        """Whether requests to a key of ours can only be encrypted with a password.
+        """True if requests to a key of ours can only be encrypted with a password.
 
         Where all keys decrypt, no password is tried: what it costs, anybody could cause (P-26).
         """
         return not all(isinstance(c.key, rsa.RSAPrivateKey) for c in self._credentials)
 
     def respond(self, message: bytes, decide: Decide) -> bytes:
-        """Answer a request, without telling what is in envelopes of others (checklist P-54).
+        """Answer a request, and give away nothing about envelopes of others (checklist P-54).
 
         Anybody can sign pieces of a recorded PKCSReq anew, as if they were the content of another
         request, and nothing inside tells whose they are, but in a PKCS#10. Therefore:
@@ -196,7 +196,7 @@ class Responder:
         return pkimessage.verify(received, self._allowed)
 
     def open(self, verified: VerifiedMessage, password: str | None = None) -> OpenedRequest:
-        """Decrypt a request and read what it asks for.
+        """Decrypt a request and read its content.
 
         Args:
             verified: the request.

@@ -1,4 +1,4 @@
-"""Distinguished names as text (RFC 4514): read, with a word on what is wrong.
+"""Distinguished names as text (RFC 4514): read, with an explanation of errors.
 
 More is read than the RFC has: blanks around separators and around `=`, as OpenSSL prints them, and
 the names of attributes in any case.
@@ -284,7 +284,7 @@ def _with_backslashes(value: str, *, has_octets: bool) -> str:
 
 
 def escape(text: str) -> str:
-    """Escape a value (RFC 4514 section 2.4), and whatever a terminal or a log should not get."""
+    """Escape a value (RFC 4514 section 2.4), and characters unfit for a terminal or a log."""
     if text.isalnum():
         return text
     out = _strings.shown("".join(f"\\{c}" if c in SPECIAL else c for c in text))

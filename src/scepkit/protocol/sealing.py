@@ -1,4 +1,4 @@
-"""Writing a pkiMessage (RFC 8894 sections 3.1 and 3.2): encrypt what it holds, then sign that."""
+"""Writing a pkiMessage (RFC 8894 sections 3.1 and 3.2): encrypt its content, then sign that."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def enrol(
 def resume(
     used: Exchange, request: PKCSReq | RenewalReq, transaction_id: TransactionID
 ) -> Flow[Issued]:
-    """Ask what became of a request that was sent earlier (RFC 8894 section 5.2, Figure 13).
+    """Continue with a request that was sent earlier (RFC 8894 section 5.2, Figure 13).
 
     A CertPoll holds no challenge, so this one's need not be what it was then: unless the key cannot
     decrypt, when the answer is encrypted with that of then.
@@ -329,7 +329,7 @@ def _when(used: Exchange, certificate: Certificate) -> datetime:
         if used.ahead:
             starts += [one.not_before for one in used.ca.authorities]
     except Malformed as error:
-        raise BadReply(f"when the certificate is valid cannot be read: {error.message}") from error
+        raise BadReply(f"the certificate's validity cannot be read: {error.message}") from error
     return max(used.now(), *starts)
 
 

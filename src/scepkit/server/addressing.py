@@ -1,4 +1,4 @@
-"""Which endpoint a request is for: by its path, its CA identifier, or its recipient.
+"""The endpoint of a request: by its path, its CA identifier, or its recipient.
 
     /scep · /cgi-bin/pkiclient.exe      the default one, unless the request says more
     /scep/NAME, /cgi-bin/…/NAME         the endpoint NAME
@@ -79,7 +79,7 @@ def is_for(message: bytes, recipients: Collection[bytes]) -> bool:
 
 
 def recipient_id(certificate: Certificate) -> bytes:
-    """Return what names a certificate in an envelope: its issuer and serial number, DER."""
+    """Return the identity of a certificate in an envelope: its issuer and serial number, DER."""
     return certificate.issuer + certificate.serial_number
 
 

@@ -40,7 +40,7 @@ class SigningAhead:
         self._stopped.set()
 
     def look(self) -> int:
-        """Sign what is due; return how many responses that were."""
+        """Sign the responses that are due; return their number."""
         # Endpoints with one CA share its service.
         services = {id(one.ocsp): one.ocsp for one in self._catalog.served.values()}
         return sum(service.sign_ahead(_WITHIN) for service in services.values())

@@ -1,4 +1,4 @@
-"""Putting endpoints together: from settings, CAs and a database to what answers devices."""
+"""Putting endpoints together, of settings, CAs and a database."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def assemble(
 
 
 def approval_of(home: Home, store: Store, name: str) -> Approval:
-    """Return what decides the waiting requests of an endpoint.
+    """Return the object that decides the waiting requests of an endpoint.
 
     Raises:
         UsageError: there is no such endpoint (any more).

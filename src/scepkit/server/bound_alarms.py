@@ -17,7 +17,7 @@ log = structlog.get_logger()
 
 
 class NowAndThen:
-    """Counts what happens again and again, and says once a minute that it is to be told.
+    """Counts events of one kind, and lets one a minute into the log.
 
     Args:
         clock: returns seconds that never go back.

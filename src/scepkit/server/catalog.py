@@ -50,11 +50,11 @@ class Catalog:
 
     @property
     def fault(self) -> ScepError | None:
-        """Why the files cannot be read as they are now; None when they can."""
+        """The error of the files as they are now; None when they can be read."""
         return self._fault
 
     def refresh(self) -> bool:
-        """Look at the files and, when they changed, serve what they say now.
+        """Look at the files and, when they changed, serve their new contents.
 
         What cannot be read is logged, once, and the old goes on being served.
 
@@ -97,7 +97,7 @@ class Catalog:
         # Without its traceback and cause, which hold what was read.
         self._fault = ScepError(error.message, hint=error.hint)
         log.error(
-            "the CAs changed but cannot be read; what was served before still is",
+            "the CAs changed but cannot be read; the old ones stay in service",
             error=error.message,
             hint=error.hint,
         )

@@ -53,7 +53,7 @@ class CMPApp:
 
     @property
     def routes(self) -> list[Route]:
-        """Where it answers."""
+        """The paths of the CMP endpoints."""
         return [Route(PATH, self._respond, methods=["POST"])]
 
     async def _respond(self, request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Putting CMP together for an endpoint: who signs its answers, and what it may look at."""
+"""Putting CMP together for an endpoint: the signers of its answers, and its view of the store."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cmp_service(
     passphrases: Passphrases,
     now: Callable[[], datetime],
 ) -> CMPService:
-    """Return what answers CMP for an endpoint.
+    """Return the CMP service of an endpoint.
 
     Args:
         name: the endpoint's.
@@ -56,7 +56,7 @@ def cmp_service(
 
 
 def signers(ca: HeldCA) -> Iterator[cmp.Signer]:
-    """Yield who may sign answers, the current RA first.
+    """Yield the signers of answers, the current RA first.
 
     A client that has a certificate of an earlier CA trusts nobody else's RA. Where that RA has
     expired, the earlier CA signs itself.

@@ -20,7 +20,7 @@ from scepkit.store import Store
 
 
 class Word(IntEnum):
-    """How a server is, the worse the higher."""
+    """The condition of a server; the higher, the worse."""
 
     OK = 0
     DEGRADED = 1
@@ -48,13 +48,13 @@ class State:
 
 
 def worst(states: Iterable[State]) -> Word:
-    """Return what all states together make of the server."""
+    """Return the condition that all states together make."""
     return max((state.word for state in states), default=Word.OK)
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Finds what is wrong. Threads may share it.
+    """Finds faults of the server. Threads may share it.
 
     Attributes:
         settings: which endpoints there are.

@@ -14,7 +14,7 @@ from scepkit.server.bounds import Bounds
 from scepkit.server.tally import Tally
 
 STATE = "connections"
-"""Where the application's state has the `Connections`."""
+"""The key of the `Connections` in the application's state."""
 
 # Octets that connections read at once: all of them into the same place, one after another.
 _READ = 64 * 1024
@@ -37,7 +37,7 @@ class Connection(Protocol):
     held: int
 
     def abort(self) -> None:
-        """Close at once; whatever has arrived is lost."""
+        """Close at once; received octets are lost."""
 
 
 class Connections:

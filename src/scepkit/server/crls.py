@@ -107,7 +107,7 @@ class CRLs:
         }
 
     def start(self) -> None:
-        """Read what there is, and then look again and again in a thread until `close`."""
+        """Read the stored CRLs, and then look again and again in a thread until `close`."""
         self._each(self._read)
         self._thread = Thread(target=self._work, name="scepkit-crls", daemon=True)
         self._thread.start()
@@ -119,7 +119,7 @@ class CRLs:
             self._thread.join(_PATIENCE)
 
     def look(self) -> None:
-        """Read what others made, and make what is due."""
+        """Read the CRLs that others made, and make those that are due."""
         self._each(self._keep)
 
     def crl(self, name: str) -> Resource | None:
@@ -145,7 +145,7 @@ class CRLs:
         return self._kept[name].certificate
 
     def problems(self) -> list[str]:
-        """Return why the CRLs of CAs are not what they should be; empty when all is well."""
+        """Return the problems of the CRLs of CAs; empty when all is well."""
         return [one for one in map(self._problem_of, self._kept.values()) if one is not None]
 
     def _problem_of(self, kept: _Kept) -> str | None:

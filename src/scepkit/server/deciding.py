@@ -39,7 +39,7 @@ class Decider:
         self._handover: Handover | None = None
 
     async def decide(self, message: bytes, endpoint: Endpoint, peer: str = "") -> Decision:
-        """Return what an endpoint decides, once it is stored.
+        """Return the decision of an endpoint, once it is stored.
 
         Args:
             message: the body of a PKIOperation.

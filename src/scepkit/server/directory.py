@@ -1,4 +1,4 @@
-"""The server's data directory: what the first start makes and every later one finds.
+"""The server's data directory: made by the first start, opened by every later one.
 
 scep.toml 0644 · challenge.key 0600 · scep.db · .database: that there is one, wherever it is · the
 files of the CA `default` (see scepkit.ca.layout) · ca-NAME/ with those of another CA
@@ -123,7 +123,7 @@ def open_existing(directory: Path, *, now: datetime, settings: Settings | None =
 
 
 def open_records(directory: Path, *, settings: Settings | None = None) -> Home:
-    """Read a data directory without its CAs: what was issued can be listed when they expired.
+    """Read a data directory without its CAs: for lists, also when the CAs have expired.
 
     Args:
         directory: where.

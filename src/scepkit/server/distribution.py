@@ -1,4 +1,4 @@
-"""GET /crl/ID.crl and /ca/ID.cer: what relying parties fetch, at the URLs in every certificate.
+"""GET /crl/ID.crl and /ca/ID.cer, for relying parties: the URLs in every certificate.
 
 Answered from memory (`crls`), so also when the database is away. The paths are those of
 `scepkit.ca.locations`.
@@ -39,7 +39,7 @@ class Distribution:
 
     @property
     def routes(self) -> list[Route]:
-        """Where it answers."""
+        """The paths of CRLs and CA certificates."""
         return [
             Route(locations.CRL_PATH.format("{name}"), self.crl),
             Route(locations.ISSUER_PATH.format("{name}"), self.certificate),

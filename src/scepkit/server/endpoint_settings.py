@@ -66,9 +66,9 @@ class EndpointSettings(BaseModel):
         layout: the key layout of that CA, when it is made; None for `default`.
         preset: the client family that the defaults below suit.
         legacy: old algorithms and forms that are off unless named here.
-        validity_days: how long an issued certificate is valid.
+        validity_days: the validity of an issued certificate.
         approval: whether a right challenge is enough, or an operator approves as well.
-        pending_days: how long a request may wait for approval.
+        pending_days: the longest wait of a request for approval.
         pending_per_address: requests of one address (of IPv6, one /64) that wait at once; more get
             HTTP 429. An operator looks at each, so this is a site's worth of devices.
         pending_requests: requests that wait at once, whoever sent them; more get HTTP 503.
@@ -80,8 +80,8 @@ class EndpointSettings(BaseModel):
             peace where some devices behind one address have a wrong one and try every minute, and
             are 2^24 guesses a year, which no secret worth the name minds.
         renewal: whether a current certificate entitles to the next one.
-        renewal_window_days: how long before a certificate's end; 0 for any time.
-        renewal_grace_days: how long after its end a certificate still renews.
+        renewal_window_days: the time before a certificate's end in which it renews; 0 for any time.
+        renewal_grace_days: the time after its end in which a certificate still renews.
         renewal_new_names: whether a renewal may ask for other names.
         renewal_anchors: PEM files: certificates of these CAs may be exchanged for one of ours.
         get_cert: GetCert: nothing, what the requester's own key has, or any certificate.
@@ -93,8 +93,8 @@ class EndpointSettings(BaseModel):
             20000.
         cmp: whether the owner of a certificate may have it revoked by CMP, at /cmp/NAME.
         cmp_revoke_by_subject: whether another valid certificate of the same subject does, too.
-        signing_time_minutes: how far a signingTime, or the messageTime of CMP, may be off before
-            badTime; 0 for no limit.
+        signing_time_minutes: the most that a signingTime, or the messageTime of CMP, may be off
+            before badTime; 0 for no limit.
         separate_keys: whether the signer's key may be another than the request's (L-17).
         revocation_passphrase: whether a request's challengePassword revokes its certificate.
         key_agreement: whether replies to EC keys may use ECDH where there is no challenge.

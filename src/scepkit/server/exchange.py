@@ -226,7 +226,7 @@ async def busy(_scope: Scope, _receive: Receive, send: Send) -> None:
 
 
 def refusal(error: HTTPRefused, defaults: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the response to what is no request, after which the connection ends."""
+    """Return the response to an invalid request, after which the connection ends."""
     text = _text(error)
     length = (b"content-length", b"%d" % len(text))
     headers = (*defaults, *_refusal_headers(error), length, (b"connection", b"close"))

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 
 class Handover:
-    """Runs on the event loop what other threads give it, in their order.
+    """Runs calls of other threads on the event loop, in their order.
 
     Args:
         loop: the event loop.

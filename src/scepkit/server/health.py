@@ -1,4 +1,4 @@
-"""/healthz: one word for everybody, within a bound whatever the database does.
+"""/healthz: one word for everybody, within a time that the database cannot exceed.
 
 One thread of its own looks at the server, when it is asked and from time to time by itself. Whoever
 asks waits for a look that was begun a moment ago, but no longer than the bound: a database that
@@ -82,7 +82,7 @@ class Health:
         return JSONResponse({"status": word.text}, status, {"Cache-Control": "no-store"})
 
     def states(self) -> States:
-        """Return what is wrong now, or was a second ago; within the bound."""
+        """Return the problems of now, or of a second ago; within the bound."""
         look, patience = self._wanted()
         try:
             return look.result(patience)

@@ -33,7 +33,7 @@ _PIECE = select.PIPE_BUF
 
 
 class Lossy:
-    """A stream that never fails and never waits: what cannot be written changes no answer.
+    """A stream that never fails and never waits: a lost log line changes no answer.
 
     A reader that stops reading, such as a collector that hangs, fills the pipe. Then lines are
     kept, as many as may be, and written before later ones once it reads again. What is more than
@@ -71,7 +71,7 @@ class Lossy:
         return len(text)
 
     def flush(self) -> None:
-        """Write what was kept, as far as that can be done now."""
+        """Write the lines that were kept, as far as that can be done now."""
         with self._lock:
             self._drain()
 

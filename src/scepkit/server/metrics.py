@@ -1,4 +1,4 @@
-"""Prometheus metrics: what was asked, how it came out, and how long it took.
+"""Prometheus metrics: requests, their outcomes and their durations.
 
 Labels take only values of ours, never a peer's, so that their number is bounded.
 """
@@ -31,14 +31,14 @@ SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
 LEGACY = Counter(
-    "scep_legacy_uses", "Requests that use what has to be allowed.", ["endpoint", "name"]
+    "scep_legacy_uses", "Requests that use a legacy algorithm or form.", ["endpoint", "name"]
 )
 
 CMP = Counter("scep_cmp_responses", "CMP requests answered.", ["endpoint", "outcome"])
 
 OCSP = Counter("scep_ocsp_responses", "OCSP requests answered.", ["endpoint", "outcome", "kept"])
 
-FETCHES = Counter("scep_fetches", "CRLs and CA certificates asked for.", ["what", "status"])
+FETCHES = Counter("scep_fetches", "Requests for CRLs and CA certificates.", ["what", "status"])
 
 LOST = Counter("scep_log_lines_lost", "Lines of the log that could not be written.")
 
@@ -55,7 +55,7 @@ def render(*more: Collector) -> tuple[bytes, str]:
 
 
 def registry(*more: Collector) -> CollectorRegistry:
-    """Return what collects the metrics of all worker processes.
+    """Return the registry of the metrics of all worker processes.
 
     Args:
         more: what is to be collected beside them.

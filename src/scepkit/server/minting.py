@@ -1,4 +1,4 @@
-"""The one-time challenges of an endpoint, without what answers devices: that takes long to load."""
+"""The one-time challenges of an endpoint, without the slow import of its SCEP side."""
 
 from __future__ import annotations
 

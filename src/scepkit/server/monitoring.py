@@ -112,7 +112,7 @@ def _read(shown: Mapping[str, str]) -> State:
 
 
 def share(states: States) -> None:
-    """Leave what this process found for the one that serves the metrics, if that is another one.
+    """Leave the findings of this process for the one that serves the metrics.
 
     A directory that cannot be written is no reason to stop looking; it shows as silence.
     """
@@ -127,7 +127,7 @@ def share(states: States) -> None:
 
 
 def shared(directory: Path) -> States:
-    """Return what the worker processes that live have found last, each state once."""
+    """Return the last findings of the living worker processes, each state once."""
     found = list(_shared(directory))
     if not found:
         return (State(Word.DEGRADED, "no worker process has looked at itself yet"),)

@@ -64,7 +64,7 @@ class OCSPApp:
 
     @property
     def routes(self) -> list[Route]:
-        """Where it answers."""
+        """The paths of the responder."""
         path = OCSP_PATH.format("{name}")
         return [
             Route(one, self._respond, methods=["GET", "POST"])

@@ -17,14 +17,14 @@ _IPV6_PREFIX = 64
 _LONGEST = 64
 
 UNKNOWN = "unknown"
-"""Whom a request is counted under that a proxy forwards for what is no address (RFC 7239)."""
+"""The address that counts for a forwarded request whose peer is no address (RFC 7239)."""
 
 EVERYBODY = "*"
 """Listed as a proxy: whoever connects is one."""
 
 
 def network(address: str) -> str:
-    """Return what an address is counted under.
+    """Return the network that an address is counted under.
 
     Args:
         address: as the socket or a proxy names it; with or without a zone.

@@ -89,6 +89,6 @@ def _check_parent(path: Path) -> None:
         return
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise SettingsError(
-            f"everybody may replace what is in {path}",
+            f"everybody may replace the files in {path}",
             hint=f"chmod go-w {shlex.quote(str(path))}, or choose a directory elsewhere",
         )

@@ -25,7 +25,7 @@ NEXT_CA_CERT = "application/x-x509-next-ca-cert"
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """The answers that do not depend on who asks.
+    """The answers that are the same for everybody.
 
     Attributes:
         capabilities: to GetCACaps (RFC 8894 section 3.5.2).
@@ -55,7 +55,7 @@ class Publication:
 
 
 def publish(ca: HeldCA, settings: EndpointSettings, now: datetime) -> Publication:
-    """Render what an endpoint with this CA and these settings tells everybody.
+    """Render the public answers of an endpoint with this CA and these settings.
 
     Args:
         ca: the CA.

@@ -1,4 +1,4 @@
-"""Cutting what arrives on a connection into HTTP requests (RFC 9112), bounded; httptools parses."""
+"""Cutting the octets of a connection into HTTP requests (RFC 9112), bounded; httptools parses."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class RequestReader:
 
     @property
     def wants(self) -> int:
-        """How many octets to feed it at most."""
+        """The most octets to feed it."""
         return min(self._left, _MAX_BODY_PIECE) or _PIECE
 
     def feed(self, octets: bytes) -> None:
@@ -171,7 +171,7 @@ class RequestReader:
             raise HTTPRefused(400, "the request's head is too large")
 
     def close(self) -> None:
-        """Let go of whatever knows this reader: else all of them wait for the collector."""
+        """Let go of the objects that know this reader: else all of them wait for the collector."""
         del self._parser, self._taker
 
     def _new_parser(self) -> HttpRequestParser:

@@ -50,7 +50,7 @@ class Resource:
         object.__setattr__(self, "etag", f'"{hashlib.sha256(self.body).hexdigest()[:32]}"')
 
     def headers(self, now: datetime) -> dict[str, str]:
-        """Return what 200 and 304 have in common.
+        """Return the headers that 200 and 304 have in common.
 
         Args:
             now: the time, aware.
@@ -65,7 +65,7 @@ class Resource:
         }
 
     def is_held(self, headers: Mapping[str, str]) -> bool:
-        """Say whether the one who asks has these octets already (RFC 9110 section 13.2.2).
+        """Say whether the client has these octets already (RFC 9110 section 13.2.2).
 
         Args:
             headers: of the request; their names in any case.

@@ -1,4 +1,4 @@
-"""Metrics that are read from the database: what was revoked, and how old the CRLs are.
+"""Metrics that are read from the database: revocations, and the age of the CRLs.
 
 Revocations also come from `scep admin`, whose process nobody scrapes, and CRLs from any worker, so
 counting in a process would miss most of them.
@@ -53,7 +53,7 @@ class RevocationMetrics(Collector):
         return []
 
     def collect(self) -> list[Metric]:
-        """Return what is so now, or was a few seconds ago; nothing without the database."""
+        """Return the metrics of now, or of a few seconds ago; nothing without the database."""
         with self._lock:
             if self._monotonic() - self._asked >= _STANDS:
                 self._found = self._read()
@@ -84,10 +84,14 @@ def _revocations(store: Store) -> Metric:
 def _crls(store: Store) -> Iterator[Metric]:
     number = GaugeMetricFamily("scep_crl_number", "The newest CRL's number.", labels=["ca"])
     since = GaugeMetricFamily(
-        "scep_crl_this_update_timestamp_seconds", "When it was made.", labels=["ca"]
+        "scep_crl_this_update_timestamp_seconds",
+        "Time at which the newest CRL was signed.",
+        labels=["ca"],
     )
     until = GaugeMetricFamily(
-        "scep_crl_next_update_timestamp_seconds", "Until when it is good.", labels=["ca"]
+        "scep_crl_next_update_timestamp_seconds",
+        "Time until which the newest CRL is valid.",
+        labels=["ca"],
     )
     for issuer, state in store.crl_states().items():
         labels = [ca_id(issuer)]

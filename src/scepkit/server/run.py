@@ -48,7 +48,7 @@ _CONNECTIONS_KEY = "SCEPKIT_WORKER_CONNECTIONS_KEY"
 
 
 def check(home: Home) -> None:
-    """Try what is opened later, so that a fault is one line before anything is announced.
+    """Check the addresses and files that are opened later, so that a fault is one early line.
 
     Raises:
         StoreError: the database cannot be used.
@@ -158,7 +158,7 @@ def until_stopped() -> Iterator[None]:
 
 
 def serve(home: Home, listener: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is under way and return.
+    """Serve until SIGTERM or SIGINT, then finish the requests under way and return.
 
     Args:
         home: the data directory.

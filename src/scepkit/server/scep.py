@@ -38,7 +38,7 @@ _RETRY_AFTER = {"Retry-After": str(_RETRY_SECONDS)}
 _COME_BACK = frozenset({429, 503})
 _NO_STORE = {"Cache-Control": "no-store"}
 
-_GUESSED = "somebody guesses at the static challenge from many addresses: is it long enough?"
+_GUESSED = "the static challenge is being guessed from many addresses: is it long enough?"
 
 log = structlog.get_logger()
 

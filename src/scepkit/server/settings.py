@@ -54,7 +54,7 @@ class Settings(BaseSettings):
         directory: of the CA, the database and scep.toml; never in the file itself.
         host: the address to listen on.
         port: the port to listen on; 0 for a free one.
-        workers: how many processes serve.
+        workers: the number of worker processes.
         public_url: the URL at which devices reach the server.
         pki_url: the URL that /crl, /ca and /ocsp are under, for certificates; empty to take
             `public_url` without its /scep.
@@ -62,13 +62,13 @@ class Settings(BaseSettings):
             address, without the reasons.
         log: the form of the log on stderr.
         database: an SQLAlchemy URL; empty for SQLite in the directory.
-        database_seconds: how long to wait for a database lock of another program.
-        retention_days: how long answered requests, spent challenges and expired certificates
-            are kept.
-        crl_hours: how long a CRL is valid.
-        ocsp_minutes: how long an OCSP response is valid.
-        ra_rotation_days: how long before its end an RA certificate is replaced.
-        sweep_minutes: how often the background task runs.
+        database_seconds: the longest wait for a database lock of another program.
+        retention_days: the time for which answered requests, spent challenges and expired
+            certificates are kept.
+        crl_hours: the validity of a CRL.
+        ocsp_minutes: the validity of an OCSP response.
+        ra_rotation_days: the time before its end at which an RA certificate is replaced.
+        sweep_minutes: the time between two runs of the background task.
         max_connections: simultaneous connections, over all worker processes.
         max_connections_per_address: of these, of one address; of IPv6, of one /64.
         max_pipelined: requests that wait on one connection behind the one in progress.

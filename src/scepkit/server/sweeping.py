@@ -45,7 +45,7 @@ class Sweep:
     now: Callable[[], datetime]
 
     def run(self) -> None:
-        """Do all of it; what fails is logged and does not keep the rest from being done."""
+        """Do all of it; a failure of one part is logged, and the rest is done."""
         _attempt(self._expire)
         _attempt(self._purge)
         for name in self.settings.authorities:
@@ -94,7 +94,7 @@ def _attempt(part: Callable[..., None], **facts: str) -> None:
 def purge(
     store: Store, settings: Settings, *, now: datetime, keep: timedelta, dry_run: bool = False
 ) -> Purged:
-    """Delete what was decided or expired some time ago.
+    """Delete records that were decided or expired some time ago.
 
     A certificate stays at least as long as it can still be renewed.
 
@@ -118,7 +118,7 @@ def purge(
 
 
 def counts(purged: Purged) -> dict[str, int]:
-    """Return what was deleted, by kind."""
+    """Return the numbers of deleted records, by kind."""
     return {
         "requests": purged.requests,
         "transactions": purged.transactions,

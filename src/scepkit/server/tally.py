@@ -1,4 +1,4 @@
-"""How many connections there are, in all and of each address, over all workers of a machine.
+"""The number of connections, in all and of each address, over all workers of a machine.
 
 Each worker process writes into a file of its own, which the others map into their memory as well:
 no locks, and what a killed worker held is forgotten with its process.
@@ -55,7 +55,7 @@ class Tally:
 
     @property
     def total(self) -> int:
-        """How many there are in all."""
+        """The number of all connections."""
         return sum(cells[0] for cells in self._all())
 
     def of(self, address: str) -> int:

@@ -1,4 +1,4 @@
-"""The scep.toml that the first start writes: every setting with what it does."""
+"""The scep.toml that the first start writes: every setting with its explanation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTTP/1 on one connection, for uvicorn: bounded in what a peer can make it hold, and how long.
+"""HTTP/1 on one connection, for uvicorn, with bounds on the octets and the time of a peer.
 
 uvicorn's own protocol classes read ahead of their answers without a bound, and wait for ever for a
 peer that does not read. So only its process and signal handling is used, and this under it, by its
@@ -58,7 +58,7 @@ class _State(enum.Enum):
     LINGERING = enum.auto()
     """The server, for the peer to hear that it was refused."""
     CLOSED = enum.auto()
-    """Nobody."""
+    """No side: there is nothing to wait for."""
 
 
 class HTTPConnection(asyncio.BufferedProtocol):
@@ -135,7 +135,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._enter(_State.IDLE)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Tell whoever is answering, and forget the connection."""
+        """Tell the exchange under way, and forget the connection."""
         self._server.connections.discard(self)
         self._enter(_State.CLOSED)
         self._connections.forget(self)
@@ -151,7 +151,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         return self._connections.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Take what was read."""
+        """Take the octets that were read."""
         if not self._is_lingering:
             self._unread += self._connections.buffer[:nbytes]
             self.resume()
@@ -174,7 +174,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._settle()
 
     def shutdown(self) -> None:
-        """Answer what has arrived, and close; uvicorn asks for it."""
+        """Answer the requests that have arrived, and close; uvicorn asks for it."""
         self._stops = self._is_shutting_down = True
         if self._queue:
             self._queue[-1].keeps_alive = False

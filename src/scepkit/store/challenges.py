@@ -68,7 +68,7 @@ class ChallengeKeeping(Connected):
         return [numbers[challenge.mac] for challenge in new]
 
     def find_challenge(self, endpoint: str, mac: bytes) -> Challenge | None:
-        """The challenge with that MAC; spent, void and expired ones too, so the log can say which.
+        """Return the challenge with that MAC; spent, void and expired ones too, for the log.
 
         Raises:
             StoreError: the database cannot be read.
@@ -77,7 +77,7 @@ class ChallengeKeeping(Connected):
             return queries.challenge(connection, endpoint, mac)
 
     def challenge(self, challenge_id: int) -> Challenge | None:
-        """The challenge with that number; None when there is none.
+        """Return the challenge with that number; None when there is none.
 
         Raises:
             StoreError: the database cannot be read.
@@ -97,7 +97,7 @@ class ChallengeKeeping(Connected):
         after: Challenge | None = None,
         limit: int | None = None,
     ) -> Iterator[Challenge]:
-        """The challenges, newest first, read a page at a time.
+        """Return the challenges, newest first, read a page at a time.
 
         Args:
             endpoint: only this endpoint's; all when None.

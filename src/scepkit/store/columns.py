@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def certificate(issuance: Issuance) -> dict[str, Any]:
-    """A row of `certificates`."""
+    """Return a row of `certificates`."""
     return {
         "serial": issuance.serial,
         "endpoint": issuance.endpoint,
@@ -27,7 +27,7 @@ def certificate(issuance: Issuance) -> dict[str, Any]:
 
 
 def transaction(entry: Granted) -> dict[str, Any]:
-    """A row of `transactions`."""
+    """Return a row of `transactions`."""
     return {
         "endpoint": entry.endpoint,
         "transaction_id": entry.transaction_id,
@@ -56,7 +56,7 @@ def _request(entry: Granted) -> dict[str, Any]:
 
 
 def issued(issuance: Issuance) -> dict[str, Any]:
-    """A row of `requests` that has its certificate, but for its transaction."""
+    """Return a row of `requests` that has its certificate, but for its transaction."""
     return _request(issuance) | {
         "status": Status.ISSUED.value,
         "serial": issuance.serial,
@@ -65,7 +65,7 @@ def issued(issuance: Issuance) -> dict[str, Any]:
 
 
 def waiting(queued: Queued) -> dict[str, Any]:
-    """A row of `requests` that waits, but for its transaction."""
+    """Return a row of `requests` that waits, but for its transaction."""
     return _request(queued) | {
         "status": Status.PENDING.value,
         "challenge_id": queued.challenge_id,

@@ -1,4 +1,4 @@
-"""The connections of a store: what each of its parts reads and writes with."""
+"""The connections of a store, for each of its parts to read and write with."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Connected:
         self._gave_up = float("-inf")
 
     def check_patience(self, since: float) -> None:
-        """Refuse whatever has waited already while another thread waited in vain for a lock.
+        """Refuse work that has waited already while another thread waited in vain for a lock.
 
         Each would wait as long as the one before it; so all of them are over with the first.
 

@@ -95,7 +95,7 @@ class CRLKeeping(Connected):
             values["last"] = rows[-1].serial
 
     def reserve_crl_number(self, issuer: bytes) -> int:
-        """The next CRL number of a CA; never given twice, though a crash may leave a gap.
+        """Return the next CRL number of a CA; never given twice, though a crash may leave a gap.
 
         To be reserved before `revoked` is read: what is revoked later makes the CRL outdated.
 
@@ -134,7 +134,7 @@ class CRLKeeping(Connected):
             _change(connection, REPLACE, FIRST_CRL, values)
 
     def crl(self, issuer: bytes) -> CRLRow | None:
-        """The newest CRL of a CA.
+        """Return the newest CRL of a CA.
 
         Raises:
             StoreError: the database cannot be read.
@@ -154,7 +154,7 @@ class CRLKeeping(Connected):
         return None if row is None else CRLState(*row[:-1])
 
     def crl_states(self) -> dict[bytes, CRLState]:
-        """The same of the newest CRL of every CA that has one.
+        """Return the same of the newest CRL of every CA that has one.
 
         Raises:
             StoreError: the database cannot be read.

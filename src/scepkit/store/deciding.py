@@ -115,7 +115,7 @@ class Deciding(Connected):
         after: RequestRow | None = None,
         limit: int | None = None,
     ) -> Iterator[RequestRow]:
-        """The requests, oldest first, read a page at a time.
+        """Return the requests, oldest first, read a page at a time.
 
         Args:
             endpoint: only this endpoint's; all when None.
@@ -136,7 +136,7 @@ class Deciding(Connected):
         yield from listing.pages(read, after, limit)
 
     def request(self, request_id: int, *, now: datetime | None = None) -> RequestRow | None:
-        """The request with that number; None when there is none.
+        """Return the request with that number; None when there is none.
 
         Args:
             request_id: its number, as `requests` lists it.
@@ -149,7 +149,7 @@ class Deciding(Connected):
             return listing.request(connection, request_id, now)
 
     def approve(self, request_id: int, issuance: Issuance, *, by: str) -> Answer:
-        """Issue what a waiting request asks for, in one atomic step.
+        """Issue the certificate of a waiting request, in one atomic step.
 
         Args:
             request_id: the request's number.

@@ -100,7 +100,7 @@ def connect(url: str, *, patience: float = BUSY_SECONDS) -> Engine:
 
 
 class Checked(Protocol):
-    """Where a database is; see `scepkit.store.place.Place`."""
+    """The place of a database; see `scepkit.store.place.Place`."""
 
     opened: int
 
@@ -140,7 +140,7 @@ class Kept:
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """A connection for one thread; after any exception it is not used again."""
+        """Return a connection for one thread; after any exception it is not used again."""
         if self._place is not None:
             self._place.check()
         connection = self._take()
@@ -159,7 +159,7 @@ class Kept:
             self.close()
 
     def close(self) -> None:
-        """Close what is idle, and what is in use as soon as it is given back."""
+        """Close idle connections, and each other one as soon as it is given back."""
         self._closed = True
         self._drop_idle()
 
@@ -211,7 +211,7 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 @contextmanager
 def savepoint(connection: Connection) -> Iterator[None]:
-    """Keep what is written inside, or on any exception nothing of it.
+    """Keep the writes inside, or on any exception none of them.
 
     The same as ``connection.begin_nested()``, which compiles its statements anew every time.
     """
@@ -226,24 +226,24 @@ def savepoint(connection: Connection) -> Iterator[None]:
 
 
 def database_file(url: URL) -> Path | None:
-    """The file of an SQLite database; None for a database server."""
+    """Return the file of an SQLite database; None for a database server."""
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
 def stands_off(error: OperationalError) -> bool:
-    """Whether the transaction was given up for another one's sake and may be tried again."""
+    """Tell whether the transaction gave way to another one and may be tried again."""
     return getattr(error.orig, "sqlstate", None) in STANDOFFS
 
 
 def is_locked(error: Exception) -> bool:
-    """Whether somebody waited in vain for what another process has locked."""
+    """Tell whether a wait for another process's lock was in vain."""
     if not isinstance(error, OperationalError):
         return False
     return getattr(error.orig, "sqlstate", None) == LOCK_TIMEOUT or "locked" in str(error.orig)
 
 
 def is_damaged(error: DBAPIError) -> bool:
-    """Whether what is in the database file is not what was written."""
+    """Tell whether the database file is damaged."""
     return getattr(error.orig, "sqlite_errorname", "").startswith(_DAMAGED)
 
 

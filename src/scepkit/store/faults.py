@@ -63,7 +63,7 @@ OTHERWISE = "check the disk or the database server, then try again"
 
 @contextmanager
 def translated(action: str) -> Iterator[None]:
-    """Turn whatever the database raises into a StoreError.
+    """Turn an error of the database into a StoreError.
 
     Args:
         action: what was being done, to follow "cannot".
@@ -78,7 +78,7 @@ def translated(action: str) -> Iterator[None]:
 
 
 def fault(action: str, error: Exception) -> StoreError:
-    """Say in one line what failed, without statement and parameters, and what to do next."""
+    """Return the failure in one line, without statement and parameters, and a hint."""
     reason = error.orig if isinstance(error, DBAPIError) else error
     text = (str(reason).splitlines() or [type(error).__name__])[0]
     lowered = text.lower()

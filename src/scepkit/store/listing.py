@@ -87,7 +87,7 @@ def certificates_page(
     after: CertificateRow | None,
     size: int,
 ) -> list[CertificateRow]:
-    """The next certificates after one, newest first."""
+    """Return the next certificates after one, newest first."""
     rows = connection.execute(_certificates_after(after).where(*wanted).limit(size))
     return [CertificateRow(*row) for row in rows]
 
@@ -107,13 +107,13 @@ def certificate_filters(
     subject: str | None,
     now: datetime | None,
 ) -> list[ColumnElement[bool]]:
-    """The conditions of a listing.
+    """Return the conditions of a listing.
 
     Raises:
         UsageError: valid and expired ones are wanted without saying when.
     """
     if now is None and status in {CertificateStatus.VALID, CertificateStatus.EXPIRED}:
-        raise UsageError(f"{status} when? no time is given", hint="give now=")
+        raise UsageError(f"{status}: no time is given", hint="give now=")
     wanted = []
     if endpoint is not None:
         wanted.append(certificates.c.endpoint == endpoint)
@@ -132,7 +132,7 @@ def certificate_filters(
 
 
 def request(connection: Connection, request_id: int, now: datetime | None) -> RequestRow | None:
-    """The request with that number."""
+    """Return the request with that number."""
     row = connection.execute(REQUEST, {"request_id": request_id}).first()
     return None if row is None else _as_of(now, row)
 
@@ -144,7 +144,7 @@ def requests_page(
     size: int,
     now: datetime | None,
 ) -> list[RequestRow]:
-    """The next requests after one, oldest first."""
+    """Return the next requests after one, oldest first."""
     last = 0 if after is None else after.id
     query = REQUESTS.where(requests.c.id > last, *wanted).order_by(requests.c.id).limit(size)
     return [_as_of(now, row) for row in connection.execute(query)]
@@ -153,7 +153,7 @@ def requests_page(
 def request_filters(
     endpoint: str | None, status: Status | None, now: datetime | None
 ) -> list[ColumnElement[bool]]:
-    """The conditions of a listing; with `now`, what waited too long counts as expired."""
+    """Return the conditions of a listing; with `now`, overdue requests count as expired."""
     wanted = []
     if endpoint is not None:
         wanted.append(transactions.c.endpoint == endpoint)

@@ -90,7 +90,7 @@ class Place:
             raise Moved(f"{self._removed()}; a new one was opened") from moved
 
     def compare(self, opened: int) -> None:
-        """Only compare; for whoever is about to commit.
+        """Only compare, before a commit.
 
         Args:
             opened: what the attribute was when the connection was made.

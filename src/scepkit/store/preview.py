@@ -45,7 +45,7 @@ def would_purge(
     challenges_before: datetime,
     certificates_before: datetime,
 ) -> Purged:
-    """Count what `Purging.purge` would delete with the same arguments."""
+    """Count the records that `Purging.purge` would delete with the same arguments."""
     times = {
         "decided": decided_before,
         "challenges": challenges_before,

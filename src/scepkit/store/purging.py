@@ -1,4 +1,4 @@
-"""Deleting what nobody asks for any more, a little at a time so that writers hardly wait.
+"""Deleting old records, a little at a time so that writers hardly wait.
 
 What waits for a decision is never deleted, nor what its decision needs.
 """
@@ -98,7 +98,7 @@ class Purging(Connected):
         challenges_before: datetime,
         certificates_before: datetime,
     ) -> Purged:
-        """Delete what is older than it has to be kept; it may take long, but nobody waits for it.
+        """Delete records that are old enough; it may take long, but nobody waits for it.
 
         Args:
             decided_before: requests decided before this go, with transactions left empty (P-48).
@@ -122,7 +122,7 @@ class Purging(Connected):
         challenges_before: datetime,
         certificates_before: datetime,
     ) -> Purged:
-        """Count what `purge` would delete, and delete nothing.
+        """Count the records that `purge` would delete, and delete nothing.
 
         Raises:
             StoreError: the database cannot be read.

@@ -65,7 +65,7 @@ CERTIFICATE = select(certificates).where(certificates.c.serial == bindparam("ser
 
 
 class Standing(NamedTuple):
-    """Where a request stands: its transaction's row, if any, and the answer, if any."""
+    """The state of a request: its transaction's row, if any, and the answer, if any."""
 
     transaction_row: int | None
     answer: Outcome | OtherOwner | None
@@ -79,7 +79,7 @@ def standing(
     fingerprint: bytes | None,
     now: datetime | None,
 ) -> Standing:
-    """Look a request up by what it is, or the newest of its transaction (no fingerprint).
+    """Look a request up by its fingerprint, or the newest of its transaction (no fingerprint).
 
     The owner is judged first: another key hears nothing of what is stored (P-46, P-47).
     """
@@ -99,7 +99,7 @@ def standing(
 
 
 def outcome(connection: Connection, request_id: int, now: datetime | None) -> Outcome | None:
-    """Where the request with that number stands; None when there is none."""
+    """Return the state of the request with that number; None when there is none."""
     row = connection.execute(OUTCOME, {"request_id": request_id}).first()
     return None if row is None else _outcome(row, now)
 
@@ -113,13 +113,13 @@ def _outcome(columns: Sequence[Any], now: datetime | None) -> Outcome:
 
 
 def is_overdue(status: str, expires_at: datetime | None, now: datetime | None) -> bool:
-    """Whether a request has waited for a decision until it expired; not without `now`."""
+    """Tell whether a request has waited for a decision until it expired; not without `now`."""
     waits_until = expires_at if status == Status.PENDING else None
     return waits_until is not None and now is not None and waits_until <= now
 
 
 def challenge(connection: Connection, endpoint: str, mac: bytes) -> Challenge | None:
-    """The challenge of that endpoint with that MAC, spent, void and expired ones included."""
+    """Return the endpoint's challenge with that MAC; spent, void and expired ones too."""
     row = connection.execute(CHALLENGE, {"endpoint": endpoint, "mac": mac}).first()
     if row is None:
         return None
@@ -127,12 +127,12 @@ def challenge(connection: Connection, endpoint: str, mac: bytes) -> Challenge | 
 
 
 def challenge_row(columns: Sequence[Any]) -> Challenge:
-    """A challenge from its row."""
+    """Return a challenge from its row."""
     row_id, endpoint, mac, subject, sans, *others = columns
     return Challenge(row_id, endpoint, mac, subject, tuple(sans), *others)
 
 
 def certificate(connection: Connection, serial: int) -> CertificateRow | None:
-    """The certificate with that serial number."""
+    """Return the certificate with that serial number."""
     row = connection.execute(CERTIFICATE, {"serial": serial}).first()
     return None if row is None else CertificateRow(*row)

@@ -1,4 +1,4 @@
-"""How many requests may wait: for one address, and for one endpoint.
+"""The bounds on waiting requests: for one address, and for one endpoint.
 
 They are counted in the transaction that adds one, and nobody else adds one until it is committed:
 on SQLite whoever writes is alone, on PostgreSQL an advisory lock sees to it. Without the lock, two

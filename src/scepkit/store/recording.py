@@ -199,7 +199,7 @@ def _impossible(entry: Granted) -> StoreError:
 
 
 def serial_is_taken(issuance: Issuance) -> StoreError:
-    """The only constraint that is left when the request itself is new."""
+    """Return the error for the only constraint left when the request itself is new."""
     return StoreError(
         f"the serial number {serial_number.show(issuance.serial)} is taken",
         hint="serial numbers must be 127 random bits: check the source of randomness",

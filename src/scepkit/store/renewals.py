@@ -1,4 +1,4 @@
-"""Renewal chains: what a certificate was renewed from, and what was renewed from it.
+"""Renewal chains: the certificates before and after a renewal.
 
 A certificate is renewed from one other at most, and any number may be renewed from it: a device
 whose reply was lost, or a thief with a copied key, makes a second branch. So a chain is a tree, and
@@ -60,7 +60,7 @@ RENEWED_FROM = select(certificates.c.serial).where(
 
 
 class Renewals(Connected):
-    """The part of the store that knows what was renewed from what."""
+    """The part of the store that knows the renewals of certificates."""
 
     def renewal_chains(self, serials: Sequence[int]) -> list[CertificateRow]:
         """Return the whole renewal chains that these certificates are in, the oldest first.
@@ -91,7 +91,7 @@ def hold_renewals(connection: Connection) -> None:
 
 
 def renewed_from(connection: Connection, serials: Sequence[int]) -> list[int]:
-    """Return what was renewed from these certificates, directly, and is not revoked for good."""
+    """Return the direct renewals of these certificates that are not revoked for good."""
     found: set[int] = set()
     for start in range(0, len(serials), _CHUNK):
         found.update(connection.scalars(RENEWED_FROM, {"serials": serials[start : start + _CHUNK]}))

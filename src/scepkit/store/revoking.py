@@ -226,7 +226,7 @@ class Revoking(Connected):
         return [found[serial] for serial in serials]
 
     def revocation_history(self, serial: int) -> tuple[RevocationRow, ...]:
-        """All that was done with a certificate, the oldest first.
+        """Return all revocations, holds and releases of a certificate, the oldest first.
 
         Raises:
             StoreError: the database cannot be read.
@@ -238,7 +238,7 @@ class Revoking(Connected):
         )
 
     def revocation_counts(self) -> dict[tuple[Action, int], int]:
-        """How often which action was done for which reason, as far as it is not purged.
+        """Return the number of times of each action and reason, as far as it is not purged.
 
         Raises:
             StoreError: the database cannot be read.

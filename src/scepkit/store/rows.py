@@ -21,7 +21,7 @@ class CertificateStatus(StrEnum):
 
 
 class ChallengeState(StrEnum):
-    """What became of a challenge; one that is spent or void stays so when it expires."""
+    """The state of a challenge; one that is spent or void stays so when it expires."""
 
     UNSPENT = "unspent"
     SPENT = "spent"
@@ -50,7 +50,7 @@ class Challenge:
     voided_by: str | None = None
 
     def state(self, now: datetime) -> ChallengeState:
-        """Return what has become of it by now."""
+        """Return its present state."""
         if self.spent_at is not None:
             return ChallengeState.SPENT
         if self.voided_at is not None:
@@ -128,7 +128,7 @@ class RevokedRow:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How a certificate stands after somebody wanted it revoked or released.
+    """The standing of a certificate after a revocation or a release was asked for.
 
     `is_new` says whether this call changed that; otherwise it stood so before, or could not be
     changed any more.
@@ -148,7 +148,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RevocationRow:
-    """One line of the record: what was done with a certificate, why, by whom and when.
+    """One line of the record of revocations: action, reason, operator and time.
 
     `reason` is a CRLReason code, 8 (removeFromCRL) for a release; `note` is for people.
     """
@@ -188,7 +188,7 @@ class CRLState:
 
 
 class Purged(NamedTuple):
-    """How many rows a purge deleted."""
+    """The numbers of rows that a purge deleted."""
 
     requests: int
     transactions: int

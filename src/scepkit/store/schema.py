@@ -79,7 +79,7 @@ def alembic_config(connection: Connection) -> Config:
 
 
 def _revision(connection: Connection) -> str | None:
-    """The revision of the database, None for an empty one."""
+    """Return the revision of the database, None for an empty one."""
     tables = inspect(connection).get_table_names()
     if version.name in tables:
         return connection.scalars(select(version.c.version_num)).first()

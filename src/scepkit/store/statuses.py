@@ -1,4 +1,4 @@
-"""Whether certificates are revoked: for whoever asks about one, not for a CRL."""
+"""The status of single certificates, as OCSP asks for it; for CRLs see `crls`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SEVERAL = _COLUMNS.where(certificates.c.serial.in_(bindparam("of_serials", expan
 
 
 class Standing(NamedTuple):
-    """How a certificate stands: not revoked is None twice, and `reason` is a CRLReason code."""
+    """The standing of a certificate: not revoked is None twice; `reason` is a CRLReason code."""
 
     revoked_at: datetime | None
     reason: int | None
@@ -34,7 +34,7 @@ class Statuses(Connected):
     """The part of the store that says how certificates stand."""
 
     def standings(self, issuer: bytes, serials: Iterable[int]) -> dict[int, Standing]:
-        """How certificates of a CA stand at this moment, expired ones included.
+        """Return the standing of certificates of a CA at this moment, expired ones included.
 
         Args:
             issuer: SHA-256 of the CA's SubjectPublicKeyInfo.

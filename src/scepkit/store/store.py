@@ -69,7 +69,7 @@ class Store(ChallengeKeeping, Deciding, Revoking, Renewals, CRLKeeping, Statuses
         return cls(engine)
 
     def close(self) -> None:
-        """Store what is queued, then close all connections; may be called again."""
+        """Store the queued entries, then close all connections; may be called again."""
         self._writer.close()
         super().close()
 
@@ -105,7 +105,7 @@ class Store(ChallengeKeeping, Deciding, Revoking, Renewals, CRLKeeping, Statuses
         *,
         now: datetime | None = None,
     ) -> Outcome | OtherOwner | None:
-        """The answer that this very request got before (P-43).
+        """Return the answer that this very request got before (P-43).
 
         Args:
             endpoint: the name of the SCEP endpoint.
@@ -134,7 +134,7 @@ class Store(ChallengeKeeping, Deciding, Revoking, Renewals, CRLKeeping, Statuses
         *,
         now: datetime | None = None,
     ) -> Outcome | OtherOwner | None:
-        """Where the newest request of a transaction stands (CertPoll, P-47).
+        """Return the state of the newest request of a transaction (CertPoll, P-47).
 
         Args:
             endpoint: as in `lookup`, like the others.
@@ -186,7 +186,7 @@ class Store(ChallengeKeeping, Deciding, Revoking, Renewals, CRLKeeping, Statuses
         self._writer.expect()
 
     def arrive(self) -> None:
-        """Stop counting a request: it is decided, and what has to be stored of it is submitted."""
+        """Stop counting a request: it is decided, and its entry is submitted."""
         self._writer.arrive()
 
     def certificates(
@@ -199,7 +199,7 @@ class Store(ChallengeKeeping, Deciding, Revoking, Renewals, CRLKeeping, Statuses
         after: CertificateRow | None = None,
         limit: int | None = None,
     ) -> Iterator[CertificateRow]:
-        """The certificates, newest first, read a page at a time.
+        """Return the certificates, newest first, read a page at a time.
 
         Args:
             endpoint: only this endpoint's; all when None.
@@ -222,7 +222,7 @@ class Store(ChallengeKeeping, Deciding, Revoking, Renewals, CRLKeeping, Statuses
         yield from listing.pages(read, after, limit)
 
     def certificate(self, serial: int) -> CertificateRow | None:
-        """The certificate with that serial number.
+        """Return the certificate with that serial number.
 
         Raises:
             StoreError: the database cannot be read.
@@ -231,7 +231,7 @@ class Store(ChallengeKeeping, Deciding, Revoking, Renewals, CRLKeeping, Statuses
             return queries.certificate(connection, serial)
 
     def find_certificate(self, issuer: bytes, serial: int) -> CertificateRow | None:
-        """The certificate with that serial number, if that CA issued it.
+        """Return the certificate with that serial number, if that CA issued it.
 
         Args:
             issuer: SHA-256 of the CA's SubjectPublicKeyInfo.

@@ -23,7 +23,7 @@ EXPIRED_REASON = "the request expired before it was decided"
 
 
 class Status(StrEnum):
-    """Where a request stands."""
+    """The state of a request."""
 
     ISSUED = "issued"
     PENDING = "pending"

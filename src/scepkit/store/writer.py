@@ -94,7 +94,7 @@ class Writer:
             self._check_open()
 
     def close(self) -> None:
-        """Write what waits, then end the thread; may be called again."""
+        """Write the waiting entries, then end the thread; may be called again."""
         with self._changed:
             self._closed = True
             self._changed.notify()

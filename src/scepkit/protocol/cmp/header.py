@@ -1,4 +1,4 @@
-"""PKIHeader: who writes to whom, and in which transaction (RFC 9810 section 5.1.1)."""
+"""PKIHeader: sender, recipient and transaction of a message (RFC 9810 section 5.1.1)."""
 
 from __future__ import annotations
 
@@ -193,7 +193,9 @@ def _general_info(
     found: list[_asn1.InfoTypeAndValue],
 ) -> tuple[tuple[ObjectIdentifier, bytes | None], ...]:
     if len(found) > _MAX_INFORMATION:
-        raise BadDataFormat(f"a generalInfo of {len(found)} parts; {_MAX_INFORMATION} can be")
+        raise BadDataFormat(
+            f"a generalInfo of {len(found)} parts; at most {_MAX_INFORMATION} are accepted"
+        )
     return tuple(
         (one.infoType, None if one.infoValue is None else _codec.encode(one.infoValue))
         for one in found

@@ -136,7 +136,7 @@ Mac: TypeAlias = PasswordBasedMac | PBMac1
 
 
 def new(random: Callable[[int], bytes]) -> PBMac1:
-    """Return what a client of ours takes: PBMAC1 with SHA-256."""
+    """Return the MAC that our client uses: PBMAC1 with SHA-256."""
     return PBMac1(Derivation(random(_SALT_SIZE), _ITERATIONS, SHA256), 32, HMAC_SHA256)
 
 
@@ -202,7 +202,7 @@ def _read_pbmac1(parameters: bytes, max_iterations: int) -> PBMac1:
 
 def _check_salt(salt: bytes) -> None:
     if len(salt) > _MAX_SALT:
-        raise BadAlg(f"a salt of {len(salt)} octets; {_MAX_SALT} can be")
+        raise BadAlg(f"a salt of {len(salt)} octets; at most {_MAX_SALT} are accepted")
 
 
 def _known_hmac(algorithm: x509_asn1.AlgorithmIdentifier) -> ObjectIdentifier:

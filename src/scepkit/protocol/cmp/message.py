@@ -119,7 +119,7 @@ def read(der: bytes) -> Message:
         BadDataFormat: it is none. The error has a header as soon as one could be read.
     """
     if len(der) > MAX_MESSAGE:
-        raise BadDataFormat(f"a message of {len(der)} octets; {MAX_MESSAGE} can be")
+        raise BadDataFormat(f"a message of {len(der)} octets; at most {MAX_MESSAGE} are accepted")
     try:
         info = _codec.decode(_asn1.PKIMessage, der, "PKIMessage")
     except Malformed as error:

@@ -15,7 +15,7 @@ from scepkit.protocol.envelope import Credential
 
 
 class Protector(Protocol):
-    """Somebody who can protect a message."""
+    """A key or a secret that can protect a message."""
 
     @property
     def name(self) -> bytes:
@@ -87,7 +87,7 @@ class SharedSecret:
     def new(
         cls, secret: str, reference: bytes, name: bytes, random: Callable[[int], bytes]
     ) -> SharedSecret:
-        """Return what a client of ours protects with: PBMAC1 with SHA-256."""
+        """Return the protection that our client uses: PBMAC1 with SHA-256."""
         return cls(secret, reference, mac.new(random), name)
 
     @property

@@ -34,7 +34,7 @@ from scepkit.protocol.cmp.status import StatusInfo
 
 @dataclass(frozen=True, slots=True)
 class SentRequest:
-    """A request, and what its answer has to fit.
+    """A request, and the values that its answer has to fit.
 
     Attributes:
         der: the PKIMessage to send.
@@ -102,7 +102,7 @@ def read_response(
     now: datetime,
     allowed: frozenset[Legacy] = NO_LEGACY,
 ) -> RevocationResponse:
-    """Believe an answer, or not.
+    """Read an answer, and check that it is authentic.
 
     Args:
         der: the body of the HTTP answer.

@@ -67,7 +67,7 @@ class Request:
 
     @property
     def is_signed(self) -> bool:
-        """Whether it is protected by a signature; otherwise it is by a MAC."""
+        """True for protection by a signature; otherwise it is a MAC."""
         return self.protection.algorithm not in mac.MACS
 
 
@@ -107,14 +107,14 @@ def _check_header(header: Header) -> None:
     if not 1 <= len(transaction_id) <= headers.MAX_TRANSACTION_ID_SIZE:
         raise BadDataFormat(
             f"a transactionID of {len(transaction_id)} octets; "
-            f"1 to {headers.MAX_TRANSACTION_ID_SIZE} can be"
+            f"1 to {headers.MAX_TRANSACTION_ID_SIZE} are accepted"
         )
     if nonce is None:
         raise BadSenderNonce("the senderNonce is missing")
     if not headers.NONCE_SIZE <= len(nonce) <= headers.MAX_NONCE_SIZE:
         raise BadSenderNonce(
             f"a senderNonce of {len(nonce)} octets; "
-            f"{headers.NONCE_SIZE} to {headers.MAX_NONCE_SIZE} can be"
+            f"{headers.NONCE_SIZE} to {headers.MAX_NONCE_SIZE} are accepted"
         )
     if header.recipient_nonce is not None:
         raise BadRecipientNonce("the first message of a transaction has no recipNonce")
@@ -161,11 +161,11 @@ def verify_signature(
             raise BadMessageCheck("the signature does not hold")
         # (8)
         if not is_sender(request.header, certificate):
-            raise BadMessageCheck("the sender is not the one who signed")
+            raise BadMessageCheck("the sender is not the signer")
 
 
 def verify_mac(request: Request, secret: str, max_iterations: int = MAX_FOR_STRANGERS) -> None:
-    """Check that who sent a request knows a secret.
+    """Check that the sender of a request knows a secret.
 
     The secret has to be at hand as it is: both kinds of MAC derive their key from it with a salt
     that the sender chose, so that no hash of it would do. Which secret it is, says
@@ -192,7 +192,7 @@ def verify_mac(request: Request, secret: str, max_iterations: int = MAX_FOR_STRA
 def same_secret(
     request: Request, secret: str, name: bytes, random: Callable[[int], bytes]
 ) -> SharedSecret:
-    """Return what protects the answer to a request whose MAC held: the same MAC with a new salt.
+    """Return the protector of the answer to a request whose MAC held: a MAC with a new salt.
 
     A client that has nothing but the secret can check no signature.
 

@@ -37,7 +37,7 @@ _MAX_SERIAL_BITS = 8 * 40
 
 @dataclass(frozen=True, slots=True)
 class RevocationRequest:
-    """Which certificate is to be revoked, and why.
+    """A certificate to revoke, and the reason.
 
     Attributes:
         issuer: its issuer Name, DER.

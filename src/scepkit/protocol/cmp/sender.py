@@ -1,4 +1,4 @@
-"""Whose message it is: which certificate is the sender's."""
+"""The sender of a message: its name and its certificate."""
 
 from __future__ import annotations
 

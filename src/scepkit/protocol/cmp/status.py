@@ -41,7 +41,7 @@ _GRANTED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class StatusInfo:
-    """How a request went.
+    """The outcome of a request.
 
     Attributes:
         status: the verdict.
@@ -60,7 +60,7 @@ class StatusInfo:
 
     @property
     def granted(self) -> bool:
-        """Whether the certificate is revoked, or about to be."""
+        """True if the certificate is revoked, or about to be."""
         return self.status in _GRANTED
 
     def __str__(self) -> str:

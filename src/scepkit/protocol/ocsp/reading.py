@@ -127,7 +127,7 @@ def read(
         raise BadReply("the answer is about another certificate")
     # (3)
     if not any(basic.is_by(one, allowed) for one in _signers(basic, issuer, now)):
-        raise BadReply("the answer is signed by nobody whom the CA has made a responder")
+        raise BadReply("the answer is not signed by the CA or a responder of the CA")
     # (4)
     current = [one for one in about if _is_current(one, now)]
     if not current:

@@ -42,7 +42,7 @@ _KNOWN = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class CertID:
-    """Which certificate is meant.
+    """The identity of a certificate in a request.
 
     Attributes:
         der: the CertID, to be repeated in the response.
@@ -73,7 +73,7 @@ class Request:
 
 
 def read_request(der: bytes) -> Request:
-    """Read an OCSPRequest. Whoever signed it is not looked at: everybody may ask.
+    """Read an OCSPRequest. Its signature is not checked: everybody may ask.
 
     Raises:
         Malformed: it is none, has another version, asks for no certificate or for too many, has a

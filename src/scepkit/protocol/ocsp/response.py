@@ -45,7 +45,7 @@ class ErrorStatus(IntEnum):
 
 
 class Plain(Enum):
-    """RFC 6960 section 2.2: what takes no more than a word."""
+    """The responses that are no more than a status (RFC 6960 section 2.2)."""
 
     GOOD = "good"
     UNKNOWN = "unknown"
@@ -87,7 +87,7 @@ class SingleResponse:
 
 @dataclass(frozen=True)
 class Signer:
-    """Whose key signs responses.
+    """A key that signs responses, with its certificate.
 
     Attributes:
         key: RSA or EC.

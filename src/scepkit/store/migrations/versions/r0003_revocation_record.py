@@ -1,4 +1,4 @@
-"""Who revoked what, when and why; since when a key was in wrong hands; revocation passphrases."""
+"""The record of each revocation, the invalidity date of a key, and revocation passphrases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where requests came from, and an index that counts those that wait."""
+"""The address of each request, and an index that counts those that wait."""
 
 from __future__ import annotations
 

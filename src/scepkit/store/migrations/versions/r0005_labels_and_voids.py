@@ -1,4 +1,4 @@
-"""Labels of challenges, who took them back, and indexes to list a million of them."""
+"""Labels of challenges, the record of voiding, and indexes to list a million of them."""
 
 from __future__ import annotations
 
