@@ -111,7 +111,7 @@ class Desk:
             )
             served = assembly.assemble(home, store)["default"]
             reply = devices.read(served.endpoint.respond(message), ra, holder)
-        self.variables[new.upper()] = f"{reply.x509.serial_number:x}"
+        self.variables[new.upper()] = serial_number.show(reply.x509.serial_number)
 
     def expired(self, name):
         ended = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d %H:%M:%S.000000}"

@@ -47,9 +47,10 @@ def write_file(path: Path, data: bytes, *, mode: int, hint: str = "") -> None:
 
 
 def create_file(path: Path, data: bytes, *, mode: int) -> bool:
-    """Write a file atomically and durably unless there is one of that name already.
+    """Write a file of a server atomically and durably unless there is one of that name already.
 
-    Of several processes at once, one makes the file and the others leave it alone.
+    Of several processes at once, one makes the file and the others leave it alone. What root makes
+    belongs to the directory's owner.
 
     Args:
         path: where to; its directory must exist.
@@ -68,6 +69,7 @@ def create_file(path: Path, data: bytes, *, mode: int) -> bool:
             return False
         try:
             _write_new(temporary, data, mode)
+            ownership.give_all(temporary, path.parent)
             # A link, unlike a rename, never replaces.
             os.link(temporary, path)
         except FileExistsError:
@@ -127,26 +129,23 @@ def _check_plain(path: Path, mode: int) -> None:
         raise OSError(errno.EINVAL, "Not a plain file", str(path))
 
 
-def make_directory(path: Path) -> None:
+def make_directory(path: Path, *, to_owner: bool = False) -> None:
     """Make a directory durably, and those above it, for their owner alone (mode 0700).
+
+    Args:
+        path: the directory.
+        to_owner: give what root makes to the owner of the directory above, as in a server's.
 
     Raises:
         OSError: the file system refuses, or something else has that name.
     """
     if not path.is_dir():
         if path.parent != path:
-            make_directory(path.parent)
+            make_directory(path.parent, to_owner=to_owner)
         path.mkdir(mode=0o700, exist_ok=True)
-        _give_directory(path)
+        if to_owner:
+            ownership.give_all(path, path.parent)
         sync_directory(path.parent)
-
-
-def _give_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        ownership.give(descriptor, path.parent)
-    finally:
-        os.close(descriptor)
 
 
 def remove(path: Path) -> None:
@@ -216,7 +215,6 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
     with os.fdopen(descriptor, "wb") as file:
         # The umask may have taken bits away, never added any.
         os.fchmod(descriptor, mode)
-        ownership.give(descriptor, path.parent)
         file.write(data)
         file.flush()
         os.fsync(descriptor)

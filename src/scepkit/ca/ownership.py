@@ -44,6 +44,27 @@ def give(descriptor: int, directory: Path) -> None:
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
+def give_all(path: Path, directory: Path) -> None:
+    """Give what root has made, with all that is in it, to the owner of a directory.
+
+    Args:
+        path: a file or a directory; symbolic links in it are left alone.
+        directory: whose owner gets it.
+
+    Raises:
+        OSError: the file system refuses to open something.
+    """
+    if os.geteuid() != ROOT:
+        return
+    for one in (path, *path.rglob("*")):
+        if one.is_file() or one.is_dir():
+            descriptor = os.open(one, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                give(descriptor, directory)
+            finally:
+                os.close(descriptor)
+
+
 def open_file(path: Path) -> int:
     """Open a file of a server's directory to read and write, made for its owner if need be.
 

@@ -51,7 +51,7 @@ def locked(directory: Path, *, wait: bool = True) -> Iterator[None]:
     """
     # The lock dies with the process; the file stays, as to delete it would be a race.
     with refusals(f"cannot use the directory {directory}"):
-        make_directory(directory)
+        make_directory(directory, to_owner=True)
         lock = os.fdopen(ownership.open_file(directory / _LOCK))
     with lock:
         with refusals(f"cannot lock the directory {directory}"):
@@ -98,7 +98,7 @@ def scratch(directory: Path, name: str) -> Path:
     path = directory / _SCRATCH / name
     with refusals(f"cannot make {path}"):
         _drop(path)
-        make_directory(path)
+        make_directory(path, to_owner=True)
     return path
 
 
@@ -109,7 +109,8 @@ def move(source: Path, target: Path) -> None:
         SettingsError: the file system refuses.
     """
     with refusals(f"cannot make {target}"):
-        make_directory(target.parent)
+        make_directory(target.parent, to_owner=True)
+        ownership.give_all(source, target.parent)
         source.rename(target)
         sync_directory(target.parent)
         sync_directory(source.parent)

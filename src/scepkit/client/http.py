@@ -59,12 +59,12 @@ class HTTPTransport:
         timeout: float = TIMEOUT,
         ca_file: Path | None = None,
         proxy: str | None = None,
-        max_response: int | None = None,
+        max_response: int = MAX_RESPONSE,
     ) -> None:
         if proxy:
             _check_proxy(proxy)
         self._timeout = timeout
-        self._max_response = MAX_RESPONSE if max_response is None else max_response
+        self._max_response = max_response
         self._proxy = proxy
         self._context = _tls_context(ca_file)
         # For each proxy, and what it is used for; a manager keeps its connections open.
@@ -108,7 +108,7 @@ class HTTPTransport:
             )
             begun.expect_body()
             try:
-                body = _read(response, self._max_response or MAX_RESPONSE)
+                body = _read(response, self._max_response)
             except BaseException:
                 response.close()
                 raise

@@ -91,7 +91,7 @@ def prepare(
     if is_new:
         _refuse_foreign(directory)
         with refusals(f"cannot make {directory}"):
-            make_directory(directory)
+            make_directory(directory, to_owner=True)
     # The settings are checked before a CA is made that would outlive a typing error.
     settings = server_settings.load(directory, **options)
     permissions.check_settings(settings)
