@@ -11,19 +11,20 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test peers lint conformance compatibility bench bench-crl bench-ocsp bench-abuse oracle walk lock clean
 help:
-	@echo "make demo    a device gets a certificate over SCEP from a fresh server, step by step"
+	@echo "make demo    a device gets a certificate from a fresh server, step by step"
 	@echo "make test    install what the tests need and run them, one process a core"
-	@echo "             (TESTS=path narrows, JOBS=n sets the processes, OPTIONS=--long runs the long forms)"
-	@echo "make peers   build or fetch the real peers that Debian 12 has not, for the tests (Go, Maven, apt)"
+	@echo "             (TESTS=path narrows, JOBS=n sets the processes,"
+	@echo "             OPTIONS=--long runs the long forms)"
+	@echo "make peers   build or fetch the peers that Debian 12 has not (Go, Maven, apt)"
 	@echo "make lint    formatter, linter, types, import rules"
 	@echo "make conformance  write docs/conformance.md from the tests' checklist ids"
 	@echo "make compatibility  run the real peers and write docs/compatibility.md"
 	@echo "make bench   enrolments per second beside the machine's own ceiling"
 	@echo "make bench-crl   seconds and memory of CRLs with up to a million entries"
 	@echo "make bench-ocsp  OCSP answers per second beside openssl speed"
-	@echo "make bench-abuse  what hostile clients hold, and what an honest fleet gets meanwhile (20 minutes)"
+	@echo "make bench-abuse  hostile clients beside an honest fleet (20 minutes)"
 	@echo "make oracle  does a refused request tell how far its decryption came?"
-	@echo "make walk    how many files one operation walks through, and how often it changes file"
+	@echo "make walk    through how many files one operation walks"
 	@echo "make lock    compile requirements/*.txt anew from pyproject.toml"
 
 demo: .venv/run

@@ -357,7 +357,7 @@ def test_a_read_only_directory_still_loads_and_is_not_changed(directory, now, ki
         assert tree(left) == before
 
 
-def refuse(path):
+def refuse(path, **_how):
     raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
 

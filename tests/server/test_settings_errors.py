@@ -65,6 +65,21 @@ def test_what_is_said(tmp_path, text, said):
 
 
 @pytest.mark.parametrize(
+    ("text", "once"),
+    [
+        ("[endpoint.default]\n[endpoint.default]", True),
+        ("port = 1\nport = 2", True),
+        ("port 1", False),
+    ],
+)
+def test_what_stands_twice_in_the_file_is_said_to_be_allowed_once(tmp_path, text, once):
+    (tmp_path / "scep.toml").write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        settings.load(tmp_path)
+    assert ("may stand in the file once" in caught.value.hint) is once
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("SCEP_PROXIES", "10.0.0.1"),

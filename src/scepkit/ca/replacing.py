@@ -180,6 +180,8 @@ def _carry_on(directory: Path, place: Path) -> None:
     current = place / paths.CURRENT
     fresh = scratch(directory, "fresh")
     copy(current, fresh)
+    with refusals(f"cannot give {fresh} to its owner"):
+        ownership.give_all(fresh, directory)
     for name in paths.FILES:
         if (fresh / name).exists():
             (fresh / name).rename(place / name)

@@ -171,14 +171,14 @@ def load(directory: Path, **options: Any) -> Settings:
     try:
         return Settings(directory=directory.absolute(), **given)
     except ValidationError as error:
-        raise SettingsError(_explain(path, error), hint="correct it and start again") from error
+        raise SettingsError(_explain(path, error), hint=settings_errors.CORRECT) from error
     except SourceError as error:
         # A scep.toml that is no TOML comes as itself.
         raise SettingsError(
             settings_errors.explain_variable(error, os.environ), hint=settings_errors.AS_JSON
         ) from error
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: {error}", hint="correct it and start again") from error
+        raise SettingsError(f"{path}: {error}", hint=settings_errors.toml_hint(error)) from error
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

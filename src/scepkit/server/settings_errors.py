@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
@@ -39,9 +40,21 @@ _BY_TYPE: Final = {
     "tuple_type": "a list, such as [1, 2]",
 }
 
+CORRECT: Final = "correct it and start again"
 AS_JSON: Final = 'write lists as JSON, for instance \'["a", "b"]\''
 # How pydantic-settings names the setting whose variable it cannot read.
 _FIELD: Final = re.compile(r'for field "(\w+)"')
+
+
+def toml_hint(error: tomllib.TOMLDecodeError) -> str:
+    """Return the hint for a file that is not TOML.
+
+    Args:
+        error: what the parser says.
+    """
+    if "Cannot" not in str(error):  # declare twice, overwrite a value
+        return CORRECT
+    return f"each section and each setting may stand in the file once; {CORRECT}"
 
 
 def explain_variable(error: SettingsError, environment: Mapping[str, str]) -> str:
