@@ -12,7 +12,7 @@ import textwrap
 from dataclasses import dataclass, field
 
 _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-_PLACE = re.compile(r"`([\w./-]*\.\w+)`")
+_PLACE = re.compile(r"`(/[\w./-]+|[\w./-]*\.\w+)`")
 
 
 @dataclass

@@ -25,10 +25,14 @@ _VALUE = re.compile("|".join(f"({kind})" for kind in (*_REPEATED, *_PASSING)))
 
 
 class Shown:
-    """The values that a page shows, and what came in their place."""
+    """The values that a page shows, and what came in their place.
 
-    def __init__(self):
-        self._came = {}
+    Args:
+        before: the values of the page that this one goes on from.
+    """
+
+    def __init__(self, before=None):
+        self._came = dict(before._came) if before else {}
 
     def replaced(self, text):
         """Return a command or a file of the page with the values that came."""
@@ -39,7 +43,7 @@ class Shown:
     def compare(self, lines, out):
         """Find the lines of the page in the output, and remember its values.
 
-        Their order does not count: into a pipe, stdout comes later than stderr.
+        Their order does not count: into a file, stdout comes later than stderr.
 
         Args:
             lines: what the page shows; a line that is `…` stands for any number of lines.

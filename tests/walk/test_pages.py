@@ -1,14 +1,16 @@
 """README, guide and how-to pages, typed as they stand, one command after another.
 
-What makes a machine (packages, `make`) is for test_debian.py. The guide is walked first; every
-other page goes on where it ended, as the guide says.
+Commands that make a machine (packages, `make`) are for test_debian.py. The guide is walked first;
+every other page goes on where it ended, with its values, as the guide says.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -16,22 +18,29 @@ import pytest
 from interop.pages import Page
 from interop.programs import require
 from ports import free_port
+from waiting import wait_until
 from walk.terminal import Terminal
 from walk.walking import walk
 
 ROOT = Path(__file__).parents[2]
 HOW_TO = ROOT / "docs/how-to"
 
-# What other tests run, or nobody can run without the device itself.
+# Pages that other tests run, or that need the device itself.
 ELSEWHERE = {
     "devices.md": "configurations of devices",
     "installing.md": "tests/walk/test_debian.py",
     "other-clients.md": "the tests of tests/interop",
+    "running.md": "tests/interop/test_running.py, on a machine of its own",
     "stolen-laptop.md": "tests/interop/test_stolen_laptop.py",
 }
-# Pages that still begin with what no step of theirs made; each that is mended leaves this list.
-NOT_YET = {"renewing.md", "revocation.md", "revoking.md", "rollover.md", "running.md"}
 MAKES_A_MACHINE = r"apt-get |make |\. \.venv/|echo 127\.0\.0\.1 |useradd |pipx? |uv |cd "
+# Units are judged by systemd itself, where it is; they run in tests/interop.
+_SYSTEMCTL = """\
+[ "$1" = enable ] || exit 0
+for unit; do :; done
+command -v systemd-analyze >/dev/null || exit 0
+exec systemd-analyze verify --recursive-errors=yes {units}/"${{unit%.*}}".*
+"""
 
 
 class Bench:
@@ -45,23 +54,49 @@ class Bench:
     def __init__(self, directory, port):
         self.directory = directory / "walk"
         self.port = port
-        programs = directory / "bin"
+        self.programs = programs = directory / "bin"
         programs.mkdir()
-        for name, command in (("scep", f"{sys.executable} -m scepkit"), ("python", sys.executable)):
-            (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        units = self.directory / "etc/systemd/system"
+        for name, command in (
+            ("scep", f'exec {sys.executable} -m scepkit "$@"'),
+            ("python", f'exec {sys.executable} "$@"'),
+            ("systemctl", _SYSTEMCTL.format(units=units)),
+            ("nginx", ":"),
+        ):
+            (programs / name).write_text(f"#!/bin/sh\n{command}\n")
             (programs / name).chmod(0o755)
         self._kept = directory / "terminal"
         self._environment = {
             name: value for name, value in os.environ.items() if not name.startswith("SCEP_")
-        } | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
+        } | {
+            "PATH": os.pathsep.join((f"{programs}", f"{self.directory}/bin", os.environ["PATH"])),
+            "NO_COLOR": "1",
+        }
 
     def terminal(self, **variables):
         """Return a terminal here, with variables set."""
-        return Terminal(self.directory, self._kept, self._environment | variables)
+        environment = self._environment | variables
+        return Terminal(self.directory, self._kept, environment, after=self._settle)
+
+    def _settle(self, command):
+        """Wait until the server, which looks every two seconds, has seen a change of its CA."""
+        if change := re.match(
+            r"scep admin rollover (prepare|activate|cancel)(?!.* --ca )", command
+        ):
+            url = f"http://127.0.0.1:{self.port}/scep?operation=GetCACaps"
+            has_next = change[1] == "prepare"
+
+            def has_seen():
+                with urllib.request.urlopen(url) as answer:
+                    return (b"GetNextCACert" in answer.read()) == has_next
+
+            wait_until(has_seen, command)
 
     def page(self, path):
         """Return a page with the server's address for the one in the page."""
         here = f"127.0.0.1:{self.port}"
+        for name in ("bin", "etc/systemd/system"):
+            (self.directory / name).mkdir(parents=True, exist_ok=True)
         return Page(
             path,
             {
@@ -70,6 +105,12 @@ class Bench:
                 "http://127.0.0.1:8080": f"http://{here}",
                 "port = 8080": f"port = {self.port}",
                 ":8080/": f":{self.port}/",
+                "127.0.0.1:8080": here,
+                "pki.example.com:8080": here,
+                "/opt/scepkit/bin": self.programs,
+                "/usr/local/bin": self.directory / "bin",
+                "/etc/scep": self.directory / "etc/scep",
+                "/etc/systemd": self.directory / "etc/systemd",
             },
         )
 
@@ -81,8 +122,9 @@ def guided(tmp_path_factory):
     directory = tmp_path_factory.mktemp("guide")
     (directory / "walk").mkdir()
     bench = Bench(directory, free_port())
+    page = bench.page(ROOT / "docs/guide.md")
     with bench.terminal() as terminal:
-        walk(bench.page(ROOT / "docs/guide.md"), terminal, bench.directory, skipped=MAKES_A_MACHINE)
+        bench.shown = walk(page, terminal, bench.directory, skipped=MAKES_A_MACHINE)
     return bench
 
 
@@ -98,11 +140,17 @@ def test_the_readme(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "page", sorted({page.name for page in HOW_TO.glob("*.md")} - set(ELSEWHERE) - NOT_YET)
+    "page", sorted({page.name for page in HOW_TO.glob("*.md")} - set(ELSEWHERE))
 )
 def test_a_how_to(guided, tmp_path, page):
     shutil.copytree(guided.directory, tmp_path / "walk")
     bench = Bench(tmp_path, guided.port)
     with bench.terminal(SCEP_DIR=str(bench.directory / "scep-data")) as terminal:
         terminal.type("scep serve")
-        walk(bench.page(HOW_TO / page), terminal, bench.directory, skipped=MAKES_A_MACHINE)
+        walk(
+            bench.page(HOW_TO / page),
+            terminal,
+            bench.directory,
+            skipped=MAKES_A_MACHINE,
+            shown=guided.shown,
+        )

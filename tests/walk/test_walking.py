@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 
 import pytest
 
 from interop.pages import Command, File, Page
 from walk.shown import Shown
-from walk.test_pages import ELSEWHERE, HOW_TO, NOT_YET
-from walk.walking import settled
+from walk.terminal import Terminal
+from walk.test_pages import ELSEWHERE, HOW_TO
+from walk.walking import settled, walk
 
 SHOWN = "5ea88930fe78d2ba0fbfb7652772d13e"
 CAME = "73a9108a613d0e69b00f18068b7c452d"
@@ -21,6 +23,57 @@ def test_a_value_of_the_page_stands_for_the_one_that_came():
     assert shown.replaced(f"scep admin revoke {SHOWN}") == f"scep admin revoke {CAME}"
     with pytest.raises(AssertionError):
         shown.compare([f"revoked {SHOWN}"], f"revoked {SHOWN}")
+
+
+def test_a_page_goes_on_with_the_values_of_the_page_before():
+    before = Shown()
+    before.compare([SHOWN], CAME)
+    assert Shown(before).replaced(SHOWN) == CAME
+    after = Shown(before)
+    after.compare(["sha256:" + "a" * 64], "sha256:" + "b" * 64)
+    assert before.replaced("a" * 64) == "a" * 64
+
+
+ASKS = """\
+#!/bin/sh
+printf 'Really? [y/N]: ' >&2
+read -r answer
+[ "$answer" = y ] && echo done
+"""
+
+
+@pytest.fixture
+def asking(tmp_path):
+    """Walk a page with a command that asks, which shows some lines."""
+    (tmp_path / "asks").write_text(ASKS)
+    terminal = Terminal(tmp_path, tmp_path / "terminal", dict(os.environ))
+
+    def walked(*lines):
+        page = tmp_path / "page.md"
+        page.write_text("\n".join(("```", "$ sh ./asks", *lines, "```", "")))
+        walk(Page(page, {}), terminal, tmp_path)
+
+    return walked
+
+
+def test_a_question_gets_the_answer_of_the_page(asking):
+    asking("Really? [y/N]: y", "done")
+
+
+@pytest.mark.parametrize("lines", [("done",), ("Really? [y/N]: n", "done"), ()])
+def test_a_question_that_the_page_does_not_answer_fails(asking, lines):
+    with pytest.raises(AssertionError):
+        asking(*lines)
+
+
+def test_a_file_outside_the_walk_is_not_written(tmp_path):
+    place = tmp_path / "outside.conf"
+    (tmp_path / "walk").mkdir()
+    page = tmp_path / "page.md"
+    page.write_text(f"Write `{place}`:\n\n```ini\nx = 1\n```\n")
+    with pytest.raises(AssertionError):
+        walk(Page(page, {}), None, tmp_path / "walk")
+    assert not place.exists()
 
 
 @pytest.mark.parametrize("out", ["", "CN=b", f"x {SHOWN} CN=a"])
@@ -54,4 +107,4 @@ def test_settings_are_put_where_they_belong():
 
 
 def test_every_page_that_is_not_walked_exists():
-    assert {page.name for page in HOW_TO.glob("*.md")} >= {*ELSEWHERE, *NOT_YET}
+    assert {page.name for page in HOW_TO.glob("*.md")} >= {*ELSEWHERE}
