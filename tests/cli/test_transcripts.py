@@ -87,6 +87,7 @@ DECISIONS = {
     "grant": grant,
     "pending": Pending(),
     "refuse": BadRequest("no", text="not you"),
+    "purposes": BadRequest("no", text="none of the requested extended key usages is allowed here"),
     "secret": needs_secret,
 }
 INSTEAD = {

@@ -96,6 +96,7 @@ _NOT_RENEWED = (
 )
 # What servers call it when it is the challenge that they do not like.
 _ABOUT_CHALLENGES = re.compile(r"challenge|password|passphrase|secret|\botp\b", re.IGNORECASE)
+_ABOUT_PURPOSES = re.compile(r"purpose|ext\w* ?key ?usage|\beku\b", re.IGNORECASE)
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.NONEXISTENT, Event.REQUEST): State.PENDING,
@@ -350,7 +351,7 @@ def _hint(used: Exchange, request: PKCSReq | RenewalReq, reply: Failure) -> str:
     if reply.fail_info is FailInfo.badMessageCheck:
         return _not_understood(used, request)
     if reply.fail_info is FailInfo.badRequest:
-        return _not_permitted(request, reply)
+        return _not_permitted(used, request, reply)
     if reply.fail_info is FailInfo.badTime:
         return "check this machine's clock"
     return "the CA knows nothing of this transaction; enrol anew"
@@ -380,10 +381,18 @@ def _not_understood(used: Exchange, request: PKCSReq | RenewalReq) -> str:
     return f"some CAs say so when there has to be a challenge, and none was given; else {otherwise}"
 
 
-def _not_permitted(request: PKCSReq | RenewalReq, reply: Failure) -> str:
+def _not_permitted(used: Exchange, request: PKCSReq | RenewalReq, reply: Failure) -> str:
+    if _ABOUT_PURPOSES.search(reply.text) and request.csr.extensions.extended_key_usage():
+        return "ask for other purposes, or for none, so that the CA chooses them"
     if reply.text and not _ABOUT_CHALLENGES.search(reply.text):
         # An operator's own words, or a rule of the CA's: the challenge has nothing to do with it.
         return "the CA's operator, or its log, can say more; the same command makes a new request"
     if request.csr.challenge_password is None:
-        return "no challenge was given: --challenge-file FILE, or SCEP_CHALLENGE"
-    return "check the challenge (it may be used up or expired) and the subject"
+        hint = "no challenge was given"
+    else:
+        hint = "check the challenge (it may be used up or expired) and the subject"
+    kind = exchange.odd_key(used, request)
+    if kind and not reply.text:
+        # micromdm's scepserver says no more than that.
+        hint += f"; many CAs take RSA keys alone, and here is one of kind {kind}"
+    return hint
