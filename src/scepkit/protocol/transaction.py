@@ -94,6 +94,8 @@ class Event(StrEnum):
 _NOT_RENEWED = (
     "the CA may not renew at all, not yet, or not without a challenge; if nothing helps, enrol anew"
 )
+_REVOKED = "enrol anew, or ask the CA's operator, who can release a certificate that is on hold"
+_ABOUT_REVOCATION = re.compile(r"\brevoked\b|\bon hold\b", re.IGNORECASE)
 # What servers call it when it is the challenge that they do not like.
 _ABOUT_CHALLENGES = re.compile(r"challenge|password|passphrase|secret|\botp\b", re.IGNORECASE)
 _ABOUT_PURPOSES = re.compile(r"purpose|ext\w* ?key ?usage|\beku\b", re.IGNORECASE)
@@ -210,7 +212,8 @@ def renew(
             return (yield from _conclude(used, request, reply, asked))
         # The CA has answered that transaction for good.
         refused, transaction_id = reply, None
-    raise RequestRefused(refused, hint=_NOT_RENEWED)
+    is_over = _ABOUT_REVOCATION.search(refused.text)
+    raise RequestRefused(refused, hint=_REVOKED if is_over else _NOT_RENEWED)
 
 
 def renewal_types(choice: Choice, wanted: MessageType | None = None) -> tuple[MessageType, ...]:
