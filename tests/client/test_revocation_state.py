@@ -368,8 +368,17 @@ def test_a_list_that_covers_it(device, ca, covers):
         ({"extensions": [(x509.DeltaCRLIndicator(6), True)]}, "only what has changed"),
         ({"extensions": [(x509.DeltaCRLIndicator(6), False)]}, "only what has changed"),
     ],
-    ids=["foreign", "stale", "early", "elsewhere", "CAs", "indirect", "some reasons"]
-    + ["delta", "delta by mistake"],
+    ids=[
+        "foreign",
+        "stale",
+        "early",
+        "elsewhere",
+        "CAs",
+        "indirect",
+        "reasons",
+        "delta",
+        "delta-by-mistake",
+    ],
 )
 def test_a_list_that_says_nothing(device, ca, how, match):
     with pytest.raises(BadReply, match=match):
