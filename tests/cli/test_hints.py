@@ -2,44 +2,62 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 
 import keys
 from scepkit.cli import hints
 from scepkit.client import orders
 from scepkit.errors import FailInfo, RequestRefused, TransportError
-from scepkit.protocol.messages import Failure
+from scepkit.protocol.messages import Failure, RenewalReq
 
 RSA, EC = keys.rsa_key("client"), keys.ec_key("client")
-BROKEN = TransportError("HTTP 500", status=500, hint="h")
-BAD_ALG = RequestRefused(Failure(FailInfo.badAlg), hint="h")
-BAD_MAC = RequestRefused(Failure(FailInfo.badMessageCheck), hint="h")
-OTHERS = [TransportError("503", status=503, hint="h"), TransportError("500", status=500)]
+ABOUT_CHALLENGE, ABOUT_KEY = "give a challenge", "many CAs take RSA keys alone"
+BROKEN = partial(TransportError, "HTTP 500", status=500)
+BAD_ALG = partial(RequestRefused, Failure(FailInfo.badAlg))
+BAD_MAC = partial(RequestRefused, Failure(FailInfo.badMessageCheck))
+REFUSED = partial(RequestRefused, Failure(FailInfo.badRequest))
 
 
-def hint(key, error, challenge="a"):
+def added(key, error, hint, challenge="a", *, renews=False):
+    """Return what is added to a hint."""
     order = orders.make(key, "CN=dev1", challenge=challenge, now=keys.NOW)
-    error.hint = error.hint[:1]
+    if renews:
+        order = replace(order, request=RenewalReq(order.request.csr))
+    error = error(hint=hint)
     with pytest.raises(type(error)), hints.fitting(order):
         raise error
-    return error.hint
+    return error.hint.removeprefix(hint)
 
 
-@pytest.mark.parametrize("error", [BROKEN, BAD_ALG])
+@pytest.mark.parametrize("error", [BROKEN, BAD_ALG, REFUSED])
 def test_another_kind_of_key_is_for_one_that_is_not_rsa(error):
-    assert hint(EC, error) == "h (--key rsa:2048)"
-    assert hint(RSA, error) == "h"
+    assert added(EC, error, ABOUT_KEY) == " (--key rsa:2048)"
+    assert added(RSA, error, ABOUT_KEY) == ""
 
 
 def test_a_key_that_needs_a_challenge_may_get_one():
-    assert hint(EC, BAD_ALG, None) == "h (--challenge-file FILE, or --key rsa:2048)"
+    both = f"{ABOUT_KEY}, {ABOUT_CHALLENGE}"
+    assert added(EC, BAD_ALG, both, None) == (
+        " (--challenge-file FILE, SCEP_CHALLENGE, or --key rsa:2048)"
+    )
 
 
-def test_a_challenge_is_for_bad_message_check():
-    assert hint(EC, BAD_MAC) == hint(RSA, BAD_MAC) == "h (--challenge-file FILE)"
+def test_a_challenge_is_for_bad_message_check_and_where_there_was_none():
+    assert added(RSA, BAD_MAC, ABOUT_CHALLENGE) == " (--challenge-file FILE)"
+    assert added(RSA, REFUSED, ABOUT_CHALLENGE) == ""
+    assert added(RSA, REFUSED, ABOUT_CHALLENGE, None) == (
+        " (--challenge-file FILE, or SCEP_CHALLENGE)"
+    )
 
 
-@pytest.mark.parametrize("error", OTHERS)
-def test_nothing_is_added_to_other_failures(error):
-    before = error.hint
-    assert hint(EC, error) == before
+def test_the_variable_is_not_looked_at_in_a_renewal():
+    assert added(RSA, REFUSED, ABOUT_CHALLENGE, None, renews=True) == " (--challenge-file FILE)"
+
+
+@pytest.mark.parametrize("error", [BROKEN, REFUSED, BAD_MAC])
+def test_nothing_is_added_to_other_hints(error):
+    assert added(EC, error, "check the URL", None) == ""
+    assert added(EC, error, "", None) == ""

@@ -86,6 +86,8 @@ DECISIONS = {
     "grant": grant,
     "pending": Pending(),
     "refuse": BadRequest("no", text="not you"),
+    "purposes": BadRequest("no", text="none of the requested extended key usages is allowed here"),
+    "revoked": BadRequest("no", text="the certificate that signed was revoked"),
     "secret": needs_secret,
 }
 INSTEAD = {

@@ -17,6 +17,7 @@ import keys
 import responders
 from responders import MINUTE
 from scepkit.client import revocation_state
+from scepkit.client.http import HTTPTransport
 from scepkit.client.revocation_state import Finding
 from scepkit.errors import BadReply, Malformed, ScepError, TransportError
 from scepkit.protocol import crl
@@ -104,6 +105,13 @@ def test_no_other_scheme_is_followed(url):
     device = responders.certificate(keys.ec_key("d"), ocsp=[url], crls=[url])
     assert look(device, places) == Finding(None, is_named=False)
     assert places.asked == []
+
+
+@pytest.mark.parametrize("url", ["http://", "http://[::1", "http://127.0.0.1:99999/"])
+def test_a_place_that_is_no_url_is_no_failure(url):
+    device = responders.certificate(keys.ec_key("d"), ocsp=[url])
+    found = look(device, HTTPTransport(proxy=""))
+    assert found == Finding(None, (f"{url}: this is no URL of a server",))
 
 
 def test_no_place_is_named():
@@ -357,9 +365,20 @@ def test_a_list_that_covers_it(device, ca, covers):
             {"extensions": [point(only_some_reasons=frozenset([x509.ReasonFlags.superseded]))]},
             "does not cover",
         ),
-        ({"extensions": [(x509.DeltaCRLIndicator(6), True)]}, "critical"),
+        ({"extensions": [(x509.DeltaCRLIndicator(6), True)]}, "only what has changed"),
+        ({"extensions": [(x509.DeltaCRLIndicator(6), False)]}, "only what has changed"),
     ],
-    ids=["foreign", "stale", "early", "elsewhere", "CAs", "indirect", "some reasons", "delta"],
+    ids=[
+        "foreign",
+        "stale",
+        "early",
+        "elsewhere",
+        "CAs",
+        "indirect",
+        "reasons",
+        "delta",
+        "delta-by-mistake",
+    ],
 )
 def test_a_list_that_says_nothing(device, ca, how, match):
     with pytest.raises(BadReply, match=match):

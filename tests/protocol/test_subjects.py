@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from scepkit.ca.names import certified_subject
 from scepkit.errors import BadRequest, UsageError
-from scepkit.protocol import name_attributes, rfc4514
+from scepkit.protocol import _strings, name_attributes, rfc4514
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.names import parse_subject
 
@@ -137,6 +137,13 @@ def test_a_special_character_gets_a_hint_that_shows_the_backslash(text, right):
         ("CN=#0402", "the hex of its DER"),
         ("CN=#020101", "not the hex of a string"),
         ("CN=\udcff", "not UTF-8"),
+        ("serialNumber=a_b,CN=a", "the subject's serialNumber has characters that are in no Print"),
+        ("dnQualifier=\u00fc,CN=a", "dnQualifier has characters that are in no PrintableString"),
+        (r"telephoneNumber=\+41 @,CN=a", "telephoneNumber has characters that are in no Print"),
+        ("jurisdictionC=_1,CN=a", "jurisdictionCountryName has characters that are in no Print"),
+        ("serialNumber=#0C02C3BC,CN=a", "serialNumber has characters that are in no Printable"),
+        ("E=\u00fc@b.example,CN=a", "the subject's emailAddress has characters that are in no IA5"),
+        ("DC=\u00fc,CN=a", "the subject's DC has characters that are in no IA5String"),
     ],
 )
 def test_a_subject_that_no_certificate_has_is_refused_by_name(text, said):
@@ -154,11 +161,23 @@ def test_blanks_around_separators_do_not_count():
 
 
 def test_the_ca_refuses_what_the_client_does_in_the_same_words():
-    with pytest.raises(BadRequest, match="the subject's C must have two letters, not 3"):
-        certified_subject(Name.parse("C=CHE,CN=a"))
+    for text in ("C=CHE,CN=a", "serialNumber=a_b,CN=a", "DC=\u00fc,CN=a"):
+        with pytest.raises(BadRequest) as caught:
+            certified_subject(Name.parse(text))
+        assert caught.value.message == refused(text)[0]
 
 
-values = st.text(min_size=1, max_size=20).filter(lambda text: text.strip() and text.isprintable())
+LETTERS = {
+    _strings.PRINTABLE_STRING: st.sampled_from(sorted(_strings.PRINTABLE)),
+    _strings.IA5_STRING: st.characters(codec="ascii"),
+    _strings.UTF8_STRING: st.characters(),
+}
+
+
+def values(kind):
+    """Return values that a kind of attribute takes."""
+    texts = st.text(LETTERS[kind.string], min_size=1, max_size=20)
+    return texts.filter(lambda text: text.strip() and text.isprintable())
 
 
 @st.composite
@@ -166,7 +185,8 @@ def attributes(draw):
     """Draw an attribute with a value that is not too long for it."""
     if draw(st.booleans()):
         return draw(st.sampled_from(EXACT)), draw(st.text("ABCXYZ", min_size=2, max_size=2))
-    return draw(st.sampled_from(ANY)), draw(values)
+    kind = draw(st.sampled_from(ANY))
+    return kind, draw(values(kind))
 
 
 @given(st.lists(attributes(), min_size=1, max_size=4), st.randoms(use_true_random=False))

@@ -123,7 +123,6 @@ def test_an_ra_or_device_certificate_is_no_anchor(ra, ca):
     "fault",
     [
         {"not_after": NOW - DAY / 2},
-        {"not_before": NOW + DAY},
         {"path_length": None, "issuer_name": keys.name("Somebody")},
     ],
 )
@@ -389,6 +388,38 @@ def test_a_clock_that_is_behind_the_ca_that_is_trusted():
     found = cacerts.trust([ra, old, ca], ca, NOW - 5000 * DAY)
     assert found.recipient == ra
     assert old not in found.signers
+
+
+@pytest.mark.rfc("P-29")
+@pytest.mark.parametrize("years", [1, 3, 50], ids=["after the root", "before the root", "1976"])
+def test_a_clock_that_is_behind_the_ra_alone(years):
+    """It may be that of the day on which the device was built, long after the CA was."""
+    start = {"not_before": NOW - 730 * DAY, "not_after": NOW + 3650 * DAY}
+    root = certify("Root", keys.rsa_key("root"), ca=True, key_usage=CA_BITS, **start)
+    bits = usage("digital_signature", "key_encipherment")
+    ra = certify("RA", keys.rsa_key("ra"), root, key_usage=bits).certificate
+    # Of the next CA below the root: most is not valid by then.
+    coming = {"not_before": NOW + 900 * DAY, "not_after": NOW + 990 * DAY}
+    new = certify("new", keys.rsa_key("middle"), root, ca=True, key_usage=CA_BITS, **coming)
+    over = {"not_before": NOW - 700 * DAY, "not_after": NOW - 500 * DAY}
+    old = certify("old", keys.rsa_key("old"), root, key_usage=bits, **over).certificate
+    given, anchor = [old, ra, root.certificate, new.certificate], root.certificate
+    found = cacerts.trust(given, anchor, NOW - years * 365 * DAY)
+    assert found.recipient == ra
+    # By a clock that is right, what is not valid yet does not count, and what is over never does.
+    found = cacerts.trust(given, anchor, NOW)
+    assert (found.recipient, new.certificate in found.signers) == (ra, False)
+    assert cacerts.trust([old, anchor], anchor, NOW).recipient == anchor
+
+
+@pytest.mark.rfc("P-29")
+def test_a_clock_that_is_behind_the_ca_below_the_root():
+    """The CA that issues, and decrypts itself, began after the day that the clock says."""
+    early = {"not_before": NOW - 730 * DAY}
+    root = certify("Root", keys.rsa_key("root"), ca=True, key_usage=CA_BITS, **early)
+    below = certify("Middle", keys.rsa_key("middle"), root, ca=True, key_usage=CA_BITS).certificate
+    found = cacerts.trust([below, root.certificate], root.certificate, NOW - 365 * DAY)
+    assert found.issuer == found.recipient == below
 
 
 @pytest.mark.rfc("P-62")

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from scepkit.client import keys
 from scepkit.errors import FailInfo, RequestRefused, TransportError
+from scepkit.protocol.messages import PKCSReq
 
 if TYPE_CHECKING:
     from scepkit.client.orders import Order
-
-_INTERNAL_ERROR = 500
 
 
 @contextmanager
@@ -25,23 +24,25 @@ def fitting(order: Order) -> Iterator[None]:
     try:
         yield
     except (RequestRefused, TransportError) as error:
-        option = _option(error, order)
-        if option and error.hint:
-            error.hint = f"{error.hint} ({option})"
+        *some, last = [*_options(error, order)] or [""]
+        if last:
+            either = "".join(f"{one}, " for one in some) + "or " * bool(some)
+            error.hint = f"{error.hint} ({either}{last})"
         raise
 
 
-def _option(error: RequestRefused | TransportError, order: Order) -> str:
-    """Return the option; "" when none is known to help."""
-    if isinstance(error, RequestRefused):
-        if error.failure.fail_info is FailInfo.badMessageCheck and not error.failure.hresult:
-            return "--challenge-file FILE"
-        about_key = error.failure.fail_info is FailInfo.badAlg
-    else:
-        about_key = error.status == _INTERNAL_ERROR
-    csr = order.request.csr
-    if not about_key or keys.kind(csr.public_key).startswith("rsa:"):
-        return ""
-    if isinstance(error, RequestRefused) and csr.challenge_password is None:
-        return "--challenge-file FILE, or --key rsa:2048"
-    return "--key rsa:2048"
+def _options(error: RequestRefused | TransportError, order: Order) -> Iterator[str]:
+    """Yield the options that are about what the hint speaks of."""
+    csr, hint = order.request.csr, error.hint
+    is_mac = (
+        isinstance(error, RequestRefused) and error.failure.fail_info is FailInfo.badMessageCheck
+    )
+    if "challenge" in hint and (is_mac or csr.challenge_password is None):
+        yield "--challenge-file FILE"
+        if not is_mac and isinstance(order.request, PKCSReq):
+            # A renewal does not look at the variable: what is in there is spent.
+            yield "SCEP_CHALLENGE"
+    if "RSA" in hint and not keys.kind(csr.public_key).startswith("rsa:"):
+        yield "--key rsa:2048"
+    if "purposes" in hint:
+        yield "--eku"

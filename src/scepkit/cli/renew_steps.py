@@ -22,10 +22,11 @@ from scepkit.cli import (
 )
 from scepkit.client import keys, orders, renewing
 from scepkit.client.client import CA, Client
+from scepkit.client.contents import RECORD
 from scepkit.client.folder import Folder
 from scepkit.client.record import Record
 from scepkit.client.renewing import Found
-from scepkit.errors import Malformed, UsageError
+from scepkit.errors import Malformed, SettingsError, UsageError
 from scepkit.protocol import purposes
 from scepkit.protocol.attributes import MessageType
 from scepkit.protocol.certificate import Certificate
@@ -251,7 +252,13 @@ def _purposes(
         return wanted.purposes
     kept = folder.record()
     if kept is not None:
-        return purposes.read(kept.purposes)
+        try:
+            return purposes.read(kept.purposes)
+        except UsageError as error:
+            raise SettingsError(
+                f"{folder.path / RECORD}: {error.message}",
+                hint="correct it, or say what to ask for from now on: --eku LIST",
+            ) from error
     try:
         return certificate.extensions.extended_key_usage() or ()
     except Malformed:

@@ -82,6 +82,7 @@ def record(
     legacy: str | None,
     tls_ca: Path | None,
     command: str = "scep renew DIR --url URL",
+    use: str = "that could be renewed",
 ) -> Record:
     """Return the record of the CA: that of the last time, changed by the options.
 
@@ -92,6 +93,7 @@ def record(
         legacy: the legacy algorithms to allow.
         tls_ca: file of the certificates to check HTTPS with.
         command: that names the server, for the hint.
+        use: what the certificate is wanted for, as the error says it where there is none.
 
     Raises:
         UsageError: an option cannot be meant.
@@ -100,7 +102,7 @@ def record(
     kept = folder.record()
     if kept is None:
         if not url:
-            certificate(folder)
+            certificate(folder, use)
             raise SettingsError(
                 f"the server of the certificate in {folder.path} is not recorded",
                 hint=f"name the server: {command}",

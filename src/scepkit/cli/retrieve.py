@@ -238,6 +238,7 @@ def _known(
         legacy=legacy,
         tls_ca=tls_ca,
         command=f"scep get {name} URL --dir {directory}",
+        use="to ask with",
     )
     return folder, record
 

@@ -92,6 +92,7 @@ class HTTPTransport:
             manager.clear()
 
     def _once(self, url: str, request: HTTPRequest, begun: Exchange) -> HTTPResponse:
+        _check_url(url)
         response = None
         try:
             begun.expect_head()
@@ -169,6 +170,17 @@ def _headers(request: HTTPRequest) -> dict[str, str]:
     return headers
 
 
+def _check_url(url: str) -> None:
+    """Refuse what is no URL: one may come from a certificate."""
+    try:
+        parts = urlsplit(url)
+        is_one = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise TransportError("this is no URL of a server")
+
+
 def _check_proxy(proxy: str) -> None:
     """Refuse what is no HTTP proxy; its password is not repeated."""
     try:
@@ -206,8 +218,11 @@ def _read(response: urllib3.BaseHTTPResponse, longest: int) -> bytes:
 
 def _follow(url: str, location: str, request: HTTPRequest, status: int) -> str:
     """Return where a redirect leads, if it may be followed."""
-    target = urljoin(url, location)
-    parts = urlsplit(target)
+    try:
+        target = urljoin(url, location)
+        parts = urlsplit(target)
+    except ValueError as error:
+        raise TransportError("the server redirects to what is no URL", status=status) from error
     place = f"{parts.scheme}://{parts.netloc}{parts.path}"
     if request.method != "GET" and status not in _SAME_METHOD:
         raise TransportError(
@@ -215,8 +230,10 @@ def _follow(url: str, location: str, request: HTTPRequest, status: int) -> str:
             status=status,
             hint=f"use the URL that it points to: {place}",
         )
-    if parts.scheme not in ("http", "https") or (
-        urlsplit(url).scheme == "https" and parts.scheme != "https"
-    ):
+    if parts.scheme not in ("http", "https"):
+        raise TransportError(
+            f"the server redirects to {place}, which is neither HTTP nor HTTPS", status=status
+        )
+    if urlsplit(url).scheme == "https" and parts.scheme != "https":
         raise TransportError(f"the server redirects to {place}, away from HTTPS", status=status)
     return target

@@ -31,6 +31,8 @@ _RA_PURPOSES = frozenset(
     }
 )
 
+_CA, _RA = "CA", "RA"
+
 
 @dataclass(frozen=True, slots=True)
 class TrustedCA:
@@ -115,14 +117,13 @@ def trust(certificates: Sequence[Certificate], anchor: Certificate, now: datetim
     Args:
         certificates: what GetCACert returned.
         anchor: the CA certificate that is trusted; one among them, or above them.
-        now: an aware datetime; where the anchor is not valid yet by that, it is not relied on.
+        now: an aware datetime; where the anchor, or whoever is needed beside it, is not valid yet
+            by that, it is not relied on.
 
     Raises:
         UntrustedCA: none of the certificates chains to the anchor.
     """
-    pool = [c for c in certificates if chain.is_ca(c)]
-    at = _plausible(now, anchor, certificates)
-    good = [c for c in certificates if c == anchor or _chains(c, pool, anchor, at)]
+    good = _good_at(_plausible(now, anchor, certificates), anchor, certificates)
     if not good:
         raise UntrustedCA(
             "none of the CA's certificates comes from the CA that is trusted",
@@ -189,12 +190,40 @@ def read_fingerprint(text: str) -> str:
 def _plausible(now: datetime, anchor: Certificate, certificates: Sequence[Certificate]) -> datetime:
     """Return the time at which the CA's certificates have to be valid.
 
-    Where the CA that is trusted is not valid yet by the client's clock, the clock is wrong, as that
-    of a device without a battery is, and says nothing of when the other certificates begin.
+    Where the CA that is trusted is not valid yet by the client's clock, or its RA or the CA below
+    it, the clock is wrong, as that of a device without a battery is: it may say the day on which
+    the device was built. Then it says nothing of when the other certificates begin either, so they
+    are judged by the time at which there is an RA, and most of them are valid. What is over by the
+    clock stays so.
     """
-    if now >= anchor.not_before:
+    pool = [one for one in certificates if chain.is_ca(one)]
+    later = {
+        one.not_before
+        for one in certificates
+        if one.not_before > now and _chains(one, pool, anchor, one.not_before)
+    }
+    if not later:
         return now
-    return max(anchor.not_before, *(one.not_before for one in certificates))
+    good = {at: _good_at(at, anchor, certificates) for at in (now, *later)}
+    kinds = {at: _kinds(found, anchor) for at, found in good.items()}
+    best = max(later, key=lambda at: (_RA in kinds[at], len(good[at]), at))
+    is_behind = now < anchor.not_before or kinds[best] > kinds[now]
+    return best if is_behind else now
+
+
+def _good_at(
+    at: datetime, anchor: Certificate, certificates: Sequence[Certificate]
+) -> list[Certificate]:
+    """Return what chains to the anchor at a time."""
+    pool = [one for one in certificates if chain.is_ca(one)]
+    return [one for one in certificates if one == anchor or _chains(one, pool, anchor, at)]
+
+
+def _kinds(good: Iterable[Certificate], anchor: Certificate) -> set[str]:
+    """Say whether there are RAs beside the anchor, and whether there are CAs below it."""
+    others = [one for one in good if one != anchor]
+    below = {_CA for one in others if chain.is_ca(one)}
+    return below | {_RA for one in others if not chain.is_ca(one) and _may_be_ra(one)}
 
 
 def _chains(

@@ -66,6 +66,8 @@ def is_signed(issuer: Certificate, found: x509.CertificateRevocationList) -> boo
 def _check_extensions(extensions: x509.Extensions, places: Sequence[str]) -> None:
     """Refuse a list that does not cover a certificate that names these places (section 6.3.3)."""
     for one in extensions:
+        if isinstance(one.value, x509.DeltaCRLIndicator):
+            raise BadReply("the CRL says only what has changed since another one")
         if isinstance(one.value, x509.IssuingDistributionPoint):
             if not _covers(one.value, places):
                 raise BadReply("the CRL does not cover the certificate")

@@ -19,6 +19,13 @@ _KINDS = ("dns", "ip", "email", "uri")
 
 _SUBJECT = "write it like CN=dev1,O=Example,C=CH"
 
+# The types of string that do not take every character.
+_TAKES = {
+    _strings.PRINTABLE_STRING: "it takes the letters A to Z and a to z, digits, blanks and "
+    "' ( ) + , - . / : = ?",
+    _strings.IA5_STRING: "it takes ASCII alone; a host name is written as xn--… (IDNA)",
+}
+
 
 def parse_subject(text: str) -> x509.Name:
     """Read a subject.
@@ -28,8 +35,8 @@ def parse_subject(text: str) -> x509.Name:
             the attributes' names do not count. All names in `name_attributes` are read.
 
     Raises:
-        UsageError: it is not one, or has a value that no certificate has: an empty one, or one of
-            a wrong length.
+        UsageError: it is not one, or has a value that no certificate has: an empty one, one of a
+            wrong length, or one with characters that its type of string does not have.
     """
     try:
         rdns = rfc4514.read(text)
@@ -59,6 +66,11 @@ def _attribute(attribute: rfc4514.Attribute) -> x509.NameAttribute[str]:
     fault = kind.fault(text)
     if fault:
         raise UsageError(f"{label} {fault}", hint=_SUBJECT)
+    if not _strings.fits(text, kind.string):
+        raise UsageError(
+            f"{label} has characters that are in no {_strings.NAMES[kind.string]}",
+            hint=_TAKES[kind.string],
+        )
     try:
         return x509.NameAttribute(attribute.oid, text)
     except ValueError as error:

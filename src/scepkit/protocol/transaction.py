@@ -95,8 +95,11 @@ class Event(StrEnum):
 _NOT_RENEWED = (
     "the CA may not renew at all, not yet, or not without a challenge; if nothing helps, enrol anew"
 )
+_REVOKED = "enrol anew, or ask the CA's operator, who can release a certificate that is on hold"
+_ABOUT_REVOCATION = re.compile(r"\brevoked\b|\bon hold\b", re.IGNORECASE)
 # What servers call it when it is the challenge that they do not like.
 _ABOUT_CHALLENGES = re.compile(r"challenge|password|passphrase|secret|\botp\b", re.IGNORECASE)
+_ABOUT_PURPOSES = re.compile(r"purpose|ext\w* ?key ?usage|\beku\b", re.IGNORECASE)
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.NONEXISTENT, Event.REQUEST): State.PENDING,
@@ -210,7 +213,8 @@ def renew(
             return (yield from _conclude(used, request, reply, asked))
         # The CA has answered that transaction for good.
         refused, transaction_id = reply, None
-    raise RequestRefused(refused, hint=_NOT_RENEWED)
+    is_over = _ABOUT_REVOCATION.search(refused.text)
+    raise RequestRefused(refused, hint=_REVOKED if is_over else _NOT_RENEWED)
 
 
 def renewal_types(choice: Choice, wanted: MessageType | None = None) -> tuple[MessageType, ...]:
@@ -351,7 +355,7 @@ def _hint(used: Exchange, request: PKCSReq | RenewalReq, reply: Failure) -> str:
     if reply.fail_info is FailInfo.badMessageCheck:
         return _not_understood(used, request)
     if reply.fail_info is FailInfo.badRequest:
-        return _not_permitted(request, reply)
+        return _not_permitted(used, request, reply)
     if reply.fail_info is FailInfo.badTime:
         return "check this machine's clock"
     return "the CA knows nothing of this transaction; enrol anew"
@@ -381,10 +385,18 @@ def _not_understood(used: Exchange, request: PKCSReq | RenewalReq) -> str:
     return f"some CAs say so when there has to be a challenge, and none was given; else {otherwise}"
 
 
-def _not_permitted(request: PKCSReq | RenewalReq, reply: Failure) -> str:
+def _not_permitted(used: Exchange, request: PKCSReq | RenewalReq, reply: Failure) -> str:
+    if _ABOUT_PURPOSES.search(reply.text) and request.csr.extensions.extended_key_usage():
+        return "ask for other purposes, or for none, so that the CA chooses them"
     if reply.text and not _ABOUT_CHALLENGES.search(reply.text):
         # An operator's own words, or a rule of the CA's: the challenge has nothing to do with it.
         return "the CA's operator, or its log, can say more; the same command makes a new request"
     if request.csr.challenge_password is None:
-        return "no challenge was given: --challenge-file FILE, or SCEP_CHALLENGE"
-    return "check the challenge (it may be used up or expired) and the subject"
+        hint = "no challenge was given"
+    else:
+        hint = "check the challenge (it may be used up or expired) and the subject"
+    kind = exchange.odd_key(used, request)
+    if kind and not reply.text:
+        # micromdm's scepserver says no more than that.
+        hint += f"; many CAs take RSA keys alone, and here is one of kind {kind}"
+    return hint
