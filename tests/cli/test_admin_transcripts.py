@@ -111,14 +111,14 @@ class Desk:
             )
             served = assembly.assemble(home, store)["default"]
             reply = devices.read(served.endpoint.respond(message), ra, holder)
-        self.variables[new.upper()] = f"{reply.x509.serial_number:x}"
+        self.variables[new.upper()] = serial_number.show(reply.x509.serial_number)
 
     def expired(self, name):
         ended = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d %H:%M:%S.000000}"
         with closing(sqlite3.connect(HOME / "scep.db")) as connection, connection:
             connection.execute(
                 "UPDATE certificates SET not_after = ? WHERE serial = ?",
-                (ended, self.variables[name.upper()]),
+                (ended, f"{int(self.variables[name.upper()], 16):x}"),
             )
 
     def _row(self, store, name):

@@ -14,6 +14,7 @@ import sys
 import threading
 import weakref
 from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 
 import pytest
 
@@ -37,7 +38,7 @@ def workers_with(server, file, count):
     found = []
     for pid in server.workers:
         with suppress(OSError):
-            links = [os.readlink(one) for one in os.scandir(f"/proc/{pid}/fd")]
+            links = [str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir()]
             found += [pid] if str(file) in links else []
     return found if len(found) == count else []
 

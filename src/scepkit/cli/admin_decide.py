@@ -81,7 +81,7 @@ def approve(
             for one in _cut(row, outcome):
                 terminal.say(f"request {number}: asked for, but not in the certificate: {one}")
 
-        _for_each(numbers, decide)
+        _for_each(numbers, decide, as_json=as_json)
 
 
 def reject(
@@ -120,7 +120,7 @@ def reject(
                 _tell(row, "rejected", "")
             terminal.say(f"request {number}: rejected, for {row.subject}")
 
-        _for_each(numbers, decide)
+        _for_each(numbers, decide, as_json=as_json)
 
 
 def _tell(row: RequestRow, result: str, serial: str) -> None:
@@ -144,7 +144,7 @@ def _numbers(ids: list[str]) -> list[int]:
     return [int(text) for text in ids]
 
 
-def _for_each(numbers: list[int], decide: Callable[[int], None]) -> None:
+def _for_each(numbers: list[int], decide: Callable[[int], None], *, as_json: bool) -> None:
     """Decide on each request; what goes wrong with one is said, and the others go on.
 
     Raises:
@@ -155,7 +155,7 @@ def _for_each(numbers: list[int], decide: Callable[[int], None]) -> None:
         try:
             decide(number)
         except ScepError as error:
-            terminal.scep_error(error)
+            terminal.scep_error(error, as_json=as_json)
             status = _WRONG_USAGE if isinstance(error, _UnknownRequest) else _FAILED
             worst = max(worst, status)
     if worst:
