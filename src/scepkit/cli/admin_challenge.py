@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from scepkit.cli import admin_challenge_list, admin_challenge_new, admin_challenge_void, terminal
+from scepkit.cli.admin_home import JsonOption
 from scepkit.cli.help import Command, Group, examples
 from scepkit.enrolment import shared_secret
 
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
 
 
 def secret(
+    *,
     bits: Annotated[
         int,
         typer.Option(
@@ -46,13 +48,18 @@ def secret(
             help="How many random bits it has.",
         ),
     ] = _BITS,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a secret that all devices of an endpoint share, and print it.
 
     It is stored nowhere: a file that challenge_file names keeps it, with challenge = "static".
     It has letters and digits that can be typed and do not look alike.
     """
-    terminal.data(shared_secret.new(bits))
+    made = shared_secret.new(bits)
+    if as_json:
+        terminal.json_data({"secret": made, "bits": bits})
+    else:
+        terminal.data(made)
     if terminal.shows_data():
         terminal.say(
             'stored nowhere: write it into a file, and in scep.toml: challenge = "static", '
