@@ -39,7 +39,11 @@ READING = {
     "cancel": ("admin", "rollover", "cancel"),
 }
 # What has nothing to do with paths.
-ELSEWHERE = ("there is no request 1", "no certificate with the serial number", "no next CA")
+# Said of what is not there; and of an empty path, which cannot be named.
+ELSEWHERE = (
+    *("there is no request 1", "no certificate with the serial number", "no next CA"),
+    "is empty, and has to be a path",
+)
 
 
 def missing(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -17,6 +18,7 @@ from scepkit.cli.admin_home import (
     records_opened,
     who,
 )
+from scepkit.cli.failure import of_scep
 from scepkit.cli.help import Command, examples
 from scepkit.errors import ScepError, UsageError
 from scepkit.protocol import serial_number
@@ -155,8 +157,8 @@ def _for_each(numbers: list[int], decide: Callable[[int], None], *, as_json: boo
         try:
             decide(number)
         except ScepError as error:
-            terminal.scep_error(error, as_json=as_json)
             status = _WRONG_USAGE if isinstance(error, _UnknownRequest) else _FAILED
+            terminal.failure(replace(of_scep(error), status=status), as_json=as_json)
             worst = max(worst, status)
     if worst:
         raise typer.Exit(worst)

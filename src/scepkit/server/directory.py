@@ -139,6 +139,7 @@ def open_records(directory: Path, *, settings: Settings | None = None) -> Home:
         SettingsError: there is none, or something in it cannot be used.
     """
     if not ca_layout.exists(directory):
+        _check_path(directory)
         raise SettingsError(
             f"{directory} holds no SCEP server",
             hint=f"name its directory with --dir, or make one: scep serve --dir {directory}",
