@@ -441,6 +441,12 @@ def test_where_to_ask_for_its_status(issue, openssl, ca):
         "http://pki.example.com/#x",
         "http://me@pki.example.com",
         "http://[::1",
+        "http://:secret@pki.example.com",
+        "http://pki.example.com:99999",
+        "http://pki.example.com:web",
+        "http://pki.example.com:0",
+        "http://pki example.com",
+        "http://pki.example.com/<x>",
     ],
 )
 def test_what_no_certificate_should_name(base):

@@ -232,6 +232,18 @@ def test_of_an_expired_ca_no_crl_is_signed_but_the_revocation_stands(scep, home)
     assert "expired on" in err
 
 
+def test_with_json_the_crl_that_cannot_be_signed_is_an_error_in_json(scep, home):
+    aged(home, 4000)
+    with opened(home) as store:
+        serial = serial_number.show(next(store.certificates()).serial)
+    status, out, err = scep("admin", "revoke", serial, "--reason", "certificateHold", "--json")
+    assert (status, json.loads(out)["serial"]) == (0, serial)
+    assert "expired on" in json.loads(err.splitlines()[-1])["error"]
+    status, out, err = scep("admin", "release", serial, "--json")
+    assert (status, json.loads(out)["serial"]) == (0, serial)
+    assert "expired on" in json.loads(err.splitlines()[-1])["error"]
+
+
 def test_another_ca_that_has_expired_is_no_reason_either(scep, home):
     """Of the one that issued the certificate the CRL is signed, and nothing is warned of."""
     with (home / "scep.toml").open("a") as file:

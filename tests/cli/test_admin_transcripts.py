@@ -118,7 +118,7 @@ class Desk:
         with closing(sqlite3.connect(HOME / "scep.db")) as connection, connection:
             connection.execute(
                 "UPDATE certificates SET not_after = ? WHERE serial = ?",
-                (ended, self.variables[name.upper()]),
+                (ended, f"{int(self.variables[name.upper()], 16):x}"),
             )
 
     def _row(self, store, name):

@@ -42,6 +42,10 @@ def test_the_commands_of_a_device_have_it():
     assert of_devices < set(WITH_JSON)
 
 
+def test_every_command_of_an_operator_has_it():
+    assert {words for words in COMMANDS if words[0] == "admin"} < set(WITH_JSON)
+
+
 @pytest.mark.parametrize("words", WITH_JSON, ids=" ".join)
 def test_wrong_usage(scep, words):
     status, out, err = scep(*words, "--frob", "--json")

@@ -96,6 +96,13 @@ def test_a_static_secret_is_alone_on_stdout(capsys):
     assert len(made) == 2
 
 
+def test_a_static_secret_for_a_program(capsys):
+    assert main(["admin", "challenge", "secret", "--bits", "80", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert re.fullmatch(r"[a-z2-9]{16}", made.pop("secret"))
+    assert made == {"bits": 80}
+
+
 def test_a_static_secret_on_a_terminal(capsys, monkeypatch):
     """Whoever reads it there is told how to keep this one, and not how to make another."""
     monkeypatch.setattr(terminal.sys.stdout, "isatty", lambda: True, raising=False)

@@ -38,8 +38,11 @@ READING = {
     "activate": ("admin", "rollover", "activate"),
     "cancel": ("admin", "rollover", "cancel"),
 }
-# What has nothing to do with paths.
-ELSEWHERE = ("there is no request 1", "no certificate with the serial number", "no next CA")
+# What has nothing to do with paths; and what is said of an empty one, which cannot be named.
+ELSEWHERE = (
+    *("there is no request 1", "no certificate with the serial number", "no next CA"),
+    "is empty, and has to be a path",
+)
 
 
 def missing(path):

@@ -427,6 +427,7 @@ def test_the_loser_of_a_race_for_a_challenge(world):
     decided = world.endpoint.conclude(decision, world.endpoint.record(decision).result())
     assert devices.read(decided.reply, world.ra, stranger).refusal == REFUSAL
     assert "at the same time" in decided.reason
+    assert decided.serial is None  # that certificate does not exist
     assert decided.record is None
     assert (world.issued, world.spent) == (1, 1)
 

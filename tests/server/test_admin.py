@@ -105,6 +105,10 @@ def test_no_server_there(tmp_path, scep, command):
         assert (status, out) == (2, "")
         assert err.splitlines()[0] == f"error: {path} holds no SCEP server"
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    status, out, err = scep("admin", *command, "--dir", tmp_path / "file")
+    assert (status, out) == (2, "")
+    assert err == f"error: {tmp_path / 'file'} is not a directory\nhint: choose another --dir\n"
 
 
 def test_list(directory, scep, challenges, serve):

@@ -14,6 +14,7 @@ import sys
 import threading
 import weakref
 from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,16 @@ OURS = dict.fromkeys(
 
 
 NO_CRL = "issued certificates will name no CRL and no OCSP responder"
+
+
+def workers_with(server, file, count):
+    """Return so many workers of a server that have a file open; none if there are fewer."""
+    found = []
+    for pid in server.workers:
+        with suppress(OSError):
+            links = [str(one.readlink()) for one in Path(f"/proc/{pid}/fd").iterdir()]
+            found += [pid] if str(file) in links else []
+    return found if len(found) == count else []
 
 
 def modes(directory):
@@ -324,7 +335,7 @@ def test_another_database(directory, refused, monkeypatch, empty):
     assert "`database` setting" in hint
     assert hint.endswith(f"delete {path / '.database'}")
     assert other.exists() == (empty is not None)
-    (path / ".database").unlink()
+    (path / ".database").unlink(missing_ok=True)
     with Server(path) as anew:
         assert anew.stop() == 0
 
@@ -531,6 +542,49 @@ def test_a_settings_file_of_before_the_first_start(tmp_path, serve):
     assert second.log.count("counts for this start only") == 2
 
 
+def test_a_ca_of_before_the_first_start(directory, serve):
+    """The first start makes the rest, scep.toml with its options too; the second one finds it."""
+    made = directory("single")
+    path = made.with_name("own")
+    path.mkdir(mode=0o700)
+    for name in ("ca.pem", "ca-key.pem"):
+        shutil.copy(made / name, path / name)
+    url = "http://b.example/scep"
+    assert serve(path, "--public-url", url).stop() == 0
+    text = (path / "scep.toml").read_text()
+    assert f'public_url = "{url}"' in text
+    (path / "scep.toml").unlink()
+    assert serve(path).stop() == 0
+    assert not (path / "scep.toml").exists()  # somebody does without it
+
+
+def test_options_beside_a_ca_and_settings_of_before_the_first_start(directory, serve):
+    """The start says what it did not write, whoever made the CA."""
+    made = directory("single")
+    path = made.with_name("own")
+    path.mkdir(mode=0o700)
+    for name in ("ca.pem", "ca-key.pem"):
+        shutil.copy(made / name, path / name)
+    (path / "scep.toml").write_text("port = 0\n")
+    server = serve(path, "--public-url", "http://b.example/scep")
+    assert server.stop() == 0
+    assert "--public-url counts for this start only" in server.log
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%41", "a#b", "a b;@:é"])
+def test_a_directory_whose_name_means_something_in_a_url(made, tmp_path, serve, challenges, name):
+    path = tmp_path / "in" / name
+    shutil.copytree(made(), path)
+    (path / "scep.db").unlink()
+    (path / ".database").unlink(missing_ok=True)
+    server = serve(path)
+    (secret,) = challenges(path)
+    assert server.enrol(secret).certificate
+    assert server.stop() == 0
+    assert (path / "scep.db").stat().st_mode & 0o777 == 0o600
+    assert {one.name for one in path.parent.iterdir()} == {name, f"{name}.log"}
+
+
 @pytest.mark.parametrize("url", ["scep.example", "ftp://scep.example", "http://a b", "http://"])
 def test_a_public_url_that_is_none(tmp_path, refused, url):
     message, hint = refused("--dir", tmp_path / "new", "--public-url", url)
@@ -651,6 +705,26 @@ def test_metrics_at_another_address(directory, serve):
     main_port, server.port = server.port, port
     assert 'operation="GetCACaps",outcome="OK"} 1.0' in server.ask("/metrics").text
     server.port = main_port
+
+
+def test_a_worker_that_cannot_be_replaced_leaves_the_others_alone(directory, serve):
+    """They serve on, and there is another try until one succeeds."""
+    path = directory()
+    server = serve(path, "--workers", "2")
+    first, second = wait_until(lambda: workers_with(server, path / "scep.db", 2), "two workers")
+    (path / "challenge.key").chmod(0o644)
+    os.kill(first, signal.SIGKILL)
+    server.logged(event="a worker cannot start")
+    wait_until(
+        lambda: server.log.count("a worker cannot start") > 1 or server.process.poll() is not None,
+        "another try",
+    )
+    assert server.ask("/scep?operation=GetCACaps").status == 200
+    assert second in server.workers
+    (path / "challenge.key").chmod(0o600)
+    wait_until(lambda: workers_with(server, path / "scep.db", 2), "another worker")
+    assert server.stop() == 0
+    assert server.log.splitlines()[-1] == "stopped"
 
 
 def test_a_worker_that_cannot_start_ends_the_server(directory):

@@ -187,7 +187,7 @@ def test_what_the_operator_sees(directory, scep):
     assert "has a next CA already" in again.stderr
     rows = [json.loads(one) for one in rollover("status", "--json").stdout.splitlines()]
     assert [(row["state"], row["role"]) for row in rows] == [
-        *[("next", "CA"), ("current", "CA"), ("current", "RA")]
+        *[("next", "ca"), ("current", "ca"), ("current", "ra")]
     ]
     assert made.stdout == f"fingerprint  sha256:{rows[0]['sha256']}\n"
     assert rollover("cancel", "--yes").stderr == "dropped CN=Mill CA 2\n"
@@ -196,7 +196,7 @@ def test_what_the_operator_sees(directory, scep):
     assert rollover("activate", "--yes").returncode == 0
     rows = [json.loads(one) for one in rollover("status", "--json").stdout.splitlines()]
     assert [(row["state"], row["role"]) for row in rows] == [
-        *[("current", "CA"), ("current", "RA"), ("old/1", "CA"), ("old/1", "RA")]
+        *[("current", "ca"), ("current", "ra"), ("old/1", "ca"), ("old/1", "ra")]
     ]
     assert rows[0]["sha256"] == read_pem(path / "ca.pem").fingerprint(keys.SHA256).hex()
     assert rows[0]["not_after"] == f"{read_pem(path / 'ca.pem').not_valid_after_utc.isoformat()}"

@@ -24,6 +24,8 @@ ISSUER_PATH = "/ca/{}.cer"
 OCSP_PATH = "/ocsp/{}"
 
 _ID_OCTETS = 8
+# RFC 3986 has them nowhere in a URL.
+_NEVER = frozenset(' "<>\\^`{|}')
 
 
 def ca_id(key_hash: bytes) -> str:
@@ -60,9 +62,11 @@ class Locations:
         try:
             parts = urlsplit(self.base)
             is_good = parts.scheme in ("http", "https") and bool(parts.hostname)
+            # Looking at the port tells whether it is one.
+            is_good = is_good and parts.port != 0 and not _NEVER.intersection(self.base)
         except ValueError:
             is_good = False
-        if not is_good or parts.query or parts.fragment or parts.username:
+        if not is_good or parts.query or parts.fragment or "@" in parts.netloc:
             raise UsageError(
                 f"{self.base} cannot be the beginning of a URL in a certificate",
                 hint="write it as http://HOST:PORT/PATH",

@@ -84,7 +84,7 @@ def as_json(one: Link) -> dict[str, object]:
     row = one.row
     return {
         "serial": serial_number.show(row.serial),
-        "renews": f"{row.renews:x}" if row.renews is not None else "",
+        "renews": serial_number.show(row.renews) if row.renews is not None else "",
         "subject": row.subject,
         "not_before": row.not_before.isoformat(timespec="seconds"),
         "not_after": row.not_after.isoformat(timespec="seconds"),

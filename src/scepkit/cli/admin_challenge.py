@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from scepkit.cli import admin_challenge_list, admin_challenge_new, admin_challenge_void, terminal
+from scepkit.cli.admin_home import JsonOption
 from scepkit.cli.help import Command, Group, examples
 from scepkit.enrolment import shared_secret
 
@@ -37,6 +38,7 @@ def register(app: typer.Typer) -> None:
 
 
 def secret(
+    *,
     bits: Annotated[
         int,
         typer.Option(
@@ -46,6 +48,7 @@ def secret(
             help="Number of random bits.",
         ),
     ] = _BITS,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a static challenge, and print it.
 
@@ -53,7 +56,11 @@ def secret(
     put it into the endpoint's challenge_file, and set challenge = "static". It has only letters and
     digits that do not look alike.
     """
-    terminal.data(shared_secret.new(bits))
+    made = shared_secret.new(bits)
+    if as_json:
+        terminal.json_data({"secret": made, "bits": bits})
+    else:
+        terminal.data(made)
     if terminal.shows_data():
         terminal.say(
             'not stored: write it into a file, and set in scep.toml: challenge = "static", '

@@ -90,7 +90,7 @@ def _for_json(name: str, row: CRLRow, out: Path | None) -> dict[str, object]:
     }
 
 
-def sign_outdated(directory: Path, issuers: Collection[bytes | None]) -> None:
+def sign_outdated(directory: Path, issuers: Collection[bytes | None], *, as_json: bool) -> None:
     """Sign the CRLs that do not know what was done just now, and say so.
 
     A CA whose keys cannot be used is no reason not to revoke.
@@ -98,6 +98,7 @@ def sign_outdated(directory: Path, issuers: Collection[bytes | None]) -> None:
     Args:
         directory: the server's.
         issuers: whose certificates were revoked or released.
+        as_json: whether errors are told to programs.
     """
     errors: list[ScepError] = []
     signed: set[bytes | None] = set()
@@ -112,7 +113,7 @@ def sign_outdated(directory: Path, issuers: Collection[bytes | None]) -> None:
     if errors and not signed.issuperset(issuers):
         terminal.warn("the change is stored, but no new CRL could be signed")
         for one in errors:
-            terminal.scep_error(one)
+            terminal.scep_error(one, as_json=as_json)
 
 
 def _sign_if_outdated(

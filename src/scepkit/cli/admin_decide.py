@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -17,6 +18,7 @@ from scepkit.cli.admin_home import (
     records_opened,
     who,
 )
+from scepkit.cli.failure import of_scep
 from scepkit.cli.help import Command, examples
 from scepkit.errors import ScepError, UsageError
 from scepkit.protocol import serial_number
@@ -81,7 +83,7 @@ def approve(
             for one in _cut(row, outcome):
                 terminal.say(f"request {number}: asked for, but not in the certificate: {one}")
 
-        _for_each(numbers, decide)
+        _for_each(numbers, decide, as_json=as_json)
 
 
 def reject(
@@ -120,7 +122,7 @@ def reject(
                 _tell(row, "rejected", "")
             terminal.say(f"request {number}: rejected, for {row.subject}")
 
-        _for_each(numbers, decide)
+        _for_each(numbers, decide, as_json=as_json)
 
 
 def _tell(row: RequestRow, result: str, serial: str) -> None:
@@ -144,7 +146,7 @@ def _numbers(ids: list[str]) -> list[int]:
     return [int(text) for text in ids]
 
 
-def _for_each(numbers: list[int], decide: Callable[[int], None]) -> None:
+def _for_each(numbers: list[int], decide: Callable[[int], None], *, as_json: bool) -> None:
     """Decide on each request; report the error of one, and go on with the others.
 
     Raises:
@@ -155,8 +157,8 @@ def _for_each(numbers: list[int], decide: Callable[[int], None]) -> None:
         try:
             decide(number)
         except ScepError as error:
-            terminal.scep_error(error)
             status = _WRONG_USAGE if isinstance(error, _UnknownRequest) else _FAILED
+            terminal.failure(replace(of_scep(error), status=status), as_json=as_json)
             worst = max(worst, status)
     if worst:
         raise typer.Exit(worst)

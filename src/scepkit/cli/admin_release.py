@@ -77,7 +77,7 @@ def release(
             for change in changes:
                 if change is not None:
                     report.tell_released(change, as_json=json)
-    sign_outdated(directory, {row.issuer for row in selection.rows})
+    sign_outdated(directory, {row.issuer for row in selection.rows}, as_json=json)
 
 
 def _refuse_revoked(rows: Sequence[CertificateRow]) -> None:

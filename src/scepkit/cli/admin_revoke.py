@@ -108,7 +108,7 @@ def revoke(
             _ask(selection.rows, wanted.reason, yes=yes, many_only=batch is None)
         report.tell_over(selection.over, as_json=json)
         issuers = _revoke(store, selection, wanted, as_json=json)
-    sign_outdated(directory, issuers)
+    sign_outdated(directory, issuers, as_json=json)
 
 
 def _since(text: str | None) -> datetime | None:

@@ -156,7 +156,7 @@ def cancel(
     dropped = rollover.cancel(place)
     terminal.say(f"dropped {Name.of(dropped.subject)}")
     if as_json:
-        _json_lines([_row("cancelled", "CA", dropped)])
+        _json_lines([_row("cancelled", "ca", dropped)])
 
 
 @group.command(
@@ -178,13 +178,16 @@ def status(
         *_next(found),
         *_generation("current", found.current),
         *(row for one in found.old for row in _generation(f"old/{one.number}", one)),
-        *(_row("retired", "RA", one) for one in found.retired),
+        *(_row("retired", "ra", one) for one in found.retired),
     ]
     if as_json:
         _json_lines(rows)
         return
     shown = [
-        {**row, **{name: row[name][:_DATE] for name in ("not_before", "not_after")}} for row in rows
+        row
+        | {name: row[name][:_DATE] for name in ("not_before", "not_after")}
+        | {"role": row["role"].upper()}
+        for row in rows
     ]
     terminal.rows(shown, _COLUMNS, as_json=False, empty="")
 
@@ -198,8 +201,8 @@ def _next(found: Status) -> list[dict[str, str]]:
 
 
 def _generation(state: str, one: Generation) -> list[dict[str, str]]:
-    ca = _row(state, "CA", one.ca)
-    return [ca] if one.ra is None else [ca, _row(state, "RA", one.ra)]
+    ca = _row(state, "ca", one.ca)
+    return [ca] if one.ra is None else [ca, _row(state, "ra", one.ra)]
 
 
 def _row(state: str, role: str, certificate: x509.Certificate) -> dict[str, str]:

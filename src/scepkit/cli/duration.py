@@ -28,7 +28,9 @@ def read(text: str) -> timedelta:
             hint="a number with s, m, h, d or w, more than 0, such as 30m, 1h or 7d",
         )
     if total > timedelta(days=365 * _MOST_YEARS):
-        raise UsageError(f"{text!r} is more than {_MOST_YEARS} years", hint="such as 30m, 1h or 7d")
+        raise UsageError(
+            f"{text!r} is more than {_MOST_YEARS} years", hint=f"at most {_MOST_YEARS * 365}d"
+        )
     return total
 
 

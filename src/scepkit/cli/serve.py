@@ -131,7 +131,7 @@ def serve(
         **options,
     )
     _tell_what_wins(directory, options, layout)
-    if DEFAULT in home.made:
+    if home.is_first:
         _tell_what_is_not_kept(directory, kept)
     run.check(home)
     listener = run.bind(home.settings.host, home.settings.port)

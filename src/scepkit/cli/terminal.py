@@ -154,9 +154,9 @@ def error(message: str, hint: str = "") -> None:
     _hint(hint)
 
 
-def scep_error(raised: ScepError) -> None:
-    """Write an error that was raised on purpose."""
-    failure(of_scep(raised), as_json=False)
+def scep_error(raised: ScepError, *, as_json: bool) -> None:
+    """Write an error that was raised on purpose; as `failure` does."""
+    failure(of_scep(raised), as_json=as_json)
 
 
 def failure(found: Failure, *, as_json: bool) -> None:

@@ -81,6 +81,9 @@ class Decision:
 def refusal(decision: Decision, error: FailInfoError) -> Decision:
     """Refuse: the peer reads failInfo and failInfoText, the log the reason."""
     reason = f"{error.message} ({error.hint})" if error.hint else error.message
+    if isinstance(decision.record, Issuance):
+        # Its certificate was never stored nor sent: nobody could find it by this number.
+        decision = replace(decision, serial=None, cut=())
     return replace(decision, answer=pkimessage.failure(error), reason=reason, record=None)
 
 

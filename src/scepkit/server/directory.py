@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import URL
+
 from scepkit.ca import layout as ca_layout
 from scepkit.ca import ocsp_rotation, ownership, rotation
 from scepkit.ca.files import check_writable, create_file, make_directory, read_file, refusals
@@ -26,6 +28,7 @@ from scepkit.server import settings as server_settings
 from scepkit.server.held import HeldCA
 from scepkit.server.settings import DEFAULT, Settings
 from scepkit.store import Store
+from scepkit.store.engine import sqlite_file
 
 CHALLENGE_KEY = "challenge.key"
 HAS_DATABASE = ".database"
@@ -40,12 +43,14 @@ class Home:
         challenge_key: 32 octets that key the digests of challenges. Secret.
         authorities: the CAs by name; empty where `open_records` had no need of them.
         made: the names of the CAs that this start made.
+        is_first: whether nothing had been served from the directory before this start.
     """
 
     settings: Settings
     challenge_key: bytes = field(repr=False)
     authorities: Mapping[str, HeldCA]
     made: tuple[str, ...] = ()
+    is_first: bool = False
 
     @property
     def material(self) -> Material:
@@ -72,9 +77,9 @@ def prepare(
         now: the time, aware.
         layout: the key layout for the default CA if it is new; that of an old one cannot be
             changed.
-        try_out: raises what is wrong with the settings of a new directory, before any is kept.
+        try_out: raises what is wrong with the settings of a first start, before any is kept.
         options: settings that win over the file; host, port, workers and public_url are written to
-            the file of a new directory, unless there is one.
+            the file at the first start, unless there is one.
 
     Raises:
         SettingsError: the directory, a file in it or a setting cannot be used.
@@ -87,21 +92,22 @@ def prepare(
         raise UsageError(
             f"there is no layout {layout!r}", hint=f"one of {', '.join(ca_layout.LAYOUTS)}"
         )
-    is_new = not ca_layout.exists(directory)
-    if is_new:
+    if not ca_layout.exists(directory):
         _refuse_foreign(directory)
         with refusals(f"cannot make {directory}"):
             make_directory(directory, to_owner=True)
+    is_first = not _was_served(directory)
     # The settings are checked before a CA is made that would outlive a typing error.
     settings = server_settings.load(directory, **options)
     permissions.check_settings(settings)
-    if is_new:
+    if is_first:
         try_out(settings)
         _write_settings(directory, settings)
     made = tuple(name for name in settings.authorities if _make(name, settings, layout, now))
     return Home(
         settings=settings,
         made=made,
+        is_first=is_first,
         challenge_key=_challenge_key(directory),
         authorities=held.load_all(settings, now=now),
     )
@@ -133,6 +139,7 @@ def open_records(directory: Path, *, settings: Settings | None = None) -> Home:
         SettingsError: there is none, or something in it cannot be used.
     """
     if not ca_layout.exists(directory):
+        _check_path(directory)
         raise SettingsError(
             f"{directory} holds no SCEP server",
             hint=f"name its directory with --dir, or make one: scep serve --dir {directory}",
@@ -173,7 +180,7 @@ def open_store(settings: Settings) -> Store:
     return store
 
 
-def _check_database(url: str, *, is_new: bool) -> None:
+def _check_database(url: str | URL, *, is_new: bool) -> None:
     """Find what is wrong with the files of an SQLite database, which SQLite does not name.
 
     A new one is made here, so that it belongs to the directory's owner whoever makes it.
@@ -185,7 +192,7 @@ def _check_database(url: str, *, is_new: bool) -> None:
     Raises:
         OSError: one of them cannot be read and written, or is no plain file.
     """
-    path = permissions.sqlite_file(url)
+    path = sqlite_file(url)
     if path is None:
         return
     if is_new and not path.exists():
@@ -201,6 +208,16 @@ def _check_path(directory: Path) -> None:
         for path in (directory, *directory.parents):
             if path.exists() and not path.is_dir():
                 raise SettingsError(f"{path} is not a directory", hint="choose another --dir")
+
+
+def _was_served(directory: Path) -> bool:
+    """Say whether there was a start before: that there is a CA does not, it may be somebody's own.
+
+    Raises:
+        SettingsError: the directory cannot be searched.
+    """
+    with refusals(f"cannot look into {directory}"):
+        return any((directory / name).exists() for name in (CHALLENGE_KEY, HAS_DATABASE))
 
 
 def _make(name: str, settings: Settings, layout: str | None, now: datetime) -> bool:

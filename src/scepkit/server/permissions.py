@@ -13,8 +13,7 @@ from pathlib import Path
 from scepkit.ca.files import refusals
 from scepkit.errors import SettingsError
 from scepkit.server.settings import FILE, Settings
-
-_SQLITE = "sqlite:///"
+from scepkit.store.engine import sqlite_file
 
 
 def check_directory(directory: Path) -> None:
@@ -48,13 +47,6 @@ def check_settings(settings: Settings) -> None:
     for path in _others(settings):
         with refusals(f"cannot use {path}"):
             _check(path)
-
-
-def sqlite_file(url: str) -> Path | None:
-    """Return the file of an SQLite database; None where it is another one, or has options."""
-    if not url.startswith(_SQLITE) or "?" in url:
-        return None
-    return Path(url.removeprefix(_SQLITE))
 
 
 def _others(settings: Settings) -> Iterator[Path]:

@@ -13,6 +13,7 @@ from threading import Lock
 import structlog
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from sqlalchemy import URL
 
 from scepkit.ca.locations import ca_id
 from scepkit.errors import StoreError
@@ -44,7 +45,7 @@ class RevocationMetrics(Collector):
         self._asked = float("-inf")
 
     @classmethod
-    def of(cls, database_url: str) -> RevocationMetrics:
+    def of(cls, database_url: str | URL) -> RevocationMetrics:
         """Return those of a database that is opened when they are first asked for."""
         return cls(lambda: Store.open(database_url))
 

@@ -14,11 +14,13 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import structlog
 import uvicorn
@@ -41,6 +43,9 @@ GRACE = 30
 
 # Seconds that a worker process may take to say that it lives.
 HEALTHCHECK = 10
+
+# Seconds until the next try to replace a worker process, when there was no way to start it.
+RETRY = 2.0
 
 _WORKER_SETTINGS = "SCEPKIT_WORKER_SETTINGS"
 _CONNECTIONS = "SCEPKIT_WORKER_CONNECTIONS"
@@ -242,11 +247,32 @@ def worker() -> Starlette:
     try:
         home = open_existing(Path(settings.directory), now=datetime.now(UTC), settings=settings)
         key = bytes.fromhex(os.environ[_CONNECTIONS_KEY])
-        return create(home, Tally(Path(os.environ[_CONNECTIONS]), key))
+        app = create(home, Tally(Path(os.environ[_CONNECTIONS]), key))
     except ScepError as error:
-        # What one worker cannot open the next one cannot either: this status ends them all.
         structlog.get_logger().error("a worker cannot start", error=error.message, hint=error.hint)
+        _end_in_vain()
+    _mark_of_start().touch()
+    return app
+
+
+def _mark_of_start() -> Path:
+    """Return the file that is there once a worker of this server has started."""
+    return Path(os.environ[_CONNECTIONS]).with_name("started")
+
+
+def _end_in_vain() -> NoReturn:
+    """End a worker that cannot start: with all others if none ever did, or else alone.
+
+    At the start of the server no other one could either. Later on the others serve, and must not
+    end for what may be over soon, such as a lock in the database: there is another try in a while.
+    """
+    if not _mark_of_start().exists():
         sys.exit(STARTUP_FAILURE)
+    # uvicorn would only note them, and nothing is under way.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    time.sleep(RETRY)
+    sys.exit(1)
 
 
 def _leave_with_parent() -> None:

@@ -20,6 +20,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 from pydantic_settings import SettingsError as SourceError
+from sqlalchemy import URL
 
 from scepkit.ca.files import plain_file, refusals
 from scepkit.ca.founding import RA_VALIDITY
@@ -28,6 +29,7 @@ from scepkit.server import settings_errors
 from scepkit.server.endpoint_settings import EndpointSettings
 from scepkit.server.peers import Proxies
 from scepkit.server.template import TEMPLATE
+from scepkit.store.engine import sqlite_url
 
 __all__ = ["DEFAULT", "FILE", "TEMPLATE", "EndpointSettings", "Settings", "load"]
 
@@ -136,9 +138,9 @@ class Settings(BaseSettings):
         return init_settings, env_settings, file
 
     @property
-    def database_url(self) -> str:
+    def database_url(self) -> str | URL:
         """The SQLAlchemy URL of the database."""
-        return self.database or f"sqlite:///{self.directory / 'scep.db'}"
+        return self.database or sqlite_url(self.directory / "scep.db")
 
     @property
     def authorities(self) -> tuple[str, ...]:

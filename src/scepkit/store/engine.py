@@ -20,7 +20,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import create_engine, event, make_url
+from sqlalchemy import URL, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from scepkit.errors import StoreError
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import Connection, Engine
-    from sqlalchemy.engine import URL
 
 EXTRAS = {"postgresql+psycopg": "'.[postgres]', in a checkout of scepkit"}
 
@@ -59,7 +58,24 @@ _OPENED = "scepkit_opened"  # the key of one that holds which opening of the fil
 _HINT = "write it as sqlite:////absolute/path/scep.db or postgresql://user@host/database"
 
 
-def connect(url: str, *, patience: float = BUSY_SECONDS) -> Engine:
+def sqlite_url(path: Path) -> URL:
+    """Return the URL of an SQLite database, whatever characters its path has.
+
+    In a URL that is text, `?` would begin its options, and `%` may stand for other octets.
+    """
+    return URL.create("sqlite", database=str(path))
+
+
+def sqlite_file(url: str | URL) -> Path | None:
+    """Return the file that a URL names; None where that is no SQLite database in a plain file."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return None
+    return None if _is_in_memory(parsed) else database_file(parsed)
+
+
+def connect(url: str | URL, *, patience: float = BUSY_SECONDS) -> Engine:
     """Make the engine for a database URL; nothing is opened yet.
 
     Args:
@@ -254,11 +270,15 @@ def _with_driver(url: URL) -> URL:
 
 
 def _refuse_memory(url: URL) -> None:
-    path = database_file(url)
-    if path is not None and (url.database in {None, "", ":memory:"} or url.query):
+    if database_file(url) is not None and _is_in_memory(url):
         raise StoreError(
             "the database must be a plain file: memory does not survive a restart", hint=_HINT
         )
+
+
+def _is_in_memory(url: URL) -> bool:
+    """Say whether an SQLite database may be in memory: its options can put it there, too."""
+    return url.database in {None, "", ":memory:"} or bool(url.query)
 
 
 def _connect_args(url: URL, patience: float) -> dict[str, Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from datetime import datetime
 
-    from sqlalchemy import Engine
+    from sqlalchemy import URL, Engine
 
     from scepkit.store.rows import CertificateRow, CertificateStatus
     from scepkit.store.values import Answer, Issuance, OtherOwner, Outcome, Queued
@@ -47,7 +47,7 @@ class Store(ChallengeKeeping, Deciding, Revoking, Renewals, CRLKeeping, Statuses
         self._writer = Writer(self._writers)
 
     @classmethod
-    def open(cls, url: str, *, create: bool = True, patience: float = BUSY_SECONDS) -> Self:
+    def open(cls, url: str | URL, *, create: bool = True, patience: float = BUSY_SECONDS) -> Self:
         """Open a database, creating or migrating its tables where needed.
 
         Args:
