@@ -20,7 +20,7 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from scepkit.ca import founding, replacing
+from scepkit.ca import founding, ownership, replacing
 from scepkit.ca.files import refusals, remove, sync_directory
 from scepkit.ca.material import Credential, Material, load, load_authorities
 from scepkit.ca.paths import (
@@ -142,6 +142,7 @@ def _move_up(stage: Path, directory: Path) -> None:
     staged = [name for name in FILES if (stage / name).exists()]
     # A rename leaves no copy behind: what is in both places came from somebody else meanwhile.
     _check_vacant(directory, staged)
+    ownership.give_all(stage, directory)
     for name in staged:
         (stage / name).rename(directory / name)
         # One by one: the order must hold on the disk too.

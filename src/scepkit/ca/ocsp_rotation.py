@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from scepkit.ca import checks, ocsp, paths, replacing
+from scepkit.ca import checks, ocsp, ownership, paths, replacing
 from scepkit.ca.authority import Authority
 from scepkit.ca.certificates import read_certificate, write_certificate
 from scepkit.ca.files import refusals, sync_directory
@@ -95,6 +95,7 @@ def _make(directory: Path, place: Path, now: datetime, validity: timedelta) -> N
     write_key(stage / paths.OCSP_KEY, key)
     write_certificate(stage / paths.OCSP_CERTIFICATE, made)
     with refusals(f"cannot write {place / paths.OCSP_CERTIFICATE}"):
+        ownership.give_all(stage, place)
         for name in (paths.OCSP_KEY, paths.OCSP_CERTIFICATE):
             (stage / name).replace(place / name)
             sync_directory(place)
