@@ -532,8 +532,11 @@ def test_a_settings_file_of_before_the_first_start(tmp_path, serve):
     for_this_start = f"counts for this start only: {file} existed before and is not changed"
     assert said[:3] == [
         f"--workers 2 wins over workers = 1 in {file}",
-        f"--port {for_this_start}; to keep it, add at its top: port = 0",
-        f'--public-url {for_this_start}; to keep it, add at its top: public_url = "{url}"',
+        f"--port {for_this_start}; to keep it, add at the top of that file: port = 0",
+        (
+            f"--public-url {for_this_start}; to keep it, add at the top of that file: "
+            f'public_url = "{url}"'
+        ),
     ]
     assert NO_CRL not in server.log
     second = serve(path)
