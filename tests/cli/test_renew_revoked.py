@@ -94,6 +94,16 @@ def test_a_revoked_one(enrolled, scep):
     assert site.asked_of == ["ocsp"]
 
 
+def test_a_revoked_one_while_a_certificate_of_the_next_ca_waits(enrolled, scep):
+    """The CA is asked about its change, and the responder about the certificate all the same."""
+    site = enrolled()
+    site.ocsp = says(Revoked(NOW, Reason.keyCompromise), signer=responders.delegate())
+    Path("a/next").mkdir(mode=0o700)
+    status, _, err = scep("renew", "a")
+    assert (status, "was revoked at" in err) == (1, True)
+    assert site.asked_of == ["ocsp"]
+
+
 def test_one_on_hold(enrolled, scep):
     """It may be released: it is asked for again, and then it is good."""
     site = enrolled()

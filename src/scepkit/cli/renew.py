@@ -77,9 +77,10 @@ def renew(
     with renewable.opened(directory) as folder:
         record = renewable.record(folder, url=url, ca_id=ca_id, legacy=legacy, tls_ca=tls_ca)
         client = connection.recorded(record, timeout=timeout, proxy=proxy, limits=limits)
+        standing = partial(revoked.check, folder, record, proxy=proxy, timeout=timeout)
         if steps.has_to_ask(wanted, folder):
-            steps.renew(client, whom, wanted, secret, record, folder, as_json=as_json)
+            steps.renew(client, whom, wanted, secret, record, folder, standing, as_json=as_json)
         else:
-            state = revoked.check(folder, record, proxy=proxy, timeout=timeout)
+            state = standing()
             successor.look_ahead(client, folder, record)
             steps.report_not_yet(wanted, folder, state, as_json=as_json)

@@ -15,7 +15,6 @@ from scepkit.cli import (
     renewable,
     report,
     request,
-    revoked,
     successor,
     terminal,
     trust,
@@ -117,6 +116,7 @@ def renew(
     secret: Callable[[], str | None],
     record: Record,
     folder: Folder,
+    standing: Callable[[], str],
     *,
     as_json: bool,
 ) -> None:
@@ -129,6 +129,7 @@ def renew(
         secret: reads the challenge, or asks for it.
         record: how to reach the CA.
         folder: with the certificate.
+        standing: checks the certificate for revocation, if it is not due for renewal.
         as_json: for programs.
     """
     password = secret()
@@ -148,8 +149,7 @@ def renew(
         if found.rolled_over:
             folder.forget_ahead()
     else:
-        # The CA was asked, and would have said more than a responder.
-        report_not_yet(wanted, folder, revoked.NOT_ASKED, as_json=as_json)
+        report_not_yet(wanted, folder, standing(), as_json=as_json)
 
 
 @dataclass(frozen=True, slots=True)

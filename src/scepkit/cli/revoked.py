@@ -16,7 +16,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.crl_reason import Reason
 from scepkit.protocol.ocsp import Revoked
 
-GOOD, UNKNOWN, NOT_NAMED, NOT_ASKED = "good", "unknown", "not_named", "not_asked"
+GOOD, UNKNOWN, NOT_NAMED = "good", "unknown", "not_named"
 """The standing of a certificate; `unknown` if no place could tell it."""
 
 
