@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+import keys
 from scepkit.protocol import serial_number
 
 
@@ -32,3 +35,12 @@ def test_what_is_shown_is_read_again(serial):
 
 def test_colons_are_read():
     assert serial_number.read(" 01:AB ") == 0x1AB
+
+
+def test_a_certificate_is_one_line_for_a_debugger():
+    """A name that cannot be read is hex."""
+    certificate = keys.ca().certificate
+    shown = serial_number.show(certificate.serial)
+    assert repr(certificate) == f"<Certificate CN=Test CA serial={shown}>"
+    odd = replace(certificate, subject=b"\x30\x03\x31\x01\x00")
+    assert repr(odd) == f"<Certificate #3003310100 serial={shown}>"

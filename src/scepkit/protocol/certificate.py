@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
@@ -19,7 +19,18 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.errors import FailInfoError, Malformed
-from scepkit.protocol import _asn1, _ber, _codec, _der, _keys, _time, _x509, extensions, signatures
+from scepkit.protocol import (
+    _asn1,
+    _ber,
+    _codec,
+    _der,
+    _keys,
+    _time,
+    _x509,
+    extensions,
+    serial_number,
+    signatures,
+)
 from scepkit.protocol.algorithms import Legacy, PublicKey
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extensions
@@ -34,7 +45,7 @@ _KINDS = bytes([_INTEGER, *[_der.SEQUENCE] * 5])
 _PEM_WIDTH = 64
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Certificate:
     """A certificate as it came.
 
@@ -48,16 +59,16 @@ class Certificate:
     """
 
     der: bytes
-    issuer: bytes = field(repr=False)
+    issuer: bytes
     serial_number: bytes
-    subject: bytes = field(repr=False)
-    spki: bytes = field(repr=False)
+    subject: bytes
+    spki: bytes
     version: int
-    _validity: bytes = field(repr=False)
-    _extensions: bytes = field(repr=False)
-    _signed: bytes = field(repr=False)
-    _algorithm: bytes = field(repr=False)
-    _signature: bytes = field(repr=False)
+    _validity: bytes
+    _extensions: bytes
+    _signed: bytes
+    _algorithm: bytes
+    _signature: bytes
 
     @classmethod
     def read(cls, der: bytes) -> Certificate:
@@ -218,6 +229,10 @@ class Certificate:
     def serial(self) -> int:
         """The serial number; devices and old CAs have negative ones, and 0."""
         return _integer(self.serial_number)
+
+    def __repr__(self) -> str:
+        """Return a line for a debugger: subject and serial number."""
+        return f"<Certificate {self.subject_name} serial={serial_number.show(self.serial)}>"
 
     def pem(self) -> str:
         """Return it as PEM (RFC 7468 section 5), octet for octet what came."""
