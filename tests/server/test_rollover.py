@@ -241,5 +241,5 @@ def test_an_operator_is_asked_before_the_next_ca_is_dropped(directory, scep, ask
     ask("n\n")
     status, _, err = scep("admin", "rollover", "cancel", "--dir", path)
     assert status == 1
-    assert "cannot be revoked any more" in err
+    assert "can no longer be revoked" in err
     assert (path / "next/ca.pem").exists()
