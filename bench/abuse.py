@@ -39,7 +39,8 @@ from watching import MIB, Watch
 from hostile import KINDS
 from scepkit.ca.locations import CRL_PATH, ca_id
 from scepkit.protocol.certificate import Certificate
-from scepkit.server import app, directory
+from scepkit.server import app
+from scepkit.server import data_directory as directory
 from scepkit.store import Store
 
 HERE = Path(__file__).parent

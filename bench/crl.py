@@ -26,10 +26,10 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import insert
 
-from scepkit.ca import layout
 from scepkit.ca.authority import Authority
 from scepkit.ca.crl import Entry, sign_crl
-from scepkit.enrolment import revocation
+from scepkit.ca.directory import layout
+from scepkit.operations import revocation
 from scepkit.store import Store
 from scepkit.store.tables import certificates
 

@@ -11,12 +11,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256 as HASH
 from cryptography.x509.oid import NameOID
 
-from scepkit.protocol import csr, pkimessage
+from scepkit.protocol import csr
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256
-from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.envelope import Credential
-from scepkit.protocol.messages import PKCSReq
+from scepkit.protocol.cms.enveloped import Credential
+from scepkit.protocol.scep import pkimessage
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.messages import PKCSReq
 
 # Making a key costs as much as twenty enrolments; a request is new by its challenge, not its key.
 KEYS = 16

@@ -38,9 +38,10 @@ from rich.console import Console
 from rich.table import Table
 from run import _announced_port, _process
 
-from scepkit.protocol import _der
 from scepkit.protocol.algorithms import SHA1
-from scepkit.server import app, directory
+from scepkit.protocol.asn1 import der
+from scepkit.server import app
+from scepkit.server import data_directory as directory
 from scepkit.store import Issuance, Store
 
 HERE = Path(__file__).parent
@@ -74,22 +75,22 @@ def cert_id(ca: x509.Certificate, serial: int) -> bytes:
     key = x509.SubjectKeyIdentifier.from_public_key(ca.public_key()).digest
     name = hashlib.sha1(ca.subject.public_bytes()).digest()
     octets = serial.to_bytes(serial.bit_length() // 8 + 1, "big")
-    return _der.sequence(
-        _der.algorithm(SHA1.oid),
-        _der.octet_string(name),
-        _der.octet_string(key),
-        _der.element(2, octets),
+    return der.sequence(
+        der.algorithm(SHA1.oid),
+        der.octet_string(name),
+        der.octet_string(key),
+        der.element(2, octets),
     )
 
 
 def request(cert_ids: Sequence[bytes], *, nonce: bool) -> bytes:
     """Return an OCSPRequest."""
-    listed = _der.sequence(*(_der.sequence(one) for one in cert_ids))
+    listed = der.sequence(*(der.sequence(one) for one in cert_ids))
     if not nonce:
-        return _der.sequence(_der.sequence(listed))
-    value = _der.octet_string(_der.octet_string(os.urandom(32)))
-    extension = _der.sequence(_der.oid(_NONCE), value)
-    return _der.sequence(_der.sequence(listed, _der.tagged(2, _der.sequence(extension))))
+        return der.sequence(der.sequence(listed))
+    value = der.octet_string(der.octet_string(os.urandom(32)))
+    extension = der.sequence(der.oid(_NONCE), value)
+    return der.sequence(der.sequence(listed, der.tagged(2, der.sequence(extension))))
 
 
 def kinds(ids: Sequence[bytes]) -> Iterator[tuple[str, list[bytes]]]:

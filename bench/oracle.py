@@ -46,14 +46,18 @@ from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.enrolment.rules import Rules
 from scepkit.enrolment.sender import Senders
 from scepkit.errors import FailInfoError
-from scepkit.protocol import _asn1, _cbc, _codec, _der, csr, envelope, sealing
+from scepkit.protocol import csr
 from scepkit.protocol.algorithms import AES128, RSAES_OAEP, SHA256
-from scepkit.protocol.attributes import Attributes, MessageType, TransactionID
+from scepkit.protocol.asn1 import codec, der, types
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.envelope import Credential
-from scepkit.protocol.messages import GetCert, PKCSReq
-from scepkit.protocol.pkimessage import PKIMessage, VerifiedMessage
-from scepkit.protocol.responder import Responder
+from scepkit.protocol.cms import cbc
+from scepkit.protocol.cms import enveloped as envelope
+from scepkit.protocol.cms.enveloped import Credential
+from scepkit.protocol.scep import sealing
+from scepkit.protocol.scep.attributes import Attributes, MessageType, TransactionID
+from scepkit.protocol.scep.messages import GetCert, PKCSReq
+from scepkit.protocol.scep.pkimessage import PKIMessage, VerifiedMessage
+from scepkit.protocol.scep.responder import Responder
 from scepkit.store import Store
 
 DELAY = 40.0
@@ -85,7 +89,7 @@ class Recorded:
 
     def with_plaintext(self, padded: bytes) -> bytes:
         """Encrypt another plaintext of the same length, padding and all."""
-        encryptor = _cbc.context(AES128, self.cek, self.iv).encryptor()
+        encryptor = cbc.context(AES128, self.cek, self.iv).encryptor()
         encrypted = encryptor.update(padded) + encryptor.finalize()
         return self.sealed[: -len(encrypted)] + encrypted
 
@@ -248,9 +252,7 @@ def _oaep(mask: hashes.HashAlgorithm) -> padding.OAEP:
 
 
 # RSAES-OAEP that names SHA-256 and no mask: the RFC's is SHA-1, Go's libraries mean SHA-256.
-_NO_MASK = _der.algorithm(
-    RSAES_OAEP, _der.sequence(_der.tagged(0, _der.algorithm(SHA256.oid, b"")))
-)
+_NO_MASK = der.algorithm(RSAES_OAEP, der.sequence(der.tagged(0, der.algorithm(SHA256.oid, b""))))
 
 
 # --- the two ends ---------------------------------------------------------------------------------
@@ -310,18 +312,18 @@ def record(content: bytes, ra: Credential) -> Recorded:
 
 def without_mask(recorded: Recorded, ra: Credential) -> Recorded:
     """Lock its key anew, by the OAEP that can be read in two ways."""
-    info = _codec.decode(_asn1.ContentInfo, recorded.sealed, "ContentInfo")
-    enveloped = _codec.parse(_asn1.EnvelopedData, info.content, "EnvelopedData")
+    info = codec.decode(types.ContentInfo, recorded.sealed, "ContentInfo")
+    enveloped = codec.parse(types.EnvelopedData, info.content, "EnvelopedData")
     scheme = _oaep(hashes.SHA256())
-    lock = _der.sequence(
-        _der.INTEGER_0,
+    lock = der.sequence(
+        der.INTEGER_0,
         ra.certificate.issuer_and_serial_number,
         _NO_MASK,
-        _der.octet_string(recorded.recipient.encrypt(recorded.cek, scheme)),
+        der.octet_string(recorded.recipient.encrypt(recorded.cek, scheme)),
     )
-    encrypted = _codec.encode(enveloped.encryptedContentInfo)
-    content = _der.sequence(_der.INTEGER_0, _der.set_of(lock), encrypted)
-    sealed = _der.sequence(_der.oid(info.contentType), _der.tagged(0, content))
+    encrypted = codec.encode(enveloped.encryptedContentInfo)
+    content = der.sequence(der.INTEGER_0, der.set_of(lock), encrypted)
+    sealed = der.sequence(der.oid(info.contentType), der.tagged(0, content))
     return replace(recorded, sealed=sealed, scheme=scheme)
 
 

@@ -38,7 +38,8 @@ from rich.console import Console
 from rich.table import Table
 
 from scepkit.protocol.certificate import Certificate
-from scepkit.server import app, directory
+from scepkit.server import app
+from scepkit.server import data_directory as directory
 from scepkit.store import Store
 
 HERE = Path(__file__).parent

@@ -46,9 +46,9 @@ import scepkit
 from scepkit import Client, generate_key
 from scepkit.cli import main as scep
 from scepkit.protocol.certificate import fingerprint
-from scepkit.protocol.http import HTTPRequest, HTTPResponse
+from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 from scepkit.server import app as application
-from scepkit.server import directory as data_directory
+from scepkit.server import data_directory
 from scepkit.store import Store
 
 DER = Encoding.DER

@@ -22,10 +22,10 @@ from cryptography.x509.oid import ExtensionOID
 
 import keys
 from pair import Server, _Public
-from scepkit.protocol import http
 from scepkit.protocol.algorithms import NO_LEGACY
 from scepkit.protocol.certificate import fingerprint
-from scepkit.protocol.http import HTTPRequest
+from scepkit.protocol.scep import http
+from scepkit.protocol.scep.http import HTTPRequest
 
 HANG, DROP = object(), object()
 DAY = timedelta(days=1)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.envelope import Credential
+from scepkit.protocol.cms.enveloped import Credential
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -141,7 +141,7 @@ class _Plugin:
     def pytest_sessionstart(self) -> None:
         """Look on at our own functions, which do what they did, and at what pytest captures."""
         import forge
-        from scepkit.enrolment.challenges import Challenges
+        from scepkit.enrolment.challenges.one_time import Challenges
         from scepkit.protocol import csr
 
         add = self._collector.add_secret

@@ -15,8 +15,8 @@ from der import bits, integer, octets, oid, printable, seq, set_, tlv
 from httpd import Site
 from pair import _Public
 from scepkit.protocol import cmp
-from scepkit.protocol.http import HTTPResponse
-from scepkit.protocol.messages import GetCert, GetCRL, Success
+from scepkit.protocol.scep.http import HTTPResponse
+from scepkit.protocol.scep.messages import GetCert, GetCRL, Success
 
 V3 = tlv(0xA0, integer(2))
 TRUE, FALSE = tlv(0x01, b"\xff"), tlv(0x01, b"\x00")

@@ -21,31 +21,25 @@ import forge
 import keys
 from keys import Holder
 from scepkit.errors import FailInfoError, HTTPRefused, Malformed, TransportError
-from scepkit.protocol import (
-    cacerts,
+from scepkit.protocol import csr
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy
+from scepkit.protocol.certificate import fingerprint
+from scepkit.protocol.cms import signed
+from scepkit.protocol.scep import (
+    ca_certificates,
     capabilities,
-    cms,
-    csr,
     http,
     next_ca,
     pkimessage,
     transaction,
 )
-from scepkit.protocol.algorithms import NO_LEGACY, Legacy
-from scepkit.protocol.attributes import TransactionID
-from scepkit.protocol.capabilities import GET_NEXT_CA_CERT, RENEWAL
-from scepkit.protocol.certificate import fingerprint
-from scepkit.protocol.http import HTTPRequest, HTTPResponse, Operation
-from scepkit.protocol.messages import (
-    CertRep,
-    PKCSReq,
-    RenewalReq,
-    Request,
-    Success,
-)
-from scepkit.protocol.pkimessage import VerifiedMessage
-from scepkit.protocol.responder import Responder
-from scepkit.protocol.transaction import Exchange, Issued, Limits, Wait
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.capabilities import GET_NEXT_CA_CERT, RENEWAL
+from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse, Operation
+from scepkit.protocol.scep.messages import CertRep, PKCSReq, RenewalReq, Request, Success
+from scepkit.protocol.scep.pkimessage import VerifiedMessage
+from scepkit.protocol.scep.responder import Responder
+from scepkit.protocol.scep.transaction import Exchange, Issued, Limits, Wait
 
 Decision: TypeAlias = (
     CertRep | FailInfoError | Callable[["Server", Request, VerifiedMessage], CertRep]
@@ -199,7 +193,7 @@ class Server:
     def certificates(self) -> HTTPResponse:
         if self.ra is None:
             return HTTPResponse(200, self.ca.der, http.CA_CERT)
-        return HTTPResponse(200, cms.certs_only([self.ra.der, self.ca.der]), http.CA_RA_CERT)
+        return HTTPResponse(200, signed.certs_only([self.ra.der, self.ca.der]), http.CA_RA_CERT)
 
     def next_ca(self) -> bytes:
         assert self.following is not None
@@ -326,9 +320,9 @@ class Pair:
         """What the client learnt from GetCACaps and GetCACert, with the CA's true fingerprint."""
         if self._exchange is None:
             found = self.run(transaction.ca_information())
-            anchor = cacerts.find(found.certificates, fingerprint(self.ca.der))
+            anchor = ca_certificates.find(found.certificates, fingerprint(self.ca.der))
             self._exchange = Exchange(
-                ca=cacerts.trust(found.certificates, anchor, self.clock),
+                ca=ca_certificates.trust(found.certificates, anchor, self.clock),
                 choice=capabilities.choose(found.capabilities, self.client_allowed),
                 signer=self.signer.credential,
                 random=self.random,

@@ -29,7 +29,7 @@ from scepkit.client.driver import run
 from scepkit.client.folder import Folder
 from scepkit.client.keys import generate_key
 from scepkit.client.orders import Order
-from scepkit.client.revoking import Revoked
+from scepkit.client.revocation import Revoked
 from scepkit.client.transport import Transport
 from scepkit.errors import (
     BadAlg,
@@ -61,17 +61,20 @@ from scepkit.errors import (
     UnverifiedCertificate,
     UsageError,
 )
-from scepkit.protocol import cacerts, capabilities, cmp, cms, csr, http, next_ca, pkimessage
+from scepkit.protocol import cmp, csr
 from scepkit.protocol.algorithms import Legacy, PSSPublicKey
-from scepkit.protocol.attributes import MessageType, TransactionID
-from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cmp import RevocationRefused
+from scepkit.protocol.cms import signed as cms
+from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.crl_reason import Reason
 from scepkit.protocol.csr import CertificationRequest
-from scepkit.protocol.envelope import Credential
-from scepkit.protocol.http import HTTPRequest, HTTPResponse
-from scepkit.protocol.messages import (
+from scepkit.protocol.scep import ca_certificates as cacerts
+from scepkit.protocol.scep import capabilities, http, next_ca, pkimessage
+from scepkit.protocol.scep.attributes import MessageType, TransactionID
+from scepkit.protocol.scep.ca_certificates import TrustedCA
+from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
+from scepkit.protocol.scep.messages import (
     CertPoll,
     CertRep,
     Failure,
@@ -83,9 +86,9 @@ from scepkit.protocol.messages import (
     Request,
     Success,
 )
-from scepkit.protocol.pkimessage import OpenedRequest, VerifiedMessage
-from scepkit.protocol.responder import Responder
-from scepkit.protocol.transaction import CAInformation, Flow, Issued, Limits, Wait
+from scepkit.protocol.scep.pkimessage import OpenedRequest, VerifiedMessage
+from scepkit.protocol.scep.responder import Responder
+from scepkit.protocol.scep.transaction import CAInformation, Flow, Issued, Limits, Wait
 
 __all__ = [
     "CA",

@@ -17,9 +17,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from scepkit.ca import founding, keys, staging
 from scepkit.ca.authority import Authority
+from scepkit.ca.directory import founding, staging
 from scepkit.ca.profile import Profile
+from scepkit.keys import pem as keys
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extensions, encoded
 from waiting import PATIENCE

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from scepkit.ca.authority import random_serial
-from scepkit.ca.certificates import sha256_fingerprint
 from scepkit.ca.locations import Locations
 from scepkit.ca.profile import Profile
 from scepkit.errors import BadRequest, SettingsError, UsageError
+from scepkit.keys.certificates import sha256_fingerprint
 from scepkit.protocol.general_name import UPN
 
 EMPTY = x509.Name([])

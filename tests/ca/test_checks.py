@@ -9,8 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from scepkit.ca import checks
+from scepkit.ca.directory.founding import ca_name
 from scepkit.ca.extensions import key_usage
-from scepkit.ca.founding import ca_name
 from scepkit.errors import SettingsError
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from scepkit.ca.authority import Authority
 from scepkit.ca.crl import Entry, sign_crl
+from scepkit.ca.directory.founding import ca_name
 from scepkit.ca.extensions import key_usage
-from scepkit.ca.founding import ca_name
 from scepkit.errors import SettingsError
 
 DAY = timedelta(days=1)

@@ -19,9 +19,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from scepkit.ca import layout, rollover
-from scepkit.ca.founding import RA_VALIDITY
-from scepkit.ca.rotation import rotate_ra
+from scepkit.ca.directory import layout, rollover
+from scepkit.ca.directory.founding import RA_VALIDITY
+from scepkit.ca.directory.rotation import rotate_ra
 from scepkit.errors import SettingsError
 
 DAY = timedelta(days=1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import der
 from scepkit.errors import BadRequest
-from scepkit.protocol._strings import NAMES
+from scepkit.protocol.asn1.strings import NAMES
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extensions, encoded, extension

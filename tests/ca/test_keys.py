@@ -13,8 +13,9 @@ import pytest
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from scepkit.ca import certificates, files, keys
 from scepkit.errors import SettingsError, UsageError
+from scepkit.keys import certificates, files
+from scepkit.keys import pem as keys
 
 
 @contextmanager

@@ -10,13 +10,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from scepkit.ca import layout
 from scepkit.ca.authority import Authority
-from scepkit.ca.certificates import read_certificate, sha256_fingerprint, write_certificate
-from scepkit.ca.founding import RA_VALIDITY
-from scepkit.ca.keys import read_key, write_key
+from scepkit.ca.directory import layout
+from scepkit.ca.directory.founding import RA_VALIDITY
 from scepkit.ca.profile import KEY_USAGES, Profile
 from scepkit.errors import SettingsError, UsageError
+from scepkit.keys.certificates import read_certificate, sha256_fingerprint, write_certificate
+from scepkit.keys.pem import read_key, write_key
 from scepkit.protocol.extensions import NO_EXTENSIONS
 
 pytestmark = pytest.mark.usefixtures("new_keys")

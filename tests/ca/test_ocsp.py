@@ -12,13 +12,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp as library
 
-from scepkit.ca import layout, ocsp, rollover, rotation
-from scepkit.ca.certificates import read_certificate, write_certificate
-from scepkit.ca.keys import generate, write_key
+from scepkit.ca import ocsp
+from scepkit.ca.directory import layout, rollover, rotation
+from scepkit.ca.directory.ocsp_rotation import OCSP_BEFORE, rotate_ocsp
 from scepkit.ca.ocsp import OCSP_VALIDITY
-from scepkit.ca.ocsp_rotation import OCSP_BEFORE, rotate_ocsp
 from scepkit.ca.profile import Profile
 from scepkit.errors import SettingsError
+from scepkit.keys.certificates import read_certificate, write_certificate
+from scepkit.keys.pem import generate, write_key
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import NO_EXTENSIONS
 from scepkit.protocol.ocsp import read_request
@@ -189,7 +190,7 @@ def _for_another_purpose(place):
 def test_a_directory_that_cannot_be_written(directory, now, monkeypatch):
     """It is asked of it only when something is due."""
     rotate_ocsp(directory, now=now)
-    monkeypatch.setattr("scepkit.ca.replacing.locked", None)
+    monkeypatch.setattr("scepkit.ca.directory.replacing.locked", None)
     assert not rotate_ocsp(directory, now=now)
     with pytest.raises(TypeError):
         rotate_ocsp(directory, now=now + OCSP_VALIDITY)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from scepkit.ca import layout, paths, rollover, rotation
+from scepkit.ca.directory import layout, paths, rollover, rotation
 from scepkit.errors import SettingsError
 
 pytestmark = pytest.mark.usefixtures("new_keys", "no_fsync")

@@ -16,10 +16,10 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from scepkit.ca import founding, layout, replacing, rollover, rotation
-from scepkit.ca.certificates import sha256_fingerprint, write_certificate
-from scepkit.ca.keys import write_key
+from scepkit.ca.directory import founding, layout, replacing, rollover, rotation
 from scepkit.errors import SettingsError, UsageError
+from scepkit.keys.certificates import sha256_fingerprint, write_certificate
+from scepkit.keys.pem import write_key
 from waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("new_keys", "no_fsync")

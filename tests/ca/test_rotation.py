@@ -7,13 +7,13 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from scepkit.ca import founding, layout, rollover
-from scepkit.ca.certificates import write_certificate
-from scepkit.ca.founding import CA_VALIDITY, RA_VALIDITY
-from scepkit.ca.keys import write_key
+from scepkit.ca.directory import founding, layout, rollover
+from scepkit.ca.directory.founding import CA_VALIDITY, RA_VALIDITY
+from scepkit.ca.directory.rotation import rotate_ra
 from scepkit.ca.profile import Profile
-from scepkit.ca.rotation import rotate_ra
 from scepkit.errors import SettingsError, UsageError
+from scepkit.keys.certificates import write_certificate
+from scepkit.keys.pem import write_key
 from scepkit.protocol.extensions import NO_EXTENSIONS
 
 pytestmark = pytest.mark.usefixtures("new_keys", "no_fsync")

@@ -12,13 +12,14 @@ import pytest
 from cryptography import x509
 from sqlalchemy import update
 
-from scepkit.ca import paths
-from scepkit.ca.layout import create
-from scepkit.cli import admin_revoke, terminal
+from scepkit.ca.directory import paths
+from scepkit.ca.directory.layout import create
+from scepkit.cli import terminal
+from scepkit.cli.admin import revoke
 from scepkit.errors import StoreError
 from scepkit.protocol import serial_number
 from scepkit.protocol.crl_reason import Reason
-from scepkit.server import directory as data_directory
+from scepkit.server import data_directory
 from scepkit.store import Store
 from scepkit.store.tables import certificates
 from stored import make_issuance
@@ -122,7 +123,7 @@ def test_several_of_a_subject(scep, home, monkeypatch):
     """They are asked about, too; the same answer as for a list."""
     with opened(home) as store:
         found = [*store.certificates(limit=2)]
-    monkeypatch.setattr(admin_revoke.admin_selection, "by_subject", lambda *_: found)
+    monkeypatch.setattr(revoke.admin_selection, "by_subject", lambda *_: found)
     status, _, err = scep("admin", "revoke", "--subject", "CN=device")
     assert (status, err.splitlines()[0]) == (
         2,
@@ -135,7 +136,7 @@ def test_several_of_a_subject(scep, home, monkeypatch):
 
 def test_what_is_done_stays_done(scep, home, listed, monkeypatch):
     """A disk that fills up in the middle: it says how far it came, and can be given again."""
-    monkeypatch.setattr(admin_revoke, "_CHUNK", 10)
+    monkeypatch.setattr(revoke, "_CHUNK", 10)
     really, calls = Store.revoke_all, []
 
     def filling(store, serials, **how):

@@ -32,9 +32,8 @@ import keys
 from enrolment import devices
 from scepkit.protocol import serial_number
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.messages import PKCSReq
-from scepkit.server import assembly
-from scepkit.server import directory as data_directory
+from scepkit.protocol.scep.messages import PKCSReq
+from scepkit.server import assembly, data_directory
 from scepkit.store import Store
 
 HERE = Path(__file__).parent

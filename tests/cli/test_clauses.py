@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scepkit.client.folder import Folder
-from scepkit.protocol.http import Operation
+from scepkit.protocol.scep.http import Operation
 
 
 def decision(name):

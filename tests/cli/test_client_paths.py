@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 import httpd
 from pair import grant
-from scepkit.ca import files
 from scepkit.cli import main
+from scepkit.keys import files
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.messages import GetCert, GetCRL, Success
+from scepkit.protocol.scep.messages import GetCert, GetCRL, Success
 
 NOBODY = 65534
 LONG = "n" * 300

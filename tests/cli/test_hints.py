@@ -8,10 +8,10 @@ from functools import partial
 import pytest
 
 import keys
-from scepkit.cli import hints
+from scepkit.cli.device import hints
 from scepkit.client import orders
 from scepkit.errors import FailInfo, RequestRefused, TransportError
-from scepkit.protocol.messages import Failure, RenewalReq
+from scepkit.protocol.scep.messages import Failure, RenewalReq
 
 RSA, EC = keys.rsa_key("client"), keys.ec_key("client")
 ABOUT_CHALLENGE, ABOUT_KEY = "give a challenge", "many CAs take RSA keys alone"

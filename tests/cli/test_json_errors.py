@@ -15,8 +15,8 @@ from scepkit import errors
 from scepkit.cli import app, failure, terminal
 from scepkit.errors import BadReply, ScepError
 from scepkit.protocol import cmp
-from scepkit.protocol.http import HTTPResponse, Operation
-from scepkit.protocol.messages import Pending, Success
+from scepkit.protocol.scep.http import HTTPResponse, Operation
+from scepkit.protocol.scep.messages import Pending, Success
 
 DOCS = Path(__file__).parents[2] / "docs"
 COMMANDS = runpy.run_path(str(DOCS / "commands.py"))["COMMANDS"]
@@ -123,7 +123,7 @@ def test_the_others(scep, monkeypatch, raised, code, status):
     def fail(*args, **kwargs):
         raise raised
 
-    monkeypatch.setattr("scepkit.cli.connection.client", fail)
+    monkeypatch.setattr("scepkit.cli.device.connection.client", fail)
     found = scep("get", "caps", "http://ca.example", "--json")
     assert (found[0], found[1]) == (status, "")
     assert (told(found[2])["code"], told(found[2])["exit_status"]) == (code, status)

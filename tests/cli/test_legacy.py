@@ -9,9 +9,10 @@ import forge
 import httpd
 from pair import grant
 from scepkit.client.http import HTTPTransport
-from scepkit.protocol import cms, http, pkimessage
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.http import HTTPResponse, Operation
+from scepkit.protocol.cms import signed
+from scepkit.protocol.scep import http, pkimessage
+from scepkit.protocol.scep.http import HTTPResponse, Operation
 
 
 def answered(request):
@@ -25,7 +26,7 @@ def answered(request):
         forge.algorithm(forge.RSA_ENCRYPTION),
         forge.octets(device.public_key.encrypt(cek, padding.PKCS1v15())),
     )
-    content = forge.envelope(cms.certs_only([]), cipher="des", cek=cek, recipients=[lock])
+    content = forge.envelope(signed.certs_only([]), cipher="des", cek=cek, recipients=[lock])
     return forge.reply(
         content,
         httpd.ra(),

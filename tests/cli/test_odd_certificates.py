@@ -17,8 +17,8 @@ from scepkit.client import keys as client_keys
 from scepkit.client.folder import Folder
 from scepkit.errors import Malformed
 from scepkit.protocol.certificate import pem
-from scepkit.protocol.messages import Pending
-from scepkit.protocol.responder import Responder
+from scepkit.protocol.scep.messages import Pending
+from scepkit.protocol.scep.responder import Responder
 
 DONE, FAILED, WAITS = 0, 1, 3
 ODD_CAS = {

@@ -13,9 +13,9 @@ import pytest
 import others
 import scepkit
 from others import NAMELESS, NOBODY
-from scepkit.ca import ownership
-from scepkit.cli import identity
-from scepkit.server import directory as data_directory
+from scepkit.cli.admin import identity
+from scepkit.keys import ownership
+from scepkit.server import data_directory
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import keys
 from pair import _Public, grant
 from scepkit.client.folder import Folder
 from scepkit.client.record import Record
-from scepkit.protocol.attributes import TransactionID
-from scepkit.protocol.transaction import Issued
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.transaction import Issued
 
 INSTALLED = ("key.pem", "cert.pem", "chain.pem", "ca.pem", "enrolment.json")
 OTHERS = ("next-ca.pem", "revocation.json", "cert.unverified.pem")

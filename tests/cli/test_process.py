@@ -14,7 +14,7 @@ import pytest
 
 from pair import grant
 from scepkit.cli import main, terminal
-from scepkit.protocol.messages import Pending
+from scepkit.protocol.scep.messages import Pending
 
 HEAVY = {"sqlalchemy", "alembic", "starlette", "uvicorn", "pydantic_settings", "structlog"}
 SCEP = [sys.executable, "-m", "scepkit"]

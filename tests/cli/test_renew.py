@@ -11,14 +11,14 @@ import pytest
 import httpd
 import keys
 from pair import grant
-from scepkit.cli import renewable
+from scepkit.cli.device import renewable
 from scepkit.client import record
 from scepkit.client.folder import Folder
 from scepkit.client.record import Record
-from scepkit.protocol import cms
-from scepkit.protocol.attributes import TransactionID
-from scepkit.protocol.http import Operation
-from scepkit.protocol.transaction import Issued
+from scepkit.protocol.cms import signed
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.http import Operation
+from scepkit.protocol.scep.transaction import Issued
 
 URL = "http://ca.example/cgi-bin/pkiclient.exe"
 KEPT = Record(
@@ -156,7 +156,7 @@ def test_a_certificate_of_another_ca_goes_with_its_chain(serve, scep):
     status, _, err = scep("renew", "a", "--force", *known)
     assert status == 0, err
     (request,) = site.asked(Operation.PKI_OPERATION)
-    assert cms.read_signed_data(request.body).certificates == (made.der, middle.der)
+    assert signed.read_signed_data(request.body).certificates == (made.der, middle.der)
     assert scep("renew", "a", "--force")[0] == 0
     _, request = site.asked(Operation.PKI_OPERATION)
-    assert len(cms.read_signed_data(request.body).certificates) == 1
+    assert len(signed.read_signed_data(request.body).certificates) == 1

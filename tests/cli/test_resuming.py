@@ -10,8 +10,8 @@ from pair import grant
 from scepkit.client import record
 from scepkit.client.folder import Folder
 from scepkit.errors import BadCertId, BadRequest, BadTime
-from scepkit.protocol.http import HTTPResponse, Operation
-from scepkit.protocol.messages import Pending
+from scepkit.protocol.scep.http import HTTPResponse, Operation
+from scepkit.protocol.scep.messages import Pending
 
 DONE, FAILED, WAITS = 0, 1, 3
 NO = BadRequest("the challenge is unknown")

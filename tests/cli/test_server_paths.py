@@ -17,7 +17,7 @@ import pytest
 
 import others
 from others import NAMELESS, NOBODY
-from scepkit.server import directory as data_directory
+from scepkit.server import data_directory
 
 # Whichever the path is, one of these needs it.
 COMMANDS = {

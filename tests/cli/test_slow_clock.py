@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pair import grant
-from scepkit.cli import describe, renew_steps, request, status, successor
+from scepkit.cli import describe
+from scepkit.cli.device import next_ca, renew_steps, request, status
 from scepkit.client import trust as client_trust
 
 DAY = timedelta(days=1)
@@ -31,7 +32,7 @@ def clock(monkeypatch):
         def now(cls, tz=None):
             return datetime.now(tz) - cls.behind
 
-    for module in (describe, renew_steps, request, status, successor, client_trust):
+    for module in (describe, renew_steps, request, status, next_ca, client_trust):
         monkeypatch.setattr(module, "datetime", Clock)
 
     def set_back(days):

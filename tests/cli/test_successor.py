@@ -13,10 +13,10 @@ from httpd import DROP
 from pair import grant
 from scepkit.client import record
 from scepkit.client.folder import Folder
-from scepkit.protocol import cms
-from scepkit.protocol.capabilities import GET_NEXT_CA_CERT
-from scepkit.protocol.http import HTTPResponse, Operation
-from scepkit.protocol.messages import Pending
+from scepkit.protocol.cms import signed
+from scepkit.protocol.scep.capabilities import GET_NEXT_CA_CERT
+from scepkit.protocol.scep.http import HTTPResponse, Operation
+from scepkit.protocol.scep.messages import Pending
 
 NEXT = httpd.ca("next-ca")
 NONE = "this CA announces no successor: the server answered HTTP 404: not here\n"
@@ -35,7 +35,7 @@ def announcement(content, certificates=(), digest="sha1"):
 
 
 def xipki():
-    return announcement(cms.certs_only([NEXT.der]))
+    return announcement(signed.certs_only([NEXT.der]))
 
 
 def jscep():

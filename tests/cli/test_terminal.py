@@ -20,7 +20,7 @@ from scepkit.errors import (
     UntrustedCA,
     UsageError,
 )
-from scepkit.protocol.transaction import Wait
+from scepkit.protocol.scep.transaction import Wait
 
 
 def test_this_is_the_only_file_that_prints():
@@ -109,7 +109,7 @@ def test_an_unexpected_error_is_one_line(scep, monkeypatch):
     def fail(*args, **kwargs):
         raise ZeroDivisionError("boom\n")
 
-    monkeypatch.setattr("scepkit.cli.connection.client", fail)
+    monkeypatch.setattr("scepkit.cli.device.connection.client", fail)
     status, out, err = scep("get", "caps", "http://ca.example")
     assert (status, out) == (1, "")
     assert err.startswith("error: this should not happen: ZeroDivisionError: boom\\n\nhint: please")

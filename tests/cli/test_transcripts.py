@@ -16,8 +16,8 @@ import pair
 from pair import grant
 from scepkit.errors import BadAlg, BadCertId, BadMessageCheck, BadRequest, FailInfo
 from scepkit.protocol.algorithms import Legacy
-from scepkit.protocol.http import HTTPResponse, Operation
-from scepkit.protocol.messages import Failure, GetCert, GetCRL, Pending, Success
+from scepkit.protocol.scep.http import HTTPResponse, Operation
+from scepkit.protocol.scep.messages import Failure, GetCert, GetCRL, Pending, Success
 
 HERE = Path(__file__).parent
 

@@ -11,8 +11,8 @@ import keys
 from pair import _Public
 from scepkit.client.folder import Folder
 from scepkit.client.record import Record
-from scepkit.protocol.attributes import TransactionID
-from scepkit.protocol.transaction import Issued
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.transaction import Issued
 
 ITSELF = "warning: others can write to b/a, and replace the key and the certificates: "
 COMMANDS = {

@@ -14,7 +14,8 @@ import odd
 from der import integer, octets, oid, seq, tlv
 from scepkit.client.certificates import read_certificate, read_certificates, write_certificates
 from scepkit.errors import SettingsError
-from scepkit.protocol import _textual, extensions
+from scepkit.protocol import extensions
+from scepkit.protocol.asn1 import textual
 from scepkit.protocol.certificate import Certificate, pem
 from scepkit.protocol.oddities import oddities
 
@@ -23,7 +24,7 @@ ODD = odd.ca(odd.SMITH, odd.SERIALS["negative"])
 
 @given(st.binary(min_size=1, max_size=300))
 def test_pem_holds_every_octet(der):
-    assert _textual.pem(pem(der).encode(), 1) == (der,)
+    assert textual.pem(pem(der).encode(), 1) == (der,)
 
 
 def test_pem_is_that_of_the_library():

@@ -22,11 +22,11 @@ from scepkit.errors import (
     UntrustedCA,
     UsageError,
 )
-from scepkit.protocol import cms
 from scepkit.protocol.algorithms import Legacy
-from scepkit.protocol.http import CA_RA_CERT, HTTPResponse, Operation
-from scepkit.protocol.messages import CertPoll, Failure, Pending, PKCSReq, Success
-from scepkit.protocol.transaction import Limits
+from scepkit.protocol.cms import signed
+from scepkit.protocol.scep.http import CA_RA_CERT, HTTPResponse, Operation
+from scepkit.protocol.scep.messages import CertPoll, Failure, Pending, PKCSReq, Success
+from scepkit.protocol.scep.transaction import Limits
 
 HTML = HTTPResponse(200, b"<html><body>Welcome to nginx!</body></html>", "text/html")
 
@@ -251,7 +251,7 @@ def test_an_ra_of_another_ca(serve, connect, key):
         httpd.ca("stranger-ca"),
         key_usage=keys.usage("digital_signature", "key_encipherment"),
     )
-    both = cms.certs_only([evil.der, httpd.ca().der])
+    both = signed.certs_only([evil.der, httpd.ca().der])
     site.next(Operation.GET_CA_CERT, HTTPResponse(200, both, CA_RA_CERT))
     ca = connect(site).get_ca(site.fingerprint)
     assert ca.certificates.recipient.der == httpd.ca().der
@@ -329,7 +329,7 @@ def test_a_weaker_answer_later_does_not_lower_the_algorithms(serve, connect, key
 def test_a_root_that_the_server_leaves_out(serve, connect):
     """The CA certificate that is trusted need not be in GetCACert, if the others come from it."""
     site = serve()
-    site.next(Operation.GET_CA_CERT, HTTPResponse(200, cms.certs_only([httpd.ra().der])))
+    site.next(Operation.GET_CA_CERT, HTTPResponse(200, signed.certs_only([httpd.ra().der])))
     client = connect(site)
     ca = client.trust(client.ask(), httpd.ca().certificate)
     assert ca.certificates.authorities == (httpd.ca().certificate,)

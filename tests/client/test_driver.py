@@ -6,8 +6,8 @@ import pytest
 
 from scepkit.client.driver import run
 from scepkit.errors import TransportError
-from scepkit.protocol.http import HTTPRequest, HTTPResponse
-from scepkit.protocol.transaction import Wait
+from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
+from scepkit.protocol.scep.transaction import Wait
 
 REQUEST = HTTPRequest("GET", b"operation=GetCACaps")
 

@@ -17,8 +17,8 @@ from ports import free_port
 from scepkit.client import exchange
 from scepkit.client.http import HTTPTransport
 from scepkit.errors import TransportError
-from scepkit.protocol import http
-from scepkit.protocol.http import HTTPRequest, Operation
+from scepkit.protocol.scep import http
+from scepkit.protocol.scep.http import HTTPRequest, Operation
 from waiting import PATIENCE
 
 CAPS = http.get(Operation.GET_CA_CAPS)

@@ -17,13 +17,13 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 import httpd
 import keys
 from pair import _Public
-from scepkit.ca import files
-from scepkit.client import renewing
+from scepkit.client import renewal_time
 from scepkit.client.folder import Folder
 from scepkit.client.record import Record
 from scepkit.errors import SettingsError
-from scepkit.protocol.attributes import TransactionID
-from scepkit.protocol.transaction import Issued
+from scepkit.keys import files
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.transaction import Issued
 
 NAMES = {"key.pem", "cert.pem", "chain.pem", "ca.pem"}
 
@@ -278,7 +278,7 @@ def test_half_of_what_waits_is_nothing(tmp_path, monkeypatch):
     with pytest.raises(Killed):
         folder.forget_ahead()
     assert folder.ahead.certificate() is None
-    assert not renewing.may_switch(folder, httpd.today() + 31 * httpd.DAY, rolled_over=True)
+    assert not renewal_time.may_switch(folder, httpd.today() + 31 * httpd.DAY, rolled_over=True)
     monkeypatch.undo()
     folder.forget_ahead()
     assert not folder.ahead.path.exists()

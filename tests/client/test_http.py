@@ -12,8 +12,8 @@ from ports import free_port
 from scepkit.client import http as client_http
 from scepkit.client.http import HTTPTransport
 from scepkit.errors import SettingsError, TransportError, UsageError
-from scepkit.protocol import http
-from scepkit.protocol.http import HTTPResponse, Operation
+from scepkit.protocol.scep import http
+from scepkit.protocol.scep.http import HTTPResponse, Operation
 from waiting import PATIENCE
 
 CAPS = http.get(Operation.GET_CA_CAPS)

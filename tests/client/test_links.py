@@ -10,8 +10,8 @@ from pair import _Public
 from scepkit.client.folder import Folder
 from scepkit.client.revocation_note import RevocationNote
 from scepkit.errors import SettingsError
-from scepkit.protocol.attributes import TransactionID
-from scepkit.protocol.transaction import Issued
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.transaction import Issued
 
 NOTE = RevocationNote("1", "2026-11-28T00:00:00+00:00")
 

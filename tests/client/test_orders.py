@@ -17,7 +17,7 @@ from scepkit.client.keys import check_spec, generate_key, kind, self_signed
 from scepkit.errors import UsageError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.extensions import KEY_USAGE
-from scepkit.protocol.messages import PKCSReq
+from scepkit.protocol.scep.messages import PKCSReq
 
 KEY = keys.rsa_key("client")
 

@@ -22,8 +22,8 @@ from scepkit.client.revocation_state import Finding
 from scepkit.errors import BadReply, Malformed, ScepError, TransportError
 from scepkit.protocol import crl
 from scepkit.protocol.crl_reason import Reason
-from scepkit.protocol.http import HTTPResponse
 from scepkit.protocol.ocsp import ErrorStatus, Plain, Revoked, error, reading
+from scepkit.protocol.scep.http import HTTPResponse
 
 OCSP, CRL = "http://ca.example/ocsp", "http://ca.example/ca.crl"
 DAY, NOW = httpd.DAY, httpd.today()

@@ -16,19 +16,20 @@ from cmp import world
 from cmp.site import Site
 from cmp.world import Responder
 from scepkit.cli import main
-from scepkit.client import revoking
+from scepkit.client import revocation as revoking
 from scepkit.client.client import CA, Client
 from scepkit.client.folder import REVOCATION, Folder
 from scepkit.client.http import HTTPTransport
 from scepkit.client.record import Record
 from scepkit.client.revocation_note import RevocationNote
 from scepkit.errors import BadReply, LegacyRefused, SettingsError, TransportError, UsageError
-from scepkit.protocol import algorithms, capabilities, cmp
+from scepkit.protocol import algorithms, cmp
 from scepkit.protocol.algorithms import Legacy
-from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.crl_reason import Reason
-from scepkit.protocol.flow import Limits
-from scepkit.protocol.transaction import Issued
+from scepkit.protocol.scep import capabilities
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.flow import Limits
+from scepkit.protocol.scep.transaction import Issued
 
 BASE = "http://ca.example:8080"
 

@@ -9,8 +9,9 @@ import pytest
 
 from der import parse
 from scepkit.errors import BadReply
-from scepkit.protocol import cacerts, cmp
+from scepkit.protocol import cmp
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.scep import ca_certificates
 
 VECTORS = Path(__file__).parent / "vectors"
 NOW = datetime(2026, 11, 22, 13, 30, tzinfo=UTC)
@@ -27,7 +28,7 @@ def certificate(name):
 
 def trusted():
     anchor = certificate("ca")
-    return cacerts.trust([anchor], anchor, NOW)
+    return ca_certificates.trust([anchor], anchor, NOW)
 
 
 def sent(name, secret=None):

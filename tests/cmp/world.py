@@ -10,8 +10,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import httpd
 import keys
-from scepkit.protocol import cacerts, cmp
+from scepkit.protocol import cmp
 from scepkit.protocol.algorithms import NO_LEGACY
+from scepkit.protocol.scep import ca_certificates
 
 SECRET = "a secret for dev-1"
 REFERENCE = b"dev-1"
@@ -64,7 +65,7 @@ def device(kind="rsa", *, identifier=True, by="ca", name="device"):
 def trusted(which="ca", *more):
     """Return what a client trusts: the CA alone, as its folder has it, and what it was told."""
     anchor = ca(which).certificate
-    return cacerts.trust([anchor, *more], anchor, httpd.today())
+    return ca_certificates.trust([anchor, *more], anchor, httpd.today())
 
 
 def pem(path, *holders):

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from cryptography import x509
 
 import keys
-from scepkit.protocol import csr, pkimessage
+from scepkit.protocol import csr
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256
-from scepkit.protocol.attributes import TransactionID
-from scepkit.protocol.messages import (
+from scepkit.protocol.names import parse_san, parse_subject
+from scepkit.protocol.scep import pkimessage
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.messages import (
     CertPoll,
     CertRep,
     Failure,
@@ -25,7 +27,6 @@ from scepkit.protocol.messages import (
     RenewalReq,
     Success,
 )
-from scepkit.protocol.names import parse_san, parse_subject
 
 NAMES = keys.name("Test CA").public_bytes(), keys.name("device").public_bytes()
 

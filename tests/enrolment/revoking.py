@@ -6,11 +6,12 @@ import os
 from dataclasses import dataclass, replace
 
 import keys
-from scepkit.enrolment.cmp import CMPService
 from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.passphrase import Passphrases
-from scepkit.protocol import cacerts, cmp
+from scepkit.protocol import cmp
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.scep import ca_certificates
+from scepkit.services.cmp import CMPService
 
 
 def service(world, signers=None, **how):
@@ -61,7 +62,7 @@ def ask(serving, sent, ca=None):
     """Send an rr; return the answer as its sender reads it."""
     answer = serving.answer(sent.der)
     ca = Certificate.of(ca or keys.ca().x509)
-    trusted = cacerts.trust([ca, keys.ra().certificate], ca, keys.NOW)
+    trusted = ca_certificates.trust([ca, keys.ra().certificate], ca, keys.NOW)
     try:
         believed = cmp.read_response(answer.der, sent, trusted, now=keys.NOW)
     except cmp.RevocationRefused as refused:

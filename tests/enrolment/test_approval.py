@@ -18,13 +18,13 @@ from enrolment.test_races import at_once
 from enrolment.world import CA
 from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
-from scepkit.enrolment.approval import REJECTED
-from scepkit.enrolment.challenge_rules import NoChallenge
+from scepkit.enrolment.challenges.rules import NoChallenge
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.errors import BadRequest, UsageError
+from scepkit.operations.approval import REJECTED
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.messages import Pending, Success
 from scepkit.protocol.names import parse_subject
+from scepkit.protocol.scep.messages import Pending, Success
 from scepkit.store import AlreadyAnswered, ChallengeSpent, Recorded, SignerRevoked, Status
 from waiting import PATIENCE
 

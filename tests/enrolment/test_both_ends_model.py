@@ -29,9 +29,9 @@ from enrolment.world import World
 from scepkit.client import driver, orders
 from scepkit.client.orders import Order
 from scepkit.errors import BadReply, RequestRefused, StillPending, TransportError
-from scepkit.protocol import cacerts, capabilities, transaction
-from scepkit.protocol.http import HTTPRequest, HTTPResponse
-from scepkit.protocol.transaction import Exchange, Issued, Limits
+from scepkit.protocol.scep import ca_certificates, capabilities, transaction
+from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
+from scepkit.protocol.scep.transaction import Exchange, Issued, Limits
 
 DEVICES = ("device", "stranger")
 CAPABILITIES = capabilities.parse(b"SCEPStandard\nRenewal\nAES\nSHA-256\nPOSTPKIOperation")
@@ -99,7 +99,7 @@ class BothEndsMachine(RuleBasedStateMachine):
         self.network.fates = deque(fates)
         ra, ca = keys.ra().certificate, keys.ca().certificate
         exchange = Exchange(
-            ca=cacerts.trust((ra, ca), ca, self.world.now),
+            ca=ca_certificates.trust((ra, ca), ca, self.world.now),
             choice=capabilities.choose(CAPABILITIES, frozenset()),
             signer=device.order.signer,
             random=os.urandom,

@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 import keys
 from enrolment import devices
 from enrolment.test_odd_requests import subject_of
-from scepkit.enrolment.challenge_rules import StaticChallenge
+from scepkit.enrolment.challenges.rules import StaticChallenge
 from scepkit.protocol import csr
-from scepkit.protocol.messages import PKCSReq
+from scepkit.protocol.scep.messages import PKCSReq
 
 CASES = Path(__file__).parents[1] / "vectors" / "cases"
 UTF8, IA5 = 0x0C, 0x16

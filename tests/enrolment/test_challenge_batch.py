@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from enrolment.world import HOUR
-from scepkit.enrolment import challenge_batch
-from scepkit.enrolment.challenge_row import Defaults
-from scepkit.enrolment.minting import ChallengeOrder
+from scepkit.enrolment.challenges import batch as challenge_batch
+from scepkit.enrolment.challenges.batch_row import Defaults
+from scepkit.enrolment.challenges.minting import ChallengeOrder
 from scepkit.errors import UsageError
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.names import parse_san

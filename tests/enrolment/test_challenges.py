@@ -18,8 +18,8 @@ import forge
 import keys
 from enrolment import devices
 from enrolment.world import HOUR, NAME, World
-from scepkit.enrolment import voiding
-from scepkit.enrolment.challenges import REFUSED, Challenges, _check_binding
+from scepkit.enrolment.challenges import voiding
+from scepkit.enrolment.challenges.one_time import REFUSED, Challenges, _check_binding
 from scepkit.errors import BadRequest, StoreError, UsageError
 from scepkit.protocol import csr as pkcs10
 from scepkit.protocol.algorithms import NO_LEGACY

@@ -9,7 +9,7 @@ import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
 from scepkit.ca.profile import Profile
-from scepkit.protocol.attributes import MessageType
+from scepkit.protocol.scep.attributes import MessageType
 
 ASSIGNED = {3, 17, 19, 20, 21, 22}
 

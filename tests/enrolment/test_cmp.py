@@ -14,9 +14,10 @@ from enrolment.revoking import ask, request, service
 from scepkit.ca.authority import Authority
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.errors import Malformed, StoreError
-from scepkit.protocol import _pbkdf2, cmp, serial_number
+from scepkit.protocol import cmp, serial_number
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cmp import mac
+from scepkit.protocol.cms import pbkdf2
 from scepkit.protocol.crl_reason import Reason
 from scepkit.store import Store
 
@@ -357,7 +358,7 @@ def test_a_mac_that_asks_for_too_much_work(world, lost, monkeypatch, bound):
     monkeypatch.setattr(mac, "_ITERATIONS", bound)
     modest = request(holder, secret=secret)
     with monkeypatch.context() as patched:
-        patched.setattr(_pbkdf2, "PBKDF2HMAC", None)
+        patched.setattr(pbkdf2, "PBKDF2HMAC", None)
         said = ask(service(world), greedy)
     assert said.outcome == "badAlg"
     assert f"PBKDF2 with {bound + 1} iterations" in said.text

@@ -20,7 +20,7 @@ from enrolment import devices
 from enrolment.world import World
 from scepkit.ca.authority import Authority
 from scepkit.enrolment.issuers import Issuer, Issuers
-from scepkit.protocol.messages import Pending
+from scepkit.protocol.scep.messages import Pending
 
 PLACE = Path(__file__).parents[1] / "vectors" / "database-0.1"
 

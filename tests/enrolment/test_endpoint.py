@@ -14,10 +14,10 @@ import forge
 import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
-from scepkit.enrolment.challenge_rules import NoChallenge
+from scepkit.enrolment.challenges.rules import NoChallenge
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.errors import Malformed, SettingsError, StoreError
-from scepkit.protocol.messages import Pending, Success
+from scepkit.protocol.scep.messages import Pending, Success
 from scepkit.store import AlreadyAnswered, Outcome, Status
 from waiting import PATIENCE
 

@@ -11,8 +11,9 @@ from enrolment import devices
 from scepkit.client.client import CA, Client
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.errors import RequestRefused
-from scepkit.protocol import cacerts, capabilities, cms, http
-from scepkit.protocol.http import HTTPResponse
+from scepkit.protocol.cms import signed
+from scepkit.protocol.scep import ca_certificates, capabilities, http
+from scepkit.protocol.scep.http import HTTPResponse
 
 SAID = capabilities.parse(b"SCEPStandard\nRenewal")
 
@@ -32,7 +33,7 @@ class Wire:
 
     def send(self, url, request):
         message = http.read_request(request).message
-        self.carried.append(cms.read_signed_data(message).certificates)
+        self.carried.append(signed.read_signed_data(message).certificates)
         return HTTPResponse(200, self.world.endpoint.respond(message), http.PKI_MESSAGE)
 
 
@@ -45,7 +46,7 @@ def wire(world):
 def renew(world, wire):
     """Renew with the world's CA: who holds what, and its issuers."""
     ca = keys.ca().certificate
-    certificates = cacerts.trust((keys.ra().certificate, ca), ca, world.now)
+    certificates = ca_certificates.trust((keys.ra().certificate, ca), ca, world.now)
     trusted = CA(certificates, capabilities.choose(SAID, frozenset()), SAID)
 
     def renew(holder, issuers):

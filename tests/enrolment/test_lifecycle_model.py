@@ -27,9 +27,9 @@ from enrolment import devices
 from enrolment.test_endpoint import OTHER_KEY
 from enrolment.test_retrieval import NAME
 from enrolment.world import World
-from scepkit.enrolment.challenge_rules import NoChallenge
+from scepkit.enrolment.challenges.rules import NoChallenge
 from scepkit.enrolment.rules import Rules
-from scepkit.protocol.messages import Pending, Success
+from scepkit.protocol.scep.messages import Pending, Success
 from scepkit.store import Recorded
 
 SIGNERS = st.sampled_from(["device", "stranger"])

@@ -14,11 +14,11 @@ from enrolment.world import CA
 from ocsp import asking
 from scepkit.ca import ocsp as ca_ocsp
 from scepkit.ca.authority import Authority
-from scepkit.ca.founding import ca_name, self_signed
+from scepkit.ca.directory.founding import ca_name, self_signed
 from scepkit.ca.ocsp import Delegate, OCSPResponder, OCSPResponders
 from scepkit.ca.profile import Profile
-from scepkit.enrolment import ocsp
-from scepkit.enrolment.ocsp import OCSPService
+from scepkit.services import ocsp
+from scepkit.services.ocsp import OCSPService
 from waiting import PATIENCE
 
 HOUR = timedelta(hours=1)

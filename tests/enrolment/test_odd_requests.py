@@ -21,7 +21,7 @@ from enrolment import devices
 from scepkit.ca.profile import Profile
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.protocol import csr
-from scepkit.protocol.messages import PKCSReq, RenewalReq
+from scepkit.protocol.scep.messages import PKCSReq, RenewalReq
 
 UTF8, PRINTABLE, TELETEX, IA5, VISIBLE = 0x0C, 0x13, 0x14, 0x16, 0x1A
 UNIVERSAL, BMP = 0x1C, 0x1E

@@ -8,7 +8,7 @@ import pytest
 
 import keys
 from enrolment import devices
-from scepkit.enrolment.challenge_rules import NoChallenge
+from scepkit.enrolment.challenges.rules import NoChallenge
 from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.passphrase import Passphrases
 from scepkit.store import Recorded

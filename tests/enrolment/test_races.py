@@ -10,7 +10,7 @@ import pytest
 import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
-from scepkit.protocol.messages import Success
+from scepkit.protocol.scep.messages import Success
 from waiting import PATIENCE
 
 

@@ -13,12 +13,12 @@ from enrolment.test_challenges import REFUSAL
 from enrolment.world import CA
 from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
-from scepkit.enrolment.challenge_rules import StaticChallenge
+from scepkit.enrolment.challenges.rules import StaticChallenge
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.protocol.algorithms import SHA1, Legacy
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.messages import Pending, Success
+from scepkit.protocol.scep.messages import Pending, Success
 
 DAY = timedelta(days=1)
 UNKNOWN = ("badRequest", "a RenewalReq has to be signed with a certificate of this CA")

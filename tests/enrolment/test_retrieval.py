@@ -13,9 +13,9 @@ from cryptography import x509
 import keys
 from enrolment import devices
 from enrolment.world import CA
-from scepkit.enrolment import revocation
 from scepkit.enrolment.rules import GetCertRule
 from scepkit.errors import HTTPRefused, StoreError
+from scepkit.operations import revocation
 from scepkit.store import Store
 
 NOT_FOUND = ("badCertId", "there is no such certificate")

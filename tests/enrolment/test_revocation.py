@@ -11,11 +11,11 @@ from cryptography import x509
 import keys
 from enrolment import devices
 from enrolment.world import CA
-from scepkit.enrolment import revocation
-from scepkit.enrolment.revocation import Reason
 from scepkit.errors import UsageError
+from scepkit.operations import revocation
+from scepkit.operations.revocation import Reason
 from scepkit.protocol import cmp
-from scepkit.protocol.messages import Pending
+from scepkit.protocol.scep.messages import Pending
 from scepkit.store import Action, Recorded, SignerRevoked
 
 DAY = timedelta(days=1)

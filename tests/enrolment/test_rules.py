@@ -10,12 +10,12 @@ import forge
 import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
-from scepkit.enrolment.challenge_rules import NoChallenge, StaticChallenge
-from scepkit.enrolment.limiter import Limiter, Limiters
+from scepkit.enrolment.challenges.rules import NoChallenge, StaticChallenge
+from scepkit.enrolment.rate_limit import Limiter, Limiters
 from scepkit.enrolment.rules import RenewalRules, Rules
 from scepkit.errors import SettingsError
-from scepkit.protocol.attributes import TransactionID
-from scepkit.protocol.messages import Success
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.messages import Success
 
 MINUTE = timedelta(minutes=1)
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from scepkit.enrolment import selection
-from scepkit.enrolment.selection import Moment
+from scepkit.operations import selection
+from scepkit.operations.selection import Moment
 from scepkit.protocol.names import parse_subject
 from stored import make_issuance
 

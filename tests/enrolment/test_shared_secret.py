@@ -7,7 +7,7 @@ import string
 
 import pytest
 
-from scepkit.enrolment import shared_secret
+from scepkit.enrolment.challenges import shared_secret
 
 
 @pytest.mark.parametrize(("bits", "length"), [(80, 16), (81, 17), (160, 32), (1275, 255)])

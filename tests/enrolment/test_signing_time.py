@@ -14,9 +14,9 @@ import forge
 import keys
 from enrolment import devices
 from scepkit.enrolment.rules import GetCertRule
-from scepkit.protocol.attributes import PKIStatus
-from scepkit.protocol.messages import CertRep, Failure, Pending, Success
-from scepkit.protocol.responder import Responder
+from scepkit.protocol.scep.attributes import PKIStatus
+from scepkit.protocol.scep.messages import CertRep, Failure, Pending, Success
+from scepkit.protocol.scep.responder import Responder
 
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
 BIAS = timedelta(minutes=5)

@@ -12,13 +12,15 @@ import keys
 import recipients
 from enrolment import devices
 from enrolment.world import CA
-from scepkit.enrolment.challenge_rules import StaticChallenge
+from scepkit.enrolment.challenges.rules import StaticChallenge
 from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.issuers import Issuer, Issuers
-from scepkit.protocol import _password_recipient, _pbkdf2, csr, pkimessage
+from scepkit.protocol import csr
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256, Legacy
-from scepkit.protocol.attributes import TransactionID
-from scepkit.protocol.messages import Failure, Pending, PKCSReq, Success
+from scepkit.protocol.cms import password_recipient, pbkdf2
+from scepkit.protocol.scep import pkimessage
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.messages import Failure, Pending, PKCSReq, Success
 
 
 @pytest.fixture
@@ -200,7 +202,7 @@ def test_nobody_can_ask_for_more_iterations_than_the_server_allows(
     most = bound or 10_000
 
     def message(iterations):
-        monkeypatch.setattr(_password_recipient, "ITERATIONS", iterations)
+        monkeypatch.setattr(password_recipient, "ITERATIONS", iterations)
         return pkimessage.seal_request(
             PKCSReq(devices.request("secret", key=device.key)),
             transaction_id=TransactionID(b"%d" % iterations),
@@ -215,7 +217,7 @@ def test_nobody_can_ask_for_more_iterations_than_the_server_allows(
 
     assert isinstance(answer(world, message(most), device, "secret"), Success)
     greedy = message(most + 1)
-    monkeypatch.setattr(_pbkdf2, "PBKDF2HMAC", None)
+    monkeypatch.setattr(pbkdf2, "PBKDF2HMAC", None)
     refused = answer(world, greedy, device)
     assert refused.fail_info.name == "badAlg"
     assert (

@@ -13,13 +13,14 @@ import recipients
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
 from enrolment.test_special_keys import with_ec
-from scepkit.enrolment.challenge_rules import StaticChallenge
-from scepkit.enrolment.wrong_challenges import WrongChallenges
+from scepkit.enrolment.challenges.rules import StaticChallenge
+from scepkit.enrolment.challenges.wrong_challenges import WrongChallenges
 from scepkit.errors import BoundReached
-from scepkit.protocol import _pbkdf2, envelope, pkimessage
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256
-from scepkit.protocol.attributes import PKIStatus, TransactionID
-from scepkit.protocol.messages import CertPoll, GetCert, PKCSReq, Success
+from scepkit.protocol.cms import enveloped, pbkdf2
+from scepkit.protocol.scep import pkimessage
+from scepkit.protocol.scep.attributes import PKIStatus, TransactionID
+from scepkit.protocol.scep.messages import CertPoll, GetCert, PKCSReq, Success
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 BOUND = 3
@@ -152,7 +153,7 @@ def sealed(world, password, transaction_id, message=None):
 
 def damaged(world, transaction_id):
     """Return a request that is encrypted with the right password, and nothing that can be read."""
-    content = envelope.seal(
+    content = enveloped.seal(
         b"garbage", world.ra_holder.certificate, AES128, os.urandom, password="secret"
     )
     return forge.request(content=content, scep={"transaction_id": transaction_id})
@@ -169,7 +170,7 @@ def test_a_wrong_password_counts_whatever_it_encrypts(locked, monkeypatch, is_ce
     right, wrong = sealed(locked, "secret", "right"), sealed(locked, "guess", "wrong")
     good = sealed(locked, "secret", "good")
     with monkeypatch.context() as patched:
-        patched.setattr(_pbkdf2, "PBKDF2HMAC", None)
+        patched.setattr(pbkdf2, "PBKDF2HMAC", None)
         for message in (right, wrong):
             with pytest.raises(BoundReached, match="too many wrong challenges"):
                 locked.endpoint.decide(message, HERE)
@@ -206,7 +207,7 @@ def test_the_first_recipient_that_is_for_us_counts(is_first):
     by_password = recipients.password_info(b"k" * 16)
     by_key = forge.recipient_info(ra, b"k" * 16)
     infos = [by_password, by_key] if is_first else [by_key, by_password]
-    closed = envelope.Envelope(forge.envelope(b"x", cek=b"k" * 16, recipients=infos))
+    closed = enveloped.Envelope(forge.envelope(b"x", cek=b"k" * 16, recipients=infos))
     opened = closed.open([ra.credential], NO_LEGACY, os.urandom, password="secret")
     assert closed.needs_password([ra.credential]) == (opened.credential is None) == is_first
-    assert not envelope.Envelope(b"garbage").needs_password([ra.credential])
+    assert not enveloped.Envelope(b"garbage").needs_password([ra.credential])

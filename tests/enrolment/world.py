@@ -15,13 +15,13 @@ from enrolment import devices
 from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 from scepkit.enrolment.admission import Admission
-from scepkit.enrolment.approval import Approval
-from scepkit.enrolment.challenges import Challenges
+from scepkit.enrolment.challenges.one_time import Challenges
 from scepkit.enrolment.concealment import Concealment
-from scepkit.enrolment.endpoint import Endpoint
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.enrolment.rules import Rules
-from scepkit.protocol.responder import Responder
+from scepkit.operations.approval import Approval
+from scepkit.protocol.scep.responder import Responder
+from scepkit.services.scep import Endpoint
 from scepkit.store import Store
 
 HOUR = timedelta(hours=1)

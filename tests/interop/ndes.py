@@ -9,8 +9,8 @@ import httpd
 import keys
 from der import printable
 from scepkit.protocol.algorithms import Legacy
-from scepkit.protocol.http import HTTPResponse, Operation, read_request
-from scepkit.protocol.responder import Responder
+from scepkit.protocol.scep.http import HTTPResponse, Operation, read_request
+from scepkit.protocol.scep.responder import Responder
 
 # It has no AES.
 CAPS = ("POSTPKIOperation", "Renewal", "SHA-512", "SHA-256", "SHA-1", "DES3")

@@ -12,9 +12,11 @@ import forge
 import keys
 from pair import Pair
 from scepkit.errors import BadReply, FailInfoError, LegacyRefused, Malformed, UntrustedCA
-from scepkit.protocol import cacerts, chain, cms, pkimessage
+from scepkit.protocol import chain
 from scepkit.protocol.algorithms import NO_LEGACY
-from scepkit.protocol.messages import Failure, Pending, Success
+from scepkit.protocol.cms import signed
+from scepkit.protocol.scep import ca_certificates, pkimessage
+from scepkit.protocol.scep.messages import Failure, Pending, Success
 
 RANDOM = random.Random(1)
 
@@ -183,9 +185,9 @@ def test_nothing_is_warned_of(pair, country):
     assert pair.answer_to(forge.request(forge.csr(subject=name))) == Pending()
     for serial in (-1, 0):
         odd = forge.certificate(keys.rsa_key(), subject=name, serial=der.integer(serial))
-        (read,) = cacerts.parse(odd)
+        (read,) = ca_certificates.parse(odd)
         with pytest.raises(UntrustedCA):
-            cacerts.find([read], "0" * 64)
+            ca_certificates.find([read], "0" * 64)
         assert not chain.issued(keys.ca().certificate, read)
 
 
@@ -197,7 +199,7 @@ BASIC = der.seq(der.oid("2.5.29.19"), der.octets(der.seq(der.tlv(0x01, b"\xff"))
 def test_a_version_that_the_library_does_not_know(version):
     """x509.InvalidVersion is no ValueError, and must not leave all the same."""
     odd = forge.certificate(keys.rsa_key(), version=der.tlv(0xA0, der.integer(version)))
-    (read,) = cacerts.parse(odd)
+    (read,) = ca_certificates.parse(odd)
     with pytest.raises(Malformed, match="not an RFC 5280 certificate"):
         read.x509()
     with pytest.raises(BadReply, match="was not issued by the CA"):
@@ -211,12 +213,12 @@ def test_basic_constraints_that_cannot_be_read(extensions):
     """A certificate that does not say clearly that it is a CA's is nobody's CA."""
     field = der.tlv(0xA3, der.seq(*extensions))
     odd = forge.certificate(keys.rsa_key(), version=V3, extensions=field)
-    (read,) = cacerts.parse(odd)
+    (read,) = ca_certificates.parse(odd)
     assert not chain.is_ca(read)
     assert not chain.may_sign(read, 0)
     with pytest.raises(UntrustedCA, match="no CA certificate"):
-        cacerts.top([read])
-    trusted = cacerts.trust([read], read, keys.NOW)
+        ca_certificates.top([read])
+    trusted = ca_certificates.trust([read], read, keys.NOW)
     assert trusted.authorities == ()
 
 
@@ -257,7 +259,7 @@ def test_a_success_with_rubbish_for_certificates(certificates):
 
 def test_a_success_encrypted_to_somebody_else(pair):
     """A reply that the client cannot open is not believed."""
-    content = forge.envelope(cms.certs_only([keys.customer().der]), keys.customer())
+    content = forge.envelope(signed.certs_only([keys.customer().der]), keys.customer())
     with pytest.raises(BadReply, match="content cannot be read"):
         pair.believe(forge.reply(content, pki_status="0"))
 

@@ -17,8 +17,9 @@ import forge
 import keys
 from der import Node
 from scepkit.errors import Malformed
-from scepkit.protocol import _ber, _codec, pkimessage
 from scepkit.protocol.algorithms import NO_LEGACY
+from scepkit.protocol.asn1 import ber, codec
+from scepkit.protocol.scep import pkimessage
 
 PRIMITIVE = [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x0C, 0x13, 0x16, 0x17, 0x1E, 0x80, 0x9E, 0x44]
 CONSTRUCTED = [0x30, 0x31, 0xA0, 0xA3, 0xBE, 0x64]
@@ -36,32 +37,32 @@ TREES = st.recursive(
 
 @given(TREES)
 def test_der_stays_what_it_is(tree):
-    assert _ber.to_der(tree.der()) == tree.der()
+    assert ber.to_der(tree.der()) == tree.der()
 
 
 @given(TREES, st.integers(0, 2**32))
 def test_ber_becomes_the_der_that_it_stands_for(tree, seed):
-    assert _ber.to_der(der.ber(tree, random.Random(seed))) == tree.der()
+    assert ber.to_der(der.ber(tree, random.Random(seed))) == tree.der()
 
 
 @given(st.lists(TREES, max_size=5), st.integers(0, 2**32))
 def test_a_row_of_elements_is_cut_apart(row, seed):
     strict = b"".join(one.der() for one in row)
-    assert _ber.split(strict) == [one.der() for one in row]
+    assert ber.split(strict) == [one.der() for one in row]
     loose = b"".join(der.ber(one, random.Random(seed)) for one in row)
-    cut = _ber.split(loose)
-    assert [_ber.to_der(one) for one in cut] == [one.der() for one in row]
+    cut = ber.split(loose)
+    assert [ber.to_der(one) for one in cut] == [one.der() for one in row]
     # Their own tags and lengths are DER, whatever is inside.
     assert [one[0] for one in cut] == [one.tag for one in row]
-    assert all(_codec.anything(one) for one in cut)
+    assert all(codec.anything(one) for one in cut)
 
 
 @pytest.mark.parametrize(
     "name", [*(f"{n}.csr" for n in captured.PROGRAMS), "ndes-failure", *captured.REQUESTS]
 )
 def test_captured_der_stays_what_it_is(name):
-    once = _ber.to_der(captured.der(name))
-    assert _ber.to_der(once) == once
+    once = ber.to_der(captured.der(name))
+    assert ber.to_der(once) == once
     if "jscep-3.0.0-pkcsreq" not in name:
         assert once == captured.der(name)
 
@@ -90,7 +91,7 @@ def test_captured_der_stays_what_it_is(name):
     ],
 )
 def test_examples(loose, strict):
-    assert _ber.to_der(bytes.fromhex(loose)) == bytes.fromhex(strict)
+    assert ber.to_der(bytes.fromhex(loose)) == bytes.fromhex(strict)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_examples(loose, strict):
 )
 def test_broken_encodings_are_malformed(broken):
     with pytest.raises(Malformed):
-        _ber.to_der(bytes.fromhex(broken))
+        ber.to_der(bytes.fromhex(broken))
 
 
 @pytest.mark.parametrize("name", ["jscep-3.0.0-pkcsreq", "micromdm-2.1.0-pkcsreq"])
@@ -121,7 +122,7 @@ def test_every_truncation_is_malformed(name):
     whole = captured.der(name)
     for length in range(len(whole)):
         with pytest.raises(Malformed):
-            _ber.to_der(whole[:length])
+            ber.to_der(whole[:length])
 
 
 # --- bombs: bounded, whatever their depth or number -----------------------------------------------
@@ -157,7 +158,7 @@ BOMBS = {
 def test_bombs_are_refused(bomb, pair):
     """Of 400 kB of the worst nothing but Malformed comes."""
     with contextlib.suppress(Malformed):
-        _ber.to_der(BOMBS[bomb])
+        ber.to_der(BOMBS[bomb])
     assert pair.ask(BOMBS[bomb]).status in (400, 413)
     with pytest.raises(Malformed):
         pkimessage.parse(BOMBS[bomb])
@@ -178,9 +179,9 @@ def test_bombs_inside_an_envelope(bomb, pair):
 @pytest.mark.parametrize("element", [b"\x05\x00", b"\x05\x81\x00"], ids=["DER", "BER"])
 def test_a_row_of_too_many_elements(element):
     """As many elements as a whole message may have can be cut apart, and not one more."""
-    assert len(_ber.split(element * _ber.MAX_ELEMENTS)) == _ber.MAX_ELEMENTS
+    assert len(ber.split(element * ber.MAX_ELEMENTS)) == ber.MAX_ELEMENTS
     with pytest.raises(Malformed, match="more than 10000 elements"):
-        _ber.split(element * (_ber.MAX_ELEMENTS + 1))
+        ber.split(element * (ber.MAX_ELEMENTS + 1))
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_cost_is_linear(make):
         data, counted = make(size), itertools.count()
         sys.setprofile(lambda *_event: next(counted))
         try:
-            _ber.to_der(data)
+            ber.to_der(data)
         finally:
             sys.setprofile(None)
         return next(counted)
@@ -218,11 +219,11 @@ def test_a_message_of_nothing_but_elements_is_refused():
     """What costs this reader most is many tiny elements; real messages have a few hundred."""
     inside = b"\x05\x00" * 60_000
     with pytest.raises(Malformed, match="10000 elements"):
-        _ber.to_der(b"\x30\x80" + inside + b"\x00\x00")
+        ber.to_der(b"\x30\x80" + inside + b"\x00\x00")
 
 
 def pieces_of(loose):
-    return [bytes(child) for child in _ber.cut(loose)]
+    return [bytes(child) for child in ber.cut(loose)]
 
 
 @given(st.lists(TREES, max_size=5), st.integers(0, 2**32))
@@ -251,4 +252,4 @@ def test_children_are_cut_out_as_they_came(children, seed):
 )
 def test_what_has_no_whole_children_is_malformed(broken):
     with pytest.raises(Malformed):
-        _ber.cut(broken)
+        ber.cut(broken)

@@ -12,8 +12,10 @@ import keys
 import odd
 from der import integer, seq, tlv
 from scepkit.errors import BadReply, Malformed
-from scepkit.protocol import cacerts, chain, cms
+from scepkit.protocol import chain
 from scepkit.protocol.certificate import Certificate, fingerprint
+from scepkit.protocol.cms import signed
+from scepkit.protocol.scep import ca_certificates
 
 NOW = odd.httpd.today()
 KEY = keys.rsa_key("leaf")
@@ -132,20 +134,20 @@ def test_who_may_sign(extensions, may):
 def test_one_unreadable_certificate_does_not_lose_the_answer():
     """GetCACert: what cannot be read, or has no validity, is left out; all others count."""
     rubbish = [seq(integer(1)), leaf(validity=("a", "b")).der]
-    body = cms.certs_only([rubbish[0], ROOT.der, rubbish[1]])
-    assert cacerts.parse(body) == (ROOT.certificate,)
+    body = signed.certs_only([rubbish[0], ROOT.der, rubbish[1]])
+    assert ca_certificates.parse(body) == (ROOT.certificate,)
     for only in rubbish:
         with pytest.raises(Malformed):
-            cacerts.parse(cms.certs_only([only]))
+            ca_certificates.parse(signed.certs_only([only]))
 
 
 def test_the_certificate_of_the_public_case():
     """pyca/cryptography#12698: its subject is no PrintableString, and it can be trusted."""
-    (found,) = cacerts.parse(CASE.read_bytes())
+    (found,) = ca_certificates.parse(CASE.read_bytes())
     with pytest.raises(Malformed):
         found.x509()
-    anchor = cacerts.find([found], fingerprint(found.der))
-    trusted = cacerts.trust([found], anchor, NOW)
+    anchor = ca_certificates.find([found], fingerprint(found.der))
+    trusted = ca_certificates.trust([found], anchor, NOW)
     assert str(trusted.issuer.subject_name) == r"CN=Root_CA \<test\>!@*,O=Smith & Sons"
     assert chain.issued(found, found)
 
@@ -157,10 +159,10 @@ def test_a_crl_is_no_certificate():
 
 def test_an_answer_with_a_crl_alone_holds_no_certificate():
     with pytest.raises(Malformed):
-        cacerts.parse(odd.crl(ROOT))
+        ca_certificates.parse(odd.crl(ROOT))
 
 
 def test_of_two_odd_cas_the_newest_is_the_issuer():
     """Sorting needs validity, which was read before."""
-    trusted = cacerts.trust([ROOT.certificate], ROOT.certificate, NOW + timedelta(days=1))
+    trusted = ca_certificates.trust([ROOT.certificate], ROOT.certificate, NOW + timedelta(days=1))
     assert (trusted.issuer, trusted.recipient) == (ROOT.certificate, ROOT.certificate)

@@ -11,9 +11,9 @@ import forge
 import keys
 from pair import Pair, answer, flip, grant, lose, substitute
 from scepkit.errors import BadRequest, RequestRefused, ScepError
-from scepkit.protocol.attributes import TransactionID
-from scepkit.protocol.messages import CertPoll, Pending, PKCSReq
-from scepkit.protocol.transaction import Limits
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.messages import CertPoll, Pending, PKCSReq
+from scepkit.protocol.scep.transaction import Limits
 
 
 def old(pair, carried):

@@ -9,10 +9,11 @@ import pytest
 import forge
 import keys
 from scepkit.errors import BadRequest, Malformed
-from scepkit.protocol import csr, envelope
+from scepkit.protocol import csr
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, Legacy
-from scepkit.protocol.messages import Failure, Pending, Success
-from scepkit.protocol.responder import Responder
+from scepkit.protocol.cms import enveloped
+from scepkit.protocol.scep.messages import Failure, Pending, Success
+from scepkit.protocol.scep.responder import Responder
 
 CREDENTIALS = [keys.ca().credential, keys.ra().credential]
 EVERY = frozenset(Legacy)
@@ -21,8 +22,8 @@ EVERY = frozenset(Legacy)
 @pytest.fixture
 def read(monkeypatch):
     """Everything that was taken apart, in order."""
-    seen, real = [], envelope._read
-    monkeypatch.setattr(envelope, "_read", lambda message: seen.append(message) or real(message))
+    seen, real = [], enveloped._read
+    monkeypatch.setattr(enveloped, "_read", lambda message: seen.append(message) or real(message))
     return seen
 
 
@@ -70,7 +71,7 @@ def test_a_poll_is_answered_without_its_envelope(read, content):
 
 
 def test_two_envelopes_do_not_share_anything(read):
-    one, other = (envelope.Envelope(forge.envelope(content)) for content in (b"1", b"2"))
+    one, other = (enveloped.Envelope(forge.envelope(content)) for content in (b"1", b"2"))
     opened = [each.open(CREDENTIALS, EVERY, os.urandom).content for each in (one, other, one)]
     assert opened == [b"1", b"2", b"1"]
     assert one.cipher(NO_LEGACY) is AES128

@@ -23,31 +23,27 @@ import mutation
 import recipients
 from pair import Pair
 from scepkit.ca.extensions import check_public_key, from_request
-from scepkit.ca.names import certified_subject
 from scepkit.ca.profile import Profile
+from scepkit.ca.subject_rules import certified_subject
 from scepkit.errors import ScepError
-from scepkit.protocol import (
-    _asn1,
-    _ber,
-    _codec,
-    _time,
+from scepkit.protocol import chain, csr
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy
+from scepkit.protocol.asn1 import ber, codec, time, types
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.cms import signed
+from scepkit.protocol.cms.enveloped import Envelope
+from scepkit.protocol.oddities import oddities
+from scepkit.protocol.scep import (
     attributes,
-    cacerts,
+    ca_certificates,
     capabilities,
-    chain,
-    cms,
-    csr,
     http,
     pkimessage,
     transaction,
 )
-from scepkit.protocol.algorithms import NO_LEGACY, Legacy
-from scepkit.protocol.attributes import TransactionID
-from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.envelope import Envelope
-from scepkit.protocol.http import HTTPRequest
-from scepkit.protocol.messages import PKCSReq, Success
-from scepkit.protocol.oddities import oddities
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.http import HTTPRequest
+from scepkit.protocol.scep.messages import PKCSReq, Success
 
 EVERY = frozenset(Legacy)
 MESSAGES = [captured.der(name) for name in (*captured.REQUESTS, "ndes-failure")]
@@ -88,7 +84,7 @@ def certificates():
     embedded = [
         one
         for name in captured.REQUESTS
-        for one in cms.read_signed_data(captured.der(name)).certificates
+        for one in signed.read_signed_data(captured.der(name)).certificates
     ]
     return [keys.ca().der, keys.ra().der, forge.certificate(keys.rsa_key()), *embedded]
 
@@ -103,38 +99,38 @@ def request_seeds():
 @given(st.data())
 def test_ber(data):
     with suppress(ScepError):
-        out = _ber.to_der(data.draw(mutation.anything([*MESSAGES, *CSRS])))
-        assert _ber.to_der(out) == out
+        out = ber.to_der(data.draw(mutation.anything([*MESSAGES, *CSRS])))
+        assert ber.to_der(out) == out
 
 
 @given(st.data())
 def test_cut(data):
     with suppress(ScepError):
         element = data.draw(mutation.anything([*MESSAGES, *CSRS]))
-        children = _ber.cut(element)
+        children = ber.cut(element)
         assert b"".join(children) in element
 
 
 @pytest.mark.parametrize(
     "kind",
     [
-        *(_asn1.ContentInfo, _asn1.SignedData, _asn1.SignerInfo, _asn1.EnvelopedData),
-        *(_asn1.IssuerAndSubject, _asn1.IssuerAndSerialNumber, _asn1.SubjectPublicKeyInfo),
-        *(_asn1.RSAPublicKey, _asn1.RSAESOAEPParams, _asn1.Attribute, int, bytes),
-        *(_asn1.KeyAgreeRecipientInfo, _asn1.PasswordRecipientInfo, _asn1.PBKDF2Params),
-        *(_asn1.RecipientKeyIdentifier, _asn1.OriginatorPublicKey),
+        *(types.ContentInfo, types.SignedData, types.SignerInfo, types.EnvelopedData),
+        *(types.IssuerAndSubject, types.IssuerAndSerialNumber, types.SubjectPublicKeyInfo),
+        *(types.RSAPublicKey, types.RSAESOAEPParams, types.Attribute, int, bytes),
+        *(types.KeyAgreeRecipientInfo, types.PasswordRecipientInfo, types.PBKDF2Params),
+        *(types.RecipientKeyIdentifier, types.OriginatorPublicKey),
     ],
 )
 @given(data=st.data())
 def test_codec(kind, data):
     with suppress(ScepError):
-        _codec.decode(kind, data.draw(mutation.anything([*MESSAGES, *CSRS])), "thing")
+        codec.decode(kind, data.draw(mutation.anything([*MESSAGES, *CSRS])), "thing")
 
 
 @given(st.data())
 def test_read_signed_data(data):
     with suppress(ScepError):
-        cms.read_signed_data(data.draw(mutation.anything(MESSAGES)))
+        signed.read_signed_data(data.draw(mutation.anything(MESSAGES)))
 
 
 @given(st.data())
@@ -164,9 +160,11 @@ def judge(one):
         lambda: chain.issued(keys.ca().certificate, one),
         lambda: chain.issued(one, one),
         lambda: chain.build(one, [one], keys.ca().certificate, keys.NOW),
-        lambda: cacerts.trust([one, keys.ca().certificate], keys.ca().certificate, keys.NOW),
-        lambda: cacerts.trust([one], one, keys.NOW),
-        lambda: cacerts.find([one], "0" * 64),
+        lambda: ca_certificates.trust(
+            [one, keys.ca().certificate], keys.ca().certificate, keys.NOW
+        ),
+        lambda: ca_certificates.trust([one], one, keys.NOW),
+        lambda: ca_certificates.find([one], "0" * 64),
         one.extensions.crl_places,
         lambda: str(one.subject_name),
         lambda: one.alternative_names,
@@ -299,10 +297,10 @@ def test_lock(data):
 
 @given(st.sampled_from([0x17, 0x18, 0x13, 0x05]), st.one_of(st.binary(max_size=30), TIMES))
 def test_time(tag, content):
-    read = _time.read(tag, content)
+    read = time.read(tag, content)
     if read is not None:
-        written = der.parse(_time.write(read))
-        assert _time.read(written.tag, written.content) == read
+        written = der.parse(time.write(read))
+        assert time.read(written.tag, written.content) == read
 
 
 PAYLOADS = {
@@ -396,11 +394,11 @@ def test_decode_message(raw):
 
 @given(st.data())
 def test_ca_certificates(data):
-    seeds = [keys.ca().der, cms.certs_only([keys.ra().der, keys.ca().der])]
+    seeds = [keys.ca().der, signed.certs_only([keys.ra().der, keys.ca().der])]
     pem = [keys.ca().x509.public_bytes(Encoding.PEM) * 2]
     body = data.draw(st.one_of(mutation.anything(seeds), mutation.octets(pem)))
     with suppress(ScepError):
-        for one in cacerts.parse(body):
+        for one in ca_certificates.parse(body):
             judge(one)
 
 
@@ -408,14 +406,14 @@ def test_ca_certificates(data):
 def test_ca_certificates_that_are_whole_but_odd(data):
     body = data.draw(mutation.trees(certificates()))
     with suppress(ScepError):
-        for one in cacerts.parse(cms.certs_only([body, keys.ca().der])):
+        for one in ca_certificates.parse(signed.certs_only([body, keys.ca().der])):
             judge(one)
 
 
 @given(st.one_of(st.text(max_size=100), st.from_regex(r"(sha-?256[:= ])?([0-9a-fA-F]{2}:?){32}")))
 def test_fingerprint(text):
     with suppress(ScepError):
-        assert len(cacerts.read_fingerprint(text)) == 64
+        assert len(ca_certificates.read_fingerprint(text)) == 64
 
 
 @given(st.data())
@@ -430,13 +428,15 @@ def test_reply(data):
 
 
 def success(*more, inner=None):
-    inner = inner or cms.certs_only([keys.certify("device", keys.rsa_key(), keys.ca()).der, *more])
+    inner = inner or signed.certs_only(
+        [keys.certify("device", keys.rsa_key(), keys.ca()).der, *more]
+    )
     return forge.envelope(inner, keys.device())
 
 
 @given(st.data())
 def test_reply_that_is_signed_whatever_it_holds(data):
-    inner = cms.certs_only([keys.customer().der, keys.ca().der], [der.seq()])
+    inner = signed.certs_only([keys.customer().der, keys.ca().der], [der.seq()])
     changed = data.draw(mutation.anything([inner]))
     read_reply(forge.reply(success(inner=changed), pki_status="0"))
 

@@ -11,8 +11,8 @@ import der
 import forge
 import keys
 import mutation
-from scepkit.ca.names import allowed_names, certified_subject
 from scepkit.ca.profile import SAN_TYPES
+from scepkit.ca.subject_rules import allowed_names, certified_subject
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol import general_name
 from scepkit.protocol.algorithms import NO_LEGACY

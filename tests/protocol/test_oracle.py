@@ -14,10 +14,10 @@ import keys
 from enrolment.test_oracle import BLOCK, NAMES, NOT_THERE, PLAINTEXTS, padded
 from rfc8894.test_2_6_retrieval import crl
 from scepkit.errors import BadCertId, BadRequest, FailInfo
-from scepkit.protocol import pkimessage
 from scepkit.protocol.algorithms import NO_LEGACY
-from scepkit.protocol.messages import CertPoll, Failure, GetCert, Pending, Success
-from scepkit.protocol.responder import Responder
+from scepkit.protocol.scep import pkimessage
+from scepkit.protocol.scep.messages import CertPoll, Failure, GetCert, Pending, Success
+from scepkit.protocol.scep.responder import Responder
 
 RA = keys.ra().credential
 RESPONDER = Responder(signer=RA, credentials=[RA], random=os.urandom)

@@ -14,8 +14,8 @@ from scepkit.errors import (
     TransportError,
     UsageError,
 )
-from scepkit.protocol.messages import Pending, PKCSReq, RenewalReq
-from scepkit.protocol.transaction import Limits
+from scepkit.protocol.scep.messages import Pending, PKCSReq, RenewalReq
+from scepkit.protocol.scep.transaction import Limits
 
 
 def test_a_device_enrols(pair):

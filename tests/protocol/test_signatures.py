@@ -15,11 +15,13 @@ import keys
 from der import algorithm, integer, seq, tlv
 from forge import DIGESTS, MGF1, PSS, RSASSA_PSS
 from scepkit.errors import BadAlg, BadMessageCheck, Malformed
-from scepkit.protocol import cacerts, chain, cms, csr, next_ca, pkimessage, signatures
+from scepkit.protocol import chain, csr, signatures
 from scepkit.protocol import crl as crl_reading
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.messages import Failure, Pending, Success
+from scepkit.protocol.cms import signed
+from scepkit.protocol.scep import ca_certificates, next_ca, pkimessage
+from scepkit.protocol.scep.messages import Failure, Pending, Success
 from scepkit.protocol.signatures import AlgorithmIdentifier
 
 KEY = keys.rsa_key()
@@ -104,7 +106,7 @@ def test_a_reply_and_an_announcement():
     following = keys.certify("next CA", keys.rsa_key("next"), ca=True)
     inside = forge.signed_data(None, certificates=[following.der])
     outer = forge.pki_message(inside, signer=ca, pss=PSS(salt=20))
-    trusted = cacerts.trust([ca.certificate], ca.certificate, keys.NOW)
+    trusted = ca_certificates.trust([ca.certificate], ca.certificate, keys.NOW)
     assert next_ca.read(outer, trusted, NO_LEGACY, keys.NOW) == (following.certificate,)
 
 
@@ -357,10 +359,10 @@ def test_openssl_signs_a_message(openssl, salt):
         "sha256",
         *("-keyopt", "rsa_padding_mode:pss", "-keyopt", f"rsa_pss_saltlen:{salt}"),
     )
-    data = cms.read_signed_data(made)
+    data = signed.read_signed_data(made)
     (info,) = data.signers
     assert info.signature_algorithm.oid.dotted_string == RSASSA_PSS
-    cms.verify(data, info, signer.certificate, NO_LEGACY)
+    signed.verify(data, info, signer.certificate, NO_LEGACY)
 
 
 @pytest.mark.rfc("P-06")

@@ -7,9 +7,10 @@ from cryptography.x509 import ObjectIdentifier
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scepkit.ca.names import certified_subject
+from scepkit.ca.subject_rules import certified_subject
 from scepkit.errors import BadRequest, UsageError
-from scepkit.protocol import _strings, name_attributes, rfc4514
+from scepkit.protocol import name_attributes, rfc4514
+from scepkit.protocol.asn1 import strings
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.names import parse_subject
 
@@ -168,9 +169,9 @@ def test_the_ca_refuses_what_the_client_does_in_the_same_words():
 
 
 LETTERS = {
-    _strings.PRINTABLE_STRING: st.sampled_from(sorted(_strings.PRINTABLE)),
-    _strings.IA5_STRING: st.characters(codec="ascii"),
-    _strings.UTF8_STRING: st.characters(),
+    strings.PRINTABLE_STRING: st.sampled_from(sorted(strings.PRINTABLE)),
+    strings.IA5_STRING: st.characters(codec="ascii"),
+    strings.UTF8_STRING: st.characters(),
 }
 
 

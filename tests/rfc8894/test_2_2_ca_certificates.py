@@ -15,8 +15,10 @@ import keys
 from keys import DAY, NOW, certify, usage
 from pair import Pair
 from scepkit.errors import BadReply, UntrustedCA
-from scepkit.protocol import cacerts, chain, cms, transaction
+from scepkit.protocol import chain
 from scepkit.protocol.certificate import fingerprint
+from scepkit.protocol.cms import signed
+from scepkit.protocol.scep import ca_certificates, transaction
 
 CA_BITS = usage("key_cert_sign", "crl_sign")
 
@@ -50,7 +52,7 @@ def test_the_fingerprint_is_sha256_over_the_whole_certificate(ca):
     """The fingerprint is SHA-256 over the complete DER certificate."""
     whole = hashlib.sha256(ca.der).hexdigest()
     assert fingerprint(ca.der) == f"sha256:{whole}"
-    assert cacerts.find([ca.certificate], whole) == ca.certificate
+    assert ca_certificates.find([ca.certificate], whole) == ca.certificate
 
 
 @pytest.mark.rfc("S-2.2-4")
@@ -59,7 +61,7 @@ def test_other_fingerprints_are_not_relied_on(ca, algorithm):
     """SHA-1 and MD5 fingerprints are for legacy devices' displays and trusted by nobody here."""
     digits = hashlib.new(algorithm, ca.der).hexdigest()
     with pytest.raises(UntrustedCA, match="not a SHA-256 fingerprint"):
-        cacerts.find([ca.certificate], digits)
+        ca_certificates.find([ca.certificate], digits)
 
 
 @pytest.mark.rfc("S-2.2-4")
@@ -68,7 +70,7 @@ def test_a_fingerprint_over_a_part_of_the_certificate_is_not_one(ca, part):
     """The fingerprint is not over the SubjectPublicKeyInfo or the TBSCertificate."""
     data = keys.spki(ca.key) if part == "spki" else ca.x509.tbs_certificate_bytes
     with pytest.raises(UntrustedCA, match="not the expected one"):
-        cacerts.find([ca.certificate], hashlib.sha256(data).hexdigest())
+        ca_certificates.find([ca.certificate], hashlib.sha256(data).hexdigest())
 
 
 @pytest.mark.rfc("S-2.2-4")
@@ -84,7 +86,7 @@ def test_fingerprints_are_read_as_people_write_them(ca):
         digits + "\n",
     ]
     for text in written:
-        assert cacerts.find([ca.certificate], text) == ca.certificate
+        assert ca_certificates.find([ca.certificate], text) == ca.certificate
 
 
 @pytest.mark.rfc("S-2.2-5", "S-2.2-1")
@@ -92,7 +94,7 @@ def test_a_foreign_ca_is_found_out_before_any_pkioperation(pair):
     """The received CA certificate is authenticated first; a mismatch sends no PKIOperation."""
     found = pair.run(transaction.ca_information())
     with pytest.raises(UntrustedCA, match=fingerprint(pair.ca.der)):
-        cacerts.find(found.certificates, "0" * 64)
+        ca_certificates.find(found.certificates, "0" * 64)
     assert pair.trips == []
     assert [b"GetCACaps" in r.query or b"GetCACert" in r.query for r in pair.http] == [True, True]
 
@@ -101,9 +103,9 @@ def test_a_foreign_ca_is_found_out_before_any_pkioperation(pair):
 def test_only_the_top_ca_is_compared_and_the_rest_chains_to_it():
     """Only the top-level CA is matched out of band; intermediates are authenticated by chaining."""
     world = hierarchy()
-    assert cacerts.top(world.certificates) == world.root.certificate
-    assert cacerts.top(world.certificates[::-1]) == world.root.certificate
-    trusted = cacerts.trust(world.certificates, world.root.certificate, NOW)
+    assert ca_certificates.top(world.certificates) == world.root.certificate
+    assert ca_certificates.top(world.certificates[::-1]) == world.root.certificate
+    trusted = ca_certificates.trust(world.certificates, world.root.certificate, NOW)
     assert set(trusted.authorities) == {world.root.certificate, world.intermediate.certificate}
     assert trusted.issuer == world.intermediate.certificate
     assert trusted.recipient.der == world.ra.der
@@ -113,9 +115,9 @@ def test_only_the_top_ca_is_compared_and_the_rest_chains_to_it():
 def test_an_ra_or_device_certificate_is_no_anchor(ra, ca):
     """What is compared out of band is a CA certificate: the RA's own fingerprint is refused."""
     with pytest.raises(UntrustedCA):
-        cacerts.find([ra.certificate, ca.certificate], fingerprint(ra.der))
+        ca_certificates.find([ra.certificate, ca.certificate], fingerprint(ra.der))
     with pytest.raises(UntrustedCA, match="no CA certificate"):
-        cacerts.top([ra.certificate])
+        ca_certificates.top([ra.certificate])
 
 
 @pytest.mark.rfc("S-2.2-7")
@@ -129,7 +131,7 @@ def test_an_ra_or_device_certificate_is_no_anchor(ra, ca):
 def test_an_intermediate_that_no_longer_holds_is_left_out(fault):
     """Intermediate CA certificates are verified again (signature, validity) before each use."""
     world = hierarchy(**fault)
-    trusted = cacerts.trust(world.certificates, world.root.certificate, NOW)
+    trusted = ca_certificates.trust(world.certificates, world.root.certificate, NOW)
     assert trusted.authorities == (world.root.certificate,)
     assert world.ra.der not in {signer.der for signer in trusted.signers}
     assert trusted.recipient.der == world.root.der
@@ -142,7 +144,7 @@ def test_an_intermediate_that_another_key_signed_is_left_out():
     double = certify("Root", keys.rsa_key("stranger"), ca=True, key_usage=CA_BITS)
     middle = certify("Middle", keys.rsa_key("middle"), double, ca=True, key_usage=CA_BITS)
     sent = (world.ra.certificate, middle.certificate, world.root.certificate)
-    trusted = cacerts.trust(sent, world.root.certificate, NOW)
+    trusted = ca_certificates.trust(sent, world.root.certificate, NOW)
     assert trusted.authorities == (world.root.certificate,)
     assert trusted.recipient.der == world.root.der
 
@@ -153,11 +155,11 @@ def test_an_intermediate_is_verified_again_at_the_time_of_use():
     world = hierarchy(not_after=NOW + DAY)
     later = NOW + 2 * DAY
     assert (
-        cacerts.trust(world.certificates, world.root.certificate, NOW).issuer
+        ca_certificates.trust(world.certificates, world.root.certificate, NOW).issuer
         == world.intermediate.certificate
     )
     assert (
-        cacerts.trust(world.certificates, world.root.certificate, later).issuer
+        ca_certificates.trust(world.certificates, world.root.certificate, later).issuer
         == world.root.certificate
     )
 
@@ -169,7 +171,7 @@ def test_a_renewed_intermediate_takes_over_from_its_expired_twin():
     new = hierarchy()
     pool = [old.intermediate.certificate, new.intermediate.certificate]
     for order in (pool, pool[::-1]):
-        trusted = cacerts.trust(
+        trusted = ca_certificates.trust(
             [old.ra.certificate, *order, old.root.certificate], old.root.certificate, NOW
         )
         assert trusted.recipient.der == old.ra.der
@@ -181,7 +183,7 @@ def test_what_does_not_chain_to_the_anchor_is_not_used(ca):
     """GetCACert travels unprotected: an RA certificate that the CA did not sign is ignored."""
     stranger = certify("Test RA", keys.rsa_key("stranger"), key_usage=usage("digital_signature"))
     forged = certify("Test RA", keys.rsa_key("stranger"), stranger, issuer_name=ca.x509.subject)
-    trusted = cacerts.trust(
+    trusted = ca_certificates.trust(
         [forged.certificate, stranger.certificate, ca.certificate], ca.certificate, NOW
     )
     assert [signer.der for signer in trusted.signers] == [ca.der]
@@ -194,7 +196,7 @@ def test_a_devices_certificate_is_not_taken_for_an_ra(ca, ra):
     bits = usage("digital_signature", "key_encipherment")
     key = keys.rsa_key("device")
     device = certify("RA", key, ca, key_usage=bits, purposes=[ExtendedKeyUsageOID.CLIENT_AUTH])
-    trusted = cacerts.trust(
+    trusted = ca_certificates.trust(
         [device.certificate, ra.certificate, ca.certificate], ca.certificate, NOW
     )
     assert trusted.recipient.der == ra.der
@@ -208,7 +210,8 @@ def test_an_ra_that_says_so_is_one(ca):
     agent = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.1")
     ra = certify("RA", keys.rsa_key("ra"), ca, key_usage=bits, purposes=[agent])
     assert (
-        cacerts.trust([ca.certificate, ra.certificate], ca.certificate, NOW).recipient.der == ra.der
+        ca_certificates.trust([ca.certificate, ra.certificate], ca.certificate, NOW).recipient.der
+        == ra.der
     )
 
 
@@ -218,7 +221,7 @@ def test_an_injected_anchor_with_the_cas_name_does_not_help(ca, ra):
     double = certify("Test CA", keys.rsa_key("stranger"), ca=True, key_usage=CA_BITS)
     evil = certify("Evil RA", keys.rsa_key("stranger"), double, key_usage=usage("key_encipherment"))
     sent = [evil.certificate, double.certificate, ra.certificate, ca.certificate]
-    trusted = cacerts.trust(sent, ca.certificate, NOW)
+    trusted = ca_certificates.trust(sent, ca.certificate, NOW)
     assert trusted.recipient.der == ra.der
     assert trusted.authorities == (ca.certificate,)
 
@@ -226,8 +229,11 @@ def test_an_injected_anchor_with_the_cas_name_does_not_help(ca, ra):
 @pytest.mark.rfc("S-2.2-3", "L-01")
 def test_a_client_reads_one_certificate_and_a_certs_only_message_alike(ca, ra):
     """GetCACert is the bare CA certificate, or a certs-only message with all of them."""
-    assert cacerts.parse(ca.der) == (ca.certificate,)
-    assert cacerts.parse(cms.certs_only([ra.der, ca.der])) == (ra.certificate, ca.certificate)
+    assert ca_certificates.parse(ca.der) == (ca.certificate,)
+    assert ca_certificates.parse(signed.certs_only([ra.der, ca.der])) == (
+        ra.certificate,
+        ca.certificate,
+    )
     assert Pair(ra=None).exchange.ca.recipient.der == ca.der
     assert Pair().exchange.ca.recipient.der == ra.der
 
@@ -236,8 +242,8 @@ def test_a_client_reads_one_certificate_and_a_certs_only_message_alike(ca, ra):
 def test_the_order_of_the_list_says_nothing():
     """With several certificates the roles follow from what they are, never from their order."""
     world = hierarchy()
-    first = cacerts.trust(world.certificates, world.root.certificate, NOW)
-    second = cacerts.trust(world.certificates[::-1], world.root.certificate, NOW)
+    first = ca_certificates.trust(world.certificates, world.root.certificate, NOW)
+    second = ca_certificates.trust(world.certificates[::-1], world.root.certificate, NOW)
     assert (first.recipient, first.issuer) == (second.recipient, second.issuer)
     assert {s.der for s in first.signers} == {s.der for s in second.signers}
 
@@ -251,7 +257,7 @@ def test_separate_certificates_for_signing_and_encryption(ca):
     signing = certify("RA s", keys.rsa_key("ra"), ca, key_usage=SIGNS)
     encrypting = certify("RA e", keys.rsa_key("ra2"), ca, key_usage=ENCRYPTS)
     for order in ([signing, encrypting, ca], [ca, encrypting, signing]):
-        trusted = cacerts.trust([one.certificate for one in order], ca.certificate, NOW)
+        trusted = ca_certificates.trust([one.certificate for one in order], ca.certificate, NOW)
         assert trusted.recipient.der == encrypting.der
         assert {s.der for s in trusted.signers} == {signing.der, ca.der}
 
@@ -261,9 +267,11 @@ def test_key_encipherment_goes_before_data_encipherment(ca):
     """The recipient has keyEncipherment, or else dataEncipherment."""
     data = certify("RA d", keys.rsa_key("ra"), ca, key_usage=usage("data_encipherment"))
     key = certify("RA k", keys.rsa_key("ra2"), ca, key_usage=ENCRYPTS)
-    both = cacerts.trust([data.certificate, key.certificate, ca.certificate], ca.certificate, NOW)
+    both = ca_certificates.trust(
+        [data.certificate, key.certificate, ca.certificate], ca.certificate, NOW
+    )
     assert both.recipient.der == key.der
-    one = cacerts.trust([data.certificate, ca.certificate], ca.certificate, NOW)
+    one = ca_certificates.trust([data.certificate, ca.certificate], ca.certificate, NOW)
     assert one.recipient.der == data.der
 
 
@@ -271,7 +279,7 @@ def test_key_encipherment_goes_before_data_encipherment(ca):
 def test_without_a_fitting_usage_the_issuing_ca_is_the_recipient(ca):
     """If no certificate has the usage bit, the request is encrypted to the issuing CA."""
     signing = certify("RA s", keys.rsa_key("ra"), ca, key_usage=SIGNS)
-    trusted = cacerts.trust([signing.certificate, ca.certificate], ca.certificate, NOW)
+    trusted = ca_certificates.trust([signing.certificate, ca.certificate], ca.certificate, NOW)
     assert trusted.recipient.der == ca.der
 
 
@@ -298,7 +306,7 @@ def test_of_several_ras_the_newest_is_used(data):
     days = st.integers(-300, -2)
     ras = [dated(day) for day in data.draw(st.lists(days, min_size=1, max_size=5, unique=True))]
     sent = data.draw(st.permutations([*unfit, *ras, keys.ca()]))
-    trusted = cacerts.trust([one.certificate for one in sent], keys.ca().certificate, NOW)
+    trusted = ca_certificates.trust([one.certificate for one in sent], keys.ca().certificate, NOW)
     newest = max(ras, key=lambda one: one.x509.not_valid_before_utc)
     assert trusted.recipient.der == newest.der
 
@@ -311,7 +319,9 @@ def test_of_ras_of_one_age_always_the_same_is_used(data):
     longer = [dated(-2, serial=n, not_after=NOW + 400 * DAY) for n in (4, 5)]
     sent = data.draw(st.permutations([*twins, *longer[: data.draw(st.integers(0, 2))]]))
     trust = [
-        cacerts.trust([one.certificate for one in [*order, keys.ca()]], keys.ca().certificate, NOW)
+        ca_certificates.trust(
+            [one.certificate for one in [*order, keys.ca()]], keys.ca().certificate, NOW
+        )
         for order in (sent, sent[::-1])
     ]
     assert trust[0].recipient.der == trust[1].recipient.der
@@ -332,8 +342,8 @@ def test_the_newest_ra_says_which_ca_issues():
     ras = [dated(-9, issuer=new), dated(-8, issuer=old)]
     for order in (1, -1):
         cas = [one.certificate for one in (root, old, new)][::order]
-        assert cacerts.trust(cas, root.certificate, NOW).issuer == new.certificate
-        both = cacerts.trust(
+        assert ca_certificates.trust(cas, root.certificate, NOW).issuer == new.certificate
+        both = ca_certificates.trust(
             [*cas, *(ra.certificate for ra in ras[::order])], root.certificate, NOW
         )
         assert (both.issuer, both.recipient.der) == (old.certificate, ras[1].der)
@@ -380,12 +390,12 @@ def test_a_certificate_that_begins_later_than_the_clients_clock_says(pair):
 @pytest.mark.rfc("P-29")
 def test_a_clock_that_is_behind_the_ca_that_is_trusted():
     """It says nothing of the RA's certificate either; one that is over by then is left out."""
-    from scepkit.protocol import cacerts
+    from scepkit.protocol.scep import ca_certificates
 
     ra, ca = keys.ra().certificate, keys.ca().certificate
     over = {"not_before": NOW - 9 * DAY, "not_after": NOW - 2 * DAY}
     old = certify("old", keys.rsa_key("old"), keys.ca(), **over).certificate
-    found = cacerts.trust([ra, old, ca], ca, NOW - 5000 * DAY)
+    found = ca_certificates.trust([ra, old, ca], ca, NOW - 5000 * DAY)
     assert found.recipient == ra
     assert old not in found.signers
 
@@ -404,12 +414,12 @@ def test_a_clock_that_is_behind_the_ra_alone(years):
     over = {"not_before": NOW - 700 * DAY, "not_after": NOW - 500 * DAY}
     old = certify("old", keys.rsa_key("old"), root, key_usage=bits, **over).certificate
     given, anchor = [old, ra, root.certificate, new.certificate], root.certificate
-    found = cacerts.trust(given, anchor, NOW - years * 365 * DAY)
+    found = ca_certificates.trust(given, anchor, NOW - years * 365 * DAY)
     assert found.recipient == ra
     # By a clock that is right, what is not valid yet does not count, and what is over never does.
-    found = cacerts.trust(given, anchor, NOW)
+    found = ca_certificates.trust(given, anchor, NOW)
     assert (found.recipient, new.certificate in found.signers) == (ra, False)
-    assert cacerts.trust([old, anchor], anchor, NOW).recipient == anchor
+    assert ca_certificates.trust([old, anchor], anchor, NOW).recipient == anchor
 
 
 @pytest.mark.rfc("P-29")
@@ -418,7 +428,7 @@ def test_a_clock_that_is_behind_the_ca_below_the_root():
     early = {"not_before": NOW - 730 * DAY}
     root = certify("Root", keys.rsa_key("root"), ca=True, key_usage=CA_BITS, **early)
     below = certify("Middle", keys.rsa_key("middle"), root, ca=True, key_usage=CA_BITS).certificate
-    found = cacerts.trust([below, root.certificate], root.certificate, NOW - 365 * DAY)
+    found = ca_certificates.trust([below, root.certificate], root.certificate, NOW - 365 * DAY)
     assert found.issuer == found.recipient == below
 
 
@@ -453,7 +463,7 @@ def test_a_device_cannot_issue_for_another(pair):
 
 
 def cms_success(*certificates):
-    from scepkit.protocol.messages import Success
+    from scepkit.protocol.scep.messages import Success
 
     return Success(tuple(certificates))
 

@@ -10,9 +10,11 @@ import keys
 from der import NULL, algorithm, bits, integer, oid, seq
 from pair import Pair
 from scepkit.errors import BadAlg, Malformed
-from scepkit.protocol import _keys, cms, csr
+from scepkit.protocol import csr
+from scepkit.protocol import spki as _keys
 from scepkit.protocol.algorithms import DIGESTS, NO_LEGACY, SHA256, SHA512, Legacy
-from scepkit.protocol.messages import Failure, Pending
+from scepkit.protocol.cms import signed
+from scepkit.protocol.scep.messages import Failure, Pending
 
 KINDS = ("rsa", "p256", "p384", "p521", "ed25519")
 SHA2 = ("sha224", "sha256", "sha384", "sha512")
@@ -26,7 +28,7 @@ def holder(kind):
 
 def sign(kind, chosen=SHA256, who=None):
     who = who or holder(kind)
-    return cms.sign(b"content", [], key=who.key, certificate=who.certificate, chosen=chosen)
+    return signed.sign(b"content", [], key=who.key, certificate=who.certificate, chosen=chosen)
 
 
 @pytest.mark.rfc("S-3.1-4", "S-3.2-1")
@@ -51,8 +53,8 @@ def test_openssl_and_we_verify_each_others_signatures(kind, digest, openssl):
     """RSA and ECDSA with every SHA-2 are those of `openssl cms`, both directions."""
     signer = holder(kind)
     assert openssl.verify(sign(kind, BY_NAME[digest], signer), signer) == b"content"
-    theirs = cms.read_signed_data(openssl.sign(b"content", signer, digest))
-    used = cms.verify(theirs, theirs.signers[0], signer.certificate, NO_LEGACY)
+    theirs = signed.read_signed_data(openssl.sign(b"content", signer, digest))
+    used = signed.verify(theirs, theirs.signers[0], signer.certificate, NO_LEGACY)
     assert used is BY_NAME[digest]
 
 
@@ -77,8 +79,8 @@ def test_ed25519_goes_with_sha512(chosen, openssl):
     assert info[4].der() == seq(oid("1.3.101.112"))
     attributes = info[3].der()
     openssl.verify_octets(b"\x31" + attributes[1:], info[5].content, signer)
-    read = cms.read_signed_data(message)
-    assert cms.verify(read, read.signers[0], signer.certificate, NO_LEGACY) is SHA512
+    read = signed.read_signed_data(message)
+    assert signed.verify(read, read.signers[0], signer.certificate, NO_LEGACY) is SHA512
 
 
 @pytest.mark.rfc("S-3.3.1-1")
@@ -104,8 +106,8 @@ def test_an_ec_signature_may_leave_the_digest_to_the_signer_info(digest):
     message = forge.pki_message(
         b"", forge.scep_attributes(), signer, digest=digest, signature_algorithm=algorithm(EC, b"")
     )
-    read = cms.read_signed_data(message)
-    assert cms.verify(read, read.signers[0], signer.certificate, NO_LEGACY).name == digest
+    read = signed.read_signed_data(message)
+    assert signed.verify(read, read.signers[0], signer.certificate, NO_LEGACY).name == digest
     with pytest.raises(Malformed):
         csr.read(forge.csr(signer.key, signature_algorithm=algorithm(EC, b"")), NO_LEGACY)
 

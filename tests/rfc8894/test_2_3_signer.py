@@ -9,7 +9,7 @@ import keys
 from pair import Pair
 from scepkit.protocol import csr
 from scepkit.protocol.algorithms import NO_LEGACY
-from scepkit.protocol.messages import Failure, PKCSReq, RenewalReq, Success
+from scepkit.protocol.scep.messages import Failure, PKCSReq, RenewalReq, Success
 
 
 @pytest.mark.rfc("S-2.3-7", "S-2.3-4")

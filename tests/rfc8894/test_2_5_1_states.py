@@ -8,9 +8,9 @@ import forge
 import keys
 from pair import Pair, answer, flip, grant, lose, substitute
 from scepkit.errors import BadReply, BadRequest, RequestRefused, StillPending, TransportError
-from scepkit.protocol.http import HTTPResponse
-from scepkit.protocol.messages import Pending
-from scepkit.protocol.transaction import TRANSITIONS, Event, Limits, State, Wait
+from scepkit.protocol.scep.http import HTTPResponse
+from scepkit.protocol.scep.messages import Pending
+from scepkit.protocol.scep.transaction import TRANSITIONS, Event, Limits, State, Wait
 
 
 @pytest.mark.rfc("S-2.5.1-1", "S-2.5.1-2", "S-2.5.1-3", "S-2.5.1-4")

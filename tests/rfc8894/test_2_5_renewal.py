@@ -10,11 +10,11 @@ import forge
 import keys
 from pair import Pair, grant, lose
 from scepkit.errors import BadAlg, BadReply, BadRequest, RequestRefused
-from scepkit.protocol import capabilities, transaction
 from scepkit.protocol.algorithms import NO_LEGACY
-from scepkit.protocol.attributes import MessageType, TransactionID
-from scepkit.protocol.messages import Pending, Success
-from scepkit.protocol.transaction import Limits, renewal_types
+from scepkit.protocol.scep import capabilities, transaction
+from scepkit.protocol.scep.attributes import MessageType, TransactionID
+from scepkit.protocol.scep.messages import Pending, Success
+from scepkit.protocol.scep.transaction import Limits, renewal_types
 
 RENEWAL, PKCS = MessageType.RENEWAL_REQ, MessageType.PKCS_REQ
 MODERN = ["SCEPStandard", "Renewal"]

@@ -11,9 +11,9 @@ from cryptography.x509.oid import NameOID
 import keys
 from pair import Pair
 from scepkit.errors import BadCertId, BadReply, RequestRefused
-from scepkit.protocol import http, transaction
-from scepkit.protocol.http import Operation
-from scepkit.protocol.messages import GetCert, GetCRL, Pending, Success
+from scepkit.protocol.scep import http, transaction
+from scepkit.protocol.scep.http import Operation
+from scepkit.protocol.scep.messages import GetCert, GetCRL, Pending, Success
 
 MINE = keys.customer().certificate
 CA = keys.ca().certificate.subject_name

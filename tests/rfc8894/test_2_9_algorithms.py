@@ -14,10 +14,12 @@ import keys
 import recipients
 from pair import Pair, substitute
 from scepkit.errors import BadAlg, BadReply, LegacyRefused
-from scepkit.protocol import capabilities, cms, csr, envelope, pkimessage
+from scepkit.protocol import csr
 from scepkit.protocol.algorithms import CIPHERS, DIGESTS, NO_LEGACY, Legacy
-from scepkit.protocol.envelope import Envelope
-from scepkit.protocol.messages import Failure, Pending, Success
+from scepkit.protocol.cms import enveloped, signed
+from scepkit.protocol.cms.enveloped import Envelope
+from scepkit.protocol.scep import capabilities, pkimessage
+from scepkit.protocol.scep.messages import Failure, Pending, Success
 
 DIGEST_NAMES = {"sha1": Legacy.SHA1, "md5": Legacy.MD5}
 CIPHER_NAMES = {"des3": Legacy.DES3, "des": Legacy.DES}
@@ -31,8 +33,8 @@ def test_the_mandatory_set_is_all_that_is_needed(pair, openssl):
     assert [r.method for r in pair.http] == ["GET", "GET", "POST"]
     for message in (pair.trips[0].request, pair.replies[0]):
         assert forge.oid(forge.DIGESTS["sha256"][0]) in forge.signer_of(message)[2].der()
-        envelope = forge.body_of(forge.content_of(message))
-        assert envelope[2][1][0].der() == forge.oid("2.16.840.1.101.3.4.1.2")
+        enveloped = forge.body_of(forge.content_of(message))
+        assert enveloped[2][1][0].der() == forge.oid("2.16.840.1.101.3.4.1.2")
         openssl.verify(message)
 
 
@@ -45,8 +47,8 @@ def test_what_may_be_supported_is_when_it_is_allowed():
     assert pair.trips[0].sent.method == "GET"
     for message in (pair.trips[0].request, pair.replies[0]):
         assert forge.oid(forge.DIGESTS["sha1"][0]) in forge.signer_of(message)[2].der()
-        envelope = forge.body_of(forge.content_of(message))
-        assert envelope[2][1][0].der() == forge.oid("1.2.840.113549.3.7")
+        enveloped = forge.body_of(forge.content_of(message))
+        assert enveloped[2][1][0].der() == forge.oid("1.2.840.113549.3.7")
 
 
 @pytest.mark.rfc("S-2.9-3", "P-73", "L-02", "A-12")
@@ -109,16 +111,18 @@ def test_openssl_and_we_verify_each_others_legacy_signatures(kind, digest, opens
     allowed = frozenset({DIGEST_NAMES[digest]})
     signer = keys.certify("device", keys.key_of(kind))
     chosen = DIGESTS_BY_NAME[digest]
-    ours = cms.sign(b"content", [], key=signer.key, certificate=signer.certificate, chosen=chosen)
+    ours = signed.sign(
+        b"content", [], key=signer.key, certificate=signer.certificate, chosen=chosen
+    )
     assert openssl.verify(ours, signer) == b"content"
     openssl.request(csr.build(keys.name("x"), signer.key, digest=chosen))
     if (kind, digest) == ("p256", "md5"):
         # There is no such algorithm; ours is SHA-256.
         return
-    theirs = cms.read_signed_data(openssl.sign(b"content", signer, digest))
-    assert cms.verify(theirs, theirs.signers[0], signer.certificate, allowed) is chosen
+    theirs = signed.read_signed_data(openssl.sign(b"content", signer, digest))
+    assert signed.verify(theirs, theirs.signers[0], signer.certificate, allowed) is chosen
     with pytest.raises(BadAlg):
-        cms.verify(theirs, theirs.signers[0], signer.certificate, NO_LEGACY)
+        signed.verify(theirs, theirs.signers[0], signer.certificate, NO_LEGACY)
 
 
 @pytest.mark.rfc("L-02", "S-2.9-2")
@@ -128,7 +132,7 @@ def test_openssl_and_we_open_each_others_legacy_envelopes(cipher, openssl):
     allowed = frozenset({CIPHER_NAMES[cipher]})
     chosen = next(one for one in CIPHERS.values() if one.legacy in allowed)
     device = keys.device()
-    ours = envelope.seal(b"content", device.certificate, chosen, os.urandom)
+    ours = enveloped.seal(b"content", device.certificate, chosen, os.urandom)
     assert openssl.decrypt(ours, device) == b"content"
     theirs = openssl.encrypt(b"content", cipher, device)
     opened = Envelope(theirs).open([device.credential], allowed, os.urandom)
@@ -252,7 +256,7 @@ def success(digest, cipher, wrap=None):
     cek = os.urandom(forge.CIPHERS[cipher][1])
     locks = [recipients.password_info(cek, cipher=wrap)] if wrap else None
     content = forge.envelope(
-        cms.certs_only([]), keys.device(), cipher=cipher, cek=cek, recipients=locks
+        signed.certs_only([]), keys.device(), cipher=cipher, cek=cek, recipients=locks
     )
     return forge.reply(content, pki_status="0", digest=digest)
 
@@ -340,7 +344,7 @@ def test_the_signatures_own_name_counts_as_well():
     for digest, legacy in (("sha256", {"sha1"}), ("md5", {"sha1", "md5"})):
         name = forge.algorithm(forge.WITH_RSA["sha1"])
         message = pkimessage.parse(forge.reply(digest=digest, signature_algorithm=name))
-        assert cms.legacy_uses(message.signer, keys.ra().certificate) == legacy
+        assert signed.legacy_uses(message.signer, keys.ra().certificate) == legacy
         with pytest.raises(BadAlg) as caught:
             pkimessage.verify(message, NO_LEGACY, signers=[keys.ra().certificate])
         assert set(caught.value.legacy) == legacy

@@ -16,15 +16,7 @@ import recipients
 from der import NULL, algorithm, integer, octets, oid, seq, tlv
 from pair import Pair, grant
 from scepkit.errors import BadAlg, BadRequest, Malformed
-from scepkit.protocol import (
-    _key_agreement,
-    _key_wrap,
-    _pbkdf2,
-    _recipients,
-    csr,
-    envelope,
-    pkimessage,
-)
+from scepkit.protocol import csr
 from scepkit.protocol.algorithms import (
     AES128,
     AES192,
@@ -36,14 +28,17 @@ from scepkit.protocol.algorithms import (
     SHA256,
     Legacy,
 )
-from scepkit.protocol.attributes import TransactionID
-from scepkit.protocol.envelope import Envelope
-from scepkit.protocol.messages import CertPoll, Failure, Pending, PKCSReq, Success
+from scepkit.protocol.cms import enveloped, key_agreement, key_wrap, pbkdf2
+from scepkit.protocol.cms import recipients as _recipients
+from scepkit.protocol.cms.enveloped import Envelope
+from scepkit.protocol.scep import pkimessage
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.messages import CertPoll, Failure, Pending, PKCSReq, Success
 
 EVERY = frozenset(Legacy)
 CIPHERS = {"aes128": AES128, "aes192": AES192, "aes256": AES256, "des3": DES3, "des": DES}
 CURVES = ("p256", "p384", "p521")
-UNREADABLE = envelope.undecryptable("")
+UNREADABLE = enveloped.undecryptable("")
 SECRET = "pässword"
 KEK_AES128 = algorithm(forge.CIPHERS["aes128"][0], octets(b"v" * 16))
 
@@ -62,7 +57,7 @@ def random(size: int) -> bytes:
 
 
 def seal(recipient, cipher=AES128, **options):
-    return envelope.seal(b"content", recipient.certificate, cipher, random, **options)
+    return enveloped.seal(b"content", recipient.certificate, cipher, random, **options)
 
 
 def opens(message, who=None, *, password=None, allowed=NO_LEGACY):
@@ -228,7 +223,7 @@ def test_what_may_vary_in_a_password_envelope(knobs):
 @pytest.mark.parametrize("count", [0, -1, 1_000_001, 2**31, 2**200])
 def test_the_iteration_count_is_bounded_before_any_work(count, monkeypatch):
     """A count below 1 or above a million is badAlg for a client too, and nothing is derived."""
-    monkeypatch.setattr(_pbkdf2, "PBKDF2HMAC", None)
+    monkeypatch.setattr(pbkdf2, "PBKDF2HMAC", None)
     lock = recipients.password_info(b"", iterations=count, encrypted=b"x" * 32)
     with pytest.raises(BadAlg, match="1 to 1000000 iterations"):
         opens(locked(lock), password="secret")
@@ -295,7 +290,7 @@ def test_parameters_of_a_password_envelope_that_cannot_be_read(knobs):
 @pytest.mark.rfc("P-26")
 def test_without_a_candidate_nothing_is_derived(monkeypatch):
     """With no password known for the transaction there is no guessing, and no work."""
-    monkeypatch.setattr(_pbkdf2, "PBKDF2HMAC", None)
+    monkeypatch.setattr(pbkdf2, "PBKDF2HMAC", None)
     message = locked(recipients.password_info(b"", encrypted=b"x" * 32))
     for password in (None, ""):
         with pytest.raises(BadRequest, match="a password that is not known here"):
@@ -306,13 +301,13 @@ def test_without_a_candidate_nothing_is_derived(monkeypatch):
 def test_one_candidate_is_tried_once(monkeypatch):
     """However many PasswordRecipientInfos there are, one password costs one derivation."""
     derived = []
-    real = _pbkdf2.PBKDF2HMAC
+    real = pbkdf2.PBKDF2HMAC
 
     def counting(*arguments):
         derived.append(arguments)
         return real(*arguments)
 
-    monkeypatch.setattr(_pbkdf2, "PBKDF2HMAC", counting)
+    monkeypatch.setattr(pbkdf2, "PBKDF2HMAC", counting)
     right = recipients.password_info(b"k" * 16)
     wrong = recipients.password_info(b"k" * 16, "another")
     message = locked(None, recipients=[wrong, *[right] * 10])
@@ -540,15 +535,15 @@ def test_without_damage_it_opens(answer, lock):
 def test_a_damaged_triple_des_key_wrap_is_no_key():
     """RFC 3217's checksum and length are looked at; whatever is wrong, it is no key."""
     kek, cek = bytes(range(24)), bytes(range(100, 124))
-    good = _key_wrap.wrap(cek, DES3_WRAP, kek, os.urandom)
-    assert _key_wrap.unwrap(good, DES3_WRAP, kek) == cek
-    assert _key_wrap.unwrap(good, DES3_WRAP, kek[::-1]) is None
+    good = key_wrap.wrap(cek, DES3_WRAP, kek, os.urandom)
+    assert key_wrap.unwrap(good, DES3_WRAP, kek) == cek
+    assert key_wrap.unwrap(good, DES3_WRAP, kek[::-1]) is None
     for position in range(len(good)):
         damaged = bytearray(good)
         damaged[position] ^= 1
-        assert _key_wrap.unwrap(bytes(damaged), DES3_WRAP, kek) is None
+        assert key_wrap.unwrap(bytes(damaged), DES3_WRAP, kek) is None
     for size in (0, 8, 32, 39, 41, 48, 4096):
-        assert _key_wrap.unwrap(b"x" * size, DES3_WRAP, kek) is None
+        assert key_wrap.unwrap(b"x" * size, DES3_WRAP, kek) is None
 
 
 @pytest.mark.rfc("P-54")
@@ -579,9 +574,9 @@ def test_good_and_bad_take_the_same_path(locks, monkeypatch):
     for lock in locks:
         path = []
         for module, name in (
-            (_pbkdf2, "PBKDF2HMAC"),
-            (_key_agreement, "X963KDF"),
-            (envelope._cbc, "decrypt"),
+            (pbkdf2, "PBKDF2HMAC"),
+            (key_agreement, "X963KDF"),
+            (enveloped._cbc, "decrypt"),
         ):
             watch(monkeypatch, path, module, name)
         with contextlib.suppress(BadRequest):
@@ -612,7 +607,7 @@ def watch(monkeypatch, path, module, name):
 def test_the_password_is_in_no_text(answer):
     """Neither the error nor the object that holds it says the password."""
     lock = der.parse(recipients.password_info(b"k" * 16, "hunter2")).der()
-    infos = envelope._read(locked(lock)).recipientInfos
+    infos = enveloped._read(locked(lock)).recipientInfos
     found, _ = _recipients.find(infos, [], "hunter2", NO_LEGACY)
     assert "hunter2" not in repr(found)
     assert "key" not in repr(holder().credential).split("certificate=")[0]

@@ -9,8 +9,8 @@ import keys
 from der import octets, printable
 from pair import Pair, alter, grant, replay
 from scepkit.errors import BadReply, BadRequest
-from scepkit.protocol.messages import Failure, Pending, Success
-from scepkit.protocol.transaction import Limits
+from scepkit.protocol.scep.messages import Failure, Pending, Success
+from scepkit.protocol.scep.transaction import Limits
 
 
 def nonces(messages, dotted):

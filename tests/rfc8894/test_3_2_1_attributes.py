@@ -12,9 +12,9 @@ import keys
 from der import octets, printable, tlv, utf8
 from pair import Pair, alter
 from scepkit.errors import BadMessageCheck, BadReply, BadRequest, FailInfo, Malformed
-from scepkit.protocol import pkimessage
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256
-from scepkit.protocol.attributes import (
+from scepkit.protocol.scep import pkimessage
+from scepkit.protocol.scep.attributes import (
     FAIL_INFO,
     FAIL_INFO_TEXT,
     MESSAGE_TYPE,
@@ -26,7 +26,7 @@ from scepkit.protocol.attributes import (
     PKIStatus,
     TransactionID,
 )
-from scepkit.protocol.messages import CertPoll, Failure, Pending, Success
+from scepkit.protocol.scep.messages import CertPoll, Failure, Pending, Success
 
 CMS = [forge.CONTENT_TYPE, forge.MESSAGE_DIGEST]
 
@@ -573,7 +573,7 @@ def test_without_signed_attributes_nothing_is_accepted(pair):
 @pytest.mark.rfc("P-63")
 def test_the_check_of_signatures_itself_insists_on_signed_attributes():
     """A signature over plain content is no signature of a pkiMessage."""
-    from scepkit.protocol import cms
+    from scepkit.protocol.cms import signed as cms
 
     signed = cms.read_signed_data(forge.pki_message(b"content", None, keys.ra()))
     with pytest.raises(BadMessageCheck, match="no signed attributes"):

@@ -12,10 +12,20 @@ import keys
 from der import integer, parse, seq
 from pair import Pair, grant
 from scepkit.errors import BadReply, FailInfo, RequestRefused, UsageError
-from scepkit.protocol import cms, csr, pkimessage
+from scepkit.protocol import csr
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
-from scepkit.protocol.attributes import TransactionID
-from scepkit.protocol.messages import CertPoll, Failure, GetCert, GetCRL, Pending, PKCSReq, Success
+from scepkit.protocol.cms import signed
+from scepkit.protocol.scep import pkimessage
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.messages import (
+    CertPoll,
+    Failure,
+    GetCert,
+    GetCRL,
+    Pending,
+    PKCSReq,
+    Success,
+)
 
 NAME = keys.name("Test CA").public_bytes()
 
@@ -248,10 +258,10 @@ def test_a_certs_only_message_has_no_signer_and_no_content(certificates, crls, o
     """Version 1, empty digestAlgorithms, no eContent, certificates and crls, no signers."""
     wanted = [keys.customer().der, keys.ca().der, keys.ra().der][:certificates]
     revoked = [crl()][:crls]
-    message = cms.certs_only(wanted, revoked)
+    message = signed.certs_only(wanted, revoked)
     fields = [0x02, 0x31, 0x30, *[0xA0] * bool(certificates), *[0xA1] * bool(crls), 0x31]
     assert [one.tag for one in forge.body_of(message).children] == fields
-    read = cms.read_signed_data(message)
+    read = signed.read_signed_data(message)
     assert (read.certificates, read.crls) == (tuple(wanted), tuple(revoked))
     assert (read.content, read.signers) == (None, ())
     openssl.run("pkcs7", "-inform", "DER", "-print", "-noout", stdin=message)
@@ -262,9 +272,9 @@ def test_the_leaf_stays_first():
     """The leaf is first in the encoding: the CertificateSet is not sorted."""
     chain = [keys.customer().der, keys.ca().der]
     for order in (chain, chain[::-1]):
-        message = cms.certs_only(order)
+        message = signed.certs_only(order)
         assert [one.der() for one in forge.body_of(message)[3].children] == order
-        assert cms.read_signed_data(message).certificates == tuple(order)
+        assert signed.read_signed_data(message).certificates == tuple(order)
 
 
 @pytest.mark.rfc("S-3.3.2.1-5")

@@ -6,10 +6,10 @@ import pytest
 
 from pair import Pair, Server
 from scepkit.errors import LegacyRefused, TransportError
-from scepkit.protocol import capabilities, transaction
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
-from scepkit.protocol.capabilities import choose, offered, parse, render
-from scepkit.protocol.http import HTTPRequest, HTTPResponse
+from scepkit.protocol.scep import capabilities, transaction
+from scepkit.protocol.scep.capabilities import choose, offered, parse, render
+from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 
 EVERY = frozenset(Legacy)
 REGISTRY = {"AES", "DES3", "GetNextCACert", "POSTPKIOperation", "Renewal", "SHA-1", "SHA-256"}

@@ -9,18 +9,12 @@ import keys
 from der import parse
 from pair import Pair, grant
 from scepkit.errors import BadAlg, BadRequest
-from scepkit.protocol import csr, pkimessage
+from scepkit.protocol import csr
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256
-from scepkit.protocol.attributes import MessageType, TransactionID
-from scepkit.protocol.envelope import Envelope
-from scepkit.protocol.messages import (
-    CertPoll,
-    GetCert,
-    GetCRL,
-    Pending,
-    PKCSReq,
-    RenewalReq,
-)
+from scepkit.protocol.cms.enveloped import Envelope
+from scepkit.protocol.scep import pkimessage
+from scepkit.protocol.scep.attributes import MessageType, TransactionID
+from scepkit.protocol.scep.messages import CertPoll, GetCert, GetCRL, Pending, PKCSReq, RenewalReq
 
 ISSUER, SUBJECT = keys.name("issuer").public_bytes(), keys.name("subject").public_bytes()
 ID = forge.oid(forge.DATA)

@@ -14,16 +14,17 @@ import keys
 import mutation
 from pair import Pair
 from scepkit.errors import BadReply, Malformed, ScepError
-from scepkit.protocol import cacerts, cms, next_ca, transaction
 from scepkit.protocol.algorithms import NO_LEGACY
-from scepkit.protocol.http import HTTPResponse
-from scepkit.protocol.messages import Pending
+from scepkit.protocol.cms import signed
+from scepkit.protocol.scep import ca_certificates, next_ca, transaction
+from scepkit.protocol.scep.http import HTTPResponse
+from scepkit.protocol.scep.messages import Pending
 
 CA, RA = keys.ca(), keys.ra()
-BOTH = cms.certs_only([RA.der, CA.der])
+BOTH = signed.certs_only([RA.der, CA.der])
 NEXT = keys.certify("Next CA", keys.rsa_key("next-ca"), ca=True)
 ANNOUNCED = next_ca.make([NEXT.der], key=CA.key, certificate=CA.certificate)
-TRUSTED = cacerts.trust([RA.certificate, CA.certificate], CA.certificate, keys.NOW)
+TRUSTED = ca_certificates.trust([RA.certificate, CA.certificate], CA.certificate, keys.NOW)
 LABELS = [
     *("CERTIFICATE", "X509 CERTIFICATE", "X.509 CERTIFICATE"),
     *("PKCS7", "CMS", "PKCS #7 SIGNED DATA"),
@@ -98,7 +99,7 @@ def test_getcacert_as_text_is_read_as_its_der_is(body, content_type):
 def test_text_that_is_nothing(body):
     """Text that holds neither is an error, as DER is that holds neither."""
     with pytest.raises(Malformed):
-        cacerts.parse(body)
+        ca_certificates.parse(body)
 
 
 @pytest.mark.rfc("P-30", "S-4.7.1-3")
@@ -129,4 +130,4 @@ def test_damaged_text_is_read_or_refused(data):
     """Whatever becomes of text on its way, there are certificates or a ScepError."""
     seeds = [base64.b64encode(BOTH), data.draw(pems(RA.der, BOTH)), data.draw(base64s(CA.der))]
     with suppress(ScepError):
-        assert cacerts.parse(data.draw(mutation.octets(seeds)))
+        assert ca_certificates.parse(data.draw(mutation.octets(seeds)))

@@ -13,9 +13,10 @@ import mutation
 from der import parse
 from pair import Pair, _Public
 from scepkit.errors import BadReply, LegacyRefused, NoSuccessor, TransportError
-from scepkit.protocol import cacerts, cms, http, next_ca, pkimessage, transaction
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
-from scepkit.protocol.http import HTTPRequest, HTTPResponse
+from scepkit.protocol.cms import signed
+from scepkit.protocol.scep import ca_certificates, http, next_ca, pkimessage, transaction
+from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 
 
 def following(which="next-ca", **how):
@@ -25,10 +26,10 @@ def following(which="next-ca", **how):
 
 
 NEXT = following()
-TRUSTED = cacerts.trust(
+TRUSTED = ca_certificates.trust(
     [keys.ra().certificate, keys.ca().certificate], keys.ca().certificate, keys.NOW
 )
-INNER = cms.certs_only([NEXT.der])
+INNER = signed.certs_only([NEXT.der])
 
 
 def answer(content=INNER, signer=None, *, content_type=forge.DATA, certificates=None, **knobs):
@@ -65,8 +66,8 @@ def test_the_answer_is_two_nested_signed_data(openssl, issuer):
     """Outer SignedData by the current CA over id-data; inside a certs-only SignedData."""
     body = next_ca.make([NEXT.der], key=issuer.key, certificate=issuer.certificate)
     assert openssl.verify(body, issuer) == INNER
-    outer, inner = cms.read_signed_data(body), cms.read_signed_data(INNER)
-    assert outer.content_type == cms.DATA
+    outer, inner = signed.read_signed_data(body), signed.read_signed_data(INNER)
+    assert outer.content_type == signed.DATA
     assert outer.certificates == (issuer.der,), "the next CA's is not in the outer layer"
     assert (inner.certificates, inner.signers, inner.content) == ((NEXT.der,), (), None)
     assert read(body, replace(TRUSTED, signers=(issuer.certificate,))) == (NEXT.certificate,)
@@ -76,8 +77,8 @@ def test_the_answer_is_two_nested_signed_data(openssl, issuer):
 def test_there_are_no_scep_attributes():
     """The message belongs to no transaction: no transactionID and no nonces."""
     body = next_ca.make([NEXT.der], key=keys.ca().key, certificate=keys.ca().certificate)
-    (signer,) = cms.read_signed_data(body).signers
-    assert {kind for kind, _ in signer.attributes} == {cms.CONTENT_TYPE, cms.MESSAGE_DIGEST}
+    (signer,) = signed.read_signed_data(body).signers
+    assert {kind for kind, _ in signer.attributes} == {signed.CONTENT_TYPE, signed.MESSAGE_DIGEST}
 
 
 @pytest.mark.rfc("S-4.7-1", "S-4.1-4", "S-4.7.1-1", "S-2.2-8")
@@ -106,7 +107,7 @@ def test_a_ca_without_a_successor_says_so_by_http(pair):
 @pytest.mark.parametrize(
     "body",
     [
-        cms.certs_only([NEXT.der]),
+        signed.certs_only([NEXT.der]),
         forge.signed_data(INNER),
         answer(signer=NEXT),
         answer(signer=keys.device()),
@@ -181,8 +182,8 @@ def test_what_the_ca_signed_with_a_legacy_algorithm_is_said_to(announced, body, 
         (answer(None, digest="sha1", certificates=[NEXT.der]), "old kind with one layer", True),
         (answer(None, certificates=[NEXT.der]), "old kind with one layer", True),
         (answer(None, attributes=False, certificates=[NEXT.der]), "no signed attributes", True),
-        (cms.certs_only([NEXT.der]), "signed by nobody", True),
-        (answer(cms.certs_only()), "holds no certificate", True),
+        (signed.certs_only([NEXT.der]), "signed by nobody", True),
+        (answer(signed.certs_only()), "holds no certificate", True),
         (answer(digest="sha1", signer=NEXT), "unknown signer", False),
         (answer(digest="sha1", signature=b"\x00" * 256), "does not verify", False),
     ],
@@ -246,7 +247,7 @@ def test_the_single_layer_of_old_servers():
     with pytest.raises(BadReply, match="does not cover the certificates"):
         read(answer(None, certificates=[keys.ca().der, NEXT.der]))
     with pytest.raises(BadReply, match="signed by nobody"):
-        read(cms.certs_only([WITH_OLD.der]))
+        read(signed.certs_only([WITH_OLD.der]))
     with pytest.raises(BadReply, match="does not cover"):
         # A CertRep of the RA's, with somebody's certificate beside it.
         read(forge.reply(certificates=[keys.ra().der, NEXT.der]))
@@ -262,7 +263,7 @@ def test_an_old_answer_ends_with_the_certificates_in_it():
     with pytest.raises(BadReply, match="no CA certificate"):
         next_ca.trust([keys.customer().certificate], keys.NOW)
     with pytest.raises(BadReply, match="holds no certificate"):
-        read(answer(cms.certs_only()))
+        read(answer(signed.certs_only()))
 
 
 @pytest.mark.rfc("S-4.7.1-3")

@@ -11,9 +11,10 @@ import forge
 import keys
 from pair import Pair, Server, grant
 from scepkit.errors import HTTPRefused, Malformed, TransportError
-from scepkit.protocol import cacerts, cms, http, transaction
-from scepkit.protocol.http import HTTPRequest, HTTPResponse, Operation, SCEPRequest
-from scepkit.protocol.messages import Pending, RenewalReq
+from scepkit.protocol.cms import signed
+from scepkit.protocol.scep import ca_certificates, http, transaction
+from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse, Operation, SCEPRequest
+from scepkit.protocol.scep.messages import Pending, RenewalReq
 
 # Long enough for every character of base64, padding included.
 MESSAGE = bytes(range(256)) + b"\xfb\xff\xfe?>"
@@ -271,7 +272,7 @@ def test_what_getcacert_returned_is_seen_by_parsing(pair, content_type, monkeypa
     """Certificate or CMS is decided by parsing the body; the Content-Type is a hint at best."""
     for body, found in (
         (keys.ca().der, 1),
-        (cms.certs_only([keys.ra().der, keys.ca().der]), 2),
+        (signed.certs_only([keys.ra().der, keys.ca().der]), 2),
         (keys.ca().x509.public_bytes(keys.Encoding.PEM), 1),
         (b"\n" + keys.ca().x509.public_bytes(keys.Encoding.PEM) * 2, 2),
     ):
@@ -284,7 +285,7 @@ def test_what_getcacert_returned_is_seen_by_parsing(pair, content_type, monkeypa
 @pytest.mark.parametrize(
     "body",
     [
-        *(b"", b"<html>", b"rubbish", b"\x30\x80", cms.certs_only([])),
+        *(b"", b"<html>", b"rubbish", b"\x30\x80", signed.certs_only([])),
         forge.signed_data(None, certificates=[keys.ca().der] * 33),
         keys.ca().x509.public_bytes(keys.Encoding.PEM) * 33,
         b"-----BEGIN CERTIFICATE-----\nnot base64\n-----END CERTIFICATE-----\n",
@@ -295,7 +296,7 @@ def test_what_getcacert_returned_is_seen_by_parsing(pair, content_type, monkeypa
 def test_what_holds_no_certificates_is_said_to(body):
     """A body that is neither certificate nor CMS with certificates is an error."""
     with pytest.raises(Malformed):
-        cacerts.parse(body)
+        ca_certificates.parse(body)
 
 
 @pytest.mark.rfc("S-4.2-1", "P-79")

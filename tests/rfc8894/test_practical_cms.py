@@ -12,20 +12,15 @@ import keys
 from der import NULL, integer, octets, oid, parse, seq, tlv
 from pair import Pair
 from scepkit.errors import BadAlg, BadReply, Malformed, ScepError
-from scepkit.protocol import (
-    _asn1,
-    _codec,
-    _key_transport,
-    _keys,
-    cms,
-    csr,
-    envelope,
-    pkimessage,
-)
+from scepkit.protocol import csr
+from scepkit.protocol import spki as _keys
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
+from scepkit.protocol.asn1 import codec, types
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.envelope import Envelope
-from scepkit.protocol.messages import Failure, Success
+from scepkit.protocol.cms import enveloped, key_transport, signed
+from scepkit.protocol.cms.enveloped import Envelope
+from scepkit.protocol.scep import pkimessage
+from scepkit.protocol.scep.messages import Failure, Success
 
 EVERY = frozenset(Legacy)
 UNREADABLE = Failure(2, "the encrypted part could not be read")
@@ -277,7 +272,7 @@ def test_without_a_message_digest_nothing_is_believed(pair):
 @pytest.mark.rfc("P-60")
 def test_no_private_key_is_used_before_the_signature_holds(pair, monkeypatch):
     """Signature and attributes are checked before anything is decrypted."""
-    monkeypatch.setattr(envelope, "_unlock", None)
+    monkeypatch.setattr(enveloped, "_unlock", None)
     for message in (
         forge.request(signature=b"x"),
         forge.request(scep={"message_type": "99"}),
@@ -483,7 +478,7 @@ def test_oaep_without_a_mask_is_read_in_both_ways(pair, digest):
         how = {"oaep": (digest, mask), "oaep_parameters": only_hash(digest)}
         content = forge.envelope(forge.csr(), **how)
         assert isinstance(pair.answer_to(forge.request(content=content)), Success)
-        reply = forge.envelope(cms.certs_only([keys.ca().der]), keys.device(), **how)
+        reply = forge.envelope(signed.certs_only([keys.ca().der]), keys.device(), **how)
         verified = pkimessage.verify(
             pkimessage.parse(forge.reply(reply, pki_status="0")), NO_LEGACY
         )
@@ -534,8 +529,8 @@ def test_both_ways_are_always_tried(oaep, size):
     """The key decrypts twice, whichever way is right, if any is; a failure is no octets at all."""
     cek = bytes(range(size))
     der = forge.recipient_info(keys.ra(), cek, oaep=oaep, oaep_parameters=only_hash("sha256"))
-    info = _codec.decode(_asn1.KeyTransRecipientInfo, der, "KeyTransRecipientInfo")
-    transport = _key_transport.read(info, keys.ra().key)
+    info = codec.decode(types.KeyTransRecipientInfo, der, "KeyTransRecipientInfo")
+    transport = key_transport.read(info, keys.ra().key)
     key = Counting()
     assert replace(transport, key=key).unwrap() == (b"" if oaep[0] == "sha512" else cek)
     assert key.calls == list(transport.schemes)

@@ -14,9 +14,12 @@ import forge
 import keys
 from der import integer, seq
 from scepkit.errors import BadReply, Malformed
-from scepkit.protocol import cms, csr, envelope, pkimessage
+from scepkit.protocol import csr
 from scepkit.protocol.algorithms import NO_LEGACY
-from scepkit.protocol.envelope import Envelope
+from scepkit.protocol.cms import enveloped as envelope
+from scepkit.protocol.cms import signed
+from scepkit.protocol.cms.enveloped import Envelope
+from scepkit.protocol.scep import pkimessage
 from scepkit.protocol.signatures import SignatureScheme
 
 CEK, IV = b"k" * 16, b"i" * 16
@@ -76,7 +79,7 @@ def test_wrong_padding_is_an_unreadable_content(kind):
 @pytest.mark.rfc("P-54")
 def test_a_reply_with_wrong_padding_is_not_believed():
     """A client does not take a reply either whose padding is wrong."""
-    inside = cms.certs_only([keys.ca().der])
+    inside = signed.certs_only([keys.ca().der])
     fill = 16 - len(inside) % 16
     for last, is_right in ((fill, True), (0, False)):
         content = enveloped(inside + bytes([fill]) * (fill - 1) + bytes([last]))

@@ -13,8 +13,8 @@ import structlog
 
 from scepkit.cli import main
 from scepkit.server import app as application
-from scepkit.server import crls
-from scepkit.server import directory as data_directory
+from scepkit.server import data_directory
+from scepkit.server.background import crl_signing as crls
 from scepkit.server.log import Lossy
 from scepkit.store import Store
 from server.live import Server

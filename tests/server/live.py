@@ -23,8 +23,8 @@ from cryptography import x509
 import forge
 from enrolment import devices
 from scepkit.cli import main
-from scepkit.protocol import cacerts
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.scep import ca_certificates
 from waiting import PATIENCE, wait_until
 
 SCEP = [sys.executable, "-m", "scepkit"]
@@ -261,4 +261,4 @@ def is_running(pid: int) -> bool:
 
 def certificates(answer: Answer) -> list[x509.Certificate]:
     """Return what is in the answer to GetCACert."""
-    return [one.x509() for one in cacerts.parse(answer.body)]
+    return [one.x509() for one in ca_certificates.parse(answer.body)]

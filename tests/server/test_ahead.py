@@ -6,8 +6,8 @@ import threading
 from types import SimpleNamespace
 
 from scepkit.errors import StoreError
-from scepkit.server import ahead
-from scepkit.server.ahead import SigningAhead
+from scepkit.server.background import ocsp_presigning as ahead
+from scepkit.server.background.ocsp_presigning import SigningAhead
 from waiting import PATIENCE
 
 

@@ -17,12 +17,14 @@ import der
 import forge
 from enrolment import devices
 from enrolment.test_challenges import REFUSED
-from scepkit.ca import rotation
+from scepkit.ca.directory import rotation
 from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.http import MAX_QUERY
-from scepkit.protocol.messages import PKCSReq
-from scepkit.server import catalog, health, under_way
+from scepkit.protocol.scep.http import MAX_QUERY
+from scepkit.protocol.scep.messages import PKCSReq
+from scepkit.server import catalog
+from scepkit.server.web import concurrency_limit as under_way
+from scepkit.server.web import health
 from scepkit.store import Store
 from server import asgi
 from server.live import PKI_OPERATION, certificates

@@ -12,9 +12,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 import keys
 from scepkit.enrolment.rules import GetCertRule
 from scepkit.errors import SettingsError, UsageError
-from scepkit.server import assembly, static_secret
-from scepkit.server import directory as data_directory
-from scepkit.server.endpoint_settings import EndpointSettings
+from scepkit.server import assembly, data_directory, static_secret
+from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.store import Store
 
 

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 
 import keys
 from enrolment import devices
-from scepkit.protocol.messages import Pending, Success
+from scepkit.protocol.scep.messages import Pending, Success
 from scepkit.server import slowing
 from scepkit.server.bound_alarms import BoundAlarms
 from server import asgi
@@ -212,7 +212,7 @@ def test_no_more_answers_are_held_back_than_memory_is_for(monkeypatch):
 def test_who_is_held_back_keeps_nobody_out(static, monkeypatch):
     """An answer that waits is not under way any more: else guessing would fill the server."""
     application, ra, new = static(1)
-    monkeypatch.setattr("scepkit.server.under_way.LIMIT", 1)
+    monkeypatch.setattr("scepkit.server.web.concurrency_limit.LIMIT", 1)
 
     async def run():
         waits, go = asyncio.Event(), asyncio.Event()

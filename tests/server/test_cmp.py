@@ -14,10 +14,10 @@ import keys
 from cmp import forging
 from enrolment.revoking import request
 from scepkit.cli import terminal
-from scepkit.enrolment.cmp import CMPService
 from scepkit.errors import StoreError
 from scepkit.protocol import cmp, serial_number
-from scepkit.server import under_way
+from scepkit.server.web import concurrency_limit as under_way
+from scepkit.services.cmp import CMPService
 from scepkit.store import Store
 from server.asgi import ask, ask_while_another_stalls
 from waiting import wait_until
@@ -154,7 +154,7 @@ def test_a_database_that_is_dead(app, logged, monkeypatch):
 
 def test_a_bug(app, logged, monkeypatch):
     """HTTP 500, and the log has it."""
-    from scepkit.enrolment.cmp import CMPService
+    from scepkit.services.cmp import CMPService
 
     def broken(*_how):
         raise ZeroDivisionError

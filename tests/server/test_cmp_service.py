@@ -10,11 +10,12 @@ import pytest
 import keys
 from enrolment.revoking import request
 from scepkit.ca.authority import Authority
-from scepkit.ca.material import Credential, Material
-from scepkit.protocol import cacerts, cmp
+from scepkit.ca.directory.material import Credential, Material
+from scepkit.protocol import cmp
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.scep import ca_certificates
+from scepkit.server.ca_loading import HeldCA
 from scepkit.server.cmp_service import signers
-from scepkit.server.held import HeldCA
 
 CA_USAGE = keys.usage("digital_signature", "key_encipherment", "key_cert_sign", "crl_sign")
 RA_USAGE = keys.usage("digital_signature", "key_encipherment")
@@ -113,6 +114,6 @@ def test_an_earlier_ca_is_answered_for_when_its_ra_is_over(has_ra):
     reply = cmp.seal_response(
         cmp.read_request(sent.der), cmp.ACCEPTED, signer, now=now, random=lambda size: b"r" * size
     )
-    trusted = cacerts.trust([OLD.certificate], OLD.certificate, now)
+    trusted = ca_certificates.trust([OLD.certificate], OLD.certificate, now)
     believed = cmp.read_response(reply, sent, trusted, now=now)
     assert _common(believed.signer) == ("Old RA" if has_ra else "Old")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from scepkit.ca.layout import create
+from scepkit.ca.directory.layout import create
 from scepkit.errors import SettingsError
-from scepkit.server import directory as data_directory
+from scepkit.server import data_directory
 from scepkit.server.conditions import Conditions, Word
 
 DAY = timedelta(days=1)

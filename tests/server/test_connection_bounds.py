@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 from structlog.testing import capture_logs
 
-from scepkit.server.bounds import Bounds
+from scepkit.server.http.bounds import Bounds
 from scepkit.server.settings import load
 from server.live import read_answer
 from waiting import PATIENCE, wait_until

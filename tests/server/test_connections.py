@@ -6,10 +6,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from scepkit.server import connections
-from scepkit.server.bounds import Bounds
-from scepkit.server.connections import Connections
-from scepkit.server.tally import Tally
+from scepkit.server.http import connections
+from scepkit.server.http.bounds import Bounds
+from scepkit.server.http.connections import Connections
+from scepkit.server.http.tally import Tally
 
 
 class One:

@@ -13,7 +13,7 @@ from cryptography import x509
 
 from enrolment import devices
 from scepkit.protocol import serial_number
-from scepkit.protocol.messages import Success
+from scepkit.protocol.scep.messages import Success
 from server.live import scep_here
 from waiting import PATIENCE, wait_until
 

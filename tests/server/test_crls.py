@@ -12,13 +12,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from scepkit.ca import rollover
-from scepkit.ca.layout import load
+from scepkit.ca.directory import rollover
+from scepkit.ca.directory.layout import load
 from scepkit.ca.locations import ca_id
-from scepkit.enrolment import revocation
 from scepkit.errors import SettingsError, StoreError
-from scepkit.server import crls as module
-from scepkit.server.crls import LOCK, CRLs
+from scepkit.operations import revocation
+from scepkit.server.background import crl_signing as module
+from scepkit.server.background.crl_signing import LOCK, CRLs
 from scepkit.store import Issuance, Store, engine
 from waiting import PATIENCE, wait_until
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from scepkit.errors import Malformed, StoreError
-from scepkit.server.deciding import Decider
+from scepkit.server.web.worker_pool import Decider
 from scepkit.store import Outcome, Recorded, Status
 from waiting import PATIENCE
 

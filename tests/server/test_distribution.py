@@ -18,15 +18,15 @@ import keys
 from enrolment import devices
 from interop import programs
 from openssl import OpenSSL
-from scepkit.ca import rollover
+from scepkit.ca.directory import rollover
 from scepkit.ca.locations import ca_id
 from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol import serial_number
-from scepkit.server import directory as data_directory
-from scepkit.server.distribution import Distribution
-from scepkit.server.located import locations, warn
-from scepkit.server.resource import CRL, Resource, of_crl
+from scepkit.server import data_directory
+from scepkit.server.public_urls import locations, warn
 from scepkit.server.settings import Settings
+from scepkit.server.web.conditional_get import CRL, Resource, of_crl
+from scepkit.server.web.crl_and_ca import Distribution
 from scepkit.store import CRLRow, CRLState, Store
 from server.asgi import ask, lifespan
 from server.conftest import new_challenges
@@ -209,9 +209,9 @@ def test_health_tells_of_a_crl_that_cannot_be_made(app, monkeypatch, logged):
     """Degraded, so that the last one goes on being served; the log says why."""
     application, path = app()
     clock = [datetime.now(UTC)]
-    monkeypatch.setattr("scepkit.server.crls.LOOK_SECONDS", 0.001)
-    monkeypatch.setattr("scepkit.server.crls.PAUSE_SECONDS", 0)
-    monkeypatch.setattr("scepkit.server.health.STANDS", 0)
+    monkeypatch.setattr("scepkit.server.background.crl_signing.LOOK_SECONDS", 0.001)
+    monkeypatch.setattr("scepkit.server.background.crl_signing.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("scepkit.server.web.health.STANDS", 0)
     crls = _crls_of(application)
     monkeypatch.setattr(crls, "_now", lambda: clock[0])
     home = data_directory.open_existing(path, now=clock[0])

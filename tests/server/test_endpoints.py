@@ -11,7 +11,7 @@ import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
 from scepkit.protocol import serial_number
-from scepkit.protocol.messages import Pending
+from scepkit.protocol.scep.messages import Pending
 from server.live import Server, scep_here
 
 SECRET = "correct horse battery"

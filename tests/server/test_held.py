@@ -6,12 +6,12 @@ import pytest
 
 import keys
 from keys import NOW
-from scepkit.ca import rollover, rotation
-from scepkit.ca.certificates import write_certificate
-from scepkit.ca.founding import RA_VALIDITY
-from scepkit.ca.keys import read_key, write_key
+from scepkit.ca.directory import rollover, rotation
+from scepkit.ca.directory.founding import RA_VALIDITY
 from scepkit.errors import SettingsError
-from scepkit.server import held
+from scepkit.keys.certificates import write_certificate
+from scepkit.keys.pem import read_key, write_key
+from scepkit.server import ca_loading
 from scepkit.server.settings import Settings
 
 ROOT = keys.certify("Root", keys.rsa_key("root"), ca=True, key_usage=keys.usage("key_cert_sign"))
@@ -44,7 +44,7 @@ def directory(tmp_path):
 
 @pytest.fixture
 def load(directory):
-    return lambda: held.load_all(Settings(directory=directory), now=NOW)["default"]
+    return lambda: ca_loading.load_all(Settings(directory=directory), now=NOW)["default"]
 
 
 def test_the_chain_is_read(load):

@@ -16,7 +16,7 @@ import forge
 import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
-from scepkit.protocol.http import MAX_BODY
+from scepkit.protocol.scep.http import MAX_BODY
 from server.live import PKI_MESSAGE, PKI_OPERATION, certificates, read_answer
 
 CAPS = "/scep?operation=GetCACaps"

@@ -19,13 +19,13 @@ from prometheus_client import REGISTRY
 
 import keys
 from ocsp import asking
-from scepkit.ca import ocsp_rotation
+from scepkit.ca.directory import ocsp_rotation
 from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol import serial_number
 from scepkit.server import app as application_module
-from scepkit.server import assembly, under_way
-from scepkit.server import directory as data_directory
-from scepkit.server.sweeping import Sweep
+from scepkit.server import assembly, data_directory
+from scepkit.server.background.housekeeping import Sweep
+from scepkit.server.web import concurrency_limit as under_way
 from scepkit.store import Store
 from server import asgi
 from server.test_app import run
@@ -424,7 +424,7 @@ def test_a_directory_that_cannot_be_written_is_served(made, tmp_path, monkeypatc
     def refused(*_how, **_more):
         raise SettingsError("cannot lock the directory: Read-only file system")
 
-    monkeypatch.setattr("scepkit.ca.ocsp_rotation.replacing.locked", refused)
+    monkeypatch.setattr("scepkit.ca.directory.ocsp_rotation.replacing.locked", refused)
     home = data_directory.prepare(path, now=datetime.now(UTC))
     with Store.open(home.settings.database_url) as store:
         service = assembly.assemble(home, store)["default"].ocsp

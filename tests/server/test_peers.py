@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from scepkit.server import peers
-from scepkit.server.peers import Proxies
+from scepkit.server.http import peers
+from scepkit.server.http.peers import Proxies
 
 
 @pytest.mark.parametrize(

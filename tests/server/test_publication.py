@@ -10,13 +10,13 @@ import forge
 import keys
 from openssl import OpenSSL
 from scepkit.ca.authority import Authority
-from scepkit.ca.material import Credential, Material
+from scepkit.ca.directory.material import Credential, Material
 from scepkit.errors import HTTPRefused, SettingsError
-from scepkit.protocol import cacerts
-from scepkit.protocol.http import Operation
-from scepkit.server.endpoint_settings import PRESETS, EndpointSettings
-from scepkit.server.held import HeldCA
-from scepkit.server.publication import keywords, publish
+from scepkit.protocol.scep import ca_certificates
+from scepkit.protocol.scep.http import Operation
+from scepkit.server.ca_loading import HeldCA
+from scepkit.server.settings.endpoint import PRESETS, EndpointSettings
+from scepkit.server.web.ca_publication import keywords, publish
 
 CA_USAGE = keys.usage("digital_signature", "key_encipherment", "key_cert_sign", "crl_sign")
 RA_USAGE = keys.usage("digital_signature", "key_encipherment")
@@ -47,7 +47,7 @@ def held(ca=ROOT, ra=None, above=(), coming=None):
 def shown(ca, **settings):
     """Return who is shown, and the media type."""
     answer = publish(ca, EndpointSettings(**settings), keys.NOW).answer(Operation.GET_CA_CERT)
-    names = [str(one.subject_name)[3:] for one in cacerts.parse(answer.body)]
+    names = [str(one.subject_name)[3:] for one in ca_certificates.parse(answer.body)]
     return names, answer.content_type.removeprefix("application/x-x509-")
 
 
@@ -161,11 +161,11 @@ def test_the_next_ca(tmp_path):
     for other in (RA, MIDDLE, NEXT_RA):
         with pytest.raises(AssertionError):
             judge.verify(answer.body, other)
-    found = cacerts.parse(inner)
+    found = ca_certificates.parse(inner)
     assert [one.der for one in found] == [NEXT_RA.der, MIDDLE.der]
     listed = judge.run("pkcs7", "-inform", "DER", "-print_certs", "-noout", stdin=inner).decode()
     assert listed.count("subject=") == 2
-    shown_now = cacerts.parse(published.answer(Operation.GET_CA_CERT).body)
+    shown_now = ca_certificates.parse(published.answer(Operation.GET_CA_CERT).body)
     assert [*shown_now] == [RA.certificate, ISSUING.certificate]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scepkit.errors import HTTPRefused
-from scepkit.server.request_reader import RequestReader
+from scepkit.server.http.request_reader import RequestReader
 
 HOST = b"Host: a\r\n"
 

@@ -13,7 +13,7 @@ import keys
 from enrolment import devices
 from openssl import OpenSSL
 from scepkit.protocol import serial_number
-from scepkit.protocol.messages import Success
+from scepkit.protocol.scep.messages import Success
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from scepkit.ca.locations import ca_id
-from scepkit.enrolment import revocation
 from scepkit.errors import StoreError
-from scepkit.server import metrics
-from scepkit.server.revocation_metrics import RevocationMetrics
+from scepkit.operations import revocation
+from scepkit.server.web import metrics
+from scepkit.server.web.revocation_metrics import RevocationMetrics
 from scepkit.store import Store
 from stored import CA, make_issuance
 

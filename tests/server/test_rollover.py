@@ -18,8 +18,9 @@ import keys
 from enrolment import devices
 from openssl import OpenSSL
 from scepkit.cli import terminal
-from scepkit.protocol import cacerts, serial_number
+from scepkit.protocol import serial_number
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.scep import ca_certificates
 from waiting import wait_until
 
 NEXT = "/scep?operation=GetNextCACert"
@@ -103,7 +104,7 @@ def test_a_rollover(rolling, tmp_path):
     # The next CA is not the CA yet.
     assert server.shown_at()[-1] == old_ca
     inner = OpenSSL(tmp_path).verify(server.ask(NEXT).body, keys.Holder(None, old_ca))
-    next_ra, next_ca = (one.x509() for one in cacerts.parse(inner))
+    next_ra, next_ca = (one.x509() for one in ca_certificates.parse(inner))
     assert f"sha256:{next_ca.fingerprint(keys.SHA256).hex()}" == fingerprint
     rolling.successors = (Certificate.of(next_ra),)
 

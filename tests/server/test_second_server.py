@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSED
-from scepkit.ca import rotation
+from scepkit.ca.directory import rotation
 from scepkit.ca.locations import ca_id
 from scepkit.protocol import serial_number
-from scepkit.protocol.messages import Success
+from scepkit.protocol.scep.messages import Success
 from server.live import scep_here
 from waiting import PATIENCE, wait_until
 

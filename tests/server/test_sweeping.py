@@ -11,13 +11,13 @@ from types import SimpleNamespace
 import pytest
 
 from enrolment import devices
-from scepkit.ca import material, ocsp_rotation, rotation
+from scepkit.ca.directory import material, ocsp_rotation, rotation
 from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol.certificate import Certificate
-from scepkit.server import assembly, sweeping
-from scepkit.server import directory as data_directory
+from scepkit.server import assembly, data_directory
+from scepkit.server.background import housekeeping as sweeping
+from scepkit.server.background.housekeeping import Sweep, Sweeper
 from scepkit.server.settings import EndpointSettings
-from scepkit.server.sweeping import Sweep, Sweeper
 from scepkit.store import Status, Store
 from waiting import PATIENCE, wait_until
 

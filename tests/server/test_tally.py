@@ -8,15 +8,15 @@ import sys
 
 import pytest
 
-from scepkit.server import tally
-from scepkit.server.tally import Tally
+from scepkit.server.http import tally
+from scepkit.server.http.tally import Tally
 from waiting import wait_until
 
 # Another worker: it counts two at first, one when told, and then waits to be killed.
 WORKER = """
 import sys
 from pathlib import Path
-from scepkit.server.tally import Tally
+from scepkit.server.http.tally import Tally
 counts = Tally(Path(sys.argv[1]), bytes(32))
 counts.connect("192.0.2.1")
 counts.connect(None)

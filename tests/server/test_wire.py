@@ -13,11 +13,11 @@ from dataclasses import replace
 import pytest
 import uvicorn
 
-from scepkit.server import wire
-from scepkit.server.bounds import Bounds
-from scepkit.server.connections import STATE, Connections
-from scepkit.server.peers import Proxies
-from scepkit.server.tally import Tally
+from scepkit.server.http import connection as wire
+from scepkit.server.http.bounds import Bounds
+from scepkit.server.http.connections import STATE, Connections
+from scepkit.server.http.peers import Proxies
+from scepkit.server.http.tally import Tally
 from server.live import read_answer
 from waiting import PATIENCE, wait_until
 
@@ -106,7 +106,7 @@ class Serving:
         config = uvicorn.Config(
             self.application,
             interface="asgi3",
-            http="scepkit.server.wire:HTTPConnection",
+            http="scepkit.server.http.connection:HTTPConnection",
             ws="none",
             loop=self._loop,
             lifespan="on",
@@ -384,7 +384,7 @@ def test_peers_that_are_gone_before_their_turn(serving):
 
 def test_octets_in_all(serving, monkeypatch):
     """Whoever holds most gives way when all together hold too much."""
-    monkeypatch.setattr("scepkit.server.connections._MAX_HELD", 50_000)
+    monkeypatch.setattr("scepkit.server.http.connections._MAX_HELD", 50_000)
     server = serving()
     head = HEAD + b"X: "
     with server.connect() as most, server.connect() as little:

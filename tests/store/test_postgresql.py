@@ -14,16 +14,9 @@ from sqlalchemy import inspect, literal, select
 from sqlalchemy.exc import OperationalError
 
 from scepkit.errors import StoreError
-from scepkit.store import (
-    Purged,
-    Recorded,
-    SignerRevoked,
-    Store,
-    engine,
-    recording,
-    schema,
-    writer,
-)
+from scepkit.store import Purged, Recorded, SignerRevoked, Store, engine, schema
+from scepkit.store import group_commit as writer
+from scepkit.store import issuances as recording
 from scepkit.store.faults import fault
 from scepkit.store.tables import metadata
 from stored import NOW

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from scepkit.store import Purged, Recorded, purging
+from scepkit.store import Purged, Recorded
+from scepkit.store import purge as purging
 from stored import CA, NOW, make_grant, put_challenge
 
 DAY = timedelta(days=1)

@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import event
 
 from scepkit.errors import StoreError
-from scepkit.store import ChallengeSpent, Recorded, Store, recording, writer
+from scepkit.store import ChallengeSpent, Recorded, Store
+from scepkit.store import group_commit as writer
+from scepkit.store import issuances as recording
 from waiting import PATIENCE
 
 

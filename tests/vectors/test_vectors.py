@@ -16,11 +16,14 @@ import forge
 import keys
 from pair import Pair
 from scepkit.errors import BadRequest, FailInfo
-from scepkit.protocol import _ber, cms, csr, pkimessage
+from scepkit.protocol import csr
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
+from scepkit.protocol.asn1 import ber
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.envelope import Envelope
-from scepkit.protocol.messages import PKCSReq, RenewalReq, Success
+from scepkit.protocol.cms import signed
+from scepkit.protocol.cms.enveloped import Envelope
+from scepkit.protocol.scep import pkimessage
+from scepkit.protocol.scep.messages import PKCSReq, RenewalReq, Success
 
 EVERY = frozenset(Legacy)
 
@@ -162,9 +165,9 @@ def test_jscep_sends_indefinite_lengths():
     """jscep's message is BER; the content that was signed is byte for byte what DER holds."""
     found = captured.der("jscep-3.0.0-pkcsreq")
     assert found[:2] == b"\x30\x80"
-    definite = _ber.to_der(found)
+    definite = ber.to_der(found)
     assert der.parse(definite).der() == definite
-    assert cms.read_signed_data(found) == cms.read_signed_data(definite)
+    assert signed.read_signed_data(found) == signed.read_signed_data(definite)
 
 
 @pytest.mark.rfc("P-04")
@@ -193,7 +196,7 @@ def test_the_ndes_failure_is_read_as_far_as_it_goes():
 @pytest.mark.parametrize("name", [*captured.REQUESTS, "ndes-failure"])
 def test_openssl_reads_the_same(name, openssl):
     openssl.asn1(captured.der(name))
-    definite = _ber.to_der(captured.der(name))
+    definite = ber.to_der(captured.der(name))
     if name != "ndes-failure":
         assert openssl.verify(captured.der(name)) == verified(name).content
         assert openssl.verify(definite) == verified(name).content
@@ -204,7 +207,7 @@ def test_openssl_reads_the_same(name, openssl):
 @given(seed=st.integers(0, 2**32))
 def test_any_ber_of_a_captured_request_is_the_same_request(name, seed):
     """Indefinite lengths, long lengths and strings in pieces, at every nesting level."""
-    loosely = der.ber(der.parse(_ber.to_der(captured.der(name))), random.Random(seed))
+    loosely = der.ber(der.parse(ber.to_der(captured.der(name))), random.Random(seed))
     message = pkimessage.verify(pkimessage.parse(loosely), EVERY)
     assert message.content == verified(name).content
     assert message.certificate.der == verified(name).certificate.der
@@ -237,7 +240,7 @@ def test_any_ber_of_a_certificate_is_the_same_certificate(seed):
 @given(seed=st.integers(0, 2**32))
 def test_any_ber_of_a_reply_is_the_same_reply(seed):
     pair = Pair(ra=captured.holder("ra"), ca=captured.holder("ca"))
-    inner = cms.certs_only([keys.customer().der])
+    inner = signed.certs_only([keys.customer().der])
     content = forge.envelope(inner, keys.device())
     reply = forge.reply(content, captured.holder("ra"), pki_status="0")
     loosely = der.ber(der.parse(reply), random.Random(seed))

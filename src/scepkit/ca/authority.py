@@ -12,11 +12,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepkit.ca.extensions import authority_key_identifier, check_public_key, from_request
-from scepkit.ca.keys import signature_hash
-from scepkit.ca.names import certified_subject
+from scepkit.ca.subject_rules import certified_subject
 from scepkit.errors import SettingsError
-from scepkit.protocol import _codec, _der, _time, signatures
+from scepkit.keys.pem import signature_hash
+from scepkit.protocol import signatures
 from scepkit.protocol.algorithms import SHA256, SHA384, SHA512
+from scepkit.protocol.asn1 import codec, time
+from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.extensions import encoded
 
@@ -25,9 +27,9 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-    from scepkit.ca.keys import PrivateKey
     from scepkit.ca.locations import Locations
     from scepkit.ca.profile import Profile
+    from scepkit.keys.pem import PrivateKey
     from scepkit.protocol.algorithms import PSSPublicKey
     from scepkit.protocol.distinguished_name import Name
     from scepkit.protocol.extensions import Extensions
@@ -125,10 +127,10 @@ class Authority:
         wishes = from_request(requested, key, profile, certified)
         to_be_signed = _der.sequence(
             _der.tagged(0, _der.INTEGER_2),  # version 3
-            _codec.encode(random_serial() if serial is None else serial),
+            codec.encode(random_serial() if serial is None else serial),
             self._algorithm,
             self.own.subject,
-            _der.sequence(_time.write(not_before), _time.write(not_after)),
+            _der.sequence(time.write(not_before), time.write(not_after)),
             certified.der,
             key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
             _der.tagged(3, _der.sequence(*self._extensions, *wishes)),

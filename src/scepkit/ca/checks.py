@@ -14,7 +14,7 @@ from scepkit.protocol.distinguished_name import Name
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from scepkit.ca.keys import PrivateKey
+    from scepkit.keys.pem import PrivateKey
 
 CA_NEEDS = ("key_cert_sign",)
 RA_NEEDS = ("digital_signature", "key_encipherment")

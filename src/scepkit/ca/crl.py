@@ -19,15 +19,15 @@ from cryptography.x509.oid import SignatureAlgorithmOID as Algorithm
 
 from scepkit.ca import checks
 from scepkit.ca.extensions import authority_key_identifier
-from scepkit.ca.keys import signature_hash
-from scepkit.protocol import _der, _time
+from scepkit.keys.pem import signature_hash
+from scepkit.protocol.asn1 import der, time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from scepkit.ca.authority import Authority
-    from scepkit.ca.keys import PrivateKey
+    from scepkit.keys.pem import PrivateKey
 
 # RFC 5280 sections 4.1.2.2 and 5.2.3: at most 20 octets.
 _NUMBERS = 2**159
@@ -109,20 +109,20 @@ def sign_crl(
     )
     algorithm = _algorithm(authority.private_key)
     to_be_signed = _sequence(
-        _der.INTEGER_1,  # version 2
+        der.INTEGER_1,  # version 2
         algorithm,
         certificate.subject.public_bytes(),
-        _time.write(this_update),
-        _time.write(next_update),
+        time.write(this_update),
+        time.write(next_update),
         *_sequence_of(_entries(revoked)),
-        _der.tagged(
+        der.tagged(
             0,
             _extensions(
                 (authority_key_identifier(certificate), x509.CRLNumber(number)),
             ),
         ),
     )
-    signature = _der.bit_string(_signature(authority.private_key, to_be_signed))
+    signature = der.bit_string(_signature(authority.private_key, to_be_signed))
     return b"".join(_sequence(*to_be_signed, algorithm, signature))
 
 
@@ -132,7 +132,7 @@ def _sequence(*parts: bytes) -> list[bytes]:
     octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
     # X.690 section 8.1.3: sizes below 128 are their own octet.
     length = bytes([size]) if size < 0x80 else bytes([0x80 | len(octets)]) + octets  # noqa: PLR2004
-    return [bytes([_der.SEQUENCE]), length, *parts]
+    return [bytes([der.SEQUENCE]), length, *parts]
 
 
 def _sequence_of(elements: Iterable[bytes]) -> list[bytes]:
@@ -156,7 +156,7 @@ def _entries(revoked: Iterable[Entry]) -> Iterator[bytes]:
         size = serial.bit_length() // 8 + 1
         number = b"\x02%c%b" % (size, serial.to_bytes(size, "big"))
         stated = _stated(reason) if invalidity_date is None else _stated(reason, invalidity_date)
-        yield _der.element(_der.SEQUENCE, number, _time.write(revoked_at), stated)
+        yield der.element(der.SEQUENCE, number, time.write(revoked_at), stated)
 
 
 @lru_cache(maxsize=1024)
@@ -173,16 +173,16 @@ def _stated(reason: int, invalidity_date: datetime | None = None) -> bytes:
 
 def _extensions(values: Sequence[x509.ExtensionType]) -> bytes:
     """Return Extensions, none of them critical."""
-    return _der.sequence(
-        *(_der.sequence(_der.oid(one.oid), _der.octet_string(one.public_bytes())) for one in values)
+    return der.sequence(
+        *(der.sequence(der.oid(one.oid), der.octet_string(one.public_bytes())) for one in values)
     )
 
 
 def _algorithm(key: PrivateKey) -> bytes:
     """Return the AlgorithmIdentifier of what `_signature` signs with."""
     if isinstance(key, rsa.RSAPrivateKey):
-        return _der.algorithm(Algorithm.RSA_WITH_SHA256)
-    return _der.algorithm(_ECDSA[signature_hash(key).name], b"")
+        return der.algorithm(Algorithm.RSA_WITH_SHA256)
+    return der.algorithm(_ECDSA[signature_hash(key).name], b"")
 
 
 def _signature(key: PrivateKey, parts: Iterable[bytes]) -> bytes:

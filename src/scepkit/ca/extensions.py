@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from scepkit.ca.names import allowed_names
 from scepkit.ca.profile import ED25519
+from scepkit.ca.subject_rules import allowed_names
 from scepkit.errors import BadRequest, Malformed
-from scepkit.protocol import _der
 from scepkit.protocol.algorithms import PSSPublicKey
+from scepkit.protocol.asn1 import der
 from scepkit.protocol.extensions import SUBJECT_ALTERNATIVE_NAME, encoded, extension
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def from_request(
     allowed = allowed_names(names, subject, profile.san_types)
     if allowed:
         # RFC 5280 section 4.2.1.6: critical if the subject is empty; else SHOULD be non-critical.
-        value = _der.sequence(*(name.der for name in allowed))
+        value = der.sequence(*(name.der for name in allowed))
         yield extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject.is_empty)
     elif subject.is_empty:
         raise BadRequest("the request has neither a subject nor a subjectAltName allowed here")

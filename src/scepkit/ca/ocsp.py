@@ -16,14 +16,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from scepkit.ca import checks, founding, paths
+from scepkit.ca import checks
 from scepkit.ca.authority import random_serial
-from scepkit.ca.certificates import read_certificate
+from scepkit.ca.directory import founding, paths
 from scepkit.ca.extensions import authority_key_identifier, key_usage
-from scepkit.ca.keys import read_key, signature_hash
 from scepkit.ca.profile import BACKDATE
 from scepkit.errors import SettingsError
-from scepkit.protocol import _asn1, _codec
+from scepkit.keys.certificates import read_certificate
+from scepkit.keys.pem import read_key, signature_hash
+from scepkit.protocol.asn1 import codec, types
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.ocsp import HASHES, CertID, Signer
 
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scepkit.ca.authority import Authority
-    from scepkit.ca.keys import PrivateKey
-    from scepkit.ca.material import Material
+    from scepkit.ca.directory.material import Material
+    from scepkit.keys.pem import PrivateKey
 
 OCSP_VALIDITY = timedelta(days=30)
 """Short, as nobody asks whether this certificate is revoked (id-pkix-ocsp-nocheck): whoever steals
@@ -108,7 +109,7 @@ class OCSPResponder:
         spki = certificate.public_key().public_bytes(
             Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         )
-        key = _codec.decode(_asn1.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
+        key = codec.decode(types.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
         key_bits = key.subjectPublicKey.as_bytes()
         for digest in HASHES.values():
             yield digest.oid, digest.of(name), digest.of(key_bits)

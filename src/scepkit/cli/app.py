@@ -12,18 +12,8 @@ from typing import Annotated
 
 import typer
 
-from scepkit.cli import (
-    admin,
-    enroll,
-    failure,
-    get,
-    renew,
-    retrieve,
-    revoke,
-    serve,
-    status,
-    terminal,
-)
+from scepkit.cli import admin, failure, serve, terminal
+from scepkit.cli.device import enroll, get, renew, retrieve, revoke, status
 from scepkit.cli.failure import Failure
 from scepkit.cli.help import Group, examples, plain
 from scepkit.errors import ScepError

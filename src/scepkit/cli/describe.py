@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from cryptography import x509
 
 from scepkit.errors import Malformed, UntrustedCA
-from scepkit.protocol import cacerts, capabilities, certificate, serial_number
+from scepkit.protocol import certificate, serial_number
 from scepkit.protocol.algorithms import DIGESTS
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.scep import ca_certificates, capabilities
 
 # As the registry of RFC 8894 section 6 spells them.
 _KEYWORDS = (
@@ -157,14 +158,14 @@ _USES = {"decryption": "decrypts requests", "signature": "signs replies"}
 def roles(certificates: Sequence[Certificate]) -> list[Role]:
     """Return the purpose of each certificate in a GetCACert answer (checklist P-29)."""
     try:
-        anchor = cacerts.top(certificates)
-        ca = cacerts.trust(certificates, anchor, datetime.now(UTC))
+        anchor = ca_certificates.top(certificates)
+        ca = ca_certificates.trust(certificates, anchor, datetime.now(UTC))
     except UntrustedCA:
         return [Role("unknown")] * len(certificates)
     return [_role(one, ca) for one in certificates]
 
 
-def _role(one: Certificate, ca: cacerts.TrustedCA) -> Role:
+def _role(one: Certificate, ca: ca_certificates.TrustedCA) -> Role:
     if one == ca.anchor:
         return Role("ca")
     if one in ca.authorities:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import typer
 
-from scepkit.ca import file_errors
 from scepkit.cli.help import plain
 from scepkit.errors import (
     CertificateRevoked,
@@ -19,6 +18,7 @@ from scepkit.errors import (
     StillPending,
     UntrustedCA,
 )
+from scepkit.keys import file_errors
 
 FAILED, WRONG_USAGE, PENDING, INTERRUPTED = 1, 2, 3, 130
 

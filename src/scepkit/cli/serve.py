@@ -17,7 +17,7 @@ from scepkit.cli.help import Command, examples
 from scepkit.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
-    from scepkit.server.directory import Home
+    from scepkit.server.data_directory import Home
 
 
 def _directory(text: str) -> Path:
@@ -109,8 +109,7 @@ def serve(
     require_server()
     from datetime import UTC, datetime
 
-    from scepkit.server import directory as data_directory
-    from scepkit.server import run
+    from scepkit.server import data_directory, run
     from scepkit.server.settings import DEFAULT
 
     kept: dict[str, object] = {
@@ -145,7 +144,7 @@ def serve(
 
 def _say_whose(directory: Path) -> None:
     """Say it when root runs a server for another user."""
-    from scepkit.ca import ownership
+    from scepkit.keys import ownership
 
     owner = directory.stat().st_uid
     if os.geteuid() == ownership.ROOT != owner:
@@ -155,7 +154,7 @@ def _say_whose(directory: Path) -> None:
 
 def _announce(home: Home, directory: Path, own_url: str) -> None:
     """Say where the endpoints are, how to know their CAs, and what to type on a device."""
-    from scepkit.ca.certificates import sha256_fingerprint
+    from scepkit.keys.certificates import sha256_fingerprint
     from scepkit.server.settings import DEFAULT
 
     url = home.settings.public_url or own_url

@@ -27,7 +27,7 @@ import typer
 
 from scepkit.cli.failure import Failure, of_scep
 from scepkit.errors import ScepError
-from scepkit.protocol.transaction import Wait
+from scepkit.protocol.scep.transaction import Wait
 
 # What a shell reports for a command that was stopped by SIGPIPE.
 _BROKEN_PIPE = 141

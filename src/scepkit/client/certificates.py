@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from scepkit.ca.certificates import read_certificate_file
-from scepkit.ca.files import write_file
 from scepkit.errors import Malformed, SettingsError
-from scepkit.protocol import _textual, certificate, cms
+from scepkit.keys.certificates import read_certificate_file
+from scepkit.keys.files import write_file
+from scepkit.protocol import certificate
+from scepkit.protocol.asn1 import textual
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.cms import signed
 
 _MODE = 0o644
 
@@ -38,7 +40,7 @@ def read_certificates(path: Path) -> tuple[Certificate, ...]:
     """
     text = read_certificate_file(path)
     try:
-        found = tuple(map(Certificate.read, _textual.pem(text, cms.MAX_CERTIFICATES)))
+        found = tuple(map(Certificate.read, textual.pem(text, signed.MAX_CERTIFICATES)))
         for one in found:
             # Asked for here, so that nobody has to expect later that it cannot be read.
             _ = one.validity

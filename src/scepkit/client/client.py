@@ -17,18 +17,19 @@ from dataclasses import replace
 
 from cryptography import x509
 
-from scepkit.client import orders, revoking
+from scepkit.client import orders, revocation
 from scepkit.client.orders import Order
-from scepkit.client.revoking import Revoked
+from scepkit.client.revocation import Revoked
 from scepkit.client.trust import CA, CAClient, now
-from scepkit.protocol import chain, next_ca, transaction
+from scepkit.protocol import chain
 from scepkit.protocol.algorithms import PrivateKey
-from scepkit.protocol.attributes import MessageType, TransactionID
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.crl_reason import Reason
-from scepkit.protocol.envelope import Credential
-from scepkit.protocol.messages import RenewalReq
-from scepkit.protocol.transaction import Exchange, Issued
+from scepkit.protocol.scep import next_ca, transaction
+from scepkit.protocol.scep.attributes import MessageType, TransactionID
+from scepkit.protocol.scep.messages import RenewalReq
+from scepkit.protocol.scep.transaction import Exchange, Issued
 
 __all__ = ["CA", "Client"]
 
@@ -255,10 +256,10 @@ class Client(CAClient):
             BadReply, LegacyRefused, TransportError: see `enrol`.
             UsageError: the URL has to be given.
         """
-        return revoking.revoke(
-            url or revoking.cmp_url(self.url, self._identifier),
+        return revocation.revoke(
+            url or revocation.cmp_url(self.url, self._identifier),
             certificate,
-            lambda: revoking.by_key(key, certificate),
+            lambda: revocation.by_key(key, certificate),
             ca.certificates,
             reason=reason,
             allowed=self._allowed,

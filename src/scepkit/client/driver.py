@@ -8,7 +8,7 @@ from typing import TypeAlias, TypeVar
 
 from scepkit.client.transport import Transport
 from scepkit.errors import TransportError
-from scepkit.protocol.transaction import Flow, Wait
+from scepkit.protocol.scep.transaction import Flow, Wait
 
 T = TypeVar("T")
 

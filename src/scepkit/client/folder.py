@@ -19,9 +19,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from scepkit.ca.certificates import CERTIFICATE_MODE
-from scepkit.ca.files import make_directory, refusals, sync_directory, write_file
-from scepkit.ca.keys import write_key
 from scepkit.client import links, record, revocation_note
 from scepkit.client.certificates import write_certificates
 from scepkit.client.contents import (
@@ -40,10 +37,13 @@ from scepkit.client.contents import (
 from scepkit.client.record import Record
 from scepkit.client.revocation_note import RevocationNote
 from scepkit.errors import SettingsError
+from scepkit.keys.certificates import CERTIFICATE_MODE
+from scepkit.keys.files import make_directory, refusals, sync_directory, write_file
+from scepkit.keys.pem import write_key
 from scepkit.protocol import chain
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.transaction import Issued
+from scepkit.protocol.scep.transaction import Issued
 
 __all__ = ["KEY", "REVOCATION", "UNVERIFIED", "Folder"]
 

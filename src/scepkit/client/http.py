@@ -21,10 +21,11 @@ import urllib3
 from urllib3.exceptions import HTTPError
 from urllib3.util import make_headers, parse_url
 
-from scepkit.client import exchange, faults
+from scepkit.client import exchange
+from scepkit.client import http_errors as faults
 from scepkit.client.exchange import Exchange
 from scepkit.errors import SettingsError, TransportError, UsageError
-from scepkit.protocol.http import HTTPRequest, HTTPResponse
+from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 
 # Octets: a CRL with half a million entries; a chain of eight RSA-4096 certificates is below 20 KiB.
 MAX_RESPONSE = 32 * 1024 * 1024

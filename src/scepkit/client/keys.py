@@ -13,11 +13,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from scepkit.ca.keys import read_any_key
 from scepkit.errors import SettingsError, UsageError
+from scepkit.keys.pem import read_any_key
 from scepkit.protocol.algorithms import PrivateKey, PublicKey
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.envelope import Credential
+from scepkit.protocol.cms.enveloped import Credential
 
 DEFAULT_KEY = "rsa:2048"
 

@@ -15,8 +15,8 @@ import shlex
 import stat
 from pathlib import Path
 
-from scepkit.ca.files import refusals
 from scepkit.errors import SettingsError
+from scepkit.keys.files import refusals
 
 
 def check_file(path: Path) -> None:

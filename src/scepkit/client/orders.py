@@ -20,11 +20,10 @@ from cryptography.x509 import ObjectIdentifier
 from scepkit.client import keys
 from scepkit.protocol import csr
 from scepkit.protocol.algorithms import NO_LEGACY, PrivateKey
-from scepkit.protocol.attributes import TransactionID
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.envelope import Credential
 from scepkit.protocol.extensions import (
     EXTENDED_KEY_USAGE,
     SUBJECT_ALTERNATIVE_NAME,
@@ -32,9 +31,10 @@ from scepkit.protocol.extensions import (
     encoded,
     extension,
 )
-from scepkit.protocol.messages import PKCSReq, RenewalReq
 from scepkit.protocol.names import parse_san, parse_subject
 from scepkit.protocol.purposes import read as read_purposes
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.messages import PKCSReq, RenewalReq
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from scepkit.ca.files import write_file
 from scepkit.errors import SettingsError
-from scepkit.protocol.capabilities import Capabilities
+from scepkit.keys.files import write_file
+from scepkit.protocol.scep.capabilities import Capabilities
 
 _MODE = 0o644
 _MAX_SIZE = 64 * 1024

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from scepkit.ca.files import write_file
 from scepkit.errors import SettingsError
+from scepkit.keys.files import write_file
 from scepkit.protocol import serial_number
 from scepkit.protocol.crl_reason import Reason
 

@@ -16,8 +16,8 @@ from scepkit.errors import BadReply, Malformed, ScepError, TransportError
 from scepkit.protocol import chain, crl
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.http import HTTPRequest, HTTPResponse
 from scepkit.protocol.ocsp import REQUEST_TYPE, Plain, Status, reading
+from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 
 TIMEOUT = 5.0
 """Seconds for one question and its answer."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from scepkit.protocol.http import HTTPRequest, HTTPResponse
+from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 
 
 class Transport(Protocol):

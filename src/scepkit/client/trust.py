@@ -11,12 +11,12 @@ from scepkit.client.driver import Pause
 from scepkit.client.transport import Transport
 from scepkit.client.url import normalize
 from scepkit.errors import LegacyRefused, Malformed, TransportError
-from scepkit.protocol import cacerts, capabilities, next_ca, transaction
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
-from scepkit.protocol.cacerts import TrustedCA
-from scepkit.protocol.capabilities import Capabilities, Choice
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.transaction import CAInformation, Limits
+from scepkit.protocol.scep import ca_certificates, capabilities, next_ca, transaction
+from scepkit.protocol.scep.ca_certificates import TrustedCA
+from scepkit.protocol.scep.capabilities import Capabilities, Choice
+from scepkit.protocol.scep.transaction import CAInformation, Limits
 
 _CHECK_URL = "check the URL; a browser shows what is there"
 _CHECK_PATH = "check the path of the URL: the part after /scep/ is the name of an endpoint"
@@ -117,7 +117,7 @@ class CAClient:
         found = seen if information.unanswered else information.capabilities
         missing = capabilities.withdrawn(found, seen)
         return CA(
-            cacerts.trust(information.certificates, anchor, now()),
+            ca_certificates.trust(information.certificates, anchor, now()),
             self._choose(found | missing, information.unanswered),
             found | missing,
             missing,
@@ -148,9 +148,9 @@ class CAClient:
             TransportError: no answer.
             Malformed: the answer holds no certificates.
         """
-        cacerts.read_fingerprint(fingerprint)
+        ca_certificates.read_fingerprint(fingerprint)
         information = self.ask()
-        return self.trust(information, cacerts.find(information.certificates, fingerprint))
+        return self.trust(information, ca_certificates.find(information.certificates, fingerprint))
 
     def get_next_certificates(self, ca: CA) -> tuple[Certificate, ...]:
         """Ask for the next CA's certificates, as the current CA vouches for them.

@@ -11,11 +11,12 @@ from datetime import datetime
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepkit.ca.authority import Authority
-from scepkit.ca.names import allowed_names
 from scepkit.ca.profile import Profile
+from scepkit.ca.subject_rules import allowed_names
 from scepkit.enrolment import issuing, renewal
-from scepkit.enrolment.challenge_rules import ChallengeRule
-from scepkit.enrolment.challenges import bound
+from scepkit.enrolment.challenges.one_time import bound
+from scepkit.enrolment.challenges.rules import ChallengeRule
+from scepkit.enrolment.challenges.wrong_challenges import WrongChallenges
 from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.decision import Decision, repetition
 from scepkit.enrolment.issuers import Issuers
@@ -23,14 +24,13 @@ from scepkit.enrolment.passphrase import Passphrases
 from scepkit.enrolment.renewal import Renewed
 from scepkit.enrolment.rules import RenewalRules, Rules
 from scepkit.enrolment.sender import Sender, other_key
-from scepkit.enrolment.wrong_challenges import WrongChallenges
 from scepkit.errors import BadRequest, BoundReached, FailInfoError
 from scepkit.protocol import comparison
-from scepkit.protocol.attributes import MessageType
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
-from scepkit.protocol.messages import Pending, Success
-from scepkit.protocol.pkimessage import VerifiedMessage
+from scepkit.protocol.scep.attributes import MessageType
+from scepkit.protocol.scep.messages import Pending, Success
+from scepkit.protocol.scep.pkimessage import VerifiedMessage
 from scepkit.store import Challenge, Entry, Issuance, OtherOwner, Outcome, Store
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from scepkit.errors import BadRequest, FailInfo, FailInfoError
-from scepkit.protocol import pkimessage
 from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.messages import CertRep, Failure, Pending, Success
-from scepkit.protocol.pkimessage import PKIMessage, VerifiedMessage
+from scepkit.protocol.scep import pkimessage
+from scepkit.protocol.scep.messages import CertRep, Failure, Pending, Success
+from scepkit.protocol.scep.pkimessage import PKIMessage, VerifiedMessage
 from scepkit.store import Challenge, Issuance, OtherOwner, Outcome, Queued, Status
 
 # Characters of a subject: more than any that is issued in earnest.

@@ -13,9 +13,9 @@ from scepkit.ca.authority import Authority
 from scepkit.errors import BadRequest, UsageError
 from scepkit.protocol.algorithms import NO_LEGACY
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.envelope import Credential
-from scepkit.protocol.messages import Success
+from scepkit.protocol.scep.messages import Success
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from scepkit.ca.profile import Profile
 from scepkit.enrolment.rules import Rules
 from scepkit.errors import BoundReached
 from scepkit.protocol.csr import CertificationRequest
-from scepkit.protocol.pkimessage import VerifiedMessage
+from scepkit.protocol.scep.pkimessage import VerifiedMessage
 from scepkit.store import Entry, Issuance, Queued, QueueFull
 
 # Those who decide are people, so sooner is no use.

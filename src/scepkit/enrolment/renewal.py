@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scepkit.ca.authority import Authority
-from scepkit.ca.names import email_addresses
+from scepkit.ca.subject_rules import email_addresses
 from scepkit.enrolment import belonging
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.errors import BadAlg, BadReply, BadRequest, Malformed
@@ -20,7 +20,7 @@ from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName
-from scepkit.protocol.pkimessage import VerifiedMessage
+from scepkit.protocol.scep.pkimessage import VerifiedMessage
 from scepkit.store import Store
 
 

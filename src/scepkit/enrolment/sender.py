@@ -16,10 +16,10 @@ from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.renewal import Renewed
 from scepkit.enrolment.rules import RenewalRules, Rules
 from scepkit.errors import BadRequest, FailInfoError
-from scepkit.protocol.attributes import MessageType
+from scepkit.protocol.cms.enveloped import undecryptable
 from scepkit.protocol.csr import CertificationRequest
-from scepkit.protocol.envelope import undecryptable
-from scepkit.protocol.pkimessage import PKIMessage, VerifiedMessage
+from scepkit.protocol.scep.attributes import MessageType
+from scepkit.protocol.scep.pkimessage import PKIMessage, VerifiedMessage
 from scepkit.store import Store
 
 

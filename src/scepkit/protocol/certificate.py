@@ -19,19 +19,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.errors import FailInfoError, Malformed
-from scepkit.protocol import (
-    _asn1,
-    _ber,
-    _codec,
-    _der,
-    _keys,
-    _time,
-    _x509,
-    extensions,
-    serial_number,
-    signatures,
-)
+from scepkit.protocol import extensions, serial_number, signatures
+from scepkit.protocol import spki as _keys
 from scepkit.protocol.algorithms import Legacy, PublicKey
+from scepkit.protocol.asn1 import ber, codec, time, types
+from scepkit.protocol.asn1 import der as _der
+from scepkit.protocol.asn1 import x509 as _x509
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
@@ -78,8 +71,8 @@ class Certificate:
             Malformed: it is not a certificate.
         """
         try:
-            signed, algorithm, bits = _ber.parts(der, _der.SEQUENCE, "certificate")
-            parts = _ber.parts(signed, _der.SEQUENCE, "certificate")
+            signed, algorithm, bits = ber.parts(der, _der.SEQUENCE, "certificate")
+            parts = ber.parts(signed, _der.SEQUENCE, "certificate")
             number = parts.pop(0) if parts[0][0] == _VERSION else b""
             serial, algorithm_again, issuer, validity, subject, spki = parts[:_FIELDS]
         except (ValueError, IndexError) as error:
@@ -89,7 +82,7 @@ class Certificate:
             # A CRL has as many parts, and would pass.
             raise Malformed("not a certificate: a part is of another type")
         rest = [one for one in parts[_FIELDS:] if one[0] == _EXTENSIONS]
-        signature = _ber.content(bits, _der.BIT_STRING, "certificate's signature")
+        signature = ber.content(bits, _der.BIT_STRING, "certificate's signature")
         return cls(
             der=der,
             issuer=issuer,
@@ -98,7 +91,7 @@ class Certificate:
             spki=spki,
             version=_version(number),
             _validity=validity,
-            _extensions=_ber.content(rest[0], _EXTENSIONS, "extensions") if rest else b"",
+            _extensions=ber.content(rest[0], _EXTENSIONS, "extensions") if rest else b"",
             _signed=signed,
             _algorithm=algorithm,
             _signature=signature[1:],
@@ -114,7 +107,7 @@ class Certificate:
         """The subject's key, bounded and loaded.
 
         Raises:
-            Malformed, BadRequest, BadAlg: see `scepkit.protocol._keys.load`.
+            Malformed, BadRequest, BadAlg: see `scepkit.protocol.spki.load`.
         """
         return _keys.load(self.spki)
 
@@ -142,7 +135,7 @@ class Certificate:
         """
         if not self._extensions:
             return extensions.NO_EXTENSIONS
-        return Extensions.read(_ber.parts(self._extensions, _der.SEQUENCE, "extensions"))
+        return Extensions.read(ber.parts(self._extensions, _der.SEQUENCE, "extensions"))
 
     @property
     def alternative_names(self) -> tuple[GeneralName, ...]:
@@ -169,7 +162,7 @@ class Certificate:
             value = self.extensions.find(extensions.SUBJECT_KEY_IDENTIFIER)
             if value is None:
                 return None
-            return _ber.content(value, _der.OCTET_STRING, "subjectKeyIdentifier")
+            return ber.content(value, _der.OCTET_STRING, "subjectKeyIdentifier")
         except Malformed:
             return None
 
@@ -190,10 +183,10 @@ class Certificate:
         Raises:
             Malformed: they are no times.
         """
-        times = _ber.parts(self._validity, _der.SEQUENCE, "validity")
+        times = ber.parts(self._validity, _der.SEQUENCE, "validity")
         if len(times) != 2:  # noqa: PLR2004 - notBefore, notAfter
             raise Malformed("not the validity of a certificate")
-        start, end = (_time.read(one[0], _ber.content(one, one[0], "time")) for one in times)
+        start, end = (time.read(one[0], ber.content(one, one[0], "time")) for one in times)
         if start is None or end is None:
             raise Malformed("not the validity of a certificate")
         return start, end
@@ -220,8 +213,8 @@ class Certificate:
         value = self.extensions.find(extensions.BASIC_CONSTRAINTS)
         if value is None:
             return None
-        parts = _ber.parts(value, _der.SEQUENCE, "basicConstraints")
-        ca = bool(parts) and parts[0][0] == _BOOLEAN and any(_ber.content(parts[0], _BOOLEAN, "cA"))
+        parts = ber.parts(value, _der.SEQUENCE, "basicConstraints")
+        ca = bool(parts) and parts[0][0] == _BOOLEAN and any(ber.content(parts[0], _BOOLEAN, "cA"))
         lengths = [one for one in parts if one[0] == _INTEGER]
         return ca, _integer(lengths[0]) if ca and lengths else None
 
@@ -259,7 +252,7 @@ class Certificate:
         """
         try:
             key = _keys.load_any(spki)
-            algorithm = _codec.decode(_asn1.AlgorithmIdentifier, self._algorithm, "algorithm")
+            algorithm = codec.decode(types.AlgorithmIdentifier, self._algorithm, "algorithm")
             scheme = signatures.read(AlgorithmIdentifier.of(algorithm), key, allowed)
         except (FailInfoError, Malformed):
             return False
@@ -267,7 +260,7 @@ class Certificate:
             return True
         # What is signed is DER, whatever BER it was sent in.
         try:
-            der = _ber.to_der(self._signed)
+            der = ber.to_der(self._signed)
         except Malformed:
             return False
         return der != self._signed and scheme.verify(key, self._signature, der)
@@ -276,11 +269,11 @@ class Certificate:
 def _version(explicit: bytes) -> int:
     if not explicit:
         return 1
-    return _integer(_ber.content(explicit, _VERSION, "version")) + 1
+    return _integer(ber.content(explicit, _VERSION, "version")) + 1
 
 
 def _integer(der: bytes) -> int:
-    return int.from_bytes(_ber.content(der, _INTEGER, "INTEGER"), "big", signed=True)
+    return int.from_bytes(ber.content(der, _INTEGER, "INTEGER"), "big", signed=True)
 
 
 def readable(certificates: Iterable[bytes]) -> Iterator[Certificate]:

@@ -13,8 +13,11 @@ from functools import cached_property
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadRequest, Malformed
-from scepkit.protocol import _ber, _codec, _der, _keys, _strings, csr_writing, extensions
+from scepkit.protocol import csr_writing, extensions
+from scepkit.protocol import spki as _keys
 from scepkit.protocol.algorithms import Legacy, PublicKey
+from scepkit.protocol.asn1 import ber, codec, strings
+from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.csr_writing import (
     CHALLENGE_PASSWORD,
     EXTENSION_REQUEST,
@@ -87,7 +90,7 @@ class CertificationRequest:
             BadRequest: they cannot be read.
         """
         try:
-            return tuple(_attribute(der) for der in _ber.split(self._attributes))
+            return tuple(_attribute(der) for der in ber.split(self._attributes))
         except (Malformed, ValueError) as error:
             raise BadRequest("the request's attributes cannot be read") from error
 
@@ -123,9 +126,9 @@ class CertificationRequest:
         if len(values) > 1:
             raise BadRequest("the request has several challengePasswords")
         try:
-            tag, content = _codec.tag_and_content(values[0])
-            text = _strings.decode(tag, content)
-        except (Malformed, _strings.Undecodable):
+            tag, content = codec.tag_and_content(values[0])
+            text = strings.decode(tag, content)
+        except (Malformed, strings.Undecodable):
             # Not `from`: whatever it holds may be the password.
             raise BadRequest("the request's challengePassword cannot be read as text") from None
         if len(text) > MAX_CHALLENGE_LENGTH:
@@ -230,5 +233,5 @@ class CertificationRequest:
 
 def _attribute(der: bytes) -> tuple[bytes, tuple[bytes, ...]]:
     """Cut an Attribute into its type and its values."""
-    kind, values = _ber.parts(der, _der.SEQUENCE, "attribute")
-    return kind, tuple(_ber.parts(values, _der.SET, "values of an attribute"))
+    kind, values = ber.parts(der, _der.SEQUENCE, "attribute")
+    return kind, tuple(ber.parts(values, _der.SET, "values of an attribute"))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol import purposes
-from scepkit.protocol._strings import Undecodable
+from scepkit.protocol.asn1.strings import Undecodable
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.certification_request import CertificationRequest
 from scepkit.protocol.distinguished_name import Name

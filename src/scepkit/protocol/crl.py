@@ -9,8 +9,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from scepkit.errors import BadReply, FailInfoError, Malformed
-from scepkit.protocol import _keys, _x509
+from scepkit.protocol import spki
 from scepkit.protocol.algorithms import PSSPublicKey
+from scepkit.protocol.asn1 import x509 as _x509
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.crl_reason import Reason
 from scepkit.protocol.distinguished_name import Name
@@ -57,7 +58,7 @@ def is_signed(issuer: Certificate, found: x509.CertificateRevocationList) -> boo
     try:
         if isinstance(found.signature_hash_algorithm, hashes.MD5):
             return False
-        key = _keys.load_any(issuer.spki)
+        key = spki.load_any(issuer.spki)
         return found.is_signature_valid(key.rsa if isinstance(key, PSSPublicKey) else key)
     except (*_x509.UNUSABLE, FailInfoError, Malformed):
         return False

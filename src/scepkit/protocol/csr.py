@@ -17,8 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepkit.errors import FailInfoError, Malformed
-from scepkit.protocol import _asn1, _ber, _codec, _der, _keys, csr_writing, signatures
+from scepkit.protocol import csr_writing, signatures
+from scepkit.protocol import spki as _keys
 from scepkit.protocol.algorithms import Legacy, PublicKey
+from scepkit.protocol.asn1 import ber, codec, types
+from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.certification_request import CertificationRequest
 from scepkit.protocol.csr_writing import (
     CHALLENGE_PASSWORD,
@@ -140,8 +143,8 @@ class _Claim:
 
 def _claim(der: bytes) -> _Claim:
     cut = _cut(der)
-    algorithm = _codec.decode(_asn1.AlgorithmIdentifier, cut.algorithm, "signature algorithm")
-    signature = _ber.content(cut.signature, _der.BIT_STRING, "signature")
+    algorithm = codec.decode(types.AlgorithmIdentifier, cut.algorithm, "signature algorithm")
+    signature = ber.content(cut.signature, _der.BIT_STRING, "signature")
     if signature[:1] != b"\0":
         raise Malformed("the PKCS#10 request's signature is not made of octets")
     try:
@@ -194,10 +197,10 @@ class _Cut:
 def _cut(der: bytes) -> _Cut:
     """Cut a CertificationRequest (RFC 2986 section 4.2), and its CertificationRequestInfo."""
     try:
-        info, algorithm, signature = _ber.parts(der, _der.SEQUENCE, "PKCS#10 request")
-        _, subject, spki, *rest = _ber.parts(info, _der.SEQUENCE, "PKCS#10 request")
+        info, algorithm, signature = ber.parts(der, _der.SEQUENCE, "PKCS#10 request")
+        _, subject, spki, *rest = ber.parts(info, _der.SEQUENCE, "PKCS#10 request")
     except ValueError as error:
         raise Malformed("not a PKCS#10 request: parts are missing") from error
     # Some devices leave the attributes out altogether.
-    attributes = _ber.content(rest[0], _ATTRIBUTES, "attributes") if rest else b""
+    attributes = ber.content(rest[0], _ATTRIBUTES, "attributes") if rest else b""
     return _Cut(der, info, subject, spki, attributes, algorithm, signature)

@@ -10,9 +10,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import UsageError
-from scepkit.protocol import _asn1, _codec, _der, signatures
-from scepkit.protocol._strings import PRINTABLE
+from scepkit.protocol import signatures
 from scepkit.protocol.algorithms import SHA256, Digest, PrivateKey
+from scepkit.protocol.asn1 import codec, der, types
+from scepkit.protocol.asn1.strings import PRINTABLE
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extension
 
@@ -51,10 +52,10 @@ def build(
     if challenge_password:
         if len(challenge_password) > MAX_CHALLENGE_LENGTH:
             raise UsageError(f"a challenge has at most {MAX_CHALLENGE_LENGTH} characters")
-        attributes.append(_der.attribute(CHALLENGE_PASSWORD, directory_string(challenge_password)))
+        attributes.append(der.attribute(CHALLENGE_PASSWORD, directory_string(challenge_password)))
     wanted = [_extension(e) for e in extensions]
     if wanted:
-        attributes.append(_der.attribute(EXTENSION_REQUEST, _der.sequence(*wanted)))
+        attributes.append(der.attribute(EXTENSION_REQUEST, der.sequence(*wanted)))
     spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     named = subject if isinstance(subject, Name) else Name.of(subject)
     to_be_signed = info(named.der, spki, attributes)
@@ -66,24 +67,24 @@ def build(
 
 def info(subject: bytes, spki: bytes, attributes: Iterable[bytes]) -> bytes:
     """Write a CertificationRequestInfo (RFC 2986 section 4.1)."""
-    return _der.sequence(_der.INTEGER_0, subject, spki, _der.tagged(0, *sorted(attributes)))
+    return der.sequence(der.INTEGER_0, subject, spki, der.tagged(0, *sorted(attributes)))
 
 
 def request(info: bytes, algorithm: bytes, signature: bytes) -> bytes:
     """Write a CertificationRequest (RFC 2986 section 4.2)."""
-    return _der.sequence(info, algorithm, _der.bit_string(signature))
+    return der.sequence(info, algorithm, der.bit_string(signature))
 
 
 def directory_string(text: str) -> bytes:
     """Return PrintableString where it fits, as NDES wants it, else UTF8String (P-31)."""
-    return _codec.encode(PrintableString(text) if PRINTABLE.issuperset(text) else text)
+    return codec.encode(PrintableString(text) if PRINTABLE.issuperset(text) else text)
 
 
 def _extension(extension: x509.Extension[x509.ExtensionType] | Extension) -> bytes:
     if isinstance(extension, Extension):
         return extension.der
-    return _codec.encode(
-        _asn1.Extension(
+    return codec.encode(
+        types.Extension(
             extnID=extension.oid,
             critical=extension.critical or None,
             extnValue=extension.value.public_bytes(),

@@ -19,8 +19,10 @@ from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
-from scepkit.protocol import _ber, _der, _strings, name_attributes, rfc4514
-from scepkit.protocol._strings import Undecodable
+from scepkit.protocol import name_attributes, rfc4514
+from scepkit.protocol.asn1 import ber, strings
+from scepkit.protocol.asn1 import der as _der
+from scepkit.protocol.asn1.strings import Undecodable
 
 # How much of a name that cannot be read is shown.
 _SHOWN = 32
@@ -71,7 +73,7 @@ class NameAttribute:
     @property
     def octets(self) -> bytes:
         """The content of its value."""
-        return _ber.content(self.value, self.tag, "value of a name's attribute")
+        return ber.content(self.value, self.tag, "value of a name's attribute")
 
     @property
     def label(self) -> str:
@@ -87,7 +89,7 @@ class NameAttribute:
         Raises:
             Undecodable: it is no text.
         """
-        return _strings.decode(self.tag, self.octets)
+        return strings.decode(self.tag, self.octets)
 
     def __str__(self) -> str:
         """Return it as RFC 4514 writes it; a value that is no text as its DER in hex."""
@@ -100,7 +102,7 @@ class NameAttribute:
     def comparable(self) -> tuple[bytes, str | bytes]:
         """Its type and value as they compare; see `Name.matches`."""
         try:
-            return self.type, _strings.fold(self.text())
+            return self.type, strings.fold(self.text())
         except Undecodable:
             return self.type, self.value
 
@@ -146,8 +148,8 @@ class Name:
             Malformed: it is no Name.
         """
         return tuple(
-            tuple(_attribute(one) for one in _ber.parts(rdn, _der.SET, "part of a Name"))
-            for rdn in _ber.parts(self.der, _der.SEQUENCE, "Name")
+            tuple(_attribute(one) for one in ber.parts(rdn, _der.SET, "part of a Name"))
+            for rdn in ber.parts(self.der, _der.SEQUENCE, "Name")
         )
 
     @property
@@ -213,7 +215,7 @@ EMPTY = Name(_der.sequence())
 
 def _attribute(der: bytes) -> NameAttribute:
     try:
-        kind, value = _ber.parts(der, _der.SEQUENCE, "attribute of a Name")
+        kind, value = ber.parts(der, _der.SEQUENCE, "attribute of a Name")
     except ValueError as error:
         raise Malformed("not an attribute of a Name: it is no pair") from error
     return NameAttribute(kind, value)
@@ -225,6 +227,6 @@ def _written(attribute: rfc4514.Attribute) -> bytes:
     if isinstance(value, bytes):
         return _der.sequence(kind, value)
     string = name_attributes.find(attribute.oid).string
-    if not _strings.fits(value, string):
-        string = _strings.UTF8_STRING
+    if not strings.fits(value, string):
+        string = strings.UTF8_STRING
     return _der.sequence(kind, _der.element(string, value.encode()))

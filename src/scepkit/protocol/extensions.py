@@ -20,7 +20,9 @@ from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID
 
 from scepkit.errors import BadRequest, Malformed
-from scepkit.protocol import _ber, _der, general_name
+from scepkit.protocol import general_name
+from scepkit.protocol.asn1 import ber
+from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.distinguished_name import object_identifier
 from scepkit.protocol.general_name import GeneralName
 
@@ -81,16 +83,16 @@ class Extension:
         Raises:
             Malformed: it is not made like an extension.
         """
-        identifier, *rest = _ber.parts(der, _der.SEQUENCE, "extension") or [b""]
+        identifier, *rest = ber.parts(der, _der.SEQUENCE, "extension") or [b""]
         critical = False
         if len(rest) > 1 and rest[0][0] == _BOOLEAN:
             # X.690 section 8.2.2: in BER any octet but 0 is TRUE.
-            critical = any(_ber.content(rest.pop(0), _BOOLEAN, "BOOLEAN"))
+            critical = any(ber.content(rest.pop(0), _BOOLEAN, "BOOLEAN"))
         if len(rest) != 1 or identifier[:1] != b"\x06":
             raise Malformed("not an extension")
         value = None
         if rest[0][0] == _der.OCTET_STRING:
-            value = _ber.content(rest[0], _der.OCTET_STRING, "extension value")
+            value = ber.content(rest[0], _der.OCTET_STRING, "extension value")
         return cls(identifier, critical, value, der)
 
     @property
@@ -164,7 +166,7 @@ class Extensions:
         value = self.find(KEY_USAGE)
         if value is None:
             return None
-        octets = _ber.content(value, _der.BIT_STRING, "keyUsage")
+        octets = ber.content(value, _der.BIT_STRING, "keyUsage")
         bits = "".join(f"{octet:08b}" for octet in octets[1:])
         return frozenset(name for name, bit in zip(KEY_USAGES, bits, strict=False) if bit == "1")
 
@@ -177,7 +179,7 @@ class Extensions:
         value = self.find(EXTENDED_KEY_USAGE)
         if value is None:
             return None
-        purposes = map(object_identifier, _ber.parts(value, _der.SEQUENCE, "extKeyUsage"))
+        purposes = map(object_identifier, ber.parts(value, _der.SEQUENCE, "extKeyUsage"))
         # One that no OBJECT IDENTIFIER can be is none that anybody allows.
         return tuple(one for one in purposes if one is not None)
 
@@ -199,7 +201,7 @@ class Extensions:
         value = self.find(CRL_DISTRIBUTION_POINTS)
         if value is None:
             return ()
-        points = _ber.parts(value, _der.SEQUENCE, "cRLDistributionPoints")
+        points = ber.parts(value, _der.SEQUENCE, "cRLDistributionPoints")
         names = (name for point in points for name in _full_name(point))
         return tuple(str(name).removeprefix("uri:") for name in names if name.kind == "uri")
 
@@ -213,8 +215,8 @@ class Extensions:
         if value is None:
             return ()
         rows = [
-            _ber.parts(one, _der.SEQUENCE, "AccessDescription")
-            for one in _ber.parts(value, _der.SEQUENCE, "authorityInfoAccess")
+            ber.parts(one, _der.SEQUENCE, "AccessDescription")
+            for one in ber.parts(value, _der.SEQUENCE, "authorityInfoAccess")
         ]
         names = (GeneralName(row[1]) for row in rows if len(row) > 1 and row[0] == _OCSP)
         return tuple(str(name).removeprefix("uri:") for name in names if name.kind == "uri")
@@ -225,14 +227,14 @@ NO_EXTENSIONS = Extensions()
 
 def _full_name(point: bytes) -> list[GeneralName]:
     """Return the fullName in a DistributionPoint: a [0] in a [0]."""
-    row = _ber.parts(point, _der.SEQUENCE, "DistributionPoint")
+    row = ber.parts(point, _der.SEQUENCE, "DistributionPoint")
     for _ in ("distributionPoint", "fullName"):
-        row = [one for field in row if field[0] == _TAGGED_0 for one in _ber.split(_inside(field))]
+        row = [one for field in row if field[0] == _TAGGED_0 for one in ber.split(_inside(field))]
     return list(map(GeneralName, row))
 
 
 def _inside(field: bytes) -> bytes:
-    return _ber.content(field, _TAGGED_0, "DistributionPoint")
+    return ber.content(field, _TAGGED_0, "DistributionPoint")
 
 
 def merged(lists: Iterable[bytes]) -> Extensions:
@@ -251,7 +253,7 @@ def merged(lists: Iterable[bytes]) -> Extensions:
     found: dict[Extension, None] = {}
     try:
         for der in lists:
-            for one in _ber.parts(der, _der.SEQUENCE, "list of extensions"):
+            for one in ber.parts(der, _der.SEQUENCE, "list of extensions"):
                 found.setdefault(Extension.read(one))
     except Malformed as error:
         raise BadRequest(f"the extension request cannot be read: {error.message}") from error

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from cryptography import x509
 
 from scepkit.errors import Malformed
-from scepkit.protocol import _ber, _der, _strings
+from scepkit.protocol.asn1 import ber, strings
+from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.distinguished_name import Name, object_identifier
 
 UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
@@ -54,7 +55,7 @@ class GeneralName:
     @classmethod
     def upn(cls, text: str) -> GeneralName:
         """Return the user principal name with a text, as Microsoft defines it: a UTF8String."""
-        value = _der.element(_strings.UTF8_STRING, text.encode())
+        value = _der.element(strings.UTF8_STRING, text.encode())
         return cls(_der.tagged(0, _UPN, _der.tagged(0, value)))
 
     @classmethod
@@ -75,7 +76,7 @@ class GeneralName:
     @property
     def octets(self) -> bytes:
         """The content of the element."""
-        return _ber.content(self.der, self.der[0], "subject alternative name")
+        return ber.content(self.der, self.der[0], "subject alternative name")
 
     def string(self) -> str:
         """Return the text of a `dns`, `email`, `uri` or `upn`.
@@ -84,11 +85,11 @@ class GeneralName:
             Undecodable: it is no text.
         """
         if self.kind != "upn":
-            return _strings.decode(_strings.IA5_STRING, self.octets)
+            return strings.decode(strings.IA5_STRING, self.octets)
         value = self._other_name()[1]
         if not value:
-            raise _strings.Undecodable("has no value")
-        return _strings.decode(value[0], _ber.content(value, value[0], "user principal name"))
+            raise strings.Undecodable("has no value")
+        return strings.decode(value[0], ber.content(value, value[0], "user principal name"))
 
     def address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         """Return the address of an `ip`; None if it is none, as a network is none."""
@@ -97,14 +98,14 @@ class GeneralName:
     def __str__(self) -> str:
         """Return the kind and the value as text; equal names are equal text."""
         try:
-            return _strings.shown(self._text())
-        except (Malformed, _strings.Undecodable):
+            return strings.shown(self._text())
+        except (Malformed, strings.Undecodable):
             return f"unknown:{self.der.hex()}"
 
     def _text(self) -> str:
         match self.kind:
             case "dns" | "email" as kind:
-                return f"{kind}:{_strings.lower(self.string())}"
+                return f"{kind}:{strings.lower(self.string())}"
             case "uri":
                 return f"uri:{self.string()}"
             case "ip":
@@ -129,9 +130,9 @@ class GeneralName:
 
     def _other_name(self) -> tuple[bytes, bytes]:
         """Return type and value of an otherName, DER; the value is empty if there is none."""
-        kind, *rest = _ber.split(self.octets) or [b""]
+        kind, *rest = ber.split(self.octets) or [b""]
         value = rest[0] if rest else b""
-        return kind, _ber.content(value, _OTHER, "value of an otherName") if value else b""
+        return kind, ber.content(value, _OTHER, "value of an otherName") if value else b""
 
 
 def read(der: bytes) -> tuple[GeneralName, ...]:
@@ -140,4 +141,4 @@ def read(der: bytes) -> tuple[GeneralName, ...]:
     Raises:
         Malformed: it is no row of elements.
     """
-    return tuple(map(GeneralName, _ber.parts(der, _der.SEQUENCE, "subjectAltName")))
+    return tuple(map(GeneralName, ber.parts(der, _der.SEQUENCE, "subjectAltName")))

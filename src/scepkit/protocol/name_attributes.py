@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.protocol._strings import IA5_STRING, PRINTABLE_STRING, UTF8_STRING
+from scepkit.protocol.asn1.strings import IA5_STRING, PRINTABLE_STRING, UTF8_STRING
 
 
 @dataclass(frozen=True, slots=True)

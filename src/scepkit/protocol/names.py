@@ -13,7 +13,8 @@ from collections import Counter
 from cryptography import x509
 
 from scepkit.errors import Malformed, UsageError
-from scepkit.protocol import _ber, _strings, name_attributes, rfc4514
+from scepkit.protocol import name_attributes, rfc4514
+from scepkit.protocol.asn1 import ber, strings
 
 _KINDS = ("dns", "ip", "email", "uri")
 
@@ -21,9 +22,9 @@ _SUBJECT = "write it like CN=dev1,O=Example,C=CH"
 
 # The types of string that do not take every character.
 _TAKES = {
-    _strings.PRINTABLE_STRING: "it takes the letters A to Z and a to z, digits, blanks and "
+    strings.PRINTABLE_STRING: "it takes the letters A to Z and a to z, digits, blanks and "
     "' ( ) + , - . / : = ?",
-    _strings.IA5_STRING: "it takes ASCII alone; a host name is written as xn--… (IDNA)",
+    strings.IA5_STRING: "it takes ASCII alone; a host name is written as xn--… (IDNA)",
 }
 
 
@@ -66,9 +67,9 @@ def _attribute(attribute: rfc4514.Attribute) -> x509.NameAttribute[str]:
     fault = kind.fault(text)
     if fault:
         raise UsageError(f"{label} {fault}", hint=_SUBJECT)
-    if not _strings.fits(text, kind.string):
+    if not strings.fits(text, kind.string):
         raise UsageError(
-            f"{label} has characters that are in no {_strings.NAMES[kind.string]}",
+            f"{label} has characters that are in no {strings.NAMES[kind.string]}",
             hint=_TAKES[kind.string],
         )
     try:
@@ -84,8 +85,8 @@ def _text(label: str, value: str | bytes) -> str:
     if isinstance(value, str):
         return value
     try:
-        return _strings.decode(value[0], _ber.content(value, value[0], label))
-    except (Malformed, _strings.Undecodable) as error:
+        return strings.decode(value[0], ber.content(value, value[0], label))
+    except (Malformed, strings.Undecodable) as error:
         raise UsageError(
             f"{label} is not the hex of a string in DER",
             hint="part of a value, '#' takes a backslash: CN=\\#1",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scepkit.errors import Malformed
-from scepkit.protocol import _ber, _strings, _x509, extensions
+from scepkit.protocol import extensions
+from scepkit.protocol.asn1 import ber, strings, x509
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name, NameAttribute
 
@@ -27,14 +28,14 @@ def oddities(certificate: Certificate) -> tuple[str, ...]:
     if found:
         return found
     try:
-        _x509.check(certificate.der)
+        x509.check(certificate.der)
     except Malformed as error:
         return (error.message,)
     return ()
 
 
 def _of_serial(certificate: Certificate) -> Iterator[str]:
-    serial, octets = certificate.serial, _ber.content(certificate.serial_number, _INTEGER, "serial")
+    serial, octets = certificate.serial, ber.content(certificate.serial_number, _INTEGER, "serial")
     if serial <= 0:
         yield "its serial number is negative" if serial else "its serial number is 0"
     # X.690 section 8.3.2: the first nine bits are neither all 0 nor all 1; no octet is no number.
@@ -50,7 +51,7 @@ def _of_name(whose: str, name: Name) -> Iterator[str]:
         return
     for one in attributes:
         if not _fits(one):
-            kind = _strings.NAMES.get(one.tag, "string")
+            kind = strings.NAMES.get(one.tag, "string")
             yield f"{one.label} in its {whose} is not the {kind} that it says it is"
 
 
@@ -58,11 +59,11 @@ def _fits(attribute: NameAttribute) -> bool:
     """Say whether a value has the characters of its type alone (X.680 section 41)."""
     try:
         text = attribute.text()
-    except (_strings.Undecodable, Malformed):
+    except (strings.Undecodable, Malformed):
         return False
-    if attribute.tag == _strings.PRINTABLE_STRING:
-        return _strings.PRINTABLE.issuperset(text)
-    if attribute.tag == _strings.IA5_STRING:
+    if attribute.tag == strings.PRINTABLE_STRING:
+        return strings.PRINTABLE.issuperset(text)
+    if attribute.tag == strings.IA5_STRING:
         return text.isascii()
     return True
 

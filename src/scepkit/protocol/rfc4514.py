@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.protocol import _strings, name_attributes
+from scepkit.protocol import name_attributes
+from scepkit.protocol.asn1 import strings
 
 SPECIAL = frozenset('\\"+,;<>')
 """The characters that take a backslash in a value, wherever they are in it."""
@@ -287,7 +288,7 @@ def escape(text: str) -> str:
     """Escape a value (RFC 4514 section 2.4), and characters unfit for a terminal or a log."""
     if text.isalnum():
         return text
-    out = _strings.shown("".join(f"\\{c}" if c in SPECIAL else c for c in text))
+    out = strings.shown("".join(f"\\{c}" if c in SPECIAL else c for c in text))
     if out[:1] == "#" or (out[:1] == " " and len(text) > 1):
         out = "\\" + out
     return out[:-1] + "\\ " if text.endswith(" ") else out

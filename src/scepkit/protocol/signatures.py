@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadAlg
-from scepkit.protocol import _asn1, _codec, _der, _mgf1
 from scepkit.protocol.algorithms import (
     DIGESTS,
     EC_PUBLIC_KEY,
@@ -40,6 +39,8 @@ from scepkit.protocol.algorithms import (
     PublicKey,
     not_allowed,
 )
+from scepkit.protocol.asn1 import codec, der, types
+from scepkit.protocol.cms import mgf1
 
 _DEFAULT_SALT = 20
 _MAX_SALT = MAX_RSA_BITS // 8
@@ -113,9 +114,9 @@ class AlgorithmIdentifier:
     parameters: bytes | None = None
 
     @classmethod
-    def of(cls, info: _asn1.AlgorithmIdentifier) -> AlgorithmIdentifier:
+    def of(cls, info: types.AlgorithmIdentifier) -> AlgorithmIdentifier:
         """Return the value of a decoded AlgorithmIdentifier."""
-        parameters = None if info.parameters is None else _codec.encode(info.parameters)
+        parameters = None if info.parameters is None else codec.encode(info.parameters)
         return cls(info.algorithm, parameters)
 
 
@@ -263,9 +264,9 @@ def _pss(parameters: bytes | None) -> SignatureScheme:
 
     In a signature they must be there, be they empty.
     """
-    if parameters is None or parameters == _der.NULL:
+    if parameters is None or parameters == der.NULL:
         raise _bad_pss("without parameters")
-    params = _codec.decode(_asn1.RSASSAPSSParams, parameters, "RSASSA-PSS-params")
+    params = codec.decode(types.RSASSAPSSParams, parameters, "RSASSA-PSS-params")
     salt = _DEFAULT_SALT if params.saltLength is None else params.saltLength
     if not 0 <= salt <= _MAX_SALT:
         raise _bad_pss(f"with a salt that is not 0 to {_MAX_SALT} octets long")
@@ -273,13 +274,13 @@ def _pss(parameters: bytes | None) -> SignatureScheme:
         raise _bad_pss("with a trailerField other than 1")
     digest = _pss_digest(params.hashAlgorithm, "")
     try:
-        mask = _mgf1.read(params.maskGenAlgorithm)
+        mask = mgf1.read(params.maskGenAlgorithm)
     except BadAlg as error:
         raise BadAlg(f"signature algorithm RSASSA-PSS: {error.message}") from error
     return SignatureScheme(rsa.RSAPublicKey, digest, _pss_digest(mask, "MGF1 of "), salt)
 
 
-def _pss_digest(algorithm: _asn1.AlgorithmIdentifier | None, where: str) -> Digest:
+def _pss_digest(algorithm: types.AlgorithmIdentifier | None, where: str) -> Digest:
     if algorithm is None:
         return SHA1
     found = _VERIFIABLE.get(algorithm.algorithm)
@@ -317,10 +318,10 @@ def signature_algorithm(key: PrivateKey, digest: Digest) -> bytes:
         digest: one that `signing_digest` gave.
     """
     if isinstance(key, rsa.RSAPrivateKey):
-        return _der.algorithm(_oid(_RSA, digest))
+        return der.algorithm(_oid(_RSA, digest))
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        return _der.algorithm(_oid(_ECDSA, digest), b"")
-    return _der.algorithm(ED25519, b"")
+        return der.algorithm(_oid(_ECDSA, digest), b"")
+    return der.algorithm(ED25519, b"")
 
 
 def sign(key: PrivateKey, data: bytes, digest: Digest, *, deterministic: bool = False) -> bytes:

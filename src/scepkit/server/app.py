@@ -18,24 +18,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from scepkit.server import held, located, log, metrics, monitoring, static_secret
-from scepkit.server.ahead import SigningAhead
+from scepkit.server import ca_loading, log, monitoring, public_urls, static_secret
 from scepkit.server.assembly import Served, assemble, challenges_of, utc_now
-from scepkit.server.bounds import Bounds
+from scepkit.server.background.crl_signing import LOCK, CRLs
+from scepkit.server.background.housekeeping import Sweep, Sweeper
+from scepkit.server.background.ocsp_presigning import SigningAhead
+from scepkit.server.ca_loading import HeldCA
 from scepkit.server.catalog import Catalog
-from scepkit.server.cmp import CMPApp
 from scepkit.server.conditions import Conditions
-from scepkit.server.connections import STATE, Connections
-from scepkit.server.crls import LOCK, CRLs
-from scepkit.server.directory import Home, open_store
-from scepkit.server.distribution import Distribution
-from scepkit.server.health import Health
-from scepkit.server.held import HeldCA
-from scepkit.server.ocsp import OCSPApp
-from scepkit.server.revocation_metrics import RevocationMetrics
-from scepkit.server.scep import SCEPApp
-from scepkit.server.sweeping import Sweep, Sweeper
-from scepkit.server.tally import Tally
+from scepkit.server.data_directory import Home, open_store
+from scepkit.server.http.bounds import Bounds
+from scepkit.server.http.connections import STATE, Connections
+from scepkit.server.http.tally import Tally
+from scepkit.server.web import metrics
+from scepkit.server.web.cmp import CMPApp
+from scepkit.server.web.crl_and_ca import Distribution
+from scepkit.server.web.health import Health
+from scepkit.server.web.ocsp import OCSPApp
+from scepkit.server.web.revocation_metrics import RevocationMetrics
+from scepkit.server.web.scep import SCEPApp
 from scepkit.store import Store
 
 __all__ = ["PATHS", "challenges_of", "cores", "create", "utc_now"]
@@ -58,7 +59,7 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
     """
     settings = home.settings
     lines = log.configure(settings.log)
-    located.warn(settings)
+    public_urls.warn(settings)
     store = open_store(settings)
     # Certificates of before there were several CAs.
     store.adopt(home.material.ca.key_hash)
@@ -130,13 +131,13 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
 
 def _catalog(home: Home, store: Store, crls: CRLs, held_now: dict[str, HeldCA]) -> Catalog:
     def build() -> Mapping[str, Served]:
-        authorities = held.load_all(home.settings, now=utc_now())
+        authorities = ca_loading.load_all(home.settings, now=utc_now())
         served = assemble(replace(home, authorities=authorities), store)
         held_now.update(authorities)
         crls.use(one for ca in authorities.values() for one in ca.generations)
         return served
 
-    return Catalog(stamp=lambda: held.stamps(home.settings), build=build)
+    return Catalog(stamp=lambda: ca_loading.stamps(home.settings), build=build)
 
 
 def cores() -> int:

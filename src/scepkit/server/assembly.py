@@ -9,35 +9,36 @@ from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from scepkit.ca.certificates import read_certificates
-from scepkit.ca.layout import RA_CERTIFICATE, RA_KEY, Material
-from scepkit.ca.layout import Credential as RACredential
+from scepkit.ca.directory.layout import RA_CERTIFICATE, RA_KEY, Material
+from scepkit.ca.directory.layout import Credential as RACredential
 from scepkit.ca.locations import Locations
 from scepkit.ca.ocsp import load_responders
 from scepkit.enrolment.admission import Admission
-from scepkit.enrolment.approval import Approval
-from scepkit.enrolment.challenge_rules import ChallengeRule, NoChallenge, StaticChallenge
-from scepkit.enrolment.cmp import CMPService
+from scepkit.enrolment.challenges.rules import ChallengeRule, NoChallenge, StaticChallenge
+from scepkit.enrolment.challenges.wrong_challenges import WrongChallenges
 from scepkit.enrolment.concealment import Concealment
-from scepkit.enrolment.endpoint import Endpoint
 from scepkit.enrolment.issuers import Issuer, Issuers
-from scepkit.enrolment.ocsp import OCSPService
 from scepkit.enrolment.rules import GetCertRule, RenewalRules, Rules
-from scepkit.enrolment.wrong_challenges import WrongChallenges
 from scepkit.errors import SettingsError
+from scepkit.keys.certificates import read_certificates
+from scepkit.operations.approval import Approval
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.envelope import Credential
-from scepkit.protocol.responder import Responder
-from scepkit.server import addressing, static_secret
+from scepkit.protocol.cms.enveloped import Credential
+from scepkit.protocol.scep.responder import Responder
+from scepkit.server import static_secret
+from scepkit.server.ca_loading import HeldCA
 from scepkit.server.clock import utc_now
 from scepkit.server.cmp_service import cmp_service
-from scepkit.server.directory import Home
-from scepkit.server.endpoint_settings import EndpointSettings
-from scepkit.server.held import HeldCA
-from scepkit.server.located import locations
+from scepkit.server.data_directory import Home
 from scepkit.server.minting import challenges_of, endpoint_settings
-from scepkit.server.publication import Publication, publish
+from scepkit.server.public_urls import locations
 from scepkit.server.settings import Settings
+from scepkit.server.settings.endpoint import EndpointSettings
+from scepkit.server.web import endpoint_routing
+from scepkit.server.web.ca_publication import Publication, publish
+from scepkit.services.cmp import CMPService
+from scepkit.services.ocsp import OCSPService
+from scepkit.services.scep import Endpoint
 from scepkit.store import Store
 
 __all__ = [
@@ -139,7 +140,7 @@ def _serve(
         if settings.challenge == "static"
         else None,
     )
-    recipients = tuple(addressing.recipient_id(one.certificate) for one in credentials)
+    recipients = tuple(endpoint_routing.recipient_id(one.certificate) for one in credentials)
     cmp = None
     if settings.cmp:
         cmp = cmp_service(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from scepkit.server import metrics
+from scepkit.server.web import metrics
 
 # Between two warnings about the same: whoever reaches a bound does so again and again.
 _SECONDS = 60

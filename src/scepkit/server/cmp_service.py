@@ -10,15 +10,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.ca import checks
-from scepkit.ca.keys import PrivateKey
-from scepkit.enrolment.cmp import CMPService
 from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.passphrase import Passphrases
 from scepkit.enrolment.rules import Rules
+from scepkit.keys.pem import PrivateKey
 from scepkit.protocol import chain, cmp
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.envelope import Credential
-from scepkit.server.held import HeldCA
+from scepkit.protocol.cms.enveloped import Credential
+from scepkit.server.ca_loading import HeldCA
+from scepkit.services.cmp import CMPService
 from scepkit.store import Store
 
 

@@ -14,7 +14,7 @@ from enum import IntEnum
 from cryptography import x509
 
 from scepkit.errors import ScepError, StoreError
-from scepkit.server.held import HeldCA
+from scepkit.server.ca_loading import HeldCA
 from scepkit.server.settings import Settings
 from scepkit.store import Store
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
-from scepkit.server import metrics
+from scepkit.server.web import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping

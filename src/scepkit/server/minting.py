@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from scepkit.enrolment.challenges import Challenges
+from scepkit.enrolment.challenges.one_time import Challenges
 from scepkit.errors import UsageError
-from scepkit.server.directory import Home
-from scepkit.server.endpoint_settings import EndpointSettings
+from scepkit.server.data_directory import Home
 from scepkit.server.settings import DEFAULT, Settings
+from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.store import Store
 
 

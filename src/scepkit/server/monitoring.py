@@ -21,9 +21,9 @@ from prometheus_client import make_wsgi_app
 from prometheus_client.registry import Collector
 
 from scepkit.errors import SettingsError
-from scepkit.server import metrics
 from scepkit.server.conditions import State, Word, worst
-from scepkit.server.health import WATCH_SECONDS, States
+from scepkit.server.web import metrics
+from scepkit.server.web.health import WATCH_SECONDS, States
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment

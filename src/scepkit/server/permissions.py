@@ -10,8 +10,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from scepkit.ca.files import refusals
 from scepkit.errors import SettingsError
+from scepkit.keys.files import refusals
 from scepkit.server.settings import FILE, Settings
 from scepkit.store.engine import sqlite_file
 

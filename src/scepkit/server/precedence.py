@@ -17,9 +17,9 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 
-from scepkit.server.endpoint_settings import EndpointSettings
 from scepkit.server.settings import DEFAULT, FILE, Settings
-from scepkit.server.template import toml_value
+from scepkit.server.settings.endpoint import EndpointSettings
+from scepkit.server.settings.template import toml_value
 
 _ENDPOINT: Final = "endpoint"
 # May hold a password, in more than one place.

@@ -29,14 +29,16 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from scepkit.errors import ScepError, SettingsError
-from scepkit.server import located, log, metrics, monitoring, tally
+from scepkit.server import log, monitoring, public_urls
 from scepkit.server.app import create
 from scepkit.server.assembly import assemble
 from scepkit.server.conditions import State
-from scepkit.server.directory import Home, open_existing, open_store
-from scepkit.server.revocation_metrics import RevocationMetrics
+from scepkit.server.data_directory import Home, open_existing, open_store
+from scepkit.server.http import tally
+from scepkit.server.http.tally import Tally
 from scepkit.server.settings import DEFAULT, Settings
-from scepkit.server.tally import Tally
+from scepkit.server.web import metrics
+from scepkit.server.web.revocation_metrics import RevocationMetrics
 
 # Seconds that requests under way have to finish after SIGTERM.
 GRACE = 30
@@ -73,7 +75,7 @@ def try_out(settings: Settings) -> None:
     Raises:
         SettingsError: the address cannot be used, or the URL cannot be in a certificate.
     """
-    located.locations(settings, DEFAULT)
+    public_urls.locations(settings, DEFAULT)
     bind(settings.host, settings.port).close()
 
 
@@ -192,7 +194,7 @@ def _allow_all_descriptors() -> None:
 
 def _serve_here(home: Home, listener: socket.socket) -> None:
     app = create(home, Tally())
-    located.warn_of_none(home.settings)
+    public_urls.warn_of_none(home.settings)
     if home.settings.metrics:
         _serve_metrics(home.settings, app.state.health.states)
     uvicorn.Server(_config(app)).run(sockets=[listener])
@@ -202,7 +204,7 @@ def _serve_in_workers(home: Home, listener: socket.socket) -> None:
     """Serve from several processes, which open the database and read the keys themselves."""
     log.configure(home.settings.log)
     # Here and not in each worker, which would say it again whenever one is replaced.
-    located.warn_of_none(home.settings)
+    public_urls.warn_of_none(home.settings)
     with _shared_by_workers() as directory:
         if home.settings.metrics:
             _serve_metrics(home.settings, partial(monitoring.shared, directory))
@@ -292,7 +294,7 @@ def _config(
 ) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="scepkit.server.wire:HTTPConnection",
+        http="scepkit.server.http.connection:HTTPConnection",
         ws="none",
         workers=workers,
         factory=factory,

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import structlog
 
-from scepkit.ca.files import read_file, refusals
-from scepkit.enrolment import shared_secret
-from scepkit.enrolment.challenges import MAX_LENGTH
+from scepkit.enrolment.challenges import shared_secret
+from scepkit.enrolment.challenges.one_time import MAX_LENGTH
 from scepkit.errors import SettingsError
-from scepkit.protocol._strings import PRINTABLE
+from scepkit.keys.files import read_file, refusals
+from scepkit.protocol.asn1.strings import PRINTABLE
 from scepkit.server.settings import Settings
 
 _SMALLEST = 8

@@ -9,15 +9,15 @@ from sqlalchemy import update
 from scepkit.store import listing, queries
 from scepkit.store.challenges import ChallengeKeeping
 from scepkit.store.crls import CRLKeeping
-from scepkit.store.deciding import Deciding
 from scepkit.store.engine import BUSY_SECONDS, connect
-from scepkit.store.purging import Purging
+from scepkit.store.group_commit import Writer
+from scepkit.store.ocsp_status import Statuses
+from scepkit.store.purge import Purging
 from scepkit.store.renewals import Renewals
-from scepkit.store.revoking import Revoking
+from scepkit.store.requests import Deciding
+from scepkit.store.revocations import Revoking
 from scepkit.store.schema import bring_up_to_date, version
-from scepkit.store.statuses import Statuses
 from scepkit.store.tables import metadata
-from scepkit.store.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """The ASN.1 types of CMP and CRMF that a revocation needs: declarations only.
 
-As in `scepkit.protocol._asn1`, what is only compared and repeated byte for byte is `TLV`; an
+As in `scepkit.protocol.asn1.types`, what is only compared and repeated byte for byte is `TLV`; an
 OPTIONAL one is `Null | TLV | None`, which is any element or none.
 
 Grammar: RFC 9810 appendix A (its module has EXPLICIT tags), RFC 4211 appendix B (IMPLICIT tags,
@@ -15,7 +15,7 @@ from cryptography.hazmat import asn1
 from cryptography.hazmat.asn1 import TLV, Explicit, Implicit, Null
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.protocol._asn1 import AlgorithmIdentifier
+from scepkit.protocol.asn1.types import AlgorithmIdentifier
 
 # --- RFC 4211: CRMF -----------------------------------------------------------------------------
 

@@ -10,8 +10,9 @@ from cryptography.hazmat.asn1 import TLV, Null
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
-from scepkit.protocol import _asn1 as x509_asn1
-from scepkit.protocol import _codec, _der, _time
+from scepkit.protocol.asn1 import codec, time
+from scepkit.protocol.asn1 import der as _der
+from scepkit.protocol.asn1 import types as x509_asn1
 from scepkit.protocol.cmp import _asn1
 from scepkit.protocol.cmp.errors import BadDataFormat
 
@@ -81,10 +82,10 @@ def general_name(name: bytes) -> bytes:
 def directory_name(general_name_: bytes) -> bytes | None:
     """Return the Name in a GeneralName, DER; None when it is another kind of name."""
     try:
-        element = _codec.anything(general_name_)
+        element = codec.anything(general_name_)
         if element.tag_bytes != bytes([_DIRECTORY_NAME_TAG]):
             return None
-        (name,) = _codec.elements(element.data)
+        (name,) = codec.elements(element.data)
     except (Malformed, ValueError):
         return None
     return name if name[:1] == bytes([_der.SEQUENCE]) else None
@@ -100,7 +101,7 @@ def read(der: bytes) -> tuple[Header, x509_asn1.AlgorithmIdentifier | None]:
         BadDataFormat: it is none.
     """
     try:
-        info = _codec.decode(_asn1.PKIHeader, der, "PKIHeader")
+        info = codec.decode(_asn1.PKIHeader, der, "PKIHeader")
         header = Header(
             version=_version(info.pvno),
             sender=_general_name(info.sender, "sender"),
@@ -125,7 +126,7 @@ def write(header: Header, algorithm: bytes) -> bytes:
         algorithm: the protectionAlg, DER.
     """
     return _der.sequence(
-        _codec.encode(header.version),
+        codec.encode(header.version),
         header.sender,
         header.recipient,
         _time_element(header.message_time),
@@ -180,13 +181,13 @@ def _general_name(element: TLV, what: str) -> bytes:
     # All alternatives of GeneralName are context-specific; RFC 5280 section 4.2.1.6.
     if element.tag_bytes[0] & _CLASS != _CONTEXT_CLASS:
         raise BadDataFormat(f"the {what} is not a GeneralName")
-    return _codec.encode(element)
+    return codec.encode(element)
 
 
 def _message_time(element: Null | TLV | None) -> datetime | None:
-    if not isinstance(element, TLV) or element.tag_bytes[0] != _time.GENERALIZED_TIME:
+    if not isinstance(element, TLV) or element.tag_bytes[0] != time.GENERALIZED_TIME:
         return None
-    return _time.read(_time.GENERALIZED_TIME, bytes(element.data))
+    return time.read(time.GENERALIZED_TIME, bytes(element.data))
 
 
 def _general_info(
@@ -197,13 +198,13 @@ def _general_info(
             f"a generalInfo of {len(found)} parts; at most {_MAX_INFORMATION} are accepted"
         )
     return tuple(
-        (one.infoType, None if one.infoValue is None else _codec.encode(one.infoValue))
+        (one.infoType, None if one.infoValue is None else codec.encode(one.infoValue))
         for one in found
     )
 
 
 def _time_element(moment: datetime | None) -> bytes:
-    return b"" if moment is None else _der.tagged(0, _time.write_generalized(moment))
+    return b"" if moment is None else _der.tagged(0, time.write_generalized(moment))
 
 
 def _octets(number: int, value: bytes | None) -> bytes:

@@ -20,9 +20,6 @@ from cryptography.x509 import ObjectIdentifier
 
 from scepkit import errors as general
 from scepkit.errors import Malformed
-from scepkit.protocol import _asn1 as x509_asn1
-from scepkit.protocol import _codec, _der, _pbkdf2
-from scepkit.protocol._pbkdf2 import MAX_ITERATIONS, Derivation, check_iterations
 from scepkit.protocol.algorithms import (
     DIGESTS,
     HMAC_SHA256,
@@ -33,9 +30,14 @@ from scepkit.protocol.algorithms import (
     SHA256,
     Digest,
 )
+from scepkit.protocol.asn1 import codec
+from scepkit.protocol.asn1 import der as _der
+from scepkit.protocol.asn1 import types as x509_asn1
 from scepkit.protocol.cmp import _asn1
 from scepkit.protocol.cmp.errors import BadAlg, BadDataFormat
 from scepkit.protocol.cmp.message import Protection
+from scepkit.protocol.cms import pbkdf2
+from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS, Derivation, check_iterations
 
 PASSWORD_BASED_MAC = ObjectIdentifier("1.2.840.113533.7.66.13")
 PBMAC1 = ObjectIdentifier("1.2.840.113549.1.5.14")
@@ -92,7 +94,7 @@ class PasswordBasedMac:
                 _der.octet_string(self.salt),
                 # OpenSSL writes no parameters in either, and reads both forms.
                 _der.sequence(_der.oid(self.owf.oid)),
-                _codec.encode(self.iterations),
+                codec.encode(self.iterations),
                 _der.sequence(_der.oid(self.mac)),
             ),
         )
@@ -178,7 +180,7 @@ def holds(protection: Protection, secret: str, max_iterations: int = MAX_ITERATI
 
 
 def _read_password_based_mac(parameters: bytes, max_iterations: int) -> PasswordBasedMac:
-    params = _codec.decode(_asn1.PBMParameter, parameters, "PBMParameter")
+    params = codec.decode(_asn1.PBMParameter, parameters, "PBMParameter")
     owf = DIGESTS.get(params.owf.algorithm)
     if owf is None or owf is MD5:
         raise BadAlg(f"PasswordBasedMac with {params.owf.algorithm.dotted_string} is not supported")
@@ -190,8 +192,8 @@ def _read_password_based_mac(parameters: bytes, max_iterations: int) -> Password
 
 
 def _read_pbmac1(parameters: bytes, max_iterations: int) -> PBMac1:
-    params = _codec.decode(_asn1.PBMAC1Params, parameters, "PBMAC1-params")
-    derivation, key_length = _pbkdf2.read(params.keyDerivationFunc, max_iterations)
+    params = codec.decode(_asn1.PBMAC1Params, parameters, "PBMAC1-params")
+    derivation, key_length = pbkdf2.read(params.keyDerivationFunc, max_iterations)
     _check_salt(derivation.salt)
     mac = _known_hmac(params.messageAuthScheme)
     size = key_length or _HMACS[mac].primitive.digest_size

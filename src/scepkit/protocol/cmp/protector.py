@@ -11,7 +11,7 @@ from scepkit.protocol.cmp import header as headers
 from scepkit.protocol.cmp import mac, message, signature
 from scepkit.protocol.cmp.header import Header
 from scepkit.protocol.cmp.mac import Mac
-from scepkit.protocol.envelope import Credential
+from scepkit.protocol.cms.enveloped import Credential
 
 
 class Protector(Protocol):

@@ -17,9 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from scepkit.errors import BadReply, Malformed, UntrustedCA
-from scepkit.protocol import cacerts
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy, reply_refused
-from scepkit.protocol.cacerts import TrustedCA
 from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.cmp import header as headers
 from scepkit.protocol.cmp import mac, message, revocation, signature
@@ -30,6 +28,8 @@ from scepkit.protocol.cmp.protector import Protector, SharedSecret
 from scepkit.protocol.cmp.revocation import RevocationRequest
 from scepkit.protocol.cmp.sender import is_sender
 from scepkit.protocol.cmp.status import StatusInfo
+from scepkit.protocol.scep import ca_certificates
+from scepkit.protocol.scep.ca_certificates import TrustedCA
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ def _signers(reply: Message, ca: TrustedCA, now: datetime) -> tuple[Certificate,
     """
     known = dict.fromkeys([*ca.signers, *ca.authorities, *dated(reply.extra_certificates)])
     try:
-        return cacerts.trust(tuple(known), ca.anchor, now).signers
+        return ca_certificates.trust(tuple(known), ca.anchor, now).signers
     except UntrustedCA as error:
         raise Malformed(error.message) from error
 

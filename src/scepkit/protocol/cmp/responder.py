@@ -23,7 +23,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from scepkit.protocol._pbkdf2 import MAX_FOR_STRANGERS
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.certificate import Certificate, readable
 from scepkit.protocol.cmp import header as headers
@@ -45,6 +44,7 @@ from scepkit.protocol.cmp.protector import Protector, SharedSecret
 from scepkit.protocol.cmp.revocation import RevocationRequest
 from scepkit.protocol.cmp.sender import is_sender
 from scepkit.protocol.cmp.status import StatusInfo
+from scepkit.protocol.cms.pbkdf2 import MAX_FOR_STRANGERS
 
 _Random = Callable[[int], bytes]
 

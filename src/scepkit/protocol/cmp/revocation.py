@@ -10,8 +10,10 @@ from cryptography.hazmat.asn1 import TLV, Null
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
-from scepkit.protocol import _asn1 as x509_asn1
-from scepkit.protocol import _codec, _der, _keys, _time
+from scepkit.protocol import spki as _keys
+from scepkit.protocol.asn1 import codec, time
+from scepkit.protocol.asn1 import der as _der
+from scepkit.protocol.asn1 import types as x509_asn1
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cmp import _asn1, status
 from scepkit.protocol.cmp import header as headers
@@ -90,16 +92,16 @@ def read_rr(content: bytes) -> RevocationRequest:
     """
     try:
         # RevReqContent ::= SEQUENCE OF RevDetails
-        found = _codec.elements(_sequence(content))
+        found = codec.elements(_sequence(content))
         if len(found) != 1:
             raise BadRequest(f"an rr with {len(found)} RevDetails; one is revoked at a time")
-        return _request(_codec.decode(_asn1.RevDetails, found[0], "RevDetails"))
+        return _request(codec.decode(_asn1.RevDetails, found[0], "RevDetails"))
     except Malformed as error:
         raise BadDataFormat(error.message, text="the rr cannot be read") from error
 
 
 def _sequence(der: bytes) -> memoryview:
-    element = _codec.anything(der)
+    element = codec.anything(der)
     if element.tag_bytes[0] != _der.SEQUENCE:
         raise Malformed("the RevReqContent is not a SEQUENCE")
     return element.data
@@ -127,7 +129,7 @@ def _request(details: _asn1.RevDetails) -> RevocationRequest:
 
 def write_rr(revocation: RevocationRequest) -> bytes:
     """Return the PKIBody of an rr."""
-    serial = _codec.encode(revocation.serial)
+    serial = codec.encode(revocation.serial)
     template = _der.sequence(
         _der.retag(serial, 0x81),
         _der.tagged(3, revocation.issuer),
@@ -140,7 +142,7 @@ def write_rr(revocation: RevocationRequest) -> bytes:
         entry.append(_extension(_CRL_REASON, reason))
     if revocation.invalidity_date is not None:
         entry.append(
-            _extension(_INVALIDITY_DATE, _time.write_generalized(revocation.invalidity_date))
+            _extension(_INVALIDITY_DATE, time.write_generalized(revocation.invalidity_date))
         )
     details = _der.sequence(template, _der.sequence(*entry) if entry else b"")
     return body(BodyType.rr, _der.sequence(details))
@@ -153,13 +155,13 @@ def read_rp(content: bytes, revocation: RevocationRequest) -> StatusInfo:
         BadDataFormat: it is none, or about another certificate.
     """
     try:
-        reply = _codec.decode(_asn1.RevRepContent, content, "RevRepContent")
+        reply = codec.decode(_asn1.RevRepContent, content, "RevRepContent")
     except Malformed as error:
         raise BadDataFormat(error.message) from error
     if len(reply.status) != 1 or len(reply.revCerts or (None,)) != 1:
         raise BadDataFormat(f"an rp with {len(reply.status)} answers to one question")
     for named in reply.revCerts or ():
-        issuer = headers.directory_name(_codec.encode(named.issuer))
+        issuer = headers.directory_name(codec.encode(named.issuer))
         if (issuer, named.serialNumber) != (revocation.issuer, revocation.serial):
             raise BadDataFormat("an rp about another certificate")
     return status.read(reply.status[0])
@@ -172,7 +174,7 @@ def write_rp(info: StatusInfo, revocation: RevocationRequest) -> bytes:
     compares issuer and serial number with what it asked for.
     """
     certificate = _der.sequence(
-        headers.general_name(revocation.issuer), _codec.encode(revocation.serial)
+        headers.general_name(revocation.issuer), codec.encode(revocation.serial)
     )
     content = _der.sequence(
         _der.sequence(status.write(info)), _der.tagged(0, _der.sequence(certificate))
@@ -187,7 +189,7 @@ def read_error(content: bytes) -> StatusInfo:
         BadDataFormat: it is none.
     """
     try:
-        reply = _codec.decode(_asn1.ErrorMsgContent, content, "ErrorMsgContent")
+        reply = codec.decode(_asn1.ErrorMsgContent, content, "ErrorMsgContent")
     except Malformed as error:
         raise BadDataFormat(error.message) from error
     return status.read(reply.pKIStatusInfo)
@@ -203,18 +205,18 @@ def _name(element: Null | TLV | None, what: str) -> bytes | None:
         return None
     if not isinstance(element, TLV) or element.tag_bytes[0] != _der.SEQUENCE:
         raise BadDataFormat(f"the {what} in the certTemplate is not a Name")
-    return _codec.encode(element)
+    return codec.encode(element)
 
 
 def _spki(parts: Sequence[TLV] | None) -> bytes | None:
-    return None if parts is None else _der.sequence(*(_codec.encode(part) for part in parts))
+    return None if parts is None else _der.sequence(*(codec.encode(part) for part in parts))
 
 
 def _entry(extensions: Sequence[TLV]) -> tuple[Reason | None, datetime | None]:
     """Read the CRL entry extensions (RFC 5280 section 5.3)."""
     values: dict[ObjectIdentifier, bytes] = {}
     for element in extensions:
-        extension = _codec.parse(x509_asn1.Extension, element, "extension")
+        extension = codec.parse(x509_asn1.Extension, element, "extension")
         if extension.extnID in values:
             raise BadDataFormat("the crlEntryDetails hold an extension twice")
         if extension.critical and extension.extnID not in (_CRL_REASON, _INVALIDITY_DATE):
@@ -227,7 +229,7 @@ def _entry(extensions: Sequence[TLV]) -> tuple[Reason | None, datetime | None]:
 def _reason(value: bytes | None) -> Reason | None:
     if value is None:
         return None
-    element = _codec.anything(value)
+    element = codec.anything(value)
     try:
         if element.tag_bytes[0] == _ENUMERATED and len(element.data) == 1:
             return Reason(element.data[0])
@@ -239,10 +241,10 @@ def _reason(value: bytes | None) -> Reason | None:
 def _invalidity_date(value: bytes | None) -> datetime | None:
     if value is None:
         return None
-    element = _codec.anything(value)
+    element = codec.anything(value)
     found = None
-    if element.tag_bytes[0] == _time.GENERALIZED_TIME:
-        found = _time.read(_time.GENERALIZED_TIME, bytes(element.data))
+    if element.tag_bytes[0] == time.GENERALIZED_TIME:
+        found = time.read(time.GENERALIZED_TIME, bytes(element.data))
     if found is None:
         raise BadDataFormat("the invalidityDate is not a GeneralizedTime")
     return found

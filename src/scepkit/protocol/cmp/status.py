@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from cryptography.hazmat.asn1 import TLV, BitString
 
-from scepkit.protocol import _codec, _der
+from scepkit.protocol.asn1 import codec, der
 from scepkit.protocol.cmp import _asn1
 from scepkit.protocol.cmp.errors import BadDataFormat, CMPError, FailureInfo
 
@@ -88,9 +88,9 @@ def read(info: _asn1.PKIStatusInfo) -> StatusInfo:
 def write(info: StatusInfo) -> bytes:
     """Return a PKIStatusInfo."""
     text = info.text.encode(errors="replace")[:_MAX_OWN_TEXT].decode(errors="ignore").encode()
-    return _der.sequence(
-        _codec.encode(int(info.status)),
-        _der.sequence(_der.element(_UTF8_STRING, text)) if text else b"",
+    return der.sequence(
+        codec.encode(int(info.status)),
+        der.sequence(der.element(_UTF8_STRING, text)) if text else b"",
         _bits(info.failures) if info.failures else b"",
     )
 
@@ -119,4 +119,4 @@ def _bits(failures: Iterable[FailureInfo]) -> bytes:
     octets = bytearray(highest // 8 + 1)
     for failure in failures:
         octets[failure // 8] |= 0x80 >> failure % 8
-    return _der.element(_der.BIT_STRING, bytes([7 - highest % 8]), bytes(octets))
+    return der.element(der.BIT_STRING, bytes([7 - highest % 8]), bytes(octets))

@@ -1,6 +1,6 @@
 """The ASN.1 types of an OCSP request: declarations only.
 
-As in `scepkit.protocol._asn1`, what is not looked at is `TLV`; an OPTIONAL one is
+As in `scepkit.protocol.asn1.types`, what is not looked at is `TLV`; an OPTIONAL one is
 `Null | TLV | None`, which is any element or none.
 
 Grammar: RFC 6960 appendix B.1 (its module has EXPLICIT tags).
@@ -13,7 +13,7 @@ from typing import Annotated
 from cryptography.hazmat import asn1
 from cryptography.hazmat.asn1 import TLV, Explicit, Null
 
-from scepkit.protocol._asn1 import AlgorithmIdentifier, Extension
+from scepkit.protocol.asn1.types import AlgorithmIdentifier, Extension
 
 
 # CertID ::= SEQUENCE {

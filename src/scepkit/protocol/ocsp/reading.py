@@ -15,8 +15,9 @@ from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID, OCSPExtensionOID
 
 from scepkit.errors import BadReply, FailInfoError, Malformed
-from scepkit.protocol import _asn1, _ber, _codec, _der, _time, chain, signatures
+from scepkit.protocol import chain, signatures
 from scepkit.protocol.algorithms import NO_LEGACY, SHA1, Legacy
+from scepkit.protocol.asn1 import ber, codec, der, time, types
 from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.extensions import Extension
 from scepkit.protocol.ocsp import _asn1 as _ocsp
@@ -33,8 +34,8 @@ SKEW = timedelta(minutes=5)
 # How old an answer may be that does not say until when it holds.
 _UNDATED = timedelta(days=1)
 _MAX_CERTIFICATES = 8
-_BASIC = _der.oid(ObjectIdentifier("1.3.6.1.5.5.7.48.1.1"))
-_NONCE = _der.oid(OCSPExtensionOID.NONCE)
+_BASIC = der.oid(ObjectIdentifier("1.3.6.1.5.5.7.48.1.1"))
+_NONCE = der.oid(OCSPExtensionOID.NONCE)
 _ENUMERATED = 0x0A
 _GOOD, _REVOKED, _UNKNOWN = 0x80, 0xA1, 0x82
 _TAGGED_0, _TAGGED_1 = 0xA0, 0xA1
@@ -81,13 +82,13 @@ def ask(certificate: Certificate, issuer: Certificate) -> bytes:
         hashlib.sha1(part, usedforsecurity=False).digest()
         for part in (issuer.subject, _key_octets(issuer))
     )
-    cert_id = _der.sequence(
-        _der.algorithm(SHA1.oid),
-        _der.octet_string(name),
-        _der.octet_string(key),
+    cert_id = der.sequence(
+        der.algorithm(SHA1.oid),
+        der.octet_string(name),
+        der.octet_string(key),
         certificate.serial_number,
     )
-    return _der.sequence(_der.sequence(_der.sequence(_der.sequence(cert_id))))
+    return der.sequence(der.sequence(der.sequence(der.sequence(cert_id))))
 
 
 def read(
@@ -137,23 +138,23 @@ def read(
 
 def _basic(response: bytes) -> _Basic:
     try:
-        status, *rest = _ber.parts(response, _der.SEQUENCE, "OCSP response")
-        code = int.from_bytes(_ber.content(status, _ENUMERATED, "OCSP status"), "big")
+        status, *rest = ber.parts(response, der.SEQUENCE, "OCSP response")
+        code = int.from_bytes(ber.content(status, _ENUMERATED, "OCSP status"), "big")
         if code != _SUCCESSFUL:
             raise BadReply(f"the responder says {_error_name(code)}")
-        (held,) = _ber.parts(rest[0], _TAGGED_0, "OCSP response")
-        kind, octets = _ber.parts(held, _der.SEQUENCE, "OCSP response")
+        (held,) = ber.parts(rest[0], _TAGGED_0, "OCSP response")
+        kind, octets = ber.parts(held, der.SEQUENCE, "OCSP response")
         if kind != _BASIC:
             raise BadReply("the responder gives an answer of a kind that is not known here")
-        inner = _ber.content(octets, _der.OCTET_STRING, "OCSP response")
-        signed, algorithm, bits, *more = _ber.parts(inner, _der.SEQUENCE, "OCSP response")
+        inner = ber.content(octets, der.OCTET_STRING, "OCSP response")
+        signed, algorithm, bits, *more = ber.parts(inner, der.SEQUENCE, "OCSP response")
         certificates = _inside(more[0], "certificates") if more else []
         return _Basic(
             signed=signed,
             algorithm=AlgorithmIdentifier.of(
-                _codec.decode(_asn1.AlgorithmIdentifier, algorithm, "algorithm")
+                codec.decode(types.AlgorithmIdentifier, algorithm, "algorithm")
             ),
-            signature=_ber.content(bits, _der.BIT_STRING, "signature")[1:],
+            signature=ber.content(bits, der.BIT_STRING, "signature")[1:],
             certificates=tuple(certificates[:_MAX_CERTIFICATES]),
             singles=tuple(_singles(signed)),
         )
@@ -171,27 +172,27 @@ def _error_name(code: int) -> str:
 
 
 def _inside(element: bytes, what: str) -> list[bytes]:
-    (row,) = _ber.parts(element, _TAGGED_0, what)
-    return _ber.parts(row, _der.SEQUENCE, what)
+    (row,) = ber.parts(element, _TAGGED_0, what)
+    return ber.parts(row, der.SEQUENCE, what)
 
 
 def _singles(data: bytes) -> Iterator[_Single]:
-    parts = _ber.parts(data, _der.SEQUENCE, "OCSP response data")
+    parts = ber.parts(data, der.SEQUENCE, "OCSP response data")
     if parts[0][0] == _TAGGED_0:
         # The version; there is but one.
         parts = parts[1:]
     _responder, _produced, responses, *more = parts
     _check_extensions(more)
-    for one in _ber.parts(responses, _der.SEQUENCE, "OCSP responses"):
-        cert_id, status, this_update, *rest = _ber.parts(one, _der.SEQUENCE, "OCSP response")
+    for one in ber.parts(responses, der.SEQUENCE, "OCSP responses"):
+        cert_id, status, this_update, *rest = ber.parts(one, der.SEQUENCE, "OCSP response")
         later = [part for part in rest if part[0] == _TAGGED_0]
         _check_extensions(part for part in rest if part[0] == _TAGGED_1)
-        until = _ber.parts(later[0], _TAGGED_0, "nextUpdate")[0] if later else None
+        until = ber.parts(later[0], _TAGGED_0, "nextUpdate")[0] if later else None
         yield _Single(cert_id, status, _moment(this_update), _moment(until) if until else None)
 
 
 def _moment(element: bytes) -> datetime:
-    found = _time.read(element[0], _ber.content(element, element[0], "time"))
+    found = time.read(element[0], ber.content(element, element[0], "time"))
     if found is None:
         raise Malformed("a time in an OCSP response is none")
     return found
@@ -199,14 +200,14 @@ def _moment(element: bytes) -> datetime:
 
 def _check_extensions(tagged: Sequence[bytes] | Iterator[bytes]) -> None:
     for element in tagged:
-        (row,) = _ber.parts(element, _TAGGED_1, "extensions")
-        for one in map(Extension.read, _ber.parts(row, _der.SEQUENCE, "extensions")):
+        (row,) = ber.parts(element, _TAGGED_1, "extensions")
+        for one in map(Extension.read, ber.parts(row, der.SEQUENCE, "extensions")):
             if one.critical and one.identifier != _NONCE:
                 raise BadReply("the answer has a critical extension that is not known here")
 
 
 def _is_about(cert_id: bytes, certificate: Certificate, issuer: Certificate) -> bool:
-    found = _codec.decode(_ocsp.CertID, cert_id, "CertID")
+    found = codec.decode(_ocsp.CertID, cert_id, "CertID")
     digest = HASHES.get(found.hashAlgorithm.algorithm)
     if digest is None or found.serialNumber != certificate.serial:
         return False
@@ -216,7 +217,7 @@ def _is_about(cert_id: bytes, certificate: Certificate, issuer: Certificate) -> 
 
 
 def _key_octets(issuer: Certificate) -> bytes:
-    info = _codec.decode(_asn1.SubjectPublicKeyInfo, issuer.spki, "SubjectPublicKeyInfo")
+    info = codec.decode(types.SubjectPublicKeyInfo, issuer.spki, "SubjectPublicKeyInfo")
     return info.subjectPublicKey.as_bytes()
 
 
@@ -250,9 +251,9 @@ def _status(status: bytes) -> Status:
             return Plain.GOOD
         case tag if tag == _UNKNOWN:
             return Plain.UNKNOWN
-    at, *rest = _ber.parts(status, _REVOKED, "certStatus")
+    at, *rest = ber.parts(status, _REVOKED, "certStatus")
     reason = _UNSPECIFIED
     if rest:
-        (code,) = _ber.parts(rest[0], _TAGGED_0, "revocationReason")
-        reason = int.from_bytes(_ber.content(code, _ENUMERATED, "revocationReason"), "big")
+        (code,) = ber.parts(rest[0], _TAGGED_0, "revocationReason")
+        reason = int.from_bytes(ber.content(code, _ENUMERATED, "revocationReason"), "big")
     return Revoked(_moment(at), reason)

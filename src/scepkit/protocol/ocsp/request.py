@@ -10,9 +10,9 @@ from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import OCSPExtensionOID
 
 from scepkit.errors import Malformed
-from scepkit.protocol import _codec
-from scepkit.protocol._asn1 import Extension
 from scepkit.protocol.algorithms import SHA1, SHA224, SHA256, SHA384, SHA512
+from scepkit.protocol.asn1 import codec
+from scepkit.protocol.asn1.types import Extension
 from scepkit.protocol.ocsp import _asn1
 
 REQUEST_TYPE = "application/ocsp-request"
@@ -81,7 +81,7 @@ def read_request(der: bytes) -> Request:
     """
     if len(der) > MAX_REQUEST:
         raise Malformed(f"an OCSP request of more than {MAX_REQUEST} octets")
-    request = _codec.decode(_asn1.OCSPRequest, der, "OCSP request").tbsRequest
+    request = codec.decode(_asn1.OCSPRequest, der, "OCSP request").tbsRequest
     if request.version not in (None, 0):
         raise Malformed("an OCSP request of another version than 1")
     if not 1 <= len(request.requestList) <= MAX_CERTIFICATES:
@@ -112,7 +112,7 @@ def _cert_id(found: _asn1.CertID) -> CertID:
     if not isinstance(found.hashAlgorithm.parameters, Null | None):
         raise Malformed("the hash of a CertID has parameters")
     return CertID(
-        der=_codec.encode(found),
+        der=codec.encode(found),
         hash=found.hashAlgorithm.algorithm,
         issuer_name_hash=found.issuerNameHash,
         issuer_key_hash=found.issuerKeyHash,
@@ -126,7 +126,7 @@ def _nonce(extensions: Iterable[Extension]) -> bytes | None:
         return None
     if len(found) > 1:
         raise Malformed("an OCSP request with two nonces")
-    nonce = _codec.decode(bytes, found[0], "nonce")
+    nonce = codec.decode(bytes, found[0], "nonce")
     if not 1 <= len(nonce) <= MAX_NONCE:
         raise Malformed(f"an OCSP nonce of {len(nonce)} octets, not 1 to {MAX_NONCE}")
-    return _codec.encode(nonce)
+    return codec.encode(nonce)

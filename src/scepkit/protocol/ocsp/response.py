@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import OCSPExtensionOID
 
-from scepkit.protocol import _asn1, _codec, _der, _time, signatures
+from scepkit.protocol import signatures
 from scepkit.protocol.algorithms import (
     SHA256,
     SHA384,
@@ -23,6 +23,7 @@ from scepkit.protocol.algorithms import (
     Digest,
     PrivateKey,
 )
+from scepkit.protocol.asn1 import codec, der, time, types
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.crl_reason import Reason
 
@@ -67,8 +68,8 @@ class Revoked:
 Status: TypeAlias = Plain | Revoked
 
 _PLAIN = {
-    Plain.GOOD: _der.tagged(0, primitive=True),
-    Plain.UNKNOWN: _der.tagged(2, primitive=True),
+    Plain.GOOD: der.tagged(0, primitive=True),
+    Plain.UNKNOWN: der.tagged(2, primitive=True),
 }
 
 
@@ -112,16 +113,16 @@ class Signer:
     def responder_id(self) -> bytes:
         """The ResponderID, byKey: SHA-1 names the key here, it protects nothing."""
         spki = self.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        info = _codec.decode(_asn1.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
+        info = codec.decode(types.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
         key_hash = hashlib.sha1(info.subjectPublicKey.as_bytes(), usedforsecurity=False).digest()
-        return _der.tagged(2, _der.octet_string(key_hash))
+        return der.tagged(2, der.octet_string(key_hash))
 
     @cached_property
     def certificates(self) -> bytes:
         """The responder's certificate for a response, DER; empty where clients have it already."""
         if self.certificate is None:
             return b""
-        return _der.tagged(0, _der.sequence(self.certificate.der))
+        return der.tagged(0, der.sequence(self.certificate.der))
 
 
 def sign(
@@ -144,31 +145,31 @@ def sign(
     Returns:
         the OCSPResponse, DER.
     """
-    this = _time.write_generalized(produced_at)
-    until = _der.tagged(0, _time.write_generalized(next_update))
-    data = _der.sequence(
+    this = time.write_generalized(produced_at)
+    until = der.tagged(0, time.write_generalized(next_update))
+    data = der.sequence(
         signer.responder_id,
         this,
-        _der.sequence(
-            *(_der.sequence(one.cert_id, _status(one.status), this, until) for one in responses)
+        der.sequence(
+            *(der.sequence(one.cert_id, _status(one.status), this, until) for one in responses)
         ),
-        b"" if nonce is None else _der.tagged(1, _der.sequence(_nonce(nonce))),
+        b"" if nonce is None else der.tagged(1, der.sequence(_nonce(nonce))),
     )
-    basic = _der.sequence(
+    basic = der.sequence(
         data,
         signer.algorithm,
-        _der.bit_string(signatures.sign(signer.key, data, signer.digest)),
+        der.bit_string(signatures.sign(signer.key, data, signer.digest)),
         signer.certificates,
     )
-    return _der.sequence(
-        _der.element(_ENUMERATED, b"\x00"),
-        _der.tagged(0, _der.sequence(_der.oid(_BASIC), _der.octet_string(basic))),
+    return der.sequence(
+        der.element(_ENUMERATED, b"\x00"),
+        der.tagged(0, der.sequence(der.oid(_BASIC), der.octet_string(basic))),
     )
 
 
 def error(status: ErrorStatus) -> bytes:
     """Return the response that says that there is none (RFC 6960 section 4.2.1), DER."""
-    return _der.sequence(_der.element(_ENUMERATED, bytes([status])))
+    return der.sequence(der.element(_ENUMERATED, bytes([status])))
 
 
 def _digest_of(key: PrivateKey) -> Digest:
@@ -179,12 +180,12 @@ def _digest_of(key: PrivateKey) -> Digest:
 def _status(status: Status) -> bytes:
     if isinstance(status, Plain):
         return _PLAIN[status]
-    since = _time.write_generalized(status.at)
+    since = time.write_generalized(status.at)
     if status.reason not in _REASONS:
-        return _der.tagged(1, since)
-    reason = _der.element(_ENUMERATED, bytes([status.reason]))
-    return _der.tagged(1, since, _der.tagged(0, reason))
+        return der.tagged(1, since)
+    reason = der.element(_ENUMERATED, bytes([status.reason]))
+    return der.tagged(1, since, der.tagged(0, reason))
 
 
 def _nonce(value: bytes) -> bytes:
-    return _der.sequence(_der.oid(OCSPExtensionOID.NONCE), _der.octet_string(value))
+    return der.sequence(der.oid(OCSPExtensionOID.NONCE), der.octet_string(value))

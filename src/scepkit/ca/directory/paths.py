@@ -1,0 +1,169 @@
+"""The place of each file of a CA.
+
+    ca-key.pem 0600 · ca.pem 0644 · ra-key.pem 0600 · ra.pem 0644     (`single` has no RA files)
+    ocsp-key.pem 0600 · ocsp.pem 0644    who answers OCSP for the CA; see `ocsp_rotation`
+    chain.pem    the certificates above ca.pem, where that came from elsewhere
+    next/        the same files: the CA to come
+    old/N/       the same files: a CA of before; the highest N is the newest
+    old-ra/N/    ra-key.pem · ra.pem: an RA of before
+    cancelled/N/ ca.pem: a CA to come that was given up; its name is never used again
+
+The first seven and those in next/ are a generation that is in use: see `replacing` for `.current`,
+which stands in for them while they change.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+from scepkit.errors import SettingsError
+from scepkit.keys.files import refusals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+CA_KEY, CA_CERTIFICATE = "ca-key.pem", "ca.pem"
+RA_KEY, RA_CERTIFICATE = "ra-key.pem", "ra.pem"
+OCSP_KEY, OCSP_CERTIFICATE = "ocsp-key.pem", "ocsp.pem"
+CHAIN = "chain.pem"
+
+FILES = (CA_KEY, RA_KEY, RA_CERTIFICATE, OCSP_KEY, OCSP_CERTIFICATE, CHAIN, CA_CERTIFICATE)
+"""In the order of moving up: what makes a directory a CA comes last."""
+
+NEXT, OLD, OLD_RA, CANCELLED = "next", "old", "old-ra", "cancelled"
+CURRENT = ".current"
+
+Stamp: TypeAlias = tuple[tuple[str, int, int, int, int, int], ...]
+
+_T = TypeVar("_T")
+
+# A change of many files takes milliseconds, a read takes longer: two in a row are rare.
+_TRIES = 20
+
+
+def exists(directory: Path) -> bool:
+    """Tell whether the directory holds a CA, complete by construction.
+
+    Raises:
+        SettingsError: the directory cannot be searched.
+    """
+    with refusals(f"cannot look into {directory}"):
+        return (directory / CA_CERTIFICATE).exists()
+
+
+def require(directory: Path) -> None:
+    """Refuse a directory that holds no CA.
+
+    Raises:
+        SettingsError: ca.pem is not there, or cannot be looked for.
+    """
+    if not exists(directory):
+        raise SettingsError(
+            f"there is no CA in {directory}: no {CA_CERTIFICATE}",
+            hint="is it the right directory? `scep serve --dir DIR` makes a new CA",
+        )
+
+
+def in_force(place: Path) -> Path:
+    """Tell where the files of a generation are: in its directory, or in what replaces them."""
+    with refusals(f"cannot look into {place}"):
+        return place / CURRENT if (place / CURRENT).is_dir() else place
+
+
+def has_next(directory: Path) -> bool:
+    """Tell whether a next CA is prepared.
+
+    Raises:
+        SettingsError: the directory cannot be searched.
+    """
+    with refusals(f"cannot look into {directory}"):
+        return (directory / NEXT).is_dir()
+
+
+def has_ra(place: Path) -> bool:
+    """Tell whether a generation has an RA of its own.
+
+    Either file counts: a lost one must be reported, not taken for `single`.
+    """
+    with refusals(f"cannot look into {place}"):
+        return (place / RA_CERTIFICATE).exists() or (place / RA_KEY).exists()
+
+
+def numbered(directory: Path) -> list[tuple[int, Path]]:
+    """List the subdirectories that are named by a number, the highest first.
+
+    Raises:
+        SettingsError: the directory is there and cannot be searched.
+    """
+    with refusals(f"cannot look into {directory}"):
+        if not directory.is_dir():
+            return []
+        found = [one for one in directory.iterdir() if one.name.isascii() and one.name.isdecimal()]
+    return sorted(((int(one.name), one) for one in found), reverse=True)
+
+
+def generations(directory: Path) -> list[Path]:
+    """List the directories of all generations that issue or have issued, the current one first.
+
+    Raises:
+        SettingsError: the directory cannot be searched.
+    """
+    old = [place for _, place in numbered(directory / OLD)]
+    return [directory, *([directory / NEXT] if has_next(directory) else []), *old]
+
+
+def stamp(directory: Path) -> Stamp:
+    """Return a value that changes whenever a file of the CA does; it reads no file.
+
+    Raises:
+        SettingsError: the directory cannot be searched.
+    """
+    with refusals(f"cannot look into {directory}"):
+        return tuple(_facts(directory))
+
+
+def steadily(directory: Path, read: Callable[[], _T]) -> _T:
+    """Call `read` until no file of the CA changed meanwhile: what it saw belongs together.
+
+    Without a lock, as the directory may be read-only, and as a process that holds the lock and
+    is stopped must not stop the others.
+
+    Raises:
+        SettingsError: `read` raises it for files that do not change.
+    """
+    for _ in range(_TRIES):
+        before = stamp(directory)
+        try:
+            result = read()
+        except SettingsError:
+            if stamp(directory) == before:
+                raise
+        else:
+            if stamp(directory) == before:
+                return result
+    raise SettingsError(
+        f"the files of the CA in {directory} change all the time",
+        hint="is something else than scepkit writing there?",
+    )
+
+
+def _facts(directory: Path) -> Iterator[tuple[str, int, int, int, int, int]]:
+    for place in _places(directory):
+        for name in FILES:
+            path = os.path.join(place, name)  # noqa: PTH118 - twice as fast, every few seconds
+            try:
+                at = os.stat(path)  # noqa: PTH116
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            yield path, at.st_dev, at.st_ino, at.st_mtime_ns, at.st_ctime_ns, at.st_size
+
+
+def _places(directory: Path) -> Iterator[Path]:
+    for place in (directory, directory / NEXT):
+        yield place
+        yield place / CURRENT
+    for kind in (OLD, OLD_RA, CANCELLED):
+        for _, place in numbered(directory / kind):
+            yield place

@@ -1,0 +1,130 @@
+"""A new RA follows before the certificate of the old one expires.
+
+The old key and certificate go to `old-ra/N/`: devices that have not asked again encrypt to it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from scepkit.ca import checks
+from scepkit.ca.authority import Authority
+from scepkit.ca.directory import paths, replacing
+from scepkit.ca.directory.founding import RA_VALIDITY
+from scepkit.ca.directory.staging import stage_ra
+from scepkit.errors import UsageError
+from scepkit.keys.certificates import read_certificate
+from scepkit.keys.pem import read_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+    from pathlib import Path
+
+    from cryptography import x509
+
+    from scepkit.keys.pem import PrivateKey
+
+    # Of the CA's certificate and the RA's.
+    _Judge: TypeAlias = Callable[[x509.Certificate, x509.Certificate], bool]
+
+_DAY = timedelta(days=1)
+_SIZES = (2048, 3072, 4096)
+
+
+def rotate_ra(
+    directory: Path, *, now: datetime, before: timedelta, validity: timedelta = RA_VALIDITY
+) -> bool:
+    """Make a new RA if the certificate of the old one, or of the next CA's, ends soon.
+
+    Of several processes at once, one does it. An RA that has expired is replaced too, so call it
+    before `load`. Where there is no RA, or where the CA itself ends and a new RA would not live
+    longer, there is nothing to do. Unless there is, nothing is written, nor does the directory
+    have to be writable.
+
+    Args:
+        directory: the CA's.
+        now: the time, aware.
+        before: how long before its end; at least a day less than `validity`.
+        validity: of the new certificate; the CA's end cuts it.
+
+    Returns:
+        Whether this call made a new one.
+
+    Raises:
+        UsageError: `before` is too long: each new RA would be due at once.
+        SettingsError: there is no CA, or its files cannot be read or written.
+    """
+    if before > validity - _DAY:
+        raise UsageError(
+            f"an RA that lives {validity.days} days cannot be replaced {before.days} days "
+            "before its end",
+            hint="at least a day must be between the two",
+        )
+    paths.require(directory)
+    is_due = partial(_is_due, now=now, before=before, validity=validity)
+    if not any(paths.steadily(directory, partial(_due, directory, is_due))):
+        return False
+    with replacing.locked(directory):
+        replacing.heal(directory)
+        due = _due(directory, is_due)
+        for place in due:
+            _rotate(directory, place, now, validity)
+    return bool(due)
+
+
+def _due(directory: Path, is_due: _Judge) -> list[Path]:
+    places = [directory, *([directory / paths.NEXT] if paths.has_next(directory) else [])]
+    return [place for place in places if _place_is_due(paths.in_force(place), is_due)]
+
+
+def _place_is_due(place: Path, is_due: _Judge) -> bool:
+    return paths.has_ra(place) and is_due(
+        read_certificate(place / paths.CA_CERTIFICATE),
+        read_certificate(place / paths.RA_CERTIFICATE),
+    )
+
+
+def _is_due(
+    ca: x509.Certificate,
+    ra: x509.Certificate,
+    *,
+    now: datetime,
+    before: timedelta,
+    validity: timedelta,
+) -> bool:
+    if not ca.not_valid_before_utc <= now < ca.not_valid_after_utc:
+        # It cannot issue; `load` says so.
+        return False
+    # A certificate has whole seconds.
+    end = min((now + validity).replace(microsecond=0), ca.not_valid_after_utc)
+    return ra.not_valid_after_utc - now <= before and end > ra.not_valid_after_utc
+
+
+def _rotate(directory: Path, place: Path, now: datetime, validity: timedelta) -> None:
+    certificate, key = _pair(place, paths.CA_CERTIFICATE, paths.CA_KEY)
+    kind = _kind(_pair(place, paths.RA_CERTIFICATE, paths.RA_KEY)[0])
+    of_ra = (paths.RA_KEY, paths.RA_CERTIFICATE)
+    replacing.archive(directory, place, of_ra, paths.OLD_RA)
+    stage = replacing.scratch(directory, "rotation")
+    replacing.copy(place, stage, [name for name in paths.FILES if name not in of_ra])
+    stage_ra(stage, Authority(certificate, key), kind, now, validity)
+    replacing.replace(directory, place, stage)
+
+
+def _pair(place: Path, certificate: str, key: str) -> tuple[x509.Certificate, PrivateKey]:
+    # What is broken is to be repaired, not to be put aside.
+    found = read_certificate(place / certificate), read_key(place / key)
+    checks.check_key(*found)
+    return found
+
+
+def _kind(ra: x509.Certificate) -> str:
+    # As large as the one before, which the operator may have chosen.
+    key = ra.public_key()
+    bits = key.key_size if isinstance(key, rsa.RSAPublicKey) else 0
+    return f"rsa:{next((size for size in _SIZES if size >= bits), _SIZES[-1])}"

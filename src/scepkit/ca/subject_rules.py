@@ -1,0 +1,231 @@
+"""The names in a request: which may stand in a certificate, how, and which are refused.
+
+Reading is lenient, what is signed is strict: an attribute keeps its octets where its type of string
+is right for it, and gets the type that RFC 5280 appendix A names where it is not.
+Text is refused rather than repaired: a certificate with another name than the device asked for
+fails later, where nobody looks.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+from cryptography.x509.oid import NameOID
+
+from scepkit.errors import BadRequest, Malformed
+from scepkit.protocol import name_attributes
+from scepkit.protocol.asn1 import der, strings
+from scepkit.protocol.asn1.strings import Undecodable
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.general_name import GeneralName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from scepkit.protocol.distinguished_name import NameAttribute
+
+_BIT_STRING = 0x03
+_LONGEST_HOST = 253  # RFC 1035 section 2.3.4, as text
+_NO_HOST = frozenset("/:@\\")
+
+# A Mailbox (RFC 5321 section 4.1.2) but for the quoted ones and addresses in brackets.
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_MAILBOX = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
+
+
+# The last characters that nobody sees, beside Unicode's category Cf: combining grapheme joiner,
+# fillers, and the selectors of variants (Unicode's Default_Ignorable_Code_Point).
+_INVISIBLE = frozenset(
+    map(chr, (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0, *range(0x180B, 0x1810)))
+) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+_BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+_BIDI_MARKS = frozenset("\u200e\u200f\u061c")
+_CATEGORIES = {
+    "Cc": "control characters",
+    "Cf": "zero-width or formatting characters",
+    "Cn": "unassigned characters",
+    "Cs": "halves of surrogate pairs",
+    "Zl": "line separators",
+    "Zp": "line separators",
+}
+
+
+def certified_subject(subject: Name) -> Name:
+    """Return a subject as it stands in a certificate; an empty one passes.
+
+    Args:
+        subject: as a device wrote it.
+
+    Raises:
+        BadRequest: an attribute cannot be read, is empty or too long, holds characters that have
+            no place in a name, or does not fit its type of string. The text names the attribute,
+            the rule and a length, never a value.
+    """
+    try:
+        rdns = subject.rdns
+        changed = [[_certified(attribute) for attribute in rdn] for rdn in rdns]
+    except Malformed as error:
+        raise BadRequest(f"the subject cannot be read: {error.message}") from error
+    for rdn in rdns:
+        _check_part(rdn)
+    return Name(der.sequence(*(der.set_of(*rdn) for rdn in changed)))
+
+
+def _check_part(rdn: tuple[NameAttribute, ...]) -> None:
+    """Refuse a part of a name that is none (X.501 section 9.3): readers refuse the whole name."""
+    if not rdn:
+        raise BadRequest("the subject has a part without any attribute")
+    seen = set()
+    for attribute in rdn:
+        if attribute.type in seen:
+            raise BadRequest(f"the subject has {attribute.label} twice in one part")
+        seen.add(attribute.type)
+
+
+def email_addresses(subject: Name) -> tuple[GeneralName, ...]:
+    """Return the e-mail addresses in a subject that a certificate has, as alternative names.
+
+    RFC 5280 section 4.1.2.6: whatever else an address is in, it MUST be in the subjectAltName.
+    What devices write there and is no address, such as two of them or one with a person's name,
+    has no place in it (section 4.2.1.6), and stays where it is alone.
+    """
+    return tuple(
+        GeneralName.email(attribute.text())
+        for rdn in subject.rdns
+        for attribute in rdn
+        if attribute.oid == NameOID.EMAIL_ADDRESS and _MAILBOX.fullmatch(attribute.text())
+    )
+
+
+def _certified(attribute: NameAttribute) -> bytes:
+    oid = attribute.oid
+    if oid is None:
+        raise BadRequest("the subject has an attribute whose type cannot be read")
+    kind = name_attributes.find(oid)
+    label = f"the subject's {kind.label}"
+    if oid == NameOID.X500_UNIQUE_IDENTIFIER and attribute.tag == _BIT_STRING:
+        if not _is_bit_string(attribute.octets):
+            raise BadRequest(f"{label} is not a valid BIT STRING")
+        return der.sequence(attribute.type, der.element(_BIT_STRING, attribute.octets))
+    try:
+        text = attribute.text()
+    except Undecodable as error:
+        raise BadRequest(f"{label} {error}") from error
+    fault = kind.fault(text)
+    if fault:
+        raise BadRequest(f"{label} {fault}")
+    _refuse_characters(label, text)
+    if attribute.tag in (kind.string, *kind.also) and strings.fits(text, attribute.tag):
+        return der.sequence(attribute.type, der.element(attribute.tag, attribute.octets))
+    if not strings.fits(text, kind.string):
+        name = strings.NAMES[kind.string]
+        raise BadRequest(f"{label} has characters that are in no {name}")
+    return der.sequence(attribute.type, der.element(kind.string, text.encode()))
+
+
+def _is_bit_string(octets: bytes) -> bool:
+    """Say whether octets are the content of a BIT STRING in DER (X.690 sections 8.6 and 11.2)."""
+    unused, bits = octets[:1], octets[1:]
+    if not bits:
+        return unused == b"\0"
+    return unused[0] < 8 and not bits[-1] & (1 << unused[0]) - 1  # noqa: PLR2004 - bits an octet
+
+
+def allowed_names(
+    requested: Iterable[GeneralName], subject: Name, san_types: frozenset[str]
+) -> tuple[GeneralName, ...]:
+    """Pick the subjectAltNames that are taken over, each once, in the order of the request.
+
+    Args:
+        requested: what the request asks for.
+        subject: the certificate's, whose e-mail addresses belong there, too.
+        san_types: the kinds that the profile allows.
+
+    Raises:
+        BadRequest: a name of an allowed kind that is not well-formed (RFC 5280 section 4.2.1.6).
+    """
+    names = dict.fromkeys(_checked(name) for name in requested if name.kind in san_types)
+    if "email" in san_types:
+        known = frozenset(map(str, names))
+        names |= dict.fromkeys(e for e in email_addresses(subject) if str(e) not in known)
+    return tuple(names)
+
+
+def _checked(name: GeneralName) -> GeneralName:
+    try:
+        match name.kind:
+            case "ip":
+                _check_address(name)
+            case "upn":
+                return _user_principal_name(name)
+            case "dns":
+                # RFC 5280: a dNSName of " " MUST NOT be used; no host name holds a blank.
+                _check_ia5("dNSName", name.string(), blanks=False)
+                _check_host(name.string())
+            case "email":
+                _check_ia5("rfc822Name", name.string(), blanks=False)
+                if not all(name.string().partition("@")) or name.string().count("@") > 1:
+                    raise BadRequest("the rfc822Name is not one address")
+            case "uri":
+                # Blanks pass: Intune writes "ID:Microsoft Endpoint Manager:GUID:...".
+                _check_ia5("uniformResourceIdentifier", name.string(), blanks=True)
+    except Malformed as error:
+        raise BadRequest(f"a requested {name.kind} name cannot be read") from error
+    return name
+
+
+def _check_host(value: str) -> None:
+    """Refuse what is no host name: a URL, an address with its port, labels without a letter.
+
+    A wildcard, an underscore and the dot of the root pass: there are devices that have such names.
+    """
+    labels = value.removesuffix(".").split(".")
+    if len(value) > _LONGEST_HOST or not all(labels) or not _NO_HOST.isdisjoint(value):
+        raise BadRequest("the dNSName is not a host name")
+
+
+def _check_address(name: GeneralName) -> None:
+    # Eight or 32 octets are a network, which has its place in nameConstraints alone.
+    if name.address() is None:
+        raise BadRequest(f"an iPAddress has {len(name.octets)} octets, not 4 or 16")
+
+
+def _user_principal_name(name: GeneralName) -> GeneralName:
+    label = "the user principal name"
+    try:
+        text = name.string()
+    except Undecodable as error:
+        raise BadRequest(f"{label} {error}") from error
+    if not text.strip():
+        raise BadRequest(f"{label} is empty")
+    _refuse_characters(label, text)
+    return GeneralName.upn(text)
+
+
+def _check_ia5(label: str, value: str, *, blanks: bool) -> None:
+    _refuse_characters(f"the {label}", value)
+    if not value.strip():
+        raise BadRequest(f"the {label} is empty")
+    if not value.isascii() or (" " in value and not blanks):
+        raise BadRequest(f"the {label} has characters that cannot be in one")
+
+
+def _refuse_characters(label: str, text: str) -> None:
+    """Refuse what people do not see, or what reads differently from what it says.
+
+    A NUL ends the name for some readers and not for others ("bank.example NUL .evil.example"), a
+    line break forges lines in logs, a bidirectional override turns a name around.
+    """
+    if text.isascii() and text.isprintable():  # the fast way out
+        return
+    for character in text:
+        if character in _BIDI_MARKS or unicodedata.bidirectional(character) in _BIDI:
+            raise BadRequest(f"{label} holds bidirectional control characters")
+        if character in _INVISIBLE:
+            raise BadRequest(f"{label} holds zero-width or formatting characters")
+        what = _CATEGORIES.get(unicodedata.category(character))
+        if what is not None:
+            raise BadRequest(f"{label} holds {what}")

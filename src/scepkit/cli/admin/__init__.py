@@ -1,0 +1,61 @@
+"""`scep admin …`: the operator's commands, on the server's machine, whether it runs or not.
+
+Each group of commands has its own file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from scepkit.cli.admin import approve_reject as admin_decide
+from scepkit.cli.admin import challenge as admin_challenge
+from scepkit.cli.admin import crl as admin_crl
+from scepkit.cli.admin import listing as admin_list
+from scepkit.cli.admin import purge as admin_purge
+from scepkit.cli.admin import release, revoke, rollover, show
+from scepkit.cli.help import Group, examples
+
+# As an operator meets them. Typer would put those with commands of their own last.
+_ORDER = (
+    "challenge",
+    "list",
+    "show",
+    "approve",
+    "reject",
+    "revoke",
+    "release",
+    "crl",
+    "rollover",
+    "purge",
+)
+
+
+class _Ordered(Group):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
+
+
+app = typer.Typer(
+    cls=_Ordered,
+    help="Operate a server: challenges, requests, certificates, rollover.",
+    epilog=examples(
+        "scep admin challenge new --subject CN=dev1,O=Example",
+        "scep admin list --pending",
+        "scep admin revoke 5a1f... --reason superseded",
+    ),
+    no_args_is_help=True,
+)
+for commands in (
+    admin_challenge,
+    admin_list,
+    show,
+    admin_decide,
+    revoke,
+    release,
+    admin_crl,
+    rollover,
+    admin_purge,
+):
+    commands.register(app)

@@ -1,0 +1,127 @@
+"""`scep admin challenge list`: one-time challenges and their states."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scepkit.cli import terminal
+from scepkit.cli.admin.server_directory import (
+    DEFAULT_DIRECTORY,
+    DirectoryOption,
+    EndpointOption,
+    JsonLinesOption,
+    records_opened,
+)
+from scepkit.cli.help import Command, examples
+from scepkit.protocol import serial_number
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from scepkit.store import Challenge
+
+_COLUMNS = ("id", "endpoint", "subject", "sans", "label", "made", "expires", "state")
+
+
+def register(group: typer.Typer) -> None:
+    """Add the command of this file."""
+    group.command(
+        "list",
+        cls=Command,
+        short_help="List one-time challenges.",
+        epilog=examples(
+            "scep admin challenge list --unspent",
+            "scep admin challenge list --label order-17 --json",
+        ),
+    )(listing)
+
+
+def listing(
+    *,
+    endpoint: EndpointOption = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Only subjects with this text.", show_default=False),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Only this exact label.", show_default=False),
+    ] = None,
+    unspent: Annotated[
+        bool, typer.Option("--unspent", help="Only challenges that a device can still use.")
+    ] = False,
+    limit: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Print at most N of them; 0 for all.")
+    ] = 0,
+    as_json: JsonLinesOption = False,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
+    """List one-time challenges, newest first.
+
+    Each has a number, which challenge void takes and the log shows. Its state is unspent, spent,
+    expired or void. The list cannot show the secrets, since they are not stored. A spent challenge
+    is kept as long as its certificate, any other until retention_days after it expired.
+    """
+    with records_opened(directory) as (home, store):
+        from scepkit.server.clock import utc_now
+        from scepkit.server.minting import endpoint_settings
+
+        now = utc_now()
+        found = store.challenges(
+            endpoint=endpoint,
+            subject=subject,
+            label=label,
+            is_open=unspent,
+            now=now if unspent else None,
+            limit=limit or None,
+        )
+        if as_json:
+            is_empty = not _print_json(found, now)
+        else:
+            is_empty = not terminal.long_table((_row(one, now) for one in found), _COLUMNS)
+        if is_empty and endpoint is not None:
+            # What an endpoint that is gone has can still be listed; a typing error is told.
+            endpoint_settings(home.settings, endpoint)
+    if is_empty and not as_json:
+        terminal.say("nothing found")
+
+
+def _print_json(found: Iterable[Challenge], now: datetime) -> int:
+    """Write one object a line; return how many."""
+    count = 0
+    for one in found:
+        terminal.data(json.dumps(_whole(one, now)))
+        count += 1
+    return count
+
+
+def _row(one: Challenge, now: datetime) -> dict[str, str]:
+    return {
+        "id": str(one.id),
+        "endpoint": one.endpoint,
+        "subject": one.subject or "",
+        "sans": " ".join(one.sans),
+        "label": one.label or "",
+        "made": _time(one.created_at),
+        "expires": _time(one.expires_at),
+        "state": one.state(now).value,
+    }
+
+
+def _whole(one: Challenge, now: datetime) -> dict[str, object]:
+    return {
+        **_row(one, now),
+        "sans": [*one.sans],
+        "spent": _time(one.spent_at),
+        "serial": "" if one.spent_serial is None else serial_number.show(one.spent_serial),
+        "voided": _time(one.voided_at),
+        "voided_by": one.voided_by or "",
+    }
+
+
+def _time(when: datetime | None) -> str:
+    return when.isoformat(timespec="seconds") if when else ""

@@ -1,0 +1,152 @@
+"""`scep admin crl`: the list of the certificates that are revoked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scepkit.cli import terminal
+from scepkit.cli.admin import identity
+from scepkit.cli.admin.server_directory import (
+    DEFAULT_DIRECTORY,
+    CAOption,
+    DirectoryOption,
+    JsonLinesOption,
+    authorities_of,
+    records_opened,
+)
+from scepkit.cli.help import Command, examples
+from scepkit.errors import ScepError, UsageError
+
+if TYPE_CHECKING:
+    from scepkit.ca.authority import Authority
+    from scepkit.server.data_directory import Home
+    from scepkit.store import CRLRow, Store
+
+_CRL_MODE = 0o644
+_COLUMNS = ("issuer", "number", "this_update", "next_update", "file", "pem")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command(
+        "crl",
+        cls=Command,
+        short_help="Print the CA's current CRL.",
+        epilog=examples("scep admin crl > crl.pem", "scep admin crl --out ca.crl --der"),
+    )(crl)
+
+
+def crl(
+    *,
+    ca: CAOption = "default",
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="The CRLs of the CA's earlier and next generations, too."),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write it to this file instead of stdout.", show_default=False
+        ),
+    ] = None,
+    der: Annotated[bool, typer.Option("--der", help="DER instead of PEM; needs --out.")] = False,
+    as_json: JsonLinesOption = False,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
+    """Print the CA's current CRL as PEM. If there is no valid one, sign a new one first."""
+    from scepkit.keys.files import write_file
+
+    if der and (out is None or every):
+        raise UsageError("--der is for one CRL in a file", hint="give --out, and no --all")
+    with records_opened(directory) as (home, store):
+        generations = authorities_of(home, store, ca)
+        wanted = generations if every else generations[:1]
+        rows = [_current(home, store, authority) for authority in wanted]
+        names = [_name(authority) for authority in wanted]
+    content = rows[0].der if der else "".join(map(_pem, rows)).encode("ascii")
+    if out is not None:
+        write_file(out, content, mode=_CRL_MODE, hint=_hint())
+    if as_json:
+        lines = [_for_json(name, row, out) for name, row in zip(names, rows, strict=True)]
+        terminal.rows(lines, _COLUMNS, as_json=True, empty="")
+    elif out is None:
+        terminal.data(content.decode("ascii"))
+    for row in rows:
+        terminal.say(f"CRL number {row.number}, good until {row.next_update:%Y-%m-%d %H:%M} UTC")
+
+
+def _for_json(name: str, row: CRLRow, out: Path | None) -> dict[str, object]:
+    return {
+        "issuer": name,
+        "number": row.number,
+        "this_update": row.this_update.isoformat(timespec="seconds"),
+        "next_update": row.next_update.isoformat(timespec="seconds"),
+        "file": str(out) if out is not None else "",
+        "pem": _pem(row) if out is None else "",
+    }
+
+
+def sign_outdated(directory: Path, issuers: Collection[bytes | None], *, as_json: bool) -> None:
+    """Sign the CRLs that do not know what was done just now, and say so.
+
+    A CA whose keys cannot be used is no reason not to revoke.
+
+    Args:
+        directory: the server's.
+        issuers: whose certificates were revoked or released.
+        as_json: whether errors are told to programs.
+    """
+    errors: list[ScepError] = []
+    signed: set[bytes | None] = set()
+    with records_opened(directory) as (home, store):
+        for name in home.settings.authorities:
+            try:
+                for authority in authorities_of(home, store, name):
+                    _sign_if_outdated(home, store, authority, issuers)
+                    signed.add(authority.key_hash)
+            except ScepError as error:
+                errors.append(error)
+    if errors and not signed.issuperset(issuers):
+        terminal.warn("the change is stored, but no new CRL could be signed")
+        for one in errors:
+            terminal.scep_error(one, as_json=as_json)
+
+
+def _sign_if_outdated(
+    home: Home, store: Store, authority: Authority, issuers: Collection[bytes | None]
+) -> None:
+    row = store.crl(authority.key_hash)
+    if authority.key_hash in issuers and (row is None or row.outdated):
+        row = _current(home, store, authority)
+        terminal.say(f"signed CRL number {row.number} of {_name(authority)}")
+
+
+def _current(home: Home, store: Store, authority: Authority) -> CRLRow:
+    from scepkit.operations import revocation
+    from scepkit.server.clock import utc_now
+
+    lifetime = timedelta(hours=home.settings.crl_hours)
+    return revocation.current_crl(store, authority, now=utc_now(), lifetime=lifetime)
+
+
+def _name(authority: Authority) -> str:
+    return str(authority.own.subject_name)
+
+
+def _hint() -> str:
+    user = identity.stands_in()
+    return (
+        f"{user} has to be able to write there; or as root: scep admin crl > FILE" if user else ""
+    )
+
+
+def _pem(row: CRLRow) -> str:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return x509.load_der_x509_crl(row.der).public_bytes(Encoding.PEM).decode("ascii")

@@ -1,0 +1,125 @@
+"""The operator behind a command of `scep admin`, and the user that it works as: the server's.
+
+What another user makes in a server's directory the server cannot read. So root becomes the server's
+user, for good, before anything is opened; and the record names who gave the command all the same.
+"""
+
+from __future__ import annotations
+
+import getpass
+import importlib.util
+import os
+import pwd
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+
+from scepkit.cli import terminal
+from scepkit.errors import SettingsError
+from scepkit.keys.ownership import ROOT, user_name
+
+
+class _Given:
+    """Remembers who gave the command, once this process is another user's."""
+
+    by = ""
+
+
+def who() -> str:
+    """Return the operator's name for the record; behind sudo it is the name of the caller."""
+    try:
+        return _Given.by or os.environ.get("SUDO_USER") or getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
+
+
+def stands_in() -> str:
+    """Return the name of the user that root has become; "" where nothing of the kind happened."""
+    return user_name(os.geteuid()) if _Given.by else ""
+
+
+def become_owner(directory: Path, key: Path, modules: Iterable[str]) -> None:
+    """Become the server's user, where root gives a command; all others stay who they are.
+
+    The server's user is the one to whom its key file belongs: nobody else can read that. Where it
+    is root's, as in a container whose server is root, the command is root's too.
+
+    Args:
+        directory: the server's.
+        key: the file in it that nobody but the server's user can read.
+        modules: what may be imported later, and has to be readable to that user.
+
+    Raises:
+        SettingsError: root cannot become that user, or that user cannot read the program or get to
+            the directory.
+    """
+    uid = _owner(key, directory) if os.geteuid() == ROOT else ROOT
+    if uid == ROOT:
+        return
+    user, program = user_name(uid), _program(modules)
+    _Given.by = who()
+    terminal.say(f"{directory} belongs to {user}: working as {user}")
+    _become(uid, directory)
+    for path in program:
+        if not os.access(path, os.R_OK):
+            raise SettingsError(
+                f"{directory} belongs to {user}, who cannot read scep itself: {path}",
+                hint="use a scep that every user can read, installed in /opt/scepkit for instance",
+            )
+    if not os.access(directory, os.X_OK):
+        raise SettingsError(
+            f"{directory} belongs to {user}, who cannot get to it",
+            hint=f"let {user} search the directories above it (namei -l {directory} shows them), "
+            "or name it by another path",
+        )
+
+
+def _owner(*paths: Path) -> int:
+    """Return the owner of the first path that can be looked at; root where none can."""
+    for path in paths:
+        try:
+            return path.stat().st_uid
+        except OSError:
+            # Root may not look into everything, such as a directory of another machine.
+            continue
+    return ROOT
+
+
+def _become(uid: int, directory: Path) -> None:
+    """Change all ids of this process; there is no way back.
+
+    Raises:
+        SettingsError: that is not allowed here.
+    """
+    user = user_name(uid)
+    try:
+        gid, home = _enter_groups(uid, directory)
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+    except OSError as error:
+        raise SettingsError(
+            f"{directory} belongs to {user}, and root cannot work as {user} here: {error.strerror}",
+            hint=f"sudo -u {shlex.quote(user)} scep admin …; in a container, run it with the "
+            f"option --user {uid}",
+        ) from error
+    # For what asks the environment, such as PostgreSQL's library for the file with passwords.
+    os.environ.update(HOME=home, USER=user, LOGNAME=user)
+
+
+def _enter_groups(uid: int, directory: Path) -> tuple[int, str]:
+    """Leave root's groups for those of a user; return the main one, and the home directory."""
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        # As is usual in a container.
+        at = directory.stat()
+        os.setgroups([at.st_gid])
+        return at.st_gid, str(directory.absolute())
+    os.initgroups(entry.pw_name, entry.pw_gid)
+    return entry.pw_gid, entry.pw_dir
+
+
+def _program(modules: Iterable[str]) -> list[str]:
+    """Return a file of each part of the program: of the language, of ours, of the libraries."""
+    specs = (importlib.util.find_spec(one) for one in ("scepkit", *modules))
+    return [os.__file__, *(one.origin for one in specs if one is not None and one.origin)]

@@ -1,0 +1,72 @@
+"""`scep admin purge`: delete old records now, before the server does."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from scepkit.cli import duration, terminal
+from scepkit.cli.admin.server_directory import (
+    DEFAULT_DIRECTORY,
+    DirectoryOption,
+    JsonOption,
+    records_opened,
+)
+from scepkit.cli.help import Command, examples
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command(
+        "purge",
+        cls=Command,
+        short_help="Delete old records now.",
+        epilog=examples("scep admin purge --dry-run", "scep admin purge --older-than 30d"),
+    )(purge)
+
+
+def purge(
+    *,
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Least age: 30d, 12w, … Default: the setting retention_days.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the numbers, and delete nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
+    """Delete old records: answered requests, used or expired challenges, expired certificates.
+
+    Waiting requests past their time are marked as expired. A running server does both by itself, so
+    the command does not ask first; --dry-run shows the numbers.
+    """
+    with records_opened(directory) as (home, store):
+        from scepkit.server.background import housekeeping as sweeping
+        from scepkit.server.clock import utc_now
+
+        now = utc_now()
+        keep = (
+            duration.read(older_than)
+            if older_than
+            else timedelta(days=home.settings.retention_days)
+        )
+        expired = 0 if dry_run else store.expire(now)
+        purged = sweeping.purge(store, home.settings, now=now, keep=keep, dry_run=dry_run)
+    if as_json:
+        terminal.json_data(
+            {"dry_run": dry_run, "expired_requests": expired, **sweeping.counts(purged)}
+        )
+        return
+    if expired:
+        terminal.say(f"{expired} requests expired before they were decided")
+    would = "would delete" if dry_run else "deleted"
+    counts = ", ".join(f"{n} {what}" for what, n in sweeping.counts(purged).items())
+    terminal.say(f"{would} {counts}")

@@ -1,0 +1,267 @@
+"""`scep admin rollover`: one CA follows another, while the server runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scepkit.cli import terminal
+from scepkit.cli.admin import rollover_report
+from scepkit.cli.admin.revocation_options import Yes
+from scepkit.cli.admin.server_directory import (
+    DEFAULT_DIRECTORY,
+    CAOption,
+    DirectoryOption,
+    JsonLinesOption,
+    records_opened,
+)
+from scepkit.cli.help import Command, Group, examples
+from scepkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cryptography import x509
+
+    from scepkit.ca.directory.rollover import Generation, Status
+
+group = typer.Typer(
+    name="rollover",
+    cls=Group,
+    help="Replace the CA: prepare, activate, cancel, status.",
+    epilog=examples("scep admin rollover prepare", "scep admin rollover activate"),
+    no_args_is_help=True,
+)
+
+_COLUMNS = ("state", "role", "subject", "not_before", "not_after", "sha256")
+_ALWAYS = ("current", "next", "cancelled")  # states that an expired certificate keeps
+_DATE = len("2026-11-28")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.add_typer(group)
+
+
+@group.command(
+    cls=Command,
+    epilog=examples(
+        "scep admin rollover prepare",
+        "scep admin rollover prepare --name 'Example CA 2' --layout ec",
+    ),
+)
+def prepare(
+    *,
+    ca: CAOption = "default",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help='commonName of the next CA. Default: the current one with " G2" added.',
+            show_default=False,
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYOUT",
+            help="Key layout of the next CA: default, ec or single. Default: the current layout.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonLinesOption = False,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
+    """Make the next CA. Devices can fetch it (GetNextCACert) and already enrol with it.
+
+    A running server offers it within seconds. The current CA goes on as before.
+    """
+    place = _place(directory, ca)
+    from scepkit.ca.directory import rollover
+    from scepkit.server.assembly import utc_now
+
+    made = rollover.prepare(place, now=utc_now(), layout=layout, common_name=name)
+    if made.next is not None:
+        _say("the next CA", made.next.ca.certificate, as_json=as_json)
+    if as_json:
+        _json_lines(_next(rollover.status(place)))
+    terminal.say("devices can fetch it now (GetNextCACert); give them time before the next step:")
+    terminal.say(f"scep admin rollover activate{_which(directory, ca)}")
+
+
+@group.command(
+    cls=Command,
+    short_help="Make the next CA the current one.",
+    epilog=examples("scep admin rollover activate", "scep admin rollover activate --yes"),
+)
+def activate(
+    *,
+    ca: CAOption = "default",
+    yes: Yes = False,
+    as_json: JsonLinesOption = False,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
+    """Make the next CA the current one. The command shows the consequences and asks first.
+
+    Certificates of the old CA stay valid, and can be renewed and revoked. A running server changes
+    over within seconds. Devices that pin the CA's fingerprint need the new one.
+    """
+    place = _place(directory, ca)
+    from scepkit.ca.directory import rollover
+    from scepkit.server.assembly import utc_now
+
+    found = rollover.status(place)
+    if found.next is not None:
+        _ask(
+            partial(rollover_report.say_what_activate_does, found.current, found.next),
+            "Make it the CA now?",
+            act="the next CA would be in force for every device",
+            yes=yes,
+        )
+    material = rollover.activate(place, now=utc_now())
+    _say("the CA is now", material.ca.certificate, as_json=as_json)
+    if as_json:
+        _json_lines(_generation("current", rollover.status(place).current))
+
+
+@group.command(
+    cls=Command,
+    epilog=examples("scep admin rollover cancel", "scep admin rollover cancel --yes"),
+)
+def cancel(
+    *,
+    ca: CAOption = "default",
+    yes: Yes = False,
+    as_json: JsonLinesOption = False,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
+    """Drop the next CA and its keys for good. The command asks first.
+
+    Certificates that the next CA has already issued can no longer be revoked.
+    """
+    from scepkit.ca.directory import rollover
+    from scepkit.protocol.distinguished_name import Name
+
+    place = _place(directory, ca)
+    found = rollover.status(place)
+    if found.next is not None:
+        _ask(
+            partial(rollover_report.say_what_cancel_does, found.next),
+            "Drop it?",
+            act="the next CA and its keys would be dropped for good",
+            yes=yes,
+        )
+    dropped = rollover.cancel(place)
+    terminal.say(f"dropped {Name.of(dropped.subject)}")
+    if as_json:
+        _json_lines([_row("cancelled", "ca", dropped)])
+
+
+@group.command(
+    cls=Command,
+    short_help="List the CA's generations.",
+    epilog=examples("scep admin rollover status"),
+)
+def status(
+    *,
+    ca: CAOption = "default",
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+    as_json: JsonLinesOption = False,
+) -> None:
+    """List the generations of the CA, each with its RA: current, next and earlier ones."""
+    from scepkit.ca.directory import rollover
+
+    found = rollover.status(_place(directory, ca))
+    rows = [
+        *_next(found),
+        *_generation("current", found.current),
+        *(row for one in found.old for row in _generation(f"old/{one.number}", one)),
+        *(_row("retired", "ra", one) for one in found.retired),
+    ]
+    if as_json:
+        _json_lines(rows)
+        return
+    shown = [
+        row
+        | {name: row[name][:_DATE] for name in ("not_before", "not_after")}
+        | {"role": row["role"].upper()}
+        for row in rows
+    ]
+    terminal.rows(shown, _COLUMNS, as_json=False, empty="")
+
+
+def _json_lines(rows: Sequence[Mapping[str, str]]) -> None:
+    terminal.rows(rows, _COLUMNS, as_json=True, empty="")
+
+
+def _next(found: Status) -> list[dict[str, str]]:
+    return [] if found.next is None else _generation("next", found.next)
+
+
+def _generation(state: str, one: Generation) -> list[dict[str, str]]:
+    ca = _row(state, "ca", one.ca)
+    return [ca] if one.ra is None else [ca, _row(state, "ra", one.ra)]
+
+
+def _row(state: str, role: str, certificate: x509.Certificate) -> dict[str, str]:
+    from scepkit.keys.certificates import sha256_fingerprint
+    from scepkit.protocol.distinguished_name import Name
+    from scepkit.server.assembly import utc_now
+
+    is_over = certificate.not_valid_after_utc <= utc_now()
+    return {
+        "state": state if not is_over or state in _ALWAYS else "expired",
+        "role": role,
+        "subject": str(Name.of(certificate.subject)),
+        "not_before": certificate.not_valid_before_utc.isoformat(timespec="seconds"),
+        "not_after": certificate.not_valid_after_utc.isoformat(timespec="seconds"),
+        "sha256": sha256_fingerprint(certificate).removeprefix("sha256:"),
+    }
+
+
+def _ask(show: Callable[[], None], question: str, *, act: str, yes: bool) -> None:
+    """Show what a step does and ask whether it is meant.
+
+    Raises:
+        UsageError: nobody is there to ask.
+        Abort: it is not meant.
+    """
+    if yes:
+        return
+    if not terminal.can_ask():
+        raise UsageError(
+            f"{act}, and there is no terminal to ask at",
+            hint="look at the CAs with scep admin rollover status, then give --yes",
+        )
+    show()
+    if not terminal.confirm(question):
+        raise typer.Abort
+
+
+def _place(directory: Path, ca: str) -> Path:
+    """Return the directory of a CA.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    with records_opened(directory) as (home, _):
+        names = home.settings.authorities
+        if ca not in names:
+            raise UsageError(f"there is no CA {ca!r}", hint=f"one of {', '.join(names)}")
+        return home.settings.authority_directory(ca)
+
+
+def _which(directory: Path, ca: str) -> str:
+    return f" --dir {directory}" + ("" if ca == "default" else f" --ca {ca}")
+
+
+def _say(what: str, certificate: x509.Certificate, *, as_json: bool) -> None:
+    from scepkit.keys.certificates import sha256_fingerprint
+    from scepkit.protocol.distinguished_name import Name
+
+    terminal.say(f"{what}: {Name.of(certificate.subject)}")
+    if not as_json:
+        terminal.data(f"fingerprint  {sha256_fingerprint(certificate)}")

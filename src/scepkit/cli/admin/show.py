@@ -1,0 +1,201 @@
+"""`scep admin show`: all that is known about one certificate or request."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scepkit.cli import terminal
+from scepkit.cli.admin import renewal_chain, selection
+from scepkit.cli.admin.listing import certificate_status, request_status
+from scepkit.cli.admin.server_directory import (
+    DEFAULT_DIRECTORY,
+    DirectoryOption,
+    JsonOption,
+    parse_serial,
+    records_opened,
+)
+from scepkit.cli.help import Command, examples
+from scepkit.cli.reasons import reason_name
+from scepkit.errors import UsageError
+from scepkit.protocol import serial_number
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from scepkit.store import CertificateRow, RequestRow, RevocationRow, Store
+
+# Serial numbers are random and long; those of requests are counted.
+_REQUEST = re.compile(r"[0-9]{1,15}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command(
+        "show",
+        cls=Command,
+        short_help="Show one certificate or request.",
+        epilog=examples("scep admin show 1", "scep admin show 5a1f... --pem"),
+    )(show)
+
+
+def show(
+    number: Annotated[
+        str,
+        typer.Argument(
+            metavar="SERIAL|REQUEST",
+            help="A certificate's serial number in hex, or a request's number.",
+            show_default=False,
+        ),
+    ],
+    *,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+    pem: Annotated[
+        bool, typer.Option("--pem", help="Print the certificate or the PKCS#10 as PEM, alone.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show all details of a certificate or a request.
+
+    For a certificate with renewals the whole renewal chain is drawn, one line for each certificate.
+    A renewal stands below the certificate that it renewed; the one in use is marked as current.
+
+    The challenge in a request is blanked out, so the signature of its PEM no longer verifies.
+    """
+    with records_opened(directory) as (home, store):
+        from scepkit.server.clock import utc_now
+
+        if _REQUEST.fullmatch(number):
+            row = store.request(int(number), now=utc_now())
+            if row is None:
+                raise UsageError(
+                    f"there is no request {number}", hint="scep admin list --pending shows them"
+                )
+            shown, text = _request(row), _pem(row.csr, "CERTIFICATE REQUEST")
+            history: list[dict[str, str]] = []
+            links: list[renewal_chain.Link] = []
+        else:
+            certificate = _certificate_row(store, number)
+            shown, text = _certificate(certificate), _pem(certificate.der, "CERTIFICATE")
+            shown["passphrase"] = "kept" if store.passphrase(certificate.serial) else ""
+            history = [_done(one) for one in store.revocation_history(certificate.serial)]
+            chain = store.renewal_chains([certificate.serial])
+            links = renewal_chain.links(chain, selection.this_moment(home))
+    if pem:
+        terminal.data(text)
+    elif as_json:
+        chain_data = [renewal_chain.as_json(one) for one in links]
+        terminal.json_data({**shown, "history": history, "chain": chain_data, "pem": text})
+    else:
+        told = [(name, value) for name, value in shown.items() if value]
+        told += [("history", _in_words(one)) for one in history]
+        # Alone it is no chain.
+        drawn = renewal_chain.drawn(links, certificate.serial) if len(links) > 1 else []
+        terminal.data_fields([*told, *(("chain", line) for line in drawn)])
+
+
+def _certificate_row(store: Store, number: str) -> CertificateRow:
+    row = store.certificate(parse_serial(number))
+    if row is None:
+        raise UsageError(
+            f"no certificate with the serial number {number} was issued",
+            hint="scep admin list shows them",
+        )
+    return row
+
+
+def _certificate(row: CertificateRow) -> dict[str, str]:
+    from scepkit.protocol.certificate import Certificate, fingerprint
+    from scepkit.server.clock import utc_now
+
+    certificate = Certificate.read(row.der)
+    return {
+        "serial": serial_number.show(row.serial),
+        "status": certificate_status(row, utc_now()),
+        "endpoint": row.endpoint,
+        "subject": row.subject,
+        "names": ", ".join(map(str, certificate.alternative_names)),
+        "key": _key(certificate.public_key),
+        "issuer": str(certificate.issuer_name),
+        "issued": _time(row.issued_at),
+        "not_before": _time(row.not_before),
+        "not_after": _time(row.not_after),
+        "renews": serial_number.show(row.renews) if row.renews is not None else "",
+        "revoked": _time(row.revoked_at),
+        "reason": reason_name(row.revocation_reason),
+        "revoked_by": row.revoked_by or "",
+        "invalidity_date": _time(row.invalidity_date),
+        "sha256": fingerprint(row.der),
+    }
+
+
+def _done(line: RevocationRow) -> dict[str, str]:
+    return {
+        "at": _time(line.at),
+        "action": line.action.value,
+        "reason": reason_name(line.reason),
+        "by": line.by,
+        "note": line.note,
+        "invalidity_date": _time(line.invalidity_date),
+    }
+
+
+def _in_words(line: dict[str, str]) -> str:
+    since = f", invalid since {line['invalidity_date']}" if line["invalidity_date"] else ""
+    note = f": {line['note']}" if line["note"] else ""
+    return f"{line['at']} {line['action']} ({line['reason']}{since}) by {line['by']}{note}"
+
+
+def _request(row: RequestRow) -> dict[str, str]:
+    from scepkit.protocol import csr
+    from scepkit.protocol.scep.attributes import MessageType, TransactionID
+
+    wanted = csr.read_archived(row.csr)
+    return {
+        "id": str(row.id),
+        "status": request_status(row),
+        "endpoint": row.endpoint,
+        "subject": str(wanted.subject),
+        "names": ", ".join(map(str, wanted.extensions.subject_alternative_names())),
+        "key": _key(wanted.public_key),
+        "type": MessageType(row.message_type).name,
+        "transaction_id": str(TransactionID(row.transaction_id)),
+        "requested": _time(row.created_at),
+        "peer": row.peer or "",
+        "expires": _time(row.expires_at),
+        "decided": _time(row.decided_at),
+        "decided_by": row.decided_by or "",
+        "reason": row.reason or "",
+        "serial": serial_number.show(row.serial) if row.serial is not None else "",
+        "renews": serial_number.show(row.renews) if row.renews is not None else "",
+        "sha256": row.csr_digest.hex() if row.csr_digest else "",
+    }
+
+
+def _key(key: object) -> str:
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+    from scepkit.protocol.algorithms import PSSPublicKey
+
+    match key:
+        case PSSPublicKey():
+            return f"RSA for RSASSA-PSS alone, {key.key_size} bits"
+        case rsa.RSAPublicKey():
+            return f"RSA, {key.key_size} bits"
+        case ec.EllipticCurvePublicKey():
+            return f"EC, {key.curve.name}"
+    return type(key).__name__.removesuffix("PublicKey")
+
+
+def _pem(der: bytes, label: str) -> str:
+    import base64
+    import textwrap
+
+    lines = textwrap.wrap(base64.b64encode(der).decode("ascii"), 64)
+    return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""])
+
+
+def _time(when: datetime | None) -> str:
+    return when.isoformat(timespec="seconds") if when else ""

@@ -1,0 +1,169 @@
+"""`scep status`: the state of a directory, and its needs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import typer
+
+from scepkit.cli import options, terminal
+from scepkit.cli.help import Command
+from scepkit.protocol import serial_number
+
+if TYPE_CHECKING:
+    from scepkit.client.folder import Folder
+    from scepkit.client.record import Record
+    from scepkit.client.revocation_note import RevocationNote
+    from scepkit.protocol.certificate import Certificate
+
+_EPILOG = """
+\b
+Example:
+  scep status /etc/www
+
+\b
+Exit status:
+  0  there is a valid certificate     2  wrong usage, or a file cannot be used
+  1  there is none, or it is revoked  3  there is none yet: a request waits
+"""
+
+_VALID, _DUE, _EXPIRED = "valid", "due for renewal", "expired"
+_EARLY, _WAITING, _EMPTY = "early", "pending", "empty"
+_REVOKED, _HELD = "revoked", "on hold"
+_EXIT = {_VALID: 0, _DUE: 0, _EXPIRED: 1, _EARLY: 1, _WAITING: 3, _EMPTY: 1}
+_EXIT |= {_REVOKED: 1, _HELD: 1}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command(
+        "status",
+        cls=Command,
+        short_help="Show the state of a directory and its certificate.",
+        epilog=_EPILOG,
+    )(status)
+
+
+def status(
+    directory: options.Directory,
+    *,
+    as_json: options.Json = False,
+) -> None:
+    """Show the state of a directory: its certificate, its validity, and a waiting request.
+
+    The command contacts no server and changes nothing.
+    """
+    from scepkit.cli.device import renewable
+
+    folder, now = renewable.existing(directory), datetime.now(UTC)
+    state, rows = _look(folder, now)
+    if as_json:
+        terminal.json_data(
+            {"directory": str(directory), "state": state}
+            | {name.replace(" ", "_"): _json(value) for name, value in rows}
+        )
+    else:
+        terminal.data_fields([("state", state), *((name, _text(v)) for name, v in rows)])
+    raise typer.Exit(_EXIT[state])
+
+
+def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]:
+    """Return the state of a directory, and its details by name."""
+    from scepkit.cli import describe
+    from scepkit.client import renewal_time
+    from scepkit.client.folder import KEY, UNVERIFIED
+
+    certificate, record = folder.certificate(), folder.record()
+    waiting = folder.unfinished.exists()
+    rows: list[tuple[str, object]] = []
+    state = _WAITING if waiting else _EMPTY
+    if certificate is not None:
+        start = renewal_time.due(certificate)
+        state = _state(certificate, start, now)
+        rows += _certificate(certificate)
+        revoked = folder.revocation()
+        if revoked is None:
+            rows.append(("renew from", start))
+        else:
+            state = _REVOKED if revoked.is_final else _HELD
+            rows += _revocation(revoked)
+        if state == _EARLY:
+            rows.append(("clock", describe.slow_clock(certificate)))
+        if not (folder.path / KEY).exists():
+            rows.append(("problem", f"{KEY} is missing"))
+    if record is not None:
+        rows.append(("server", record.url))
+    if waiting:
+        rows += _request(folder.unfinished_record())
+    unverified = folder.path / UNVERIFIED
+    if unverified.exists():
+        rows.append(("unverified", str(unverified)))
+    following = renewal_time.successor(folder.next_ca(), now)
+    if following is not None:
+        rows += [
+            ("next ca", str(following.subject_name)),
+            ("next ca from", following.not_before),
+        ]
+    coming = folder.ahead.certificate()
+    if coming is not None:
+        rows.append(("next certificate from", coming.not_before))
+    return state, rows
+
+
+def _revocation(note: RevocationNote) -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = [("revoked at", datetime.fromisoformat(note.at))]
+    if note.reason:
+        rows.append(("reason", note.reason))
+    return rows
+
+
+def _request(record: Record | None) -> list[tuple[str, object]]:
+    if record is None:
+        return [("request", "under way")]
+    rows: list[tuple[str, object]] = [
+        ("request", record.transaction_id),
+        ("requested from", record.url),
+    ]
+    if record.requested_at:
+        rows.append(("requested at", datetime.fromisoformat(record.requested_at)))
+    return rows
+
+
+def _state(certificate: Certificate, start: datetime, now: datetime) -> str:
+    if now > certificate.not_after:
+        return _EXPIRED
+    if now < certificate.not_before:
+        return _EARLY
+    return _DUE if now >= start else _VALID
+
+
+def _certificate(certificate: Certificate) -> list[tuple[str, object]]:
+    from scepkit.cli import describe
+    from scepkit.client import keys
+
+    return [
+        ("subject", describe.subject(certificate)),
+        ("issuer", str(certificate.issuer_name)),
+        ("serial", serial_number.show(certificate.serial)),
+        ("key", keys.kind(certificate.public_key)),
+        ("sha256", describe.fingerprint(certificate)),
+        ("not before", certificate.not_before),
+        ("not after", certificate.not_after),
+    ]
+
+
+def _json(value: object) -> object:
+    from scepkit.cli import describe
+
+    return describe.timestamp(value) if isinstance(value, datetime) else value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, datetime):
+        return str(value)
+    from scepkit.cli import duration
+
+    left = value - datetime.now(UTC)
+    when = f"in {duration.show(left)}" if left.total_seconds() > 0 else f"{duration.show(left)} ago"
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC ({when})"

@@ -1,0 +1,246 @@
+"""One-time challenges: each lets its holder get the one certificate that it stands for.
+
+A challenge is 160 random bits, so a keyed digest is enough to store it (RFC 8894 section 7.3):
+the server's key and its database together let nobody guess.
+All reasons to refuse one are one answer to the peer (checklist P-59); the log has the reason.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from scepkit.ca.subject_rules import email_addresses
+from scepkit.enrolment.challenges.minting import ChallengeOrder, MintedChallenge
+from scepkit.errors import BadRequest
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.csr import CertificationRequest
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.general_name import GeneralName
+from scepkit.protocol.names import parse_san
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.store import Challenge, NewChallenge, Store
+
+KEY_SIZE = 32
+_SECRET_SIZE = 20
+MAX_LENGTH = 255
+"""The characters that a challengePassword may have (RFC 2985 section 5.4.1)."""
+
+REFUSED = "the challengePassword is missing or not valid for this request"
+
+
+@dataclass(frozen=True, slots=True)
+class Challenges:
+    """The challenges of one endpoint.
+
+    Attributes:
+        store: where they are.
+        endpoint: the endpoint that accepts them.
+        key: 32 secret octets that key the stored digests.
+    """
+
+    store: Store
+    endpoint: str
+    key: bytes = field(repr=False)
+
+    def new(
+        self,
+        *,
+        count: int,
+        now: datetime,
+        lifetime: timedelta,
+        subject: str | None = None,
+        sans: Sequence[str] = (),
+        label: str | None = None,
+    ) -> list[str]:
+        """Make and store challenges.
+
+        Args:
+            count: how many.
+            now: an aware datetime.
+            lifetime: how long they can be used.
+            subject: RFC 4514; the only subject that they are good for.
+            sans: the only subject alternative names that they are good for, beside that subject.
+            label: what people find them by.
+
+        Returns:
+            The secrets: 32 characters each that every device can send (PrintableString).
+
+        Raises:
+            UsageError: the subject, a name or the label cannot be used, or there are names without
+                a subject.
+            StoreError: they cannot be stored.
+        """
+        order = ChallengeOrder.of(lifetime, subject=subject, sans=sans, label=label)
+        return [one.secret for one in self.mint([order] * count, now=now)]
+
+    def mint(self, orders: Sequence[ChallengeOrder], *, now: datetime) -> list[MintedChallenge]:
+        """Make and store a challenge for each order, all or none.
+
+        Args:
+            orders: what is wanted.
+            now: an aware datetime.
+
+        Returns:
+            The challenges, in the same order.
+
+        Raises:
+            StoreError: they cannot be stored.
+        """
+        made = [(order, _new_secret()) for order in orders]
+        numbers = self.store.add_challenges(
+            [
+                NewChallenge(
+                    endpoint=self.endpoint,
+                    mac=self._mac(secret),
+                    created_at=now,
+                    expires_at=now + order.lifetime,
+                    subject=order.subject,
+                    sans=order.sans,
+                    label=order.label,
+                )
+                for order, secret in made
+            ]
+        )
+        return [
+            MintedChallenge(number, secret, self.endpoint, order, now + order.lifetime)
+            for number, (order, secret) in zip(numbers, made, strict=True)
+        ]
+
+    def judge(self, request: CertificationRequest, now: datetime) -> Challenge:
+        """Return the challenge that entitles a request to its certificate.
+
+        Raises:
+            BadRequest: there is none; the same text whatever the reason.
+            StoreError: the database cannot answer.
+        """
+        if request.challenge_password is None:
+            raise missing(request)
+        check_length(request.challenge_password)
+        challenge = self.store.find_challenge(self.endpoint, self._mac(request.challenge_password))
+        if challenge is None:
+            raise refused("unknown challenge")
+        if challenge.spent_at is not None:
+            # A breach indicator: somebody else may have read it (RFC 8894 section 7.3).
+            raise refused(f"challenge {challenge.id} was spent at {challenge.spent_at}")
+        if challenge.voided_at is not None:
+            raise refused(
+                f"challenge {challenge.id} was voided at {challenge.voided_at} "
+                f"by {challenge.voided_by}"
+            )
+        if challenge.expires_at <= now:
+            raise refused(f"challenge {challenge.id} expired at {challenge.expires_at}")
+        _check_binding(challenge, request)
+        return challenge
+
+    def confirm(
+        self, request: CertificationRequest, now: datetime, renewed: Name
+    ) -> Challenge | None:
+        """Judge the challenge that a renewal need not have, but has (checklist P-32).
+
+        The one that the first certificate was issued for is right for ever (RFC 8894 section 2.4);
+        any other has to be good for a certificate by itself.
+
+        Args:
+            request: a PKCS#10 with a challengePassword.
+            now: an aware datetime.
+            renewed: the subject of the certificate that signed the renewal.
+
+        Returns:
+            The challenge to spend; None when it was spent for this device before.
+
+        Raises:
+            BadRequest: it is not right; the same text whatever the reason.
+            StoreError: the database cannot answer.
+        """
+        secret = self._mac(request.challenge_password or "")
+        challenge = self.store.find_challenge(self.endpoint, secret)
+        if challenge is None or challenge.spent_serial is None:
+            return self.judge(request, now)
+        first = self.store.certificate(challenge.spent_serial)
+        if first is None or not _subject(first.der).matches(renewed):
+            raise refused(f"challenge {challenge.id} was spent by somebody else")
+        return None
+
+    def password(self, transaction_id: TransactionID) -> str | None:  # noqa: ARG002
+        """Name the password of a password-encrypted request: one of many, so none (P-26)."""
+        return None
+
+    def _mac(self, secret: str) -> bytes:
+        return hmac.digest(self.key, secret.encode("utf-8", "surrogatepass"), "sha256")
+
+
+def refused_as_spent() -> BadRequest:
+    """Return the refusal for a challenge that was spent, or voided, in the meantime."""
+    return refused("the challenge was spent by another request, or voided, at the same time")
+
+
+def _new_secret() -> str:
+    return base64.b32encode(secrets.token_bytes(_SECRET_SIZE)).decode()
+
+
+def _subject(der: bytes) -> Name:
+    return Certificate.read(der).subject_name
+
+
+def _check_binding(challenge: Challenge, request: CertificationRequest) -> None:
+    """Hold a bound challenge to its names (checklist P-58): else its holder can be anyone."""
+    if challenge.subject is None:
+        return
+    subject = Name.parse(challenge.subject)
+    if not subject.matches(request.subject):
+        raise refused(f"challenge {challenge.id} is for the subject {challenge.subject}")
+    # What is in the subject will be an alternative name anyway.
+    known = frozenset((*challenge.sans, *map(str, email_addresses(subject))))
+    for name in map(str, request.extensions.subject_alternative_names()):
+        if name not in known:
+            raise refused(f"challenge {challenge.id} is not for the name {name}")
+
+
+def bound(request: CertificationRequest, challenge: Challenge | None) -> CertificationRequest:
+    """Return a request with its names as the challenge that entitles it has them.
+
+    Args:
+        request: what is asked for.
+        challenge: what entitles it, already held to its names; None for nothing bound.
+    """
+    if challenge is None or challenge.subject is None:
+        return request
+    names = [GeneralName.of(parse_san(text)) for text in challenge.sans]
+    return request.bound_to(Name.parse(challenge.subject), names)
+
+
+def missing(request: CertificationRequest) -> BadRequest:
+    """Return the refusal for a request without a challengePassword; the log says where one is."""
+    if request.has_challenge_extension:
+        return refused(
+            "no challengePassword attribute; there is a challengePassword among the requested "
+            "extensions, where it does not count"
+        )
+    return refused("no challengePassword")
+
+
+def check_length(challenge_password: str) -> None:
+    """Refuse a challengePassword that is longer than RFC 2985 section 5.4.1 allows.
+
+    Raises:
+        BadRequest: it is; the same text as for a wrong one.
+    """
+    if len(challenge_password) > MAX_LENGTH:
+        raise refused(
+            f"the challengePassword has {len(challenge_password)} characters, "
+            f"at most {MAX_LENGTH} are taken here"
+        )
+
+
+def refused(reason: str) -> BadRequest:
+    """Return the one refusal for every challenge that is not right (P-59).
+
+    Args:
+        reason: for the log only.
+    """
+    return BadRequest(reason, text=REFUSED, hint="scep admin challenge new makes another one")

@@ -1,0 +1,243 @@
+"""CMS EnvelopedData (RFC 5652 section 6): a CBC cipher, and its key locked for a recipient.
+
+RSA keys get key transport.
+Keys that cannot encrypt get the password way of RFC 8894 section 3.1, EC ones key agreement on
+request; which is for us, and how each of the three locks a key, is next door, and so is `seal`.
+
+Opening is a decryption service for anonymous senders, so it must not be an oracle
+(checklist P-54): once a RecipientInfo of ours is found and the algorithms are allowed,
+a wrong key or password, a wrong key length, wrong padding and unreadable content all take the same
+path and all end in `undecryptable()`, whose text is one constant.
+Wrong padding is not even an error here. Where padding decides what is read, or whether anything is,
+an attacker learns the content, octet by octet (Vaudenay 2002). So the content, which is one
+ASN.1 element, ends where its own length says, and the padding is judged by the caller, last of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from scepkit.errors import BadAlg, BadRequest, Malformed
+from scepkit.protocol import algorithms
+from scepkit.protocol.algorithms import Cipher, Legacy
+from scepkit.protocol.asn1 import ber, codec, types
+from scepkit.protocol.cms import cbc, recipients
+from scepkit.protocol.cms.enveloping import ENVELOPED_DATA, Random, check_recipient, seal
+from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS
+from scepkit.protocol.cms.recipients import Credential, Lock
+
+__all__ = [
+    "Credential",
+    "Envelope",
+    "Opened",
+    "Random",
+    "Undecryptable",
+    "check_recipient",
+    "seal",
+    "undecryptable",
+]
+
+_EVERY_LEGACY = frozenset(Legacy)
+_ANY_PASSWORD = "any"  # noqa: S105 - where only the kind of lock is asked for
+_UNDECRYPTABLE = "the encrypted part could not be read"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The content of an envelope, and the algorithms that closed it.
+
+    Attributes:
+        content: the plaintext.
+        cipher: the cipher that was used.
+        credential: whose key opened it; None for a password.
+        is_padded: whether the padding is right. To be asked when the content has been read, and
+            has nothing else wrong: no sooner, see above.
+        wrap: what the wrap of its key uses that had to be allowed.
+    """
+
+    content: bytes = field(repr=False)
+    cipher: Cipher
+    credential: Credential | None
+    is_padded: bool
+    wrap: Legacy | None
+
+
+class Undecryptable(BadRequest):
+    """An error inside an envelope, which the peer must not learn."""
+
+
+def undecryptable(reason: str) -> Undecryptable:
+    """Return the one error for everything that can be wrong inside an envelope.
+
+    Args:
+        reason: what happened, for the log only.
+    """
+    return Undecryptable(f"{_UNDECRYPTABLE}: {reason}", text=_UNDECRYPTABLE)
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """EnvelopedData that is still closed; read when it is first asked about, and then no more.
+
+    Attributes:
+        message: DER or BER of the ContentInfo, or whatever a peer sent in its place.
+    """
+
+    message: bytes = field(repr=False)
+
+    def open(
+        self,
+        credentials: Sequence[Credential],
+        allowed: frozenset[Legacy],
+        random: Random,
+        *,
+        password: str | None = None,
+        max_iterations: int = MAX_ITERATIONS,
+    ) -> Opened:
+        """Open it with whichever of our keys it is addressed to, or with a password.
+
+        Opening is, in order:
+
+        1. the structure is read, and the content-encryption algorithm is known and allowed;
+        2. a RecipientInfo names one of our certificates (P-19) or is for a password and we know
+           one, and its algorithms are known and allowed;
+        3. the key is unwrapped; a failure, or a key of the wrong length, yields a random key
+           instead;
+        4. the content is decrypted and cut out; whether its padding is right is only noted.
+
+        Args:
+            credentials: the keys that may open it.
+            allowed: the legacy algorithms that are allowed.
+            random: returns that many unpredictable octets.
+            password: the one password that may open it; there is no trying of several (P-26).
+            max_iterations: how much work that may take (P-25).
+
+        Raises:
+            Malformed: it is not EnvelopedData.
+            BadAlg: an algorithm is unknown or not allowed, or asks for too much work.
+            BadRequest: it is not for us.
+            Undecryptable: it is no whole number of blocks.
+        """
+        # (1)
+        enveloped = self._enveloped()
+        info = enveloped.encryptedContentInfo
+        used = algorithms.cipher(info.contentEncryptionAlgorithm.algorithm, allowed)
+        iv = cbc.read_iv(info.contentEncryptionAlgorithm, used)
+        # (2)
+        lock, credential = recipients.find(
+            enveloped.recipientInfos, credentials, password, allowed, max_iterations
+        )
+        # (3)
+        cek = _unlock(lock, used.key_size, random)
+        # (4)
+        try:
+            padded = cbc.decrypt(_encrypted(info), used, cek, iv)
+        except ValueError as error:
+            raise undecryptable("wrong key, or damaged in transit") from error
+        content, is_padded = _cut(padded, used)
+        return Opened(content, used, credential, is_padded, recipients.legacy_of(lock))
+
+    def cipher(self, allowed: frozenset[Legacy]) -> Cipher | None:
+        """Say which cipher it uses, without opening it.
+
+        Returns:
+            None when it is no envelope, or a cipher that is unknown or not allowed.
+        """
+        try:
+            info = self._enveloped().encryptedContentInfo
+            return algorithms.cipher(info.contentEncryptionAlgorithm.algorithm, allowed)
+        except (Malformed, BadAlg):
+            return None
+
+    def legacy_uses(
+        self, credentials: Sequence[Credential], *, password: str | None = None
+    ) -> frozenset[Legacy]:
+        """Name everything that has to be allowed to open it, without opening it.
+
+        Args:
+            credentials: the keys that may open it.
+            password: the one password that may open it.
+
+        Raises:
+            Malformed, BadRequest: it could not be opened, whatever is allowed; see `open`.
+            BadAlg: an algorithm is not supported, whatever is allowed.
+        """
+        enveloped = self._enveloped()
+        oid = enveloped.encryptedContentInfo.contentEncryptionAlgorithm.algorithm
+        used = algorithms.cipher(oid, _EVERY_LEGACY)
+        lock, _ = recipients.find(enveloped.recipientInfos, credentials, password, _EVERY_LEGACY)
+        uses = (used.legacy, recipients.legacy_of(lock))
+        return frozenset(one for one in uses if one is not None)
+
+    def recipient(self, credentials: Sequence[Credential]) -> Credential | None:
+        """Say which of our certificates it is addressed to, without opening it.
+
+        Returns:
+            None when it is no envelope, or is addressed to none of them.
+        """
+        try:
+            infos = self._enveloped().recipientInfos
+            _, credential = recipients.find(infos, credentials, None, _EVERY_LEGACY)
+        except (Malformed, BadAlg, BadRequest):
+            return None
+        return credential
+
+    def needs_password(self, credentials: Sequence[Credential]) -> bool:
+        """Say whether it takes a password to open it, without opening it.
+
+        Args:
+            credentials: the keys that may open it instead; the first that is for us counts.
+
+        Returns:
+            False, too, where nothing opens it.
+        """
+        try:
+            infos = self._enveloped().recipientInfos
+            _, credential = recipients.find(infos, credentials, _ANY_PASSWORD, _EVERY_LEGACY)
+        except (Malformed, BadAlg, BadRequest):
+            return False
+        return credential is None
+
+    def _enveloped(self) -> types.EnvelopedData:
+        if isinstance(self._read, Malformed):
+            raise Malformed(self._read.message) from self._read
+        return self._read
+
+    @cached_property
+    def _read(self) -> types.EnvelopedData | Malformed:
+        try:
+            return _read(self.message)
+        except Malformed as error:
+            # Remembered as well: what is not DER takes long to read, good or bad.
+            return error.with_traceback(None)
+
+
+def _read(message: bytes) -> types.EnvelopedData:
+    info = codec.decode(types.ContentInfo, message, "CMS ContentInfo")
+    if info.contentType != ENVELOPED_DATA:
+        raise Malformed(f"CMS content type {info.contentType.dotted_string}, not EnvelopedData")
+    return codec.parse(types.EnvelopedData, info.content, "CMS EnvelopedData")
+
+
+def _unlock(lock: Lock, size: int, random: Random) -> bytes:
+    """Return the content-encryption key, or a random one (RFC 3218 section 2.3.2)."""
+    substitute = random(size)
+    cek = lock.unwrap()
+    return cek if cek is not None and len(cek) == size else substitute
+
+
+def _cut(padded: bytes, used: Cipher) -> tuple[bytes, bool]:
+    """Return the content, by its own length wherever that can be, and whether the padding fits."""
+    unpadded = cbc.unpad(padded, used)
+    end = ber.end(padded)
+    if end is not None and 0 < len(padded) - end <= used.block_size:
+        return padded[:end], unpadded is not None and len(unpadded) == end
+    return (padded, False) if unpadded is None else (unpadded, True)
+
+
+def _encrypted(info: types.EncryptedContentInfo) -> bytes:
+    if info.encryptedContent is not None:
+        return info.encryptedContent
+    return b"".join(info.encryptedContentPieces or [])

@@ -1,0 +1,151 @@
+"""KeyTransRecipientInfo (RFC 5652 section 6.2.1): an RSA key opens the envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
+
+from cryptography.hazmat.asn1 import TLV
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from scepkit.errors import BadAlg
+from scepkit.protocol.algorithms import (
+    MGF1,
+    RSA_ENCRYPTION,
+    RSAES_OAEP,
+    SHA1,
+    SHA256,
+    Digest,
+    Legacy,
+    PrivateKey,
+    digest,
+)
+from scepkit.protocol.asn1 import codec, der, types
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.cms import mgf1
+
+_PKCS1_V15 = der.algorithm(RSA_ENCRYPTION)
+_OAEP_SHA256 = der.algorithm(
+    RSAES_OAEP,
+    der.sequence(
+        der.tagged(0, der.algorithm(SHA256.oid)),
+        der.tagged(1, der.algorithm(MGF1, der.algorithm(SHA256.oid))),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTransport:
+    """A content-encryption key that an RSA key of ours can decrypt.
+
+    Attributes:
+        key: ours.
+        schemes: the padding; two where the algorithm's parameters can be read in two ways.
+        encrypted: the encrypted content-encryption key.
+    """
+
+    key: rsa.RSAPrivateKey = field(repr=False)
+    schemes: tuple[padding.AsymmetricPadding, ...]
+    encrypted: bytes
+
+    def unwrap(self) -> bytes:
+        """Return the content-encryption key; octets of any length, or none, if it went wrong.
+
+        OpenSSL itself answers bad PKCS#1 v1.5 padding with random octets of some length, so a
+        failure shows as a wrong length or as rubbish later.
+        All schemes are tried, whether one has succeeded or not.
+        """
+        readings = [self._decrypt(scheme) for scheme in self.schemes]
+        if len(readings) == 1:
+            return readings[0]
+        return _combined(readings, self.key.key_size // 8)
+
+    def _decrypt(self, scheme: padding.AsymmetricPadding) -> bytes:
+        try:
+            return self.key.decrypt(self.encrypted, scheme)
+        except ValueError:
+            return b""
+
+
+def read(info: types.KeyTransRecipientInfo, key: PrivateKey) -> KeyTransport:
+    """Take up a RecipientInfo that names a certificate of ours.
+
+    Args:
+        info: the RecipientInfo.
+        key: the certificate's private key.
+
+    Raises:
+        Malformed: the algorithm's parameters cannot be read.
+        BadAlg: the key is not RSA, or the algorithm is unknown.
+    """
+    schemes = _schemes(info.keyEncryptionAlgorithm)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise BadAlg("key transport is not for the key of the certificate that it names")
+    return KeyTransport(key, schemes, info.encryptedKey)
+
+
+def write(cek: bytes, recipient: Certificate, key: rsa.RSAPublicKey, *, oaep: bool) -> bytes:
+    """Return a KeyTransRecipientInfo.
+
+    Args:
+        cek: the content-encryption key.
+        recipient: is named by issuer and serial number as it writes them.
+        key: the recipient's.
+        oaep: RSAES-OAEP with SHA-256 in place of RSAES-PKCS1-v1_5.
+    """
+    scheme = _oaep(SHA256, SHA256) if oaep else padding.PKCS1v15()
+    return der.sequence(
+        der.INTEGER_0,
+        recipient.issuer_and_serial_number,
+        _OAEP_SHA256 if oaep else _PKCS1_V15,
+        der.octet_string(key.encrypt(cek, scheme)),
+    )
+
+
+def _combined(readings: Sequence[bytes], size: int) -> bytes:
+    """Return the one reading that is not empty, whichever it is, by the same steps (P-54).
+
+    All of them are made equally long, zeros behind the length and the octets of each, and combined
+    by OR. No octets decrypt under two paddings of OAEP, so all but one are nothing but zeros.
+
+    Args:
+        readings: what was decrypted in each way; empty where it failed.
+        size: how many octets one can have.
+    """
+    framed = [len(one).to_bytes(2, "big") + one.ljust(size, b"\0") for one in readings]
+    combined = bytes(reduce(or_, octets) for octets in zip(*framed, strict=True))
+    return combined[2 : 2 + int.from_bytes(combined[:2], "big")]
+
+
+def _schemes(algorithm: types.AlgorithmIdentifier) -> tuple[padding.AsymmetricPadding, ...]:
+    """Return the paddings that an algorithm may mean, one but for what Go's libraries send.
+
+    Those name a digest and no maskGenAlgorithm, which is MGF1 with SHA-1 (RFC 4055 section 4.1),
+    and use MGF1 with that digest.
+    """
+    if algorithm.algorithm == RSA_ENCRYPTION:
+        return (padding.PKCS1v15(),)
+    if algorithm.algorithm != RSAES_OAEP:
+        oid = algorithm.algorithm.dotted_string
+        raise BadAlg(f"key-transport algorithm {oid} is not supported")
+    if not isinstance(algorithm.parameters, TLV):
+        return (_oaep(SHA1, SHA1),)
+    params = codec.parse(types.RSAESOAEPParams, algorithm.parameters, "RSAES-OAEP-params")
+    digest_ = _oaep_digest(params.hashAlgorithm)
+    mask = _oaep_digest(mgf1.read(params.maskGenAlgorithm))
+    if params.maskGenAlgorithm is None and digest_ is not SHA1:
+        return _oaep(digest_, SHA1), _oaep(digest_, digest_)
+    return (_oaep(digest_, mask),)
+
+
+def _oaep_digest(algorithm: types.AlgorithmIdentifier | None) -> Digest:
+    # OAEP does not rest on collision resistance, so its default SHA-1 needs no switch.
+    if algorithm is None:
+        return SHA1
+    return digest(algorithm.algorithm, frozenset({Legacy.SHA1}))
+
+
+def _oaep(hash_: Digest, mgf: Digest) -> padding.OAEP:
+    return padding.OAEP(padding.MGF1(mgf.primitive), hash_.primitive, label=None)

@@ -1,0 +1,249 @@
+"""One pkiMessage and its answer, from the client's end: the only place where they are matched."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from scepkit.errors import (
+    BadAlg,
+    BadReply,
+    FailInfoError,
+    LegacyRefused,
+    Malformed,
+    TransportError,
+    UsageError,
+)
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy, reply_refused
+from scepkit.protocol.asn1 import textual
+from scepkit.protocol.cms.enveloped import Credential
+from scepkit.protocol.scep import flow, http, pkimessage
+from scepkit.protocol.scep.attributes import NONCE_SIZE, PKIStatus, TransactionID
+from scepkit.protocol.scep.ca_certificates import TrustedCA
+from scepkit.protocol.scep.capabilities import Choice
+from scepkit.protocol.scep.flow import Flow, Limits
+from scepkit.protocol.scep.http import HTTPResponse
+from scepkit.protocol.scep.messages import CertRep, PKCSReq, RenewalReq, Request
+from scepkit.protocol.scep.pkimessage import Random, VerifiedMessage
+
+_INTERNAL_ERROR = 500
+
+# Windows SDK, certpol.h: pending, with a challenge to the device's TPM (checklist L-23).
+_PENDING_WITH_CHALLENGE = 11
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Everything that stays the same during one transaction.
+
+    Attributes:
+        ca: the trusted CA.
+        choice: the algorithms.
+        signer: the key and certificate that sign and that replies are encrypted to.
+        random: returns that many unpredictable octets.
+        now: returns the time as an aware datetime.
+        allowed: the legacy algorithms that the user allowed in replies.
+        limits: when to ask again, and when to stop.
+        password: the challengePassword, for keys that cannot decrypt (RFC 8894 section 3.1).
+            Secret.
+        ahead: whether the certificate may be one that is not valid yet, of a CA that is not valid
+            yet (section 5.1).
+        issuers: certificates above the signer's, DER, that the CA may not know.
+    """
+
+    ca: TrustedCA
+    choice: Choice
+    signer: Credential
+    random: Random
+    now: Callable[[], datetime]
+    allowed: frozenset[Legacy] = NO_LEGACY
+    limits: Limits = Limits()  # noqa: RUF009 - frozen
+    password: str | None = field(default=None, repr=False)
+    ahead: bool = False
+    issuers: tuple[bytes, ...] = ()
+
+
+def ask(
+    exchange: Exchange, request: Request, transaction_id: TransactionID
+) -> Flow[VerifiedMessage]:
+    """Send one pkiMessage and wait for an answer to believe.
+
+    Raises:
+        UsageError: nothing can be encrypted to the CA.
+        TransportError, BadReply: there was none; the reason why the last one was not.
+        LegacyRefused: the CA answered with algorithms that the user did not allow.
+    """
+    nonce = exchange.random(NONCE_SIZE)
+    message = _seal(exchange, request, transaction_id, nonce)
+
+    def read(response: HTTPResponse) -> VerifiedMessage:
+        return believe(exchange, response.body, transaction_id, nonce)
+
+    sent = http.pki_operation(message, post=exchange.choice.post)
+    try:
+        return (yield from flow.ask(sent, exchange.limits, read))
+    except TransportError as error:
+        kind = odd_key(exchange, request)
+        if error.status == _INTERNAL_ERROR and kind and not error.hint:
+            error.hint = (
+                "the server may have stumbled over the kind of key: many take RSA keys alone, and "
+                f"here is one of kind {kind}; its own log says more"
+            )
+        raise
+
+
+def odd_key(exchange: Exchange, request: Request) -> str:
+    """Name a key of a request that many servers cannot handle; "" when all are RSA's.
+
+    Args:
+        exchange: with whom and how.
+        request: what is asked.
+    """
+    keys = [exchange.signer.certificate.public_key]
+    if isinstance(request, PKCSReq | RenewalReq):
+        keys.append(request.csr.public_key)
+    for key in keys:
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            return "EC"
+        if isinstance(key, ed25519.Ed25519PublicKey):
+            return "Ed25519"
+    return ""
+
+
+def _seal(
+    exchange: Exchange, request: Request, transaction_id: TransactionID, nonce: bytes
+) -> bytes:
+    try:
+        return pkimessage.seal_request(
+            request,
+            transaction_id=transaction_id,
+            sender_nonce=nonce,
+            signer=exchange.signer,
+            recipient=exchange.ca.recipient,
+            digest=exchange.choice.digest,
+            cipher=exchange.choice.cipher,
+            random=exchange.random,
+            password=exchange.password,
+            # For CAs that look at it (failInfo badTime); no other minds.
+            signing_time=exchange.now(),
+            extra_certificates=exchange.issuers,
+        )
+    except BadAlg as error:
+        raise UsageError(
+            f"nothing can be encrypted to the CA's key: {error.message}",
+            hint="give a challenge: it can be encrypted with that",
+        ) from error
+
+
+def believe(
+    exchange: Exchange, body: bytes, transaction_id: TransactionID, nonce: bytes
+) -> VerifiedMessage:
+    """Check that a reply is the CA's answer to this very request.
+
+    Checks are, in order: the signature, by the CA or an RA of its; the transactionID; the nonce
+    (RFC 8894 sections 3.2.1.1 and 3.2.1.5).
+
+    Args:
+        exchange: with whom and how.
+        body: the answer to a PKIOperation.
+        transaction_id: of the request.
+        nonce: the request's senderNonce.
+
+    Raises:
+        BadReply: it must not be believed.
+        LegacyRefused: it uses algorithms that the user did not allow.
+    """
+
+    def believed(allowed: frozenset[Legacy]) -> VerifiedMessage:
+        try:
+            received = pkimessage.parse(textual.single(body))
+            verified = pkimessage.verify(received, allowed, signers=exchange.ca.signers)
+        except BadAlg as error:
+            if error.legacy:
+                raise
+            raise _unsupported(error) from error
+        except (FailInfoError, Malformed) as error:
+            raise _unbelievable(body, error.message) from error
+        if verified.attributes.transaction_id.value != transaction_id.value:
+            raise BadReply("the reply belongs to another transaction")
+        if not hmac.compare_digest(verified.attributes.recipient_nonce or b"", nonce):
+            raise BadReply("the reply does not repeat this request's nonce; it may be a replay")
+        return verified
+
+    try:
+        return believed(exchange.allowed)
+    except BadAlg as error:
+        # Nobody is told to allow anything for the sake of a reply that is not the CA's.
+        raise _not_allowed(exchange, believed(frozenset(Legacy)), error) from error
+
+
+def open_(exchange: Exchange, verified: VerifiedMessage) -> CertRep:
+    """Read the content of a reply that is authentic.
+
+    Raises:
+        BadReply: it cannot be read.
+        LegacyRefused: it uses algorithms that the user did not allow.
+    """
+    if verified.attributes.pki_status == _PENDING_WITH_CHALLENGE:
+        raise BadReply(
+            "pkiStatus 11 is not defined by RFC 8894; Microsoft's servers want the device to "
+            "prove its key with it",
+            hint="use a certificate template without key attestation",
+        )
+    try:
+        return pkimessage.open_reply(
+            verified,
+            [exchange.signer],
+            exchange.allowed,
+            exchange.random,
+            password=exchange.password,
+        )
+    except BadAlg as error:
+        raise _not_allowed(exchange, verified, error) from error
+    except (FailInfoError, Malformed) as error:
+        raise BadReply(f"the reply cannot be believed: {error.message}") from error
+
+
+def read_reply(
+    exchange: Exchange, body: bytes, transaction_id: TransactionID, nonce: bytes
+) -> CertRep:
+    """Check and read a CertRep; raises as `believe` and `open_` do."""
+    return open_(exchange, believe(exchange, body, transaction_id, nonce))
+
+
+def _unbelievable(body: bytes, why: str) -> BadReply:
+    mistaken = http.mistaken(body)
+    if not mistaken:
+        return BadReply(f"the reply cannot be believed: {why}")
+    return BadReply(
+        f"the server answered with {mistaken} instead of a SCEP message",
+        hint="check the URL, and whether a proxy or a log-in page is in between",
+    )
+
+
+def _not_allowed(
+    exchange: Exchange, verified: VerifiedMessage, error: BadAlg
+) -> BadReply | LegacyRefused:
+    """Return the error that names all that a reply takes, signature and envelope, at once.
+
+    The challenge behind it may be spent, so nobody shall have to learn the names one by one.
+    """
+    if not error.legacy:
+        return _unsupported(error)
+    needed = frozenset(map(Legacy, error.legacy))
+    try:
+        if verified.attributes.pki_status == PKIStatus.SUCCESS:
+            needed |= verified.envelope.legacy_uses([exchange.signer], password=exchange.password)
+    except BadAlg as unsupported:
+        return _unsupported(unsupported)
+    except (FailInfoError, Malformed) as unreadable:
+        return BadReply(f"the reply's content cannot be read: {unreadable.message}")
+    return reply_refused(needed, exchange.allowed)
+
+
+def _unsupported(error: BadAlg) -> BadReply:
+    return BadReply(f"the reply uses an algorithm that is not supported: {error.message}")

@@ -1,0 +1,155 @@
+"""The unsigned requests of a client: GetCACaps, GetCACert, GetNextCACert."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from scepkit.errors import BadReply, Malformed, NoSuccessor, TransportError
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.scep import ca_certificates, capabilities, flow, http, next_ca
+from scepkit.protocol.scep.ca_certificates import TrustedCA
+from scepkit.protocol.scep.capabilities import Capabilities
+from scepkit.protocol.scep.flow import Flow, Limits
+from scepkit.protocol.scep.http import HTTPResponse, Operation
+
+_ONCE = Limits(retries=0)
+
+# How servers say that there is no next CA, unless they are only busy: jscep's says Not Implemented.
+_NO_CONTENT = 204
+_NONE = frozenset({_NO_CONTENT, *range(400, 500), 501})
+
+
+@dataclass(frozen=True, slots=True)
+class CAInformation:
+    """A server's capabilities and certificates, not authenticated (RFC 8894 section 2.2).
+
+    Attributes:
+        capabilities: GetCACaps, in lower case.
+        certificates: GetCACert.
+        unanswered: why nothing is known of the capabilities; "" when the server was asked.
+    """
+
+    capabilities: Capabilities
+    certificates: tuple[Certificate, ...]
+    unanswered: str = ""
+
+
+def ca_information(identifier: str = "", limits: Limits | None = None) -> Flow[CAInformation]:
+    """Ask for GetCACaps and GetCACert (RFC 8894 sections 3.5 and 4.2).
+
+    A server that does not answer GetCACaps has no capabilities (S-3.5.2-12); some close the
+    connection instead (L-03), and then GetCACert tells whether anybody is there at all. One that
+    is busy has them perhaps, so it is asked again.
+
+    Args:
+        identifier: selects among several CAs, for servers that need it.
+        limits: for repetitions.
+
+    Raises:
+        TransportError: no answer to GetCACert.
+        Malformed: the answer holds no certificates.
+    """
+    limits = limits or Limits()
+    try:
+        found = yield from ca_capabilities(identifier, limits)
+    except TransportError as nobody:
+        try:
+            certificates = yield from _certificates(identifier, _ONCE)
+        except TransportError:
+            # Saying so now is clearer than a later riddle.
+            raise nobody from None
+        unanswered = nobody.message if flow.is_busy(nobody) else ""
+        return CAInformation(frozenset(), certificates, unanswered)
+    return CAInformation(found, (yield from _certificates(identifier, limits)))
+
+
+def ca_capabilities(identifier: str = "", limits: Limits | None = None) -> Flow[Capabilities]:
+    """Ask for GetCACaps (RFC 8894 section 3.5.1); no usable answer is no capability.
+
+    Args:
+        identifier: selects among several CAs, for servers that need it.
+        limits: for repetitions, which only a busy server gets.
+
+    Raises:
+        TransportError: no HTTP answer came at all, or the server stays busy.
+    """
+    try:
+        return (
+            yield from flow.ask(
+                http.get(Operation.GET_CA_CAPS, identifier),
+                limits or Limits(),
+                lambda response: capabilities.parse(response.body),
+                flow.is_busy,
+            )
+        )
+    except TransportError as error:
+        if flow.is_busy(error):
+            raise TransportError(
+                f"GetCACaps was not answered (HTTP {error.status})", status=error.status
+            ) from error
+        if error.status is None:
+            raise
+        return frozenset()
+
+
+def next_ca_certificates(
+    ca: TrustedCA,
+    now: Callable[[], datetime],
+    *,
+    identifier: str = "",
+    allowed: frozenset[Legacy] = NO_LEGACY,
+    limits: Limits | None = None,
+) -> Flow[tuple[Certificate, ...]]:
+    """Ask for the next CA's certificates, and believe only the current CA (RFC 8894 section 4.7).
+
+    Args:
+        ca: the CA that is trusted now.
+        now: returns the time as an aware datetime.
+        identifier: selects among several CAs, for servers that need it.
+        allowed: the legacy algorithms that the user allowed.
+        limits: for repetitions.
+
+    Raises:
+        NoSuccessor: there is none.
+        TransportError: no answer.
+        BadReply: the answer must not be believed.
+        LegacyRefused: the CA signed it with algorithms that the user did not allow.
+    """
+
+    def read(response: HTTPResponse) -> tuple[Certificate, ...]:
+        if not response.body:
+            raise TransportError("the server answered with nothing", status=_NO_CONTENT)
+        return next_ca.read(response.body, ca, allowed, now())
+
+    request = http.get(Operation.GET_NEXT_CA_CERT, identifier)
+    try:
+        return (yield from flow.ask(request, limits or Limits(), read, _may_still_come))
+    except TransportError as error:
+        if error.status is None or error.status not in _NONE or flow.is_busy(error):
+            raise
+        raise NoSuccessor(
+            f"this CA announces no successor: {error.message}", status=error.status
+        ) from error
+
+
+def _may_still_come(error: TransportError | BadReply) -> bool:
+    """Say whether to ask for the next CA again; 500 is what many answer that know no such thing."""
+    if isinstance(error, BadReply):
+        return flow.worth_repeating(error)
+    return error.status is None or flow.is_busy(error)
+
+
+def _certificates(identifier: str, limits: Limits) -> Flow[tuple[Certificate, ...]]:
+    request = http.get(Operation.GET_CA_CERT, identifier)
+    return (yield from flow.ask(request, limits, _read_certificates))
+
+
+def _read_certificates(response: HTTPResponse) -> tuple[Certificate, ...]:
+    mistaken = http.mistaken(response.body)
+    if mistaken:
+        what = f"{mistaken} ({response.content_type})" if response.content_type else mistaken
+        raise Malformed(f"it answered with {what} instead of certificates")
+    return ca_certificates.parse(response.body)

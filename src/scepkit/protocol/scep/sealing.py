@@ -1,0 +1,157 @@
+"""Writing a pkiMessage (RFC 8894 sections 3.1 and 3.2): encrypt its content, then sign that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from scepkit.errors import BadMessageCheck, FailInfo
+from scepkit.protocol.algorithms import Cipher, Digest
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.cms import enveloped, signed
+from scepkit.protocol.cms.enveloped import Credential, Random
+from scepkit.protocol.scep import message_data
+from scepkit.protocol.scep.attributes import Attributes, MessageType, TransactionID, write
+from scepkit.protocol.scep.messages import CertRep, Failure, Request, Success
+
+
+def seal_request(
+    request: Request,
+    *,
+    transaction_id: TransactionID,
+    sender_nonce: bytes,
+    signer: Credential,
+    recipient: Certificate,
+    digest: Digest,
+    cipher: Cipher,
+    random: Random,
+    password: str | None = None,
+    signing_time: datetime | None = None,
+    extra_certificates: Sequence[bytes] = (),
+) -> bytes:
+    """Write a request (RFC 8894 sections 3.1 and 3.2).
+
+    Args:
+        request: what is asked for.
+        transaction_id: the transaction's.
+        sender_nonce: 16 fresh octets.
+        signer: the key and certificate that sign, and that the reply will be encrypted to.
+        recipient: the CA or RA certificate that it is encrypted to.
+        digest: for the signature.
+        cipher: for the content.
+        random: returns that many unpredictable octets.
+        password: the challengePassword, for a recipient whose key cannot encrypt.
+        signing_time: for the signingTime attribute; None leaves it out.
+        extra_certificates: DER of those above the signer's, for a CA that does not know them.
+
+    Returns:
+        DER.
+
+    Raises:
+        BadAlg: nothing can be encrypted to the recipient's key.
+    """
+    attributes = Attributes(
+        transaction_id=transaction_id,
+        message_type=request.message_type,
+        sender_nonce=sender_nonce,
+        signing_time=signing_time,
+    )
+    content = enveloped.seal(
+        message_data.write(request),
+        recipient,
+        cipher,
+        random,
+        password=password,
+    )
+    return _sign(content, attributes, signer, digest, extra_certificates)
+
+
+def seal_reply(
+    reply: CertRep,
+    *,
+    to: Attributes,
+    sender_nonce: bytes,
+    signer: Credential,
+    recipient: Certificate | None,
+    digest: Digest,
+    cipher: Cipher,
+    random: Random,
+    password: str | None = None,
+    key_agreement: bool = False,
+    oaep: bool = False,
+    signing_time: datetime | None = None,
+) -> bytes:
+    """Write a CertRep (RFC 8894 section 3.3.2).
+
+    A FAILURE or PENDING has no envelope; its eContent is empty rather than absent, because
+    certmonger refuses an absent one and every known client takes the empty one (P-14).
+
+    Args:
+        reply: the answer.
+        to: the request's attributes: transactionID and senderNonce are repeated as they came.
+        sender_nonce: 16 fresh octets.
+        signer: the RA's or CA's key and certificate.
+        recipient: whom a SUCCESS is encrypted to: the certificate that signed the request.
+        digest: for the signature.
+        cipher: for the content.
+        random: returns that many unpredictable octets.
+        password: the request's challengePassword, for a recipient whose key cannot encrypt.
+        key_agreement: see `envelope.seal`.
+        oaep: see `envelope.seal`.
+        signing_time: for the signingTime attribute; None leaves it out.
+
+    Returns:
+        DER.
+
+    Raises:
+        BadAlg: a SUCCESS cannot be encrypted to the recipient.
+    """
+    content = b""
+    if isinstance(reply, Success):
+        if recipient is None:
+            raise BadMessageCheck("nobody to encrypt the reply to")
+        inner = signed.certs_only(reply.certificates, reply.crls)
+        content = enveloped.seal(
+            inner,
+            recipient,
+            cipher,
+            random,
+            password=password,
+            key_agreement=key_agreement,
+            oaep=oaep,
+        )
+    attributes = replace(_answering(reply, to, sender_nonce), signing_time=signing_time)
+    return _sign(content, attributes, signer, digest)
+
+
+def _answering(reply: CertRep, to: Attributes, sender_nonce: bytes) -> Attributes:
+    """Return a CertRep's attributes (RFC 8894 section 3.2.1)."""
+    attributes = Attributes(
+        transaction_id=to.transaction_id,
+        message_type=MessageType.CERT_REP,
+        sender_nonce=sender_nonce,
+        recipient_nonce=to.sender_nonce,
+        pki_status=reply.pki_status,
+    )
+    if isinstance(reply, Failure):
+        code = FailInfo.badRequest if reply.fail_info is None else reply.fail_info
+        attributes = replace(attributes, fail_info=code, fail_info_text=reply.text or None)
+    return attributes
+
+
+def _sign(
+    content: bytes,
+    attributes: Attributes,
+    signer: Credential,
+    digest: Digest,
+    extra_certificates: Sequence[bytes] = (),
+) -> bytes:
+    return signed.sign(
+        content,
+        write(attributes),
+        key=signer.key,
+        certificate=signer.certificate,
+        chosen=digest,
+        extra_certificates=extra_certificates,
+    )

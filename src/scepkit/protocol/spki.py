@@ -1,0 +1,162 @@
+"""Public keys that a peer sent: bounded before any arithmetic, then loaded.
+
+An RSA modulus of a megabit or an exponent of 1 must cost and gain nothing, so the numbers are
+looked at in the encoding, before OpenSSL sees the key.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.asn1 import TLV
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_der_public_key,
+)
+from cryptography.x509 import ObjectIdentifier
+
+from scepkit.errors import BadAlg, BadRequest, FailInfoError, Malformed
+from scepkit.protocol.algorithms import (
+    CURVES,
+    EC_PUBLIC_KEY,
+    ED25519,
+    MAX_RSA_BITS,
+    MIN_RSA_BITS,
+    RSA_ENCRYPTION,
+    RSASSA_PSS,
+    PSSPublicKey,
+    PublicKey,
+)
+from scepkit.protocol.asn1 import codec, types
+
+# For logs, of those that somebody may meet; all others go by their OID.
+_KINDS = {
+    ObjectIdentifier("1.2.840.113549.1.1.7"): "id-RSAES-OAEP, ",
+    ObjectIdentifier("1.2.840.10040.4.1"): "DSA, ",
+    ObjectIdentifier("1.3.101.110"): "X25519, ",
+    ObjectIdentifier("1.3.101.113"): "Ed448, ",
+}
+
+# Below this not even a signature can be checked: SHA-512 and its padding have no room.
+MIN_VERIFIABLE_BITS = 752
+
+
+def load(spki: bytes) -> PublicKey:
+    """Read a SubjectPublicKeyInfo of a key that is good enough.
+
+    Args:
+        spki: DER.
+
+    Raises:
+        Malformed: not a SubjectPublicKeyInfo, or numbers that are no key.
+        BadRequest: an RSA key of a size or exponent that is not accepted.
+        BadAlg: a kind of key other than RSA, RSA for RSASSA-PSS alone, EC on a curve of `CURVES`,
+            and Ed25519.
+    """
+    key = load_any(spki)
+    check(key)
+    return key
+
+
+# A request names its key twice, and a device comes again with the same one.
+@lru_cache(maxsize=512)
+def load_any(spki: bytes) -> PublicKey:
+    """Read a SubjectPublicKeyInfo of a key that can verify a signature, good enough or not.
+
+    What was asked for with it can then be refused with a reason; see `check`.
+
+    Raises:
+        Malformed, BadRequest, BadAlg: as `load` does.
+    """
+    info = codec.decode(types.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
+    kind = info.algorithm.algorithm
+    # The library knows more names for RSA keys, and would load those without any bounds.
+    if kind in (RSA_ENCRYPTION, RSASSA_PSS):
+        numbers = _bound_rsa(info.subjectPublicKey.as_bytes())
+        if kind == RSASSA_PSS:
+            return _pss_key(spki, info.algorithm, numbers)
+    elif kind == EC_PUBLIC_KEY:
+        _bound_curve(info.algorithm)
+    elif kind != ED25519:
+        name = _KINDS.get(kind, "")
+        raise BadAlg(f"public key of {name}{kind.dotted_string}", text="key type not supported")
+    try:
+        key = load_der_public_key(spki)
+    except UnsupportedAlgorithm as error:
+        raise BadAlg(f"public key not supported: {error}", text="key type not supported") from error
+    except ValueError as error:
+        raise Malformed(f"not a public key: {error}") from error
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
+        raise BadAlg(f"{type(key).__name__} is not supported", text="key type not supported")
+    return key
+
+
+def _pss_key(
+    spki: bytes, algorithm: types.AlgorithmIdentifier, numbers: types.RSAPublicKey
+) -> PSSPublicKey:
+    parameters = None if algorithm.parameters is None else codec.encode(algorithm.parameters)
+    try:
+        key = rsa.RSAPublicNumbers(numbers.publicExponent, numbers.modulus).public_key()
+    except ValueError as error:
+        raise Malformed(f"not a public key: {error}") from error
+    return PSSPublicKey(key, spki, parameters)
+
+
+@lru_cache(maxsize=512)
+def canonical(spki: bytes) -> bytes:
+    """Return a SubjectPublicKeyInfo in the one form that its key has, DER.
+
+    That is rsaEncryption with the parameters NULL, a named curve with an uncompressed point
+    (RFC 3279 section 2.3.1, RFC 5480 section 2). Devices leave the NULL out or compress the point,
+    and not always in the same way in a request and in the certificate that signs it.
+
+    A key that cannot be loaded has no such form, and stays as it came.
+
+    Args:
+        spki: DER as received.
+    """
+    try:
+        key = load_any(spki)
+    except (FailInfoError, Malformed):
+        return spki
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def check(key: PublicKey) -> None:
+    """Refuse a key that is not good enough to sign messages or to be certified.
+
+    Raises:
+        BadRequest: an RSA key that is too small.
+        BadAlg: an EC key on a curve that is not one of `CURVES`.
+    """
+    if isinstance(key, rsa.RSAPublicKey | PSSPublicKey) and key.key_size < MIN_RSA_BITS:
+        raise _size(key.key_size)
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in CURVES:
+        raise BadAlg(f"an EC key on the curve {key.curve.name} is not accepted")
+
+
+def _size(bits: int) -> BadRequest:
+    return BadRequest(f"RSA key of {bits} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted")
+
+
+def _bound_rsa(key: bytes) -> types.RSAPublicKey:
+    numbers = codec.decode(types.RSAPublicKey, key, "RSA public key")
+    bits = numbers.modulus.bit_length()
+    if not MIN_VERIFIABLE_BITS <= bits <= MAX_RSA_BITS:
+        raise _size(bits)
+    # 2**32 is more than any real key has; a huge exponent makes every check slow.
+    if not 3 <= numbers.publicExponent < 1 << 32 or not numbers.publicExponent & 1:  # noqa: PLR2004
+        raise BadRequest("RSA public exponent not accepted")
+    if numbers.modulus < 0:
+        raise BadRequest("RSA modulus is negative")
+    return numbers
+
+
+def _bound_curve(algorithm: types.AlgorithmIdentifier) -> None:
+    # A curve in so many words instead of by its name could be any, and made for an attack.
+    if not isinstance(algorithm.parameters, TLV):
+        raise Malformed("an EC public key without a curve")
+    codec.parse(ObjectIdentifier, algorithm.parameters, "named curve")

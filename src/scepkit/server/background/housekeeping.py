@@ -1,0 +1,185 @@
+"""The background task: expires requests, deletes records, replaces RA certificates (CRLs: `crls`).
+
+Every worker process has this thread. A lock on a file lets one of them work, which ends with the
+process that holds it; if two did work, nothing would be wrong but the waste.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Event, Thread
+
+import structlog
+
+from scepkit.ca.directory import ocsp_rotation, rotation
+from scepkit.errors import ScepError
+from scepkit.keys import ownership
+from scepkit.server.settings import Settings
+from scepkit.store import Purged, Store
+
+LOCK = ".sweep.lock"
+
+# Seconds from the start to the first round. Nothing is urgent: what expired is refused anyway,
+# and an expired RA is replaced before the start.
+_FIRST = 60.0
+_PATIENCE = 10.0  # seconds for a part of a round to come to its end
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One round of what has to be done from time to time; each part is harmless if done twice.
+
+    Attributes:
+        settings: how often and how long.
+        store: what is swept.
+        now: returns the time as an aware datetime.
+    """
+
+    settings: Settings
+    store: Store
+    now: Callable[[], datetime]
+
+    def run(self) -> None:
+        """Do all of it; a failure of one part is logged, and the rest is done."""
+        _attempt(self._expire)
+        _attempt(self._purge)
+        for name in self.settings.authorities:
+            _attempt(self._rotate_ra, ca=name)
+            _attempt(self._rotate_ocsp, ca=name)
+
+    def _expire(self) -> None:
+        count = self.store.expire(self.now())
+        if count:
+            log.info("requests expired before they were decided", count=count)
+
+    def _purge(self) -> None:
+        keep = timedelta(days=self.settings.retention_days)
+        purged = purge(self.store, self.settings, now=self.now(), keep=keep)
+        if purged != Purged(0, 0, 0, 0):
+            log.info("old records were deleted", **counts(purged))
+
+    def _rotate_ra(self, ca: str) -> None:
+        directory = self.settings.authority_directory(ca)
+        before = timedelta(days=self.settings.ra_rotation_days)
+        if rotation.rotate_ra(directory, now=self.now(), before=before):
+            log.info("the RA has a new key and certificate", ca=ca)
+
+    def _rotate_ocsp(self, ca: str) -> None:
+        directory = self.settings.authority_directory(ca)
+        if ocsp_rotation.rotate_ocsp(directory, now=self.now()):
+            log.info("the OCSP responder has a new key and certificate", ca=ca)
+
+
+def _attempt(part: Callable[..., None], **facts: str) -> None:
+    """Do a part of a round, with the facts as its arguments; log them where it fails."""
+    try:
+        part(**facts)
+    except ScepError as error:
+        log.error(  # noqa: TRY400
+            "background task failed",
+            task=part.__name__.strip("_"),
+            **facts,
+            error=error.message,
+            hint=error.hint,
+        )
+    except Exception:
+        log.exception("bug in scepkit; please report it", **facts)
+
+
+def purge(
+    store: Store, settings: Settings, *, now: datetime, keep: timedelta, dry_run: bool = False
+) -> Purged:
+    """Delete records that were decided or expired some time ago.
+
+    A certificate stays at least as long as it can still be renewed.
+
+    Args:
+        store: where from.
+        settings: the server's.
+        now: the time, aware.
+        keep: how long ago.
+        dry_run: only count.
+
+    Raises:
+        StoreError: the database cannot be written.
+    """
+    graces = [timedelta(days=one.renewal_grace_days) for one in settings.endpoint.values()]
+    act = store.would_purge if dry_run else store.purge
+    return act(
+        decided_before=now - keep,
+        challenges_before=now - keep,
+        certificates_before=now - max(keep, *graces),
+    )
+
+
+def counts(purged: Purged) -> dict[str, int]:
+    """Return the numbers of deleted records, by kind."""
+    return {
+        "requests": purged.requests,
+        "transactions": purged.transactions,
+        "challenges": purged.challenges,
+        "certificates": purged.certificates,
+    }
+
+
+class Sweeper:
+    """Sweeps every so many minutes, in a thread of its own, while this process holds the lock.
+
+    Args:
+        sweep: what to do.
+        first: seconds until the first round.
+    """
+
+    def __init__(self, sweep: Sweep, *, first: float = _FIRST) -> None:
+        self._sweep = sweep
+        self._first = first
+        self._stopped = Event()
+        self._thread = Thread(target=self._work, name="scepkit-sweeper", daemon=True)
+        self._path = sweep.settings.directory / LOCK
+        self._lock: int | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop after the part that is being done."""
+        self._stopped.set()
+        self._thread.join(_PATIENCE)
+        if self._lock is not None and not self._thread.is_alive():
+            os.close(self._lock)
+            self._lock = None
+
+    def _work(self) -> None:
+        pause = self._first
+        while not self._stopped.wait(pause):
+            if self._is_ours():
+                self._sweep.run()
+            pause = self._sweep.settings.sweep_minutes * 60
+
+    def _is_ours(self) -> bool:
+        """Take the lock, or hold it still; it stays open, and with that taken, for good."""
+        if self._lock is not None:
+            return True
+        try:
+            descriptor = ownership.open_file(self._path)
+        except OSError:
+            # A directory that is mounted read-only: every process sweeps.
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        except OSError:
+            # Some network file systems have no locks: every process sweeps there, too.
+            os.close(descriptor)
+            return True
+        self._lock = descriptor
+        return True

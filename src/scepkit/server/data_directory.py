@@ -1,0 +1,336 @@
+"""The server's data directory: made by the first start, opened by every later one.
+
+scep.toml 0644 · challenge.key 0600 · scep.db · .database: that there is one, wherever it is · the
+files of the CA `default` (see scepkit.ca.directory.layout) · ca-NAME/ with those of another CA
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import URL
+
+from scepkit.ca.directory import layout as ca_layout
+from scepkit.ca.directory import ocsp_rotation, rotation
+from scepkit.ca.directory.layout import Material
+from scepkit.enrolment.challenges.one_time import KEY_SIZE
+from scepkit.errors import EmptyDatabase, SettingsError, UsageError
+from scepkit.keys import ownership
+from scepkit.keys.files import check_writable, create_file, make_directory, read_file, refusals
+from scepkit.server import ca_loading, permissions
+from scepkit.server import settings as server_settings
+from scepkit.server.ca_loading import HeldCA
+from scepkit.server.settings import DEFAULT, Settings, template
+from scepkit.store import Store
+from scepkit.store.engine import sqlite_file
+
+CHALLENGE_KEY = "challenge.key"
+HAS_DATABASE = ".database"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A data directory that is ready to serve.
+
+    Attributes:
+        settings: as they apply.
+        challenge_key: 32 octets that key the digests of challenges. Secret.
+        authorities: the CAs by name; empty where `open_records` had no need of them.
+        made: the names of the CAs that this start made.
+        is_first: whether nothing had been served from the directory before this start.
+    """
+
+    settings: Settings
+    challenge_key: bytes = field(repr=False)
+    authorities: Mapping[str, HeldCA]
+    made: tuple[str, ...] = ()
+    is_first: bool = False
+
+    @property
+    def material(self) -> Material:
+        """The CA of the default endpoint."""
+        return self.authority_of(DEFAULT).material
+
+    def authority_of(self, endpoint: str) -> HeldCA:
+        """Return the CA of an endpoint."""
+        return self.authorities[self.settings.endpoint[endpoint].ca]
+
+
+def prepare(
+    directory: Path,
+    *,
+    now: datetime,
+    layout: str | None = None,
+    try_out: Callable[[Settings], None] = lambda _: None,
+    **options: object,
+) -> Home:
+    """Make the data directory if it is not there, and the CAs that are new in it, and read it.
+
+    Args:
+        directory: where.
+        now: the time, aware.
+        layout: the key layout for the default CA if it is new; that of an old one cannot be
+            changed.
+        try_out: raises what is wrong with the settings of a first start, before any is kept.
+        options: settings that win over the file; host, port, workers and public_url are written to
+            the file at the first start, unless there is one.
+
+    Raises:
+        SettingsError: the directory, a file in it or a setting cannot be used.
+        UsageError: an unknown layout.
+    """
+    _check_path(directory)
+    permissions.check_directory(directory)
+    if layout not in (None, *ca_layout.LAYOUTS):
+        # Before anything is written: the next start would find the other options of this one.
+        raise UsageError(
+            f"there is no layout {layout!r}", hint=f"one of {', '.join(ca_layout.LAYOUTS)}"
+        )
+    if not ca_layout.exists(directory):
+        _refuse_foreign(directory)
+        with refusals(f"cannot make {directory}"):
+            make_directory(directory, to_owner=True)
+    is_first = not _was_served(directory)
+    # The settings are checked before a CA is made that would outlive a typing error.
+    settings = server_settings.load(directory, **options)
+    permissions.check_settings(settings)
+    if is_first:
+        try_out(settings)
+        _write_settings(directory, settings)
+    made = tuple(name for name in settings.authorities if _make(name, settings, layout, now))
+    return Home(
+        settings=settings,
+        made=made,
+        is_first=is_first,
+        challenge_key=_challenge_key(directory),
+        authorities=ca_loading.load_all(settings, now=now),
+    )
+
+
+def open_existing(directory: Path, *, now: datetime, settings: Settings | None = None) -> Home:
+    """Read a data directory that has been served before, for `scep admin` and worker processes.
+
+    Args:
+        directory: where.
+        now: the time, aware.
+        settings: as they apply; read from the directory when None.
+
+    Raises:
+        SettingsError: there is none, something in it cannot be used, or others may write to it.
+    """
+    home = open_records(directory, settings=settings)
+    return replace(home, authorities=ca_loading.load_all(home.settings, now=now))
+
+
+def open_records(directory: Path, *, settings: Settings | None = None) -> Home:
+    """Read a data directory without its CAs: for lists, also when the CAs have expired.
+
+    Args:
+        directory: where.
+        settings: as they apply; read from the directory when None.
+
+    Raises:
+        SettingsError: there is none, or something in it cannot be used.
+    """
+    if not ca_layout.exists(directory):
+        _check_path(directory)
+        raise SettingsError(
+            f"{directory} holds no SCEP server",
+            hint=f"name its directory with --dir, or make one: scep serve --dir {directory}",
+        )
+    permissions.check_directory(directory)
+    settings = settings or server_settings.load(directory)
+    permissions.check_settings(settings)
+    return Home(
+        settings=settings,
+        challenge_key=_challenge_key(directory),
+        authorities={},
+    )
+
+
+def open_store(settings: Settings) -> Store:
+    """Open the server's database; one that is empty only if it is the first.
+
+    On another one nothing would be revoked any more, and nothing could be renewed.
+
+    Raises:
+        StoreError: it cannot be used.
+        EmptyDatabase: it is empty, and there was one before.
+    """
+    mark = settings.directory / HAS_DATABASE
+    with refusals("cannot use the database"):
+        is_new = not mark.exists()
+        _check_database(settings.database_url, is_new=is_new)
+    try:
+        store = Store.open(settings.database_url, create=is_new, patience=settings.database_seconds)
+    except EmptyDatabase as error:
+        raise EmptyDatabase(
+            f"{error.message}, but {settings.directory} was served with one before",
+            hint="is the `database` setting right? restore it from a backup; or, if nothing that "
+            f"was issued or revoked matters any more, delete {mark}",
+        ) from error
+    with suppress(SettingsError):  # the directory may be read-only
+        create_file(mark, b"", mode=0o644)
+    return store
+
+
+def _check_database(url: str | URL, *, is_new: bool) -> None:
+    """Find what is wrong with the files of an SQLite database, which SQLite does not name.
+
+    A new one is made here, so that it belongs to the directory's owner whoever makes it.
+
+    Args:
+        url: of the database.
+        is_new: whether it may be made.
+
+    Raises:
+        OSError: one of them cannot be read and written, or is no plain file.
+    """
+    path = sqlite_file(url)
+    if path is None:
+        return
+    if is_new and not path.exists():
+        for name in (path, Path(f"{path}.lock")):
+            os.close(ownership.open_file(name))
+    for end in ("", ".lock", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            check_writable(Path(f"{path}{end}"))
+
+
+def _check_path(directory: Path) -> None:
+    with refusals(f"cannot use {directory}"):
+        for path in (directory, *directory.parents):
+            if path.exists() and not path.is_dir():
+                raise SettingsError(f"{path} is not a directory", hint="choose another --dir")
+
+
+def _was_served(directory: Path) -> bool:
+    """Say whether there was a start before: that there is a CA does not, it may be somebody's own.
+
+    Raises:
+        SettingsError: the directory cannot be searched.
+    """
+    with refusals(f"cannot look into {directory}"):
+        return any((directory / name).exists() for name in (CHALLENGE_KEY, HAS_DATABASE))
+
+
+def _make(name: str, settings: Settings, layout: str | None, now: datetime) -> bool:
+    """Make a CA if it is new, or what of it has expired; return whether it is new."""
+    chosen = layout if name == DEFAULT and layout else settings.authority_layout(name)
+    path = settings.authority_directory(name)
+    is_new = not ca_layout.exists(path)
+    if not is_new:
+        _replace_expired_ra(path, settings, now)
+    material = ca_layout.load_or_create(path, chosen or "default", now=now)
+    _check_layout(material, chosen, name)
+    # Where it cannot be written the CA answers OCSP itself, and the background task says why.
+    with suppress(SettingsError):
+        ocsp_rotation.rotate_ocsp(path, now=now)
+    return is_new
+
+
+def _refuse_foreign(directory: Path) -> None:
+    """Keep a typing error in --dir from turning somebody's directory into a CA."""
+    if not directory.is_dir():
+        return
+    with refusals(f"cannot look into {directory}"):
+        found = sorted(p.name for p in directory.iterdir() if not p.name.startswith("."))
+    strange = [name for name in found if name not in _OURS]
+    # Settings that were put there first say what the directory is to be.
+    if strange and server_settings.FILE not in found:
+        raise SettingsError(
+            f"{directory} is not empty and holds no SCEP server: {', '.join(strange[:3])}",
+            hint="choose an empty or new directory with --dir",
+        )
+
+
+_OURS = frozenset(
+    {
+        "lost+found",
+        server_settings.FILE,
+        CHALLENGE_KEY,
+        ca_layout.CA_KEY,
+        ca_layout.CA_CERTIFICATE,
+        ca_layout.RA_KEY,
+        ca_layout.RA_CERTIFICATE,
+    }
+)
+
+
+def _replace_expired_ra(path: Path, settings: Settings, now: datetime) -> None:
+    """Make a server start again that was down while its RA's certificate came to its end."""
+    # Where that cannot be done, a directory may just be read-only; else the loading says why.
+    with suppress(SettingsError):
+        rotation.rotate_ra(path, now=now, before=timedelta(days=settings.ra_rotation_days))
+
+
+def _check_layout(material: Material, wanted: str | None, name: str) -> None:
+    actual = material.layout
+    if wanted in (None, actual):
+        return
+    if name == DEFAULT:
+        raise SettingsError(
+            f"this server's CA has the key layout {actual!r}, not {wanted!r}",
+            hint="leave --layout and the setting `layout` out, or make another server with --dir",
+        )
+    raise SettingsError(
+        f"the CA {name!r} has the key layout {actual!r}, not {wanted!r}",
+        hint="leave the layout of its endpoint out, or name another CA with ca",
+    )
+
+
+def _write_settings(directory: Path, settings: Settings) -> None:
+    path = directory / server_settings.FILE
+    if path.exists():
+        return
+    # What is weak is not kept: nobody who tries something once means it for good.
+    text = template.filled(
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        public_url=settings.public_url,
+    )
+    create_file(path, text.encode("utf-8"), mode=0o644)
+
+
+def _challenge_key(directory: Path) -> bytes:
+    """Read the key, or make it: of several processes at once, one makes it.
+
+    Raises:
+        SettingsError: it is lost, or cannot be used.
+    """
+    path = directory / CHALLENGE_KEY
+    with refusals(f"cannot look for {path}"):
+        is_lost = not path.exists() and (directory / HAS_DATABASE).exists()
+    if is_lost:
+        raise SettingsError(
+            f"{path} is lost: no challenge can be told from any other without it",
+            hint=f"restore it from a backup; if there is none, make a new one, which makes unspent "
+            f"challenges void: (umask 077; openssl rand -hex {KEY_SIZE} > {path})",
+        )
+    create_file(path, secrets.token_hex(KEY_SIZE).encode("ascii") + b"\n", mode=0o600)
+    with refusals(f"cannot read {path}"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        text = read_file(path).decode("ascii", "replace").strip()
+    if mode & 0o077:
+        raise SettingsError(
+            f"the key file {path} is open to others than its owner (mode {mode:04o})",
+            hint=f"chmod 600 {path}",
+        )
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_SIZE:
+        raise SettingsError(
+            f"{path} does not hold {KEY_SIZE} octets in hex",
+            hint="restore it from a backup; with a new one, unspent challenges are void",
+        )
+    return key

@@ -1,0 +1,435 @@
+"""HTTP/1 on one connection, for uvicorn, with bounds on the octets and the time of a peer.
+
+uvicorn's own protocol classes read ahead of their answers without a bound, and wait for ever for a
+peer that does not read. So only its process and signal handling is used, and this under it, by its
+public `http` setting; what it expects of a protocol class is its constructor, `shutdown`, and to be
+in `ServerState.connections` and `.tasks`; pyproject.toml pins the versions in which that is so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections import deque
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from starlette.types import ASGIApp
+
+from scepkit.errors import HTTPRefused
+from scepkit.server.http import peers
+from scepkit.server.http.bounds import Bounds
+from scepkit.server.http.connections import STATE, Connections
+from scepkit.server.http.exchange import Exchange, busy, refusal
+from scepkit.server.http.request_reader import Head, RequestReader, Unreadable
+
+if TYPE_CHECKING:
+    import uvicorn
+    from uvicorn.server import ServerState
+
+# Seconds that a connection is kept without a request, once it had one.
+KEEP_ALIVE = 15.0
+
+# Seconds in which a peer may read why it was refused, while it goes on sending.
+_LINGER = 2.0
+
+# Seconds that a peer has to send or take the rest while the server is about to stop.
+_LAST = 5.0
+
+# Octets of requests that one connection holds before it stops reading.
+_MAX_HELD = 64 * 1024
+
+log = structlog.get_logger()
+
+
+class _State(enum.Enum):
+    """The side of a connection that the other side waits for."""
+
+    IDLE = enum.auto()
+    """The server, for the next request to begin."""
+    READING = enum.auto()
+    """The server, for the rest of a request."""
+    ANSWERING = enum.auto()
+    """The peer, for its response."""
+    WRITING = enum.auto()
+    """The server, for the peer to take what was sent."""
+    LINGERING = enum.auto()
+    """The server, for the peer to hear that it was refused."""
+    CLOSED = enum.auto()
+    """No side: there is nothing to wait for."""
+
+
+class HTTPConnection(asyncio.BufferedProtocol):
+    """HTTP/1 on one connection.
+
+    One request is answered at a time. Those behind it wait, as many as may; then nothing is read.
+
+    Args:
+        config: uvicorn's, for the application.
+        server_state: uvicorn's, to be told when to stop.
+        app_state: what the application's lifespan made: the `Connections`.
+
+    Attributes:
+        address: what it counts under; None for a listed proxy.
+        held: octets of requests that it holds.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        if not config.loaded:
+            config.load()
+        self.address: str | None = None
+        self.held = 0
+        self._app: ASGIApp = config.loaded_app
+        self._server = server_state
+        self._app_state = app_state
+        self._connections: Connections = app_state[STATE]
+        self._bounds: Bounds = self._connections.bounds
+        self._loop = asyncio.get_running_loop()
+        self._reader = RequestReader(self)
+        self._unread = bytearray()
+        self._queue: deque[Exchange] = deque()
+        self._running: Exchange | None = None
+        self._refusal: HTTPRefused | None = None
+        self._stops = False
+        self._has_ended = False
+        self._is_paused = False
+        self._is_lingering = False
+        self._is_shutting_down = False
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._state = _State.CLOSED
+        self._timer: asyncio.TimerHandle | None = None
+        # The first request has as long to begin as any has to arrive.
+        self._patience: float = self._bounds.request_seconds
+
+    # --- from the event loop ----------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request, if there is room."""
+        self._transport = transport
+        # Whatever the peer's side of the network does not take is told at once.
+        transport.set_write_buffer_limits(high=0)
+        try:
+            # Asked of the system: the event loop may know it from before.
+            self._peer = _pair(transport.get_extra_info("socket").getpeername())
+        except OSError:
+            # The peer hung up before its turn came: what it asked for is nobody's any more.
+            transport.abort()
+            return
+        self._local = _pair(transport.get_extra_info("sockname"))
+        self._is_proxy = self._bounds.proxies.include(self._peer[0])
+        self.address = None if self._is_proxy else peers.network(self._peer[0])
+        if not self._connections.admit(self, self._peer[0]):
+            self._say(HTTPRefused(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections"))
+            transport.close()
+            return
+        self._server.connections.add(self)  # type: ignore[arg-type]
+        self._enter(_State.IDLE)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Tell the exchange under way, and forget the connection."""
+        self._server.connections.discard(self)
+        self._enter(_State.CLOSED)
+        self._connections.forget(self)
+        for exchange in self._queue:
+            exchange.lose()
+        self._queue.clear()
+        self._unread.clear()
+        self._writable.set()
+        self._reader.close()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """Return where to read to: all connections read to one place, one after another."""
+        return self._connections.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take the octets that were read."""
+        if not self._is_lingering:
+            self._unread += self._connections.buffer[:nbytes]
+            self.resume()
+
+    def eof_received(self) -> bool:
+        """Go on answering a peer that has only finished sending."""
+        self._has_ended = self._stops = True
+        if self._queue and not self._queue[-1].is_whole:
+            self._queue.pop().lose()
+        return bool(self._queue)
+
+    def pause_writing(self) -> None:
+        """Begin to wait for the peer to take what was sent."""
+        self._writable.clear()
+        self._settle()
+
+    def resume_writing(self) -> None:
+        """Go on sending, or with the next request."""
+        self._writable.set()
+        self._settle()
+
+    def shutdown(self) -> None:
+        """Answer the requests that have arrived, and close; uvicorn asks for it."""
+        self._stops = self._is_shutting_down = True
+        if self._queue:
+            self._queue[-1].keeps_alive = False
+        self._settle()
+        self._arm()
+
+    # --- from the reader --------------------------------------------------------------------------
+
+    def begin(self, head: Head) -> None:
+        """Queue the request that has this head."""
+        client = (self._client(head.headers), self._peer[1])
+        scope = head.scope(client=client, server=self._local, state=self._app_state.copy())
+        self._queue.append(Exchange(head, scope, self, self._server.default_headers))
+
+    def add(self, body: bytes) -> None:
+        """Take a piece of the newest request's body."""
+        self._queue[-1].add(body)
+
+    def end(self) -> None:
+        """Take note that the newest request is whole."""
+        newest = self._queue[-1]
+        newest.end()
+        self._stops |= not newest.keeps_alive
+        if newest.is_answered:
+            self._queue.pop()
+            # The time for the next request begins now.
+            self._enter(_State.IDLE)
+
+    # --- from the exchange ------------------------------------------------------------------------
+
+    def write(self, octets: bytes) -> None:
+        """Send octets."""
+        self._transport.write(octets)
+
+    async def drained(self) -> None:
+        """Wait until all that was written is with the peer's side of the network."""
+        await self._writable.wait()
+
+    def resume(self) -> None:
+        """Cut what has arrived into requests, as far as they are wanted, and read on."""
+        while self._unread and self._wants_more():
+            octets = bytes(self._unread[: self._reader.wants])
+            del self._unread[: len(octets)]
+            try:
+                self._reader.feed(octets)
+            except HTTPRefused as error:
+                self._refuse(error)
+        self._settle()
+
+    def finish(self, exchange: Exchange) -> None:
+        """Go on to the next request, or close."""
+        self._running = None
+        self._patience = KEEP_ALIVE
+        if exchange.is_whole:
+            self._queue.popleft()
+        if not exchange.keeps_alive:
+            self._stops = True
+            while self._queue and self._queue[-1] is not exchange:
+                self._queue.pop()
+        self.resume()
+
+    def abort(self) -> None:
+        """Close at once: the response cannot be completed, or others need the room."""
+        self._transport.abort()
+
+    # --- what to do next --------------------------------------------------------------------------
+
+    def _wants_more(self) -> bool:
+        """Say whether more is to be parsed: the newest request's body, or the next request."""
+        if self._refusal is not None or self._is_lingering:
+            return False
+        if self._queue and not self._queue[-1].is_whole:
+            return len(self._queue[-1].body) < _MAX_HELD
+        if self._stops:
+            return False
+        if len(self._queue) > self._bounds.pipelined:
+            return False
+        return sum(one.held for one in self._queue) < _MAX_HELD
+
+    def _refuse(self, error: HTTPRefused) -> None:
+        """Remember to refuse what comes after the requests that could be read."""
+        self._tell(error)
+        self._unread.clear()
+        broken = self._queue[-1] if self._queue and not self._queue[-1].is_whole else None
+        if broken is None:
+            self._refusal = error
+        elif broken.is_answered:
+            self._stops = True
+            self._linger()
+        elif broken.has_begun:
+            self.abort()
+        else:
+            self._refusal = error
+            self._queue.pop().lose()
+
+    def _tell(self, error: HTTPRefused) -> None:
+        """Say in the log who sent what is no request, once a minute for each way of being none."""
+        times = self._connections.refusals.count(error.message)
+        if times:
+            detail = f": {error.detail}" if isinstance(error, Unreadable) else ""
+            log.warning(
+                "an HTTP request is refused",
+                peer=self._client(self._reader.headers),
+                status=int(error.status),
+                reason=f"{error.message}{detail}",
+                times=times,
+                **({"hint": error.hint} if error.hint else {}),
+            )
+
+    def _client(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """Return the address of whoever asks, as the log names it.
+
+        Args:
+            headers: of the request, as far as they have been read.
+        """
+        forwarded = self._bounds.proxies.forwarded(headers) if self._is_proxy else None
+        return forwarded or self._peer[0]
+
+    def _settle(self) -> None:
+        """Do what follows from what has happened: answer, close, read on or not, set the timer."""
+        if self._state is _State.CLOSED:
+            return
+        if self._queue and self._writable.is_set() and self._running is None:
+            self._start(self._queue[0])
+        if all(one.is_answered for one in self._queue):
+            self._close_if_done()
+        self._set_reading()
+        self._enter(self._next_state())
+        held = len(self._unread) + self._reader.held + sum(one.held for one in self._queue)
+        self._connections.hold(self, held)
+
+    def _start(self, exchange: Exchange) -> None:
+        if exchange.is_answered:
+            return
+        self._running = exchange
+        task = self._loop.create_task(self._answer(exchange))
+        self._server.tasks.add(task)
+        task.add_done_callback(self._server.tasks.discard)
+
+    async def _answer(self, exchange: Exchange) -> None:
+        """Have the application answer, unless a proxy asks too much at once for one address."""
+        address = None
+        if self._is_proxy:
+            forwarded = self._bounds.proxies.forwarded(exchange.head.headers)
+            address = peers.network(forwarded) if forwarded is not None else None
+        is_let_in = address is None or self._connections.enter(address)
+        try:
+            await exchange.run(self._app if is_let_in else busy)
+        finally:
+            if address is not None and is_let_in:
+                self._connections.leave(address)
+            if self._running is exchange:
+                self._running = None
+                self._settle()
+
+    def _close_if_done(self) -> None:
+        # Not again by the way: whoever writes may be told at once to pause, and settles.
+        refused, self._refusal = self._refusal, None
+        if refused is not None:
+            self._say(refused)
+            self._linger()
+        elif self._stops and self._queue:
+            self._linger()
+        elif self._stops and not self._is_lingering:
+            self._transport.close()
+
+    def _say(self, error: HTTPRefused) -> None:
+        """Refuse what is no request that an application could answer."""
+        self.write(refusal(error, self._server.default_headers))
+
+    def _linger(self) -> None:
+        """Close, but let the peer read why: what it still sends would reset the connection."""
+        if self._is_lingering:
+            return
+        self._stops = self._is_lingering = True
+        self._unread.clear()
+        if self._has_ended:
+            self._transport.close()
+        else:
+            self._transport.write_eof()
+
+    def _set_reading(self) -> None:
+        if self._has_ended or self._transport.is_closing():
+            return
+        wants = self._is_lingering or (not self._unread and self._wants_more())
+        if wants and self._is_paused:
+            self._transport.resume_reading()
+        elif not wants and not self._is_paused:
+            self._transport.pause_reading()
+            if len(self._queue) > self._bounds.pipelined:
+                self._ring("pipelined requests", "max_pipelined")
+        self._is_paused = not wants
+
+    def _next_state(self) -> _State:
+        if not self._writable.is_set():
+            return _State.WRITING
+        if self._is_lingering:
+            return _State.LINGERING
+        if self._queue and self._queue[0].is_whole:
+            return _State.ANSWERING
+        if self._queue or self._reader.has_begun:
+            return _State.READING
+        return _State.IDLE
+
+    def _enter(self, state: _State) -> None:
+        """Set the timer, and note who waits for whom."""
+        if state is self._state:
+            return
+        self._state = state
+        self._arm()
+        if state in (_State.ANSWERING, _State.CLOSED):
+            self._connections.answer(self)
+        else:
+            self._connections.wait_for(self)
+
+    def _arm(self) -> None:
+        """Set the timer for what is waited for now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._state in (_State.ANSWERING, _State.CLOSED):
+            return
+        seconds = self._seconds()
+        if self._is_shutting_down:
+            seconds = min(seconds, _LAST)
+        self._timer = self._loop.call_later(seconds, self._give_up)
+
+    def _seconds(self) -> float:
+        match self._state:
+            case _State.WRITING:
+                return self._bounds.response_seconds
+            case _State.READING:
+                return self._bounds.request_seconds
+            case _State.LINGERING:
+                return _LINGER
+            case _:
+                return self._patience
+
+    def _give_up(self) -> None:
+        """Close a connection whose peer takes too long."""
+        if self._state is _State.READING:
+            self._ring("slow request", "request_seconds")
+        if self._state is _State.WRITING:
+            self._ring("slow reader", "response_seconds")
+        # What was not taken until now is not waited for any more either.
+        self._transport.abort()
+
+    def _ring(self, bound: str, setting: str) -> None:
+        hint = f"if that is no attack, raise {setting} in scep.toml"
+        self._connections.alarms.ring(bound, peer=self._peer[0], hint=hint)
+
+
+def _pair(address: object) -> tuple[str, int]:
+    """Return host and port of a socket's address; nothing of one that has none."""
+    match address:
+        case (str(host), int(port), *_):
+            return host, port
+    return "", 0

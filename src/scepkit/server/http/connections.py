@@ -1,0 +1,169 @@
+"""The connections of one worker process: how many there may be, and which have to give way.
+
+At a bound the new connection is let in and the one goes that has kept the server waiting longest:
+silent, half-sent, or with an answer that nobody takes. So a stranger who holds connections holds
+them from nobody. What is being answered never gives way; if nothing else is there, HTTP 503.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from scepkit.server.bound_alarms import BoundAlarms, NowAndThen
+from scepkit.server.http.bounds import Bounds
+from scepkit.server.http.tally import Tally
+
+STATE = "connections"
+"""The key of the `Connections` in the application's state."""
+
+# Octets that connections read at once: all of them into the same place, one after another.
+_READ = 64 * 1024
+
+# Octets of requests, whole or not, that all connections together hold for their peers; those that
+# hold no more than a usual request may go on beyond that.
+_MAX_HELD = 64 * 1024 * 1024
+_USUAL = 16 * 1024
+
+
+class Connection(Protocol):
+    """A connection that can give way to a new one.
+
+    Attributes:
+        address: what it counts under; None for a listed proxy.
+        held: octets of requests that it holds.
+    """
+
+    address: str | None
+    held: int
+
+    def abort(self) -> None:
+        """Close at once; received octets are lost."""
+
+
+class Connections:
+    """Counts connections, and makes room; for one event loop.
+
+    Args:
+        bounds: how many there may be.
+        tally: counts them over all worker processes.
+
+    Attributes:
+        bounds: as given.
+        alarms: tells that one was reached.
+        refusals: counts what is no HTTP request, so that the log tells of it now and then.
+        buffer: what a connection reads into, before it takes that out.
+    """
+
+    def __init__(self, bounds: Bounds, tally: Tally) -> None:
+        self.bounds = bounds
+        self.alarms = BoundAlarms()
+        self.refusals = NowAndThen()
+        self.buffer = memoryview(bytearray(_READ))
+        self._tally = tally
+        self._counted: set[Connection] = set()
+        # In the order in which the server began to wait for them.
+        self._waiting: dict[Connection, None] = {}
+        self._waiting_of: dict[str | None, dict[Connection, None]] = {}
+        self._held = 0
+
+    def admit(self, connection: Connection, peer: str) -> bool:
+        """Count a new connection, and let others give way for it.
+
+        Args:
+            connection: the new one.
+            peer: its address, for the log.
+
+        Returns:
+            Whether there is room.
+        """
+        address = connection.address
+        # First: whoever has too many makes room in all as well, and costs nobody else a connection.
+        if address is not None and self._tally.of(address) >= self.bounds.per_address:
+            self._ring_for(peer)
+            if not self._make_room(self._waiting_of.get(address, {})):
+                return False
+        if self._tally.total >= self.bounds.connections:
+            self.alarms.ring("connections", peer=peer, hint=_hint("max_connections"))
+            if not self._make_room(self._waiting):
+                return False
+        self._tally.connect(address)
+        self._counted.add(connection)
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        """Count a connection no more; the second time nothing happens."""
+        if connection not in self._counted:
+            return
+        self.answer(connection)
+        self._counted.remove(connection)
+        self._tally.disconnect(connection.address)
+        self._held -= connection.held
+        connection.held = 0
+
+    def wait_for(self, connection: Connection) -> None:
+        """Note that the server waits for the peer from now on, for this or for something else."""
+        self.answer(connection)
+        if connection in self._counted:
+            self._waiting[connection] = None
+            self._waiting_of.setdefault(connection.address, {})[connection] = None
+
+    def answer(self, connection: Connection) -> None:
+        """Note that the peer waits for the server from now on."""
+        if connection not in self._waiting:
+            return
+        del self._waiting[connection]
+        same = self._waiting_of[connection.address]
+        del same[connection]
+        if not same:
+            del self._waiting_of[connection.address]
+
+    def hold(self, connection: Connection, octets: int) -> None:
+        """Note what a connection holds; if all hold too much, one goes that waits with most of it.
+
+        Whoever holds no more than a usual request stays, and so does what is being answered.
+        """
+        if connection not in self._counted:
+            return
+        self._held += octets - connection.held
+        connection.held = octets
+        if self._held <= _MAX_HELD:
+            return
+        largest = max(self._waiting, key=lambda one: one.held, default=None)
+        if largest is not None and largest.held > _USUAL:
+            self.alarms.ring("octets of requests", peer=largest.address or "")
+            self._drop(largest)
+
+    def enter(self, address: str) -> bool:
+        """Count a request that a listed proxy forwards for an address; return if there is room."""
+        if self._tally.of(address) >= self.bounds.per_address:
+            self._ring_for(address)
+            return False
+        self._tally.enter(address)
+        return True
+
+    def leave(self, address: str) -> None:
+        """Count a request that `enter` has let in no more."""
+        self._tally.leave(address)
+
+    def _ring_for(self, peer: str) -> None:
+        self.alarms.ring(
+            "connections of one address",
+            peer=peer,
+            hint=_hint("max_connections_per_address") + ", or list the proxy in proxies",
+        )
+
+    def _make_room(self, waiting: dict[Connection, None]) -> bool:
+        """Let the one give way that has been waited for longest; return whether there is one."""
+        oldest = next(iter(waiting), None)
+        if oldest is None:
+            return False
+        self._drop(oldest)
+        return True
+
+    def _drop(self, connection: Connection) -> None:
+        self.forget(connection)
+        connection.abort()
+
+
+def _hint(setting: str) -> str:
+    return f"if that is no attack, raise {setting} in scep.toml"

@@ -1,0 +1,225 @@
+"""The settings of a server: `scep.toml` in its directory, then `SCEP_…` variables, then options.
+
+Everything is checked when the server starts; an error names the file, the key and what is allowed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings import SettingsError as SourceError
+from sqlalchemy import URL
+
+from scepkit.ca.directory.founding import RA_VALIDITY
+from scepkit.errors import SettingsError
+from scepkit.keys.files import plain_file, refusals
+from scepkit.server.http.peers import Proxies
+from scepkit.server.settings import errors as settings_errors
+from scepkit.server.settings.endpoint import EndpointSettings
+from scepkit.server.settings.template import TEMPLATE
+from scepkit.store.engine import sqlite_url
+
+__all__ = ["DEFAULT", "FILE", "TEMPLATE", "EndpointSettings", "Settings", "load"]
+
+FILE = "scep.toml"
+
+DEFAULT = "default"
+"""The endpoint, and the CA, that is always there."""
+
+_NAME = re.compile(r"[a-z0-9-]{1,32}")
+# `/scep/cgi-bin/pkiclient.exe` is what devices make of `/scep`.
+_RESERVED = frozenset({"cgi-bin"})
+
+
+def _usual_proxies() -> tuple[str, ...]:
+    """Return who is believed unless the settings say so: FORWARDED_ALLOW_IPS, or this machine."""
+    listed = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
+    return tuple(one.strip() for one in listed.split(",") if one.strip())
+
+
+class Settings(BaseSettings):
+    """All settings of one server.
+
+    Attributes:
+        directory: of the CA, the database and scep.toml; never in the file itself.
+        host: the address to listen on.
+        port: the port to listen on; 0 for a free one.
+        workers: the number of worker processes.
+        public_url: the URL at which devices reach the server.
+        pki_url: the URL that /crl, /ca and /ocsp are under, for certificates; empty to take
+            `public_url` without its /scep.
+        metrics: `HOST:PORT` for /metrics and the reasons of /healthz; empty for the server's own
+            address, without the reasons.
+        log: the form of the log on stderr.
+        database: an SQLAlchemy URL; empty for SQLite in the directory.
+        database_seconds: the longest wait for a database lock of another program.
+        retention_days: the time for which answered requests, spent challenges and expired
+            certificates are kept.
+        crl_hours: the validity of a CRL.
+        ocsp_minutes: the validity of an OCSP response.
+        ra_rotation_days: the time before its end at which an RA certificate is replaced.
+        sweep_minutes: the time between two runs of the background task.
+        max_connections: simultaneous connections, over all worker processes.
+        max_connections_per_address: of these, of one address; of IPv6, of one /64.
+        max_pipelined: requests that wait on one connection behind the one in progress.
+        request_seconds: in which a request has to arrive whole.
+        response_seconds: in which a response, or 64 KiB of it, has to be taken.
+        proxies: addresses and networks whose X-Forwarded-For is believed, or `*`.
+        endpoint: the endpoints by name; `default` always exists.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="SCEP_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    directory: Path
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    public_url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
+    pki_url: Annotated[str, Field(pattern=r"^(https?://\S+)?$")] = ""
+    metrics: Annotated[str, Field(pattern=r"^(\S+:\d{1,5})?$")] = ""
+    log: Literal["auto", "json", "text"] = "auto"
+    database: str = ""
+    database_seconds: Annotated[float, Field(ge=0.1, le=300)] = 5
+    retention_days: Annotated[int, Field(ge=1, le=36500)] = 90
+    crl_hours: Annotated[int, Field(ge=1, le=24 * 366)] = 24
+    ocsp_minutes: Annotated[int, Field(ge=1, le=7 * 24 * 60)] = 60
+    ra_rotation_days: Annotated[int, Field(ge=1, le=RA_VALIDITY.days - 1)] = 30
+    sweep_minutes: Annotated[int, Field(ge=1, le=24 * 60)] = 10
+    max_connections: Annotated[int, Field(ge=16, le=1_000_000)] = 4096
+    max_connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 256
+    max_pipelined: Annotated[int, Field(ge=1, le=1000)] = 16
+    request_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
+    response_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
+    proxies: tuple[str, ...] = Field(default_factory=_usual_proxies)
+    endpoint: dict[str, EndpointSettings] = {DEFAULT: EndpointSettings()}
+
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoints(cls, value: dict[str, EndpointSettings]) -> dict[str, EndpointSettings]:
+        for name, endpoint in value.items():
+            _check_name(f"[endpoint.{name}]", name)
+            _check_name(f"ca of [endpoint.{name}]", endpoint.ca)
+        _check_layouts(value)
+        return {DEFAULT: EndpointSettings(), **value}
+
+    @field_validator("proxies")
+    @classmethod
+    def _check_proxies(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Proxies(value)
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Say where values come from, the strongest first."""
+        del dotenv_settings, file_secret_settings
+        directory = Path(init_settings()["directory"])
+        file = TomlConfigSettingsSource(settings_cls, directory / FILE)
+        return init_settings, env_settings, file
+
+    @property
+    def database_url(self) -> str | URL:
+        """The SQLAlchemy URL of the database."""
+        return self.database or sqlite_url(self.directory / "scep.db")
+
+    @property
+    def authorities(self) -> tuple[str, ...]:
+        """The names of the CAs; `default` first, and there whether an endpoint uses it or not."""
+        return tuple(dict.fromkeys([DEFAULT, *(one.ca for one in self.endpoint.values())]))
+
+    def authority_directory(self, name: str) -> Path:
+        """Return where the files of a CA are."""
+        return self.directory if name == DEFAULT else self.directory / f"ca-{name}"
+
+    def authority_layout(self, name: str) -> str | None:
+        """Return the key layout that the settings name for a CA, if they do."""
+        wanted = (one.layout for one in self.endpoint.values() if one.ca == name)
+        return next((layout for layout in wanted if layout), None)
+
+
+def load(directory: Path, **options: Any) -> Settings:
+    """Read the settings of the server in a directory.
+
+    Args:
+        directory: with or without a scep.toml.
+        options: values that win over the file and the environment; None is no value.
+
+    Raises:
+        SettingsError: they cannot be read, or a value is not allowed.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    path = directory / FILE
+    _check_file(path)
+    try:
+        return Settings(directory=directory.absolute(), **given)
+    except ValidationError as error:
+        raise SettingsError(_explain(path, error), hint=settings_errors.CORRECT) from error
+    except SourceError as error:
+        # A scep.toml that is no TOML comes as itself.
+        raise SettingsError(
+            settings_errors.explain_variable(error, os.environ), hint=settings_errors.AS_JSON
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: {error}", hint=settings_errors.toml_hint(error)) from error
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not UTF-8 text") from error
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what is in the place of the file and cannot be read: the library would pass it over.
+
+    Raises:
+        SettingsError: it is there, and is no plain file that this user may read.
+    """
+    with refusals(f"cannot read {path}"):
+        try:
+            path.lstat()
+        except FileNotFoundError:
+            return
+        with plain_file(path):
+            pass
+
+
+def _check_name(where: str, name: str) -> None:
+    if not _NAME.fullmatch(name) or name in _RESERVED:
+        raise ValueError(f"{where}: a name has 1 to 32 of a-z, 0-9 and - (and is not cgi-bin)")
+
+
+def _check_layouts(endpoints: Mapping[str, EndpointSettings]) -> None:
+    """A CA has one layout, whichever endpoint names it."""
+    wanted: dict[str, str] = {}
+    for name, endpoint in endpoints.items():
+        if endpoint.layout and wanted.setdefault(endpoint.ca, endpoint.layout) != endpoint.layout:
+            raise ValueError(
+                f"[endpoint.{name}] wants the layout {endpoint.layout!r} for the CA "
+                f"{endpoint.ca!r}, another endpoint {wanted[endpoint.ca]!r}"
+            )
+
+
+def _explain(path: Path, error: ValidationError) -> str:
+    # Neither is one to write there.
+    names = [name for name in Settings.model_fields if name not in ("directory", "endpoint")]
+    said = settings_errors.explain(error, names, EndpointSettings.model_fields)
+    return f"{path} or SCEP_… variables: {said}"

@@ -1,0 +1,117 @@
+"""Decisions about SCEP messages, made in threads while the event loop waits.
+
+Private-key work runs in a pool, because OpenSSL leaves the GIL for it; of as many threads as there
+are cores, all worker processes together, because more would only queue inside.
+A thread hands a new certificate straight to the store's writer, and the event loop hears of it when
+it is on the disk; waiting for the disk holds nothing up. The writer is told how many are on their
+way, so that they share commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+from scepkit.enrolment.decision import Decision
+from scepkit.server.handover import Handover
+from scepkit.services.scep import Endpoint
+from scepkit.store import Answer, Recorded, Store
+
+_Decided: TypeAlias = tuple[Decision, Answer | None]
+_Step: TypeAlias = "asyncio.Future[_Decided]"
+
+
+class Decider:
+    """Has endpoints decide in threads; for one event loop.
+
+    Args:
+        pool: the threads.
+        store: where the endpoints store what they decide.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, store: Store) -> None:
+        self._pool = pool
+        self._store = store
+        self._handover: Handover | None = None
+
+    async def decide(self, message: bytes, endpoint: Endpoint, peer: str = "") -> Decision:
+        """Return the decision of an endpoint, once it is stored.
+
+        Args:
+            message: the body of a PKIOperation.
+            endpoint: decides.
+            peer: what the sender's address is counted under.
+
+        Raises:
+            Malformed: it is no SCEP message.
+            HTTPRefused: there were too many of its kind, or a bound is reached.
+            Local: the operator's fault or the disk's.
+        """
+        decision, recorded = await self._recorded(message, endpoint, peer)
+        if isinstance(recorded, Recorded | None):
+            return decision
+        return await asyncio.get_running_loop().run_in_executor(
+            self._pool, endpoint.conclude, decision, recorded
+        )
+
+    def _recorded(self, message: bytes, endpoint: Endpoint, peer: str) -> _Step:
+        """Decide and store; the event loop hears of it when the answer is on the disk."""
+        loop = asyncio.get_running_loop()
+        if self._handover is None:
+            self._handover = Handover(loop)
+        elif not self._handover.is_for(loop):
+            # The first loop would hear of the result, and the second one wait for ever.
+            raise RuntimeError("a Decider is for one event loop, and there is a second one")
+        step: _Step = loop.create_future()
+        hand_over = functools.partial(_hand_over, self._handover, [step])
+        self._store.expect()
+        asked = time.monotonic()
+        self._pool.submit(self._decide, message, endpoint, peer, hand_over, asked)
+        return step
+
+    def _decide(
+        self,
+        message: bytes,
+        endpoint: Endpoint,
+        peer: str,
+        hand_over: Callable[[_Decided | BaseException], None],
+        asked: float,
+    ) -> None:
+        """Do what the class says, in a thread of the pool."""
+        try:
+            self._store.check_patience(asked)
+            decision = endpoint.decide(message, peer)
+            pending = endpoint.record(decision)
+        # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.
+        except BaseException as error:  # noqa: BLE001
+            hand_over(error)
+            return
+        finally:
+            self._store.arrive()
+        if pending is None:
+            hand_over((decision, None))
+        else:
+            # Straight on to the writer's thread: the event loop need not know of this stage.
+            pending.add_done_callback(
+                lambda done: hand_over(done.exception() or (decision, done.result()))
+            )
+
+
+def _hand_over(handover: Handover, steps: list[_Step], result: _Decided | BaseException) -> None:
+    # Taken out, not only used: an error knows the frames that it came through, these know what they
+    # were to hand over to, and that will know the error. The message would stay with them until the
+    # collector comes.
+    handover.put(functools.partial(_settle, steps.pop(), result))
+
+
+def _settle(step: _Step, result: _Decided | BaseException) -> None:
+    if step.done():  # cancelled: the server stops
+        return
+    if isinstance(result, BaseException):
+        step.set_exception(result)
+    else:
+        step.set_result(result)

@@ -1,0 +1,232 @@
+"""Answers to OCSP requests about the status of certificates (RFC 6960).
+
+The database is asked at every request, so that nothing that is revoked is ever called good again,
+whichever process revoked it. What is kept is only the signature: the signed response to a question
+without a nonce serves as long as the status is the same, for half of its life. What was asked for
+again meanwhile is then signed anew ahead of the next question (`sign_ahead`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from threading import Lock
+
+from scepkit.ca.ocsp import OCSPResponder, OCSPResponders
+from scepkit.errors import Malformed
+from scepkit.protocol import ocsp
+from scepkit.protocol.ocsp import CertID, ErrorStatus, Plain, Revoked, SingleResponse, Status
+from scepkit.store import Store
+from scepkit.store.ocsp_status import Standing
+
+MAX_KEPT = 10_000
+"""Signed responses; some 10 MB with EC keys, 20 MB with RSA's."""
+
+_ERRORS = {
+    ErrorStatus.MALFORMED_REQUEST: "malformedRequest",
+    ErrorStatus.INTERNAL_ERROR: "internalError",
+    ErrorStatus.TRY_LATER: "tryLater",
+    ErrorStatus.SIG_REQUIRED: "sigRequired",
+    ErrorStatus.UNAUTHORIZED: "unauthorized",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OCSPAnswer:
+    """An OCSP answer, with the fields that log and HTTP headers need.
+
+    Attributes:
+        der: the OCSPResponse.
+        outcome: `good`, `revoked`, `unknown`, `several`, or the name of an OCSPResponseStatus.
+        serials: of the certificates that were asked for.
+        reason: why there is no better answer, for the log.
+        produced_at: when it was signed, in whole seconds; None for what is not signed.
+        lasting_until: until when everybody may be given the same bytes; None: not at all.
+        was_kept: it was signed for an earlier question.
+    """
+
+    der: bytes
+    outcome: str
+    serials: tuple[int, ...] = ()
+    reason: str = ""
+    produced_at: datetime | None = None
+    lasting_until: datetime | None = None
+    was_kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    question: bytes
+    status: Status
+    answer: OCSPAnswer
+    signed_at: datetime
+    reused_until: datetime
+
+    def is_good(self, now: datetime) -> bool:
+        """Say whether it may be given out: no longer when the clock was ahead, and is back."""
+        return self.signed_at <= now < self.reused_until
+
+
+class OCSPService:
+    """Answers OCSP for all generations of a CA. Threads may share it.
+
+    Args:
+        responders: whose certificates it knows, and who signs.
+        store: where the certificates are.
+        now: returns the time as an aware datetime.
+        lifetime: how long a response may be relied upon.
+    """
+
+    def __init__(
+        self,
+        responders: OCSPResponders,
+        store: Store,
+        now: Callable[[], datetime],
+        lifetime: timedelta,
+    ) -> None:
+        self._responders = responders
+        self._store = store
+        self._now = now
+        self._lifetime = lifetime
+        self._lock = Lock()
+        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._wanted: set[bytes] = set()  # of those, what was asked for again
+
+    def answer(self, der: bytes) -> OCSPAnswer:
+        """Answer an OCSPRequest.
+
+        Where the request is about several CAs, the answer is signed for the first that is ours,
+        and what others issued is `unknown` in it: each signs for its own certificates alone.
+
+        Args:
+            der: whatever a client sent.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        now = self._now().replace(microsecond=0)
+        try:
+            request = ocsp.read_request(der)
+        except Malformed as error:
+            return refusal(ErrorStatus.MALFORMED_REQUEST, error.message)
+        known = (self._responders.of(one) for one in request.certificates)
+        responder = next((one for one in known if one is not None and one.end > now), None)
+        if responder is None:
+            return refusal(ErrorStatus.UNAUTHORIZED, "the certificate is of no CA of this server")
+        responses = self._responses(request.certificates, responder)
+        kept = self._find(responses, now) if request.nonce is None else None
+        if kept is not None:
+            return kept
+        answer = self._signed(request, responses, responder, now)
+        self._keep(der, responses, answer)
+        return answer
+
+    def sign_ahead(self, within: timedelta) -> int:
+        """Sign again the responses that were asked for again and will soon be stale.
+
+        Whoever asks next then waits for no signature.
+
+        Args:
+            within: how soon.
+
+        Returns:
+            How many responses were signed.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        until = self._now() + within
+        with self._lock:
+            due = [one for one in self._wanted if self._kept[one].reused_until <= until]
+            questions = [self._kept.pop(one).question for one in due]
+            self._wanted.difference_update(due)
+        for question in questions:
+            self.answer(question)
+        return len(questions)
+
+    def _signed(
+        self,
+        request: ocsp.Request,
+        responses: list[SingleResponse],
+        responder: OCSPResponder,
+        now: datetime,
+    ) -> OCSPAnswer:
+        signer, end = responder.signer(now)
+        until = min(now + self._lifetime, end)
+        return OCSPAnswer(
+            ocsp.sign(responses, signer, produced_at=now, next_update=until, nonce=request.nonce),
+            outcome=_outcome(responses),
+            serials=tuple(one.serial for one in request.certificates),
+            produced_at=now,
+            lasting_until=until if request.nonce is None and _is_lasting(responses) else None,
+        )
+
+    def _responses(
+        self, certificates: tuple[CertID, ...], responder: OCSPResponder
+    ) -> list[SingleResponse]:
+        ours = [one for one in certificates if self._responders.of(one) is responder]
+        standings = self._store.standings(
+            responder.authority.key_hash, dict.fromkeys(one.serial for one in ours)
+        )
+        good = dict.fromkeys(responder.own_serials, Standing(None, None))
+        by_id = {one.der: _status((good | standings).get(one.serial)) for one in ours}
+        return [SingleResponse(one.der, by_id.get(one.der, Plain.UNKNOWN)) for one in certificates]
+
+    def _find(self, responses: list[SingleResponse], now: datetime) -> OCSPAnswer | None:
+        """Return the response that was signed before, if its status is still the same."""
+        if len(responses) > 1:
+            return None
+        (response,) = responses
+        with self._lock:
+            kept = self._kept.get(response.cert_id)
+            if kept is None or kept.status != response.status or not kept.is_good(now):
+                return None
+            self._kept.move_to_end(response.cert_id)
+            self._wanted.add(response.cert_id)
+            return kept.answer
+
+    def _keep(self, question: bytes, responses: list[SingleResponse], answer: OCSPAnswer) -> None:
+        """Keep what others may be given too; what is unknown has no end and is not kept."""
+        if len(responses) > 1 or answer.lasting_until is None or answer.produced_at is None:
+            return
+        (response,) = responses
+        half = answer.produced_at + (answer.lasting_until - answer.produced_at) / 2
+        with self._lock:
+            self._kept[response.cert_id] = _Kept(
+                question,
+                response.status,
+                replace(answer, was_kept=True),
+                answer.produced_at,
+                half,
+            )
+            self._kept.move_to_end(response.cert_id)
+            self._wanted.discard(response.cert_id)
+            if len(self._kept) > MAX_KEPT:
+                oldest, _ = self._kept.popitem(last=False)
+                self._wanted.discard(oldest)
+
+
+def refusal(status: ErrorStatus, reason: str) -> OCSPAnswer:
+    """Return the unsigned answer that there is none (RFC 6960 section 2.3)."""
+    return OCSPAnswer(ocsp.error(status), _ERRORS[status], reason=reason)
+
+
+def _status(standing: Standing | None) -> Status:
+    if standing is None:
+        return Plain.UNKNOWN
+    if standing.revoked_at is None:
+        return Plain.GOOD
+    return Revoked(standing.revoked_at, standing.reason or 0)
+
+
+def _is_lasting(responses: list[SingleResponse]) -> bool:
+    return all(one.status is not Plain.UNKNOWN for one in responses)
+
+
+def _outcome(responses: list[SingleResponse]) -> str:
+    if len(responses) > 1:
+        return "several"
+    status = responses[0].status
+    return status.value if isinstance(status, Plain) else "revoked"

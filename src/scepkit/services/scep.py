@@ -1,0 +1,380 @@
+"""One SCEP endpoint: from a pkiMessage to its CertRep, with what must be stored in between.
+
+A transaction is three steps, so that a server can wait for the disk without holding a thread:
+
+    decision = endpoint.decide(message)               all private-key work; writes nothing
+    recorded = endpoint.record(decision)              one atomic commit, for something new only
+    decision = endpoint.conclude(decision, recorded)  what stands: its reply may go out
+
+Nothing is answered that is not stored: the reply that `decide` prepares is good only once the
+commit has succeeded, and after a conflict it is dropped for one that repeats what is stored.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import replace
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from scepkit.ca.subject_rules import certified_subject
+from scepkit.enrolment import renewal
+from scepkit.enrolment.admission import Admission
+from scepkit.enrolment.challenges.one_time import refused_as_spent
+from scepkit.enrolment.decision import Decision, refusal, repetition
+from scepkit.enrolment.issuing import queue_full
+from scepkit.enrolment.sender import Sender, Senders
+from scepkit.errors import BadCertId, BadRequest, BadTime, FailInfoError
+from scepkit.protocol.algorithms import Legacy
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.cms.enveloped import Undecryptable
+from scepkit.protocol.csr import CertificationRequest
+from scepkit.protocol.scep.attributes import MessageType
+from scepkit.protocol.scep.messages import GetCert, GetCRL, PKCSReq, RenewalReq, Success
+from scepkit.protocol.scep.pkimessage import OpenedRequest, VerifiedMessage
+from scepkit.protocol.scep.responder import Responder, missing
+from scepkit.services.scep_retrieval import Retrieval
+from scepkit.store import (
+    AlreadyAnswered,
+    Answer,
+    CertificateRow,
+    ChallengeSpent,
+    OtherOwner,
+    Outcome,
+    Queued,
+    QueueFull,
+    Recorded,
+    SignerRevoked,
+)
+
+# Beyond all serial numbers: they have at most 20 octets.
+_SERIALS = 1 << 160
+_RETRIEVALS = frozenset({MessageType.GET_CERT, MessageType.GET_CRL})
+
+
+class Endpoint:
+    """A SCEP endpoint with its CAs, its keys and its rules; all of it parsed once.
+
+    Threads may share it.
+
+    Args:
+        responder: reads and writes pkiMessages with the endpoint's keys.
+        admission: who may have a certificate, and everything that this is decided with.
+    """
+
+    def __init__(self, responder: Responder, admission: Admission) -> None:
+        self.name = admission.endpoint
+        self._responder = responder
+        self._admission = admission
+        self._issuers = admission.issuers
+        self._rules = admission.rules
+        self._store = admission.store
+        self._now = admission.now
+        self._senders = Senders(
+            endpoint=self.name, issuers=self._issuers, rules=self._rules, store=self._store
+        )
+        self._retrieval = Retrieval(self.name, self._issuers, self._rules, self._store, self._now)
+
+    @property
+    def is_guessed_at(self) -> bool:
+        """Say whether its static challenge is guessed at right now, from many addresses.
+
+        What is refused then is better answered slowly; all of it, so that the delay does not tell a
+        wrong challenge from anything else.
+        """
+        tries = self._admission.tries
+        return tries is not None and tries.is_flood
+
+    def respond(self, message: bytes, peer: str = "") -> bytes:
+        """Answer a pkiMessage, waiting for the disk where needed.
+
+        Args:
+            message: the body of a PKIOperation.
+            peer: as in `decide`.
+
+        Raises:
+            Malformed: there is nothing to answer to; HTTP 400.
+            HTTPRefused: too much is asked for; its HTTP status.
+            StoreError: the database cannot be used; HTTP 503.
+        """
+        decision = self.decide(message, peer)
+        recorded = self.record(decision)
+        return self.conclude(decision, recorded.result() if recorded else None).reply
+
+    def decide(self, message: bytes, peer: str = "") -> Decision:
+        """Do everything up to the commit (checklist P-60).
+
+        Args:
+            message: the body of a PKIOperation.
+            peer: what the sender's address is counted under, where requests are bounded by it. With
+                none, only what bounds all senders together counts.
+
+        Raises:
+            Malformed: there is nothing to answer to; HTTP 400.
+            HTTPRefused: too much is asked for; its HTTP status.
+            StoreError, SettingsError: this server is at fault; HTTP 503.
+        """
+        received = self._responder.receive(message)
+        if received.attributes.message_type in _RETRIEVALS:
+            self._retrieval.count()
+        return self._sealed(self._decide(Decision(received, peer)))
+
+    def record(self, decision: Decision) -> Future[Answer] | None:
+        """Store what has to be stored before the answer.
+
+        Returns:
+            None when there is nothing to store.
+
+        Raises:
+            StoreError: the database cannot be used; HTTP 503.
+        """
+        if decision.record is None:
+            return None
+        if isinstance(decision.record, Queued):
+            return self._store.queue(decision.record)
+        return self._store.record(decision.record)
+
+    def conclude(self, decision: Decision, recorded: Answer | None) -> Decision:
+        """Say what stands after the commit; costs nothing unless there was a conflict.
+
+        Args:
+            decision: what `decide` returned.
+            recorded: what `record`'s future gave, if there was one.
+
+        Returns:
+            The decision whose reply may go out.
+
+        Raises:
+            BoundReached: too many requests wait already; its HTTP status.
+        """
+        match recorded:
+            case None | Recorded():
+                return decision
+            case AlreadyAnswered(outcome=outcome):
+                return self._sealed(repetition(decision, outcome))
+            case OtherOwner():
+                return self._sealed(repetition(decision, recorded))
+            case ChallengeSpent():
+                return self._sealed(refusal(decision, refused_as_spent()))
+            case SignerRevoked():
+                return self._sealed(refusal(decision, renewal.revoked()))
+            case QueueFull():
+                raise queue_full(recorded)
+
+    def _sealed(self, decision: Decision) -> Decision:
+        answer = decision.answer
+        if self._rules.reply_chain and isinstance(answer, Success):
+            # Behind the issued one: Apple and others take the first (P-27).
+            answer = self._issuers.with_chain(answer)
+        try:
+            reply = self._responder.reply(
+                decision.received,
+                answer,
+                decision.verified,
+                decision.password,
+                key_agreement=decision.key_agreement,
+            )
+        except FailInfoError as error:
+            refused = refusal(decision, error)
+            reply = self._responder.reply(decision.received, refused.answer, decision.verified)
+            return replace(refused, reply=reply)
+        return replace(decision, reply=reply)
+
+    def _decide(self, decision: Decision) -> Decision:
+        try:
+            verified = self._responder.verify(decision.received)
+            uses = self._responder.legacy_uses(decision.received)
+            decision = replace(decision, verified=verified, legacy=uses)
+            self._check_time(verified)
+            match verified.message_type:
+                case MessageType.CERT_POLL:
+                    return self._poll(decision, verified)
+                case MessageType.PKCS_REQ | MessageType.RENEWAL_REQ:
+                    return self._enrol(decision, verified)
+                case MessageType.GET_CERT | MessageType.GET_CRL:
+                    return self._retrieve(decision, verified)
+            raise BadRequest(f"a {verified.message_type.name} is not a request")
+        except FailInfoError as error:
+            return refusal(decision, error)
+
+    def _check_time(self, verified: VerifiedMessage) -> None:
+        """Hold a signingTime, if there is one, to this server's clock (S-3.2.1.4-5)."""
+        limit, signed = self._rules.signing_time, verified.attributes.signing_time
+        if limit is not None and signed is not None and abs(self._now() - signed) > limit:
+            raise BadTime(f"the message was signed at {signed}, by the device's clock")
+
+    # --- CertPoll, GetCert, GetCRL ----------------------------------------------------------------
+
+    def _poll(self, decision: Decision, verified: VerifiedMessage) -> Decision:
+        """Answer a CertPoll from what is stored (RFC 8894 section 4.4).
+
+        The transactionID and the signer's key decide; the names inside are not even decrypted
+        (section 3.3.3). What is signed with a revoked certificate is refused.
+        """
+        row = self._own(verified.certificate)
+        if row is not None and row.revoked_at is not None:
+            raise renewal.revoked()
+        standing = self._store.poll(
+            self.name,
+            verified.attributes.transaction_id.value,
+            verified.certificate.key_hash,
+            now=self._now(),
+        )
+        if standing is None:
+            raise BadCertId("no request with this transactionID is known")
+        return repetition(self._with_stored_password(decision, verified, standing), standing)
+
+    def _own(self, signer: Certificate) -> CertificateRow | None:
+        """Return what is stored under the number of a certificate that a CA of ours signed."""
+        authority = self._issuers.issuer_of(signer)
+        if authority is None:
+            return None
+        return self._store.find_certificate(authority.key_hash, signer.serial)
+
+    def _may_agree(self, signer: Certificate) -> bool:
+        """Say whether an answer to a stored, unrevoked certificate may use key agreement."""
+        is_ec = isinstance(signer.public_key, ec.EllipticCurvePublicKey)
+        if not is_ec or not signer.asserts_key_agreement:
+            return False
+        row = self._own(signer)
+        return row is not None and row.revoked_at is None
+
+    def _with_stored_password(
+        self, decision: Decision, verified: VerifiedMessage, standing: Outcome | OtherOwner
+    ) -> Decision:
+        if isinstance(standing, OtherOwner) or standing.reply_secret is None:
+            return decision
+        password = self._admission.concealment.reveal(
+            standing.reply_secret, verified.certificate.key_hash
+        )
+        return replace(decision, password=password)
+
+    def _retrieve(self, decision: Decision, verified: VerifiedMessage) -> Decision:
+        """Answer GetCert and GetCRL (RFC 8894 sections 4.5 and 4.6); keeps no state (P-49).
+
+        What cannot be read is answered like what cannot be found. The names in here are short and
+        nobody signed them, so pieces of somebody else's request, sent as if they were names, would
+        otherwise be told from names that could be read (P-54).
+        """
+        self._retrieval.check(verified.message_type)
+        key_agreement = self._may_agree(verified.certificate)
+        self._responder.check_deliverable(verified, None, key_agreement=key_agreement)
+        try:
+            opened = self._open(decision, verified)
+        except Undecryptable as error:
+            raise missing(verified.message_type, error.message) from error
+        wanted = opened.request
+        if not isinstance(wanted, GetCert | GetCRL):
+            raise BadRequest("not a GetCert or GetCRL")
+        decision = replace(
+            decision,
+            key_agreement=key_agreement,
+            legacy=_once(decision.legacy + opened.legacy),
+            serial=_loggable(wanted.serial_number),
+            stored=next((row.subject for row in self._retrieval.named(wanted)), ""),
+        )
+        try:
+            if isinstance(wanted, GetCert):
+                answer = self._retrieval.certificate(wanted, verified.certificate)
+            else:
+                answer = self._retrieval.crl(wanted)
+        except FailInfoError as error:
+            return refusal(decision, error)
+        return replace(decision, answer=answer)
+
+    def _open(self, decision: Decision, verified: VerifiedMessage) -> OpenedRequest:
+        """Decrypt a request, with the one password that may open it where it needs one.
+
+        Raises:
+            BoundReached: too many were encrypted with a wrong one, from this address.
+            FailInfoError: what to answer.
+        """
+        password, tries = self._password(verified), self._admission.tries
+        if tries is None or password is None or not self._responder.is_for_password(verified):
+            return self._responder.open(verified, password)
+        tries.check(decision.peer)
+        try:
+            return self._responder.open(verified, password)
+        except Undecryptable:
+            tries.count(decision.peer)
+            raise
+
+    def _password(self, verified: VerifiedMessage) -> str | None:
+        if not self._responder.needs_password:
+            return None
+        return self._admission.challenges.password(verified.attributes.transaction_id)
+
+    # --- PKCSReq and RenewalReq -------------------------------------------------------------------
+
+    def _enrol(self, decision: Decision, verified: VerifiedMessage) -> Decision:
+        """Decide on a PKCSReq or RenewalReq (RFC 8894 section 4.3).
+
+        In order: is it a PKCS#10 that its own key signed; who sent it; can the rest be read; could
+        the answer be delivered (P-51); may it have it.
+        """
+        opened = self._open(decision, verified)
+        request = opened.request
+        if not isinstance(request, PKCSReq | RenewalReq):
+            raise BadRequest("not a PKCSReq or RenewalReq")
+        csr, uses = request.csr, decision.legacy + opened.legacy
+        decision = replace(decision, requested=csr.subject, legacy=_once(uses))
+        try:
+            sender = self._senders.identify(decision.received, verified, csr, self._now())
+            uses += self._read(csr, sender, verified)
+            password = csr.challenge_password
+            key_agreement = sender.renewed is not None and sender.renewed.asserts_key_agreement
+            decision = replace(
+                decision, password=password, key_agreement=key_agreement, legacy=_once(uses)
+            )
+            self._responder.check_deliverable(verified, password, key_agreement=key_agreement)
+            authority = self._issuers.addressed(opened.recipient).authority
+            return self._admission.decide(decision, verified, sender, csr, authority)
+        except FailInfoError as error:
+            return refusal(decision, error)
+
+    def _read(
+        self, csr: CertificationRequest, sender: Sender, verified: VerifiedMessage
+    ) -> tuple[Legacy, ...]:
+        """Make sure that all of a PKCS#10 can be read, and tell only whom it concerns.
+
+        Raises:
+            FailInfoError: it cannot.
+        """
+        try:
+            uses = csr.check(self._responder.allowed)
+            certified_subject(csr.subject)
+        except FailInfoError as error:
+            if not sender.may_be_told:
+                self._judge_unread(csr, sender, verified)
+            raise sender.told(error) from error
+        return uses
+
+    def _judge_unread(
+        self, csr: CertificationRequest, sender: Sender, verified: VerifiedMessage
+    ) -> None:
+        """Refuse another CA's certificate for what one that can be read is refused for first.
+
+        Else its holder could tell whether a captured envelope holds something odd.
+
+        Raises:
+            FailInfoError: what to answer.
+        """
+        rules = self._rules.renewal
+        if rules is None or sender.renewed is None:
+            return
+        try:
+            password = csr.challenge_password
+        except BadRequest:
+            password = None
+        self._responder.check_deliverable(verified, password)
+        renewal.check_signature(sender.renewed, verified, rules, self._now())
+
+
+def _loggable(serial_number: int) -> int | None:
+    """Return a serial number, unless no certificate can have it (RFC 5280 section 4.1.2.2)."""
+    return serial_number if 0 <= serial_number < _SERIALS else None
+
+
+def _once(uses: tuple[Legacy, ...]) -> tuple[Legacy, ...]:
+    """Name each once: a message and the PKCS#10 inside it are often signed alike."""
+    return tuple(dict.fromkeys(uses))

@@ -1,0 +1,191 @@
+"""Group commit: one thread writes, and everything that waits shares one transaction and one sync.
+
+Most of what the commit of one entry costs would be the same for several. So it waits a moment
+while more entries are known to come: until no more of them are to come than wait already, which
+leaves the deciding threads as much to do as the disk. A single request on an idle server waits for
+nobody.
+A future is resolved only after the commit that holds its rows; if the commit fails, all of its
+batch fail. If it fails because another process has locked the database, so does all that waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future
+from threading import Condition, Thread
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+from scepkit.errors import StoreError
+from scepkit.store.engine import is_locked, stands_off, transaction
+from scepkit.store.faults import fault
+from scepkit.store.issuances import record, record_all
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from scepkit.store.engine import Kept
+    from scepkit.store.values import Answer, Granted
+
+BATCH_LIMIT = 64  # entries in one transaction: bounds how long other writers wait
+QUEUE_LIMIT = 1024  # entries that wait: beyond it a device does better to come back later
+GATHER_SECONDS = 0.05  # how long a commit waits at most for entries that are to come
+TRIES = 3  # of a batch; PostgreSQL ends a standoff of two by giving one of them up
+
+_ACTION = "store the certificate"
+
+
+class Writer:
+    """The thread that writes issuances and requests that have to wait.
+
+    Args:
+        connections: where to write.
+    """
+
+    def __init__(self, connections: Kept) -> None:
+        self._connections = connections
+        self._coming = 0
+        self._waiting: deque[tuple[Granted, Future[Answer]]] = deque()
+        self._changed = Condition()
+        self._closed = False
+        # A daemon: what is cut off at exit was never answered, so nothing is lost.
+        self._thread = Thread(target=self._run, name="scepkit-store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, entry: Granted) -> Future[Answer]:
+        """Queue one entry.
+
+        Returns:
+            A future that has the answer once it is on the disk, or StoreError.
+
+        Raises:
+            StoreError: too much is waiting, or the store is closed.
+        """
+        future: Future[Answer] = Future()
+        with self._changed:
+            self._check_open()
+            if len(self._waiting) >= QUEUE_LIMIT:
+                raise StoreError(
+                    f"{QUEUE_LIMIT} certificates wait to be stored already",
+                    hint="answer 503 and look at the speed of the disk",
+                )
+            self._waiting.append((entry, future))
+            # The first one starts the clock.
+            if len(self._waiting) == 1 or self._is_due():
+                self._changed.notify()
+        return future
+
+    def expect(self) -> None:
+        """Count a request that may become an entry; `arrive` is called for it once."""
+        with self._changed:
+            self._coming += 1
+
+    def arrive(self) -> None:
+        """Stop counting a request that is decided, and whose entry, if it has one, is submitted."""
+        with self._changed:
+            self._coming -= 1
+            if self._waiting and self._is_due():
+                self._changed.notify()
+
+    def check(self) -> None:
+        """Raise StoreError when nothing can be submitted any more."""
+        with self._changed:
+            self._check_open()
+
+    def close(self) -> None:
+        """Write the waiting entries, then end the thread; may be called again."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _check_open(self) -> None:
+        if self._closed or not self._thread.is_alive():
+            raise StoreError("the store is closed", hint="open it again")
+
+    def _run(self) -> None:
+        while batch := self._take():
+            self._settle(batch)
+
+    def _take(self) -> list[tuple[Granted, Future[Answer]]]:
+        """Wait for work, and a moment for more of it, and take what is there; empty once closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            self._changed.wait_for(self._is_due, GATHER_SECONDS)
+            count = min(len(self._waiting), BATCH_LIMIT)
+            return [self._waiting.popleft() for _ in range(count)]
+
+    def _is_due(self) -> bool:
+        return self._closed or len(self._waiting) >= min(self._coming, BATCH_LIMIT)
+
+    def _settle(self, batch: list[tuple[Granted, Future[Answer]]]) -> None:
+        # A future marked as running can no longer be cancelled, so resolving it cannot fail.
+        wanted = [item for item in batch if item[1].set_running_or_notify_cancel()]
+        if not wanted:
+            return
+        try:
+            answers = self._write([entry for entry, _ in wanted])
+        except Exception as error:  # noqa: BLE001 - the thread must outlive whatever happens
+            # One error for each: a traceback grows on the exception every time it is raised.
+            answers = [_failed(error) for _ in wanted]
+            if is_locked(error):
+                self._give_up(error)
+        for (_, future), answer in zip(wanted, answers, strict=True):
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+    def _give_up(self, error: Exception) -> None:
+        """Fail what waits behind a wait for a lock that was in vain, and would wait as long."""
+        with self._changed:
+            waiting = [item for _, item in self._waiting]
+            self._waiting.clear()
+        for future in waiting:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(_failed(error))
+
+    def _write(self, entries: list[Granted]) -> list[Answer | Exception]:
+        """Write all, again if another process' transaction was let through instead."""
+        for _ in range(TRIES - 1):
+            try:
+                return self._write_once(entries)
+            except OperationalError as error:
+                if not stands_off(error):
+                    raise
+        return self._write_once(entries)
+
+    def _write_once(self, entries: list[Granted]) -> list[Answer | Exception]:
+        with self._connections.connection() as connection:
+            return _write(connection, entries)
+
+
+def _write(connection: Connection, entries: list[Granted]) -> list[Answer | Exception]:
+    """Write all in one transaction, or if something stands in the way, in another one by one."""
+    try:
+        with transaction(connection):
+            return [*record_all(connection, entries)]
+    except OperationalError:
+        raise
+    except Exception:  # noqa: BLE001 - one by one shows whose fault it is
+        with transaction(connection):
+            return [_attempt(connection, entry) for entry in entries]
+
+
+def _attempt(connection: Connection, entry: Granted) -> Answer | Exception:
+    """Write one entry; only a fault of the database itself may stop the others."""
+    try:
+        return record(connection, entry)
+    except OperationalError:
+        raise
+    except Exception as error:  # noqa: BLE001 - one bad value must not fail its neighbours
+        return _failed(error)
+
+
+def _failed(error: Exception) -> Exception:
+    if isinstance(error, (SQLAlchemyError, OSError)):
+        failure = fault(_ACTION, error)
+        failure.__cause__ = error
+        return failure
+    return error
