@@ -28,7 +28,7 @@ _SERVER = """
 import contextlib, io, json, os, signal, sys
 from scepkit.cli import app, main
 import scepkit.server.run, scepkit.server.assembly
-from scepkit.ca import keys
+from scepkit.keys import pem as keys
 
 scepkit.server.run.serve = lambda *_: None
 # Making one is slow.

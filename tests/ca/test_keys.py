@@ -135,7 +135,7 @@ def test_a_key_file_that_may_not_be_read(key, tmp_path):
         return
     program = (
         "import os, sys, pathlib\n"
-        "from scepkit.ca import keys\n"
+        "from scepkit.keys import pem as keys\n"
         "from scepkit.errors import SettingsError\n"
         "from cryptography.hazmat.primitives.serialization import load_pem_private_key\n"
         "os.setgid(65534); os.setuid(65534)\n"

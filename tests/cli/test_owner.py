@@ -173,7 +173,7 @@ def test_the_record_names_who_gave_the_command(home):
     """And nobody who only stands in for them."""
     path = home()
     program = (
-        "import os, sys; from pathlib import Path; from scepkit.cli import identity\n"
+        "import os, sys; from pathlib import Path; from scepkit.cli.admin import identity\n"
         "path = Path(sys.argv[1])\n"
         "identity.become_owner(path, path / 'challenge.key', ())\n"
         "print(os.geteuid(), identity.who(), identity.stands_in(), os.environ['USER'])\n"

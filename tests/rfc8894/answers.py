@@ -38,7 +38,7 @@ class Answers:
 
 
 def parse(toml: str) -> Answers:
-    """Read the data file; a module is named as below scepkit: `protocol.envelope`."""
+    """Read the data file; a module is named as below scepkit: `protocol.scep.messages`."""
     tables = tomllib.loads(toml)
     return Answers(*(tables.get(name, {}) for name in ("modules", "reasons", "remarks")))
 

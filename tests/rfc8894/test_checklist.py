@@ -76,7 +76,7 @@ PROVED = {"P-70": [PROOF]}
 
 
 def answered(modules=None, reasons=None, remarks=None):
-    modules = {"P-70": ["protocol.http"]} if modules is None else modules
+    modules = {"P-70": ["protocol.scep.http"]} if modules is None else modules
     return Answers(modules, reasons or {}, remarks or {})
 
 
@@ -113,7 +113,7 @@ def test_a_row_may_be_answered_by_a_reason():
             "P-70 has a remark, but nothing that it is a remark on",
         ),
         (
-            answered({"P-70": ["protocol.http"], "P-71": ["protocol.http"]}),
+            answered({"P-70": ["protocol.scep.http"], "P-71": ["protocol.scep.http"]}),
             PROVED,
             "P-71 is answered, but not in the checklist",
         ),
@@ -133,9 +133,9 @@ def test_a_reason_or_remark_is_a_sentence():
 
 
 def test_the_answers_are_toml():
-    text = '[modules]\n"P-70" = ["protocol.http"]\n[reasons]\n"P-71" = "No."\n'
+    text = '[modules]\n"P-70" = ["protocol.scep.http"]\n[reasons]\n"P-71" = "No."\n'
     text += '[remarks]\n"P-70" = "Half."\n'
-    expected = Answers({"P-70": ["protocol.http"]}, {"P-71": "No."}, {"P-70": "Half."})
+    expected = Answers({"P-70": ["protocol.scep.http"]}, {"P-71": "No."}, {"P-70": "Half."})
     assert parse_answers(text) == expected
 
 
