@@ -710,6 +710,7 @@ def test_metrics_at_another_address(directory, serve):
     server.port = main_port
 
 
+@pytest.mark.long
 def test_a_worker_that_cannot_be_replaced_leaves_the_others_alone(directory, serve):
     """They serve on, and there is another try until one succeeds."""
     path = directory()
