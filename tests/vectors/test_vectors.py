@@ -7,7 +7,7 @@ import re
 
 import pytest
 from cryptography import x509
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import captured
@@ -205,12 +205,14 @@ def test_openssl_reads_the_same(name, openssl):
 @pytest.mark.rfc("P-04")
 @pytest.mark.parametrize("name", captured.REQUESTS)
 @given(seed=st.integers(0, 2**32))
+@example(seed=552)
 def test_any_ber_of_a_captured_request_is_the_same_request(name, seed):
     """Indefinite lengths, long lengths and strings in pieces, at every nesting level."""
     loosely = der.ber(der.parse(ber.to_der(captured.der(name))), random.Random(seed))
     message = pkimessage.verify(pkimessage.parse(loosely), EVERY)
     assert message.content == verified(name).content
-    assert message.certificate.der == verified(name).certificate.der
+    # Where everything around it happens to be DER, the certificate keeps the octets that came.
+    assert ber.to_der(message.certificate.der) == verified(name).certificate.der
     assert message.attributes == verified(name).attributes
 
 
