@@ -14,7 +14,7 @@ import others
 import scepkit
 from others import NAMELESS, NOBODY
 from scepkit.cli.admin import identity
-from scepkit.keys import ownership
+from scepkit.keys import files, ownership
 from scepkit.server import data_directory
 
 
@@ -239,3 +239,13 @@ def test_a_directory_that_the_owner_cannot_get_to(commands, home, place):
 def test_names_as_sudo_takes_them():
     assert ownership.user_name(0) == "root"
     assert ownership.user_name(NAMELESS) == f"#{NAMELESS}"
+
+
+def test_a_device_s_key_stays_root_s(place):
+    """Below a directory of another user, too: only a server's files are given away."""
+    above = place / "another"
+    above.mkdir()
+    os.chown(above, NOBODY, NOBODY)
+    files.make_directory(above / "device")
+    files.write_file(above / "device/key.pem", b"secret", mode=0o600)
+    assert owners(above / "device") == {0}
