@@ -37,7 +37,7 @@ from run import _announced_port, _process
 from watching import MIB, Watch
 
 from hostile import KINDS
-from scepkit.ca.locations import CRL_PATH, ca_id
+from scepkit.ca.extensions import CRL_PATH, ca_id
 from scepkit.protocol.certificate import Certificate
 from scepkit.server import app
 from scepkit.server import data_directory as directory

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from scepkit.ca.authority import random_serial
-from scepkit.ca.locations import Locations
+from scepkit.ca.extensions import Locations
 from scepkit.ca.profile import Profile
 from scepkit.errors import BadRequest, SettingsError, UsageError
 from scepkit.keys.certificates import sha256_fingerprint

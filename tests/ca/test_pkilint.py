@@ -12,7 +12,7 @@ from pkilint.pkix import certificate, extension, name
 
 import der
 from der import oid, seq, set_, tlv
-from scepkit.ca.locations import Locations
+from scepkit.ca.extensions import Locations
 from scepkit.protocol.distinguished_name import EMPTY, Name
 from scepkit.protocol.extensions import NO_EXTENSIONS, Extensions
 from scepkit.protocol.extensions import extension as write

@@ -22,8 +22,7 @@ import keys
 import mutation
 import recipients
 from pair import Pair
-from scepkit.ca.extensions import check_public_key, from_request
-from scepkit.ca.profile import Profile
+from scepkit.ca.profile import Profile, check_public_key, from_request
 from scepkit.ca.subject_rules import certified_subject
 from scepkit.errors import ScepError
 from scepkit.protocol import chain, csr

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.ca.directory import rollover
 from scepkit.ca.directory.layout import load
-from scepkit.ca.locations import ca_id
+from scepkit.ca.extensions import ca_id
 from scepkit.errors import SettingsError, StoreError
 from scepkit.operations import revocation
 from scepkit.server.background import crl_signing as module

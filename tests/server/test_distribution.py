@@ -19,7 +19,7 @@ from enrolment import devices
 from interop import programs
 from openssl import OpenSSL
 from scepkit.ca.directory import rollover
-from scepkit.ca.locations import ca_id
+from scepkit.ca.extensions import ca_id
 from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol import serial_number
 from scepkit.server import data_directory

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scepkit.ca.locations import ca_id
+from scepkit.ca.extensions import ca_id
 from scepkit.errors import StoreError
 from scepkit.operations import revocation
 from scepkit.server.web import metrics

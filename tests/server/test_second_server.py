@@ -20,7 +20,7 @@ import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSED
 from scepkit.ca.directory import rotation
-from scepkit.ca.locations import ca_id
+from scepkit.ca.extensions import ca_id
 from scepkit.protocol import serial_number
 from scepkit.protocol.scep.messages import Success
 from server.live import scep_here

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from scepkit.ca.extensions import authority_key_identifier, check_public_key, from_request
+from scepkit.ca.extensions import authority_key_identifier
+from scepkit.ca.profile import check_public_key, from_request
 from scepkit.ca.subject_rules import certified_subject
 from scepkit.errors import SettingsError
 from scepkit.keys.pem import signature_hash
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-    from scepkit.ca.locations import Locations
+    from scepkit.ca.extensions import Locations
     from scepkit.ca.profile import Profile
     from scepkit.keys.pem import PrivateKey
     from scepkit.protocol.algorithms import PSSPublicKey

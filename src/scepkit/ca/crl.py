@@ -115,12 +115,7 @@ def sign_crl(
         time.write(this_update),
         time.write(next_update),
         *_sequence_of(_entries(revoked)),
-        der.tagged(
-            0,
-            _extensions(
-                (authority_key_identifier(certificate), x509.CRLNumber(number)),
-            ),
-        ),
+        der.tagged(0, _extensions((authority_key_identifier(certificate), x509.CRLNumber(number)))),
     )
     signature = der.bit_string(_signature(authority.private_key, to_be_signed))
     return b"".join(_sequence(*to_be_signed, algorithm, signature))

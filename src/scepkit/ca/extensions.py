@@ -1,56 +1,32 @@
-"""The extensions of a certificate: those of the profile, narrowed by the request.
+"""Extensions that do not depend on a request: key usages, key identifiers, and locations.
 
-Only keyUsage, extendedKeyUsage and subjectAltName of a request are ever looked at. All else that
-it asks for (basicConstraints, nameConstraints, policies, ...) has no way into a certificate.
+Locations are the URLs of a CA's CRL, its certificate and its OCSP responder, for relying parties.
+Their paths are here once, for the certificates that name them and for the server that answers
+there. A CA goes by its key: each generation has its own CRL, at a URL that never changes.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
-from scepkit.ca.profile import ED25519
-from scepkit.ca.subject_rules import allowed_names
-from scepkit.errors import BadRequest, Malformed
-from scepkit.protocol.algorithms import PSSPublicKey
-from scepkit.protocol.asn1 import der
-from scepkit.protocol.extensions import SUBJECT_ALTERNATIVE_NAME, encoded, extension
+from scepkit.errors import UsageError
+from scepkit.protocol.extensions import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+CRL_PATH = "/crl/{}.crl"
+ISSUER_PATH = "/ca/{}.cer"
+OCSP_PATH = "/ocsp/{}"
 
-    from scepkit.ca.profile import Profile
-    from scepkit.protocol.algorithms import PublicKey
-    from scepkit.protocol.distinguished_name import Name
-    from scepkit.protocol.extensions import Extensions
-
-
-def check_public_key(key: PublicKeyTypes | PSSPublicKey, profile: Profile) -> PublicKey:
-    """Tell a public key that the profile allows from all others.
-
-    Raises:
-        BadRequest: none of RSA, EC and Ed25519, or a size or a curve that the profile does not
-            allow.
-    """
-    if isinstance(key, rsa.RSAPublicKey | PSSPublicKey):
-        low, high = profile.rsa_bits
-        if not low <= key.key_size <= high:
-            raise BadRequest(f"an RSA key of {key.key_size} bits, not {low} to {high}")
-        return key
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        if key.curve.name not in profile.curves:
-            raise BadRequest(f"an EC key on the curve {key.curve.name} is not allowed here")
-        return key
-    if isinstance(key, ed25519.Ed25519PublicKey):
-        if ED25519 not in profile.curves:
-            raise BadRequest("an Ed25519 key is not allowed here")
-        return key
-    raise BadRequest("the public key is none of RSA, EC and Ed25519")
+_ID_OCTETS = 8
+# RFC 3986 has them nowhere in a URL.
+_NEVER = frozenset(' "<>\\^`{|}')
 
 
 def key_usage(asserted: Iterable[str]) -> x509.KeyUsage:
@@ -79,85 +55,88 @@ def authority_key_identifier(certificate: x509.Certificate) -> x509.AuthorityKey
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski)
 
 
-def from_request(
-    requested: Extensions, public_key: PublicKey, profile: Profile, subject: Name
-) -> Iterator[bytes]:
-    """Yield the extensions that depend on the request, DER.
+def ca_id(key_hash: bytes) -> str:
+    """Return the id of a CA in URLs: 16 hex digits.
 
     Args:
-        requested: what the request asks for.
-        public_key: the key to be certified.
-        profile: what may be granted.
-        subject: the certificate's.
+        key_hash: SHA-256 of its SubjectPublicKeyInfo.
+    """
+    return key_hash[:_ID_OCTETS].hex()
+
+
+@dataclass(frozen=True, slots=True)
+class Locations:
+    """The URLs of the CAs of one endpoint.
+
+    Attributes:
+        base: what the paths are appended to, such as `http://pki.example.com`; ASCII. RFC 5280
+            section 8 wants http: to check the certificate of an https server takes a CRL first.
+        endpoint: its name, the last part of the URL of the OCSP responder.
 
     Raises:
-        BadRequest: the request leaves no usage, no purpose or no name that the profile allows,
-            or asks in a form that cannot be read.
+        UsageError: not an http or https URL that can be in a certificate.
     """
-    try:
-        asked_usage, asked_eku = requested.key_usage(), requested.extended_key_usage()
-        names = requested.subject_alternative_names()
-    except Malformed as error:
-        raise BadRequest(f"the extension request cannot be read: {error.message}") from error
-    yield _encoded_key_usage(_key_usages(asked_usage, public_key, profile))
-    eku = _extended_key_usage(asked_eku, profile)
-    if eku:
-        yield _encoded_extended_key_usage(eku)
-    allowed = allowed_names(names, subject, profile.san_types)
-    if allowed:
-        # RFC 5280 section 4.2.1.6: critical if the subject is empty; else SHOULD be non-critical.
-        value = der.sequence(*(name.der for name in allowed))
-        yield extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject.is_empty)
-    elif subject.is_empty:
-        raise BadRequest("the request has neither a subject nor a subjectAltName allowed here")
-    numbers = public_key.rsa if isinstance(public_key, PSSPublicKey) else public_key
-    yield encoded(x509.SubjectKeyIdentifier.from_public_key(numbers))
 
+    base: str
+    endpoint: str = "default"
 
-# A profile allows a few usages and purposes, so there are only so many of these extensions.
-@lru_cache(maxsize=64)
-def _encoded_key_usage(asserted: frozenset[str]) -> bytes:
-    return encoded(key_usage(asserted), critical=True)
+    def __post_init__(self) -> None:
+        if not self.base.isascii():
+            raise UsageError(
+                f"{self.base} is not ASCII, which a URL in a certificate has to be",
+                hint="write the host as xn--…, and other characters as %XX",
+            )
+        try:
+            parts = urlsplit(self.base)
+            is_good = parts.scheme in ("http", "https") and bool(parts.hostname)
+            # Looking at the port tells whether it is one.
+            is_good = is_good and parts.port != 0 and not _NEVER.intersection(self.base)
+        except ValueError:
+            is_good = False
+        if not is_good or parts.query or parts.fragment or "@" in parts.netloc:
+            raise UsageError(
+                f"{self.base} cannot be the beginning of a URL in a certificate",
+                hint="write it as http://HOST:PORT/PATH",
+            )
 
+    @property
+    def is_circular(self) -> bool:
+        """True if a relying party may need a CRL to get at the CRL."""
+        return self.base.lower().startswith("https:")
 
-@lru_cache(maxsize=64)
-def _encoded_extended_key_usage(purposes: tuple[x509.ObjectIdentifier, ...]) -> bytes:
-    return encoded(x509.ExtendedKeyUsage(purposes))
+    def crl_url(self, key_hash: bytes) -> str:
+        """Return where the CRL of a CA is."""
+        return self._at(CRL_PATH, ca_id(key_hash))
 
+    def issuer_url(self, key_hash: bytes) -> str:
+        """Return where the certificate of a CA is."""
+        return self._at(ISSUER_PATH, ca_id(key_hash))
 
-def _key_usages(
-    asked: frozenset[str] | None, public_key: PublicKey, profile: Profile
-) -> frozenset[str]:
-    usages = profile.key_usages - _impossible(public_key)
-    if asked is None:
-        # What only some want, so that they can be answered at a renewal, others are not given.
-        usages -= {"key_agreement"}
-    else:
-        usages &= asked
-    if not usages:
-        # RFC 5280 section 4.2.1.3: at least one bit MUST be set. To set one that was not asked
-        # for would give the device something it did not want.
-        raise BadRequest("none of the requested key usages is allowed here for such a key")
-    return usages
+    def ocsp_url(self) -> str:
+        """Return where the OCSP responder is; it tells the CAs of the endpoint apart itself."""
+        return self._at(OCSP_PATH, self.endpoint)
 
+    def extensions(self, key_hash: bytes) -> Iterator[bytes]:
+        """Yield cRLDistributionPoints and authorityInfoAccess, DER (RFC 5280 4.2.1.13 and 4.2.2.1).
 
-def _impossible(public_key: PublicKey) -> frozenset[str]:
-    """Name the usages that a kind of key must not have (RFC 5480 section 3, RFC 8410 section 5)."""
-    if isinstance(public_key, rsa.RSAPublicKey):
-        return frozenset({"key_agreement"})
-    if isinstance(public_key, ec.EllipticCurvePublicKey):
-        return frozenset({"key_encipherment"})
-    return frozenset({"key_agreement", "key_encipherment"})
+        Args:
+            key_hash: of the CA that issues.
+        """
+        crl = x509.UniformResourceIdentifier(self.crl_url(key_hash))
+        point = x509.DistributionPoint([crl], None, None, None)
+        yield encoded(x509.CRLDistributionPoints([point]))
+        access = [
+            (AuthorityInformationAccessOID.OCSP, self.ocsp_url()),
+            (AuthorityInformationAccessOID.CA_ISSUERS, self.issuer_url(key_hash)),
+        ]
+        yield encoded(
+            x509.AuthorityInformationAccess(
+                [
+                    x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
+                    for method, url in access
+                ]
+            )
+        )
 
-
-def _extended_key_usage(
-    asked: tuple[x509.ObjectIdentifier, ...] | None, profile: Profile
-) -> tuple[x509.ObjectIdentifier, ...]:
-    if asked is None:
-        return profile.default_eku
-    # What a request gets that names none it may name too.
-    granted = profile.allowed_eku.union(profile.default_eku)
-    allowed = tuple(oid for oid in dict.fromkeys(asked) if oid in granted)
-    if not allowed:
-        raise BadRequest("none of the requested extended key usages is allowed here")
-    return allowed
+    def _at(self, path: str, name: str) -> str:
+        return self.base.rstrip("/") + path.format(name)

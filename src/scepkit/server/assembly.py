@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepkit.ca.directory.layout import RA_CERTIFICATE, RA_KEY, Material
 from scepkit.ca.directory.layout import Credential as RACredential
-from scepkit.ca.locations import Locations
+from scepkit.ca.extensions import Locations
 from scepkit.ca.ocsp import load_responders
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.challenges.rules import ChallengeRule, NoChallenge, StaticChallenge

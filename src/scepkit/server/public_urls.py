@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import structlog
 
-from scepkit.ca.locations import Locations
+from scepkit.ca.extensions import Locations
 from scepkit.errors import SettingsError, UsageError
 from scepkit.server.settings import DEFAULT, FILE, Settings
 

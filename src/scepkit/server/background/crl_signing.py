@@ -21,7 +21,7 @@ from threading import Event, Lock, Thread
 import structlog
 
 from scepkit.ca.authority import Authority
-from scepkit.ca.locations import ca_id
+from scepkit.ca.extensions import ca_id
 from scepkit.errors import ScepError
 from scepkit.keys import ownership
 from scepkit.operations import revocation
@@ -126,7 +126,7 @@ class CRLs:
         """Return the CRL of a CA.
 
         Args:
-            name: its id, see `scepkit.ca.locations.ca_id`.
+            name: its id, see `scepkit.ca.extensions.ca_id`.
 
         Returns:
             The newest; None when there is none yet.

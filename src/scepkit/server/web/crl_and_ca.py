@@ -1,7 +1,7 @@
 """GET /crl/ID.crl and /ca/ID.cer, for relying parties: the URLs in every certificate.
 
 Answered from memory (`crls`), so also when the database is away. The paths are those of
-`scepkit.ca.locations`.
+`scepkit.ca.extensions`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from scepkit.ca import locations
+from scepkit.ca import extensions
 from scepkit.server.background.crl_signing import CRLs
 from scepkit.server.web import metrics
 from scepkit.server.web.conditional_get import Resource
@@ -41,8 +41,8 @@ class Distribution:
     def routes(self) -> list[Route]:
         """The paths of CRLs and CA certificates."""
         return [
-            Route(locations.CRL_PATH.format("{name}"), self.crl),
-            Route(locations.ISSUER_PATH.format("{name}"), self.certificate),
+            Route(extensions.CRL_PATH.format("{name}"), self.crl),
+            Route(extensions.ISSUER_PATH.format("{name}"), self.certificate),
         ]
 
     async def crl(self, request: Request) -> Response:

@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from scepkit.ca.locations import OCSP_PATH
+from scepkit.ca.extensions import OCSP_PATH
 from scepkit.errors import HTTPRefused, Local
 from scepkit.protocol import serial_number
 from scepkit.protocol.ocsp import MAX_REQUEST, RESPONSE_TYPE, ErrorStatus

@@ -15,7 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import URL
 
-from scepkit.ca.locations import ca_id
+from scepkit.ca.extensions import ca_id
 from scepkit.errors import StoreError
 from scepkit.protocol.crl_reason import Reason
 from scepkit.store import Store
