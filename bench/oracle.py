@@ -321,7 +321,7 @@ def without_mask(recorded: Recorded, ra: Credential) -> Recorded:
         _NO_MASK,
         der.octet_string(recorded.recipient.encrypt(recorded.cek, scheme)),
     )
-    encrypted = codec.encode(enveloped.encryptedContentInfo)
+    encrypted = der.encode(enveloped.encryptedContentInfo)
     content = der.sequence(der.INTEGER_0, der.set_of(lock), encrypted)
     sealed = der.sequence(der.oid(info.contentType), der.tagged(0, content))
     return replace(recorded, sealed=sealed, scheme=scheme)

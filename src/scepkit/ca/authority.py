@@ -18,8 +18,8 @@ from scepkit.errors import SettingsError
 from scepkit.keys.pem import signature_hash
 from scepkit.protocol import signatures
 from scepkit.protocol.algorithms import SHA256, SHA384, SHA512
-from scepkit.protocol.asn1 import codec, time
 from scepkit.protocol.asn1 import der as _der
+from scepkit.protocol.asn1 import time
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.extensions import encoded
 
@@ -128,7 +128,7 @@ class Authority:
         wishes = from_request(requested, key, profile, certified)
         to_be_signed = _der.sequence(
             _der.tagged(0, _der.INTEGER_2),  # version 3
-            codec.encode(random_serial() if serial is None else serial),
+            _der.encode(random_serial() if serial is None else serial),
             self._algorithm,
             self.own.subject,
             _der.sequence(time.write(not_before), time.write(not_after)),

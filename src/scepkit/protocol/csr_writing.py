@@ -12,7 +12,7 @@ from cryptography.x509 import ObjectIdentifier
 from scepkit.errors import UsageError
 from scepkit.protocol import signatures
 from scepkit.protocol.algorithms import SHA256, Digest, PrivateKey
-from scepkit.protocol.asn1 import codec, der, types
+from scepkit.protocol.asn1 import der, types
 from scepkit.protocol.asn1.strings import PRINTABLE
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extension
@@ -77,13 +77,13 @@ def request(info: bytes, algorithm: bytes, signature: bytes) -> bytes:
 
 def directory_string(text: str) -> bytes:
     """Return PrintableString where it fits, as NDES wants it, else UTF8String (P-31)."""
-    return codec.encode(PrintableString(text) if PRINTABLE.issuperset(text) else text)
+    return der.encode(PrintableString(text) if PRINTABLE.issuperset(text) else text)
 
 
 def _extension(extension: x509.Extension[x509.ExtensionType] | Extension) -> bytes:
     if isinstance(extension, Extension):
         return extension.der
-    return codec.encode(
+    return der.encode(
         types.Extension(
             extnID=extension.oid,
             critical=extension.critical or None,

@@ -116,7 +116,7 @@ class AlgorithmIdentifier:
     @classmethod
     def of(cls, info: types.AlgorithmIdentifier) -> AlgorithmIdentifier:
         """Return the value of a decoded AlgorithmIdentifier."""
-        parameters = None if info.parameters is None else codec.encode(info.parameters)
+        parameters = None if info.parameters is None else der.encode(info.parameters)
         return cls(info.algorithm, parameters)
 
 

@@ -30,7 +30,7 @@ from scepkit.protocol.algorithms import (
     PSSPublicKey,
     PublicKey,
 )
-from scepkit.protocol.asn1 import codec, types
+from scepkit.protocol.asn1 import codec, der, types
 
 # For logs, of those that somebody may meet; all others go by their OID.
 _KINDS = {
@@ -97,7 +97,7 @@ def load_any(spki: bytes) -> PublicKey:
 def _pss_key(
     spki: bytes, algorithm: types.AlgorithmIdentifier, numbers: types.RSAPublicKey
 ) -> PSSPublicKey:
-    parameters = None if algorithm.parameters is None else codec.encode(algorithm.parameters)
+    parameters = None if algorithm.parameters is None else der.encode(algorithm.parameters)
     try:
         key = rsa.RSAPublicNumbers(numbers.publicExponent, numbers.modulus).public_key()
     except ValueError as error:

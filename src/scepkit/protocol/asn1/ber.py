@@ -186,11 +186,11 @@ def _element(data: memoryview, start: int, depth: int, number: Iterator[int]) ->
         raise Malformed("ASN.1 primitive element of indefinite length")
     if not constructed:
         end = _end(data, position, length or 0)
-        return encode(tag, bytes(data[position:end])), end
+        return _tlv(tag, bytes(data[position:end])), end
     children, end = _children(data, position, length, depth, number)
     if tag[0] & ~_CONSTRUCTED in _STRINGS:
         return _join(tag[0] & ~_CONSTRUCTED, children), end
-    return encode(tag, b"".join(children)), end
+    return _tlv(tag, b"".join(children)), end
 
 
 def _children(
@@ -219,7 +219,7 @@ def _join(tag: int, pieces: list[bytes]) -> bytes:
             raise Malformed("ASN.1 string with a piece of another type")
         _, position = _length(view, 1)
         contents.append(view[position:])
-    return encode(bytes([tag]), b"".join(contents))
+    return _tlv(bytes([tag]), b"".join(contents))
 
 
 def _tag(data: memoryview, position: int) -> tuple[bytes, int]:
@@ -263,7 +263,7 @@ def _end(data: memoryview, position: int, length: int) -> int:
     return position + length
 
 
-def encode(tag: bytes, content: bytes) -> bytes:
+def _tlv(tag: bytes, content: bytes) -> bytes:
     """Return one DER element: tag octets, the shortest length, content."""
     size = len(content)
     if size < _INDEFINITE:

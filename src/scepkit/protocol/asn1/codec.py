@@ -12,7 +12,7 @@ from cryptography.hazmat import asn1
 from cryptography.hazmat.asn1 import TLV
 
 from scepkit.errors import Malformed
-from scepkit.protocol.asn1 import ber
+from scepkit.protocol.asn1 import ber, der
 
 _T = TypeVar("_T")
 
@@ -45,12 +45,7 @@ def parse(kind: type[_T], element: TLV, what: str) -> _T:
         return element.parse(kind)  # type: ignore[no-any-return]
     except ValueError:
         # What is inside an ANY is looked at only now, so BER may show only now.
-        return decode(kind, encode(element), what)
-
-
-def encode(value: object) -> bytes:
-    """Return the DER of a value of `_asn1`."""
-    return asn1.encode_der(value)
+        return decode(kind, der.encode(element), what)
 
 
 def anything(der: bytes) -> TLV:
@@ -73,12 +68,3 @@ def tag_and_content(der: bytes) -> tuple[int, bytes]:
     """
     element = anything(der)
     return element.tag_bytes[0], bytes(element.data)
-
-
-def elements(data: bytes | memoryview) -> list[bytes]:
-    """Cut the contents of a SEQUENCE or SET into its elements, whatever their order.
-
-    Raises:
-        Malformed: it is not a row of whole elements.
-    """
-    return ber.split(data)

@@ -29,6 +29,11 @@ _CONTEXT = 0x80
 _CONSTRUCTED = 0x20
 
 
+def encode(value: object) -> bytes:
+    """Return the DER of a value declared in `types`."""
+    return asn1.encode_der(value)
+
+
 def element(tag: int, *contents: bytes) -> bytes:
     """Return `contents` as one element with a single-octet tag."""
     content = b"".join(contents)

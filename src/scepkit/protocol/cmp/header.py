@@ -10,7 +10,7 @@ from cryptography.hazmat.asn1 import TLV, Null
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
-from scepkit.protocol.asn1 import codec, time
+from scepkit.protocol.asn1 import ber, codec, time
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1 import types as x509_asn1
 from scepkit.protocol.cmp import _asn1
@@ -85,7 +85,7 @@ def directory_name(general_name_: bytes) -> bytes | None:
         element = codec.anything(general_name_)
         if element.tag_bytes != bytes([_DIRECTORY_NAME_TAG]):
             return None
-        (name,) = codec.elements(element.data)
+        (name,) = ber.split(element.data)
     except (Malformed, ValueError):
         return None
     return name if name[:1] == bytes([_der.SEQUENCE]) else None
@@ -126,7 +126,7 @@ def write(header: Header, algorithm: bytes) -> bytes:
         algorithm: the protectionAlg, DER.
     """
     return _der.sequence(
-        codec.encode(header.version),
+        _der.encode(header.version),
         header.sender,
         header.recipient,
         _time_element(header.message_time),
@@ -181,7 +181,7 @@ def _general_name(element: TLV, what: str) -> bytes:
     # All alternatives of GeneralName are context-specific; RFC 5280 section 4.2.1.6.
     if element.tag_bytes[0] & _CLASS != _CONTEXT_CLASS:
         raise BadDataFormat(f"the {what} is not a GeneralName")
-    return codec.encode(element)
+    return _der.encode(element)
 
 
 def _message_time(element: Null | TLV | None) -> datetime | None:
@@ -198,7 +198,7 @@ def _general_info(
             f"a generalInfo of {len(found)} parts; at most {_MAX_INFORMATION} are accepted"
         )
     return tuple(
-        (one.infoType, None if one.infoValue is None else codec.encode(one.infoValue))
+        (one.infoType, None if one.infoValue is None else _der.encode(one.infoValue))
         for one in found
     )
 

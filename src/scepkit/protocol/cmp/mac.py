@@ -94,7 +94,7 @@ class PasswordBasedMac:
                 _der.octet_string(self.salt),
                 # OpenSSL writes no parameters in either, and reads both forms.
                 _der.sequence(_der.oid(self.owf.oid)),
-                codec.encode(self.iterations),
+                _der.encode(self.iterations),
                 _der.sequence(_der.oid(self.mac)),
             ),
         )

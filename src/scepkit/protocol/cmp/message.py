@@ -10,7 +10,7 @@ from enum import IntEnum
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
-from scepkit.protocol.asn1 import codec
+from scepkit.protocol.asn1 import ber, codec
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1 import types as x509_asn1
 from scepkit.protocol.cmp import _asn1
@@ -125,7 +125,7 @@ def read(der: bytes) -> Message:
         info = codec.decode(_asn1.PKIMessage, der, "PKIMessage")
     except Malformed as error:
         raise BadDataFormat(error.message, text="not a PKIMessage") from error
-    header_der, body_der = codec.encode(info.header), codec.encode(info.body)
+    header_der, body_der = _der.encode(info.header), _der.encode(info.body)
     header, algorithm = headers.read(header_der)
     with answerable(header):
         body_type, body = _body(body_der)
@@ -174,7 +174,7 @@ def _body(der: bytes) -> tuple[BodyType, bytes]:
         number = der[0] & _NUMBER
         if der[0] & ~_NUMBER != _CONTEXT_CONSTRUCTED or number == _NUMBER:
             raise BadDataFormat("the body has no tag of a PKIBody")
-        (content,) = codec.elements(codec.anything(der).data)
+        (content,) = ber.split(codec.anything(der).data)
         return BodyType(number), content
     except Malformed as error:
         raise BadDataFormat(error.message, text="the body cannot be read") from error
@@ -192,7 +192,7 @@ def _protection(
     parameters = algorithm.parameters
     return Protection(
         algorithm=algorithm.algorithm,
-        parameters=None if parameters is None else codec.encode(parameters),
+        parameters=None if parameters is None else _der.encode(parameters),
         value=info.protection.as_bytes(),
         covered=covered,
     )
@@ -202,4 +202,4 @@ def _certificates(info: _asn1.PKIMessage) -> tuple[bytes, ...]:
     found = info.extraCerts or []
     if len(found) > MAX_CERTIFICATES:
         raise BadDataFormat(f"{len(found)} certificates in one message")
-    return tuple(codec.encode(certificate) for certificate in found)
+    return tuple(_der.encode(certificate) for certificate in found)

@@ -11,7 +11,7 @@ from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
 from scepkit.protocol import spki as _keys
-from scepkit.protocol.asn1 import codec, time
+from scepkit.protocol.asn1 import ber, codec, time
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1 import types as x509_asn1
 from scepkit.protocol.certificate import Certificate
@@ -92,7 +92,7 @@ def read_rr(content: bytes) -> RevocationRequest:
     """
     try:
         # RevReqContent ::= SEQUENCE OF RevDetails
-        found = codec.elements(_sequence(content))
+        found = ber.split(_sequence(content))
         if len(found) != 1:
             raise BadRequest(f"an rr with {len(found)} RevDetails; one is revoked at a time")
         return _request(codec.decode(_asn1.RevDetails, found[0], "RevDetails"))
@@ -129,7 +129,7 @@ def _request(details: _asn1.RevDetails) -> RevocationRequest:
 
 def write_rr(revocation: RevocationRequest) -> bytes:
     """Return the PKIBody of an rr."""
-    serial = codec.encode(revocation.serial)
+    serial = _der.encode(revocation.serial)
     template = _der.sequence(
         _der.retag(serial, 0x81),
         _der.tagged(3, revocation.issuer),
@@ -161,7 +161,7 @@ def read_rp(content: bytes, revocation: RevocationRequest) -> StatusInfo:
     if len(reply.status) != 1 or len(reply.revCerts or (None,)) != 1:
         raise BadDataFormat(f"an rp with {len(reply.status)} answers to one question")
     for named in reply.revCerts or ():
-        issuer = headers.directory_name(codec.encode(named.issuer))
+        issuer = headers.directory_name(_der.encode(named.issuer))
         if (issuer, named.serialNumber) != (revocation.issuer, revocation.serial):
             raise BadDataFormat("an rp about another certificate")
     return status.read(reply.status[0])
@@ -174,7 +174,7 @@ def write_rp(info: StatusInfo, revocation: RevocationRequest) -> bytes:
     compares issuer and serial number with what it asked for.
     """
     certificate = _der.sequence(
-        headers.general_name(revocation.issuer), codec.encode(revocation.serial)
+        headers.general_name(revocation.issuer), _der.encode(revocation.serial)
     )
     content = _der.sequence(
         _der.sequence(status.write(info)), _der.tagged(0, _der.sequence(certificate))
@@ -205,11 +205,11 @@ def _name(element: Null | TLV | None, what: str) -> bytes | None:
         return None
     if not isinstance(element, TLV) or element.tag_bytes[0] != _der.SEQUENCE:
         raise BadDataFormat(f"the {what} in the certTemplate is not a Name")
-    return codec.encode(element)
+    return _der.encode(element)
 
 
 def _spki(parts: Sequence[TLV] | None) -> bytes | None:
-    return None if parts is None else _der.sequence(*(codec.encode(part) for part in parts))
+    return None if parts is None else _der.sequence(*(_der.encode(part) for part in parts))
 
 
 def _entry(extensions: Sequence[TLV]) -> tuple[Reason | None, datetime | None]:

@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from cryptography.hazmat.asn1 import TLV, BitString
 
-from scepkit.protocol.asn1 import codec, der
+from scepkit.protocol.asn1 import der
 from scepkit.protocol.cmp import _asn1
 from scepkit.protocol.cmp.errors import BadDataFormat, CMPError, FailureInfo
 
@@ -89,7 +89,7 @@ def write(info: StatusInfo) -> bytes:
     """Return a PKIStatusInfo."""
     text = info.text.encode(errors="replace")[:_MAX_OWN_TEXT].decode(errors="ignore").encode()
     return der.sequence(
-        codec.encode(int(info.status)),
+        der.encode(int(info.status)),
         der.sequence(der.element(_UTF8_STRING, text)) if text else b"",
         _bits(info.failures) if info.failures else b"",
     )

@@ -107,7 +107,7 @@ def read(
     if kdf is None or not isinstance(algorithm.parameters, TLV):
         oid = algorithm.algorithm.dotted_string
         raise BadAlg(f"key-agreement algorithm {oid} is not supported")
-    wrap_algorithm = codec.encode(algorithm.parameters)
+    wrap_algorithm = _der.encode(algorithm.parameters)
     inner = codec.parse(types.AlgorithmIdentifier, algorithm.parameters, "KeyWrapAlgorithm")
     wrap = key_wrap(inner.algorithm, allowed)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -176,7 +176,7 @@ def _originator(originator: TLV) -> bytes:
 
     Its algorithm may name a curve or not; there is only ours to choose from.
     """
-    der = codec.encode(originator)
+    der = _der.encode(originator)
     if der[0] != _ORIGINATOR_KEY:
         raise BadAlg("key agreement with a key other than an ephemeral one is not supported")
     key = codec.decode(

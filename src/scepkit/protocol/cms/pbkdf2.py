@@ -48,8 +48,8 @@ class Derivation:
         """
         return der.sequence(
             der.octet_string(self.salt),
-            codec.encode(self.iterations),
-            b"" if size is None else codec.encode(size),
+            der.encode(self.iterations),
+            b"" if size is None else der.encode(size),
             der.algorithm(_PRF_OIDS[self.prf.oid]),
         )
 

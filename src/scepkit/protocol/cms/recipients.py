@@ -10,7 +10,7 @@ from cryptography.hazmat.asn1 import TLV
 
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol.algorithms import Legacy, PrivateKey
-from scepkit.protocol.asn1 import codec, types
+from scepkit.protocol.asn1 import ber, codec, types
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import key_agreement, key_transport, password_recipient
@@ -68,7 +68,7 @@ def find(
         BadAlg: an algorithm is unknown or not allowed, or asks for too much work.
         BadRequest: none is for us.
     """
-    recipients = codec.elements(infos.data)
+    recipients = ber.split(infos.data)
     if len(recipients) > MAX_RECIPIENTS:
         raise Malformed(f"{len(recipients)} recipients in one envelope")
     for der in recipients:
@@ -138,4 +138,4 @@ def _addressed(rid: types.IssuerAndSerialNumber | bytes, certificate: Certificat
         identifier = certificate.subject_key_identifier
         # Some clients wrap the identifier in the OCTET STRING of the extension.
         return identifier is not None and rid in (identifier, _der.octet_string(identifier))
-    return codec.encode(rid) == certificate.issuer_and_serial_number
+    return _der.encode(rid) == certificate.issuer_and_serial_number

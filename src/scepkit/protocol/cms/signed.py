@@ -112,24 +112,24 @@ def read_signed_data(message: bytes) -> SignedData:
     if info.contentType != SIGNED_DATA:
         raise Malformed(f"CMS content type {info.contentType.dotted_string}, not SignedData")
     signed = codec.parse(types.SignedData, info.content, "CMS SignedData")
-    certificates = [codec.encode(c) for c in signed.certificates or []]
+    certificates = [_der.encode(c) for c in signed.certificates or []]
     if len(certificates) > MAX_CERTIFICATES:
         raise Malformed(f"{len(certificates)} certificates in one message")
     return SignedData(
         content_type=signed.encapContentInfo.eContentType,
         content=signed.encapContentInfo.eContent,
         certificates=tuple(certificates),
-        crls=tuple(codec.encode(c) for c in signed.crls or []),
+        crls=tuple(_der.encode(c) for c in signed.crls or []),
         signers=tuple(
             _signer(der, message, position)
-            for position, der in enumerate(codec.elements(signed.signerInfos.data))
+            for position, der in enumerate(ber.split(signed.signerInfos.data))
         ),
     )
 
 
 def _signer(der: bytes, message: bytes, position: int) -> SignerInfo:
     info = codec.decode(types.SignerInfo, der, "CMS SignerInfo")
-    attributes = [codec.encode(a) for a in info.signedAttrs or []]
+    attributes = [_der.encode(a) for a in info.signedAttrs or []]
     return SignerInfo(
         signer=_identifier(info.sid),
         digest_algorithm=info.digestAlgorithm.algorithm,
@@ -181,7 +181,7 @@ def _received_attributes(signer: SignerInfo) -> bytes | None:
 def _identifier(sid: types.IssuerAndSerialNumber | bytes) -> tuple[bytes, bytes] | bytes:
     if isinstance(sid, bytes):
         return sid
-    return codec.encode(sid.issuer), codec.encode(sid.serialNumber)
+    return _der.encode(sid.issuer), _der.encode(sid.serialNumber)
 
 
 def verify(
@@ -265,4 +265,4 @@ def attribute_values(attribute: types.Attribute) -> tuple[bytes, ...]:
     """
     if attribute.attrValues.tag_bytes != _SET_TAG:
         raise Malformed("attribute values are not a SET")
-    return tuple(codec.elements(attribute.attrValues.data))
+    return tuple(ber.split(attribute.attrValues.data))

@@ -11,7 +11,7 @@ from cryptography.x509.oid import OCSPExtensionOID
 
 from scepkit.errors import Malformed
 from scepkit.protocol.algorithms import SHA1, SHA224, SHA256, SHA384, SHA512
-from scepkit.protocol.asn1 import codec
+from scepkit.protocol.asn1 import codec, der
 from scepkit.protocol.asn1.types import Extension
 from scepkit.protocol.ocsp import _asn1
 
@@ -112,7 +112,7 @@ def _cert_id(found: _asn1.CertID) -> CertID:
     if not isinstance(found.hashAlgorithm.parameters, Null | None):
         raise Malformed("the hash of a CertID has parameters")
     return CertID(
-        der=codec.encode(found),
+        der=der.encode(found),
         hash=found.hashAlgorithm.algorithm,
         issuer_name_hash=found.issuerNameHash,
         issuer_key_hash=found.issuerKeyHash,
@@ -129,4 +129,4 @@ def _nonce(extensions: Iterable[Extension]) -> bytes | None:
     nonce = codec.decode(bytes, found[0], "nonce")
     if not 1 <= len(nonce) <= MAX_NONCE:
         raise Malformed(f"an OCSP nonce of {len(nonce)} octets, not 1 to {MAX_NONCE}")
-    return codec.encode(nonce)
+    return der.encode(nonce)

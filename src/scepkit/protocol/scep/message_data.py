@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scepkit.errors import Malformed
 from scepkit.protocol import csr
-from scepkit.protocol.asn1 import codec, types
+from scepkit.protocol.asn1 import codec, der, types
 from scepkit.protocol.scep.attributes import MessageType
 from scepkit.protocol.scep.messages import CertPoll, GetCert, GetCRL, PKCSReq, RenewalReq, Request
 
@@ -28,9 +28,9 @@ def read(kind: MessageType, content: bytes, *, is_padded: bool = True) -> Reques
         case MessageType.CERT_POLL:
             names = codec.decode(types.IssuerAndSubject, content, "IssuerAndSubject")
             _check(is_padded)
-            return CertPoll(codec.encode(names.issuer), codec.encode(names.subject))
+            return CertPoll(der.encode(names.issuer), der.encode(names.subject))
     which = codec.decode(types.IssuerAndSerialNumber, content, "IssuerAndSerialNumber")
-    issuer, serial = codec.encode(which.issuer), codec.parse(int, which.serialNumber, "INTEGER")
+    issuer, serial = der.encode(which.issuer), codec.parse(int, which.serialNumber, "INTEGER")
     _check(is_padded)
     if kind is MessageType.GET_CERT:
         return GetCert(issuer, serial)
@@ -48,7 +48,7 @@ def write(request: Request) -> bytes:
         case PKCSReq(csr=wanted) | RenewalReq(csr=wanted):
             return wanted.der
         case CertPoll(issuer=issuer, subject=subject):
-            return codec.encode(
+            return der.encode(
                 types.IssuerAndSubject(
                     issuer=codec.anything(issuer), subject=codec.anything(subject)
                 )
@@ -57,9 +57,9 @@ def write(request: Request) -> bytes:
             GetCert(issuer=issuer, serial_number=number)
             | GetCRL(issuer=issuer, serial_number=number)
         ):
-            return codec.encode(
+            return der.encode(
                 types.IssuerAndSerialNumber(
                     issuer=codec.anything(issuer),
-                    serialNumber=codec.anything(codec.encode(number)),
+                    serialNumber=codec.anything(der.encode(number)),
                 )
             )
