@@ -48,7 +48,7 @@ from scepkit.enrolment.sender import Senders
 from scepkit.errors import FailInfoError
 from scepkit.protocol import csr
 from scepkit.protocol.algorithms import AES128, RSAES_OAEP, SHA256
-from scepkit.protocol.asn1 import codec, der, types
+from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import cbc
 from scepkit.protocol.cms import enveloped as envelope
@@ -312,8 +312,8 @@ def record(content: bytes, ra: Credential) -> Recorded:
 
 def without_mask(recorded: Recorded, ra: Credential) -> Recorded:
     """Lock its key anew, by the OAEP that can be read in two ways."""
-    info = codec.decode(types.ContentInfo, recorded.sealed, "ContentInfo")
-    enveloped = codec.parse(types.EnvelopedData, info.content, "EnvelopedData")
+    info = ber.decode(types.ContentInfo, recorded.sealed, "ContentInfo")
+    enveloped = ber.parse(types.EnvelopedData, info.content, "EnvelopedData")
     scheme = _oaep(hashes.SHA256())
     lock = der.sequence(
         der.INTEGER_0,

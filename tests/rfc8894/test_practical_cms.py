@@ -15,7 +15,7 @@ from scepkit.errors import BadAlg, BadReply, Malformed, ScepError
 from scepkit.protocol import csr
 from scepkit.protocol import spki as _keys
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
-from scepkit.protocol.asn1 import codec, types
+from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import enveloped, key_transport, signed
 from scepkit.protocol.cms.enveloped import Envelope
@@ -529,7 +529,7 @@ def test_both_ways_are_always_tried(oaep, size):
     """The key decrypts twice, whichever way is right, if any is; a failure is no octets at all."""
     cek = bytes(range(size))
     der = forge.recipient_info(keys.ra(), cek, oaep=oaep, oaep_parameters=only_hash("sha256"))
-    info = codec.decode(types.KeyTransRecipientInfo, der, "KeyTransRecipientInfo")
+    info = ber.decode(types.KeyTransRecipientInfo, der, "KeyTransRecipientInfo")
     transport = key_transport.read(info, keys.ra().key)
     key = Counting()
     assert replace(transport, key=key).unwrap() == (b"" if oaep[0] == "sha512" else cek)

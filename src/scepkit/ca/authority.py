@@ -19,7 +19,6 @@ from scepkit.keys.pem import signature_hash
 from scepkit.protocol import signatures
 from scepkit.protocol.algorithms import SHA256, SHA384, SHA512
 from scepkit.protocol.asn1 import der as _der
-from scepkit.protocol.asn1 import time
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.extensions import encoded
 
@@ -131,7 +130,7 @@ class Authority:
             _der.encode(random_serial() if serial is None else serial),
             self._algorithm,
             self.own.subject,
-            _der.sequence(time.write(not_before), time.write(not_after)),
+            _der.sequence(_der.time(not_before), _der.time(not_after)),
             certified.der,
             key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
             _der.tagged(3, _der.sequence(*self._extensions, *wishes)),

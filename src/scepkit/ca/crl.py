@@ -20,7 +20,7 @@ from cryptography.x509.oid import SignatureAlgorithmOID as Algorithm
 from scepkit.ca import checks
 from scepkit.ca.extensions import authority_key_identifier
 from scepkit.keys.pem import signature_hash
-from scepkit.protocol.asn1 import der, time
+from scepkit.protocol.asn1 import der
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -112,8 +112,8 @@ def sign_crl(
         der.INTEGER_1,  # version 2
         algorithm,
         certificate.subject.public_bytes(),
-        time.write(this_update),
-        time.write(next_update),
+        der.time(this_update),
+        der.time(next_update),
         *_sequence_of(_entries(revoked)),
         der.tagged(0, _extensions((authority_key_identifier(certificate), x509.CRLNumber(number)))),
     )
@@ -151,7 +151,7 @@ def _entries(revoked: Iterable[Entry]) -> Iterator[bytes]:
         size = serial.bit_length() // 8 + 1
         number = b"\x02%c%b" % (size, serial.to_bytes(size, "big"))
         stated = _stated(reason) if invalidity_date is None else _stated(reason, invalidity_date)
-        yield der.element(der.SEQUENCE, number, time.write(revoked_at), stated)
+        yield der.element(der.SEQUENCE, number, der.time(revoked_at), stated)
 
 
 @lru_cache(maxsize=1024)

@@ -24,7 +24,7 @@ from scepkit.ca.profile import BACKDATE
 from scepkit.errors import SettingsError
 from scepkit.keys.certificates import read_certificate
 from scepkit.keys.pem import read_key, signature_hash
-from scepkit.protocol.asn1 import codec, types
+from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.ocsp import HASHES, CertID, Signer
 
@@ -109,7 +109,7 @@ class OCSPResponder:
         spki = certificate.public_key().public_bytes(
             Encoding.DER, PublicFormat.SubjectPublicKeyInfo
         )
-        key = codec.decode(types.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
+        key = ber.decode(types.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
         key_bits = key.subjectPublicKey.as_bytes()
         for digest in HASHES.values():
             yield digest.oid, digest.of(name), digest.of(key_bits)

@@ -22,7 +22,7 @@ from scepkit.errors import FailInfoError, Malformed
 from scepkit.protocol import extensions, serial_number, signatures
 from scepkit.protocol import spki as _keys
 from scepkit.protocol.algorithms import Legacy, PublicKey
-from scepkit.protocol.asn1 import ber, codec, time, types
+from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1 import x509 as _x509
 from scepkit.protocol.distinguished_name import Name
@@ -186,7 +186,7 @@ class Certificate:
         times = ber.parts(self._validity, _der.SEQUENCE, "validity")
         if len(times) != 2:  # noqa: PLR2004 - notBefore, notAfter
             raise Malformed("not the validity of a certificate")
-        start, end = (time.read(one[0], ber.content(one, one[0], "time")) for one in times)
+        start, end = (ber.time(one[0], ber.content(one, one[0], "time")) for one in times)
         if start is None or end is None:
             raise Malformed("not the validity of a certificate")
         return start, end
@@ -252,7 +252,7 @@ class Certificate:
         """
         try:
             key = _keys.load_any(spki)
-            algorithm = codec.decode(types.AlgorithmIdentifier, self._algorithm, "algorithm")
+            algorithm = ber.decode(types.AlgorithmIdentifier, self._algorithm, "algorithm")
             scheme = signatures.read(AlgorithmIdentifier.of(algorithm), key, allowed)
         except (FailInfoError, Malformed):
             return False

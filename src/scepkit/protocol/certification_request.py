@@ -16,7 +16,7 @@ from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol import csr_writing, extensions
 from scepkit.protocol import spki as _keys
 from scepkit.protocol.algorithms import Legacy, PublicKey
-from scepkit.protocol.asn1 import ber, codec, strings
+from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.csr_writing import (
     CHALLENGE_PASSWORD,
@@ -126,7 +126,7 @@ class CertificationRequest:
         if len(values) > 1:
             raise BadRequest("the request has several challengePasswords")
         try:
-            tag, content = codec.tag_and_content(values[0])
+            tag, content = ber.tag_and_content(values[0])
             text = strings.decode(tag, content)
         except (Malformed, strings.Undecodable):
             # Not `from`: whatever it holds may be the password.

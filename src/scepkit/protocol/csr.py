@@ -20,7 +20,7 @@ from scepkit.errors import FailInfoError, Malformed
 from scepkit.protocol import csr_writing, signatures
 from scepkit.protocol import spki as _keys
 from scepkit.protocol.algorithms import Legacy, PublicKey
-from scepkit.protocol.asn1 import ber, codec, types
+from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.certification_request import CertificationRequest
 from scepkit.protocol.csr_writing import (
@@ -143,7 +143,7 @@ class _Claim:
 
 def _claim(der: bytes) -> _Claim:
     cut = _cut(der)
-    algorithm = codec.decode(types.AlgorithmIdentifier, cut.algorithm, "signature algorithm")
+    algorithm = ber.decode(types.AlgorithmIdentifier, cut.algorithm, "signature algorithm")
     signature = ber.content(cut.signature, _der.BIT_STRING, "signature")
     if signature[:1] != b"\0":
         raise Malformed("the PKCS#10 request's signature is not made of octets")

@@ -39,7 +39,7 @@ from scepkit.protocol.algorithms import (
     PublicKey,
     not_allowed,
 )
-from scepkit.protocol.asn1 import codec, der, types
+from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.cms import mgf1
 
 _DEFAULT_SALT = 20
@@ -266,7 +266,7 @@ def _pss(parameters: bytes | None) -> SignatureScheme:
     """
     if parameters is None or parameters == der.NULL:
         raise _bad_pss("without parameters")
-    params = codec.decode(types.RSASSAPSSParams, parameters, "RSASSA-PSS-params")
+    params = ber.decode(types.RSASSAPSSParams, parameters, "RSASSA-PSS-params")
     salt = _DEFAULT_SALT if params.saltLength is None else params.saltLength
     if not 0 <= salt <= _MAX_SALT:
         raise _bad_pss(f"with a salt that is not 0 to {_MAX_SALT} octets long")

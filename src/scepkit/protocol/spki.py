@@ -30,7 +30,7 @@ from scepkit.protocol.algorithms import (
     PSSPublicKey,
     PublicKey,
 )
-from scepkit.protocol.asn1 import codec, der, types
+from scepkit.protocol.asn1 import ber, der, types
 
 # For logs, of those that somebody may meet; all others go by their OID.
 _KINDS = {
@@ -71,7 +71,7 @@ def load_any(spki: bytes) -> PublicKey:
     Raises:
         Malformed, BadRequest, BadAlg: as `load` does.
     """
-    info = codec.decode(types.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
+    info = ber.decode(types.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
     kind = info.algorithm.algorithm
     # The library knows more names for RSA keys, and would load those without any bounds.
     if kind in (RSA_ENCRYPTION, RSASSA_PSS):
@@ -143,7 +143,7 @@ def _size(bits: int) -> BadRequest:
 
 
 def _bound_rsa(key: bytes) -> types.RSAPublicKey:
-    numbers = codec.decode(types.RSAPublicKey, key, "RSA public key")
+    numbers = ber.decode(types.RSAPublicKey, key, "RSA public key")
     bits = numbers.modulus.bit_length()
     if not MIN_VERIFIABLE_BITS <= bits <= MAX_RSA_BITS:
         raise _size(bits)
@@ -159,4 +159,4 @@ def _bound_curve(algorithm: types.AlgorithmIdentifier) -> None:
     # A curve in so many words instead of by its name could be any, and made for an attack.
     if not isinstance(algorithm.parameters, TLV):
         raise Malformed("an EC public key without a curve")
-    codec.parse(ObjectIdentifier, algorithm.parameters, "named curve")
+    ber.parse(ObjectIdentifier, algorithm.parameters, "named curve")

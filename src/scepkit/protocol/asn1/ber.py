@@ -1,11 +1,12 @@
-"""BER to DER, for peers that send BER (BouncyCastle, Apple, Go, Cisco), and nothing else.
+"""Reading BER, and DER as its strictest form: cut it, rewrite it as DER, decode it.
 
-`hazmat.asn1` reads DER only.
-This module rewrites what X.690 section 8 allows beyond it in the messages that devices send:
-indefinite lengths, lengths in more octets than needed, and strings cut into pieces.
+Devices send BER (BouncyCastle, Apple, Go, Cisco): indefinite lengths, lengths in more octets than
+needed, and strings cut into pieces. `to_der` rewrites these, and nothing else.
 An element that is DER already comes out byte for byte, so signed certificates and requests
 inside a BER message keep their signatures.
 Values are not looked at: an unsorted SET or an INTEGER with leading zeros stays what it is.
+
+What a peer sent leaves this module as octets, as a type that `types` declares, or as `Malformed`.
 
 Cost: every octet is copied once per level at most and the levels are bounded, so it is linear
 in the input.
@@ -13,10 +14,17 @@ in the input.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import count
+from typing import TypeVar
+
+from cryptography.hazmat import asn1
+from cryptography.hazmat.asn1 import TLV
 
 from scepkit.errors import Malformed
+from scepkit.protocol.asn1 import der
 
 # A pkiMessage of jscep, the deepest in the field, needs 13 levels before its encrypted part.
 MAX_DEPTH = 32
@@ -32,6 +40,14 @@ _END_OF_CONTENTS = b"\x00\x00"
 # 8.23): OCTET STRING and the character strings. A BIT STRING in pieces has not been seen.
 _STRINGS = frozenset({0x04, 0x0C, 0x12, 0x13, 0x14, 0x16, 0x19, 0x1A, 0x1B, 0x1C, 0x1E})
 _PIECES = frozenset(tag | _CONSTRUCTED for tag in _STRINGS)
+
+# Year, then month, day, hour, minute; seconds and their fraction may be missing in BER, and the
+# zone may be another than Z.
+_TIME = re.compile(
+    rb"(?P<year>[0-9]{2}|[0-9]{4})(?P<rest>[0-9]{8})(?P<second>[0-9]{2})?(?:[.,][0-9]{1,9})?"
+    rb"(?:Z|(?P<sign>[+-])(?P<hours>[0-9]{2})(?P<minutes>[0-9]{2}))"
+)
+_YEAR_DIGITS = {der.UTC_TIME: 2, der.GENERALIZED_TIME: 4}
 
 
 def to_der(data: bytes) -> bytes:
@@ -270,3 +286,94 @@ def _tlv(tag: bytes, content: bytes) -> bytes:
         return tag + bytes([size]) + content
     octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
     return tag + bytes([_INDEFINITE | len(octets)]) + octets + content
+
+
+_T = TypeVar("_T")
+
+
+def decode(kind: type[_T], data: bytes, what: str) -> _T:
+    """Read one element, DER or BER.
+
+    Args:
+        kind: a type that `types` declares.
+        data: exactly one element.
+        what: how to call it in the error.
+
+    Raises:
+        Malformed: it is not a `kind`.
+    """
+    try:
+        return asn1.decode_der(kind, data)
+    except ValueError:
+        # Strict DER first: it is nearly always that, and 100 times as fast as our own reader.
+        pass
+    try:
+        return asn1.decode_der(kind, to_der(data))
+    except ValueError as error:
+        raise Malformed(f"not a {what}: {error}") from error
+
+
+def parse(kind: type[_T], element: TLV, what: str) -> _T:
+    """Read an element that is part of something decoded already."""
+    try:
+        return element.parse(kind)  # type: ignore[no-any-return]
+    except ValueError:
+        # What is inside an ANY is looked at only now, so BER may show only now.
+        return decode(kind, der.encode(element), what)
+
+
+def anything(der: bytes) -> TLV:
+    """Return DER bytes as the element that stands for ANY.
+
+    Raises:
+        Malformed: they are not one DER element.
+    """
+    try:
+        return asn1.decode_der(TLV, der)
+    except ValueError as error:
+        raise Malformed(f"not an ASN.1 element: {error}") from error
+
+
+def tag_and_content(der: bytes) -> tuple[int, bytes]:
+    """Take the first octet of an element's tag, and its content, apart.
+
+    Raises:
+        Malformed: it is not one DER element.
+    """
+    element = anything(der)
+    return element.tag_bytes[0], bytes(element.data)
+
+
+def time(tag: int, content: bytes) -> datetime | None:
+    """Read a UTCTime or GeneralizedTime (X.680 sections 46, 47), in any form that devices write.
+
+    Args:
+        tag: of the element.
+        content: of the element.
+
+    Returns:
+        The time in UTC, without fractions of seconds; None when it is none.
+    """
+    match = _TIME.fullmatch(content)
+    if match is None or len(match["year"]) != _YEAR_DIGITS.get(tag):
+        return None
+    digits = _year(match["year"]) + match["rest"].decode() + (match["second"] or b"00").decode()
+    try:
+        moment = datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        return moment - _offset(match)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _year(digits: bytes) -> str:
+    """Return four digits; two stand for 1950 to 2049 (RFC 5280 section 4.1.2.5.1)."""
+    if len(digits) == len("2050"):
+        return digits.decode()
+    return ("19" if digits >= b"50" else "20") + digits.decode()
+
+
+def _offset(match: re.Match[bytes]) -> timedelta:
+    if match["sign"] is None:
+        return timedelta()
+    offset = timedelta(hours=int(match["hours"]), minutes=int(match["minutes"]))
+    return -offset if match["sign"] == b"-" else offset

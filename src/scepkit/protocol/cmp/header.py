@@ -10,7 +10,7 @@ from cryptography.hazmat.asn1 import TLV, Null
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
-from scepkit.protocol.asn1 import ber, codec, time
+from scepkit.protocol.asn1 import ber
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1 import types as x509_asn1
 from scepkit.protocol.cmp import _asn1
@@ -82,7 +82,7 @@ def general_name(name: bytes) -> bytes:
 def directory_name(general_name_: bytes) -> bytes | None:
     """Return the Name in a GeneralName, DER; None when it is another kind of name."""
     try:
-        element = codec.anything(general_name_)
+        element = ber.anything(general_name_)
         if element.tag_bytes != bytes([_DIRECTORY_NAME_TAG]):
             return None
         (name,) = ber.split(element.data)
@@ -101,7 +101,7 @@ def read(der: bytes) -> tuple[Header, x509_asn1.AlgorithmIdentifier | None]:
         BadDataFormat: it is none.
     """
     try:
-        info = codec.decode(_asn1.PKIHeader, der, "PKIHeader")
+        info = ber.decode(_asn1.PKIHeader, der, "PKIHeader")
         header = Header(
             version=_version(info.pvno),
             sender=_general_name(info.sender, "sender"),
@@ -185,9 +185,9 @@ def _general_name(element: TLV, what: str) -> bytes:
 
 
 def _message_time(element: Null | TLV | None) -> datetime | None:
-    if not isinstance(element, TLV) or element.tag_bytes[0] != time.GENERALIZED_TIME:
+    if not isinstance(element, TLV) or element.tag_bytes[0] != _der.GENERALIZED_TIME:
         return None
-    return time.read(time.GENERALIZED_TIME, bytes(element.data))
+    return ber.time(_der.GENERALIZED_TIME, bytes(element.data))
 
 
 def _general_info(
@@ -204,7 +204,7 @@ def _general_info(
 
 
 def _time_element(moment: datetime | None) -> bytes:
-    return b"" if moment is None else _der.tagged(0, time.write_generalized(moment))
+    return b"" if moment is None else _der.tagged(0, _der.generalized_time(moment))
 
 
 def _octets(number: int, value: bytes | None) -> bytes:

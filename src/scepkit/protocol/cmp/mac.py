@@ -30,7 +30,7 @@ from scepkit.protocol.algorithms import (
     SHA256,
     Digest,
 )
-from scepkit.protocol.asn1 import codec
+from scepkit.protocol.asn1 import ber
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1 import types as x509_asn1
 from scepkit.protocol.cmp import _asn1
@@ -180,7 +180,7 @@ def holds(protection: Protection, secret: str, max_iterations: int = MAX_ITERATI
 
 
 def _read_password_based_mac(parameters: bytes, max_iterations: int) -> PasswordBasedMac:
-    params = codec.decode(_asn1.PBMParameter, parameters, "PBMParameter")
+    params = ber.decode(_asn1.PBMParameter, parameters, "PBMParameter")
     owf = DIGESTS.get(params.owf.algorithm)
     if owf is None or owf is MD5:
         raise BadAlg(f"PasswordBasedMac with {params.owf.algorithm.dotted_string} is not supported")
@@ -192,7 +192,7 @@ def _read_password_based_mac(parameters: bytes, max_iterations: int) -> Password
 
 
 def _read_pbmac1(parameters: bytes, max_iterations: int) -> PBMac1:
-    params = codec.decode(_asn1.PBMAC1Params, parameters, "PBMAC1-params")
+    params = ber.decode(_asn1.PBMAC1Params, parameters, "PBMAC1-params")
     derivation, key_length = pbkdf2.read(params.keyDerivationFunc, max_iterations)
     _check_salt(derivation.salt)
     mac = _known_hmac(params.messageAuthScheme)

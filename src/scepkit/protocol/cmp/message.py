@@ -10,7 +10,7 @@ from enum import IntEnum
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
-from scepkit.protocol.asn1 import ber, codec
+from scepkit.protocol.asn1 import ber
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1 import types as x509_asn1
 from scepkit.protocol.cmp import _asn1
@@ -122,7 +122,7 @@ def read(der: bytes) -> Message:
     if len(der) > MAX_MESSAGE:
         raise BadDataFormat(f"a message of {len(der)} octets; at most {MAX_MESSAGE} are accepted")
     try:
-        info = codec.decode(_asn1.PKIMessage, der, "PKIMessage")
+        info = ber.decode(_asn1.PKIMessage, der, "PKIMessage")
     except Malformed as error:
         raise BadDataFormat(error.message, text="not a PKIMessage") from error
     header_der, body_der = _der.encode(info.header), _der.encode(info.body)
@@ -174,7 +174,7 @@ def _body(der: bytes) -> tuple[BodyType, bytes]:
         number = der[0] & _NUMBER
         if der[0] & ~_NUMBER != _CONTEXT_CONSTRUCTED or number == _NUMBER:
             raise BadDataFormat("the body has no tag of a PKIBody")
-        (content,) = ber.split(codec.anything(der).data)
+        (content,) = ber.split(ber.anything(der).data)
         return BodyType(number), content
     except Malformed as error:
         raise BadDataFormat(error.message, text="the body cannot be read") from error

@@ -11,7 +11,7 @@ from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
 from scepkit.protocol import spki as _keys
-from scepkit.protocol.asn1 import ber, codec, time
+from scepkit.protocol.asn1 import ber
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1 import types as x509_asn1
 from scepkit.protocol.certificate import Certificate
@@ -95,13 +95,13 @@ def read_rr(content: bytes) -> RevocationRequest:
         found = ber.split(_sequence(content))
         if len(found) != 1:
             raise BadRequest(f"an rr with {len(found)} RevDetails; one is revoked at a time")
-        return _request(codec.decode(_asn1.RevDetails, found[0], "RevDetails"))
+        return _request(ber.decode(_asn1.RevDetails, found[0], "RevDetails"))
     except Malformed as error:
         raise BadDataFormat(error.message, text="the rr cannot be read") from error
 
 
 def _sequence(der: bytes) -> memoryview:
-    element = codec.anything(der)
+    element = ber.anything(der)
     if element.tag_bytes[0] != _der.SEQUENCE:
         raise Malformed("the RevReqContent is not a SEQUENCE")
     return element.data
@@ -142,7 +142,7 @@ def write_rr(revocation: RevocationRequest) -> bytes:
         entry.append(_extension(_CRL_REASON, reason))
     if revocation.invalidity_date is not None:
         entry.append(
-            _extension(_INVALIDITY_DATE, time.write_generalized(revocation.invalidity_date))
+            _extension(_INVALIDITY_DATE, _der.generalized_time(revocation.invalidity_date))
         )
     details = _der.sequence(template, _der.sequence(*entry) if entry else b"")
     return body(BodyType.rr, _der.sequence(details))
@@ -155,7 +155,7 @@ def read_rp(content: bytes, revocation: RevocationRequest) -> StatusInfo:
         BadDataFormat: it is none, or about another certificate.
     """
     try:
-        reply = codec.decode(_asn1.RevRepContent, content, "RevRepContent")
+        reply = ber.decode(_asn1.RevRepContent, content, "RevRepContent")
     except Malformed as error:
         raise BadDataFormat(error.message) from error
     if len(reply.status) != 1 or len(reply.revCerts or (None,)) != 1:
@@ -189,7 +189,7 @@ def read_error(content: bytes) -> StatusInfo:
         BadDataFormat: it is none.
     """
     try:
-        reply = codec.decode(_asn1.ErrorMsgContent, content, "ErrorMsgContent")
+        reply = ber.decode(_asn1.ErrorMsgContent, content, "ErrorMsgContent")
     except Malformed as error:
         raise BadDataFormat(error.message) from error
     return status.read(reply.pKIStatusInfo)
@@ -216,7 +216,7 @@ def _entry(extensions: Sequence[TLV]) -> tuple[Reason | None, datetime | None]:
     """Read the CRL entry extensions (RFC 5280 section 5.3)."""
     values: dict[ObjectIdentifier, bytes] = {}
     for element in extensions:
-        extension = codec.parse(x509_asn1.Extension, element, "extension")
+        extension = ber.parse(x509_asn1.Extension, element, "extension")
         if extension.extnID in values:
             raise BadDataFormat("the crlEntryDetails hold an extension twice")
         if extension.critical and extension.extnID not in (_CRL_REASON, _INVALIDITY_DATE):
@@ -229,7 +229,7 @@ def _entry(extensions: Sequence[TLV]) -> tuple[Reason | None, datetime | None]:
 def _reason(value: bytes | None) -> Reason | None:
     if value is None:
         return None
-    element = codec.anything(value)
+    element = ber.anything(value)
     try:
         if element.tag_bytes[0] == _ENUMERATED and len(element.data) == 1:
             return Reason(element.data[0])
@@ -241,10 +241,10 @@ def _reason(value: bytes | None) -> Reason | None:
 def _invalidity_date(value: bytes | None) -> datetime | None:
     if value is None:
         return None
-    element = codec.anything(value)
+    element = ber.anything(value)
     found = None
-    if element.tag_bytes[0] == time.GENERALIZED_TIME:
-        found = time.read(time.GENERALIZED_TIME, bytes(element.data))
+    if element.tag_bytes[0] == _der.GENERALIZED_TIME:
+        found = ber.time(_der.GENERALIZED_TIME, bytes(element.data))
     if found is None:
         raise BadDataFormat("the invalidityDate is not a GeneralizedTime")
     return found

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.padding import PKCS7
 
 from scepkit.errors import Malformed
 from scepkit.protocol.algorithms import Cipher
-from scepkit.protocol.asn1 import codec, types
+from scepkit.protocol.asn1 import ber, types
 
 
 def read_iv(algorithm: types.AlgorithmIdentifier, used: Cipher) -> bytes:
@@ -20,7 +20,7 @@ def read_iv(algorithm: types.AlgorithmIdentifier, used: Cipher) -> bytes:
     """
     if not isinstance(algorithm.parameters, TLV):
         raise Malformed("the content-encryption algorithm has no IV")
-    iv = codec.parse(bytes, algorithm.parameters, "IV")
+    iv = ber.parse(bytes, algorithm.parameters, "IV")
     if len(iv) != used.block_size:
         raise Malformed(f"an IV of {len(iv)} octets")
     return iv

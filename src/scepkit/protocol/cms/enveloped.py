@@ -22,7 +22,7 @@ from functools import cached_property
 from scepkit.errors import BadAlg, BadRequest, Malformed
 from scepkit.protocol import algorithms
 from scepkit.protocol.algorithms import Cipher, Legacy
-from scepkit.protocol.asn1 import ber, codec, types
+from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.cms import cbc, recipients
 from scepkit.protocol.cms.enveloping import ENVELOPED_DATA, Random, check_recipient, seal
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS
@@ -215,10 +215,10 @@ class Envelope:
 
 
 def _read(message: bytes) -> types.EnvelopedData:
-    info = codec.decode(types.ContentInfo, message, "CMS ContentInfo")
+    info = ber.decode(types.ContentInfo, message, "CMS ContentInfo")
     if info.contentType != ENVELOPED_DATA:
         raise Malformed(f"CMS content type {info.contentType.dotted_string}, not EnvelopedData")
-    return codec.parse(types.EnvelopedData, info.content, "CMS EnvelopedData")
+    return ber.parse(types.EnvelopedData, info.content, "CMS EnvelopedData")
 
 
 def _unlock(lock: Lock, size: int, random: Random) -> bytes:

@@ -35,7 +35,7 @@ from scepkit.protocol.algorithms import (
     PrivateKey,
     key_wrap,
 )
-from scepkit.protocol.asn1 import codec, types
+from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import key_wrap as _key_wrap
@@ -108,7 +108,7 @@ def read(
         oid = algorithm.algorithm.dotted_string
         raise BadAlg(f"key-agreement algorithm {oid} is not supported")
     wrap_algorithm = _der.encode(algorithm.parameters)
-    inner = codec.parse(types.AlgorithmIdentifier, algorithm.parameters, "KeyWrapAlgorithm")
+    inner = ber.parse(types.AlgorithmIdentifier, algorithm.parameters, "KeyWrapAlgorithm")
     wrap = key_wrap(inner.algorithm, allowed)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise BadAlg("key agreement is not for the key of the certificate that it names")
@@ -179,7 +179,7 @@ def _originator(originator: TLV) -> bytes:
     der = _der.encode(originator)
     if der[0] != _ORIGINATOR_KEY:
         raise BadAlg("key agreement with a key other than an ephemeral one is not supported")
-    key = codec.decode(
+    key = ber.decode(
         types.OriginatorPublicKey, _der.retag(der, _der.SEQUENCE), "OriginatorPublicKey"
     )
     if key.algorithm.algorithm != EC_PUBLIC_KEY:

@@ -22,7 +22,7 @@ from scepkit.protocol.algorithms import (
     PrivateKey,
     digest,
 )
-from scepkit.protocol.asn1 import codec, der, types
+from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import mgf1
 
@@ -132,7 +132,7 @@ def _schemes(algorithm: types.AlgorithmIdentifier) -> tuple[padding.AsymmetricPa
         raise BadAlg(f"key-transport algorithm {oid} is not supported")
     if not isinstance(algorithm.parameters, TLV):
         return (_oaep(SHA1, SHA1),)
-    params = codec.parse(types.RSAESOAEPParams, algorithm.parameters, "RSAES-OAEP-params")
+    params = ber.parse(types.RSAESOAEPParams, algorithm.parameters, "RSAES-OAEP-params")
     digest_ = _oaep_digest(params.hashAlgorithm)
     mask = _oaep_digest(mgf1.read(params.maskGenAlgorithm))
     if params.maskGenAlgorithm is None and digest_ is not SHA1:

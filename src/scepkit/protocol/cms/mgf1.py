@@ -6,7 +6,7 @@ from cryptography.hazmat.asn1 import TLV
 
 from scepkit.errors import BadAlg
 from scepkit.protocol.algorithms import MGF1
-from scepkit.protocol.asn1 import codec, types
+from scepkit.protocol.asn1 import ber, types
 
 
 def read(mask: types.AlgorithmIdentifier | None) -> types.AlgorithmIdentifier | None:
@@ -22,4 +22,4 @@ def read(mask: types.AlgorithmIdentifier | None) -> types.AlgorithmIdentifier | 
         raise BadAlg(f"mask generation {mask.algorithm.dotted_string} is not supported")
     if not isinstance(mask.parameters, TLV):
         raise BadAlg("MGF1 without a digest is not supported")
-    return codec.parse(types.AlgorithmIdentifier, mask.parameters, "MGF1 parameters")
+    return ber.parse(types.AlgorithmIdentifier, mask.parameters, "MGF1 parameters")

@@ -21,7 +21,7 @@ from scepkit.protocol.algorithms import (
     Legacy,
     cipher,
 )
-from scepkit.protocol.asn1 import codec, der, types
+from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.cms import cbc, pbkdf2
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS, Derivation
 
@@ -82,7 +82,7 @@ def read(
     if algorithm.algorithm != PWRI_KEK or not isinstance(algorithm.parameters, TLV):
         oid = algorithm.algorithm.dotted_string
         raise BadAlg(f"key encryption {oid} with a password is not supported")
-    inner = codec.parse(types.AlgorithmIdentifier, algorithm.parameters, "PWRI-KEK parameters")
+    inner = ber.parse(types.AlgorithmIdentifier, algorithm.parameters, "PWRI-KEK parameters")
     wrap = cipher(inner.algorithm, allowed)
     iv = cbc.read_iv(inner, wrap)
     derivation, size = pbkdf2.read(info.keyDerivationAlgorithm, max_iterations)

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
 from scepkit.errors import BadAlg
 from scepkit.protocol.algorithms import PBKDF2, PRFS, SHA1, Digest
-from scepkit.protocol.asn1 import codec, der, types
+from scepkit.protocol.asn1 import ber, der, types
 
 # Half a second of work: what one message may cost at most, for peers that set it high.
 MAX_ITERATIONS = 1_000_000
@@ -74,7 +74,7 @@ def read(
         raise BadAlg("a key derivation other than PBKDF2 is not supported")
     if not isinstance(algorithm.parameters, TLV):
         raise BadAlg("PBKDF2 without parameters is not supported")
-    params = codec.parse(types.PBKDF2Params, algorithm.parameters, "PBKDF2-params")
+    params = ber.parse(types.PBKDF2Params, algorithm.parameters, "PBKDF2-params")
     check_iterations("PBKDF2", params.iterationCount, max_iterations)
     return Derivation(params.salt, params.iterationCount, _prf(params.prf)), params.keyLength
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.asn1 import TLV
 
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol.algorithms import Legacy, PrivateKey
-from scepkit.protocol.asn1 import ber, codec, types
+from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import key_agreement, key_transport, password_recipient
@@ -97,7 +97,7 @@ def legacy_of(lock: Lock) -> Legacy | None:
 def _key_transport_for(
     der: bytes, credentials: Sequence[Credential]
 ) -> tuple[KeyTransport, Credential] | None:
-    info = codec.decode(types.KeyTransRecipientInfo, der, "KeyTransRecipientInfo")
+    info = ber.decode(types.KeyTransRecipientInfo, der, "KeyTransRecipientInfo")
     for credential in credentials:
         if _addressed(info.rid, credential.certificate):
             return key_transport.read(info, credential.key), credential
@@ -109,7 +109,7 @@ def _key_agreement_for(
 ) -> tuple[KeyAgreement, Credential] | None:
     sequence = _der.retag(der, _der.SEQUENCE)
     try:
-        info = codec.decode(types.KeyAgreeRecipientInfo, sequence, "KeyAgreeRecipientInfo")
+        info = ber.decode(types.KeyAgreeRecipientInfo, sequence, "KeyAgreeRecipientInfo")
     except Malformed:
         # There are kinds that we do not know, such as names of keys in key stores: not ours.
         return None
@@ -129,7 +129,7 @@ def _password_lock(
     der: bytes, password: str, allowed: frozenset[Legacy], max_iterations: int
 ) -> PasswordLock:
     sequence = _der.retag(der, _der.SEQUENCE)
-    info = codec.decode(types.PasswordRecipientInfo, sequence, "PasswordRecipientInfo")
+    info = ber.decode(types.PasswordRecipientInfo, sequence, "PasswordRecipientInfo")
     return password_recipient.read(info, password, allowed, max_iterations)
 
 

@@ -15,7 +15,7 @@ from cryptography.x509 import ObjectIdentifier
 from scepkit.errors import BadMessageCheck, Malformed
 from scepkit.protocol import signatures
 from scepkit.protocol.algorithms import Digest, Legacy, digest
-from scepkit.protocol.asn1 import ber, codec, types
+from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.signing import (
@@ -108,10 +108,10 @@ def read_signed_data(message: bytes) -> SignedData:
     Raises:
         Malformed: it is something else.
     """
-    info = codec.decode(types.ContentInfo, message, "CMS ContentInfo")
+    info = ber.decode(types.ContentInfo, message, "CMS ContentInfo")
     if info.contentType != SIGNED_DATA:
         raise Malformed(f"CMS content type {info.contentType.dotted_string}, not SignedData")
-    signed = codec.parse(types.SignedData, info.content, "CMS SignedData")
+    signed = ber.parse(types.SignedData, info.content, "CMS SignedData")
     certificates = [_der.encode(c) for c in signed.certificates or []]
     if len(certificates) > MAX_CERTIFICATES:
         raise Malformed(f"{len(certificates)} certificates in one message")
@@ -128,7 +128,7 @@ def read_signed_data(message: bytes) -> SignedData:
 
 
 def _signer(der: bytes, message: bytes, position: int) -> SignerInfo:
-    info = codec.decode(types.SignerInfo, der, "CMS SignerInfo")
+    info = ber.decode(types.SignerInfo, der, "CMS SignerInfo")
     attributes = [_der.encode(a) for a in info.signedAttrs or []]
     return SignerInfo(
         signer=_identifier(info.sid),

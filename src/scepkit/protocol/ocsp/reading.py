@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, OCSPExtensionOID
 from scepkit.errors import BadReply, FailInfoError, Malformed
 from scepkit.protocol import chain, signatures
 from scepkit.protocol.algorithms import NO_LEGACY, SHA1, Legacy
-from scepkit.protocol.asn1 import ber, codec, der, time, types
+from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.extensions import Extension
 from scepkit.protocol.ocsp import _asn1 as _ocsp
@@ -152,7 +152,7 @@ def _basic(response: bytes) -> _Basic:
         return _Basic(
             signed=signed,
             algorithm=AlgorithmIdentifier.of(
-                codec.decode(types.AlgorithmIdentifier, algorithm, "algorithm")
+                ber.decode(types.AlgorithmIdentifier, algorithm, "algorithm")
             ),
             signature=ber.content(bits, der.BIT_STRING, "signature")[1:],
             certificates=tuple(certificates[:_MAX_CERTIFICATES]),
@@ -192,7 +192,7 @@ def _singles(data: bytes) -> Iterator[_Single]:
 
 
 def _moment(element: bytes) -> datetime:
-    found = time.read(element[0], ber.content(element, element[0], "time"))
+    found = ber.time(element[0], ber.content(element, element[0], "time"))
     if found is None:
         raise Malformed("a time in an OCSP response is none")
     return found
@@ -207,7 +207,7 @@ def _check_extensions(tagged: Sequence[bytes] | Iterator[bytes]) -> None:
 
 
 def _is_about(cert_id: bytes, certificate: Certificate, issuer: Certificate) -> bool:
-    found = codec.decode(_ocsp.CertID, cert_id, "CertID")
+    found = ber.decode(_ocsp.CertID, cert_id, "CertID")
     digest = HASHES.get(found.hashAlgorithm.algorithm)
     if digest is None or found.serialNumber != certificate.serial:
         return False
@@ -217,7 +217,7 @@ def _is_about(cert_id: bytes, certificate: Certificate, issuer: Certificate) -> 
 
 
 def _key_octets(issuer: Certificate) -> bytes:
-    info = codec.decode(types.SubjectPublicKeyInfo, issuer.spki, "SubjectPublicKeyInfo")
+    info = ber.decode(types.SubjectPublicKeyInfo, issuer.spki, "SubjectPublicKeyInfo")
     return info.subjectPublicKey.as_bytes()
 
 

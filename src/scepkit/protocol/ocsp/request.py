@@ -11,7 +11,7 @@ from cryptography.x509.oid import OCSPExtensionOID
 
 from scepkit.errors import Malformed
 from scepkit.protocol.algorithms import SHA1, SHA224, SHA256, SHA384, SHA512
-from scepkit.protocol.asn1 import codec, der
+from scepkit.protocol.asn1 import ber, der
 from scepkit.protocol.asn1.types import Extension
 from scepkit.protocol.ocsp import _asn1
 
@@ -81,7 +81,7 @@ def read_request(der: bytes) -> Request:
     """
     if len(der) > MAX_REQUEST:
         raise Malformed(f"an OCSP request of more than {MAX_REQUEST} octets")
-    request = codec.decode(_asn1.OCSPRequest, der, "OCSP request").tbsRequest
+    request = ber.decode(_asn1.OCSPRequest, der, "OCSP request").tbsRequest
     if request.version not in (None, 0):
         raise Malformed("an OCSP request of another version than 1")
     if not 1 <= len(request.requestList) <= MAX_CERTIFICATES:
@@ -126,7 +126,7 @@ def _nonce(extensions: Iterable[Extension]) -> bytes | None:
         return None
     if len(found) > 1:
         raise Malformed("an OCSP request with two nonces")
-    nonce = codec.decode(bytes, found[0], "nonce")
+    nonce = ber.decode(bytes, found[0], "nonce")
     if not 1 <= len(nonce) <= MAX_NONCE:
         raise Malformed(f"an OCSP nonce of {len(nonce)} octets, not 1 to {MAX_NONCE}")
     return der.encode(nonce)

@@ -23,7 +23,7 @@ from scepkit.protocol.algorithms import (
     Digest,
     PrivateKey,
 )
-from scepkit.protocol.asn1 import codec, der, time, types
+from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.crl_reason import Reason
 
@@ -113,7 +113,7 @@ class Signer:
     def responder_id(self) -> bytes:
         """The ResponderID, byKey: SHA-1 names the key here, it protects nothing."""
         spki = self.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        info = codec.decode(types.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
+        info = ber.decode(types.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
         key_hash = hashlib.sha1(info.subjectPublicKey.as_bytes(), usedforsecurity=False).digest()
         return der.tagged(2, der.octet_string(key_hash))
 
@@ -145,8 +145,8 @@ def sign(
     Returns:
         the OCSPResponse, DER.
     """
-    this = time.write_generalized(produced_at)
-    until = der.tagged(0, time.write_generalized(next_update))
+    this = der.generalized_time(produced_at)
+    until = der.tagged(0, der.generalized_time(next_update))
     data = der.sequence(
         signer.responder_id,
         this,
@@ -180,7 +180,7 @@ def _digest_of(key: PrivateKey) -> Digest:
 def _status(status: Status) -> bytes:
     if isinstance(status, Plain):
         return _PLAIN[status]
-    since = time.write_generalized(status.at)
+    since = der.generalized_time(status.at)
     if status.reason not in _REASONS:
         return der.tagged(1, since)
     reason = der.element(_ENUMERATED, bytes([status.reason]))

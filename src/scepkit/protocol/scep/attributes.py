@@ -10,7 +10,7 @@ from enum import IntEnum
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
-from scepkit.protocol.asn1 import codec, der, time
+from scepkit.protocol.asn1 import ber, der
 
 MESSAGE_TYPE = ObjectIdentifier("2.16.840.1.113733.1.9.2")
 PKI_STATUS = ObjectIdentifier("2.16.840.1.113733.1.9.3")
@@ -165,20 +165,20 @@ def write(attributes: Attributes) -> list[tuple[ObjectIdentifier, bytes]]:
     if attributes.fail_info_text is not None:
         out.append((FAIL_INFO_TEXT, der.element(_UTF8_STRING, attributes.fail_info_text.encode())))
     if attributes.signing_time is not None:
-        out.append((SIGNING_TIME, time.write(attributes.signing_time)))
+        out.append((SIGNING_TIME, der.time(attributes.signing_time)))
     return out
 
 
 def _signing_time(values: list[bytes]) -> datetime | None:
     if len(values) != 1:
         return None
-    return time.read(*codec.tag_and_content(values[0]))
+    return ber.time(*ber.tag_and_content(values[0]))
 
 
 def _transaction_id(values: list[bytes]) -> TransactionID:
     if len(values) != 1:
         raise Malformed(f"{len(values)} transactionIDs where one is needed")
-    tag, value = codec.tag_and_content(values[0])
+    tag, value = ber.tag_and_content(values[0])
     if tag not in _TEXT_TAGS:
         raise Malformed("the transactionID is not a string")
     if not 1 <= len(value) <= MAX_TRANSACTION_ID_SIZE:
@@ -200,7 +200,7 @@ def _number(value: bytes | None, name: str, defects: list[str]) -> int | None:
 def _nonce(value: bytes | None, name: str, defects: list[str]) -> bytes | None:
     if value is None:
         return None
-    tag, nonce = codec.tag_and_content(value)
+    tag, nonce = ber.tag_and_content(value)
     if tag == _OCTET_STRING and 1 <= len(nonce) <= MAX_NONCE_SIZE:
         return nonce
     defects.append(f"{name} is not an OCTET STRING of 1 to {MAX_NONCE_SIZE} octets")
@@ -210,7 +210,7 @@ def _nonce(value: bytes | None, name: str, defects: list[str]) -> bytes | None:
 def _text(value: bytes | None) -> str | None:
     if value is None:
         return None
-    tag, text = codec.tag_and_content(value)
+    tag, text = ber.tag_and_content(value)
     encoding = _TEXT_TAGS.get(tag)
     if encoding is None or len(text) > _MAX_TEXT_SIZE:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scepkit.errors import Malformed
 from scepkit.protocol import csr
-from scepkit.protocol.asn1 import codec, der, types
+from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.scep.attributes import MessageType
 from scepkit.protocol.scep.messages import CertPoll, GetCert, GetCRL, PKCSReq, RenewalReq, Request
 
@@ -26,11 +26,11 @@ def read(kind: MessageType, content: bytes, *, is_padded: bool = True) -> Reques
         case MessageType.RENEWAL_REQ:
             return RenewalReq(csr.verify(content, is_whole=is_padded))
         case MessageType.CERT_POLL:
-            names = codec.decode(types.IssuerAndSubject, content, "IssuerAndSubject")
+            names = ber.decode(types.IssuerAndSubject, content, "IssuerAndSubject")
             _check(is_padded)
             return CertPoll(der.encode(names.issuer), der.encode(names.subject))
-    which = codec.decode(types.IssuerAndSerialNumber, content, "IssuerAndSerialNumber")
-    issuer, serial = der.encode(which.issuer), codec.parse(int, which.serialNumber, "INTEGER")
+    which = ber.decode(types.IssuerAndSerialNumber, content, "IssuerAndSerialNumber")
+    issuer, serial = der.encode(which.issuer), ber.parse(int, which.serialNumber, "INTEGER")
     _check(is_padded)
     if kind is MessageType.GET_CERT:
         return GetCert(issuer, serial)
@@ -49,9 +49,7 @@ def write(request: Request) -> bytes:
             return wanted.der
         case CertPoll(issuer=issuer, subject=subject):
             return der.encode(
-                types.IssuerAndSubject(
-                    issuer=codec.anything(issuer), subject=codec.anything(subject)
-                )
+                types.IssuerAndSubject(issuer=ber.anything(issuer), subject=ber.anything(subject))
             )
         case (
             GetCert(issuer=issuer, serial_number=number)
@@ -59,7 +57,7 @@ def write(request: Request) -> bytes:
         ):
             return der.encode(
                 types.IssuerAndSerialNumber(
-                    issuer=codec.anything(issuer),
-                    serialNumber=codec.anything(der.encode(number)),
+                    issuer=ber.anything(issuer),
+                    serialNumber=ber.anything(der.encode(number)),
                 )
             )

@@ -15,7 +15,7 @@ from datetime import datetime
 from scepkit.errors import BadAlg, BadReply, FailInfoError, Malformed, UntrustedCA
 from scepkit.protocol import algorithms, chain
 from scepkit.protocol.algorithms import SHA256, Legacy, PrivateKey
-from scepkit.protocol.asn1 import der, textual, time
+from scepkit.protocol.asn1 import der, textual
 from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.cms import signed
 from scepkit.protocol.scep import ca_certificates
@@ -44,7 +44,7 @@ def make(
     # The content's type is id-data, as that of a pkiMessage is (checklist A-07).
     return signed.sign(
         signed.certs_only(certificates),
-        [] if signing_time is None else [(SIGNING_TIME, time.write(signing_time))],
+        [] if signing_time is None else [(SIGNING_TIME, der.time(signing_time))],
         key=key,
         certificate=certificate,
         chosen=SHA256,
