@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.asn1 import TLV
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509 import ObjectIdentifier
@@ -25,6 +26,7 @@ from scepkit.protocol.algorithms import (
     ED25519,
     MAX_RSA_BITS,
     MD5,
+    MGF1,
     RSA_ENCRYPTION,
     RSASSA_PSS,
     SHA1,
@@ -40,7 +42,6 @@ from scepkit.protocol.algorithms import (
     not_allowed,
 )
 from scepkit.protocol.asn1 import ber, der, types
-from scepkit.protocol.cms import mgf1
 
 _DEFAULT_SALT = 20
 _MAX_SALT = MAX_RSA_BITS // 8
@@ -274,7 +275,7 @@ def _pss(parameters: bytes | None) -> SignatureScheme:
         raise _bad_pss("with a trailerField other than 1")
     digest = _pss_digest(params.hashAlgorithm, "")
     try:
-        mask = mgf1.read(params.maskGenAlgorithm)
+        mask = mask_digest(params.maskGenAlgorithm)
     except BadAlg as error:
         raise BadAlg(f"signature algorithm RSASSA-PSS: {error.message}") from error
     return SignatureScheme(rsa.RSAPublicKey, digest, _pss_digest(mask, "MGF1 of "), salt)
@@ -342,3 +343,19 @@ def sign(key: PrivateKey, data: bytes, digest: Digest, *, deterministic: bool = 
 
 def _oid(table: dict[ObjectIdentifier, Digest], digest: Digest) -> ObjectIdentifier:
     return next(oid for oid, one in table.items() if one is digest)
+
+
+def mask_digest(mask: types.AlgorithmIdentifier | None) -> types.AlgorithmIdentifier | None:
+    """Return which digest a maskGenAlgorithm uses; None for the default.
+
+    Raises:
+        Malformed: its parameters cannot be read.
+        BadAlg: it is something other than MGF1.
+    """
+    if mask is None:
+        return None
+    if mask.algorithm != MGF1:
+        raise BadAlg(f"mask generation {mask.algorithm.dotted_string} is not supported")
+    if not isinstance(mask.parameters, TLV):
+        raise BadAlg("MGF1 without a digest is not supported")
+    return ber.parse(types.AlgorithmIdentifier, mask.parameters, "MGF1 parameters")

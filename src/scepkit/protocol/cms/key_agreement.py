@@ -6,12 +6,17 @@ Only ephemeral-static Diffie-Hellman is done: the sender has a fresh key in ever
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.asn1 import TLV
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers import Cipher as CipherContext
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepkit.errors import BadAlg, Malformed
@@ -26,6 +31,7 @@ from scepkit.protocol.algorithms import (
     DES3_WRAP,
     EC_PUBLIC_KEY,
     KEY_AGREEMENTS,
+    SHA1,
     SHA256,
     STD_DH_SHA256,
     Cipher,
@@ -38,12 +44,17 @@ from scepkit.protocol.algorithms import (
 from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.cms import key_wrap as _key_wrap
 
 # The wrap for a key of each cipher; single DES has none.
 _WRAPS = {AES128: AES128_WRAP, AES192: AES192_WRAP, AES256: AES256_WRAP, DES3: DES3_WRAP}
 
 _ORIGINATOR_KEY = 0xA1
+
+# RFC 3217 section 3.1: the IV of the second pass.
+_SECOND_IV = bytes.fromhex("4adda22c79e82105")
+_BLOCK = 8
+_DES3_KEY = 24
+_DES3_WRAPPED = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,7 @@ class KeyAgreement:
         """Return the content-encryption key; None if it went wrong."""
         secret = self.key.exchange(ec.ECDH(), self._peer())
         kek = _derive(secret, self.kdf, self.wrap, self.shared_info)
-        return _key_wrap.unwrap(self.encrypted, self.wrap, kek)
+        return unwrap_key(self.encrypted, self.wrap, kek)
 
     def _peer(self) -> ec.EllipticCurvePublicKey:
         """Load the sender's key; the library makes sure that it is on our curve.
@@ -161,7 +172,7 @@ def write(
     kek = _derive(ephemeral.exchange(ec.ECDH(), key), SHA256, wrap, shared_info)
     point = ephemeral.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     originator = _der.tagged(1, _der.algorithm(EC_PUBLIC_KEY, b""), _der.bit_string(point))
-    encrypted = _der.octet_string(_key_wrap.wrap(cek, wrap, kek, random))
+    encrypted = _der.octet_string(wrap_key(cek, wrap, kek, random))
     return _der.tagged(
         1,
         _der.INTEGER_3,
@@ -207,3 +218,46 @@ def _shared_info(wrap_algorithm: bytes, wrap: KeyWrap, ukm: bytes | None) -> byt
 
 def _derive(secret: bytes, kdf: Digest, wrap: KeyWrap, shared_info: bytes) -> bytes:
     return X963KDF(kdf.primitive, wrap.key_size, shared_info).derive(secret)
+
+
+# --- keys encrypted with keys: AES key wrap (RFC 3394) and the Triple-DES one (RFC 3217) ----------
+
+
+def wrap_key(cek: bytes, chosen: KeyWrap, kek: bytes, random: Callable[[int], bytes]) -> bytes:
+    """Encrypt a key with a key.
+
+    Args:
+        cek: the key; 16, 24 or 32 octets, for Triple-DES 24.
+        chosen: how.
+        kek: the key to encrypt it with.
+        random: returns that many unpredictable octets.
+    """
+    if chosen is not DES3_WRAP:
+        return aes_key_wrap(kek, cek)
+    first_iv = random(_BLOCK)
+    first = _des3(kek, first_iv).encryptor().update(cek + _checksum(cek))
+    return _des3(kek, _SECOND_IV).encryptor().update((first_iv + first)[::-1])
+
+
+def unwrap_key(encrypted: bytes, used: KeyWrap, kek: bytes) -> bytes | None:
+    """Decrypt a key; None if it is none, or not wrapped with this key."""
+    if used is not DES3_WRAP:
+        try:
+            return aes_key_unwrap(kek, encrypted)
+        except InvalidUnwrap:
+            return None
+    if len(encrypted) != _DES3_WRAPPED:
+        return None
+    both = _des3(kek, _SECOND_IV).decryptor().update(encrypted)[::-1]
+    first = _des3(kek, both[:_BLOCK]).decryptor().update(both[_BLOCK:])
+    cek, checksum = first[:_DES3_KEY], first[_DES3_KEY:]
+    return cek if hmac.compare_digest(checksum, _checksum(cek)) else None
+
+
+def _checksum(cek: bytes) -> bytes:
+    """Return the CMS key checksum (RFC 3217 section 2)."""
+    return SHA1.of(cek)[:_BLOCK]
+
+
+def _des3(key: bytes, iv: bytes) -> CipherContext[CBC]:
+    return CipherContext(TripleDES(key), CBC(iv))

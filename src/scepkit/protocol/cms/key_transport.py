@@ -11,6 +11,7 @@ from cryptography.hazmat.asn1 import TLV
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from scepkit.errors import BadAlg
+from scepkit.protocol import signatures
 from scepkit.protocol.algorithms import (
     MGF1,
     RSA_ENCRYPTION,
@@ -24,7 +25,6 @@ from scepkit.protocol.algorithms import (
 )
 from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.cms import mgf1
 
 _PKCS1_V15 = der.algorithm(RSA_ENCRYPTION)
 _OAEP_SHA256 = der.algorithm(
@@ -134,7 +134,7 @@ def _schemes(algorithm: types.AlgorithmIdentifier) -> tuple[padding.AsymmetricPa
         return (_oaep(SHA1, SHA1),)
     params = ber.parse(types.RSAESOAEPParams, algorithm.parameters, "RSAES-OAEP-params")
     digest_ = _oaep_digest(params.hashAlgorithm)
-    mask = _oaep_digest(mgf1.read(params.maskGenAlgorithm))
+    mask = _oaep_digest(signatures.mask_digest(params.maskGenAlgorithm))
     if params.maskGenAlgorithm is None and digest_ is not SHA1:
         return _oaep(digest_, SHA1), _oaep(digest_, digest_)
     return (_oaep(digest_, mask),)

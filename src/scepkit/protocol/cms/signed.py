@@ -1,55 +1,39 @@
 """CMS (RFC 5652) as far as SCEP uses it: SignedData and certs-only messages.
 
 This module has never heard of SCEP: signed attributes are OIDs and bytes here.
-Encrypted content is next door, in `envelope`.
+Encrypted content is next door, in `enveloped`.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadMessageCheck, Malformed
 from scepkit.protocol import signatures
-from scepkit.protocol.algorithms import Digest, Legacy, digest
-from scepkit.protocol.asn1 import ber, types
-from scepkit.protocol.asn1 import der as _der
+from scepkit.protocol.algorithms import RSA_ENCRYPTION, Digest, Legacy, PrivateKey, digest
+from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.cms.signing import (
-    CONTENT_TYPE,
-    DATA,
-    MESSAGE_DIGEST,
-    SIGNED_DATA,
-    certs_only,
-    sign,
-)
 from scepkit.protocol.signatures import AlgorithmIdentifier
 
-__all__ = [
-    "CONTENT_TYPE",
-    "DATA",
-    "MAX_CERTIFICATES",
-    "MESSAGE_DIGEST",
-    "SIGNED_DATA",
-    "SignedData",
-    "SignerInfo",
-    "attribute_values",
-    "certs_only",
-    "legacy_uses",
-    "read_signed_data",
-    "sign",
-    "verify",
-]
+DATA = ObjectIdentifier("1.2.840.113549.1.7.1")
+SIGNED_DATA = ObjectIdentifier("1.2.840.113549.1.7.2")
+CONTENT_TYPE = ObjectIdentifier("1.2.840.113549.1.9.3")
+MESSAGE_DIGEST = ObjectIdentifier("1.2.840.113549.1.9.4")
+
+_NOTHING = der.set_of()
+_CONTENT_TYPE_IS_DATA = der.attribute(CONTENT_TYPE, der.oid(DATA))
 
 # More certificates than any chain has: a bound on what one message can make us parse.
 MAX_CERTIFICATES = 32
 
 # Where they stand in a SignerInfo.
 _SIGNED_ATTRIBUTES = 3
-_SET_TAG = bytes([_der.SET])
+_SET_TAG = bytes([der.SET])
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,24 +96,24 @@ def read_signed_data(message: bytes) -> SignedData:
     if info.contentType != SIGNED_DATA:
         raise Malformed(f"CMS content type {info.contentType.dotted_string}, not SignedData")
     signed = ber.parse(types.SignedData, info.content, "CMS SignedData")
-    certificates = [_der.encode(c) for c in signed.certificates or []]
+    certificates = [der.encode(c) for c in signed.certificates or []]
     if len(certificates) > MAX_CERTIFICATES:
         raise Malformed(f"{len(certificates)} certificates in one message")
     return SignedData(
         content_type=signed.encapContentInfo.eContentType,
         content=signed.encapContentInfo.eContent,
         certificates=tuple(certificates),
-        crls=tuple(_der.encode(c) for c in signed.crls or []),
+        crls=tuple(der.encode(c) for c in signed.crls or []),
         signers=tuple(
-            _signer(der, message, position)
-            for position, der in enumerate(ber.split(signed.signerInfos.data))
+            _signer(element, message, position)
+            for position, element in enumerate(ber.split(signed.signerInfos.data))
         ),
     )
 
 
-def _signer(der: bytes, message: bytes, position: int) -> SignerInfo:
-    info = ber.decode(types.SignerInfo, der, "CMS SignerInfo")
-    attributes = [_der.encode(a) for a in info.signedAttrs or []]
+def _signer(element: bytes, message: bytes, position: int) -> SignerInfo:
+    info = ber.decode(types.SignerInfo, element, "CMS SignerInfo")
+    attributes = [der.encode(a) for a in info.signedAttrs or []]
     return SignerInfo(
         signer=_identifier(info.sid),
         digest_algorithm=info.digestAlgorithm.algorithm,
@@ -149,7 +133,7 @@ def _signed_bytes(attributes: list[bytes]) -> tuple[bytes, ...]:
     """
     proper = sorted(attributes)
     orders = (proper,) if proper == attributes else (proper, attributes)
-    return tuple(_der.element(_der.SET, *order) for order in orders)
+    return tuple(der.element(der.SET, *order) for order in orders)
 
 
 def _candidates(signer: SignerInfo) -> Iterator[bytes]:
@@ -175,13 +159,13 @@ def _received_attributes(signer: SignerInfo) -> bytes | None:
         attributes = ber.cut(ber.cut(signer_infos)[signer.position])[_SIGNED_ATTRIBUTES]
     except (Malformed, ValueError, IndexError):
         return None
-    return _der.retag(bytes(attributes), _der.SET)
+    return der.retag(bytes(attributes), der.SET)
 
 
 def _identifier(sid: types.IssuerAndSerialNumber | bytes) -> tuple[bytes, bytes] | bytes:
     if isinstance(sid, bytes):
         return sid
-    return _der.encode(sid.issuer), _der.encode(sid.serialNumber)
+    return der.encode(sid.issuer), der.encode(sid.serialNumber)
 
 
 def verify(
@@ -218,11 +202,11 @@ def verify(
     used = digest(signer.digest_algorithm, allowed)
     # (3)
     content_type = _single(signer, CONTENT_TYPE, required=False)
-    if content_type is not None and content_type != _der.oid(data.content_type):
+    if content_type is not None and content_type != der.oid(data.content_type):
         raise BadMessageCheck("the contentType attribute is not the type of the content")
     # (4)
     claimed = _single(signer, MESSAGE_DIGEST, required=True)
-    actual = _der.octet_string(used.of(data.content or b""))
+    actual = der.octet_string(used.of(data.content or b""))
     if not hmac.compare_digest(claimed or b"", actual):
         raise BadMessageCheck("the content does not match its digest")
     # (5)
@@ -266,3 +250,94 @@ def attribute_values(attribute: types.Attribute) -> tuple[bytes, ...]:
     if attribute.attrValues.tag_bytes != _SET_TAG:
         raise Malformed("attribute values are not a SET")
     return tuple(ber.split(attribute.attrValues.data))
+
+
+# --- writing: as strictly as all of the above reads leniently ------------------------------------
+
+
+def sign(
+    content: bytes | None,
+    attributes: Iterable[tuple[ObjectIdentifier, bytes]],
+    *,
+    key: PrivateKey,
+    certificate: Certificate,
+    chosen: Digest,
+    extra_certificates: Sequence[bytes] = (),
+) -> bytes:
+    """Return SignedData over id-data with one signature (RFC 5652 section 5).
+
+    Args:
+        content: what is signed; None leaves eContent out.
+        attributes: signed attributes beside contentType and messageDigest: OID, DER of the value.
+        key: the signer's private key.
+        certificate: the signer's certificate; it goes into the message.
+        chosen: the digest, unless the key has no choice; see `signatures.signing_digest`.
+        extra_certificates: DER of further certificates for the message.
+    """
+    chosen = signatures.signing_digest(key, chosen)
+    digest_algorithm = _digest_algorithm(key, chosen)
+    digest_of_content = der.octet_string(chosen.of(content or b""))
+    encoded = sorted(
+        [
+            _CONTENT_TYPE_IS_DATA,
+            der.attribute(MESSAGE_DIGEST, digest_of_content),
+            *(der.attribute(oid, value) for oid, value in attributes),
+        ]
+    )
+    signer = der.sequence(
+        der.INTEGER_1,
+        certificate.issuer_and_serial_number,
+        digest_algorithm,
+        der.tagged(0, *encoded),
+        _signature_algorithm(key, chosen),
+        der.octet_string(signatures.sign(key, der.element(der.SET, *encoded), chosen)),
+    )
+    return _signed_data(
+        digest_algorithms=der.set_of(digest_algorithm),
+        content=content,
+        certificates=(certificate.der, *extra_certificates),
+        signer_infos=der.set_of(signer),
+    )
+
+
+def certs_only(certificates: Sequence[bytes] = (), crls: Sequence[bytes] = ()) -> bytes:
+    """Return a degenerate certs-only SignedData (RFC 8894 section 3.4): no content, no signer.
+
+    The order is kept, so that the leaf stays first, which DER's SET order would not.
+    """
+    return _signed_data(certificates=certificates, crls=crls)
+
+
+def _signed_data(
+    *,
+    digest_algorithms: bytes = _NOTHING,
+    content: bytes | None = None,
+    certificates: Sequence[bytes] = (),
+    crls: Sequence[bytes] = (),
+    signer_infos: bytes = _NOTHING,
+) -> bytes:
+    """Write the ContentInfo of a SignedData over id-data (RFC 5652 section 5.1)."""
+    e_content = () if content is None else (der.tagged(0, der.octet_string(content)),)
+    signed = der.sequence(
+        der.INTEGER_1,
+        digest_algorithms,
+        der.sequence(der.oid(DATA), *e_content),
+        *((der.tagged(0, *certificates),) if certificates else ()),
+        *((der.tagged(1, *crls),) if crls else ()),
+        signer_infos,
+    )
+    return der.sequence(der.oid(SIGNED_DATA), der.tagged(0, signed))
+
+
+def _digest_algorithm(key: PrivateKey, chosen: Digest) -> bytes:
+    """Write NULL for old readers; Ed25519 has only new ones, which may insist on none."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return der.algorithm(chosen.oid, b"")
+    return der.algorithm(chosen.oid)
+
+
+def _signature_algorithm(key: PrivateKey, chosen: Digest) -> bytes:
+    """Say rsaEncryption for RSA: old clients refuse the OIDs that name a digest (P-06)."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return der.algorithm(RSA_ENCRYPTION)
+    return signatures.signature_algorithm(key, chosen)
