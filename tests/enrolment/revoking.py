@@ -6,8 +6,7 @@ import os
 from dataclasses import dataclass, replace
 
 import keys
-from scepkit.enrolment.concealment import Concealment
-from scepkit.enrolment.passphrase import Passphrases
+from scepkit.enrolment.secret_box import Passphrases, SecretBox
 from scepkit.protocol import cmp
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep import ca_certificates
@@ -23,7 +22,7 @@ def service(world, signers=None, **how):
             "issuers": world.issuers,
             "rules": world.rules,
             "store": world.store,
-            "passphrases": Passphrases(world.store, Concealment(world.key)),
+            "passphrases": Passphrases(world.store, SecretBox(world.key)),
             "random": os.urandom,
             "now": lambda: world.now,
         }

@@ -18,7 +18,7 @@ from enrolment.test_races import at_once
 from enrolment.world import CA
 from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
-from scepkit.enrolment.challenges.rules import NoChallenge
+from scepkit.enrolment.challenges import NoChallenge
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.errors import BadRequest, UsageError
 from scepkit.operations.approval import REJECTED

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 import keys
 from enrolment import devices
 from enrolment.test_odd_requests import subject_of
-from scepkit.enrolment.challenges.rules import StaticChallenge
+from scepkit.enrolment.challenges.static import StaticChallenge
 from scepkit.protocol import csr
 from scepkit.protocol.scep.messages import PKCSReq
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from enrolment.world import HOUR
 from scepkit.enrolment.challenges import batch as challenge_batch
-from scepkit.enrolment.challenges.batch_row import Defaults
-from scepkit.enrolment.challenges.minting import ChallengeOrder
+from scepkit.enrolment.challenges.batch import Defaults
+from scepkit.enrolment.challenges.orders import ChallengeOrder
 from scepkit.errors import UsageError
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.names import parse_san

@@ -18,8 +18,8 @@ import forge
 import keys
 from enrolment import devices
 from enrolment.world import HOUR, NAME, World
-from scepkit.enrolment.challenges import voiding
-from scepkit.enrolment.challenges.one_time import REFUSED, Challenges, _check_binding
+from scepkit.enrolment.challenges import REFUSED, one_time
+from scepkit.enrolment.challenges.one_time import Challenges, _check_binding
 from scepkit.errors import BadRequest, StoreError, UsageError
 from scepkit.protocol import csr as pkcs10
 from scepkit.protocol.algorithms import NO_LEGACY
@@ -36,8 +36,8 @@ def judge(world, challenge, **how):
 def void(world, secret):
     """Void the challenge and return its number."""
     found = world.store.find_challenge(NAME, world.challenges._mac(secret))
-    done = voiding.void(world.store, [found], by="alice", now=world.now)
-    assert done == voiding.Voided((found.id,), ())
+    done = one_time.void(world.store, [found], by="alice", now=world.now)
+    assert done == one_time.Voided((found.id,), ())
     return found.id
 
 
@@ -174,12 +174,12 @@ def test_voiding_all_of_a_subject(world):
     bound = ["CN=dev1,O=Example", "O=example,CN=DEV1", "CN=dev1", "CN=dev10,O=Example", None]
     made = [world.challenge(subject=subject) for subject in bound]
     world.enrol(made[0], subject=bound[0])
-    found = voiding.for_subject(world.store, "cn=Dev1,o=EXAMPLE")
+    found = one_time.for_subject(world.store, "cn=Dev1,o=EXAMPLE")
     assert [one.subject for one in found] == [bound[1]]
-    assert voiding.for_subject(world.store, "cn=Dev1,o=EXAMPLE", "elsewhere") == []
-    assert [one.subject for one in voiding.for_subject(world.store, "CN=dev1")] == ["CN=dev1"]
+    assert one_time.for_subject(world.store, "cn=Dev1,o=EXAMPLE", "elsewhere") == []
+    assert [one.subject for one in one_time.for_subject(world.store, "CN=dev1")] == ["CN=dev1"]
     with pytest.raises(UsageError, match="is not a subject"):
-        voiding.for_subject(world.store, "dev1")
+        one_time.for_subject(world.store, "dev1")
 
 
 # --- bound ones -----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import forge
 import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
-from scepkit.enrolment.challenges.rules import NoChallenge
+from scepkit.enrolment.challenges import NoChallenge
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.errors import Malformed, SettingsError, StoreError
 from scepkit.protocol.scep.messages import Pending, Success

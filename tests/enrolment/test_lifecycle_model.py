@@ -27,7 +27,7 @@ from enrolment import devices
 from enrolment.test_endpoint import OTHER_KEY
 from enrolment.test_retrieval import NAME
 from enrolment.world import World
-from scepkit.enrolment.challenges.rules import NoChallenge
+from scepkit.enrolment.challenges import NoChallenge
 from scepkit.enrolment.rules import Rules
 from scepkit.protocol.scep.messages import Pending, Success
 from scepkit.store import Recorded

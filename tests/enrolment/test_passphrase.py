@@ -8,9 +8,8 @@ import pytest
 
 import keys
 from enrolment import devices
-from scepkit.enrolment.challenges.rules import NoChallenge
-from scepkit.enrolment.concealment import Concealment
-from scepkit.enrolment.passphrase import Passphrases
+from scepkit.enrolment.challenges import NoChallenge
+from scepkit.enrolment.secret_box import Passphrases, SecretBox
 from scepkit.store import Recorded
 
 PASSPHRASE = "the dog ate my key"
@@ -23,7 +22,7 @@ def keeping(world):
 
 
 def passphrase(world, certificate, key=None):
-    kept = Passphrases(world.store, Concealment(key or world.key))
+    kept = Passphrases(world.store, SecretBox(key or world.key))
     return kept.of(certificate.serial_number)
 
 
@@ -39,7 +38,7 @@ def test_it_is_kept_with_the_certificate(keeping):
     reply = keeping.enrol(secret)
     assert passphrase(keeping, reply.x509) == secret
     assert passphrase(keeping, reply.x509, key=b"another server's key") is None
-    assert Passphrases(keeping.store, Concealment(keeping.key)).of(4711) is None
+    assert Passphrases(keeping.store, SecretBox(keeping.key)).of(4711) is None
     keeping.store.close()
     assert not any(secret.encode() in content for content in keeping.files.values())
     keeping.open()

@@ -13,7 +13,7 @@ from enrolment.test_challenges import REFUSAL
 from enrolment.world import CA
 from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
-from scepkit.enrolment.challenges.rules import StaticChallenge
+from scepkit.enrolment.challenges.static import StaticChallenge
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.protocol.algorithms import SHA1, Legacy

@@ -10,7 +10,8 @@ import forge
 import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
-from scepkit.enrolment.challenges.rules import NoChallenge, StaticChallenge
+from scepkit.enrolment.challenges import NoChallenge
+from scepkit.enrolment.challenges.static import StaticChallenge
 from scepkit.enrolment.rate_limit import Limiter, Limiters
 from scepkit.enrolment.rules import RenewalRules, Rules
 from scepkit.errors import SettingsError

@@ -7,21 +7,21 @@ import string
 
 import pytest
 
-from scepkit.enrolment.challenges import shared_secret
+from scepkit.enrolment.challenges import static
 
 
 @pytest.mark.parametrize(("bits", "length"), [(80, 16), (81, 17), (160, 32), (1275, 255)])
 def test_a_fresh_secret_has_as_many_bits_as_are_wanted(bits, length):
     """Five a character, rounded up; and what is made is not warned of."""
-    made = {shared_secret.new(bits) for _ in range(500)}
+    made = {static.new(bits) for _ in range(500)}
     assert len(made) == 500
     assert {len(one) for one in made} == {length}
-    assert all(shared_secret.estimate_bits(one) >= 80 for one in made)
+    assert all(static.estimate_bits(one) >= 80 for one in made)
 
 
 def test_a_fresh_secret_can_be_typed():
     """Every string type holds it, and nothing in it looks like something else."""
-    used = set("".join(shared_secret.new(1275) for _ in range(20)))
+    used = set("".join(static.new(1275) for _ in range(20)))
     assert len(used) == 32
     assert used <= set(string.ascii_lowercase + string.digits) - set("01lo")
 
@@ -43,7 +43,7 @@ def test_a_fresh_secret_can_be_typed():
 )
 def test_an_estimate_is_of_length_and_kinds_of_characters(secret, bits):
     """A character counts four times at most, hex digits of one case alone count as such."""
-    assert int(shared_secret.estimate_bits(secret)) == bits
+    assert int(static.estimate_bits(secret)) == bits
 
 
 @pytest.mark.parametrize(
@@ -57,4 +57,4 @@ def test_an_estimate_is_of_length_and_kinds_of_characters(secret, bits):
 )
 def test_what_a_machine_made_is_not_warned_of(make):
     """Some 130 random bits or more, in whatever alphabet."""
-    assert all(shared_secret.estimate_bits(make()) >= 80 for _ in range(200))
+    assert all(static.estimate_bits(make()) >= 80 for _ in range(200))

@@ -12,9 +12,9 @@ import keys
 import recipients
 from enrolment import devices
 from enrolment.world import CA
-from scepkit.enrolment.challenges.rules import StaticChallenge
-from scepkit.enrolment.concealment import Concealment
+from scepkit.enrolment.challenges.static import StaticChallenge
 from scepkit.enrolment.issuers import Issuer, Issuers
+from scepkit.enrolment.secret_box import SecretBox
 from scepkit.protocol import csr
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256, Legacy
 from scepkit.protocol.cms import password_recipient, pbkdf2
@@ -234,11 +234,11 @@ def test_rsa_keys_leave_no_secret(world):
 
 def test_concealment():
     """A hidden secret is found with the same key and context, and with no other."""
-    one = Concealment(b"k" * 32)
+    one = SecretBox(b"k" * 32)
     hidden = one.hide("secret", b"context")
     assert one.reveal(hidden, b"context") == "secret"
     assert one.reveal(hidden, b"another") is None
-    assert Concealment(b"l" * 32).reveal(hidden, b"context") is None
+    assert SecretBox(b"l" * 32).reveal(hidden, b"context") is None
     assert one.reveal(hidden[:-1], b"context") is None
     assert one.reveal(b"", b"context") is None
     assert "kkkk" not in repr(one)

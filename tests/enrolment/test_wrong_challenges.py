@@ -13,8 +13,7 @@ import recipients
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
 from enrolment.test_special_keys import with_ec
-from scepkit.enrolment.challenges.rules import StaticChallenge
-from scepkit.enrolment.challenges.wrong_challenges import WrongChallenges
+from scepkit.enrolment.challenges.static import StaticChallenge, WrongChallenges
 from scepkit.errors import BoundReached
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256
 from scepkit.protocol.cms import enveloped, pbkdf2

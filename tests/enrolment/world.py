@@ -16,9 +16,9 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.challenges.one_time import Challenges
-from scepkit.enrolment.concealment import Concealment
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.enrolment.rules import Rules
+from scepkit.enrolment.secret_box import SecretBox
 from scepkit.operations.approval import Approval
 from scepkit.protocol.scep.responder import Responder
 from scepkit.services.scep import Endpoint
@@ -76,7 +76,7 @@ class World:
             rules=self.rules,
             store=self.store,
             challenges=self.rule or self.challenges,
-            concealment=Concealment(self.key),
+            secret_box=SecretBox(self.key),
             now=lambda: self.now,
             tries=self.tries,
         )

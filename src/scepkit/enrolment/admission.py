@@ -14,15 +14,14 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 from scepkit.ca.subject_rules import allowed_names
 from scepkit.enrolment import issuing, renewal
+from scepkit.enrolment.challenges import ChallengeRule
 from scepkit.enrolment.challenges.one_time import bound
-from scepkit.enrolment.challenges.rules import ChallengeRule
-from scepkit.enrolment.challenges.wrong_challenges import WrongChallenges
-from scepkit.enrolment.concealment import Concealment
+from scepkit.enrolment.challenges.static import WrongChallenges
 from scepkit.enrolment.decision import Decision, repetition
 from scepkit.enrolment.issuers import Issuers
-from scepkit.enrolment.passphrase import Passphrases
 from scepkit.enrolment.renewal import Renewed
 from scepkit.enrolment.rules import RenewalRules, Rules
+from scepkit.enrolment.secret_box import Passphrases, SecretBox
 from scepkit.enrolment.sender import Sender, other_key
 from scepkit.errors import BadRequest, BoundReached, FailInfoError
 from scepkit.protocol import comparison
@@ -45,7 +44,7 @@ class Admission:
         rules: what it allows.
         store: what must survive.
         challenges: who may have a first certificate.
-        concealment: keeps the challenges that replies are encrypted with, or that revoke.
+        secret_box: keeps the challenges that replies are encrypted with, or that revoke.
         now: returns the time as an aware datetime.
         tries: bounds wrong challenges, where one is the same for all; None: no bound.
     """
@@ -56,14 +55,14 @@ class Admission:
     rules: Rules
     store: Store
     challenges: ChallengeRule
-    concealment: Concealment
+    secret_box: SecretBox
     now: Callable[[], datetime]
     tries: WrongChallenges | None = None
 
     @property
     def passphrases(self) -> Passphrases:
         """The passphrases that revoke certificates without their key."""
-        return Passphrases(self.store, self.concealment)
+        return Passphrases(self.store, self.secret_box)
 
     def decide(
         self,
@@ -292,7 +291,7 @@ class Admission:
         signer = verified.certificate
         if csr.challenge_password is None or isinstance(signer.public_key, rsa.RSAPublicKey):
             return None
-        return self.concealment.hide(csr.challenge_password, signer.key_hash)
+        return self.secret_box.hide(csr.challenge_password, signer.key_hash)
 
     def _issued(
         self, decision: Decision, entry: Entry, csr: CertificationRequest, authority: Authority

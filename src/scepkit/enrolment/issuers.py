@@ -2,10 +2,13 @@
 
 Which of them a request is for shows in its envelope (RFC 8894 section 5.1): it is encrypted to the
 RA, or the CA, that the device knows.
+What a certificate says of itself is not believed: to be one of ours it has to be signed by one of
+these CAs, and stored byte for byte when it was issued (checklist P-57).
 """
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +19,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.scep.messages import Success
+from scepkit.store import CertificateRow, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +113,20 @@ class Issuers:
         """Return the CAs with a subject name, DER; several generations may share one."""
         wanted = Name(name)
         return [a for a in self.authorities if a.own.subject_name.matches(wanted)]
+
+
+def stored_certificate(
+    certificate: Certificate, authority: Authority, store: Store
+) -> CertificateRow | None:
+    """Return the row of a certificate that was stored, byte for byte, when it was issued.
+
+    Args:
+        certificate: whose signature is verified to be the CA's.
+        authority: the CA.
+        store: where issued certificates are.
+
+    Raises:
+        StoreError: the database cannot answer.
+    """
+    row = store.find_certificate(authority.key_hash, certificate.serial)
+    return row if row is not None and hmac.compare_digest(row.der, certificate.der) else None

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from scepkit.ca.authority import Authority
 from scepkit.ca.subject_rules import email_addresses
-from scepkit.enrolment import belonging
+from scepkit.enrolment.issuers import stored_certificate
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.errors import BadAlg, BadReply, BadRequest, Malformed
 from scepkit.protocol import chain
@@ -78,7 +78,7 @@ def stored(verified: VerifiedMessage, authority: Authority, store: Store, endpoi
         StoreError: the database cannot answer.
     """
     signer = verified.certificate
-    row = belonging.stored(signer, authority, store)
+    row = stored_certificate(signer, authority, store)
     if row is None:
         raise BadRequest(
             "the certificate that signed is not one that this CA has stored",

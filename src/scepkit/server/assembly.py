@@ -14,11 +14,11 @@ from scepkit.ca.directory.layout import Credential as RACredential
 from scepkit.ca.extensions import Locations
 from scepkit.ca.ocsp import load_responders
 from scepkit.enrolment.admission import Admission
-from scepkit.enrolment.challenges.rules import ChallengeRule, NoChallenge, StaticChallenge
-from scepkit.enrolment.challenges.wrong_challenges import WrongChallenges
-from scepkit.enrolment.concealment import Concealment
+from scepkit.enrolment.challenges import ChallengeRule, NoChallenge
+from scepkit.enrolment.challenges.static import StaticChallenge, WrongChallenges
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.enrolment.rules import GetCertRule, RenewalRules, Rules
+from scepkit.enrolment.secret_box import SecretBox
 from scepkit.errors import SettingsError
 from scepkit.keys.certificates import read_certificates
 from scepkit.operations.approval import Approval
@@ -117,7 +117,7 @@ def _serve(
     credentials = [_credential(one) for one in _addressees(material)]
     issuers = _issuers(material, locations(home.settings, name))
     rules = _rules(settings, home.settings)
-    concealment = Concealment(home.challenge_key)
+    secret_box = SecretBox(home.challenge_key)
     responder = Responder(
         signer=_credential(material.ra),
         credentials=credentials,
@@ -134,7 +134,7 @@ def _serve(
         rules=rules,
         store=store,
         challenges=_challenge_rule(name, home, store),
-        concealment=concealment,
+        secret_box=secret_box,
         now=now,
         tries=WrongChallenges(settings.wrong_challenges_per_minute, now)
         if settings.challenge == "static"

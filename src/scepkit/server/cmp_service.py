@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.ca import checks
 from scepkit.enrolment.issuers import Issuers
-from scepkit.enrolment.passphrase import Passphrases
 from scepkit.enrolment.rules import Rules
+from scepkit.enrolment.secret_box import Passphrases
 from scepkit.keys.pem import PrivateKey
 from scepkit.protocol import chain, cmp
 from scepkit.protocol.certificate import Certificate

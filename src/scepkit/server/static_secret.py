@@ -7,8 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from scepkit.enrolment.challenges import shared_secret
-from scepkit.enrolment.challenges.one_time import MAX_LENGTH
+from scepkit.enrolment.challenges import MAX_LENGTH, static
 from scepkit.errors import SettingsError
 from scepkit.keys.files import read_file, refusals
 from scepkit.protocol.asn1.strings import PRINTABLE
@@ -73,11 +72,11 @@ def _warn_of_weak(settings: Settings) -> None:
     files = (one.challenge_file for one in settings.endpoint.values())
     paths = dict.fromkeys(settings.directory / one for one in files if one is not None)
     for path in paths:
-        if shared_secret.estimate_bits(read(path)) < shared_secret.LEAST_BITS:
+        if static.estimate_bits(read(path)) < static.LEAST_BITS:
             log.warning(
                 "a static challenge is short enough to be guessed",
                 file=str(path),
-                least_bits=shared_secret.LEAST_BITS,
+                least_bits=static.LEAST_BITS,
                 hint=f"{_how_to_make(path)}; then give it to the devices",
             )
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from scepkit.enrolment.issuers import Issuers
-from scepkit.enrolment.passphrase import Passphrases
 from scepkit.enrolment.rules import Rules
+from scepkit.enrolment.secret_box import Passphrases
 from scepkit.errors import Local, Malformed
 from scepkit.operations import revocation
 from scepkit.protocol import cmp

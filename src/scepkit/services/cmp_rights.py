@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from scepkit.ca.authority import Authority
-from scepkit.enrolment import belonging
-from scepkit.enrolment.issuers import Issuers
-from scepkit.enrolment.passphrase import Passphrases
+from scepkit.enrolment.issuers import Issuers, stored_certificate
 from scepkit.enrolment.rate_limit import Limiters
 from scepkit.enrolment.rules import Rules
+from scepkit.enrolment.secret_box import Passphrases
 from scepkit.protocol import cmp, serial_number
 from scepkit.protocol.certificate import Certificate
 from scepkit.services.scep_retrieval import same_owner
@@ -147,7 +146,7 @@ class RevocationRights:
         return Right(row, "its owner, by CMP with the passphrase", secret)
 
     def _stored(self, signer: Certificate, authority: Authority) -> CertificateRow:
-        row = belonging.stored(signer, authority, self._store)
+        row = stored_certificate(signer, authority, self._store)
         if row is None:
             raise cmp.SignerNotTrusted(
                 "the certificate that signed is not one that this CA has stored",

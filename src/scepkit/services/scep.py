@@ -244,7 +244,7 @@ class Endpoint:
     ) -> Decision:
         if isinstance(standing, OtherOwner) or standing.reply_secret is None:
             return decision
-        password = self._admission.concealment.reveal(
+        password = self._admission.secret_box.reveal(
             standing.reply_secret, verified.certificate.key_hash
         )
         return replace(decision, password=password)

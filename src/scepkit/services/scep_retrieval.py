@@ -6,8 +6,7 @@ import hmac
 from collections.abc import Callable
 from datetime import datetime
 
-from scepkit.enrolment import belonging
-from scepkit.enrolment.issuers import Issuers
+from scepkit.enrolment.issuers import Issuers, stored_certificate
 from scepkit.enrolment.rate_limit import Limiter
 from scepkit.enrolment.rules import GetCertRule, Rules
 from scepkit.errors import BadRequest, HTTPRefused
@@ -126,7 +125,7 @@ class Retrieval:
         if hmac.compare_digest(requester.key_hash, row.public_key):
             return True
         authority = self._issuers.issuer_of(requester)
-        own = None if authority is None else belonging.stored(requester, authority, self._store)
+        own = None if authority is None else stored_certificate(requester, authority, self._store)
         if self._rules.get_cert is GetCertRule.ALL:
             return own is None or own.revoked_at is None
         return self._is_owner(own, row)

@@ -12,7 +12,7 @@ from scepkit.cli.admin import challenge_new as admin_challenge_new
 from scepkit.cli.admin import challenge_void as admin_challenge_void
 from scepkit.cli.admin.server_directory import JsonOption
 from scepkit.cli.help import Command, Group, examples
-from scepkit.enrolment.challenges import shared_secret
+from scepkit.enrolment.challenges import static
 
 group = typer.Typer(
     name="challenge",
@@ -45,8 +45,8 @@ def secret(
     bits: Annotated[
         int,
         typer.Option(
-            min=shared_secret.LEAST_BITS,
-            max=shared_secret.MOST_BITS,
+            min=static.LEAST_BITS,
+            max=static.MOST_BITS,
             metavar="N",
             help="Number of random bits.",
         ),
@@ -59,7 +59,7 @@ def secret(
     put it into the endpoint's challenge_file, and set challenge = "static". It has only letters and
     digits that do not look alike.
     """
-    made = shared_secret.new(bits)
+    made = static.new(bits)
     if as_json:
         terminal.json_data({"secret": made, "bits": bits})
     else:

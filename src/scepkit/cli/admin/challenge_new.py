@@ -23,9 +23,8 @@ from scepkit.cli.help import Command, examples
 from scepkit.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
-    from scepkit.enrolment.challenges.batch import Batch
-    from scepkit.enrolment.challenges.batch_row import Defaults
-    from scepkit.enrolment.challenges.minting import MintedChallenge
+    from scepkit.enrolment.challenges.batch import Batch, Defaults
+    from scepkit.enrolment.challenges.orders import MintedChallenge
 
 _MAX = 100_000
 _LINES = 1000  # written at once
@@ -97,8 +96,8 @@ def new(
             hint="put them into the rows of the file",
         )
     with records_opened(directory) as (home, store):
-        from scepkit.enrolment.challenges.batch_row import Defaults
-        from scepkit.enrolment.challenges.minting import ChallengeOrder, read_label
+        from scepkit.enrolment.challenges.batch import Defaults
+        from scepkit.enrolment.challenges.orders import ChallengeOrder, read_label
         from scepkit.server.clock import utc_now
         from scepkit.server.minting import challenges_of
 

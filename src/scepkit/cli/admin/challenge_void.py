@@ -23,7 +23,7 @@ from scepkit.errors import UsageError
 from scepkit.protocol import serial_number
 
 if TYPE_CHECKING:
-    from scepkit.enrolment.challenges.voiding import Voided
+    from scepkit.enrolment.challenges.one_time import Voided
     from scepkit.store import Challenge, Store
 
 # As many are told one by one, if not as JSON; of more only how many they were.
@@ -85,7 +85,7 @@ def void(
     challenge stays spent: revoke its certificate. For several challenges the command asks first.
     """
     with records_opened(directory) as (home, store):
-        from scepkit.enrolment.challenges import voiding
+        from scepkit.enrolment.challenges import one_time
         from scepkit.server.clock import utc_now
         from scepkit.server.minting import endpoint_settings
 
@@ -95,7 +95,7 @@ def void(
         unspent = [one for one in chosen if one.spent_at is None and one.voided_at is None]
         _ask(unspent, yes=yes)
         with terminal.bar("voiding", len(unspent), shown=len(unspent) > _FEW) as advance:
-            result = voiding.void(store, unspent, by=who(), now=utc_now(), advance=advance)
+            result = one_time.void(store, unspent, by=who(), now=utc_now(), advance=advance)
         is_whole = _tell(store, chosen, result, as_json=as_json)
     if not is_whole:
         raise typer.Exit(_CHANGED)
@@ -110,20 +110,20 @@ def _chosen(
     *,
     every: bool,
 ) -> list[Challenge]:
-    from scepkit.enrolment.challenges import voiding
+    from scepkit.enrolment.challenges import one_time
 
     if sum((bool(ids), subject is not None, label is not None, every)) != 1:
         raise UsageError(
             "name the challenges in exactly one way", hint="by ID…, --subject, --label or --all"
         )
     if ids:
-        return voiding.numbered(store, map(_number, ids))
+        return one_time.numbered(store, map(_number, ids))
     if every:
         if endpoint is None:
             raise UsageError("--all needs --endpoint", hint="name the endpoint of the challenges")
         return [*store.challenges(endpoint=endpoint, is_open=True)]
     if subject is not None:
-        found = voiding.for_subject(store, subject, endpoint)
+        found = one_time.for_subject(store, subject, endpoint)
         what = f"for {subject}"
     else:
         found = [*store.challenges(endpoint=endpoint, label=label, is_open=True)]

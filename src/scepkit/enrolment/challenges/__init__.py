@@ -1,0 +1,104 @@
+"""Challenges: the rules by which a challengePassword entitles a request (RFC 8894 section 2.4).
+
+Whatever the rule, all reasons to refuse one are one answer to the peer (checklist P-59); the log
+has the reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from scepkit.errors import BadRequest
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from scepkit.protocol.csr import CertificationRequest
+    from scepkit.protocol.distinguished_name import Name
+    from scepkit.protocol.scep.attributes import TransactionID
+    from scepkit.store import Challenge
+
+MAX_LENGTH = 255
+"""The characters that a challengePassword may have (RFC 2985 section 5.4.1)."""
+
+REFUSED = "the challengePassword is missing or not valid for this request"
+
+
+class ChallengeRule(Protocol):
+    """Judges challengePasswords (RFC 8894 section 2.4)."""
+
+    def judge(self, request: CertificationRequest, now: datetime) -> Challenge | None:
+        """Judge the challenge of a first enrolment; return the challenge to spend, if any.
+
+        Raises:
+            BadRequest: it is missing or not right.
+        """
+
+    def confirm(
+        self, request: CertificationRequest, now: datetime, renewed: Name
+    ) -> Challenge | None:
+        """Judge the challenge that a renewal has without need.
+
+        Raises:
+            BadRequest: it is not right.
+        """
+
+    def password(self, transaction_id: TransactionID) -> str | None:
+        """Name the password of a request that is encrypted with one; None if it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoChallenge:
+    """No shared secrets here: an operator decides.
+
+    Some devices send one all the same: IOS asks its user for a revocation password (L-25).
+    """
+
+    def judge(self, request: CertificationRequest, now: datetime) -> None:  # noqa: ARG002
+        """Take no notice, but of its length: it may be kept."""
+        check_length(request.challenge_password or "")
+
+    def confirm(
+        self,
+        request: CertificationRequest,
+        now: datetime,
+        renewed: Name,  # noqa: ARG002
+    ) -> None:
+        """Take no notice, but of its length."""
+        self.judge(request, now)
+
+    def password(self, transaction_id: TransactionID) -> None:
+        """Know none."""
+
+
+def check_length(challenge_password: str) -> None:
+    """Refuse a challengePassword that is longer than RFC 2985 section 5.4.1 allows.
+
+    Raises:
+        BadRequest: it is; the same text as for a wrong one.
+    """
+    if len(challenge_password) > MAX_LENGTH:
+        raise refused(
+            f"the challengePassword has {len(challenge_password)} characters, "
+            f"at most {MAX_LENGTH} are taken here"
+        )
+
+
+def missing(request: CertificationRequest) -> BadRequest:
+    """Return the refusal for a request without a challengePassword; the log says where one is."""
+    if request.has_challenge_extension:
+        return refused(
+            "no challengePassword attribute; there is a challengePassword among the requested "
+            "extensions, where it does not count"
+        )
+    return refused("no challengePassword")
+
+
+def refused(reason: str) -> BadRequest:
+    """Return the one refusal for every challenge that is not right (P-59).
+
+    Args:
+        reason: for the log only.
+    """
+    return BadRequest(reason, text=REFUSED, hint="scep admin challenge new makes another one")

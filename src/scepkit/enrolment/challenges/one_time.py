@@ -2,35 +2,34 @@
 
 A challenge is 160 random bits, so a keyed digest is enough to store it (RFC 8894 section 7.3):
 the server's key and its database together let nobody guess.
-All reasons to refuse one are one answer to the peer (checklist P-59); the log has the reason.
+Until it is spent it can be voided: to the device it is then like any other that is not right, and
+the log says who voided it.
 """
 
 from __future__ import annotations
 
 import base64
 import hmac
+import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from scepkit.ca.subject_rules import email_addresses
-from scepkit.enrolment.challenges.minting import ChallengeOrder, MintedChallenge
-from scepkit.errors import BadRequest
+from scepkit.enrolment.challenges import check_length, missing, refused
+from scepkit.enrolment.challenges.orders import ChallengeOrder, MintedChallenge
+from scepkit.errors import BadRequest, UsageError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName
-from scepkit.protocol.names import parse_san
+from scepkit.protocol.names import parse_san, parse_subject
 from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.store import Challenge, NewChallenge, Store
 
 KEY_SIZE = 32
 _SECRET_SIZE = 20
-MAX_LENGTH = 255
-"""The characters that a challengePassword may have (RFC 2985 section 5.4.1)."""
-
-REFUSED = "the challengePassword is missing or not valid for this request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,33 +213,93 @@ def bound(request: CertificationRequest, challenge: Challenge | None) -> Certifi
     return request.bound_to(Name.parse(challenge.subject), names)
 
 
-def missing(request: CertificationRequest) -> BadRequest:
-    """Return the refusal for a request without a challengePassword; the log says where one is."""
-    if request.has_challenge_extension:
-        return refused(
-            "no challengePassword attribute; there is a challengePassword among the requested "
-            "extensions, where it does not count"
-        )
-    return refused("no challengePassword")
+_WORD = re.compile(r"[A-Za-z0-9]+")
 
 
-def check_length(challenge_password: str) -> None:
-    """Refuse a challengePassword that is longer than RFC 2985 section 5.4.1 allows.
+@dataclass(frozen=True, slots=True)
+class Voided:
+    """The outcome of voiding.
+
+    Attributes:
+        ids: the numbers of the challenges that are void by it.
+        late: the numbers of those that somebody spent or voided in the meantime.
+    """
+
+    ids: tuple[int, ...]
+    late: tuple[int, ...]
+
+
+def numbered(store: Store, ids: Iterable[int]) -> list[Challenge]:
+    """Return the challenges with these numbers, each once, in any state.
 
     Raises:
-        BadRequest: it is; the same text as for a wrong one.
+        UsageError: there is no such challenge.
+        StoreError: the database cannot be read.
     """
-    if len(challenge_password) > MAX_LENGTH:
-        raise refused(
-            f"the challengePassword has {len(challenge_password)} characters, "
-            f"at most {MAX_LENGTH} are taken here"
-        )
+    found = []
+    for number in dict.fromkeys(ids):
+        challenge = store.challenge(number)
+        if challenge is None:
+            raise UsageError(
+                f"there is no challenge {number}",
+                hint="scep admin challenge list shows them; nothing was changed",
+            )
+        found.append(challenge)
+    return found
 
 
-def refused(reason: str) -> BadRequest:
-    """Return the one refusal for every challenge that is not right (P-59).
+def for_subject(store: Store, text: str, endpoint: str | None = None) -> list[Challenge]:
+    """Return the challenges to be spent that are bound to exactly this subject.
 
     Args:
-        reason: for the log only.
+        store: where they are.
+        text: the whole subject, RFC 4514; it compares as that of a request does.
+        endpoint: only this endpoint's; all when None.
+
+    Raises:
+        UsageError: it is no subject.
+        StoreError: the database cannot be read.
     """
-    return BadRequest(reason, text=REFUSED, hint="scep admin challenge new makes another one")
+    asked = parse_subject(text)
+    subject = Name.of(asked)
+    # A piece of it to look for; what is found is compared with all of it.
+    words = [word for attribute in asked for word in _WORD.findall(str(attribute.value))]
+    part = max(words, key=len, default=None)
+    return [
+        one
+        for one in store.challenges(endpoint=endpoint, subject=part, is_open=True)
+        if one.subject is not None and Name.parse(one.subject).matches(subject)
+    ]
+
+
+def void(
+    store: Store,
+    challenges: Sequence[Challenge],
+    *,
+    by: str,
+    now: datetime,
+    advance: Callable[[int], None] = lambda _more: None,
+) -> Voided:
+    """Take challenges back; the operator and the time are kept with each.
+
+    Each is judged in the statement that voids it, so that of a request that spends it and of this
+    exactly one succeeds.
+
+    Args:
+        store: where they are.
+        challenges: which ones.
+        by: who takes them back.
+        now: an aware datetime.
+        advance: called with how many more are done.
+
+    Raises:
+        StoreError: the database cannot be written; those that were voided by then stay so.
+    """
+    wanted = [one.id for one in challenges]
+    done: set[int] = set()
+    for chunk in store.void_challenges(wanted, by=by, now=now):
+        done.update(chunk)
+        advance(len(chunk))
+    return Voided(
+        tuple(one for one in wanted if one in done), tuple(one for one in wanted if one not in done)
+    )

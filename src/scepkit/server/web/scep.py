@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import structlog
 from starlette.types import Receive, Scope, Send
 
-from scepkit.enrolment.challenges.wrong_challenges import OF_ALL
+from scepkit.enrolment.challenges.static import OF_ALL
 from scepkit.enrolment.decision import Decision
 from scepkit.errors import BoundReached, HTTPRefused, Local, Malformed
 from scepkit.protocol import serial_number

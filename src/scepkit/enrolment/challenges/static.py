@@ -1,0 +1,188 @@
+"""The static challenge: one secret that all devices of an endpoint share, and who guesses at it.
+
+It does not expire, so there is time to guess. An address that was wrong too often is not judged any
+more, right or wrong, until time has passed: else the answer would still tell. Other addresses are
+never refused for its sake, since then any stranger could stop everybody; guesses of many addresses
+together are slowed down and told to the operator.
+
+A challenge that opens an envelope, where the CA has no RSA key, is guessed at in the same way. It
+counts as wrong when the envelope cannot be read, whatever the reason: if a wrong password alone
+counted, the bound would tell it from damaged content, which no sender may learn (P-54).
+"""
+
+from __future__ import annotations
+
+import hmac
+import math
+import secrets
+import string
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from scepkit.enrolment.challenges import check_length, missing, refused
+from scepkit.enrolment.rate_limit import Limiter, Limiters
+from scepkit.errors import BoundReached
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from scepkit.protocol.csr import CertificationRequest
+    from scepkit.protocol.distinguished_name import Name
+    from scepkit.protocol.scep.attributes import TransactionID
+
+# Lower-case letters and digits, to be typed without a shift key, but for those that look alike
+# (0 and o, 1 and l): 32, five bits each. Every string type can hold them.
+_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+_BITS_EACH = 5
+
+LEAST_BITS = 80
+"""The least random bits: fewer can be found offline from a recorded request."""
+
+MOST_BITS = 255 * _BITS_EACH
+"""The most random bits in 255 characters of a challengePassword (RFC 2985 section 5.4.1)."""
+
+_CLASSES = (string.digits, string.ascii_lowercase, string.ascii_uppercase)
+_HEX = (string.digits + "abcdef", string.digits + "ABCDEF")
+# ASCII's punctuation and the space; of what is not ASCII nobody knows how it was chosen.
+_OTHERS = 33
+# In a random secret of 80 bits hardly any character comes more often.
+_REPEATS = 4
+
+OF_ALL = "wrong static challenges of all addresses"
+"""The name of the bound that only slows and alarms."""
+
+_TOO_MANY_REQUESTS = 429
+_RETRY_SECONDS = 60
+# So many addresses at their bound are taken for one that guesses from everywhere.
+_ADDRESSES = 10
+_REMEMBERED = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class StaticChallenge:
+    """One secret for all devices: whoever reads it in one of them can enrol any other.
+
+    Attributes:
+        secret: the challengePassword.
+    """
+
+    secret: str = field(repr=False)
+
+    def judge(self, request: CertificationRequest, now: datetime) -> None:  # noqa: ARG002
+        """Compare in constant time.
+
+        Raises:
+            BadRequest: it is missing or another one; the same text for both.
+        """
+        if request.challenge_password is None:
+            raise missing(request)
+        check_length(request.challenge_password)
+        given = request.challenge_password.encode("utf-8", "surrogatepass")
+        if not hmac.compare_digest(given, self.secret.encode("utf-8")):
+            raise refused("the challengePassword is not the endpoint's")
+
+    def confirm(
+        self,
+        request: CertificationRequest,
+        now: datetime,
+        renewed: Name,  # noqa: ARG002
+    ) -> None:
+        """Compare as for a first enrolment; raises the same."""
+        self.judge(request, now)
+
+    def password(self, transaction_id: TransactionID) -> str:  # noqa: ARG002
+        """Return the one secret: every password-encrypted request must use it (P-26)."""
+        return self.secret
+
+
+def new(bits: int) -> str:
+    """Return a fresh secret.
+
+    Args:
+        bits: how many random bits it has at least; `LEAST_BITS` to `MOST_BITS`.
+    """
+    while True:
+        made = "".join(secrets.choice(_ALPHABET) for _ in range(-(-bits // _BITS_EACH)))
+        # One of the shortest in a hundred has no digit, and would be warned of.
+        if estimate_bits(made) >= LEAST_BITS:
+            return made
+
+
+def estimate_bits(secret: str) -> float:
+    """Estimate how hard a secret is to guess, by its length and the kinds of its characters.
+
+    Of words and dates it knows nothing: what people choose is weaker than it says. A character
+    counts four times at most, however often it comes.
+
+    Args:
+        secret: the secret.
+    """
+    counted = sum(min(count, _REPEATS) for count in Counter(secret).values())
+    return counted * math.log2(_alphabet_size(secret))
+
+
+def _alphabet_size(secret: str) -> int:
+    used = set(secret)
+    for digits in _HEX:
+        if used <= set(digits) and not used <= set(string.digits):
+            return len(digits)
+    size = sum(len(one) for one in _CLASSES if used & set(one))
+    is_mixed = bool(used - set("".join(_CLASSES)))
+    return max(2, size + (_OTHERS if is_mixed else 0))
+
+
+class WrongChallenges:
+    """Counts wrong challenges at one endpoint, in this process. Threads may share it.
+
+    What several threads judge at the same moment is counted after it is judged, so an address may
+    have as many more as there are threads, once.
+
+    Args:
+        per_minute: how many one address may send.
+        now: returns the time as an aware datetime.
+    """
+
+    def __init__(self, per_minute: int, now: Callable[[], datetime]) -> None:
+        self._per_minute = per_minute
+        self._now = now
+        self._by_address = Limiters(now)
+        self._in_all = Limiter(per_minute * _ADDRESSES, now)
+        self._flooded_at: datetime | None = None
+
+    @property
+    def is_flood(self) -> bool:
+        """Say whether in the last minute there were too many, of all addresses together."""
+        return self._flooded_at is not None and self._now() - self._flooded_at < _REMEMBERED
+
+    def check(self, peer: str) -> None:
+        """Refuse to judge a challenge of an address that was wrong too often.
+
+        Args:
+            peer: what the address is counted under; an unknown one is nobody's.
+
+        Raises:
+            BoundReached: it was; HTTP 429, since FAILURE would tell that the challenge is wrong.
+        """
+        if peer and not self._by_address.has_room(peer, self._per_minute):
+            raise BoundReached(
+                _TOO_MANY_REQUESTS,
+                "too many wrong challenges from this address, try again later",
+                bound="wrong static challenges",
+                retry_after=_RETRY_SECONDS,
+                hint="see in the log which devices there have a wrong challenge, or raise "
+                "wrong_challenges_per_minute",
+            )
+
+    def count(self, peer: str) -> None:
+        """Count a wrong challenge.
+
+        Args:
+            peer: as in `check`.
+        """
+        if peer:
+            self._by_address.allows(peer, self._per_minute)
+        if not self._in_all.allows():
+            self._flooded_at = self._now()
