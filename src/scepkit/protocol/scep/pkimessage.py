@@ -35,7 +35,7 @@ from scepkit.protocol.cms import signed as cms
 from scepkit.protocol.cms.enveloped import Credential, Envelope, Random, undecryptable
 from scepkit.protocol.cms.pbkdf2 import MAX_FOR_STRANGERS
 from scepkit.protocol.csr import Unverifiable
-from scepkit.protocol.scep import message_data
+from scepkit.protocol.scep import messages
 from scepkit.protocol.scep.attributes import Attributes, MessageType, PKIStatus, read
 from scepkit.protocol.scep.messages import CertRep, Failure, Pending, Request, Success
 from scepkit.protocol.scep.sealing import seal_reply, seal_request
@@ -252,7 +252,7 @@ def open_request(
         raise BadRequest(f"the content is not a pkcsPKIEnvelope: {error}") from error
     # (7)
     try:
-        request = message_data.read(
+        request = messages.read_message_data(
             message.message_type, opened.content, is_padded=opened.is_padded
         )
     except Unverifiable as error:

@@ -11,7 +11,7 @@ from scepkit.protocol.algorithms import Cipher, Digest
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import enveloped, signed
 from scepkit.protocol.cms.enveloped import Credential, Random
-from scepkit.protocol.scep import message_data
+from scepkit.protocol.scep import messages
 from scepkit.protocol.scep.attributes import Attributes, MessageType, TransactionID, write
 from scepkit.protocol.scep.messages import CertRep, Failure, Request, Success
 
@@ -58,7 +58,7 @@ def seal_request(
         signing_time=signing_time,
     )
     content = enveloped.seal(
-        message_data.write(request),
+        messages.write_message_data(request),
         recipient,
         cipher,
         random,
