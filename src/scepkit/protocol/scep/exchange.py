@@ -1,17 +1,22 @@
-"""One pkiMessage and its answer, from the client's end: the only place where they are matched."""
+"""One pkiMessage and its answer, from the client's end: the only place where they are matched.
+
+What may be done about a FAILURE is said here as well.
+"""
 
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from scepkit.errors import (
     BadAlg,
     BadReply,
+    FailInfo,
     FailInfoError,
     LegacyRefused,
     Malformed,
@@ -27,13 +32,17 @@ from scepkit.protocol.scep.ca_certificates import TrustedCA
 from scepkit.protocol.scep.capabilities import Choice
 from scepkit.protocol.scep.flow import Flow, Limits
 from scepkit.protocol.scep.http import HTTPResponse
-from scepkit.protocol.scep.messages import CertRep, PKCSReq, RenewalReq, Request
+from scepkit.protocol.scep.messages import CertRep, Failure, PKCSReq, RenewalReq, Request
 from scepkit.protocol.scep.pkimessage import Random, VerifiedMessage
 
 _INTERNAL_ERROR = 500
 
 # Windows SDK, certpol.h: pending, with a challenge to the device's TPM (checklist L-23).
 _PENDING_WITH_CHALLENGE = 11
+
+# What servers call it when it is the challenge that they do not like.
+_ABOUT_CHALLENGES = re.compile(r"challenge|password|passphrase|secret|\botp\b", re.IGNORECASE)
+_ABOUT_PURPOSES = re.compile(r"purpose|ext\w* ?key ?usage|\beku\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,3 +256,78 @@ def _not_allowed(
 
 def _unsupported(error: BadAlg) -> BadReply:
     return BadReply(f"the reply uses an algorithm that is not supported: {error.message}")
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+def refusal_hint(exchange: Exchange, request: PKCSReq | RenewalReq, reply: Failure) -> str:
+    """Say what a user may do about a FAILURE.
+
+    Args:
+        exchange: with whom and how.
+        request: what was asked.
+        reply: the FAILURE.
+    """
+    key = exchange.signer.certificate.public_key
+    if (
+        reply.fail_info is FailInfo.badAlg
+        and exchange.password is None
+        and not isinstance(key, rsa.RSAPublicKey)
+    ):
+        return (
+            "the answer is encrypted to the key that signs: one that is not RSA needs a challenge, "
+            "or a CA that does key agreement"
+        )
+    if reply.fail_info is None or reply.hresult:
+        return "the CA's own log says more; NDES wants a fresh one-time password for every attempt"
+    if reply.fail_info is FailInfo.badAlg:
+        return _not_taken(exchange, request)
+    if reply.fail_info is FailInfo.badMessageCheck:
+        return _not_understood(exchange, request)
+    if reply.fail_info is FailInfo.badRequest:
+        return _not_permitted(exchange, request, reply)
+    if reply.fail_info is FailInfo.badTime:
+        return "check this machine's clock"
+    return "the CA knows nothing of this transaction; enrol anew"
+
+
+def _not_taken(exchange: Exchange, request: PKCSReq | RenewalReq) -> str:
+    kind = odd_key(exchange, request)
+    if kind:
+        return f"many CAs take RSA keys alone, and here is one of kind {kind}: try an RSA key"
+    return "the CA does not accept these algorithms, or this kind of key"
+
+
+def _not_understood(exchange: Exchange, request: PKCSReq | RenewalReq) -> str:
+    """Say what badMessageCheck may mean: there are servers that say so to a wrong challenge."""
+    otherwise = "the message was damaged on its way, or the CA has another certificate"
+    if request.csr.challenge_password is not None:
+        return (
+            "some CAs say so when the challenge is wrong, used up or expired: check it, or get "
+            f"another one; else {otherwise}"
+        )
+    signer = exchange.signer.certificate
+    if isinstance(request, RenewalReq) or signer.issuer != signer.subject:
+        return (
+            "some CAs say so when they do not renew without a challenge: give one, or enrol anew; "
+            f"else {otherwise}"
+        )
+    return f"some CAs say so when there has to be a challenge, and none was given; else {otherwise}"
+
+
+def _not_permitted(exchange: Exchange, request: PKCSReq | RenewalReq, reply: Failure) -> str:
+    if _ABOUT_PURPOSES.search(reply.text) and request.csr.extensions.extended_key_usage():
+        return "ask for other purposes, or for none, so that the CA chooses them"
+    if reply.text and not _ABOUT_CHALLENGES.search(reply.text):
+        # An operator's own words, or a rule of the CA's: the challenge has nothing to do with it.
+        return "the CA's operator, or its log, can say more; the same command makes a new request"
+    if request.csr.challenge_password is None:
+        hint = "no challenge was given"
+    else:
+        hint = "check the challenge (it may be used up or expired) and the subject"
+    kind = odd_key(exchange, request)
+    if kind and not reply.text:
+        # micromdm's scepserver says no more than that.
+        hint += f"; many CAs take RSA keys alone, and here is one of kind {kind}"
+    return hint

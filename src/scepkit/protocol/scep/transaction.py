@@ -2,7 +2,7 @@
 
 The state machine is data, below; a flow may only take the steps that it allows.
 What a flow is made of is in `flow`, one message and its answer in `exchange`, and what is asked
-outside of transactions in `information` and `retrieval`.
+outside of transactions in `information`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepkit.errors import (
     BadReply,
@@ -38,6 +36,8 @@ from scepkit.protocol.scep.information import (
     CAInformation,
     ca_capabilities,
     ca_information,
+    get_cert,
+    get_crl,
     next_ca_certificates,
 )
 from scepkit.protocol.scep.messages import (
@@ -49,7 +49,6 @@ from scepkit.protocol.scep.messages import (
     RenewalReq,
     Success,
 )
-from scepkit.protocol.scep.retrieval import get_cert, get_crl
 
 __all__ = [
     "TRANSITIONS",
@@ -98,9 +97,6 @@ _NOT_RENEWED = (
 )
 _REVOKED = "enrol anew, or ask the CA's operator, who can release a certificate that is on hold"
 _ABOUT_REVOCATION = re.compile(r"\brevoked\b|\bon hold\b", re.IGNORECASE)
-# What servers call it when it is the challenge that they do not like.
-_ABOUT_CHALLENGES = re.compile(r"challenge|password|passphrase|secret|\botp\b", re.IGNORECASE)
-_ABOUT_PURPOSES = re.compile(r"purpose|ext\w* ?key ?usage|\beku\b", re.IGNORECASE)
 
 TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.NONEXISTENT, Event.REQUEST): State.PENDING,
@@ -182,7 +178,7 @@ def _conclude(
         reply = yield from _poll(used, request, transaction_id)
     if isinstance(reply, Failure):
         state = TRANSITIONS[state, Event.FAILURE]
-        raise RequestRefused(reply, hint=_hint(used, request, reply))
+        raise RequestRefused(reply, hint=exchange.refusal_hint(used, request, reply))
     TRANSITIONS[state, Event.SUCCESS]
     return accept(used, request, reply, transaction_id)
 
@@ -336,68 +332,3 @@ def _when(used: Exchange, certificate: Certificate) -> datetime:
     except Malformed as error:
         raise BadReply(f"the certificate's validity cannot be read: {error.message}") from error
     return max(used.now(), *starts)
-
-
-def _hint(used: Exchange, request: PKCSReq | RenewalReq, reply: Failure) -> str:
-    key = used.signer.certificate.public_key
-    if (
-        reply.fail_info is FailInfo.badAlg
-        and used.password is None
-        and not isinstance(key, rsa.RSAPublicKey)
-    ):
-        return (
-            "the answer is encrypted to the key that signs: one that is not RSA needs a challenge, "
-            "or a CA that does key agreement"
-        )
-    if reply.fail_info is None or reply.hresult:
-        return "the CA's own log says more; NDES wants a fresh one-time password for every attempt"
-    if reply.fail_info is FailInfo.badAlg:
-        return _not_taken(used, request)
-    if reply.fail_info is FailInfo.badMessageCheck:
-        return _not_understood(used, request)
-    if reply.fail_info is FailInfo.badRequest:
-        return _not_permitted(used, request, reply)
-    if reply.fail_info is FailInfo.badTime:
-        return "check this machine's clock"
-    return "the CA knows nothing of this transaction; enrol anew"
-
-
-def _not_taken(used: Exchange, request: PKCSReq | RenewalReq) -> str:
-    kind = exchange.odd_key(used, request)
-    if kind:
-        return f"many CAs take RSA keys alone, and here is one of kind {kind}: try an RSA key"
-    return "the CA does not accept these algorithms, or this kind of key"
-
-
-def _not_understood(used: Exchange, request: PKCSReq | RenewalReq) -> str:
-    """Say what badMessageCheck may mean: there are servers that say so to a wrong challenge."""
-    otherwise = "the message was damaged on its way, or the CA has another certificate"
-    if request.csr.challenge_password is not None:
-        return (
-            "some CAs say so when the challenge is wrong, used up or expired: check it, or get "
-            f"another one; else {otherwise}"
-        )
-    signer = used.signer.certificate
-    if isinstance(request, RenewalReq) or signer.issuer != signer.subject:
-        return (
-            "some CAs say so when they do not renew without a challenge: give one, or enrol anew; "
-            f"else {otherwise}"
-        )
-    return f"some CAs say so when there has to be a challenge, and none was given; else {otherwise}"
-
-
-def _not_permitted(used: Exchange, request: PKCSReq | RenewalReq, reply: Failure) -> str:
-    if _ABOUT_PURPOSES.search(reply.text) and request.csr.extensions.extended_key_usage():
-        return "ask for other purposes, or for none, so that the CA chooses them"
-    if reply.text and not _ABOUT_CHALLENGES.search(reply.text):
-        # An operator's own words, or a rule of the CA's: the challenge has nothing to do with it.
-        return "the CA's operator, or its log, can say more; the same command makes a new request"
-    if request.csr.challenge_password is None:
-        hint = "no challenge was given"
-    else:
-        hint = "check the challenge (it may be used up or expired) and the subject"
-    kind = exchange.odd_key(used, request)
-    if kind and not reply.text:
-        # micromdm's scepserver says no more than that.
-        hint += f"; many CAs take RSA keys alone, and here is one of kind {kind}"
-    return hint
