@@ -96,7 +96,7 @@ def scepkit_server(
     now = datetime.now(UTC)
     home = directory.prepare(scratch / layout, now=now, layout=layout, port=0, workers=workers)
     with Store.open(home.settings.database_url) as store:
-        challenges = app.challenges_of(home, store).new(
+        challenges = directory.challenges_of(home, store).new(
             count=count, now=now, lifetime=timedelta(hours=1)
         )
     log = (scratch / f"{layout}.log").open("wb")

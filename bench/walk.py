@@ -193,7 +193,7 @@ def on_the_server(scratch: Path, walk: Walk) -> Iterator[str]:
     loop = asyncio.new_event_loop()
     app = application.create(home)
     with started(app, loop), Store.open(home.settings.database_url) as store:
-        challenges = application.challenges_of(home, store).new(
+        challenges = data_directory.challenges_of(home, store).new(
             count=2, now=datetime.now(UTC), lifetime=timedelta(hours=1)
         )
         transport = ASGI(app, loop)

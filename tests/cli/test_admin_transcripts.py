@@ -89,7 +89,7 @@ class Desk:
     def enrol(self, name, endpoint="default"):
         home, store = self._opened()
         with store:
-            (secret,) = assembly.challenges_of(home, store, endpoint).new(
+            (secret,) = data_directory.challenges_of(home, store, endpoint).new(
                 count=1, now=datetime.now(UTC), lifetime=timedelta(hours=1)
             )
         reply = self._ask(name, endpoint, secret)

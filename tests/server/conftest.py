@@ -81,7 +81,7 @@ def new_challenges(directory, count=1, **how):
     """Return new challenges of a data directory; a server may run on it."""
     home = data_directory.open_existing(directory, now=datetime.now(UTC))
     with Store.open(home.settings.database_url) as store:
-        return application.challenges_of(home, store).new(
+        return data_directory.challenges_of(home, store).new(
             **{"count": count, "now": datetime.now(UTC), "lifetime": HOUR} | how
         )
 

@@ -9,8 +9,8 @@ import pytest
 import forge
 import keys
 from scepkit.errors import HTTPRefused
+from scepkit.server import endpoints
 from scepkit.server.settings import EndpointSettings, Settings
-from scepkit.server.web import endpoint_routing
 
 SETTINGS = Settings(
     directory=Path("nowhere"),
@@ -45,17 +45,17 @@ SETTINGS = Settings(
 )
 def test_a_path(path, name):
     """What devices append is ignored; the rest names an endpoint or leaves it open."""
-    assert endpoint_routing.named(path) == name
+    assert endpoints.named(path) == name
 
 
 @pytest.mark.parametrize("appended", ["/", "/cgi-bin", "/pkiclient.exe", "/cgi-bin/pkiclient.exe/"])
 def test_a_very_long_path(appended):
     """Every octet is looked at once: work that grows with the square would take hours here."""
     tail = appended * 300_000
-    assert endpoint_routing.named("/scep/vpn" + tail) == "vpn"
+    assert endpoints.named("/scep/vpn" + tail) == "vpn"
     for path in (tail + "/x", "/scep" + tail + "x", tail + "/scep", tail + "\n"):
         with pytest.raises(HTTPRefused):
-            endpoint_routing.named(path)
+            endpoints.named(path)
 
 
 @pytest.mark.rfc("P-71")
@@ -70,7 +70,7 @@ def test_a_very_long_path(appended):
 def test_no_path_of_ours(path):
     """404."""
     with pytest.raises(HTTPRefused) as refused:
-        endpoint_routing.named(path)
+        endpoints.named(path)
     assert refused.value.status == 404
 
 
@@ -91,7 +91,7 @@ def test_no_path_of_ours(path):
 )
 def test_an_identifier(identifier, name):
     """`message` selects an endpoint, or a CA, by its name; anything else is ignored."""
-    assert endpoint_routing.identified(identifier, SETTINGS) == name
+    assert endpoints.identified(identifier, SETTINGS) == name
 
 
 @pytest.mark.rfc("L-05")
@@ -101,11 +101,11 @@ def test_a_recipient():
         keys.certify(name, keys.rsa_key(name), key_identifier=True) for name in ("one", "two")
     )
     known = {
-        "default": (endpoint_routing.recipient_id(default.certificate),),
-        "vpn": (endpoint_routing.recipient_id(lab.certificate),),
-        "wlan": (endpoint_routing.recipient_id(lab.certificate),),
-        "mdm": (endpoint_routing.recipient_id(default.certificate),),
+        "default": (endpoints.recipient_id(default.certificate),),
+        "vpn": (endpoints.recipient_id(lab.certificate),),
+        "wlan": (endpoints.recipient_id(lab.certificate),),
+        "mdm": (endpoints.recipient_id(default.certificate),),
     }
     for holder, name in ((default, "default"), (lab, "vpn"), (keys.ra(), "default")):
-        assert endpoint_routing.addressed(forge.request(recipient=holder), known) == name
-    assert endpoint_routing.addressed(b"", known) == "default"
+        assert endpoints.addressed(forge.request(recipient=holder), known) == name
+    assert endpoints.addressed(b"", known) == "default"

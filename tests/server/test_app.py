@@ -22,9 +22,8 @@ from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep.http import MAX_QUERY
 from scepkit.protocol.scep.messages import PKCSReq
-from scepkit.server import catalog
-from scepkit.server.web import concurrency_limit as under_way
-from scepkit.server.web import health
+from scepkit.server import endpoints
+from scepkit.server.web import health, worker_pool
 from scepkit.store import Store
 from server import asgi
 from server.live import PKI_OPERATION, certificates
@@ -262,7 +261,7 @@ def test_a_bug(app, broken, challenges, logged):
 @pytest.mark.rfc("P-78")
 def test_too_many_at_once(app, challenges, monkeypatch, logged):
     """More than can be worked on are sent away with 503 and Retry-After, and are not lost."""
-    monkeypatch.setattr(under_way, "LIMIT", 2)
+    monkeypatch.setattr(worker_pool, "LIMIT", 2)
     application, path = app()
     let_go, waiting = threading.Event(), threading.Semaphore(0)
     record = Store.record
@@ -310,7 +309,7 @@ def test_too_many_at_once(app, challenges, monkeypatch, logged):
 
 def test_a_fault_leaves_room(app, broken, monkeypatch):
     """Requests that end in a fault do not count as under way for ever."""
-    monkeypatch.setattr(under_way, "LIMIT", 1)
+    monkeypatch.setattr(worker_pool, "LIMIT", 1)
     application, path = app()
     poll = devices.cert_poll(to=recipient(path))
     with pytest.MonkeyPatch.context() as patch:
@@ -553,7 +552,7 @@ def test_two_at_once_and_the_disk(app, challenges, monkeypatch):
 @pytest.mark.rfc("P-19")
 def test_a_key_that_another_worker_made_known(app, monkeypatch, challenges, logged):
     """A device may be shown a new RA by one worker and answered by another: it is not refused."""
-    monkeypatch.setattr(catalog, "LOOK_SECONDS", 3600)
+    monkeypatch.setattr(endpoints, "LOOK_SECONDS", 3600)
     application, path = app()
     secrets = challenges(path, 2)
     before = recipient(path)

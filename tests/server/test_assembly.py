@@ -222,5 +222,5 @@ def test_anchors_that_cannot_be_used(assembled, content):
 def test_an_endpoint_that_is_not_there(directory):
     home = data_directory.open_records(directory())
     with pytest.raises(UsageError, match="there is no endpoint 'vpn'") as refused:
-        assembly.endpoint_settings(home.settings, "vpn")
+        data_directory.endpoint_settings(home.settings, "vpn")
     assert refused.value.hint == "one of default"

@@ -12,7 +12,7 @@ import keys
 from enrolment import devices
 from scepkit.protocol.scep.messages import Pending, Success
 from scepkit.server import slowing
-from scepkit.server.bound_alarms import BoundAlarms
+from scepkit.server.http.bounds import BoundAlarms
 from server import asgi
 from server.live import PKI_OPERATION, scep_here
 from server.test_app import recipient
@@ -212,7 +212,7 @@ def test_no_more_answers_are_held_back_than_memory_is_for(monkeypatch):
 def test_who_is_held_back_keeps_nobody_out(static, monkeypatch):
     """An answer that waits is not under way any more: else guessing would fill the server."""
     application, ra, new = static(1)
-    monkeypatch.setattr("scepkit.server.web.concurrency_limit.LIMIT", 1)
+    monkeypatch.setattr("scepkit.server.web.worker_pool.LIMIT", 1)
 
     async def run():
         waits, go = asyncio.Event(), asyncio.Event()

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from scepkit.errors import SettingsError
-from scepkit.server import catalog as module
-from scepkit.server.catalog import Catalog
+from scepkit.server import endpoints as module
+from scepkit.server.endpoints import Endpoints
 from waiting import PATIENCE
 
 
@@ -27,7 +27,7 @@ class Files:
         return {"default": f"built from {self.stamp}"}
 
     def catalog(self):
-        return Catalog(stamp=lambda: self.stamp, build=self.build)
+        return Endpoints(stamp=lambda: self.stamp, build=self.build)
 
 
 @pytest.fixture

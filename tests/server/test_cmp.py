@@ -16,7 +16,7 @@ from enrolment.revoking import request
 from scepkit.cli import terminal
 from scepkit.errors import StoreError
 from scepkit.protocol import cmp, serial_number
-from scepkit.server.web import concurrency_limit as under_way
+from scepkit.server.web import worker_pool
 from scepkit.services.cmp import CMPService
 from scepkit.store import Store
 from server.asgi import ask, ask_while_another_stalls
@@ -114,7 +114,7 @@ def test_where_it_is(app, monkeypatch):
 def test_too_many_at_once(app, monkeypatch):
     """A client that comes back is told when."""
     made, _ = app()
-    monkeypatch.setattr(under_way, "LIMIT", 0)
+    monkeypatch.setattr(worker_pool, "LIMIT", 0)
     answer = post(made, request(keys.device()).der)
     assert (answer.status, answer.headers["retry-after"]) == (503, "5")
 
@@ -122,7 +122,7 @@ def test_too_many_at_once(app, monkeypatch):
 def test_who_sends_slowly_keeps_nobody_out(app, monkeypatch):
     """A request counts from when it is whole."""
     made, _ = app()
-    monkeypatch.setattr(under_way, "LIMIT", 1)
+    monkeypatch.setattr(worker_pool, "LIMIT", 1)
     message = request(keys.device()).der
     answer = asyncio.run(ask_while_another_stalls(made, "/cmp/default", message))
     assert said(answer) == "wrongAuthority"

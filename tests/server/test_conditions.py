@@ -11,7 +11,7 @@ import pytest
 from scepkit.ca.directory.layout import create
 from scepkit.errors import SettingsError
 from scepkit.server import data_directory
-from scepkit.server.conditions import Conditions, Word
+from scepkit.server.web.health import Conditions, Word
 
 DAY = timedelta(days=1)
 

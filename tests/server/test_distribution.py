@@ -23,8 +23,8 @@ from scepkit.ca.extensions import ca_id
 from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol import serial_number
 from scepkit.server import data_directory
-from scepkit.server.public_urls import locations, warn
 from scepkit.server.settings import Settings
+from scepkit.server.settings.public_urls import locations, warn
 from scepkit.server.web.conditional_get import CRL, Resource, of_crl
 from scepkit.server.web.crl_and_ca import Distribution
 from scepkit.store import CRLRow, CRLState, Store

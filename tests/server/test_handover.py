@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from scepkit.server.handover import Handover
+from scepkit.server.web.worker_pool import Handover
 from waiting import PATIENCE
 
 

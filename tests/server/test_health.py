@@ -9,9 +9,8 @@ import threading
 import pytest
 
 from scepkit.server import monitoring
-from scepkit.server.conditions import State, Word
 from scepkit.server.web import health
-from scepkit.server.web.health import Health
+from scepkit.server.web.health import Health, State, Word
 from waiting import PATIENCE, wait_until
 
 LATE = State(Word.DEGRADED, "the CRL is late")

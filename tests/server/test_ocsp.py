@@ -25,7 +25,7 @@ from scepkit.protocol import serial_number
 from scepkit.server import app as application_module
 from scepkit.server import assembly, data_directory
 from scepkit.server.background.housekeeping import Sweep
-from scepkit.server.web import concurrency_limit as under_way
+from scepkit.server.web import worker_pool
 from scepkit.store import Store
 from server import asgi
 from server.test_app import run
@@ -237,7 +237,7 @@ def test_a_bug_of_ours(app, monkeypatch, logged):
 
 def test_too_many_at_once(app, monkeypatch):
     application, path = app()
-    monkeypatch.setattr(under_way, "LIMIT", 0)
+    monkeypatch.setattr(worker_pool, "LIMIT", 0)
     (answer,) = run(application, post(about(path, 1)))
     ocsp_error(answer, LATER)
 
@@ -245,7 +245,7 @@ def test_too_many_at_once(app, monkeypatch):
 def test_who_sends_slowly_keeps_nobody_out(app, monkeypatch):
     """A request counts from when it is whole."""
     application, path = app()
-    monkeypatch.setattr(under_way, "LIMIT", 1)
+    monkeypatch.setattr(worker_pool, "LIMIT", 1)
     request = about(path, issued(path))
     answer = asyncio.run(asgi.ask_while_another_stalls(application, PATH, request))
     asking.verified(answer.body, ca_of(path))

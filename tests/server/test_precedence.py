@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scepkit.server.precedence import not_kept, overruled
+from scepkit.server.settings.precedence import not_kept, overruled
 
 HOST = {"host": "0.0.0.0"}
 

@@ -11,7 +11,7 @@ from scepkit.ca.extensions import ca_id
 from scepkit.errors import StoreError
 from scepkit.operations import revocation
 from scepkit.server.web import metrics
-from scepkit.server.web.revocation_metrics import RevocationMetrics
+from scepkit.server.web.metrics import RevocationMetrics
 from scepkit.store import Store
 from stored import CA, make_issuance
 

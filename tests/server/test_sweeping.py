@@ -40,7 +40,7 @@ class Swept:
         self.ra = Certificate.of(self.home.material.ra.certificate)
 
     def challenge(self):
-        (secret,) = assembly.challenges_of(self.home, self.store).new(
+        (secret,) = data_directory.challenges_of(self.home, self.store).new(
             count=1, now=self.now, lifetime=DAY
         )
         return secret

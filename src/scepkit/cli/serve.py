@@ -184,7 +184,7 @@ def _announce(home: Home, directory: Path, own_url: str) -> None:
 
 def _tell_what_wins(directory: Path, options: dict[str, object], layout: str | None) -> None:
     """Say which value counts of each setting that is given twice."""
-    from scepkit.server import precedence
+    from scepkit.server.settings import precedence
 
     for one in precedence.overruled(directory, options, layout):
         terminal.say(f"{one.winner} wins over {one.loser}")
@@ -192,8 +192,7 @@ def _tell_what_wins(directory: Path, options: dict[str, object], layout: str | N
 
 def _tell_what_is_not_kept(directory: Path, options: dict[str, object]) -> None:
     """Say which options the first start did not write, since there was a scep.toml before it."""
-    from scepkit.server import precedence
-    from scepkit.server.settings import FILE
+    from scepkit.server.settings import FILE, precedence
 
     for name, line in precedence.not_kept(directory, options).items():
         terminal.say(

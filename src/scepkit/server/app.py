@@ -18,28 +18,26 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from scepkit.server import ca_loading, log, monitoring, public_urls, static_secret
-from scepkit.server.assembly import Served, assemble, challenges_of, utc_now
+from scepkit.server import ca_loading, log, monitoring, static_secret
+from scepkit.server.assembly import assemble
 from scepkit.server.background.crl_signing import LOCK, CRLs
 from scepkit.server.background.housekeeping import Sweep, Sweeper
 from scepkit.server.background.ocsp_presigning import SigningAhead
 from scepkit.server.ca_loading import HeldCA
-from scepkit.server.catalog import Catalog
-from scepkit.server.conditions import Conditions
-from scepkit.server.data_directory import Home, open_store
+from scepkit.server.data_directory import Home, open_store, utc_now
+from scepkit.server.endpoints import Endpoints, ServedEndpoint
 from scepkit.server.http.bounds import Bounds
 from scepkit.server.http.connections import STATE, Connections
 from scepkit.server.http.tally import Tally
+from scepkit.server.settings import public_urls
 from scepkit.server.web import metrics
 from scepkit.server.web.cmp import CMPApp
 from scepkit.server.web.crl_and_ca import Distribution
-from scepkit.server.web.health import Health
+from scepkit.server.web.health import Conditions, Health
+from scepkit.server.web.metrics import RevocationMetrics
 from scepkit.server.web.ocsp import OCSPApp
-from scepkit.server.web.revocation_metrics import RevocationMetrics
 from scepkit.server.web.scep import SCEPApp
 from scepkit.store import Store
-
-__all__ = ["PATHS", "challenges_of", "cores", "create", "utc_now"]
 
 # Where clients look: the path that users type, the one that RFC 8894 section 4.1 names, and what is
 # left of that when a proxy takes the front off.
@@ -75,12 +73,12 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
         now=utc_now,
     )
     held_now: dict[str, HeldCA] = {}
-    catalog = _catalog(home, store, crls, held_now)
+    endpoints = _catalog(home, store, crls, held_now)
     conditions = Conditions(
         settings,
         store,
         authorities=lambda: dict(held_now),
-        unreadable=lambda: catalog.fault,
+        unreadable=lambda: endpoints.fault,
         crl_problems=crls.problems,
         log_is_lost=lambda: lines.is_failing,
         now=utc_now,
@@ -91,11 +89,11 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
-        catalog.watch()
+        endpoints.watch()
         crls.start()
         sweeper = Sweeper(Sweep(settings, store, utc_now))
         sweeper.start()
-        ahead = SigningAhead(catalog)
+        ahead = SigningAhead(endpoints)
         ahead.start()
         health.start()
         # What was made at the start stays for good: the collector need not look at it again.
@@ -105,21 +103,21 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
         yield {STATE: Connections(bounds, tally or Tally())}
         health.close()
         ahead.close()
-        catalog.close()
+        endpoints.close()
         crls.close()
         pool.shutdown()
         writing.shutdown()
         sweeper.close()
         store.close()
 
-    scep = SCEPApp(catalog, settings, pool, store)
+    scep = SCEPApp(endpoints, settings, pool, store)
     # They are tried in this order, so what is asked for most comes first.
     routes: list[BaseRoute] = [
         # Not a Mount: that answers the bare path with a redirect, which devices do not follow.
         *(Route(path + "{rest:path}", scep) for path in PATHS),
-        *OCSPApp(catalog, pool, store).routes,
+        *OCSPApp(endpoints, pool, store).routes,
         *Distribution(crls, utc_now).routes,
-        *CMPApp(catalog, writing, store).routes,
+        *CMPApp(endpoints, writing, store).routes,
         Route("/healthz", health.answer),
     ]
     if not settings.metrics:
@@ -129,15 +127,15 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
     return app
 
 
-def _catalog(home: Home, store: Store, crls: CRLs, held_now: dict[str, HeldCA]) -> Catalog:
-    def build() -> Mapping[str, Served]:
+def _catalog(home: Home, store: Store, crls: CRLs, held_now: dict[str, HeldCA]) -> Endpoints:
+    def build() -> Mapping[str, ServedEndpoint]:
         authorities = ca_loading.load_all(home.settings, now=utc_now())
         served = assemble(replace(home, authorities=authorities), store)
         held_now.update(authorities)
         crls.use(one for ca in authorities.values() for one in ca.generations)
         return served
 
-    return Catalog(stamp=lambda: ca_loading.stamps(home.settings), build=build)
+    return Endpoints(stamp=lambda: ca_loading.stamps(home.settings), build=build)
 
 
 def cores() -> int:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from scepkit.ca import checks
 from scepkit.ca.directory.layout import RA_CERTIFICATE, RA_KEY, Material
 from scepkit.ca.directory.layout import Credential as RACredential
 from scepkit.ca.extensions import Locations
@@ -18,61 +20,32 @@ from scepkit.enrolment.challenges import ChallengeRule, NoChallenge
 from scepkit.enrolment.challenges.static import StaticChallenge, WrongChallenges
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.enrolment.rules import GetCertRule, RenewalRules, Rules
-from scepkit.enrolment.secret_box import SecretBox
+from scepkit.enrolment.secret_box import Passphrases, SecretBox
 from scepkit.errors import SettingsError
 from scepkit.keys.certificates import read_certificates
+from scepkit.keys.pem import PrivateKey
 from scepkit.operations.approval import Approval
+from scepkit.protocol import chain, cmp
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.scep.responder import Responder
 from scepkit.server import static_secret
 from scepkit.server.ca_loading import HeldCA
-from scepkit.server.clock import utc_now
-from scepkit.server.cmp_service import cmp_service
-from scepkit.server.data_directory import Home
-from scepkit.server.minting import challenges_of, endpoint_settings
-from scepkit.server.public_urls import locations
+from scepkit.server.data_directory import Home, challenges_of, endpoint_settings, utc_now
+from scepkit.server.endpoints import ServedEndpoint, recipient_id
 from scepkit.server.settings import Settings
 from scepkit.server.settings.endpoint import EndpointSettings
-from scepkit.server.web import endpoint_routing
-from scepkit.server.web.ca_publication import Publication, publish
+from scepkit.server.settings.public_urls import locations
+from scepkit.server.web.ca_publication import publish
 from scepkit.services.cmp import CMPService
 from scepkit.services.ocsp import OCSPService
 from scepkit.services.scep import Endpoint
 from scepkit.store import Store
 
-__all__ = [
-    "Served",
-    "approval_of",
-    "assemble",
-    "challenges_of",
-    "endpoint_settings",
-    "utc_now",
-]
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """An endpoint as it answers devices.
-
-    Attributes:
-        endpoint: decides.
-        publication: what needs no deciding.
-        recipients: what names its certificates in an envelope, see `addressing`.
-        ocsp: says how the certificates of its CA stand; endpoints with one CA share it.
-        cmp: has certificates revoked by their owners; None where that is turned off.
-    """
-
-    endpoint: Endpoint
-    publication: Publication
-    recipients: tuple[bytes, ...]
-    ocsp: OCSPService
-    cmp: CMPService | None = None
-
 
 def assemble(
     home: Home, store: Store, *, now: Callable[[], datetime] = utc_now
-) -> Mapping[str, Served]:
+) -> Mapping[str, ServedEndpoint]:
     """Put all endpoints of a server together.
 
     Args:
@@ -109,7 +82,7 @@ def approval_of(home: Home, store: Store, name: str) -> Approval:
 
 def _serve(
     name: str, home: Home, store: Store, now: Callable[[], datetime], ocsp: OCSPService
-) -> Served:
+) -> ServedEndpoint:
     settings = home.settings.endpoint[name]
     ca = home.authority_of(name)
     material = ca.material
@@ -140,7 +113,7 @@ def _serve(
         if settings.challenge == "static"
         else None,
     )
-    recipients = tuple(endpoint_routing.recipient_id(one.certificate) for one in credentials)
+    recipients = tuple(recipient_id(one.certificate) for one in credentials)
     cmp = None
     if settings.cmp:
         cmp = cmp_service(
@@ -152,7 +125,7 @@ def _serve(
             passphrases=admission.passphrases,
             now=now,
         )
-    return Served(
+    return ServedEndpoint(
         Endpoint(responder, admission), publish(ca, settings, now()), recipients, ocsp, cmp
     )
 
@@ -239,3 +212,70 @@ def _challenge_rule(name: str, home: Home, store: Store) -> ChallengeRule:
         case "none":
             return NoChallenge()
     return challenges_of(home, store, name)
+
+
+def cmp_service(
+    name: str,
+    ca: HeldCA,
+    *,
+    issuers: Issuers,
+    rules: Rules,
+    store: Store,
+    passphrases: Passphrases,
+    now: Callable[[], datetime],
+) -> CMPService:
+    """Return the CMP service of an endpoint.
+
+    Args:
+        name: the endpoint's.
+        ca: its CA.
+        issuers: all generations of that.
+        rules: what the endpoint allows.
+        store: the database.
+        passphrases: what revokes a certificate without its key.
+        now: the clock.
+    """
+    return CMPService(
+        endpoint=name,
+        signers=tuple(signers(ca)),
+        issuers=issuers,
+        rules=rules,
+        store=store,
+        passphrases=passphrases,
+        random=os.urandom,
+        now=now,
+    )
+
+
+def signers(ca: HeldCA) -> Iterator[cmp.Signer]:
+    """Yield the signers of answers, the current RA first.
+
+    A client that has a certificate of an earlier CA trusts nobody else's RA. Where that RA has
+    expired, the earlier CA signs itself.
+    """
+    material = ca.material
+    coming = [] if material.next is None else [material.next.ra]
+    for ra in (material.ra, *coming, *material.retired):
+        yield _signer(ca, ra.certificate, ra.private_key)
+    for earlier in material.previous:
+        # As `openssl cmp` wants it of who signs.
+        if checks.has_key_usage(earlier.certificate, "digital_signature"):
+            yield _signer(ca, earlier.certificate, earlier.private_key)
+
+
+def _signer(ca: HeldCA, certificate: x509.Certificate, key: PrivateKey) -> cmp.Signer:
+    """Return a signer with the certificates that lie between it and the root, which clients have.
+
+    `openssl cmp` does not find them elsewhere.
+    """
+    authorities = (one.certificate for one in ca.generations)
+    own = Certificate.of(certificate)
+    between = [
+        one
+        for one in (*authorities, *ca.above)
+        if one.subject != one.issuer and (one in ca.above or chain.issued(Certificate.of(one), own))
+    ]
+    return cmp.Signer(
+        Credential(key, own),
+        chain=tuple(one.public_bytes(Encoding.DER) for one in between),
+    )

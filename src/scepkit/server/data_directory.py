@@ -12,7 +12,8 @@ import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import URL
@@ -20,7 +21,7 @@ from sqlalchemy import URL
 from scepkit.ca.directory import layout as ca_layout
 from scepkit.ca.directory import ocsp_rotation, rotation
 from scepkit.ca.directory.layout import Material
-from scepkit.enrolment.challenges.one_time import KEY_SIZE
+from scepkit.enrolment.challenges.one_time import KEY_SIZE, Challenges
 from scepkit.errors import EmptyDatabase, SettingsError, UsageError
 from scepkit.keys import ownership
 from scepkit.keys.files import check_writable, create_file, make_directory, read_file, refusals
@@ -28,11 +29,15 @@ from scepkit.server import ca_loading, permissions
 from scepkit.server import settings as server_settings
 from scepkit.server.ca_loading import HeldCA
 from scepkit.server.settings import DEFAULT, Settings, template
+from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.store import Store
 from scepkit.store.engine import sqlite_file
 
 CHALLENGE_KEY = "challenge.key"
 HAS_DATABASE = ".database"
+
+utc_now = partial(datetime.now, UTC)
+"""Returns the time, aware: the clock of the server and of the commands beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,3 +339,34 @@ def _challenge_key(directory: Path) -> bytes:
             hint="restore it from a backup; with a new one, unspent challenges are void",
         )
     return key
+
+
+def challenges_of(home: Home, store: Store, name: str = DEFAULT) -> Challenges:
+    """Return the one-time challenges of an endpoint.
+
+    Raises:
+        UsageError: there is no such endpoint, or it has none.
+    """
+    rule = endpoint_settings(home.settings, name).challenge
+    if rule != "one-time":
+        raise UsageError(
+            f'the endpoint {name!r} has no one-time challenges: challenge = "{rule}"',
+            hint="devices enrol there without one"
+            if rule == "none"
+            else "all devices use the one in its challenge_file",
+        )
+    return Challenges(store=store, endpoint=name, key=home.challenge_key)
+
+
+def endpoint_settings(settings: Settings, name: str) -> EndpointSettings:
+    """Return the settings of an endpoint.
+
+    Raises:
+        UsageError: there is no such endpoint.
+    """
+    found = settings.endpoint.get(name)
+    if found is None:
+        raise UsageError(
+            f"there is no endpoint {name!r}", hint=f"one of {', '.join(settings.endpoint)}"
+        )
+    return found

@@ -21,9 +21,8 @@ from prometheus_client import make_wsgi_app
 from prometheus_client.registry import Collector
 
 from scepkit.errors import SettingsError
-from scepkit.server.conditions import State, Word, worst
 from scepkit.server.web import metrics
-from scepkit.server.web.health import WATCH_SECONDS, States
+from scepkit.server.web.health import WATCH_SECONDS, State, States, Word, worst
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment

@@ -29,16 +29,16 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from scepkit.errors import ScepError, SettingsError
-from scepkit.server import log, monitoring, public_urls
+from scepkit.server import log, monitoring
 from scepkit.server.app import create
 from scepkit.server.assembly import assemble
-from scepkit.server.conditions import State
 from scepkit.server.data_directory import Home, open_existing, open_store
 from scepkit.server.http import tally
 from scepkit.server.http.tally import Tally
-from scepkit.server.settings import DEFAULT, Settings
+from scepkit.server.settings import DEFAULT, Settings, public_urls
 from scepkit.server.web import metrics
-from scepkit.server.web.revocation_metrics import RevocationMetrics
+from scepkit.server.web.health import State
+from scepkit.server.web.metrics import RevocationMetrics
 
 # Seconds that requests under way have to finish after SIGTERM.
 GRACE = 30

@@ -67,7 +67,8 @@ def approve(
     """
     numbers = _numbers(ids)
     with keys_opened(directory) as (home, store):
-        from scepkit.server.assembly import approval_of, utc_now
+        from scepkit.server.assembly import approval_of
+        from scepkit.server.data_directory import utc_now
 
         def decide(number: int) -> None:
             row = _row(store, number)
@@ -104,7 +105,7 @@ def reject(
     with records_opened(directory) as (_, store):
         from scepkit.errors import FailInfo
         from scepkit.operations.approval import REJECTED
-        from scepkit.server.assembly import utc_now
+        from scepkit.server.data_directory import utc_now
         from scepkit.store import Status
 
         def decide(number: int) -> None:

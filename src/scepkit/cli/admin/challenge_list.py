@@ -67,8 +67,7 @@ def listing(
     is kept as long as its certificate, any other until retention_days after it expired.
     """
     with records_opened(directory) as (home, store):
-        from scepkit.server.clock import utc_now
-        from scepkit.server.minting import endpoint_settings
+        from scepkit.server.data_directory import endpoint_settings, utc_now
 
         now = utc_now()
         found = store.challenges(

@@ -98,8 +98,7 @@ def new(
     with records_opened(directory) as (home, store):
         from scepkit.enrolment.challenges.batch import Defaults
         from scepkit.enrolment.challenges.orders import ChallengeOrder, read_label
-        from scepkit.server.clock import utc_now
-        from scepkit.server.minting import challenges_of
+        from scepkit.server.data_directory import challenges_of, utc_now
 
         challenges = challenges_of(home, store, endpoint)
         label = None if label is None else read_label(label)

@@ -86,8 +86,7 @@ def void(
     """
     with records_opened(directory) as (home, store):
         from scepkit.enrolment.challenges import one_time
-        from scepkit.server.clock import utc_now
-        from scepkit.server.minting import endpoint_settings
+        from scepkit.server.data_directory import endpoint_settings, utc_now
 
         if endpoint is not None:
             endpoint_settings(home.settings, endpoint)

@@ -128,7 +128,7 @@ def _sign_if_outdated(
 
 def _current(home: Home, store: Store, authority: Authority) -> CRLRow:
     from scepkit.operations import revocation
-    from scepkit.server.clock import utc_now
+    from scepkit.server.data_directory import utc_now
 
     lifetime = timedelta(hours=home.settings.crl_hours)
     return revocation.current_crl(store, authority, now=utc_now(), lifetime=lifetime)

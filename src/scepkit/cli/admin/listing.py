@@ -89,7 +89,7 @@ def listing(
     """
     wanted = Wanted.PENDING if pending else status
     with records_opened(directory) as (home, store):
-        from scepkit.server.minting import endpoint_settings
+        from scepkit.server.data_directory import endpoint_settings
 
         if wanted in (Wanted.PENDING, Wanted.REJECTED, Wanted.LAPSED):
             columns: tuple[str, ...] = (
@@ -118,7 +118,7 @@ def _requests(
 ) -> list[dict[str, str]]:
     from itertools import islice
 
-    from scepkit.server.clock import utc_now
+    from scepkit.server.data_directory import utc_now
     from scepkit.store import Status
 
     status = {
@@ -150,7 +150,7 @@ def _request(row: RequestRow) -> dict[str, str]:
 def _certificates(
     store: Store, wanted: Wanted | None, endpoint: str | None, subject: str | None, limit: int
 ) -> list[dict[str, str]]:
-    from scepkit.server.clock import utc_now
+    from scepkit.server.data_directory import utc_now
     from scepkit.store import CertificateStatus
 
     now = utc_now()

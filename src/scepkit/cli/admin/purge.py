@@ -50,7 +50,7 @@ def purge(
     """
     with records_opened(directory) as (home, store):
         from scepkit.server.background import housekeeping as sweeping
-        from scepkit.server.clock import utc_now
+        from scepkit.server.data_directory import utc_now
 
         now = utc_now()
         keep = (

@@ -60,7 +60,7 @@ def release(
     """
     with records_opened(directory) as (home, store):
         from scepkit.operations import revocation
-        from scepkit.server.assembly import utc_now
+        from scepkit.server.data_directory import utc_now
 
         selection = admin_selection.select(
             home, store, serials=serials or [], subject=subject, and_renewals=and_renewals

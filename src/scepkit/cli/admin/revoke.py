@@ -166,7 +166,7 @@ def _revoked(store: Store, selection: Selection, wanted: _Wanted) -> Iterator[Ch
     what was renewed at this very moment.
     """
     from scepkit.operations import revocation
-    from scepkit.server.assembly import utc_now
+    from scepkit.server.data_directory import utc_now
 
     by, done = who(), 0
     serials = [row.serial for row in selection.rows]

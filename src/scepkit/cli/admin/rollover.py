@@ -81,7 +81,7 @@ def prepare(
     """
     place = _place(directory, ca)
     from scepkit.ca.directory import rollover
-    from scepkit.server.assembly import utc_now
+    from scepkit.server.data_directory import utc_now
 
     made = rollover.prepare(place, now=utc_now(), layout=layout, common_name=name)
     if made.next is not None:
@@ -111,7 +111,7 @@ def activate(
     """
     place = _place(directory, ca)
     from scepkit.ca.directory import rollover
-    from scepkit.server.assembly import utc_now
+    from scepkit.server.data_directory import utc_now
 
     found = rollover.status(place)
     if found.next is not None:
@@ -209,7 +209,7 @@ def _generation(state: str, one: Generation) -> list[dict[str, str]]:
 def _row(state: str, role: str, certificate: x509.Certificate) -> dict[str, str]:
     from scepkit.keys.certificates import sha256_fingerprint
     from scepkit.protocol.distinguished_name import Name
-    from scepkit.server.assembly import utc_now
+    from scepkit.server.data_directory import utc_now
 
     is_over = certificate.not_valid_after_utc <= utc_now()
     return {

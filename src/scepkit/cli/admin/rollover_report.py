@@ -62,7 +62,7 @@ def _certificate(one: x509.Certificate) -> str:
 def _prepared(following: Generation) -> str:
     from scepkit.ca.profile import BACKDATE
     from scepkit.cli import duration
-    from scepkit.server.assembly import utc_now
+    from scepkit.server.data_directory import utc_now
 
     # The CA's validity begins that much before it was made.
     since = following.ca.not_valid_before_utc + BACKDATE

@@ -104,7 +104,7 @@ def _along_renewals(store: Store, rows: Sequence[CertificateRow], moment: Moment
 def this_moment(home: Home) -> Moment:
     """Return the time, and how long the endpoints of a server renew what has expired."""
     from scepkit.operations.selection import Moment
-    from scepkit.server.assembly import utc_now
+    from scepkit.server.data_directory import utc_now
 
     days = {name: one.renewal_grace_days for name, one in home.settings.endpoint.items()}
     return Moment(utc_now(), {name: timedelta(days=count) for name, count in days.items()})

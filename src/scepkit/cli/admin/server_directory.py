@@ -71,8 +71,7 @@ def keys_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
     """Open a server's settings, keys and database."""
     require_server()
     _become_owner(directory)
-    from scepkit.server.clock import utc_now
-    from scepkit.server.data_directory import open_existing, open_store
+    from scepkit.server.data_directory import open_existing, open_store, utc_now
 
     home = open_existing(directory, now=utc_now())
     with open_store(home.settings) as store:
@@ -104,7 +103,7 @@ def authorities_of(home: Home, store: Store, name: str) -> tuple[Authority, ...]
         SettingsError: its files cannot be used, or it has expired.
     """
     from scepkit.ca.directory.layout import load_authorities
-    from scepkit.server.clock import utc_now
+    from scepkit.server.data_directory import utc_now
     from scepkit.server.settings import DEFAULT
 
     names = home.settings.authorities

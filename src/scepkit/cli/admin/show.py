@@ -65,7 +65,7 @@ def show(
     The challenge in a request is blanked out, so the signature of its PEM no longer verifies.
     """
     with records_opened(directory) as (home, store):
-        from scepkit.server.clock import utc_now
+        from scepkit.server.data_directory import utc_now
 
         if _REQUEST.fullmatch(number):
             row = store.request(int(number), now=utc_now())
@@ -108,7 +108,7 @@ def _certificate_row(store: Store, number: str) -> CertificateRow:
 
 def _certificate(row: CertificateRow) -> dict[str, str]:
     from scepkit.protocol.certificate import Certificate, fingerprint
-    from scepkit.server.clock import utc_now
+    from scepkit.server.data_directory import utc_now
 
     certificate = Certificate.read(row.der)
     return {

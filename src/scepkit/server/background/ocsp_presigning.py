@@ -11,7 +11,7 @@ from threading import Event, Thread
 import structlog
 
 from scepkit.errors import ScepError
-from scepkit.server.catalog import Catalog
+from scepkit.server.endpoints import Endpoints
 
 # How often it looks, and what it looks for: what is too old before two more looks.
 LOOK_SECONDS = 15.0
@@ -24,11 +24,11 @@ class SigningAhead:
     """Has the OCSP services of a catalogue sign ahead, in a thread of its own.
 
     Args:
-        catalog: what is served.
+        endpoints: what is served.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+    def __init__(self, endpoints: Endpoints) -> None:
+        self._endpoints = endpoints
         self._stopped = Event()
 
     def start(self) -> None:
@@ -42,7 +42,7 @@ class SigningAhead:
     def look(self) -> int:
         """Sign the responses that are due; return their number."""
         # Endpoints with one CA share its service.
-        services = {id(one.ocsp): one.ocsp for one in self._catalog.served.values()}
+        services = {id(one.ocsp): one.ocsp for one in self._endpoints.served.values()}
         return sum(service.sign_ahead(_WITHIN) for service in services.values())
 
     def _work(self) -> None:

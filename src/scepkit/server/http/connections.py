@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from scepkit.server.bound_alarms import BoundAlarms, NowAndThen
-from scepkit.server.http.bounds import Bounds
+from scepkit.server.http.bounds import BoundAlarms, Bounds, NowAndThen
 from scepkit.server.http.tally import Tally
 
 STATE = "connections"

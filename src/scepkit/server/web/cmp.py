@@ -19,10 +19,10 @@ from starlette.routing import Route
 
 from scepkit.errors import HTTPRefused, Malformed, StoreError
 from scepkit.protocol import cmp, serial_number
-from scepkit.server.catalog import Catalog
+from scepkit.server.endpoints import Endpoints
 from scepkit.server.http import peers
 from scepkit.server.web import metrics
-from scepkit.server.web.concurrency_limit import UnderWay
+from scepkit.server.web.worker_pool import UnderWay
 from scepkit.services.cmp import CMPAnswer
 from scepkit.store import Store
 
@@ -41,13 +41,13 @@ class CMPApp:
     """Answers CMP for all endpoints.
 
     Args:
-        catalog: the endpoints.
+        endpoints: the endpoints.
         pool: threads for private-key work.
         store: the database.
     """
 
-    def __init__(self, catalog: Catalog, pool: ThreadPoolExecutor, store: Store) -> None:
-        self._catalog = catalog
+    def __init__(self, endpoints: Endpoints, pool: ThreadPoolExecutor, store: Store) -> None:
+        self._endpoints = endpoints
         self._pool = pool
         self._store = store
         self._under_way = UnderWay()
@@ -61,7 +61,7 @@ class CMPApp:
         """Answer one HTTP request and write its line into the log."""
         started = time.perf_counter()
         name = request.path_params["name"]
-        served = self._catalog.served.get(name)
+        served = self._endpoints.served.get(name)
         if served is None or served.cmp is None:
             return _refusal(HTTPRefused(404, "no such CMP endpoint"))
         try:

@@ -25,10 +25,10 @@ from scepkit.ca.extensions import OCSP_PATH
 from scepkit.errors import HTTPRefused, Local
 from scepkit.protocol import serial_number
 from scepkit.protocol.ocsp import MAX_REQUEST, RESPONSE_TYPE, ErrorStatus
-from scepkit.server.assembly import utc_now
-from scepkit.server.catalog import Catalog
+from scepkit.server.data_directory import utc_now
+from scepkit.server.endpoints import Endpoints
 from scepkit.server.web import metrics
-from scepkit.server.web.concurrency_limit import UnderWay
+from scepkit.server.web.worker_pool import UnderWay
 from scepkit.services.ocsp import OCSPAnswer, OCSPService, refusal
 from scepkit.store import Store
 
@@ -51,13 +51,13 @@ class OCSPApp:
     """Answers OCSP for all endpoints.
 
     Args:
-        catalog: the endpoints.
+        endpoints: the endpoints.
         pool: threads for private-key work.
         store: the database.
     """
 
-    def __init__(self, catalog: Catalog, pool: ThreadPoolExecutor, store: Store) -> None:
-        self._catalog = catalog
+    def __init__(self, endpoints: Endpoints, pool: ThreadPoolExecutor, store: Store) -> None:
+        self._endpoints = endpoints
         self._pool = pool
         self._store = store
         self._under_way = UnderWay()
@@ -75,7 +75,7 @@ class OCSPApp:
         """Answer one HTTP request and write its line into the log."""
         started = time.perf_counter()
         name = request.path_params["name"]
-        served = self._catalog.served.get(name)
+        served = self._endpoints.served.get(name)
         if served is None:
             return PlainTextResponse("no such OCSP responder\n", 404, _NO_STORE)
         try:

@@ -21,15 +21,21 @@ from scepkit.protocol import serial_number
 from scepkit.protocol.scep import http, pkimessage
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse, Operation, SCEPRequest
 from scepkit.protocol.scep.messages import Failure
-from scepkit.server.assembly import Served
-from scepkit.server.bound_alarms import BoundAlarms
-from scepkit.server.catalog import Catalog
+from scepkit.server.endpoints import (
+    Endpoints,
+    ServedEndpoint,
+    addressed,
+    identified,
+    is_for,
+    named,
+    unknown,
+)
 from scepkit.server.http import peers
+from scepkit.server.http.bounds import BoundAlarms
 from scepkit.server.settings import DEFAULT, Settings
 from scepkit.server.slowing import Slowing
-from scepkit.server.web import endpoint_routing, metrics
-from scepkit.server.web.concurrency_limit import UnderWay
-from scepkit.server.web.worker_pool import Decider
+from scepkit.server.web import metrics
+from scepkit.server.web.worker_pool import Decider, UnderWay
 from scepkit.store import Store
 
 Facts: TypeAlias = Mapping[str, Any]
@@ -53,16 +59,16 @@ class SCEPApp:
     """Answers SCEP over ASGI.
 
     Args:
-        catalog: the endpoints.
+        endpoints: the endpoints.
         settings: their names.
         pool: threads for private-key work.
         store: where the endpoints store what they decide.
     """
 
     def __init__(
-        self, catalog: Catalog, settings: Settings, pool: ThreadPoolExecutor, store: Store
+        self, endpoints: Endpoints, settings: Settings, pool: ThreadPoolExecutor, store: Store
     ) -> None:
-        self._catalog = catalog
+        self._endpoints = endpoints
         self._settings = settings
         self._has_several = len(settings.endpoint) > 1
         self._pool = pool
@@ -119,20 +125,20 @@ class SCEPApp:
         Raises:
             HTTPRefused: there is no such endpoint.
         """
-        name = endpoint_routing.named(path)
-        if (name or DEFAULT) not in self._catalog.served:
-            raise endpoint_routing.unknown()
+        name = named(path)
+        if (name or DEFAULT) not in self._endpoints.served:
+            raise unknown()
         return name
 
-    def _find(self, name: str | None, request: SCEPRequest) -> Served:
+    def _find(self, name: str | None, request: SCEPRequest) -> ServedEndpoint:
         """Return the endpoint that is to answer, as it is at this moment."""
-        served = self._catalog.served
+        served = self._endpoints.served
         if name is None and self._has_several:
             if request.operation is Operation.PKI_OPERATION:
                 recipients = {one: served[one].recipients for one in served}
-                name = endpoint_routing.addressed(request.message, recipients)
+                name = addressed(request.message, recipients)
             else:
-                name = endpoint_routing.identified(request.identifier, self._settings)
+                name = identified(request.identifier, self._settings)
         return served[name or DEFAULT]
 
     async def _pki_operation(
@@ -158,15 +164,15 @@ class SCEPApp:
         facts = {"endpoint": endpoint.name, **_facts(decision)}
         return HTTPResponse(200, decision.reply, http.PKI_MESSAGE, _NO_STORE), facts
 
-    async def _up_to_date(self, name: str | None, request: SCEPRequest) -> Served:
+    async def _up_to_date(self, name: str | None, request: SCEPRequest) -> ServedEndpoint:
         """Return the endpoint, with keys that were made a moment ago too.
 
         Another worker process may have shown a certificate that this one has not looked for yet:
         a device that encrypts to it must not be refused.
         """
         served = self._find(name, request)
-        if not endpoint_routing.is_for(request.message, served.recipients):
-            await asyncio.get_running_loop().run_in_executor(self._pool, self._catalog.refresh)
+        if not is_for(request.message, served.recipients):
+            await asyncio.get_running_loop().run_in_executor(self._pool, self._endpoints.refresh)
             served = self._find(name, request)
         return served
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
 from typing import TypeAlias
 
 from scepkit.enrolment.decision import Decision
-from scepkit.server.handover import Handover
+from scepkit.errors import HTTPRefused
 from scepkit.services.scep import Endpoint
 from scepkit.store import Answer, Recorded, Store
 
@@ -115,3 +117,64 @@ def _settle(step: _Step, result: _Decided | BaseException) -> None:
         step.set_exception(result)
     else:
         step.set_result(result)
+
+
+class Handover:
+    """Runs calls of other threads on the event loop, in their order.
+
+    Args:
+        loop: the event loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._arrived: deque[Callable[[], None]] = deque()
+        self._woken = False
+
+    def is_for(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Say whether this is the event loop."""
+        return loop is self._loop
+
+    def put(self, settle: Callable[[], None]) -> None:
+        """Have a function called on the event loop; from any thread."""
+        # In this order: who finds the loop woken already is in time for its look (_fetch).
+        self._arrived.append(settle)
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._fetch)
+
+    def _fetch(self) -> None:
+        self._woken = False
+        while self._arrived:
+            self._arrived.popleft()()
+
+
+# Of one protocol. More would only time out while they wait for a thread; 503 makes them come back
+# (checklist P-78).
+LIMIT = 512
+
+
+class UnderWay:
+    """Counts the requests that are inside its `with` block."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __enter__(self) -> None:
+        """Count one more.
+
+        Raises:
+            HTTPRefused: there are too many already; HTTP 503.
+        """
+        if self._count >= LIMIT:
+            raise HTTPRefused(503, "busy, try again later")
+        self._count += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Count one less."""
+        self._count -= 1

@@ -1,0 +1,211 @@
+"""The endpoints in service, and which of them a SCEP request is for.
+
+They are replaced as a whole when a CA's files change. A rollover, a rotated RA or a next CA that
+was prepared reaches every worker process this way, each by its own looking, without a restart.
+
+The path of a request names its endpoint, or leaves it open:
+
+    /scep · /cgi-bin/pkiclient.exe      the default one, unless the request says more
+    /scep/NAME, /cgi-bin/…/NAME         the endpoint NAME
+    …/pkiclient.exe · …/cgi-bin/…       what IOS and Windows append to either is ignored (P-37)
+
+At a path without a name the old `message=NAME` selects the endpoint, or the CA, of that name
+(L-05); anything else in it is ignored (P-38). A PKIOperation does not repeat it, so there the
+certificate that it is encrypted to selects.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Hashable, Mapping
+from dataclasses import dataclass
+from threading import Event, Lock, Thread
+
+import structlog
+
+from scepkit.errors import HTTPRefused, ScepError
+from scepkit.protocol.certificate import Certificate
+from scepkit.server.settings import DEFAULT, Settings
+from scepkit.server.web.ca_publication import Publication
+from scepkit.services.cmp import CMPService
+from scepkit.services.ocsp import OCSPService
+from scepkit.services.scep import Endpoint
+
+# Seconds between two looks at the files of the CAs.
+LOOK_SECONDS = 2.0
+
+_APPENDED = frozenset({"", "cgi-bin", "pkiclient.exe"})
+_PATH = re.compile(r"(?:/scep|/cgi-bin/pkiclient\.exe)(?:/([a-z0-9-]+))?")
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ServedEndpoint:
+    """An endpoint as it answers devices.
+
+    Attributes:
+        endpoint: decides.
+        publication: what needs no deciding.
+        recipients: what names its certificates in an envelope, see `addressing`.
+        ocsp: says how the certificates of its CA stand; endpoints with one CA share it.
+        cmp: has certificates revoked by their owners; None where that is turned off.
+    """
+
+    endpoint: Endpoint
+    publication: Publication
+    recipients: tuple[bytes, ...]
+    ocsp: OCSPService
+    cmp: CMPService | None = None
+
+
+class Endpoints:
+    """The endpoints as they are served. Threads may share it.
+
+    Args:
+        stamp: returns something that changes with the files.
+        build: reads the files and puts all endpoints together.
+
+    Attributes:
+        served: the endpoints by name, as they are at this moment: read it once for each request.
+        fault: the error of the files as they are now; None when they can be read.
+
+    Raises:
+        ScepError: what `build` raises.
+    """
+
+    def __init__(
+        self, stamp: Callable[[], Hashable], build: Callable[[], Mapping[str, ServedEndpoint]]
+    ) -> None:
+        self._stamp = stamp
+        self._build = build
+        self._lock = Lock()
+        self._stopped = Event()
+        # The stamp first: what changes while it is read is read again at the next look.
+        self._seen = stamp()
+        self.served = build()
+        self.fault: ScepError | None = None
+
+    def refresh(self) -> bool:
+        """Look at the files and, when they changed, serve their new contents.
+
+        What cannot be read is logged, once, and the old goes on being served.
+
+        Returns:
+            Whether something else is served now.
+        """
+        with self._lock:
+            try:
+                seen = self._stamp()
+                if seen == self._seen:
+                    # Perhaps again: what could not be read was put back as it was.
+                    self.fault = None
+                    return False
+                served = self._build()
+            except ScepError as error:
+                self._report(error)
+                return False
+            self._seen, self.served, self.fault = seen, served, None
+        log.info("the CAs changed and were read again", endpoints=sorted(served))
+        return True
+
+    def watch(self) -> None:
+        """Look again and again, in a thread of its own, until `close`."""
+        Thread(target=self._watch, name="scepkit-endpoints", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(LOOK_SECONDS):
+            try:
+                self.refresh()
+            except Exception:
+                log.exception("bug in scepkit; please report it")
+
+    def _report(self, error: ScepError) -> None:
+        if self.fault is not None and error.message == self.fault.message:
+            return
+        # Without its traceback and cause, which hold what was read.
+        self.fault = ScepError(error.message, hint=error.hint)
+        log.error(
+            "the CAs changed but cannot be read; the old ones stay in service",
+            error=error.message,
+            hint=error.hint,
+        )
+
+
+def named(path: str) -> str | None:
+    """Return the endpoint that a path names, or None where it leaves that open.
+
+    Args:
+        path: percent-decoded, from its first slash on.
+
+    Raises:
+        HTTPRefused: it is no path of ours.
+    """
+    kept = _without_appended(path)
+    if not kept and path != "/":
+        return None
+    match = _PATH.fullmatch(kept.lower())
+    if match is None or not kept.startswith(("/scep", "/cgi-bin")):
+        raise unknown()
+    return match[1]
+
+
+def identified(identifier: str, settings: Settings) -> str | None:
+    """Return the endpoint that a CA identifier selects, or None when it means nothing here.
+
+    Args:
+        identifier: the `message` of a GetCACaps, GetCACert or GetNextCACert.
+        settings: the names of endpoints and their CAs; a CA stands for its first endpoint.
+    """
+    wanted = identifier.strip().lower()
+    if wanted in settings.endpoint:
+        return wanted
+    return next((name for name, one in settings.endpoint.items() if one.ca == wanted), None)
+
+
+def addressed(message: bytes, recipients: Mapping[str, Collection[bytes]]) -> str:
+    """Return the endpoint whose certificate a message is encrypted to.
+
+    Nothing is parsed: an IssuerAndSerialNumber stands in a message as it stands in the certificate.
+    Whoever puts a wrong one there is answered by another endpoint, which asks the same of all.
+
+    Args:
+        message: a pkiMessage, DER or BER.
+        recipients: by endpoint, `recipient_id` of each certificate of its own.
+
+    Returns:
+        The default endpoint if it is one of them, or if none is.
+    """
+    found = [name for name, ids in recipients.items() if is_for(message, ids)]
+    return DEFAULT if DEFAULT in found or not found else found[0]
+
+
+def is_for(message: bytes, recipients: Collection[bytes]) -> bool:
+    """Say whether a message is encrypted to one of these; without parsing, see `addressed`.
+
+    A message that names its recipient by a key identifier, or has none, is for nobody.
+    """
+    return any(one in message for one in recipients)
+
+
+def recipient_id(certificate: Certificate) -> bytes:
+    """Return the identity of a certificate in an envelope: its issuer and serial number, DER."""
+    return certificate.issuer + certificate.serial_number
+
+
+def _without_appended(path: str) -> str:
+    # Piece by piece: this runs on the event loop, where a pattern that tries every slash as the
+    # start of the end would hold everybody up for one long path.
+    first, *pieces = path.split("/")
+    while pieces and pieces[-1] in _APPENDED:
+        pieces.pop()
+    return "/".join([first, *pieces])
+
+
+def unknown() -> HTTPRefused:
+    """Return the refusal of a path that leads nowhere (P-71)."""
+    return HTTPRefused(404, "no such SCEP endpoint")
