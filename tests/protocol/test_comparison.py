@@ -11,9 +11,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 import der
 import keys
 from scepkit.errors import UsageError
-from scepkit.protocol import comparison, csr, purposes
+from scepkit.protocol import comparison, csr
 from scepkit.protocol.algorithms import NO_LEGACY
 from scepkit.protocol.comparison import Change
+from scepkit.protocol.extensions import purpose_name, read_purposes
 from scepkit.protocol.names import parse_subject
 
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
@@ -147,13 +148,13 @@ def test_what_cannot_be_read_is_not_compared():
     "text", ["server_auth", "serverAuth", "SERVER-AUTH", "1.3.6.1.5.5.7.3.1", SERVER]
 )
 def test_a_purpose_goes_by_name_or_oid(text):
-    assert purposes.read([text, text]) == (SERVER,)
-    assert purposes.name(SERVER) == "server_auth"
+    assert read_purposes([text, text]) == (SERVER,)
+    assert purpose_name(SERVER) == "server_auth"
 
 
 @pytest.mark.parametrize("text", ["server", "sever_auth", "3.1.2", "1", "", "1.2.x"])
 def test_what_is_no_purpose_gets_the_names(text):
     with pytest.raises(UsageError) as caught:
-        purposes.read([text])
+        read_purposes([text])
     assert "client_auth, server_auth" in caught.value.hint
     assert ("did you mean server_auth?" in caught.value.hint) is text.startswith("se")

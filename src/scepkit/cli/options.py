@@ -197,10 +197,10 @@ def read_purposes(lists: Iterable[str]) -> tuple[ObjectIdentifier, ...]:
     Raises:
         UsageError: something in them is no purpose.
     """
-    from scepkit.protocol import purposes
+    from scepkit.protocol.extensions import read_purposes
 
     words = (word.strip() for text in lists for word in text.split(","))
-    return purposes.read(word for word in words if word)
+    return read_purposes(word for word in words if word)
 
 
 def recorded_path(file: Path | None) -> str:

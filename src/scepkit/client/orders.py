@@ -30,9 +30,9 @@ from scepkit.protocol.extensions import (
     Extension,
     encoded,
     extension,
+    read_purposes,
 )
 from scepkit.protocol.names import parse_san, parse_subject
-from scepkit.protocol.purposes import read as read_purposes
 from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.protocol.scep.messages import PKCSReq, RenewalReq
 

@@ -10,12 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from scepkit.errors import BadRequest, Malformed
-from scepkit.protocol import purposes
 from scepkit.protocol.asn1.strings import Undecodable
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.certification_request import CertificationRequest
+from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.extensions import KEY_USAGES, LOOKED_AT, Extensions
+from scepkit.protocol.extensions import KEY_USAGES, LOOKED_AT, Extensions, purpose_name
 from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.name_attributes import BY_NAME
 
@@ -139,7 +138,7 @@ def _purposes(asked: Extensions, got: Extensions) -> _Parts:
     # Without extKeyUsage a certificate is good for every purpose.
     if wanted is None or had is None:
         return PURPOSES, (), ()
-    return _sorted(PURPOSES, map(purposes.name, wanted), map(purposes.name, had))
+    return _sorted(PURPOSES, map(purpose_name, wanted), map(purpose_name, had))
 
 
 def _key_usages(asked: Extensions, got: Extensions) -> _Parts:

@@ -1,28 +1,29 @@
-"""PKCS#10 certification requests (RFC 2986), read leniently; `build`, next door, writes them.
+"""PKCS#10 certification requests (RFC 2986), read leniently; `csr_writing` writes them.
 
 The library's own reader refuses what devices send (strongSwan's attribute SET is out of DER order,
 Windows writes `!` into a PrintableString), so the request is cut into its parts here, and the parts
 keep their octets.
 The signature is verified over the bytes as received; everything else is decoded when it is asked
-for, and nothing is decoded that nobody asks for; see `certification_request`.
+for, and nothing is decoded that nobody asks for.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import ObjectIdentifier
 
-from scepkit.errors import FailInfoError, Malformed
-from scepkit.protocol import csr_writing, signatures
+from scepkit.errors import BadRequest, FailInfoError, Malformed
+from scepkit.protocol import csr_writing, extensions, signatures
 from scepkit.protocol import spki as _keys
 from scepkit.protocol.algorithms import Legacy, PublicKey
-from scepkit.protocol.asn1 import ber, types
+from scepkit.protocol.asn1 import ber, strings, types
 from scepkit.protocol.asn1 import der as _der
-from scepkit.protocol.certification_request import CertificationRequest
 from scepkit.protocol.csr_writing import (
     CHALLENGE_PASSWORD,
     EXTENSION_REQUEST,
@@ -30,7 +31,9 @@ from scepkit.protocol.csr_writing import (
     SHA256_WITH_RSA,
     build,
 )
-from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.distinguished_name import Name, object_identifier
+from scepkit.protocol.extensions import Extensions
+from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.signatures import AlgorithmIdentifier, SignatureScheme
 
 __all__ = [
@@ -45,8 +48,214 @@ __all__ = [
     "verify",
 ]
 
-# Subject, key and attributes, after the version.
+# The same by other names (P-33): PKCS#9's and Microsoft's. That of old drafts needs a switch.
+MICROSOFT_EXTENSION_REQUEST = ObjectIdentifier("1.3.6.1.4.1.311.2.1.14")
+DRAFT_EXTENSION_REQUEST = ObjectIdentifier("2.16.840.1.113733.1.9.8")
+_EXTENSION_REQUESTS = {
+    _der.oid(EXTENSION_REQUEST),
+    _der.oid(MICROSOFT_EXTENSION_REQUEST),
+    _der.oid(DRAFT_EXTENSION_REQUEST),
+}
+_DRAFT = _der.oid(DRAFT_EXTENSION_REQUEST)
+_CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
+# The tag of the attributes, after the version, subject and key.
 _ATTRIBUTES = 0xA0
+
+
+@dataclass(frozen=True)
+class CertificationRequest:
+    """A PKCS#10 whose own signature has been verified; its contents are read on demand.
+
+    Anybody can take a captured envelope and sign it anew. So whether its sender may be told what is
+    wrong in here is for the caller to say, who knows which key signed the pkiMessage: compare
+    `key_hash` before anything else is asked for.
+
+    Attributes:
+        der: the request as received.
+        info: its CertificationRequestInfo as received: what the device asked for, unlike `der`
+            the same in every retransmission, as signatures may be randomised.
+        subject: the requested subject; may be empty.
+        spki: the SubjectPublicKeyInfo, DER as received.
+        public_key: the key.
+        algorithm: how it is signed; None in what was archived.
+    """
+
+    der: bytes = field(repr=False)
+    info: bytes = field(repr=False)
+    subject: Name
+    spki: bytes = field(repr=False)
+    public_key: PublicKey = field(repr=False)
+    algorithm: SignatureScheme | None
+    _attributes: bytes = field(repr=False)
+    _names: tuple[GeneralName, ...] | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        """Leave the secret out."""
+        return f"<CertificationRequest {str(self.subject)!r}>"
+
+    @property
+    def canonical_spki(self) -> bytes:
+        """The SubjectPublicKeyInfo, DER, in the one form that each key has."""
+        return _keys.canonical(self.spki)
+
+    @property
+    def key_hash(self) -> bytes:
+        """SHA-256 of the canonical SubjectPublicKeyInfo, 32 octets: the identity of a key."""
+        return hashlib.sha256(self.canonical_spki).digest()
+
+    @cached_property
+    def attributes(self) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
+        """Its attributes in the order received: OID and values, DER.
+
+        Raises:
+            BadRequest: they cannot be read.
+        """
+        try:
+            pairs = [
+                ber.parts(one, _der.SEQUENCE, "attribute") for one in ber.split(self._attributes)
+            ]
+            return tuple(
+                (kind, tuple(ber.parts(values, _der.SET, "values of an attribute")))
+                for kind, values in pairs
+            )
+        except (Malformed, ValueError) as error:
+            raise BadRequest("the request's attributes cannot be read") from error
+
+    @cached_property
+    def extensions(self) -> Extensions:
+        """The requested extensions, from whichever attributes ask for them.
+
+        Raises:
+            BadRequest: they cannot be read, or contradict each other; see `extensions.merged`.
+        """
+        found = extensions.merged(self._values(_EXTENSION_REQUESTS))
+        return found if self._names is None else found.with_names(self._names)
+
+    @cached_property
+    def extension_requests(self) -> tuple[ObjectIdentifier | None, ...]:
+        """The types of the attributes that ask for extensions, in the order received.
+
+        Services that judge the raw PKCS#10 take nothing but one of PKCS#9's.
+        """
+        return tuple(object_identifier(k) for k, _ in self.attributes if k in _EXTENSION_REQUESTS)
+
+    @cached_property
+    def challenge_password(self) -> str | None:
+        """The challengePassword; None when missing or empty. Secret.
+
+        Raises:
+            BadRequest: there are several, or it is no text.
+        """
+        # Twice the same octets are one.
+        values = [*dict.fromkeys(self._values({_CHALLENGE}))]
+        if not values:
+            return None
+        if len(values) > 1:
+            raise BadRequest("the request has several challengePasswords")
+        try:
+            tag, content = ber.tag_and_content(values[0])
+            text = strings.decode(tag, content)
+        except (Malformed, strings.Undecodable):
+            # Not `from`: whatever it holds may be the password.
+            raise BadRequest("the request's challengePassword cannot be read as text") from None
+        if len(text) > MAX_CHALLENGE_LENGTH:
+            raise BadRequest(
+                f"the request's challengePassword has {len(text)} characters, "
+                f"at most {MAX_CHALLENGE_LENGTH} are read"
+            )
+        return text or None
+
+    @property
+    def has_challenge_extension(self) -> bool:
+        """Say whether a challengePassword is among the extensions, where it does not count."""
+        return any(one.identifier == _CHALLENGE for one in self.extensions)
+
+    @cached_property
+    def archive(self) -> bytes:
+        """Subject, key and extensions again, as a PKCS#10 without secrets and without signature.
+
+        A certificate can be issued from it later; see `read_archived`. A signature would let
+        whoever finds the copy try out challengePasswords.
+
+        Raises:
+            BadRequest: the extensions cannot be read.
+        """
+        wanted = [one.der for one in self.extensions if one.identifier != _CHALLENGE]
+        attributes = [_der.attribute(EXTENSION_REQUEST, _der.sequence(*wanted))] if wanted else []
+        copy = csr_writing.info(self.subject.der, self.canonical_spki, attributes)
+        return csr_writing.request(copy, _der.algorithm(SHA256_WITH_RSA), b"")
+
+    def bound_to(self, subject: Name, names: Sequence[GeneralName]) -> CertificationRequest:
+        """Return the request with its names as they are bound or stored.
+
+        Names that match may still be spelled in another way, or stand in another order, and a
+        certificate carries what somebody agreed to.
+
+        Args:
+            subject: one that the request's matches.
+            names: subject alternative names, all of the request's among them.
+
+        Raises:
+            BadRequest, Malformed: the request's extensions cannot be read.
+        """
+        asked = self.extensions.subject_alternative_names()
+        texts = frozenset(map(str, asked))
+        bound = tuple(name for name in names if str(name) in texts)
+        return replace(
+            self,
+            subject=self.subject if self.subject.reads_like(subject) else subject,
+            _names=None if bound == asked else bound,
+        )
+
+    def check(self, allowed: frozenset[Legacy]) -> tuple[Legacy, ...]:
+        """Make sure that all of it can be read and used.
+
+        Args:
+            allowed: the legacy algorithms that are allowed for its signature, and whether the
+                extensionRequest of old drafts is.
+
+        Returns:
+            What it uses that had to be allowed, for the log.
+
+        Raises:
+            BadRequest: its key is too small, its extensionRequest is of a form that is not allowed,
+                or a part of it cannot be read.
+            BadAlg: its signature algorithm or its key's curve is not allowed.
+        """
+        _keys.check(self.public_key)
+        uses: list[Legacy | None] = []
+        if self.algorithm is not None:
+            self.algorithm.require(allowed)
+            uses += self.algorithm.legacy
+        uses.append(self._form(allowed))
+        try:
+            _ = self.subject.rdns
+        except Malformed as error:
+            raise BadRequest(f"the subject cannot be read: {error.message}") from error
+        try:
+            self.extensions.check()
+        except Malformed as error:
+            raise BadRequest(f"the extension request cannot be read: {error.message}") from error
+        _ = self.challenge_password
+        return tuple(use for use in uses if use is not None)
+
+    def _form(self, allowed: frozenset[Legacy]) -> Legacy | None:
+        """Say whether the extensions are asked for as old drafts did it.
+
+        Where that is off, the request is refused: a certificate without the names helps nobody.
+        """
+        if not any(kind == _DRAFT for kind, _ in self.attributes):
+            return None
+        if Legacy.DRAFT_OIDS not in allowed:
+            raise BadRequest(
+                "the extension request is in the old form of a draft, which is not allowed here",
+                hint=f"to allow it, name {Legacy.DRAFT_OIDS.value!r} in the legacy setting",
+            )
+        return Legacy.DRAFT_OIDS
+
+    def _values(self, wanted: set[bytes]) -> list[bytes]:
+        """Return the values of an attribute, whichever OID it goes by."""
+        return [value for kind, values in self.attributes if kind in wanted for value in values]
 
 
 def read(der: bytes, allowed: frozenset[Legacy]) -> CertificationRequest:
@@ -106,8 +315,9 @@ def read_archived(der: bytes) -> CertificationRequest:
     Raises:
         Malformed, BadRequest, BadAlg: it is not what was kept.
     """
-    cut = _cut(der)
-    return cut.request(_keys.load(cut.spki), None)
+    (info, _, _), (subject, spki, attributes) = _cut(der)
+    key = _keys.load(spki)
+    return CertificationRequest(der, info, Name(subject), spki, key, None, attributes)
 
 
 class Unverifiable(Malformed):
@@ -142,18 +352,19 @@ class _Claim:
 
 
 def _claim(der: bytes) -> _Claim:
-    cut = _cut(der)
-    algorithm = ber.decode(types.AlgorithmIdentifier, cut.algorithm, "signature algorithm")
-    signature = ber.content(cut.signature, _der.BIT_STRING, "signature")
+    (info, algorithm, bits), (subject, spki, attributes) = _cut(der)
+    signature = ber.content(bits, _der.BIT_STRING, "signature")
+    identifier = ber.decode(types.AlgorithmIdentifier, algorithm, "signature algorithm")
     if signature[:1] != b"\0":
         raise Malformed("the PKCS#10 request's signature is not made of octets")
     try:
-        public_key = _keys.load_any(cut.spki)
-        scheme = signatures.parse(AlgorithmIdentifier.of(algorithm))
-        scheme.require_key(public_key)
+        key = _keys.load_any(spki)
+        scheme = signatures.parse(AlgorithmIdentifier.of(identifier))
+        scheme.require_key(key)
     except FailInfoError as error:
-        raise Unverifiable(cut.spki, error) from error
-    return _Claim(cut.request(public_key, scheme), signature[1:], scheme)
+        raise Unverifiable(spki, error) from error
+    request = CertificationRequest(der, info, Name(subject), spki, key, scheme, attributes)
+    return _Claim(request, signature[1:], scheme)
 
 
 @cache
@@ -168,34 +379,13 @@ def _decoy() -> _Claim:
     return _claim(csr_writing.request(info, _der.algorithm(SHA256_WITH_RSA), b"\0" + octets[1:]))
 
 
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """The parts of a PKCS#10, octets as received; no text shows them."""
+def _cut(der: bytes) -> tuple[tuple[bytes, bytes, bytes], tuple[bytes, bytes, bytes]]:
+    """Cut a CertificationRequest (RFC 2986 section 4.2), and its CertificationRequestInfo.
 
-    der: bytes = field(repr=False)
-    info: bytes = field(repr=False)
-    subject: bytes = field(repr=False)
-    spki: bytes = field(repr=False)
-    attributes: bytes = field(repr=False)
-    algorithm: bytes = field(repr=False)
-    signature: bytes = field(repr=False)
-
-    def request(
-        self, public_key: PublicKey, algorithm: SignatureScheme | None
-    ) -> CertificationRequest:
-        return CertificationRequest(
-            der=self.der,
-            info=self.info,
-            subject=Name(self.subject),
-            spki=self.spki,
-            public_key=public_key,
-            algorithm=algorithm,
-            _attributes=self.attributes,
-        )
-
-
-def _cut(der: bytes) -> _Cut:
-    """Cut a CertificationRequest (RFC 2986 section 4.2), and its CertificationRequestInfo."""
+    Returns:
+        CertificationRequestInfo, AlgorithmIdentifier and BIT STRING, DER; then subject and
+        SubjectPublicKeyInfo, DER, and the content of the attributes.
+    """
     try:
         info, algorithm, signature = ber.parts(der, _der.SEQUENCE, "PKCS#10 request")
         _, subject, spki, *rest = ber.parts(info, _der.SEQUENCE, "PKCS#10 request")
@@ -203,4 +393,4 @@ def _cut(der: bytes) -> _Cut:
         raise Malformed("not a PKCS#10 request: parts are missing") from error
     # Some devices leave the attributes out altogether.
     attributes = ber.content(rest[0], _ATTRIBUTES, "attributes") if rest else b""
-    return _Cut(der, info, subject, spki, attributes, algorithm, signature)
+    return (info, algorithm, signature), (subject, spki, attributes)

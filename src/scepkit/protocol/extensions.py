@@ -12,14 +12,17 @@ Devices write `critical FALSE` out, TRUE as 01, CA:FALSE with a path length.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from cryptography import x509
 from cryptography.x509 import ObjectIdentifier
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, ExtensionOID
 
-from scepkit.errors import BadRequest, Malformed
+from scepkit.errors import BadRequest, Malformed, UsageError
 from scepkit.protocol import general_name
 from scepkit.protocol.asn1 import ber
 from scepkit.protocol.asn1 import der as _der
@@ -278,3 +281,61 @@ def extension(identifier: bytes, value: bytes, *, critical: bool = False) -> byt
     """
     flag = (_der.TRUE,) if critical else ()
     return _der.sequence(identifier, *flag, _der.octet_string(value))
+
+
+# --- the purposes of extKeyUsage by name ---------------------------------------------------------
+
+PURPOSES: Mapping[str, ObjectIdentifier] = MappingProxyType(
+    {
+        "client_auth": ExtendedKeyUsageOID.CLIENT_AUTH,
+        "server_auth": ExtendedKeyUsageOID.SERVER_AUTH,
+        "email_protection": ExtendedKeyUsageOID.EMAIL_PROTECTION,
+        "ipsec_ike": ExtendedKeyUsageOID.IPSEC_IKE,
+        "ike_intermediate": ObjectIdentifier("1.3.6.1.5.5.8.2.2"),
+        "smartcard_logon": ExtendedKeyUsageOID.SMARTCARD_LOGON,
+        "code_signing": ExtendedKeyUsageOID.CODE_SIGNING,
+        "time_stamping": ExtendedKeyUsageOID.TIME_STAMPING,
+    }
+)
+"""Names for purposes of extKeyUsage (RFC 5280 4.2.1.12); others are written as their OID."""
+
+_PURPOSE_NAMES = {oid: name for name, oid in PURPOSES.items()}
+_DOTTED = re.compile(r"\d+(\.\d+)+")
+# `serverAuth`, as OpenSSL spells it, is `server_auth`.
+_PLAIN = {name.replace("_", ""): oid for name, oid in PURPOSES.items()}
+
+
+def purpose_name(oid: ObjectIdentifier) -> str:
+    """Return the name of a purpose, or its OID in dots where it has none."""
+    return _PURPOSE_NAMES.get(oid, oid.dotted_string)
+
+
+def read_purposes(wanted: Iterable[str | ObjectIdentifier]) -> tuple[ObjectIdentifier, ...]:
+    """Read purposes, each once.
+
+    Args:
+        wanted: names of `PURPOSES`, in any case and with or without `_`, or OIDs.
+
+    Raises:
+        UsageError: one is none.
+    """
+    found = (_purpose(one) if isinstance(one, str) else one for one in wanted)
+    return tuple(dict.fromkeys(found))
+
+
+def _purpose(text: str) -> ObjectIdentifier:
+    plain = re.sub(r"[_\s-]", "", text).lower()
+    known = _PLAIN.get(plain)
+    if known is not None:
+        return known
+    if _DOTTED.fullmatch(text):
+        try:
+            return ObjectIdentifier(text)
+        except ValueError:
+            # Such as 3.1: there are no OIDs above 2.
+            pass
+    near = difflib.get_close_matches(plain, _PLAIN, n=1)
+    meant = f"did you mean {purpose_name(_PLAIN[near[0]])}? " if near else ""
+    raise UsageError(
+        f"'{text}' is not a purpose", hint=f"{meant}one of {', '.join(PURPOSES)}, or an OID in dots"
+    )

@@ -72,7 +72,7 @@ def enroll(
     from scepkit.cli.device import enroll_steps as steps
     from scepkit.client.folder import Folder
     from scepkit.client.record import Record
-    from scepkit.protocol import purposes
+    from scepkit.protocol.extensions import purpose_name
 
     # What can be wrong with the options is said before anything happens.
     wanted = steps.read(subject, san or (), eku or (), key, force=force)
@@ -86,7 +86,7 @@ def enroll(
         ca_id=ca_id,
         legacy=options.recorded_legacy(legacy),
         key=key,
-        purposes=tuple(map(purposes.name, wanted.purposes)),
+        purposes=tuple(map(purpose_name, wanted.purposes)),
         tls_ca=options.recorded_path(tls_ca),
     )
     folder = Folder(out)

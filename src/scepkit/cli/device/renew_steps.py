@@ -18,8 +18,8 @@ from scepkit.client.folder import Folder
 from scepkit.client.record import Record
 from scepkit.client.renewal_time import Found
 from scepkit.errors import Malformed, SettingsError, UsageError
-from scepkit.protocol import purposes
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.extensions import purpose_name, read_purposes
 from scepkit.protocol.scep.attributes import MessageType
 
 _MESSAGES = {"": None, "renewalreq": MessageType.RENEWAL_REQ, "pkcsreq": MessageType.PKCS_REQ}
@@ -224,7 +224,7 @@ def _renew_into(
     issued = request.fulfil(
         order,
         new,
-        replace(renewal.record, key=keys.kind(new), purposes=tuple(map(purposes.name, asked))),
+        replace(renewal.record, key=keys.kind(new), purposes=tuple(map(purpose_name, asked))),
         target,
         request.Way(renewal.client, renewal.found.ca, wanted.message_type, following),
     )
@@ -245,7 +245,7 @@ def _purposes(
     kept = folder.record()
     if kept is not None:
         try:
-            return purposes.read(kept.purposes)
+            return read_purposes(kept.purposes)
         except UsageError as error:
             raise SettingsError(
                 f"{folder.path / RECORD}: {error.message}",

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from scepkit.ca.profile import KEY_USAGES, SAN_TYPES, Profile
 from scepkit.protocol.algorithms import Legacy
-from scepkit.protocol.purposes import PURPOSES
+from scepkit.protocol.extensions import PURPOSES
 
 Shape: TypeAlias = Literal["auto", "ca", "chain", "ra+ca", "ra+chain"]
 """The forms of the answer to GetCACert; `publication` defines each."""
