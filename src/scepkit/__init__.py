@@ -67,7 +67,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cmp import RevocationRefused
 from scepkit.protocol.cms import signed as cms
 from scepkit.protocol.cms.enveloped import Credential
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.scep import ca_certificates as cacerts
 from scepkit.protocol.scep import capabilities, http, next_ca, pkimessage

@@ -18,7 +18,7 @@ from scepkit.cli import terminal
 from scepkit.cli.admin import revoke
 from scepkit.errors import StoreError
 from scepkit.protocol import serial_number
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 from scepkit.server import data_directory
 from scepkit.store import Store
 from scepkit.store.tables import certificates

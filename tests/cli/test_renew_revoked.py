@@ -13,7 +13,7 @@ import responders
 from httpd import DROP, HANG
 from pair import _Public, grant
 from scepkit.client import revocation_state
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 from scepkit.protocol.ocsp import Plain, Revoked
 from scepkit.protocol.scep.http import HTTPResponse
 

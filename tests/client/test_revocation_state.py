@@ -21,8 +21,8 @@ from scepkit.client.http import HTTPTransport
 from scepkit.client.revocation_state import Finding
 from scepkit.errors import BadReply, Malformed, ScepError, TransportError
 from scepkit.protocol import crl
-from scepkit.protocol.crl_reason import Reason
-from scepkit.protocol.ocsp import ErrorStatus, Plain, Revoked, error, reading
+from scepkit.protocol.crl import Reason
+from scepkit.protocol.ocsp import ErrorStatus, Plain, Revoked, error, requester
 from scepkit.protocol.scep.http import HTTPResponse
 
 OCSP, CRL = "http://ca.example/ocsp", "http://ca.example/ca.crl"
@@ -128,7 +128,7 @@ def test_the_issuer_is_not_known(device):
 
 
 def test_the_request_is_one_that_the_library_reads(device, ca):
-    asked = library.load_der_ocsp_request(reading.ask(device, ca))
+    asked = library.load_der_ocsp_request(requester.ask(device, ca))
     wanted = (
         library.OCSPRequestBuilder()
         .add_certificate(device.x509(), ca.x509(), hashes.SHA1())
@@ -136,7 +136,7 @@ def test_the_request_is_one_that_the_library_reads(device, ca):
         .public_bytes(Encoding.DER)
     )
     assert asked.serial_number == device.serial
-    assert reading.ask(device, ca) == wanted
+    assert requester.ask(device, ca) == wanted
 
 
 @pytest.mark.parametrize(
@@ -147,8 +147,8 @@ def test_the_request_is_one_that_the_library_reads(device, ca):
 @pytest.mark.parametrize("delegated", [True, False])
 def test_what_a_responder_says(device, ca, status, delegated):
     signer = responders.delegate() if delegated else None
-    response = responders.answer(reading.ask(device, ca), status, signer=signer)
-    assert reading.read(response, device, ca, NOW) == status
+    response = responders.answer(requester.ask(device, ca), status, signer=signer)
+    assert requester.read(response, device, ca, NOW) == status
 
 
 @pytest.mark.parametrize("reason", [None, x509.ReasonFlags.key_compromise])
@@ -172,18 +172,18 @@ def test_what_the_library_says(device, ca, reason):
         .public_bytes(Encoding.DER)
     )
     code = Reason.unspecified if reason is None else Reason.keyCompromise
-    assert reading.read(response, device, ca, NOW) == Revoked(NOW, code)
+    assert requester.read(response, device, ca, NOW) == Revoked(NOW, code)
     with pytest.raises(BadReply, match="not current"):
-        reading.read(response, device, ca, NOW + 2 * DAY)
+        requester.read(response, device, ca, NOW + 2 * DAY)
 
 
 def refused(response, device, ca, match, now=NOW):
     with pytest.raises(BadReply, match=match):
-        reading.read(response, device, ca, now)
+        requester.read(response, device, ca, now)
 
 
 def test_nobody_else_signs(device, ca):
-    asked = reading.ask(device, ca)
+    asked = requester.ask(device, ca)
     who = "not signed by the CA or a responder of the CA"
     client = (x509.ExtendedKeyUsageOID.CLIENT_AUTH,)
     over = {"not_before": NOW - 9 * DAY, "not_after": NOW - DAY}
@@ -204,8 +204,8 @@ def test_nobody_else_signs(device, ca):
 
 def test_about_another_certificate(device, ca):
     other = responders.certificate(keys.ec_key("d"), ocsp=[OCSP])
-    refused(responders.answer(reading.ask(other, ca)), device, ca, "about another certificate")
-    elsewhere = reading.ask(device, httpd.ca("other").certificate)
+    refused(responders.answer(requester.ask(other, ca)), device, ca, "about another certificate")
+    elsewhere = requester.ask(device, httpd.ca("other").certificate)
     refused(responders.answer(elsewhere), device, ca, "about another certificate")
 
 
@@ -222,9 +222,9 @@ def test_about_another_certificate(device, ca):
     ids=str,
 )
 def test_for_how_long_it_holds(device, ca, later, is_current):
-    response = responders.answer(reading.ask(device, ca))
+    response = responders.answer(requester.ask(device, ca))
     if is_current:
-        assert reading.read(response, device, ca, NOW + later) == Plain.GOOD
+        assert requester.read(response, device, ca, NOW + later) == Plain.GOOD
     else:
         refused(response, device, ca, "not current", NOW + later)
 
@@ -257,7 +257,7 @@ def test_a_critical_extension(device, ca):
 
 def test_an_answer_that_is_too_long(device, ca):
     with pytest.raises(Malformed):
-        reading.read(b"\x30" * (reading.MAX_RESPONSE + 1), device, ca, NOW)
+        requester.read(b"\x30" * (requester.MAX_RESPONSE + 1), device, ca, NOW)
 
 
 @settings(max_examples=300, deadline=None)
@@ -269,7 +269,7 @@ def test_no_bytes_make_anything_but_an_error_of_ours(data):
     end = data.draw(st.integers(start, min(len(good), start + 8)))
     changed = good[:start] + data.draw(st.binary(max_size=8)) + good[end:]
     try:
-        found = reading.read(changed, device, _CA, NOW)
+        found = requester.read(changed, device, _CA, NOW)
     except ScepError:
         return
     assert found == Plain.GOOD
@@ -280,14 +280,14 @@ def test_no_bytes_make_anything_but_an_error_of_ours(data):
 def test_nonsense_is_refused(octets):
     device = _DEVICE
     with pytest.raises(ScepError):
-        reading.read(octets, device, _CA, NOW)
+        requester.read(octets, device, _CA, NOW)
     with pytest.raises(ScepError):
         crl.read(octets, device, _CA, NOW)
 
 
 _KEY, _CA, _DELEGATE = keys.ec_key("d"), httpd.ca().certificate, responders.delegate()
 _DEVICE = responders.certificate(_KEY, ocsp=[OCSP], crls=[CRL])
-_GOOD = responders.answer(reading.ask(_DEVICE, _CA), signer=_DELEGATE)
+_GOOD = responders.answer(requester.ask(_DEVICE, _CA), signer=_DELEGATE)
 
 
 # CRLs

@@ -25,7 +25,7 @@ from scepkit.client.revocation_note import RevocationNote
 from scepkit.errors import BadReply, LegacyRefused, SettingsError, TransportError, UsageError
 from scepkit.protocol import algorithms, cmp
 from scepkit.protocol.algorithms import Legacy
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 from scepkit.protocol.scep import capabilities
 from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.protocol.scep.flow import Limits

@@ -18,7 +18,7 @@ from scepkit.protocol import cmp, serial_number
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cmp import mac
 from scepkit.protocol.cms import pbkdf2
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 from scepkit.store import Store
 
 DAY = timedelta(days=1)

@@ -13,7 +13,7 @@ from enrolment.revoking import request, service
 from enrolment.world import World
 from scepkit.errors import Malformed
 from scepkit.protocol import cmp
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 
 
 class Scene:

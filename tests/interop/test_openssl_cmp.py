@@ -12,7 +12,7 @@ import keys
 from interop.programs import require, run
 from scepkit import Client
 from scepkit.protocol import serial_number
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 from waiting import PATIENCE
 
 pytestmark = pytest.mark.interop

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from scepkit.errors import UsageError
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 
 
 class ReasonName(StrEnum):

@@ -25,7 +25,7 @@ from scepkit.protocol import chain
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.enveloped import Credential
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 from scepkit.protocol.scep import next_ca, transaction
 from scepkit.protocol.scep.attributes import MessageType, TransactionID
 from scepkit.protocol.scep.messages import RenewalReq

@@ -10,7 +10,7 @@ from pathlib import Path
 from scepkit.errors import SettingsError
 from scepkit.keys.files import write_file
 from scepkit.protocol import serial_number
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 
 _MODE = 0o644
 _MAX_SIZE = 4096

@@ -16,7 +16,7 @@ from scepkit.errors import BadReply, Malformed, ScepError, TransportError
 from scepkit.protocol import chain, crl
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.ocsp import REQUEST_TYPE, Plain, Status, reading
+from scepkit.protocol.ocsp import REQUEST_TYPE, Plain, Status, requester
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 
 TIMEOUT = 5.0
@@ -70,9 +70,9 @@ def look(
         return Finding(None, ("the certificate of its issuer is not in the directory",))
 
     def ask(url: str) -> Status:
-        request = HTTPRequest("POST", b"", reading.ask(certificate, issuer), REQUEST_TYPE)
+        request = HTTPRequest("POST", b"", requester.ask(certificate, issuer), REQUEST_TYPE)
         body = _body(transport.send(url, request))
-        return reading.read(body, certificate, issuer, now(), allowed)
+        return requester.read(body, certificate, issuer, now(), allowed)
 
     def fetch(url: str) -> Status:
         body = _body(transport.send(url, HTTPRequest("GET", b"")))

@@ -13,7 +13,7 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.crl import Entry, sign_crl
 from scepkit.errors import SettingsError, StoreError, UsageError
 from scepkit.protocol import serial_number
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 from scepkit.store import Change, CRLRow, CRLState, Store
 
 __all__ = [

@@ -1,9 +1,16 @@
-"""A certificate's state by its issuer's CRL (RFC 5280 sections 5 and 6.3), from a client's end."""
+"""Revocation: its reasons, the status of a certificate, and that by its issuer's CRL.
+
+Grammar and rules: RFC 5280 sections 5 and 6.3; CRLs are read from a client's end here, and `ocsp`
+has the same statuses.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, IntEnum
+from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -13,10 +20,48 @@ from scepkit.protocol import spki
 from scepkit.protocol.algorithms import PSSPublicKey
 from scepkit.protocol.asn1 import x509 as _x509
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.crl_reason import Reason
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.ocsp import Plain, Revoked, Status
-from scepkit.protocol.ocsp.reading import SKEW
+
+
+class Reason(IntEnum):
+    """CRLReason (RFC 5280 section 5.3.1), with the names that it spells; there is no 7."""
+
+    unspecified = 0
+    keyCompromise = 1
+    cACompromise = 2
+    affiliationChanged = 3
+    superseded = 4
+    cessationOfOperation = 5
+    certificateHold = 6
+    removeFromCRL = 8
+    privilegeWithdrawn = 9
+    aACompromise = 10
+
+
+class Plain(Enum):
+    """The statuses that need no more to be said (RFC 6960 section 2.2)."""
+
+    GOOD = "good"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """A certificate is revoked, for good or for a while.
+
+    Attributes:
+        at: since when, aware.
+        reason: a CRLReason code; 6 for a certificate on hold.
+    """
+
+    at: datetime
+    reason: int
+
+
+Status: TypeAlias = Plain | Revoked
+
+SKEW = timedelta(minutes=5)
+"""By how much clocks may differ."""
 
 
 def read(der: bytes, certificate: Certificate, issuer: Certificate, now: datetime) -> Status:

@@ -17,7 +17,7 @@ from scepkit.cli.admin.server_directory import (
 )
 from scepkit.cli.help import Command, examples
 from scepkit.protocol import serial_number
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from scepkit.cli import terminal
 from scepkit.cli.reasons import reason_name
 from scepkit.protocol import serial_number
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 
 if TYPE_CHECKING:
     from scepkit.store import CertificateRow, Change

@@ -28,7 +28,7 @@ from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
     from scepkit.cli.admin.selection import Selection
-    from scepkit.protocol.crl_reason import Reason
+    from scepkit.protocol.crl import Reason
     from scepkit.store import CertificateRow, Change, Store
 
 # Certificates that are revoked in one transaction, which takes some ten milliseconds, and seconds

@@ -14,7 +14,7 @@ from scepkit.client.revocation_note import RevocationNote
 from scepkit.errors import CertificateRevoked, SettingsError
 from scepkit.protocol import serial_number
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 from scepkit.protocol.ocsp import Revoked
 
 GOOD, UNKNOWN, NOT_NAMED = "good", "unknown", "not_named"

@@ -59,7 +59,7 @@ from scepkit.protocol.cmp.responder import (
 )
 from scepkit.protocol.cmp.revocation import RevocationRequest
 from scepkit.protocol.cmp.status import ACCEPTED, Status, StatusInfo
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 
 __all__ = [
     "ACCEPTED",

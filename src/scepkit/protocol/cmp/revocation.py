@@ -26,7 +26,7 @@ from scepkit.protocol.cmp.errors import (
 )
 from scepkit.protocol.cmp.message import BodyType, body
 from scepkit.protocol.cmp.status import StatusInfo
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 from scepkit.protocol.distinguished_name import Name
 
 _CRL_REASON = ObjectIdentifier("2.5.29.21")

@@ -1,4 +1,4 @@
-"""OCSP (RFC 6960) as a responder needs it: requests read, responses signed; no I/O.
+"""OCSP (RFC 6960): `request` and `response` as a responder needs them, `requester` for clients.
 
 The library's own `x509.ocsp` reads and writes one certificate in a message, and OCSP allows
 several, so messages are put together here; a request of one certificate and a response to it are
@@ -6,6 +6,7 @@ what `x509.ocsp` reads and writes too, which the tests hold against each other.
 How the messages travel over HTTP is RFC 6960 appendix A and RFC 5019 section 5.
 """
 
+from scepkit.protocol.crl import Plain, Revoked, Status
 from scepkit.protocol.ocsp.request import (
     HASHES,
     MAX_CERTIFICATES,
@@ -18,11 +19,8 @@ from scepkit.protocol.ocsp.request import (
 from scepkit.protocol.ocsp.response import (
     RESPONSE_TYPE,
     ErrorStatus,
-    Plain,
-    Revoked,
     Signer,
     SingleResponse,
-    Status,
     error,
     sign,
 )

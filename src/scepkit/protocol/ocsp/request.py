@@ -1,19 +1,70 @@
-"""Reading an OCSP request (RFC 6960 section 4.1)."""
+"""Reading an OCSP request (RFC 6960 section 4.1).
+
+Its ASN.1 types come first, by appendix B.1, whose module has EXPLICIT tags.
+As in `scepkit.protocol.asn1.types`, what is not looked at is `TLV`; an OPTIONAL one is
+`Null | TLV | None`, which is any element or none.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
-from cryptography.hazmat.asn1 import Null
+from cryptography.hazmat import asn1
+from cryptography.hazmat.asn1 import TLV, Explicit, Null
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import OCSPExtensionOID
 
 from scepkit.errors import Malformed
 from scepkit.protocol.algorithms import SHA1, SHA224, SHA256, SHA384, SHA512
 from scepkit.protocol.asn1 import ber, der
-from scepkit.protocol.asn1.types import Extension
-from scepkit.protocol.ocsp import _asn1
+from scepkit.protocol.asn1.types import AlgorithmIdentifier, Extension
+
+
+# CertID ::= SEQUENCE {
+#     hashAlgorithm   AlgorithmIdentifier,
+#     issuerNameHash  OCTET STRING,               -- of the issuer's Name
+#     issuerKeyHash   OCTET STRING,               -- of the issuer's key, the BIT STRING's content
+#     serialNumber    CertificateSerialNumber }
+@asn1.sequence
+class _CertID:
+    hashAlgorithm: AlgorithmIdentifier
+    issuerNameHash: bytes
+    issuerKeyHash: bytes
+    serialNumber: int
+
+
+# Request ::= SEQUENCE {
+#     reqCert                      CertID,
+#     singleRequestExtensions  [0] EXPLICIT Extensions OPTIONAL }
+@asn1.sequence
+class _SingleRequest:
+    reqCert: _CertID
+    singleRequestExtensions: Annotated[list[Extension] | None, Explicit(0)]
+
+
+# TBSRequest ::= SEQUENCE {
+#     version            [0] EXPLICIT Version DEFAULT v1,
+#     requestorName      [1] EXPLICIT GeneralName OPTIONAL,
+#     requestList            SEQUENCE OF Request,
+#     requestExtensions  [2] EXPLICIT Extensions OPTIONAL }
+@asn1.sequence
+class _TBSRequest:
+    version: Annotated[int | None, Explicit(0)]
+    requestorName: Annotated[Null | TLV | None, Explicit(1)]
+    requestList: list[_SingleRequest]
+    requestExtensions: Annotated[list[Extension] | None, Explicit(2)]
+
+
+# OCSPRequest ::= SEQUENCE {
+#     tbsRequest             TBSRequest,
+#     optionalSignature  [0] EXPLICIT Signature OPTIONAL }
+@asn1.sequence
+class _OCSPRequest:
+    tbsRequest: _TBSRequest
+    optionalSignature: Annotated[Null | TLV | None, Explicit(0)]
+
 
 REQUEST_TYPE = "application/ocsp-request"
 
@@ -81,7 +132,7 @@ def read_request(der: bytes) -> Request:
     """
     if len(der) > MAX_REQUEST:
         raise Malformed(f"an OCSP request of more than {MAX_REQUEST} octets")
-    request = ber.decode(_asn1.OCSPRequest, der, "OCSP request").tbsRequest
+    request = ber.decode(_OCSPRequest, der, "OCSP request").tbsRequest
     if request.version not in (None, 0):
         raise Malformed("an OCSP request of another version than 1")
     if not 1 <= len(request.requestList) <= MAX_CERTIFICATES:
@@ -90,6 +141,9 @@ def read_request(der: bytes) -> Request:
             f"not 1 to {MAX_CERTIFICATES}"
         )
     for one in request.requestList:
+        # RFC 5754: NULL or nothing. Anything else would be repeated, signed, in the response.
+        if not isinstance(one.reqCert.hashAlgorithm.parameters, Null | None):
+            raise Malformed("the hash of a CertID has parameters")
         _check(one.singleRequestExtensions or ())
     extensions = request.requestExtensions or []
     _check(extensions)
@@ -107,10 +161,16 @@ def _check(extensions: Iterable[Extension]) -> None:
             )
 
 
-def _cert_id(found: _asn1.CertID) -> CertID:
-    # RFC 5754: NULL or nothing. Anything else would be repeated, signed, in the response.
-    if not isinstance(found.hashAlgorithm.parameters, Null | None):
-        raise Malformed("the hash of a CertID has parameters")
+def read_cert_id(der: bytes) -> CertID:
+    """Read a CertID.
+
+    Raises:
+        Malformed: it is none.
+    """
+    return _cert_id(ber.decode(_CertID, der, "CertID"))
+
+
+def _cert_id(found: _CertID) -> CertID:
     return CertID(
         der=der.encode(found),
         hash=found.hashAlgorithm.algorithm,

@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum, IntEnum
+from enum import IntEnum
 from functools import cached_property
-from typing import TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -25,7 +24,7 @@ from scepkit.protocol.algorithms import (
 )
 from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Plain, Reason, Status
 
 RESPONSE_TYPE = "application/ocsp-response"
 
@@ -44,28 +43,6 @@ class ErrorStatus(IntEnum):
     SIG_REQUIRED = 5
     UNAUTHORIZED = 6
 
-
-class Plain(Enum):
-    """The responses that are no more than a status (RFC 6960 section 2.2)."""
-
-    GOOD = "good"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Revoked:
-    """A certificate is revoked, for good or for a while.
-
-    Attributes:
-        at: since when, aware.
-        reason: a CRLReason code; 6 for a certificate on hold.
-    """
-
-    at: datetime
-    reason: int
-
-
-Status: TypeAlias = Plain | Revoked
 
 _PLAIN = {
     Plain.GOOD: der.tagged(0, primitive=True),

@@ -19,17 +19,14 @@ from scepkit.protocol import chain, signatures
 from scepkit.protocol.algorithms import NO_LEGACY, SHA1, Legacy
 from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.certificate import Certificate, dated
+from scepkit.protocol.crl import SKEW, Plain, Revoked, Status
 from scepkit.protocol.extensions import Extension
-from scepkit.protocol.ocsp import _asn1 as _ocsp
-from scepkit.protocol.ocsp.request import HASHES
-from scepkit.protocol.ocsp.response import ErrorStatus, Plain, Revoked, Status
+from scepkit.protocol.ocsp.request import HASHES, read_cert_id
+from scepkit.protocol.ocsp.response import ErrorStatus
 from scepkit.protocol.signatures import AlgorithmIdentifier
 
 MAX_RESPONSE = 64 * 1024
 """Octets. An answer about one certificate, with the responder's own, is below 8 KiB."""
-
-SKEW = timedelta(minutes=5)
-"""By how much clocks may differ."""
 
 # How old an answer may be that does not say until when it holds.
 _UNDATED = timedelta(days=1)
@@ -207,13 +204,15 @@ def _check_extensions(tagged: Sequence[bytes] | Iterator[bytes]) -> None:
 
 
 def _is_about(cert_id: bytes, certificate: Certificate, issuer: Certificate) -> bool:
-    found = ber.decode(_ocsp.CertID, cert_id, "CertID")
-    digest = HASHES.get(found.hashAlgorithm.algorithm)
-    if digest is None or found.serialNumber != certificate.serial:
+    found = read_cert_id(cert_id)
+    digest = HASHES.get(found.hash)
+    if digest is None or found.serial != certificate.serial:
         return False
     names = (digest.of(issuer.subject), digest.of(certificate.issuer))
     # A CA may spell its name in a certificate in another way than in its own.
-    return found.issuerNameHash in names and found.issuerKeyHash == digest.of(_key_octets(issuer))
+    return found.issuer_name_hash in names and found.issuer_key_hash == digest.of(
+        _key_octets(issuer)
+    )
 
 
 def _key_octets(issuer: Certificate) -> bytes:
