@@ -14,7 +14,8 @@ from cryptography import x509
 import keys
 from scepkit.protocol import csr
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256
-from scepkit.protocol.names import parse_san, parse_subject
+from scepkit.protocol.general_name import parse_san
+from scepkit.protocol.rfc4514 import parse_subject
 from scepkit.protocol.scep import pkimessage
 from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.protocol.scep.messages import (

@@ -23,7 +23,7 @@ from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.errors import BadRequest, UsageError
 from scepkit.operations.approval import REJECTED
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.names import parse_subject
+from scepkit.protocol.rfc4514 import parse_subject
 from scepkit.protocol.scep.messages import Pending, Success
 from scepkit.store import AlreadyAnswered, ChallengeSpent, Recorded, SignerRevoked, Status
 from waiting import PATIENCE

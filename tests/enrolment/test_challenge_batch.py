@@ -17,7 +17,7 @@ from scepkit.enrolment.challenges.batch import Defaults
 from scepkit.enrolment.challenges.orders import ChallengeOrder
 from scepkit.errors import UsageError
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.names import parse_san
+from scepkit.protocol.general_name import parse_san
 
 
 def lifetime(text):

@@ -23,7 +23,7 @@ from scepkit.enrolment.challenges.one_time import Challenges, _check_binding
 from scepkit.errors import BadRequest, StoreError, UsageError
 from scepkit.protocol import csr as pkcs10
 from scepkit.protocol.algorithms import NO_LEGACY
-from scepkit.protocol.names import parse_subject
+from scepkit.protocol.rfc4514 import parse_subject
 from scepkit.store import Challenge
 
 REFUSAL = ("badRequest", REFUSED)

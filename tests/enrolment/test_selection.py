@@ -8,7 +8,7 @@ import pytest
 
 from scepkit.operations import selection
 from scepkit.operations.selection import Moment
-from scepkit.protocol.names import parse_subject
+from scepkit.protocol.rfc4514 import parse_subject
 from stored import make_issuance
 
 DAY = timedelta(days=1)

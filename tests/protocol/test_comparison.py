@@ -15,7 +15,7 @@ from scepkit.protocol import comparison, csr
 from scepkit.protocol.algorithms import NO_LEGACY
 from scepkit.protocol.comparison import Change
 from scepkit.protocol.extensions import purpose_name, read_purposes
-from scepkit.protocol.names import parse_subject
+from scepkit.protocol.rfc4514 import parse_subject
 
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
 WWW, MAIL = x509.DNSName("www.example.com"), x509.RFC822Name("a@b.example")

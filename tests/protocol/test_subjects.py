@@ -12,7 +12,7 @@ from scepkit.errors import BadRequest, UsageError
 from scepkit.protocol import name_attributes, rfc4514
 from scepkit.protocol.asn1 import strings
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.names import parse_subject
+from scepkit.protocol.rfc4514 import parse_subject
 
 KINDS = [kind for kind in name_attributes.BY_OID.values() if kind.is_text]
 EXACT = [kind for kind in KINDS if kind.exact]

@@ -32,7 +32,8 @@ from scepkit.protocol.extensions import (
     extension,
     read_purposes,
 )
-from scepkit.protocol.names import parse_san, parse_subject
+from scepkit.protocol.general_name import parse_san
+from scepkit.protocol.rfc4514 import parse_subject
 from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.protocol.scep.messages import PKCSReq, RenewalReq
 

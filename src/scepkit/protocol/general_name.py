@@ -1,5 +1,8 @@
 """Subject alternative names (RFC 5280 section 4.2.1.6): kept as they came, each of its kind.
 
+People write them as `dns:…`, `ip:…`, `email:…` or `uri:…`; without the prefix the kind is taken
+from how it looks.
+
 GeneralName ::= CHOICE {
     otherName                 [0] OtherName,
     rfc822Name                [1] IA5String,
@@ -19,7 +22,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
-from scepkit.errors import Malformed
+from scepkit.errors import Malformed, UsageError
 from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.distinguished_name import Name, object_identifier
@@ -31,6 +34,7 @@ _UPN = _der.oid(UPN)
 _OTHER, _EMAIL, _DIRECTORY, _REGISTERED = 0xA0, 0x81, 0xA4, 0x88
 _KINDS = {_EMAIL: "email", 0x82: "dns", 0x86: "uri", 0x87: "ip", _DIRECTORY: "dir", 0x88: "rid"}
 _ADDRESS_SIZES = (4, 16)
+_WRITTEN_KINDS = ("dns", "ip", "email", "uri")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,3 +146,53 @@ def read(der: bytes) -> tuple[GeneralName, ...]:
         Malformed: it is no row of elements.
     """
     return tuple(map(GeneralName, ber.parts(der, _der.SEQUENCE, "subjectAltName")))
+
+
+# --- as people write them -------------------------------------------------------------------------
+
+
+def parse_san(text: str) -> x509.GeneralName:
+    """Read a subject alternative name.
+
+    Raises:
+        UsageError: it is not one.
+    """
+    kind, separator, value = text.partition(":")
+    if not separator or kind.lower() not in _WRITTEN_KINDS or text.startswith(f"{kind}://"):
+        kind, value = _guess(text), text
+    try:
+        return _general_name(kind.lower(), value.strip())
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is not a subject alternative name: {error}",
+            hint="write dns:host.example, ip:192.0.2.1, email:a@b.example or uri:https://…",
+        ) from error
+
+
+def _guess(text: str) -> str:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        pass
+    else:
+        return "ip"
+    if "://" in text:
+        return "uri"
+    return "email" if "@" in text and ":" not in text else "dns"
+
+
+def _general_name(kind: str, value: str) -> x509.GeneralName:
+    if not value:
+        raise ValueError("it is empty")
+    if not value.isascii():
+        raise ValueError("it holds letters beyond ASCII; write them as xn--… (IDNA)")
+    match kind:
+        case "ip":
+            return x509.IPAddress(ipaddress.ip_address(value))
+        case "email":
+            return x509.RFC822Name(value)
+        case "uri":
+            return x509.UniformResourceIdentifier(value)
+    if any(c.isspace() or c in ":@/" for c in value):
+        raise ValueError("a host name has no spaces and none of : @ /")
+    return x509.DNSName(value)

@@ -1,4 +1,4 @@
-"""Distinguished names as text (RFC 4514): read, with an explanation of errors.
+"""Distinguished names as text (RFC 4514): read, with an explanation of errors, and escaped.
 
 More is read than the RFC has: blanks around separators and around `=`, as OpenSSL prints them, and
 the names of attributes in any case.
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from cryptography import x509
 from cryptography.x509 import ObjectIdentifier
 
+from scepkit.errors import Malformed, UsageError
 from scepkit.protocol import name_attributes
-from scepkit.protocol.asn1 import strings
+from scepkit.protocol.asn1 import ber, strings
 
 SPECIAL = frozenset('\\"+,;<>')
 """The characters that take a backslash in a value, wherever they are in it."""
@@ -292,3 +295,78 @@ def escape(text: str) -> str:
     if out[:1] == "#" or (out[:1] == " " and len(text) > 1):
         out = "\\" + out
     return out[:-1] + "\\ " if text.endswith(" ") else out
+
+
+# --- subjects as people write them ----------------------------------------------------------------
+
+# The types of string that do not take every character.
+_TAKES = {
+    strings.PRINTABLE_STRING: "it takes the letters A to Z and a to z, digits, blanks and "
+    "' ( ) + , - . / : = ?",
+    strings.IA5_STRING: "it takes ASCII alone; a host name is written as xn--… (IDNA)",
+}
+
+
+def parse_subject(text: str) -> x509.Name:
+    """Read a subject.
+
+    Args:
+        text: RFC 4514, such as `CN=dev1,O=Example,C=CH`; blanks around separators and the case of
+            the attributes' names do not count. All names in `name_attributes` are read.
+
+    Raises:
+        UsageError: it is not one, or has a value that no certificate has: an empty one, one of a
+            wrong length, or one with characters that its type of string does not have.
+    """
+    try:
+        rdns = read(text)
+    except Fault as error:
+        raise UsageError(f"'{text}' is not a subject: {error.reason}", hint=error.hint) from error
+    if not rdns:
+        raise UsageError("the subject is empty", hint=_WORD)
+    return x509.Name(map(_subject_part, rdns))
+
+
+def _subject_part(rdn: tuple[Attribute, ...]) -> x509.RelativeDistinguishedName:
+    for kind, count in Counter(name_attributes.find(one.oid).label for one in rdn).items():
+        if count > 1:
+            raise UsageError(
+                f"the subject has {kind} twice in one part, joined by '+'",
+                hint="separate them by a comma; part of a value, '+' takes a backslash: \\+",
+            )
+    return x509.RelativeDistinguishedName(map(_subject_attribute, rdn))
+
+
+def _subject_attribute(attribute: Attribute) -> x509.NameAttribute[str]:
+    kind = name_attributes.find(attribute.oid)
+    label = f"the subject's {kind.label}"
+    if not kind.is_text:
+        raise UsageError(f"{label} is no text, and cannot be in a subject", hint=_WORD)
+    text = _text(label, attribute.value)
+    fault = kind.fault(text)
+    if fault:
+        raise UsageError(f"{label} {fault}", hint=_WORD)
+    if not strings.fits(text, kind.string):
+        raise UsageError(
+            f"{label} has characters that are in no {strings.NAMES[kind.string]}",
+            hint=_TAKES[kind.string],
+        )
+    try:
+        return x509.NameAttribute(attribute.oid, text)
+    except ValueError as error:
+        # The library counts the octets of UTF-8, X.520 the characters.
+        raise UsageError(
+            f"{label} takes {len(text.encode())} octets in UTF-8, at most {kind.longest} fit"
+        ) from error
+
+
+def _text(label: str, value: str | bytes) -> str:
+    if isinstance(value, str):
+        return value
+    try:
+        return strings.decode(value[0], ber.content(value, value[0], label))
+    except (Malformed, strings.Undecodable) as error:
+        raise UsageError(
+            f"{label} is not the hex of a string in DER",
+            hint="part of a value, '#' takes a backslash: CN=\\#1",
+        ) from error

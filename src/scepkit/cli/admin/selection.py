@@ -167,7 +167,7 @@ def by_subject(store: Store, text: str, moment: Moment) -> list[CertificateRow]:
         UsageError: it is no subject, or there is no such certificate.
     """
     from scepkit.operations import selection
-    from scepkit.protocol.names import parse_subject
+    from scepkit.protocol.rfc4514 import parse_subject
 
     found = selection.by_subject(store, parse_subject(text), moment)
     if not found:

@@ -15,7 +15,8 @@ from scepkit.client import keys, orders
 from scepkit.client.client import CA, Client
 from scepkit.client.folder import Folder
 from scepkit.client.record import Record
-from scepkit.protocol.names import parse_san, parse_subject
+from scepkit.protocol.general_name import parse_san
+from scepkit.protocol.rfc4514 import parse_subject
 from scepkit.protocol.scep.transaction import Issued
 
 

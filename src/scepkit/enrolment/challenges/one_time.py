@@ -24,7 +24,8 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName
-from scepkit.protocol.names import parse_san, parse_subject
+from scepkit.protocol.general_name import parse_san
+from scepkit.protocol.rfc4514 import parse_subject
 from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.store import Challenge, NewChallenge, Store
 

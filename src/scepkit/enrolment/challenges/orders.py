@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from scepkit.errors import UsageError
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.general_name import GeneralName
-from scepkit.protocol.names import parse_san, parse_subject
+from scepkit.protocol.general_name import GeneralName, parse_san
+from scepkit.protocol.rfc4514 import parse_subject
 
 MAX_LABEL = 100
 """The characters that a label may have."""

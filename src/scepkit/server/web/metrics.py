@@ -29,7 +29,7 @@ from sqlalchemy import URL
 
 from scepkit.ca.extensions import ca_id
 from scepkit.errors import StoreError
-from scepkit.protocol.crl_reason import Reason
+from scepkit.protocol.crl import Reason
 from scepkit.store import Store
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
