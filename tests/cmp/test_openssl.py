@@ -14,7 +14,7 @@ from cmp import world
 from cmp.site import Site
 from cmp.world import Responder
 from interop import programs
-from scepkit.protocol import cmp
+from scepkit.protocol import cmp, signatures
 from waiting import PATIENCE
 
 pytestmark = pytest.mark.interop
@@ -286,8 +286,8 @@ def _header(answer, field, value):
     element[0].content = value
     covered = der.seq(message[0].der(), message[1].der())
     signer = world.ra().credential
-    message[2][0].content = b"\x00" + cmp.protector.signature.sign(
-        signer.key, cmp.Signer(signer).digest, covered
+    message[2][0].content = b"\x00" + signatures.sign(
+        signer.key, covered, cmp.Signer(signer).digest
     )
     return message.der()
 

@@ -15,7 +15,7 @@ from cmp.world import Responder
 from der import integer, parse, seq, tlv, utf8
 from scepkit.errors import BadReply
 from scepkit.protocol import cmp
-from scepkit.protocol.cmp import mac
+from scepkit.protocol.cmp.protection import PasswordBasedMac
 
 KINDS = ["rsa", "p256", "p384", "p521", "ed25519"]
 
@@ -105,7 +105,7 @@ def test_with_a_secret_in_the_old_way(owf, hmac):
     from scepkit.protocol import algorithms
 
     digest = getattr(algorithms, owf.upper())
-    kind = mac.PasswordBasedMac(b"salt", digest, 7, keys.x509.ObjectIdentifier(hmac))
+    kind = PasswordBasedMac(b"salt", digest, 7, keys.x509.ObjectIdentifier(hmac))
     sent = ask(password(kind))
     answer = Responder().answer(sent.der)
     assert believe(answer, sent, None).status == cmp.ACCEPTED

@@ -128,9 +128,11 @@ def test_a_rejection_is_one():
 def test_a_rejection_is_written_as_openssl_writes_it():
     """PKIStatusInfo byte for byte, the failInfo as a named BIT STRING without zero bits."""
     rejection = cmp.StatusInfo.of(cmp.BadCertId("no such certificate"))
-    assert cmp.status.write(rejection) in vector("rp-no")
+    assert cmp.status.write_status(rejection) in vector("rp-no")
     for failure in cmp.FailureInfo:
-        written = parse(cmp.status.write(cmp.StatusInfo(cmp.Status.rejection, "", {failure})))
+        written = parse(
+            cmp.status.write_status(cmp.StatusInfo(cmp.Status.rejection, "", {failure}))
+        )
         unused, *octets = written[1].content
         assert int.from_bytes(bytes(octets), "big") == 1 << unused
         assert 8 * len(octets) - unused - 1 == failure

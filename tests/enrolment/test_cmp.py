@@ -16,7 +16,7 @@ from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.errors import Malformed, StoreError
 from scepkit.protocol import cmp, serial_number
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.cmp import mac
+from scepkit.protocol.cmp import protection
 from scepkit.protocol.cms import pbkdf2
 from scepkit.protocol.crl import Reason
 from scepkit.store import Store
@@ -353,9 +353,9 @@ def test_a_mac_that_asks_for_too_much_work(world, lost, monkeypatch, bound):
     """The endpoint's setting bounds the rounds of a MAC; the log names it, and none is computed."""
     world.use(pbkdf2_rounds=bound)
     holder, secret = lost
-    monkeypatch.setattr(mac, "_ITERATIONS", bound + 1)
+    monkeypatch.setattr(protection, "_ITERATIONS", bound + 1)
     greedy = request(holder, secret=secret)
-    monkeypatch.setattr(mac, "_ITERATIONS", bound)
+    monkeypatch.setattr(protection, "_ITERATIONS", bound)
     modest = request(holder, secret=secret)
     with monkeypatch.context() as patched:
         patched.setattr(pbkdf2, "PBKDF2HMAC", None)
@@ -418,7 +418,7 @@ def test_what_the_core_refuses(world, message, outcome):
     assert answer.outcome == outcome
     reply = cmp.message.read(answer.der)
     assert reply.body_type is cmp.BodyType.error
-    assert cmp.signature.holds(reply.protection, keys.ra().certificate, frozenset())
+    assert protection.signature_holds(reply.protection, keys.ra().certificate, frozenset())
 
 
 # who answers
@@ -440,14 +440,14 @@ def test_the_signer_is_of_the_ca_that_the_client_knows(world):
     # An error before anything is known of the certificate: by the recipient.
     nobody = forging.directory_name(forging.seq())
     answer = serving.answer(forging.rr(nonce=None, recipient=nobody))
-    assert cmp.signature.holds(
+    assert protection.signature_holds(
         cmp.message.read(answer.der).protection, next_ra.certificate, frozenset()
     )
     to_old = forging.rr(
         nonce=None, recipient=forging.directory_name(keys.ca().x509.subject.public_bytes())
     )
     answer = serving.answer(to_old)
-    assert cmp.signature.holds(
+    assert protection.signature_holds(
         cmp.message.read(answer.der).protection, keys.ra().certificate, frozenset()
     )
 

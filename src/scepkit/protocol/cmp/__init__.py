@@ -8,39 +8,15 @@ The client's half is `make_request` and `read_response`, the server's `read_requ
 `verify_signature` or `verify_mac`, `seal_response` and `seal_error`.
 """
 
-from scepkit.protocol.cmp.errors import (
-    BadAlg,
-    BadCertId,
-    BadCertTemplate,
-    BadDataFormat,
-    BadMessageCheck,
-    BadRecipientNonce,
-    BadRequest,
-    BadSenderNonce,
-    BadTime,
-    CertRevoked,
-    CMPError,
-    FailureInfo,
-    NotAuthorized,
-    RevocationRefused,
-    SignerNotTrusted,
-    SystemFailure,
-    SystemUnavailable,
-    TransactionIDInUse,
-    UnacceptedExtension,
-    UnsupportedVersion,
-    WrongAuthority,
-    WrongIntegrity,
-)
-from scepkit.protocol.cmp.header import Header
 from scepkit.protocol.cmp.message import (
     MAX_MESSAGE,
     MEDIA_TYPE,
     BodyType,
+    Header,
     Protection,
     answerable,
 )
-from scepkit.protocol.cmp.protector import Protector, SharedSecret, Signer
+from scepkit.protocol.cmp.protection import Protector, SharedSecret, Signer
 from scepkit.protocol.cmp.requester import (
     RevocationResponse,
     SentRequest,
@@ -58,7 +34,33 @@ from scepkit.protocol.cmp.responder import (
     verify_signature,
 )
 from scepkit.protocol.cmp.revocation import RevocationRequest
-from scepkit.protocol.cmp.status import ACCEPTED, Status, StatusInfo
+from scepkit.protocol.cmp.status import (
+    ACCEPTED,
+    BadAlg,
+    BadCertId,
+    BadCertTemplate,
+    BadDataFormat,
+    BadMessageCheck,
+    BadRecipientNonce,
+    BadRequest,
+    BadSenderNonce,
+    BadTime,
+    CertRevoked,
+    CMPError,
+    FailureInfo,
+    NotAuthorized,
+    RevocationRefused,
+    SignerNotTrusted,
+    Status,
+    StatusInfo,
+    SystemFailure,
+    SystemUnavailable,
+    TransactionIDInUse,
+    UnacceptedExtension,
+    UnsupportedVersion,
+    WrongAuthority,
+    WrongIntegrity,
+)
 from scepkit.protocol.crl import Reason
 
 __all__ = [

@@ -19,15 +19,18 @@ from datetime import datetime
 from scepkit.errors import BadReply, Malformed, UntrustedCA
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy, reply_refused
 from scepkit.protocol.certificate import Certificate, dated
-from scepkit.protocol.cmp import header as headers
-from scepkit.protocol.cmp import mac, message, revocation, signature
-from scepkit.protocol.cmp.errors import BadAlg, CMPError, RevocationRefused
-from scepkit.protocol.cmp.header import Header
-from scepkit.protocol.cmp.message import BodyType, Message
-from scepkit.protocol.cmp.protector import Protector, SharedSecret
+from scepkit.protocol.cmp import message, revocation
+from scepkit.protocol.cmp.message import BodyType, Header, Message
+from scepkit.protocol.cmp.protection import (
+    MACS,
+    Protector,
+    SharedSecret,
+    is_sender,
+    mac_holds,
+    signature_holds,
+)
 from scepkit.protocol.cmp.revocation import RevocationRequest
-from scepkit.protocol.cmp.sender import is_sender
-from scepkit.protocol.cmp.status import StatusInfo
+from scepkit.protocol.cmp.status import BadAlg, CMPError, RevocationRefused, StatusInfo
 from scepkit.protocol.scep import ca_certificates
 from scepkit.protocol.scep.ca_certificates import TrustedCA
 
@@ -81,13 +84,13 @@ def make_request(
     """
     header = Header(
         # RFC 9810 section 7: version 3 is for what version 2 cannot say, and old servers refuse it.
-        version=headers.CMP2000,
-        sender=headers.general_name(protector.name),
-        recipient=headers.general_name(recipient),
+        version=message.CMP2000,
+        sender=message.general_name(protector.name),
+        recipient=message.general_name(recipient),
         message_time=now,
         sender_kid=protector.key_identifier,
-        transaction_id=random(headers.TRANSACTION_ID_SIZE),
-        sender_nonce=random(headers.NONCE_SIZE),
+        transaction_id=random(message.TRANSACTION_ID_SIZE),
+        sender_nonce=random(message.NONCE_SIZE),
     )
     der = protector.protect(header, revocation.write_rr(wanted))
     secret = protector.secret if isinstance(protector, SharedSecret) else None
@@ -139,7 +142,7 @@ def read_response(
 
 def _check_header(reply: Header, request: Header) -> None:
     # (1)
-    if reply.version not in (headers.CMP2000, headers.CMP2021):
+    if reply.version not in (message.CMP2000, message.CMP2021):
         raise Malformed(f"it is of version {reply.version}, not 2 or 3")
     # (2)
     if reply.transaction_id != request.transaction_id:
@@ -158,14 +161,14 @@ def _protected_by(
     protection = reply.protection
     if protection is None:
         raise Malformed(f"it is not protected; {_claim(reply, sent)}")
-    if protection.algorithm in mac.MACS:
-        if sent.secret is None or not mac.holds(protection, sent.secret):
+    if protection.algorithm in MACS:
+        if sent.secret is None or not mac_holds(protection, sent.secret):
             raise Malformed("it is protected with a secret that is not known here")
         return None
     if ca is None:
         raise Malformed(f"it is signed, but no CA is trusted here; {_claim(reply, sent)}")
     for certificate in _signers(reply, ca, now):
-        if is_sender(reply.header, certificate) and signature.holds(
+        if is_sender(reply.header, certificate) and signature_holds(
             protection, certificate, allowed
         ):
             return certificate

@@ -25,9 +25,19 @@ from datetime import datetime
 
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.certificate import Certificate, readable
-from scepkit.protocol.cmp import header as headers
-from scepkit.protocol.cmp import mac, message, revocation, signature
-from scepkit.protocol.cmp.errors import (
+from scepkit.protocol.cmp import message, revocation
+from scepkit.protocol.cmp.message import BodyType, Header, Protection, answerable
+from scepkit.protocol.cmp.protection import (
+    MACS,
+    Protector,
+    SharedSecret,
+    is_sender,
+    mac_holds,
+    read_mac,
+    signature_holds,
+)
+from scepkit.protocol.cmp.revocation import RevocationRequest
+from scepkit.protocol.cmp.status import (
     BadDataFormat,
     BadMessageCheck,
     BadRecipientNonce,
@@ -35,15 +45,10 @@ from scepkit.protocol.cmp.errors import (
     BadSenderNonce,
     CMPError,
     SignerNotTrusted,
+    StatusInfo,
     UnsupportedVersion,
     WrongIntegrity,
 )
-from scepkit.protocol.cmp.header import Header
-from scepkit.protocol.cmp.message import BodyType, Protection, answerable
-from scepkit.protocol.cmp.protector import Protector, SharedSecret
-from scepkit.protocol.cmp.revocation import RevocationRequest
-from scepkit.protocol.cmp.sender import is_sender
-from scepkit.protocol.cmp.status import StatusInfo
 from scepkit.protocol.cms.pbkdf2 import MAX_FOR_STRANGERS
 
 _Random = Callable[[int], bytes]
@@ -68,14 +73,14 @@ class Request:
     @property
     def is_signed(self) -> bool:
         """True for protection by a signature; otherwise it is a MAC."""
-        return self.protection.algorithm not in mac.MACS
+        return self.protection.algorithm not in MACS
 
 
 def read_request(der: bytes) -> Request:
     """Read an rr without believing it.
 
     Raises:
-        CMPError: how to answer; see `scepkit.protocol.cmp.errors`.
+        CMPError: how to answer; see `scepkit.protocol.cmp.status`.
     """
     # (1)
     found = message.read(der)
@@ -98,23 +103,23 @@ def read_request(der: bytes) -> Request:
 
 def _check_header(header: Header) -> None:
     # (2)
-    if header.version not in (headers.CMP2000, headers.CMP2021):
+    if header.version not in (message.CMP2000, message.CMP2021):
         raise UnsupportedVersion(f"pvno {header.version} is not supported, 2 and 3 are")
     # (3)
     transaction_id, nonce = header.transaction_id, header.sender_nonce
     if transaction_id is None:
         raise BadDataFormat("the transactionID is missing")
-    if not 1 <= len(transaction_id) <= headers.MAX_TRANSACTION_ID_SIZE:
+    if not 1 <= len(transaction_id) <= message.MAX_TRANSACTION_ID_SIZE:
         raise BadDataFormat(
             f"a transactionID of {len(transaction_id)} octets; "
-            f"1 to {headers.MAX_TRANSACTION_ID_SIZE} are accepted"
+            f"1 to {message.MAX_TRANSACTION_ID_SIZE} are accepted"
         )
     if nonce is None:
         raise BadSenderNonce("the senderNonce is missing")
-    if not headers.NONCE_SIZE <= len(nonce) <= headers.MAX_NONCE_SIZE:
+    if not message.NONCE_SIZE <= len(nonce) <= message.MAX_NONCE_SIZE:
         raise BadSenderNonce(
             f"a senderNonce of {len(nonce)} octets; "
-            f"{headers.NONCE_SIZE} to {headers.MAX_NONCE_SIZE} are accepted"
+            f"{message.NONCE_SIZE} to {message.MAX_NONCE_SIZE} are accepted"
         )
     if header.recipient_nonce is not None:
         raise BadRecipientNonce("the first message of a transaction has no recipNonce")
@@ -157,7 +162,7 @@ def verify_signature(
         if not request.is_signed:
             raise WrongIntegrity("the message is protected by a MAC, not by a signature")
         # (7)
-        if not signature.holds(request.protection, certificate, allowed):
+        if not signature_holds(request.protection, certificate, allowed):
             raise BadMessageCheck("the signature does not hold")
         # (8)
         if not is_sender(request.header, certificate):
@@ -185,7 +190,7 @@ def verify_mac(request: Request, secret: str, max_iterations: int = MAX_FOR_STRA
     with answerable(request.header):
         if request.is_signed:
             raise WrongIntegrity("the message is protected by a signature, not by a MAC")
-        if not mac.holds(request.protection, secret, max_iterations):
+        if not mac_holds(request.protection, secret, max_iterations):
             raise BadMessageCheck("the MAC does not hold")
 
 
@@ -202,7 +207,7 @@ def same_secret(
         name: the Name of the CA, DER.
         random: returns that many unpredictable octets.
     """
-    parameters = mac.read(request.protection).fresh(random)
+    parameters = read_mac(request.protection).fresh(random)
     return SharedSecret(secret, request.header.sender_kid, parameters, name)
 
 
@@ -242,7 +247,7 @@ def seal_error(error: CMPError, protector: Protector, *, now: datetime, random: 
 def _seal(
     request: Header | None, body: bytes, protector: Protector, now: datetime, random: _Random
 ) -> bytes:
-    header = headers.reply(
+    header = message.reply_header(
         request,
         sender=protector.name,
         sender_kid=protector.key_identifier,

@@ -13,19 +13,20 @@ from scepkit.errors import Malformed
 from scepkit.protocol import spki as _keys
 from scepkit.protocol.asn1 import ber
 from scepkit.protocol.asn1 import der as _der
-from scepkit.protocol.asn1 import types as x509_asn1
+from scepkit.protocol.asn1.types import Extension
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.cmp import _asn1, status
-from scepkit.protocol.cmp import header as headers
-from scepkit.protocol.cmp.errors import (
+from scepkit.protocol.cmp import message, types
+from scepkit.protocol.cmp.message import BodyType, body
+from scepkit.protocol.cmp.status import (
     BadCertId,
     BadCertTemplate,
     BadDataFormat,
     BadRequest,
+    StatusInfo,
     UnacceptedExtension,
+    read_status,
+    write_status,
 )
-from scepkit.protocol.cmp.message import BodyType, body
-from scepkit.protocol.cmp.status import StatusInfo
 from scepkit.protocol.crl import Reason
 from scepkit.protocol.distinguished_name import Name
 
@@ -95,7 +96,7 @@ def read_rr(content: bytes) -> RevocationRequest:
         found = ber.split(_sequence(content))
         if len(found) != 1:
             raise BadRequest(f"an rr with {len(found)} RevDetails; one is revoked at a time")
-        return _request(ber.decode(_asn1.RevDetails, found[0], "RevDetails"))
+        return _request(ber.decode(types.RevDetails, found[0], "RevDetails"))
     except Malformed as error:
         raise BadDataFormat(error.message, text="the rr cannot be read") from error
 
@@ -107,7 +108,7 @@ def _sequence(der: bytes) -> memoryview:
     return element.data
 
 
-def _request(details: _asn1.RevDetails) -> RevocationRequest:
+def _request(details: types.RevDetails) -> RevocationRequest:
     template = details.certDetails
     issuer, serial = _name(template.issuer, "issuer"), template.serialNumber
     if issuer is None or serial is None:
@@ -155,16 +156,16 @@ def read_rp(content: bytes, revocation: RevocationRequest) -> StatusInfo:
         BadDataFormat: it is none, or about another certificate.
     """
     try:
-        reply = ber.decode(_asn1.RevRepContent, content, "RevRepContent")
+        reply = ber.decode(types.RevRepContent, content, "RevRepContent")
     except Malformed as error:
         raise BadDataFormat(error.message) from error
     if len(reply.status) != 1 or len(reply.revCerts or (None,)) != 1:
         raise BadDataFormat(f"an rp with {len(reply.status)} answers to one question")
     for named in reply.revCerts or ():
-        issuer = headers.directory_name(_der.encode(named.issuer))
+        issuer = message.directory_name(_der.encode(named.issuer))
         if (issuer, named.serialNumber) != (revocation.issuer, revocation.serial):
             raise BadDataFormat("an rp about another certificate")
-    return status.read(reply.status[0])
+    return read_status(reply.status[0])
 
 
 def write_rp(info: StatusInfo, revocation: RevocationRequest) -> bytes:
@@ -174,10 +175,10 @@ def write_rp(info: StatusInfo, revocation: RevocationRequest) -> bytes:
     compares issuer and serial number with what it asked for.
     """
     certificate = _der.sequence(
-        headers.general_name(revocation.issuer), _der.encode(revocation.serial)
+        message.general_name(revocation.issuer), _der.encode(revocation.serial)
     )
     content = _der.sequence(
-        _der.sequence(status.write(info)), _der.tagged(0, _der.sequence(certificate))
+        _der.sequence(write_status(info)), _der.tagged(0, _der.sequence(certificate))
     )
     return body(BodyType.rp, content)
 
@@ -189,15 +190,15 @@ def read_error(content: bytes) -> StatusInfo:
         BadDataFormat: it is none.
     """
     try:
-        reply = ber.decode(_asn1.ErrorMsgContent, content, "ErrorMsgContent")
+        reply = ber.decode(types.ErrorMsgContent, content, "ErrorMsgContent")
     except Malformed as error:
         raise BadDataFormat(error.message) from error
-    return status.read(reply.pKIStatusInfo)
+    return read_status(reply.pKIStatusInfo)
 
 
 def write_error(info: StatusInfo) -> bytes:
     """Return the PKIBody of an error message; neither errorCode nor errorDetails say more."""
-    return body(BodyType.error, _der.sequence(status.write(info)))
+    return body(BodyType.error, _der.sequence(write_status(info)))
 
 
 def _name(element: Null | TLV | None, what: str) -> bytes | None:
@@ -216,7 +217,7 @@ def _entry(extensions: Sequence[TLV]) -> tuple[Reason | None, datetime | None]:
     """Read the CRL entry extensions (RFC 5280 section 5.3)."""
     values: dict[ObjectIdentifier, bytes] = {}
     for element in extensions:
-        extension = ber.parse(x509_asn1.Extension, element, "extension")
+        extension = ber.parse(Extension, element, "extension")
         if extension.extnID in values:
             raise BadDataFormat("the crlEntryDetails hold an extension twice")
         if extension.critical and extension.extnID not in (_CRL_REASON, _INVALIDITY_DATE):
