@@ -10,8 +10,7 @@ import keys
 from der import NULL, algorithm, bits, integer, oid, seq
 from pair import Pair
 from scepkit.errors import BadAlg, Malformed
-from scepkit.protocol import csr
-from scepkit.protocol import spki as _keys
+from scepkit.protocol import csr, public_keys
 from scepkit.protocol.algorithms import DIGESTS, NO_LEGACY, SHA256, SHA512, Legacy
 from scepkit.protocol.cms import signed
 from scepkit.protocol.scep.messages import Failure, Pending
@@ -195,7 +194,7 @@ def test_a_point_that_is_not_on_the_curve_is_no_key(pair, point):
     signer = forge.Odd(keys.rsa_key(), forge.certificate(keys.rsa_key(), spki=spki))
     assert pair.answer_to(forge.request(signer=signer)).fail_info == 1
     with pytest.raises((Malformed, BadAlg)):
-        _keys.load(spki)
+        public_keys.load(spki)
 
 
 @pytest.mark.rfc("P-21")

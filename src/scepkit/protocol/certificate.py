@@ -19,8 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.errors import FailInfoError, Malformed
-from scepkit.protocol import extensions, serial_number, signatures
-from scepkit.protocol import spki as _keys
+from scepkit.protocol import extensions, public_keys, serial_number, signatures
 from scepkit.protocol.algorithms import Legacy, PublicKey
 from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.asn1 import der as _der
@@ -107,9 +106,9 @@ class Certificate:
         """The subject's key, bounded and loaded.
 
         Raises:
-            Malformed, BadRequest, BadAlg: see `scepkit.protocol.spki.load`.
+            Malformed, BadRequest, BadAlg: see `scepkit.protocol.public_keys.load`.
         """
-        return _keys.load(self.spki)
+        return public_keys.load(self.spki)
 
     @cached_property
     def issuer_and_serial_number(self) -> bytes:
@@ -119,7 +118,7 @@ class Certificate:
     @property
     def canonical_spki(self) -> bytes:
         """The SubjectPublicKeyInfo, DER, in the one form that each key has."""
-        return _keys.canonical(self.spki)
+        return public_keys.canonical(self.spki)
 
     @cached_property
     def key_hash(self) -> bytes:
@@ -251,7 +250,7 @@ class Certificate:
             allowed: the legacy algorithms that are allowed.
         """
         try:
-            key = _keys.load_any(spki)
+            key = public_keys.load_any(spki)
             algorithm = ber.decode(types.AlgorithmIdentifier, self._algorithm, "algorithm")
             scheme = signatures.read(AlgorithmIdentifier.of(algorithm), key, allowed)
         except (FailInfoError, Malformed):

@@ -16,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from scepkit.errors import BadReply, FailInfoError, Malformed
-from scepkit.protocol import spki
+from scepkit.protocol import public_keys
 from scepkit.protocol.algorithms import PSSPublicKey
 from scepkit.protocol.asn1 import x509 as _x509
 from scepkit.protocol.certificate import Certificate
@@ -103,7 +103,7 @@ def is_signed(issuer: Certificate, found: x509.CertificateRevocationList) -> boo
     try:
         if isinstance(found.signature_hash_algorithm, hashes.MD5):
             return False
-        key = spki.load_any(issuer.spki)
+        key = public_keys.load_any(issuer.spki)
         return found.is_signature_valid(key.rsa if isinstance(key, PSSPublicKey) else key)
     except (*_x509.UNUSABLE, FailInfoError, Malformed):
         return False

@@ -19,8 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadRequest, FailInfoError, Malformed
-from scepkit.protocol import csr_writing, extensions, signatures
-from scepkit.protocol import spki as _keys
+from scepkit.protocol import csr_writing, extensions, public_keys, signatures
 from scepkit.protocol.algorithms import Legacy, PublicKey
 from scepkit.protocol.asn1 import ber, strings, types
 from scepkit.protocol.asn1 import der as _der
@@ -96,7 +95,7 @@ class CertificationRequest:
     @property
     def canonical_spki(self) -> bytes:
         """The SubjectPublicKeyInfo, DER, in the one form that each key has."""
-        return _keys.canonical(self.spki)
+        return public_keys.canonical(self.spki)
 
     @property
     def key_hash(self) -> bytes:
@@ -222,7 +221,7 @@ class CertificationRequest:
                 or a part of it cannot be read.
             BadAlg: its signature algorithm or its key's curve is not allowed.
         """
-        _keys.check(self.public_key)
+        public_keys.check(self.public_key)
         uses: list[Legacy | None] = []
         if self.algorithm is not None:
             self.algorithm.require(allowed)
@@ -316,7 +315,7 @@ def read_archived(der: bytes) -> CertificationRequest:
         Malformed, BadRequest, BadAlg: it is not what was kept.
     """
     (info, _, _), (subject, spki, attributes) = _cut(der)
-    key = _keys.load(spki)
+    key = public_keys.load(spki)
     return CertificationRequest(der, info, Name(subject), spki, key, None, attributes)
 
 
@@ -334,7 +333,7 @@ class Unverifiable(Malformed):
 
     def __init__(self, spki: bytes, error: FailInfoError) -> None:
         super().__init__(f"the PKCS#10 request cannot be verified: {error.message}")
-        self.key_hash = hashlib.sha256(_keys.canonical(spki)).digest()
+        self.key_hash = hashlib.sha256(public_keys.canonical(spki)).digest()
         self.error = error
 
 
@@ -358,7 +357,7 @@ def _claim(der: bytes) -> _Claim:
     if signature[:1] != b"\0":
         raise Malformed("the PKCS#10 request's signature is not made of octets")
     try:
-        key = _keys.load_any(spki)
+        key = public_keys.load_any(spki)
         scheme = signatures.parse(AlgorithmIdentifier.of(identifier))
         scheme.require_key(key)
     except FailInfoError as error:

@@ -10,7 +10,7 @@ from cryptography.hazmat.asn1 import TLV, Null
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
-from scepkit.protocol import spki as _keys
+from scepkit.protocol import public_keys
 from scepkit.protocol.asn1 import ber
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1.types import Extension
@@ -74,7 +74,9 @@ class RevocationRequest:
             Name(self.issuer).matches(certificate.issuer_name)
             and self.serial == certificate.serial
             and (self.subject is None or Name(self.subject).matches(certificate.subject_name))
-            and (self.spki is None or _keys.canonical(self.spki) == certificate.canonical_spki)
+            and (
+                self.spki is None or public_keys.canonical(self.spki) == certificate.canonical_spki
+            )
         )
 
 
