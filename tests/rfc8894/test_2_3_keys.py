@@ -164,7 +164,7 @@ def test_an_odd_key_is_refused_before_it_is_loaded(pair, spki, fail_info, said, 
     signer = forge.Odd(keys.rsa_key(), forge.certificate(keys.rsa_key(), spki=spki))
     message = forge.request(signer=signer)
     with monkeypatch.context() as patch:
-        patch.setattr(_keys, "load_der_public_key", None)
+        patch.setattr(public_keys, "load_der_public_key", None)
         reply = pair.ask(message).body
     answer = pair.read_reply(reply)
     assert answer.fail_info == fail_info

@@ -854,6 +854,6 @@ def unloaded(pair, signer, monkeypatch):
     """Return the answer to a signer whose key must not even be loaded."""
     message = forge.request(signer=signer)
     with monkeypatch.context() as patch:
-        patch.setattr(_keys, "load_der_public_key", None)
+        patch.setattr(public_keys, "load_der_public_key", None)
         reply = pair.ask(message).body
     return pair.read_reply(reply)
