@@ -12,7 +12,7 @@ import keys
 from der import NULL, integer, octets, oid, parse, seq, tlv
 from pair import Pair
 from scepkit.errors import BadAlg, BadReply, Malformed, ScepError
-from scepkit.protocol import csr
+from scepkit.protocol import csr, public_keys
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.certificate import Certificate

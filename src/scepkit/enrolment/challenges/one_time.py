@@ -23,8 +23,7 @@ from scepkit.errors import BadRequest, UsageError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.general_name import GeneralName
-from scepkit.protocol.general_name import parse_san
+from scepkit.protocol.general_name import GeneralName, parse_san
 from scepkit.protocol.rfc4514 import parse_subject
 from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.store import Challenge, NewChallenge, Store
