@@ -29,12 +29,13 @@ The first question about a failure is whose it is, so the tree splits there:
             └── BadCertId
 
 Nothing in a message is secret: no key, no challengePassword.
-A `hint` says what to do next.
+A `hint` says what to do next; where that is to use something that each interface calls otherwise,
+it is one of `Hint`.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import ClassVar, Protocol
 
 
@@ -46,6 +47,35 @@ class FailInfo(IntEnum):
     badRequest = 2
     badTime = 3
     badCertId = 4
+
+
+class Hint(StrEnum):
+    """The hints for which an interface has words of its own, such as the name of an option.
+
+    The value is the hint for everybody else.
+    """
+
+    # To an operator.
+    MAKE_CA = "is it the right directory? The first start of a server makes a new CA"
+    PREPARE_CA = "prepare a next CA"
+    END_ROLLOVER = "put it into force, or give it up"
+    WAITING_REQUESTS = "look at the list of waiting requests"
+    CHALLENGES = "look at the list of challenges; nothing was changed"
+    # To a device's owner.
+    FINGERPRINT = "give sha256: and 64 hex digits"
+    REPLACED_CA = "the CA may have been replaced; ask its operator for the new one's fingerprint"
+    OPERATOR_KNOWS = "the CA's operator, or its log, can say more; asking again is a new request"
+    OCCUPIED = "choose another directory, renew the certificate, or replace it"
+    OCCUPIED_BY_KEY = "choose another directory, or replace the key"
+    DAMAGED_RECORD = "remove it, and name the server again"
+    TLS_CA_FILE = "name the PEM file of the CA behind the server's TLS certificate"
+    UNTRUSTED_TLS = "trust the CA that issued it, or check the host name in the URL"
+    PROXY = "check the proxy, and http_proxy, https_proxy and no_proxy in the environment"
+    SLOW = "allow it more time, if the network is slow"
+    NO_ANSWER = "check the URL and the firewalls on the way, or allow it more time"
+    CMP_UNKNOWN = "name its URL, such as http://ca.example/cmp/default"
+    CMP_NOT_FOUND = "name the right URL; the CA may not offer CMP at all: then ask its operator"
+    CMP_URL = "check the URL of the CMP service"
 
 
 class ScepError(Exception):
@@ -91,7 +121,18 @@ class UntrustedCA(Local):
 
 
 class LegacyRefused(Local):
-    """The peer can only do algorithms that nobody allowed by name (RFC 8894 section 2.9)."""
+    """The peer can only do algorithms that nobody allowed by name (RFC 8894 section 2.9).
+
+    Args:
+        message: what went wrong.
+        hint: what to do next.
+        names: all names that have to be allowed for it, those that were already among them; none
+            where that would not help.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", names: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.names = names
 
 
 class CertificateRevoked(Local):

@@ -14,7 +14,7 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.directory import layout
 from scepkit.ca.directory.founding import RA_VALIDITY
 from scepkit.ca.profile import KEY_USAGES, Profile
-from scepkit.errors import SettingsError, UsageError
+from scepkit.errors import Hint, SettingsError, UsageError
 from scepkit.keys.certificates import read_certificate, sha256_fingerprint, write_certificate
 from scepkit.keys.pem import read_key, write_key
 from scepkit.protocol.extensions import NO_EXTENSIONS
@@ -153,7 +153,7 @@ def test_create_never_replaces_a_ca(directory, now):
 def test_there_is_no_ca_to_load(directory, now):
     with pytest.raises(SettingsError, match="there is no CA in") as caught:
         layout.load(directory, now=now)
-    assert "scep serve" in caught.value.hint
+    assert caught.value.hint is Hint.MAKE_CA
 
 
 @pytest.mark.parametrize("left", ["ca-key.pem", "ra-key.pem", "ra.pem"])

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from scepkit.ca.directory import founding, layout, replacing, rollover, rotation
-from scepkit.errors import SettingsError, UsageError
+from scepkit.errors import Hint, SettingsError, UsageError
 from scepkit.keys.certificates import sha256_fingerprint, write_certificate
 from scepkit.keys.pem import write_key
 from waiting import PATIENCE
@@ -202,11 +202,11 @@ def test_one_step_at_a_time(directory, now):
     for step in (rollover.activate, rollover.cancel):
         with pytest.raises(SettingsError, match=r"has no next CA: .*Mill CA.* is the CA") as caught:
             step(directory, **({"now": now} if step is rollover.activate else {}))
-        assert "rollover prepare" in caught.value.hint
+        assert caught.value.hint is Hint.PREPARE_CA
     rollover.prepare(directory, now=now)
     with pytest.raises(SettingsError, match="has a next CA already") as caught:
         rollover.prepare(directory, now=now)
-    assert "activate" in caught.value.hint
+    assert caught.value.hint is Hint.END_ROLLOVER
 
 
 def test_where_there_is_no_ca_nothing_is_made(tmp_path, now):

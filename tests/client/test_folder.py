@@ -20,7 +20,7 @@ from pair import _Public
 from scepkit.client import renewal_time
 from scepkit.client.folder import Folder
 from scepkit.client.record import Record
-from scepkit.errors import SettingsError
+from scepkit.errors import Hint, SettingsError
 from scepkit.keys import files
 from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.protocol.scep.transaction import Issued
@@ -162,7 +162,7 @@ def test_recover_without_need_changes_nothing(tmp_path):
 def test_a_good_certificate_is_not_replaced(tmp_path):
     with pytest.raises(SettingsError, match="is there already, valid until") as caught:
         fill(tmp_path).check_free(httpd.today())
-    assert "--force" in caught.value.hint
+    assert caught.value.hint is Hint.OCCUPIED
 
 
 def test_an_expired_certificate_may_be_replaced(tmp_path):

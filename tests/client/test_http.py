@@ -11,7 +11,7 @@ from httpd import DROP, HANG
 from ports import free_port
 from scepkit.client import http as client_http
 from scepkit.client.http import HTTPTransport
-from scepkit.errors import SettingsError, TransportError, UsageError
+from scepkit.errors import Hint, SettingsError, TransportError, UsageError
 from scepkit.protocol.scep import http
 from scepkit.protocol.scep.http import HTTPResponse, Operation
 from waiting import PATIENCE
@@ -205,7 +205,7 @@ def test_https_with_a_stranger_is_refused(serve, tls_files, transport):
     site = serve(tls=tls_files / "server.pem")
     with pytest.raises(TransportError, match="is not trusted: unable to get local") as caught:
         transport.send(site.url, CAPS)
-    assert "--tls-ca" in caught.value.hint
+    assert caught.value.hint is Hint.UNTRUSTED_TLS
     assert not site.requests
 
 

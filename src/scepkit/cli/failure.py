@@ -10,6 +10,7 @@ import typer
 from scepkit.cli.help import plain
 from scepkit.errors import (
     CertificateRevoked,
+    Hint,
     LegacyRefused,
     Local,
     NoSuccessor,
@@ -44,6 +45,35 @@ CODES = {
 """The word for each class of error. Scripts rely on the words, so a new class gets a new one."""
 
 
+_COMMANDS: dict[str, str] = {
+    Hint.MAKE_CA: "is it the right directory? `scep serve --dir DIR` makes a new CA",
+    Hint.PREPARE_CA: "make one: `scep admin rollover prepare`",
+    Hint.END_ROLLOVER: "`scep admin rollover activate` or `scep admin rollover cancel` first",
+    Hint.WAITING_REQUESTS: "scep admin list --pending shows the waiting requests",
+    Hint.CHALLENGES: "scep admin challenge list shows them; nothing was changed",
+    Hint.FINGERPRINT: "give sha256: and 64 hex digits, as scep serve prints them",
+    Hint.REPLACED_CA: "the CA may have been replaced; ask its operator for the new one's "
+    "fingerprint, and give it with --fingerprint",
+    Hint.OPERATOR_KNOWS: "the CA's operator, or its log, can say more; the same command makes a "
+    "new request",
+    Hint.OCCUPIED: "choose another directory, renew it (scep renew), or replace it with --force",
+    Hint.OCCUPIED_BY_KEY: "choose another directory, or replace it with --force",
+    Hint.DAMAGED_RECORD: "remove it, and name the server again: scep renew DIR --url URL",
+    Hint.TLS_CA_FILE: "name the PEM file of the CA behind the server's TLS certificate "
+    "(--tls-ca FILE)",
+    Hint.UNTRUSTED_TLS: "name the CA that issued it (--tls-ca FILE), or check the host name in "
+    "the URL",
+    Hint.PROXY: "check --proxy, or http_proxy, https_proxy and no_proxy in the environment",
+    Hint.SLOW: "allow it more time (--timeout), if the network is slow",
+    Hint.NO_ANSWER: "check the URL and the firewalls on the way, or allow it more time (--timeout)",
+    Hint.CMP_UNKNOWN: "name it: --cmp-url, such as http://ca.example/cmp/default",
+    Hint.CMP_NOT_FOUND: "name the right place (--cmp-url); the CA may not offer it at all: "
+    "then ask its operator",
+    Hint.CMP_URL: "check the URL (--cmp-url)",
+}
+"""Each hint that the other layers leave to their interface, in words of the command line."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A failure of a command.
@@ -71,13 +101,20 @@ def of_scep(error: ScepError) -> Failure:
     info = error.failure.fail_info if isinstance(error, RequestRefused) else None
     return Failure(
         error.message,
-        error.hint,
+        hint(error),
         next(code for code in named if code),
         exit_status(error),
         # That the CA thinks, or stays, is no error: nothing went wrong.
         is_error=not isinstance(error, StillPending | NoSuccessor),
         fail_info=info.name if info is not None else "",
     )
+
+
+def hint(error: ScepError) -> str:
+    """Return what to do next after an error, in words of the command line."""
+    if isinstance(error, LegacyRefused) and error.names:
+        return f"{error.hint}: --legacy {','.join(error.names)}"
+    return _COMMANDS.get(error.hint, error.hint)
 
 
 def of_system(error: OSError) -> Failure:
@@ -100,9 +137,9 @@ def of_system(error: OSError) -> Failure:
 def of_usage(error: typer.TyperException) -> Failure:
     """Return the failure for a command line that cannot be meant."""
     context, message = getattr(error, "ctx", None), plain(error.format_message())
-    hint = f"{context.command_path} --help shows the usage" if context else ""
+    usage = f"{context.command_path} --help shows the usage" if context else ""
     message = message[:1].lower() + message[1:].rstrip(".")
-    return Failure(message, hint, "usage", error.exit_code)
+    return Failure(message, usage, "usage", error.exit_code)
 
 
 def of_unexpected(error: Exception) -> Failure:

@@ -1,4 +1,4 @@
-"""The contents of the directory that `--out` names: a key, its certificate, and the chain.
+"""The contents of the directory of a device: a key, its certificate, and the chain.
 
     key.pem          the private key, PKCS#8, mode 0600 from its first byte
     cert.pem         the certificate
@@ -22,7 +22,7 @@ from scepkit.client import keys, links, record, revocation_note
 from scepkit.client.certificates import read_certificate, read_certificates
 from scepkit.client.record import Record
 from scepkit.client.revocation_note import RevocationNote
-from scepkit.errors import SettingsError
+from scepkit.errors import Hint, SettingsError
 from scepkit.protocol import serial_number
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.certificate import Certificate
@@ -179,13 +179,12 @@ class Contents:
                 until = certificate.not_after.date()
                 raise SettingsError(
                     f"{path} is there already, valid until {until}",
-                    hint="choose another directory, renew it (scep renew), "
-                    "or replace it with --force",
+                    hint=Hint.OCCUPIED,
                 )
         elif (self.path / KEY).exists():
             raise SettingsError(
                 f"{self.path / KEY} is there already, without a certificate",
-                hint="choose another directory, or replace it with --force",
+                hint=Hint.OCCUPIED_BY_KEY,
             )
 
     def _new(self, name: str) -> Path:

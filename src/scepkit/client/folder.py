@@ -1,4 +1,4 @@
-"""The directory that `--out` names, and its changes; for its files see `contents`.
+"""The directory of a device, and its changes; for its files see `contents`.
 
 What is coming is called `….new`. While a request is under way there are `key.pem.new` and
 `enrolment.json.new`; once the certificate is here the others are written, `cert.pem.new` last, and

@@ -24,7 +24,7 @@ from urllib3.util import make_headers, parse_url
 from scepkit.client import exchange
 from scepkit.client import http_errors as faults
 from scepkit.client.exchange import Exchange
-from scepkit.errors import SettingsError, TransportError, UsageError
+from scepkit.errors import Hint, SettingsError, TransportError, UsageError
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 
 # Octets: a CRL with half a million entries; a chain of eight RSA-4096 certificates is below 20 KiB.
@@ -159,8 +159,7 @@ def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
         ) from error
     except OSError as error:
         raise SettingsError(
-            f"cannot read {ca_file}: {error.strerror}",
-            hint="name the PEM file of the CA behind the server's TLS certificate (--tls-ca FILE)",
+            f"cannot read {ca_file}: {error.strerror}", hint=Hint.TLS_CA_FILE
         ) from error
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from urllib3 import exceptions
 
-from scepkit.errors import TransportError
+from scepkit.errors import Hint, TransportError
 
 
 def explain(
@@ -27,7 +27,7 @@ def explain(
         case exceptions.ProxyError():
             return TransportError(
                 f"the proxy on the way to {host} failed: {_innermost(error)}",
-                hint="check --proxy, or http_proxy, https_proxy and no_proxy in the environment",
+                hint=Hint.PROXY,
             )
         case exceptions.NameResolutionError():
             return TransportError(
@@ -57,12 +57,9 @@ def _too_slow(host: str, timeout: float, *, has_begun: bool) -> TransportError:
     if has_begun:
         return TransportError(
             f"the answer from {host} was not complete within {timeout:g} seconds",
-            hint="allow it more time (--timeout), if the network is slow",
+            hint=Hint.SLOW,
         )
-    return TransportError(
-        f"no answer from {host} within {timeout:g} seconds",
-        hint="check the URL and the firewalls on the way, or allow it more time (--timeout)",
-    )
+    return TransportError(f"no answer from {host} within {timeout:g} seconds", hint=Hint.NO_ANSWER)
 
 
 def _not_connected(error: exceptions.NewConnectionError, host: str) -> TransportError:
@@ -81,7 +78,7 @@ def _tls(error: exceptions.SSLError, host: str) -> TransportError:
     if isinstance(inner, ssl.SSLCertVerificationError):
         return TransportError(
             f"the TLS certificate of {host} is not trusted: {inner.verify_message}",
-            hint="name the CA that issued it (--tls-ca FILE), or check the host name in the URL",
+            hint=Hint.UNTRUSTED_TLS,
         )
     reason = (isinstance(inner, ssl.SSLError) and inner.reason) or str(inner)
     return TransportError(

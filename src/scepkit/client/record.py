@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from scepkit.errors import SettingsError
+from scepkit.errors import Hint, SettingsError
 from scepkit.keys.files import write_file
 from scepkit.protocol.scep.capabilities import Capabilities
 
@@ -87,10 +87,7 @@ def read(path: Path) -> Record | None:
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, TypeError) as error:
-        raise SettingsError(
-            f"{path} is damaged",
-            hint="remove it, and name the server again: scep renew DIR --url URL",
-        ) from error
+        raise SettingsError(f"{path} is damaged", hint=Hint.DAMAGED_RECORD) from error
 
 
 def write(path: Path, record: Record) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 from scepkit.client import driver
 from scepkit.client.driver import Pause
 from scepkit.client.transport import Transport
-from scepkit.errors import TransportError, UsageError
+from scepkit.errors import Hint, TransportError, UsageError
 from scepkit.protocol import cmp
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy, PrivateKey
 from scepkit.protocol.certificate import Certificate
@@ -64,10 +64,7 @@ def cmp_url(url: str, ca_id: str = "") -> str:
     parts = urlsplit(url)
     match = _SCEP_PATH.fullmatch(parts.path)
     if match is None:
-        raise UsageError(
-            f"the CMP service of {url} is not known",
-            hint="name it: --cmp-url, such as http://ca.example/cmp/default",
-        )
+        raise UsageError(f"the CMP service of {url} is not known", hint=Hint.CMP_UNKNOWN)
     name = match["name"] or (ca_id if _NAME.fullmatch(ca_id) else _DEFAULT)
     path = f"{match['before']}/cmp/{name.lower()}"
     return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
@@ -129,8 +126,7 @@ def revoke(
             raise TransportError(
                 f"there is no CMP at {url}",
                 status=error.status,
-                hint="name the right place (--cmp-url); the CA may not offer it at all: "
-                "then ask its operator",
+                hint=Hint.CMP_NOT_FOUND,
             ) from error
         raise
 
@@ -168,7 +164,7 @@ def _once(
             raise TransportError(
                 f"the server answered with {response.content_type or 'something'}, not with CMP",
                 status=response.status,
-                hint="check the URL (--cmp-url)",
+                hint=Hint.CMP_URL,
             )
         return cmp.read_response(response.body, sent, ca, now=datetime.now(UTC), allowed=allowed)
 

@@ -82,14 +82,14 @@ def queue_full(full: QueueFull) -> BoundReached:
             "too many requests from this address wait for approval, try again later",
             bound="waiting requests of one address",
             retry_after=_RETRY_SECONDS,
-            hint="decide on them (scep admin list --pending), or raise pending_per_address",
+            hint="decide on those that wait, or raise the setting pending_per_address",
         )
     return BoundReached(
         _UNAVAILABLE,
         "too many requests wait for approval, try again later",
         bound="waiting requests",
         retry_after=_RETRY_SECONDS,
-        hint="decide on them (scep admin list --pending), or raise pending_requests",
+        hint="decide on those that wait, or raise the setting pending_requests",
     )
 
 

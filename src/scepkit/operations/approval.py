@@ -10,7 +10,7 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 from scepkit.enrolment import issuing
 from scepkit.enrolment.issuers import Issuers
-from scepkit.errors import FailInfo, UsageError
+from scepkit.errors import FailInfo, Hint, UsageError
 from scepkit.protocol import csr
 from scepkit.store import Answer, Entry, Issuance, Outcome, RequestRow, Store
 
@@ -79,7 +79,7 @@ class Approval:
         if row is None or row.endpoint != self.endpoint:
             raise UsageError(
                 f"the endpoint {self.endpoint} has no request {request_id}",
-                hint="scep admin list --pending shows the waiting requests",
+                hint=Hint.WAITING_REQUESTS,
             )
         return row
 

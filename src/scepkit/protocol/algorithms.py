@@ -256,12 +256,12 @@ def key_wrap(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> KeyWrap:
     return found
 
 
-def allowing(allowed: Collection[Legacy], needed: Collection[Legacy]) -> str:
-    """Return the option that allows more: `--legacy` and all names, not the new ones alone.
+def names_to_allow(allowed: Collection[Legacy], needed: Collection[Legacy]) -> tuple[str, ...]:
+    """Return the list that allows more: all names, not the new ones alone.
 
-    Whoever typed it instead of the old list would lose what was allowed already.
+    Whoever put those in the place of the old list would lose what was allowed already.
     """
-    return "--legacy " + ",".join(name for name in Legacy if name in allowed or name in needed)
+    return tuple(name.value for name in Legacy if name in allowed or name in needed)
 
 
 def listed(names: Collection[Legacy]) -> str:
@@ -291,7 +291,8 @@ def reply_refused(needed: Collection[Legacy], allowed: Collection[Legacy]) -> Le
     return LegacyRefused(
         f"the CA answered with {listed(missing)}, which {'was' if len(missing) == 1 else 'were'} "
         "not allowed",
-        hint=f"if it can do no better, allow it: {allowing(allowed, needed)}",
+        hint="if it can do no better, allow it",
+        names=names_to_allow(allowed, needed),
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from scepkit.errors import UsageError
+from scepkit.errors import Hint, UsageError
 from scepkit.store import listing, queries
 from scepkit.store.connections import Connected
 from scepkit.store.issuances import (
@@ -269,7 +269,5 @@ def _spend(connection: Connection, issuance: Issuance) -> None:
 def _outcome(connection: Connection, request_id: int, now: datetime | None) -> Outcome:
     outcome = queries.outcome(connection, request_id, now)
     if outcome is None:
-        raise UsageError(
-            f"there is no request {request_id}", hint="see the list: scep admin list --pending"
-        )
+        raise UsageError(f"there is no request {request_id}", hint=Hint.WAITING_REQUESTS)
     return outcome

@@ -1,6 +1,6 @@
 """Bringing a database to the tables this code knows, or refusing it.
 
-One process at a time: `scep serve --workers 2` starts two that find the same empty directory.
+One process at a time: a server with two workers starts two that find the same empty directory.
 Alembic is imported only when there is something to do, because that takes longer than the rest.
 """
 
@@ -119,7 +119,7 @@ def _alone(database: Path | None) -> Iterator[None]:
 
     # The database is made here, too, because SQLite would let everybody read it.
     # Never one that is there: closing it would drop the locks of every connection in this process,
-    # and the next `scep admin` would take itself for the only one and delete the WAL.
+    # and the operator's next command would take itself for the only one and delete the WAL.
     with suppress(FileExistsError):
         os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     lock = os.open(f"{database}.lock", os.O_RDWR | os.O_CREAT, 0o600)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from scepkit.errors import SettingsError
+from scepkit.errors import Hint, SettingsError
 from scepkit.keys.files import refusals
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def require(directory: Path) -> None:
     if not exists(directory):
         raise SettingsError(
             f"there is no CA in {directory}: no {CA_CERTIFICATE}",
-            hint="is it the right directory? `scep serve --dir DIR` makes a new CA",
+            hint=Hint.MAKE_CA,
         )
 
 

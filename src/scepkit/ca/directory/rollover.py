@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from scepkit.ca import checks
 from scepkit.ca.directory import founding, material, paths, replacing
 from scepkit.ca.directory.staging import kinds, stage_ca
-from scepkit.errors import SettingsError, UsageError
+from scepkit.errors import Hint, SettingsError, UsageError
 from scepkit.keys.certificates import read_certificate
 
 if TYPE_CHECKING:
@@ -92,10 +92,7 @@ def prepare(
         replacing.heal(directory)
         current = material.load(directory, now=now)
         if paths.has_next(directory):
-            raise SettingsError(
-                f"{directory} has a next CA already",
-                hint="`scep admin rollover activate` or `scep admin rollover cancel` first",
-            )
+            raise SettingsError(f"{directory} has a next CA already", hint=Hint.END_ROLLOVER)
         name = _next_name(directory, common_name)
         stage = replacing.scratch(directory, paths.NEXT)
         stage_ca(stage, kinds(layout or current.layout), name, now)
@@ -196,7 +193,7 @@ def _require_next(directory: Path, current: x509.Certificate) -> None:
         raise SettingsError(
             f"{directory} has no next CA: {checks.label(current)} is the CA since "
             f"{current.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC",
-            hint="make one: `scep admin rollover prepare`",
+            hint=Hint.PREPARE_CA,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from scepkit.cli import describe, terminal
+from scepkit.cli import describe, failure, terminal
 from scepkit.client import renewal_time
 from scepkit.client.client import CA, Client
 from scepkit.client.folder import Folder
@@ -92,7 +92,7 @@ def _tell(error: ScepError) -> bool:
         case TransportError():
             terminal.warn(f"the CA could not be asked for its successor: {error.message}")
             return False
-    terminal.warn(f"the CA's successor cannot be trusted: {error.message}", error.hint)
+    terminal.warn(f"the CA's successor cannot be trusted: {error.message}", failure.hint(error))
     return isinstance(error, LegacyRefused) or (isinstance(error, BadReply) and error.final)
 
 

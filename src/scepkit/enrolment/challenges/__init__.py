@@ -101,4 +101,4 @@ def refused(reason: str) -> BadRequest:
     Args:
         reason: for the log only.
     """
-    return BadRequest(reason, text=REFUSED, hint="scep admin challenge new makes another one")
+    return BadRequest(reason, text=REFUSED, hint="make another challenge for it")

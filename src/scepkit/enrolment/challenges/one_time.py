@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from scepkit.ca.subject_rules import email_addresses
 from scepkit.enrolment.challenges import check_length, missing, refused
 from scepkit.enrolment.challenges.orders import ChallengeOrder, MintedChallenge
-from scepkit.errors import BadRequest, UsageError
+from scepkit.errors import BadRequest, Hint, UsageError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
@@ -240,10 +240,7 @@ def numbered(store: Store, ids: Iterable[int]) -> list[Challenge]:
     for number in dict.fromkeys(ids):
         challenge = store.challenge(number)
         if challenge is None:
-            raise UsageError(
-                f"there is no challenge {number}",
-                hint="scep admin challenge list shows them; nothing was changed",
-            )
+            raise UsageError(f"there is no challenge {number}", hint=Hint.CHALLENGES)
         found.append(challenge)
     return found
 

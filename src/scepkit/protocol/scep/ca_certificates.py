@@ -17,7 +17,7 @@ from datetime import datetime
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from scepkit.errors import BadReply, Malformed, UntrustedCA
+from scepkit.errors import BadReply, Hint, Malformed, UntrustedCA
 from scepkit.protocol import certificate, chain
 from scepkit.protocol.asn1 import textual
 from scepkit.protocol.certificate import Certificate
@@ -129,8 +129,7 @@ def trust(certificates: Sequence[Certificate], anchor: Certificate, now: datetim
     if not good:
         raise UntrustedCA(
             "none of the CA's certificates comes from the CA that is trusted",
-            hint="the CA may have been replaced; ask its operator for the new one's fingerprint, "
-            "and give it with --fingerprint",
+            hint=Hint.REPLACED_CA,
         )
     # Some servers leave the root out.
     authorities = tuple(c for c in dict.fromkeys([*good, anchor]) if chain.is_ca(c))
@@ -185,7 +184,7 @@ def read_fingerprint(text: str) -> str:
         return digits
     raise UntrustedCA(
         f"{text!r} is not a SHA-256 fingerprint",
-        hint="give sha256: and 64 hex digits, as scep serve prints them",
+        hint=Hint.FINGERPRINT,
     )
 
 

@@ -17,7 +17,7 @@ from scepkit.protocol.algorithms import (
     Cipher,
     Digest,
     Legacy,
-    allowing,
+    names_to_allow,
 )
 
 # Keywords as the registry of RFC 8894 section 6 spells them.
@@ -124,7 +124,8 @@ def choose(capabilities: Capabilities, allowed: Collection[Legacy]) -> Choice:
     if missing:
         raise LegacyRefused(
             f"the CA does not say that it can do {' and '.join(missing)}",
-            hint=f"if it really is that old, allow it: {allowing(allowed, missing.values())}",
+            hint="if it really is that old, allow it",
+            names=names_to_allow(allowed, missing.values()),
         )
     return Choice(
         digest=SHA256 if hashes else SHA1,

@@ -18,6 +18,7 @@ from scepkit.errors import (
     BadReply,
     FailInfo,
     FailInfoError,
+    Hint,
     LegacyRefused,
     Malformed,
     TransportError,
@@ -321,7 +322,7 @@ def _not_permitted(exchange: Exchange, request: PKCSReq | RenewalReq, reply: Fai
         return "ask for other purposes, or for none, so that the CA chooses them"
     if reply.text and not _ABOUT_CHALLENGES.search(reply.text):
         # An operator's own words, or a rule of the CA's: the challenge has nothing to do with it.
-        return "the CA's operator, or its log, can say more; the same command makes a new request"
+        return Hint.OPERATOR_KNOWS
     if request.csr.challenge_password is None:
         hint = "no challenge was given"
     else:
