@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.exc import OperationalError, ResourceClosedError
 
-from scepkit.store.engine import Kept, transaction
+from scepkit.store.connections import ConnectionPool, transaction
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def database():
 
 @pytest.fixture
 def kept(store):
-    kept = Kept(store._engine)
+    kept = ConnectionPool(store._engine)
     yield kept
     kept.close()
 
@@ -55,7 +55,7 @@ def test_one_that_reads_sees_what_is_committed_in_the_meantime(kept, put, store)
 
 
 def test_a_transaction_that_fails_leaves_nothing_and_holds_no_lock(store, put):
-    writers = Kept(store._engine, writing=True)
+    writers = ConnectionPool(store._engine, writing=True)
     put()
     with writers.connection() as connection:
         with pytest.raises(OperationalError):

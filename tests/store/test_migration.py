@@ -15,7 +15,8 @@ from scepkit.store import (
     Store,
     schema,
 )
-from scepkit.store.engine import Kept, connect, transaction
+from scepkit.store.connections import ConnectionPool, transaction
+from scepkit.store.engine import connect
 from stored import CA, NOW
 
 DIGEST = {"sqlite": "X'{}'", "postgresql": "'\\x{}'"}
@@ -25,7 +26,7 @@ DIGEST = {"sqlite": "X'{}'", "postgresql": "'\\x{}'"}
 def first_release(url, database, sql):
     """A database at revision 0001, with one certificate in it."""
     engine = connect(url)
-    kept = Kept(engine, writing=True)
+    kept = ConnectionPool(engine, writing=True)
     with kept.connection() as connection, transaction(connection):
         command.upgrade(schema.alembic_config(connection), "0001")
     kept.close()
@@ -59,7 +60,7 @@ def test_what_was_there_is_still_there(first_release, url):
 def test_the_record_begins_with_what_was_revoked_before(first_release, url, database, sql):
     """A database of revision 0002 knew who revoked and when, but only of the last time."""
     engine = connect(url)
-    kept = Kept(engine, writing=True)
+    kept = ConnectionPool(engine, writing=True)
     with kept.connection() as connection, transaction(connection):
         command.upgrade(schema.alembic_config(connection), "0002")
     kept.close()

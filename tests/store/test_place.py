@@ -103,19 +103,19 @@ def test_what_began_with_the_old_wal_is_not_committed_with_the_new_one(
     store, path, issuance, monkeypatch
 ):
     """Another thread may have opened the new one in between."""
-    from scepkit.store import engine
+    from scepkit.store import connections
 
-    real = engine._begin_sqlite
+    real = connections._begin_sqlite
 
     def begin(connection):
         wal_of(path).unlink()
         with pytest.raises(OSError, match="a new one was opened"):
-            store._place.check()
-        monkeypatch.setattr(engine, "_begin_sqlite", real)
+            store._files.check()
+        monkeypatch.setattr(connections, "_begin_sqlite", real)
         real(connection)
 
     store.record(issuance()).result()
-    monkeypatch.setattr(engine, "_begin_sqlite", begin)
+    monkeypatch.setattr(connections, "_begin_sqlite", begin)
     entry = issuance()
     with pytest.raises(StoreError, match="removed under the running server"):
         store.record(entry).result()

@@ -17,7 +17,7 @@ from scepkit.errors import StoreError
 from scepkit.store import Purged, Recorded, SignerRevoked, Store, engine, schema
 from scepkit.store import group_commit as writer
 from scepkit.store import issuances as recording
-from scepkit.store.faults import fault
+from scepkit.store.engine import fault
 from scepkit.store.tables import metadata
 from stored import NOW
 from waiting import wait_until

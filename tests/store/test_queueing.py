@@ -10,7 +10,8 @@ import pytest
 from alembic import command
 
 from scepkit.store import AlreadyAnswered, QueueFull, Recorded, Store, schema
-from scepkit.store.engine import Kept, connect, transaction
+from scepkit.store.connections import ConnectionPool, transaction
+from scepkit.store.engine import connect
 from store.test_races import at_once
 from stored import NOW, make_grant
 
@@ -139,7 +140,7 @@ def test_nobody_passes_the_bound_in_processes(store, spawn):
 def test_what_waited_before_there_were_bounds_is_counted(url, database, sql, queued):
     """A database of revision 0003 has no queues yet."""
     engine = connect(url)
-    kept = Kept(engine, writing=True)
+    kept = ConnectionPool(engine, writing=True)
     with kept.connection() as connection, transaction(connection):
         command.upgrade(schema.alembic_config(connection), "0003")
     kept.close()

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import UsageError
 from scepkit.store import queries
-from scepkit.store.connections import Connected
+from scepkit.store.database import Database
 from scepkit.store.listing import pages
 from scepkit.store.tables import IS_OPEN, UTCDateTime, challenges
 
@@ -41,7 +41,7 @@ VOID = (
 )
 
 
-class ChallengeKeeping(Connected):
+class ChallengeKeeping(Database):
     """The part of the store with the one-time challenges."""
 
     def add_challenges(self, new: Sequence[NewChallenge]) -> list[int]:

@@ -1,100 +1,346 @@
-"""The connections of a store, for each of its parts to read and write with."""
+"""Connections that stay open, and the transactions on them.
+
+On SQLite the driver's own idea of transactions is switched off (it opens none for SELECT, DDL or
+SAVEPOINT) and this file says BEGIN instead:
+
+- `transaction` begins with BEGIN IMMEDIATE, so two writers queue at the start and none fails
+  half-way when its read turns into a write;
+- a connection that reads does not begin at all: each read of this package is one statement, which
+  is a snapshot by itself in WAL mode.
+
+SQLAlchemy's recipe says BEGIN in an event listener, but any listener on "begin" makes every
+statement look for listeners. Without it, and with `savepoint`, an issuance takes a third less.
+
+On SQLite they are used only while the files of the database are those that were opened. Whoever
+replaces or removes a database file, or its WAL, under a running server leaves it with files that
+have no name any more. What is written to those is lost at the end of the process, and nothing of
+SQLite's says so.
+"""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from time import monotonic
-from typing import TYPE_CHECKING
+import ctypes
+import os
+from contextlib import contextmanager, suppress
+from functools import partial
+from threading import Lock
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, TypeAlias
 
-from scepkit.errors import StoreError
-from scepkit.store.engine import Kept, is_locked, transaction
-from scepkit.store.faults import fault, translated
-from scepkit.store.place import Place
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
+
+from scepkit.store.engine import PATIENCE, database_file, is_damaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Connection, Engine
 
+NAP_SECONDS = 0.001  # and how often to look; about the time of one commit
 
-class Connected:
-    """Reads and writes a database; safe to use from many threads at once.
+
+_CHECK = "scepkit_check"  # the key of a connection's info that holds what is asked before a commit
+_OPENED = "scepkit_opened"  # the key of one that holds which opening of the files it belongs to
+
+_Identity: TypeAlias = tuple[int, int] | None
+
+
+class Moved(OSError):
+    """A file of the database is not the one that was opened."""
+
+
+class DatabaseFiles:
+    """Knows the files of a database by device and inode, and mends what can be mended.
+
+    It holds a connection of its own for as long as it lives: SQLite deletes the WAL with the last
+    connection, so that until then nobody but a stranger does.
+
+    A WAL that is removed is emptied into the database, and a new one is opened. What else is
+    removed or replaced stays a fault. Then the held connection is never closed: closing the last
+    one copies from the WAL that was opened what the shared index says of another one, which ruins
+    the database.
 
     Args:
-        engine: a database whose tables are current.
+        engine: the database, whose tables are current.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._place = Place(engine)
-        self._readers = Kept(engine, place=self._place)
-        self._writers = Kept(engine, writing=True, place=self._place)
-        self._gave_up = float("-inf")
+        self._files: dict[Path, _Identity] = {}
+        self._mending = Lock()
+        self._is_closed = False
+        self.opened = 0  # how often the files were opened: a connection of before is of no use
+        self._path = database_file(engine.url)
+        if self._path is not None:
+            self._wal, self._index = (
+                self._path.with_name(f"{self._path.name}{end}") for end in ("-wal", "-shm")
+            )
+            self._open()
 
-    def check_patience(self, since: float) -> None:
-        """Refuse work that has waited already while another thread waited in vain for a lock.
+    def _open(self) -> None:
+        self._held = self._engine.connect()
+        self._held.detach()
+        # With the first read it opens the WAL.
+        self._held.exec_driver_sql("SELECT 1 FROM sqlite_master").close()
+        self._held.rollback()
+        # Where the file system cannot share memory there is no WAL.
+        files = {file: _identity(file) for file in self._all_files()}
+        self._files = {file: found for file, found in files.items() if found is not None}
+        # Shows what a WAL holds that has no name any more; SQLite has no locks on it.
+        self._old = os.open(self._wal, os.O_RDONLY) if self._wal in self._files else None
 
-        Each would wait as long as the one before it; so all of them are over with the first.
+    def _all_files(self) -> tuple[Path, ...]:
+        # In this order: what a WAL held must not be written into another database.
+        return (self._path, self._index, self._wal) if self._path is not None else ()
+
+    def check(self) -> None:
+        """Compare the files with those that were opened; it takes some microseconds.
+
+        For whoever is about to use the database, and holds no lock in it. What a WAL holds that
+        was removed is written back into the database then, and a new WAL is opened.
+
+        Raises:
+            Moved: one was replaced or removed.
+        """
+        try:
+            self.compare(self.opened)
+        except Moved as moved:
+            if not self._mend():
+                raise
+            raise Moved(f"{self._removed()}; a new one was opened") from moved
+
+    def compare(self, opened: int) -> None:
+        """Only compare, before a commit.
 
         Args:
-            since: when it was asked for, by `time.monotonic`.
+            opened: what the attribute was when the connection was made.
 
         Raises:
-            StoreError: somebody's wait that ended after that was in vain.
+            Moved: a file was replaced or removed since.
         """
-        if self._gave_up > since:
-            raise StoreError(
-                "the database is locked",
-                hint="another program holds a lock in the database; end it, then try again",
-            )
+        for file, identity in self._files.items():
+            now = _identity(file)
+            if now != identity:
+                what = "removed" if now is None else "replaced"
+                raise Moved(f"{file.name} was {what} under the running server")
+        if opened != self.opened:
+            raise Moved(self._removed())
 
-    def _check_damage(self) -> None:
-        """Refuse for good once the database was seen to be damaged, wherever in it that was.
+    def _removed(self) -> str:
+        return f"{self._wal.name} was removed under the running server"
 
-        Raises:
-            StoreError: what was said then.
+    def _mend(self) -> bool:
+        """Empty a removed WAL into the database, then open a new one; return whether that is done.
+
+        Once it is empty the shared index tells of no page in it, so that whatever other processes
+        write to a new one is theirs alone. Not what a WAL holds that was replaced by somebody
+        else than a worker process which came first: there may be another database behind it.
         """
-        damage = self._readers.damage or self._writers.damage
-        if damage is not None:
-            raise fault("use the database", damage) from None
+        with self._mending, suppress(SQLAlchemyError, OSError):
+            moved = self._moved()
+            if self._is_closed or moved not in ([self._wal], [self._index, self._wal]):
+                return not moved  # another thread came first
+            if _is_unwritten(self._wal):
+                self._empty()
+            # Without the index that other processes use, nothing can be shared with them.
+            if moved == [self._wal] and self._is_empty():
+                self._open_again()
+                return True
+        return False
+
+    def _is_empty(self) -> bool:
+        return self._old is not None and os.fstat(self._old).st_size == 0
+
+    def _moved(self) -> list[Path]:
+        return [file for file, identity in self._files.items() if _identity(file) != identity]
+
+    def _empty(self) -> None:
+        """Wait for the commit that is under way, which may be answered, then copy everything."""
+        self._held.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").close()
+        self._held.rollback()
+
+    def _open_again(self) -> None:
+        held, old = self._held, self._old
+        # Those in the pool have the old WAL. None is the last one while the held one is there.
+        self._engine.dispose()
+        self._open()
+        self.opened += 1
+        held.close()
+        if old is not None:
+            os.close(old)
 
     def close(self) -> None:
-        """Close all connections, those in use when they are given back; may be called again."""
-        self._readers.close()
-        self._writers.close()
-        self._engine.dispose()
-        self._place.close()
+        """Close the connection, or keep it for good; may be called again.
 
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with (
-            translated("read the database"),
-            self._noticing_locks(),
-            self._readers.connection() as connection,
-        ):
-            yield connection
-
-    @contextmanager
-    def _writing(self, action: str) -> Iterator[Connection]:
-        """One transaction: committed at the end, rolled back on an exception.
-
-        Args:
-            action: what it does, to follow "cannot" in an error.
+        The last one: a connection that is closed later copies the WAL.
         """
-        with (
-            translated(action),
-            self._noticing_locks(),
-            self._writers.connection() as connection,
-            transaction(connection),
-        ):
-            yield connection
+        if not self._files or self._is_closed:
+            return
+        with suppress(Moved):
+            self.check()
+        with self._mending:
+            self._is_closed = True
+            if self._moved():
+                _keep_for_good(self._held.connection.dbapi_connection)
+            else:
+                self._held.close()
+            if self._old is not None:
+                os.close(self._old)
+
+
+def _is_unwritten(path: Path) -> bool:
+    """Say whether a WAL is not there, or was only opened: the index tells of the old one then."""
+    try:
+        return os.stat(path).st_size == 0  # noqa: PTH116 - as below
+    except OSError:
+        return True
+
+
+def _keep_for_good(connection: object) -> None:
+    """Let nothing close it, the end of the interpreter included; that of the process frees it."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def _identity(path: Path) -> _Identity:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - twice as fast, several times a request
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+class ConnectionPool:
+    """Connections that stay open between uses, for any number of threads.
+
+    As many as were ever in use at once. SQLAlchemy's pool cleans a connection up whenever it is
+    given back, which takes longer than looking a challenge up. Here there is nothing to clean:
+    whoever writes does it in a `transaction`, and who reads is in none.
+
+    Args:
+        engine: the database.
+        writing: whether they are for `transaction`; otherwise they only read.
+        files: are compared before each use, and again before a commit: if they are not those that
+            were opened, nothing is read or written, and what was written is not committed.
+
+    Attributes:
+        damage: what the database said that last found it damaged.
+    """
+
+    def __init__(
+        self, engine: Engine, *, writing: bool = False, files: DatabaseFiles | None = None
+    ) -> None:
+        self._engine = engine
+        self._writing = writing
+        self._files = files
+        self.damage: DBAPIError | None = None
+        self._idle: list[Connection] = []  # appending and popping are atomic
+        self._closed = False
 
     @contextmanager
-    def _noticing_locks(self) -> Iterator[None]:
-        """Note when a wait for a lock was in vain, for `check_patience`."""
+    def connection(self) -> Iterator[Connection]:
+        """Return a connection for one thread; after any exception it is not used again."""
+        if self._files is not None:
+            self._files.check()
+        connection = self._take()
         try:
-            yield
-        except Exception as error:
-            if is_locked(error):
-                self._gave_up = monotonic()
+            yield connection
+        except BaseException as error:
+            connection.close()
+            if isinstance(error, DBAPIError):
+                if error.connection_invalidated:
+                    self._drop_idle()  # the server went away, and with it all of them
+                if is_damaged(error):
+                    self.damage = error
             raise
+        self._idle.append(connection)
+        if self._closed:  # while this one was in use
+            self.close()
+
+    def close(self) -> None:
+        """Close idle connections, and each other one as soon as it is given back."""
+        self._closed = True
+        self._drop_idle()
+
+    def _drop_idle(self) -> None:
+        with suppress(IndexError):  # another thread may take the last one
+            while True:
+                self._idle.pop().close()
+
+    def _take(self) -> Connection:
+        try:
+            while not self._is_current(connection := self._idle.pop()):
+                connection.close()
+        except IndexError:
+            return self._open()
+        return connection
+
+    def _is_current(self, connection: Connection) -> bool:
+        return self._files is None or connection.info[_OPENED] == self._files.opened
+
+    def _open(self) -> Connection:
+        opened = self._files.opened if self._files is not None else 0
+        connection = self._engine.connect()
+        is_sqlite = self._engine.dialect.name == "sqlite"
+        if not is_sqlite and not self._writing:
+            # Else the first statement would open a transaction that never ends.
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+        connection.detach()  # so that closing it closes it, whatever state it is in
+        if is_sqlite and self._writing:
+            connection.exec_driver_sql("PRAGMA busy_timeout=0")  # see _begin_sqlite
+            connection.rollback()
+        if self._files is not None:
+            connection.info[_OPENED] = opened
+            connection.info[_CHECK] = partial(self._files.compare, opened)
+        return connection
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """Write on a writing pool's connection: committed at the end, rolled back on an exception."""
+    with connection.begin():
+        if connection.dialect.name == "sqlite":
+            _begin_sqlite(connection)
+        yield
+        # Waiting may have taken long: what is committed now must still be found afterwards.
+        check = connection.info.get(_CHECK)
+        if check is not None:
+            check()
+
+
+@contextmanager
+def savepoint(connection: Connection) -> Iterator[None]:
+    """Keep the writes inside, or on any exception none of them.
+
+    The same as ``connection.begin_nested()``, which compiles its statements anew every time.
+    """
+    connection.exec_driver_sql("SAVEPOINT scepkit")
+    try:
+        yield
+    except BaseException:
+        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT scepkit")
+        raise
+    finally:
+        connection.exec_driver_sql("RELEASE SAVEPOINT scepkit")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Begin a transaction that writes, looking for the lock every millisecond.
+
+    SQLite's own waiting naps for up to 100 ms, so that under load one of two worker processes
+    takes turn after turn while the other sleeps: more than a second for one commit, measured.
+    Once begun it never has to wait for anybody.
+    """
+    give_up = monotonic() + connection.get_execution_options()[PATIENCE]
+    while not _began(connection, last_try=monotonic() >= give_up):
+        sleep(NAP_SECONDS)
+
+
+def _began(connection: Connection, *, last_try: bool) -> bool:
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except OperationalError as error:
+        if last_try or "locked" not in str(error.orig):
+            raise
+        return False
+    return True

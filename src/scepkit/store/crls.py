@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from scepkit.store.connections import Connected
-from scepkit.store.engine import savepoint
+from scepkit.store.connections import savepoint
+from scepkit.store.database import Database
 from scepkit.store.rows import CRLRow, CRLState, RevokedRow
 from scepkit.store.tables import certificates, crl_numbers, crls
 
@@ -72,7 +72,7 @@ REVOKED = (
 )
 
 
-class CRLKeeping(Connected):
+class CRLKeeping(Database):
     """The part of the store with the CRLs, and with what is in them."""
 
     def revoked(self, issuer: bytes, *, not_after: datetime) -> Iterator[RevokedRow]:

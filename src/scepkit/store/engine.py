@@ -1,40 +1,29 @@
-"""Connections; the only file that knows which database it is.
+"""The engine for a database URL, and the errors of a database in words an operator can act on.
 
-On SQLite the driver's own idea of transactions is switched off (it opens none for SELECT, DDL or
-SAVEPOINT) and this file says BEGIN instead:
-
-- `transaction` begins with BEGIN IMMEDIATE, so two writers queue at the start and none fails
-  half-way when its read turns into a write;
-- a connection that reads does not begin at all: each read of this package is one statement, which
-  is a snapshot by itself in WAL mode.
-
-SQLAlchemy's recipe says BEGIN in an event listener, but any listener on "begin" makes every
-statement look for listeners. Without it, and with `savepoint`, an issuance takes a third less.
+The only file, with `connections`, that knows which database it is.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from scepkit.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Engine
 
 EXTRAS = {"postgresql+psycopg": "'.[postgres]', in a checkout of scepkit"}
 
 BUSY_SECONDS = 5.0  # how long to wait for what another process has locked, unless told otherwise
 CONNECT_SECONDS = 2  # the shortest time to connect in; libpq takes any shorter one for this
-NAP_SECONDS = 0.001  # and how often to look; about the time of one commit
 
 # FULL makes WAL sync at every commit; NORMAL would lose the last commits in a power cut.
 PRAGMAS = (
@@ -51,9 +40,7 @@ LOCK_TIMEOUT = "55P03"
 # SQLite's names of the errors of a damaged file: SQLITE_CORRUPT_INDEX and others.
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
-_PATIENCE = "scepkit_patience"  # the engine's option that holds its seconds
-_CHECK = "scepkit_check"  # the key of a connection's info that holds what is asked before a commit
-_OPENED = "scepkit_opened"  # the key of one that holds which opening of the files it belongs to
+PATIENCE = "scepkit_patience"  # the engine's option that holds its seconds
 
 _HINT = "write it as sqlite:////absolute/path/scep.db or postgresql://user@host/database"
 
@@ -98,7 +85,7 @@ def connect(url: str | URL, *, patience: float = BUSY_SECONDS) -> Engine:
             pool_size=8,
             max_overflow=-1,
             hide_parameters=True,
-            execution_options={_PATIENCE: patience},
+            execution_options={PATIENCE: patience},
             connect_args=_connect_args(parsed, patience),
         )
     except ImportError as error:  # also psycopg without its libpq
@@ -113,132 +100,6 @@ def connect(url: str | URL, *, patience: float = BUSY_SECONDS) -> Engine:
     elif engine.dialect.name == "postgresql":
         event.listen(engine, "connect", partial(_prepare_postgresql, patience))
     return engine
-
-
-class Checked(Protocol):
-    """The place of a database; see `scepkit.store.place.Place`."""
-
-    opened: int
-
-    def check(self) -> None:
-        """Raise an OSError when it is not where it was opened."""
-
-    def compare(self, opened: int) -> None:
-        """Raise an OSError when it is not where it was at that opening."""
-
-
-class Kept:
-    """Connections that stay open between uses, for any number of threads.
-
-    As many as were ever in use at once. SQLAlchemy's pool cleans a connection up whenever it is
-    given back, which takes longer than looking a challenge up. Here there is nothing to clean:
-    whoever writes does it in a `transaction`, and who reads is in none.
-
-    Args:
-        engine: the database.
-        writing: whether they are for `transaction`; otherwise they only read.
-        place: knows whether the database is where it was opened: else nothing is read or written,
-            and what was written is not committed.
-
-    Attributes:
-        damage: what the database said that last found it damaged.
-    """
-
-    def __init__(
-        self, engine: Engine, *, writing: bool = False, place: Checked | None = None
-    ) -> None:
-        self._engine = engine
-        self._writing = writing
-        self._place = place
-        self.damage: DBAPIError | None = None
-        self._idle: list[Connection] = []  # appending and popping are atomic
-        self._closed = False
-
-    @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """Return a connection for one thread; after any exception it is not used again."""
-        if self._place is not None:
-            self._place.check()
-        connection = self._take()
-        try:
-            yield connection
-        except BaseException as error:
-            connection.close()
-            if isinstance(error, DBAPIError):
-                if error.connection_invalidated:
-                    self._drop_idle()  # the server went away, and with it all of them
-                if is_damaged(error):
-                    self.damage = error
-            raise
-        self._idle.append(connection)
-        if self._closed:  # while this one was in use
-            self.close()
-
-    def close(self) -> None:
-        """Close idle connections, and each other one as soon as it is given back."""
-        self._closed = True
-        self._drop_idle()
-
-    def _drop_idle(self) -> None:
-        with suppress(IndexError):  # another thread may take the last one
-            while True:
-                self._idle.pop().close()
-
-    def _take(self) -> Connection:
-        try:
-            while not self._is_current(connection := self._idle.pop()):
-                connection.close()
-        except IndexError:
-            return self._open()
-        return connection
-
-    def _is_current(self, connection: Connection) -> bool:
-        return self._place is None or connection.info[_OPENED] == self._place.opened
-
-    def _open(self) -> Connection:
-        opened = self._place.opened if self._place is not None else 0
-        connection = self._engine.connect()
-        is_sqlite = self._engine.dialect.name == "sqlite"
-        if not is_sqlite and not self._writing:
-            # Else the first statement would open a transaction that never ends.
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-        connection.detach()  # so that closing it closes it, whatever state it is in
-        if is_sqlite and self._writing:
-            connection.exec_driver_sql("PRAGMA busy_timeout=0")  # see _begin_sqlite
-            connection.rollback()
-        if self._place is not None:
-            connection.info[_OPENED] = opened
-            connection.info[_CHECK] = partial(self._place.compare, opened)
-        return connection
-
-
-@contextmanager
-def transaction(connection: Connection) -> Iterator[None]:
-    """Write on a `Kept` connection: committed at the end, rolled back on an exception."""
-    with connection.begin():
-        if connection.dialect.name == "sqlite":
-            _begin_sqlite(connection)
-        yield
-        # Waiting may have taken long: what is committed now must still be found afterwards.
-        check = connection.info.get(_CHECK)
-        if check is not None:
-            check()
-
-
-@contextmanager
-def savepoint(connection: Connection) -> Iterator[None]:
-    """Keep the writes inside, or on any exception none of them.
-
-    The same as ``connection.begin_nested()``, which compiles its statements anew every time.
-    """
-    connection.exec_driver_sql("SAVEPOINT scepkit")
-    try:
-        yield
-    except BaseException:
-        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT scepkit")
-        raise
-    finally:
-        connection.exec_driver_sql("RELEASE SAVEPOINT scepkit")
 
 
 def database_file(url: URL) -> Path | None:
@@ -315,23 +176,75 @@ def _milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))  # 0 would be for ever, to PostgreSQL
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    """Begin a transaction that writes, looking for the lock every millisecond.
+# What the drivers say (a part of it) -> what to do. SQLite reports by message, not by class.
+_DIRECTORY = "name a file in a directory that exists and where this user may write"
+_CONNECTIONS = (
+    "let the database server take more connections (max_connections, or the role's limit), "
+    "or run fewer workers"
+)
+HINTS = (
+    # PostgreSQL's limits: for all, but for its reserve, and for a role or a database.
+    ("too many clients", _CONNECTIONS),
+    ("remaining connection slots", _CONNECTIONS),
+    ("too many connections", _CONNECTIONS),
+    ("connection refused", "start the database server, or correct its address in the database URL"),
+    ("resolve host", "correct the name of the database server in the database URL"),
+    ("no such host", "correct the name of the database server in the database URL"),
+    ("authentication failed", "correct the user or the password in the database URL"),
+    ("no password supplied", "put the password into ~/.pgpass or the database URL"),
+    ("no pg_hba.conf entry", "let this host and user in: pg_hba.conf of the database server"),
+    ('fatal:  database "', "create the database and its user on the server: createuser, createdb"),
+    ('fatal:  role "', "create the database and its user on the server: createuser, createdb"),
+    ("terminating connection", "the database server was stopped; start it, then try again"),
+    ("connection is lost", "see whether the database server runs, then try again"),
+    ("must be owner of", "let this user own the database's tables"),
+    ("lock timeout", "another program holds a lock in the database; end it, then try again"),
+    ("server closed the connection", "see whether the database server runs, then try again"),
+    (
+        "connection to server",
+        "start the database server, or correct its address in the database URL",
+    ),
+    (
+        "a new one was opened",
+        "try again, nothing is lost; let nothing remove that file",
+    ),
+    ("wal was removed under", "try again; if that does not help, start the server again"),
+    ("under the running server", "put the file back, or start the server again to use the new one"),
+    ("not a database", "name a scepkit database, or restore it from a backup; it was not changed"),
+    ("malformed", "restore the database from a backup"),
+    ("unable to open", _DIRECTORY),
+    ("no such file", _DIRECTORY),
+    ("not a directory", _DIRECTORY),
+    ("is a directory", _DIRECTORY),
+    ("read-only", "let this user write to the database file and its directory"),
+    ("readonly", "let this user write to the database file and its directory"),
+    ("permission denied", "let this user write to the database file and its directory"),
+    ("full", "free some space where the database is, then try again"),
+    ("locked", "another program holds the database open for writing; end it, then try again"),
+)
+OTHERWISE = "check the disk or the database server, then try again"
 
-    SQLite's own waiting naps for up to 100 ms, so that under load one of two worker processes
-    takes turn after turn while the other sleeps: more than a second for one commit, measured.
-    Once begun it never has to wait for anybody.
+
+@contextmanager
+def translated(action: str) -> Iterator[None]:
+    """Turn an error of the database into a StoreError.
+
+    Args:
+        action: what was being done, to follow "cannot".
+
+    Raises:
+        StoreError: from any error of SQLAlchemy, the driver or the operating system.
     """
-    give_up = monotonic() + connection.get_execution_options()[_PATIENCE]
-    while not _began(connection, last_try=monotonic() >= give_up):
-        sleep(NAP_SECONDS)
-
-
-def _began(connection: Connection, *, last_try: bool) -> bool:
     try:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    except OperationalError as error:
-        if last_try or "locked" not in str(error.orig):
-            raise
-        return False
-    return True
+        yield
+    except (SQLAlchemyError, OSError) as error:
+        raise fault(action, error) from error
+
+
+def fault(action: str, error: Exception) -> StoreError:
+    """Return the failure in one line, without statement and parameters, and a hint."""
+    reason = error.orig if isinstance(error, DBAPIError) else error
+    text = (str(reason).splitlines() or [type(error).__name__])[0]
+    lowered = text.lower()
+    hint = next((hint for part, hint in HINTS if part in lowered), OTHERWISE)
+    return StoreError(f"cannot {action}: {text}", hint=hint)

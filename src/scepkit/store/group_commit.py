@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from scepkit.errors import StoreError
-from scepkit.store.engine import is_locked, stands_off, transaction
-from scepkit.store.faults import fault
+from scepkit.store.connections import transaction
+from scepkit.store.engine import fault, is_locked, stands_off
 from scepkit.store.issuances import record, record_all
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from scepkit.store.engine import Kept
+    from scepkit.store.connections import ConnectionPool
     from scepkit.store.values import Answer, Granted
 
 BATCH_LIMIT = 64  # entries in one transaction: bounds how long other writers wait
@@ -43,7 +43,7 @@ class Writer:
         connections: where to write.
     """
 
-    def __init__(self, connections: Kept) -> None:
+    def __init__(self, connections: ConnectionPool) -> None:
         self._connections = connections
         self._coming = 0
         self._waiting: deque[tuple[Granted, Future[Answer]]] = deque()

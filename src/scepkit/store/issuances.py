@@ -31,7 +31,7 @@ from sqlalchemy.exc import IntegrityError
 from scepkit.errors import StoreError
 from scepkit.protocol import serial_number
 from scepkit.store import columns, queries
-from scepkit.store.engine import savepoint
+from scepkit.store.connections import savepoint
 from scepkit.store.queueing import QueueFullError, check_room
 from scepkit.store.tables import (
     IS_OPEN,

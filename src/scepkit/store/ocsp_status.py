@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import bindparam, select
 
-from scepkit.store.connections import Connected
+from scepkit.store.database import Database
 from scepkit.store.tables import certificates
 from scepkit.store.values import MAX_SERIAL_BITS
 
@@ -30,7 +30,7 @@ class Standing(NamedTuple):
     reason: int | None
 
 
-class Statuses(Connected):
+class Statuses(Database):
     """The part of the store that says how certificates stand."""
 
     def standings(self, issuer: bytes, serials: Iterable[int]) -> dict[int, Standing]:

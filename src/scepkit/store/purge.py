@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from sqlalchemy import and_, bindparam, delete, exists, not_, select, update
 
 from scepkit.store import preview
-from scepkit.store.connections import Connected
+from scepkit.store.database import Database
 from scepkit.store.rows import Purged
 from scepkit.store.tables import (
     IS_PENDING,
@@ -88,7 +88,7 @@ DELETE_CERTIFICATES = delete(certificates).where(certificates.c.serial.in_(_KEYS
 _NOTHING = Purged(0, 0, 0, 0)
 
 
-class Purging(Connected):
+class Purging(Database):
     """The part of the store that forgets."""
 
     def purge(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, or_, select
 
-from scepkit.store.connections import Connected
+from scepkit.store.database import Database
 from scepkit.store.rows import CertificateRow
 from scepkit.store.tables import certificates
 
@@ -59,7 +59,7 @@ RENEWED_FROM = select(certificates.c.serial).where(
 )
 
 
-class Renewals(Connected):
+class Renewals(Database):
     """The part of the store that knows the renewals of certificates."""
 
     def renewal_chains(self, serials: Sequence[int]) -> list[CertificateRow]:

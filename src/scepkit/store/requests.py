@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import Hint, UsageError
 from scepkit.store import listing, queries
-from scepkit.store.connections import Connected
+from scepkit.store.database import Database
 from scepkit.store.issuances import (
     NotRenewableError,
     NotSpendableError,
@@ -103,7 +103,7 @@ SPEND = (
 )
 
 
-class Deciding(Connected):
+class Deciding(Database):
     """The part of the store with the requests and the decisions on them."""
 
     def requests(

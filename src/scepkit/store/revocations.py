@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 
 from scepkit.store import queries
-from scepkit.store.connections import Connected
 from scepkit.store.crls import outdate
+from scepkit.store.database import Database
 from scepkit.store.renewals import HOLD, hold_renewals, renewed_from
 from scepkit.store.rows import Action, Change, RevocationRow
 from scepkit.store.tables import UTCDateTime, certificates, passphrases, revocations
@@ -82,7 +82,7 @@ COUNTS = select(revocations.c.action, revocations.c.reason, func.count()).group_
 PASSPHRASE = select(passphrases.c.hidden).where(passphrases.c.serial == bindparam("of_serial"))
 
 
-class Revoking(Connected):
+class Revoking(Database):
     """The part of the store that takes certificates back."""
 
     def adopt(self, issuer: bytes) -> int:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Column, MetaData, String, Table, inspect, select, text
 
 from scepkit.errors import EmptyDatabase, NewerDatabase, StoreError
-from scepkit.store.engine import Kept, database_file, transaction
-from scepkit.store.faults import translated
+from scepkit.store.connections import ConnectionPool, transaction
+from scepkit.store.engine import database_file, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,8 +53,8 @@ def bring_up_to_date(engine: Engine, *, create: bool = True) -> None:
             if _revision(connection) == HEAD:
                 return
         # One transaction around everything: a migration that fails leaves no trace.
-        kept = Kept(engine, writing=True)
-        with kept.connection() as connection, transaction(connection):
+        writers = ConnectionPool(engine, writing=True)
+        with writers.connection() as connection, transaction(connection):
             if connection.dialect.name == "postgresql":
                 connection.execute(ALONE, {"key": LOCK_KEY})
             revision = _revision(connection)  # again: another process may have just done it
@@ -62,7 +62,7 @@ def bring_up_to_date(engine: Engine, *, create: bool = True) -> None:
                 raise EmptyDatabase("the database is empty")
             if revision != HEAD:
                 _upgrade(connection, revision)
-        kept.close()
+        writers.close()
 
 
 def alembic_config(connection: Connection) -> Config:

@@ -1,0 +1,102 @@
+"""The database as each part of the store uses it: to read, or to write in one transaction."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from scepkit.errors import StoreError
+from scepkit.store.connections import ConnectionPool, DatabaseFiles, transaction
+from scepkit.store.engine import fault, is_locked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+
+
+class Database:
+    """Reads and writes a database; safe to use from many threads at once.
+
+    Args:
+        engine: a database whose tables are current.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._files = DatabaseFiles(engine)
+        self._readers = ConnectionPool(engine, files=self._files)
+        self._writers = ConnectionPool(engine, writing=True, files=self._files)
+        self._gave_up = float("-inf")
+
+    def check_patience(self, since: float) -> None:
+        """Refuse work that has waited already while another thread waited in vain for a lock.
+
+        Each would wait as long as the one before it; so all of them are over with the first.
+
+        Args:
+            since: when it was asked for, by `time.monotonic`.
+
+        Raises:
+            StoreError: somebody's wait that ended after that was in vain.
+        """
+        if self._gave_up > since:
+            raise StoreError(
+                "the database is locked",
+                hint="another program holds a lock in the database; end it, then try again",
+            )
+
+    def close(self) -> None:
+        """Close all connections, those in use when they are given back; may be called again."""
+        self._readers.close()
+        self._writers.close()
+        self._engine.dispose()
+        self._files.close()
+
+    def _check_damage(self) -> None:
+        """Refuse for good once the database was seen to be damaged, wherever in it that was.
+
+        Raises:
+            StoreError: what was said then.
+        """
+        damage = self._readers.damage or self._writers.damage
+        if damage is not None:
+            raise fault("use the database", damage) from None
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """Lend a connection to read with.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        try:
+            with self._readers.connection() as connection:
+                yield connection
+        except (SQLAlchemyError, OSError) as error:
+            raise self._failure("read the database", error) from error
+
+    @contextmanager
+    def _writing(self, action: str) -> Iterator[Connection]:
+        """Lend a connection in a transaction: committed at the end, rolled back on an exception.
+
+        Args:
+            action: what it does, to follow "cannot" in an error.
+
+        Raises:
+            StoreError: the database cannot be written.
+        """
+        try:
+            with self._writers.connection() as connection, transaction(connection):
+                yield connection
+        except (SQLAlchemyError, OSError) as error:
+            raise self._failure(action, error) from error
+
+    def _failure(self, action: str, error: Exception) -> StoreError:
+        """Return what failed in words; a wait for a lock in vain is noted for `check_patience`."""
+        if is_locked(error):
+            self._gave_up = monotonic()
+        return fault(action, error)
