@@ -221,7 +221,7 @@ def test_a_dead_database(app, monkeypatch, logged):
     def dead(*_how):
         raise StoreError("cannot read the database", hint="look at the disk")
 
-    monkeypatch.setattr(Store, "standings", dead)
+    monkeypatch.setattr(Store, "ocsp_statuses", dead)
     for answer in run(application, request, get(about(path, 4711))):
         ocsp_error(answer, LATER)
     assert [one for one in logged if one["event"] == "server fault"]
@@ -229,7 +229,7 @@ def test_a_dead_database(app, monkeypatch, logged):
 
 def test_a_bug_of_ours(app, monkeypatch, logged):
     application, path = app()
-    monkeypatch.setattr(Store, "standings", None)
+    monkeypatch.setattr(Store, "ocsp_statuses", None)
     (answer,) = run(application, post(about(path, 1)))
     ocsp_error(answer, INTERNAL)
     assert [one for one in logged if "bug in scepkit" in one["event"]]

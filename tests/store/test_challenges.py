@@ -69,7 +69,7 @@ def test_by_endpoint_subject_label_and_state(store, issuance, put, void, ids):
 
 
 def test_more_than_a_page(store, ids, monkeypatch):
-    monkeypatch.setattr("scepkit.store.listing.PAGE", 2)
+    monkeypatch.setattr("scepkit.store.database.PAGE", 2)
     numbers = store.add_challenges([make_challenge() for _ in range(5)])
     assert ids() == sorted(numbers, reverse=True)
     assert ids(limit=3) == sorted(numbers, reverse=True)[:3]

@@ -15,7 +15,7 @@ from scepkit.store import (
     Recorded,
     SignerRevoked,
     Status,
-    listing,
+    database,
 )
 
 EXPIRED = Outcome(Status.EXPIRED, fail_info=2, reason="the request expired before it was decided")
@@ -193,7 +193,7 @@ def test_what_waits_too_long_has_expired_whether_or_not_somebody_wrote_it(
 
 
 def test_requests_are_listed_by_how_they_stand_and_when(store, wait, grant, monkeypatch):
-    monkeypatch.setattr(listing, "PAGE", 2)
+    monkeypatch.setattr(database, "PAGE", 2)
     rows = [wait(endpoint=name) for name in ("main", "main", "other", "main", "main", "main")]
     store.approve(rows[0].id, grant(rows[0]), by="alice")
     reject(store, rows[1], rows[1].created_at)

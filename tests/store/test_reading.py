@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scepkit.errors import StoreError, UsageError
-from scepkit.store import CertificateRow, OtherOwner, Outcome, Status, Store, listing
+from scepkit.store import CertificateRow, OtherOwner, Outcome, Status, Store, database
 
 
 def ask(store, issuance, **changes):
@@ -116,7 +116,7 @@ def test_serial_numbers_are_kept_as_hex(store, issuance, sql):
 
 
 def test_certificates_are_listed_newest_first_over_pages(store, issuance, monkeypatch):
-    monkeypatch.setattr(listing, "PAGE", 3)
+    monkeypatch.setattr(database, "PAGE", 3)
     start = datetime(2026, 1, 1, tzinfo=UTC)
     # Every instant twice: a page may end between two of the same time.
     made = [issuance(now=start + timedelta(hours=n // 2), serial=n + 1) for n in range(11)]

@@ -14,8 +14,9 @@ from scepkit.store import (
     Outcome,
     Recorded,
     Status,
-    queries,
+    issuances,
 )
+from scepkit.store.requests import Standing
 
 
 def outcome_of(issuance):
@@ -137,13 +138,13 @@ def test_what_another_process_wrote_after_our_look_is_read_again(
         challenge_id=put().id,
         **changes,
     )
-    real, looks = queries.standing, []
+    real, looks = issuances.standing, []
 
     def blind_at_first(*arguments):
         looks.append(arguments)
-        return real(*arguments) if len(looks) > 1 else queries.Standing(None, None)
+        return real(*arguments) if len(looks) > 1 else Standing(None, None)
 
-    monkeypatch.setattr(queries, "standing", blind_at_first)
+    monkeypatch.setattr(issuances, "standing", blind_at_first)
     expected = AlreadyAnswered(outcome_of(first)) if same_key else OtherOwner()
     assert store.record(second).result() == expected
     assert counts() == (1, 1, 1, 0)

@@ -18,33 +18,33 @@ def issue(store, issuance, **changes):
     return new.serial
 
 
-def test_standings(store, issuance):
+def test_ocsp_statuses(store, issuance):
     """Those of this CA, revoked or not, expired or not; nothing of what it did not issue."""
     good, taken = issue(store, issuance), issue(store, issuance)
     expired = issue(store, issuance, not_after=NOW + timedelta(seconds=1))
     foreign = issue(store, issuance, issuer=OTHER)
     store.revoke(taken, reason=4, by="alice", now=LATER)
-    found = store.standings(CA, [taken, good, expired, foreign, 4711])
+    found = store.ocsp_statuses(CA, [taken, good, expired, foreign, 4711])
     assert found == {taken: (LATER, 4), good: (None, None), expired: (None, None)}
-    assert store.standings(OTHER, [foreign, good]) == {foreign: (None, None)}
+    assert store.ocsp_statuses(OTHER, [foreign, good]) == {foreign: (None, None)}
 
 
 def test_a_certificate_of_before_there_were_several_cas(store, issuance):
     serial = issue(store, issuance)
     with store._writing("make it old") as connection:
         connection.exec_driver_sql("UPDATE certificates SET issuer = NULL")
-    assert store.standings(CA, [serial]) == {}
+    assert store.ocsp_statuses(CA, [serial]) == {}
     store.adopt(CA)
-    assert serial in store.standings(CA, [serial])
+    assert serial in store.ocsp_statuses(CA, [serial])
 
 
 @pytest.mark.parametrize("serial", [0, -1, -(2**64), 2**159, 2**80_000], ids=range(5))
 def test_numbers_that_no_certificate_can_have(store, serial, monkeypatch):
     """Nor do they cost anything: the database is not asked."""
     monkeypatch.setattr(store, "_reading", None)
-    assert store.standings(CA, [serial]) == {}
+    assert store.ocsp_statuses(CA, [serial]) == {}
     with pytest.raises(TypeError):
-        store.standings(CA, [serial, 1])
+        store.ocsp_statuses(CA, [serial, 1])
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

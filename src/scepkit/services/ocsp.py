@@ -19,7 +19,7 @@ from scepkit.errors import Malformed
 from scepkit.protocol import ocsp
 from scepkit.protocol.ocsp import CertID, ErrorStatus, Plain, Revoked, SingleResponse, Status
 from scepkit.store import Store
-from scepkit.store.ocsp_status import Standing
+from scepkit.store.certificates import OCSPStatus
 
 MAX_KEPT = 10_000
 """Signed responses; some 10 MB with EC keys, 20 MB with RSA's."""
@@ -167,11 +167,11 @@ class OCSPService:
         self, certificates: tuple[CertID, ...], responder: OCSPResponder
     ) -> list[SingleResponse]:
         ours = [one for one in certificates if self._responders.of(one) is responder]
-        standings = self._store.standings(
+        statuses = self._store.ocsp_statuses(
             responder.authority.key_hash, dict.fromkeys(one.serial for one in ours)
         )
-        good = dict.fromkeys(responder.own_serials, Standing(None, None))
-        by_id = {one.der: _status((good | standings).get(one.serial)) for one in ours}
+        good = dict.fromkeys(responder.own_serials, OCSPStatus(None, None))
+        by_id = {one.der: _status((good | statuses).get(one.serial)) for one in ours}
         return [SingleResponse(one.der, by_id.get(one.der, Plain.UNKNOWN)) for one in certificates]
 
     def _find(self, responses: list[SingleResponse], now: datetime) -> OCSPAnswer | None:
@@ -213,12 +213,12 @@ def refusal(status: ErrorStatus, reason: str) -> OCSPAnswer:
     return OCSPAnswer(ocsp.error(status), _ERRORS[status], reason=reason)
 
 
-def _status(standing: Standing | None) -> Status:
-    if standing is None:
+def _status(status: OCSPStatus | None) -> Status:
+    if status is None:
         return Plain.UNKNOWN
-    if standing.revoked_at is None:
+    if status.revoked_at is None:
         return Plain.GOOD
-    return Revoked(standing.revoked_at, standing.reason or 0)
+    return Revoked(status.revoked_at, status.reason or 0)
 
 
 def _is_lasting(responses: list[SingleResponse]) -> bool:

@@ -4,24 +4,17 @@ The rules of this package:
 
 - It knows SQL and nothing else: no protocol, no certificate is parsed here, and there is no clock.
 - Whatever belongs together is written in one transaction or not at all, and nothing is answered
-  before it is on the disk (`recording`, `writer`).
-- SQLite and PostgreSQL run the same statements; only `engine` knows which one it is.
+  before it is on the disk (`issuances`, `group_commit`).
+- SQLite and PostgreSQL run the same statements; only `engine` and `connections` know which one
+  it is.
 """
 
-from scepkit.store.rows import (
-    Action,
-    CertificateRow,
-    CertificateStatus,
-    Challenge,
-    ChallengeState,
-    Change,
-    CRLRow,
-    CRLState,
-    Purged,
-    RequestRow,
-    RevocationRow,
-    RevokedRow,
-)
+from scepkit.store.certificates import CertificateRow, CertificateStatus
+from scepkit.store.challenges import Challenge, ChallengeState
+from scepkit.store.crls import CRLRow, CRLState, RevokedRow
+from scepkit.store.purge import Purged
+from scepkit.store.requests import RequestRow
+from scepkit.store.revocations import Action, Change, RevocationRow
 from scepkit.store.store import Store
 from scepkit.store.values import (
     AlreadyAnswered,

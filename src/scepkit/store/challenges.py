@@ -1,4 +1,4 @@
-"""One-time challenges: added, found, listed, voided. They are spent in `recording`.
+"""One-time challenges: added, found, listed, voided. They are spent in `issuances`.
 
 Voiding is one statement whose condition is the guard, as that of spending is: of the two at once
 one changes no row.
@@ -6,33 +6,36 @@ one changes no row.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
 from time import sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import UsageError
-from scepkit.store import queries
 from scepkit.store.database import Database
-from scepkit.store.listing import pages
 from scepkit.store.tables import IS_OPEN, UTCDateTime, challenges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Select
 
-    from scepkit.store.rows import Challenge
     from scepkit.store.values import NewChallenge
 
 CHUNK = 500  # challenges voided in one transaction: some milliseconds
-PAUSE_SECONDS = 0.01  # between two of them: see `purging`
+PAUSE_SECONDS = 0.01  # between two of them: see `purge`
 
 # The MACs come back with the keys: the order of the rows is nothing that databases promise.
 ADD = insert(challenges).returning(challenges.c.mac, challenges.c.id)
-ONE = select(challenges).where(challenges.c.id == bindparam("challenge_id"))
+BY_MAC = select(challenges).where(
+    challenges.c.endpoint == bindparam("endpoint"), challenges.c.mac == bindparam("mac")
+)
+BY_NUMBER = select(challenges).where(challenges.c.id == bindparam("challenge_id"))
 VOID = (
     update(challenges)
     .where(challenges.c.id.in_(bindparam("ids", expanding=True)), IS_OPEN)
@@ -41,7 +44,45 @@ VOID = (
 )
 
 
-class ChallengeKeeping(Database):
+class ChallengeState(StrEnum):
+    """The state of a challenge; one that is spent or void stays so when it expires."""
+
+    UNSPENT = "unspent"
+    SPENT = "spent"
+    EXPIRED = "expired"
+    VOID = "void"
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A stored challenge; `spent_serial` names the one certificate it was good for.
+
+    `label` is what people find it by, `voided_by` who took it back.
+    """
+
+    id: int
+    endpoint: str
+    mac: bytes = field(repr=False)
+    subject: str | None
+    sans: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime
+    spent_at: datetime | None
+    spent_serial: int | None
+    label: str | None = None
+    voided_at: datetime | None = None
+    voided_by: str | None = None
+
+    def state(self, now: datetime) -> ChallengeState:
+        """Return its present state."""
+        if self.spent_at is not None:
+            return ChallengeState.SPENT
+        if self.voided_at is not None:
+            return ChallengeState.VOID
+        return ChallengeState.UNSPENT if now < self.expires_at else ChallengeState.EXPIRED
+
+
+class ChallengeRecords(Database):
     """The part of the store with the one-time challenges."""
 
     def add_challenges(self, new: Sequence[NewChallenge]) -> list[int]:
@@ -74,7 +115,8 @@ class ChallengeKeeping(Database):
             StoreError: the database cannot be read.
         """
         with self._reading() as connection:
-            return queries.challenge(connection, endpoint, mac)
+            row = connection.execute(BY_MAC, {"endpoint": endpoint, "mac": mac}).first()
+            return None if row is None else _challenge(row)
 
     def challenge(self, challenge_id: int) -> Challenge | None:
         """Return the challenge with that number; None when there is none.
@@ -83,8 +125,8 @@ class ChallengeKeeping(Database):
             StoreError: the database cannot be read.
         """
         with self._reading() as connection:
-            row = connection.execute(ONE, {"challenge_id": challenge_id}).first()
-            return None if row is None else queries.challenge_row(row)
+            row = connection.execute(BY_NUMBER, {"challenge_id": challenge_id}).first()
+            return None if row is None else _challenge(row)
 
     def challenges(
         self,
@@ -112,12 +154,7 @@ class ChallengeKeeping(Database):
             StoreError: the database cannot be read.
         """
         wanted = _filters(endpoint, subject, label, now, is_open=is_open)
-
-        def read(last: Challenge | None, size: int) -> list[Challenge]:
-            with self._reading() as connection:
-                return _page(connection, wanted, last, size)
-
-        yield from pages(read, after, limit)
+        yield from self._pages(partial(_after, wanted), _challenge, after, limit)
 
     def void_challenges(self, ids: Sequence[int], *, by: str, now: datetime) -> Iterator[list[int]]:
         """Take challenges back, so that they are good for nothing; a chunk after the other.
@@ -164,16 +201,14 @@ def _filters(
     return wanted
 
 
-def _page(
-    connection: Connection,
-    wanted: Sequence[ColumnElement[bool]],
-    after: Challenge | None,
-    size: int,
-) -> list[Challenge]:
-    query = select(challenges).where(*wanted).order_by(challenges.c.id.desc()).limit(size)
-    if after is not None:
-        query = query.where(challenges.c.id < after.id)
-    return [queries.challenge_row(row) for row in connection.execute(query)]
+def _after(wanted: Sequence[ColumnElement[bool]], after: Challenge | None) -> Select[Any]:
+    query = select(challenges).where(*wanted).order_by(challenges.c.id.desc())
+    return query if after is None else query.where(challenges.c.id < after.id)
+
+
+def _challenge(columns: Sequence[Any]) -> Challenge:
+    number, endpoint, mac, subject, sans, *others = columns
+    return Challenge(number, endpoint, mac, subject, tuple(sans), *others)
 
 
 def _row(challenge: NewChallenge) -> dict[str, object]:

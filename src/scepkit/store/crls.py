@@ -8,6 +8,7 @@ reserved next: any CRL below it may have been read before that was there.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, insert, select, update
@@ -15,7 +16,6 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.store.connections import savepoint
 from scepkit.store.database import Database
-from scepkit.store.rows import CRLRow, CRLState, RevokedRow
 from scepkit.store.tables import certificates, crl_numbers, crls
 
 if TYPE_CHECKING:
@@ -72,7 +72,42 @@ REVOKED = (
 )
 
 
-class CRLKeeping(Database):
+@dataclass(frozen=True, slots=True)
+class RevokedRow:
+    """A certificate's entry in a CRL; see `CertificateRow`."""
+
+    serial: int
+    revoked_at: datetime
+    reason: int
+    invalidity_date: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CRLRow:
+    """The newest CRL of a CA, DER.
+
+    `outdated` says that a certificate was revoked since its number was reserved, so that it may
+    lack it, whatever the clocks say.
+    """
+
+    number: int
+    der: bytes = field(repr=False)
+    this_update: datetime
+    next_update: datetime
+    outdated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CRLState:
+    """The newest CRL of a CA but for its octets, of which there may be many; see `CRLRow`."""
+
+    number: int
+    this_update: datetime
+    next_update: datetime
+    outdated: bool
+
+
+class CRLRecords(Database):
     """The part of the store with the CRLs, and with what is in them."""
 
     def revoked(self, issuer: bytes, *, not_after: datetime) -> Iterator[RevokedRow]:

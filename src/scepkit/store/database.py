@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -13,9 +13,13 @@ from scepkit.store.connections import ConnectionPool, DatabaseFiles, transaction
 from scepkit.store.engine import fault, is_locked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, Engine, Select
+
+PAGE = 500  # rows read at a time: about a megabyte
+
+_Row = TypeVar("_Row")
 
 
 class Database:
@@ -100,3 +104,35 @@ class Database:
         if is_locked(error):
             self._gave_up = monotonic()
         return fault(action, error)
+
+    def _pages(
+        self,
+        query: Callable[[_Row | None], Select[Any]],
+        make: Callable[[Any], _Row],
+        after: _Row | None,
+        limit: int | None,
+    ) -> Iterator[_Row]:
+        """Read the rows of a list, a page at a time.
+
+        Pages instead of an open cursor: a slow reader then holds no connection, and does not keep
+        the write-ahead log from being emptied.
+
+        Args:
+            query: returns the statement for the rows after one (None: the first ones).
+            make: makes a row from its columns.
+            after: go on after this one.
+            limit: at most so many in all; all when None.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        left = limit
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            with self._reading() as connection:
+                rows = [make(columns) for columns in connection.execute(query(after).limit(size))]
+            yield from rows
+            if len(rows) < size:
+                return
+            after = rows[-1]
+            left = None if left is None else left - size

@@ -19,14 +19,15 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from scepkit.errors import StoreError
 from scepkit.store.connections import transaction
+from scepkit.store.database import Database
 from scepkit.store.engine import fault, is_locked, stands_off
 from scepkit.store.issuances import record, record_all
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
     from scepkit.store.connections import ConnectionPool
-    from scepkit.store.values import Answer, Granted
+    from scepkit.store.values import Answer, Granted, Issuance, Queued
 
 BATCH_LIMIT = 64  # entries in one transaction: bounds how long other writers wait
 QUEUE_LIMIT = 1024  # entries that wait: beyond it a device does better to come back later
@@ -159,6 +160,55 @@ class Writer:
     def _write_once(self, entries: list[Granted]) -> list[Answer | Exception]:
         with self._connections.connection() as connection:
             return _write(connection, entries)
+
+
+class GroupCommits(Database):
+    """The part of the store that records what is granted, many entries in one commit."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._writer = Writer(self._writers)
+
+    def close(self) -> None:
+        """Store the queued entries, then close all connections; may be called again."""
+        self._writer.close()
+        super().close()
+
+    def record(self, issuance: Issuance) -> Future[Answer]:
+        """Store a certificate, its request and its spent challenge in one atomic step.
+
+        Returns:
+            A future, resolved after the commit: Recorded, or the conflict that left nothing
+            behind (AlreadyAnswered, OtherOwner, ChallengeSpent, SignerRevoked), or StoreError.
+            Cancelling it before its turn means that nothing is stored.
+
+        Raises:
+            StoreError: too much is queued, or the store is closed; answer HTTP 503 (P-78).
+        """
+        return self._writer.submit(issuance)
+
+    def queue(self, queued: Queued) -> Future[Answer]:
+        """Store a request that has to wait for a person; its challenge is looked at, not spent.
+
+        Returns:
+            A future as that of `record`: Recorded with a pending outcome, or AlreadyAnswered,
+            OtherOwner, ChallengeSpent, SignerRevoked, QueueFull.
+
+        Raises:
+            StoreError: too much is queued, or the store is closed; answer HTTP 503 (P-78).
+        """
+        return self._writer.submit(queued)
+
+    def expect(self) -> None:
+        """Count a request that will be decided soon, so that commits wait a moment for it.
+
+        Whoever calls this calls `arrive` once for it.
+        """
+        self._writer.expect()
+
+    def arrive(self) -> None:
+        """Stop counting a request: it is decided, and its entry is submitted."""
+        self._writer.arrive()
 
 
 def _write(connection: Connection, entries: list[Granted]) -> list[Answer | Exception]:

@@ -1,7 +1,7 @@
 """The one atomic step: a certificate, its request and its spent challenge, or nothing.
 
 Or a request that has to wait for a person: then there is no certificate yet, and its challenge is
-only looked at, to be spent when the request is approved (`deciding`).
+only looked at, to be spent when the request is approved (`decisions`).
 
 1. The transactionID belongs to another key: OtherOwner.
 2. The same request was answered before: AlreadyAnswered. Before the challenge is judged, because
@@ -9,7 +9,7 @@ only looked at, to be spent when the request is approved (`deciding`).
 3. The certificate to be renewed is revoked or unknown: SignerRevoked. Its row stays locked until
    the commit, so that a revocation comes before the renewal or after it.
 4. As many requests wait already as may: QueueFull. Those that queue do so one after the other,
-   whatever process they are of, so that no two can both take the last place (`queueing`).
+   whatever process they are of, so that no two can both take the last place (`check_room`).
 5. The challenge is spent, void, expired or not of this endpoint: ChallengeSpent.
 6. Otherwise everything is written: Recorded.
 
@@ -30,9 +30,8 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import StoreError
 from scepkit.protocol import serial_number
-from scepkit.store import columns, queries
 from scepkit.store.connections import savepoint
-from scepkit.store.queueing import QueueFullError, check_room
+from scepkit.store.requests import QueueFullError, check_room, standing
 from scepkit.store.tables import (
     IS_OPEN,
     certificates,
@@ -116,12 +115,10 @@ def record_all(connection: Connection, entries: Sequence[Granted]) -> list[Answe
     issuances = [entry for entry in entries if isinstance(entry, Issuance)]
     check_renewable(connection, entries)
     if issuances:
-        connection.execute(ISSUE, [columns.certificate(i) for i in issuances])
+        connection.execute(ISSUE, [_certificate_row(i) for i in issuances])
         _keep_passphrases(connection, issuances)
-        connection.execute(CLAIM, [columns.transaction(i) for i in issuances])
-        connection.execute(
-            ANSWER_CLAIMED, [columns.issued(i) | columns.claimed(i) for i in issuances]
-        )
+        connection.execute(CLAIM, [_transaction_row(i) for i in issuances])
+        connection.execute(ANSWER_CLAIMED, [_issued_row(i) | _claimed(i) for i in issuances])
         _spend(connection, [i for i in issuances if i.challenge_id is not None])
     return [
         _recorded(e) if isinstance(e, Issuance) else _queue_anew(connection, e) for e in entries
@@ -151,7 +148,14 @@ def record(connection: Connection, entry: Granted) -> Answer:
 def _attempt(connection: Connection, entry: Granted) -> Answer:
     try:
         with savepoint(connection):
-            before = _standing(connection, entry)
+            before = standing(
+                connection,
+                entry.endpoint,
+                entry.transaction_id,
+                entry.signer_key,
+                entry.fingerprint,
+                entry.now,
+            )
             if before.answer is not None:
                 return _conflict(before.answer)
             return _write(connection, entry, before.transaction_row)
@@ -175,17 +179,6 @@ class NotSpendableError(Exception):
 
 class NotRenewableError(Exception):
     """The certificate to be renewed is revoked or unknown."""
-
-
-def _standing(connection: Connection, entry: Granted) -> queries.Standing:
-    return queries.standing(
-        connection,
-        entry.endpoint,
-        entry.transaction_id,
-        entry.signer_key,
-        entry.fingerprint,
-        entry.now,
-    )
 
 
 def _conflict(answer: Outcome | OtherOwner) -> Conflict:
@@ -212,14 +205,14 @@ def _write(connection: Connection, entry: Granted, transaction_row: int | None) 
         return _queue(connection, entry, transaction_row or _claim(connection, entry))
     issue(connection, entry)
     row = transaction_row or _claim(connection, entry)
-    connection.execute(ANSWER, columns.issued(entry) | {"transaction_row": row})
+    connection.execute(ANSWER, _issued_row(entry) | {"transaction_row": row})
     _spend(connection, [entry] if entry.challenge_id is not None else [])
     return _recorded(entry)
 
 
 def issue(connection: Connection, issuance: Issuance) -> None:
     """Write the certificate; before the request and the spent challenge, which refer to it."""
-    connection.execute(ISSUE, columns.certificate(issuance))
+    connection.execute(ISSUE, _certificate_row(issuance))
     _keep_passphrases(connection, [issuance])
 
 
@@ -261,7 +254,7 @@ def _queue(connection: Connection, queued: Queued, transaction_row: int) -> Reco
         if connection.execute(SPENDABLE, values).first() is None:
             raise NotSpendableError
     request_id = _insert(
-        connection, ANSWER, columns.waiting(queued) | {"transaction_row": transaction_row}
+        connection, ANSWER, _waiting_row(queued) | {"transaction_row": transaction_row}
     )
     return Recorded(
         Outcome(Status.PENDING, reply_secret=queued.reply_secret, request_id=request_id)
@@ -269,7 +262,7 @@ def _queue(connection: Connection, queued: Queued, transaction_row: int) -> Reco
 
 
 def _claim(connection: Connection, entry: Granted) -> int:
-    return _insert(connection, CLAIM, columns.transaction(entry))
+    return _insert(connection, CLAIM, _transaction_row(entry))
 
 
 def _insert(connection: Connection, statement: Insert, row: dict[str, Any]) -> int:
@@ -283,6 +276,81 @@ def _insert(connection: Connection, statement: Insert, row: dict[str, Any]) -> i
 def _spend(connection: Connection, issuances: Sequence[Issuance]) -> None:
     if not issuances:
         return
-    result = connection.execute(SPEND, [columns.spent(i) for i in issuances])
+    result = connection.execute(SPEND, [_spent(i) for i in issuances])
     if result.rowcount != len(issuances):
         raise NotSpendableError
+
+
+def _certificate_row(issuance: Issuance) -> dict[str, Any]:
+    """Return a row of `certificates`."""
+    return {
+        "serial": issuance.serial,
+        "endpoint": issuance.endpoint,
+        "subject": issuance.subject,
+        "der": issuance.certificate,
+        "not_before": issuance.not_before,
+        "not_after": issuance.not_after,
+        "public_key": issuance.public_key,
+        "issuer": issuance.issuer,
+        "renews": issuance.renews,
+        "issued_at": issuance.now,
+    }
+
+
+def _transaction_row(entry: Granted) -> dict[str, Any]:
+    """Return a row of `transactions`."""
+    return {
+        "endpoint": entry.endpoint,
+        "transaction_id": entry.transaction_id,
+        "signer_key": entry.signer_key,
+    }
+
+
+def _claimed(issuance: Issuance) -> dict[str, Any]:
+    """Return the parameters that find the transaction just claimed."""
+    return {"of_endpoint": issuance.endpoint, "of_transaction_id": issuance.transaction_id}
+
+
+def _request_row(entry: Granted) -> dict[str, Any]:
+    return {
+        "fingerprint": entry.fingerprint,
+        "message_type": entry.message_type,
+        "csr": entry.csr,
+        "csr_digest": entry.csr_digest,
+        "subject": entry.subject,
+        "issuer": entry.issuer,
+        "renews": entry.renews,
+        "reply_secret": entry.reply_secret,
+        "peer": entry.peer or None,
+        "created_at": entry.now,
+    }
+
+
+def _issued_row(issuance: Issuance) -> dict[str, Any]:
+    """Return a row of `requests` that has its certificate, but for its transaction."""
+    return _request_row(issuance) | {
+        "status": Status.ISSUED.value,
+        "serial": issuance.serial,
+        "decided_at": issuance.now,
+    }
+
+
+def _waiting_row(queued: Queued) -> dict[str, Any]:
+    """Return a row of `requests` that waits, but for its transaction."""
+    return _request_row(queued) | {
+        "status": Status.PENDING.value,
+        "challenge_id": queued.challenge_id,
+        "expires_at": queued.expires_at,
+        "passphrase": queued.passphrase,
+        "queue": queued.endpoint,
+    }
+
+
+def _spent(issuance: Issuance) -> dict[str, Any]:
+    """Return the parameters that spend a challenge."""
+    return {
+        "challenge_id": issuance.challenge_id,
+        "of_endpoint": issuance.endpoint,
+        "by_serial": issuance.serial,
+        "now": issuance.now,
+    }

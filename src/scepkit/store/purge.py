@@ -6,13 +6,11 @@ What waits for a decision is never deleted, nor what its decision needs.
 from __future__ import annotations
 
 from time import sleep
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from sqlalchemy import and_, bindparam, delete, exists, not_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, not_, or_, select, update
 
-from scepkit.store import preview
 from scepkit.store.database import Database
-from scepkit.store.rows import Purged
 from scepkit.store.tables import (
     IS_PENDING,
     certificates,
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from sqlalchemy import BindParameter, Connection, Select
+    from sqlalchemy import BindParameter, ColumnElement, Connection, FromClause, Select
 
     Keys: TypeAlias = list[Any]
 
@@ -84,6 +82,37 @@ DELETE_OF_CERTIFICATES = (
 )
 DELETE_CERTIFICATES = delete(certificates).where(certificates.c.serial.in_(_KEYS))
 
+# The same conditions for `would_purge`, each with what the other deletions would take with it.
+_DECIDED: BindParameter[datetime] = bindparam("decided")
+_CHALLENGES: BindParameter[datetime] = bindparam("challenges")
+_CERTIFICATES: BindParameter[datetime] = bindparam("certificates")
+
+_CERTIFICATE = and_(certificates.c.not_after < _CERTIFICATES, ~_IS_RENEWED)
+_OVER = select(certificates.c.serial).where(_CERTIFICATE)
+
+_REQUEST = or_(requests.c.decided_at < _DECIDED, requests.c.serial.in_(_OVER))
+
+_CHALLENGE = or_(
+    and_(challenges.c.expires_at < _CHALLENGES, challenges.c.spent_at.is_(None), ~_IS_NEEDED),
+    challenges.c.spent_serial.in_(_OVER),
+)
+
+_OF_TRANSACTION = requests.c.transaction_row == transactions.c.id
+_TRANSACTION = and_(
+    exists().where(_OF_TRANSACTION),
+    # Not true, rather than false: of what waits the condition is neither.
+    not_(exists().where(_OF_TRANSACTION, func.coalesce(_REQUEST, False).is_(False))),
+)
+
+
+class Purged(NamedTuple):
+    """The numbers of rows that a purge deleted."""
+
+    requests: int
+    transactions: int
+    challenges: int
+    certificates: int
+
 
 _NOTHING = Purged(0, 0, 0, 0)
 
@@ -127,12 +156,22 @@ class Purging(Database):
         Raises:
             StoreError: the database cannot be read.
         """
+        times = {
+            "decided": decided_before,
+            "challenges": challenges_before,
+            "certificates": certificates_before,
+        }
+
+        def count(table: FromClause, condition: ColumnElement[bool]) -> int:
+            query = select(func.count()).select_from(table).where(condition)
+            return connection.execute(query, times).scalar_one()
+
         with self._reading() as connection:
-            return preview.would_purge(
-                connection,
-                decided_before=decided_before,
-                challenges_before=challenges_before,
-                certificates_before=certificates_before,
+            return Purged(
+                requests=count(requests, _REQUEST),
+                transactions=count(transactions, _TRANSACTION),
+                challenges=count(challenges, _CHALLENGE),
+                certificates=count(certificates, _CERTIFICATE),
             )
 
     def _chunk_by_chunk(

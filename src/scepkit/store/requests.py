@@ -1,110 +1,223 @@
-"""Requests that wait for a person: listed, approved, rejected, expired.
+"""The requests: how they stand, listed, and how many may wait for a decision.
 
-Each decision is one transaction whose first write holds the request's row, so of an approval and a
-rejection at once exactly one is written, and the other hears what stands.
+The bounds on those that wait, for one address and for one endpoint, are counted in the transaction
+that adds one, and nobody else adds one until it is committed: on SQLite whoever writes is alone, on
+PostgreSQL an advisory lock sees to it. Without the lock, two at once would each miss what the other
+has not committed yet, and pass the bound together.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import and_, bindparam, func, literal, or_, select, text
 
-from scepkit.errors import Hint, UsageError
-from scepkit.store import listing, queries
 from scepkit.store.database import Database
-from scepkit.store.issuances import (
-    NotRenewableError,
-    NotSpendableError,
-    check_renewable,
-    issue,
-    serial_is_taken,
-)
-from scepkit.store.tables import (
-    IS_OPEN,
-    IS_PENDING,
-    SerialNumber,
-    challenges,
-    passphrases,
-    requests,
-)
-from scepkit.store.values import (
-    BAD_REQUEST,
-    EXPIRED_REASON,
-    AlreadyAnswered,
-    ChallengeSpent,
-    Outcome,
-    Recorded,
-    SignerRevoked,
-    Status,
-)
+from scepkit.store.tables import IS_PENDING, UTCDateTime, certificates, requests, transactions
+from scepkit.store.values import BAD_REQUEST, EXPIRED_REASON, OtherOwner, Outcome, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection, Select
 
-    from scepkit.store.rows import RequestRow
-    from scepkit.store.values import Answer, Issuance
+    from scepkit.store.values import Queued
 
-_STILL_WAITS = and_(
-    IS_PENDING,
-    or_(requests.c.expires_at.is_(None), requests.c.expires_at > bindparam("now")),
+_OUTCOME = (
+    requests.c.status,
+    certificates.c.der,
+    requests.c.fail_info,
+    requests.c.reason,
+    requests.c.serial,
+    requests.c.reply_secret,
+    requests.c.id,
+    requests.c.subject,
+    requests.c.expires_at,
 )
-_THIS_ONE = and_(requests.c.id == bindparam("request_id"), _STILL_WAITS)
-HOLD = select(requests.c.id).where(_THIS_ONE).with_for_update()  # the lock is PostgreSQL's
-APPROVE = (
-    update(requests)
+_ANSWER = (transactions.c.id, transactions.c.signer_key, *_OUTCOME)
+_OF_TRANSACTION = and_(
+    transactions.c.endpoint == bindparam("endpoint"),
+    transactions.c.transaction_id == bindparam("transaction_id"),
+)
+_SAME_REQUEST = and_(
+    requests.c.transaction_row == transactions.c.id,
+    requests.c.fingerprint == bindparam("fingerprint"),
+)
+_ITS_CERTIFICATE = requests.c.serial == certificates.c.serial
+
+# Outer joins: a known transactionID with an unknown request still has an owner.
+ANSWERED = (
+    select(*_ANSWER)
+    .select_from(
+        transactions.outerjoin(requests, _SAME_REQUEST).outerjoin(certificates, _ITS_CERTIFICATE)
+    )
+    .where(_OF_TRANSACTION)
+)
+NEWEST = (
+    select(*_ANSWER)
+    .select_from(transactions.join(requests).outerjoin(certificates, _ITS_CERTIFICATE))
+    .where(_OF_TRANSACTION)
+    .order_by(requests.c.id.desc())
+    .limit(1)
+)
+OUTCOME = (
+    select(*_OUTCOME)
+    .select_from(requests.outerjoin(certificates, _ITS_CERTIFICATE))
     .where(requests.c.id == bindparam("request_id"))
-    .values(
-        status=Status.ISSUED.value,
-        serial=bindparam("its_serial"),
-        decided_at=bindparam("now"),
-        decided_by=bindparam("by"),
-        passphrase=None,
+)
+REQUESTS = select(
+    requests.c.id,
+    transactions.c.endpoint,
+    transactions.c.transaction_id,
+    transactions.c.signer_key,
+    requests.c.fingerprint,
+    requests.c.message_type,
+    requests.c.csr,
+    requests.c.csr_digest,
+    requests.c.subject,
+    requests.c.issuer,
+    requests.c.status,
+    requests.c.fail_info,
+    requests.c.reason,
+    requests.c.serial,
+    requests.c.challenge_id,
+    requests.c.renews,
+    requests.c.created_at,
+    requests.c.decided_at,
+    requests.c.expires_at,
+    requests.c.decided_by,
+    requests.c.peer,
+).join_from(requests, transactions)
+REQUEST = REQUESTS.where(requests.c.id == bindparam("request_id"))
+# What is over by then no longer waits, though nobody may have written that yet.
+IN_ALL = (
+    select(func.count())
+    .select_from(requests)
+    .where(
+        IS_PENDING,
+        requests.c.queue == bindparam("endpoint"),
+        or_(requests.c.expires_at.is_(None), requests.c.expires_at > bindparam("now")),
     )
 )
-REJECT = (
-    update(requests)
-    .where(_THIS_ONE)
-    .values(
-        status=Status.REJECTED.value,
-        fail_info=bindparam("its_fail_info"),
-        reason=bindparam("its_reason"),
-        decided_at=bindparam("now"),
-        decided_by=bindparam("by"),
-        passphrase=None,
-    )
-)
-EXPIRE = (
-    update(requests)
-    .where(IS_PENDING, requests.c.expires_at <= bindparam("now"))
-    .values(
-        status=Status.EXPIRED.value,
-        fail_info=BAD_REQUEST,
-        reason=EXPIRED_REASON,
-        decided_at=bindparam("now"),
-        passphrase=None,
-    )
-)
-TAKE_PASSPHRASE = insert(passphrases).from_select(
-    ["serial", "hidden"],
-    select(bindparam("its_serial", type_=SerialNumber), requests.c.passphrase).where(
-        requests.c.id == bindparam("request_id"), requests.c.passphrase.is_not(None)
-    ),
-)
-# Whether the challenge has expired does not count: it was good when the request came.
-SPEND = (
-    update(challenges)
-    .where(challenges.c.id == bindparam("challenge_id"), IS_OPEN)
-    .values(spent_at=bindparam("now"), spent_serial=bindparam("by_serial"))
-)
+OF_PEER = IN_ALL.where(requests.c.peer == bindparam("peer"))
+
+# PostgreSQL drops the lock with the transaction. One lock for all endpoints: with several, two
+# batches could take them in different orders. The key is "queueing" in ASCII.
+ALONE = text("SELECT pg_advisory_xact_lock(:key)")
+LOCK_KEY = int.from_bytes(b"queueing")
 
 
-class Deciding(Database):
-    """The part of the store with the requests and the decisions on them."""
+@dataclass(frozen=True, slots=True)
+class RequestRow:
+    """A stored request.
+
+    `issuer` and `csr_digest` are None only where an older scepkit stored it. `challenge_id` is
+    that of a request that had to wait; otherwise the challenge names the certificate. `peer` is
+    what the sender's address is counted under, None where nobody knew it.
+    """
+
+    id: int
+    endpoint: str
+    transaction_id: bytes
+    signer_key: bytes
+    fingerprint: bytes
+    message_type: int
+    csr: bytes
+    csr_digest: bytes | None
+    subject: str | None
+    issuer: bytes | None
+    status: Status
+    fail_info: int | None
+    reason: str | None
+    serial: int | None
+    challenge_id: int | None
+    renews: int | None
+    created_at: datetime
+    decided_at: datetime | None
+    expires_at: datetime | None
+    decided_by: str | None
+    peer: str | None
+
+
+class Standing(NamedTuple):
+    """The state of a request: its transaction's row, if any, and the answer, if any."""
+
+    transaction_row: int | None
+    answer: Outcome | OtherOwner | None
+
+
+class QueueFullError(Exception):
+    """Takes back what was written of a request that may not wait.
+
+    Args:
+        of_peer: as in `QueueFull`.
+    """
+
+    def __init__(self, of_peer: bool) -> None:  # noqa: FBT001
+        super().__init__()
+        self.of_peer = of_peer
+
+
+class RequestRecords(Database):
+    """The part of the store with the requests, and with what was answered to them."""
+
+    def lookup(
+        self,
+        endpoint: str,
+        transaction_id: bytes,
+        signer_key: bytes,
+        fingerprint: bytes,
+        *,
+        now: datetime | None = None,
+    ) -> Outcome | OtherOwner | None:
+        """Return the answer that this very request got before (P-43).
+
+        Args:
+            endpoint: the name of the SCEP endpoint.
+            transaction_id: the transactionID as received.
+            signer_key: SHA-256 of the signer's SubjectPublicKeyInfo.
+            fingerprint: as in `Issuance`.
+            now: aware; what waits but is over by then has expired. None: as written.
+
+        Returns:
+            The outcome; OtherOwner when the transactionID is another key's (P-46); None when the
+            request is new.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            return standing(
+                connection, endpoint, transaction_id, signer_key, fingerprint, now
+            ).answer
+
+    def poll(
+        self,
+        endpoint: str,
+        transaction_id: bytes,
+        signer_key: bytes,
+        *,
+        now: datetime | None = None,
+    ) -> Outcome | OtherOwner | None:
+        """Return the state of the newest request of a transaction (CertPoll, P-47).
+
+        Args:
+            endpoint: as in `lookup`, like the others.
+            transaction_id: as in `lookup`.
+            signer_key: as in `lookup`.
+            now: as in `lookup`.
+
+        Returns:
+            The outcome; OtherOwner when the transactionID is another key's; None when unknown.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            return standing(connection, endpoint, transaction_id, signer_key, None, now).answer
 
     def requests(
         self,
@@ -127,13 +240,8 @@ class Deciding(Database):
         Raises:
             StoreError: the database cannot be read.
         """
-        wanted = listing.request_filters(endpoint, status, now)
-
-        def read(last: RequestRow | None, size: int) -> list[RequestRow]:
-            with self._reading() as connection:
-                return listing.requests_page(connection, wanted, last, size, now)
-
-        yield from listing.pages(read, after, limit)
+        wanted = _filters(endpoint, status, now)
+        yield from self._pages(partial(_after, wanted), partial(_as_of, now), after, limit)
 
     def request(self, request_id: int, *, now: datetime | None = None) -> RequestRow | None:
         """Return the request with that number; None when there is none.
@@ -146,128 +254,114 @@ class Deciding(Database):
             StoreError: the database cannot be read.
         """
         with self._reading() as connection:
-            return listing.request(connection, request_id, now)
-
-    def approve(self, request_id: int, issuance: Issuance, *, by: str) -> Answer:
-        """Issue the certificate of a waiting request, in one atomic step.
-
-        Args:
-            request_id: the request's number.
-            issuance: as for `Store.record`, with the request's own transactionID, challenge and so
-                on; `issuance.now` is the time of the decision.
-            by: who decided, for the record.
-
-        Returns:
-            Recorded; or, with nothing written, AlreadyAnswered when it is decided or has expired,
-            ChallengeSpent when another certificate took its challenge or somebody voided it,
-            SignerRevoked when the certificate to be renewed was revoked.
-
-        Raises:
-            UsageError: there is no such request, or the issuance is for another one.
-            StoreError: the database cannot be written, or the serial number is taken.
-        """
-        try:
-            with self._writing("approve the request") as connection:
-                return _approve(connection, request_id, issuance, by)
-        except NotSpendableError:
-            return ChallengeSpent()
-        except NotRenewableError:
-            return SignerRevoked()
-
-    def reject(
-        self, request_id: int, *, fail_info: int, reason: str, by: str, now: datetime
-    ) -> Outcome:
-        """Refuse a waiting request.
-
-        Args:
-            request_id: the request's number.
-            fail_info: the failInfo code for the device.
-            reason: the failInfoText for the device.
-            by: who decided, for the record.
-            now: aware.
-
-        Returns:
-            What stands: this rejection, or what was decided before it.
-
-        Raises:
-            UsageError: there is no such request.
-            StoreError: the database cannot be written.
-        """
-        values = {
-            "request_id": request_id,
-            "its_fail_info": fail_info,
-            "its_reason": reason,
-            "by": by,
-            "now": now,
-        }
-        with self._writing("reject the request") as connection:
-            connection.execute(REJECT, values)
-            return _outcome(connection, request_id, now)
-
-    def expire(self, now: datetime) -> int:
-        """Write down which requests have waited too long; to the devices it shows without.
-
-        Args:
-            now: aware.
-
-        Returns:
-            How many.
-
-        Raises:
-            StoreError: the database cannot be written.
-        """
-        with self._writing("expire requests") as connection:
-            return connection.execute(EXPIRE, {"now": now}).rowcount
+            return request(connection, request_id, now)
 
 
-def _approve(connection: Connection, request_id: int, issuance: Issuance, by: str) -> Answer:
-    held = connection.execute(HOLD, {"request_id": request_id, "now": issuance.now}).first()
-    if held is None:
-        return AlreadyAnswered(_outcome(connection, request_id, issuance.now))
-    _check_same(listing.request(connection, request_id, None), issuance)
-    check_renewable(connection, [issuance])
-    try:
-        issue(connection, issuance)
-    except IntegrityError as error:
-        raise serial_is_taken(issuance) from error
-    values = {"request_id": request_id, "its_serial": issuance.serial}
-    connection.execute(TAKE_PASSPHRASE, values)
-    connection.execute(APPROVE, values | {"by": by, "now": issuance.now})
-    _spend(connection, issuance)
-    return Recorded(_outcome(connection, request_id, None))
+def standing(
+    connection: Connection,
+    endpoint: str,
+    transaction_id: bytes,
+    signer_key: bytes,
+    fingerprint: bytes | None,
+    now: datetime | None,
+) -> Standing:
+    """Look a request up by its fingerprint, or the newest of its transaction (no fingerprint).
+
+    The owner is judged first: another key hears nothing of what is stored (P-46, P-47).
+    """
+    values = {"endpoint": endpoint, "transaction_id": transaction_id}
+    if fingerprint is None:
+        row = connection.execute(NEWEST, values).first()
+    else:
+        row = connection.execute(ANSWERED, values | {"fingerprint": fingerprint}).first()
+    if row is None:
+        return Standing(None, None)
+    transaction_row, owner, *columns = row
+    if owner != signer_key:
+        return Standing(transaction_row, OtherOwner())
+    if columns[0] is None:
+        return Standing(transaction_row, None)
+    return Standing(transaction_row, _outcome(columns, now))
 
 
-def _check_same(row: RequestRow | None, issuance: Issuance) -> None:
-    """A certificate must not end up under another request, nor without its challenge."""
-    fields = (
-        "endpoint",
-        "transaction_id",
-        "signer_key",
-        "fingerprint",
-        "challenge_id",
-        "renews",
-    )
-    if row is None or any(getattr(row, name) != getattr(issuance, name) for name in fields):
-        raise UsageError(
-            "the certificate is for another request than the one approved",
-            hint=f"take these from the request's row: {', '.join(fields)}",
-        )
+def outcome(connection: Connection, request_id: int, now: datetime | None) -> Outcome | None:
+    """Return the state of the request with that number; None when there is none."""
+    row = connection.execute(OUTCOME, {"request_id": request_id}).first()
+    return None if row is None else _outcome(row, now)
 
 
-def _spend(connection: Connection, issuance: Issuance) -> None:
-    if issuance.challenge_id is None:
+def _outcome(columns: Sequence[Any], now: datetime | None) -> Outcome:
+    """A request that waited too long has expired, though nobody may have written that yet."""
+    status, der, fail_info, reason, serial, reply_secret, *who, expires_at = columns
+    if _is_overdue(status, expires_at, now):
+        status, fail_info, reason = Status.EXPIRED, BAD_REQUEST, EXPIRED_REASON
+    return Outcome(Status(status), der, fail_info, reason, serial, reply_secret, *who)
+
+
+def request(connection: Connection, request_id: int, now: datetime | None) -> RequestRow | None:
+    """Return the request with that number."""
+    row = connection.execute(REQUEST, {"request_id": request_id}).first()
+    return None if row is None else _as_of(now, row)
+
+
+def check_room(connection: Connection, queued: Queued) -> None:
+    """See that one more may wait, and that nobody else takes its place until the commit.
+
+    Raises:
+        QueueFullError: there is no room.
+    """
+    if queued.most_of_peer is None and queued.most is None:
         return
-    values = {
-        "challenge_id": issuance.challenge_id,
-        "by_serial": issuance.serial,
-        "now": issuance.now,
-    }
-    if connection.execute(SPEND, values).rowcount != 1:
-        raise NotSpendableError
+    if connection.dialect.name == "postgresql":
+        connection.execute(ALONE, {"key": LOCK_KEY})
+    values = {"endpoint": queued.endpoint, "peer": queued.peer, "now": queued.now}
+    # The address first: its rows are fewer, so that refusing one more of them costs little.
+    if queued.peer and _reaches(connection.scalar(OF_PEER, values), queued.most_of_peer):
+        raise QueueFullError(of_peer=True)
+    del values["peer"]
+    if _reaches(connection.scalar(IN_ALL, values), queued.most):
+        raise QueueFullError(of_peer=False)
 
 
-def _outcome(connection: Connection, request_id: int, now: datetime | None) -> Outcome:
-    outcome = queries.outcome(connection, request_id, now)
-    if outcome is None:
-        raise UsageError(f"there is no request {request_id}", hint=Hint.WAITING_REQUESTS)
-    return outcome
+def _reaches(count: int | None, most: int | None) -> bool:
+    return most is not None and count is not None and count >= most
+
+
+def _filters(
+    endpoint: str | None, status: Status | None, now: datetime | None
+) -> list[ColumnElement[bool]]:
+    """Return the conditions of a listing; with `now`, overdue requests count as expired."""
+    wanted = []
+    if endpoint is not None:
+        wanted.append(transactions.c.endpoint == endpoint)
+    if status is not None:
+        wanted.append(_is(status, now))
+    return wanted
+
+
+def _is(status: Status, now: datetime | None) -> ColumnElement[bool]:
+    is_written = IS_PENDING if status is Status.PENDING else requests.c.status == status.value
+    if now is None or status not in {Status.PENDING, Status.EXPIRED}:
+        return is_written
+    until, instant = requests.c.expires_at, literal(now, UTCDateTime)
+    if status is Status.PENDING:
+        return and_(is_written, or_(until.is_(None), until > instant))
+    return or_(is_written, and_(IS_PENDING, until <= instant))
+
+
+def _as_of(now: datetime | None, columns: Sequence[Any]) -> RequestRow:
+    row = RequestRow(*columns)
+    if _is_overdue(row.status, row.expires_at, now):
+        return replace(row, status=Status.EXPIRED, fail_info=BAD_REQUEST, reason=EXPIRED_REASON)
+    return replace(row, status=Status(row.status))
+
+
+def _after(wanted: Sequence[ColumnElement[bool]], after: RequestRow | None) -> Select[Any]:
+    last = 0 if after is None else after.id
+    return REQUESTS.where(requests.c.id > last, *wanted).order_by(requests.c.id)
+
+
+def _is_overdue(status: str, expires_at: datetime | None, now: datetime | None) -> bool:
+    """Tell whether a request has waited for a decision until it expired; not without `now`."""
+    waits_until = expires_at if status == Status.PENDING else None
+    return waits_until is not None and now is not None and waits_until <= now

@@ -6,15 +6,20 @@ whom and why is a line of its own in the record, written with it or not at all.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 
-from scepkit.store import queries
+from scepkit.store.certificates import (
+    HOLD,
+    certificate,
+    hold_renewals,
+    renewed_from,
+)
 from scepkit.store.crls import outdate
 from scepkit.store.database import Database
-from scepkit.store.renewals import HOLD, hold_renewals, renewed_from
-from scepkit.store.rows import Action, Change, RevocationRow
 from scepkit.store.tables import UTCDateTime, certificates, passphrases, revocations
 from scepkit.store.values import check_times
 
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection, Update
+
+    from scepkit.store.certificates import CertificateRow
 
 REMOVE = 8  # removeFromCRL
 
@@ -82,8 +89,44 @@ COUNTS = select(revocations.c.action, revocations.c.reason, func.count()).group_
 PASSPHRASE = select(passphrases.c.hidden).where(passphrases.c.serial == bindparam("of_serial"))
 
 
-class Revoking(Database):
-    """The part of the store that takes certificates back."""
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The standing of a certificate after a revocation or a release was asked for.
+
+    `is_new` says whether this call changed that; otherwise it stood so before, or could not be
+    changed any more.
+    """
+
+    certificate: CertificateRow
+    is_new: bool
+
+
+class Action(StrEnum):
+    """An action on a certificate in the record of revocations."""
+
+    REVOKE = "revoke"
+    HOLD = "hold"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationRow:
+    """One line of the record of revocations: action, reason, operator and time.
+
+    `reason` is a CRLReason code, 8 (removeFromCRL) for a release; `note` is for people.
+    """
+
+    serial: int
+    action: Action
+    reason: int
+    by: str
+    note: str
+    invalidity_date: datetime | None
+    at: datetime
+
+
+class RevocationRecords(Database):
+    """The part of the store that takes certificates back, and the record of that."""
 
     def adopt(self, issuer: bytes) -> int:
         """Say who issued the certificates of before the store kept issuers: there was one CA.
@@ -290,7 +333,7 @@ def _change(
     is_new = connection.execute(update_row, values | {"of_serial": serial}).rowcount == 1
     if is_new:
         connection.execute(NOTE, line | {"serial": serial})
-    row = queries.certificate(connection, serial)
+    row = certificate(connection, serial)
     return None if row is None else Change(row, is_new)
 
 

@@ -1,4 +1,4 @@
-"""The values that go into the store, and how it answers: frozen, no behaviour. Rows: see `rows`.
+"""The values that go into the store, and how it answers: frozen, no behaviour.
 
 Sizes and time zones are checked here, at the door, so that a wrong value fails in the caller's
 own stack and not later in the writer's thread.

@@ -1,0 +1,230 @@
+"""The decisions on requests that wait for a person: approved, rejected, expired.
+
+Each decision is one transaction whose first write holds the request's row, so of an approval and a
+rejection at once exactly one is written, and the other hears what stands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, bindparam, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from scepkit.errors import Hint, UsageError
+from scepkit.store.database import Database
+from scepkit.store.issuances import (
+    NotRenewableError,
+    NotSpendableError,
+    check_renewable,
+    issue,
+    serial_is_taken,
+)
+from scepkit.store.requests import outcome, request
+from scepkit.store.tables import (
+    IS_OPEN,
+    IS_PENDING,
+    SerialNumber,
+    challenges,
+    passphrases,
+    requests,
+)
+from scepkit.store.values import (
+    BAD_REQUEST,
+    EXPIRED_REASON,
+    AlreadyAnswered,
+    ChallengeSpent,
+    Outcome,
+    Recorded,
+    SignerRevoked,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from scepkit.store.requests import RequestRow
+    from scepkit.store.values import Answer, Issuance
+
+_STILL_WAITS = and_(
+    IS_PENDING,
+    or_(requests.c.expires_at.is_(None), requests.c.expires_at > bindparam("now")),
+)
+_THIS_ONE = and_(requests.c.id == bindparam("request_id"), _STILL_WAITS)
+HOLD = select(requests.c.id).where(_THIS_ONE).with_for_update()  # the lock is PostgreSQL's
+APPROVE = (
+    update(requests)
+    .where(requests.c.id == bindparam("request_id"))
+    .values(
+        status=Status.ISSUED.value,
+        serial=bindparam("its_serial"),
+        decided_at=bindparam("now"),
+        decided_by=bindparam("by"),
+        passphrase=None,
+    )
+)
+REJECT = (
+    update(requests)
+    .where(_THIS_ONE)
+    .values(
+        status=Status.REJECTED.value,
+        fail_info=bindparam("its_fail_info"),
+        reason=bindparam("its_reason"),
+        decided_at=bindparam("now"),
+        decided_by=bindparam("by"),
+        passphrase=None,
+    )
+)
+EXPIRE = (
+    update(requests)
+    .where(IS_PENDING, requests.c.expires_at <= bindparam("now"))
+    .values(
+        status=Status.EXPIRED.value,
+        fail_info=BAD_REQUEST,
+        reason=EXPIRED_REASON,
+        decided_at=bindparam("now"),
+        passphrase=None,
+    )
+)
+TAKE_PASSPHRASE = insert(passphrases).from_select(
+    ["serial", "hidden"],
+    select(bindparam("its_serial", type_=SerialNumber), requests.c.passphrase).where(
+        requests.c.id == bindparam("request_id"), requests.c.passphrase.is_not(None)
+    ),
+)
+# Whether the challenge has expired does not count: it was good when the request came.
+SPEND = (
+    update(challenges)
+    .where(challenges.c.id == bindparam("challenge_id"), IS_OPEN)
+    .values(spent_at=bindparam("now"), spent_serial=bindparam("by_serial"))
+)
+
+
+class Decisions(Database):
+    """The part of the store with the decisions on requests that wait."""
+
+    def approve(self, request_id: int, issuance: Issuance, *, by: str) -> Answer:
+        """Issue the certificate of a waiting request, in one atomic step.
+
+        Args:
+            request_id: the request's number.
+            issuance: as for `Store.record`, with the request's own transactionID, challenge and so
+                on; `issuance.now` is the time of the decision.
+            by: who decided, for the record.
+
+        Returns:
+            Recorded; or, with nothing written, AlreadyAnswered when it is decided or has expired,
+            ChallengeSpent when another certificate took its challenge or somebody voided it,
+            SignerRevoked when the certificate to be renewed was revoked.
+
+        Raises:
+            UsageError: there is no such request, or the issuance is for another one.
+            StoreError: the database cannot be written, or the serial number is taken.
+        """
+        try:
+            with self._writing("approve the request") as connection:
+                return _approve(connection, request_id, issuance, by)
+        except NotSpendableError:
+            return ChallengeSpent()
+        except NotRenewableError:
+            return SignerRevoked()
+
+    def reject(
+        self, request_id: int, *, fail_info: int, reason: str, by: str, now: datetime
+    ) -> Outcome:
+        """Refuse a waiting request.
+
+        Args:
+            request_id: the request's number.
+            fail_info: the failInfo code for the device.
+            reason: the failInfoText for the device.
+            by: who decided, for the record.
+            now: aware.
+
+        Returns:
+            What stands: this rejection, or what was decided before it.
+
+        Raises:
+            UsageError: there is no such request.
+            StoreError: the database cannot be written.
+        """
+        values = {
+            "request_id": request_id,
+            "its_fail_info": fail_info,
+            "its_reason": reason,
+            "by": by,
+            "now": now,
+        }
+        with self._writing("reject the request") as connection:
+            connection.execute(REJECT, values)
+            return _outcome(connection, request_id, now)
+
+    def expire(self, now: datetime) -> int:
+        """Write down which requests have waited too long; to the devices it shows without.
+
+        Args:
+            now: aware.
+
+        Returns:
+            How many.
+
+        Raises:
+            StoreError: the database cannot be written.
+        """
+        with self._writing("expire requests") as connection:
+            return connection.execute(EXPIRE, {"now": now}).rowcount
+
+
+def _approve(connection: Connection, request_id: int, issuance: Issuance, by: str) -> Answer:
+    held = connection.execute(HOLD, {"request_id": request_id, "now": issuance.now}).first()
+    if held is None:
+        return AlreadyAnswered(_outcome(connection, request_id, issuance.now))
+    _check_same(request(connection, request_id, None), issuance)
+    check_renewable(connection, [issuance])
+    try:
+        issue(connection, issuance)
+    except IntegrityError as error:
+        raise serial_is_taken(issuance) from error
+    values = {"request_id": request_id, "its_serial": issuance.serial}
+    connection.execute(TAKE_PASSPHRASE, values)
+    connection.execute(APPROVE, values | {"by": by, "now": issuance.now})
+    _spend(connection, issuance)
+    return Recorded(_outcome(connection, request_id, None))
+
+
+def _check_same(row: RequestRow | None, issuance: Issuance) -> None:
+    """A certificate must not end up under another request, nor without its challenge."""
+    fields = (
+        "endpoint",
+        "transaction_id",
+        "signer_key",
+        "fingerprint",
+        "challenge_id",
+        "renews",
+    )
+    if row is None or any(getattr(row, name) != getattr(issuance, name) for name in fields):
+        raise UsageError(
+            "the certificate is for another request than the one approved",
+            hint=f"take these from the request's row: {', '.join(fields)}",
+        )
+
+
+def _spend(connection: Connection, issuance: Issuance) -> None:
+    if issuance.challenge_id is None:
+        return
+    values = {
+        "challenge_id": issuance.challenge_id,
+        "by_serial": issuance.serial,
+        "now": issuance.now,
+    }
+    if connection.execute(SPEND, values).rowcount != 1:
+        raise NotSpendableError
+
+
+def _outcome(connection: Connection, request_id: int, now: datetime | None) -> Outcome:
+    found = outcome(connection, request_id, now)
+    if found is None:
+        raise UsageError(f"there is no request {request_id}", hint=Hint.WAITING_REQUESTS)
+    return found
