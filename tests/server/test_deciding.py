@@ -28,10 +28,10 @@ class Expecting:
         if self.gave_up > since:
             raise StoreError("the database is locked")
 
-    def expect(self):
+    def begin_request(self):
         self.coming += 1
 
-    def arrive(self):
+    def end_request(self):
         self.coming -= 1
 
 
@@ -109,9 +109,9 @@ def test_who_waited_behind_a_wait_in_vain_is_not_decided():
     """Each would wait for the lock as long as the one before it."""
 
     class Locked(Expecting):
-        def expect(self):
+        def begin_request(self):
             # The lock was waited for in vain after this was asked for, and before its turn.
-            super().expect()
+            super().begin_request()
             self.gave_up = float("inf")
 
     store = Locked()

@@ -51,7 +51,7 @@ def test_what_was_there_is_still_there(first_release, url):
         assert (row.csr_digest, row.issuer, row.renews, row.challenge_id) == (None,) * 4
         certificate = store.certificate(0xAB)
         assert (certificate.issuer, certificate.renews, certificate.not_after) == (None, None, NOW)
-        assert store.adopt(CA) == 1
+        assert store.assign_issuer(CA) == 1
         assert store.find_certificate(CA, 0xAB).subject == "CN=old"
         (challenge,) = store.challenges()
         assert (challenge.state(NOW), challenge.label) == (ChallengeState.SPENT, None)

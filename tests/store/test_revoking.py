@@ -215,8 +215,8 @@ def test_old_certificates_are_adopted_once(store, issued, sql):
     store.revoke(old.serial, reason=0, by="alice", now=NOW)
     assert store.certificate(old.serial).issuer is None
     assert store.find_certificate(CA, old.serial) is None
-    assert store.adopt(CA) == 1
-    assert store.adopt(OTHER) == 0
+    assert store.assign_issuer(CA) == 1
+    assert store.assign_issuer(OTHER) == 0
     assert store.certificate(old.serial).issuer == CA
     assert store.certificate(new.serial).issuer == OTHER
     assert store.crl(CA).outdated

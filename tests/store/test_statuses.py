@@ -34,7 +34,7 @@ def test_a_certificate_of_before_there_were_several_cas(store, issuance):
     with store._writing("make it old") as connection:
         connection.exec_driver_sql("UPDATE certificates SET issuer = NULL")
     assert store.ocsp_statuses(CA, [serial]) == {}
-    store.adopt(CA)
+    store.assign_issuer(CA)
     assert serial in store.ocsp_statuses(CA, [serial])
 
 

@@ -50,11 +50,11 @@ def test_a_commit_waits_until_no_more_are_to_come_than_wait(
     monkeypatch.setattr(writer.Writer, "_is_due", is_due)
     monkeypatch.setattr(writer, "GATHER_SECONDS", 2.0 * PATIENCE)
     for _ in range(5):
-        store.expect()
+        store.begin_request()
     futures = []
     for _ in range(5):
         futures.append(store.record(issuance()))
-        store.arrive()
+        store.end_request()
         assert looked.wait(PATIENCE)  # from here on the writer could have gone without the others
     assert all(isinstance(future.result(PATIENCE), Recorded) for future in futures)
     # Two wait and three are to come: not yet. Three and two: now, with what arrives meanwhile.
@@ -65,23 +65,23 @@ def test_a_commit_waits_until_no_more_are_to_come_than_wait(
 def test_what_is_decided_without_an_entry_is_not_waited_for(store, issuance, monkeypatch):
     monkeypatch.setattr(writer, "GATHER_SECONDS", 2.0 * PATIENCE)
     for _ in range(3):
-        store.expect()
+        store.begin_request()
     future = store.record(issuance())
-    store.arrive()  # two are still to come
-    store.arrive()  # now one is, so that there is no more to wait for
+    store.end_request()  # two are still to come
+    store.end_request()  # now one is, so that there is no more to wait for
     assert isinstance(future.result(PATIENCE), Recorded)
 
 
 def test_who_does_not_come_is_waited_for_only_a_moment(store, issuance):
     for _ in range(3):
-        store.expect()
+        store.begin_request()
     assert isinstance(store.record(issuance()).result(PATIENCE), Recorded)
 
 
 def test_nobody_is_waited_for_at_the_end(store, issuance, monkeypatch):
     monkeypatch.setattr(writer, "GATHER_SECONDS", 2.0 * PATIENCE)
     for _ in range(3):
-        store.expect()
+        store.begin_request()
     future = store.record(issuance())
     store.close()
     assert isinstance(future.result(0), Recorded)

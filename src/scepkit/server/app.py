@@ -60,7 +60,7 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
     public_urls.warn(settings)
     store = open_store(settings)
     # Certificates of before there were several CAs.
-    store.adopt(home.material.ca.key_hash)
+    store.assign_issuer(home.material.ca.key_hash)
     # The worker processes share the cores.
     threads = math.ceil(cores() / settings.workers)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="scep")

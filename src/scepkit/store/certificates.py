@@ -39,9 +39,9 @@ class CertificateRow:
     """A stored certificate.
 
     `public_key` is the SHA-256 of its SubjectPublicKeyInfo and `issuer` that of the CA's, None
-    until `Store.adopt`; `revocation_reason` is a CRLReason code, `invalidity_date` since when its
-    key is thought to be in wrong hands, `renews` the serial number of the certificate that it
-    replaced.
+    until `Store.assign_issuer`; `revocation_reason` is a CRLReason code, `invalidity_date` since
+    when its key is thought to be in wrong hands, `renews` the serial number of the certificate
+    that it replaced.
     """
 
     serial: int

@@ -77,12 +77,12 @@ class Writer:
                 self._changed.notify()
         return future
 
-    def expect(self) -> None:
-        """Count a request that may become an entry; `arrive` is called for it once."""
+    def begin_request(self) -> None:
+        """Count a request that may become an entry; `end_request` is called for it once."""
         with self._changed:
             self._coming += 1
 
-    def arrive(self) -> None:
+    def end_request(self) -> None:
         """Stop counting a request that is decided, and whose entry, if it has one, is submitted."""
         with self._changed:
             self._coming -= 1
@@ -199,16 +199,16 @@ class GroupCommits(Database):
         """
         return self._writer.submit(queued)
 
-    def expect(self) -> None:
+    def begin_request(self) -> None:
         """Count a request that will be decided soon, so that commits wait a moment for it.
 
-        Whoever calls this calls `arrive` once for it.
+        Whoever calls this calls `end_request` once for it.
         """
-        self._writer.expect()
+        self._writer.begin_request()
 
-    def arrive(self) -> None:
+    def end_request(self) -> None:
         """Stop counting a request: it is decided, and its entry is submitted."""
-        self._writer.arrive()
+        self._writer.end_request()
 
 
 def _write(connection: Connection, entries: list[Granted]) -> list[Answer | Exception]:

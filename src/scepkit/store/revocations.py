@@ -128,7 +128,7 @@ class RevocationRow:
 class RevocationRecords(Database):
     """The part of the store that takes certificates back, and the record of that."""
 
-    def adopt(self, issuer: bytes) -> int:
+    def assign_issuer(self, issuer: bytes) -> int:
         """Say who issued the certificates of before the store kept issuers: there was one CA.
 
         Args:

@@ -75,7 +75,7 @@ def keys_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
 
     home = open_existing(directory, now=utc_now())
     with open_store(home.settings) as store:
-        store.adopt(home.material.ca.key_hash)
+        store.assign_issuer(home.material.ca.key_hash)
         yield home, store
 
 
@@ -112,7 +112,7 @@ def authorities_of(home: Home, store: Store, name: str) -> tuple[Authority, ...]
     found = load_authorities(home.settings.authority_directory(name), now=utc_now())
     if name == DEFAULT:
         # Certificates of before there were several CAs.
-        store.adopt(found[0].key_hash)
+        store.assign_issuer(found[0].key_hash)
     return found
 
 

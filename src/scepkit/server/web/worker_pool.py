@@ -70,7 +70,7 @@ class Decider:
             raise RuntimeError("a Decider is for one event loop, and there is a second one")
         step: _Step = loop.create_future()
         hand_over = functools.partial(_hand_over, self._handover, [step])
-        self._store.expect()
+        self._store.begin_request()
         asked = time.monotonic()
         self._pool.submit(self._decide, message, endpoint, peer, hand_over, asked)
         return step
@@ -93,7 +93,7 @@ class Decider:
             hand_over(error)
             return
         finally:
-            self._store.arrive()
+            self._store.end_request()
         if pending is None:
             hand_over((decision, None))
         else:
