@@ -11,8 +11,8 @@ from prometheus_client import REGISTRY
 import keys
 from enrolment import devices
 from scepkit.protocol.scep.messages import Pending, Success
-from scepkit.server import slowing
 from scepkit.server.http.bounds import BoundAlarms
+from scepkit.server.web import scep
 from server import asgi
 from server.live import PKI_OPERATION, scep_here
 from server.test_app import recipient
@@ -165,7 +165,7 @@ def test_guessing_from_many_addresses_is_slowed_down(static, logged, monkeypatch
     async def wait(_self):
         held.append(len(held))
 
-    monkeypatch.setattr(slowing.Slowing, "wait", wait)
+    monkeypatch.setattr(scep.RefusalDelay, "wait", wait)
     application, ra, new = static(1)
     guesses = [(f"192.0.2.{number}", new("guess", f"{number}")) for number in range(12)]
     right = ("192.0.2.100", new(SECRET, "right"))
@@ -185,12 +185,12 @@ def test_no_more_answers_are_held_back_than_memory_is_for(monkeypatch):
         go = asyncio.Event()
 
         async def sleep(seconds):
-            assert seconds == slowing.SECONDS
+            assert seconds == scep.DELAY_SECONDS
             await go.wait()
 
-        monkeypatch.setattr(slowing, "asyncio", SimpleNamespace(sleep=sleep))
-        monkeypatch.setattr(slowing, "_MOST", 2)
-        held = slowing.Slowing()
+        monkeypatch.setattr(scep, "asyncio", SimpleNamespace(sleep=sleep))
+        monkeypatch.setattr(scep, "_MOST_DELAYED", 2)
+        held = scep.RefusalDelay()
         first = [asyncio.create_task(held.wait()) for _ in range(2)]
         await asyncio.sleep(0)
         third = asyncio.create_task(held.wait())
@@ -221,7 +221,7 @@ def test_who_is_held_back_keeps_nobody_out(static, monkeypatch):
             waits.set()
             await go.wait()
 
-        monkeypatch.setattr(slowing, "asyncio", SimpleNamespace(sleep=sleep))
+        monkeypatch.setattr(scep, "asyncio", SimpleNamespace(sleep=sleep))
 
         def ask(peer, message):
             return asgi.ask(application, PKI_OPERATION, "POST", message, peer=peer)

@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from scepkit.errors import Malformed, StoreError
-from scepkit.server.web.worker_pool import Decider
+from scepkit.server.web.worker_pool import WorkerPool
 from scepkit.store import Outcome, Recorded, Status
 from waiting import PATIENCE
 
@@ -65,8 +65,8 @@ def decide(store, endpoint, messages):
     async def run(pool):
         all_are_there = threading.Event()
         pool.submit(all_are_there.wait)
-        decider = Decider(pool, store)
-        tasks = [asyncio.create_task(decider.decide(one, endpoint)) for one in messages]
+        workers = WorkerPool(pool, store)
+        tasks = [asyncio.create_task(workers.decide(one, endpoint)) for one in messages]
         await asyncio.sleep(0)  # each of them runs as far as it can without a thread
         all_are_there.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
@@ -98,10 +98,10 @@ def test_a_second_event_loop_is_refused():
     """The first one would hear of the result, and whoever waits on the second would hang."""
     store = Expecting()
     with ThreadPoolExecutor(1) as pool:
-        decider = Decider(pool, store)
-        assert asyncio.run(decider.decide(b"1", Endpoint(store))) == b"1"
+        workers = WorkerPool(pool, store)
+        assert asyncio.run(workers.decide(b"1", Endpoint(store))) == b"1"
         with pytest.raises(RuntimeError, match="one event loop"):
-            asyncio.run(asyncio.wait_for(decider.decide(b"2", Endpoint(store)), PATIENCE))
+            asyncio.run(asyncio.wait_for(workers.decide(b"2", Endpoint(store)), PATIENCE))
     assert store.coming == 0
 
 
@@ -137,7 +137,7 @@ def test_what_was_refused_is_let_go_of_at_once():
             message = Message()
             kept = weakref.ref(message)
             with contextlib.suppress(Malformed):
-                await Decider(pool, Expecting()).decide(message, Refusing())
+                await WorkerPool(pool, Expecting()).decide(message, Refusing())
             del message
             # The thread may have it in its hands still.
             await asyncio.to_thread(pool.shutdown)

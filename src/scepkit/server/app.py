@@ -31,17 +31,13 @@ from scepkit.server.http.connections import STATE, Connections
 from scepkit.server.http.tally import Tally
 from scepkit.server.settings import public_urls
 from scepkit.server.web import metrics
-from scepkit.server.web.cmp import CMPApp
+from scepkit.server.web.cmp import CMPFront
 from scepkit.server.web.crl_and_ca import Distribution
 from scepkit.server.web.health import Conditions, Health
 from scepkit.server.web.metrics import RevocationMetrics
-from scepkit.server.web.ocsp import OCSPApp
-from scepkit.server.web.scep import SCEPApp
+from scepkit.server.web.ocsp import OCSPFront
+from scepkit.server.web.scep import SCEPFront
 from scepkit.store import Store
-
-# Where clients look: the path that users type, the one that RFC 8894 section 4.1 names, and what is
-# left of that when a proxy takes the front off.
-PATHS = ("/scep", "/cgi-bin/pkiclient.exe", "/pkiclient.exe")
 
 
 def create(home: Home, tally: Tally | None = None) -> Starlette:
@@ -110,14 +106,12 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
         sweeper.close()
         store.close()
 
-    scep = SCEPApp(endpoints, settings, pool, store)
     # They are tried in this order, so what is asked for most comes first.
     routes: list[BaseRoute] = [
-        # Not a Mount: that answers the bare path with a redirect, which devices do not follow.
-        *(Route(path + "{rest:path}", scep) for path in PATHS),
-        *OCSPApp(endpoints, pool, store).routes,
+        *SCEPFront(endpoints, settings, pool, store).routes,
+        *OCSPFront(endpoints, pool, store).routes,
         *Distribution(crls, utc_now).routes,
-        *CMPApp(endpoints, writing, store).routes,
+        *CMPFront(endpoints, writing, store).routes,
         Route("/healthz", health.answer),
     ]
     if not settings.metrics:

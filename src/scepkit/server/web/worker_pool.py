@@ -1,10 +1,14 @@
-"""Decisions about SCEP messages, made in threads while the event loop waits.
+"""Work on requests, done in threads while the event loop waits, for a bounded number at once.
 
 Private-key work runs in a pool, because OpenSSL leaves the GIL for it; of as many threads as there
 are cores, all worker processes together, because more would only queue inside.
 A thread hands a new certificate straight to the store's writer, and the event loop hears of it when
 it is on the disk; waiting for the disk holds nothing up. The writer is told how many are on their
 way, so that they share commits.
+
+asyncio.wrap_future wakes the loop up for every single result: a system call, and the GIL changes
+hands twice. Results come in groups here, because many issuances share one commit; so one wake-up
+fetches all that have arrived until the loop looks.
 """
 
 from __future__ import annotations
@@ -16,29 +20,80 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from scepkit.enrolment.decision import Decision
 from scepkit.errors import HTTPRefused
 from scepkit.services.scep import Endpoint
 from scepkit.store import Answer, Recorded, Store
 
+# Of one protocol. More would only time out while they wait for a thread; 503 makes them come back
+# (checklist P-78).
+LIMIT = 512
+
+_T = TypeVar("_T")
 _Decided: TypeAlias = tuple[Decision, Answer | None]
 _Step: TypeAlias = "asyncio.Future[_Decided]"
 
 
-class Decider:
-    """Has endpoints decide in threads; for one event loop.
+class ConcurrencyLimit:
+    """Counts the requests that are inside its `with` block, for one event loop."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __enter__(self) -> None:
+        """Count one more.
+
+        Raises:
+            HTTPRefused: there are too many already; HTTP 503.
+        """
+        if self._count >= LIMIT:
+            raise HTTPRefused(503, "busy, try again later")
+        self._count += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Count one less."""
+        self._count -= 1
+
+
+class WorkerPool:
+    """Has endpoints answer in threads; for one event loop.
 
     Args:
-        pool: the threads.
+        threads: the threads.
         store: where the endpoints store what they decide.
     """
 
-    def __init__(self, pool: ThreadPoolExecutor, store: Store) -> None:
-        self._pool = pool
+    def __init__(self, threads: ThreadPoolExecutor, store: Store) -> None:
+        self._threads = threads
         self._store = store
         self._handover: Handover | None = None
+
+    async def run(self, work: Callable[..., _T], *arguments: object) -> _T:
+        """Return the result of a function that is called in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    async def answer(self, service: Callable[[bytes], _T], message: bytes) -> _T:
+        """Return the answer of a service that stores nothing, or waits until it has.
+
+        Args:
+            service: answers; called in a thread.
+            message: what it answers.
+
+        Raises:
+            StoreError: the database is locked.
+        """
+        return await self.run(self._patiently, service, message, time.monotonic())
+
+    def _patiently(self, service: Callable[[bytes], _T], message: bytes, asked: float) -> _T:
+        self._store.check_patience(asked)
+        return service(message)
 
     async def decide(self, message: bytes, endpoint: Endpoint, peer: str = "") -> Decision:
         """Return the decision of an endpoint, once it is stored.
@@ -56,9 +111,7 @@ class Decider:
         decision, recorded = await self._recorded(message, endpoint, peer)
         if isinstance(recorded, Recorded | None):
             return decision
-        return await asyncio.get_running_loop().run_in_executor(
-            self._pool, endpoint.conclude, decision, recorded
-        )
+        return await self.run(endpoint.conclude, decision, recorded)
 
     def _recorded(self, message: bytes, endpoint: Endpoint, peer: str) -> _Step:
         """Decide and store; the event loop hears of it when the answer is on the disk."""
@@ -67,12 +120,12 @@ class Decider:
             self._handover = Handover(loop)
         elif not self._handover.is_for(loop):
             # The first loop would hear of the result, and the second one wait for ever.
-            raise RuntimeError("a Decider is for one event loop, and there is a second one")
+            raise RuntimeError("a WorkerPool is for one event loop, and there is a second one")
         step: _Step = loop.create_future()
         hand_over = functools.partial(_hand_over, self._handover, [step])
         self._store.begin_request()
         asked = time.monotonic()
-        self._pool.submit(self._decide, message, endpoint, peer, hand_over, asked)
+        self._threads.submit(self._decide, message, endpoint, peer, hand_over, asked)
         return step
 
     def _decide(
@@ -147,34 +200,3 @@ class Handover:
         self._woken = False
         while self._arrived:
             self._arrived.popleft()()
-
-
-# Of one protocol. More would only time out while they wait for a thread; 503 makes them come back
-# (checklist P-78).
-LIMIT = 512
-
-
-class UnderWay:
-    """Counts the requests that are inside its `with` block."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def __enter__(self) -> None:
-        """Count one more.
-
-        Raises:
-            HTTPRefused: there are too many already; HTTP 503.
-        """
-        if self._count >= LIMIT:
-            raise HTTPRefused(503, "busy, try again later")
-        self._count += 1
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Count one less."""
-        self._count -= 1
