@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from scepkit.errors import FailInfoError, Malformed
 from scepkit.protocol import extensions, public_keys, serial_number, signatures
 from scepkit.protocol.algorithms import Legacy, PublicKey
-from scepkit.protocol.asn1 import ber, types
+from scepkit.protocol.asn1 import ber, rewriting, types
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1 import x509 as _x509
 from scepkit.protocol.distinguished_name import Name
@@ -259,7 +259,7 @@ class Certificate:
             return True
         # What is signed is DER, whatever BER it was sent in.
         try:
-            der = ber.to_der(self._signed)
+            der = rewriting.to_der(self._signed)
         except Malformed:
             return False
         return der != self._signed and scheme.verify(key, self._signature, der)

@@ -1,45 +1,41 @@
-"""Reading BER, and DER as its strictest form: cut it, rewrite it as DER, decode it.
-
-Devices send BER (BouncyCastle, Apple, Go, Cisco): indefinite lengths, lengths in more octets than
-needed, and strings cut into pieces. `to_der` rewrites these, and nothing else.
-An element that is DER already comes out byte for byte, so signed certificates and requests
-inside a BER message keep their signatures.
-Values are not looked at: an unsorted SET or an INTEGER with leading zeros stays what it is.
+"""Reading: an element is cut into its parts, which keep their octets, and decoded where asked.
 
 What a peer sent leaves this module as octets, as a type that `types` declares, or as `Malformed`.
+Tags and lengths are gone over once, and no cut is beyond the octets that came. Where they are not
+DER, the element is rewritten as DER, all of it, and then cut in the same way; see `rewriting`.
 
-Cost: every octet is copied once per level at most and the levels are bounded, so it is linear
-in the input.
+A reader names the fields of its SEQUENCE by their tags, in the order of the grammar:
+
+    # AlgorithmIdentifier ::= SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL }
+    kind, parameters = fields(element, "AlgorithmIdentifier", der.OID, ANY | OPTIONAL)
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import count
-from typing import TypeVar
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 from cryptography.hazmat import asn1
 from cryptography.hazmat.asn1 import TLV
+from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
 from scepkit.protocol.asn1 import der
+from scepkit.protocol.asn1.rewriting import MAX_ELEMENTS, PIECES, row_to_der, to_der, too_many
 
-# A pkiMessage of jscep, the deepest in the field, needs 13 levels before its encrypted part.
-MAX_DEPTH = 32
-# It has some 200 elements. Each one costs this reader a microsecond or two, so that a body made of
-# nothing else must not hold up everybody.
-MAX_ELEMENTS = 10_000
+_T = TypeVar("_T")
 
-_CONSTRUCTED = 0x20
-_INDEFINITE = 0x80
+# What is said of a field beside its tag.
+ANY = 0x00
+OPTIONAL = 0x100
+CONTENT = 0x200
+_TAG = 0xFF
+
 _MULTI_OCTET_TAG = 0x1F
-_END_OF_CONTENTS = b"\x00\x00"
-# Universal types with a primitive form that BER may cut into pieces (X.690 sections 8.6, 8.7,
-# 8.23): OCTET STRING and the character strings. A BIT STRING in pieces has not been seen.
-_STRINGS = frozenset({0x04, 0x0C, 0x12, 0x13, 0x14, 0x16, 0x19, 0x1A, 0x1B, 0x1C, 0x1E})
-_PIECES = frozenset(tag | _CONSTRUCTED for tag in _STRINGS)
+_MAX_TAG = 4
+_INDEFINITE = 0x80
 
 # Year, then month, day, hour, minute; seconds and their fraction may be missing in BER, and the
 # zone may be another than Z.
@@ -50,20 +46,58 @@ _TIME = re.compile(
 _YEAR_DIGITS = {der.UTC_TIME: 2, der.GENERALIZED_TIME: 4}
 
 
-def to_der(data: bytes) -> bytes:
-    """Return one BER element as DER, lengths and string pieces only.
+class Attribute(NamedTuple):
+    """An Attribute as it came (RFC 5652 section 5.3, RFC 2986 section 4.1).
+
+    Attributes:
+        der: all of it.
+        type: its OID, DER.
+        values: DER.
+    """
+
+    der: bytes
+    type: bytes
+    values: tuple[bytes, ...]
+
+
+# --- cutting --------------------------------------------------------------------------------------
+
+
+def fields(element: bytes, what: str, *layout: int) -> list[bytes]:
+    """Cut a SEQUENCE into its fields.
 
     Args:
-        data: exactly one BER element.
+        element: exactly one element, DER or BER.
+        what: how to call it in the error.
+        layout: of each field the tag, or `ANY`; with `OPTIONAL` for one that may be missing, and
+            `CONTENT` for one of which the content alone is wanted.
+
+    Returns:
+        As many as there are in `layout`; of an optional one that is missing, no octets.
 
     Raises:
-        Malformed: not one whole element, nested deeper than `MAX_DEPTH`, or made of more elements
-            than `MAX_ELEMENTS`.
+        Malformed: it is not such a SEQUENCE.
     """
-    element, end = _element(memoryview(data), 0, 0, count())
-    if end != len(data):
-        raise Malformed(f"{len(data) - end} bytes follow the ASN.1 element")
-    return element
+    found = _fields(element, layout)
+    if found is None:
+        found = _fields(to_der(element), layout)
+    if found is None:
+        raise _not(what)
+    return found
+
+
+def attributes(row: bytes) -> list[Attribute]:
+    """Cut a row of Attributes.
+
+    Raises:
+        Malformed: it is no such row.
+    """
+    found = _attributes(row)
+    if found is None:
+        found = _attributes(b"".join(row_to_der(row)))
+    if found is None:
+        raise _not("row of attributes, each with a SET of values")
+    return found
 
 
 def content(element: bytes, tag: int, what: str) -> bytes:
@@ -77,10 +111,26 @@ def content(element: bytes, tag: int, what: str) -> bytes:
     Raises:
         Malformed: it is not one whole element with that tag.
     """
-    der = element if _der_end(element, 0) == len(element) else to_der(element)
-    if der[0] != tag:
-        raise Malformed(f"not {'an' if what[0] in 'aeiou' else 'a'} {what}")
-    return der[2:] if der[1] < _INDEFINITE else der[2 + (der[1] & 0x7F) :]
+    found, inside = tag_and_content(element)
+    if found != tag:
+        raise _not(what)
+    return inside
+
+
+def tag_and_content(element: bytes) -> tuple[int, bytes]:
+    """Take the first octet of an element's tag, and its content, apart.
+
+    Raises:
+        Malformed: it is not one whole element.
+    """
+    row = _cut(element, 0, len(element))
+    if row is None or len(row) != 1:
+        element = to_der(element)
+        row = _cut(element, 0, len(element))
+        if row is None:
+            raise _not("ASN.1 element")
+    ((_, inside, end),) = row
+    return element[0], element[inside:end]
 
 
 def parts(element: bytes, tag: int, what: str) -> list[bytes]:
@@ -102,193 +152,125 @@ def split(data: bytes | memoryview) -> list[bytes]:
             `MAX_ELEMENTS`.
     """
     octets = bytes(data)
-    out: list[bytes] = []
-    position, size = 0, len(octets)
-    while position < size:
-        if len(out) == MAX_ELEMENTS:
-            raise _too_many()
-        end = _der_end(octets, position)
-        if end is None:
-            return _children(memoryview(octets), 0, size, 0, count())[0]
-        out.append(octets[position:end])
-        position = end
-    return out
-
-
-def _der_end(octets: bytes, start: int) -> int | None:
-    """Return where the element at `start` ends; None if tag or length is not plain DER.
-
-    Plain is a tag of one octet that is no string in pieces, and the shortest form of the length.
-    """
-    try:
-        tag, length = octets[start], octets[start + 1]
-        if tag in _PIECES or tag & _MULTI_OCTET_TAG == _MULTI_OCTET_TAG:
-            return None
-        content = start + 2
-        if length >= _INDEFINITE:
-            content += length & 0x7F
-            length = int.from_bytes(octets[start + 2 : content])
-            if length < _INDEFINITE or not octets[start + 2]:
-                return None
-    except IndexError:
-        return None
-    end = content + length
-    return end if end <= len(octets) else None
-
-
-def cut(element: bytes | memoryview) -> list[memoryview]:
-    """Cut a constructed element into its children as they came, not one octet changed.
-
-    Args:
-        element: begins with a BER element; what follows it is not looked at.
-
-    Raises:
-        Malformed: it is not a whole constructed element, or nested deeper than `MAX_DEPTH`.
-    """
-    view = memoryview(element)
-    tag, position = _tag(view, 0)
-    length, position = _length(view, position)
-    if not tag[0] & _CONSTRUCTED:
-        raise Malformed("an ASN.1 element without parts")
-    end = None if length is None else _end(view, position, length)
-    children = []
-    while not _is_over(view, position, end):
-        after = _skip(view if end is None else view[:end], position, 1)
-        children.append(view[position:after])
-        position = after
-    return children
+    row = _cut(octets, 0, len(octets))
+    if row is None:
+        return row_to_der(octets)
+    return [octets[start:end] for start, _, end in row]
 
 
 def end(data: bytes) -> int | None:
     """Say where the first element ends by its own length; None if it does not end in here."""
-    view = memoryview(data)
     try:
-        _, position = _tag(view, 0)
-        length, position = _length(view, position)
-        return None if length is None else _end(view, position, length)
-    except Malformed:
+        length, position = data[1], 2
+        if data[0] & _MULTI_OCTET_TAG == _MULTI_OCTET_TAG or length == _INDEFINITE:
+            return None
+        if length > _INDEFINITE:
+            position += length & 0x7F
+            length = int.from_bytes(data[2:position])
+    except IndexError:
         return None
+    return position + length if length <= len(data) - position else None
 
 
-def _skip(data: memoryview, position: int, depth: int) -> int:
-    """Return where the element at `position` ends; only indefinite lengths take looking inside."""
-    if depth > MAX_DEPTH:
-        raise Malformed(f"ASN.1 nested deeper than {MAX_DEPTH} levels")
-    _, position = _tag(data, position)
-    length, position = _length(data, position)
-    if length is not None:
-        return _end(data, position, length)
-    while not _is_over(data, position, None):
-        position = _skip(data, position, depth + 1)
-    return position + len(_END_OF_CONTENTS)
+def _fields(octets: bytes, layout: tuple[int, ...]) -> list[bytes] | None:
+    """Cut a SEQUENCE that is DER, but for what its fields hold; None if it is no such thing."""
+    whole = _cut(octets, 0, len(octets))
+    if whole is None or len(whole) != 1 or octets[0] != der.SEQUENCE:
+        return None
+    row = _cut(octets, *whole[0][1:])
+    if row is None:
+        return None
+    found, number = [], 0
+    for field in layout:
+        if number < len(row):
+            start, inside, end = row[number]
+            if field & _TAG in (ANY, octets[start]):
+                found.append(octets[inside if field & CONTENT else start : end])
+                number += 1
+                continue
+        if not field & OPTIONAL:
+            return None
+        found.append(b"")
+    return found if number == len(row) else None
 
 
-def _is_over(data: memoryview, position: int, end: int | None) -> bool:
-    if end is not None:
-        return position >= end
-    return data[position : position + len(_END_OF_CONTENTS)] == _END_OF_CONTENTS
+def _attributes(octets: bytes) -> list[Attribute] | None:
+    """Cut a row of Attributes that is DER; None if it is no such thing."""
+    elements = _cut(octets, 0, len(octets))
+    if elements is None:
+        return None
+    found = []
+    for start, inside, end in elements:
+        pair = _cut(octets, inside, end)
+        if pair is None or len(pair) != 2 or octets[start] != der.SEQUENCE:  # noqa: PLR2004
+            return None
+        (kind, _, kind_end), (values, values_inside, values_end) = pair
+        row = _cut(octets, values_inside, values_end)
+        if row is None or octets[kind] != der.OID or octets[values] != der.SET:
+            return None
+        values_found = tuple([octets[one:one_end] for one, _, one_end in row])
+        found.append(Attribute(octets[start:end], octets[kind:kind_end], values_found))
+    return found
 
 
-def _element(data: memoryview, start: int, depth: int, number: Iterator[int]) -> tuple[bytes, int]:
-    """Convert the element at `start`; return it and where it ends."""
-    if depth > MAX_DEPTH:
-        raise Malformed(f"ASN.1 nested deeper than {MAX_DEPTH} levels")
-    if next(number) >= MAX_ELEMENTS:
-        raise _too_many()
-    tag, position = _tag(data, start)
-    length, position = _length(data, position)
-    constructed = bool(tag[0] & _CONSTRUCTED)
-    if length is None and not constructed:
-        raise Malformed("ASN.1 primitive element of indefinite length")
-    if not constructed:
-        end = _end(data, position, length or 0)
-        return _tlv(tag, bytes(data[position:end])), end
-    children, end = _children(data, position, length, depth, number)
-    if tag[0] & ~_CONSTRUCTED in _STRINGS:
-        return _join(tag[0] & ~_CONSTRUCTED, children), end
-    return _tlv(tag, b"".join(children)), end
+def _cut(octets: bytes, position: int, end: int) -> list[tuple[int, int, int]] | None:
+    """Go over the tags and lengths of a row of elements.
+
+    Returns:
+        Of each element where it begins, where its content does, and where it ends. None if the row
+        does not end at `end`, if a length is not in its shortest form, or a string is in pieces.
+
+    Raises:
+        Malformed: more elements than `MAX_ELEMENTS`.
+    """
+    row: list[tuple[int, int, int]] = []
+    try:
+        while position < end:
+            if len(row) == MAX_ELEMENTS:
+                raise too_many()
+            start, tag, inside = position, octets[position], position + 2
+            if tag in PIECES:
+                return None
+            if tag & _MULTI_OCTET_TAG == _MULTI_OCTET_TAG:
+                while octets[inside - 1] & 0x80:
+                    inside += 1
+                inside += 1
+                if inside - start > _MAX_TAG + 1:
+                    return None
+            length = octets[inside - 1]
+            if length >= _INDEFINITE:
+                first, inside = inside, inside + (length & 0x7F)
+                length = int.from_bytes(octets[first:inside])
+                if length < _INDEFINITE or not octets[first]:
+                    return None
+            position = inside + length
+            row.append((start, inside, position))
+    except IndexError:
+        return None
+    return row if position == end else None
 
 
-def _children(
-    data: memoryview, position: int, length: int | None, depth: int, number: Iterator[int]
-) -> tuple[list[bytes], int]:
-    children = []
-    if length is None:
-        while data[position : position + 2] != _END_OF_CONTENTS:
-            child, position = _element(data, position, depth + 1, number)
-            children.append(child)
-        return children, position + 2
-    end = _end(data, position, length)
-    inside = data[:end]
-    while position < end:
-        child, position = _element(inside, position, depth + 1, number)
-        children.append(child)
-    return children, end
+# --- decoding -------------------------------------------------------------------------------------
 
 
-def _join(tag: int, pieces: list[bytes]) -> bytes:
-    """Put the pieces of a constructed string together (X.690 section 8.7.3)."""
-    contents = []
-    for piece in pieces:
-        view = memoryview(piece)
-        if view[0] != tag:
-            raise Malformed("ASN.1 string with a piece of another type")
-        _, position = _length(view, 1)
-        contents.append(view[position:])
-    return _tlv(bytes([tag]), b"".join(contents))
+@lru_cache(maxsize=256)
+def oid(element: bytes) -> ObjectIdentifier:
+    """Decode an OBJECT IDENTIFIER, DER.
+
+    Raises:
+        Malformed: it is none.
+    """
+    return decode(ObjectIdentifier, element, "OBJECT IDENTIFIER")
 
 
-def _tag(data: memoryview, position: int) -> tuple[bytes, int]:
-    start = position
-    first = _octet(data, position)
-    position += 1
-    if first & _MULTI_OCTET_TAG == _MULTI_OCTET_TAG:
-        while _octet(data, position) & 0x80:
-            position += 1
-            if position - start > 4:  # noqa: PLR2004 - no type in use has a number above 2**21
-                raise Malformed("ASN.1 tag number too large")
-        position += 1
-    return bytes(data[start:position]), position
+def algorithm(element: bytes) -> tuple[ObjectIdentifier, bytes | None]:
+    """Take an AlgorithmIdentifier apart; the parameters are DER, None when there are none.
 
-
-def _length(data: memoryview, position: int) -> tuple[int | None, int]:
-    """Read the length octets; None stands for the indefinite form."""
-    first = _octet(data, position)
-    position += 1
-    if first < _INDEFINITE:
-        return first, position
-    if first == _INDEFINITE:
-        return None, position
-    end = _end(data, position, first & 0x7F)
-    return int.from_bytes(data[position:end], "big"), end
-
-
-def _too_many() -> Malformed:
-    return Malformed(f"BER of more than {MAX_ELEMENTS} elements")
-
-
-def _octet(data: memoryview, position: int) -> int:
-    if position >= len(data):
-        raise Malformed("ASN.1 data ends in the middle of an element")
-    return data[position]
-
-
-def _end(data: memoryview, position: int, length: int) -> int:
-    if length > len(data) - position:
-        raise Malformed("ASN.1 data ends in the middle of an element")
-    return position + length
-
-
-def _tlv(tag: bytes, content: bytes) -> bytes:
-    """Return one DER element: tag octets, the shortest length, content."""
-    size = len(content)
-    if size < _INDEFINITE:
-        return tag + bytes([size]) + content
-    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return tag + bytes([_INDEFINITE | len(octets)]) + octets + content
-
-
-_T = TypeVar("_T")
+    Raises:
+        Malformed: it is none.
+    """
+    kind, parameters = fields(element, "AlgorithmIdentifier", der.OID, ANY | OPTIONAL)
+    return oid(kind), parameters or None
 
 
 def decode(kind: type[_T], data: bytes, what: str) -> _T:
@@ -334,16 +316,6 @@ def anything(der: bytes) -> TLV:
         raise Malformed(f"not an ASN.1 element: {error}") from error
 
 
-def tag_and_content(der: bytes) -> tuple[int, bytes]:
-    """Take the first octet of an element's tag, and its content, apart.
-
-    Raises:
-        Malformed: it is not one DER element.
-    """
-    element = anything(der)
-    return element.tag_bytes[0], bytes(element.data)
-
-
 def time(tag: int, content: bytes) -> datetime | None:
     """Read a UTCTime or GeneralizedTime (X.680 sections 46, 47), in any form that devices write.
 
@@ -377,3 +349,7 @@ def _offset(match: re.Match[bytes]) -> timedelta:
         return timedelta()
     offset = timedelta(hours=int(match["hours"]), minutes=int(match["minutes"]))
     return -offset if match["sign"] == b"-" else offset
+
+
+def _not(what: str) -> Malformed:
+    return Malformed(f"not {'an' if what[0] in 'aeiou' else 'a'} {what}")

@@ -16,7 +16,7 @@ from cryptography.x509 import ObjectIdentifier
 from scepkit.errors import BadMessageCheck, Malformed
 from scepkit.protocol import signatures
 from scepkit.protocol.algorithms import RSA_ENCRYPTION, Digest, Legacy, PrivateKey, digest
-from scepkit.protocol.asn1 import ber, der, types
+from scepkit.protocol.asn1 import ber, der, rewriting, types
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.signatures import AlgorithmIdentifier
 
@@ -153,10 +153,10 @@ def _candidates(signer: SignerInfo) -> Iterator[bytes]:
 def _received_attributes(signer: SignerInfo) -> bytes | None:
     """Return the signed attributes in the very octets that came, as the SET that was signed."""
     try:
-        _, content = ber.cut(signer.message)
-        (signed_data,) = ber.cut(content)
-        signer_infos = ber.cut(signed_data)[-1]
-        attributes = ber.cut(ber.cut(signer_infos)[signer.position])[_SIGNED_ATTRIBUTES]
+        _, content = rewriting.cut(signer.message)
+        (signed_data,) = rewriting.cut(content)
+        signer_infos = rewriting.cut(signed_data)[-1]
+        attributes = rewriting.cut(rewriting.cut(signer_infos)[signer.position])[_SIGNED_ATTRIBUTES]
     except (Malformed, ValueError, IndexError):
         return None
     return der.retag(bytes(attributes), der.SET)
