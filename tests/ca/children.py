@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from scepkit.ca.directory import layout, ocsp_rotation, rollover, rotation, staging
 from scepkit.errors import SettingsError
 from scepkit.keys import pem as keys
-from scepkit.keys.certificates import sha256_fingerprint
+from scepkit.keys.pem import sha256_fingerprint
 
 NOW = datetime(2026, 11, 5, 12, 30, 15, tzinfo=UTC)
 # What Python's audit hooks tell of, and fsync, which they do not.

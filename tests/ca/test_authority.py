@@ -17,7 +17,7 @@ from scepkit.ca.authority import random_serial
 from scepkit.ca.extensions import Locations
 from scepkit.ca.profile import Profile
 from scepkit.errors import BadRequest, SettingsError, UsageError
-from scepkit.keys.certificates import sha256_fingerprint
+from scepkit.keys.pem import sha256_fingerprint
 from scepkit.protocol.general_name import UPN
 
 EMPTY = x509.Name([])

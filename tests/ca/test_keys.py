@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from scepkit.errors import SettingsError, UsageError
-from scepkit.keys import certificates, files
+from scepkit.keys import files
 from scepkit.keys import pem as keys
 
 
@@ -195,9 +195,9 @@ def test_a_key_of_another_kind(tmp_path):
 def test_certificate_files(ca, tmp_path):
     path = tmp_path / "cert.pem"
     with umask(0):
-        certificates.write_certificate(path, ca.certificate)
+        keys.write_certificate(path, ca.certificate)
     assert mode(path) == 0o644
-    assert certificates.read_certificate(path) == ca.certificate
+    assert keys.read_certificate(path) == ca.certificate
     twice = tmp_path / "twice.pem"
     twice.write_bytes(path.read_bytes() * 2)
     rubbish = tmp_path / "rubbish.pem"
@@ -209,7 +209,7 @@ def test_certificate_files(ca, tmp_path):
         (rubbish, "is not a certificate in PEM"),
     ]:
         with pytest.raises(SettingsError, match=reason):
-            certificates.read_certificate(bad)
+            keys.read_certificate(bad)
 
 
 def test_a_damaged_rsa_key_is_found_though_sound_ones_are_proved_once(tmp_path, key, monkeypatch):

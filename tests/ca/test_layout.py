@@ -15,8 +15,13 @@ from scepkit.ca.directory import layout
 from scepkit.ca.directory.founding import RA_VALIDITY
 from scepkit.ca.profile import KEY_USAGES, Profile
 from scepkit.errors import Hint, SettingsError, UsageError
-from scepkit.keys.certificates import read_certificate, sha256_fingerprint, write_certificate
-from scepkit.keys.pem import read_key, write_key
+from scepkit.keys.pem import (
+    read_certificate,
+    read_key,
+    sha256_fingerprint,
+    write_certificate,
+    write_key,
+)
 from scepkit.protocol.extensions import NO_EXTENSIONS
 
 pytestmark = pytest.mark.usefixtures("new_keys")

@@ -18,8 +18,7 @@ from scepkit.ca.directory.ocsp_rotation import OCSP_BEFORE, rotate_ocsp
 from scepkit.ca.ocsp import OCSP_VALIDITY
 from scepkit.ca.profile import Profile
 from scepkit.errors import SettingsError
-from scepkit.keys.certificates import read_certificate, write_certificate
-from scepkit.keys.pem import generate, write_key
+from scepkit.keys.pem import generate, read_certificate, write_certificate, write_key
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import NO_EXTENSIONS
 from scepkit.protocol.ocsp import read_request

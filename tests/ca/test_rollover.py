@@ -18,8 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from scepkit.ca.directory import founding, layout, replacing, rollover, rotation
 from scepkit.errors import Hint, SettingsError, UsageError
-from scepkit.keys.certificates import sha256_fingerprint, write_certificate
-from scepkit.keys.pem import write_key
+from scepkit.keys.pem import sha256_fingerprint, write_certificate, write_key
 from waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("new_keys", "no_fsync")

@@ -12,8 +12,7 @@ from scepkit.ca.directory.founding import CA_VALIDITY, RA_VALIDITY
 from scepkit.ca.directory.rotation import rotate_ra
 from scepkit.ca.profile import Profile
 from scepkit.errors import SettingsError, UsageError
-from scepkit.keys.certificates import write_certificate
-from scepkit.keys.pem import write_key
+from scepkit.keys.pem import write_certificate, write_key
 from scepkit.protocol.extensions import NO_EXTENSIONS
 
 pytestmark = pytest.mark.usefixtures("new_keys", "no_fsync")

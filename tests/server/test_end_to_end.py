@@ -21,8 +21,7 @@ import pytest
 from cryptography import x509
 
 from scepkit.ca.directory import founding
-from scepkit.keys.certificates import write_certificate
-from scepkit.keys.pem import generate, write_key
+from scepkit.keys.pem import generate, write_certificate, write_key
 from scepkit.protocol import serial_number
 from server.conftest import new_challenges
 from server.live import Server, scep, scep_here

@@ -9,8 +9,7 @@ from keys import NOW
 from scepkit.ca.directory import rollover, rotation
 from scepkit.ca.directory.founding import RA_VALIDITY
 from scepkit.errors import SettingsError
-from scepkit.keys.certificates import write_certificate
-from scepkit.keys.pem import read_key, write_key
+from scepkit.keys.pem import read_key, write_certificate, write_key
 from scepkit.server import ca_loading
 from scepkit.server.settings import Settings
 

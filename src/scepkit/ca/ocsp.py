@@ -22,8 +22,7 @@ from scepkit.ca.directory import founding, paths
 from scepkit.ca.extensions import authority_key_identifier, key_usage
 from scepkit.ca.profile import BACKDATE
 from scepkit.errors import SettingsError
-from scepkit.keys.certificates import read_certificate
-from scepkit.keys.pem import read_key, signature_hash
+from scepkit.keys.pem import read_certificate, read_key, signature_hash
 from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.ocsp import HASHES, CertID, Signer

@@ -19,7 +19,7 @@ from scepkit.errors import (
     StillPending,
     UntrustedCA,
 )
-from scepkit.keys import file_errors
+from scepkit.keys import files
 
 FAILED, WRONG_USAGE, PENDING, INTERRUPTED = 1, 2, 3, 130
 
@@ -131,7 +131,7 @@ def of_system(error: OSError) -> Failure:
         message = f"the operating system refuses: {said}"
     else:
         message = f"cannot use {_path(error.filename)}: {said}"
-    return Failure(message, file_errors.hint(error), "system", WRONG_USAGE)
+    return Failure(message, files.error_hint(error), "system", WRONG_USAGE)
 
 
 def of_usage(error: typer.TyperException) -> Failure:

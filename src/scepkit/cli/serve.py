@@ -154,7 +154,7 @@ def _say_whose(directory: Path) -> None:
 
 def _announce(home: Home, directory: Path, own_url: str) -> None:
     """Say where the endpoints are, how to know their CAs, and what to type on a device."""
-    from scepkit.keys.certificates import sha256_fingerprint
+    from scepkit.keys.pem import sha256_fingerprint
     from scepkit.server.settings import DEFAULT
 
     url = home.settings.public_url or own_url

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from scepkit.errors import Malformed, SettingsError
-from scepkit.keys.certificates import read_certificate_file
 from scepkit.keys.files import write_file
+from scepkit.keys.pem import read_certificate_file
 from scepkit.protocol import certificate
 from scepkit.protocol.asn1 import textual
 from scepkit.protocol.certificate import Certificate

@@ -37,9 +37,8 @@ from scepkit.client.contents import (
 from scepkit.client.record import Record
 from scepkit.client.revocation_note import RevocationNote
 from scepkit.errors import SettingsError
-from scepkit.keys.certificates import CERTIFICATE_MODE
 from scepkit.keys.files import make_directory, refusals, sync_directory, write_file
-from scepkit.keys.pem import write_key
+from scepkit.keys.pem import CERTIFICATE_MODE, write_key
 from scepkit.protocol import chain
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.certificate import Certificate

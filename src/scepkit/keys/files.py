@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shlex
 import shutil
 import stat
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scepkit.errors import SettingsError
-from scepkit.keys import file_errors, ownership
+from scepkit.keys import ownership
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -188,7 +189,7 @@ def refusals(what: str, hint: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = hint or ownership.hint(error) or file_errors.hint(error)
+        advice = hint or ownership.hint(error) or error_hint(error)
         raise SettingsError(_line(what, error), hint=advice) from error
     except ValueError as error:
         if "null" not in str(error):
@@ -218,3 +219,33 @@ def _write_new(path: Path, data: bytes, mode: int) -> None:
         file.write(data)
         file.flush()
         os.fsync(descriptor)
+
+
+_HINTS = {
+    errno.EACCES: "look at its owner and modes, and at those of the directories above (namei -l "
+    "PATH); run the command as the owner, or name a place that this user may use",
+    errno.EPERM: "look at its owner (ls -ld PATH); run the command as the owner, or name another "
+    "place",
+    errno.ENOENT: "check the path, and that the directories above it are there",
+    errno.ENOTDIR: "check the path: something on the way is a file, and has to be a directory",
+    errno.EISDIR: "name a file: this is a directory",
+    errno.EEXIST: "choose another name, or move what is there elsewhere",
+    errno.ELOOP: "check the path: symbolic links in it lead to each other",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EROFS: "choose a place on another file system: this one can only be read",
+    errno.ENOSPC: "make room on that file system (df PATH), or choose another one",
+    errno.EDQUOT: "make room: this user's share of that file system is used up",
+    errno.EFBIG: "allow larger files (ulimit -f), or choose another file system",
+    errno.EMFILE: "allow this process more open files (ulimit -n)",
+    errno.ENFILE: "close other programs: the system has no more open files to give",
+    errno.EIO: "look at the system's log: the disk may be damaged",
+    errno.ENXIO: "name a plain file",
+    errno.EINVAL: "name a plain file on an ordinary file system",
+}
+
+
+def error_hint(error: OSError) -> str:
+    """Return the hint for an error of the file system."""
+    text = _HINTS.get(error.errno or 0, "look at what is there: ls -ld PATH")
+    name = error.filename
+    return text.replace("PATH", shlex.quote(name)) if isinstance(name, str) else text

@@ -1,6 +1,7 @@
-"""Private keys: made, written for their owner alone, read back with care.
+"""Private keys and certificates in PEM files, and the fingerprint that people compare.
 
-No message in here holds anything of a key.
+Keys are made, written for their owner alone and read back with care; no message in here holds
+anything of a key.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
+from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -21,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from scepkit.errors import SettingsError, UsageError
-from scepkit.keys.files import plain_file, refusals, write_file
+from scepkit.keys.files import plain_file, read_file, refusals, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +95,7 @@ def read_any_key(path: Path) -> object:
 
 
 def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
-    """Tell the digest to sign with: SHA-256, or the one as strong as the curve (RFC 5758).
+    """Return the digest to sign with: SHA-256, or the one as strong as the curve (RFC 5758).
 
     Raises:
         SettingsError: a curve that is not P-256, P-384 or P-521.
@@ -151,3 +153,65 @@ def _parse(path: Path, pem: bytes) -> object:
         ) from error
     _PROVED.add(digest)
     return key
+
+
+CERTIFICATE_MODE = 0o644
+
+
+def sha256_fingerprint(certificate: x509.Certificate) -> str:
+    """Return the SHA-256 of the whole DER certificate as `sha256:` and 64 lower-case hex digits."""
+    return f"sha256:{certificate.fingerprint(hashes.SHA256()).hex()}"
+
+
+def write_certificate(path: Path, certificate: x509.Certificate) -> None:
+    """Write a certificate as PEM, mode 0644, atomically and durably.
+
+    Raises:
+        SettingsError: the file system refuses.
+    """
+    write_file(path, certificate.public_bytes(Encoding.PEM), mode=CERTIFICATE_MODE)
+
+
+def read_certificate(path: Path) -> x509.Certificate:
+    """Read the one certificate of a PEM file.
+
+    Raises:
+        SettingsError: missing, unreadable, or not exactly one certificate.
+    """
+    found = read_certificates(path)
+    if len(found) != 1:
+        # To ignore the others silently would leave the operator wondering which one is used.
+        raise SettingsError(f"{path} holds {len(found)} certificates, not one")
+    return found[0]
+
+
+def read_certificates(path: Path) -> tuple[x509.Certificate, ...]:
+    """Read the certificates of a PEM file, one or more.
+
+    Raises:
+        SettingsError: missing, unreadable, or without any certificate.
+    """
+    text = read_certificate_file(path)
+    try:
+        return tuple(x509.load_pem_x509_certificates(text))
+    except ValueError as error:
+        raise SettingsError(
+            f"{path} is not a certificate in PEM",
+            hint="it should start with -----BEGIN CERTIFICATE-----",
+        ) from error
+
+
+def read_certificate_file(path: Path) -> bytes:
+    """Return the content of a file of certificates, PEM or not.
+
+    Raises:
+        SettingsError: missing or unreadable.
+    """
+    with refusals(f"cannot read the certificate file {path}"):
+        try:
+            return read_file(path)
+        except FileNotFoundError as error:
+            raise SettingsError(
+                f"there is no certificate file {path}",
+                hint="look at the path, or restore it from a backup",
+            ) from error

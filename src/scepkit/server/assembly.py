@@ -22,8 +22,7 @@ from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.enrolment.rules import GetCertRule, RenewalRules, Rules
 from scepkit.enrolment.secret_box import Passphrases, SecretBox
 from scepkit.errors import SettingsError
-from scepkit.keys.certificates import read_certificates
-from scepkit.keys.pem import PrivateKey
+from scepkit.keys.pem import PrivateKey, read_certificates
 from scepkit.operations.approval import Approval
 from scepkit.protocol import chain, cmp
 from scepkit.protocol.certificate import Certificate

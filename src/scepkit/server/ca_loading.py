@@ -18,7 +18,7 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.directory import layout, paths
 from scepkit.ca.directory.layout import Material
 from scepkit.errors import SettingsError
-from scepkit.keys.certificates import read_certificates
+from scepkit.keys.pem import read_certificates
 from scepkit.protocol import chain
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name

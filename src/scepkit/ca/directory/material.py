@@ -12,8 +12,7 @@ from scepkit.ca import checks
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import paths
 from scepkit.errors import SettingsError
-from scepkit.keys.certificates import read_certificate
-from scepkit.keys.pem import read_key
+from scepkit.keys.pem import read_certificate, read_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,9 +17,8 @@ from scepkit.ca import checks, ocsp
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import paths, replacing
 from scepkit.keys import ownership
-from scepkit.keys.certificates import read_certificate, write_certificate
 from scepkit.keys.files import refusals, sync_directory
-from scepkit.keys.pem import generate, read_key, write_key
+from scepkit.keys.pem import generate, read_certificate, read_key, write_certificate, write_key
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 
 from scepkit.ca.directory import paths
 from scepkit.keys import ownership
-from scepkit.keys.certificates import CERTIFICATE_MODE
 from scepkit.keys.files import (
     make_directory,
     read_file,
@@ -27,7 +26,7 @@ from scepkit.keys.files import (
     sync_directory,
     write_file,
 )
-from scepkit.keys.pem import KEY_MODE
+from scepkit.keys.pem import CERTIFICATE_MODE, KEY_MODE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -20,7 +20,7 @@ from scepkit.ca import checks
 from scepkit.ca.directory import founding, material, paths, replacing
 from scepkit.ca.directory.staging import kinds, stage_ca
 from scepkit.errors import Hint, SettingsError, UsageError
-from scepkit.keys.certificates import read_certificate
+from scepkit.keys.pem import read_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,8 +17,7 @@ from scepkit.ca.directory import paths, replacing
 from scepkit.ca.directory.founding import RA_VALIDITY
 from scepkit.ca.directory.staging import stage_ra
 from scepkit.errors import UsageError
-from scepkit.keys.certificates import read_certificate
-from scepkit.keys.pem import read_key
+from scepkit.keys.pem import read_certificate, read_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import founding, paths
 from scepkit.errors import UsageError
-from scepkit.keys.certificates import write_certificate
 from scepkit.keys.files import make_directory, refusals
-from scepkit.keys.pem import generate, write_key
+from scepkit.keys.pem import generate, write_certificate, write_key
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scepkit.cli.admin import identity
 from scepkit.errors import UsageError
-from scepkit.keys import file_errors, ownership
+from scepkit.keys import files, ownership
 
 
 def read(path: Path, most: int) -> bytes:
@@ -47,4 +47,4 @@ def _hint(error: OSError) -> str:
         return (
             f"let the user {user} read it; or give - in its place, and <FILE at the end of the line"
         )
-    return ownership.hint(error) or file_errors.hint(error)
+    return ownership.hint(error) or files.error_hint(error)

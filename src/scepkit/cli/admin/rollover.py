@@ -207,7 +207,7 @@ def _generation(state: str, one: Generation) -> list[dict[str, str]]:
 
 
 def _row(state: str, role: str, certificate: x509.Certificate) -> dict[str, str]:
-    from scepkit.keys.certificates import sha256_fingerprint
+    from scepkit.keys.pem import sha256_fingerprint
     from scepkit.protocol.distinguished_name import Name
     from scepkit.server.data_directory import utc_now
 
@@ -259,7 +259,7 @@ def _which(directory: Path, ca: str) -> str:
 
 
 def _say(what: str, certificate: x509.Certificate, *, as_json: bool) -> None:
-    from scepkit.keys.certificates import sha256_fingerprint
+    from scepkit.keys.pem import sha256_fingerprint
     from scepkit.protocol.distinguished_name import Name
 
     terminal.say(f"{what}: {Name.of(certificate.subject)}")

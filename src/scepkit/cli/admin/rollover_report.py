@@ -20,7 +20,7 @@ def say_what_activate_does(current: Generation, following: Generation) -> None:
         current: the CA in force.
         following: the one that would be.
     """
-    from scepkit.keys.certificates import sha256_fingerprint
+    from scepkit.keys.pem import sha256_fingerprint
 
     terminal.say("This puts the next CA into force, and cannot be taken back:")
     terminal.fields(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from scepkit.cli import terminal
-from scepkit.keys.certificates import CERTIFICATE_MODE
 from scepkit.keys.files import refusals, write_file
+from scepkit.keys.pem import CERTIFICATE_MODE
 
 # A line, and names and values that belong to it.
 About: TypeAlias = tuple[str, Sequence[tuple[str, str]]]
