@@ -28,7 +28,7 @@ from sqlalchemy import insert
 
 from scepkit.ca.authority import Authority
 from scepkit.ca.crl import Entry, sign_crl
-from scepkit.ca.directory import layout
+from scepkit.ca.directory import founding, material
 from scepkit.operations import revocation
 from scepkit.store import Store
 from scepkit.store.tables import certificates
@@ -102,7 +102,7 @@ def forget_peak() -> None:
 
 def measure(what: str, directory: Path, count: int) -> dict[str, float]:
     """Measure one of both, in this process."""
-    authority = layout.load(directory, now=datetime.now(UTC)).ca
+    authority = material.load(directory, now=datetime.now(UTC)).ca
     with Store.open(f"sqlite:///{directory / 'scep.db'}") as store:
         forget_peak()
         before, started, used = memory("VmRSS"), time.perf_counter(), time.process_time()
@@ -128,14 +128,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("sizes", nargs="*", type=int, default=list(SIZES), metavar="ENTRIES")
-    parser.add_argument("--layout", choices=sorted(layout.LAYOUTS), default="default")
+    parser.add_argument("--layout", choices=sorted(founding.LAYOUTS), default="default")
     parser.add_argument("--scratch", type=Path, default=None, help="where the databases go")
     options = parser.parse_args()
     table = Table("entries", "", "seconds", "CPU s", "peak MiB", "octets")
     for count in options.sizes:
         with tempfile.TemporaryDirectory(dir=options.scratch) as name:
             directory = Path(name) / "data"
-            authority = layout.create(directory, options.layout, now=datetime.now(UTC)).ca
+            authority = founding.create(directory, options.layout, now=datetime.now(UTC)).ca
             console.log(f"{count:,} entries: filling the database")
             with Store.open(f"sqlite:///{directory / 'scep.db'}") as store:
                 fill(store, authority, count)

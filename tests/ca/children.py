@@ -23,7 +23,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from scepkit.ca.directory import layout, ocsp_rotation, rollover, rotation, staging
+from scepkit.ca.directory import founding, material, rollover, rotation
 from scepkit.errors import SettingsError
 from scepkit.keys import pem as keys
 from scepkit.keys.pem import sha256_fingerprint
@@ -33,8 +33,8 @@ NOW = datetime(2026, 11, 5, 12, 30, 15, tzinfo=UTC)
 EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree", "fsync"}
 
 OPERATIONS = {
-    "create": partial(layout.create, layout="ec", now=NOW),
-    "load_or_create": partial(layout.load_or_create, layout="ec", now=NOW),
+    "create": partial(founding.create, layout="ec", now=NOW),
+    "load_or_create": partial(founding.load_or_create, layout="ec", now=NOW),
     "prepare": partial(rollover.prepare, now=NOW),
     "activate": partial(rollover.activate, now=NOW),
     "cancel": rollover.cancel,
@@ -42,7 +42,7 @@ OPERATIONS = {
     "rotate": partial(
         rotation.rotate_ra, now=NOW, before=timedelta(days=1000), validity=timedelta(days=1100)
     ),
-    "ocsp": partial(ocsp_rotation.rotate_ocsp, now=NOW),
+    "ocsp": partial(rotation.rotate_ocsp, now=NOW),
 }
 
 
@@ -51,7 +51,7 @@ def race(operation: str, directory: str) -> None:
         if os.fork() == 0:
             try:
                 said = OPERATIONS[operation](Path(directory))
-                if isinstance(said, layout.Material):
+                if isinstance(said, material.Material):
                     said = sha256_fingerprint(said.ca.certificate)
             except SettingsError as error:
                 said = error.message
@@ -103,7 +103,7 @@ def use_keys(pool: str) -> None:
         ready.append(ready.pop(0))
         return quick(ready[-1].read_bytes())
 
-    staging.generate = generate
+    founding.generate = generate
 
 
 def _die_at(step: int, directory: str) -> None:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from scepkit.ca.authority import Authority
-from scepkit.ca.directory import founding, staging
+from scepkit.ca.directory import founding
 from scepkit.ca.profile import Profile
 from scepkit.keys import pem as keys
 from scepkit.protocol.distinguished_name import Name
@@ -91,7 +91,7 @@ def new_keys(monkeypatch, key):
     """Let new generations have keys that other tests have had; eighteen in a row differ."""
     numbers = cycle(range(18))
     monkeypatch.setattr(
-        staging,
+        founding,
         "generate",
         lambda spec: key(spec, next(numbers)) if spec.startswith("rsa") else keys.generate(spec),
     )

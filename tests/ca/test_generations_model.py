@@ -19,8 +19,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from scepkit.ca.directory import layout, rollover
+from scepkit.ca.directory import founding, rollover
 from scepkit.ca.directory.founding import RA_VALIDITY
+from scepkit.ca.directory.material import load
 from scepkit.ca.directory.rotation import rotate_ra
 from scepkit.errors import SettingsError
 
@@ -48,7 +49,7 @@ class Generations(RuleBasedStateMachine):
 
     @initialize(kind=LAYOUTS)
     def create(self, kind):
-        self.current = layout.create(self.directory, kind, now=self.now)
+        self.current = founding.create(self.directory, kind, now=self.now)
         self.names.add(self.current.ca.certificate.subject)
 
     @rule(days=st.integers(1, 700))
@@ -90,7 +91,7 @@ class Generations(RuleBasedStateMachine):
         due = [one for one in places if self.is_due(one, before * DAY)]
         assert rotate_ra(self.directory, now=self.now, before=before * DAY) == bool(due)
         self.ras[:0] = [one.ra.certificate for one in due]
-        found = layout.load(self.directory, now=self.now)
+        found = load(self.directory, now=self.now)
         assert (found.chain != self.current.chain) == (self.current in due)
         self.current, self.next = found, found.next
         if self.next:
@@ -111,7 +112,7 @@ class Generations(RuleBasedStateMachine):
     def what_is_loaded_is_what_must_be_good(self):
         if self.next and not self.is_good(self.next.ra.certificate):
             self.lapsed, self.next = self.next, None
-        found = layout.load(self.directory, now=self.now)
+        found = load(self.directory, now=self.now)
         assert found.chain == self.current.chain
         assert (found.next and found.next.chain) == (self.next and self.next.chain)
         previous = [one.certificate for one in found.previous]

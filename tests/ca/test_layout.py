@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepkit.ca.authority import Authority
-from scepkit.ca.directory import layout
+from scepkit.ca.directory import founding, material
 from scepkit.ca.directory.founding import RA_VALIDITY
 from scepkit.ca.profile import KEY_USAGES, Profile
 from scepkit.errors import Hint, SettingsError, UsageError
@@ -47,7 +47,7 @@ def usage(certificate):
 @pytest.mark.parametrize(("kind", "bits"), [("default", 3072), ("ec", 256)])
 def test_a_ca_with_an_ra(directory, now, openssl, kind, bits):
     """A separate RA decrypts and signs; the CA's key only signs certificates and CRLs."""
-    made = layout.create(directory, kind, now=now)
+    made = founding.create(directory, kind, now=now)
     ca, ra = made.ca.certificate, made.ra.certificate
     assert made.chain == (ra, ca)
     assert made.ca.private_key.key_size == bits
@@ -65,7 +65,7 @@ def test_a_ca_with_an_ra(directory, now, openssl, kind, bits):
 @pytest.mark.rfc("S-2.1.2-1")
 def test_a_single_ca_is_its_own_ra(directory, now, openssl):
     """A CA that answers for itself has digitalSignature and keyEncipherment besides."""
-    made = layout.create(directory, "single", now=now)
+    made = founding.create(directory, "single", now=now)
     ca = made.ca.certificate
     assert made.chain == (ca,)
     assert made.ra.certificate == ca
@@ -77,7 +77,7 @@ def test_a_single_ca_is_its_own_ra(directory, now, openssl):
 
 
 def test_the_ca_certificate(directory, now, openssl):
-    ca = layout.create(directory, "default", now=now).ca.certificate
+    ca = founding.create(directory, "default", now=now).ca.certificate
     text = openssl.text(ca)
     assert "X509v3 Basic Constraints: critical\n                CA:TRUE, pathlen:0" in text
     assert "X509v3 Subject Key Identifier" in text
@@ -88,7 +88,7 @@ def test_the_ca_certificate(directory, now, openssl):
 
 
 def test_two_cas_have_two_names(tmp_path, now):
-    first, second = (layout.create(tmp_path / one, "ec", now=now) for one in "ab")
+    first, second = (founding.create(tmp_path / one, "ec", now=now) for one in "ab")
     name = first.ca.certificate.subject.rfc4514_string()
     assert name != second.ca.certificate.subject.rfc4514_string()
     assert name.startswith("CN=scepkit CA ")
@@ -97,7 +97,7 @@ def test_two_cas_have_two_names(tmp_path, now):
 
 
 def test_a_name_of_ones_own(directory, now):
-    made = layout.create(directory, "ec", now=now, common_name="Mill CA", organization="Mill")
+    made = founding.create(directory, "ec", now=now, common_name="Mill CA", organization="Mill")
     assert made.ca.certificate.subject.rfc4514_string() == "CN=Mill CA,O=Mill"
     assert made.ra.certificate.subject.rfc4514_string() == "CN=Mill CA RA,O=Mill"
 
@@ -107,12 +107,12 @@ def test_a_name_of_ones_own(directory, now):
 )
 def test_a_name_that_cannot_be_one(directory, now, wrong):
     with pytest.raises(UsageError, match="cannot name a CA"):
-        layout.create(directory, "ec", now=now, **wrong)
+        founding.create(directory, "ec", now=now, **wrong)
     assert not directory.exists()
 
 
 def test_an_unknown_layout(directory, now):
-    for make in layout.create, layout.load_or_create:
+    for make in founding.create, founding.load_or_create:
         with pytest.raises(UsageError, match="no layout 'rsa'") as caught:
             make(directory, "rsa", now=now)
         assert caught.value.hint == "one of default, ec, single"
@@ -121,7 +121,7 @@ def test_an_unknown_layout(directory, now):
 def test_modes_under_a_hostile_umask(directory, now):
     before = os.umask(0)
     try:
-        layout.create(directory, "default", now=now)
+        founding.create(directory, "default", now=now)
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
@@ -135,13 +135,13 @@ def test_modes_under_a_hostile_umask(directory, now):
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("kind", layout.LAYOUTS)
+@pytest.mark.parametrize("kind", founding.LAYOUTS)
 def test_load_finds_what_create_made(directory, now, kind):
-    made = layout.create(directory, kind, now=now)
+    made = founding.create(directory, kind, now=now)
     before = {path: path.stat().st_mtime_ns for path in directory.iterdir()}
     for found in (
-        layout.load(directory, now=now),
-        layout.load_or_create(directory, "default", now=now),
+        material.load(directory, now=now),
+        founding.load_or_create(directory, "default", now=now),
     ):
         assert found.chain == made.chain
         assert found.ra.certificate == made.ra.certificate
@@ -149,15 +149,15 @@ def test_load_finds_what_create_made(directory, now, kind):
 
 
 def test_create_never_replaces_a_ca(directory, now):
-    made = layout.create(directory, "ec", now=now)
+    made = founding.create(directory, "ec", now=now)
     with pytest.raises(SettingsError, match=r"there is a CA in .* already"):
-        layout.create(directory, "single", now=now)
-    assert layout.load(directory, now=now).chain == made.chain
+        founding.create(directory, "single", now=now)
+    assert material.load(directory, now=now).chain == made.chain
 
 
 def test_there_is_no_ca_to_load(directory, now):
     with pytest.raises(SettingsError, match="there is no CA in") as caught:
-        layout.load(directory, now=now)
+        material.load(directory, now=now)
     assert caught.value.hint is Hint.MAKE_CA
 
 
@@ -166,68 +166,68 @@ def test_files_of_somebody_elses_are_never_overwritten(directory, now, left):
     """They may be the only copy of a key."""
     directory.mkdir(parents=True)
     (directory / left).write_bytes(b"precious")
-    for make in layout.create, layout.load_or_create:
+    for make in founding.create, founding.load_or_create:
         with pytest.raises(SettingsError, match=f"has {left} but no ca.pem: half a CA") as caught:
             make(directory, "default", now=now)
         assert "restore ca.pem" in caught.value.hint
     with pytest.raises(SettingsError, match="there is no CA in"):
-        layout.load(directory, now=now)
+        material.load(directory, now=now)
     assert (directory / left).read_bytes() == b"precious"
 
 
 def test_a_staged_ca_does_not_overwrite_either(directory, now, tmp_path):
     """A complete `.new-ca`, and beside it a key that came from elsewhere since."""
-    layout.create(tmp_path / "other", "ec", now=now)
+    founding.create(tmp_path / "other", "ec", now=now)
     directory.mkdir(parents=True)
     (tmp_path / "other").rename(directory / ".new-ca")
     (directory / "ca-key.pem").write_bytes(b"precious")
     with pytest.raises(SettingsError, match="half a CA"):
-        layout.load_or_create(directory, "ec", now=now)
+        founding.load_or_create(directory, "ec", now=now)
     assert (directory / "ca-key.pem").read_bytes() == b"precious"
     (directory / "ca-key.pem").unlink()
-    layout.load_or_create(directory, "ec", now=now)
+    founding.load_or_create(directory, "ec", now=now)
     assert not (directory / ".new-ca").exists()
 
 
 @pytest.mark.parametrize("lost", ["ca-key.pem", "ra-key.pem", "ra.pem"])
 def test_a_lost_file_is_named(directory, now, lost):
-    layout.create(directory, "default", now=now)
+    founding.create(directory, "default", now=now)
     (directory / lost).unlink()
     with pytest.raises(SettingsError, match=f"there is no .* file .*/{lost}"):
-        layout.load_or_create(directory, "default", now=now)
+        founding.load_or_create(directory, "default", now=now)
 
 
 @pytest.mark.rfc("S-2.1.2-1")
 def test_a_ca_that_lost_its_ra_is_not_taken_for_single(directory, now):
     """A CA whose RA files are lost lacks keyEncipherment and does not start as a single one."""
-    layout.create(directory, "default", now=now)
+    founding.create(directory, "default", now=now)
     (directory / "ra-key.pem").unlink()
     (directory / "ra.pem").unlink()
     with pytest.raises(SettingsError, match="lacks keyEncipherment") as caught:
-        layout.load(directory, now=now)
+        material.load(directory, now=now)
     assert "restore ra.pem and ra-key.pem" in caught.value.hint
 
 
 def test_a_mixed_up_directory(directory, now, tmp_path, key):
-    layout.create(directory, "ec", now=now)
-    layout.create(tmp_path / "b", "ec", now=now)
+    founding.create(directory, "ec", now=now)
+    founding.create(tmp_path / "b", "ec", now=now)
     mine = {name: (directory / name).read_bytes() for name in ("ra.pem", "ra-key.pem")}
     for name, match in [("ra.pem", "the private key is not"), ("ra-key.pem", "was not issued by")]:
         (directory / name).write_bytes((tmp_path / "b" / name).read_bytes())
         with pytest.raises(SettingsError, match=match):
-            layout.load(directory, now=now)
+            material.load(directory, now=now)
     for name, content in mine.items():
         (directory / name).write_bytes(content)
     write_key(directory / "ca-key.pem", key("ec:p256", "another"))
     with pytest.raises(SettingsError, match="the private key is not that of"):
-        layout.load(directory, now=now)
+        material.load(directory, now=now)
 
 
 @pytest.mark.parametrize(("days", "reason"), [(-1, "not valid before"), (3652, "expired on")])
 def test_a_ca_outside_its_validity(directory, now, days, reason):
-    layout.create(directory, "ec", now=now)
+    founding.create(directory, "ec", now=now)
     with pytest.raises(SettingsError, match=reason):
-        layout.load(directory, now=now + timedelta(days=days))
+        material.load(directory, now=now + timedelta(days=days))
 
 
 def test_an_ec_ca_may_be_alone(directory, now, make_ca):
@@ -236,23 +236,23 @@ def test_an_ec_ca_may_be_alone(directory, now, make_ca):
     directory.mkdir(parents=True)
     write_key(directory / "ca-key.pem", ca.private_key)
     write_certificate(directory / "ca.pem", ca.certificate)
-    read = layout.load(directory, now=now)
+    read = material.load(directory, now=now)
     assert read.layout == "single"
     assert read.ra.certificate == ca.certificate
 
 
 def test_an_ec_key_cannot_be_an_ras(directory, now, key):
-    layout.create(directory, "ec", now=now)
+    founding.create(directory, "ec", now=now)
     write_key(directory / "ra-key.pem", key("ec:p256", "another"))
     with pytest.raises(SettingsError, match=r"ra-key\.pem, is not RSA"):
-        layout.load(directory, now=now)
+        material.load(directory, now=now)
 
 
 @pytest.mark.rfc("S-2.1.2-1")
 @pytest.mark.parametrize("lacking", ["digital_signature", "key_encipherment"])
 def test_an_ra_that_lacks_a_key_usage_is_not_loaded(directory, now, lacking):
     """A server does not start with an RA whose certificate lacks one of the two bits."""
-    layout.create(directory, "ec", now=now)
+    founding.create(directory, "ec", now=now)
     ca = Authority(read_certificate(directory / "ca.pem"), read_key(directory / "ca-key.pem"))
     profile = Profile(key_usages=KEY_USAGES - {lacking})
     certificate = ca.issue(
@@ -264,19 +264,19 @@ def test_an_ra_that_lacks_a_key_usage_is_not_loaded(directory, now, lacking):
     )
     write_certificate(directory / "ra.pem", certificate)
     with pytest.raises(SettingsError, match=r"the keyUsage of .* lacks"):
-        layout.load(directory, now=now)
+        material.load(directory, now=now)
 
 
 def test_a_directory_that_is_none(tmp_path, now):
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(SettingsError, match="cannot use the directory"):
-        layout.load_or_create(file, "ec", now=now)
+        founding.load_or_create(file, "ec", now=now)
 
 
 def test_of_several_processes_one_makes_the_ca_and_all_have_it(tmp_path, now, child):
     said = child("race", "load_or_create", tmp_path / "ca")
-    ours = sha256_fingerprint(layout.load(tmp_path / "ca", now=now).ca.certificate)
+    ours = sha256_fingerprint(material.load(tmp_path / "ca", now=now).ca.certificate)
     assert said == [ours] * 6
     assert not (tmp_path / "ca" / ".new-ca").exists()
 
@@ -285,11 +285,11 @@ def test_killed_at_any_step_it_is_healed_and_never_looks_complete_when_it_is_not
     for directory in killed("create"):
         complete = (directory / "ca.pem").exists()
         if complete:
-            published = layout.load(directory, now=now).chain
+            published = material.load(directory, now=now).chain
         else:
             with pytest.raises(SettingsError, match="there is no CA in"):
-                layout.load(directory, now=now)
-        healed = layout.load_or_create(directory, "ec", now=now)
+                material.load(directory, now=now)
+        healed = founding.load_or_create(directory, "ec", now=now)
         assert len(healed.chain) == 2
         if complete:
             assert healed.chain == published

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp as library
 
 from scepkit.ca import ocsp
-from scepkit.ca.directory import layout, rollover, rotation
-from scepkit.ca.directory.ocsp_rotation import OCSP_BEFORE, rotate_ocsp
+from scepkit.ca.directory import founding, paths, rollover, rotation
+from scepkit.ca.directory.material import load
+from scepkit.ca.directory.rotation import OCSP_BEFORE, rotate_ocsp
 from scepkit.ca.ocsp import OCSP_VALIDITY
 from scepkit.ca.profile import Profile
 from scepkit.errors import SettingsError
@@ -34,7 +35,7 @@ FILES = ["ocsp-key.pem", "ocsp.pem"]
 
 @pytest.fixture
 def directory(tmp_path, now):
-    layout.create(tmp_path / "ca", "ec", now=now)
+    founding.create(tmp_path / "ca", "ec", now=now)
     return tmp_path / "ca"
 
 
@@ -44,7 +45,7 @@ def names(directory):
 
 def signer_of(directory, ca, at):
     """Return the certificate that responses about a CA's certificates are signed with."""
-    material = layout.load(directory, now=at)
+    material = load(directory, now=at)
     responders = ocsp.load_responders(directory, material, now=at)
     builder = library.OCSPRequestBuilder().add_certificate(ca, ca, hashes.SHA256())
     (asked,) = read_request(builder.build().public_bytes(Encoding.DER)).certificates
@@ -64,7 +65,7 @@ def signer_of(directory, ca, at):
 )
 def test_its_certificate(tmp_path, now, openssl, chosen, kind):
     """RFC 6960 section 4.2.2.2: of the CA itself, for OCSP and nothing else, not to be checked."""
-    ca = layout.create(tmp_path, chosen, now=now).ca.certificate
+    ca = founding.create(tmp_path, chosen, now=now).ca.certificate
     assert rotate_ocsp(tmp_path, now=now)
     made = read_certificate(tmp_path / "ocsp.pem")
     openssl.verify(made, ca, at=now)
@@ -94,7 +95,7 @@ def test_the_longest_name_has_room(make_ca, key, now, openssl):
 
 
 def test_without_one_the_ca_signs(directory, now):
-    ca = layout.load(directory, now=now).ca.certificate
+    ca = load(directory, now=now).ca.certificate
     assert signer_of(directory, ca, now) == ca
 
 
@@ -113,7 +114,7 @@ def test_not_a_second_too_early_and_only_once(directory, now):
 def test_one_that_expired_while_it_served(directory, now):
     """The CA signs from the very second on; the next round makes a new one."""
     rotate_ocsp(directory, now=now)
-    ca = layout.load(directory, now=now).ca.certificate
+    ca = load(directory, now=now).ca.certificate
     made = read_certificate(directory / "ocsp.pem")
     end = now + OCSP_VALIDITY
     responder = next(iter(_responders(directory, now).values()))
@@ -125,11 +126,11 @@ def test_one_that_expired_while_it_served(directory, now):
 
 
 def _responders(directory, at):
-    return ocsp.load_responders(directory, layout.load(directory, now=at), now=at)._named
+    return ocsp.load_responders(directory, load(directory, now=at), now=at)._named
 
 
 def test_where_the_ca_ends_nothing_rotates_for_ever(directory, now):
-    end = layout.load(directory, now=now).ca.certificate.not_valid_after_utc
+    end = load(directory, now=now).ca.certificate.not_valid_after_utc
     assert rotate_ocsp(directory, now=end - 35 * DAY)
     assert rotate_ocsp(directory, now=end - 15 * DAY)
     assert read_certificate(directory / "ocsp.pem").not_valid_after_utc == end
@@ -158,11 +159,11 @@ def test_where_the_ca_ends_nothing_rotates_for_ever(directory, now):
 )
 def test_whatever_is_wrong_with_it_it_is_made_anew(directory, tmp_path, now, damage):
     """Nothing stops, and the CA signs meanwhile."""
-    layout.create(tmp_path / "other", "ec", now=now, common_name="Other")
+    founding.create(tmp_path / "other", "ec", now=now, common_name="Other")
     for one in (directory, tmp_path / "other"):
         rotate_ocsp(one, now=now)
     damage(directory, tmp_path / "other")
-    ca = layout.load(directory, now=now).ca.certificate
+    ca = load(directory, now=now).ca.certificate
     assert signer_of(directory, ca, now) == ca
     assert rotate_ocsp(directory, now=now)
     assert signer_of(directory, ca, now).public_key() != ca.public_key()
@@ -174,7 +175,7 @@ def _instead(place, whose):
 
 
 def _for_another_purpose(place):
-    ca, own = layout.load(place, now=NOW).ca, generate("ec:p256")
+    ca, own = load(place, now=NOW).ca, generate("ec:p256")
     write_key(place / "ocsp-key.pem", own)
     certificate = ca.issue(
         subject=Name.parse("CN=device"),
@@ -202,12 +203,12 @@ def test_no_ca_no_responder(tmp_path, now):
 
 def test_each_generation_has_its_own(directory, now, openssl):
     """RFC 6960 section 4.2.2.2: clients accept nobody but whom the issuer itself authorised."""
-    first = layout.load(directory, now=now).ca.certificate
+    first = load(directory, now=now).ca.certificate
     rollover.prepare(directory, now=now)
     rollover.activate(directory, now=now)
     rollover.prepare(directory, now=now)
     assert rotate_ocsp(directory, now=now)
-    material = layout.load(directory, now=now)
+    material = load(directory, now=now)
     assert [one.certificate for one in material.previous] == [first]
     for ca in (first, material.ca.certificate, material.next.ca.certificate):
         signer = signer_of(directory, ca, now)
@@ -223,10 +224,10 @@ def test_each_generation_has_its_own(directory, now, openssl):
 
 def test_it_goes_along_with_its_ca(directory, now):
     """What a rollover or a rotation of the RA moves is not made anew."""
-    first = layout.load(directory, now=now).ca.certificate
+    first = load(directory, now=now).ca.certificate
     rollover.prepare(directory, now=now)
     rotate_ocsp(directory, now=now)
-    second = layout.load(directory, now=now).next.ca.certificate
+    second = load(directory, now=now).next.ca.certificate
     was = [signer_of(directory, ca, now) for ca in (first, second)]
     rotation.rotate_ra(directory, now=now, before=900 * DAY, validity=950 * DAY)
     assert [signer_of(directory, ca, now) for ca in (first, second)] == was
@@ -236,10 +237,10 @@ def test_it_goes_along_with_its_ca(directory, now):
 
 
 def test_the_certificates_that_the_ca_issued_for_the_server(directory, now):
-    material = layout.load(directory, now=now)
+    material = load(directory, now=now)
     rotation.rotate_ra(directory, now=now, before=900 * DAY, validity=950 * DAY)
     (responder,) = set(_responders(directory, now).values())
-    after = layout.load(directory, now=now)
+    after = load(directory, now=now)
     assert responder.own_serials == {
         material.ra.certificate.serial_number,
         after.ra.certificate.serial_number,
@@ -247,36 +248,36 @@ def test_the_certificates_that_the_ca_issued_for_the_server(directory, now):
 
 
 def test_where_the_ca_is_its_own_ra(tmp_path, now):
-    layout.create(tmp_path, "single", now=now)
+    founding.create(tmp_path, "single", now=now)
     (responder,) = set(_responders(tmp_path, now).values())
     assert responder.own_serials == frozenset()
 
 
 def test_the_stamp_changes(directory, now):
     """A running server reads a new key without a restart."""
-    before = layout.stamp(directory)
+    before = paths.stamp(directory)
     rotate_ocsp(directory, now=now)
-    assert layout.stamp(directory) != before
+    assert paths.stamp(directory) != before
 
 
 def test_of_several_processes_one_makes_it(directory, now, child):
     said = child("race", "ocsp", directory)
     assert sorted(said) == ["False"] * 5 + ["True"]
-    assert signer_of(directory, layout.load(directory, now=now).ca.certificate, now)
+    assert signer_of(directory, load(directory, now=now).ca.certificate, now)
 
 
 def test_killed_while_rotating(directory, now, killed):
     """Whatever is left, it can be loaded and answers; the next call makes it whole."""
     rotate_ocsp(directory, now=now - OCSP_VALIDITY)
     rollover.prepare(directory, now=now)
-    material = layout.load(directory, now=now)
+    material = load(directory, now=now)
     cas = [material.ca.certificate, material.next.ca.certificate]
     seen = set()
     for left in killed("ocsp", directory):
-        assert layout.load(left, now=now).chain == material.chain
+        assert load(left, now=now).chain == material.chain
         signers = [signer_of(left, ca, now) for ca in cas]
         seen.add(sum(one in cas for one in signers))
-        assert layout.load_or_create(left, "ec", now=now).chain == material.chain
+        assert founding.load_or_create(left, "ec", now=now).chain == material.chain
         rotate_ocsp(left, now=now)
         assert not {signer_of(left, ca, now) for ca in cas} & set(cas)
         assert not [one for one in names(left) if one.startswith(".") and one != ".ca.lock"]
@@ -290,5 +291,5 @@ def test_a_foreign_key_for_ocsp_is_not_taken(directory, now, make_ca):
     write_key(directory / "ocsp-key.pem", other.private_key)
     made = ocsp.issue(other, other.private_key, now=now)
     write_certificate(directory / "ocsp.pem", made)
-    ca = layout.load(directory, now=now).ca.certificate
+    ca = load(directory, now=now).ca.certificate
     assert signer_of(directory, ca, now) == ca

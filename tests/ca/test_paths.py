@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from scepkit.ca.directory import layout, paths, rollover, rotation
+from scepkit.ca.directory import founding, paths, rollover, rotation
 from scepkit.errors import SettingsError
 
 pytestmark = pytest.mark.usefixtures("new_keys", "no_fsync")
@@ -18,7 +18,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def directory(tmp_path, now):
-    layout.create(tmp_path / "ca", "ec", now=now)
+    founding.create(tmp_path / "ca", "ec", now=now)
     return tmp_path / "ca"
 
 
@@ -27,7 +27,7 @@ def rotate(directory, now):
 
 
 def test_the_stamp_changes_with_every_step(directory, now):
-    seen = [layout.stamp(directory)]
+    seen = [paths.stamp(directory)]
     for step in (
         lambda: rollover.prepare(directory, now=now),
         lambda: rotate(directory, now),
@@ -41,45 +41,45 @@ def test_the_stamp_changes_with_every_step(directory, now):
         lambda: (directory / "chain.pem").write_bytes(b"xy"),
     ):
         step()
-        seen.append(layout.stamp(directory))
+        seen.append(paths.stamp(directory))
     assert len(set(seen)) == len(seen)
 
 
 def test_the_stamp_stays_while_nothing_changes(directory, now):
     rollover.prepare(directory, now=now)
-    before = layout.stamp(directory)
-    assert hash(before) == hash(layout.stamp(directory))
+    before = paths.stamp(directory)
+    assert hash(before) == hash(paths.stamp(directory))
     # Not of the CA: the database beside it changes all the time.
     (directory / "scep.db").write_bytes(b"x")
     (directory / "old").mkdir()
     (directory / "old" / "notes").mkdir()
-    layout.load_or_create(directory, "ec", now=now)
+    founding.load_or_create(directory, "ec", now=now)
     rollover.status(directory)
-    assert layout.stamp(directory) == before
+    assert paths.stamp(directory) == before
 
 
 @pytest.mark.parametrize("place", [".", "next"])
 def test_a_change_that_was_killed_half_way_has_a_stamp_of_its_own(directory, now, place):
     """Its files count already, though those beside them are as they were."""
     rollover.prepare(directory, now=now)
-    before = layout.stamp(directory)
+    before = paths.stamp(directory)
     shutil.copytree(directory / place, directory / ".moved", ignore=lambda *_: ["next"])
     (directory / ".moved").rename(directory / place / ".current")
-    assert layout.stamp(directory) != before
+    assert paths.stamp(directory) != before
 
 
 def test_a_file_of_the_same_size_and_time_is_another_file(directory):
     path = directory / "ca.pem"
-    before, at = layout.stamp(directory), path.stat()
+    before, at = paths.stamp(directory), path.stat()
     copy = path.with_name("copy")
     copy.write_bytes(path.read_bytes())
     os.utime(copy, ns=(at.st_atime_ns, at.st_mtime_ns))
     copy.replace(path)
-    assert layout.stamp(directory) != before
+    assert paths.stamp(directory) != before
 
 
 def test_no_directory_has_an_empty_stamp(tmp_path):
-    assert layout.stamp(tmp_path / "none") == ()
+    assert paths.stamp(tmp_path / "none") == ()
 
 
 def test_a_read_that_was_overtaken_is_read_again(directory):

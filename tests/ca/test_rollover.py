@@ -16,7 +16,8 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from scepkit.ca.directory import founding, layout, replacing, rollover, rotation
+from scepkit.ca.directory import founding, paths, replacing, rollover, rotation
+from scepkit.ca.directory.material import load
 from scepkit.errors import Hint, SettingsError, UsageError
 from scepkit.keys.pem import sha256_fingerprint, write_certificate, write_key
 from waiting import PATIENCE
@@ -31,7 +32,7 @@ TURNED = sorted([".ca.lock", *FILES, *(f"old/1/{file}" for file in FILES)])
 
 @pytest.fixture
 def directory(tmp_path, now):
-    layout.create(tmp_path / "ca", "ec", now=now, common_name="Mill CA", organization="Mill")
+    founding.create(tmp_path / "ca", "ec", now=now, common_name="Mill CA", organization="Mill")
     return tmp_path / "ca"
 
 
@@ -60,14 +61,14 @@ def view(material):
 @pytest.mark.rfc("S-2.2-8")
 def test_a_prepared_ca_is_kept_apart_from_what_getcacert_publishes(directory, now):
     """A future CA certificate is not in the chain of GetCACert but in that of the next CA."""
-    before = layout.load(directory, now=now)
+    before = load(directory, now=now)
     assert before.next is None
     made = rollover.prepare(directory, now=now)
     assert made.chain == before.chain
     assert made.ca.certificate == before.ca.certificate
     assert made.next.chain == (made.next.ra.certificate, made.next.ca.certificate)
     assert not set(made.next.chain) & set(made.chain)
-    assert view(layout.load(directory, now=now)) == view(made)
+    assert view(load(directory, now=now)) == view(made)
     assert made.retired == made.previous == ()
 
 
@@ -91,7 +92,7 @@ def test_activation(directory, now, issue, openssl):
     assert after.next is None
     assert [one.certificate for one in after.previous] == [made.ca.certificate]
     assert [one.certificate for one in after.retired] == [made.ra.certificate]
-    assert view(layout.load(directory, now=now)) == view(after)
+    assert view(load(directory, now=now)) == view(after)
     assert tree(directory) == TURNED
     # Old certificates keep verifying, and those of ahead do now as they did before.
     openssl.verify(before, after.previous[0].certificate)
@@ -131,10 +132,10 @@ def test_a_tenth_generation_is_newer_than_the_ninth(directory, now):
     assert subject(material.previous[0].certificate) == "CN=Mill CA G2,O=Mill"
 
 
-@pytest.mark.parametrize("first", layout.LAYOUTS)
-@pytest.mark.parametrize("second", layout.LAYOUTS)
+@pytest.mark.parametrize("first", founding.LAYOUTS)
+@pytest.mark.parametrize("second", founding.LAYOUTS)
 def test_from_any_layout_to_any_other(tmp_path, now, first, second):
-    made = layout.create(tmp_path, first, now=now)
+    made = founding.create(tmp_path, first, now=now)
     assert made.layout == first
     prepared = rollover.prepare(tmp_path, now=now, layout=second)
     assert prepared.next.layout == second
@@ -145,9 +146,9 @@ def test_from_any_layout_to_any_other(tmp_path, now, first, second):
     assert (tmp_path / "ra.pem").exists() == (tmp_path / "ra-key.pem").exists()
 
 
-@pytest.mark.parametrize("kind", layout.LAYOUTS)
+@pytest.mark.parametrize("kind", founding.LAYOUTS)
 def test_the_layout_stays_unless_another_is_asked_for(tmp_path, now, kind):
-    layout.create(tmp_path, kind, now=now)
+    founding.create(tmp_path, kind, now=now)
     assert rollover.prepare(tmp_path, now=now).next.layout == kind
 
 
@@ -171,7 +172,7 @@ def test_a_next_ca_is_cancelled_after_its_ra_was_replaced(directory, now):
     later = now + DAY
     assert rotation.rotate_ra(directory, now=later, before=729 * DAY)
     rollover.cancel(directory)
-    material = layout.load(directory, now=later)
+    material = load(directory, now=later)
     assert material.next is None
     issuers = {one.certificate.issuer for one in material.retired}
     assert issuers <= {material.ca.certificate.subject}
@@ -243,7 +244,7 @@ def short(tmp_path, now, monkeypatch):
     directory = tmp_path / "short"
     with monkeypatch.context() as patch:
         patch.setattr(founding, "CA_VALIDITY", 30 * DAY)
-        layout.create(directory, "ec", now=now)
+        founding.create(directory, "ec", now=now)
     rollover.prepare(directory, now=now)
     rollover.activate(directory, now=now)
     return directory
@@ -252,11 +253,11 @@ def short(tmp_path, now, monkeypatch):
 def test_what_expired_is_left_out_and_not_even_read(short, now):
     """An old CA that expired has nothing left to say, whatever became of its key."""
     end = now + 30 * DAY
-    material = layout.load(short, now=end - timedelta(seconds=1))
+    material = load(short, now=end - timedelta(seconds=1))
     assert len(material.previous) == len(material.retired) == 1
     (short / "old/1/ca-key.pem").write_bytes(b"garbage")
     (short / "old/1/ra-key.pem").unlink()
-    material = layout.load(short, now=end)
+    material = load(short, now=end)
     assert material.previous == material.retired == ()
     assert [one.number for one in rollover.status(short).old] == [1]
 
@@ -268,26 +269,26 @@ def test_of_an_old_generation_that_is_valid_nothing_may_be_missing(short, now, f
     content = path.read_bytes()
     path.unlink()
     with pytest.raises(SettingsError, match=f"there is no .* file .*old/1/{file}"):
-        layout.load(short, now=now)
+        load(short, now=now)
     path.touch(mode=0o600)
     with pytest.raises(SettingsError, match=f"old/1/{file} is not a .* in PEM"):
-        layout.load(short, now=now)
+        load(short, now=now)
     path.write_bytes(content)
-    layout.load(short, now=now)
+    load(short, now=now)
 
 
 def test_an_old_generation_that_was_taken_away_is_gone(short, now):
     shutil.rmtree(short / "old/1")
-    assert layout.load(short, now=now).previous == ()
+    assert load(short, now=now).previous == ()
 
 
 def test_an_old_ra_of_nobody(short, now, tmp_path):
     """Mixed up with another CA's: nothing that devices could trust."""
-    layout.create(tmp_path / "other", "ec", now=now)
+    founding.create(tmp_path / "other", "ec", now=now)
     for file in FILES[2:]:
         (short / "old/1" / file).write_bytes((tmp_path / "other" / file).read_bytes())
     with pytest.raises(SettingsError, match="was not issued by"):
-        layout.load(short, now=now)
+        load(short, now=now)
 
 
 def test_a_next_ca_that_expired_is_left_out_and_cannot_be_activated(directory, now, monkeypatch):
@@ -295,7 +296,7 @@ def test_a_next_ca_that_expired_is_left_out_and_cannot_be_activated(directory, n
         patch.setattr(founding, "CA_VALIDITY", 30 * DAY)
         rollover.prepare(directory, now=now)
     late = now + 31 * DAY
-    assert layout.load(directory, now=late).next is None
+    assert load(directory, now=late).next is None
     assert rollover.status(directory).next is not None
     with pytest.raises(SettingsError, match="expired on"):
         rollover.activate(directory, now=late)
@@ -307,12 +308,12 @@ def test_a_next_ca_that_expired_is_left_out_and_cannot_be_activated(directory, n
 def test_a_next_ca_that_is_broken_stops_the_start(directory, now):
     rollover.prepare(directory, now=now)
     (directory / "next/ca-key.pem").unlink()
-    for step in (layout.load, rollover.activate):
+    for step in (load, rollover.activate):
         with pytest.raises(SettingsError, match=r"no key file .*next/ca-key.pem"):
             step(directory, now=now)
     assert not (directory / "old").exists()
     rollover.cancel(directory)
-    layout.load(directory, now=now)
+    load(directory, now=now)
 
 
 def test_status_tells_of_every_generation(directory, now):
@@ -349,10 +350,10 @@ def test_a_read_only_directory_still_loads_and_is_not_changed(directory, now, ki
     rollover.prepare(directory, now=now)
     for left in killed("activate", directory):
         before = tree(left)
-        shown = view(layout.load(left, now=now))
+        shown = view(load(left, now=now))
         with monkeypatch.context() as patch:
             patch.setattr(replacing, "make_directory", refuse)
-            assert view(layout.load_or_create(left, "ec", now=now)) == shown
+            assert view(founding.load_or_create(left, "ec", now=now)) == shown
         assert tree(left) == before
 
 
@@ -369,11 +370,11 @@ def no_leftovers(directory):
 
 def test_killed_while_preparing(directory, now, killed):
     """There is a next CA, complete, or none; what was begun is gone at the next step."""
-    before = view(layout.load(directory, now=now))
+    before = view(load(directory, now=now))
     for left in killed("prepare", directory):
-        shown = layout.load(left, now=now)
+        shown = load(left, now=now)
         assert view(shown)[:-1] == before[:-1]
-        assert view(layout.load_or_create(left, "ec", now=now)) == view(shown)
+        assert view(founding.load_or_create(left, "ec", now=now)) == view(shown)
         assert no_leftovers(left)
         if shown.next is None:
             rollover.prepare(left, now=now)
@@ -384,11 +385,11 @@ def test_killed_while_preparing(directory, now, killed):
 
 def test_killed_while_cancelling(directory, now, killed):
     rollover.prepare(directory, now=now)
-    before = view(layout.load(directory, now=now))
+    before = view(load(directory, now=now))
     for left in killed("cancel", directory):
-        shown = view(layout.load(left, now=now))
+        shown = view(load(left, now=now))
         assert shown in (before, (*before[:-1], None))
-        assert view(layout.load_or_create(left, "ec", now=now)) == shown
+        assert view(founding.load_or_create(left, "ec", now=now)) == shown
         assert no_leftovers(left)
         if shown[-1]:
             rollover.cancel(left)
@@ -412,18 +413,18 @@ def test_killed_while_activating(turned, now, killed, again):
     directory, before, after = turned
     seen = []
     for left in killed("activate", directory):
-        shown = view(layout.load(left, now=now))
+        shown = view(load(left, now=now))
         seen.append(shown == after)
         assert shown in (before, after)
         assert rollover.status(left).current.ca == shown[1]
         if again == "load_or_create":
-            assert view(layout.load_or_create(left, "ec", now=now)) == shown
+            assert view(founding.load_or_create(left, "ec", now=now)) == shown
             assert no_leftovers(left)
         if shown == before:
             assert view(rollover.activate(left, now=now)) == after
         else:
             finish(left, now, after)
-        assert view(layout.load(left, now=now)) == after
+        assert view(load(left, now=now)) == after
         assert tree(left) == TURNED
     # There is one instant before which nothing and after which everything has changed.
     assert seen == sorted(seen)
@@ -446,8 +447,8 @@ def test_killed_while_healing(turned, now, killed):
     # At the beginning, in the midst of the files, and at the end: all would take minutes.
     for first in interrupted[:: len(interrupted) // 2]:
         for left in killed("load_or_create", first):
-            assert view(layout.load(left, now=now)) == after
-            assert view(layout.load_or_create(left, "ec", now=now)) == after
+            assert view(load(left, now=now)) == after
+            assert view(founding.load_or_create(left, "ec", now=now)) == after
             assert no_leftovers(left)
     assert tree(left) == TURNED
 
@@ -456,10 +457,10 @@ def test_an_ra_that_was_rotated_between_two_tries_is_kept_too(turned, now, kille
     """Killed after the copy to old/ and before the change: the copy must not count later."""
     directory, before, _ = turned
     copied = [one for one in killed("activate", directory) if (one / "old/1").exists()]
-    left = next(one for one in copied if view(layout.load(one, now=now)) == before)
+    left = next(one for one in copied if view(load(one, now=now)) == before)
     soon = {"before": 1000 * DAY, "validity": 1100 * DAY}
     assert rotation.rotate_ra(left, now=now, **soon)
-    rotated = layout.load(left, now=now)
+    rotated = load(left, now=now)
     material = rollover.activate(left, now=now)
     # The copies of both tries are there, and nothing counts twice.
     assert sorted(path.name for path in (left / "old").iterdir()) == ["1", "2"]
@@ -474,7 +475,7 @@ def test_an_ra_that_was_rotated_between_two_tries_is_kept_too(turned, now, kille
 
 def test_of_several_processes_one_prepares_and_one_activates(directory, now, child):
     said = child("race", "prepare", directory)
-    made = layout.load(directory, now=now)
+    made = load(directory, now=now)
     ours = sha256_fingerprint(made.ca.certificate)
     assert said.count(ours) == 1
     assert sum("has a next CA already" in line for line in said) == 5
@@ -491,7 +492,7 @@ def test_a_start_does_not_wait_for_whoever_is_at_work(turned, now, killed):
     found = []
     with replacing.locked(left):
         start = threading.Thread(
-            target=lambda: found.append(layout.load_or_create(left, "ec", now=now)), daemon=True
+            target=lambda: found.append(founding.load_or_create(left, "ec", now=now)), daemon=True
         )
         start.start()
         start.join(PATIENCE)
@@ -506,13 +507,13 @@ def test_a_reader_without_a_lock_sees_whole_generations_alone(directory, now, po
     loads, stamps = [], set()
     try:
         while process.poll() is None:
-            stamps.add(layout.stamp(directory))
-            loads.append(layout.load(directory, now=now))
+            stamps.add(paths.stamp(directory))
+            loads.append(load(directory, now=now))
             rollover.status(directory)
     finally:
         process.kill()
     assert process.wait() == 0
-    loads.append(layout.load(directory, now=now))
+    loads.append(load(directory, now=now))
     numbers = [len(one.previous) + 1 for one in loads]
     assert numbers == sorted(numbers)
     assert numbers[-1] == 9

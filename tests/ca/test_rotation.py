@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from scepkit.ca.directory import founding, layout, rollover
+from scepkit.ca.directory import founding, rollover
 from scepkit.ca.directory.founding import CA_VALIDITY, RA_VALIDITY
+from scepkit.ca.directory.material import load
 from scepkit.ca.directory.rotation import rotate_ra
 from scepkit.ca.profile import Profile
 from scepkit.errors import SettingsError, UsageError
@@ -25,7 +26,7 @@ RA = ["ra-key.pem", "ra.pem"]
 
 @pytest.fixture
 def directory(tmp_path, now):
-    layout.create(tmp_path / "ca", "ec", now=now)
+    founding.create(tmp_path / "ca", "ec", now=now)
     return tmp_path / "ca"
 
 
@@ -40,10 +41,10 @@ def names(directory):
 @pytest.mark.rfc("S-7.2-1", "P-53")
 def test_a_new_ra_takes_over_and_the_old_one_still_decrypts(directory, now, openssl):
     """The CA's key goes on signing certificates alone: the next RA follows by itself."""
-    before = layout.load(directory, now=now)
+    before = load(directory, now=now)
     at = now + RA_VALIDITY - BEFORE
     assert rotate_ra(directory, now=at, before=BEFORE)
-    after = layout.load(directory, now=at)
+    after = load(directory, now=at)
     assert after.ca.certificate == before.ca.certificate
     assert after.chain == (after.ra.certificate, after.ca.certificate)
     assert after.ra.certificate.public_key() != before.ra.certificate.public_key()
@@ -70,32 +71,32 @@ def test_an_ra_that_expired_is_replaced(directory, now):
     """A server that was off for years starts again; without this `load` would refuse."""
     late = now + RA_VALIDITY + 100 * DAY
     with pytest.raises(SettingsError, match="expired on"):
-        layout.load(directory, now=late)
+        load(directory, now=late)
     assert rotate_ra(directory, now=late, before=BEFORE)
-    assert layout.load(directory, now=late).retired == ()
+    assert load(directory, now=late).retired == ()
 
 
 def test_what_was_rotated_out_goes_when_it_expires(directory, now):
     end = now + RA_VALIDITY
     rotate_ra(directory, now=end - BEFORE, before=BEFORE)
-    assert len(layout.load(directory, now=end - SECOND).retired) == 1
+    assert len(load(directory, now=end - SECOND).retired) == 1
     (directory / "old-ra/1/ra-key.pem").unlink()
     with pytest.raises(SettingsError, match=r"no key file .*old-ra/1/ra-key.pem"):
-        layout.load(directory, now=end - SECOND)
-    assert layout.load(directory, now=end).retired == ()
+        load(directory, now=end - SECOND)
+    assert load(directory, now=end).retired == ()
 
 
 def test_newest_first(directory, now):
     seen = []
     for at in (now, now + DAY, now + 2 * DAY):
-        seen.insert(0, layout.load(directory, now=at).ra.certificate)
+        seen.insert(0, load(directory, now=at).ra.certificate)
         assert rotate_ra(directory, now=at, before=949 * DAY, validity=950 * DAY)
-        assert certificates(layout.load(directory, now=at).retired) == seen
+        assert certificates(load(directory, now=at).retired) == seen
 
 
 def test_where_the_ca_ends_nothing_rotates_for_ever(directory, now):
     """The CA's end cuts the RA's: a new one that lives no longer is none."""
-    end = layout.load(directory, now=now).ca.certificate.not_valid_after_utc
+    end = load(directory, now=now).ca.certificate.not_valid_after_utc
     at, made = now, 0
     while at < end:
         made += rotate_ra(directory, now=at, before=BEFORE)
@@ -103,20 +104,20 @@ def test_where_the_ca_ends_nothing_rotates_for_ever(directory, now):
     # Ten years by about 670 days, and the last of them ends with the CA.
     assert made == 5
     at -= 10 * DAY
-    assert layout.load(directory, now=at).ra.certificate.not_valid_after_utc == end
+    assert load(directory, now=at).ra.certificate.not_valid_after_utc == end
     assert not rotate_ra(directory, now=end, before=BEFORE)
 
 
 def test_an_ra_of_ten_years_as_older_versions_made_them(tmp_path, now, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(founding, "RA_VALIDITY", CA_VALIDITY)
-        layout.create(tmp_path, "ec", now=now)
+        founding.create(tmp_path, "ec", now=now)
     for at in (now, now + CA_VALIDITY - 2 * DAY):
         assert not rotate_ra(tmp_path, now=at, before=BEFORE)
 
 
 def test_a_ca_without_an_ra_has_nothing_to_rotate(tmp_path, now):
-    layout.create(tmp_path, "single", now=now)
+    founding.create(tmp_path, "single", now=now)
     assert not rotate_ra(tmp_path, now=now + CA_VALIDITY - DAY, before=BEFORE)
 
 
@@ -133,7 +134,7 @@ def test_the_ra_of_the_next_ca_rotates_too(directory, now):
     made = rollover.prepare(directory, now=now)
     at = now + RA_VALIDITY - BEFORE
     assert rotate_ra(directory, now=at, before=BEFORE)
-    after = layout.load(directory, now=at)
+    after = load(directory, now=at)
     assert after.next.ca.certificate == made.next.ca.certificate
     assert after.next.chain[0] not in made.next.chain
     old = [made.ra.certificate, made.next.ra.certificate]
@@ -147,7 +148,7 @@ def test_the_ra_of_the_next_ca_rotates_too(directory, now):
 def test_as_large_as_the_one_before(directory, now, bits, then):
     """The operator may have chosen it; one that is too small goes."""
     private = rsa.generate_private_key(65537, bits)
-    ca = layout.load(directory, now=now).ca
+    ca = load(directory, now=now).ca
     small = Profile(rsa_bits=(1024, 4096), default_eku=())
     certificate = ca.issue(
         subject=ca.own.subject_name,
@@ -159,7 +160,7 @@ def test_as_large_as_the_one_before(directory, now, bits, then):
     write_key(directory / "ra-key.pem", private)
     write_certificate(directory / "ra.pem", certificate)
     assert rotate_ra(directory, now=now, before=400 * DAY)
-    material = layout.load(directory, now=now)
+    material = load(directory, now=now)
     assert material.ra.private_key.key_size == then
     assert certificates(material.retired) == [certificate]
 
@@ -176,7 +177,7 @@ def test_nothing_is_rotated_where_something_is_lost(directory, now, lost):
 def test_of_several_processes_one_rotates(directory, now, child):
     said = child("race", "rotate", directory)
     assert sorted(said) == ["False"] * 5 + ["True"]
-    assert len(layout.load(directory, now=now).retired) == 1
+    assert len(load(directory, now=now).retired) == 1
 
 
 def test_killed_while_rotating(directory, now, killed):
@@ -186,16 +187,16 @@ def test_killed_while_rotating(directory, now, killed):
     soon = {"before": 1000 * DAY, "validity": 1100 * DAY}
     seen = []
     for left in killed("rotate", directory):
-        shown = layout.load(left, now=now)
+        shown = load(left, now=now)
         inside = [shown.ra.certificate, shown.next.ra.certificate, *certificates(shown.retired)]
         assert set(old) <= set(inside)
         assert len(set(inside)) == len(inside)
         seen.append(len(inside))
-        healed = layout.load_or_create(left, "ec", now=now)
+        healed = founding.load_or_create(left, "ec", now=now)
         assert (healed.chain, healed.next.chain) == (shown.chain, shown.next.chain)
         assert not [one for one in names(left) if one.startswith(".") and one != ".ca.lock"]
         assert rotate_ra(left, now=now, **soon) == (len(inside) < 4)
-        after = layout.load(left, now=now)
+        after = load(left, now=now)
         assert {after.ra.certificate, after.next.ra.certificate}.isdisjoint(old)
         assert set(certificates(after.retired)) == set(old)
         assert names(left / "old-ra") == ["1", "2"]

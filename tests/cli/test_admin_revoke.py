@@ -13,7 +13,7 @@ from cryptography import x509
 from sqlalchemy import update
 
 from scepkit.ca.directory import paths
-from scepkit.ca.directory.layout import create
+from scepkit.ca.directory.founding import create
 from scepkit.cli import terminal
 from scepkit.cli.admin import revoke
 from scepkit.errors import StoreError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scepkit.ca.directory.layout import create
+from scepkit.ca.directory.founding import create
 from scepkit.errors import SettingsError
 from scepkit.server import data_directory
 from scepkit.server.web.health import Conditions, Word

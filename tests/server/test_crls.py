@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.ca.directory import rollover
-from scepkit.ca.directory.layout import load
+from scepkit.ca.directory.material import load
 from scepkit.ca.extensions import ca_id
 from scepkit.errors import SettingsError, StoreError
 from scepkit.operations import revocation

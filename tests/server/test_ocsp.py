@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY
 
 import keys
 from ocsp import asking
-from scepkit.ca.directory import ocsp_rotation
+from scepkit.ca.directory import rotation
 from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol import serial_number
 from scepkit.server import app as application_module
@@ -288,7 +288,7 @@ def test_a_new_key_is_taken_up(app):
     application, path = app()
     request = post(about(path, issued(path), extensions=[asking.nonce(b"n" * 32)]))
     (before,) = run(application, request)
-    made = ocsp_rotation.rotate_ocsp(
+    made = rotation.rotate_ocsp(
         path, now=datetime.now(UTC), before=timedelta(days=40), validity=timedelta(days=50)
     )
     assert made
@@ -424,7 +424,7 @@ def test_a_directory_that_cannot_be_written_is_served(made, tmp_path, monkeypatc
     def refused(*_how, **_more):
         raise SettingsError("cannot lock the directory: Read-only file system")
 
-    monkeypatch.setattr("scepkit.ca.directory.ocsp_rotation.replacing.locked", refused)
+    monkeypatch.setattr("scepkit.ca.directory.rotation.replacing.locked", refused)
     home = data_directory.prepare(path, now=datetime.now(UTC))
     with Store.open(home.settings.database_url) as store:
         service = assembly.assemble(home, store)["default"].ocsp

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from enrolment import devices
-from scepkit.ca.directory import material, ocsp_rotation, rotation
+from scepkit.ca.directory import material, rotation
 from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol.certificate import Certificate
 from scepkit.server import assembly, data_directory
@@ -173,7 +173,7 @@ def test_a_part_that_fails(swept, monkeypatch, logged):
     assert [one["ca"] for one in logged if one["event"].startswith("the RA")] == ["default"]
 
 
-@pytest.mark.parametrize("part", [(rotation, "rotate_ra"), (ocsp_rotation, "rotate_ocsp")])
+@pytest.mark.parametrize("part", [(rotation, "rotate_ra"), (rotation, "rotate_ocsp")])
 @pytest.mark.parametrize("error", [SettingsError("read-only"), ZeroDivisionError()])
 def test_a_ca_that_fails(directory, monkeypatch, logged, part, error):
     """The other CAs' turn comes all the same, and so does what else there is to do for this one."""
@@ -190,7 +190,7 @@ def test_a_ca_that_fails(directory, monkeypatch, logged, part, error):
 
         return rotated
 
-    for module, name in ((rotation, "rotate_ra"), (ocsp_rotation, "rotate_ocsp")):
+    for module, name in ((rotation, "rotate_ra"), (rotation, "rotate_ocsp")):
         monkeypatch.setattr(module, name, rotate(name))
     with Store.open(settings.database_url) as store:
         Sweep(settings, store, lambda: datetime.now(UTC)).run()

@@ -1,6 +1,6 @@
 """A CA's OCSP responder: a key of its own with a delegated certificate (RFC 6960 4.2.2.2).
 
-The key is not worth keeping: whatever is wrong with it, it is made anew (see `ocsp_rotation`), and
+The key is not worth keeping: whatever is wrong with it, it is made anew (see `rotation`), and
 until then, or where that cannot be, the CA's own key signs, which RFC 6960 allows as well. So a
 client gets an answer that it can verify at any time.
 """

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.ca import checks
-from scepkit.ca.directory.layout import RA_CERTIFICATE, RA_KEY, Material
-from scepkit.ca.directory.layout import Credential as RACredential
+from scepkit.ca.directory.material import Credential as RACredential
+from scepkit.ca.directory.material import Material
+from scepkit.ca.directory.paths import RA_CERTIFICATE, RA_KEY
 from scepkit.ca.extensions import Locations
 from scepkit.ca.ocsp import load_responders
 from scepkit.enrolment.admission import Admission

@@ -1,6 +1,6 @@
 """The CAs that a server holds, read from their directories: at the start, and when they change.
 
-Beside the files of scepkit.ca.directory.layout an intermediate CA may have
+Beside the files of scepkit.ca.directory.paths an intermediate CA may have
 
     chain.pem     the certificates above ca.pem, from its issuer up, for GetCACert (P-28)
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 from cryptography import x509
 
 from scepkit.ca.authority import Authority
-from scepkit.ca.directory import layout, paths
-from scepkit.ca.directory.layout import Material
+from scepkit.ca.directory import paths
+from scepkit.ca.directory.material import Material, load
 from scepkit.errors import SettingsError
 from scepkit.keys.pem import read_certificates
 from scepkit.protocol import chain
@@ -67,14 +67,14 @@ def stamps(settings: Settings) -> tuple[Hashable, ...]:
     Raises:
         SettingsError: a directory cannot be read.
     """
-    return tuple(layout.stamp(settings.authority_directory(name)) for name in settings.authorities)
+    return tuple(paths.stamp(settings.authority_directory(name)) for name in settings.authorities)
 
 
 def _load(name: str, settings: Settings, now: datetime) -> HeldCA:
     directory = settings.authority_directory(name)
 
     def read() -> HeldCA:
-        material = layout.load(directory, now=now)
+        material = load(directory, now=now)
         return HeldCA(name, directory, material, _above(directory, material.ca.certificate))
 
     # Else another CA may come into force between the two.

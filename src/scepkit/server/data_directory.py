@@ -1,7 +1,7 @@
 """The server's data directory: made by the first start, opened by every later one.
 
 scep.toml 0644 · challenge.key 0600 · scep.db · .database: that there is one, wherever it is · the
-files of the CA `default` (see scepkit.ca.directory.layout) · ca-NAME/ with those of another CA
+files of the CA `default` (see scepkit.ca.directory.paths) · ca-NAME/ with those of another CA
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from pathlib import Path
 
 from sqlalchemy import URL
 
-from scepkit.ca.directory import layout as ca_layout
-from scepkit.ca.directory import ocsp_rotation, rotation
-from scepkit.ca.directory.layout import Material
+from scepkit.ca.directory import founding, paths, rotation
+from scepkit.ca.directory.material import Material
 from scepkit.enrolment.challenges.one_time import KEY_SIZE, Challenges
 from scepkit.errors import EmptyDatabase, SettingsError, UsageError
 from scepkit.keys import ownership
@@ -93,12 +92,12 @@ def prepare(
     """
     _check_path(directory)
     permissions.check_directory(directory)
-    if layout not in (None, *ca_layout.LAYOUTS):
+    if layout not in (None, *founding.LAYOUTS):
         # Before anything is written: the next start would find the other options of this one.
         raise UsageError(
-            f"there is no layout {layout!r}", hint=f"one of {', '.join(ca_layout.LAYOUTS)}"
+            f"there is no layout {layout!r}", hint=f"one of {', '.join(founding.LAYOUTS)}"
         )
-    if not ca_layout.exists(directory):
+    if not paths.exists(directory):
         _refuse_foreign(directory)
         with refusals(f"cannot make {directory}"):
             make_directory(directory, to_owner=True)
@@ -144,7 +143,7 @@ def open_records(directory: Path, *, settings: Settings | None = None) -> Home:
     Raises:
         SettingsError: there is none, or something in it cannot be used.
     """
-    if not ca_layout.exists(directory):
+    if not paths.exists(directory):
         _check_path(directory)
         raise SettingsError(
             f"{directory} holds no SCEP server",
@@ -230,14 +229,14 @@ def _make(name: str, settings: Settings, layout: str | None, now: datetime) -> b
     """Make a CA if it is new, or what of it has expired; return whether it is new."""
     chosen = layout if name == DEFAULT and layout else settings.authority_layout(name)
     path = settings.authority_directory(name)
-    is_new = not ca_layout.exists(path)
+    is_new = not paths.exists(path)
     if not is_new:
         _replace_expired_ra(path, settings, now)
-    material = ca_layout.load_or_create(path, chosen or "default", now=now)
+    material = founding.load_or_create(path, chosen or "default", now=now)
     _check_layout(material, chosen, name)
     # Where it cannot be written the CA answers OCSP itself, and the background task says why.
     with suppress(SettingsError):
-        ocsp_rotation.rotate_ocsp(path, now=now)
+        rotation.rotate_ocsp(path, now=now)
     return is_new
 
 
@@ -261,10 +260,10 @@ _OURS = frozenset(
         "lost+found",
         server_settings.FILE,
         CHALLENGE_KEY,
-        ca_layout.CA_KEY,
-        ca_layout.CA_CERTIFICATE,
-        ca_layout.RA_KEY,
-        ca_layout.RA_CERTIFICATE,
+        paths.CA_KEY,
+        paths.CA_CERTIFICATE,
+        paths.RA_KEY,
+        paths.RA_CERTIFICATE,
     }
 )
 

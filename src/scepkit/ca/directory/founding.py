@@ -1,29 +1,46 @@
-"""The first certificates of a new CA: its own, and that of its RA."""
+"""A new CA: its names and first certificates, and how its files get into a directory.
+
+A directory holds a CA if and only if ca.pem is there:
+
+1. All files are made in the subdirectory `.new-ca`, ca.pem last.
+2. They are moved up, ca.pem last.
+
+Whoever finds `.new-ca` therefore knows what to do: with ca.pem inside it is complete and is moved
+up; without, nobody has ever seen those keys and it is dropped. A kill at any instant is healed by
+the next `create` or `load_or_create`. Key files without `.new-ca` came from elsewhere: they may be
+somebody's only copy, so they are never overwritten.
+"""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import replace
+import secrets
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from scepkit.ca.authority import random_serial
+from scepkit.ca.authority import Authority, random_serial
+from scepkit.ca.directory import paths, replacing
+from scepkit.ca.directory.material import Material, load
+from scepkit.ca.directory.paths import CA_CERTIFICATE, FILES, exists
 from scepkit.ca.extensions import key_usage
 from scepkit.ca.profile import BACKDATE, Profile
 from scepkit.ca.subject_rules import certified_subject
-from scepkit.errors import BadRequest, UsageError
-from scepkit.keys.pem import signature_hash
+from scepkit.errors import BadRequest, SettingsError, UsageError
+from scepkit.keys import ownership
+from scepkit.keys.files import make_directory, refusals, remove, sync_directory
+from scepkit.keys.pem import generate, signature_hash, write_certificate, write_key
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import NO_EXTENSIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
+    from pathlib import Path
 
-    from scepkit.ca.authority import Authority
     from scepkit.keys.pem import PrivateKey
 
 CA_VALIDITY = timedelta(days=3652)
@@ -35,6 +52,169 @@ happens once, long enough for a server that nobody starts for a while."""
 
 # No extendedKeyUsage: none is registered for SCEP, and devices stumble over those made up.
 _RA_PROFILE = Profile(default_eku=())
+
+_STAGE = ".new-ca"
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The kinds of keys of a layout, as `generate` takes them.
+
+    Attributes:
+        ca: the CA's.
+        ra: the RA's; None: the CA's own key is the RA's.
+    """
+
+    ca: str
+    ra: str | None
+
+
+LAYOUTS = {
+    "default": Keys("rsa:3072", "rsa:2048"),
+    "ec": Keys("ec:p256", "rsa:2048"),
+    "single": Keys("rsa:2048", None),
+}
+
+
+def create(
+    directory: Path,
+    layout: str,
+    *,
+    now: datetime,
+    common_name: str | None = None,
+    organization: str | None = None,
+) -> Material:
+    """Make a new CA in a directory, which is made (mode 0700) if it is not there.
+
+    Args:
+        directory: where to.
+        layout: a key of `LAYOUTS`.
+        now: the time, aware.
+        common_name: of the CA, at most 61 octets; "scepkit CA" and 8 random hex digits unless
+            given, so that the CAs of two servers differ.
+        organization: of the CA, at most 64 octets.
+
+    Raises:
+        UsageError: an unknown layout, or a name that cannot be one.
+        SettingsError: there is a CA already, or half of one, or the file system refuses.
+    """
+    keys = kinds(layout)
+    name = ca_name(common_name or f"scepkit CA {secrets.token_hex(4)}", organization)
+    with replacing.locked(directory):
+        _heal(directory)
+        _check_vacant(directory)
+        stage_ca(directory / _STAGE, keys, name, now)
+        _heal(directory)
+    return load(directory, now=now)
+
+
+def load_or_create(directory: Path, layout: str, *, now: datetime) -> Material:
+    """Read the CA of a directory, or make one if there is none.
+
+    Of several processes at once, one makes the CA and the others read it.
+
+    Args:
+        directory: where.
+        layout: a key of `LAYOUTS`, for a new CA; that of a CA which is there stays as it is.
+        now: the time, aware.
+
+    Raises:
+        UsageError: an unknown layout.
+        SettingsError: as `load` and `create`.
+    """
+    kinds(layout)
+    # Without the lock first: the directory may be read-only, as a mounted secret is.
+    if not exists(directory):
+        try:
+            return create(directory, layout, now=now)
+        except SettingsError:
+            if not exists(directory):
+                raise
+    # What a kill left is read right all the same, so a directory that refuses is no reason to stop.
+    with suppress(SettingsError):
+        _heal_rollover(directory)
+    return load(directory, now=now)
+
+
+def _heal_rollover(directory: Path) -> None:
+    if replacing.is_interrupted(directory):
+        # Whoever has the lock is at work on it.
+        with replacing.locked(directory, wait=False):
+            replacing.heal(directory)
+
+
+def _heal(directory: Path) -> None:
+    stage = directory / _STAGE
+    with refusals(f"cannot use the directory {directory}"):
+        if (stage / CA_CERTIFICATE).exists():
+            _move_up(stage, directory)
+        if stage.exists():
+            remove(stage)
+            sync_directory(directory)
+
+
+def _move_up(stage: Path, directory: Path) -> None:
+    staged = [name for name in FILES if (stage / name).exists()]
+    # A rename leaves no copy behind: what is in both places came from somebody else meanwhile.
+    _check_vacant(directory, staged)
+    ownership.give_all(stage, directory)
+    for name in staged:
+        (stage / name).rename(directory / name)
+        # One by one: the order must hold on the disk too.
+        sync_directory(directory)
+
+
+def _check_vacant(directory: Path, names: Sequence[str] = FILES) -> None:
+    found = [name for name in names if (directory / name).exists()]
+    if CA_CERTIFICATE in found:
+        raise SettingsError(
+            f"there is a CA in {directory} already", hint="use it, or name another directory"
+        )
+    if found:
+        raise SettingsError(
+            f"{directory} has {', '.join(found)} but no {CA_CERTIFICATE}: half a CA",
+            hint=f"restore {CA_CERTIFICATE}, or move the rest away to start anew",
+        )
+
+
+def kinds(layout: str) -> Keys:
+    """Look a layout up.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    found = LAYOUTS.get(layout)
+    if found is None:
+        raise UsageError(f"there is no layout {layout!r}", hint=f"one of {', '.join(LAYOUTS)}")
+    return found
+
+
+def stage_ca(stage: Path, keys: Keys, name: x509.Name, now: datetime) -> None:
+    """Write the files of a new CA into a directory, which is made; ca.pem comes last.
+
+    Raises:
+        SettingsError: the file system refuses.
+    """
+    with refusals(f"cannot make {stage}"):
+        make_directory(stage)
+    key = generate(keys.ca)
+    certificate = self_signed(key, name, now=now, decrypts=keys.ra is None)
+    write_key(stage / paths.CA_KEY, key)
+    if keys.ra is not None:
+        stage_ra(stage, Authority(certificate, key), keys.ra, now, RA_VALIDITY)
+    write_certificate(stage / paths.CA_CERTIFICATE, certificate)
+
+
+def stage_ra(stage: Path, ca: Authority, kind: str, now: datetime, validity: timedelta) -> None:
+    """Write the key and the certificate of a new RA into a directory.
+
+    Raises:
+        SettingsError: the file system refuses, or the CA is not valid now.
+    """
+    key = generate(kind)
+    certificate = ra_certificate(ca, key, now=now, validity=validity)
+    write_key(stage / paths.RA_KEY, key)
+    write_certificate(stage / paths.RA_CERTIFICATE, certificate)
 
 
 def ca_name(common_name: str, organization: str | None = None) -> x509.Name:

@@ -1,7 +1,7 @@
 """The place of each file of a CA.
 
     ca-key.pem 0600 · ca.pem 0644 · ra-key.pem 0600 · ra.pem 0644     (`single` has no RA files)
-    ocsp-key.pem 0600 · ocsp.pem 0644    who answers OCSP for the CA; see `ocsp_rotation`
+    ocsp-key.pem 0600 · ocsp.pem 0644    who answers OCSP for the CA; see `rotation`
     chain.pem    the certificates above ca.pem, where that came from elsewhere
     next/        the same files: the CA to come
     old/N/       the same files: a CA of before; the highest N is the newest

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from scepkit.ca import checks
 from scepkit.ca.directory import founding, material, paths, replacing
-from scepkit.ca.directory.staging import kinds, stage_ca
+from scepkit.ca.directory.founding import kinds, stage_ca
 from scepkit.errors import Hint, SettingsError, UsageError
 from scepkit.keys.pem import read_certificate
 

@@ -1,6 +1,10 @@
-"""A new RA follows before the certificate of the old one expires.
+"""The RA and the key of the OCSP responder are replaced before their certificates end.
 
-The old key and certificate go to `old-ra/N/`: devices that have not asked again encrypt to it.
+The old key and certificate of an RA go to `old-ra/N/`: devices that have not asked again encrypt
+to it. The old key of a responder is dropped: a response carries the certificate that verifies it.
+A responder's two files are put in place one after the other, not at once as those of an RA are:
+whoever finds only the first takes neither, and the CA's own key signs until the next call has made
+both anew.
 """
 
 from __future__ import annotations
@@ -9,15 +13,16 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from scepkit.ca import checks
+from scepkit.ca import checks, ocsp
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import paths, replacing
-from scepkit.ca.directory.founding import RA_VALIDITY
-from scepkit.ca.directory.staging import stage_ra
+from scepkit.ca.directory.founding import RA_VALIDITY, stage_ra
 from scepkit.errors import UsageError
-from scepkit.keys.pem import read_certificate, read_key
+from scepkit.keys import ownership
+from scepkit.keys.files import refusals, sync_directory
+from scepkit.keys.pem import generate, read_certificate, read_key, write_certificate, write_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +35,9 @@ if TYPE_CHECKING:
 
     # Of the CA's certificate and the RA's.
     _Judge: TypeAlias = Callable[[x509.Certificate, x509.Certificate], bool]
+
+OCSP_BEFORE = timedelta(days=10)
+"""The time before its end at which a certificate is replaced."""
 
 _DAY = timedelta(days=1)
 _SIZES = (2048, 3072, 4096)
@@ -127,3 +135,80 @@ def _kind(ra: x509.Certificate) -> str:
     key = ra.public_key()
     bits = key.key_size if isinstance(key, rsa.RSAPublicKey) else 0
     return f"rsa:{next((size for size in _SIZES if size >= bits), _SIZES[-1])}"
+
+
+def rotate_ocsp(
+    directory: Path,
+    *,
+    now: datetime,
+    before: timedelta = OCSP_BEFORE,
+    validity: timedelta = ocsp.OCSP_VALIDITY,
+) -> bool:
+    """Make a key for OCSP where there is none that is fit, or where its certificate ends soon.
+
+    For the CA, the next one, and those before that are still valid. Of several processes at once,
+    one does it. Unless something is due, nothing is written, nor does the directory have to be
+    writable.
+
+    Args:
+        directory: the CA's.
+        now: the time, aware.
+        before: how long before its end; less than `validity`.
+        validity: of the new certificate; the CA's end cuts it.
+
+    Returns:
+        Whether this call made one.
+
+    Raises:
+        SettingsError: there is no CA, or its files cannot be read or written.
+    """
+    paths.require(directory)
+    due = partial(_responders_due, directory, now, before, validity)
+    if not paths.steadily(directory, due):
+        return False
+    with replacing.locked(directory):
+        replacing.heal(directory)
+        places = due()
+        for place in places:
+            _make_responder(directory, place, now, validity)
+    return bool(places)
+
+
+def _responders_due(
+    directory: Path, now: datetime, before: timedelta, validity: timedelta
+) -> list[Path]:
+    return [
+        place
+        for place in paths.generations(directory)
+        if _responder_is_due(paths.in_force(place), now, before, validity)
+    ]
+
+
+def _responder_is_due(place: Path, now: datetime, before: timedelta, validity: timedelta) -> bool:
+    ca = read_certificate(place / paths.CA_CERTIFICATE)
+    if not ca.not_valid_before_utc <= now < ca.not_valid_after_utc:
+        return False
+    delegate = ocsp.read_delegate(place)
+    if delegate is None or not ocsp.is_fit(delegate, ca, now):
+        return True
+    end = delegate.certificate.not_valid_after_utc
+    # A certificate has whole seconds. Where the CA ends, a new one would live no longer.
+    longest = min((now + validity).replace(microsecond=0), ca.not_valid_after_utc)
+    return end - now <= before and longest > end
+
+
+def _make_responder(directory: Path, place: Path, now: datetime, validity: timedelta) -> None:
+    certificate = read_certificate(place / paths.CA_CERTIFICATE)
+    ca_key = read_key(place / paths.CA_KEY)
+    checks.check_key(certificate, ca_key)
+    key = generate("ec:p256" if isinstance(ca_key, ec.EllipticCurvePrivateKey) else "rsa:2048")
+    made = ocsp.issue(Authority(certificate, ca_key), key, now=now, validity=validity)
+    stage = replacing.scratch(directory, "ocsp")
+    write_key(stage / paths.OCSP_KEY, key)
+    write_certificate(stage / paths.OCSP_CERTIFICATE, made)
+    with refusals(f"cannot write {place / paths.OCSP_CERTIFICATE}"):
+        ownership.give_all(stage, place)
+        for name in (paths.OCSP_KEY, paths.OCSP_CERTIFICATE):
+            (stage / name).replace(place / name)
+            sync_directory(place)
+    replacing.heal(directory)

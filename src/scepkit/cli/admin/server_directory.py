@@ -81,11 +81,11 @@ def keys_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
 
 def _become_owner(directory: Path) -> None:
     """Let root work as the server's user, if there is a server in the directory."""
-    from scepkit.ca.directory import layout
+    from scepkit.ca.directory import paths
     from scepkit.server.data_directory import CHALLENGE_KEY
 
     try:
-        if not layout.exists(directory):
+        if not paths.exists(directory):
             return
     except SettingsError:
         # Another user may be able to look into it.
@@ -102,7 +102,7 @@ def authorities_of(home: Home, store: Store, name: str) -> tuple[Authority, ...]
         UsageError: there is no CA of that name.
         SettingsError: its files cannot be used, or it has expired.
     """
-    from scepkit.ca.directory.layout import load_authorities
+    from scepkit.ca.directory.material import load_authorities
     from scepkit.server.data_directory import utc_now
     from scepkit.server.settings import DEFAULT
 

@@ -15,7 +15,7 @@ from threading import Event, Thread
 
 import structlog
 
-from scepkit.ca.directory import ocsp_rotation, rotation
+from scepkit.ca.directory import rotation
 from scepkit.errors import ScepError
 from scepkit.keys import ownership
 from scepkit.server.settings import Settings
@@ -72,7 +72,7 @@ class Sweep:
 
     def _rotate_ocsp(self, ca: str) -> None:
         directory = self.settings.authority_directory(ca)
-        if ocsp_rotation.rotate_ocsp(directory, now=self.now()):
+        if rotation.rotate_ocsp(directory, now=self.now()):
             log.info("the OCSP responder has a new key and certificate", ca=ca)
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from scepkit.ca.directory.layout import Material
+from scepkit.ca.directory.material import Material
 from scepkit.errors import HTTPRefused, SettingsError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import signed
