@@ -351,7 +351,14 @@ def _refusal(
     try:
         request = responder.open(verified).request
         if isinstance(request, PKCSReq):
-            senders.identify(received, verified, request.csr, datetime.now(UTC))
+            senders.identify(
+                verified.certificate,
+                verified.digest,
+                request.csr,
+                is_renewal=False,
+                embedded=received.signed.certificates,
+                now=datetime.now(UTC),
+            )
     except FailInfoError as error:
         return error
     if not isinstance(request, GetCert):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography.x509.oid import NameOID
@@ -53,17 +54,30 @@ _CATEGORIES = {
 }
 
 
-def certified_subject(subject: Name) -> Name:
+@dataclass(frozen=True)
+class CertifiedName(Name):
+    """A subject as it stands in a certificate.
+
+    Attributes:
+        emails: the e-mail addresses in it, as alternative names.
+    """
+
+    emails: tuple[GeneralName, ...] = ()
+
+
+def certified_subject(subject: Name) -> CertifiedName:
     """Return a subject as it stands in a certificate; an empty one passes.
 
     Args:
-        subject: as a device wrote it.
+        subject: as a device wrote it; one that passed already is returned as it is.
 
     Raises:
         BadRequest: an attribute cannot be read, is empty or too long, holds characters that have
             no place in a name, or does not fit its type of string. The text names the attribute,
             the rule and a length, never a value.
     """
+    if isinstance(subject, CertifiedName):
+        return subject
     try:
         rdns = subject.rdns
         changed = [[_certified(attribute) for attribute in rdn] for rdn in rdns]
@@ -71,7 +85,8 @@ def certified_subject(subject: Name) -> Name:
         raise BadRequest(f"the subject cannot be read: {error.message}") from error
     for rdn in rdns:
         _check_part(rdn)
-    return Name(der.sequence(*(der.set_of(*rdn) for rdn in changed)))
+    written = der.sequence(*(der.set_of(*rdn) for rdn in changed))
+    return CertifiedName(written, email_addresses(subject))
 
 
 def _check_part(rdn: tuple[NameAttribute, ...]) -> None:
@@ -92,6 +107,8 @@ def email_addresses(subject: Name) -> tuple[GeneralName, ...]:
     What devices write there and is no address, such as two of them or one with a person's name,
     has no place in it (section 4.2.1.6), and stays where it is alone.
     """
+    if isinstance(subject, CertifiedName):
+        return subject.emails
     return tuple(
         GeneralName.email(attribute.text())
         for rdn in subject.rdns

@@ -5,37 +5,53 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 from scepkit.ca.subject_rules import allowed_names
 from scepkit.enrolment import issuing, renewal
 from scepkit.enrolment.challenges import ChallengeRule
-from scepkit.enrolment.challenges.one_time import bound
+from scepkit.enrolment.challenges.one_time import bound, refused_as_spent
 from scepkit.enrolment.challenges.static import WrongChallenges
-from scepkit.enrolment.decision import Decision, repetition
 from scepkit.enrolment.issuers import Issuers
-from scepkit.enrolment.renewal import Renewed
+from scepkit.enrolment.request import (
+    EnrolmentRequest,
+    Granted,
+    Kind,
+    Outcome,
+    Queued,
+    Refused,
+    Repeated,
+    repeated,
+)
 from scepkit.enrolment.rules import RenewalRules, Rules
 from scepkit.enrolment.secret_box import Passphrases, SecretBox
-from scepkit.enrolment.sender import Sender, other_key
+from scepkit.enrolment.sender import Renewed, Revoked, Sender, other_key, revoked
 from scepkit.errors import BadRequest, BoundReached, FailInfoError
 from scepkit.protocol import comparison
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
-from scepkit.protocol.scep.attributes import MessageType
-from scepkit.protocol.scep.messages import Pending, Success
-from scepkit.protocol.scep.pkimessage import VerifiedMessage
-from scepkit.store import Challenge, Entry, Issuance, OtherOwner, Outcome, Store
+from scepkit.store import (
+    AlreadyAnswered,
+    Answer,
+    Challenge,
+    ChallengeSpent,
+    Entry,
+    OtherOwner,
+    QueueFull,
+    Recorded,
+    SignerRevoked,
+    Store,
+)
+from scepkit.store import Outcome as Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admission:
-    """Decides on PKCSReq and RenewalReq for one endpoint. Threads may share it.
+    """Decides on requests for certificates at one endpoint. Threads may share it.
 
     Attributes:
         endpoint: the endpoint's name in the store.
@@ -64,78 +80,55 @@ class Admission:
         """The passphrases that revoke certificates without their key."""
         return Passphrases(self.store, self.secret_box)
 
-    def decide(
-        self,
-        decision: Decision,
-        verified: VerifiedMessage,
-        sender: Sender,
-        csr: CertificationRequest,
-        authority: Authority,
-    ) -> Decision:
+    def decide(self, request: EnrolmentRequest) -> Outcome:
         """Grant a request its certificate, or a place in the queue (checklist section 8).
 
-        In order: is it entitled, or was it answered before; issue, or queue.
+        In order: is it entitled, or was it answered before; issue, or queue. Nothing is written.
 
         Args:
-            decision: what is known so far.
-            verified: the request.
-            sender: who signed it.
-            csr: the PKCS#10 in there, which can be read.
-            authority: the CA that it was sent to.
+            request: the request.
 
         Raises:
             FailInfoError: it is refused.
             BoundReached: too many wrong challenges came from the sender's address.
             StoreError, SettingsError: this server is at fault.
         """
-        rules = self.rules.renewal
+        rules, sender = self.rules.renewal, request.sender
         if rules is not None and sender.renewed is not None:
-            return self._renew(decision, verified, sender, csr, authority, rules, sender.renewed)
-        if sender.failure is not None and not self._may_be_first(verified, csr, sender.failure):
+            return self._renew(request, rules, sender.renewed)
+        if sender.failure is not None and not self._may_be_first(request, sender.failure):
             raise sender.failure
-        return self._first(decision, verified, sender, csr, authority)
+        return self._first(request)
 
-    def _first(
-        self,
-        decision: Decision,
-        verified: VerifiedMessage,
-        sender: Sender,
-        csr: CertificationRequest,
-        authority: Authority,
-        renewed: Renewed | None = None,
-    ) -> Decision:
+    def _first(self, request: EnrolmentRequest, renewed: Renewed | None = None) -> Outcome:
         """Grant what no certificate entitles to: by its challenge, or by an operator.
 
         Where a certificate of this endpoint signed, with the same subject, it is one more in that
         one's renewal chain, whoever decides: revoking the chain must not leave it out, and nothing
         is issued for a certificate that is revoked meanwhile.
         """
-        if not sender.is_own and not self.rules.separate_keys:
+        if not request.sender.is_own and not self.rules.separate_keys:
             raise other_key()
-        fingerprint = issuing.fingerprint(verified, csr, renewal=False)
-        now = self.now()
+        fingerprint = request.fingerprint(renewal=False)
         try:
-            challenge = self._entitling(csr, now, decision.peer)
+            challenge = self._entitling(request)
         except (FailInfoError, BoundReached):
             # A lost reply must not make a challenge "already used" (P-44): before a request is
-            # refused, it is looked up. `record` looks as well, before it spends anything.
-            standing = self._standing(verified, fingerprint, now)
+            # refused, it is looked up. The commit looks as well, before it spends anything.
+            standing = self._standing(request, fingerprint)
             if standing is None:
                 raise
-            return repetition(decision, standing)
-        decision = replace(decision, challenge=challenge)
-        granted = bound(csr, challenge)
-        self._check_subject(granted, sender)
+            return repeated(standing)
+        granted = bound(request.csr, challenge)
+        self._check_subject(granted, request.sender)
+        renews = None
         if renewed is not None and renewed.subject.matches(granted.subject):
-            decision = replace(decision, renews=renewed.serial)
-        entry = self._entry(
-            decision, verified, granted, fingerprint, authority, decision.renews, now
-        )
+            renews = renewed.serial
+        entry = self._entry(request, granted, fingerprint, challenge, renews)
         if self.rules.approval:
-            self._check_names(granted, sender)
-            queued = issuing.queue(entry, self.rules)
-            return replace(decision, answer=Pending(), record=queued)
-        return _with_cut(self._issued(decision, entry, granted, authority), csr)
+            self._check_names(granted, request.sender)
+            return Queued(issuing.queue(entry, self.rules), challenge)
+        return self._granted(request, granted, entry, challenge)
 
     def _check_subject(self, csr: CertificationRequest, sender: Sender) -> None:
         try:
@@ -157,154 +150,159 @@ class Admission:
         except FailInfoError as error:
             raise sender.told(error) from error
 
-    def _entitling(self, csr: CertificationRequest, now: datetime, peer: str) -> Challenge | None:
-        if self.rules.approval and csr.challenge_password is None:
+    def _entitling(self, request: EnrolmentRequest) -> Challenge | None:
+        if self.rules.approval and request.csr.challenge_password is None:
             return None
-        with self._counted(csr, peer):
-            return self.challenges.judge(csr, now)
+        with self._counted(request):
+            return self.challenges.judge(request.csr, request.now)
 
     @contextmanager
-    def _counted(self, csr: CertificationRequest, peer: str) -> Iterator[None]:
+    def _counted(self, request: EnrolmentRequest) -> Iterator[None]:
         """Count a challenge that is judged inside and is not right; no challenge is no guess.
 
         Raises:
             BoundReached: too many were not, from this address.
         """
-        if self.tries is None or csr.challenge_password is None:
+        if self.tries is None or request.csr.challenge_password is None:
             yield
             return
-        self.tries.check(peer)
+        self.tries.check(request.peer)
         try:
             yield
         except FailInfoError:
-            self.tries.count(peer)
+            self.tries.count(request.peer)
             raise
 
-    def _renew(
-        self,
-        decision: Decision,
-        verified: VerifiedMessage,
-        sender: Sender,
-        csr: CertificationRequest,
-        authority: Authority,
-        rules: RenewalRules,
-        renewed: Renewed,
-    ) -> Decision:
+    def _renew(self, request: EnrolmentRequest, rules: RenewalRules, renewed: Renewed) -> Outcome:
         """Grant a renewal: by the certificate that signed it (RFC 8894 section 2.3).
 
-        A PKCSReq signed with a certificate of ours is one too: most clients know no other way
+        A first request signed with a certificate of ours is one too: most clients know no other way
         (L-12). It was answered before if the same certificate signed the same request before.
         """
-        now = self.now()
-        fingerprint = issuing.fingerprint(verified, csr, renewal=True)
+        fingerprint = request.fingerprint(renewal=True)
         try:
-            standing = self._standing(verified, fingerprint, now)
+            standing = self._standing(request, fingerprint)
             if standing is not None:
-                return repetition(replace(decision, renews=renewed.serial), standing)
-            renewal.check(renewed, verified, csr, rules, now)
+                return repeated(standing, renews=renewed.serial)
+            renewal.check(request, renewed, rules)
         except FailInfoError as error:
-            if not self._may_be_first(verified, csr, error):
+            if not self._may_be_first(request, error):
                 raise
             # Not entitled by its certificate, but perhaps by its challenge, as a new device is.
-            return self._first(decision, verified, sender, csr, authority, renewed)
-        challenge = self._confirmed(sender, csr, renewed, now, decision.peer)
-        decision = replace(decision, renews=renewed.serial, challenge=challenge)
-        granted = csr if rules.new_names else csr.bound_to(renewed.subject, renewed.names)
-        self._check_subject(granted, sender)
-        entry = self._entry(
-            decision, verified, granted, fingerprint, authority, renewed.serial, now
-        )
-        return _with_cut(self._issued(decision, entry, granted, authority), csr)
+            return self._first(request, renewed)
+        challenge = self._confirmed(request, renewed)
+        granted = request.csr
+        if not rules.new_names:
+            granted = granted.bound_to(renewed.subject, renewed.names)
+        self._check_subject(granted, request.sender)
+        entry = self._entry(request, granted, fingerprint, challenge, renewed.serial)
+        return self._granted(request, granted, entry, challenge)
 
-    def _may_be_first(
-        self, verified: VerifiedMessage, csr: CertificationRequest, error: FailInfoError
-    ) -> bool:
+    def _may_be_first(self, request: EnrolmentRequest, error: FailInfoError) -> bool:
         """Say whether a renewal that is refused may be a first enrolment: by whoever decides those.
 
         Devices go on signing with a certificate that has expired, or that another server issued.
         """
-        if verified.message_type is MessageType.RENEWAL_REQ or isinstance(error, renewal.Revoked):
+        if request.kind is Kind.RENEWAL or isinstance(error, Revoked):
             return False
-        if csr.challenge_password is not None:
+        if request.csr.challenge_password is not None:
             return True
         return self.rules.approval and not isinstance(error, renewal.TooEarly)
 
-    def _confirmed(
-        self,
-        sender: Sender,
-        csr: CertificationRequest,
-        renewed: Renewed,
-        now: datetime,
-        peer: str,
-    ) -> Challenge | None:
+    def _confirmed(self, request: EnrolmentRequest, renewed: Renewed) -> Challenge | None:
         """Judge the challenge that a renewal has without need; return which one it spends."""
-        if csr.challenge_password is None:
+        if request.csr.challenge_password is None:
             return None
-        with self._counted(csr, peer):
-            challenge = self.challenges.confirm(csr, now, renewed.subject)
+        with self._counted(request):
+            challenge = self.challenges.confirm(request.csr, request.now, renewed.subject)
         # With another key in it the PKCS#10 may be somebody else's, recorded and signed anew: that
         # must not burn the challenge in there (checklist P-55).
-        return challenge if sender.is_own else None
+        return challenge if request.sender.is_own else None
 
     def _standing(
-        self, verified: VerifiedMessage, fingerprint: bytes, now: datetime
-    ) -> Outcome | OtherOwner | None:
+        self, request: EnrolmentRequest, fingerprint: bytes
+    ) -> Standing | OtherOwner | None:
         return self.store.lookup(
             self.endpoint,
-            verified.attributes.transaction_id.value,
-            verified.certificate.key_hash,
+            request.transaction_id,
+            request.sender.certificate.key_hash,
             fingerprint,
-            now=now,
+            now=request.now,
         )
 
     def _entry(
         self,
-        decision: Decision,
-        verified: VerifiedMessage,
-        csr: CertificationRequest,
+        request: EnrolmentRequest,
+        granted: CertificationRequest,
         fingerprint: bytes,
-        authority: Authority,
+        challenge: Challenge | None,
         renews: int | None,
-        now: datetime,
     ) -> Entry:
         keeps = self.rules.revocation_passphrase
         return Entry(
             endpoint=self.endpoint,
-            transaction_id=verified.attributes.transaction_id.value,
-            signer_key=verified.certificate.key_hash,
+            transaction_id=request.transaction_id,
+            signer_key=request.sender.certificate.key_hash,
             fingerprint=fingerprint,
-            message_type=verified.message_type,
-            csr=csr.archive,
-            csr_digest=hashlib.sha256(csr.der).digest(),
-            subject=str(csr.subject),
-            issuer=authority.key_hash,
-            challenge_id=None if decision.challenge is None else decision.challenge.id,
+            message_type=request.kind,
+            csr=granted.archive,
+            csr_digest=hashlib.sha256(granted.der).digest(),
+            subject=str(granted.subject),
+            issuer=request.authority.key_hash,
+            challenge_id=None if challenge is None else challenge.id,
             renews=renews,
-            reply_secret=self._reply_secret(verified, csr),
-            passphrase=self.passphrases.to_keep(csr, renews) if keeps else None,
-            peer=decision.peer,
-            now=now,
+            reply_secret=self._reply_secret(request),
+            passphrase=self.passphrases.to_keep(request.csr, renews) if keeps else None,
+            peer=request.peer,
+            now=request.now,
         )
 
-    def _reply_secret(self, verified: VerifiedMessage, csr: CertificationRequest) -> bytes | None:
-        """Conceal what polls will be answered with, for keys that cannot decrypt."""
-        signer = verified.certificate
-        if csr.challenge_password is None or isinstance(signer.public_key, rsa.RSAPublicKey):
+    def _reply_secret(self, request: EnrolmentRequest) -> bytes | None:
+        """Seal what polls will be answered with, for keys that cannot decrypt."""
+        password, signer = request.csr.challenge_password, request.sender.certificate
+        if password is None or isinstance(signer.public_key, rsa.RSAPublicKey):
             return None
-        return self.secret_box.hide(csr.challenge_password, signer.key_hash)
+        return self.secret_box.hide(password, signer.key_hash)
 
-    def _issued(
-        self, decision: Decision, entry: Entry, csr: CertificationRequest, authority: Authority
-    ) -> Decision:
-        issuance = issuing.issue(entry, csr, authority, self.profile)
-        # The issued certificate, and never in clear beside the envelope (P-17, P-27).
-        answer = Success((issuance.certificate,))
-        return replace(decision, answer=answer, record=issuance, serial=issuance.serial)
+    def _granted(
+        self,
+        request: EnrolmentRequest,
+        granted: CertificationRequest,
+        entry: Entry,
+        challenge: Challenge | None,
+    ) -> Granted:
+        wanted = request.csr
+        # What is bound or stored has a subject of its own, which may be spelt in another way.
+        is_bound = granted.subject is not wanted.subject
+        subject = granted.subject if is_bound else request.subject
+        issuance = issuing.issue(entry, subject, granted, request.authority, self.profile)
+        cut: tuple[str, ...] = ()
+        if wanted.extensions.all:
+            cut = comparison.cut(wanted, Certificate.read(issuance.certificate))
+        return Granted(issuance, challenge, cut)
 
 
-def _with_cut(decision: Decision, csr: CertificationRequest) -> Decision:
-    """Return a decision to issue that says what of the request is not in the certificate."""
-    if not isinstance(decision.record, Issuance) or not csr.extensions.all:
-        return decision
-    certificate = Certificate.read(decision.record.certificate)
-    return replace(decision, cut=comparison.cut(csr, certificate))
+def settle(decided: Granted | Queued, answer: Answer) -> Outcome:
+    """Return the outcome that stands after the commit.
+
+    Args:
+        decided: what was to be stored.
+        answer: what the store says: it is, or what stood in its way.
+
+    Raises:
+        BoundReached: too many requests wait already.
+    """
+    challenge, renews = decided.challenge, decided.renews
+    match answer:
+        case Recorded():
+            return decided
+        case AlreadyAnswered(outcome=standing):
+            return Repeated(standing, challenge, renews)
+        case OtherOwner():
+            return repeated(answer, challenge, renews)
+        case ChallengeSpent():
+            return Refused(refused_as_spent(), challenge, renews)
+        case SignerRevoked():
+            return Refused(revoked(), challenge, renews)
+        case QueueFull():
+            raise issuing.queue_full(answer)

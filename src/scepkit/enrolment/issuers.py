@@ -18,7 +18,6 @@ from scepkit.protocol.algorithms import NO_LEGACY
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.scep.messages import Success
 from scepkit.store import CertificateRow, Store
 
 
@@ -101,13 +100,13 @@ class Issuers:
                 return authority
         return None
 
-    def with_chain(self, answer: Success) -> Success:
-        """Put the CA's certificate behind an issued one."""
+    def with_chain(self, certificates: tuple[bytes, ...]) -> tuple[bytes, ...]:
+        """Put the CA's certificate behind an issued one, DER."""
         for authority in self.authorities:
             own = authority.own
-            if any(Certificate.read(der).issuer == own.subject for der in answer.certificates):
-                return Success((*answer.certificates, own.der))
-        return answer
+            if any(Certificate.read(der).issuer == own.subject for der in certificates):
+                return (*certificates, own.der)
+        return certificates
 
     def named(self, name: bytes) -> list[Authority]:
         """Return the CAs with a subject name, DER; several generations may share one."""

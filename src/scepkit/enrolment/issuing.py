@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import fields
 from typing import Any
 
@@ -13,7 +12,7 @@ from scepkit.ca.profile import Profile
 from scepkit.enrolment.rules import Rules
 from scepkit.errors import BoundReached
 from scepkit.protocol.csr import CertificationRequest
-from scepkit.protocol.scep.pkimessage import VerifiedMessage
+from scepkit.protocol.distinguished_name import Name
 from scepkit.store import Entry, Issuance, Queued, QueueFull
 
 # Those who decide are people, so sooner is no use.
@@ -24,13 +23,14 @@ _COMMON = tuple(one.name for one in fields(Entry))
 
 
 def issue(
-    entry: Entry, csr: CertificationRequest, authority: Authority, profile: Profile
+    entry: Entry, subject: Name, csr: CertificationRequest, authority: Authority, profile: Profile
 ) -> Issuance:
     """Sign the certificate.
 
     Args:
         entry: the request, granted.
-        csr: what it asks for.
+        subject: what it asks for as its subject.
+        csr: what else it asks for.
         authority: the CA that issues.
         profile: what may be issued.
 
@@ -39,7 +39,7 @@ def issue(
         SettingsError: the CA is not valid now.
     """
     certificate = authority.issue(
-        subject=csr.subject,
+        subject=subject,
         public_key=csr.public_key,
         requested=csr.extensions,
         profile=profile,
@@ -95,16 +95,3 @@ def queue_full(full: QueueFull) -> BoundReached:
 
 def _common(entry: Entry) -> dict[str, Any]:
     return {name: getattr(entry, name) for name in _COMMON}
-
-
-def fingerprint(verified: VerifiedMessage, csr: CertificationRequest, *, renewal: bool) -> bytes:
-    """Return the fingerprint that makes a request the same request (checklist P-43), 32 octets.
-
-    The PKCS#10 counts without its signature, which may differ from one attempt to the next.
-    A renewal counts with the certificate that signed it: a device that sends the bytes of its first
-    request again, signed with the certificate that it got for them, wants the next one (P-45).
-    """
-    digest = hashlib.sha256(bytes([verified.message_type]) + csr.info)
-    if renewal:
-        digest.update(hashlib.sha256(verified.certificate.der).digest())
-    return digest.digest()

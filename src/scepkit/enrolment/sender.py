@@ -1,26 +1,66 @@
-"""The sender of a PKCSReq or RenewalReq: the key that signed it, and its rights.
+"""The sender of a request for a certificate: the key that signed it, and its rights.
 
 Anybody can take a captured envelope and sign it anew (checklist P-55). So all of this is decided
 before anything inside the PKCS#10 but its key is looked at, and it says whether the sender may be
 told what is wrong in there.
+
+Nothing that a certificate says of itself is believed: its signature is verified to a CA of this
+endpoint, and it has to be, byte for byte, one that was stored when it was issued (checklist P-57).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from scepkit.ca.authority import Authority
-from scepkit.enrolment import renewal
-from scepkit.enrolment.issuers import Issuers
-from scepkit.enrolment.renewal import Renewed
+from scepkit.enrolment.issuers import Issuers, stored_certificate
 from scepkit.enrolment.rules import RenewalRules, Rules
-from scepkit.errors import BadRequest, FailInfoError
+from scepkit.errors import BadReply, BadRequest, FailInfoError, Malformed
+from scepkit.protocol import chain
+from scepkit.protocol.algorithms import Digest
+from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.cms.enveloped import undecryptable
 from scepkit.protocol.csr import CertificationRequest
-from scepkit.protocol.scep.attributes import MessageType
-from scepkit.protocol.scep.pkimessage import PKIMessage, VerifiedMessage
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.general_name import GeneralName
 from scepkit.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A certificate that the holder of its key may renew.
+
+    Attributes:
+        certificate: the certificate.
+        serial: under which it is stored; None for another CA's.
+    """
+
+    certificate: Certificate
+    serial: int | None
+
+    @property
+    def subject(self) -> Name:
+        """The subject of the certificate."""
+        return self.certificate.subject_name
+
+    @property
+    def asserts_key_agreement(self) -> bool:
+        """Say whether it is a stored certificate of ours whose keyUsage has keyAgreement."""
+        return self.serial is not None and self.certificate.asserts_key_agreement
+
+    @property
+    def names(self) -> tuple[GeneralName, ...]:
+        """Its subject alternative names; where they cannot be read, it has none to renew."""
+        try:
+            return self.certificate.alternative_names
+        except Malformed:
+            return ()
+
+
+class Revoked(BadRequest):
+    """The signer's certificate is revoked: it entitles to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +68,15 @@ class Sender:
     """The sender of a request for a certificate.
 
     Attributes:
-        is_own: whether the key that is to be certified signed the pkiMessage as well.
+        certificate: the certificate whose key signed the message.
+        digest: what that signature is over.
+        is_own: whether the key that is to be certified signed the message as well.
         renewed: the certificate that signed, where it is one that may be renewed.
         failure: why the certificate that signed may not be renewed, where it is not a first one.
     """
 
+    certificate: Certificate
+    digest: Digest
     is_own: bool
     renewed: Renewed | None = None
     failure: FailInfoError | None = None
@@ -51,7 +95,7 @@ class Sender:
             return error
         if self.renewed is not None:
             # What a request with other names gets: the one good answer that a stranger could see.
-            return renewal.other_subject(error.message)
+            return other_subject(error.message)
         return undecryptable(error.message)
 
 
@@ -73,64 +117,122 @@ class Senders:
 
     def identify(
         self,
-        received: PKIMessage,
-        verified: VerifiedMessage,
+        certificate: Certificate,
+        digest: Digest,
         csr: CertificationRequest,
+        *,
+        is_renewal: bool,
+        embedded: Sequence[bytes],
         now: datetime,
     ) -> Sender:
         """Return the sender of a request, and refuse one that has no right at all.
 
         Args:
-            received: the message, whose certificates may hold the signer's chain.
-            verified: the same, verified.
+            certificate: whose key signed the message.
+            digest: what that signature is over.
             csr: the PKCS#10 in there.
+            is_renewal: whether it says that it renews that certificate.
+            embedded: the certificates that came with it, DER; the signer's chain may be among them.
             now: an aware datetime.
 
         Raises:
             FailInfoError: the request is refused whatever is in it.
             StoreError: the database cannot answer.
         """
-        is_own = csr.key_hash == verified.certificate.key_hash
-        rules, signer = self.rules.renewal, self.issuers.issuer_of(verified.certificate)
-        is_renewal = verified.message_type is MessageType.RENEWAL_REQ
+        is_own = csr.key_hash == certificate.key_hash
+        rules, authority = self.rules.renewal, self.issuers.issuer_of(certificate)
         if rules is None and is_renewal:
             raise BadRequest("this server does not renew certificates")
-        if rules is None or not (is_renewal or signer is not None):
-            return self._first(is_own, None)
-        try:
-            renewed = self._renewed(received, verified, signer, rules, now)
-        except FailInfoError as error:
-            if is_renewal or isinstance(error, renewal.Revoked):
-                raise
-            return self._first(is_own, error)
-        return Sender(is_own, renewed)
-
-    def _first(self, is_own: bool, failure: FailInfoError | None) -> Sender:  # noqa: FBT001
-        """Return the sender of what can only be a first enrolment.
-
-        A captured envelope signed anew by a stranger must not get the stranger a certificate, nor
-        burn the challenge in it (checklist P-55).
-        """
-        if not is_own and not self.rules.separate_keys:
+        renewed: Renewed | None = None
+        failure: FailInfoError | None = None
+        if rules is not None and (is_renewal or authority is not None):
+            try:
+                if authority is None:
+                    renewed = self._foreign(certificate, embedded, rules, now)
+                else:
+                    renewed = self._stored(certificate, authority)
+            except FailInfoError as error:
+                if is_renewal or isinstance(error, Revoked):
+                    raise
+                failure = error
+        if renewed is None and not is_own and not self.rules.separate_keys:
+            # It can only be a first enrolment. A captured envelope signed anew by a stranger must
+            # not get the stranger a certificate, nor burn the challenge in it (checklist P-55).
             raise failure or other_key()
-        return Sender(is_own, failure=failure)
+        return Sender(certificate, digest, is_own, renewed, failure)
 
-    def _renewed(
+    def _stored(self, signer: Certificate, authority: Authority) -> Renewed:
+        """Find the certificate that signed a request among those that this endpoint issued.
+
+        Raises:
+            Revoked: it was revoked.
+            BadRequest: it was not issued by this endpoint.
+            StoreError: the database cannot answer.
+        """
+        row = stored_certificate(signer, authority, self.store)
+        if row is None:
+            raise BadRequest(
+                "the certificate that signed is not one that this CA has stored",
+                hint="was the database restored from an old backup?",
+            )
+        if row.endpoint != self.endpoint:
+            raise BadRequest(
+                f"the certificate that signed was issued by the endpoint {row.endpoint}",
+                text="the certificate that signed was issued elsewhere",
+            )
+        if row.revoked_at is not None:
+            raise revoked()
+        return Renewed(signer, row.serial)
+
+    def _foreign(
         self,
-        received: PKIMessage,
-        verified: VerifiedMessage,
-        signer: Authority | None,
+        signer: Certificate,
+        embedded: Sequence[bytes],
         rules: RenewalRules,
         now: datetime,
     ) -> Renewed:
-        if signer is not None:
-            return renewal.stored(verified, signer, self.store, self.endpoint)
-        if not rules.anchors:
-            raise renewal.unknown()
-        embedded = received.signed.certificates
-        return renewal.foreign(verified, embedded, rules.anchors, self.store, now)
+        """Accept a certificate of another CA that the operator named (RFC 8894 2.3, case 3).
+
+        Whether that CA has revoked it is not known here, unless this server holds that CA as well.
+
+        Raises:
+            Revoked: it was revoked here.
+            BadRequest: it chains to none of them (S-2.4-6).
+            StoreError: the database cannot answer.
+        """
+        pool = list(dated(embedded)) if rules.anchors else []
+        for anchor in rules.anchors:
+            try:
+                way = chain.build(signer, pool, anchor, now)
+            except BadReply:
+                continue
+            issuer = way[min(1, len(way) - 1)]
+            row = self.store.find_certificate(issuer.key_hash, signer.serial)
+            if row is not None and row.revoked_at is not None:
+                raise revoked()
+            return Renewed(signer, None)
+        raise BadRequest(
+            "a RenewalReq has to be signed with a certificate of this CA",
+            hint="a device without one enrols with a PKCSReq",
+        )
+
+
+def revoked() -> Revoked:
+    """Return the refusal for a certificate that was revoked, before or in the meantime."""
+    return Revoked("the certificate that signed was revoked")
 
 
 def other_key() -> BadRequest:
     """Return the refusal for a first enrolment that another key signed."""
     return BadRequest("the request was signed by another key than it is for")
+
+
+def other_subject(reason: str) -> BadRequest:
+    """Return the refusal for a renewal under another subject.
+
+    Args:
+        reason: for the log only.
+    """
+    return BadRequest(
+        reason, text="a renewal has to be for the subject of the certificate that signed it"
+    )

@@ -114,4 +114,4 @@ class Approval:
             renews=row.renews,
             now=now,
         )
-        return issuing.issue(entry, wanted, authority, self.profile)
+        return issuing.issue(entry, wanted.subject, wanted, authority, self.profile)

@@ -14,38 +14,28 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import replace
+from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from scepkit.ca.subject_rules import certified_subject
+from scepkit.ca.subject_rules import CertifiedName, certified_subject
 from scepkit.enrolment import renewal
-from scepkit.enrolment.admission import Admission
-from scepkit.enrolment.challenges.one_time import refused_as_spent
-from scepkit.enrolment.decision import Decision, refusal, repetition
-from scepkit.enrolment.issuing import queue_full
-from scepkit.enrolment.sender import Sender, Senders
+from scepkit.enrolment.admission import Admission, settle
+from scepkit.enrolment.request import EnrolmentRequest, Granted, Kind, Queued, Refused, repeated
+from scepkit.enrolment.sender import Sender, Senders, revoked
 from scepkit.errors import BadCertId, BadRequest, BadTime, FailInfoError
 from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.enveloped import Undecryptable
 from scepkit.protocol.csr import CertificationRequest
+from scepkit.protocol.scep import pkimessage
 from scepkit.protocol.scep.attributes import MessageType
-from scepkit.protocol.scep.messages import GetCert, GetCRL, PKCSReq, RenewalReq, Success
+from scepkit.protocol.scep.messages import CertRep, GetCert, GetCRL, PKCSReq, RenewalReq, Success
 from scepkit.protocol.scep.pkimessage import OpenedRequest, VerifiedMessage
 from scepkit.protocol.scep.responder import Responder, missing
+from scepkit.services.scep_decision import Decision, Outcome, ReadMessage, Retrieved, cert_rep
 from scepkit.services.scep_retrieval import Retrieval
-from scepkit.store import (
-    AlreadyAnswered,
-    Answer,
-    CertificateRow,
-    ChallengeSpent,
-    OtherOwner,
-    Outcome,
-    Queued,
-    QueueFull,
-    Recorded,
-    SignerRevoked,
-)
+from scepkit.store import Answer, CertificateRow, OtherOwner
 
 # Beyond all serial numbers: they have at most 20 octets.
 _SERIALS = 1 << 160
@@ -65,6 +55,8 @@ class Endpoint:
     def __init__(self, responder: Responder, admission: Admission) -> None:
         self.name = admission.endpoint
         self._responder = responder
+        self._allowed = responder.allowed
+        self._needs_password = responder.needs_password
         self._admission = admission
         self._issuers = admission.issuers
         self._rules = admission.rules
@@ -114,10 +106,26 @@ class Endpoint:
             HTTPRefused: too much is asked for; its HTTP status.
             StoreError, SettingsError: this server is at fault; HTTP 503.
         """
-        received = self._responder.receive(message)
+        received = pkimessage.parse(message)
         if received.attributes.message_type in _RETRIEVALS:
             self._retrieval.count()
-        return self._sealed(self._decide(Decision(received, peer)))
+        read = ReadMessage(received)
+        try:
+            verified = pkimessage.verify(received, self._allowed)
+            uses = self._responder.legacy_uses(received) if self._allowed else ()
+            read = replace(read, verified=verified, legacy=uses)
+            now = self._now()
+            self._check_time(verified, now)
+            match verified.message_type:
+                case MessageType.PKCS_REQ | MessageType.RENEWAL_REQ:
+                    return self._enrol(read, verified, peer, now)
+                case MessageType.CERT_POLL:
+                    return self._poll(read, verified, now)
+                case MessageType.GET_CERT | MessageType.GET_CRL:
+                    return self._retrieve(read, verified, peer)
+            raise BadRequest(f"a {verified.message_type.name} is not a request")
+        except FailInfoError as error:
+            return self._answered(read, Refused(error))
 
     def record(self, decision: Decision) -> Future[Answer] | None:
         """Store what has to be stored before the answer.
@@ -128,11 +136,12 @@ class Endpoint:
         Raises:
             StoreError: the database cannot be used; HTTP 503.
         """
-        if decision.record is None:
-            return None
-        if isinstance(decision.record, Queued):
-            return self._store.queue(decision.record)
-        return self._store.record(decision.record)
+        match decision.outcome:
+            case Granted(record=issuance):
+                return self._store.record(issuance)
+            case Queued(record=waiting):
+                return self._store.queue(waiting)
+        return None
 
     def conclude(self, decision: Decision, recorded: Answer | None) -> Decision:
         """Say what stands after the commit; costs nothing unless there was a conflict.
@@ -147,65 +156,46 @@ class Endpoint:
         Raises:
             BoundReached: too many requests wait already; its HTTP status.
         """
-        match recorded:
-            case None | Recorded():
-                return decision
-            case AlreadyAnswered(outcome=outcome):
-                return self._sealed(repetition(decision, outcome))
-            case OtherOwner():
-                return self._sealed(repetition(decision, recorded))
-            case ChallengeSpent():
-                return self._sealed(refusal(decision, refused_as_spent()))
-            case SignerRevoked():
-                return self._sealed(refusal(decision, renewal.revoked()))
-            case QueueFull():
-                raise queue_full(recorded)
+        if recorded is None or not isinstance(decision.outcome, Granted | Queued):
+            return decision
+        outcome = settle(decision.outcome, recorded)
+        if outcome is decision.outcome:
+            return decision
+        return self._answered(decision.message, outcome)
 
-    def _sealed(self, decision: Decision) -> Decision:
-        answer = decision.answer
+    def _answered(self, read: ReadMessage, outcome: Outcome) -> Decision:
+        """Return the decision with its CertRep; it is refused if that cannot be encrypted."""
+        answer = cert_rep(outcome)
+        try:
+            return Decision(read, outcome, answer, self._reply(read, answer))
+        except FailInfoError as error:
+            refused = Refused(error)
+            if not isinstance(outcome, Retrieved):
+                refused = Refused(error, outcome.challenge, outcome.renews)
+            answer = cert_rep(refused)
+            return Decision(read, refused, answer, self._reply(read, answer))
+
+    def _reply(self, read: ReadMessage, answer: CertRep) -> bytes:
         if self._rules.reply_chain and isinstance(answer, Success):
             # Behind the issued one: Apple and others take the first (P-27).
-            answer = self._issuers.with_chain(answer)
-        try:
-            reply = self._responder.reply(
-                decision.received,
-                answer,
-                decision.verified,
-                decision.password,
-                key_agreement=decision.key_agreement,
-            )
-        except FailInfoError as error:
-            refused = refusal(decision, error)
-            reply = self._responder.reply(decision.received, refused.answer, decision.verified)
-            return replace(refused, reply=reply)
-        return replace(decision, reply=reply)
+            answer = replace(answer, certificates=self._issuers.with_chain(answer.certificates))
+        return self._responder.reply(
+            read.received,
+            answer,
+            read.verified,
+            read.password,
+            key_agreement=read.key_agreement,
+        )
 
-    def _decide(self, decision: Decision) -> Decision:
-        try:
-            verified = self._responder.verify(decision.received)
-            uses = self._responder.legacy_uses(decision.received)
-            decision = replace(decision, verified=verified, legacy=uses)
-            self._check_time(verified)
-            match verified.message_type:
-                case MessageType.CERT_POLL:
-                    return self._poll(decision, verified)
-                case MessageType.PKCS_REQ | MessageType.RENEWAL_REQ:
-                    return self._enrol(decision, verified)
-                case MessageType.GET_CERT | MessageType.GET_CRL:
-                    return self._retrieve(decision, verified)
-            raise BadRequest(f"a {verified.message_type.name} is not a request")
-        except FailInfoError as error:
-            return refusal(decision, error)
-
-    def _check_time(self, verified: VerifiedMessage) -> None:
+    def _check_time(self, verified: VerifiedMessage, now: datetime) -> None:
         """Hold a signingTime, if there is one, to this server's clock (S-3.2.1.4-5)."""
         limit, signed = self._rules.signing_time, verified.attributes.signing_time
-        if limit is not None and signed is not None and abs(self._now() - signed) > limit:
+        if limit is not None and signed is not None and abs(now - signed) > limit:
             raise BadTime(f"the message was signed at {signed}, by the device's clock")
 
     # --- CertPoll, GetCert, GetCRL ----------------------------------------------------------------
 
-    def _poll(self, decision: Decision, verified: VerifiedMessage) -> Decision:
+    def _poll(self, read: ReadMessage, verified: VerifiedMessage, now: datetime) -> Decision:
         """Answer a CertPoll from what is stored (RFC 8894 section 4.4).
 
         The transactionID and the signer's key decide; the names inside are not even decrypted
@@ -213,16 +203,17 @@ class Endpoint:
         """
         row = self._own(verified.certificate)
         if row is not None and row.revoked_at is not None:
-            raise renewal.revoked()
+            raise revoked()
+        key = verified.certificate.key_hash
         standing = self._store.poll(
-            self.name,
-            verified.attributes.transaction_id.value,
-            verified.certificate.key_hash,
-            now=self._now(),
+            self.name, verified.attributes.transaction_id.value, key, now=now
         )
         if standing is None:
             raise BadCertId("no request with this transactionID is known")
-        return repetition(self._with_stored_password(decision, verified, standing), standing)
+        if not isinstance(standing, OtherOwner) and standing.reply_secret is not None:
+            password = self._admission.secret_box.reveal(standing.reply_secret, key)
+            read = replace(read, password=password)
+        return self._answered(read, repeated(standing))
 
     def _own(self, signer: Certificate) -> CertificateRow | None:
         """Return what is stored under the number of a certificate that a CA of ours signed."""
@@ -239,17 +230,7 @@ class Endpoint:
         row = self._own(signer)
         return row is not None and row.revoked_at is None
 
-    def _with_stored_password(
-        self, decision: Decision, verified: VerifiedMessage, standing: Outcome | OtherOwner
-    ) -> Decision:
-        if isinstance(standing, OtherOwner) or standing.reply_secret is None:
-            return decision
-        password = self._admission.secret_box.reveal(
-            standing.reply_secret, verified.certificate.key_hash
-        )
-        return replace(decision, password=password)
-
-    def _retrieve(self, decision: Decision, verified: VerifiedMessage) -> Decision:
+    def _retrieve(self, read: ReadMessage, verified: VerifiedMessage, peer: str) -> Decision:
         """Answer GetCert and GetCRL (RFC 8894 sections 4.5 and 4.6); keeps no state (P-49).
 
         What cannot be read is answered like what cannot be found. The names in here are short and
@@ -260,97 +241,121 @@ class Endpoint:
         key_agreement = self._may_agree(verified.certificate)
         self._responder.check_deliverable(verified, None, key_agreement=key_agreement)
         try:
-            opened = self._open(decision, verified)
+            opened = self._open(verified, peer)
         except Undecryptable as error:
             raise missing(verified.message_type, error.message) from error
         wanted = opened.request
         if not isinstance(wanted, GetCert | GetCRL):
             raise BadRequest("not a GetCert or GetCRL")
-        decision = replace(
-            decision,
+        found = self._retrieval.named(wanted)
+        read = replace(
+            read,
             key_agreement=key_agreement,
-            legacy=_once(decision.legacy + opened.legacy),
+            legacy=_once(read.legacy + opened.legacy),
             serial=_loggable(wanted.serial_number),
-            stored=next((row.subject for row in self._retrieval.named(wanted)), ""),
+            stored=next((row.subject for row in found), ""),
         )
+        outcome: Outcome
         try:
             if isinstance(wanted, GetCert):
-                answer = self._retrieval.certificate(wanted, verified.certificate)
+                outcome = Retrieved(self._retrieval.certificate(found, verified.certificate))
             else:
-                answer = self._retrieval.crl(wanted)
+                outcome = Retrieved(self._retrieval.crl(wanted))
         except FailInfoError as error:
-            return refusal(decision, error)
-        return replace(decision, answer=answer)
+            outcome = Refused(error)
+        return self._answered(read, outcome)
 
-    def _open(self, decision: Decision, verified: VerifiedMessage) -> OpenedRequest:
+    def _open(self, verified: VerifiedMessage, peer: str) -> OpenedRequest:
         """Decrypt a request, with the one password that may open it where it needs one.
 
         Raises:
             BoundReached: too many were encrypted with a wrong one, from this address.
             FailInfoError: what to answer.
         """
-        password, tries = self._password(verified), self._admission.tries
+        password, tries = None, self._admission.tries
+        if self._needs_password:
+            transaction_id = verified.attributes.transaction_id.value
+            password = self._admission.challenges.password(transaction_id)
         if tries is None or password is None or not self._responder.is_for_password(verified):
             return self._responder.open(verified, password)
-        tries.check(decision.peer)
+        tries.check(peer)
         try:
             return self._responder.open(verified, password)
         except Undecryptable:
-            tries.count(decision.peer)
+            tries.count(peer)
             raise
-
-    def _password(self, verified: VerifiedMessage) -> str | None:
-        if not self._responder.needs_password:
-            return None
-        return self._admission.challenges.password(verified.attributes.transaction_id)
 
     # --- PKCSReq and RenewalReq -------------------------------------------------------------------
 
-    def _enrol(self, decision: Decision, verified: VerifiedMessage) -> Decision:
+    def _enrol(
+        self, read: ReadMessage, verified: VerifiedMessage, peer: str, now: datetime
+    ) -> Decision:
         """Decide on a PKCSReq or RenewalReq (RFC 8894 section 4.3).
 
         In order: is it a PKCS#10 that its own key signed; who sent it; can the rest be read; could
         the answer be delivered (P-51); may it have it.
         """
-        opened = self._open(decision, verified)
-        request = opened.request
-        if not isinstance(request, PKCSReq | RenewalReq):
+        opened = self._open(verified, peer)
+        wanted = opened.request
+        if not isinstance(wanted, PKCSReq | RenewalReq):
             raise BadRequest("not a PKCSReq or RenewalReq")
-        csr, uses = request.csr, decision.legacy + opened.legacy
-        decision = replace(decision, requested=csr.subject, legacy=_once(uses))
+        csr, uses = wanted.csr, read.legacy + opened.legacy
+        read = replace(read, requested=csr.subject, legacy=_once(uses))
+        outcome: Outcome
         try:
-            sender = self._senders.identify(decision.received, verified, csr, self._now())
-            uses += self._read(csr, sender, verified)
-            password = csr.challenge_password
-            key_agreement = sender.renewed is not None and sender.renewed.asserts_key_agreement
-            decision = replace(
-                decision, password=password, key_agreement=key_agreement, legacy=_once(uses)
+            sender = self._senders.identify(
+                verified.certificate,
+                verified.digest,
+                csr,
+                is_renewal=verified.message_type is MessageType.RENEWAL_REQ,
+                embedded=read.received.signed.certificates,
+                now=now,
             )
-            self._responder.check_deliverable(verified, password, key_agreement=key_agreement)
-            authority = self._issuers.addressed(opened.recipient).authority
-            return self._admission.decide(decision, verified, sender, csr, authority)
+            subject, inside = self._check_readable(csr, sender, verified, now)
+            key_agreement = sender.renewed is not None and sender.renewed.asserts_key_agreement
+            read = replace(
+                read,
+                password=csr.challenge_password,
+                key_agreement=key_agreement,
+                legacy=_once(uses + inside),
+            )
+            self._responder.check_deliverable(verified, read.password, key_agreement=key_agreement)
+            request = EnrolmentRequest(
+                kind=Kind(verified.message_type),
+                transaction_id=verified.attributes.transaction_id.value,
+                csr=csr,
+                subject=subject,
+                sender=sender,
+                authority=self._issuers.addressed(opened.recipient).authority,
+                peer=peer,
+                now=now,
+            )
+            outcome = self._admission.decide(request)
         except FailInfoError as error:
-            return refusal(decision, error)
+            outcome = Refused(error)
+        return self._answered(read, outcome)
 
-    def _read(
-        self, csr: CertificationRequest, sender: Sender, verified: VerifiedMessage
-    ) -> tuple[Legacy, ...]:
+    def _check_readable(
+        self, csr: CertificationRequest, sender: Sender, verified: VerifiedMessage, now: datetime
+    ) -> tuple[CertifiedName, tuple[Legacy, ...]]:
         """Make sure that all of a PKCS#10 can be read, and tell only whom it concerns.
+
+        Returns:
+            Its subject as it would stand in a certificate, and what it uses that had to be allowed.
 
         Raises:
             FailInfoError: it cannot.
         """
         try:
-            uses = csr.check(self._responder.allowed)
-            certified_subject(csr.subject)
+            uses = csr.check(self._allowed)
+            return certified_subject(csr.subject), uses
         except FailInfoError as error:
             if not sender.may_be_told:
-                self._judge_unread(csr, sender, verified)
+                self._judge_unread(csr, sender, verified, now)
             raise sender.told(error) from error
-        return uses
 
     def _judge_unread(
-        self, csr: CertificationRequest, sender: Sender, verified: VerifiedMessage
+        self, csr: CertificationRequest, sender: Sender, verified: VerifiedMessage, now: datetime
     ) -> None:
         """Refuse another CA's certificate for what one that can be read is refused for first.
 
@@ -367,7 +372,7 @@ class Endpoint:
         except BadRequest:
             password = None
         self._responder.check_deliverable(verified, password)
-        renewal.check_signature(sender.renewed, verified, rules, self._now())
+        renewal.check_signature(sender, sender.renewed, rules, now)
 
 
 def _loggable(serial_number: int) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from scepkit.enrolment.issuers import Issuers, stored_certificate
@@ -85,20 +85,19 @@ class Retrieval:
         # Endpoints that share a CA do not share its certificates.
         return tuple(row for row in found if row is not None and row.endpoint == self._endpoint)
 
-    def certificate(self, wanted: GetCert, requester: Certificate) -> Success:
-        """Return a certificate by issuer and serial number (section 4.5).
+    def certificate(self, found: Sequence[CertificateRow], requester: Certificate) -> Success:
+        """Return the certificate that was asked for (section 4.5).
 
         What a requester may not see is answered like what does not exist (P-76).
 
         Args:
-            wanted: which one.
+            found: what `named` returned.
             requester: the certificate that signed the request.
 
         Raises:
             BadCertId: there is none that the requester may have.
             StoreError: the database cannot answer.
         """
-        found = self.named(wanted)
         for row in found:
             if self._may_have(requester, row):
                 return Success((row.der,))

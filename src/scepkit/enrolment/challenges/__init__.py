@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from scepkit.protocol.csr import CertificationRequest
     from scepkit.protocol.distinguished_name import Name
-    from scepkit.protocol.scep.attributes import TransactionID
     from scepkit.store import Challenge
 
 MAX_LENGTH = 255
@@ -44,7 +43,7 @@ class ChallengeRule(Protocol):
             BadRequest: it is not right.
         """
 
-    def password(self, transaction_id: TransactionID) -> str | None:
+    def password(self, transaction_id: bytes) -> str | None:
         """Name the password of a request that is encrypted with one; None if it is not known."""
 
 
@@ -68,7 +67,7 @@ class NoChallenge:
         """Take no notice, but of its length."""
         self.judge(request, now)
 
-    def password(self, transaction_id: TransactionID) -> None:
+    def password(self, transaction_id: bytes) -> None:
         """Know none."""
 
 

@@ -25,7 +25,6 @@ from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName, parse_san
 from scepkit.protocol.rfc4514 import parse_subject
-from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.store import Challenge, NewChallenge, Store
 
 KEY_SIZE = 32
@@ -165,7 +164,7 @@ class Challenges:
             raise refused(f"challenge {challenge.id} was spent by somebody else")
         return None
 
-    def password(self, transaction_id: TransactionID) -> str | None:  # noqa: ARG002
+    def password(self, transaction_id: bytes) -> str | None:  # noqa: ARG002
         """Name the password of a password-encrypted request: one of many, so none (P-26)."""
         return None
 

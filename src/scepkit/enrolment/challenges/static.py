@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from scepkit.protocol.csr import CertificationRequest
     from scepkit.protocol.distinguished_name import Name
-    from scepkit.protocol.scep.attributes import TransactionID
 
 # Lower-case letters and digits, to be typed without a shift key, but for those that look alike
 # (0 and o, 1 and l): 32, five bits each. Every string type can hold them.
@@ -93,7 +92,7 @@ class StaticChallenge:
         """Compare as for a first enrolment; raises the same."""
         self.judge(request, now)
 
-    def password(self, transaction_id: TransactionID) -> str:  # noqa: ARG002
+    def password(self, transaction_id: bytes) -> str:  # noqa: ARG002
         """Return the one secret: every password-encrypted request must use it (P-26)."""
         return self.secret
 

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 from starlette.routing import Route
 
 from scepkit.enrolment.challenges.static import OF_ALL
-from scepkit.enrolment.decision import Decision
 from scepkit.errors import BoundReached, HTTPRefused, Local
 from scepkit.protocol import serial_number
 from scepkit.protocol.scep import http, pkimessage
@@ -23,6 +22,7 @@ from scepkit.server.http.bounds import BoundAlarms
 from scepkit.server.settings import DEFAULT, Settings
 from scepkit.server.web import metrics
 from scepkit.server.web.front import NO_STORE, Front, Request
+from scepkit.services.scep_decision import Decision
 from scepkit.store import Store
 
 # Where clients look: the path that users type, the one that RFC 8894 section 4.1 names, and what is
@@ -152,8 +152,8 @@ def _facts(decision: Decision) -> Facts:
     """Say what the log needs so that an operator can act on it."""
     answer = decision.answer
     facts: dict[str, Any] = {
-        "message_type": decision.verified.message_type.name if decision.verified else "unverified",
-        "transaction_id": str(decision.received.attributes.transaction_id),
+        "message_type": decision.message_type,
+        "transaction_id": str(decision.transaction_id),
         # Not before the reply is out: see `Decision.subject`.
         "subject": lambda: decision.subject,
         "outcome": answer.pki_status.name,

@@ -22,9 +22,9 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TypeAlias, TypeVar
 
-from scepkit.enrolment.decision import Decision
 from scepkit.errors import HTTPRefused
 from scepkit.services.scep import Endpoint
+from scepkit.services.scep_decision import Decision
 from scepkit.store import Answer, Recorded, Store
 
 # Of one protocol. More would only time out while they wait for a thread; 503 makes them come back

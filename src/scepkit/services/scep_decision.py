@@ -1,0 +1,183 @@
+"""The decision on a pkiMessage: what could be read of it, its outcome, and its CertRep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from scepkit.enrolment.request import Granted, Queued, Refused, Repeated
+from scepkit.enrolment.request import Outcome as EnrolmentOutcome
+from scepkit.errors import FailInfo
+from scepkit.protocol.algorithms import Legacy
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.scep import pkimessage
+from scepkit.protocol.scep.attributes import TransactionID
+from scepkit.protocol.scep.messages import CertRep, Failure, Pending, Success
+from scepkit.protocol.scep.pkimessage import PKIMessage, VerifiedMessage
+from scepkit.store import Challenge, Issuance, Status
+from scepkit.store import Outcome as Standing
+from scepkit.store import Queued as QueuedEntry
+
+# Characters of a subject: more than any that is issued in earnest.
+_LOGGED = 500
+# Octets of a subject: a longer one is not decoded, and so many of it are shown.
+_DECODED, _SHOWN = 8192, 64
+
+
+@dataclass(frozen=True, slots=True)
+class ReadMessage:
+    """A pkiMessage as far as it could be read, for its CertRep and for the log.
+
+    Attributes:
+        received: the message.
+        verified: the same, if its signature held.
+        requested: the subject that it asks for, not decoded yet.
+        serial: the serial number that a GetCert or GetCRL names.
+        stored: the subject of the certificate with that number, where there is one.
+        password: what a reply is encrypted with when the device's key cannot decrypt. Secret.
+        key_agreement: whether the device's EC key is known to do key agreement.
+        legacy: what the message uses that had to be allowed.
+    """
+
+    received: PKIMessage
+    verified: VerifiedMessage | None = None
+    requested: Name | None = None
+    serial: int | None = None
+    stored: str = ""
+    password: str | None = field(default=None, repr=False)
+    key_agreement: bool = False
+    legacy: tuple[Legacy, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """A GetCert or GetCRL was granted; nothing has to be stored.
+
+    Attributes:
+        answer: what was asked for.
+    """
+
+    answer: Success
+
+
+Outcome: TypeAlias = EnrolmentOutcome | Retrieved
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A decision on a pkiMessage; its reply may go out once `record`, if any, is stored.
+
+    Attributes:
+        message: the message.
+        outcome: what was decided.
+        answer: that as a SCEP message.
+        reply: the same as a CertRep, DER.
+    """
+
+    message: ReadMessage
+    outcome: Outcome
+    answer: CertRep
+    reply: bytes
+
+    @property
+    def record(self) -> Issuance | QueuedEntry | None:
+        """What has to be stored before the reply may go out."""
+        return self.outcome.record if isinstance(self.outcome, Granted | Queued) else None
+
+    @property
+    def message_type(self) -> str:
+        """The name of its messageType; `unverified` where its signature does not hold."""
+        verified = self.message.verified
+        return "unverified" if verified is None else verified.message_type.name
+
+    @property
+    def transaction_id(self) -> TransactionID:
+        """What the sender calls its request."""
+        return self.message.received.attributes.transaction_id
+
+    @property
+    def subject(self) -> str:
+        """The subject of the request, for the log, no longer than a line that people read.
+
+        To be asked for when the reply is out: how long a name takes to decode tells something of
+        what is in it, and the sender may be anybody who signed a captured envelope anew.
+        """
+        requested = self.message.requested
+        if requested is None or requested.is_empty:
+            if isinstance(self.outcome, Repeated):
+                return self.outcome.standing.subject
+            return self.message.stored
+        if len(requested.der) > _DECODED:
+            # It is asked for where nothing may take long.
+            return f"#{requested.der[:_SHOWN].hex()}… ({len(requested.der)} octets)"
+        text = str(requested)
+        return text if len(text) <= _LOGGED else f"{text[:_LOGGED]}…"
+
+    @property
+    def reason(self) -> str:
+        """Why it was refused, for the log."""
+        if not isinstance(self.outcome, Refused):
+            return ""
+        error = self.outcome.error
+        return f"{error.message} ({error.hint})" if error.hint else error.message
+
+    @property
+    def serial(self) -> int | None:
+        """The serial number of the certificate that is the answer, or that is asked for."""
+        match self.outcome:
+            case Granted(record=record):
+                return record.serial
+            case Repeated(standing=standing):
+                return standing.serial
+        return self.message.serial
+
+    @property
+    def renews(self) -> int | None:
+        """The serial number of the certificate that is renewed."""
+        return None if isinstance(self.outcome, Retrieved) else self.outcome.renews
+
+    @property
+    def challenge(self) -> Challenge | None:
+        """The one-time challenge that entitles it."""
+        return None if isinstance(self.outcome, Retrieved) else self.outcome.challenge
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """What the request asks for and the certificate has not."""
+        return self.outcome.cut if isinstance(self.outcome, Granted) else ()
+
+    @property
+    def legacy(self) -> tuple[Legacy, ...]:
+        """What the message uses that had to be allowed."""
+        return self.message.legacy
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the answer was given before."""
+        return isinstance(self.outcome, Repeated)
+
+
+def cert_rep(outcome: Outcome) -> CertRep:
+    """Return an outcome as a SCEP message."""
+    match outcome:
+        case Granted(record=record):
+            # The issued certificate, and never in clear beside the envelope (P-17, P-27).
+            return Success((record.certificate,))
+        case Queued():
+            return Pending()
+        case Repeated(standing=standing):
+            return _answered_before(standing)
+        case Refused(error=error):
+            return pkimessage.failure(error)
+        case Retrieved(answer=answer):
+            return answer
+
+
+def _answered_before(standing: Standing) -> CertRep:
+    match standing.status:
+        case Status.ISSUED if standing.certificate is not None:
+            return Success((standing.certificate,))
+        case Status.PENDING:
+            return Pending()
+    code = FailInfo.badRequest if standing.fail_info is None else FailInfo(standing.fail_info)
+    return Failure(code, standing.reason or "the request was refused")
