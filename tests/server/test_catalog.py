@@ -145,6 +145,6 @@ def test_watching(files, monkeypatch):
 
     catalog._build = failing_first
     files.stamp = 2
-    catalog.watch()
+    catalog.start()
     assert seen.wait(PATIENCE)
     catalog.close()

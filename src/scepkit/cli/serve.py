@@ -43,6 +43,40 @@ DirectoryOption = Annotated[
 ]
 DEFAULT_DIRECTORY = Path("scep-data")
 
+_HostOption = Annotated[
+    str | None, typer.Option(metavar="HOST", help="Address to listen on; 0.0.0.0 for all.")
+]
+_PortOption = Annotated[
+    int | None, typer.Option(min=0, max=65535, metavar="PORT", help="Port; 0 takes a free one.")
+]
+_WorkersOption = Annotated[
+    int | None, typer.Option(min=1, max=64, metavar="N", help="Number of server processes.")
+]
+_PublicURLOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="URL at which devices reach the server. Issued certificates name their CRL and "
+        "OCSP responder below it.",
+    ),
+]
+_LayoutOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LAYOUT",
+        help="Keys of a new CA: default (RSA-3072 and an RSA-2048 RA), ec (P-256 and an "
+        "RSA-2048 RA) or single (one RSA-2048 key).",
+    ),
+]
+_LegacyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help="Allow broken or weak algorithms, for devices that support nothing better: "
+        "sha1,des3,des,md5,draft-oids or some of them.",
+    ),
+]
+
 NEEDED = (
     "alembic",
     "prometheus_client",
@@ -66,40 +100,12 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     directory: DirectoryOption = DEFAULT_DIRECTORY,
-    host: Annotated[
-        str | None, typer.Option(metavar="HOST", help="Address to listen on; 0.0.0.0 for all.")
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(min=0, max=65535, metavar="PORT", help="Port; 0 takes a free one."),
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, max=64, metavar="N", help="Number of server processes.")
-    ] = None,
-    public_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="URL at which devices reach the server. Issued certificates name their CRL and "
-            "OCSP responder below it.",
-        ),
-    ] = None,
-    layout: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LAYOUT",
-            help="Keys of a new CA: default (RSA-3072 and an RSA-2048 RA), ec (P-256 and an "
-            "RSA-2048 RA) or single (one RSA-2048 key).",
-        ),
-    ] = None,
-    legacy: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST",
-            help="Allow broken or weak algorithms, for devices that support nothing better: "
-            "sha1,des3,des,md5,draft-oids or some of them.",
-        ),
-    ] = None,
+    host: _HostOption = None,
+    port: _PortOption = None,
+    workers: _WorkersOption = None,
+    public_url: _PublicURLOption = None,
+    layout: _LayoutOption = None,
+    legacy: _LegacyOption = None,
 ) -> None:
     """Run a SCEP server: a CA, its database and its endpoint.
 

@@ -6,17 +6,18 @@ import gc
 import math
 import os
 import resource
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Lifespan
 
 from scepkit.server import ca_loading, log, monitoring, static_secret
 from scepkit.server.assembly import assemble
@@ -29,7 +30,7 @@ from scepkit.server.endpoints import Endpoints, ServedEndpoint
 from scepkit.server.http.bounds import Bounds
 from scepkit.server.http.connections import STATE, Connections
 from scepkit.server.http.tally import Tally
-from scepkit.server.settings import public_urls
+from scepkit.server.settings import Settings, public_urls
 from scepkit.server.web import metrics
 from scepkit.server.web.cmp import CMPFront
 from scepkit.server.web.crl_and_ca import Distribution
@@ -38,6 +39,16 @@ from scepkit.server.web.metrics import RevocationMetrics
 from scepkit.server.web.ocsp import OCSPFront
 from scepkit.server.web.scep import SCEPFront
 from scepkit.store import Store
+
+
+class _Job(Protocol):
+    """Something that goes on in the background while the server runs."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def close(self) -> None:
+        """End."""
 
 
 def create(home: Home, tally: Tally | None = None) -> Starlette:
@@ -57,23 +68,18 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
     store = open_store(settings)
     # Certificates of before there were several CAs.
     store.assign_issuer(home.material.ca.key_hash)
-    # The worker processes share the cores.
-    threads = math.ceil(cores() / settings.workers)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="scep")
-    # What revokes waits for the database, however long somebody else has it locked.
-    writing = ThreadPoolExecutor(2, thread_name_prefix="cmp")
     crls = CRLs(
         store,
         lifetime=timedelta(hours=settings.crl_hours),
         lock=settings.directory / LOCK,
         now=utc_now,
     )
-    held_now: dict[str, HeldCA] = {}
-    endpoints = _catalog(home, store, crls, held_now)
+    authorities: dict[str, HeldCA] = {}
+    endpoints = _endpoints(home, store, crls, authorities)
     conditions = Conditions(
         settings,
         store,
-        authorities=lambda: dict(held_now),
+        authorities=lambda: dict(authorities),
         unreadable=lambda: endpoints.fault,
         crl_problems=crls.problems,
         log_is_lost=lambda: lines.is_failing,
@@ -82,54 +88,48 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
     health = Health(conditions.find, monitoring.share)
     bounds = Bounds.of(settings, files=resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     static_secret.warn(settings)
-
-    @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
-        endpoints.watch()
-        crls.start()
-        sweeper = Sweeper(Sweep(settings, store, utc_now))
-        sweeper.start()
-        ahead = SigningAhead(endpoints)
-        ahead.start()
-        health.start()
-        # What was made at the start stays for good: the collector need not look at it again.
-        gc.freeze()
-        # A request leaves hardly any cycles: looking for them less often is 2 % of the throughput.
-        gc.set_threshold(20_000, 50, 100)
-        yield {STATE: Connections(bounds, tally or Tally())}
-        health.close()
-        ahead.close()
-        endpoints.close()
-        crls.close()
-        pool.shutdown()
-        writing.shutdown()
-        sweeper.close()
-        store.close()
-
-    # They are tried in this order, so what is asked for most comes first.
-    routes: list[BaseRoute] = [
-        *SCEPFront(endpoints, settings, pool, store).routes,
-        *OCSPFront(endpoints, pool, store).routes,
-        *Distribution(crls, utc_now).routes,
-        *CMPFront(endpoints, writing, store).routes,
-        Route("/healthz", health.answer),
-    ]
-    if not settings.metrics:
-        routes.append(Route("/metrics", _metrics(store)))
-    app = Starlette(routes=routes, lifespan=lifespan)
+    threads = _Threads.of(settings)
+    sweeper = Sweeper(Sweep(settings, store, utc_now))
+    jobs = (endpoints, crls, sweeper, SigningAhead(endpoints), health)
+    app = Starlette(
+        routes=_routes(settings, store, endpoints, crls, health, threads),
+        lifespan=_lifespan(jobs, threads, store, lambda: Connections(bounds, tally or Tally())),
+    )
     app.state.health = health
     return app
 
 
-def _catalog(home: Home, store: Store, crls: CRLs, held_now: dict[str, HeldCA]) -> Endpoints:
+def _endpoints(home: Home, store: Store, crls: CRLs, authorities: dict[str, HeldCA]) -> Endpoints:
+    """Return the endpoints; whenever they are read, their CAs are noted, and their CRLs served."""
+
     def build() -> Mapping[str, ServedEndpoint]:
-        authorities = ca_loading.load_all(home.settings, now=utc_now())
-        served = assemble(replace(home, authorities=authorities), store)
-        held_now.update(authorities)
-        crls.use(one for ca in authorities.values() for one in ca.generations)
+        found = ca_loading.load_all(home.settings, now=utc_now())
+        served = assemble(replace(home, authorities=found), store)
+        authorities.update(found)
+        crls.use(one for ca in found.values() for one in ca.generations)
         return served
 
     return Endpoints(stamp=lambda: ca_loading.stamps(home.settings), build=build)
+
+
+@dataclass(frozen=True, slots=True)
+class _Threads:
+    """The threads that answer requests.
+
+    Attributes:
+        computing: do private-key work; the worker processes share the cores.
+        revoking: wait for the database, however long somebody else has it locked.
+    """
+
+    computing: ThreadPoolExecutor
+    revoking: ThreadPoolExecutor
+
+    @classmethod
+    def of(cls, settings: Settings) -> _Threads:
+        return cls(
+            ThreadPoolExecutor(math.ceil(cores() / settings.workers), thread_name_prefix="scep"),
+            ThreadPoolExecutor(2, thread_name_prefix="cmp"),
+        )
 
 
 def cores() -> int:
@@ -137,6 +137,27 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _routes(
+    settings: Settings,
+    store: Store,
+    endpoints: Endpoints,
+    crls: CRLs,
+    health: Health,
+    threads: _Threads,
+) -> list[BaseRoute]:
+    """Return the routes in the order in which they are tried: first what is asked for most."""
+    routes: list[BaseRoute] = [
+        *SCEPFront(endpoints, settings, threads.computing, store).routes,
+        *OCSPFront(endpoints, threads.computing, store).routes,
+        *Distribution(crls, utc_now).routes,
+        *CMPFront(endpoints, threads.revoking, store).routes,
+        Route("/healthz", health.answer),
+    ]
+    if not settings.metrics:
+        routes.append(Route("/metrics", _metrics(store)))
+    return routes
 
 
 def _metrics(store: Store) -> Callable[[Request], Response]:
@@ -147,3 +168,26 @@ def _metrics(store: Store) -> Callable[[Request], Response]:
         return Response(body, media_type=media_type)
 
     return answer
+
+
+def _lifespan(
+    jobs: Sequence[_Job], threads: _Threads, store: Store, connections: Callable[[], Connections]
+) -> Lifespan[Starlette]:
+    """Return the application's life: what begins before the first request, and ends at the end."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
+        for job in jobs:
+            job.start()
+        # What was made at the start stays for good: the collector need not look at it again.
+        gc.freeze()
+        # A request leaves hardly any cycles: looking for them less often is 2 % of the throughput.
+        gc.set_threshold(20_000, 50, 100)
+        yield {STATE: connections()}
+        for job in reversed(jobs):
+            job.close()
+        threads.computing.shutdown()
+        threads.revoking.shutdown()
+        store.close()
+
+    return lifespan

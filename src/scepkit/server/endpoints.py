@@ -109,7 +109,7 @@ class Endpoints:
         log.info("the CAs changed and were read again", endpoints=sorted(served))
         return True
 
-    def watch(self) -> None:
+    def start(self) -> None:
         """Look again and again, in a thread of its own, until `close`."""
         Thread(target=self._watch, name="scepkit-endpoints", daemon=True).start()
 
