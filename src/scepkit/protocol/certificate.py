@@ -21,18 +21,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from scepkit.errors import FailInfoError, Malformed
 from scepkit.protocol import extensions, public_keys, serial_number, signatures
 from scepkit.protocol.algorithms import Legacy, PublicKey
-from scepkit.protocol.asn1 import ber, rewriting, types
+from scepkit.protocol.asn1 import ber, rewriting
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1 import x509 as _x509
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
-from scepkit.protocol.signatures import AlgorithmIdentifier
 
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
 # Serial number, signature, issuer, validity, subject, key; then what is optional.
 _FIELDS = 6
-_BOOLEAN, _INTEGER = 0x01, 0x02
+_INTEGER = 0x02
 _KINDS = bytes([_INTEGER, *[_der.SEQUENCE] * 5])
 _PEM_WIDTH = 64
 
@@ -72,7 +71,9 @@ class Certificate:
         try:
             signed, algorithm, bits = ber.parts(der, _der.SEQUENCE, "certificate")
             parts = ber.parts(signed, _der.SEQUENCE, "certificate")
-            number = parts.pop(0) if parts[0][0] == _VERSION else b""
+            number = (
+                ber.content(parts.pop(0), _VERSION, "version") if parts[0][0] == _VERSION else b""
+            )
             serial, algorithm_again, issuer, validity, subject, spki = parts[:_FIELDS]
         except (ValueError, IndexError) as error:
             raise Malformed("not a certificate: parts are missing") from error
@@ -82,13 +83,14 @@ class Certificate:
             raise Malformed("not a certificate: a part is of another type")
         rest = [one for one in parts[_FIELDS:] if one[0] == _EXTENSIONS]
         signature = ber.content(bits, _der.BIT_STRING, "certificate's signature")
+        version = ber.content(number, _INTEGER, "INTEGER") if number else b"\0"
         return cls(
             der=der,
             issuer=issuer,
             serial_number=serial,
             subject=subject,
             spki=spki,
-            version=_version(number),
+            version=int.from_bytes(version, "big", signed=True) + 1,
             _validity=validity,
             _extensions=ber.content(rest[0], _EXTENSIONS, "extensions") if rest else b"",
             _signed=signed,
@@ -123,7 +125,7 @@ class Certificate:
     @cached_property
     def key_hash(self) -> bytes:
         """SHA-256 of the canonical SubjectPublicKeyInfo, 32 octets: the identity of a key."""
-        return hashlib.sha256(self.canonical_spki).digest()
+        return public_keys.identity(self.spki)
 
     @cached_property
     def extensions(self) -> Extensions:
@@ -183,12 +185,10 @@ class Certificate:
             Malformed: they are no times.
         """
         times = ber.parts(self._validity, _der.SEQUENCE, "validity")
-        if len(times) != 2:  # noqa: PLR2004 - notBefore, notAfter
-            raise Malformed("not the validity of a certificate")
-        start, end = (ber.time(one[0], ber.content(one, one[0], "time")) for one in times)
-        if start is None or end is None:
-            raise Malformed("not the validity of a certificate")
-        return start, end
+        moments = [ber.time(one[0], ber.content(one, one[0], "time")) for one in times]
+        if len(moments) == 2 and moments[0] and moments[1]:  # noqa: PLR2004 - notBefore, notAfter
+            return moments[0], moments[1]
+        raise Malformed("not the validity of a certificate")
 
     @property
     def not_before(self) -> datetime:
@@ -200,27 +200,12 @@ class Certificate:
         """The end of its validity, aware; raises as `validity` does."""
         return self.validity[1]
 
-    def basic_constraints(self) -> tuple[bool, int | None] | None:
-        """Return whether it is a CA's, and how many CAs may be below (RFC 5280 section 4.2.1.9).
-
-        Returns:
-            cA and pathLenConstraint, which counts for a CA alone; None without the extension.
-
-        Raises:
-            Malformed: the extension cannot be read.
-        """
-        value = self.extensions.find(extensions.BASIC_CONSTRAINTS)
-        if value is None:
-            return None
-        parts = ber.parts(value, _der.SEQUENCE, "basicConstraints")
-        ca = bool(parts) and parts[0][0] == _BOOLEAN and any(ber.content(parts[0], _BOOLEAN, "cA"))
-        lengths = [one for one in parts if one[0] == _INTEGER]
-        return ca, _integer(lengths[0]) if ca and lengths else None
-
-    @property
+    @cached_property
     def serial(self) -> int:
         """The serial number; devices and old CAs have negative ones, and 0."""
-        return _integer(self.serial_number)
+        return int.from_bytes(
+            ber.content(self.serial_number, _INTEGER, "INTEGER"), "big", signed=True
+        )
 
     def __repr__(self) -> str:
         """Return a line for a debugger: subject and serial number."""
@@ -251,8 +236,7 @@ class Certificate:
         """
         try:
             key = public_keys.load_any(spki)
-            algorithm = ber.decode(types.AlgorithmIdentifier, self._algorithm, "algorithm")
-            scheme = signatures.read(AlgorithmIdentifier.of(algorithm), key, allowed)
+            scheme = signatures.read(signatures.read_algorithm(self._algorithm), key, allowed)
         except (FailInfoError, Malformed):
             return False
         if scheme.verify(key, self._signature, self._signed):
@@ -263,16 +247,6 @@ class Certificate:
         except Malformed:
             return False
         return der != self._signed and scheme.verify(key, self._signature, der)
-
-
-def _version(explicit: bytes) -> int:
-    if not explicit:
-        return 1
-    return _integer(ber.content(explicit, _VERSION, "version")) + 1
-
-
-def _integer(der: bytes) -> int:
-    return int.from_bytes(ber.content(der, _INTEGER, "INTEGER"), "big", signed=True)
 
 
 def readable(certificates: Iterable[bytes]) -> Iterator[Certificate]:

@@ -86,7 +86,7 @@ def issued(issuer: Certificate, certificate: Certificate) -> bool:
 def is_ca(certificate: Certificate) -> bool:
     """Say whether a certificate is a CA's (RFC 5280 section 4.2.1.9)."""
     try:
-        basic = certificate.basic_constraints()
+        basic = certificate.extensions.basic_constraints()
     except Malformed:
         return False
     if basic is None:
@@ -104,13 +104,13 @@ def may_sign(certificate: Certificate, below: int) -> bool:
     """
     if not is_ca(certificate):
         return False
+    extensions = certificate.extensions
     try:
-        usage = certificate.extensions.key_usage()
+        usage, (_, longest) = extensions.key_usage(), extensions.basic_constraints() or (True, None)
     except Malformed:
         return False
     if usage is not None and "key_cert_sign" not in usage:
         return False
-    _, longest = certificate.basic_constraints() or (True, None)
     return longest is None or longest >= below
 
 

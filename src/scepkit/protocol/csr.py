@@ -21,7 +21,7 @@ from cryptography.x509 import ObjectIdentifier
 from scepkit.errors import BadRequest, FailInfoError, Malformed
 from scepkit.protocol import csr_writing, extensions, public_keys, signatures
 from scepkit.protocol.algorithms import Legacy, PublicKey
-from scepkit.protocol.asn1 import ber, strings, types
+from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.csr_writing import (
     CHALLENGE_PASSWORD,
@@ -33,7 +33,7 @@ from scepkit.protocol.csr_writing import (
 from scepkit.protocol.distinguished_name import Name, object_identifier
 from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
-from scepkit.protocol.signatures import AlgorithmIdentifier, SignatureScheme
+from scepkit.protocol.signatures import SignatureScheme
 
 __all__ = [
     "CHALLENGE_PASSWORD",
@@ -100,7 +100,7 @@ class CertificationRequest:
     @property
     def key_hash(self) -> bytes:
         """SHA-256 of the canonical SubjectPublicKeyInfo, 32 octets: the identity of a key."""
-        return hashlib.sha256(self.canonical_spki).digest()
+        return public_keys.identity(self.spki)
 
     @cached_property
     def attributes(self) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
@@ -152,8 +152,8 @@ class CertificationRequest:
         if len(values) > 1:
             raise BadRequest("the request has several challengePasswords")
         try:
-            tag, content = ber.tag_and_content(values[0])
-            text = strings.decode(tag, content)
+            tag = values[0][0]
+            text = strings.decode(tag, ber.content(values[0], tag, "challengePassword"))
         except (Malformed, strings.Undecodable):
             # Not `from`: whatever it holds may be the password.
             raise BadRequest("the request's challengePassword cannot be read as text") from None
@@ -167,7 +167,7 @@ class CertificationRequest:
     @property
     def has_challenge_extension(self) -> bool:
         """Say whether a challengePassword is among the extensions, where it does not count."""
-        return any(one.identifier == _CHALLENGE for one in self.extensions)
+        return any(one.identifier == _CHALLENGE for one in self.extensions.all)
 
     @cached_property
     def archive(self) -> bytes:
@@ -179,7 +179,7 @@ class CertificationRequest:
         Raises:
             BadRequest: the extensions cannot be read.
         """
-        wanted = [one.der for one in self.extensions if one.identifier != _CHALLENGE]
+        wanted = [one.der for one in self.extensions.all if one.identifier != _CHALLENGE]
         attributes = [_der.attribute(EXTENSION_REQUEST, _der.sequence(*wanted))] if wanted else []
         copy = csr_writing.info(self.subject.der, self.canonical_spki, attributes)
         return csr_writing.request(copy, _der.algorithm(SHA256_WITH_RSA), b"")
@@ -333,7 +333,7 @@ class Unverifiable(Malformed):
 
     def __init__(self, spki: bytes, error: FailInfoError) -> None:
         super().__init__(f"the PKCS#10 request cannot be verified: {error.message}")
-        self.key_hash = hashlib.sha256(public_keys.canonical(spki)).digest()
+        self.key_hash = public_keys.identity(spki)
         self.error = error
 
 
@@ -351,14 +351,13 @@ class _Claim:
 
 
 def _claim(der: bytes) -> _Claim:
-    (info, algorithm, bits), (subject, spki, attributes) = _cut(der)
-    signature = ber.content(bits, _der.BIT_STRING, "signature")
-    identifier = ber.decode(types.AlgorithmIdentifier, algorithm, "signature algorithm")
+    (info, algorithm, signature), (subject, spki, attributes) = _cut(der)
+    identifier = signatures.read_algorithm(algorithm)
     if signature[:1] != b"\0":
         raise Malformed("the PKCS#10 request's signature is not made of octets")
     try:
         key = public_keys.load_any(spki)
-        scheme = signatures.parse(AlgorithmIdentifier.of(identifier))
+        scheme = signatures.parse(identifier)
         scheme.require_key(key)
     except FailInfoError as error:
         raise Unverifiable(spki, error) from error
@@ -382,8 +381,8 @@ def _cut(der: bytes) -> tuple[tuple[bytes, bytes, bytes], tuple[bytes, bytes, by
     """Cut a CertificationRequest (RFC 2986 section 4.2), and its CertificationRequestInfo.
 
     Returns:
-        CertificationRequestInfo, AlgorithmIdentifier and BIT STRING, DER; then subject and
-        SubjectPublicKeyInfo, DER, and the content of the attributes.
+        CertificationRequestInfo and AlgorithmIdentifier, DER, and the content of the BIT STRING;
+        then subject and SubjectPublicKeyInfo, DER, and the content of the attributes.
     """
     try:
         info, algorithm, signature = ber.parts(der, _der.SEQUENCE, "PKCS#10 request")
@@ -392,4 +391,5 @@ def _cut(der: bytes) -> tuple[tuple[bytes, bytes, bytes], tuple[bytes, bytes, by
         raise Malformed("not a PKCS#10 request: parts are missing") from error
     # Some devices leave the attributes out altogether.
     attributes = ber.content(rest[0], _ATTRIBUTES, "attributes") if rest else b""
-    return (info, algorithm, signature), (subject, spki, attributes)
+    octets = ber.content(signature, _der.BIT_STRING, "signature")
+    return (info, algorithm, octets), (subject, spki, attributes)

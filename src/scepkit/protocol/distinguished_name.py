@@ -5,7 +5,7 @@ RelativeDistinguishedName ::= SET OF AttributeTypeAndValue
 AttributeTypeAndValue ::= SEQUENCE { type OBJECT IDENTIFIER, value ANY }
 
 Devices write names that RFC 5280 forbids, and the library refuses a whole request for one odd
-octet in one; see `_strings` for what is read all the same.
+octet in one; see `asn1.strings` for what is read all the same.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from scepkit.errors import Malformed
 from scepkit.protocol import name_attributes, rfc4514
 from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
-from scepkit.protocol.asn1.strings import Undecodable
 
 # How much of a name that cannot be read is shown.
 _SHOWN = 32
@@ -44,15 +43,18 @@ class NameAttribute:
     Attributes:
         type: its OBJECT IDENTIFIER, DER.
         value: its value, DER.
+        oid: its type; None if that cannot be read.
+        tag: the tag octet of its value.
+        octets: the content of its value.
+        string: its value as text; None if it is none.
     """
 
     type: bytes
     value: bytes = field(repr=False)
-
-    @property
-    def oid(self) -> ObjectIdentifier | None:
-        """Its type; None if that cannot be read."""
-        return object_identifier(self.type)
+    oid: ObjectIdentifier | None
+    tag: int
+    octets: bytes = field(repr=False)
+    string: str | None = field(repr=False)
 
     def known_oid(self) -> ObjectIdentifier:
         """Return its type.
@@ -60,28 +62,17 @@ class NameAttribute:
         Raises:
             Malformed: that cannot be read.
         """
-        oid = self.oid
-        if oid is None:
+        if self.oid is None:
             raise Malformed("an attribute of a name has a type that cannot be read")
-        return oid
-
-    @property
-    def tag(self) -> int:
-        """The tag octet of its value."""
-        return self.value[0]
-
-    @property
-    def octets(self) -> bytes:
-        """The content of its value."""
-        return ber.content(self.value, self.tag, "value of a name's attribute")
+        return self.oid
 
     @property
     def label(self) -> str:
         """The name of its type: `CN`, `serialNumber`; where that has none its OID in dots."""
-        oid = self.oid
-        if oid is None:
+        if self.oid is None:
             return f"#{self.type.hex()}"
-        return name_attributes.find(oid).label
+        known = name_attributes.BY_OID.get(self.oid)
+        return self.oid.dotted_string if known is None else known.label
 
     def text(self) -> str:
         """Return its value as text.
@@ -89,30 +80,13 @@ class NameAttribute:
         Raises:
             Undecodable: it is no text.
         """
-        return strings.decode(self.tag, self.octets)
+        return strings.decode(self.tag, self.octets) if self.string is None else self.string
 
     def __str__(self) -> str:
         """Return it as RFC 4514 writes it; a value that is no text as its DER in hex."""
-        try:
-            return f"{self.label}={rfc4514.escape(self.text())}"
-        except Undecodable:
+        if self.string is None:
             return f"{self.label}=#{self.value.hex()}"
-
-    @property
-    def comparable(self) -> tuple[bytes, str | bytes]:
-        """Its type and value as they compare; see `Name.matches`."""
-        try:
-            return self.type, strings.fold(self.text())
-        except Undecodable:
-            return self.type, self.value
-
-    @property
-    def spelling(self) -> tuple[bytes, str | bytes]:
-        """Its type and value as they are read, whatever the type of string."""
-        try:
-            return self.type, self.text()
-        except Undecodable:
-            return self.type, self.value
+        return f"{self.label}={rfc4514.escape(self.string)}"
 
 
 @dataclass(frozen=True)
@@ -147,9 +121,33 @@ class Name:
         Raises:
             Malformed: it is no Name.
         """
-        return tuple(
-            tuple(_attribute(one) for one in ber.parts(rdn, _der.SET, "part of a Name"))
+        rdns = [
+            [
+                ber.parts(one, _der.SEQUENCE, "attribute of a Name")
+                for one in ber.parts(rdn, _der.SET, "part of a Name")
+            ]
             for rdn in ber.parts(self.der, _der.SEQUENCE, "Name")
+        ]
+        try:
+            read = [
+                [(kind, value, ber.content(value, value[0], "value")) for kind, value in rdn]
+                for rdn in rdns
+            ]
+        except ValueError as error:
+            raise Malformed("not an attribute of a Name: it is no pair") from error
+        return tuple(
+            tuple(
+                NameAttribute(
+                    type=kind,
+                    value=value,
+                    oid=object_identifier(kind),
+                    tag=value[0],
+                    octets=octets,
+                    string=strings.text(value[0], octets),
+                )
+                for kind, value, octets in rdn
+            )
+            for rdn in read
         )
 
     @property
@@ -196,11 +194,25 @@ class Name:
 
     @cached_property
     def _comparable(self) -> Counter[tuple[tuple[bytes, str | bytes], ...]]:
-        return Counter(tuple(sorted((a.comparable for a in rdn), key=repr)) for rdn in self.rdns)
+        return Counter(
+            tuple(
+                sorted(
+                    (
+                        (a.type, a.value if a.string is None else strings.fold(a.string))
+                        for a in rdn
+                    ),
+                    key=repr,
+                )
+            )
+            for rdn in self.rdns
+        )
 
     @property
     def _spelling(self) -> list[list[tuple[bytes, str | bytes]]]:
-        return [sorted((a.spelling for a in rdn), key=repr) for rdn in self.rdns]
+        return [
+            sorted(((a.type, a.value if a.string is None else a.string) for a in rdn), key=repr)
+            for rdn in self.rdns
+        ]
 
     def __str__(self) -> str:
         """Return it as RFC 4514 text, the last RDN first; always something that can be shown."""
@@ -211,14 +223,6 @@ class Name:
 
 
 EMPTY = Name(_der.sequence())
-
-
-def _attribute(der: bytes) -> NameAttribute:
-    try:
-        kind, value = ber.parts(der, _der.SEQUENCE, "attribute of a Name")
-    except ValueError as error:
-        raise Malformed("not an attribute of a Name: it is no pair") from error
-    return NameAttribute(kind, value)
 
 
 def _written(attribute: rfc4514.Attribute) -> bytes:

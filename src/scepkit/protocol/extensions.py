@@ -16,6 +16,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 
 from cryptography import x509
@@ -29,7 +30,7 @@ from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.distinguished_name import object_identifier
 from scepkit.protocol.general_name import GeneralName
 
-_BOOLEAN = 0x01
+_BOOLEAN, _INTEGER, _OBJECT_IDENTIFIER = 0x01, 0x02, 0x06
 _TAGGED_0 = 0xA0
 
 KEY_USAGE = _der.oid(ExtensionOID.KEY_USAGE)
@@ -86,17 +87,7 @@ class Extension:
         Raises:
             Malformed: it is not made like an extension.
         """
-        identifier, *rest = ber.parts(der, _der.SEQUENCE, "extension") or [b""]
-        critical = False
-        if len(rest) > 1 and rest[0][0] == _BOOLEAN:
-            # X.690 section 8.2.2: in BER any octet but 0 is TRUE.
-            critical = any(ber.content(rest.pop(0), _BOOLEAN, "BOOLEAN"))
-        if len(rest) != 1 or identifier[:1] != b"\x06":
-            raise Malformed("not an extension")
-        value = None
-        if rest[0][0] == _der.OCTET_STRING:
-            value = ber.content(rest[0], _der.OCTET_STRING, "extension value")
-        return cls(identifier, critical, value, der)
+        return Extensions.read([der]).all[0]
 
     @property
     def oid(self) -> ObjectIdentifier | None:
@@ -104,7 +95,7 @@ class Extension:
         return object_identifier(self.identifier)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Extensions:
     """The extensions of a certificate or a request, in the order received.
 
@@ -121,7 +112,16 @@ class Extensions:
         Raises:
             Malformed: one is not made like an extension.
         """
-        return cls(tuple(map(Extension.read, ders)))
+        rows = [(der, ber.parts(der, _der.SEQUENCE, "extension")) for der in ders]
+        contents = [
+            [ber.content(part, part[0], "extension") for part in parts] for _, parts in rows
+        ]
+        return cls(
+            tuple(
+                _extension(der, parts, octets)
+                for (der, parts), octets in zip(rows, contents, strict=True)
+            )
+        )
 
     def __iter__(self) -> Iterator[Extension]:
         return iter(self.all)
@@ -166,6 +166,10 @@ class Extensions:
         Raises:
             Malformed: it is no keyUsage.
         """
+        return self._key_usage
+
+    @cached_property
+    def _key_usage(self) -> frozenset[str] | None:
         value = self.find(KEY_USAGE)
         if value is None:
             return None
@@ -179,6 +183,10 @@ class Extensions:
         Raises:
             Malformed: it is no extKeyUsage.
         """
+        return self._extended_key_usage
+
+    @cached_property
+    def _extended_key_usage(self) -> tuple[ObjectIdentifier, ...] | None:
         value = self.find(EXTENDED_KEY_USAGE)
         if value is None:
             return None
@@ -192,8 +200,31 @@ class Extensions:
         Raises:
             Malformed: it is no subjectAltName.
         """
+        return self._subject_alternative_names
+
+    @cached_property
+    def _subject_alternative_names(self) -> tuple[GeneralName, ...]:
         value = self.find(SUBJECT_ALTERNATIVE_NAME)
         return () if value is None else general_name.read(value)
+
+    def basic_constraints(self) -> tuple[bool, int | None] | None:
+        """Return whether it is a CA's, and how many CAs may be below (RFC 5280 section 4.2.1.9).
+
+        Returns:
+            cA and pathLenConstraint, which counts for a CA alone; None without the extension.
+
+        Raises:
+            Malformed: the extension cannot be read.
+        """
+        value = self.find(BASIC_CONSTRAINTS)
+        if value is None:
+            return None
+        parts = ber.parts(value, _der.SEQUENCE, "basicConstraints")
+        ca = bool(parts) and parts[0][0] == _BOOLEAN and any(ber.content(parts[0], _BOOLEAN, "cA"))
+        lengths = [one for one in parts if one[0] == _INTEGER]
+        if not (ca and lengths):
+            return ca, None
+        return ca, int.from_bytes(ber.content(lengths[0], _INTEGER, "INTEGER"), "big", signed=True)
 
     def crl_places(self) -> tuple[str, ...]:
         """Return the URIs in cRLDistributionPoints; none when it is missing (RFC 5280 4.2.1.13).
@@ -228,6 +259,18 @@ class Extensions:
 NO_EXTENSIONS = Extensions()
 
 
+def _extension(der: bytes, parts: list[bytes], contents: list[bytes]) -> Extension:
+    """Return an extension that was cut into its parts."""
+    if not 1 < len(parts) < 4 or parts[0][0] != _OBJECT_IDENTIFIER:  # noqa: PLR2004
+        raise Malformed("not an extension")
+    if len(parts) == 3 and parts[1][0] != _BOOLEAN:  # noqa: PLR2004
+        raise Malformed("not an extension")
+    # X.690 section 8.2.2: in BER any octet but 0 is TRUE.
+    critical = len(parts) == 3 and any(contents[1])  # noqa: PLR2004
+    value = contents[-1] if parts[-1][0] == _der.OCTET_STRING else None
+    return Extension(parts[0], critical, value, der)
+
+
 def _full_name(point: bytes) -> list[GeneralName]:
     """Return the fullName in a DistributionPoint: a [0] in a [0]."""
     row = ber.parts(point, _der.SEQUENCE, "DistributionPoint")
@@ -256,8 +299,8 @@ def merged(lists: Iterable[bytes]) -> Extensions:
     found: dict[Extension, None] = {}
     try:
         for der in lists:
-            for one in ber.parts(der, _der.SEQUENCE, "list of extensions"):
-                found.setdefault(Extension.read(one))
+            rows = ber.parts(der, _der.SEQUENCE, "list of extensions")
+            found |= dict.fromkeys(Extensions.read(rows).all)
     except Malformed as error:
         raise BadRequest(f"the extension request cannot be read: {error.message}") from error
     for identifier, name in LOOKED_AT.items():

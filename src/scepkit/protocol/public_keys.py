@@ -6,6 +6,7 @@ looked at in the encoding, before OpenSSL sees the key.
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -123,6 +124,16 @@ def canonical(spki: bytes) -> bytes:
     except (FailInfoError, Malformed):
         return spki
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+@lru_cache(maxsize=512)
+def identity(spki: bytes) -> bytes:
+    """Return SHA-256 of the `canonical` SubjectPublicKeyInfo, 32 octets: the identity of a key.
+
+    Args:
+        spki: DER as received.
+    """
+    return hashlib.sha256(canonical(spki)).digest()
 
 
 def check(key: PublicKey) -> None:

@@ -291,7 +291,8 @@ def escape(text: str) -> str:
     """Escape a value (RFC 4514 section 2.4), and characters unfit for a terminal or a log."""
     if text.isalnum():
         return text
-    out = strings.shown("".join(f"\\{c}" if c in SPECIAL else c for c in text))
+    out = "".join(f"\\{c}" if c in SPECIAL else c for c in text)
+    out = out if out.isprintable() else strings.shown(out)
     if out[:1] == "#" or (out[:1] == " " and len(text) > 1):
         out = "\\" + out
     return out[:-1] + "\\ " if text.endswith(" ") else out

@@ -11,6 +11,7 @@ know it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from cryptography.exceptions import InvalidSignature
@@ -119,6 +120,17 @@ class AlgorithmIdentifier:
         """Return the value of a decoded AlgorithmIdentifier."""
         parameters = None if info.parameters is None else der.encode(info.parameters)
         return cls(info.algorithm, parameters)
+
+
+# Few are in use: each is decoded once.
+@lru_cache(maxsize=128)
+def read_algorithm(der: bytes) -> AlgorithmIdentifier:
+    """Read the AlgorithmIdentifier of a signature.
+
+    Raises:
+        Malformed: it is none.
+    """
+    return AlgorithmIdentifier.of(ber.decode(types.AlgorithmIdentifier, der, "signature algorithm"))
 
 
 @dataclass(frozen=True, slots=True)

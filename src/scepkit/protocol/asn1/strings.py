@@ -42,9 +42,6 @@ class Undecodable(ValueError):
 def decode(tag: int, octets: bytes) -> str:
     """Return the text of a character string.
 
-    In the types of one octet a character, octets above 7F are UTF-8 where that is valid, else
-    Latin-1: no type of these has a meaning for them that devices keep to.
-
     Args:
         tag: the tag octet.
         octets: the content.
@@ -52,21 +49,32 @@ def decode(tag: int, octets: bytes) -> str:
     Raises:
         Undecodable: the tag is not a character string's, or the content is not valid in it.
     """
+    found = text(tag, octets)
+    if found is None:
+        # No exception of a codec: that holds the octets.
+        kind = f"a valid {NAMES[tag]}" if tag in NAMES else "a character string"
+        raise Undecodable(f"is not {kind}")
+    return found
+
+
+def text(tag: int, octets: bytes) -> str | None:
+    """Return the text of a character string; None where `decode` raises.
+
+    In the types of one octet a character, octets above 7F are UTF-8 where that is valid, else
+    Latin-1: no type of these has a meaning for them that devices keep to.
+
+    Args:
+        tag: the tag octet.
+        octets: the content.
+    """
     if octets.isascii() and tag not in (UNIVERSAL_STRING, BMP_STRING) and tag in NAMES:
         return octets.decode("ascii")
-    encoding = _WIDE.get(tag)
-    if encoding is not None:
-        try:
-            return octets.decode(encoding)
-        except UnicodeDecodeError:
-            # Not `from`: that exception holds the octets.
-            raise Undecodable(f"is not a valid {NAMES[tag]}") from None
     if tag not in NAMES:
-        raise Undecodable("is not a character string")
+        return None
     try:
-        return octets.decode("utf-8")
+        return octets.decode(_WIDE.get(tag, "utf-8"))
     except UnicodeDecodeError:
-        return octets.decode("latin-1")
+        return None if tag in _WIDE else octets.decode("latin-1")
 
 
 def fits(text: str, tag: int) -> bool:

@@ -20,7 +20,7 @@ from scepkit.protocol.algorithms import NO_LEGACY, SHA1, Legacy
 from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.crl import SKEW, Plain, Revoked, Status
-from scepkit.protocol.extensions import Extension
+from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.ocsp.request import HASHES, read_cert_id
 from scepkit.protocol.ocsp.response import ErrorStatus
 from scepkit.protocol.signatures import AlgorithmIdentifier
@@ -148,9 +148,7 @@ def _basic(response: bytes) -> _Basic:
         certificates = _inside(more[0], "certificates") if more else []
         return _Basic(
             signed=signed,
-            algorithm=AlgorithmIdentifier.of(
-                ber.decode(types.AlgorithmIdentifier, algorithm, "algorithm")
-            ),
+            algorithm=signatures.read_algorithm(algorithm),
             signature=ber.content(bits, der.BIT_STRING, "signature")[1:],
             certificates=tuple(certificates[:_MAX_CERTIFICATES]),
             singles=tuple(_singles(signed)),
@@ -198,7 +196,7 @@ def _moment(element: bytes) -> datetime:
 def _check_extensions(tagged: Sequence[bytes] | Iterator[bytes]) -> None:
     for element in tagged:
         (row,) = ber.parts(element, _TAGGED_1, "extensions")
-        for one in map(Extension.read, ber.parts(row, der.SEQUENCE, "extensions")):
+        for one in Extensions.read(ber.parts(row, der.SEQUENCE, "extensions")):
             if one.critical and one.identifier != _NONCE:
                 raise BadReply("the answer has a critical extension that is not known here")
 
