@@ -624,7 +624,9 @@ def test_no_name_is_decoded_before_a_stranger_is_answered(world, monkeypatch):
     der_ = forge.csr(keys.device().key, subject=name((CN, UTF8, b"a\0b")))
     message = devices.seal(PKCSReq(csr.verify(der_)), to=world.ra, signer=keys.device("stranger"))
     decoded = []
-    monkeypatch.setattr("scepkit.protocol.distinguished_name._attribute", decoded.append)
+    monkeypatch.setattr(
+        "scepkit.protocol.distinguished_name.NameAttribute", lambda *parts: decoded.append(parts)
+    )
     decision = world.endpoint.decide(message)
     assert (decision.answer.text, decoded) == (OTHER_KEY[1], [])
     monkeypatch.undo()

@@ -29,10 +29,10 @@ from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
 
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
-# Serial number, signature, issuer, validity, subject, key; then what is optional.
-_FIELDS = 6
-_INTEGER = 0x02
-_KINDS = bytes([_INTEGER, *[_der.SEQUENCE] * 5])
+_CERTIFICATE = (_der.SEQUENCE, _der.SEQUENCE, _der.BIT_STRING | ber.CONTENT)
+# Version; serial number, signature, issuer, validity, subject, key; then what is optional.
+_FIELDS = (_VERSION | ber.OPTIONAL | ber.CONTENT, *[ber.ANY] * 6, *[ber.ANY | ber.OPTIONAL] * 3)
+_KINDS = bytes([_der.INTEGER, *[_der.SEQUENCE] * 5])
 _PEM_WIDTH = 64
 
 
@@ -68,31 +68,23 @@ class Certificate:
         Raises:
             Malformed: it is not a certificate.
         """
-        try:
-            signed, algorithm, bits = ber.parts(der, _der.SEQUENCE, "certificate")
-            parts = ber.parts(signed, _der.SEQUENCE, "certificate")
-            number = (
-                ber.content(parts.pop(0), _VERSION, "version") if parts[0][0] == _VERSION else b""
-            )
-            serial, algorithm_again, issuer, validity, subject, spki = parts[:_FIELDS]
-        except (ValueError, IndexError) as error:
-            raise Malformed("not a certificate: parts are missing") from error
-        kinds = (serial, algorithm_again, issuer, validity, subject, spki)
-        if bytes(part[0] for part in kinds) != _KINDS:
+        signed, algorithm, signature = ber.fields(der, "certificate", *_CERTIFICATE)
+        version, *kinds, unique_1, unique_2, last = ber.fields(signed, "certificate", *_FIELDS)
+        if bytes([part[0] for part in kinds]) != _KINDS:
             # A CRL has as many parts, and would pass.
             raise Malformed("not a certificate: a part is of another type")
-        rest = [one for one in parts[_FIELDS:] if one[0] == _EXTENSIONS]
-        signature = ber.content(bits, _der.BIT_STRING, "certificate's signature")
-        version = ber.content(number, _INTEGER, "INTEGER") if number else b"\0"
+        serial, _, issuer, validity, subject, spki = kinds
+        number = ber.content(version, _der.INTEGER, "version") if version else b"\0"
+        rest = [one for one in (unique_1, unique_2, last) if one and one[0] == _EXTENSIONS]
         return cls(
             der=der,
             issuer=issuer,
             serial_number=serial,
             subject=subject,
             spki=spki,
-            version=int.from_bytes(version, "big", signed=True) + 1,
+            version=int.from_bytes(number, "big", signed=True) + 1,
             _validity=validity,
-            _extensions=ber.content(rest[0], _EXTENSIONS, "extensions") if rest else b"",
+            _extensions=rest[0] if rest else b"",
             _signed=signed,
             _algorithm=algorithm,
             _signature=signature[1:],
@@ -136,7 +128,8 @@ class Certificate:
         """
         if not self._extensions:
             return extensions.NO_EXTENSIONS
-        return Extensions.read(ber.parts(self._extensions, _der.SEQUENCE, "extensions"))
+        row = ber.content(self._extensions, _EXTENSIONS, "list of extensions")
+        return Extensions.read(ber.parts(row, _der.SEQUENCE, "list of extensions"))
 
     @property
     def alternative_names(self) -> tuple[GeneralName, ...]:
@@ -204,7 +197,7 @@ class Certificate:
     def serial(self) -> int:
         """The serial number; devices and old CAs have negative ones, and 0."""
         return int.from_bytes(
-            ber.content(self.serial_number, _INTEGER, "INTEGER"), "big", signed=True
+            ber.content(self.serial_number, _der.INTEGER, "INTEGER"), "big", signed=True
         )
 
     def __repr__(self) -> str:

@@ -57,8 +57,10 @@ _EXTENSION_REQUESTS = {
 }
 _DRAFT = _der.oid(DRAFT_EXTENSION_REQUEST)
 _CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
-# The tag of the attributes, after the version, subject and key.
-_ATTRIBUTES = 0xA0
+# The fields of CertificationRequest and CertificationRequestInfo; some devices leave the attributes
+# out altogether.
+_REQUEST = (_der.SEQUENCE, _der.SEQUENCE, _der.BIT_STRING | ber.CONTENT)
+_INFO = (ber.ANY, ber.ANY, ber.ANY, 0xA0 | ber.CONTENT | ber.OPTIONAL)
 
 
 @dataclass(frozen=True)
@@ -103,21 +105,15 @@ class CertificationRequest:
         return public_keys.identity(self.spki)
 
     @cached_property
-    def attributes(self) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
-        """Its attributes in the order received: OID and values, DER.
+    def attributes(self) -> tuple[ber.Attribute, ...]:
+        """Its attributes in the order received.
 
         Raises:
             BadRequest: they cannot be read.
         """
         try:
-            pairs = [
-                ber.parts(one, _der.SEQUENCE, "attribute") for one in ber.split(self._attributes)
-            ]
-            return tuple(
-                (kind, tuple(ber.parts(values, _der.SET, "values of an attribute")))
-                for kind, values in pairs
-            )
-        except (Malformed, ValueError) as error:
+            return tuple(ber.attributes(self._attributes))
+        except Malformed as error:
             raise BadRequest("the request's attributes cannot be read") from error
 
     @cached_property
@@ -136,7 +132,9 @@ class CertificationRequest:
 
         Services that judge the raw PKCS#10 take nothing but one of PKCS#9's.
         """
-        return tuple(object_identifier(k) for k, _ in self.attributes if k in _EXTENSION_REQUESTS)
+        return tuple(
+            object_identifier(a.type) for a in self.attributes if a.type in _EXTENSION_REQUESTS
+        )
 
     @cached_property
     def challenge_password(self) -> str | None:
@@ -243,7 +241,7 @@ class CertificationRequest:
 
         Where that is off, the request is refused: a certificate without the names helps nobody.
         """
-        if not any(kind == _DRAFT for kind, _ in self.attributes):
+        if not any(one.type == _DRAFT for one in self.attributes):
             return None
         if Legacy.DRAFT_OIDS not in allowed:
             raise BadRequest(
@@ -254,7 +252,7 @@ class CertificationRequest:
 
     def _values(self, wanted: set[bytes]) -> list[bytes]:
         """Return the values of an attribute, whichever OID it goes by."""
-        return [value for kind, values in self.attributes if kind in wanted for value in values]
+        return [value for one in self.attributes if one.type in wanted for value in one.values]
 
 
 def read(der: bytes, allowed: frozenset[Legacy]) -> CertificationRequest:
@@ -384,12 +382,6 @@ def _cut(der: bytes) -> tuple[tuple[bytes, bytes, bytes], tuple[bytes, bytes, by
         CertificationRequestInfo and AlgorithmIdentifier, DER, and the content of the BIT STRING;
         then subject and SubjectPublicKeyInfo, DER, and the content of the attributes.
     """
-    try:
-        info, algorithm, signature = ber.parts(der, _der.SEQUENCE, "PKCS#10 request")
-        _, subject, spki, *rest = ber.parts(info, _der.SEQUENCE, "PKCS#10 request")
-    except ValueError as error:
-        raise Malformed("not a PKCS#10 request: parts are missing") from error
-    # Some devices leave the attributes out altogether.
-    attributes = ber.content(rest[0], _ATTRIBUTES, "attributes") if rest else b""
-    octets = ber.content(signature, _der.BIT_STRING, "signature")
-    return (info, algorithm, octets), (subject, spki, attributes)
+    info, algorithm, signature = ber.fields(der, "PKCS#10 request", *_REQUEST)
+    _, subject, spki, attributes = ber.fields(info, "PKCS#10 request", *_INFO)
+    return (info, algorithm, signature), (subject, spki, attributes)

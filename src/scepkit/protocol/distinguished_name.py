@@ -123,31 +123,18 @@ class Name:
         """
         rdns = [
             [
-                ber.parts(one, _der.SEQUENCE, "attribute of a Name")
+                ber.fields(one, "attribute of a Name", ber.ANY, ber.ANY)
                 for one in ber.parts(rdn, _der.SET, "part of a Name")
             ]
             for rdn in ber.parts(self.der, _der.SEQUENCE, "Name")
         ]
-        try:
-            read = [
-                [(kind, value, ber.content(value, value[0], "value")) for kind, value in rdn]
-                for rdn in rdns
-            ]
-        except ValueError as error:
-            raise Malformed("not an attribute of a Name: it is no pair") from error
+        values = [[ber.tag_and_content(value) for _, value in rdn] for rdn in rdns]
         return tuple(
             tuple(
-                NameAttribute(
-                    type=kind,
-                    value=value,
-                    oid=object_identifier(kind),
-                    tag=value[0],
-                    octets=octets,
-                    string=strings.text(value[0], octets),
-                )
-                for kind, value, octets in rdn
+                NameAttribute(kind, value, object_identifier(kind), *inside, strings.text(*inside))
+                for (kind, value), inside in zip(pairs, insides, strict=True)
             )
-            for rdn in read
+            for pairs, insides in zip(rdns, values, strict=True)
         )
 
     @property

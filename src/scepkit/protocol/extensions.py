@@ -30,7 +30,10 @@ from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.distinguished_name import object_identifier
 from scepkit.protocol.general_name import GeneralName
 
-_BOOLEAN, _INTEGER, _OBJECT_IDENTIFIER = 0x01, 0x02, 0x06
+_BOOLEAN = 0x01
+# Of an Extension; in BER any octet of a BOOLEAN but 0 is TRUE (X.690 section 8.2.2).
+_FIELDS = (_der.OID, _BOOLEAN | ber.OPTIONAL | ber.CONTENT)
+_VALUE = _der.OCTET_STRING | ber.CONTENT
 _TAGGED_0 = 0xA0
 
 KEY_USAGE = _der.oid(ExtensionOID.KEY_USAGE)
@@ -112,14 +115,31 @@ class Extensions:
         Raises:
             Malformed: one is not made like an extension.
         """
-        rows = [(der, ber.parts(der, _der.SEQUENCE, "extension")) for der in ders]
-        contents = [
-            [ber.content(part, part[0], "extension") for part in parts] for _, parts in rows
-        ]
+        ders = tuple(ders)
+        try:
+            rows = [ber.fields(der, "extension", *_FIELDS, _VALUE) for der in ders]
+        except Malformed:
+            return cls._read_odd(ders)
         return cls(
             tuple(
-                _extension(der, parts, octets)
-                for (der, parts), octets in zip(rows, contents, strict=True)
+                Extension(identifier, any(critical), value, der)
+                for der, (identifier, critical, value) in zip(ders, rows, strict=True)
+            )
+        )
+
+    @classmethod
+    def _read_odd(cls, ders: tuple[bytes, ...]) -> Extensions:
+        """Read extensions among which a value is no OCTET STRING."""
+        rows = [ber.fields(der, "extension", *_FIELDS, ber.ANY) for der in ders]
+        values = [ber.tag_and_content(value) for _, _, value in rows]
+        return cls(
+            tuple(
+                Extension(
+                    identifier, any(critical), value if tag == _der.OCTET_STRING else None, der
+                )
+                for der, (identifier, critical, _), (tag, value) in zip(
+                    ders, rows, values, strict=True
+                )
             )
         )
 
@@ -221,10 +241,12 @@ class Extensions:
             return None
         parts = ber.parts(value, _der.SEQUENCE, "basicConstraints")
         ca = bool(parts) and parts[0][0] == _BOOLEAN and any(ber.content(parts[0], _BOOLEAN, "cA"))
-        lengths = [one for one in parts if one[0] == _INTEGER]
+        lengths = [one for one in parts if one[0] == _der.INTEGER]
         if not (ca and lengths):
             return ca, None
-        return ca, int.from_bytes(ber.content(lengths[0], _INTEGER, "INTEGER"), "big", signed=True)
+        return ca, int.from_bytes(
+            ber.content(lengths[0], _der.INTEGER, "INTEGER"), "big", signed=True
+        )
 
     def crl_places(self) -> tuple[str, ...]:
         """Return the URIs in cRLDistributionPoints; none when it is missing (RFC 5280 4.2.1.13).
@@ -257,18 +279,6 @@ class Extensions:
 
 
 NO_EXTENSIONS = Extensions()
-
-
-def _extension(der: bytes, parts: list[bytes], contents: list[bytes]) -> Extension:
-    """Return an extension that was cut into its parts."""
-    if not 1 < len(parts) < 4 or parts[0][0] != _OBJECT_IDENTIFIER:  # noqa: PLR2004
-        raise Malformed("not an extension")
-    if len(parts) == 3 and parts[1][0] != _BOOLEAN:  # noqa: PLR2004
-        raise Malformed("not an extension")
-    # X.690 section 8.2.2: in BER any octet but 0 is TRUE.
-    critical = len(parts) == 3 and any(contents[1])  # noqa: PLR2004
-    value = contents[-1] if parts[-1][0] == _der.OCTET_STRING else None
-    return Extension(parts[0], critical, value, der)
 
 
 def _full_name(point: bytes) -> list[GeneralName]:

@@ -130,7 +130,7 @@ def read_algorithm(der: bytes) -> AlgorithmIdentifier:
     Raises:
         Malformed: it is none.
     """
-    return AlgorithmIdentifier.of(ber.decode(types.AlgorithmIdentifier, der, "signature algorithm"))
+    return AlgorithmIdentifier(*ber.algorithm(der))
 
 
 @dataclass(frozen=True, slots=True)
