@@ -25,12 +25,13 @@ Nothing here imports the server or an HTTP library.
 """
 
 from scepkit.client.client import CA, Client
-from scepkit.client.driver import run
 from scepkit.client.folder import Folder
 from scepkit.client.keys import generate_key
-from scepkit.client.orders import Order
+from scepkit.client.prepared_request import PreparedRequest
+from scepkit.client.prepared_request import PreparedRequest as Order
 from scepkit.client.revocation import Revoked
-from scepkit.client.transport import Transport
+from scepkit.client.transport import Transport, run_flow
+from scepkit.client.transport import run_flow as run
 from scepkit.errors import (
     BadAlg,
     BadCertId,
@@ -134,6 +135,7 @@ __all__ = [
     "PKCSReq",
     "PSSPublicKey",
     "Pending",
+    "PreparedRequest",
     "Reason",
     "Refusal",
     "Remote",
@@ -167,4 +169,5 @@ __all__ = [
     "next_ca",
     "pkimessage",
     "run",
+    "run_flow",
 ]

@@ -9,7 +9,7 @@ import pytest
 
 import keys
 from scepkit.cli.device import hints
-from scepkit.client import orders
+from scepkit.client import prepared_request
 from scepkit.errors import FailInfo, RequestRefused, TransportError
 from scepkit.protocol.scep.messages import Failure, RenewalReq
 
@@ -23,7 +23,7 @@ REFUSED = partial(RequestRefused, Failure(FailInfo.badRequest))
 
 def added(key, error, hint, challenge="a", *, renews=False):
     """Return what is added to a hint."""
-    order = orders.make(key, "CN=dev1", challenge=challenge, now=keys.NOW)
+    order = prepared_request.prepare(key, "CN=dev1", challenge=challenge, now=keys.NOW)
     if renews:
         order = replace(order, request=RenewalReq(order.request.csr))
     error = error(hint=hint)

@@ -12,9 +12,8 @@ import httpd
 import keys
 from pair import grant
 from scepkit.cli.device import renewable
-from scepkit.client import record
-from scepkit.client.folder import Folder
-from scepkit.client.record import Record
+from scepkit.client.folder import Folder, record
+from scepkit.client.folder.record import Record
 from scepkit.protocol.cms import signed
 from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.protocol.scep.http import Operation

@@ -12,7 +12,7 @@ import httpd
 import responders
 from httpd import DROP, HANG
 from pair import _Public, grant
-from scepkit.client import revocation_state
+from scepkit.client import revocation_check
 from scepkit.protocol.crl import Reason
 from scepkit.protocol.ocsp import Plain, Revoked
 from scepkit.protocol.scep.http import HTTPResponse
@@ -152,7 +152,7 @@ def test_what_cannot_be_learnt_is_no_failure(enrolled, scep, answer, why):
 
 def test_a_responder_that_hangs_does_not_keep_the_device(enrolled, scep, monkeypatch):
     """It gets less time than the CA does."""
-    monkeypatch.setattr(revocation_state, "TIMEOUT", 0.2)
+    monkeypatch.setattr(revocation_check, "TIMEOUT", 0.2)
     site = enrolled()
     site.ocsp = HANG
     status, _, err = scep("renew", "a")

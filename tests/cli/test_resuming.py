@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from pair import grant
-from scepkit.client import record
-from scepkit.client.folder import Folder
+from scepkit.client.folder import Folder, record
 from scepkit.errors import BadCertId, BadRequest, BadTime
 from scepkit.protocol.scep.http import HTTPResponse, Operation
 from scepkit.protocol.scep.messages import Pending

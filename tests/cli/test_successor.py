@@ -11,8 +11,7 @@ import forge
 import httpd
 from httpd import DROP
 from pair import grant
-from scepkit.client import record
-from scepkit.client.folder import Folder
+from scepkit.client.folder import Folder, record
 from scepkit.protocol.cms import signed
 from scepkit.protocol.scep.capabilities import GET_NEXT_CA_CERT
 from scepkit.protocol.scep.http import HTTPResponse, Operation

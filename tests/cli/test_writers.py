@@ -10,7 +10,7 @@ import httpd
 import keys
 from pair import _Public
 from scepkit.client.folder import Folder
-from scepkit.client.record import Record
+from scepkit.client.folder.record import Record
 from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.protocol.scep.transaction import Issued
 

@@ -12,7 +12,7 @@ import keys
 import mutation
 import odd
 from der import integer, octets, oid, seq, tlv
-from scepkit.client.certificates import read_certificate, read_certificates, write_certificates
+from scepkit.client.folder.files import read_certificate, read_certificates, write_certificates
 from scepkit.errors import SettingsError
 from scepkit.protocol import extensions
 from scepkit.protocol.asn1 import textual

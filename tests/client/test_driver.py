@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scepkit.client.driver import run
+from scepkit.client.transport import run_flow
 from scepkit.errors import TransportError
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 from scepkit.protocol.scep.transaction import Wait
@@ -32,7 +32,7 @@ def test_the_flow_gets_answers_and_its_result_comes_out():
         return first.body + second.body
 
     transport = Script(HTTPResponse(200, b"a"), HTTPResponse(200, b"b"))
-    assert run(flow(), transport, "http://x/") == b"ab"
+    assert run_flow(flow(), transport, "http://x/") == b"ab"
 
 
 def test_the_flow_decides_what_a_lost_answer_means():
@@ -45,7 +45,7 @@ def test_the_flow_decides_what_a_lost_answer_means():
 
     waits = []
     transport = Script(TransportError("lost"), HTTPResponse(200, b""))
-    assert run(flow(), transport, "http://x/", waits.append) == 200
+    assert run_flow(flow(), transport, "http://x/", waits.append) == 200
     assert waits == [Wait(3, "lost")]
 
 
@@ -57,4 +57,4 @@ def test_a_pause_may_give_up():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(flow(), Script(), "http://x/", give_up)
+        run_flow(flow(), Script(), "http://x/", give_up)

@@ -14,7 +14,7 @@ import pytest
 
 from hostile import Hostile, read_head
 from ports import free_port
-from scepkit.client import exchange
+from scepkit.client import http_bounds as exchange
 from scepkit.client.http import HTTPTransport
 from scepkit.errors import Hint, TransportError
 from scepkit.protocol.scep import http

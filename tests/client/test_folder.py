@@ -19,7 +19,7 @@ import keys
 from pair import _Public
 from scepkit.client import renewal_time
 from scepkit.client.folder import Folder
-from scepkit.client.record import Record
+from scepkit.client.folder.record import Record
 from scepkit.errors import Hint, SettingsError
 from scepkit.keys import files
 from scepkit.protocol.scep.attributes import TransactionID

@@ -8,7 +8,7 @@ import httpd
 import keys
 from pair import _Public
 from scepkit.client.folder import Folder
-from scepkit.client.revocation_note import RevocationNote
+from scepkit.client.folder.record import RevocationNote
 from scepkit.errors import SettingsError
 from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.protocol.scep.transaction import Issued

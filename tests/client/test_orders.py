@@ -12,7 +12,7 @@ import forge
 import keys
 import odd
 from odd import TRUE
-from scepkit.client import orders
+from scepkit.client import prepared_request
 from scepkit.client.keys import check_spec, generate_key, kind, self_signed
 from scepkit.errors import UsageError
 from scepkit.protocol.certificate import Certificate
@@ -23,7 +23,7 @@ KEY = keys.rsa_key("client")
 
 
 def make(subject="CN=dev1", key=KEY, **how):
-    return orders.make(key, subject, now=keys.NOW, **how)
+    return prepared_request.prepare(key, subject, now=keys.NOW, **how)
 
 
 @pytest.mark.rfc("S-2.3-1", "S-2.3-2", "S-2.3-3", "S-2.3-4", "S-2.3-7")
@@ -165,7 +165,9 @@ def test_what_is_no_purpose_is_not_asked_for():
 
 def renewal(new_key=None, **how):
     current = keys.customer()
-    return orders.renewal(current.key, current.certificate, new_key or current.key, **how)
+    return prepared_request.prepare_renewal(
+        current.key, current.certificate, new_key or current.key, **how
+    )
 
 
 @pytest.mark.rfc("S-2.4-4")
@@ -198,16 +200,18 @@ def test_a_renewal_asks_for_the_same_names():
         .add_extension(names, critical=True)
         .sign(keys.ca().key, keys.SHA256)
     )
-    csr = orders.renewal(KEY, Certificate.of(certificate), KEY).request.csr
+    csr = prepared_request.prepare_renewal(KEY, Certificate.of(certificate), KEY).request.csr
     assert csr.subject.der == keys.name("dev1").public_bytes()
     assert [extension.value for extension in csr.extensions] == [names.public_bytes()]
 
 
 def test_a_renewal_asks_for_the_same_purposes_or_for_others():
     current = keys.certify("dev1", KEY, keys.ca(), purposes=[SERVER]).certificate
-    assert purposes(orders.renewal(KEY, current, KEY)) == (SERVER,)
-    assert purposes(orders.renewal(KEY, current, KEY, purposes=["client_auth"])) == (CLIENT,)
-    assert purposes(orders.renewal(KEY, current, KEY, purposes=())) is None
+    assert purposes(prepared_request.prepare_renewal(KEY, current, KEY)) == (SERVER,)
+    assert purposes(
+        prepared_request.prepare_renewal(KEY, current, KEY, purposes=["client_auth"])
+    ) == (CLIENT,)
+    assert purposes(prepared_request.prepare_renewal(KEY, current, KEY, purposes=())) is None
 
 
 def test_an_odd_certificate_is_renewed_octet_for_octet():
@@ -222,7 +226,7 @@ def test_an_odd_certificate_is_renewed_octet_for_octet():
             odd.extension(odd.BASIC, b"?"), odd.extension(odd.NAMES, names, odd.FALSE)
         ),
     )
-    order = orders.renewal(KEY, Certificate.read(der), KEY)
+    order = prepared_request.prepare_renewal(KEY, Certificate.read(der), KEY)
     assert order.request.csr.subject.der == odd.SMITH
     (found,) = order.request.csr.extensions
     assert (found.der, found.value) == (odd.extension(odd.NAMES, names), names)
@@ -236,5 +240,5 @@ def test_each_renewal_is_a_transaction_of_its_own():
     assert renewal(KEY).transaction_id == one
     assert renewal().transaction_id != one
     other = keys.customer("another")
-    assert orders.renewal(other.key, other.certificate, KEY).transaction_id != one
+    assert prepared_request.prepare_renewal(other.key, other.certificate, KEY).transaction_id != one
     assert make(f"CN={keys.customer().x509.subject.rfc4514_string()[3:]}").transaction_id != one

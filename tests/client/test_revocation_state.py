@@ -16,9 +16,9 @@ import httpd
 import keys
 import responders
 from responders import MINUTE
-from scepkit.client import revocation_state
+from scepkit.client import revocation_check
 from scepkit.client.http import HTTPTransport
-from scepkit.client.revocation_state import Finding
+from scepkit.client.revocation_check import Finding
 from scepkit.errors import BadReply, Malformed, ScepError, TransportError
 from scepkit.protocol import crl
 from scepkit.protocol.crl import Reason
@@ -59,7 +59,7 @@ class Places:
 
 def look(device, places, issuers=None):
     issuers = [httpd.ca().certificate] if issuers is None else issuers
-    return revocation_state.look(device, issuers, places, lambda: NOW)
+    return revocation_check.look(device, issuers, places, lambda: NOW)
 
 
 def says(status=Plain.GOOD, **how):

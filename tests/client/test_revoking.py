@@ -19,9 +19,8 @@ from scepkit.cli import main
 from scepkit.client import revocation as revoking
 from scepkit.client.client import CA, Client
 from scepkit.client.folder import REVOCATION, Folder
+from scepkit.client.folder.record import Record, RevocationNote
 from scepkit.client.http import HTTPTransport
-from scepkit.client.record import Record
-from scepkit.client.revocation_note import RevocationNote
 from scepkit.errors import BadReply, Hint, LegacyRefused, SettingsError, TransportError, UsageError
 from scepkit.protocol import algorithms, cmp
 from scepkit.protocol.algorithms import Legacy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scepkit.client.url import normalize
+from scepkit.client.trust import normalize_url
 from scepkit.errors import UsageError
 
 
@@ -21,7 +21,7 @@ from scepkit.errors import UsageError
 )
 def test_a_url(text, url):
     """The path is /cgi-bin/pkiclient.exe unless told otherwise."""
-    assert normalize(text) == url
+    assert normalize_url(text) == url
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_a_url(text, url):
 )
 def test_no_url(text):
     with pytest.raises(UsageError, match="not the URL of a SCEP server") as caught:
-        normalize(text)
+        normalize_url(text)
     assert "http://" in caught.value.hint
 
 
@@ -38,10 +38,10 @@ def test_no_url(text):
 )
 def test_an_unreadable_url(text):
     with pytest.raises(UsageError, match="cannot be read"):
-        normalize(text)
+        normalize_url(text)
 
 
 def test_a_password_is_not_repeated():
     with pytest.raises(UsageError, match="not supported") as caught:
-        normalize("http://user:hunter2@ca.example/")
+        normalize_url("http://user:hunter2@ca.example/")
     assert "hunter2" not in f"{caught.value.message}{caught.value.hint}"

@@ -26,8 +26,8 @@ from hypothesis.stateful import (
 
 import keys
 from enrolment.world import World
-from scepkit.client import driver, orders
-from scepkit.client.orders import Order
+from scepkit.client import prepared_request, transport
+from scepkit.client.prepared_request import PreparedRequest
 from scepkit.errors import BadReply, RequestRefused, StillPending, TransportError
 from scepkit.protocol.scep import ca_certificates, capabilities, transaction
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
@@ -70,7 +70,7 @@ class Device:
     """What one device knows, as it would be on its disk."""
 
     name: str
-    order: Order | None = None
+    order: PreparedRequest | None = None
     holder: keys.Holder | None = None
     revoked: bool = False
     certificates: int = 0
@@ -108,7 +108,7 @@ class BothEndsMachine(RuleBasedStateMachine):
         )
         flow = transaction.enrol(exchange, device.order.request, device.order.transaction_id)
         try:
-            return driver.run(flow, self.network, "http://memory", lambda _: None)
+            return transport.run_flow(flow, self.network, "http://memory", lambda _: None)
         except (TransportError, BadReply, StillPending, RequestRefused) as error:
             return error
 
@@ -139,7 +139,7 @@ class BothEndsMachine(RuleBasedStateMachine):
         if device.order is None:
             self.serial += 1
             self.challenges += 1
-            device.order = orders.make(
+            device.order = prepared_request.prepare(
                 keys.device(name).key,
                 f"CN={name} {self.serial}",
                 challenge=self.world.challenge(),
@@ -155,7 +155,7 @@ class BothEndsMachine(RuleBasedStateMachine):
         if device.holder is None or device.order is not None:
             return
         key = keys.device(name).key
-        device.order = orders.renewal(key, device.holder.certificate, key)
+        device.order = prepared_request.prepare_renewal(key, device.holder.certificate, key)
         before = device.holder.x509
         self.follow(device, fates)
         assert device.holder.x509 == before or device.order is None

@@ -17,8 +17,8 @@ from dataclasses import replace
 
 from cryptography import x509
 
-from scepkit.client import orders, revocation
-from scepkit.client.orders import Order
+from scepkit.client import prepared_request, revocation
+from scepkit.client.prepared_request import PreparedRequest
 from scepkit.client.revocation import Revoked
 from scepkit.client.trust import CA, CAClient, now
 from scepkit.protocol import chain
@@ -43,7 +43,7 @@ class Client(CAClient):
         transport: the way to reach it; HTTP(S) by urllib3 unless given.
         allowed: legacy algorithms to use with a CA that can do no better.
         limits: the pace of polling, and its end.
-        pause: called for every wait; see `scepkit.client.driver.run`.
+        pause: called for every wait; see `scepkit.client.transport.run_flow`.
 
     Raises:
         UsageError: the URL is none.
@@ -89,7 +89,7 @@ class Client(CAClient):
             LegacyRefused: the answer uses algorithms that are not allowed.
             TransportError: no answer.
         """
-        order = orders.make(
+        prepared = prepared_request.prepare(
             key,
             subject,
             names=names,
@@ -98,7 +98,7 @@ class Client(CAClient):
             transaction_id=transaction_id,
             now=now(),
         )
-        return self.submit(ca, order)
+        return self.submit(ca, prepared)
 
     def renew(
         self,
@@ -140,7 +140,7 @@ class Client(CAClient):
             UsageError, RequestRefused, StillPending, BadReply, LegacyRefused, TransportError: see
                 `enrol`.
         """
-        order = orders.renewal(
+        prepared = prepared_request.prepare_renewal(
             key,
             certificate,
             new_key,
@@ -149,21 +149,21 @@ class Client(CAClient):
             issuers=issuers,
             transaction_id=transaction_id,
         )
-        return self.submit(ca, order, message_type=message_type, following=following)
+        return self.submit(ca, prepared, message_type=message_type, following=following)
 
     def submit(
         self,
         ca: CA,
-        order: Order,
+        prepared: PreparedRequest,
         *,
         message_type: MessageType | None = None,
         following: CA | None = None,
     ) -> Issued:
-        """Get the certificate for an order (RFC 8894 sections 4.3 to 4.5), polling while it waits.
+        """Get the certificate for a request (RFC 8894 sections 4.3 to 4.5), polling while it waits.
 
         Args:
             ca: the CA.
-            order: what is asked for, and as whom; `orders.make` and `orders.renewal` make one.
+            prepared: what is asked for, and as whom; see `prepared_request`.
             message_type: for a renewal: RenewalReq or PKCSReq; by what the CA can do unless given.
             following: the CA that follows `ca`, if that one is to issue.
 
@@ -173,23 +173,23 @@ class Client(CAClient):
             BadReply: an answer must not be believed.
             TransportError: no answer.
         """
-        request, exchange = order.request, self._ordering(ca, order, following)
+        request, exchange = prepared.request, self._ordering(ca, prepared, following)
         if isinstance(request, RenewalReq):
             types = transaction.renewal_types(ca.choice, message_type)
             return self._run(
-                transaction.renew(exchange, request.csr, order.transaction_id, types=types)
+                transaction.renew(exchange, request.csr, prepared.transaction_id, types=types)
             )
-        return self._run(transaction.enrol(exchange, request, order.transaction_id))
+        return self._run(transaction.enrol(exchange, request, prepared.transaction_id))
 
-    def resume(self, ca: CA, order: Order, *, following: CA | None = None) -> Issued:
-        """Get the certificate for an order that was submitted earlier, without its challenge.
+    def resume(self, ca: CA, prepared: PreparedRequest, *, following: CA | None = None) -> Issued:
+        """Get the certificate for a request that was submitted earlier, without its challenge.
 
         Raises:
             RequestRefused: the CA said no, or knows nothing of it (any more).
             StillPending, BadReply, LegacyRefused, TransportError: see `enrol`.
         """
-        exchange = self._ordering(ca, order, following)
-        return self._run(transaction.resume(exchange, order.request, order.transaction_id))
+        exchange = self._ordering(ca, prepared, following)
+        return self._run(transaction.resume(exchange, prepared.request, prepared.transaction_id))
 
     def get_cert(
         self,
@@ -268,17 +268,17 @@ class Client(CAClient):
             pause=self._pause,
         )
 
-    def _ordering(self, ca: CA, order: Order, following: CA | None) -> Exchange:
+    def _ordering(self, ca: CA, prepared: PreparedRequest, following: CA | None) -> Exchange:
         """Return the parameters that stay the same while a certificate is got."""
         current = ca.certificates
         coming = following.certificates if following else None
         known = (*current.authorities, *(coming.authorities if coming else ()))
         return replace(
-            self._exchange(ca, order.signer),
+            self._exchange(ca, prepared.signer),
             ca=next_ca.ahead(current, coming) if coming else current,
-            password=order.request.csr.challenge_password,
+            password=prepared.request.csr.challenge_password,
             ahead=coming is not None,
-            issuers=_unknown(order, known),
+            issuers=_unknown(prepared, known),
         )
 
     def _exchange(self, ca: CA, signer: Credential) -> Exchange:
@@ -293,13 +293,13 @@ class Client(CAClient):
         )
 
 
-def _unknown(order: Order, known: Iterable[Certificate]) -> tuple[bytes, ...]:
+def _unknown(prepared: PreparedRequest, known: Iterable[Certificate]) -> tuple[bytes, ...]:
     """Return the issuers of who signs, DER, unless the CA has issued that certificate itself.
 
     Only a CA that takes certificates of others (RFC 8894 section 2.3, case 3) has any use for them.
     """
-    if not order.issuers:
+    if not prepared.issuers:
         return ()
-    if any(chain.issued(authority, order.signer.certificate) for authority in known):
+    if any(chain.issued(authority, prepared.signer.certificate) for authority in known):
         return ()
-    return tuple(issuer.der for issuer in order.issuers)
+    return tuple(issuer.der for issuer in prepared.issuers)

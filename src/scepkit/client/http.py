@@ -1,8 +1,8 @@
 """The transport over HTTP and HTTPS, by urllib3.
 
 Rules of this file: no more than MAX_RESPONSE octets are read (less, if asked for), no exchange
-takes longer than the time-out (see `exchange`), a redirect never leaves HTTPS, nothing is repeated
-here (the flows do that), and nothing but `ScepError` comes out.
+takes longer than the time-out (see `http_bounds`), a redirect never leaves HTTPS, nothing is
+repeated here (the flows do that), and nothing but `ScepError` comes out.
 
 A GET follows every redirect. A POST follows 307 and 308, which ask for the same request at another
 place (RFC 9110 section 15.4); 301, 302 and 303 may make a GET without its body of it, so they are
@@ -18,12 +18,12 @@ from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
+from urllib3 import exceptions
 from urllib3.exceptions import HTTPError
 from urllib3.util import make_headers, parse_url
 
-from scepkit.client import exchange
-from scepkit.client import http_errors as faults
-from scepkit.client.exchange import Exchange
+from scepkit.client import http_bounds as exchange
+from scepkit.client.http_bounds import Exchange
 from scepkit.errors import Hint, SettingsError, TransportError, UsageError
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 
@@ -117,7 +117,7 @@ class HTTPTransport:
             response.release_conn()
         except (HTTPError, OSError, ValueError) as error:
             has_begun = response is not None
-            raise faults.explain(error, url, self._timeout, has_begun=has_begun) from error
+            raise explain(error, url, self._timeout, has_begun=has_begun) from error
         return HTTPResponse(
             status=response.status,
             body=body,
@@ -237,3 +237,99 @@ def _follow(url: str, location: str, request: HTTPRequest, status: int) -> str:
     if urlsplit(url).scheme == "https" and parts.scheme != "https":
         raise TransportError(f"the server redirects to {place}, away from HTTPS", status=status)
     return target
+
+
+def explain(
+    error: Exception, url: str, timeout: float, *, has_begun: bool = False
+) -> TransportError:
+    """Return the error to raise for one of urllib3's.
+
+    Args:
+        error: what urllib3 raised.
+        url: what was asked for; only its host is named.
+        timeout: seconds, for the whole exchange.
+        has_begun: whether the head of the answer was here already.
+    """
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    match error:
+        case exceptions.ProxyError():
+            return TransportError(
+                f"the proxy on the way to {host} failed: {_innermost(error)}",
+                hint=Hint.PROXY,
+            )
+        case exceptions.NameResolutionError():
+            return TransportError(
+                f"the host name {parts.hostname} is not known",
+                hint="check the URL, and the DNS of this machine",
+            )
+        case exceptions.NewConnectionError():
+            return _not_connected(error, host)
+        case _ if _is_timeout(error):
+            return _too_slow(host, timeout, has_begun=has_begun)
+        case exceptions.SSLError():
+            return _tls(error, host)
+    return TransportError(
+        f"the connection to {host} broke off: {_innermost(error)}",
+        hint="check the URL: does a web server answer there?",
+    )
+
+
+def _is_timeout(error: BaseException) -> bool:
+    # One with a number is the operating system's, which has given the connection up.
+    inner = _source(error)
+    is_ours = isinstance(inner, TimeoutError) and inner.errno is None
+    return is_ours or isinstance(error, exceptions.TimeoutError)
+
+
+def _too_slow(host: str, timeout: float, *, has_begun: bool) -> TransportError:
+    if has_begun:
+        return TransportError(
+            f"the answer from {host} was not complete within {timeout:g} seconds",
+            hint=Hint.SLOW,
+        )
+    return TransportError(f"no answer from {host} within {timeout:g} seconds", hint=Hint.NO_ANSWER)
+
+
+def _not_connected(error: exceptions.NewConnectionError, host: str) -> TransportError:
+    if isinstance(error.__cause__, ConnectionRefusedError):
+        return TransportError(
+            f"nothing listens at {host}: connection refused",
+            hint="check the host and the port, and that the server is running",
+        )
+    return TransportError(
+        f"cannot connect to {host}: {_innermost(error)}", hint="check the URL and the network"
+    )
+
+
+def _tls(error: exceptions.SSLError, host: str) -> TransportError:
+    inner = error.args[0] if error.args else None
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return TransportError(
+            f"the TLS certificate of {host} is not trusted: {inner.verify_message}",
+            hint=Hint.UNTRUSTED_TLS,
+        )
+    reason = (isinstance(inner, ssl.SSLError) and inner.reason) or str(inner)
+    return TransportError(
+        f"TLS with {host} failed: {reason.replace('_', ' ').lower()}",
+        hint="does the server speak HTTPS at this port? If not, the URL starts with http://",
+    )
+
+
+def _innermost(error: BaseException) -> str:
+    """Return the operating system's own words, rather than those of each layer above it."""
+    error = _source(error)
+    said = (isinstance(error, OSError) and error.strerror) or str(error)
+    return " ".join(said.split()) or type(error).__name__
+
+
+def _source(error: BaseException) -> BaseException:
+    while (cause := _cause(error)) is not None:
+        error = cause
+    return error
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    if error.__cause__ is not None:
+        return error.__cause__
+    return next((arg for arg in error.args if isinstance(arg, BaseException)), None)

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 
-from scepkit.client import driver
-from scepkit.client.driver import Pause
-from scepkit.client.transport import Transport
+from scepkit.client.transport import Pause, Transport, run_flow, sleep
 from scepkit.errors import Hint, TransportError, UsageError
 from scepkit.protocol import cmp
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy, PrivateKey
@@ -96,7 +94,7 @@ def revoke(
     allowed: frozenset[Legacy] = NO_LEGACY,
     transport: Transport,
     limits: Limits | None = None,
-    pause: Pause = driver.sleep,
+    pause: Pause = sleep,
 ) -> Revoked:
     """Have a certificate revoked.
 
@@ -120,7 +118,7 @@ def revoke(
     wanted = cmp.RevocationRequest.of(certificate, reason)
     flow = _flow(wanted, protector, ca, allowed, limits or Limits())
     try:
-        return driver.run(flow, transport, url, pause)
+        return run_flow(flow, transport, url, pause)
     except TransportError as error:
         if error.status == _NOT_FOUND:
             raise TransportError(

@@ -5,18 +5,45 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from urllib.parse import urlsplit, urlunsplit
 
-from scepkit.client import driver
-from scepkit.client.driver import Pause
-from scepkit.client.transport import Transport
-from scepkit.client.url import normalize
-from scepkit.errors import LegacyRefused, Malformed, TransportError
+from scepkit.client.transport import Pause, T, Transport, run_flow, sleep
+from scepkit.errors import LegacyRefused, Malformed, TransportError, UsageError
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep import ca_certificates, capabilities, next_ca, transaction
 from scepkit.protocol.scep.ca_certificates import TrustedCA
 from scepkit.protocol.scep.capabilities import Capabilities, Choice
 from scepkit.protocol.scep.transaction import CAInformation, Limits
+
+# RFC 8894 section 4.1: the path unless told otherwise.
+DEFAULT_PATH = "/cgi-bin/pkiclient.exe"
+
+
+def normalize_url(url: str) -> str:
+    """Return the URL that requests go to, without fragment, with a path.
+
+    Args:
+        url: such as `http://ca.example/scep`; without a path, the RFC's default one is taken.
+
+    Raises:
+        UsageError: it is not an HTTP URL, or holds a password.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        _ = parts.port
+    except ValueError as error:
+        raise UsageError(f"the URL cannot be read: {error}") from error
+    if "@" in parts.netloc:
+        # Not repeated: it holds a password.
+        raise UsageError("a URL with a user name or a password is not supported")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(
+            f"{url!r} is not the URL of a SCEP server",
+            hint="it starts with http:// or https://, such as http://ca.example/scep",
+        )
+    return urlunsplit((parts.scheme, parts.netloc, parts.path or DEFAULT_PATH, parts.query, ""))
+
 
 _CHECK_URL = "check the URL; a browser shows what is there"
 _CHECK_PATH = "check the path of the URL: the part after /scep/ is the name of an endpoint"
@@ -55,9 +82,9 @@ class CAClient:
         transport: Transport | None = None,
         allowed: frozenset[Legacy] = NO_LEGACY,
         limits: Limits | None = None,
-        pause: Pause = driver.sleep,
+        pause: Pause = sleep,
     ) -> None:
-        self.url = normalize(url)
+        self.url = normalize_url(url)
         self._identifier = identifier
         self._transport = transport or _http_transport()
         self._allowed = allowed
@@ -192,8 +219,8 @@ class CAClient:
         """
         return self.trust_next(ca, self.get_next_certificates(ca))
 
-    def _run(self, flow: transaction.Flow[driver.T]) -> driver.T:
-        return driver.run(flow, self._transport, self.url, self._pause)
+    def _run(self, flow: transaction.Flow[T]) -> T:
+        return run_flow(flow, self._transport, self.url, self._pause)
 
 
 def _http_transport() -> Transport:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from scepkit.cli import options, terminal
 from scepkit.client.client import Client
+from scepkit.client.folder.record import Record
 from scepkit.client.http import HTTPTransport
-from scepkit.client.record import Record
 from scepkit.protocol.scep.transaction import Limits
 
 

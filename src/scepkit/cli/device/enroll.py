@@ -71,7 +71,7 @@ def enroll(
     from scepkit.cli.device import connection, report, trust
     from scepkit.cli.device import enroll_steps as steps
     from scepkit.client.folder import Folder
-    from scepkit.client.record import Record
+    from scepkit.client.folder.record import Record
     from scepkit.protocol.extensions import purpose_name
 
     # What can be wrong with the options is said before anything happens.

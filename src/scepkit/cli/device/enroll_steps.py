@@ -11,10 +11,10 @@ from cryptography import x509
 
 from scepkit.cli import options
 from scepkit.cli.device import request, trust, writers
-from scepkit.client import keys, orders
+from scepkit.client import keys, prepared_request
 from scepkit.client.client import CA, Client
-from scepkit.client.folder import Folder
-from scepkit.client.record import Record
+from scepkit.client.folder import Folder, place
+from scepkit.client.folder.record import Record
 from scepkit.protocol.general_name import parse_san
 from scepkit.protocol.rfc4514 import parse_subject
 from scepkit.protocol.scep.transaction import Issued
@@ -78,7 +78,7 @@ def enrol(
     """
     with ExitStack() as claim:
         # A new folder is claimed late: where there is nothing to ask for, nothing is made.
-        folder.check_makeable()
+        place.check_makeable(folder.path)
         is_new = not folder.path.exists()
         if not is_new:
             claim.enter_context(_claimed(folder, force=wanted.force))
@@ -89,7 +89,7 @@ def enrol(
             claim.enter_context(_claimed(folder, force=wanted.force))
         key = request.key(folder, wanted.key)
         request.warn_unless_readable(key, password)
-        order = orders.make(
+        order = prepared_request.prepare(
             key,
             wanted.subject,
             names=wanted.names,

@@ -11,11 +11,11 @@ from scepkit.errors import FailInfo, RequestRefused, TransportError
 from scepkit.protocol.scep.messages import PKCSReq
 
 if TYPE_CHECKING:
-    from scepkit.client.orders import Order
+    from scepkit.client.prepared_request import PreparedRequest
 
 
 @contextmanager
-def fitting(order: Order) -> Iterator[None]:
+def fitting(order: PreparedRequest) -> Iterator[None]:
     """Name the options that may help in the hint of a refusal.
 
     Args:
@@ -31,7 +31,7 @@ def fitting(order: Order) -> Iterator[None]:
         raise
 
 
-def _options(error: RequestRefused | TransportError, order: Order) -> Iterator[str]:
+def _options(error: RequestRefused | TransportError, order: PreparedRequest) -> Iterator[str]:
     """Yield the options that are about what the hint speaks of."""
     csr, hint = order.request.csr, error.hint
     is_mac = (

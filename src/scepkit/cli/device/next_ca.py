@@ -9,7 +9,7 @@ from scepkit.cli import describe, failure, terminal
 from scepkit.client import renewal_time
 from scepkit.client.client import CA, Client
 from scepkit.client.folder import Folder
-from scepkit.client.record import Record
+from scepkit.client.folder.record import Record
 from scepkit.client.renewal_time import Found
 from scepkit.errors import BadReply, LegacyRefused, NoSuccessor, ScepError, TransportError
 

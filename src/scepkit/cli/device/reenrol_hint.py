@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from scepkit.client.folder import Folder
-    from scepkit.client.record import Record
+    from scepkit.client.folder.record import Record
     from scepkit.protocol.certificate import Certificate
 
 FIRST = "scep enroll URL --subject DN --out "

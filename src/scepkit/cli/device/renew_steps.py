@@ -11,11 +11,11 @@ from cryptography.x509 import ObjectIdentifier
 from scepkit.cli import describe, duration, options, terminal
 from scepkit.cli.device import next_ca as successor
 from scepkit.cli.device import renewable, report, request, trust
-from scepkit.client import keys, orders, renewal_time
+from scepkit.client import keys, prepared_request, renewal_time
 from scepkit.client.client import CA, Client
-from scepkit.client.contents import RECORD
 from scepkit.client.folder import Folder
-from scepkit.client.record import Record
+from scepkit.client.folder.files import RECORD
+from scepkit.client.folder.record import Record
 from scepkit.client.renewal_time import Found
 from scepkit.errors import Malformed, SettingsError, UsageError
 from scepkit.protocol.certificate import Certificate
@@ -213,7 +213,7 @@ def _renew_into(
         request.warn_unless_readable(current, renewal.password)
     new = current if wanted.same_key else request.key(target, wanted.key or keys.kind(current))
     asked = _purposes(wanted, renewal.folder, certificate)
-    order = orders.renewal(
+    order = prepared_request.prepare_renewal(
         current,
         certificate,
         new,

@@ -11,8 +11,8 @@ from pathlib import Path
 from scepkit.cli import options
 from scepkit.cli.device import reenrol_hint, request, writers
 from scepkit.client.folder import Folder
-from scepkit.client.record import Record
-from scepkit.client.url import normalize
+from scepkit.client.folder.record import Record
+from scepkit.client.trust import normalize_url
 from scepkit.errors import CertificateRevoked, SettingsError
 from scepkit.protocol.certificate import Certificate
 
@@ -110,10 +110,10 @@ def record(
             )
         kept = Record(url)
     # Versions before this one kept the URL as it was typed.
-    kept = replace(kept, url=normalize(kept.url))
+    kept = replace(kept, url=normalize_url(kept.url))
     found = replace(
         kept,
-        url=normalize(url) if url else kept.url,
+        url=normalize_url(url) if url else kept.url,
         ca_id=kept.ca_id if ca_id is None else ca_id,
         legacy=kept.legacy if legacy is None else options.recorded_legacy(legacy),
         tls_ca=options.recorded_path(tls_ca) or kept.tls_ca,

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from scepkit.client.client import CA, Client
     from scepkit.client.folder import Folder
-    from scepkit.client.orders import Order
-    from scepkit.client.record import Record
+    from scepkit.client.folder.record import Record
+    from scepkit.client.prepared_request import PreparedRequest
     from scepkit.protocol.algorithms import PrivateKey
     from scepkit.protocol.scep.attributes import MessageType
     from scepkit.protocol.scep.transaction import Issued
@@ -76,13 +76,13 @@ class Way:
     message_type: MessageType | None = None
     following: CA | None = None
 
-    def send(self, order: Order) -> Issued:
+    def send(self, order: PreparedRequest) -> Issued:
         """Ask for a certificate."""
         return self.client.submit(
             self.ca, order, message_type=self.message_type, following=self.following
         )
 
-    def resume(self, order: Order) -> Issued:
+    def resume(self, order: PreparedRequest) -> Issued:
         """Ask for the certificate that was asked for earlier."""
         return self.client.resume(self.ca, order, following=self.following)
 
@@ -94,16 +94,18 @@ class _Begun:
     key: PrivateKey
     record: Record
 
-    def is_of(self, order: Order) -> bool:
+    def is_of(self, order: PreparedRequest) -> bool:
         """Say whether an order is the same transaction."""
         return self.record.transaction_id == str(order.transaction_id)
 
-    def survives(self, error: RequestRefused, order: Order) -> bool:
+    def survives(self, error: RequestRefused, order: PreparedRequest) -> bool:
         """Say whether it may be granted yet, though an order was refused."""
         return not self.is_of(order) or error.failure.fail_info in _ABOUT_THE_MESSAGE
 
 
-def fulfil(order: Order, used: PrivateKey, record: Record, folder: Folder, way: Way) -> Issued:
+def fulfil(
+    order: PreparedRequest, used: PrivateKey, record: Record, folder: Folder, way: Way
+) -> Issued:
     """Keep a request, send it, and install the certificate.
 
     The same with another challenge is another request to the CA. So that the one that was begun
@@ -145,13 +147,13 @@ def _id(record: Record) -> TransactionID:
     return TransactionID(record.transaction_id.encode())
 
 
-def _requested(order: Order, record: Record, folder: Folder) -> Record:
+def _requested(order: PreparedRequest, record: Record, folder: Folder) -> Record:
     return record.requested(
         str(order.transaction_id), datetime.now(UTC), folder.unfinished_record()
     )
 
 
-def _resumed(order: Order, folder: Folder, way: Way) -> Issued | None:
+def _resumed(order: PreparedRequest, folder: Folder, way: Way) -> Issued | None:
     """Ask for what was begun.
 
     Returns:
@@ -174,7 +176,7 @@ def _resumed(order: Order, folder: Folder, way: Way) -> Issued | None:
             raise BadReply(error.message, hint=_FIRST_CHALLENGE) from error
 
 
-def _sent(order: Order, begun: _Begun | None, folder: Folder, way: Way) -> Issued:
+def _sent(order: PreparedRequest, begun: _Begun | None, folder: Folder, way: Way) -> Issued:
     """Send a request, and keep its key or forget it.
 
     What the CA says of this message may say nothing of the request that was begun: that comes back.

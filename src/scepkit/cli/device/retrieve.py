@@ -18,7 +18,7 @@ from scepkit.protocol import serial_number
 if TYPE_CHECKING:
     from scepkit.client.client import CA, Client
     from scepkit.client.folder import Folder
-    from scepkit.client.record import Record
+    from scepkit.client.folder.record import Record
 
 KnownUrl = Annotated[
     str,

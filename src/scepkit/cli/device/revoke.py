@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scepkit.client.folder import Folder
-    from scepkit.client.record import Record
+    from scepkit.client.folder.record import Record
     from scepkit.client.revocation import Revoked
     from scepkit.protocol import cmp
     from scepkit.protocol.algorithms import Legacy
@@ -71,7 +71,7 @@ def revoke(
     from scepkit.cli.device import renewable
     from scepkit.client import revocation
     from scepkit.client.http import HTTPTransport
-    from scepkit.client.url import normalize
+    from scepkit.client.trust import normalize_url
 
     options.check_seconds("--timeout", timeout)
     folder = renewable.existing(directory)
@@ -80,7 +80,7 @@ def revoke(
         certificate = renewable.certificate(folder, "that could be revoked")
         record = folder.record()
         secret = challenges.read(passphrase, passphrase_file, what="passphrase")
-        url = normalize(cmp_url) if cmp_url else _url(folder, record)
+        url = normalize_url(cmp_url) if cmp_url else _url(folder, record)
         protector = _protector(folder, certificate, secret)
         trusted = _trusted(folder)
         _ask(certificate, yes=yes)
@@ -160,7 +160,7 @@ def _ask(certificate: Certificate, *, yes: bool) -> None:
 
 def _note(folder: Folder, certificate: Certificate, found: Revoked, reason: ReasonName) -> None:
     """Keep it in the folder; what was said the first time stays."""
-    from scepkit.client.revocation_note import RevocationNote
+    from scepkit.client.folder.record import RevocationNote
 
     if found.was_before and folder.revocation() is not None:
         return

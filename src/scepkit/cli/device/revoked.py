@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 
 from scepkit.cli import options, terminal
 from scepkit.cli.device import reenrol_hint, renewable
-from scepkit.client import revocation_state
+from scepkit.client import revocation_check
 from scepkit.client.folder import Folder
+from scepkit.client.folder.record import Record, RevocationNote
 from scepkit.client.http import HTTPTransport
-from scepkit.client.record import Record
-from scepkit.client.revocation_note import RevocationNote
 from scepkit.errors import CertificateRevoked, SettingsError
 from scepkit.protocol import serial_number
 from scepkit.protocol.certificate import Certificate
@@ -40,12 +39,12 @@ def check(folder: Folder, record: Record, *, proxy: str | None, timeout: float) 
     """
     certificate = renewable.certificate(folder)
     transport = HTTPTransport(
-        timeout=min(timeout, revocation_state.TIMEOUT),
+        timeout=min(timeout, revocation_check.TIMEOUT),
         proxy=proxy,
-        max_response=revocation_state.MAX_CRL,
+        max_response=revocation_check.MAX_CRL,
     )
     try:
-        found = revocation_state.look(
+        found = revocation_check.look(
             certificate,
             _issuers(folder),
             transport,

@@ -13,8 +13,7 @@ from scepkit.protocol import serial_number
 
 if TYPE_CHECKING:
     from scepkit.client.folder import Folder
-    from scepkit.client.record import Record
-    from scepkit.client.revocation_note import RevocationNote
+    from scepkit.client.folder.record import Record, RevocationNote
     from scepkit.protocol.certificate import Certificate
 
 _EPILOG = """

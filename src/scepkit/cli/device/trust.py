@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scepkit.cli import describe, terminal
-from scepkit.client.certificates import read_certificate
 from scepkit.client.client import CA
+from scepkit.client.folder.files import read_certificate
 from scepkit.errors import UntrustedCA, UsageError
 from scepkit.protocol import chain
 from scepkit.protocol.certificate import Certificate

@@ -5,27 +5,86 @@
     chain.pem        the certificates from its issuer to the trusted CA
     ca.pem           the trusted CA certificate
     enrolment.json   how it was got: see `record`
-    revocation.json  that it was revoked: see `revocation_note`
+    revocation.json  that it was revoked: see `record`
     next-ca.pem      the next CA's certificates, which the trusted CA vouched for
     next/            key and certificate of the next CA, like the above, until they are needed
     cert.unverified.pem  what a CA gave and nobody could verify: for a person to look at
 
-What is coming is beside them as `….new`; how they get there: see `folder`.
+What is coming is beside them as `….new`; how they get there: see `Folder`.
+
+Certificates are read as leniently as those that peers send: what was installed has to load again,
+and what a CA issues is not always what the library takes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
-from scepkit.client import keys, links, record, revocation_note
-from scepkit.client.certificates import read_certificate, read_certificates
-from scepkit.client.record import Record
-from scepkit.client.revocation_note import RevocationNote
-from scepkit.errors import Hint, SettingsError
-from scepkit.protocol import serial_number
+from scepkit.client import keys
+from scepkit.client.folder import place, record
+from scepkit.client.folder.record import Record, RevocationNote
+from scepkit.errors import Hint, Malformed, SettingsError
+from scepkit.keys.files import write_file
+from scepkit.keys.pem import read_certificate_file
+from scepkit.protocol import certificate, serial_number
 from scepkit.protocol.algorithms import PrivateKey
+from scepkit.protocol.asn1 import textual
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.cms import signed
+
+_MODE = 0o644
+
+
+def read_certificate(path: Path) -> Certificate:
+    """Read the one certificate of a PEM file.
+
+    Raises:
+        SettingsError: missing, unreadable, or not exactly one certificate.
+    """
+    found = read_certificates(path)
+    if len(found) != 1:
+        # To ignore the others silently would leave the user wondering which one is used.
+        raise SettingsError(f"{path} holds {len(found)} certificates, not one")
+    return found[0]
+
+
+def read_certificates(path: Path) -> tuple[Certificate, ...]:
+    """Read the certificates of a PEM file, one or more.
+
+    Raises:
+        SettingsError: missing, unreadable, or without any certificate.
+    """
+    text = read_certificate_file(path)
+    try:
+        found = tuple(map(Certificate.read, textual.pem(text, signed.MAX_CERTIFICATES)))
+        for one in found:
+            # Asked for here, so that nobody has to expect later that it cannot be read.
+            _ = one.validity
+    except Malformed as error:
+        raise SettingsError(f"{path} holds a certificate that cannot be read: {error}") from error
+    if not found:
+        raise SettingsError(
+            f"{path} is not a certificate in PEM",
+            hint="it should start with -----BEGIN CERTIFICATE-----",
+        )
+    return found
+
+
+def write_certificates(path: Path, certificates: Iterable[bytes]) -> None:
+    """Write certificates as PEM, mode 0644, atomically and durably.
+
+    Args:
+        path: where.
+        certificates: DER, or what is to be looked at in its place.
+
+    Raises:
+        SettingsError: the file system refuses.
+    """
+    text = "".join(map(certificate.pem, certificates))
+    write_file(path, text.encode("ascii"), mode=_MODE)
+
 
 KEY, CERTIFICATE, CHAIN, CA = "key.pem", "cert.pem", "chain.pem", "ca.pem"
 RECORD, NEXT_CA, NEXT = "enrolment.json", "next-ca.pem", "next"
@@ -35,43 +94,34 @@ INSTALLED = (CA, CHAIN, RECORD, KEY, CERTIFICATE)
 """The files that are replaced together, in the order of renaming."""
 
 
-class Contents:
-    """The readable contents of such a directory; it need not exist yet.
+class FolderFiles:
+    """The files of such a directory, to read; it need not exist yet.
 
     Args:
         path: where.
+
+    Attributes:
+        unfinished: the file with the key of a request that is under way.
     """
+
+    _is_inner = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
-
-    @property
-    def unfinished(self) -> Path:
-        """The file with the key of a request that is under way."""
-        return self._new(KEY)
+        self.unfinished = path / f"{KEY}.new"
+        self._unfinished_record = path / f"{RECORD}.new"
 
     def check_links(self) -> None:
-        """Refuse symbolic links in place of the directory and of what is in it: see `links`.
+        """Refuse symbolic links in place of the directory and of what is in it: see `place`.
 
         Raises:
             SettingsError: there is one.
         """
-        self.check_place()
+        names = (*INSTALLED, NEXT_CA, REVOCATION, UNVERIFIED, *(f"{one}.new" for one in INSTALLED))
         inner = self.path / NEXT
-        links.check_inner(inner)
-        for place in (self.path, inner):
-            for name in (*INSTALLED, NEXT_CA, REVOCATION, UNVERIFIED):
-                links.check_file(place / name)
-            for name in INSTALLED:
-                links.check_file(place / f"{name}.new")
-
-    def check_place(self) -> None:
-        """Refuse a symbolic link in place of the directory, unless it may be followed.
-
-        Raises:
-            SettingsError: it may not.
-        """
-        links.check_outer(self.path)
+        place.check_directory(self.path, inner=self._is_inner)
+        place.check_directory(inner, inner=True)
+        place.check_files(where / name for where in (self.path, inner) for name in names)
 
     def files(self) -> dict[str, Path]:
         """Return the paths of `key`, `cert`, `chain` and `ca`."""
@@ -139,7 +189,7 @@ class Contents:
         Raises:
             SettingsError: a file cannot be used.
         """
-        found, certificate = revocation_note.read(self.path / REVOCATION), self.certificate()
+        found, certificate = record.read_note(self.path / REVOCATION), self.certificate()
         if found is None or certificate is None:
             return None
         # A note on the certificate that was here before says nothing of this one.
@@ -151,7 +201,7 @@ class Contents:
         Raises:
             SettingsError: the file cannot be used.
         """
-        return record.read(self._new(RECORD)) if self.unfinished.exists() else None
+        return record.read(self._unfinished_record) if self.unfinished.exists() else None
 
     def unfinished_key(self) -> PrivateKey | None:
         """Return the key of a request that was begun and not finished.
@@ -186,9 +236,6 @@ class Contents:
                 f"{self.path / KEY} is there already, without a certificate",
                 hint=Hint.OCCUPIED_BY_KEY,
             )
-
-    def _new(self, name: str) -> Path:
-        return self.path / f"{name}.new"
 
 
 def _certificates(path: Path) -> tuple[Certificate, ...]:

@@ -1,4 +1,8 @@
-"""`enrolment.json`: the facts that a renewal needs beside keys and certificates. No secrets."""
+"""The records in a device's directory, JSON without secrets.
+
+`enrolment.json` has the facts that a renewal needs beside keys and certificates, `revocation.json`
+that the certificate was revoked, as its CA said.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from typing import Any
 
 from scepkit.errors import Hint, SettingsError
 from scepkit.keys.files import write_file
+from scepkit.protocol import serial_number
+from scepkit.protocol.crl import Reason
 from scepkit.protocol.scep.capabilities import Capabilities
 
 _MODE = 0o644
@@ -30,7 +36,7 @@ class Record:
         capabilities: the most that the CA has ever said it can do, in lower case.
         transaction_id: of the request for the certificate.
         requested_at: when that was sent first, ISO 8601.
-        wanted: what that asks for, as `Order.wanted` says it; "" when it is not known.
+        wanted: what that asks for, as `PreparedRequest.wanted` says it; "" when it is not known.
         checked_at: when the CA was last asked for its successor, ISO 8601; "" for never.
     """
 
@@ -112,3 +118,68 @@ def _value(value: Any, name: str) -> Any:
 
 def _is_time(text: str) -> bool:
     return not text or datetime.fromisoformat(text).tzinfo is not None
+
+
+_NOTE_MODE = 0o644
+_NOTE_SIZE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationNote:
+    """The known facts of a revocation.
+
+    Attributes:
+        serial: the serial number of the certificate, in hex: another certificate is not meant.
+        at: since when, as a responder says, or when the CA said so to this machine, ISO 8601.
+        reason: why, as RFC 5280 names it; "" when that is not known.
+    """
+
+    serial: str
+    at: str
+    reason: str = ""
+
+    @property
+    def forbids_renewal(self) -> bool:
+        """True if a renewal is pointless; a note without a reason may be a hold that ended."""
+        return self.is_final and bool(self.reason)
+
+    @property
+    def is_final(self) -> bool:
+        """True if the revocation stays; a hold may have ended since, which only the CA knows."""
+        return self.reason != Reason.certificateHold.name
+
+
+def read_note(path: Path) -> RevocationNote | None:
+    """Read a note; None when there is none.
+
+    Raises:
+        SettingsError: it cannot be used.
+    """
+    try:
+        with path.open("rb") as file:
+            found = json.loads(file.read(_NOTE_SIZE))
+        note = RevocationNote(*(str(found[name]) for name in ("serial", "at", "reason")))
+        _check_time(note.at)
+        # Versions before this one kept an odd number of digits.
+        number = serial_number.show(serial_number.read(note.serial))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise SettingsError(f"{path} is damaged", hint="remove it") from error
+    return replace(note, serial=number)
+
+
+def write_note(path: Path, note: RevocationNote) -> None:
+    """Write a note atomically and durably.
+
+    Raises:
+        SettingsError: the file system refuses.
+    """
+    write_file(path, (json.dumps(asdict(note), indent=2) + "\n").encode("utf-8"), mode=_NOTE_MODE)
+
+
+def _check_time(text: str) -> None:
+    if datetime.fromisoformat(text).tzinfo is None:
+        raise ValueError("a time without a zone")

@@ -39,7 +39,7 @@ from scepkit.protocol.scep.messages import PKCSReq, RenewalReq
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class PreparedRequest:
     """A request for a certificate.
 
     Attributes:
@@ -60,7 +60,7 @@ class Order:
     def wanted(self) -> str:
         """Return the SHA-256 of the request in hex, without the challenge.
 
-        Two orders for the same with other challenges are two transactions, but who has the
+        Two requests for the same with other challenges are two transactions, but who has the
         certificate of one needs none of the other.
         """
         csr = self.request.csr
@@ -70,7 +70,7 @@ class Order:
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def make(
+def prepare(
     key: PrivateKey,
     subject: str | x509.Name,
     *,
@@ -79,7 +79,7 @@ def make(
     challenge: str | None = None,
     transaction_id: TransactionID | None = None,
     now: datetime,
-) -> Order:
+) -> PreparedRequest:
     """Write the request for a first certificate (RFC 8894 sections 2.3, 2.4 and 3.3.1).
 
     Args:
@@ -100,14 +100,14 @@ def make(
     alternatives = [parse_san(n) if isinstance(n, str) else n for n in names]
     extensions = [*_names(alternatives), *_purposes(purposes)]
     request = _request(wanted, key, challenge, extensions)
-    return Order(
+    return PreparedRequest(
         request=PKCSReq(request),
         signer=keys.self_signed(key, wanted, now),
         transaction_id=transaction_id or _transaction_id(key, request),
     )
 
 
-def renewal(
+def prepare_renewal(
     key: PrivateKey,
     certificate: Certificate,
     new_key: PrivateKey,
@@ -116,7 +116,7 @@ def renewal(
     challenge: str | None = None,
     issuers: Iterable[Certificate] = (),
     transaction_id: TransactionID | None = None,
-) -> Order:
+) -> PreparedRequest:
     """Write the request for a certificate in place of one (RFC 8894 sections 2.3 and 2.5).
 
     It asks for the same subject and the same subject alternative names, octet for octet: some CAs
@@ -144,7 +144,7 @@ def renewal(
     ]
     extensions = [*kept, *_purposes(purposes or ())]
     request = _request(certificate.subject_name, new_key, challenge, extensions)
-    return Order(
+    return PreparedRequest(
         request=RenewalReq(request),
         signer=Credential(key, certificate),
         transaction_id=transaction_id or _transaction_id(new_key, request, certificate.der),

@@ -1,4 +1,4 @@
-"""The directory of a device, and its changes; for its files see `contents`.
+"""The directory of a device, and its changes; for its files see `files`.
 
 What is coming is called `….new`. While a request is under way there are `key.pem.new` and
 `enrolment.json.new`; once the certificate is here the others are written, `cert.pem.new` last, and
@@ -12,16 +12,13 @@ written; in place of the key that waits, of its record and of a directory, it is
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from scepkit.client import links, record, revocation_note
-from scepkit.client.certificates import write_certificates
-from scepkit.client.contents import (
+from scepkit.client.folder import place, record
+from scepkit.client.folder.files import (
     CA,
     CERTIFICATE,
     CHAIN,
@@ -32,12 +29,11 @@ from scepkit.client.contents import (
     RECORD,
     REVOCATION,
     UNVERIFIED,
-    Contents,
+    FolderFiles,
+    write_certificates,
 )
-from scepkit.client.record import Record
-from scepkit.client.revocation_note import RevocationNote
-from scepkit.errors import SettingsError
-from scepkit.keys.files import make_directory, refusals, sync_directory, write_file
+from scepkit.client.folder.record import Record, RevocationNote
+from scepkit.keys.files import refusals, sync_directory, write_file
 from scepkit.keys.pem import CERTIFICATE_MODE, write_key
 from scepkit.protocol import chain
 from scepkit.protocol.algorithms import PrivateKey
@@ -46,10 +42,8 @@ from scepkit.protocol.scep.transaction import Issued
 
 __all__ = ["KEY", "REVOCATION", "UNVERIFIED", "Folder"]
 
-_ELSEWHERE = "choose another directory, one that this user may write to"
 
-
-class Folder(Contents):
+class Folder(FolderFiles):
     """A directory with one key and its certificate; it need not exist yet.
 
     Args:
@@ -65,44 +59,15 @@ class Folder(Contents):
     def locked(self) -> Iterator[None]:
         """Keep other processes from changing the directory, which is made if need be.
 
-        A directory that was made is removed again if nothing is in it in the end. The lock is the
-        kernel's, on the directory itself: it leaves no file, and ends with the process.
+        A directory that was made is removed again if nothing is in it in the end.
 
         Raises:
             SettingsError: another process holds it, the file system refuses, or there is a
                 symbolic link in the place of something.
         """
-        made = self._make()
-        with refusals(f"cannot open the directory {self.path}", _ELSEWHERE):
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            _lock(descriptor, self.path)
-            try:
-                self.check_links()
-                yield
-            finally:
-                _remove_empty(made)
-        finally:
-            os.close(descriptor)
-
-    def check_makeable(self) -> None:
-        """Refuse a place where the directory could not be made, or nothing be written into it.
-
-        So that a CA is not asked for what could not be kept.
-
-        Raises:
-            SettingsError: there is a file in its place or above, or the file system refuses.
-        """
-        self.check_place()
-        with refusals(f"cannot use the directory {self.path}"):
-            place = next((one for one in (self.path, *self.path.parents) if one.exists()), None)
-            if place is None:
-                # Not even the current directory.
-                os.getcwd()  # noqa: PTH109 - raises what is wrong
-            elif not place.is_dir():
-                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
-            elif not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+        with place.locked(self.path, inner=self._is_inner):
+            self.check_links()
+            yield
 
     def recover(self) -> bool:
         """Finish an installation that was interrupted.
@@ -124,12 +89,12 @@ class Folder(Contents):
         Raises:
             SettingsError: the file system refuses.
         """
-        self._make()
+        place.make(self.path, inner=self._is_inner)
         if made is not None:
-            record.write(self._new(RECORD), made)
+            record.write(self._unfinished_record, made)
         else:
             # Of another request.
-            self._new(RECORD).unlink(missing_ok=True)
+            self._unfinished_record.unlink(missing_ok=True)
         write_key(self.unfinished, key)
 
     def remember(self, made: Record) -> None:
@@ -146,7 +111,7 @@ class Folder(Contents):
         Raises:
             SettingsError: the file system refuses.
         """
-        revocation_note.write(self.path / REVOCATION, note)
+        record.write_note(self.path / REVOCATION, note)
 
     def forget_revocation(self) -> None:
         """Forget that the certificate was revoked: it was on hold, and is not any more.
@@ -166,7 +131,7 @@ class Folder(Contents):
         """
         with refusals(f"cannot remove {self.unfinished}"):
             self.unfinished.unlink(missing_ok=True)
-            self._new(RECORD).unlink(missing_ok=True)
+            self._unfinished_record.unlink(missing_ok=True)
 
     def install(self, issued: Issued) -> None:
         """Replace everything by a new certificate and the key that was kept by `begin`.
@@ -176,10 +141,12 @@ class Folder(Contents):
                 `recover` finishes.
         """
         # It may have waited for days.
-        self._check_waiting()
-        self._write(self._new(CA), [issued.chain[-1]])
-        self._write(self._new(CHAIN), issued.chain)
-        self._write(self._new(CERTIFICATE), [issued.certificate])
+        place.check_directory(self.path, inner=self._is_inner)
+        place.check_files((self.unfinished, self._unfinished_record))
+        chain = [one.der for one in issued.chain]
+        write_certificates(self._new(CA), chain[-1:])
+        write_certificates(self._new(CHAIN), chain)
+        write_certificates(self._new(CERTIFICATE), [issued.certificate.der])
         self._rename()
 
     def keep_unverified(self, certificates: Sequence[bytes]) -> Path:
@@ -209,7 +176,7 @@ class Folder(Contents):
         """
         if _authorities(certificates) != _authorities(self.next_ca()):
             self._remove_ahead()
-        self._write(self.path / NEXT_CA, certificates)
+        write_certificates(self.path / NEXT_CA, (one.der for one in certificates))
 
     def switch(self) -> None:
         """Install the files that wait in `ahead`.
@@ -244,29 +211,16 @@ class Folder(Contents):
         self._remove_ahead()
 
     def _remove_ahead(self) -> None:
-        path = self.ahead.path
-        self.ahead.check_place()
+        path = self.path / NEXT
+        place.check_directory(path, inner=True)
         with refusals(f"cannot remove {path}"):
             if path.exists():
                 # What makes it a certificate that waits goes first: half of it never does.
                 (path / CERTIFICATE).unlink(missing_ok=True)
                 shutil.rmtree(path)
 
-    def _make(self) -> list[Path]:
-        """Make the directory, and those above it; return which were not there, innermost first."""
-        self.check_place()
-        with refusals(f"cannot make the directory {self.path}", _ELSEWHERE):
-            missing = [one for one in (self.path, *self.path.parents) if not one.exists()]
-            make_directory(self.path)
-        return missing
-
-    def _check_waiting(self) -> None:
-        self.check_place()
-        for path in (self.unfinished, self._new(RECORD)):
-            links.check_file(path)
-
-    def _write(self, path: Path, certificates: Sequence[Certificate]) -> None:
-        write_certificates(path, (c.der for c in certificates))
+    def _new(self, name: str) -> Path:
+        return self.path / f"{name}.new"
 
     def _rename(self) -> None:
         with refusals(f"cannot replace the files in {self.path}"):
@@ -282,8 +236,7 @@ class Folder(Contents):
 class _Ahead(Folder):
     """The directory inside of another one: nobody has a reason to make a link of it."""
 
-    def check_place(self) -> None:
-        links.check_inner(self.path)
+    _is_inner = True
 
     def give_up(self) -> None:
         super().give_up()
@@ -295,39 +248,3 @@ class _Ahead(Folder):
 def _authorities(certificates: Sequence[Certificate]) -> set[Certificate]:
     # An RA's certificate is there too, and is replaced while the CA stays.
     return {one for one in certificates if chain.is_ca(one)}
-
-
-def _remove_empty(directories: Sequence[Path]) -> None:
-    """Remove directories, the innermost first, up to one with something in it."""
-    with suppress(OSError):
-        for one in directories:
-            one.rmdir()
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    # Here, since only POSIX has it, and only this needs it.
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise _busy(path) from error
-    except OSError:
-        # Some network file systems have no locks; there one run at a time is the user's business.
-        return
-    if not _is_at(descriptor, path):
-        # Whoever made it has just removed it again.
-        raise _busy(path)
-
-
-def _busy(path: Path) -> SettingsError:
-    return SettingsError(
-        f"another scep is at work in {path}", hint="wait until it has ended, or stop it"
-    )
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
