@@ -11,19 +11,17 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections import deque
-from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import structlog
 from starlette.types import ASGIApp
 
 from scepkit.errors import HTTPRefused
-from scepkit.server.http import peers
 from scepkit.server.http.bounds import Bounds
 from scepkit.server.http.connections import STATE, Connections
 from scepkit.server.http.exchange import Exchange, busy, refusal
-from scepkit.server.http.request_reader import Head, RequestReader, Unreadable
+from scepkit.server.http.peers import Peer, host_and_port
+from scepkit.server.http.request_reader import Head, RequestReader
 
 if TYPE_CHECKING:
     import uvicorn
@@ -40,8 +38,6 @@ _LAST = 5.0
 
 # Octets of requests that one connection holds before it stops reading.
 _MAX_HELD = 64 * 1024
-
-log = structlog.get_logger()
 
 
 class _State(enum.Enum):
@@ -119,15 +115,15 @@ class HTTPConnection(asyncio.BufferedProtocol):
         transport.set_write_buffer_limits(high=0)
         try:
             # Asked of the system: the event loop may know it from before.
-            self._peer = _pair(transport.get_extra_info("socket").getpeername())
+            peer = host_and_port(transport.get_extra_info("socket").getpeername())
         except OSError:
             # The peer hung up before its turn came: what it asked for is nobody's any more.
             transport.abort()
             return
-        self._local = _pair(transport.get_extra_info("sockname"))
-        self._is_proxy = self._bounds.proxies.include(self._peer[0])
-        self.address = None if self._is_proxy else peers.network(self._peer[0])
-        if not self._connections.admit(self, self._peer[0]):
+        self._local = host_and_port(transport.get_extra_info("sockname"))
+        self._peer = Peer(*peer, self._bounds.proxies)
+        self.address = self._peer.network
+        if not self._connections.admit(self, self._peer.host):
             self._say(HTTPRefused(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections"))
             transport.close()
             return
@@ -185,7 +181,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def begin(self, head: Head) -> None:
         """Queue the request that has this head."""
-        client = (self._client(head.headers), self._peer[1])
+        client = (self._peer.client(head.headers), self._peer.port)
         scope = head.scope(client=client, server=self._local, state=self._app_state.copy())
         self._queue.append(Exchange(head, scope, self, self._server.default_headers))
 
@@ -256,7 +252,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def _refuse(self, error: HTTPRefused) -> None:
         """Remember to refuse what comes after the requests that could be read."""
-        self._tell(error)
+        self._connections.tell(error, self._peer.client(self._reader.headers))
         self._unread.clear()
         broken = self._queue[-1] if self._queue and not self._queue[-1].is_whole else None
         if broken is None:
@@ -269,29 +265,6 @@ class HTTPConnection(asyncio.BufferedProtocol):
         else:
             self._refusal = error
             self._queue.pop().lose()
-
-    def _tell(self, error: HTTPRefused) -> None:
-        """Say in the log who sent what is no request, once a minute for each way of being none."""
-        times = self._connections.refusals.count(error.message)
-        if times:
-            detail = f": {error.detail}" if isinstance(error, Unreadable) else ""
-            log.warning(
-                "an HTTP request is refused",
-                peer=self._client(self._reader.headers),
-                status=int(error.status),
-                reason=f"{error.message}{detail}",
-                times=times,
-                **({"hint": error.hint} if error.hint else {}),
-            )
-
-    def _client(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
-        """Return the address of whoever asks, as the log names it.
-
-        Args:
-            headers: of the request, as far as they have been read.
-        """
-        forwarded = self._bounds.proxies.forwarded(headers) if self._is_proxy else None
-        return forwarded or self._peer[0]
 
     def _settle(self) -> None:
         """Do what follows from what has happened: answer, close, read on or not, set the timer."""
@@ -316,10 +289,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     async def _answer(self, exchange: Exchange) -> None:
         """Have the application answer, unless a proxy asks too much at once for one address."""
-        address = None
-        if self._is_proxy:
-            forwarded = self._bounds.proxies.forwarded(exchange.head.headers)
-            address = peers.network(forwarded) if forwarded is not None else None
+        address = self._peer.forwarded_network(exchange.head.headers)
         is_let_in = address is None or self._connections.enter(address)
         try:
             await exchange.run(self._app if is_let_in else busy)
@@ -365,7 +335,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         elif not wants and not self._is_paused:
             self._transport.pause_reading()
             if len(self._queue) > self._bounds.pipelined:
-                self._ring("pipelined requests", "max_pipelined")
+                self._connections.ring("pipelined requests", self._peer.host, "max_pipelined")
         self._is_paused = not wants
 
     def _next_state(self) -> _State:
@@ -416,20 +386,8 @@ class HTTPConnection(asyncio.BufferedProtocol):
     def _give_up(self) -> None:
         """Close a connection whose peer takes too long."""
         if self._state is _State.READING:
-            self._ring("slow request", "request_seconds")
+            self._connections.ring("slow request", self._peer.host, "request_seconds")
         if self._state is _State.WRITING:
-            self._ring("slow reader", "response_seconds")
+            self._connections.ring("slow reader", self._peer.host, "response_seconds")
         # What was not taken until now is not waited for any more either.
         self._transport.abort()
-
-    def _ring(self, bound: str, setting: str) -> None:
-        hint = f"if that is no attack, raise {setting} in scep.toml"
-        self._connections.alarms.ring(bound, peer=self._peer[0], hint=hint)
-
-
-def _pair(address: object) -> tuple[str, int]:
-    """Return host and port of a socket's address; nothing of one that has none."""
-    match address:
-        case (str(host), int(port), *_):
-            return host, port
-    return "", 0

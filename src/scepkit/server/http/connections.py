@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import structlog
+
+from scepkit.errors import HTTPRefused
 from scepkit.server.http.bounds import BoundAlarms, Bounds, NowAndThen
+from scepkit.server.http.request_reader import Unreadable
 from scepkit.server.http.tally import Tally
 
 STATE = "connections"
@@ -22,6 +26,8 @@ _READ = 64 * 1024
 # hold no more than a usual request may go on beyond that.
 _MAX_HELD = 64 * 1024 * 1024
 _USUAL = 16 * 1024
+
+log = structlog.get_logger()
 
 
 class Connection(Protocol):
@@ -49,14 +55,13 @@ class Connections:
     Attributes:
         bounds: as given.
         alarms: tells that one was reached.
-        refusals: counts what is no HTTP request, so that the log tells of it now and then.
         buffer: what a connection reads into, before it takes that out.
     """
 
     def __init__(self, bounds: Bounds, tally: Tally) -> None:
         self.bounds = bounds
         self.alarms = BoundAlarms()
-        self.refusals = NowAndThen()
+        self._refusals = NowAndThen()
         self.buffer = memoryview(bytearray(_READ))
         self._tally = tally
         self._counted: set[Connection] = set()
@@ -64,6 +69,37 @@ class Connections:
         self._waiting: dict[Connection, None] = {}
         self._waiting_of: dict[str | None, dict[Connection, None]] = {}
         self._held = 0
+
+    def ring(self, bound: str, peer: str, setting: str, more: str = "") -> None:
+        """Tell that a bound was reached.
+
+        Args:
+            bound: its name, one of a few.
+            peer: the address that reached it.
+            setting: the setting that raises it.
+            more: what else the operator may do, to follow that.
+        """
+        hint = f"if that is no attack, raise {setting} in scep.toml{more}"
+        self.alarms.ring(bound, peer=peer, hint=hint)
+
+    def tell(self, error: HTTPRefused, peer: str) -> None:
+        """Say in the log who sent what is no request, once a minute for each way of being none.
+
+        Args:
+            error: why it is none.
+            peer: the address of whoever sent it.
+        """
+        times = self._refusals.count(error.message)
+        if times:
+            detail = f": {error.detail}" if isinstance(error, Unreadable) else ""
+            log.warning(
+                "an HTTP request is refused",
+                peer=peer,
+                status=int(error.status),
+                reason=f"{error.message}{detail}",
+                times=times,
+                **({"hint": error.hint} if error.hint else {}),
+            )
 
     def admit(self, connection: Connection, peer: str) -> bool:
         """Count a new connection, and let others give way for it.
@@ -82,7 +118,7 @@ class Connections:
             if not self._make_room(self._waiting_of.get(address, {})):
                 return False
         if self._tally.total >= self.bounds.connections:
-            self.alarms.ring("connections", peer=peer, hint=_hint("max_connections"))
+            self.ring("connections", peer, "max_connections")
             if not self._make_room(self._waiting):
                 return False
         self._tally.connect(address)
@@ -145,10 +181,11 @@ class Connections:
         self._tally.leave(address)
 
     def _ring_for(self, peer: str) -> None:
-        self.alarms.ring(
+        self.ring(
             "connections of one address",
-            peer=peer,
-            hint=_hint("max_connections_per_address") + ", or list the proxy in proxies",
+            peer,
+            "max_connections_per_address",
+            ", or list the proxy in proxies",
         )
 
     def _make_room(self, waiting: dict[Connection, None]) -> bool:
@@ -162,7 +199,3 @@ class Connections:
     def _drop(self, connection: Connection) -> None:
         self.forget(connection)
         connection.abort()
-
-
-def _hint(setting: str) -> str:
-    return f"if that is no attack, raise {setting} in scep.toml"

@@ -1,4 +1,7 @@
-"""The peer that bounds count: one IPv4 address or one IPv6 /64, behind a proxy or not."""
+"""The peer of a connection, and what bounds count it under: one IPv4 address or one IPv6 /64.
+
+A listed proxy asks for others; then those are counted.
+"""
 
 from __future__ import annotations
 
@@ -85,6 +88,50 @@ class Proxies:
             if not self.include(one) or self._is_everybody:
                 return str(parsed).partition("%")[0]
         return chain[0] if chain else None
+
+
+class Peer:
+    """The other end of a connection.
+
+    Args:
+        host: its address.
+        port: its port.
+        proxies: those that are listed.
+
+    Attributes:
+        host: as given.
+        port: as given.
+        network: what its connections are counted under; None for a listed proxy.
+    """
+
+    def __init__(self, host: str, port: int, proxies: Proxies) -> None:
+        self.host = host
+        self.port = port
+        self._proxies = proxies
+        self._is_proxy = proxies.include(host)
+        self.network = None if self._is_proxy else network(host)
+
+    def client(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
+        """Return the address of whoever asks, as the log names it.
+
+        Args:
+            headers: of the request, as far as they have been read.
+        """
+        forwarded = self._proxies.forwarded(headers) if self._is_proxy else None
+        return forwarded or self.host
+
+    def forwarded_network(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+        """Return what a request is counted under that a listed proxy forwards; else None."""
+        forwarded = self._proxies.forwarded(headers) if self._is_proxy else None
+        return None if forwarded is None else network(forwarded)
+
+
+def host_and_port(address: object) -> tuple[str, int]:
+    """Return host and port of a socket's address; nothing of one that has none."""
+    match address:
+        case (str(host), int(port), *_):
+            return host, port
+    return "", 0
 
 
 def _parse(address: str) -> _Address | None:
