@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
-from scepkit.server import ca_loading, log, monitoring, static_secret
+from scepkit.server import ca_loading, challenge_secrets, log, monitoring
 from scepkit.server.assembly import assemble
 from scepkit.server.background.crl_signing import LOCK, CRLs
 from scepkit.server.background.housekeeping import Sweep, Sweeper
@@ -87,7 +87,7 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
     )
     health = Health(conditions.find, monitoring.share)
     bounds = Bounds.of(settings, files=resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    static_secret.warn(settings)
+    challenge_secrets.warn_of_static(settings)
     threads = _Threads.of(settings)
     sweeper = Sweeper(Sweep(settings, store, utc_now))
     jobs = (endpoints, crls, sweeper, SigningAhead(endpoints), health)

@@ -29,7 +29,7 @@ from scepkit.protocol import chain, cmp
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.scep.responder import Responder
-from scepkit.server import static_secret
+from scepkit.server import challenge_secrets
 from scepkit.server.ca_loading import HeldCA
 from scepkit.server.data_directory import Home, challenges_of, endpoint_settings, utc_now
 from scepkit.server.endpoints import ServedEndpoint, recipient_id
@@ -207,7 +207,7 @@ def _challenge_rule(name: str, home: Home, store: Store) -> ChallengeRule:
     match settings.challenge:
         case "static" if settings.challenge_file is not None:
             return StaticChallenge(
-                static_secret.read(home.settings.directory / settings.challenge_file)
+                challenge_secrets.read_static(home.settings.directory / settings.challenge_file)
             )
         case "none":
             return NoChallenge()

@@ -7,8 +7,6 @@ files of the CA `default` (see scepkit.ca.directory.paths) · ca-NAME/ with thos
 from __future__ import annotations
 
 import os
-import secrets
-import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -20,19 +18,19 @@ from sqlalchemy import URL
 
 from scepkit.ca.directory import founding, paths, rotation
 from scepkit.ca.directory.material import Material
-from scepkit.enrolment.challenges.one_time import KEY_SIZE, Challenges
+from scepkit.enrolment.challenges.one_time import Challenges
 from scepkit.errors import EmptyDatabase, SettingsError, UsageError
 from scepkit.keys import ownership
-from scepkit.keys.files import check_writable, create_file, make_directory, read_file, refusals
+from scepkit.keys.files import check_writable, create_file, make_directory, refusals
 from scepkit.server import ca_loading, permissions
 from scepkit.server import settings as server_settings
 from scepkit.server.ca_loading import HeldCA
+from scepkit.server.challenge_secrets import CHALLENGE_KEY, read_or_make_key
 from scepkit.server.settings import DEFAULT, Settings, template
 from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.store import Store
 from scepkit.store.engine import sqlite_file
 
-CHALLENGE_KEY = "challenge.key"
 HAS_DATABASE = ".database"
 
 utc_now = partial(datetime.now, UTC)
@@ -113,7 +111,7 @@ def prepare(
         settings=settings,
         made=made,
         is_first=is_first,
-        challenge_key=_challenge_key(directory),
+        challenge_key=read_or_make_key(directory, directory / HAS_DATABASE),
         authorities=ca_loading.load_all(settings, now=now),
     )
 
@@ -154,7 +152,7 @@ def open_records(directory: Path, *, settings: Settings | None = None) -> Home:
     permissions.check_settings(settings)
     return Home(
         settings=settings,
-        challenge_key=_challenge_key(directory),
+        challenge_key=read_or_make_key(directory, directory / HAS_DATABASE),
         authorities={},
     )
 
@@ -302,42 +300,6 @@ def _write_settings(directory: Path, settings: Settings) -> None:
         public_url=settings.public_url,
     )
     create_file(path, text.encode("utf-8"), mode=0o644)
-
-
-def _challenge_key(directory: Path) -> bytes:
-    """Read the key, or make it: of several processes at once, one makes it.
-
-    Raises:
-        SettingsError: it is lost, or cannot be used.
-    """
-    path = directory / CHALLENGE_KEY
-    with refusals(f"cannot look for {path}"):
-        is_lost = not path.exists() and (directory / HAS_DATABASE).exists()
-    if is_lost:
-        raise SettingsError(
-            f"{path} is lost: no challenge can be told from any other without it",
-            hint=f"restore it from a backup; if there is none, make a new one, which makes unspent "
-            f"challenges void: (umask 077; openssl rand -hex {KEY_SIZE} > {path})",
-        )
-    create_file(path, secrets.token_hex(KEY_SIZE).encode("ascii") + b"\n", mode=0o600)
-    with refusals(f"cannot read {path}"):
-        mode = stat.S_IMODE(path.stat().st_mode)
-        text = read_file(path).decode("ascii", "replace").strip()
-    if mode & 0o077:
-        raise SettingsError(
-            f"the key file {path} is open to others than its owner (mode {mode:04o})",
-            hint=f"chmod 600 {path}",
-        )
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
-    if len(key) != KEY_SIZE:
-        raise SettingsError(
-            f"{path} does not hold {KEY_SIZE} octets in hex",
-            hint="restore it from a backup; with a new one, unspent challenges are void",
-        )
-    return key
 
 
 def challenges_of(home: Home, store: Store, name: str = DEFAULT) -> Challenges:

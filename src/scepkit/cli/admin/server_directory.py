@@ -82,7 +82,7 @@ def keys_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
 def _become_owner(directory: Path) -> None:
     """Let root work as the server's user, if there is a server in the directory."""
     from scepkit.ca.directory import paths
-    from scepkit.server.data_directory import CHALLENGE_KEY
+    from scepkit.server.challenge_secrets import CHALLENGE_KEY
 
     try:
         if not paths.exists(directory):

@@ -1,17 +1,24 @@
-"""The secret of `challenge = "static"`: read from its file, warned of where it is of little use."""
+"""The files of a server's challenges: the key of the one-time ones, and the static ones.
+
+A static one is warned of where it is of little use.
+"""
 
 from __future__ import annotations
 
+import secrets
 import stat
 from pathlib import Path
 
 import structlog
 
 from scepkit.enrolment.challenges import MAX_LENGTH, static
+from scepkit.enrolment.challenges.one_time import KEY_SIZE
 from scepkit.errors import SettingsError
-from scepkit.keys.files import read_file, refusals
+from scepkit.keys.files import create_file, read_file, refusals
 from scepkit.protocol.asn1.strings import PRINTABLE
 from scepkit.server.settings import Settings
+
+CHALLENGE_KEY = "challenge.key"
 
 _SMALLEST = 8
 """Characters; below that it is guessed over the network."""
@@ -19,7 +26,49 @@ _SMALLEST = 8
 log = structlog.get_logger()
 
 
-def read(path: Path) -> str:
+def read_or_make_key(directory: Path, mark: Path) -> bytes:
+    """Return the key that the digests of one-time challenges are keyed with.
+
+    A new one is made at the first start: of several processes at once, one makes it.
+
+    Args:
+        directory: the server's.
+        mark: the file that is there once there has been a database.
+
+    Raises:
+        SettingsError: it is lost, or cannot be used.
+    """
+    path = directory / CHALLENGE_KEY
+    with refusals(f"cannot look for {path}"):
+        is_lost = not path.exists() and mark.exists()
+    if is_lost:
+        raise SettingsError(
+            f"{path} is lost: no challenge can be told from any other without it",
+            hint=f"restore it from a backup; if there is none, make a new one, which makes unspent "
+            f"challenges void: (umask 077; openssl rand -hex {KEY_SIZE} > {path})",
+        )
+    create_file(path, secrets.token_hex(KEY_SIZE).encode("ascii") + b"\n", mode=0o600)
+    with refusals(f"cannot read {path}"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        text = read_file(path).decode("ascii", "replace").strip()
+    if mode & 0o077:
+        raise SettingsError(
+            f"the key file {path} is open to others than its owner (mode {mode:04o})",
+            hint=f"chmod 600 {path}",
+        )
+    try:
+        key = bytes.fromhex(text)
+    except ValueError:
+        key = b""
+    if len(key) != KEY_SIZE:
+        raise SettingsError(
+            f"{path} does not hold {KEY_SIZE} octets in hex",
+            hint="restore it from a backup; with a new one, unspent challenges are void",
+        )
+    return key
+
+
+def read_static(path: Path) -> str:
     """Read a static challenge: the first line of a file that nobody else can read.
 
     Args:
@@ -55,7 +104,7 @@ def read(path: Path) -> str:
     return secret
 
 
-def warn(settings: Settings) -> None:
+def warn_of_static(settings: Settings) -> None:
     """Log static challenges that can be guessed or not be sent; never their length or text.
 
     Args:
@@ -72,7 +121,7 @@ def _warn_of_weak(settings: Settings) -> None:
     files = (one.challenge_file for one in settings.endpoint.values())
     paths = dict.fromkeys(settings.directory / one for one in files if one is not None)
     for path in paths:
-        if static.estimate_bits(read(path)) < static.LEAST_BITS:
+        if static.estimate_bits(read_static(path)) < static.LEAST_BITS:
             log.warning(
                 "a static challenge is short enough to be guessed",
                 file=str(path),
@@ -87,7 +136,7 @@ def _warn_of_unsendable(settings: Settings) -> None:
         if endpoint.preset != "windows" or endpoint.challenge_file is None:
             continue
         path = settings.directory / endpoint.challenge_file
-        if not PRINTABLE.issuperset(read(path)):
+        if not PRINTABLE.issuperset(read_static(path)):
             log.warning(
                 "a static challenge has characters that Windows cannot send",
                 endpoint=name,
