@@ -61,6 +61,9 @@ class Hint(StrEnum):
     END_ROLLOVER = "put it into force, or give it up"
     WAITING_REQUESTS = "look at the list of waiting requests"
     CHALLENGES = "look at the list of challenges; nothing was changed"
+    SERIAL_NUMBER = "it is hex"
+    CERTIFICATES = "look at the list of certificates; nothing was changed"
+    OWN_CERTIFICATES = "look at the list of the server's certificates"
     # To a device's owner.
     FINGERPRINT = "give sha256: and 64 hex digits"
     REPLACED_CA = "the CA may have been replaced; ask its operator for the new one's fingerprint"

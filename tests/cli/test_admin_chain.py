@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
-from scepkit.cli.admin import renewal_chain
+from scepkit.cli.admin import show
+from scepkit.operations.renewal_chain import Link
 
 
 def test_serial_numbers_have_an_even_number_of_digits():
     now = datetime(2026, 11, 28, tzinfo=UTC)
     row = SimpleNamespace(serial=0xABC, renews=0x123, subject="", not_before=now, not_after=now)
-    shown = renewal_chain.as_json(renewal_chain.Link(row, "valid", is_current=True))
+    shown = show.link_fields(Link(row, "valid", is_current=True))
     assert (shown["serial"], shown["renews"]) == ("0abc", "0123")

@@ -15,8 +15,8 @@ from sqlalchemy import update
 from scepkit.ca.directory import paths
 from scepkit.ca.directory.founding import create
 from scepkit.cli import terminal
-from scepkit.cli.admin import revoke
 from scepkit.errors import StoreError
+from scepkit.operations import revocation, selection
 from scepkit.protocol import serial_number
 from scepkit.protocol.crl import Reason
 from scepkit.server import data_directory
@@ -123,7 +123,7 @@ def test_several_of_a_subject(scep, home, monkeypatch):
     """They are asked about, too; the same answer as for a list."""
     with opened(home) as store:
         found = [*store.certificates(limit=2)]
-    monkeypatch.setattr(revoke.admin_selection, "by_subject", lambda *_: found)
+    monkeypatch.setattr(selection, "by_subject", lambda *_: found)
     status, _, err = scep("admin", "revoke", "--subject", "CN=device")
     assert (status, err.splitlines()[0]) == (
         2,
@@ -136,7 +136,7 @@ def test_several_of_a_subject(scep, home, monkeypatch):
 
 def test_what_is_done_stays_done(scep, home, listed, monkeypatch):
     """A disk that fills up in the middle: it says how far it came, and can be given again."""
-    monkeypatch.setattr(revoke, "_CHUNK", 10)
+    monkeypatch.setattr(revocation, "_CHUNK", 10)
     really, calls = Store.revoke_all, []
 
     def filling(store, serials, **how):

@@ -13,7 +13,7 @@ import pytest
 import others
 import scepkit
 from others import NAMELESS, NOBODY
-from scepkit.cli.admin import identity
+from scepkit.cli.admin import server_directory
 from scepkit.keys import files, ownership
 from scepkit.server import data_directory
 
@@ -173,10 +173,11 @@ def test_the_record_names_who_gave_the_command(home):
     """And nobody who only stands in for them."""
     path = home()
     program = (
-        "import os, sys; from pathlib import Path; from scepkit.cli.admin import identity\n"
+        "import os, sys; from pathlib import Path\n"
+        "from scepkit.cli.admin import server_directory as admin\n"
         "path = Path(sys.argv[1])\n"
-        "identity.become_owner(path, path / 'challenge.key', ())\n"
-        "print(os.geteuid(), identity.who(), identity.stands_in(), os.environ['USER'])\n"
+        "admin.become_owner(path, path / 'challenge.key', ())\n"
+        "print(os.geteuid(), admin.who(), admin.stands_in(), os.environ['USER'])\n"
     )
     done = others.python("-c", program, path, USER="root")
     assert done.stdout.split() == [str(NOBODY), "root", "nobody", "nobody"]
@@ -187,9 +188,9 @@ def test_the_record_names_who_gave_the_command(home):
 def test_who_gave_the_command(monkeypatch):
     """Of whoever used sudo, their own name."""
     monkeypatch.setattr("getpass.getuser", lambda: "root")
-    assert identity.who() == "root"
+    assert server_directory.who() == "root"
     monkeypatch.setenv("SUDO_USER", "alice")
-    assert identity.who() == "alice"
+    assert server_directory.who() == "alice"
 
 
 def test_a_program_that_the_owner_cannot_read(home, place):

@@ -13,8 +13,8 @@ from enrolment import devices
 from enrolment.world import CA
 from scepkit.errors import UsageError
 from scepkit.operations import revocation
-from scepkit.operations.revocation import Reason
 from scepkit.protocol import cmp
+from scepkit.protocol.crl import Reason
 from scepkit.protocol.scep.messages import Pending
 from scepkit.store import Action, Recorded, SignerRevoked
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from scepkit.operations import selection
+from scepkit.operations import renewal_chain, selection
 from scepkit.operations.selection import Moment
 from scepkit.protocol.rfc4514 import parse_subject
 from stored import make_issuance
@@ -61,9 +61,9 @@ def test_what_is_in_use(world):
     third, branch = renew(second), renew(first)
 
     def current():
-        chain = selection.along_renewals(store, [store.certificate(first.serial)])
+        chain = store.renewal_chains([first.serial])
         assert {one.serial for one in chain} == {one.serial for one in made}
-        return selection.current(chain, Moment(world.now))
+        return renewal_chain.current(chain, world.now)
 
     assert current() == {third.serial, branch.serial}
     store.revoke(second.serial, reason=4, by="test", now=world.now)

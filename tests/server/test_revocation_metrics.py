@@ -10,6 +10,7 @@ import pytest
 from scepkit.ca.extensions import ca_id
 from scepkit.errors import StoreError
 from scepkit.operations import revocation
+from scepkit.protocol.crl import Reason
 from scepkit.server.web import metrics
 from scepkit.server.web.metrics import RevocationMetrics
 from scepkit.store import Store
@@ -51,7 +52,7 @@ def test_by_action_and_reason(store, issued):
     how = {"by": "alice", "now": NOW}
     one, two, three = issued
     for serial in (one, two):
-        revocation.revoke(store, serial, reason=revocation.Reason.keyCompromise, **how)
+        revocation.revoke(store, serial, reason=Reason.keyCompromise, **how)
     revocation.hold(store, three, **how)
     revocation.release(store, three, **how)
     assert told(RevocationMetrics(lambda: store)) == {

@@ -51,6 +51,9 @@ _COMMANDS: dict[str, str] = {
     Hint.END_ROLLOVER: "`scep admin rollover activate` or `scep admin rollover cancel` first",
     Hint.WAITING_REQUESTS: "scep admin list --pending shows the waiting requests",
     Hint.CHALLENGES: "scep admin challenge list shows them; nothing was changed",
+    Hint.SERIAL_NUMBER: "it is hex, as scep admin list shows it",
+    Hint.CERTIFICATES: "scep admin list shows them; nothing was changed",
+    Hint.OWN_CERTIFICATES: "scep admin list shows its certificates",
     Hint.FINGERPRINT: "give sha256: and 64 hex digits, as scep serve prints them",
     Hint.REPLACED_CA: "the CA may have been replaced; ask its operator for the new one's "
     "fingerprint, and give it with --fingerprint",

@@ -11,7 +11,8 @@ from scepkit.ca.profile import Profile
 from scepkit.enrolment import issuing
 from scepkit.enrolment.issuers import Issuers
 from scepkit.errors import FailInfo, Hint, UsageError
-from scepkit.protocol import csr
+from scepkit.protocol import comparison, csr
+from scepkit.protocol.certificate import Certificate
 from scepkit.store import Answer, Entry, Issuance, Outcome, RequestRow, Store
 
 REJECTED = "the request was rejected by the CA's operator"
@@ -70,9 +71,7 @@ class Approval:
             StoreError: the database cannot be used.
         """
         self._row(request_id)
-        return self.store.reject(
-            request_id, fail_info=FailInfo.badRequest, reason=reason or REJECTED, by=by, now=now
-        )
+        return reject(self.store, request_id, reason=reason, by=by, now=now)
 
     def _row(self, request_id: int) -> RequestRow:
         row = self.store.request(request_id)
@@ -115,3 +114,20 @@ class Approval:
             now=now,
         )
         return issuing.issue(entry, wanted.subject, wanted, authority, self.profile)
+
+
+def reject(store: Store, request_id: int, *, reason: str, by: str, now: datetime) -> Outcome:
+    """Refuse a waiting request for good, also one of an endpoint that is no more.
+
+    Args, result and exceptions are those of `Approval.reject`.
+    """
+    return store.reject(
+        request_id, fail_info=FailInfo.badRequest, reason=reason or REJECTED, by=by, now=now
+    )
+
+
+def cut(row: RequestRow, issued: Outcome) -> tuple[str, ...]:
+    """Return what a request asked for and the certificate issued for it has not."""
+    if issued.certificate is None:
+        return ()
+    return comparison.cut(csr.read_archived(row.csr), Certificate.read(issued.certificate))

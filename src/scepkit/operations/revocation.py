@@ -5,30 +5,23 @@ Whoever revokes, an operator or a certificate's owner, does it here; who may is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from threading import Lock
 
 from scepkit.ca.authority import Authority
 from scepkit.ca.crl import Entry, sign_crl
 from scepkit.errors import SettingsError, StoreError, UsageError
+from scepkit.operations.selection import Selection, is_held
 from scepkit.protocol import serial_number
 from scepkit.protocol.crl import Reason
 from scepkit.store import Change, CRLRow, CRLState, Store
 
-__all__ = [
-    "Reason",
-    "best_crl",
-    "current_crl",
-    "due_at",
-    "hold",
-    "is_due",
-    "make_crl",
-    "release",
-    "release_all",
-    "revoke",
-    "revoke_all",
-]
+# Certificates that are revoked in one transaction, which takes some ten milliseconds, and seconds
+# until the next one, so that devices that enrol meanwhile get their turn (SQLite has no queue).
+_CHUNK = 100
+_PAUSE = 0.01
 
 # A CRL is made anew when this share of its life is left, so that relying parties always hold one
 # that is good.
@@ -148,7 +141,7 @@ def release(store: Store, serial: int, *, by: str, now: datetime, note: str = ""
         UsageError: it is revoked for good.
         StoreError: the database cannot be used.
     """
-    (change,) = release_all(store, [serial], by=by, now=now, note=note)
+    change = store.release(serial, by=by, now=now, note=note)
     if change is not None and change.certificate.revoked_at is not None:
         raise UsageError(
             f"the certificate {serial_number.show(serial)} is revoked for good",
@@ -157,25 +150,86 @@ def release(store: Store, serial: int, *, by: str, now: datetime, note: str = ""
     return change
 
 
-def release_all(
-    store: Store, serials: Sequence[int], *, by: str, now: datetime, note: str = ""
-) -> list[Change | None]:
-    """Take some hundred certificates off hold in one step; what is not on hold stays as it is.
+def revoke_selected(
+    store: Store,
+    selection: Selection,
+    *,
+    reason: Reason,
+    by: str,
+    clock: Callable[[], datetime],
+    note: str = "",
+    invalidity_date: datetime | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Iterator[Change]:
+    """Revoke many certificates, a chunk after the other; what is done stays done if one fails.
+
+    A chain comes newest first, so that what was renewed from a chunk is revoked by then, but for
+    what was renewed at this very moment. What is searched for is therefore followed along its
+    renewals.
+
+    Args:
+        store: as in `revoke`, like those that are not told here.
+        selection: the certificates.
+        reason: why.
+        by: who revokes.
+        clock: returns the time, aware.
+        note: for the record.
+        invalidity_date: since when their keys are thought to be in wrong hands.
+        advance: is told how many were looked at since the last time.
+
+    Yields:
+        How each of them stands, and what was renewed from it meanwhile.
+    """
+    serials = [row.serial for row in selection.rows]
+    for start in range(0, len(serials), _CHUNK):
+        if start:
+            time.sleep(_PAUSE)
+        chunk = serials[start : start + _CHUNK]
+        changes = revoke_all(
+            store,
+            chunk,
+            reason=reason,
+            by=by,
+            now=clock(),
+            note=note,
+            invalidity_date=invalidity_date,
+            and_renewals=selection.is_search,
+        )
+        advance(len(chunk))
+        yield from (change for change in changes if change is not None)
+
+
+def release_selected(
+    store: Store, selection: Selection, *, by: str, clock: Callable[[], datetime], note: str = ""
+) -> Iterator[Change]:
+    """Take many certificates off hold, a chunk after the other; the others stay as they are.
 
     Args:
         store: where the certificates are.
-        serials: their serial numbers.
+        selection: the certificates. Unless they were searched for, each has to be on hold or good.
         by: who releases, for the record.
-        now: the time, aware.
+        clock: returns the time, aware.
         note: why, for the record.
 
-    Returns:
-        How they stand, in the order of `serials`.
+    Yields:
+        How each of them stands.
 
     Raises:
+        UsageError: one that was named is revoked for good; none was released.
         StoreError: the database cannot be used.
     """
-    return store.release_all(serials, by=by, now=now, note=note)
+    for row in () if selection.is_search else selection.rows:
+        if row.revoked_at is not None and not is_held(row):
+            raise UsageError(
+                f"{serial_number.show(row.serial)} is revoked for good "
+                f"({Reason(row.revocation_reason or 0).name})",
+                hint="only a certificate on hold can be released; nothing was changed",
+            )
+    serials = [row.serial for row in selection.rows]
+    for start in range(0, len(serials), _CHUNK):
+        chunk = serials[start : start + _CHUNK]
+        changes = store.release_all(chunk, by=by, now=clock(), note=note)
+        yield from (change for change in changes if change is not None)
 
 
 def current_crl(
@@ -203,6 +257,19 @@ def _up_to_date(
     if row is None or is_due(row, now, lifetime):
         return make_crl(store, authority, now=now, lifetime=lifetime)
     return row
+
+
+def sign_outdated(
+    store: Store, authority: Authority, *, now: datetime, lifetime: timedelta
+) -> CRLRow | None:
+    """Sign the CRL of a CA if it does not know what was revoked or released; else return None.
+
+    Args and exceptions are those of `current_crl`.
+    """
+    state = store.crl_state(authority.key_hash)
+    if state is not None and not state.outdated:
+        return None
+    return current_crl(store, authority, now=now, lifetime=lifetime)
 
 
 def best_crl(store: Store, authority: Authority, *, now: datetime, lifetime: timedelta) -> CRLRow:

@@ -1,18 +1,24 @@
-"""The certificates that an operator means: all of a subject, and all along a renewal chain."""
+"""The certificates that an operator means: by number, subject, file or list, and their renewals."""
 
 from __future__ import annotations
 
+import hmac
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from scepkit.errors import Hint, UsageError
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.crl import Reason
 from scepkit.protocol.distinguished_name import Name
 from scepkit.store import CertificateRow, Store
 
+_SERIAL = re.compile(r"(?:0x)?([0-9a-f]{1,40})")
+_SHOWN = 5  # lines of a list that are named when they are wrong
 _WORD = re.compile(r"[A-Za-z0-9]+")
 _NONE = timedelta()
 
@@ -38,6 +44,73 @@ class Moment:
         return row.not_after + self.graces.get(row.endpoint, _NONE) < self.now
 
 
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The certificates that an operator means.
+
+    Attributes:
+        rows: all that the operation is about, whether it changes them or not.
+        over: what is in their chains, has expired and renews nothing any more: it is left alone.
+        is_search: whether they were looked for, by subject or along renewals, so that more may be
+            there than somebody thought of, and more may come at this very moment.
+    """
+
+    rows: Sequence[CertificateRow]
+    over: Sequence[CertificateRow] = ()
+    is_search: bool = False
+
+    def revocable(self, reason: Reason) -> list[CertificateRow]:
+        """Return those that revoking with a reason changes: the first reason stands."""
+        may_follow = reason is not Reason.certificateHold
+        return [row for row in self.rows if row.revoked_at is None or (may_follow and is_held(row))]
+
+    def held(self) -> list[CertificateRow]:
+        """Return those that are on hold."""
+        return [row for row in self.rows if is_held(row)]
+
+
+def is_held(row: CertificateRow) -> bool:
+    """Say whether a certificate is on hold."""
+    return row.revocation_reason == Reason.certificateHold
+
+
+def certificate_status(row: CertificateRow, now: datetime) -> str:
+    """Return `valid`, `revoked`, `held` or `expired`; what is on hold is listed as revoked."""
+    if row.revoked_at is not None:
+        return "held" if is_held(row) else "revoked"
+    return "valid" if now <= row.not_after else "expired"
+
+
+def parse_serial(text: str) -> int:
+    """Read a serial number in hex, with or without colons.
+
+    Raises:
+        UsageError: it is none.
+    """
+    match = _SERIAL.fullmatch(text.strip().lower().replace(":", ""))
+    if match is None:
+        raise UsageError(f"{text!r} is not a serial number", hint=Hint.SERIAL_NUMBER)
+    return int(match[1], 16)
+
+
+def by_serial(store: Store, serials: Iterable[str]) -> list[CertificateRow]:
+    """Return the certificates with these serial numbers.
+
+    Raises:
+        UsageError: one is no serial number, or no certificate has it.
+        StoreError: the database cannot be read.
+    """
+    found = []
+    for text in serials:
+        row = store.certificate(parse_serial(text))
+        if row is None:
+            raise UsageError(
+                f"no certificate with the serial number {text} was issued", hint=Hint.CERTIFICATES
+            )
+        found.append(row)
+    return found
+
+
 def by_subject(store: Store, subject: x509.Name, moment: Moment) -> list[CertificateRow]:
     """Return the certificates with exactly this subject that are not over, newest first.
 
@@ -59,40 +132,99 @@ def by_subject(store: Store, subject: x509.Name, moment: Moment) -> list[Certifi
     ]
 
 
-def along_renewals(store: Store, rows: Iterable[CertificateRow]) -> list[CertificateRow]:
-    """Return the whole renewal chains that certificates are in, newest first.
+def by_certificate(store: Store, content: bytes, name: str) -> CertificateRow:
+    """Return the certificate that is in a file, PEM or DER.
+
+    Args:
+        store: where issued certificates are.
+        content: of the file.
+        name: of the file.
+
+    Raises:
+        UsageError: it is none, or not one that this server issued.
+        StoreError: the database cannot be read.
+    """
+    is_pem = b"-----BEGIN" in content
+    try:
+        load = x509.load_pem_x509_certificate if is_pem else x509.load_der_x509_certificate
+        certificate = load(content)
+    except ValueError as error:
+        raise UsageError(
+            f"{name} is not a certificate", hint="give a certificate in PEM or DER"
+        ) from error
+    row = store.certificate(certificate.serial_number)
+    der = certificate.public_bytes(Encoding.DER)
+    if row is None or not hmac.compare_digest(row.der, der):
+        raise UsageError(
+            f"the certificate in {name} was not issued by this server",
+            hint=Hint.OWN_CERTIFICATES,
+        )
+    return row
+
+
+def by_list(store: Store, content: bytes, name: str) -> list[CertificateRow]:
+    """Return the certificates whose serial numbers a file lists, one a line.
+
+    Blank lines, and what follows a #, do not count; a number that comes again counts once.
+
+    Args:
+        store: where issued certificates are.
+        content: of the file.
+        name: of the file.
+
+    Raises:
+        UsageError: a line is wrong, or there is none.
+        StoreError: the database cannot be read.
+    """
+    found: dict[int, CertificateRow] = {}
+    wrong = []
+    for number, text in _lines(content, name):
+        try:
+            (row,) = by_serial(store, [text])
+        except UsageError as error:
+            wrong.append(f"line {number}: {error.message}")
+            continue
+        found[row.serial] = row
+    if wrong:
+        more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
+        raise UsageError(
+            f"{name}: {'; '.join(wrong[:_SHOWN])}{more}",
+            hint="correct the file or take the lines out; nothing was changed",
+        )
+    if not found:
+        raise UsageError(f"{name} lists no serial number", hint="write one a line, in hex")
+    return [*found.values()]
+
+
+def along_renewals(store: Store, rows: Iterable[CertificateRow], moment: Moment) -> Selection:
+    """Select the whole renewal chains that certificates are in, newest first.
 
     That is, what each of them was renewed from, what was renewed from it, and so on in both
-    directions; what is over or revoked is among them.
+    directions; what is revoked is among them.
 
     Raises:
         StoreError: the database cannot be read.
     """
-    return store.renewal_chains([row.serial for row in rows])[::-1]
-
-
-def current(chain: Sequence[CertificateRow], moment: Moment) -> frozenset[int]:
-    """Return the serial numbers of a chain's certificates that devices use by now.
-
-    Those are the valid ones that no other valid one was renewed from; a chain with branches may
-    have several, and a chain of what is over or revoked has none.
-    """
-    valid = {row.serial for row in chain if _is_valid(row, moment.now)}
-    parents = {row.serial: row.renews for row in chain}
-    replaced: set[int] = set()
-    for serial in valid:
-        parent = parents[serial]
-        while parent is not None and parent not in replaced:
-            replaced.add(parent)
-            parent = parents.get(parent)
-    return frozenset(valid - replaced)
-
-
-def _is_valid(row: CertificateRow, now: datetime) -> bool:
-    return row.revoked_at is None and now <= row.not_after
+    selected: list[CertificateRow] = []
+    over: list[CertificateRow] = []
+    for row in reversed(store.renewal_chains([row.serial for row in rows])):
+        is_left = row.revoked_at is None and moment.is_over(row)
+        (over if is_left else selected).append(row)
+    return Selection(selected, over, is_search=True)
 
 
 def _longest_word(subject: x509.Name) -> str | None:
     """Return a piece of a subject to look for; what is found is compared with all of it."""
     words = [word for attribute in subject for word in _WORD.findall(str(attribute.value))]
     return max(words, key=len, default=None)
+
+
+def _lines(content: bytes, name: str) -> Iterator[tuple[int, str]]:
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is not text", hint="write one serial number a line") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        wanted = line.split("#", 1)[0].strip()
+        if wanted:
+            yield number, wanted

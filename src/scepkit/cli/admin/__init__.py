@@ -14,7 +14,7 @@ from scepkit.cli.admin import challenge as admin_challenge
 from scepkit.cli.admin import crl as admin_crl
 from scepkit.cli.admin import listing as admin_list
 from scepkit.cli.admin import purge as admin_purge
-from scepkit.cli.admin import release, revoke, rollover, show
+from scepkit.cli.admin import revoke, rollover, show
 from scepkit.cli.help import Group, examples
 
 # As an operator meets them. Typer would put those with commands of their own last.
@@ -53,7 +53,6 @@ for commands in (
     show,
     admin_decide,
     revoke,
-    release,
     admin_crl,
     rollover,
     admin_purge,

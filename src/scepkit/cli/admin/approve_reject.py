@@ -67,6 +67,7 @@ def approve(
     """
     numbers = _numbers(ids)
     with keys_opened(directory) as (home, store):
+        from scepkit.operations.approval import cut
         from scepkit.server.assembly import approval_of
         from scepkit.server.data_directory import utc_now
 
@@ -81,7 +82,7 @@ def approve(
             else:
                 terminal.data(serial)
             terminal.say(f"request {number}: issued to {row.subject}")
-            for one in _cut(row, outcome):
+            for one in cut(row, outcome):
                 terminal.say(f"request {number}: asked for, but not in the certificate: {one}")
 
         _for_each(numbers, decide, as_json=as_json)
@@ -103,20 +104,13 @@ def reject(
     """
     numbers = _numbers(ids)
     with records_opened(directory) as (_, store):
-        from scepkit.errors import FailInfo
-        from scepkit.operations.approval import REJECTED
+        from scepkit.operations import approval
         from scepkit.server.data_directory import utc_now
         from scepkit.store import Status
 
         def decide(number: int) -> None:
             row = _row(store, number)
-            outcome = store.reject(
-                number,
-                fail_info=FailInfo.badRequest,
-                reason=reason or REJECTED,
-                by=who(),
-                now=utc_now(),
-            )
+            outcome = approval.reject(store, number, reason=reason, by=who(), now=utc_now())
             if outcome.status is not Status.REJECTED:
                 raise _decided(number, outcome.status.value)
             if as_json:
@@ -173,16 +167,6 @@ def _row(store: Store, number: int) -> RequestRow:
             hint="scep admin list --pending shows the waiting requests",
         )
     return row
-
-
-def _cut(row: RequestRow, issued: Outcome) -> tuple[str, ...]:
-    """Return what a request asked for and its certificate has not."""
-    from scepkit.protocol import comparison, csr
-    from scepkit.protocol.certificate import Certificate
-
-    if issued.certificate is None:
-        return ()
-    return comparison.cut(csr.read_archived(row.csr), Certificate.read(issued.certificate))
 
 
 def _issued(number: int, answer: Answer) -> tuple[int, Outcome]:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scepkit.cli import terminal
-from scepkit.cli.admin import challenge_list as admin_challenge_list
 from scepkit.cli.admin import challenge_new as admin_challenge_new
 from scepkit.cli.admin import challenge_void as admin_challenge_void
-from scepkit.cli.admin.server_directory import JsonOption
+from scepkit.cli.admin.server_directory import (
+    DEFAULT_DIRECTORY,
+    DirectoryOption,
+    EndpointOption,
+    JsonLinesOption,
+    JsonOption,
+    records_opened,
+)
 from scepkit.cli.help import Command, Group, examples
 from scepkit.enrolment.challenges import static
+from scepkit.protocol import serial_number
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from scepkit.store import Challenge
 
 group = typer.Typer(
     name="challenge",
@@ -27,6 +41,10 @@ group = typer.Typer(
     no_args_is_help=True,
 )
 
+_LIST = examples(
+    "scep admin challenge list --unspent",
+    "scep admin challenge list --label order-17 --json",
+)
 _SECRET = examples("scep admin challenge secret", "scep admin challenge secret --bits 128")
 # As many as a one-time challenge has.
 _BITS = 160
@@ -34,8 +52,11 @@ _BITS = 160
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file, and of those beside it."""
-    for commands in (admin_challenge_new, admin_challenge_list, admin_challenge_void):
-        commands.register(group)
+    admin_challenge_new.register(group)
+    group.command("list", cls=Command, short_help="List one-time challenges.", epilog=_LIST)(
+        listing
+    )
+    admin_challenge_void.register(group)
     group.command("secret", cls=Command, epilog=_SECRET)(secret)
     app.add_typer(group)
 
@@ -73,3 +94,92 @@ def secret(
             "FILE is relative to the server's directory, belongs to the server's user, and has "
             "mode 0600"
         )
+
+
+_COLUMNS = ("id", "endpoint", "subject", "sans", "label", "made", "expires", "state")
+
+
+def listing(
+    *,
+    endpoint: EndpointOption = None,
+    subject: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Only subjects with this text.", show_default=False),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Only this exact label.", show_default=False),
+    ] = None,
+    unspent: Annotated[
+        bool, typer.Option("--unspent", help="Only challenges that a device can still use.")
+    ] = False,
+    limit: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Print at most N of them; 0 for all.")
+    ] = 0,
+    as_json: JsonLinesOption = False,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
+    """List one-time challenges, newest first.
+
+    Each has a number, which challenge void takes and the log shows. Its state is unspent, spent,
+    expired or void. The list cannot show the secrets, since they are not stored. A spent challenge
+    is kept as long as its certificate, any other until retention_days after it expired.
+    """
+    with records_opened(directory) as (home, store):
+        from scepkit.server.data_directory import endpoint_settings, utc_now
+
+        now = utc_now()
+        found = store.challenges(
+            endpoint=endpoint,
+            subject=subject,
+            label=label,
+            is_open=unspent,
+            now=now if unspent else None,
+            limit=limit or None,
+        )
+        if as_json:
+            is_empty = not _print_json(found, now)
+        else:
+            is_empty = not terminal.long_table((_row(one, now) for one in found), _COLUMNS)
+        if is_empty and endpoint is not None:
+            # What an endpoint that is gone has can still be listed; a typing error is told.
+            endpoint_settings(home.settings, endpoint)
+    if is_empty and not as_json:
+        terminal.say("nothing found")
+
+
+def _print_json(found: Iterable[Challenge], now: datetime) -> int:
+    """Write one object a line; return how many."""
+    count = 0
+    for one in found:
+        terminal.data(json.dumps(_whole(one, now)))
+        count += 1
+    return count
+
+
+def _row(one: Challenge, now: datetime) -> dict[str, str]:
+    return {
+        "id": str(one.id),
+        "endpoint": one.endpoint,
+        "subject": one.subject or "",
+        "sans": " ".join(one.sans),
+        "label": one.label or "",
+        "made": _time(one.created_at),
+        "expires": _time(one.expires_at),
+        "state": one.state(now).value,
+    }
+
+
+def _whole(one: Challenge, now: datetime) -> dict[str, object]:
+    return {
+        **_row(one, now),
+        "sans": [*one.sans],
+        "spent": _time(one.spent_at),
+        "serial": "" if one.spent_serial is None else serial_number.show(one.spent_serial),
+        "voided": _time(one.voided_at),
+        "voided_by": one.voided_by or "",
+    }
+
+
+def _time(when: datetime | None) -> str:
+    return when.isoformat(timespec="seconds") if when else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scepkit.cli import terminal
-from scepkit.cli.admin import identity
+from scepkit.cli.admin import server_directory
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     CAOption,
@@ -91,39 +91,41 @@ def _for_json(name: str, row: CRLRow, out: Path | None) -> dict[str, object]:
     }
 
 
-def sign_outdated(directory: Path, issuers: Collection[bytes | None], *, as_json: bool) -> None:
+def sign_outdated(
+    home: Home, store: Store, issuers: Collection[bytes | None], *, as_json: bool
+) -> None:
     """Sign the CRLs that do not know what was done just now, and say so.
 
     A CA whose keys cannot be used is no reason not to revoke.
 
     Args:
-        directory: the server's.
+        home: the server's directory.
+        store: where the certificates are.
         issuers: whose certificates were revoked or released.
         as_json: whether errors are told to programs.
     """
+    from scepkit.operations import revocation
+    from scepkit.server.data_directory import utc_now
+
     errors: list[ScepError] = []
     signed: set[bytes | None] = set()
-    with records_opened(directory) as (home, store):
-        for name in home.settings.authorities:
-            try:
-                for authority in authorities_of(home, store, name):
-                    _sign_if_outdated(home, store, authority, issuers)
-                    signed.add(authority.key_hash)
-            except ScepError as error:
-                errors.append(error)
+    lifetime = timedelta(hours=home.settings.crl_hours)
+    for name in home.settings.authorities:
+        try:
+            for authority in authorities_of(home, store, name):
+                if authority.key_hash in issuers:
+                    row = revocation.sign_outdated(
+                        store, authority, now=utc_now(), lifetime=lifetime
+                    )
+                    if row is not None:
+                        terminal.say(f"signed CRL number {row.number} of {_name(authority)}")
+                signed.add(authority.key_hash)
+        except ScepError as error:
+            errors.append(error)
     if errors and not signed.issuperset(issuers):
         terminal.warn("the change is stored, but no new CRL could be signed")
         for one in errors:
             terminal.scep_error(one, as_json=as_json)
-
-
-def _sign_if_outdated(
-    home: Home, store: Store, authority: Authority, issuers: Collection[bytes | None]
-) -> None:
-    row = store.crl(authority.key_hash)
-    if authority.key_hash in issuers and (row is None or row.outdated):
-        row = _current(home, store, authority)
-        terminal.say(f"signed CRL number {row.number} of {_name(authority)}")
 
 
 def _current(home: Home, store: Store, authority: Authority) -> CRLRow:
@@ -139,7 +141,7 @@ def _name(authority: Authority) -> str:
 
 
 def _hint() -> str:
-    user = identity.stands_in()
+    user = server_directory.stands_in()
     return (
         f"{user} has to be able to write there; or as root: scep admin crl > FILE" if user else ""
     )

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from scepkit.cli.admin import identity
+from scepkit.cli.admin import server_directory
 from scepkit.errors import UsageError
 from scepkit.keys import files, ownership
 
@@ -42,7 +42,7 @@ def _opened(path: Path) -> int:
 
 
 def _hint(error: OSError) -> str:
-    user = identity.stands_in()
+    user = server_directory.stands_in()
     if user and isinstance(error, PermissionError):
         return (
             f"let the user {user} read it; or give - in its place, and <FILE at the end of the line"

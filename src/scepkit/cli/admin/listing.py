@@ -17,12 +17,11 @@ from scepkit.cli.admin.server_directory import (
 )
 from scepkit.cli.help import Command, examples
 from scepkit.protocol import serial_number
-from scepkit.protocol.crl import Reason
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from scepkit.store import CertificateRow, RequestRow, Store
+    from scepkit.store import RequestRow, Store
 
 
 class Wanted(StrEnum):
@@ -150,6 +149,7 @@ def _request(row: RequestRow) -> dict[str, str]:
 def _certificates(
     store: Store, wanted: Wanted | None, endpoint: str | None, subject: str | None, limit: int
 ) -> list[dict[str, str]]:
+    from scepkit.operations.selection import certificate_status
     from scepkit.server.data_directory import utc_now
     from scepkit.store import CertificateStatus
 
@@ -172,13 +172,6 @@ def _certificates(
         }
         for row in found
     ]
-
-
-def certificate_status(row: CertificateRow, now: datetime) -> str:
-    """Return `valid`, `revoked`, `held` or `expired`; what is on hold is listed as revoked."""
-    if row.revoked_at is not None:
-        return "held" if row.revocation_reason == Reason.certificateHold else "revoked"
-    return "valid" if now <= row.not_after else "expired"
 
 
 def request_status(row: RequestRow) -> str:

@@ -1,32 +1,26 @@
-"""The report of `scep admin revoke` and `release`: on each certificate, or on their number."""
+"""The report of `scep admin revoke` and `release`, and the question before."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
+
+import typer
 
 from scepkit.cli import terminal
 from scepkit.cli.reasons import reason_name
+from scepkit.errors import UsageError
 from scepkit.protocol import serial_number
 from scepkit.protocol.crl import Reason
 
 if TYPE_CHECKING:
+    from scepkit.operations.selection import Selection
     from scepkit.store import CertificateRow, Change
 
 # As many are told one by one, if not as JSON; of more only how many they were.
 FEW = 20
 
 _COLUMNS = ("serial", "subject", "result", "reason", "revoked")
-
-
-def is_held(row: CertificateRow) -> bool:
-    """Say whether a certificate is on hold."""
-    return row.revocation_reason == Reason.certificateHold
-
-
-def would_change(row: CertificateRow, reason: Reason) -> bool:
-    """Say whether revoking with a reason changes anything: the first reason stands."""
-    return row.revoked_at is None or (is_held(row) and reason is not Reason.certificateHold)
 
 
 def tell(
@@ -41,7 +35,7 @@ def tell(
         before: what is said of one that was so before.
     """
     row = change.certificate
-    held = is_held(row)
+    held = row.revocation_reason == Reason.certificateHold
     done = done or ("put on hold" if held else "revoked")
     if as_json:
         _row(row, done if change.is_new else "unchanged")
@@ -83,7 +77,7 @@ def tell_over(rows: Sequence[CertificateRow], *, as_json: bool) -> None:
         for row in rows:
             _row(row, "expired")
     elif len(rows) > FEW:
-        terminal.say(f"{certificates(len(rows))} had expired")
+        terminal.say(f"{_certificates(len(rows))} had expired")
     else:
         for row in rows:
             terminal.say(
@@ -91,33 +85,105 @@ def tell_over(rows: Sequence[CertificateRow], *, as_json: bool) -> None:
             )
 
 
-def say_what_would(rows: Sequence[CertificateRow], reason: Reason, *, as_json: bool) -> None:
+def say_what_would(selection: Selection, reason: Reason, *, as_json: bool) -> None:
     """Say which certificates would be revoked, and how many."""
-    count = 0
-    for row in rows:
-        changes = would_change(row, reason)
-        count += changes
-        if as_json:
-            _row(row, "would be revoked" if changes else "unchanged")
-        elif changes and count <= FEW:
+    changing = selection.revocable(reason)
+    serials = {row.serial for row in changing}
+    if as_json:
+        for row in selection.rows:
+            _row(row, "would be revoked" if row.serial in serials else "unchanged")
+    else:
+        for row in changing[:FEW]:
             terminal.say(f"would revoke {serial_number.show(row.serial)}, {row.subject}")
-    rest = len(rows) - count
-    terminal.say(f"would revoke {certificates(count)}" + (f"; unchanged: {rest}" if rest else ""))
+    rest = len(selection.rows) - len(changing)
+    terminal.say(
+        f"would revoke {_certificates(len(changing))}" + (f"; unchanged: {rest}" if rest else "")
+    )
 
 
-def sum_up(new: int, total: int, reason: Reason) -> None:
-    """Say how many were revoked, of many.
+def tell_revoked(
+    changes: Iterable[Change], count: int, reason: Reason, *, as_json: bool
+) -> set[bytes | None]:
+    """Report what became of certificates while they are revoked, and return their issuers.
 
     Args:
-        new: how many were revoked just now.
-        total: and with those that were revoked before.
+        changes: one by one.
+        count: how many were selected; of many only the number is told.
         reason: why.
+        as_json: for programs.
     """
-    done = "put on hold" if reason is Reason.certificateHold else "revoked"
-    before = f"; {total - new} were revoked before" if new < total else ""
-    terminal.say(f"{done} {certificates(new)}{before}")
+    is_quiet = count > FEW
+    new, total, issuers = 0, 0, set()
+    for change in changes:
+        new += change.is_new
+        total += 1
+        issuers.add(change.certificate.issuer)
+        if as_json or not is_quiet:
+            tell(change, as_json=as_json)
+    if is_quiet:
+        done = "put on hold" if reason is Reason.certificateHold else "revoked"
+        before = f"; {total - new} were revoked before" if new < total else ""
+        terminal.say(f"{done} {_certificates(new)}{before}")
+    return issuers
 
 
-def certificates(count: int) -> str:
+def ask_to_revoke(selection: Selection, reason: Reason, *, yes: bool, many_only: bool) -> None:
+    """Show the certificates that would be revoked, and ask; args and exceptions as in `_ask`."""
+    changing = selection.revocable(reason)
+    question = f"Revoke {_certificates(len(changing))} with the reason {reason.name}?"
+    look = "look at them with --dry-run"
+    _ask(changing, "revoked", question, look, yes=yes, many_only=many_only)
+
+
+def ask_to_release(selection: Selection, *, yes: bool) -> None:
+    """Show the certificates that would be released, and ask; args and exceptions as in `_ask`."""
+    held = selection.held()
+    question = f"Release {_certificates(len(held))}?"
+    look = "look at them with scep admin list --status revoked"
+    _ask(held, "released", question, look, yes=yes, many_only=True)
+
+
+def _ask(
+    rows: Sequence[CertificateRow],
+    what: str,
+    question: str,
+    look: str,
+    *,
+    yes: bool,
+    many_only: bool,
+) -> None:
+    """Show certificates and ask whether they are meant.
+
+    Args:
+        rows: those that would change.
+        what: what would be done with them, to follow "would be".
+        question: what is asked.
+        look: how to see them first, for who cannot be asked.
+        yes: whether it is answered already.
+        many_only: whether one certificate goes through where nobody can be asked.
+
+    Raises:
+        UsageError: nobody is there to ask.
+        Abort: they are not meant.
+    """
+    if yes or not rows:
+        return
+    if not terminal.can_ask():
+        if many_only and len(rows) == 1:
+            return
+        raise UsageError(
+            f"{_certificates(len(rows))} would be {what}, and there is no terminal to ask at",
+            hint=f"{look}, then give --yes",
+        )
+    for row in rows[:FEW]:
+        until = f"{row.not_after:%Y-%m-%d %H:%M} UTC"
+        terminal.say(f"  {serial_number.show(row.serial)}, {row.subject}, until {until}")
+    if len(rows) > FEW:
+        terminal.say(f"  and {len(rows) - FEW} more")
+    if not terminal.confirm(question):
+        raise typer.Abort
+
+
+def _certificates(count: int) -> str:
     """Return so many certificates in words."""
     return "1 certificate" if count == 1 else f"{count} certificates"

@@ -1,59 +1,101 @@
-"""`scep admin revoke`: take certificates back, for good or for a while."""
+"""`scep admin revoke` and `release`: take certificates back, for good or for a while."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scepkit.cli import terminal
-from scepkit.cli.admin import revocation_options as its
+from scepkit.cli.admin import input_file
 from scepkit.cli.admin import revocation_report as report
-from scepkit.cli.admin import selection as admin_selection
 from scepkit.cli.admin.crl import sign_outdated
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
     JsonLinesOption,
+    moment_of,
     records_opened,
     who,
 )
 from scepkit.cli.help import Command, examples
-from scepkit.cli.reasons import ReasonName
+from scepkit.cli.options import flag, option
+from scepkit.cli.reasons import ReasonName, read_reason
 from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from scepkit.cli.admin.selection import Selection
-    from scepkit.protocol.crl import Reason
-    from scepkit.store import CertificateRow, Change, Store
+    from scepkit.operations.selection import Selection
+    from scepkit.protocol.crl import Reason as CRLReason
+    from scepkit.server.data_directory import Home
+    from scepkit.store import Change, Store
 
-# Certificates that are revoked in one transaction, which takes some ten milliseconds, and seconds
-# until the next one, so that devices that enrol meanwhile get their turn (SQLite has no queue).
-_CHUNK = 100
-_PAUSE = 0.01
+_MAX_FILE = 64 * 1024  # octets of a certificate
+_MAX_LIST = 64 * 1024 * 1024  # octets of a list, a million serial numbers or so
 
+Serials = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="SERIAL", help="Serial numbers in hex.", show_default=False),
+]
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """The details to record with each revocation.
+Subject = Annotated[
+    str | None,
+    option(
+        None,
+        "DN",
+        "All usable certificates with exactly this subject, in place of SERIAL.",
+    ),
+]
 
-    Attributes:
-        reason: why.
-        note: the same in words, for the record.
-        since: since when the key is thought to be in wrong hands.
-    """
+AndRenewals = Annotated[
+    bool,
+    flag(
+        None,
+        "Their whole renewal chains, too: the certificates that they renewed, and their own "
+        "renewals.",
+        "--and-renewals",
+    ),
+]
 
-    reason: Reason
-    note: str
-    since: datetime | None
+File = Annotated[
+    Path | None, option(None, "CERT", "The certificate in this file, in place of SERIAL.")
+]
+
+Batch = Annotated[
+    Path | None,
+    option(None, "FILE", "All serial numbers in this file, one a line; - is stdin."),
+]
+
+Reason = Annotated[
+    ReasonName,
+    typer.Option(
+        metavar="REASON",
+        parser=read_reason,
+        help=f"Reason of the revocation: {', '.join(ReasonName)}.",
+    ),
+]
+
+InvalidityDate = Annotated[
+    str | None,
+    option(
+        None,
+        "WHEN",
+        "Time at which the key may have been compromised, such as 2026-11-20 or "
+        "2026-11-20T14:30; UTC unless it names a zone.",
+    ),
+]
+
+Note = Annotated[str, option(None, "TEXT", "Remark for the record.", "--note")]
+
+DryRun = Annotated[bool, flag(None, "List the certificates, and revoke none.", "--dry-run")]
+
+Yes = Annotated[bool, flag(None, "Do not ask for confirmation.", "--yes", "-y")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command of this file."""
+    """Add the commands of this file."""
     app.command(
         "revoke",
         cls=Command,
@@ -65,20 +107,29 @@ def register(app: typer.Typer) -> None:
             "scep admin revoke --batch serials.txt --reason cessationOfOperation --yes",
         ),
     )(revoke)
+    app.command(
+        "release",
+        cls=Command,
+        short_help="Release certificates from hold.",
+        epilog=examples(
+            "scep admin release 5a1f... --note 'found again'",
+            "scep admin release 5a1f... --and-renewals",
+        ),
+    )(release)
 
 
 def revoke(
-    serials: its.Serials = None,
+    serials: Serials = None,
     *,
-    subject: its.Subject = None,
-    and_renewals: its.AndRenewals = False,
-    file: its.File = None,
-    batch: its.Batch = None,
-    reason: its.Reason = ReasonName.UNSPECIFIED,
-    invalidity_date: its.InvalidityDate = None,
-    note: its.Note = "",
-    dry_run: its.DryRun = False,
-    yes: its.Yes = False,
+    subject: Subject = None,
+    and_renewals: AndRenewals = False,
+    file: File = None,
+    batch: Batch = None,
+    reason: Reason = ReasonName.UNSPECIFIED,
+    invalidity_date: InvalidityDate = None,
+    note: Note = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
     json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
@@ -90,26 +141,93 @@ def revoke(
 
     With --subject, --and-renewals or --batch the command lists the certificates and asks first.
     """
-    wanted = _Wanted(reason.reason, note, _since(invalidity_date))
+    why, since = reason.reason, _since(invalidity_date)
     with records_opened(directory) as (home, store):
-        selection = admin_selection.select(
-            home,
-            store,
-            serials=serials or [],
-            subject=subject,
-            file=file,
-            batch=batch,
-            and_renewals=and_renewals,
-        )
+        selection = _select(home, store, serials or [], subject, file, batch, renewals=and_renewals)
         if dry_run:
             report.tell_over(selection.over, as_json=json)
-            report.say_what_would(selection.rows, wanted.reason, as_json=json)
+            report.say_what_would(selection, why, as_json=json)
             return
         if batch is not None or selection.is_search:
-            _ask(selection.rows, wanted.reason, yes=yes, many_only=batch is None)
+            report.ask_to_revoke(selection, why, yes=yes, many_only=batch is None)
         report.tell_over(selection.over, as_json=json)
-        issuers = _revoke(store, selection, wanted, as_json=json)
-    sign_outdated(directory, issuers, as_json=json)
+        changes = _revoked(store, selection, why, note, since)
+        issuers = report.tell_revoked(changes, len(selection.rows), why, as_json=json)
+        sign_outdated(home, store, issuers, as_json=json)
+
+
+def release(
+    serials: Serials = None,
+    *,
+    subject: Subject = None,
+    and_renewals: AndRenewals = False,
+    note: Note = "",
+    yes: Yes = False,
+    json: JsonLinesOption = False,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
+    """Release certificates from hold, and sign a new CRL without them.
+
+    Only a certificate that was revoked with the reason certificateHold can be released. With
+    --subject or --and-renewals the command lists the certificates and asks first; those that are
+    not on hold stay as they are.
+    """
+    with records_opened(directory) as (home, store):
+        from scepkit.operations import revocation
+        from scepkit.server.data_directory import utc_now
+
+        selection = _select(home, store, serials or [], subject, renewals=and_renewals)
+        if selection.is_search:
+            report.ask_to_release(selection, yes=yes)
+        report.tell_over(selection.over, as_json=json)
+        for change in revocation.release_selected(
+            store, selection, by=who(), clock=utc_now, note=note
+        ):
+            report.tell_released(change, as_json=json)
+        sign_outdated(home, store, {row.issuer for row in selection.rows}, as_json=json)
+
+
+def _select(
+    home: Home,
+    store: Store,
+    serials: Sequence[str],
+    subject: str | None,
+    file: Path | None = None,
+    batch: Path | None = None,
+    *,
+    renewals: bool,
+) -> Selection:
+    """Find the certificates that an operator means.
+
+    Raises:
+        UsageError: they are told in no way or in several, or one cannot be found.
+        StoreError: the database cannot be read.
+    """
+    from scepkit.operations import selection
+    from scepkit.protocol.rfc4514 import parse_subject
+
+    if sum(map(bool, (serials, subject, file, batch))) != 1:
+        raise UsageError(
+            "name the certificates in exactly one way",
+            hint="by SERIAL…, --subject, --file or --batch",
+        )
+    moment = moment_of(home)
+    if subject is not None:
+        rows = selection.by_subject(store, parse_subject(subject), moment)
+        if not rows:
+            raise UsageError(
+                f"no certificate for {subject} is valid",
+                hint="give the whole subject; scep admin list --subject TEXT finds parts of it",
+            )
+    elif file is not None:
+        rows = [selection.by_certificate(store, input_file.read(file, _MAX_FILE), str(file))]
+    elif batch is not None:
+        rows = selection.by_list(store, input_file.read(batch, _MAX_LIST), str(batch))
+    else:
+        rows = selection.by_serial(store, serials)
+    if renewals:
+        return selection.along_renewals(store, rows, moment)
+    return selection.Selection(rows, is_search=subject is not None)
 
 
 def _since(text: str | None) -> datetime | None:
@@ -130,67 +248,32 @@ def _since(text: str | None) -> datetime | None:
     return aware
 
 
-def _ask(rows: Sequence[CertificateRow], reason: Reason, *, yes: bool, many_only: bool) -> None:
-    changing = [row for row in rows if report.would_change(row, reason)]
-    admin_selection.ask(
-        changing,
-        what="revoked",
-        question=f"Revoke {report.certificates(len(changing))} with the reason {reason.name}?",
-        look="look at them with --dry-run",
-        yes=yes,
-        many_only=many_only,
-    )
-
-
-def _revoke(
-    store: Store, selection: Selection, wanted: _Wanted, *, as_json: bool
-) -> set[bytes | None]:
-    """Revoke, say so, and return whose certificates they were."""
-    is_quiet = len(selection.rows) > report.FEW
-    new, total, issuers = 0, 0, set()
-    for change in _revoked(store, selection, wanted):
-        new += change.is_new
-        total += 1
-        issuers.add(change.certificate.issuer)
-        if as_json or not is_quiet:
-            report.tell(change, as_json=as_json)
-    if is_quiet:
-        report.sum_up(new, total, wanted.reason)
-    return issuers
-
-
-def _revoked(store: Store, selection: Selection, wanted: _Wanted) -> Iterator[Change]:
-    """Revoke, a chunk after the other; what is done stays done if one fails.
-
-    A chain comes newest first, so that what was renewed from a chunk is revoked by then, but for
-    what was renewed at this very moment.
-    """
+def _revoked(
+    store: Store, selection: Selection, reason: CRLReason, note: str, since: datetime | None
+) -> Iterator[Change]:
+    """Revoke, show how far that is, and say so where it ends too early."""
     from scepkit.operations import revocation
     from scepkit.server.data_directory import utc_now
 
-    by, done = who(), 0
-    serials = [row.serial for row in selection.rows]
-    with terminal.bar("revoking", len(serials), shown=len(serials) > report.FEW) as advance:
+    done, total = 0, len(selection.rows)
+    with terminal.bar("revoking", total, shown=total > report.FEW) as advance:
+
+        def count(number: int) -> None:
+            nonlocal done
+            done += number
+            advance(number)
+
         try:
-            for start in range(0, len(serials), _CHUNK):
-                if start:
-                    time.sleep(_PAUSE)
-                chunk = serials[start : start + _CHUNK]
-                changes = revocation.revoke_all(
-                    store,
-                    chunk,
-                    reason=wanted.reason,
-                    by=by,
-                    now=utc_now(),
-                    note=wanted.note,
-                    invalidity_date=wanted.since,
-                    and_renewals=selection.is_search,
-                )
-                done += len(chunk)
-                advance(len(chunk))
-                yield from (change for change in changes if change is not None)
+            yield from revocation.revoke_selected(
+                store,
+                selection,
+                reason=reason,
+                by=who(),
+                clock=utc_now,
+                note=note,
+                invalidity_date=since,
+                advance=count,
+            )
         finally:
-            if 0 < done < len(serials):
-                terminal.warn(
-                    f"{done} of {len(serials)} are revoked; the same command does the rest"
-                )
+            if 0 < done < total:
+                terminal.warn(f"{done} of {total} are revoked; the same command does the rest")

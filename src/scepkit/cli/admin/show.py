@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scepkit.cli import terminal
-from scepkit.cli.admin import renewal_chain, selection
-from scepkit.cli.admin.listing import certificate_status, request_status
+from scepkit.cli.admin.listing import request_status
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
     JsonOption,
-    parse_serial,
     records_opened,
 )
 from scepkit.cli.help import Command, examples
@@ -25,7 +25,8 @@ from scepkit.protocol import serial_number
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from scepkit.store import CertificateRow, RequestRow, RevocationRow, Store
+    from scepkit.operations.renewal_chain import Link
+    from scepkit.store import CertificateRow, RevocationRow, Store
 
 # Serial numbers are random and long; those of requests are counted.
 _REQUEST = re.compile(r"[0-9]{1,15}")
@@ -64,56 +65,62 @@ def show(
 
     The challenge in a request is blanked out, so the signature of its PEM no longer verifies.
     """
-    with records_opened(directory) as (home, store):
-        from scepkit.server.data_directory import utc_now
-
-        if _REQUEST.fullmatch(number):
-            row = store.request(int(number), now=utc_now())
-            if row is None:
-                raise UsageError(
-                    f"there is no request {number}", hint="scep admin list --pending shows them"
-                )
-            shown, text = _request(row), _pem(row.csr, "CERTIFICATE REQUEST")
-            history: list[dict[str, str]] = []
-            links: list[renewal_chain.Link] = []
-        else:
-            certificate = _certificate_row(store, number)
-            shown, text = _certificate(certificate), _pem(certificate.der, "CERTIFICATE")
-            shown["passphrase"] = "kept" if store.passphrase(certificate.serial) else ""
-            history = [_done(one) for one in store.revocation_history(certificate.serial)]
-            chain = store.renewal_chains([certificate.serial])
-            links = renewal_chain.links(chain, selection.this_moment(home))
+    with records_opened(directory) as (_, store):
+        found = (
+            _request(store, number) if _REQUEST.fullmatch(number) else _certificate(store, number)
+        )
     if pem:
-        terminal.data(text)
+        terminal.data(found.pem)
     elif as_json:
-        chain_data = [renewal_chain.as_json(one) for one in links]
-        terminal.json_data({**shown, "history": history, "chain": chain_data, "pem": text})
+        terminal.json_data(
+            {
+                **found.fields,
+                "history": found.history,
+                "chain": [link_fields(one) for one in found.chain],
+                "pem": found.pem,
+            }
+        )
     else:
-        told = [(name, value) for name, value in shown.items() if value]
-        told += [("history", _in_words(one)) for one in history]
-        # Alone it is no chain.
-        drawn = renewal_chain.drawn(links, certificate.serial) if len(links) > 1 else []
-        terminal.data_fields([*told, *(("chain", line) for line in drawn)])
+        told = [(name, value) for name, value in found.fields.items() if value]
+        told += [("history", _in_words(one)) for one in found.history]
+        told += [("chain", line) for line in _drawn(found.chain, found.fields["serial"])]
+        terminal.data_fields(told)
 
 
-def _certificate_row(store: Store, number: str) -> CertificateRow:
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """The details of a certificate or a request.
+
+    Attributes:
+        fields: by their names; empty where there is nothing to say.
+        pem: the certificate or the PKCS#10.
+        history: what an operator did with the certificate.
+        chain: the renewal chain that it is in.
+    """
+
+    fields: dict[str, str]
+    pem: str
+    history: Sequence[dict[str, str]] = ()
+    chain: Sequence[Link] = ()
+
+
+def _certificate(store: Store, number: str) -> _Shown:
+    from scepkit.operations import renewal_chain
+    from scepkit.operations.selection import certificate_status, parse_serial
+    from scepkit.protocol.certificate import Certificate, fingerprint
+    from scepkit.server.data_directory import utc_now
+
     row = store.certificate(parse_serial(number))
     if row is None:
         raise UsageError(
             f"no certificate with the serial number {number} was issued",
             hint="scep admin list shows them",
         )
-    return row
-
-
-def _certificate(row: CertificateRow) -> dict[str, str]:
-    from scepkit.protocol.certificate import Certificate, fingerprint
-    from scepkit.server.data_directory import utc_now
-
+    now = utc_now()
     certificate = Certificate.read(row.der)
-    return {
+    fields = {
         "serial": serial_number.show(row.serial),
-        "status": certificate_status(row, utc_now()),
+        "status": certificate_status(row, now),
         "endpoint": row.endpoint,
         "subject": row.subject,
         "names": ", ".join(map(str, certificate.alternative_names)),
@@ -128,7 +135,14 @@ def _certificate(row: CertificateRow) -> dict[str, str]:
         "revoked_by": row.revoked_by or "",
         "invalidity_date": _time(row.invalidity_date),
         "sha256": fingerprint(row.der),
+        "passphrase": "kept" if store.passphrase(row.serial) else "",
     }
+    return _Shown(
+        fields,
+        _pem(row.der, "CERTIFICATE"),
+        [_done(one) for one in store.revocation_history(row.serial)],
+        [*renewal_chain.links(store.renewal_chains([row.serial]), now)],
+    )
 
 
 def _done(line: RevocationRow) -> dict[str, str]:
@@ -148,12 +162,18 @@ def _in_words(line: dict[str, str]) -> str:
     return f"{line['at']} {line['action']} ({line['reason']}{since}) by {line['by']}{note}"
 
 
-def _request(row: RequestRow) -> dict[str, str]:
+def _request(store: Store, number: str) -> _Shown:
     from scepkit.protocol import csr
     from scepkit.protocol.scep.attributes import MessageType, TransactionID
+    from scepkit.server.data_directory import utc_now
 
+    row = store.request(int(number), now=utc_now())
+    if row is None:
+        raise UsageError(
+            f"there is no request {number}", hint="scep admin list --pending shows them"
+        )
     wanted = csr.read_archived(row.csr)
-    return {
+    fields = {
         "id": str(row.id),
         "status": request_status(row),
         "endpoint": row.endpoint,
@@ -172,6 +192,7 @@ def _request(row: RequestRow) -> dict[str, str]:
         "renews": serial_number.show(row.renews) if row.renews is not None else "",
         "sha256": row.csr_digest.hex() if row.csr_digest else "",
     }
+    return _Shown(fields, _pem(row.csr, "CERTIFICATE REQUEST"))
 
 
 def _key(key: object) -> str:
@@ -199,3 +220,53 @@ def _pem(der: bytes, label: str) -> str:
 
 def _time(when: datetime | None) -> str:
     return when.isoformat(timespec="seconds") if when else ""
+
+
+def _drawn(chain: Sequence[Link], asked: str) -> list[str]:
+    """Return a line for each certificate: serial number, validity, state; branches are indented.
+
+    Args:
+        chain: in the order of `renewal_chain.links`.
+        asked: the serial number of the certificate that is marked.
+
+    Returns:
+        Nothing for one that is alone: it is no chain.
+    """
+    if len(chain) <= 1:
+        return []
+    serials = [serial_number.show(one.row.serial) for one in chain]
+    numbers = [f"{_indent(one)}{serial}" for one, serial in zip(chain, serials, strict=True)]
+    width = max(map(len, numbers))
+    return [
+        f"{number:<{width}}  {_validity(one.row)}  {_state(one)}"
+        + ("  <- this one" if serial == asked else "")
+        for number, serial, one in zip(numbers, serials, chain, strict=True)
+    ]
+
+
+def link_fields(one: Link) -> dict[str, object]:
+    """Return one certificate of a chain for programs."""
+    row = one.row
+    return {
+        "serial": serial_number.show(row.serial),
+        "renews": serial_number.show(row.renews) if row.renews is not None else "",
+        "subject": row.subject,
+        "not_before": row.not_before.isoformat(timespec="seconds"),
+        "not_after": row.not_after.isoformat(timespec="seconds"),
+        "status": one.status,
+        "current": one.is_current,
+    }
+
+
+def _indent(one: Link) -> str:
+    if not one.depth:
+        return ""
+    return "  " * (one.depth - 1) + ("+ " if one.is_branch else "  ")
+
+
+def _validity(row: CertificateRow) -> str:
+    return f"{row.not_before:%Y-%m-%d} to {row.not_after:%Y-%m-%d}"
+
+
+def _state(one: Link) -> str:
+    return f"{one.status}, current" if one.is_current else one.status
