@@ -214,7 +214,7 @@ def test_basic_constraints_that_cannot_be_read(extensions):
     field = der.tlv(0xA3, der.seq(*extensions))
     odd = forge.certificate(keys.rsa_key(), version=V3, extensions=field)
     (read,) = ca_certificates.parse(odd)
-    assert not chain.is_ca(read)
+    assert not read.is_ca
     assert not chain.may_sign(read, 0)
     with pytest.raises(UntrustedCA, match="no CA certificate"):
         ca_certificates.top([read])

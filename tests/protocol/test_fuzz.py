@@ -155,7 +155,7 @@ def use(certificate):
 def judge(one):
     """Do with a certificate what clients do."""
     for question in (
-        lambda: chain.is_ca(one),
+        lambda: one.is_ca,
         lambda: chain.may_sign(one, 0),
         lambda: chain.issued(keys.ca().certificate, one),
         lambda: chain.issued(one, one),

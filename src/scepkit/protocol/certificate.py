@@ -44,6 +44,7 @@ class Certificate:
         der: the certificate.
         issuer: its issuer Name, DER as received.
         serial_number: its serialNumber INTEGER, DER as received.
+        serial: the serial number; devices and old CAs have negative ones, and 0.
         subject: its subject Name, DER as received.
         spki: its SubjectPublicKeyInfo, DER as received.
         version: 1 to 3.
@@ -52,6 +53,7 @@ class Certificate:
     der: bytes
     issuer: bytes
     serial_number: bytes
+    serial: int
     subject: bytes
     spki: bytes
     version: int
@@ -76,15 +78,18 @@ class Certificate:
         serial, _, issuer, validity, subject, spki = kinds
         number = ber.content(version, _der.INTEGER, "version") if version else b"\0"
         rest = [one for one in (unique_1, unique_2, last) if one and one[0] == _EXTENSIONS]
+        extensions = ber.content(rest[0], _EXTENSIONS, "list of extensions") if rest else b""
+        serial_octets = ber.content(serial, _der.INTEGER, "serial number")
         return cls(
             der=der,
             issuer=issuer,
             serial_number=serial,
+            serial=int.from_bytes(serial_octets, "big", signed=True),
             subject=subject,
             spki=spki,
             version=int.from_bytes(number, "big", signed=True) + 1,
             _validity=validity,
-            _extensions=rest[0] if rest else b"",
+            _extensions=extensions,
             _signed=signed,
             _algorithm=algorithm,
             _signature=signature[1:],
@@ -128,8 +133,19 @@ class Certificate:
         """
         if not self._extensions:
             return extensions.NO_EXTENSIONS
-        row = ber.content(self._extensions, _EXTENSIONS, "list of extensions")
-        return Extensions.read(ber.parts(row, _der.SEQUENCE, "list of extensions"))
+        return Extensions.read_sequence(self._extensions)
+
+    @cached_property
+    def is_ca(self) -> bool:
+        """Say whether it is a CA's (RFC 5280 section 4.2.1.9)."""
+        try:
+            basic = self.extensions.basic_constraints()
+        except Malformed:
+            return False
+        if basic is None:
+            # Version 1 roots have no extensions at all.
+            return self.version == 1 and self.issuer == self.subject
+        return basic[0]
 
     @property
     def alternative_names(self) -> tuple[GeneralName, ...]:
@@ -192,13 +208,6 @@ class Certificate:
     def not_after(self) -> datetime:
         """The end of its validity, aware; raises as `validity` does."""
         return self.validity[1]
-
-    @cached_property
-    def serial(self) -> int:
-        """The serial number; devices and old CAs have negative ones, and 0."""
-        return int.from_bytes(
-            ber.content(self.serial_number, _der.INTEGER, "INTEGER"), "big", signed=True
-        )
 
     def __repr__(self) -> str:
         """Return a line for a debugger: subject and serial number."""

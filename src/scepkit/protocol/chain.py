@@ -83,18 +83,6 @@ def issued(issuer: Certificate, certificate: Certificate) -> bool:
     )
 
 
-def is_ca(certificate: Certificate) -> bool:
-    """Say whether a certificate is a CA's (RFC 5280 section 4.2.1.9)."""
-    try:
-        basic = certificate.extensions.basic_constraints()
-    except Malformed:
-        return False
-    if basic is None:
-        # Version 1 roots have no extensions at all.
-        return certificate.version == 1 and certificate.issuer == certificate.subject
-    return basic[0]
-
-
 def may_sign(certificate: Certificate, below: int) -> bool:
     """Say whether a certificate may sign certificates with `below` CAs under it (RFC 5280 4.2.1).
 
@@ -102,7 +90,7 @@ def may_sign(certificate: Certificate, below: int) -> bool:
         certificate: the would-be issuer.
         below: how many CA certificates lie between it and the leaf.
     """
-    if not is_ca(certificate):
+    if not certificate.is_ca:
         return False
     extensions = certificate.extensions
     try:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cryptography.x509 import ObjectIdentifier
+
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol.asn1.strings import Undecodable
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.extensions import KEY_USAGES, LOOKED_AT, Extensions, purpose_name
+from scepkit.protocol.extensions import KEY_USAGES, LOOKED_AT, purpose_name
 from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.name_attributes import BY_NAME
 
@@ -74,13 +76,16 @@ def compare(request: CertificationRequest, certificate: Certificate) -> tuple[Ch
     """
     try:
         asked, got = request.extensions, certificate.extensions
+        names = asked.subject_alternative_names(), got.subject_alternative_names()
+        purposes = asked.extended_key_usage(), got.extended_key_usage()
+        usages = asked.key_usage(), got.key_usage()
         return tuple(
             Change(what, wanted, had)
             for what, wanted, had in (
                 _subjects(request.subject, certificate.subject_name),
-                _names(asked, got, certificate.subject_name),
-                _purposes(asked, got),
-                _key_usages(asked, got),
+                _names(*names, certificate.subject_name),
+                _purposes(*purposes),
+                _key_usages(*usages),
             )
             if wanted != had
         )
@@ -93,8 +98,8 @@ def cut(request: CertificationRequest, certificate: Certificate) -> tuple[str, .
 
     All extensions that are asked for count, those that nobody decodes by their OID.
     """
-    had = {(one.identifier, one.value) for one in certificate.extensions}
-    others = [one for one in request.extensions if (one.identifier, one.value) not in had]
+    had = {(one.identifier, one.value) for one in certificate.extensions.all}
+    others = [one for one in request.extensions.all if (one.identifier, one.value) not in had]
     if not others:
         # The way of most requests: the same octets.
         return ()
@@ -113,6 +118,7 @@ def cut(request: CertificationRequest, certificate: Certificate) -> tuple[str, .
 
 
 _Parts = tuple[str, tuple[str, ...], tuple[str, ...]]
+_Purposes = tuple[ObjectIdentifier, ...]
 
 
 def _subjects(asked: Name, got: Name) -> _Parts:
@@ -120,8 +126,8 @@ def _subjects(asked: Name, got: Name) -> _Parts:
     return SUBJECT, (str(asked),), (str(asked if same else got),)
 
 
-def _names(asked: Extensions, got: Extensions, subject: Name) -> _Parts:
-    wanted = _texts(asked.subject_alternative_names())
+def _names(asked: Iterable[GeneralName], got: Iterable[GeneralName], subject: Name) -> _Parts:
+    wanted, had = list(map(str, asked)), list(map(str, got))
     # RFC 5280 section 4.1.2.6: an address in the subject has to be there as well.
     of_subject = {
         f"email:{attribute.text().lower()}"
@@ -129,27 +135,24 @@ def _names(asked: Extensions, got: Extensions, subject: Name) -> _Parts:
         for attribute in rdn
         if attribute.oid is not None and attribute.oid.dotted_string == _EMAIL
     }
-    had = _texts(got.subject_alternative_names())
     return _sorted(NAMES, wanted, [one for one in had if one in wanted or one not in of_subject])
 
 
-def _purposes(asked: Extensions, got: Extensions) -> _Parts:
-    wanted, had = asked.extended_key_usage(), got.extended_key_usage()
+def _purposes(asked: _Purposes | None, got: _Purposes | None) -> _Parts:
     # Without extKeyUsage a certificate is good for every purpose.
-    if wanted is None or had is None:
+    if asked is None or got is None:
         return PURPOSES, (), ()
-    return _sorted(PURPOSES, map(purpose_name, wanted), map(purpose_name, had))
+    return _sorted(PURPOSES, map(purpose_name, asked), map(purpose_name, got))
 
 
-def _key_usages(asked: Extensions, got: Extensions) -> _Parts:
-    wanted, had = asked.key_usage(), got.key_usage()
+def _key_usages(asked: frozenset[str] | None, got: frozenset[str] | None) -> _Parts:
     # Without keyUsage a key may be used for all of it.
-    if wanted is None or had is None:
+    if asked is None or got is None:
         return KEY_USAGE, (), ()
     return (
         KEY_USAGE,
-        tuple(one for one in KEY_USAGES if one in wanted),
-        tuple(one for one in KEY_USAGES if one in had),
+        tuple(one for one in KEY_USAGES if one in asked),
+        tuple(one for one in KEY_USAGES if one in got),
     )
 
 
@@ -157,10 +160,6 @@ def _sorted(what: str, asked: Iterable[str], got: Iterable[str]) -> _Parts:
     """Put both in one order: in which they stand says nothing."""
     wanted, had = dict.fromkeys(asked), dict.fromkeys(got)
     return what, tuple(wanted), tuple(sorted(had, key=[*wanted, *had].index))
-
-
-def _texts(names: Iterable[GeneralName]) -> list[str]:
-    return list(map(str, names))
 
 
 def _listed(values: tuple[str, ...]) -> str:

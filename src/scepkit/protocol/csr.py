@@ -27,7 +27,6 @@ from scepkit.protocol.csr_writing import (
     CHALLENGE_PASSWORD,
     EXTENSION_REQUEST,
     MAX_CHALLENGE_LENGTH,
-    SHA256_WITH_RSA,
     build,
 )
 from scepkit.protocol.distinguished_name import Name, object_identifier
@@ -179,8 +178,7 @@ class CertificationRequest:
         """
         wanted = [one.der for one in self.extensions.all if one.identifier != _CHALLENGE]
         attributes = [_der.attribute(EXTENSION_REQUEST, _der.sequence(*wanted))] if wanted else []
-        copy = csr_writing.info(self.subject.der, self.canonical_spki, attributes)
-        return csr_writing.request(copy, _der.algorithm(SHA256_WITH_RSA), b"")
+        return csr_writing.unsigned(self.subject.der, self.canonical_spki, attributes)
 
     def bound_to(self, subject: Name, names: Sequence[GeneralName]) -> CertificationRequest:
         """Return the request with its names as they are bound or stored.
@@ -371,8 +369,8 @@ def _decoy() -> _Claim:
     public_key = rsa.RSAPublicNumbers(65537, modulus).public_key()
     spki = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     attributes = [_der.attribute(CHALLENGE_PASSWORD, csr_writing.directory_string("A" * 32))]
-    info = csr_writing.info(_der.sequence(), spki, attributes)
-    return _claim(csr_writing.request(info, _der.algorithm(SHA256_WITH_RSA), b"\0" + octets[1:]))
+    signature = b"\0" + octets[1:]
+    return _claim(csr_writing.unsigned(_der.sequence(), spki, attributes, signature))
 
 
 def _cut(der: bytes) -> tuple[tuple[bytes, bytes, bytes], tuple[bytes, bytes, bytes]]:

@@ -19,7 +19,7 @@ from scepkit.protocol.extensions import Extension
 
 CHALLENGE_PASSWORD = ObjectIdentifier("1.2.840.113549.1.9.7")
 EXTENSION_REQUEST = ObjectIdentifier("1.2.840.113549.1.9.14")
-SHA256_WITH_RSA = ObjectIdentifier("1.2.840.113549.1.1.11")
+_SHA256_WITH_RSA = ObjectIdentifier("1.2.840.113549.1.1.11")
 
 # RFC 2985 section 5.4.1 has 255 characters, and some services encrypted ones that are longer.
 MAX_CHALLENGE_LENGTH = 16384
@@ -58,21 +58,32 @@ def build(
         attributes.append(der.attribute(EXTENSION_REQUEST, der.sequence(*wanted)))
     spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     named = subject if isinstance(subject, Name) else Name.of(subject)
-    to_be_signed = info(named.der, spki, attributes)
+    info = _info(named.der, spki, attributes)
     digest = signatures.signing_digest(key, digest)
     # The same request again is the same bytes, of EC keys as well: it can be told by its digest.
-    signature = signatures.sign(key, to_be_signed, digest, deterministic=True)
-    return request(to_be_signed, signatures.signature_algorithm(key, digest), signature)
+    signature = signatures.sign(key, info, digest, deterministic=True)
+    algorithm = signatures.signature_algorithm(key, digest)
+    return der.sequence(info, algorithm, der.bit_string(signature))
 
 
-def info(subject: bytes, spki: bytes, attributes: Iterable[bytes]) -> bytes:
+def unsigned(
+    subject: bytes, spki: bytes, attributes: Iterable[bytes], signature: bytes = b""
+) -> bytes:
+    """Write a PKCS#10 that nobody signed.
+
+    Args:
+        subject: DER.
+        spki: DER.
+        attributes: DER.
+        signature: the octets that stand in for the signature.
+    """
+    info = _info(subject, spki, attributes)
+    return der.sequence(info, der.algorithm(_SHA256_WITH_RSA), der.bit_string(signature))
+
+
+def _info(subject: bytes, spki: bytes, attributes: Iterable[bytes]) -> bytes:
     """Write a CertificationRequestInfo (RFC 2986 section 4.1)."""
     return der.sequence(der.INTEGER_0, subject, spki, der.tagged(0, *sorted(attributes)))
-
-
-def request(info: bytes, algorithm: bytes, signature: bytes) -> bytes:
-    """Write a CertificationRequest (RFC 2986 section 4.2)."""
-    return der.sequence(info, algorithm, der.bit_string(signature))
 
 
 def directory_string(text: str) -> bytes:

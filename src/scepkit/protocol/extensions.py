@@ -31,9 +31,12 @@ from scepkit.protocol.distinguished_name import object_identifier
 from scepkit.protocol.general_name import GeneralName
 
 _BOOLEAN = 0x01
-# Of an Extension; in BER any octet of a BOOLEAN but 0 is TRUE (X.690 section 8.2.2).
-_FIELDS = (_der.OID, _BOOLEAN | ber.OPTIONAL | ber.CONTENT)
-_VALUE = _der.OCTET_STRING | ber.CONTENT
+# The fields of an Extension; in BER any octet of a BOOLEAN but 0 is TRUE (X.690 section 8.2.2).
+_EXTENSION = (_der.OID, _BOOLEAN | ber.OPTIONAL | ber.CONTENT, ber.ANY)
+_BASIC_CONSTRAINTS = (
+    _BOOLEAN | ber.OPTIONAL | ber.CONTENT,
+    _der.INTEGER | ber.OPTIONAL | ber.CONTENT,
+)
 _TAGGED_0 = 0xA0
 
 KEY_USAGE = _der.oid(ExtensionOID.KEY_USAGE)
@@ -115,31 +118,25 @@ class Extensions:
         Raises:
             Malformed: one is not made like an extension.
         """
-        ders = tuple(ders)
-        try:
-            rows = [ber.fields(der, "extension", *_FIELDS, _VALUE) for der in ders]
-        except Malformed:
-            return cls._read_odd(ders)
-        return cls(
-            tuple(
-                Extension(identifier, any(critical), value, der)
-                for der, (identifier, critical, value) in zip(ders, rows, strict=True)
-            )
-        )
+        return cls._read(tuple(ders))
 
     @classmethod
-    def _read_odd(cls, ders: tuple[bytes, ...]) -> Extensions:
-        """Read extensions among which a value is no OCTET STRING."""
-        rows = [ber.fields(der, "extension", *_FIELDS, ber.ANY) for der in ders]
+    def read_sequence(cls, der: bytes) -> Extensions:
+        """Read Extensions, a SEQUENCE OF Extension, without looking into their values.
+
+        Raises:
+            Malformed: they cannot be told apart, or one is not made like an extension.
+        """
+        return cls._read(tuple(ber.parts(der, _der.SEQUENCE, "list of extensions")))
+
+    @classmethod
+    def _read(cls, ders: tuple[bytes, ...]) -> Extensions:
+        rows = [ber.fields(der, "extension", *_EXTENSION) for der in ders]
         values = [ber.tag_and_content(value) for _, _, value in rows]
         return cls(
             tuple(
-                Extension(
-                    identifier, any(critical), value if tag == _der.OCTET_STRING else None, der
-                )
-                for der, (identifier, critical, _), (tag, value) in zip(
-                    ders, rows, values, strict=True
-                )
+                Extension(identifier, any(flag), value if tag == _der.OCTET_STRING else None, der)
+                for der, (identifier, flag, _), (tag, value) in zip(ders, rows, values, strict=True)
             )
         )
 
@@ -165,7 +162,8 @@ class Extensions:
     def with_names(self, names: Iterable[GeneralName]) -> Extensions:
         """Return these extensions with other names in subjectAltName."""
         value = _der.sequence(*(name.der for name in names))
-        changed = Extension.read(extension(SUBJECT_ALTERNATIVE_NAME, value))
+        der = extension(SUBJECT_ALTERNATIVE_NAME, value)
+        changed = Extension(SUBJECT_ALTERNATIVE_NAME, critical=False, value=value, der=der)
         return Extensions(
             tuple(changed if e.identifier == changed.identifier else e for e in self.all)
         )
@@ -239,13 +237,24 @@ class Extensions:
         value = self.find(BASIC_CONSTRAINTS)
         if value is None:
             return None
-        parts = ber.parts(value, _der.SEQUENCE, "basicConstraints")
-        ca = bool(parts) and parts[0][0] == _BOOLEAN and any(ber.content(parts[0], _BOOLEAN, "cA"))
-        lengths = [one for one in parts if one[0] == _der.INTEGER]
-        if not (ca and lengths):
-            return ca, None
-        return ca, int.from_bytes(
-            ber.content(lengths[0], _der.INTEGER, "INTEGER"), "big", signed=True
+        flag, length = ber.fields(value, "basicConstraints", *_BASIC_CONSTRAINTS)
+        ca = any(flag)
+        return ca, int.from_bytes(length, "big", signed=True) if ca and length else None
+
+    def not_der(self) -> tuple[Extension, ...]:
+        """Return those that are not written as DER has it."""
+        plain = [
+            _der.sequence(
+                one.identifier,
+                _der.TRUE if one.critical else b"",
+                _der.octet_string(one.value or b""),
+            )
+            for one in self.all
+        ]
+        return tuple(
+            one
+            for one, der in zip(self.all, plain, strict=True)
+            if one.value is None or one.der != der
         )
 
     def crl_places(self) -> tuple[str, ...]:
@@ -284,13 +293,10 @@ NO_EXTENSIONS = Extensions()
 def _full_name(point: bytes) -> list[GeneralName]:
     """Return the fullName in a DistributionPoint: a [0] in a [0]."""
     row = ber.parts(point, _der.SEQUENCE, "DistributionPoint")
-    for _ in ("distributionPoint", "fullName"):
-        row = [one for field in row if field[0] == _TAGGED_0 for one in ber.split(_inside(field))]
+    for what in ("distributionPoint", "fullName"):
+        inside = [ber.parts(field, _TAGGED_0, what) for field in row if field[0] == _TAGGED_0]
+        row = [one for names in inside for one in names]
     return list(map(GeneralName, row))
-
-
-def _inside(field: bytes) -> bytes:
-    return ber.content(field, _TAGGED_0, "DistributionPoint")
 
 
 def merged(lists: Iterable[bytes]) -> Extensions:
@@ -309,8 +315,7 @@ def merged(lists: Iterable[bytes]) -> Extensions:
     found: dict[Extension, None] = {}
     try:
         for der in lists:
-            rows = ber.parts(der, _der.SEQUENCE, "list of extensions")
-            found |= dict.fromkeys(Extensions.read(rows).all)
+            found |= dict.fromkeys(Extensions.read_sequence(der).all)
     except Malformed as error:
         raise BadRequest(f"the extension request cannot be read: {error.message}") from error
     for identifier, name in LOOKED_AT.items():

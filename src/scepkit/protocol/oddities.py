@@ -57,9 +57,8 @@ def _of_name(whose: str, name: Name) -> Iterator[str]:
 
 def _fits(attribute: NameAttribute) -> bool:
     """Say whether a value has the characters of its type alone (X.680 section 41)."""
-    try:
-        text = attribute.text()
-    except (strings.Undecodable, Malformed):
+    text = attribute.string
+    if text is None:
         return False
     if attribute.tag == strings.PRINTABLE_STRING:
         return strings.PRINTABLE.issuperset(text)
@@ -75,11 +74,9 @@ def _of_extensions(certificate: Certificate) -> Iterator[str]:
     except Malformed:
         yield "its extensions are damaged, or one is there twice"
         return
-    for one in found:
-        plain = extensions.extension(one.identifier, one.value or b"", critical=one.critical)
-        if one.value is None or one.der != plain:
-            name = one.oid.dotted_string if one.oid else one.identifier.hex()
-            yield f"its extension {name} is not written as DER has it"
+    for one in found.not_der():
+        name = one.oid.dotted_string if one.oid else one.identifier.hex()
+        yield f"its extension {name} is not written as DER has it"
     if constraints and not _is_plain(certificate, constraints):
         yield "its basicConstraints are not those of a CA, nor of any other certificate"
 

@@ -9,7 +9,6 @@ from scepkit.cli import describe, terminal
 from scepkit.client.client import CA
 from scepkit.client.folder.files import read_certificate
 from scepkit.errors import UntrustedCA, UsageError
-from scepkit.protocol import chain
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep import ca_certificates
 from scepkit.protocol.scep.transaction import CAInformation
@@ -61,7 +60,7 @@ def read(ca_file: Path) -> Certificate:
         UntrustedCA: it is no CA's.
     """
     found = read_certificate(ca_file)
-    if not chain.is_ca(found):
+    if not found.is_ca:
         raise UntrustedCA(f"the certificate in {ca_file} is not a CA's")
     return found
 

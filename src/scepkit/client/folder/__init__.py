@@ -247,4 +247,4 @@ class _Ahead(Folder):
 
 def _authorities(certificates: Sequence[Certificate]) -> set[Certificate]:
     # An RA's certificate is there too, and is replaced while the CA stays.
-    return {one for one in certificates if chain.is_ca(one)}
+    return {one for one in certificates if one.is_ca}

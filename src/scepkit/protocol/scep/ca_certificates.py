@@ -94,7 +94,7 @@ def top(certificates: Sequence[Certificate]) -> Certificate:
     Raises:
         UntrustedCA: there is no CA certificate among them.
     """
-    authorities = [c for c in certificates if chain.is_ca(c)]
+    authorities = [c for c in certificates if c.is_ca]
     for candidate in authorities:
         if not any(chain.issued(other, candidate) for other in authorities if other != candidate):
             return candidate
@@ -132,8 +132,8 @@ def trust(certificates: Sequence[Certificate], anchor: Certificate, now: datetim
             hint=Hint.REPLACED_CA,
         )
     # Some servers leave the root out.
-    authorities = tuple(c for c in dict.fromkeys([*good, anchor]) if chain.is_ca(c))
-    registration = _newest_first(c for c in good if not chain.is_ca(c) and _may_be_ra(c))
+    authorities = tuple(c for c in dict.fromkeys([*good, anchor]) if c.is_ca)
+    registration = _newest_first(c for c in good if not c.is_ca and _may_be_ra(c))
     issuer = _issuing(authorities, registration, anchor)
     recipient = (
         _with_usage(registration, "key_encipherment")
@@ -164,7 +164,7 @@ def find(certificates: Sequence[Certificate], fingerprint: str) -> Certificate:
     digits = read_fingerprint(fingerprint)
     expected = f"sha256:{digits}"
     for one in certificates:
-        if chain.is_ca(one) and hmac.compare_digest(certificate.fingerprint(one.der), expected):
+        if one.is_ca and hmac.compare_digest(certificate.fingerprint(one.der), expected):
             return one
     found = certificate.fingerprint(top(certificates).der)
     raise UntrustedCA(
@@ -197,7 +197,7 @@ def _plausible(now: datetime, anchor: Certificate, certificates: Sequence[Certif
     are judged by the time at which there is an RA, and most of them are valid. What is over by the
     clock stays so.
     """
-    pool = [one for one in certificates if chain.is_ca(one)]
+    pool = [one for one in certificates if one.is_ca]
     later = {
         one.not_before
         for one in certificates
@@ -216,15 +216,15 @@ def _good_at(
     at: datetime, anchor: Certificate, certificates: Sequence[Certificate]
 ) -> list[Certificate]:
     """Return what chains to the anchor at a time."""
-    pool = [one for one in certificates if chain.is_ca(one)]
+    pool = [one for one in certificates if one.is_ca]
     return [one for one in certificates if one == anchor or _chains(one, pool, anchor, at)]
 
 
 def _kinds(good: Iterable[Certificate], anchor: Certificate) -> set[str]:
     """Say whether there are RAs beside the anchor, and whether there are CAs below it."""
     others = [one for one in good if one != anchor]
-    below = {_CA for one in others if chain.is_ca(one)}
-    return below | {_RA for one in others if not chain.is_ca(one) and _may_be_ra(one)}
+    below = {_CA for one in others if one.is_ca}
+    return below | {_RA for one in others if not one.is_ca and _may_be_ra(one)}
 
 
 def _chains(

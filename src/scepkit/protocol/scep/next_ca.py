@@ -194,7 +194,7 @@ def _single_layer(
 ) -> tuple[Certificate, ...]:
     known = {certificate.der for certificate in ca.signers}
     new = [one for one in dated(outer.certificates) if one.der not in known]
-    authorities = [c for c in new if chain.is_ca(c) and _certified(c, ca, now)]
+    authorities = [c for c in new if c.is_ca and _certified(c, ca, now)]
     if not authorities:
         raise Malformed(
             "it is of the old kind with one layer, whose signature does not cover the certificates"
