@@ -35,7 +35,6 @@ from scepkit.client.folder.files import (
 from scepkit.client.folder.record import Record, RevocationNote
 from scepkit.keys.files import refusals, sync_directory, write_file
 from scepkit.keys.pem import CERTIFICATE_MODE, write_key
-from scepkit.protocol import chain
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep.transaction import Issued
