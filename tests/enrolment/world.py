@@ -21,7 +21,7 @@ from scepkit.enrolment.rules import Rules
 from scepkit.enrolment.secret_box import SecretBox
 from scepkit.operations.approval import Approval
 from scepkit.protocol.scep.responder import Responder
-from scepkit.services.scep import Endpoint
+from scepkit.services.scep import SCEPService
 from scepkit.store import Store
 
 HOUR = timedelta(hours=1)
@@ -80,7 +80,7 @@ class World:
             now=lambda: self.now,
             tries=self.tries,
         )
-        self.endpoint = Endpoint(responder, admission)
+        self.endpoint = SCEPService(responder, admission)
 
     def use(self, **changes) -> None:
         """Change `rules` (its fields by name), `profile`, `issuers` and what else is named here."""

@@ -121,9 +121,9 @@ class Authority:
         """
         if serial is not None and not 0 < serial < _SERIALS:
             raise ValueError(f"a certificate cannot have the serial number {serial}")
-        key = check_public_key(public_key, profile)
-        certified = certified_subject(subject)
         not_before, not_after = self._validity(profile, now)
+        certified = certified_subject(subject)
+        key = check_public_key(public_key, profile)
         wishes = from_request(requested, key, profile, certified)
         to_be_signed = _der.sequence(
             _der.tagged(0, _der.INTEGER_2),  # version 3

@@ -24,8 +24,6 @@ from scepkit.protocol.asn1 import der
 from scepkit.protocol.extensions import SUBJECT_ALTERNATIVE_NAME, encoded, extension
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
     from scepkit.protocol.algorithms import PublicKey
@@ -140,8 +138,8 @@ def check_public_key(key: PublicKeyTypes | PSSPublicKey, profile: Profile) -> Pu
 
 def from_request(
     requested: Extensions, public_key: PublicKey, profile: Profile, subject: Name
-) -> Iterator[bytes]:
-    """Yield the extensions that depend on the request, DER.
+) -> list[bytes]:
+    """Return the extensions that depend on the request, DER.
 
     Args:
         requested: what the request asks for.
@@ -158,19 +156,19 @@ def from_request(
         names = requested.subject_alternative_names()
     except Malformed as error:
         raise BadRequest(f"the extension request cannot be read: {error.message}") from error
-    yield _encoded_key_usage(_key_usages(asked_usage, public_key, profile))
+    granted = [_encoded_key_usage(_key_usages(asked_usage, public_key, profile))]
     eku = _extended_key_usage(asked_eku, profile)
     if eku:
-        yield _encoded_extended_key_usage(eku)
+        granted.append(_encoded_extended_key_usage(eku))
     allowed = allowed_names(names, subject, profile.san_types)
     if allowed:
         # RFC 5280 section 4.2.1.6: critical if the subject is empty; else SHOULD be non-critical.
         value = der.sequence(*(name.der for name in allowed))
-        yield extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject.is_empty)
+        granted.append(extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject.is_empty))
     elif subject.is_empty:
         raise BadRequest("the request has neither a subject nor a subjectAltName allowed here")
     numbers = public_key.rsa if isinstance(public_key, PSSPublicKey) else public_key
-    yield encoded(x509.SubjectKeyIdentifier.from_public_key(numbers))
+    return [*granted, encoded(x509.SubjectKeyIdentifier.from_public_key(numbers))]
 
 
 # A profile allows a few usages and purposes, so there are only so many of these extensions.

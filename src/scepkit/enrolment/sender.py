@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 from scepkit.ca.authority import Authority
 from scepkit.enrolment.issuers import Issuers, stored_certificate
@@ -28,7 +29,7 @@ from scepkit.protocol.general_name import GeneralName
 from scepkit.store import Store
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Renewed:
     """A certificate that the holder of its key may renew.
 
@@ -50,7 +51,7 @@ class Renewed:
         """Say whether it is a stored certificate of ours whose keyUsage has keyAgreement."""
         return self.serial is not None and self.certificate.asserts_key_agreement
 
-    @property
+    @cached_property
     def names(self) -> tuple[GeneralName, ...]:
         """Its subject alternative names; where they cannot be read, it has none to renew."""
         try:

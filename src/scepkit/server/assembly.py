@@ -39,7 +39,7 @@ from scepkit.server.settings.public_urls import locations
 from scepkit.server.web.ca_publication import publish
 from scepkit.services.cmp import CMPService
 from scepkit.services.ocsp import OCSPService
-from scepkit.services.scep import Endpoint
+from scepkit.services.scep import SCEPService
 from scepkit.store import Store
 
 
@@ -126,7 +126,7 @@ def _serve(
             now=now,
         )
     return ServedEndpoint(
-        Endpoint(responder, admission), publish(ca, settings, now()), recipients, ocsp, cmp
+        SCEPService(responder, admission), publish(ca, settings, now()), recipients, ocsp, cmp
     )
 
 

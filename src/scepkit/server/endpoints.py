@@ -29,7 +29,7 @@ from scepkit.server.settings import DEFAULT, Settings
 from scepkit.server.web.ca_publication import Publication
 from scepkit.services.cmp import CMPService
 from scepkit.services.ocsp import OCSPService
-from scepkit.services.scep import Endpoint
+from scepkit.services.scep import SCEPService
 
 # Seconds between two looks at the files of the CAs.
 LOOK_SECONDS = 2.0
@@ -52,7 +52,7 @@ class ServedEndpoint:
         cmp: has certificates revoked by their owners; None where that is turned off.
     """
 
-    endpoint: Endpoint
+    endpoint: SCEPService
     publication: Publication
     recipients: tuple[bytes, ...]
     ocsp: OCSPService

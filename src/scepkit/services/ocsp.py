@@ -9,7 +9,7 @@ again meanwhile is then signed anew ahead of the next question (`sign_ahead`).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import Lock
@@ -111,11 +111,13 @@ class OCSPService:
             request = ocsp.read_request(der)
         except Malformed as error:
             return refusal(ErrorStatus.MALFORMED_REQUEST, error.message)
-        known = (self._responders.of(one) for one in request.certificates)
-        responder = next((one for one in known if one is not None and one.end > now), None)
+        known = {one: self._responders.of(one) for one in request.certificates}
+        valid = (one for one in known.values() if one is not None and one.end > now)
+        responder = next(valid, None)
         if responder is None:
             return refusal(ErrorStatus.UNAUTHORIZED, "the certificate is of no CA of this server")
-        responses = self._responses(request.certificates, responder)
+        ours = [one for one in request.certificates if known[one] is responder]
+        responses = self._responses(request.certificates, ours, responder)
         kept = self._find(responses, now) if request.nonce is None else None
         if kept is not None:
             return kept
@@ -164,9 +166,8 @@ class OCSPService:
         )
 
     def _responses(
-        self, certificates: tuple[CertID, ...], responder: OCSPResponder
+        self, certificates: Sequence[CertID], ours: Sequence[CertID], responder: OCSPResponder
     ) -> list[SingleResponse]:
-        ours = [one for one in certificates if self._responders.of(one) is responder]
         statuses = self._store.ocsp_statuses(
             responder.authority.key_hash, dict.fromkeys(one.serial for one in ours)
         )

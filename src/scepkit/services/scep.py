@@ -2,9 +2,9 @@
 
 A transaction is three steps, so that a server can wait for the disk without holding a thread:
 
-    decision = endpoint.decide(message)               all private-key work; writes nothing
-    recorded = endpoint.record(decision)              one atomic commit, for something new only
-    decision = endpoint.conclude(decision, recorded)  what stands: its reply may go out
+    decision = service.decide(message)               all private-key work; writes nothing
+    recorded = service.record(decision)              one atomic commit, for something new only
+    decision = service.conclude(decision, recorded)  what stands: its reply may go out
 
 Nothing is answered that is not stored: the reply that `decide` prepares is good only once the
 commit has succeeded, and after a conflict it is dropped for one that repeats what is stored.
@@ -42,8 +42,8 @@ _SERIALS = 1 << 160
 _RETRIEVALS = frozenset({MessageType.GET_CERT, MessageType.GET_CRL})
 
 
-class Endpoint:
-    """A SCEP endpoint with its CAs, its keys and its rules; all of it parsed once.
+class SCEPService:
+    """Answers SCEP for one endpoint, with its CAs, its keys and its rules; all parsed once.
 
     Threads may share it.
 

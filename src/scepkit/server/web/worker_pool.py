@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import TypeAlias, TypeVar
 
 from scepkit.errors import HTTPRefused
-from scepkit.services.scep import Endpoint
+from scepkit.services.scep import SCEPService
 from scepkit.services.scep_decision import Decision
 from scepkit.store import Answer, Recorded, Store
 
@@ -95,7 +95,7 @@ class WorkerPool:
         self._store.check_patience(asked)
         return service(message)
 
-    async def decide(self, message: bytes, endpoint: Endpoint, peer: str = "") -> Decision:
+    async def decide(self, message: bytes, endpoint: SCEPService, peer: str = "") -> Decision:
         """Return the decision of an endpoint, once it is stored.
 
         Args:
@@ -113,7 +113,7 @@ class WorkerPool:
             return decision
         return await self.run(endpoint.conclude, decision, recorded)
 
-    def _recorded(self, message: bytes, endpoint: Endpoint, peer: str) -> _Step:
+    def _recorded(self, message: bytes, endpoint: SCEPService, peer: str) -> _Step:
         """Decide and store; the event loop hears of it when the answer is on the disk."""
         loop = asyncio.get_running_loop()
         if self._handover is None:
@@ -131,7 +131,7 @@ class WorkerPool:
     def _decide(
         self,
         message: bytes,
-        endpoint: Endpoint,
+        endpoint: SCEPService,
         peer: str,
         hand_over: Callable[[_Decided | BaseException], None],
         asked: float,
