@@ -113,7 +113,7 @@ def test_one_answer_for_every_refusal(world):
         for reason, message in messages.items():
             assert world.ask(message).refusal == REFUSAL, reason
             assert reason.strip() in world.reason(message)
-            assert "scep admin challenge new" in world.reason(message)
+            assert "make another challenge" in world.reason(message)
     assert world.issued == 1
 
 
