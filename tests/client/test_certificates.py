@@ -149,5 +149,5 @@ def test_nothing_is_odd(der):
 )
 def test_where_the_revocation_list_is(value, places):
     der = with_extension(oid("2.5.29.31"), octets(value))
-    assert len(Certificate.read(der).extensions.crl_places()) == places
-    assert extensions.NO_EXTENSIONS.crl_places() == ()
+    assert len(Certificate.read(der).extensions.crl_places) == places
+    assert extensions.NO_EXTENSIONS.crl_places == ()

@@ -143,7 +143,7 @@ SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUT
 
 
 def purposes(order):
-    return order.request.csr.extensions.extended_key_usage()
+    return order.request.csr.extensions.extended_key_usage
 
 
 def test_purposes_are_asked_for_by_name_or_oid(openssl):

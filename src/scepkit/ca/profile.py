@@ -152,8 +152,8 @@ def from_request(
             or asks in a form that cannot be read.
     """
     try:
-        asked_usage, asked_eku = requested.key_usage(), requested.extended_key_usage()
-        names = requested.subject_alternative_names()
+        asked_usage, asked_eku = requested.key_usage, requested.extended_key_usage
+        names = requested.subject_alternative_names
     except Malformed as error:
         raise BadRequest(f"the extension request cannot be read: {error.message}") from error
     granted = [_encoded_key_usage(_key_usages(asked_usage, public_key, profile))]

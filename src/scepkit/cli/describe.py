@@ -107,7 +107,7 @@ def pem(certificates: Sequence[Certificate]) -> str:
 def crl_urls(one: Certificate) -> list[str]:
     """Return where a certificate says that its CA's revocation list is."""
     try:
-        return list(one.extensions.crl_places())
+        return list(one.extensions.crl_places)
     except Malformed:
         return []
 

@@ -94,7 +94,7 @@ def look(
 
 def _places(certificate: Certificate) -> tuple[list[str], list[str]]:
     try:
-        found = certificate.extensions.ocsp_places(), certificate.extensions.crl_places()
+        found = certificate.extensions.ocsp_places, certificate.extensions.crl_places
     except Malformed:
         return [], []
     responders, lists = (

@@ -142,7 +142,7 @@ class Admission:
         Raises:
             FailInfoError: there is one, or there is no name at all.
         """
-        names = csr.extensions.subject_alternative_names()
+        names = csr.extensions.subject_alternative_names
         try:
             if csr.subject.is_empty and not names:
                 raise BadRequest("the request has neither a subject nor a subjectAltName")

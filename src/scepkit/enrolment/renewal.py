@@ -40,7 +40,7 @@ def check(request: EnrolmentRequest, renewed: Renewed, rules: RenewalRules) -> N
         raise other_subject(f"a renewal of {renewed.subject} asks for {wanted.subject}")
     # What is in the subject will be an alternative name anyway.
     known = frozenset(map(str, (*renewed.names, *email_addresses(renewed.subject))))
-    for name in map(str, wanted.extensions.subject_alternative_names()):
+    for name in map(str, wanted.extensions.subject_alternative_names):
         if name not in known:
             raise BadRequest(
                 f"the certificate that signed does not have the name {name}",

@@ -139,7 +139,7 @@ class Certificate:
     def is_ca(self) -> bool:
         """Say whether it is a CA's (RFC 5280 section 4.2.1.9)."""
         try:
-            basic = self.extensions.basic_constraints()
+            basic = self.extensions.basic_constraints
         except Malformed:
             return False
         if basic is None:
@@ -154,13 +154,13 @@ class Certificate:
         Raises:
             Malformed: they cannot be read.
         """
-        return self.extensions.subject_alternative_names()
+        return self.extensions.subject_alternative_names
 
     @property
     def asserts_key_agreement(self) -> bool:
         """Say whether its keyUsage asserts keyAgreement: then answers may be encrypted that way."""
         try:
-            usage = self.extensions.key_usage()
+            usage = self.extensions.key_usage
         except Malformed:
             return False
         return usage is not None and "key_agreement" in usage

@@ -94,7 +94,7 @@ def may_sign(certificate: Certificate, below: int) -> bool:
         return False
     extensions = certificate.extensions
     try:
-        usage, (_, longest) = extensions.key_usage(), extensions.basic_constraints() or (True, None)
+        usage, (_, longest) = extensions.key_usage, extensions.basic_constraints or (True, None)
     except Malformed:
         return False
     if usage is not None and "key_cert_sign" not in usage:

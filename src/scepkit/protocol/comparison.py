@@ -76,9 +76,9 @@ def compare(request: CertificationRequest, certificate: Certificate) -> tuple[Ch
     """
     try:
         asked, got = request.extensions, certificate.extensions
-        names = asked.subject_alternative_names(), got.subject_alternative_names()
-        purposes = asked.extended_key_usage(), got.extended_key_usage()
-        usages = asked.key_usage(), got.key_usage()
+        names = asked.subject_alternative_names, got.subject_alternative_names
+        purposes = asked.extended_key_usage, got.extended_key_usage
+        usages = asked.key_usage, got.key_usage
         return tuple(
             Change(what, wanted, had)
             for what, wanted, had in (

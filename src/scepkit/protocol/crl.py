@@ -87,7 +87,7 @@ def read(der: bytes, certificate: Certificate, issuer: Certificate, now: datetim
     if until is None or not found.last_update_utc - SKEW <= now <= until + SKEW:
         raise BadReply("the CRL is not current", hint="check this machine's clock")
     try:
-        _check_extensions(found.extensions, certificate.extensions.crl_places())
+        _check_extensions(found.extensions, certificate.extensions.crl_places)
         entry = found.get_revoked_certificate_by_serial_number(certificate.serial)
         if entry is None:
             return Plain.GOOD

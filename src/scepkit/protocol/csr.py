@@ -193,7 +193,7 @@ class CertificationRequest:
         Raises:
             BadRequest, Malformed: the request's extensions cannot be read.
         """
-        asked = self.extensions.subject_alternative_names()
+        asked = self.extensions.subject_alternative_names
         texts = frozenset(map(str, asked))
         bound = tuple(name for name in names if str(name) in texts)
         return replace(

@@ -174,20 +174,15 @@ class Extensions:
         Raises:
             Malformed: one of `LOOKED_AT` cannot.
         """
-        self.key_usage()
-        self.extended_key_usage()
-        self.subject_alternative_names()
+        _ = self.key_usage, self.extended_key_usage, self.subject_alternative_names
 
+    @cached_property
     def key_usage(self) -> frozenset[str] | None:
         """Return the bits of keyUsage that are set, of `KEY_USAGES`; None when it is missing.
 
         Raises:
             Malformed: it is no keyUsage.
         """
-        return self._key_usage
-
-    @cached_property
-    def _key_usage(self) -> frozenset[str] | None:
         value = self.find(KEY_USAGE)
         if value is None:
             return None
@@ -195,16 +190,13 @@ class Extensions:
         bits = "".join(f"{octet:08b}" for octet in octets[1:])
         return frozenset(name for name, bit in zip(KEY_USAGES, bits, strict=False) if bit == "1")
 
+    @cached_property
     def extended_key_usage(self) -> tuple[ObjectIdentifier, ...] | None:
         """Return the purposes in extKeyUsage; None when it is missing.
 
         Raises:
             Malformed: it is no extKeyUsage.
         """
-        return self._extended_key_usage
-
-    @cached_property
-    def _extended_key_usage(self) -> tuple[ObjectIdentifier, ...] | None:
         value = self.find(EXTENDED_KEY_USAGE)
         if value is None:
             return None
@@ -212,19 +204,17 @@ class Extensions:
         # One that no OBJECT IDENTIFIER can be is none that anybody allows.
         return tuple(one for one in purposes if one is not None)
 
+    @cached_property
     def subject_alternative_names(self) -> tuple[GeneralName, ...]:
         """Return the names in subjectAltName; none when it is missing.
 
         Raises:
             Malformed: it is no subjectAltName.
         """
-        return self._subject_alternative_names
-
-    @cached_property
-    def _subject_alternative_names(self) -> tuple[GeneralName, ...]:
         value = self.find(SUBJECT_ALTERNATIVE_NAME)
         return () if value is None else general_name.read(value)
 
+    @cached_property
     def basic_constraints(self) -> tuple[bool, int | None] | None:
         """Return whether it is a CA's, and how many CAs may be below (RFC 5280 section 4.2.1.9).
 
@@ -257,6 +247,7 @@ class Extensions:
             if one.value is None or one.der != der
         )
 
+    @cached_property
     def crl_places(self) -> tuple[str, ...]:
         """Return the URIs in cRLDistributionPoints; none when it is missing (RFC 5280 4.2.1.13).
 
@@ -270,6 +261,7 @@ class Extensions:
         names = (name for point in points for name in _full_name(point))
         return tuple(str(name).removeprefix("uri:") for name in names if name.kind == "uri")
 
+    @cached_property
     def ocsp_places(self) -> tuple[str, ...]:
         """Return the URIs of OCSP responders in authorityInfoAccess (RFC 5280 section 4.2.2.1).
 

@@ -84,7 +84,7 @@ def _of_extensions(certificate: Certificate) -> Iterator[str]:
 def _is_plain(certificate: Certificate, constraints: bytes) -> bool:
     """Say whether basicConstraints have a path length in a CA's alone, and are DER."""
     try:
-        basic = certificate.extensions.basic_constraints()
+        basic = certificate.extensions.basic_constraints
     except Malformed:
         return False
     return (basic is not None and basic[0]) or constraints == b"\x30\x00"

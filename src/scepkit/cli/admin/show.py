@@ -178,7 +178,7 @@ def _request(store: Store, number: str) -> _Shown:
         "status": request_status(row),
         "endpoint": row.endpoint,
         "subject": str(wanted.subject),
-        "names": ", ".join(map(str, wanted.extensions.subject_alternative_names())),
+        "names": ", ".join(map(str, wanted.extensions.subject_alternative_names)),
         "key": _key(wanted.public_key),
         "type": MessageType(row.message_type).name,
         "transaction_id": str(TransactionID(row.transaction_id)),

@@ -252,6 +252,6 @@ def _purposes(
                 hint="correct it, or say what to ask for from now on: --eku LIST",
             ) from error
     try:
-        return certificate.extensions.extended_key_usage() or ()
+        return certificate.extensions.extended_key_usage or ()
     except Malformed:
         return ()

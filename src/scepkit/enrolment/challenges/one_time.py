@@ -194,7 +194,7 @@ def _check_binding(challenge: Challenge, request: CertificationRequest) -> None:
         raise refused(f"challenge {challenge.id} is for the subject {challenge.subject}")
     # What is in the subject will be an alternative name anyway.
     known = frozenset((*challenge.sans, *map(str, email_addresses(subject))))
-    for name in map(str, request.extensions.subject_alternative_names()):
+    for name in map(str, request.extensions.subject_alternative_names):
         if name not in known:
             raise refused(f"challenge {challenge.id} is not for the name {name}")
 

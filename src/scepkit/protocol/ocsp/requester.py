@@ -229,8 +229,8 @@ def _signers(basic: _Basic, issuer: Certificate, now: datetime) -> Iterator[Cert
 
 def _is_responder(one: Certificate) -> bool:
     try:
-        purposes = one.extensions.extended_key_usage()
-        usage = one.extensions.key_usage()
+        purposes = one.extensions.extended_key_usage
+        usage = one.extensions.key_usage
     except Malformed:
         return False
     signs = usage is None or "digital_signature" in usage

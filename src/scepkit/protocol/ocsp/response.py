@@ -122,13 +122,17 @@ def sign(
     Returns:
         the OCSPResponse, DER.
     """
+    statuses = [_status(one.status) for one in responses]
     this = der.generalized_time(produced_at)
     until = der.tagged(0, der.generalized_time(next_update))
     data = der.sequence(
         signer.responder_id,
         this,
         der.sequence(
-            *(der.sequence(one.cert_id, _status(one.status), this, until) for one in responses)
+            *(
+                der.sequence(one.cert_id, status, this, until)
+                for one, status in zip(responses, statuses, strict=True)
+            )
         ),
         b"" if nonce is None else der.tagged(1, der.sequence(_nonce(nonce))),
     )

@@ -268,7 +268,7 @@ def _with_usage(certificates: Sequence[Certificate], usage: str) -> Certificate 
 def _may_be_ra(one: Certificate) -> bool:
     """Say whether extendedKeyUsage leaves room for an RA; devices' certificates say clientAuth."""
     try:
-        purposes = one.extensions.extended_key_usage()
+        purposes = one.extensions.extended_key_usage
     except Malformed:
         return False
     return purposes is None or not _RA_PURPOSES.isdisjoint(purposes)
@@ -277,7 +277,7 @@ def _may_be_ra(one: Certificate) -> bool:
 def _has_usage(one: Certificate, usage: str) -> bool:
     """Say whether keyUsage has a bit; without keyUsage every use is allowed (RFC 5280 4.2.1.3)."""
     try:
-        key_usage = one.extensions.key_usage()
+        key_usage = one.extensions.key_usage
     except Malformed:
         return False
     return key_usage is None or usage in key_usage

@@ -318,7 +318,7 @@ def _not_understood(exchange: Exchange, request: PKCSReq | RenewalReq) -> str:
 
 
 def _not_permitted(exchange: Exchange, request: PKCSReq | RenewalReq, reply: Failure) -> str:
-    if _ABOUT_PURPOSES.search(reply.text) and request.csr.extensions.extended_key_usage():
+    if _ABOUT_PURPOSES.search(reply.text) and request.csr.extensions.extended_key_usage:
         return "ask for other purposes, or for none, so that the CA chooses them"
     if reply.text and not _ABOUT_CHALLENGES.search(reply.text):
         # An operator's own words, or a rule of the CA's: the challenge has nothing to do with it.
