@@ -40,14 +40,16 @@ def read_or_make_key(directory: Path, mark: Path) -> bytes:
     """
     path = directory / CHALLENGE_KEY
     with refusals(f"cannot look for {path}"):
-        is_lost = not path.exists() and mark.exists()
+        is_new = not path.exists()
+        is_lost = is_new and mark.exists()
     if is_lost:
         raise SettingsError(
             f"{path} is lost: no challenge can be told from any other without it",
             hint=f"restore it from a backup; if there is none, make a new one, which makes unspent "
             f"challenges void: (umask 077; openssl rand -hex {KEY_SIZE} > {path})",
         )
-    create_file(path, secrets.token_hex(KEY_SIZE).encode("ascii") + b"\n", mode=0o600)
+    if is_new:
+        create_file(path, secrets.token_hex(KEY_SIZE).encode("ascii") + b"\n", mode=0o600)
     with refusals(f"cannot read {path}"):
         mode = stat.S_IMODE(path.stat().st_mode)
         text = read_file(path).decode("ascii", "replace").strip()

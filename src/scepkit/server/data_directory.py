@@ -166,18 +166,20 @@ def open_store(settings: Settings) -> Store:
         StoreError: it cannot be used.
         EmptyDatabase: it is empty, and there was one before.
     """
-    mark = settings.directory / HAS_DATABASE
+    mark, url = settings.directory / HAS_DATABASE, settings.database_url
     with refusals("cannot use the database"):
         is_new = not mark.exists()
-        _check_database(settings.database_url, is_new=is_new)
+        _check_database(url, is_new=is_new)
     try:
-        store = Store.open(settings.database_url, create=is_new, patience=settings.database_seconds)
+        store = Store.open(url, create=is_new, patience=settings.database_seconds)
     except EmptyDatabase as error:
         raise EmptyDatabase(
             f"{error.message}, but {settings.directory} was served with one before",
             hint="is the `database` setting right? restore it from a backup; or, if nothing that "
             f"was issued or revoked matters any more, delete {mark}",
         ) from error
+    if not is_new:
+        return store
     with suppress(SettingsError):  # the directory may be read-only
         create_file(mark, b"", mode=0o644)
     return store

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from scepkit.errors import SettingsError
@@ -44,16 +43,15 @@ def check_settings(settings: Settings) -> None:
         SettingsError: the group or everybody may write to the directory of a CA, or to that of an
             SQLite database or the file itself.
     """
-    for path in _others(settings):
-        with refusals(f"cannot use {path}"):
-            _check(path)
-
-
-def _others(settings: Settings) -> Iterator[Path]:
-    yield from (settings.authority_directory(name) for name in settings.authorities)
+    paths = [settings.authority_directory(name) for name in settings.authorities]
     database = sqlite_file(settings.database_url)
     if database is not None:
-        yield from (database.parent, database)
+        paths += [database.parent, database]
+    for path in dict.fromkeys(paths):
+        # That of the server was looked at before its settings were read.
+        if path != settings.directory:
+            with refusals(f"cannot use {path}"):
+                _check(path)
 
 
 def _check(path: Path) -> None:

@@ -114,7 +114,7 @@ class Settings(BaseSettings):
             _check_name(f"[endpoint.{name}]", name)
             _check_name(f"ca of [endpoint.{name}]", endpoint.ca)
         _check_layouts(value)
-        return {DEFAULT: EndpointSettings(), **value}
+        return {DEFAULT: value.get(DEFAULT) or EndpointSettings(), **value}
 
     @field_validator("proxies")
     @classmethod
