@@ -109,7 +109,7 @@ class Desk:
                 to=ra, signer=holder, subject=f"CN={name},O=Example", transaction_id=new
             )
             served = assembly.assemble(home, store)["default"]
-            reply = devices.read(served.endpoint.respond(message), ra, holder)
+            reply = devices.read(served.scep.respond(message), ra, holder)
         self.variables[new.upper()] = serial_number.show(reply.x509.serial_number)
 
     def expired(self, name):
@@ -163,7 +163,7 @@ class Desk:
         message = devices.seal(PKCSReq(wanted), to=ra, signer=signer, transaction_id=name)
         with store:
             served = assembly.assemble(home, store)[endpoint]
-            return devices.read(served.endpoint.respond(message), ra, signer)
+            return devices.read(served.scep.respond(message), ra, signer)
 
 
 @pytest.mark.parametrize("file", sorted((HERE / "admin").glob("*.txt")), ids=lambda file: file.stem)

@@ -35,16 +35,16 @@ def assembled(directory):
 
 def test_wrong_static_challenges_are_bounded(assembled):
     served = assembled(secret(b"x" * 40), **STATIC, wrong_challenges_per_minute=7)
-    assert served["default"].endpoint._admission.tries._per_minute == 7
+    assert served["default"].scep._admission.tries._per_minute == 7
 
 
 def test_one_time_challenges_are_not_counted(assembled):
     """They are 160 random bits: nobody guesses these."""
-    assert assembled()["default"].endpoint._admission.tries is None
+    assert assembled()["default"].scep._admission.tries is None
 
 
 def rules(served):
-    return served["default"].endpoint._rules
+    return served["default"].scep._rules
 
 
 def test_a_fresh_server(assembled):
@@ -208,7 +208,7 @@ def test_a_server_warns_of_a_static_challenge_when_it_starts(app, tmp_path, logg
 def test_a_static_challenge(assembled):
     """The first line counts, and the secret is in no repr."""
     served = assembled(secret(b"0123456789 abcdef\r\nmore"), **STATIC)["default"]
-    rule = served.endpoint._admission.challenges
+    rule = served.scep._admission.challenges
     assert rule.password(None) == "0123456789 abcdef"
     assert "0123" not in repr(rule)
 

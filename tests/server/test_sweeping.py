@@ -36,7 +36,7 @@ class Swept:
         self.sweep = Sweep(self.home.settings, self.store, lambda: self.now)
         self.endpoint = assembly.assemble(self.home, self.store, now=lambda: self.now)[
             "default"
-        ].endpoint
+        ].scep
         self.ra = Certificate.of(self.home.material.ra.certificate)
 
     def challenge(self):

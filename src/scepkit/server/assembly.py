@@ -1,4 +1,4 @@
-"""Putting endpoints together, of settings, CAs and a database."""
+"""Putting endpoints together, of settings, CAs and a database: SCEP, OCSP and CMP of each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from scepkit.enrolment.challenges import ChallengeRule, NoChallenge
 from scepkit.enrolment.challenges.static import StaticChallenge, WrongChallenges
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.enrolment.rules import GetCertRule, RenewalRules, Rules
-from scepkit.enrolment.secret_box import Passphrases, SecretBox
+from scepkit.enrolment.secret_box import SecretBox
 from scepkit.errors import SettingsError
 from scepkit.keys.pem import PrivateKey, read_certificates
 from scepkit.operations.approval import Approval
@@ -85,14 +85,10 @@ def _serve(
 ) -> ServedEndpoint:
     settings = home.settings.endpoint[name]
     ca = home.authority_of(name)
-    material = ca.material
     _check_decryption(name, settings, ca)
-    credentials = [_credential(one) for one in _addressees(material)]
-    issuers = _issuers(material, locations(home.settings, name))
-    rules = _rules(settings, home.settings)
-    secret_box = SecretBox(home.challenge_key)
+    credentials = [_credential(one) for one in _recipients(ca.material)]
     responder = Responder(
-        signer=_credential(material.ra),
+        signer=_credential(ca.material.ra),
         credentials=credentials,
         random=os.urandom,
         allowed=settings.legacy,
@@ -102,31 +98,23 @@ def _serve(
     )
     admission = Admission(
         endpoint=name,
-        issuers=issuers,
+        issuers=_issuers(ca.material, locations(home.settings, name)),
         profile=settings.profile,
-        rules=rules,
+        rules=_rules(settings, home.settings),
         store=store,
         challenges=_challenge_rule(name, home, store),
-        secret_box=secret_box,
+        secret_box=SecretBox(home.challenge_key),
         now=now,
         tries=WrongChallenges(settings.wrong_challenges_per_minute, now)
         if settings.challenge == "static"
         else None,
     )
-    recipients = tuple(recipient_id(one.certificate) for one in credentials)
-    cmp = None
-    if settings.cmp:
-        cmp = cmp_service(
-            name,
-            ca,
-            issuers=issuers,
-            rules=rules,
-            store=store,
-            passphrases=admission.passphrases,
-            now=now,
-        )
     return ServedEndpoint(
-        SCEPService(responder, admission), publish(ca, settings, now()), recipients, ocsp, cmp
+        scep=SCEPService(responder, admission),
+        publication=publish(ca, settings, now()),
+        recipients=tuple(recipient_id(one.certificate) for one in credentials),
+        ocsp=ocsp,
+        cmp=_cmp_service(ca, admission) if settings.cmp else None,
     )
 
 
@@ -139,9 +127,7 @@ def _check_decryption(name: str, settings: EndpointSettings, ca: HeldCA) -> None
     Raises:
         SettingsError: that is so, and the challenge is another one for each device.
     """
-    material = ca.material
-    issuing = [material] if material.next is None else [material, material.next]
-    is_rsa = all(isinstance(one.ra.private_key, rsa.RSAPrivateKey) for one in issuing)
+    is_rsa = all(isinstance(one.ra.private_key, rsa.RSAPrivateKey) for one in _issuing(ca.material))
     if is_rsa or settings.challenge == "static":
         return
     raise SettingsError(
@@ -152,18 +138,21 @@ def _check_decryption(name: str, settings: EndpointSettings, ca: HeldCA) -> None
     )
 
 
+def _issuing(material: Material) -> list[Material]:
+    """Return the generations of a CA that issue certificates: the current one, and the next."""
+    return [material] if material.next is None else [material, material.next]
+
+
 def _issuers(material: Material, places: Locations | None) -> Issuers:
-    issuing = [material] if material.next is None else [material, material.next]
     return Issuers(
-        [Issuer(one.ca.at(places), (_credential(one.ra),)) for one in issuing],
+        [Issuer(one.ca.at(places), (_credential(one.ra),)) for one in _issuing(material)],
         previous=material.previous,
     )
 
 
-def _addressees(material: Material) -> list[RACredential]:
+def _recipients(material: Material) -> list[RACredential]:
     """Return all keys that a request may be encrypted to, the current one first."""
-    coming = [] if material.next is None else [material.next.ra]
-    return [material.ra, *coming, *material.retired]
+    return [*(one.ra for one in _issuing(material)), *material.retired]
 
 
 def _credential(ra: RACredential) -> Credential:
@@ -214,50 +203,28 @@ def _challenge_rule(name: str, home: Home, store: Store) -> ChallengeRule:
     return challenges_of(home, store, name)
 
 
-def cmp_service(
-    name: str,
-    ca: HeldCA,
-    *,
-    issuers: Issuers,
-    rules: Rules,
-    store: Store,
-    passphrases: Passphrases,
-    now: Callable[[], datetime],
-) -> CMPService:
-    """Return the CMP service of an endpoint.
-
-    Args:
-        name: the endpoint's.
-        ca: its CA.
-        issuers: all generations of that.
-        rules: what the endpoint allows.
-        store: the database.
-        passphrases: what revokes a certificate without its key.
-        now: the clock.
-    """
+def _cmp_service(ca: HeldCA, admission: Admission) -> CMPService:
     return CMPService(
-        endpoint=name,
+        endpoint=admission.endpoint,
         signers=tuple(signers(ca)),
-        issuers=issuers,
-        rules=rules,
-        store=store,
-        passphrases=passphrases,
+        issuers=admission.issuers,
+        rules=admission.rules,
+        store=admission.store,
+        passphrases=admission.passphrases,
         random=os.urandom,
-        now=now,
+        now=admission.now,
     )
 
 
 def signers(ca: HeldCA) -> Iterator[cmp.Signer]:
-    """Yield the signers of answers, the current RA first.
+    """Yield the signers of CMP answers, the current RA first.
 
     A client that has a certificate of an earlier CA trusts nobody else's RA. Where that RA has
     expired, the earlier CA signs itself.
     """
-    material = ca.material
-    coming = [] if material.next is None else [material.next.ra]
-    for ra in (material.ra, *coming, *material.retired):
+    for ra in _recipients(ca.material):
         yield _signer(ca, ra.certificate, ra.private_key)
-    for earlier in material.previous:
+    for earlier in ca.material.previous:
         # As `openssl cmp` wants it of who signs.
         if checks.has_key_usage(earlier.certificate, "digital_signature"):
             yield _signer(ca, earlier.certificate, earlier.private_key)

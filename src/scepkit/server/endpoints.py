@@ -45,14 +45,14 @@ class ServedEndpoint:
     """An endpoint as it answers devices.
 
     Attributes:
-        endpoint: decides.
+        scep: decides requests for certificates.
         publication: what needs no deciding.
         recipients: what names its certificates in an envelope, see `addressing`.
         ocsp: says how the certificates of its CA stand; endpoints with one CA share it.
         cmp: has certificates revoked by their owners; None where that is turned off.
     """
 
-    endpoint: SCEPService
+    scep: SCEPService
     publication: Publication
     recipients: tuple[bytes, ...]
     ocsp: OCSPService

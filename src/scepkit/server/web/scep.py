@@ -78,7 +78,7 @@ class SCEPFront(Front):
             HTTPRequest(scope["method"], scope["query_string"], await request.body(http.MAX_BODY))
         )
         served = self._find(name, asked)
-        facts |= {"endpoint": served.endpoint.name, "operation": asked.operation.value}
+        facts |= {"endpoint": served.scep.name, "operation": asked.operation.value}
         if asked.operation is Operation.PKI_OPERATION:
             response = await self._pki_operation(name, asked, served, request)
         else:
@@ -110,16 +110,16 @@ class SCEPFront(Front):
                     # looked for yet: a device that encrypts to it must not be refused.
                     await self._workers.run(self._endpoints.refresh)
                     served = self._find(name, asked)
-                endpoint = served.endpoint
-                request.facts["endpoint"] = endpoint.name
-                decision = await self._workers.decide(asked.message, endpoint, network)
+                service = served.scep
+                request.facts["endpoint"] = service.name
+                decision = await self._workers.decide(asked.message, service, network)
         except (BoundReached, Local):
             # The request could be read, so the log can say whose it was.
             transaction_id = pkimessage.parse(asked.message).attributes.transaction_id
             request.facts["transaction_id"] = str(transaction_id)
             raise
-        if isinstance(decision.answer, Failure) and endpoint.is_guessed_at:
-            self._alarms.ring(OF_ALL, endpoint=endpoint.name, hint=_GUESSED)
+        if isinstance(decision.answer, Failure) and service.is_guessed_at:
+            self._alarms.ring(OF_ALL, endpoint=service.name, hint=_GUESSED)
             # Not among those under way: else who guesses would keep everybody else out.
             await self._delay.wait()
         request.facts |= _facts(decision)
