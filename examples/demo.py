@@ -19,7 +19,7 @@ from pathlib import Path
 from cryptography import x509
 from rich.console import Console
 
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 
 # Plain text where there is no terminal, no line breaks inside commands anywhere.
 console = Console(highlight=False, soft_wrap=True)
@@ -139,7 +139,7 @@ def check(folder: Path) -> None:
         ("subject", certificate.subject.rfc4514_string()),
         ("names", ", ".join(names.get_values_for_type(x509.DNSName))),
         ("issuer", certificate.issuer.rfc4514_string()),
-        ("serial", serial_number.show(certificate.serial_number)),
+        ("serial", show_serial(certificate.serial_number)),
         ("not after", f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"),
         ("verified", f"signed by {ca.subject.rfc4514_string()}"),
         ("key file", f"mode {mode:o}"),

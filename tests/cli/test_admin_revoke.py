@@ -17,7 +17,7 @@ from scepkit.ca.directory.founding import create
 from scepkit.cli import terminal
 from scepkit.errors import StoreError
 from scepkit.operations import revocation, selection
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.crl import Reason
 from scepkit.server import data_directory
 from scepkit.store import Store
@@ -60,7 +60,7 @@ def opened(home):
 @pytest.fixture
 def listed(home, tmp_path):
     with opened(home) as store:
-        serials = [serial_number.show(row.serial) for row in store.certificates()]
+        serials = [show_serial(row.serial) for row in store.certificates()]
     path = tmp_path / "list"
     path.write_text("\n".join(serials))
     return path
@@ -207,7 +207,7 @@ def test_an_expired_ra_is_no_reason_not_to_sign(scep, home):
     """A CRL needs the CA's key alone."""
     ca = aged(home, 800)
     with opened(home) as store:
-        serial = serial_number.show(next(store.certificates()).serial)
+        serial = show_serial(next(store.certificates()).serial)
     status, _, err = scep("admin", "revoke", serial)
     assert status == 0
     assert "signed CRL number 1" in err
@@ -216,18 +216,18 @@ def test_an_expired_ra_is_no_reason_not_to_sign(scep, home):
     assert status == 0, err
     crl = x509.load_pem_x509_crl(out.encode())
     assert crl.is_signature_valid(ca.public_key())
-    assert [serial_number.show(one.serial_number) for one in crl] == [serial]
+    assert [show_serial(one.serial_number) for one in crl] == [serial]
 
 
 def test_of_an_expired_ca_no_crl_is_signed_but_the_revocation_stands(scep, home):
     aged(home, 4000)
     with opened(home) as store:
-        serial = serial_number.show(next(store.certificates()).serial)
+        serial = show_serial(next(store.certificates()).serial)
     status, _, err = scep("admin", "revoke", serial)
     assert status == 0
     assert "warning: the change is stored, but no new CRL could be signed" in err
     assert "expired on" in err
-    assert [serial_number.show(row.serial) for row in revoked(home)] == [serial]
+    assert [show_serial(row.serial) for row in revoked(home)] == [serial]
     status, out, err = scep("admin", "crl")
     assert (status, out) == (2, "")
     assert "expired on" in err
@@ -236,7 +236,7 @@ def test_of_an_expired_ca_no_crl_is_signed_but_the_revocation_stands(scep, home)
 def test_with_json_the_crl_that_cannot_be_signed_is_an_error_in_json(scep, home):
     aged(home, 4000)
     with opened(home) as store:
-        serial = serial_number.show(next(store.certificates()).serial)
+        serial = show_serial(next(store.certificates()).serial)
     status, out, err = scep("admin", "revoke", serial, "--reason", "certificateHold", "--json")
     assert (status, json.loads(out)["serial"]) == (0, serial)
     assert "expired on" in json.loads(err.splitlines()[-1])["error"]
@@ -251,7 +251,7 @@ def test_another_ca_that_has_expired_is_no_reason_either(scep, home):
         file.write('\n[endpoint.vpn]\nca = "vpn"\n')
     create(home / "ca-vpn", "ec", now=datetime.now(UTC) - timedelta(days=4000))
     with opened(home) as store:
-        serial = serial_number.show(next(store.certificates()).serial)
+        serial = show_serial(next(store.certificates()).serial)
     status, _, err = scep("admin", "revoke", serial)
     assert status == 0
     assert "signed CRL number 1" in err

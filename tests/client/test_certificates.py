@@ -16,8 +16,7 @@ from scepkit.client.folder.files import read_certificate, read_certificates, wri
 from scepkit.errors import SettingsError
 from scepkit.protocol import extensions
 from scepkit.protocol.asn1 import textual
-from scepkit.protocol.certificate import Certificate, pem
-from scepkit.protocol.oddities import oddities
+from scepkit.protocol.certificate import Certificate, oddities, pem
 
 ODD = odd.ca(odd.SMITH, odd.SERIALS["negative"])
 

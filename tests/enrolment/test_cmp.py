@@ -14,8 +14,8 @@ from enrolment.revoking import ask, request, service
 from scepkit.ca.authority import Authority
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.errors import Malformed, StoreError
-from scepkit.protocol import cmp, serial_number
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol import cmp
+from scepkit.protocol.certificate import Certificate, show_serial
 from scepkit.protocol.cmp import protection
 from scepkit.protocol.cms import pbkdf2
 from scepkit.protocol.crl import Reason
@@ -235,7 +235,7 @@ def test_one_certificate_revokes_another_of_its_subject(world, two):
     old, newer, serving = two
     assert ask(serving, request(newer, of=old.x509)).verdict == "accepted"
     (line,) = world.store.revocation_history(old.x509.serial_number)
-    by = serial_number.show(newer.x509.serial_number)
+    by = show_serial(newer.x509.serial_number)
     assert line.by == f"certificate {by} of the same subject, by CMP"
     assert state(world, newer) is None
 

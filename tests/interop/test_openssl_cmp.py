@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 import keys
 from interop.programs import require, run
 from scepkit import Client
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.crl import Reason
 from waiting import PATIENCE
 
@@ -32,7 +32,7 @@ class Device:
         self.x509 = client.enrol(
             client.get_ca(serving.fingerprint), key, "CN=device", challenge=self.challenge
         ).certificate.x509()
-        self.serial = serial_number.show(self.x509.serial_number)
+        self.serial = show_serial(self.x509.serial_number)
         self.certificate = directory / f"{self.serial}.pem"
         self.certificate.write_bytes(self.x509.public_bytes(Encoding.PEM))
         self.key = directory / f"{self.serial}.key"

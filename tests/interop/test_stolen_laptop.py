@@ -17,7 +17,7 @@ from interop.pages import Page
 from interop.programs import Daemon, environment, require, run
 from interop.serving import SCEP, wait_for
 from ports import free_port
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 from waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.interop
@@ -146,7 +146,7 @@ def page(bench, stolen, nginx):
             "intranet.example.com": "localhost",
             "listen 443": f"listen 127.0.0.1:{bench.tls_port}",
             CA_ID: crl_url(stolen).rpartition("/")[2].removesuffix(".crl"),
-            SERIAL: serial_number.show(stolen.serial_number),
+            SERIAL: show_serial(stolen.serial_number),
             "/etc/nginx": nginx,
             "/usr/local/sbin": bench.programs,
             "/var/lib/scep": bench.data,
@@ -231,7 +231,7 @@ def test_a_crl_of_somebody_else(bench, laptop8, tmp_path):
 def test_a_handshake_is_refused(bench, laptop8):
     """openssl s_server looks at the CRL within the handshake, and the thief hears why."""
     stolen = enrol(bench, "laptop9")
-    typed(bench, f"scep admin revoke {serial_number.show(stolen.serial_number)} --dir {bench.data}")
+    typed(bench, f"scep admin revoke {show_serial(stolen.serial_number)} --dir {bench.data}")
     typed(bench, f"scep admin crl --dir {bench.data} --out crl.pem")
     port = free_port()
     command = [

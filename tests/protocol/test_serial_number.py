@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import keys
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import read_serial, show_serial
 
 
 @pytest.mark.parametrize(
@@ -24,23 +24,23 @@ from scepkit.protocol import serial_number
     ],
 )
 def test_a_serial_number_has_two_digits_an_octet(serial, text):
-    assert serial_number.show(serial) == text
+    assert show_serial(serial) == text
 
 
 @given(st.integers())
 @example(-1)
 def test_what_is_shown_is_read_again(serial):
-    assert serial_number.read(serial_number.show(serial)) == serial
+    assert read_serial(show_serial(serial)) == serial
 
 
 def test_colons_are_read():
-    assert serial_number.read(" 01:AB ") == 0x1AB
+    assert read_serial(" 01:AB ") == 0x1AB
 
 
 def test_a_certificate_is_one_line_for_a_debugger():
     """A name that cannot be read is hex."""
     certificate = keys.ca().certificate
-    shown = serial_number.show(certificate.serial)
+    shown = show_serial(certificate.serial)
     assert repr(certificate) == f"<Certificate CN=Test CA serial={shown}>"
     odd = replace(certificate, subject=b"\x30\x03\x31\x01\x00")
     assert repr(odd) == f"<Certificate #3003310100 serial={shown}>"

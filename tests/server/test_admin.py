@@ -12,7 +12,7 @@ import pytest
 
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 from server.live import scep as process
 
 SECRET = re.compile(r"[A-Z2-7]{32}")
@@ -127,7 +127,7 @@ def test_list(directory, scep, challenges, serve):
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert (done.returncode, done.stderr) == (0, "")
     assert [row["serial"] for row in rows] == [
-        serial_number.show(r.x509.serial_number) for r in replies[::-1]
+        show_serial(r.x509.serial_number) for r in replies[::-1]
     ]
     for row, reply in zip(rows, replies[::-1], strict=True):
         columns = {"serial", "endpoint", "subject", "issued", "not_after", "status"}

@@ -15,7 +15,8 @@ from cmp import forging
 from enrolment.revoking import request
 from scepkit.cli import terminal
 from scepkit.errors import StoreError
-from scepkit.protocol import cmp, serial_number
+from scepkit.protocol import cmp
+from scepkit.protocol.certificate import show_serial
 from scepkit.server.web import worker_pool
 from scepkit.services.cmp import CMPService
 from scepkit.store import Store
@@ -51,7 +52,7 @@ def test_an_answer_in_cmp(app, logged):
     assert [line["outcome"] for line in lines] == [
         *("wrongAuthority", "badDataFormat", "wrongAuthority")
     ]
-    assert lines[0]["serial"] == serial_number.show(stranger.x509.serial_number)
+    assert lines[0]["serial"] == show_serial(stranger.x509.serial_number)
     assert lines[0]["reason"] == "the certificate is of another CA"
     assert re.fullmatch("[0-9a-f]{32}", lines[0]["transaction_id"])
     assert lines[0]["peer"] == "192.0.2.7"

@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 
 from enrolment import devices
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.scep.messages import Success
 from server.live import scep_here
 from waiting import PATIENCE, wait_until
@@ -66,7 +66,7 @@ def test_kill_9_under_load(directory, serve, challenges):
     # What was answered is there, before anybody starts the server again.
     serials = {row["serial"] for row in listed(path)}
     serial_of = {
-        secret: serial_number.show(x509.load_der_x509_certificate(certificate).serial_number)
+        secret: show_serial(x509.load_der_x509_certificate(certificate).serial_number)
         for secret, certificate in received.items()
     }
     assert set(serial_of.values()) <= serials

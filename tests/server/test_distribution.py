@@ -21,7 +21,7 @@ from openssl import OpenSSL
 from scepkit.ca.directory import rollover
 from scepkit.ca.extensions import ca_id
 from scepkit.errors import SettingsError, StoreError
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 from scepkit.server import data_directory
 from scepkit.server.settings import Settings
 from scepkit.server.settings.public_urls import locations, warn
@@ -101,7 +101,7 @@ def test_what_a_certificate_names_is_there(running, issued, tmp_path):
 def test_a_revocation_reaches_who_asks(running, issued, scep, tmp_path):
     """`scep admin revoke` is another process; the server reads what it signed within moments."""
     first = fetch_crl(running, issued)
-    serial = serial_number.show(issued.serial_number)
+    serial = show_serial(issued.serial_number)
     status, _, err = scep("admin", "revoke", serial, "--dir", running.directory)
     assert status == 0, err
     target = at(pointers(issued)[0])

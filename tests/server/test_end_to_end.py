@@ -22,7 +22,7 @@ from cryptography import x509
 
 from scepkit.ca.directory import founding
 from scepkit.keys.pem import generate, write_certificate, write_key
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 from server.conftest import new_challenges
 from server.live import Server, scep, scep_here
 from waiting import PATIENCE, wait_until
@@ -78,7 +78,7 @@ class Site:
 
     @property
     def serial(self):
-        return serial_number.show(self.certificate.serial_number)
+        return show_serial(self.certificate.serial_number)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from cryptography import x509
 import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.scep.messages import Pending
 from server.live import Server, scep_here
 
@@ -201,7 +201,7 @@ def test_approved_over_the_command_line(many, waiting):
     serial = admin(many, "approve", str(number)).strip()
     certificates = {poll(many, "patient").certificate for _ in range(2)}
     (certificate,) = map(x509.load_der_x509_certificate, certificates)
-    assert serial_number.show(certificate.serial_number) == serial
+    assert show_serial(certificate.serial_number) == serial
     assert certificate.issuer == ca_of(many, "desk").subject
     assert (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days == 7
     assert "patient" not in admin(many, "list", "--pending")

@@ -21,7 +21,7 @@ import keys
 from ocsp import asking
 from scepkit.ca.directory import rotation
 from scepkit.errors import SettingsError, StoreError
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 from scepkit.server import app as application_module
 from scepkit.server import assembly, data_directory
 from scepkit.server.background.housekeeping import Sweep
@@ -271,7 +271,7 @@ def test_the_log_and_the_metrics(app, logged):
     assert (count("no"), count("yes")) == (before[0] + 1, before[1] + 1)
     lines = [one for one in logged if one["event"] == "ocsp"]
     assert [one["outcome"] for one in lines] == ["good", "good", "malformedRequest"]
-    assert lines[0]["serial"] == serial_number.show(serial)
+    assert lines[0]["serial"] == show_serial(serial)
     assert lines[2]["reason"]
 
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 import keys
 from enrolment import devices
 from openssl import OpenSSL
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.scep.messages import Success
 
 
@@ -46,10 +46,10 @@ def written(path, text):
 def test_a_revoked_certificate(running, admin, challenges, tmp_path):
     """It is in the CRL at once; openssl refuses it and takes the other."""
     one, other = (enrol(running, challenges, name) for name in ("one", "two"))
-    done = admin("revoke", serial_number.show(one.serial_number), "--reason", "keyCompromise")
+    done = admin("revoke", show_serial(one.serial_number), "--reason", "keyCompromise")
     assert done.stdout == ""
     assert done.stderr.startswith(
-        f"revoked {serial_number.show(one.serial_number)}, CN=one\nsigned CRL number "
+        f"revoked {show_serial(one.serial_number)}, CN=one\nsigned CRL number "
     )
     judge = OpenSSL(tmp_path)
     crl = written(tmp_path / "crl.pem", admin("crl").stdout)
@@ -64,7 +64,7 @@ def test_a_revoked_certificate(running, admin, challenges, tmp_path):
         judge.run(*verify, bad)
     rows = admin("list", "--status", "revoked", "--json").stdout.splitlines()
     assert [json.loads(row)["subject"] for row in rows] == ["CN=one"]
-    shown = json.loads(admin("show", serial_number.show(one.serial_number), "--json").stdout)
+    shown = json.loads(admin("show", show_serial(one.serial_number), "--json").stdout)
     assert (shown["status"], shown["reason"]) == ("revoked", "keyCompromise")
     (line,) = shown["history"]
     assert (line["action"], line["reason"], line["by"]) == (
@@ -91,7 +91,7 @@ def test_the_crl_over_the_wire(running, admin, challenges):
         return x509.load_der_x509_crl(crl)
 
     assert [*fetched()] == []
-    admin("revoke", serial_number.show(one.serial_number))
+    admin("revoke", show_serial(one.serial_number))
     (entry,) = fetched()
     assert entry.serial_number == one.serial_number
 
@@ -100,7 +100,7 @@ def test_a_revoked_certificate_renews_nothing(running, admin, challenges):
     """The server, another process, knows at once."""
     one = enrol(running, challenges)
     holder = keys.Holder(keys.device().key, one)
-    admin("revoke", serial_number.show(one.serial_number))
+    admin("revoke", show_serial(one.serial_number))
     renewal = devices.renewal_req(
         to=running.ra, signer=holder, subject="CN=one", transaction_id="renewal"
     )
@@ -115,10 +115,10 @@ def test_what_is_typed(running, admin, challenges, tmp_path):
     unknown = admin("revoke", colons, "1234", status=2)
     assert "nothing was changed" in unknown.stderr
     assert admin("list", "--status", "revoked").stdout == ""
-    admin("revoke", colons, f"0x{serial_number.show(two.serial_number)}", "--reason", "SUPERSEDED")
-    again = admin("revoke", serial_number.show(one.serial_number), "--reason", "keyCompromise")
+    admin("revoke", colons, f"0x{show_serial(two.serial_number)}", "--reason", "SUPERSEDED")
+    again = admin("revoke", show_serial(one.serial_number), "--reason", "keyCompromise")
     assert "was revoked before" in again.stderr
-    shown = json.loads(admin("show", serial_number.show(one.serial_number), "--json").stdout)
+    shown = json.loads(admin("show", show_serial(one.serial_number), "--json").stdout)
     assert shown["reason"] == "superseded"
     for text in ("nonsense", "", "12 34x"):
         assert "is not a serial number" in admin("revoke", text, status=2).stderr
@@ -133,7 +133,7 @@ def test_revoked_though_no_crl_can_be_signed(running, admin, challenges):
     """A key that cannot be read is no reason to leave a certificate good; it is told."""
     one = enrol(running, challenges)
     (running.directory / "ca-key.pem").chmod(0o644)
-    done = admin("revoke", serial_number.show(one.serial_number))
+    done = admin("revoke", show_serial(one.serial_number))
     assert "revoked" in done.stderr
     assert "warning: the change is stored, but no new CRL could be signed\n" in done.stderr
     assert "hint: chmod 600" in done.stderr

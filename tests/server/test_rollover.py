@@ -18,8 +18,7 @@ import keys
 from enrolment import devices
 from openssl import OpenSSL
 from scepkit.cli import terminal
-from scepkit.protocol import serial_number
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate import Certificate, show_serial
 from scepkit.protocol.scep import ca_certificates
 from waiting import wait_until
 
@@ -43,7 +42,7 @@ class Rolling:
     def revoke(self, serial):
         """Return what the operator reads."""
         where = ("--dir", self.server.directory)
-        status, _, err = self._scep("admin", "revoke", serial_number.show(serial), *where)
+        status, _, err = self._scep("admin", "revoke", show_serial(serial), *where)
         assert status == 0, err
         return err
 

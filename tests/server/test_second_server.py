@@ -21,7 +21,7 @@ from enrolment import devices
 from enrolment.test_challenges import REFUSED
 from scepkit.ca.directory import rotation
 from scepkit.ca.extensions import ca_id
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.scep.messages import Success
 from server.live import scep_here
 from waiting import PATIENCE, wait_until
@@ -121,7 +121,7 @@ def test_their_crls_are_one(both, challenges):
     for at, secret in enumerate(challenges(path, 4)):
         server = both[at % 2]
         one = server.enrol(secret, transaction_id=str(at), subject=f"CN={at}").x509
-        done = scep_here("admin", "revoke", serial_number.show(one.serial_number), "--dir", path)
+        done = scep_here("admin", "revoke", show_serial(one.serial_number), "--dir", path)
         assert done.returncode == 0, done.stderr
         wait_until(
             lambda serial=one.serial_number: (

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from cryptography import x509
 
 from scepkit.errors import Malformed, UntrustedCA
-from scepkit.protocol import certificate, serial_number
+from scepkit.protocol import certificate
 from scepkit.protocol.algorithms import DIGESTS
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate import Certificate, show_serial
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.scep import ca_certificates, capabilities
 
@@ -43,7 +43,7 @@ def summary(one: Certificate) -> dict[str, str]:
     return {
         "subject": subject(one),
         "issuer": str(one.issuer_name),
-        "serial": serial_number.show(one.serial),
+        "serial": show_serial(one.serial),
         "not_before": timestamp(one.not_before),
         "not_after": timestamp(one.not_after),
         "sha256": fingerprint(one),
@@ -125,7 +125,7 @@ def revocations(found: x509.CertificateRevocationList) -> dict[str, object]:
         "this_update": timestamp(found.last_update_utc),
         "next_update": timestamp(following) if following else None,
         "revoked": len(found),
-        "serials": [serial_number.show(one.serial_number) for one in found],
+        "serials": [show_serial(one.serial_number) for one in found],
     }
 
 

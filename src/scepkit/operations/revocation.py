@@ -14,7 +14,7 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.crl import Entry, sign_crl
 from scepkit.errors import SettingsError, StoreError, UsageError
 from scepkit.operations.selection import Selection, is_held
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.crl import Reason
 from scepkit.store import Change, CRLRow, CRLState, Store
 
@@ -144,7 +144,7 @@ def release(store: Store, serial: int, *, by: str, now: datetime, note: str = ""
     change = store.release(serial, by=by, now=now, note=note)
     if change is not None and change.certificate.revoked_at is not None:
         raise UsageError(
-            f"the certificate {serial_number.show(serial)} is revoked for good",
+            f"the certificate {show_serial(serial)} is revoked for good",
             hint="only one on hold can be released; issue a new one",
         )
     return change
@@ -221,7 +221,7 @@ def release_selected(
     for row in () if selection.is_search else selection.rows:
         if row.revoked_at is not None and not is_held(row):
             raise UsageError(
-                f"{serial_number.show(row.serial)} is revoked for good "
+                f"{show_serial(row.serial)} is revoked for good "
                 f"({Reason(row.revocation_reason or 0).name})",
                 hint="only a certificate on hold can be released; nothing was changed",
             )

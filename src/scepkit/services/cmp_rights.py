@@ -18,8 +18,8 @@ from scepkit.enrolment.issuers import Issuers, stored_certificate
 from scepkit.enrolment.rate_limit import Limiters
 from scepkit.enrolment.rules import Rules
 from scepkit.enrolment.secret_box import Passphrases
-from scepkit.protocol import cmp, serial_number
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol import cmp
+from scepkit.protocol.certificate import Certificate, show_serial
 from scepkit.services.scep_retrieval import same_owner
 from scepkit.store import CertificateRow, Store
 
@@ -120,9 +120,7 @@ class RevocationRights:
         if row is None or not same_owner(own, row):
             raise cmp.NotAuthorized("the certificate that signed may not revoke that one")
         _check_description(wanted, Certificate.read(row.der))
-        return Right(
-            row, f"certificate {serial_number.show(own.serial)} of the same subject, by CMP"
-        )
+        return Right(row, f"certificate {show_serial(own.serial)} of the same subject, by CMP")
 
     def _by_passphrase(
         self, request: cmp.Request, authorities: Sequence[Authority], peer: str

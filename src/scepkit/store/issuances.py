@@ -29,7 +29,7 @@ from sqlalchemy import and_, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import StoreError
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 from scepkit.store.connections import savepoint
 from scepkit.store.requests import QueueFullError, check_room, standing
 from scepkit.store.tables import (
@@ -194,7 +194,7 @@ def _impossible(entry: Granted) -> StoreError:
 def serial_is_taken(issuance: Issuance) -> StoreError:
     """Return the error for the only constraint left when the request itself is new."""
     return StoreError(
-        f"the serial number {serial_number.show(issuance.serial)} is taken",
+        f"the serial number {show_serial(issuance.serial)} is taken",
         hint="serial numbers must be 127 random bits: check the source of randomness",
     )
 

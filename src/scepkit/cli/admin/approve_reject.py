@@ -21,7 +21,7 @@ from scepkit.cli.admin.server_directory import (
 from scepkit.cli.failure import of_scep
 from scepkit.cli.help import Command, examples
 from scepkit.errors import ScepError, UsageError
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
     from scepkit.store import Answer, Outcome, RequestRow, Store
@@ -76,7 +76,7 @@ def approve(
             approval = approval_of(home, store, row.endpoint)
             answer = approval.approve(number, by=who(), now=utc_now())
             issued, outcome = _issued(number, answer)
-            serial = serial_number.show(issued)
+            serial = show_serial(issued)
             if as_json:
                 _tell(row, "issued", serial)
             else:

@@ -21,7 +21,7 @@ from scepkit.cli.admin.server_directory import (
 )
 from scepkit.cli.help import Command, Group, examples
 from scepkit.enrolment.challenges import static
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -175,7 +175,7 @@ def _whole(one: Challenge, now: datetime) -> dict[str, object]:
         **_row(one, now),
         "sans": [*one.sans],
         "spent": _time(one.spent_at),
-        "serial": "" if one.spent_serial is None else serial_number.show(one.spent_serial),
+        "serial": "" if one.spent_serial is None else show_serial(one.spent_serial),
         "voided": _time(one.voided_at),
         "voided_by": one.voided_by or "",
     }

@@ -20,7 +20,7 @@ from scepkit.cli.admin.server_directory import (
 )
 from scepkit.cli.help import Command, examples
 from scepkit.errors import UsageError
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
     from scepkit.enrolment.challenges.one_time import Voided
@@ -176,7 +176,7 @@ def _tell(store: Store, chosen: Sequence[Challenge], result: Voided, *, as_json:
         if as_json:
             _print(now, is_new=one.id in done)
         elif now.spent_serial is not None:
-            serial = serial_number.show(now.spent_serial)
+            serial = show_serial(now.spent_serial)
             terminal.error(
                 f"challenge {one.id} was spent before, {now.spent_at:%Y-%m-%d %H:%M} UTC",
                 hint=f"scep admin revoke {serial} revokes its certificate",

@@ -16,7 +16,7 @@ from scepkit.cli.admin.server_directory import (
     records_opened,
 )
 from scepkit.cli.help import Command, examples
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -163,7 +163,7 @@ def _certificates(
     )
     return [
         {
-            "serial": serial_number.show(row.serial),
+            "serial": show_serial(row.serial),
             "endpoint": row.endpoint,
             "subject": row.subject,
             "issued": _time(row.issued_at),

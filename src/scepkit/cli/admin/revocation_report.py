@@ -10,7 +10,7 @@ import typer
 from scepkit.cli import terminal
 from scepkit.cli.reasons import reason_name
 from scepkit.errors import UsageError
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.crl import Reason
 
 if TYPE_CHECKING:
@@ -40,14 +40,12 @@ def tell(
     if as_json:
         _row(row, done if change.is_new else "unchanged")
     elif change.is_new:
-        terminal.say(f"{done} {serial_number.show(row.serial)}, {row.subject}")
+        terminal.say(f"{done} {show_serial(row.serial)}, {row.subject}")
     elif row.revoked_at is None:
-        terminal.say(f"{serial_number.show(row.serial)} {before}")
+        terminal.say(f"{show_serial(row.serial)} {before}")
     else:
         what = "was put on hold before" if held else before
-        terminal.say(
-            f"{serial_number.show(row.serial)} {what}, {row.revoked_at:%Y-%m-%d %H:%M} UTC"
-        )
+        terminal.say(f"{show_serial(row.serial)} {what}, {row.revoked_at:%Y-%m-%d %H:%M} UTC")
 
 
 def tell_released(change: Change, *, as_json: bool) -> None:
@@ -57,12 +55,12 @@ def tell_released(change: Change, *, as_json: bool) -> None:
         tell(change, as_json=as_json, done="released", before="was not on hold")
     else:
         why = reason_name(row.revocation_reason)
-        terminal.say(f"{serial_number.show(row.serial)} is revoked for good ({why})")
+        terminal.say(f"{show_serial(row.serial)} is revoked for good ({why})")
 
 
 def _row(row: CertificateRow, result: str) -> None:
     values = {
-        "serial": serial_number.show(row.serial),
+        "serial": show_serial(row.serial),
         "subject": row.subject,
         "result": result,
         "reason": reason_name(row.revocation_reason),
@@ -81,7 +79,7 @@ def tell_over(rows: Sequence[CertificateRow], *, as_json: bool) -> None:
     else:
         for row in rows:
             terminal.say(
-                f"{serial_number.show(row.serial)} had expired, {row.not_after:%Y-%m-%d %H:%M} UTC"
+                f"{show_serial(row.serial)} had expired, {row.not_after:%Y-%m-%d %H:%M} UTC"
             )
 
 
@@ -94,7 +92,7 @@ def say_what_would(selection: Selection, reason: Reason, *, as_json: bool) -> No
             _row(row, "would be revoked" if row.serial in serials else "unchanged")
     else:
         for row in changing[:FEW]:
-            terminal.say(f"would revoke {serial_number.show(row.serial)}, {row.subject}")
+            terminal.say(f"would revoke {show_serial(row.serial)}, {row.subject}")
     rest = len(selection.rows) - len(changing)
     terminal.say(
         f"would revoke {_certificates(len(changing))}" + (f"; unchanged: {rest}" if rest else "")
@@ -177,7 +175,7 @@ def _ask(
         )
     for row in rows[:FEW]:
         until = f"{row.not_after:%Y-%m-%d %H:%M} UTC"
-        terminal.say(f"  {serial_number.show(row.serial)}, {row.subject}, until {until}")
+        terminal.say(f"  {show_serial(row.serial)}, {row.subject}, until {until}")
     if len(rows) > FEW:
         terminal.say(f"  and {len(rows) - FEW} more")
     if not terminal.confirm(question):

@@ -20,7 +20,7 @@ from scepkit.cli.admin.server_directory import (
 from scepkit.cli.help import Command, examples
 from scepkit.cli.reasons import reason_name
 from scepkit.errors import UsageError
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -119,7 +119,7 @@ def _certificate(store: Store, number: str) -> _Shown:
     now = utc_now()
     certificate = Certificate.read(row.der)
     fields = {
-        "serial": serial_number.show(row.serial),
+        "serial": show_serial(row.serial),
         "status": certificate_status(row, now),
         "endpoint": row.endpoint,
         "subject": row.subject,
@@ -129,7 +129,7 @@ def _certificate(store: Store, number: str) -> _Shown:
         "issued": _time(row.issued_at),
         "not_before": _time(row.not_before),
         "not_after": _time(row.not_after),
-        "renews": serial_number.show(row.renews) if row.renews is not None else "",
+        "renews": show_serial(row.renews) if row.renews is not None else "",
         "revoked": _time(row.revoked_at),
         "reason": reason_name(row.revocation_reason),
         "revoked_by": row.revoked_by or "",
@@ -188,8 +188,8 @@ def _request(store: Store, number: str) -> _Shown:
         "decided": _time(row.decided_at),
         "decided_by": row.decided_by or "",
         "reason": row.reason or "",
-        "serial": serial_number.show(row.serial) if row.serial is not None else "",
-        "renews": serial_number.show(row.renews) if row.renews is not None else "",
+        "serial": show_serial(row.serial) if row.serial is not None else "",
+        "renews": show_serial(row.renews) if row.renews is not None else "",
         "sha256": row.csr_digest.hex() if row.csr_digest else "",
     }
     return _Shown(fields, _pem(row.csr, "CERTIFICATE REQUEST"))
@@ -234,7 +234,7 @@ def _drawn(chain: Sequence[Link], asked: str) -> list[str]:
     """
     if len(chain) <= 1:
         return []
-    serials = [serial_number.show(one.row.serial) for one in chain]
+    serials = [show_serial(one.row.serial) for one in chain]
     numbers = [f"{_indent(one)}{serial}" for one, serial in zip(chain, serials, strict=True)]
     width = max(map(len, numbers))
     return [
@@ -248,8 +248,8 @@ def link_fields(one: Link) -> dict[str, object]:
     """Return one certificate of a chain for programs."""
     row = one.row
     return {
-        "serial": serial_number.show(row.serial),
-        "renews": serial_number.show(row.renews) if row.renews is not None else "",
+        "serial": show_serial(row.serial),
+        "renews": show_serial(row.renews) if row.renews is not None else "",
         "subject": row.subject,
         "not_before": row.not_before.isoformat(timespec="seconds"),
         "not_after": row.not_after.isoformat(timespec="seconds"),

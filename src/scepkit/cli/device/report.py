@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from scepkit.cli import describe, terminal
 from scepkit.client import keys
 from scepkit.client.folder import Folder
-from scepkit.protocol import serial_number
-from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.oddities import oddities
+from scepkit.protocol.certificate import Certificate, oddities, show_serial
 from scepkit.protocol.scep.transaction import Issued
 
 
@@ -48,7 +46,7 @@ def issued(
         terminal.say(f"got the certificate of {describe.subject(certificate)}")
         terminal.fields(
             [
-                ("serial", serial_number.show(certificate.serial)),
+                ("serial", show_serial(certificate.serial)),
                 *describe.marks(certificate),
                 ("files", ", ".join(str(path) for path in files.values())),
             ]

@@ -13,7 +13,7 @@ from scepkit.cli.device import renew_options as its
 from scepkit.cli.help import Command, examples
 from scepkit.cli.options import option
 from scepkit.errors import UsageError
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import read_serial, show_serial
 
 if TYPE_CHECKING:
     from scepkit.client.client import CA, Client
@@ -175,7 +175,7 @@ def cert(
     client = connection.recorded(record, timeout=timeout, proxy=proxy)
     ca = _trusted(client, record, folder)
     found = client.get_cert(ca, folder.key(), certificate, number)
-    rows = [("serial", serial_number.show(found.serial)), *describe.marks(found)]
+    rows = [("serial", show_serial(found.serial)), *describe.marks(found)]
     about = [(f"certificate of {describe.subject(found)}", rows)]
     deliver(describe.pem([found]), out, about, describe.whole(found), as_json=as_json)
 
@@ -260,7 +260,7 @@ def _trusted(client: Client, record: Record, folder: Folder) -> CA:
 def _serial(text: str) -> int:
     """Read a serial number as the commands and openssl show it: hex, with or without colons."""
     try:
-        return serial_number.read(text)
+        return read_serial(text)
     except ValueError as error:
         raise UsageError(
             f"--serial {text}: not a serial number",

@@ -14,7 +14,7 @@ from scepkit.cli.device import revoke_options as its
 from scepkit.cli.help import Command
 from scepkit.cli.reasons import ReasonName
 from scepkit.errors import SettingsError, UsageError
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -152,7 +152,7 @@ def _ask(certificate: Certificate, *, yes: bool) -> None:
             )
         return
     terminal.say(f"This certificate is about to be revoked: {describe.subject(certificate)}")
-    number = serial_number.show(certificate.serial)
+    number = show_serial(certificate.serial)
     terminal.fields([("serial", number), ("valid", describe.validity(certificate))])
     if not terminal.confirm("You cannot take this back. Revoke it?"):
         raise typer.Abort
@@ -166,7 +166,7 @@ def _note(folder: Folder, certificate: Certificate, found: Revoked, reason: Reas
         return
     now = datetime.now(UTC).isoformat(timespec="seconds")
     why = "" if found.was_before else reason.value
-    folder.note_revocation(RevocationNote(serial_number.show(certificate.serial), now, why))
+    folder.note_revocation(RevocationNote(show_serial(certificate.serial), now, why))
 
 
 def _report(
@@ -190,7 +190,7 @@ def _report(
             }
         )
         return
-    name, number = describe.subject(certificate), serial_number.show(certificate.serial)
+    name, number = describe.subject(certificate), show_serial(certificate.serial)
     if found.was_before:
         terminal.say(f"the certificate of {name} was revoked before, serial {number}")
     else:

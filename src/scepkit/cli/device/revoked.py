@@ -11,8 +11,7 @@ from scepkit.client.folder import Folder
 from scepkit.client.folder.record import Record, RevocationNote
 from scepkit.client.http import HTTPTransport
 from scepkit.errors import CertificateRevoked, SettingsError
-from scepkit.protocol import serial_number
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate import Certificate, show_serial
 from scepkit.protocol.crl import Reason
 from scepkit.protocol.ocsp import Revoked
 
@@ -80,7 +79,7 @@ def _revoked(folder: Folder, certificate: Certificate, status: Revoked) -> Certi
     is_held = status.reason == Reason.certificateHold
     names = {one.value: one.name for one in Reason if one != Reason.unspecified}
     reason = names.get(status.reason, "")
-    number = serial_number.show(certificate.serial)
+    number = show_serial(certificate.serial)
     folder.note_revocation(RevocationNote(number, status.at.isoformat(timespec="seconds"), reason))
     since = f"{status.at:%Y-%m-%d %H:%M} UTC"
     if is_held:

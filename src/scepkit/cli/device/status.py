@@ -9,7 +9,7 @@ import typer
 
 from scepkit.cli import options, terminal
 from scepkit.cli.help import Command
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
     from scepkit.client.folder import Folder
@@ -144,7 +144,7 @@ def _certificate(certificate: Certificate) -> list[tuple[str, object]]:
     return [
         ("subject", describe.subject(certificate)),
         ("issuer", str(certificate.issuer_name)),
-        ("serial", serial_number.show(certificate.serial)),
+        ("serial", show_serial(certificate.serial)),
         ("key", keys.kind(certificate.public_key)),
         ("sha256", describe.fingerprint(certificate)),
         ("not before", certificate.not_before),

@@ -28,10 +28,10 @@ from scepkit.client.folder.record import Record, RevocationNote
 from scepkit.errors import Hint, Malformed, SettingsError
 from scepkit.keys.files import write_file
 from scepkit.keys.pem import read_certificate_file
-from scepkit.protocol import certificate, serial_number
+from scepkit.protocol import certificate
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.asn1 import textual
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate import Certificate, show_serial
 from scepkit.protocol.cms import signed
 
 _MODE = 0o644
@@ -193,7 +193,7 @@ class FolderFiles:
         if found is None or certificate is None:
             return None
         # A note on the certificate that was here before says nothing of this one.
-        return found if found.serial == serial_number.show(certificate.serial) else None
+        return found if found.serial == show_serial(certificate.serial) else None
 
     def unfinished_record(self) -> Record | None:
         """Return how the request that is under way is asked for; None when that is not known.

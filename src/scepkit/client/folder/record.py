@@ -14,7 +14,7 @@ from typing import Any
 
 from scepkit.errors import Hint, SettingsError
 from scepkit.keys.files import write_file
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import read_serial, show_serial
 from scepkit.protocol.crl import Reason
 from scepkit.protocol.scep.capabilities import Capabilities
 
@@ -161,7 +161,7 @@ def read_note(path: Path) -> RevocationNote | None:
         note = RevocationNote(*(str(found[name]) for name in ("serial", "at", "reason")))
         _check_time(note.at)
         # Versions before this one kept an odd number of digits.
-        number = serial_number.show(serial_number.read(note.serial))
+        number = show_serial(read_serial(note.serial))
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -72,7 +72,7 @@ class Request:
 
     @property
     def is_signed(self) -> bool:
-        """True for protection by a signature; otherwise it is a MAC."""
+        """Say whether a signature protects it; otherwise a MAC does."""
         return self.protection.algorithm not in MACS
 
 

@@ -272,7 +272,7 @@ class StatusInfo:
 
     @property
     def granted(self) -> bool:
-        """True if the certificate is revoked, or about to be."""
+        """Say whether the certificate is revoked, or about to be."""
         return self.status in _GRANTED
 
     def __str__(self) -> str:

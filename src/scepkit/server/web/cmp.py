@@ -12,7 +12,8 @@ import structlog
 from starlette.routing import Route
 
 from scepkit.errors import HTTPRefused, Malformed
-from scepkit.protocol import cmp, serial_number
+from scepkit.protocol import cmp
+from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.scep.http import HTTPResponse
 from scepkit.server.http import peers
 from scepkit.server.web import metrics
@@ -63,7 +64,7 @@ class CMPFront(Front):
 
 
 def _facts(answer: CMPAnswer) -> dict[str, object]:
-    serial = "" if answer.serial is None else serial_number.show(answer.serial)
+    serial = "" if answer.serial is None else show_serial(answer.serial)
     known = {
         "outcome": answer.outcome,
         "transaction_id": (answer.transaction_id or b"")[:_MAX_LOGGED].hex(),

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from scepkit.ca.extensions import OCSP_PATH
 from scepkit.errors import HTTPRefused
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.ocsp import MAX_REQUEST, RESPONSE_TYPE, ErrorStatus
 from scepkit.protocol.scep.http import HTTPResponse
 from scepkit.server.data_directory import utc_now
@@ -110,7 +110,7 @@ def _response(request: Request, answer: OCSPAnswer) -> HTTPResponse:
     facts["outcome"] = answer.outcome
     if len(answer.serials) == 1 and answer.outcome != "unknown":
         # Of an unknown one a client may say whatever it likes, at any length.
-        facts["serial"] = serial_number.show(answer.serials[0])
+        facts["serial"] = show_serial(answer.serials[0])
     if answer.reason:
         facts["reason"] = answer.reason
     is_post = request.scope["method"] == "POST"

@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from scepkit.enrolment.challenges.static import OF_ALL
 from scepkit.errors import BoundReached, HTTPRefused, Local
-from scepkit.protocol import serial_number
+from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.scep import http, pkimessage
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse, Operation, SCEPRequest
 from scepkit.protocol.scep.messages import Failure
@@ -159,9 +159,9 @@ def _facts(decision: Decision) -> Facts:
         "outcome": answer.pki_status.name,
     }
     if decision.serial is not None:
-        facts["serial"] = serial_number.show(decision.serial)
+        facts["serial"] = show_serial(decision.serial)
     if decision.renews is not None:
-        facts["renews"] = serial_number.show(decision.renews)
+        facts["renews"] = show_serial(decision.renews)
     if decision.challenge is not None:
         facts["challenge_id"] = decision.challenge.id
         if decision.challenge.label:
