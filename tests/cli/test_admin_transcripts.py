@@ -30,8 +30,7 @@ from cryptography.x509.oid import NameOID
 
 import keys
 from enrolment import devices
-from scepkit.protocol import serial_number
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate import Certificate, show_serial
 from scepkit.protocol.scep.messages import PKCSReq
 from scepkit.server import assembly, data_directory
 from scepkit.store import Store
@@ -93,7 +92,7 @@ class Desk:
                 count=1, now=datetime.now(UTC), lifetime=timedelta(hours=1)
             )
         reply = self._ask(name, endpoint, secret)
-        self.variables[name.upper()] = serial_number.show(reply.x509.serial_number)
+        self.variables[name.upper()] = show_serial(reply.x509.serial_number)
 
     def request(self, name, endpoint="default"):
         self._ask(name, endpoint, None)
@@ -110,7 +109,7 @@ class Desk:
             )
             served = assembly.assemble(home, store)["default"]
             reply = devices.read(served.scep.respond(message), ra, holder)
-        self.variables[new.upper()] = serial_number.show(reply.x509.serial_number)
+        self.variables[new.upper()] = show_serial(reply.x509.serial_number)
 
     def expired(self, name):
         ended = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d %H:%M:%S.000000}"
