@@ -141,12 +141,12 @@ class _Plugin:
     def pytest_sessionstart(self) -> None:
         """Look on at our own functions, which do what they did, and at what pytest captures."""
         import forge
-        from scepkit.enrolment.challenges.one_time import Challenges
+        from scepkit.enrolment.challenges.one_time import OneTimeChallenges
         from scepkit.protocol import csr
 
         add = self._collector.add_secret
         self._observe(csr, "build", lambda _, how, __: add(how.get("challenge_password")))
-        self._observe(Challenges, "new", lambda _, __, made: [add(one) for one in made])
+        self._observe(OneTimeChallenges, "new", lambda _, __, made: [add(one) for one in made])
         self._observe(forge, "challenge", lambda given, *_: [add(v) for v in given if v is str(v)])
         self._observe(pytest.CaptureFixture, "readouterr", lambda _, __, text: self._see(text.err))
 

@@ -19,7 +19,7 @@ import keys
 from enrolment import devices
 from enrolment.world import HOUR, NAME, World
 from scepkit.enrolment.challenges import REFUSED, one_time
-from scepkit.enrolment.challenges.one_time import Challenges, _check_binding
+from scepkit.enrolment.challenges.one_time import OneTimeChallenges, _check_binding
 from scepkit.errors import BadRequest, StoreError, UsageError
 from scepkit.protocol import csr as pkcs10
 from scepkit.protocol.algorithms import NO_LEGACY
@@ -89,7 +89,7 @@ def test_one_answer_for_every_refusal(world):
     void(world, voided)
     bound = world.challenge(subject="CN=other")
     named = world.challenge(subject="CN=device", sans=["dns:a.example"])
-    elsewhere = Challenges(store=world.store, endpoint="elsewhere", key=world.key)
+    elsewhere = OneTimeChallenges(store=world.store, endpoint="elsewhere", key=world.key)
     (foreign,) = elsewhere.new(count=1, now=world.now, lifetime=2 * HOUR)
     assert world.enrol(spent, transaction_id="first").certificate
     world.now += HOUR
@@ -336,7 +336,7 @@ def test_no_secret_is_kept(world, caplog, capfd):
 def test_the_key_of_the_digests_matters(world):
     """Without the server's key a copy of the database is good for nothing."""
     secret = world.challenge()
-    other = Challenges(store=world.store, endpoint="default", key=bytes(32))
+    other = OneTimeChallenges(store=world.store, endpoint="default", key=bytes(32))
     with pytest.raises(BadRequest):
         other.judge(devices.request(secret), world.now)
     assert world.key not in b"".join(world.files.values())

@@ -15,7 +15,7 @@ from enrolment import devices
 from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 from scepkit.enrolment.admission import Admission
-from scepkit.enrolment.challenges.one_time import Challenges
+from scepkit.enrolment.challenges.one_time import OneTimeChallenges
 from scepkit.enrolment.issuers import Issuer, Issuers
 from scepkit.enrolment.rules import Rules
 from scepkit.enrolment.secret_box import SecretBox
@@ -58,7 +58,7 @@ class World:
 
     def open(self) -> None:
         self.store = Store.open(f"sqlite:///{self.path}")
-        self.challenges = Challenges(store=self.store, endpoint=NAME, key=self.key)
+        self.challenges = OneTimeChallenges(store=self.store, endpoint=NAME, key=self.key)
         self.ra, ra = self.ra_holder.certificate, self.ra_holder.credential
         responder = Responder(
             **{

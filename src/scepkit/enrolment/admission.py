@@ -258,7 +258,7 @@ class Admission:
         )
 
     def _reply_secret(self, request: EnrolmentRequest) -> bytes | None:
-        """Seal what polls will be answered with, for keys that cannot decrypt."""
+        """Encrypt the password that polls will be answered with, for keys that cannot decrypt."""
         password, signer = request.csr.challenge_password, request.sender.certificate
         if password is None or isinstance(signer.public_key, rsa.RSAPublicKey):
             return None

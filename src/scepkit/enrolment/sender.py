@@ -53,7 +53,7 @@ class Renewed:
 
     @cached_property
     def names(self) -> tuple[GeneralName, ...]:
-        """Its subject alternative names; where they cannot be read, it has none to renew."""
+        """The subject alternative names of it; where they cannot be read, it has none to renew."""
         try:
             return self.certificate.alternative_names
         except Malformed:

@@ -18,7 +18,7 @@ from sqlalchemy import URL
 
 from scepkit.ca.directory import founding, paths, rotation
 from scepkit.ca.directory.material import Material
-from scepkit.enrolment.challenges.one_time import Challenges
+from scepkit.enrolment.challenges.one_time import OneTimeChallenges
 from scepkit.errors import EmptyDatabase, SettingsError, UsageError
 from scepkit.keys import ownership
 from scepkit.keys.files import check_writable, create_file, make_directory, refusals
@@ -304,7 +304,7 @@ def _write_settings(directory: Path, settings: Settings) -> None:
     create_file(path, text.encode("utf-8"), mode=0o644)
 
 
-def challenges_of(home: Home, store: Store, name: str = DEFAULT) -> Challenges:
+def challenges_of(home: Home, store: Store, name: str = DEFAULT) -> OneTimeChallenges:
     """Return the one-time challenges of an endpoint.
 
     Raises:
@@ -318,7 +318,7 @@ def challenges_of(home: Home, store: Store, name: str = DEFAULT) -> Challenges:
             if rule == "none"
             else "all devices use the one in its challenge_file",
         )
-    return Challenges(store=store, endpoint=name, key=home.challenge_key)
+    return OneTimeChallenges(store=store, endpoint=name, key=home.challenge_key)
 
 
 def endpoint_settings(settings: Settings, name: str) -> EndpointSettings:

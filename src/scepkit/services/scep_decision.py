@@ -81,7 +81,7 @@ class Decision:
 
     @property
     def record(self) -> Issuance | QueuedEntry | None:
-        """What has to be stored before the reply may go out."""
+        """The record to store before the reply may go out."""
         return self.outcome.record if isinstance(self.outcome, Granted | Queued) else None
 
     @property
@@ -92,7 +92,7 @@ class Decision:
 
     @property
     def transaction_id(self) -> TransactionID:
-        """What the sender calls its request."""
+        """The transactionID of the request."""
         return self.message.received.attributes.transaction_id
 
     @property
@@ -115,7 +115,7 @@ class Decision:
 
     @property
     def reason(self) -> str:
-        """Why it was refused, for the log."""
+        """The reason of a refusal, for the log."""
         if not isinstance(self.outcome, Refused):
             return ""
         error = self.outcome.error
@@ -143,17 +143,17 @@ class Decision:
 
     @property
     def cut(self) -> tuple[str, ...]:
-        """What the request asks for and the certificate has not."""
+        """The parts of the request that the certificate lacks."""
         return self.outcome.cut if isinstance(self.outcome, Granted) else ()
 
     @property
     def legacy(self) -> tuple[Legacy, ...]:
-        """What the message uses that had to be allowed."""
+        """The legacy algorithms that the message uses, each allowed by name."""
         return self.message.legacy
 
     @property
     def repeated(self) -> bool:
-        """Whether the answer was given before."""
+        """Say whether the answer was given before."""
         return isinstance(self.outcome, Repeated)
 
 

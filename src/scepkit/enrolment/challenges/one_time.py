@@ -32,8 +32,8 @@ _SECRET_SIZE = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Challenges:
-    """The challenges of one endpoint.
+class OneTimeChallenges:
+    """Makes and judges the one-time challenges of an endpoint. Threads may share it.
 
     Attributes:
         store: where they are.
