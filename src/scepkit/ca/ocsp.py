@@ -209,7 +209,7 @@ def is_fit(delegate: Delegate, ca: x509.Certificate, now: datetime) -> bool:
 
 
 def _delegates(directory: Path) -> list[Delegate]:
-    found = [read_delegate(paths.in_force(place)) for place in paths.generations(directory)]
+    found = [read_delegate(place) for place in paths.generations(directory)]
     return [one for one in found if one is not None]
 
 

@@ -255,7 +255,7 @@ def _up_to_date(
 ) -> CRLRow:
     row = store.crl(authority.key_hash)
     if row is None or is_due(row, now, lifetime):
-        return make_crl(store, authority, now=now, lifetime=lifetime)
+        return make_crl(store, authority, row, now=now, lifetime=lifetime)
     return row
 
 
@@ -266,10 +266,11 @@ def sign_outdated(
 
     Args and exceptions are those of `current_crl`.
     """
-    state = store.crl_state(authority.key_hash)
-    if state is not None and not state.outdated:
-        return None
-    return current_crl(store, authority, now=now, lifetime=lifetime)
+    with _making:
+        before = store.crl_state(authority.key_hash)
+        if before is not None and not before.outdated:
+            return None
+        return make_crl(store, authority, before, now=now, lifetime=lifetime)
 
 
 def best_crl(store: Store, authority: Authority, *, now: datetime, lifetime: timedelta) -> CRLRow:
@@ -297,7 +298,14 @@ def best_crl(store: Store, authority: Authority, *, now: datetime, lifetime: tim
         _making.release()
 
 
-def make_crl(store: Store, authority: Authority, *, now: datetime, lifetime: timedelta) -> CRLRow:
+def make_crl(
+    store: Store,
+    authority: Authority,
+    before: CRLRow | CRLState | None,
+    *,
+    now: datetime,
+    lifetime: timedelta,
+) -> CRLRow:
     """Sign a new CRL and keep it; of several at once, the one with the highest number stays.
 
     The number is drawn before the revocations are read: what is revoked after that, and may be
@@ -306,6 +314,7 @@ def make_crl(store: Store, authority: Authority, *, now: datetime, lifetime: tim
     Args:
         store: where revocations and CRLs are.
         authority: the CA.
+        before: its CRL so far.
         now: the time, aware.
         lifetime: how long the CRL is good for.
 
@@ -313,7 +322,6 @@ def make_crl(store: Store, authority: Authority, *, now: datetime, lifetime: tim
         StoreError: the database cannot be used.
     """
     issuer = authority.key_hash
-    before = store.crl_state(issuer)
     number = store.reserve_crl_number(issuer)
     # RFC 5280 section 3.3: what expired since the last CRL is in this one still.
     ended = now if before is None else min(now, before.this_update)

@@ -212,20 +212,18 @@ class RevocationRecords(Database):
             StoreError: the database cannot be written.
         """
         check_times(now, *([] if invalidity_date is None else [invalidity_date]))
-        action, update_row = (Action.HOLD, PUT_ON_HOLD) if reason == HOLD else _FOR_GOOD
-        values = {
-            "its_reason": reason,
-            "who": by,
-            "now": now,
-            "its_invalidity_date": invalidity_date,
-        }
+        action, update_row = (
+            (Action.HOLD, PUT_ON_HOLD) if reason == HOLD else (Action.REVOKE, REVOKE)
+        )
+        values = {"its_reason": reason, "who": by, "its_invalidity_date": invalidity_date}
         line = _line(action, reason, by, note, now, invalidity_date)
+        step = _Step(update_row, values | {"now": now}, line)
         with self._writing("revoke the certificate") as connection:
             if and_renewals:
                 hold_renewals(connection)
-            found = _change_all(connection, serials, update_row, values, line)
+            found = step.take(connection, serials)
             if and_renewals:
-                _follow(connection, found, update_row, values, line)
+                step.follow(connection, found)
             _outdate_all(connection, found.values())
         asked = set(serials)
         more = (change for serial, change in found.items() if serial not in asked)
@@ -262,9 +260,9 @@ class RevocationRecords(Database):
             How each of them stands, in the order of `serials`.
         """
         check_times(now)
-        line = _line(Action.RELEASE, REMOVE, by, note, now, None)
+        step = _Step(RELEASE, {}, _line(Action.RELEASE, REMOVE, by, note, now, None))
         with self._writing("release the certificate") as connection:
-            found = _change_all(connection, serials, RELEASE, {}, line)
+            found = step.take(connection, serials)
             _outdate_all(connection, found.values())
         return [found[serial] for serial in serials]
 
@@ -301,7 +299,41 @@ class RevocationRecords(Database):
         return hidden
 
 
-_FOR_GOOD = Action.REVOKE, REVOKE
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """An action on certificates.
+
+    Attributes:
+        update: changes the row of one if it may be changed.
+        values: of that statement, but for the serial number.
+        line: of the record, but for the serial number.
+    """
+
+    update: Update
+    values: dict[str, Any]
+    line: dict[str, Any]
+
+    def take(self, connection: Connection, serials: Iterable[int]) -> dict[int, Change | None]:
+        """Change those of the certificates that may be changed, and write that down."""
+        found: dict[int, Change | None] = {}
+        # Sorted, so that on PostgreSQL two of these do not wait for each other.
+        for serial in sorted(set(serials)):
+            values = self.values | {"of_serial": serial}
+            is_new = connection.execute(self.update, values).rowcount == 1
+            if is_new:
+                connection.execute(NOTE, self.line | {"serial": serial})
+            row = certificate(connection, serial)
+            found[serial] = None if row is None else Change(row, is_new)
+        return found
+
+    def follow(self, connection: Connection, found: dict[int, Change | None]) -> None:
+        """Change what was renewed from the certificates that were changed just now, and so on."""
+        changed = [serial for serial, one in found.items() if one is not None and one.is_new]
+        while changed:
+            renewals = [one for one in renewed_from(connection, changed) if one not in found]
+            more = self.take(connection, renewals)
+            found.update(more)
+            changed = [serial for serial, one in more.items() if one is not None and one.is_new]
 
 
 def _line(
@@ -320,51 +352,6 @@ def _line(
         "invalidity_date": invalidity_date,
         "at": now,
     }
-
-
-def _change(
-    connection: Connection,
-    serial: int,
-    update_row: Update,
-    values: dict[str, Any],
-    line: dict[str, Any],
-) -> Change | None:
-    """Change a certificate if it may be changed, and then write that down."""
-    is_new = connection.execute(update_row, values | {"of_serial": serial}).rowcount == 1
-    if is_new:
-        connection.execute(NOTE, line | {"serial": serial})
-    row = certificate(connection, serial)
-    return None if row is None else Change(row, is_new)
-
-
-def _change_all(
-    connection: Connection,
-    serials: Iterable[int],
-    update_row: Update,
-    values: dict[str, Any],
-    line: dict[str, Any],
-) -> dict[int, Change | None]:
-    # Sorted, so that on PostgreSQL two of these do not wait for each other.
-    return {
-        serial: _change(connection, serial, update_row, values, line)
-        for serial in sorted(set(serials))
-    }
-
-
-def _follow(
-    connection: Connection,
-    found: dict[int, Change | None],
-    update_row: Update,
-    values: dict[str, Any],
-    line: dict[str, Any],
-) -> None:
-    """Change what was renewed from the certificates that were changed just now, and so on."""
-    changed = [serial for serial, one in found.items() if one is not None and one.is_new]
-    while changed:
-        renewals = [one for one in renewed_from(connection, changed) if one not in found]
-        more = _change_all(connection, renewals, update_row, values, line)
-        found.update(more)
-        changed = [serial for serial, one in more.items() if one is not None and one.is_new]
 
 
 def _outdate_all(connection: Connection, changes: Iterable[Change | None]) -> None:

@@ -131,9 +131,8 @@ def _read(directory: Path, now: datetime) -> Material:
 
 def _read_authorities(directory: Path, now: datetime) -> tuple[Authority, ...]:
     paths.require(directory)
-    found = [_authority(paths.in_force(directory), now)]
-    others = [paths.in_force(directory / paths.NEXT)] if paths.has_next(directory) else []
-    others += [place for _, place in paths.numbered(directory / paths.OLD)]
+    current, *others = paths.generations(directory)
+    found = [_authority(current, now)]
     for place in others:
         certificate = read_certificate(place / paths.CA_CERTIFICATE)
         # Once each: a kill may have left a copy.

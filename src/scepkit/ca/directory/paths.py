@@ -44,7 +44,7 @@ _TRIES = 20
 
 
 def exists(directory: Path) -> bool:
-    """Tell whether the directory holds a CA, complete by construction.
+    """Say whether the directory holds a CA, complete by construction.
 
     Raises:
         SettingsError: the directory cannot be searched.
@@ -67,13 +67,17 @@ def require(directory: Path) -> None:
 
 
 def in_force(place: Path) -> Path:
-    """Tell where the files of a generation are: in its directory, or in what replaces them."""
+    """Return where the files of a generation are: in its directory, or in what replaces them.
+
+    Raises:
+        SettingsError: the directory cannot be searched.
+    """
     with refusals(f"cannot look into {place}"):
-        return place / CURRENT if (place / CURRENT).is_dir() else place
+        return _in_force(place)
 
 
 def has_next(directory: Path) -> bool:
-    """Tell whether a next CA is prepared.
+    """Say whether a next CA is prepared.
 
     Raises:
         SettingsError: the directory cannot be searched.
@@ -83,7 +87,7 @@ def has_next(directory: Path) -> bool:
 
 
 def has_ra(place: Path) -> bool:
-    """Tell whether a generation has an RA of its own.
+    """Say whether a generation has an RA of its own.
 
     Either file counts: a lost one must be reported, not taken for `single`.
     """
@@ -98,20 +102,20 @@ def numbered(directory: Path) -> list[tuple[int, Path]]:
         SettingsError: the directory is there and cannot be searched.
     """
     with refusals(f"cannot look into {directory}"):
-        if not directory.is_dir():
-            return []
-        found = [one for one in directory.iterdir() if one.name.isascii() and one.name.isdecimal()]
-    return sorted(((int(one.name), one) for one in found), reverse=True)
+        return _numbered(directory)
 
 
 def generations(directory: Path) -> list[Path]:
-    """List the directories of all generations that issue or have issued, the current one first.
+    """List where the files of all generations are that issue or have issued, the current one first.
 
     Raises:
         SettingsError: the directory cannot be searched.
     """
-    old = [place for _, place in numbered(directory / OLD)]
-    return [directory, *([directory / NEXT] if has_next(directory) else []), *old]
+    following = directory / NEXT
+    with refusals(f"cannot look into {directory}"):
+        in_use = [directory, *([following] if following.is_dir() else [])]
+        old = [place for _, place in _numbered(directory / OLD)]
+        return [*map(_in_force, in_use), *old]
 
 
 def stamp(directory: Path) -> Stamp:
@@ -165,5 +169,17 @@ def _places(directory: Path) -> Iterator[Path]:
         yield place
         yield place / CURRENT
     for kind in (OLD, OLD_RA, CANCELLED):
-        for _, place in numbered(directory / kind):
+        for _, place in _numbered(directory / kind):
             yield place
+
+
+def _numbered(directory: Path) -> list[tuple[int, Path]]:
+    if not directory.is_dir():
+        return []
+    found = [one for one in directory.iterdir() if one.name.isascii() and one.name.isdecimal()]
+    return sorted(((int(one.name), one) for one in found), reverse=True)
+
+
+def _in_force(place: Path) -> Path:
+    current = place / CURRENT
+    return current if current.is_dir() else place

@@ -180,7 +180,7 @@ def _responders_due(
     return [
         place
         for place in paths.generations(directory)
-        if _responder_is_due(paths.in_force(place), now, before, validity)
+        if _responder_is_due(place, now, before, validity)
     ]
 
 
