@@ -212,12 +212,7 @@ class RevocationRecords(Database):
             StoreError: the database cannot be written.
         """
         check_times(now, *([] if invalidity_date is None else [invalidity_date]))
-        action, update_row = (
-            (Action.HOLD, PUT_ON_HOLD) if reason == HOLD else (Action.REVOKE, REVOKE)
-        )
-        values = {"its_reason": reason, "who": by, "its_invalidity_date": invalidity_date}
-        line = _line(action, reason, by, note, now, invalidity_date)
-        step = _Step(update_row, values | {"now": now}, line)
+        step = _revocation(reason, by, note, now, invalidity_date)
         with self._writing("revoke the certificate") as connection:
             if and_renewals:
                 hold_renewals(connection)
@@ -334,6 +329,19 @@ class _Step:
             more = self.take(connection, renewals)
             found.update(more)
             changed = [serial for serial, one in more.items() if one is not None and one.is_new]
+
+
+def _revocation(
+    reason: int, by: str, note: str, now: datetime, invalidity_date: datetime | None
+) -> _Step:
+    values = {
+        "its_reason": reason,
+        "who": by,
+        "now": now,
+        "its_invalidity_date": invalidity_date,
+    }
+    action, update_row = (Action.HOLD, PUT_ON_HOLD) if reason == HOLD else (Action.REVOKE, REVOKE)
+    return _Step(update_row, values, _line(action, reason, by, note, now, invalidity_date))
 
 
 def _line(

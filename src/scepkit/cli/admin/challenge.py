@@ -17,6 +17,8 @@ from scepkit.cli.admin.server_directory import (
     EndpointOption,
     JsonLinesOption,
     JsonOption,
+    LimitOption,
+    SubjectTextOption,
     records_opened,
 )
 from scepkit.cli.help import Command, Group, examples
@@ -102,10 +104,7 @@ _COLUMNS = ("id", "endpoint", "subject", "sans", "label", "made", "expires", "st
 def listing(
     *,
     endpoint: EndpointOption = None,
-    subject: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Only subjects with this text.", show_default=False),
-    ] = None,
+    subject: SubjectTextOption = None,
     label: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="Only this exact label.", show_default=False),
@@ -113,9 +112,7 @@ def listing(
     unspent: Annotated[
         bool, typer.Option("--unspent", help="Only challenges that a device can still use.")
     ] = False,
-    limit: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Print at most N of them; 0 for all.")
-    ] = 0,
+    limit: LimitOption = 0,
     as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -38,6 +38,40 @@ _EXAMPLES = examples(
 )
 
 
+Endpoint: TypeAlias = Annotated[
+    str, typer.Option(metavar="NAME", help="Endpoint of the challenges.")
+]
+Count: TypeAlias = Annotated[
+    int, typer.Option(min=1, max=_MAX, metavar="N", help="Number of challenges.")
+]
+Subject: TypeAlias = Annotated[
+    str | None, typer.Option(help="Bind the challenges to this subject.", metavar="DN")
+]
+Names: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Subject alternative name allowed beside --subject: dns:, ip:, … Repeatable.",
+    ),
+]
+Expires: TypeAlias = Annotated[
+    str,
+    typer.Option(metavar="DURATION", help="Lifetime of the challenges: 30m, 1h, 7d, …"),
+]
+Label: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Label for challenge list, challenge void and the log."),
+]
+File: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Make one challenge for each row of this file, CSV with a header or JSON lines: "
+        "subject, sans, expires, label. - is stdin.",
+    ),
+]
+
+
 def register(group: typer.Typer) -> None:
     """Add the command of this file."""
     group.command("new", cls=Command, epilog=_EXAMPLES)(new)
@@ -46,38 +80,13 @@ def register(group: typer.Typer) -> None:
 def new(
     *,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
-    endpoint: Annotated[
-        str, typer.Option(metavar="NAME", help="Endpoint of the challenges.")
-    ] = "default",
-    count: Annotated[
-        int, typer.Option(min=1, max=_MAX, metavar="N", help="Number of challenges.")
-    ] = 1,
-    subject: Annotated[
-        str | None, typer.Option(help="Bind the challenges to this subject.", metavar="DN")
-    ] = None,
-    san: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Subject alternative name allowed beside --subject: dns:, ip:, … Repeatable.",
-        ),
-    ] = None,
-    expires: Annotated[
-        str,
-        typer.Option(metavar="DURATION", help="Lifetime of the challenges: 30m, 1h, 7d, …"),
-    ] = "1h",
-    label: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Label for challenge list, challenge void and the log."),
-    ] = None,
-    batch: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Make one challenge for each row of this file, CSV with a header or JSON lines: "
-            "subject, sans, expires, label. - is stdin.",
-        ),
-    ] = None,
+    endpoint: Endpoint = "default",
+    count: Count = 1,
+    subject: Subject = None,
+    san: Names = None,
+    expires: Expires = "1h",
+    label: Label = None,
+    batch: File = None,
     as_json: JsonLinesOption = False,
 ) -> None:
     """Make one-time challenges and print them, one a line.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -32,6 +32,30 @@ _NUMBER = re.compile(r"[0-9]{1,9}")
 _CHANGED = 1
 
 
+Ids: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="ID", show_default=False, help="Numbers from scep admin challenge list."
+    ),
+]
+Subject: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DN",
+        help="All unspent challenges for exactly this subject.",
+        show_default=False,
+    ),
+]
+Label: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="All unspent challenges with exactly this label.",
+        show_default=False,
+    ),
+]
+
+
 def register(group: typer.Typer) -> None:
     """Add the command of this file."""
     group.command(
@@ -47,29 +71,10 @@ def register(group: typer.Typer) -> None:
 
 
 def void(
-    ids: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="ID", show_default=False, help="Numbers from scep admin challenge list."
-        ),
-    ] = None,
+    ids: Ids = None,
     *,
-    subject: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DN",
-            help="All unspent challenges for exactly this subject.",
-            show_default=False,
-        ),
-    ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT",
-            help="All unspent challenges with exactly this label.",
-            show_default=False,
-        ),
-    ] = None,
+    subject: Subject = None,
+    label: Label = None,
     every: Annotated[
         bool, typer.Option("--all", help="All unspent challenges of --endpoint.")
     ] = False,

@@ -13,6 +13,8 @@ from scepkit.cli.admin.server_directory import (
     DirectoryOption,
     EndpointOption,
     JsonLinesOption,
+    LimitOption,
+    SubjectTextOption,
     records_opened,
 )
 from scepkit.cli.help import Command, examples
@@ -35,6 +37,23 @@ class Wanted(StrEnum):
     LAPSED = "lapsed"
 
 
+_OF_REQUESTS: tuple[str, ...] = (
+    "id",
+    "endpoint",
+    "subject",
+    "requested",
+    "expires",
+    "status",
+    "sha256",
+)
+_OF_CERTIFICATES: tuple[str, ...] = (
+    "serial",
+    "endpoint",
+    "subject",
+    "issued",
+    "not_after",
+    "status",
+)
 _EMPTY = {
     None: "no certificate was issued yet",
     Wanted.PENDING: "no request waits for a decision",
@@ -71,13 +90,8 @@ def listing(
         ),
     ] = None,
     endpoint: EndpointOption = None,
-    subject: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Only subjects with this text.", show_default=False),
-    ] = None,
-    limit: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Print at most N of them; 0 for all.")
-    ] = 0,
+    subject: SubjectTextOption = None,
+    limit: LimitOption = 0,
     json: JsonLinesOption = False,
 ) -> None:
     """List issued certificates, newest first, or requests, oldest first.
@@ -91,18 +105,10 @@ def listing(
         from scepkit.server.data_directory import endpoint_settings
 
         if wanted in (Wanted.PENDING, Wanted.REJECTED, Wanted.LAPSED):
-            columns: tuple[str, ...] = (
-                "id",
-                "endpoint",
-                "subject",
-                "requested",
-                "expires",
-                "status",
-                "sha256",
-            )
+            columns = _OF_REQUESTS
             rows = _requests(store, wanted, endpoint, subject, limit)
         else:
-            columns = ("serial", "endpoint", "subject", "issued", "not_after", "status")
+            columns = _OF_CERTIFICATES
             if not json and len(home.settings.endpoint) == 1:
                 columns = tuple(one for one in columns if one != "endpoint")
             rows = _certificates(store, wanted, endpoint, subject, limit)

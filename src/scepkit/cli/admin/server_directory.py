@@ -37,6 +37,8 @@ __all__ = [
     "EndpointOption",
     "JsonLinesOption",
     "JsonOption",
+    "LimitOption",
+    "SubjectTextOption",
     "authorities_of",
     "keys_opened",
     "moment_of",
@@ -50,6 +52,15 @@ CAOption: TypeAlias = Annotated[
 EndpointOption: TypeAlias = Annotated[
     str | None,
     typer.Option("--endpoint", metavar="NAME", help="Only this endpoint.", show_default=False),
+]
+SubjectTextOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--subject", metavar="TEXT", help="Only subjects with this text.", show_default=False
+    ),
+]
+LimitOption: TypeAlias = Annotated[
+    int, typer.Option("--limit", min=0, metavar="N", help="Print at most N of them; 0 for all.")
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 JsonLinesOption: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
