@@ -13,6 +13,7 @@ from der import octets, printable, tlv, utf8
 from pair import Pair, alter
 from scepkit.errors import BadMessageCheck, BadReply, BadRequest, FailInfo, Malformed
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256
+from scepkit.protocol.asn1 import ber
 from scepkit.protocol.scep import pkimessage
 from scepkit.protocol.scep.attributes import (
     FAIL_INFO,
@@ -44,8 +45,10 @@ def test_the_oids():
     """The OIDs are Table 2's; failInfoText is the only one under id-pkix."""
     arc = "2.16.840.1.113733.1.9."
     found = [MESSAGE_TYPE, PKI_STATUS, FAIL_INFO, SENDER_NONCE, RECIPIENT_NONCE, TRANSACTION_ID]
-    assert [oid.dotted_string for oid in found] == [arc + str(last) for last in range(2, 8)]
-    assert FAIL_INFO_TEXT.dotted_string == "1.3.6.1.5.5.7.24.1"
+    assert [ber.oid(oid).dotted_string for oid in found] == [
+        arc + str(last) for last in range(2, 8)
+    ]
+    assert ber.oid(FAIL_INFO_TEXT).dotted_string == "1.3.6.1.5.5.7.24.1"
 
 
 @pytest.mark.rfc("S-3.2.1-1", "S-3.3.1-3", "P-07", "S-3.3.3-3")

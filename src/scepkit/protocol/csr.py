@@ -177,7 +177,9 @@ class CertificationRequest:
             BadRequest: the extensions cannot be read.
         """
         wanted = [one.der for one in self.extensions.all if one.identifier != _CHALLENGE]
-        attributes = [_der.attribute(EXTENSION_REQUEST, _der.sequence(*wanted))] if wanted else []
+        attributes = (
+            [_der.attribute(_der.oid(EXTENSION_REQUEST), _der.sequence(*wanted))] if wanted else []
+        )
         return csr_writing.unsigned(self.subject.der, self.canonical_spki, attributes)
 
     def bound_to(self, subject: Name, names: Sequence[GeneralName]) -> CertificationRequest:
@@ -368,7 +370,9 @@ def _decoy() -> _Claim:
     modulus = int.from_bytes(octets, "big") | 1 << 2047 | 1
     public_key = rsa.RSAPublicNumbers(65537, modulus).public_key()
     spki = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    attributes = [_der.attribute(CHALLENGE_PASSWORD, csr_writing.directory_string("A" * 32))]
+    attributes = [
+        _der.attribute(_der.oid(CHALLENGE_PASSWORD), csr_writing.directory_string("A" * 32))
+    ]
     signature = b"\0" + octets[1:]
     return _claim(csr_writing.unsigned(_der.sequence(), spki, attributes, signature))
 

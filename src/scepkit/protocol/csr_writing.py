@@ -52,10 +52,12 @@ def build(
     if challenge_password:
         if len(challenge_password) > MAX_CHALLENGE_LENGTH:
             raise UsageError(f"a challenge has at most {MAX_CHALLENGE_LENGTH} characters")
-        attributes.append(der.attribute(CHALLENGE_PASSWORD, directory_string(challenge_password)))
+        attributes.append(
+            der.attribute(der.oid(CHALLENGE_PASSWORD), directory_string(challenge_password))
+        )
     wanted = [_extension(e) for e in extensions]
     if wanted:
-        attributes.append(der.attribute(EXTENSION_REQUEST, der.sequence(*wanted)))
+        attributes.append(der.attribute(der.oid(EXTENSION_REQUEST), der.sequence(*wanted)))
     spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     named = subject if isinstance(subject, Name) else Name.of(subject)
     info = _info(named.der, spki, attributes)

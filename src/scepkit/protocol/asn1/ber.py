@@ -4,15 +4,17 @@ What a peer sent leaves this module as octets, as a type that `types` declares, 
 Tags and lengths are gone over once, and no cut is beyond the octets that came. Where they are not
 DER, the element is rewritten as DER, all of it, and then cut in the same way; see `rewriting`.
 
-A reader names the fields of its SEQUENCE by their tags, in the order of the grammar:
+A reader writes the grammar as tags, in order, and gets the fields:
 
     # AlgorithmIdentifier ::= SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL }
-    kind, parameters = fields(element, "AlgorithmIdentifier", der.OID, ANY | OPTIONAL)
+    pattern = (SEQUENCE | ENTER, OID, ANY | OPTIONAL, END)
+    kind, parameters = fields(element, "AlgorithmIdentifier", pattern)
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
@@ -27,23 +29,34 @@ from scepkit.protocol.asn1.rewriting import MAX_ELEMENTS, PIECES, row_to_der, to
 
 _T = TypeVar("_T")
 
-# What is said of a field beside its tag.
+# In a pattern, beside tags: any element; and where the parts of an element that was entered end.
 ANY = 0x00
+END = -1
+# Added to a tag: the element may be missing; its content is wanted in its place, or its parts,
+# which follow; it is wanted as well.
 OPTIONAL = 0x100
 CONTENT = 0x200
+ENTER = 0x400
+WHOLE = 0x800
 _TAG = 0xFF
+_INSIDE = CONTENT | ENTER
 
-_MULTI_OCTET_TAG = 0x1F
-_MAX_TAG = 4
+_MULTI_OCTET = 0x1F
 _INDEFINITE = 0x80
 
 # Year, then month, day, hour, minute; seconds and their fraction may be missing in BER, and the
 # zone may be another than Z.
 _TIME = re.compile(
-    rb"(?P<year>[0-9]{2}|[0-9]{4})(?P<rest>[0-9]{8})(?P<second>[0-9]{2})?(?:[.,][0-9]{1,9})?"
+    rb"([0-9]{2}|[0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})?(?:[.,][0-9]{1,9})?"
     rb"(?:Z|(?P<sign>[+-])(?P<hours>[0-9]{2})(?P<minutes>[0-9]{2}))"
 )
 _YEAR_DIGITS = {der.UTC_TIME: 2, der.GENERALIZED_TIME: 4}
+
+# AlgorithmIdentifier ::= SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL }
+_ALGORITHM = (der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END)
+# Attribute ::= SEQUENCE { attrType OBJECT IDENTIFIER, attrValues SET OF AttributeValue }
+_ATTRIBUTE = (der.SEQUENCE | WHOLE | ENTER, der.OID, der.SET | CONTENT, END)
+_BOTH = (ANY | WHOLE | CONTENT,)
 
 
 class Attribute(NamedTuple):
@@ -52,52 +65,51 @@ class Attribute(NamedTuple):
     Attributes:
         der: all of it.
         type: its OID, DER.
-        values: DER.
+        content: of the SET of its values: they stand in a row.
     """
 
     der: bytes
     type: bytes
-    values: tuple[bytes, ...]
+    content: bytes
 
 
 # --- cutting --------------------------------------------------------------------------------------
 
 
-def fields(element: bytes, what: str, *layout: int) -> list[bytes]:
-    """Cut a SEQUENCE into its fields.
+def fields(element: bytes, what: str, pattern: Sequence[int]) -> list[bytes]:
+    """Cut an element into the fields of its grammar.
 
     Args:
         element: exactly one element, DER or BER.
         what: how to call it in the error.
-        layout: of each field the tag, or `ANY`; with `OPTIONAL` for one that may be missing, and
-            `CONTENT` for one of which the content alone is wanted.
+        pattern: the grammar, as tags with what is said of them; see above.
 
     Returns:
-        As many as there are in `layout`; of an optional one that is missing, no octets.
+        One for each element in the pattern that is wanted; of one that is missing, no octets.
 
     Raises:
-        Malformed: it is not such a SEQUENCE.
+        Malformed: it does not fit the grammar.
     """
-    found = _fields(element, layout)
+    found = _match(element, pattern)
     if found is None:
-        found = _fields(to_der(element), layout)
+        found = _match(to_der(element), pattern)
     if found is None:
         raise _not(what)
     return found
 
 
-def attributes(row: bytes) -> list[Attribute]:
+def attributes(row: bytes) -> tuple[Attribute, ...]:
     """Cut a row of Attributes.
 
     Raises:
         Malformed: it is no such row.
     """
-    found = _attributes(row)
+    found = _match(row, _ATTRIBUTE, is_row=True)
     if found is None:
-        found = _attributes(b"".join(row_to_der(row)))
+        found = _match(b"".join(row_to_der(row)), _ATTRIBUTE, is_row=True)
     if found is None:
         raise _not("row of attributes, each with a SET of values")
-    return found
+    return tuple(map(Attribute, found[::3], found[1::3], found[2::3]))
 
 
 def content(element: bytes, tag: int, what: str) -> bytes:
@@ -111,10 +123,7 @@ def content(element: bytes, tag: int, what: str) -> bytes:
     Raises:
         Malformed: it is not one whole element with that tag.
     """
-    found, inside = tag_and_content(element)
-    if found != tag:
-        raise _not(what)
-    return inside
+    return fields(element, what, (tag | CONTENT,))[0]
 
 
 def tag_and_content(element: bytes) -> tuple[int, bytes]:
@@ -123,14 +132,20 @@ def tag_and_content(element: bytes) -> tuple[int, bytes]:
     Raises:
         Malformed: it is not one whole element.
     """
-    row = _cut(element, 0, len(element))
-    if row is None or len(row) != 1:
-        element = to_der(element)
-        row = _cut(element, 0, len(element))
-        if row is None:
-            raise _not("ASN.1 element")
-    ((_, inside, end),) = row
-    return element[0], element[inside:end]
+    whole, inside = fields(element, "ASN.1 element", _BOTH)
+    return whole[0], inside
+
+
+def tags_and_contents(row: bytes) -> list[tuple[int, bytes]]:
+    """Take the first octets of the tags, and the contents, of a row of elements apart.
+
+    Raises:
+        Malformed: as in `split`.
+    """
+    found = _match(row, _BOTH, is_row=True)
+    if found is None:
+        return [tag_and_content(element) for element in row_to_der(row)]
+    return [(whole[0], inside) for whole, inside in zip(found[::2], found[1::2], strict=True)]
 
 
 def parts(element: bytes, tag: int, what: str) -> list[bytes]:
@@ -152,17 +167,15 @@ def split(data: bytes | memoryview) -> list[bytes]:
             `MAX_ELEMENTS`.
     """
     octets = bytes(data)
-    row = _cut(octets, 0, len(octets))
-    if row is None:
-        return row_to_der(octets)
-    return [octets[start:end] for start, _, end in row]
+    found = _match(octets, (ANY,), is_row=True)
+    return row_to_der(octets) if found is None else found
 
 
 def end(data: bytes) -> int | None:
     """Say where the first element ends by its own length; None if it does not end in here."""
     try:
         length, position = data[1], 2
-        if data[0] & _MULTI_OCTET_TAG == _MULTI_OCTET_TAG or length == _INDEFINITE:
+        if data[0] & _MULTI_OCTET == _MULTI_OCTET or length == _INDEFINITE:
             return None
         if length > _INDEFINITE:
             position += length & 0x7F
@@ -172,82 +185,58 @@ def end(data: bytes) -> int | None:
     return position + length if length <= len(data) - position else None
 
 
-def _fields(octets: bytes, layout: tuple[int, ...]) -> list[bytes] | None:
-    """Cut a SEQUENCE that is DER, but for what its fields hold; None if it is no such thing."""
-    whole = _cut(octets, 0, len(octets))
-    if whole is None or len(whole) != 1 or octets[0] != der.SEQUENCE:
-        return None
-    row = _cut(octets, *whole[0][1:])
-    if row is None:
-        return None
-    found, number = [], 0
-    for field in layout:
-        if number < len(row):
-            start, inside, end = row[number]
-            if field & _TAG in (ANY, octets[start]):
-                found.append(octets[inside if field & CONTENT else start : end])
-                number += 1
-                continue
-        if not field & OPTIONAL:
-            return None
-        found.append(b"")
-    return found if number == len(row) else None
+def _match(  # noqa: C901, PLR0912 - one pass: a call for each element would take as long as the rest
+    octets: bytes, pattern: Sequence[int], *, is_row: bool = False
+) -> list[bytes] | None:
+    """Cut an element that is DER, but for what its fields hold; None if it does not fit.
 
-
-def _attributes(octets: bytes) -> list[Attribute] | None:
-    """Cut a row of Attributes that is DER; None if it is no such thing."""
-    elements = _cut(octets, 0, len(octets))
-    if elements is None:
-        return None
-    found = []
-    for start, inside, end in elements:
-        pair = _cut(octets, inside, end)
-        if pair is None or len(pair) != 2 or octets[start] != der.SEQUENCE:  # noqa: PLR2004
-            return None
-        (kind, _, kind_end), (values, values_inside, values_end) = pair
-        row = _cut(octets, values_inside, values_end)
-        if row is None or octets[kind] != der.OID or octets[values] != der.SET:
-            return None
-        values_found = tuple([octets[one:one_end] for one, _, one_end in row])
-        found.append(Attribute(octets[start:end], octets[kind:kind_end], values_found))
-    return found
-
-
-def _cut(octets: bytes, position: int, end: int) -> list[tuple[int, int, int]] | None:
-    """Go over the tags and lengths of a row of elements.
-
-    Returns:
-        Of each element where it begins, where its content does, and where it ends. None if the row
-        does not end at `end`, if a length is not in its shortest form, or a string is in pieces.
+    Args:
+        octets: the element.
+        pattern: see `fields`.
+        is_row: whether it is a row of such elements, be it empty.
 
     Raises:
         Malformed: more elements than `MAX_ELEMENTS`.
     """
-    row: list[tuple[int, int, int]] = []
+    found: list[bytes] = []
+    ends: list[int] = []
+    position, end = 0, len(octets)
     try:
-        while position < end:
-            if len(row) == MAX_ELEMENTS:
-                raise too_many()
-            start, tag, inside = position, octets[position], position + 2
-            if tag in PIECES:
-                return None
-            if tag & _MULTI_OCTET_TAG == _MULTI_OCTET_TAG:
-                while octets[inside - 1] & 0x80:
-                    inside += 1
-                inside += 1
-                if inside - start > _MAX_TAG + 1:
+        while len(found) <= MAX_ELEMENTS:
+            if is_row and position == end:
+                return found
+            for field in pattern:
+                if field == END:
+                    if position != end:
+                        return None
+                    end = ends.pop()
+                elif position < end and field & _TAG in (octets[position], ANY):
+                    tag, length, inside = octets[position], octets[position + 1], position + 2
+                    if length >= _INDEFINITE:
+                        first, inside = inside, inside + (length & 0x7F)
+                        length = int.from_bytes(octets[first:inside])
+                        if length < _INDEFINITE or not octets[first]:
+                            return None
+                    after = inside + length
+                    if after > end or tag in PIECES or tag & _MULTI_OCTET == _MULTI_OCTET:
+                        return None
+                    if field & WHOLE or not field & _INSIDE:
+                        found.append(octets[position:after])
+                    if field & CONTENT:
+                        found.append(octets[inside:after])
+                    position = after
+                    if field & ENTER:
+                        ends.append(end)
+                        position, end = inside, after
+                elif field & OPTIONAL:
+                    found.append(b"")
+                else:
                     return None
-            length = octets[inside - 1]
-            if length >= _INDEFINITE:
-                first, inside = inside, inside + (length & 0x7F)
-                length = int.from_bytes(octets[first:inside])
-                if length < _INDEFINITE or not octets[first]:
-                    return None
-            position = inside + length
-            row.append((start, inside, position))
+            if not is_row:
+                return found if position == end else None
     except IndexError:
         return None
-    return row if position == end else None
+    raise too_many()
 
 
 # --- decoding -------------------------------------------------------------------------------------
@@ -269,7 +258,7 @@ def algorithm(element: bytes) -> tuple[ObjectIdentifier, bytes | None]:
     Raises:
         Malformed: it is none.
     """
-    kind, parameters = fields(element, "AlgorithmIdentifier", der.OID, ANY | OPTIONAL)
+    kind, parameters = fields(element, "AlgorithmIdentifier", _ALGORITHM)
     return oid(kind), parameters or None
 
 
@@ -327,28 +316,20 @@ def time(tag: int, content: bytes) -> datetime | None:
         The time in UTC, without fractions of seconds; None when it is none.
     """
     match = _TIME.fullmatch(content)
-    if match is None or len(match["year"]) != _YEAR_DIGITS.get(tag):
+    if match is None or len(match[1]) != _YEAR_DIGITS.get(tag):
         return None
-    digits = _year(match["year"]) + match["rest"].decode() + (match["second"] or b"00").decode()
+    year, month, day, hour, minute, second = (int(one or 0) for one in match.groups()[:6])
+    if tag == der.UTC_TIME:
+        # RFC 5280 section 4.1.2.5.1: 1950 to 2049.
+        year += 1900 if year >= 50 else 2000  # noqa: PLR2004
     try:
-        moment = datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-        return moment - _offset(match)
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+        if match["sign"] is None:
+            return moment
+        offset = timedelta(hours=int(match["hours"]), minutes=int(match["minutes"]))
+        return moment + offset if match["sign"] == b"-" else moment - offset
     except (ValueError, OverflowError):
         return None
-
-
-def _year(digits: bytes) -> str:
-    """Return four digits; two stand for 1950 to 2049 (RFC 5280 section 4.1.2.5.1)."""
-    if len(digits) == len("2050"):
-        return digits.decode()
-    return ("19" if digits >= b"50" else "20") + digits.decode()
-
-
-def _offset(match: re.Match[bytes]) -> timedelta:
-    if match["sign"] is None:
-        return timedelta()
-    offset = timedelta(hours=int(match["hours"]), minutes=int(match["minutes"]))
-    return -offset if match["sign"] == b"-" else offset
 
 
 def _not(what: str) -> Malformed:

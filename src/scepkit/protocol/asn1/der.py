@@ -81,9 +81,9 @@ def retag(der: bytes, tag: int) -> bytes:
     return bytes([tag]) + der[1:]
 
 
-def attribute(identifier: ObjectIdentifier, value: bytes) -> bytes:
-    """Return an Attribute with one value."""
-    return element(SEQUENCE, oid(identifier), element(SET, value))
+def attribute(kind: bytes, value: bytes) -> bytes:
+    """Return an Attribute with one value; its type is an OID, DER."""
+    return element(SEQUENCE, kind, element(SET, value))
 
 
 @lru_cache(maxsize=128)

@@ -297,7 +297,7 @@ def seal(
         case secret:
             lock = password_recipient.write(cek, secret, chosen, random)
     encrypted = der.sequence(
-        der.oid(DATA),
+        DATA,
         der.sequence(der.oid(chosen.oid), der.octet_string(iv)),
         der.tagged(0, cbc.encrypt(content, chosen, cek, iv), primitive=True),
     )

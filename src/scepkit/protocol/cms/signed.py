@@ -1,7 +1,8 @@
-"""CMS (RFC 5652) as far as SCEP uses it: SignedData and certs-only messages.
+"""CMS SignedData (RFC 5652 section 5) as far as SCEP uses it, and certs-only messages.
 
-This module has never heard of SCEP: signed attributes are OIDs and bytes here.
+This module has never heard of SCEP: signed attributes are octets here.
 Encrypted content is next door, in `enveloped`.
+What is read is cut, and keeps its octets; OIDs that are only compared stay as they came, DER.
 """
 
 from __future__ import annotations
@@ -16,24 +17,62 @@ from cryptography.x509 import ObjectIdentifier
 from scepkit.errors import BadMessageCheck, Malformed
 from scepkit.protocol import signatures
 from scepkit.protocol.algorithms import RSA_ENCRYPTION, Digest, Legacy, PrivateKey, digest
-from scepkit.protocol.asn1 import ber, der, rewriting, types
+from scepkit.protocol.asn1 import ber, der, rewriting
+from scepkit.protocol.asn1.ber import ANY, CONTENT, END, ENTER, OPTIONAL, Attribute
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.signatures import AlgorithmIdentifier
 
-DATA = ObjectIdentifier("1.2.840.113549.1.7.1")
-SIGNED_DATA = ObjectIdentifier("1.2.840.113549.1.7.2")
-CONTENT_TYPE = ObjectIdentifier("1.2.840.113549.1.9.3")
-MESSAGE_DIGEST = ObjectIdentifier("1.2.840.113549.1.9.4")
-
-_NOTHING = der.set_of()
-_CONTENT_TYPE_IS_DATA = der.attribute(CONTENT_TYPE, der.oid(DATA))
+# OIDs, DER.
+DATA = der.oid(ObjectIdentifier("1.2.840.113549.1.7.1"))
+SIGNED_DATA = der.oid(ObjectIdentifier("1.2.840.113549.1.7.2"))
+CONTENT_TYPE = der.oid(ObjectIdentifier("1.2.840.113549.1.9.3"))
+MESSAGE_DIGEST = der.oid(ObjectIdentifier("1.2.840.113549.1.9.4"))
 
 # More certificates than any chain has: a bound on what one message can make us parse.
 MAX_CERTIFICATES = 32
 
+# ContentInfo ::= SEQUENCE {
+#     contentType  ContentType,
+#     content  [0] EXPLICIT ANY DEFINED BY contentType }
+#
+# SignedData ::= SEQUENCE {
+#     version CMSVersion,
+#     digestAlgorithms SET OF DigestAlgorithmIdentifier,
+#     encapContentInfo EncapsulatedContentInfo,
+#     certificates [0] IMPLICIT CertificateSet OPTIONAL,
+#     crls [1] IMPLICIT RevocationInfoChoices OPTIONAL,
+#     signerInfos SET OF SignerInfo }
+#
+# EncapsulatedContentInfo ::= SEQUENCE {
+#     eContentType ContentType,
+#     eContent [0] EXPLICIT OCTET STRING OPTIONAL }
+_CONTENT_INFO = (der.SEQUENCE | ENTER, der.OID, 0xA0 | CONTENT, END)
+_SIGNED_DATA = (
+    *(der.SEQUENCE | ENTER, der.INTEGER, der.SET),
+    *(der.SEQUENCE | ENTER, der.OID, 0xA0 | CONTENT | OPTIONAL, END),
+    *(0xA0 | CONTENT | OPTIONAL, 0xA1 | CONTENT | OPTIONAL, der.SET | CONTENT, END),
+)
+# SignerInfo ::= SEQUENCE {
+#     version CMSVersion,
+#     sid SignerIdentifier,            -- issuerAndSerialNumber, or [0] SubjectKeyIdentifier
+#     digestAlgorithm DigestAlgorithmIdentifier,
+#     signedAttrs [0] IMPLICIT SignedAttributes OPTIONAL,
+#     signatureAlgorithm SignatureAlgorithmIdentifier,
+#     signature SignatureValue,
+#     unsignedAttrs [1] IMPLICIT UnsignedAttributes OPTIONAL }
+_SIGNER_INFO = (
+    *(der.SEQUENCE | ENTER, der.INTEGER, ANY),
+    *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END, 0xA0 | CONTENT | OPTIONAL),
+    *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END),
+    *(der.OCTET_STRING | CONTENT, 0xA1 | OPTIONAL, END),
+)
 # Where they stand in a SignerInfo.
 _SIGNED_ATTRIBUTES = 3
-_SET_TAG = bytes([der.SET])
+KEY_IDENTIFIER = 0x80
+"""The tag of a certificate's key identifier where it names the certificate."""
+
+_NOTHING = der.set_of()
+_CONTENT_TYPE_IS_DATA = der.attribute(CONTENT_TYPE, DATA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +80,29 @@ class SignerInfo:
     """One signature, not verified yet (RFC 5652 section 5.3).
 
     Attributes:
-        signer: who claims to have signed: issuer and serial number as DER, or a key identifier.
+        signer: the SignerIdentifier of who claims to have signed, DER.
         digest_algorithm: OID of the content's digest.
         signature_algorithm: of the signature, with its parameters.
-        attributes: the signed attributes in the order received: OID and DER of the values.
-        signed: the bytes that the signature may be over, most likely first.
+        attributes: the signed attributes in the order received.
         signature: the signature.
         message: the whole message as received.
         position: which of its SignerInfos this is.
     """
 
-    signer: tuple[bytes, bytes] | bytes
+    signer: bytes
     digest_algorithm: ObjectIdentifier
     signature_algorithm: AlgorithmIdentifier
-    attributes: tuple[tuple[ObjectIdentifier, tuple[bytes, ...]], ...]
-    signed: tuple[bytes, ...]
+    attributes: tuple[Attribute, ...]
     signature: bytes
     message: bytes = field(repr=False, compare=False)
     position: int = field(compare=False)
 
     def made_by(self, certificate: Certificate) -> bool:
         """Say whether the SignerIdentifier names this certificate."""
-        if isinstance(self.signer, bytes):
-            return self.signer == certificate.subject_key_identifier
-        return self.signer == (certificate.issuer, certificate.serial_number)
+        if self.signer[0] != KEY_IDENTIFIER:
+            return self.signer == certificate.issuer_and_serial_number
+        named = ber.content(self.signer, KEY_IDENTIFIER, "SubjectKeyIdentifier")
+        return named == certificate.subject_key_identifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +110,21 @@ class SignedData:
     """A SignedData as it came (RFC 5652 section 5.1).
 
     Attributes:
-        content_type: OID of what is signed.
+        content_type: OID of what is signed, DER.
         content: what is signed; None when there is none.
         certificates: DER, in the order in which they came.
         crls: DER, in the order in which they came.
         signers: the SignerInfos.
     """
 
-    content_type: ObjectIdentifier
+    content_type: bytes
     content: bytes | None
     certificates: tuple[bytes, ...]
     crls: tuple[bytes, ...]
     signers: tuple[SignerInfo, ...]
+
+
+# --- reading --------------------------------------------------------------------------------------
 
 
 def read_signed_data(message: bytes) -> SignedData:
@@ -92,80 +133,42 @@ def read_signed_data(message: bytes) -> SignedData:
     Raises:
         Malformed: it is something else.
     """
-    info = ber.decode(types.ContentInfo, message, "CMS ContentInfo")
-    if info.contentType != SIGNED_DATA:
-        raise Malformed(f"CMS content type {info.contentType.dotted_string}, not SignedData")
-    signed = ber.parse(types.SignedData, info.content, "CMS SignedData")
-    certificates = [der.encode(c) for c in signed.certificates or []]
-    if len(certificates) > MAX_CERTIFICATES:
-        raise Malformed(f"{len(certificates)} certificates in one message")
+    kind, signed = ber.fields(message, "CMS ContentInfo", _CONTENT_INFO)
+    if kind != SIGNED_DATA:
+        raise Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not SignedData")
+    _, _, content_type, content, certificates, crls, signers = ber.fields(
+        signed, "CMS SignedData", _SIGNED_DATA
+    )
+    brought = ber.split(certificates)
+    if len(brought) > MAX_CERTIFICATES:
+        raise Malformed(f"{len(brought)} certificates in one message")
     return SignedData(
-        content_type=signed.encapContentInfo.eContentType,
-        content=signed.encapContentInfo.eContent,
-        certificates=tuple(certificates),
-        crls=tuple(der.encode(c) for c in signed.crls or []),
+        content_type=content_type,
+        content=ber.content(content, der.OCTET_STRING, "eContent") if content else None,
+        certificates=tuple(brought),
+        crls=tuple(ber.split(crls)) if crls else (),
         signers=tuple(
             _signer(element, message, position)
-            for position, element in enumerate(ber.split(signed.signerInfos.data))
+            for position, element in enumerate(ber.split(signers))
         ),
     )
 
 
 def _signer(element: bytes, message: bytes, position: int) -> SignerInfo:
-    info = ber.decode(types.SignerInfo, element, "CMS SignerInfo")
-    attributes = [der.encode(a) for a in info.signedAttrs or []]
+    _, signer, digest_oid, _, attributes, oid, parameters, signature, _ = ber.fields(
+        element, "CMS SignerInfo", _SIGNER_INFO
+    )
+    if signer[0] not in (der.SEQUENCE, KEY_IDENTIFIER):
+        raise Malformed("not a CMS SignerIdentifier")
     return SignerInfo(
-        signer=_identifier(info.sid),
-        digest_algorithm=info.digestAlgorithm.algorithm,
-        signature_algorithm=AlgorithmIdentifier.of(info.signatureAlgorithm),
-        attributes=tuple((a.attrType, attribute_values(a)) for a in info.signedAttrs or []),
-        signed=_signed_bytes(attributes),
-        signature=info.signature,
+        signer=signer,
+        digest_algorithm=ber.oid(digest_oid),
+        signature_algorithm=AlgorithmIdentifier(ber.oid(oid), parameters or None),
+        attributes=ber.attributes(attributes),
+        signature=signature,
         message=message,
         position=position,
     )
-
-
-def _signed_bytes(attributes: list[bytes]) -> tuple[bytes, ...]:
-    """Return what a signature over these attributes may be over (RFC 5652 section 5.4).
-
-    The rule is the DER SET OF, that is, sorted; some devices sign the order they send.
-    """
-    proper = sorted(attributes)
-    orders = (proper,) if proper == attributes else (proper, attributes)
-    return tuple(der.element(der.SET, *order) for order in orders)
-
-
-def _candidates(signer: SignerInfo) -> Iterator[bytes]:
-    """Yield what the signature may be over, the rule first, what some devices do after it.
-
-    That is, the attributes as they came when that is BER (checklist P-05).
-    It is safe to try: whatever octets are tried, they are the same attributes that were read, and
-    a signature over them is the signer's word for them. Only their order and the form of their
-    lengths are not what DER would have; nothing is read in two ways.
-    """
-    yield from signer.signed
-    received = _received_attributes(signer)
-    if received is not None and received not in signer.signed:
-        yield received
-
-
-def _received_attributes(signer: SignerInfo) -> bytes | None:
-    """Return the signed attributes in the very octets that came, as the SET that was signed."""
-    try:
-        _, content = rewriting.cut(signer.message)
-        (signed_data,) = rewriting.cut(content)
-        signer_infos = rewriting.cut(signed_data)[-1]
-        attributes = rewriting.cut(rewriting.cut(signer_infos)[signer.position])[_SIGNED_ATTRIBUTES]
-    except (Malformed, ValueError, IndexError):
-        return None
-    return der.retag(bytes(attributes), der.SET)
-
-
-def _identifier(sid: types.IssuerAndSerialNumber | bytes) -> tuple[bytes, bytes] | bytes:
-    if isinstance(sid, bytes):
-        return sid
-    return der.encode(sid.issuer), der.encode(sid.serialNumber)
 
 
 def verify(
@@ -201,20 +204,57 @@ def verify(
     # (2)
     used = digest(signer.digest_algorithm, allowed)
     # (3)
-    content_type = _single(signer, CONTENT_TYPE, required=False)
-    if content_type is not None and content_type != der.oid(data.content_type):
-        raise BadMessageCheck("the contentType attribute is not the type of the content")
+    types = b"".join(one.content for one in signer.attributes if one.type == CONTENT_TYPE)
+    if types and types != data.content_type:
+        raise _mismatch(
+            CONTENT_TYPE, types, "the contentType attribute is not the type of the content"
+        )
     # (4)
-    claimed = _single(signer, MESSAGE_DIGEST, required=True)
-    actual = der.octet_string(used.of(data.content or b""))
-    if not hmac.compare_digest(claimed or b"", actual):
-        raise BadMessageCheck("the content does not match its digest")
-    # (5)
+    digests = b"".join(one.content for one in signer.attributes if one.type == MESSAGE_DIGEST)
+    if not hmac.compare_digest(digests, der.octet_string(used.of(data.content or b""))):
+        raise _mismatch(MESSAGE_DIGEST, digests, "the content does not match its digest")
+    # (5) by the rule of RFC 5652 section 5.4, a DER SET OF, or as some devices do it instead
+    proper = der.set_of(*(one.der for one in signer.attributes))
     key = certificate.public_key
     scheme = signatures.read(signer.signature_algorithm, key, allowed, signer_digest=used)
-    if not any(scheme.verify(key, signer.signature, one) for one in _candidates(signer)):
+    if not scheme.verify(key, signer.signature, proper) and not any(
+        scheme.verify(key, signer.signature, one) for one in _as_sent(signer, proper)
+    ):
         raise BadMessageCheck("the signature does not verify")
     return used
+
+
+def _mismatch(kind: bytes, values: bytes, reason: str) -> BadMessageCheck:
+    """Return the refusal of a signed attribute that has not one value, or has a wrong one."""
+    count = len(ber.split(values))
+    if count == 1:
+        return BadMessageCheck(reason)
+    oid = ber.oid(kind).dotted_string
+    return BadMessageCheck(f"{count} values of the signed attribute {oid}")
+
+
+def _as_sent(signer: SignerInfo, proper: bytes) -> Iterator[bytes]:
+    """Yield what else the signature of some devices is over: the attributes as they sent them.
+
+    That is, in their order, or in the very octets that came when these are BER (checklist P-05).
+    It is safe to try: whatever octets are tried, they are the same attributes that were read, and
+    a signature over them is the signer's word for them. Only their order and the form of their
+    lengths are not what DER would have; nothing is read in two ways.
+    """
+    sent = der.element(der.SET, *(one.der for one in signer.attributes))
+    if sent != proper:
+        yield sent
+    try:
+        _, content = rewriting.cut(signer.message)
+        (signed_data,) = rewriting.cut(content)
+        signer_infos = rewriting.cut(signed_data)[-1]
+        signer_info = rewriting.cut(signer_infos)[signer.position]
+        attributes = rewriting.cut(signer_info)[_SIGNED_ATTRIBUTES]
+    except (Malformed, ValueError, IndexError):
+        return
+    received = der.retag(bytes(attributes), der.SET)
+    if received not in (proper, sent):
+        yield received
 
 
 def legacy_uses(signer: SignerInfo, certificate: Certificate) -> frozenset[Legacy]:
@@ -234,30 +274,12 @@ def legacy_uses(signer: SignerInfo, certificate: Certificate) -> frozenset[Legac
     return frozenset(one for one in (used.legacy, *scheme.legacy) if one is not None)
 
 
-def _single(signer: SignerInfo, oid: ObjectIdentifier, *, required: bool) -> bytes | None:
-    values = [value for kind, found in signer.attributes if kind == oid for value in found]
-    if len(values) > 1 or (required and not values):
-        raise BadMessageCheck(f"{len(values)} values of the signed attribute {oid.dotted_string}")
-    return values[0] if values else None
-
-
-def attribute_values(attribute: types.Attribute) -> tuple[bytes, ...]:
-    """Cut the SET of an attribute's values into the values' DER.
-
-    Raises:
-        Malformed: it is not a SET.
-    """
-    if attribute.attrValues.tag_bytes != _SET_TAG:
-        raise Malformed("attribute values are not a SET")
-    return tuple(ber.split(attribute.attrValues.data))
-
-
-# --- writing: as strictly as all of the above reads leniently ------------------------------------
+# --- writing: as strictly as all of the above reads leniently -------------------------------------
 
 
 def sign(
     content: bytes | None,
-    attributes: Iterable[tuple[ObjectIdentifier, bytes]],
+    attributes: Iterable[bytes],
     *,
     key: PrivateKey,
     certificate: Certificate,
@@ -268,29 +290,35 @@ def sign(
 
     Args:
         content: what is signed; None leaves eContent out.
-        attributes: signed attributes beside contentType and messageDigest: OID, DER of the value.
+        attributes: signed attributes beside contentType and messageDigest, DER.
         key: the signer's private key.
         certificate: the signer's certificate; it goes into the message.
         chosen: the digest, unless the key has no choice; see `signatures.signing_digest`.
         extra_certificates: DER of further certificates for the message.
     """
     chosen = signatures.signing_digest(key, chosen)
-    digest_algorithm = _digest_algorithm(key, chosen)
-    digest_of_content = der.octet_string(chosen.of(content or b""))
+    digested = chosen.of(content or b"")
+    # NULL for old readers; Ed25519 has only new ones, which may insist on none.
+    none = isinstance(key, ed25519.Ed25519PrivateKey)
+    digest_algorithm = der.algorithm(chosen.oid, b"" if none else der.NULL)
     encoded = sorted(
         [
             _CONTENT_TYPE_IS_DATA,
-            der.attribute(MESSAGE_DIGEST, digest_of_content),
-            *(der.attribute(oid, value) for oid, value in attributes),
+            der.attribute(MESSAGE_DIGEST, der.octet_string(digested)),
+            *attributes,
         ]
     )
+    signature = signatures.sign(key, der.element(der.SET, *encoded), chosen)
     signer = der.sequence(
         der.INTEGER_1,
         certificate.issuer_and_serial_number,
         digest_algorithm,
         der.tagged(0, *encoded),
-        _signature_algorithm(key, chosen),
-        der.octet_string(signatures.sign(key, der.element(der.SET, *encoded), chosen)),
+        # For RSA not the OIDs that name a digest: old clients refuse them (P-06).
+        der.algorithm(RSA_ENCRYPTION)
+        if isinstance(key, rsa.RSAPrivateKey)
+        else signatures.signature_algorithm(key, chosen),
+        der.octet_string(signature),
     )
     return _signed_data(
         digest_algorithms=der.set_of(digest_algorithm),
@@ -321,23 +349,9 @@ def _signed_data(
     signed = der.sequence(
         der.INTEGER_1,
         digest_algorithms,
-        der.sequence(der.oid(DATA), *e_content),
+        der.sequence(DATA, *e_content),
         *((der.tagged(0, *certificates),) if certificates else ()),
         *((der.tagged(1, *crls),) if crls else ()),
         signer_infos,
     )
-    return der.sequence(der.oid(SIGNED_DATA), der.tagged(0, signed))
-
-
-def _digest_algorithm(key: PrivateKey, chosen: Digest) -> bytes:
-    """Write NULL for old readers; Ed25519 has only new ones, which may insist on none."""
-    if isinstance(key, ed25519.Ed25519PrivateKey):
-        return der.algorithm(chosen.oid, b"")
-    return der.algorithm(chosen.oid)
-
-
-def _signature_algorithm(key: PrivateKey, chosen: Digest) -> bytes:
-    """Say rsaEncryption for RSA: old clients refuse the OIDs that name a digest (P-06)."""
-    if isinstance(key, rsa.RSAPrivateKey):
-        return der.algorithm(RSA_ENCRYPTION)
-    return signatures.signature_algorithm(key, chosen)
+    return der.sequence(SIGNED_DATA, der.tagged(0, signed))

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from typing import TypeAlias
 
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
 from scepkit.protocol.asn1 import ber, der
+from scepkit.protocol.asn1.ber import Attribute
 
-MESSAGE_TYPE = ObjectIdentifier("2.16.840.1.113733.1.9.2")
-PKI_STATUS = ObjectIdentifier("2.16.840.1.113733.1.9.3")
-FAIL_INFO = ObjectIdentifier("2.16.840.1.113733.1.9.4")
-SENDER_NONCE = ObjectIdentifier("2.16.840.1.113733.1.9.5")
-RECIPIENT_NONCE = ObjectIdentifier("2.16.840.1.113733.1.9.6")
-TRANSACTION_ID = ObjectIdentifier("2.16.840.1.113733.1.9.7")
-SIGNING_TIME = ObjectIdentifier("1.2.840.113549.1.9.5")
-FAIL_INFO_TEXT = ObjectIdentifier("1.3.6.1.5.5.7.24.1")
+# OIDs, DER.
+MESSAGE_TYPE = der.oid(ObjectIdentifier("2.16.840.1.113733.1.9.2"))
+PKI_STATUS = der.oid(ObjectIdentifier("2.16.840.1.113733.1.9.3"))
+FAIL_INFO = der.oid(ObjectIdentifier("2.16.840.1.113733.1.9.4"))
+SENDER_NONCE = der.oid(ObjectIdentifier("2.16.840.1.113733.1.9.5"))
+RECIPIENT_NONCE = der.oid(ObjectIdentifier("2.16.840.1.113733.1.9.6"))
+TRANSACTION_ID = der.oid(ObjectIdentifier("2.16.840.1.113733.1.9.7"))
+SIGNING_TIME = der.oid(ObjectIdentifier("1.2.840.113549.1.9.5"))
+FAIL_INFO_TEXT = der.oid(ObjectIdentifier("1.3.6.1.5.5.7.24.1"))
 # NDES puts the HRESULT of a failure here: a signed decimal number as PrintableString.
-MICROSOFT_HRESULT = ObjectIdentifier("1.3.6.1.4.1.311.21.33")
+MICROSOFT_HRESULT = der.oid(ObjectIdentifier("1.3.6.1.4.1.311.21.33"))
 
 NONCE_SIZE = 16
 MAX_NONCE_SIZE = 64
@@ -31,7 +34,20 @@ _MAX_TEXT_SIZE = 4096
 _PRINTABLE_STRING = 0x13
 _UTF8_STRING = 0x0C
 _TEXT_TAGS = {0x0C: "utf-8", 0x13: "ascii", 0x16: "ascii"}
-_OCTET_STRING = 0x04
+_NAMES = {
+    TRANSACTION_ID: "transactionID",
+    MESSAGE_TYPE: "messageType",
+    SENDER_NONCE: "senderNonce",
+    RECIPIENT_NONCE: "recipientNonce",
+    PKI_STATUS: "pkiStatus",
+    FAIL_INFO: "failInfo",
+    FAIL_INFO_TEXT: "failInfoText",
+    MICROSOFT_HRESULT: "HRESULT",
+    SIGNING_TIME: "signingTime",
+}
+
+_Single: TypeAlias = Mapping[bytes, tuple[int, bytes]]
+"""Tag and content of the values of those attributes that occur once, with one value."""
 
 
 class MessageType(IntEnum):
@@ -105,80 +121,72 @@ class Attributes:
     defects: tuple[str, ...] = ()
 
 
-def read(attributes: Iterable[tuple[ObjectIdentifier, Sequence[bytes]]]) -> Attributes:
+def read(attributes: Iterable[Attribute]) -> Attributes:
     """Read SCEP's attributes among signed attributes (RFC 8894 section 3.2.1).
 
     Attributes of other kinds are ignored.
     Each of SCEP's may occur once with one value; without a usable transactionID there is nothing
     to answer to, every other fault becomes a defect.
 
-    Args:
-        attributes: OID and DER of the values.
-
     Raises:
         Malformed: there is no single usable transactionID.
     """
-    values: dict[ObjectIdentifier, list[bytes]] = {}
-    for oid, attribute in attributes:
-        values.setdefault(oid, []).extend(attribute)
-    defects: list[str] = []
-
-    def single(oid: ObjectIdentifier, name: str) -> bytes | None:
-        found = values.get(oid, [])
-        if len(found) > 1:
-            defects.append(f"{name} occurs {len(found)} times")
-        return found[0] if len(found) == 1 else None
-
+    rows: dict[bytes, bytes] = {}
+    for one in attributes:
+        if one.type in _NAMES:
+            rows[one.type] = rows.get(one.type, b"") + one.content
+    found = {kind: ber.tags_and_contents(row) for kind, row in rows.items()}
+    times = found.pop(SIGNING_TIME, [])
+    signing_time = ber.time(*times[0]) if len(times) == 1 else None
+    transaction_id = _transaction_id(found.pop(TRANSACTION_ID, []))
+    defects = [
+        f"{name} occurs {len(found[kind])} times"
+        for kind, name in _NAMES.items()
+        if len(found.get(kind, ())) > 1
+    ]
+    single = {kind: values[0] for kind, values in found.items() if len(values) == 1}
     return Attributes(
-        transaction_id=_transaction_id(values.get(TRANSACTION_ID, [])),
-        message_type=_number(single(MESSAGE_TYPE, "messageType"), "messageType", defects),
-        sender_nonce=_nonce(single(SENDER_NONCE, "senderNonce"), "senderNonce", defects),
-        recipient_nonce=_nonce(
-            single(RECIPIENT_NONCE, "recipientNonce"), "recipientNonce", defects
-        ),
-        pki_status=_number(single(PKI_STATUS, "pkiStatus"), "pkiStatus", defects),
-        fail_info=_number(single(FAIL_INFO, "failInfo"), "failInfo", defects),
-        fail_info_text=_text(single(FAIL_INFO_TEXT, "failInfoText")),
-        hresult=_text(single(MICROSOFT_HRESULT, "HRESULT")),
-        signing_time=_signing_time(values.get(SIGNING_TIME, [])),
+        transaction_id=transaction_id,
+        message_type=_number(single, MESSAGE_TYPE, defects),
+        sender_nonce=_nonce(single, SENDER_NONCE, defects),
+        recipient_nonce=_nonce(single, RECIPIENT_NONCE, defects),
+        pki_status=_number(single, PKI_STATUS, defects),
+        fail_info=_number(single, FAIL_INFO, defects),
+        fail_info_text=_text(single, FAIL_INFO_TEXT),
+        hresult=_text(single, MICROSOFT_HRESULT),
+        signing_time=signing_time,
         defects=tuple(defects),
     )
 
 
-def write(attributes: Attributes) -> list[tuple[ObjectIdentifier, bytes]]:
-    """Return the attributes for a SignerInfo: OID and DER of the one value (section 3.2.1)."""
+def write(attributes: Attributes) -> list[bytes]:
+    """Return the attributes for a SignerInfo, DER (section 3.2.1)."""
     transaction_id = attributes.transaction_id
     out = [(TRANSACTION_ID, der.element(transaction_id.tag, transaction_id.value))]
-    for oid, number in (
+    for kind, number in (
         (MESSAGE_TYPE, attributes.message_type),
         (PKI_STATUS, attributes.pki_status),
         (FAIL_INFO, attributes.fail_info),
     ):
         if number is not None:
-            out.append((oid, der.element(_PRINTABLE_STRING, b"%d" % number)))
-    for oid, nonce in (
+            out.append((kind, der.element(_PRINTABLE_STRING, b"%d" % number)))
+    for kind, nonce in (
         (SENDER_NONCE, attributes.sender_nonce),
         (RECIPIENT_NONCE, attributes.recipient_nonce),
     ):
         if nonce is not None:
-            out.append((oid, der.octet_string(nonce)))
+            out.append((kind, der.octet_string(nonce)))
     if attributes.fail_info_text is not None:
         out.append((FAIL_INFO_TEXT, der.element(_UTF8_STRING, attributes.fail_info_text.encode())))
     if attributes.signing_time is not None:
         out.append((SIGNING_TIME, der.time(attributes.signing_time)))
-    return out
+    return [der.attribute(kind, value) for kind, value in out]
 
 
-def _signing_time(values: list[bytes]) -> datetime | None:
-    if len(values) != 1:
-        return None
-    return ber.time(*ber.tag_and_content(values[0]))
-
-
-def _transaction_id(values: list[bytes]) -> TransactionID:
+def _transaction_id(values: list[tuple[int, bytes]]) -> TransactionID:
     if len(values) != 1:
         raise Malformed(f"{len(values)} transactionIDs where one is needed")
-    tag, value = ber.tag_and_content(values[0])
+    ((tag, value),) = values
     if tag not in _TEXT_TAGS:
         raise Malformed("the transactionID is not a string")
     if not 1 <= len(value) <= MAX_TRANSACTION_ID_SIZE:
@@ -188,29 +196,27 @@ def _transaction_id(values: list[bytes]) -> TransactionID:
     return TransactionID(value, tag)
 
 
-def _number(value: bytes | None, name: str, defects: list[str]) -> int | None:
-    text = _text(value)
+def _number(single: _Single, kind: bytes, defects: list[str]) -> int | None:
+    text = _text(single, kind)
     if text is not None and text.isascii() and text.isdigit() and len(text) <= 3:  # noqa: PLR2004
         return int(text)
-    if value is not None:
-        defects.append(f"{name} is not a number")
+    if kind in single:
+        defects.append(f"{_NAMES[kind]} is not a number")
     return None
 
 
-def _nonce(value: bytes | None, name: str, defects: list[str]) -> bytes | None:
-    if value is None:
+def _nonce(single: _Single, kind: bytes, defects: list[str]) -> bytes | None:
+    if kind not in single:
         return None
-    tag, nonce = ber.tag_and_content(value)
-    if tag == _OCTET_STRING and 1 <= len(nonce) <= MAX_NONCE_SIZE:
+    tag, nonce = single[kind]
+    if tag == der.OCTET_STRING and 1 <= len(nonce) <= MAX_NONCE_SIZE:
         return nonce
-    defects.append(f"{name} is not an OCTET STRING of 1 to {MAX_NONCE_SIZE} octets")
+    defects.append(f"{_NAMES[kind]} is not an OCTET STRING of 1 to {MAX_NONCE_SIZE} octets")
     return None
 
 
-def _text(value: bytes | None) -> str | None:
-    if value is None:
-        return None
-    tag, text = ber.tag_and_content(value)
+def _text(single: _Single, kind: bytes) -> str | None:
+    tag, text = single.get(kind, (0, b""))
     encoding = _TEXT_TAGS.get(tag)
     if encoding is None or len(text) > _MAX_TEXT_SIZE:
         return None

@@ -44,7 +44,7 @@ def make(
     # The content's type is id-data, as that of a pkiMessage is (checklist A-07).
     return signed.sign(
         signed.certs_only(certificates),
-        [] if signing_time is None else [(SIGNING_TIME, der.time(signing_time))],
+        [] if signing_time is None else [der.attribute(SIGNING_TIME, der.time(signing_time))],
         key=key,
         certificate=certificate,
         chosen=SHA256,
@@ -181,7 +181,7 @@ def _content_info(outer: signed.SignedData) -> bytes:
     if outer.content_type != signed.SIGNED_DATA:
         return content
     # RFC 5652 section 5.2: of id-signedData the octets are the SignedData itself.
-    wrapped = der.sequence(der.oid(signed.SIGNED_DATA), der.tagged(0, content))
+    wrapped = der.sequence(signed.SIGNED_DATA, der.tagged(0, content))
     try:
         signed.read_signed_data(wrapped)
     except Malformed:
