@@ -14,10 +14,10 @@ from pair import Pair
 from scepkit.errors import BadAlg, BadReply, Malformed, ScepError
 from scepkit.protocol import csr, public_keys
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
-from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.cms import enveloped, key_transport, signed
+from scepkit.protocol.cms import key_transport, signed
 from scepkit.protocol.cms.enveloped import Envelope
+from scepkit.protocol.cms.recipients import find as find_recipient
 from scepkit.protocol.scep import pkimessage
 from scepkit.protocol.scep.messages import Failure, Success
 
@@ -271,7 +271,7 @@ def test_without_a_message_digest_nothing_is_believed(pair):
 @pytest.mark.rfc("P-60")
 def test_no_private_key_is_used_before_the_signature_holds(pair, monkeypatch):
     """Signature and attributes are checked before anything is decrypted."""
-    monkeypatch.setattr(enveloped, "_unlock", None)
+    monkeypatch.setattr(key_transport.KeyTransport, "unwrap", None)
     for message in (
         forge.request(signature=b"x"),
         forge.request(scep={"message_type": "99"}),
@@ -528,8 +528,7 @@ def test_both_ways_are_always_tried(oaep, size):
     """The key decrypts twice, whichever way is right, if any is; a failure is no octets at all."""
     cek = bytes(range(size))
     der = forge.recipient_info(keys.ra(), cek, oaep=oaep, oaep_parameters=only_hash("sha256"))
-    info = ber.decode(types.KeyTransRecipientInfo, der, "KeyTransRecipientInfo")
-    transport = key_transport.read(info, keys.ra().key)
+    transport, _ = find_recipient(der, [keys.ra().credential], None, NO_LEGACY)
     key = Counting()
     assert replace(transport, key=key).unwrap() == (b"" if oaep[0] == "sha512" else cek)
     assert key.calls == list(transport.schemes)

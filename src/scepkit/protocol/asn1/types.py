@@ -1,14 +1,12 @@
-"""The ASN.1 types of SCEP, CMS, PKCS#10 and X.509 that we read and write: declarations only.
+"""ASN.1 types, for what is rare, or written: declarations only.
 
-Three things differ from a literal transcription, all so that what the field sends stays readable:
+What every message has is cut instead, by patterns that stand beside its readers; see `ber`.
 
-- A `SET OF` under an IMPLICIT tag is declared as a list: on the wire it is the same, but a list
-  keeps the order in which the peer sent it, and the bytes that it signed.
-- Names, serial numbers, keys and validity are `TLV` (any element): they are compared and repeated
+- Names, serial numbers and keys are `TLV` (any element): they are compared and repeated
   byte for byte, never interpreted, so a certificate that no RFC 5280 parser would take still works.
-- `AlgorithmIdentifier.parameters` and attribute values are `TLV` for the same reason.
+- `AlgorithmIdentifier.parameters` are `TLV` for the same reason.
 
-Grammar: RFC 5652, RFC 2986, RFC 5280, RFC 8894 (with erratum 6372: IssuerAndSubject is a type).
+Grammar: RFC 5652, RFC 5280, RFC 8017, RFC 8894 (with erratum 6372: IssuerAndSubject is a type).
 """
 
 from __future__ import annotations
@@ -64,85 +62,11 @@ class Extension:
 # --- RFC 5652: CMS ------------------------------------------------------------------------------
 
 
-# ContentInfo ::= SEQUENCE {
-#     contentType  ContentType,
-#     content  [0] EXPLICIT ANY DEFINED BY contentType }
-@asn1.sequence
-class ContentInfo:
-    contentType: ObjectIdentifier
-    content: Annotated[TLV, Explicit(0)]
-
-
-# Attribute ::= SEQUENCE { attrType OBJECT IDENTIFIER, attrValues SET OF AttributeValue }
-@asn1.sequence
-class Attribute:
-    attrType: ObjectIdentifier
-    attrValues: TLV
-
-
 # IssuerAndSerialNumber ::= SEQUENCE { issuer Name, serialNumber CertificateSerialNumber }
 @asn1.sequence
 class IssuerAndSerialNumber:
     issuer: TLV
     serialNumber: TLV
-
-
-# EncapsulatedContentInfo ::= SEQUENCE {
-#     eContentType ContentType,
-#     eContent [0] EXPLICIT OCTET STRING OPTIONAL }
-@asn1.sequence
-class EncapsulatedContentInfo:
-    eContentType: ObjectIdentifier
-    eContent: Annotated[bytes | None, Explicit(0)]
-
-
-# SignerInfo ::= SEQUENCE {
-#     version CMSVersion,
-#     sid SignerIdentifier,            -- issuerAndSerialNumber, or [0] SubjectKeyIdentifier
-#     digestAlgorithm DigestAlgorithmIdentifier,
-#     signedAttrs [0] IMPLICIT SignedAttributes OPTIONAL,
-#     signatureAlgorithm SignatureAlgorithmIdentifier,
-#     signature SignatureValue,
-#     unsignedAttrs [1] IMPLICIT UnsignedAttributes OPTIONAL }
-@asn1.sequence
-class SignerInfo:
-    version: int
-    sid: IssuerAndSerialNumber | Annotated[bytes, Implicit(0)]
-    digestAlgorithm: AlgorithmIdentifier
-    signedAttrs: Annotated[list[Attribute] | None, Implicit(0)]
-    signatureAlgorithm: AlgorithmIdentifier
-    signature: bytes
-    unsignedAttrs: Annotated[list[Attribute] | None, Implicit(1)]
-
-
-# SignedData ::= SEQUENCE {
-#     version CMSVersion,
-#     digestAlgorithms SET OF DigestAlgorithmIdentifier,
-#     encapContentInfo EncapsulatedContentInfo,
-#     certificates [0] IMPLICIT CertificateSet OPTIONAL,
-#     crls [1] IMPLICIT RevocationInfoChoices OPTIONAL,
-#     signerInfos SET OF SignerInfo }
-@asn1.sequence
-class SignedData:
-    version: int
-    digestAlgorithms: TLV
-    encapContentInfo: EncapsulatedContentInfo
-    certificates: Annotated[list[TLV] | None, Implicit(0)]
-    crls: Annotated[list[TLV] | None, Implicit(1)]
-    signerInfos: TLV
-
-
-# KeyTransRecipientInfo ::= SEQUENCE {
-#     version CMSVersion,
-#     rid RecipientIdentifier,         -- issuerAndSerialNumber, or [0] SubjectKeyIdentifier
-#     keyEncryptionAlgorithm KeyEncryptionAlgorithmIdentifier,
-#     encryptedKey EncryptedKey }
-@asn1.sequence
-class KeyTransRecipientInfo:
-    version: int
-    rid: IssuerAndSerialNumber | Annotated[bytes, Implicit(0)]
-    keyEncryptionAlgorithm: AlgorithmIdentifier
-    encryptedKey: bytes
 
 
 # OriginatorPublicKey ::= SEQUENCE { algorithm AlgorithmIdentifier, publicKey BIT STRING }
@@ -207,36 +131,6 @@ class PasswordRecipientInfo:
     keyDerivationAlgorithm: Annotated[AlgorithmIdentifier | None, Implicit(0)]
     keyEncryptionAlgorithm: AlgorithmIdentifier
     encryptedKey: bytes
-
-
-# EncryptedContentInfo ::= SEQUENCE {
-#     contentType ContentType,
-#     contentEncryptionAlgorithm ContentEncryptionAlgorithmIdentifier,
-#     encryptedContent [0] IMPLICIT EncryptedContent OPTIONAL }
-#
-# The second [0] is the constructed form of the same field, which Go clients send: only one of
-# the two is ever there.
-@asn1.sequence
-class EncryptedContentInfo:
-    contentType: ObjectIdentifier
-    contentEncryptionAlgorithm: AlgorithmIdentifier
-    encryptedContent: Annotated[bytes | None, Implicit(0)]
-    encryptedContentPieces: Annotated[list[bytes] | None, Implicit(0)]
-
-
-# EnvelopedData ::= SEQUENCE {
-#     version CMSVersion,
-#     originatorInfo [0] IMPLICIT OriginatorInfo OPTIONAL,
-#     recipientInfos SET OF RecipientInfo,
-#     encryptedContentInfo EncryptedContentInfo,
-#     unprotectedAttrs [1] IMPLICIT UnprotectedAttributes OPTIONAL }
-@asn1.sequence
-class EnvelopedData:
-    version: int
-    originatorInfo: Annotated[list[TLV] | None, Implicit(0)]
-    recipientInfos: TLV
-    encryptedContentInfo: EncryptedContentInfo
-    unprotectedAttrs: Annotated[list[TLV] | None, Implicit(1)]
 
 
 # RSAES-OAEP-params ::= SEQUENCE {                                          -- RFC 8017 A.2.1

@@ -18,21 +18,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher as CipherContext
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadAlg, BadRequest, Malformed
 from scepkit.protocol import algorithms
 from scepkit.protocol.algorithms import Cipher, Legacy
-from scepkit.protocol.asn1 import ber, der, types
+from scepkit.protocol.asn1 import ber, der
+from scepkit.protocol.asn1.ber import ANY, CONTENT, END, ENTER, OPTIONAL
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.cms import cbc, key_transport, password_recipient, recipients
 from scepkit.protocol.cms import key_agreement as _key_agreement
+from scepkit.protocol.cms import key_transport, password_recipient, recipients
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS
-from scepkit.protocol.cms.recipients import KEY_AGREEMENT, KEY_TRANSPORT, PASSWORD, Credential, Lock
-from scepkit.protocol.cms.signed import DATA
+from scepkit.protocol.cms.recipients import KEY_AGREEMENT, KEY_TRANSPORT, PASSWORD, Credential
+from scepkit.protocol.cms.signed import CONTENT_INFO, DATA
 
 __all__ = [
     "Credential",
@@ -45,7 +49,29 @@ __all__ = [
     "undecryptable",
 ]
 
-ENVELOPED_DATA = ObjectIdentifier("1.2.840.113549.1.7.3")
+ENVELOPED_DATA = der.oid(ObjectIdentifier("1.2.840.113549.1.7.3"))
+
+# EnvelopedData ::= SEQUENCE {
+#     version CMSVersion,
+#     originatorInfo [0] IMPLICIT OriginatorInfo OPTIONAL,
+#     recipientInfos SET OF RecipientInfo,
+#     encryptedContentInfo EncryptedContentInfo,
+#     unprotectedAttrs [1] IMPLICIT UnprotectedAttributes OPTIONAL }
+#
+# EncryptedContentInfo ::= SEQUENCE {
+#     contentType ContentType,
+#     contentEncryptionAlgorithm ContentEncryptionAlgorithmIdentifier,
+#     encryptedContent [0] IMPLICIT EncryptedContent OPTIONAL }
+#
+# The second [0] is the constructed form of the same field, which Go clients send: only one of
+# the two is ever there.
+_ENVELOPED_DATA = (
+    *(der.SEQUENCE | ENTER, der.INTEGER, 0xA0 | OPTIONAL, der.SET | CONTENT),
+    *(der.SEQUENCE | ENTER, der.OID),
+    *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END),
+    *(0x80 | CONTENT | OPTIONAL, 0xA0 | CONTENT | OPTIONAL, END),
+    *(0xA1 | OPTIONAL, END),
+)
 
 _VERSIONS = {
     KEY_TRANSPORT: der.INTEGER_0,
@@ -94,6 +120,22 @@ def undecryptable(reason: str) -> Undecryptable:
     return Undecryptable(f"{_UNDECRYPTABLE}: {reason}", text=_UNDECRYPTABLE)
 
 
+class _EnvelopedData(NamedTuple):
+    """The parts of an EnvelopedData that opening it takes.
+
+    Attributes:
+        recipients: RecipientInfos in a row.
+        cipher: OID of the cipher.
+        iv: its parameter; empty when it has none that is an OCTET STRING.
+        encrypted: the encrypted content.
+    """
+
+    recipients: bytes
+    cipher: ObjectIdentifier
+    iv: bytes
+    encrypted: bytes
+
+
 @dataclass(frozen=True)
 class Envelope:
     """EnvelopedData that is still closed; read when it is first asked about, and then no more.
@@ -139,18 +181,21 @@ class Envelope:
         """
         # (1)
         enveloped = self._enveloped()
-        info = enveloped.encryptedContentInfo
-        used = algorithms.cipher(info.contentEncryptionAlgorithm.algorithm, allowed)
-        iv = cbc.read_iv(info.contentEncryptionAlgorithm, used)
+        used = algorithms.cipher(enveloped.cipher, allowed)
+        if len(enveloped.iv) != used.block_size:
+            raise Malformed(f"an IV of {len(enveloped.iv)} octets")
         # (2)
         lock, credential = recipients.find(
-            enveloped.recipientInfos, credentials, password, allowed, max_iterations
+            enveloped.recipients, credentials, password, allowed, max_iterations
         )
-        # (3)
-        cek = _unlock(lock, used.key_size, random)
+        # (3) RFC 3218 section 2.3.2
+        substitute = random(used.key_size)
+        cek = lock.unwrap()
+        if cek is None or len(cek) != used.key_size:
+            cek = substitute
         # (4)
         try:
-            padded = cbc.decrypt(_encrypted(info), used, cek, iv)
+            padded = _decrypt(enveloped.encrypted, used, cek, enveloped.iv)
         except ValueError as error:
             raise undecryptable("wrong key, or damaged in transit") from error
         content, is_padded = _cut(padded, used)
@@ -163,8 +208,7 @@ class Envelope:
             None when it is no envelope, or a cipher that is unknown or not allowed.
         """
         try:
-            info = self._enveloped().encryptedContentInfo
-            return algorithms.cipher(info.contentEncryptionAlgorithm.algorithm, allowed)
+            return algorithms.cipher(self._enveloped().cipher, allowed)
         except (Malformed, BadAlg):
             return None
 
@@ -182,9 +226,8 @@ class Envelope:
             BadAlg: an algorithm is not supported, whatever is allowed.
         """
         enveloped = self._enveloped()
-        oid = enveloped.encryptedContentInfo.contentEncryptionAlgorithm.algorithm
-        used = algorithms.cipher(oid, _EVERY_LEGACY)
-        lock, _ = recipients.find(enveloped.recipientInfos, credentials, password, _EVERY_LEGACY)
+        used = algorithms.cipher(enveloped.cipher, _EVERY_LEGACY)
+        lock, _ = recipients.find(enveloped.recipients, credentials, password, _EVERY_LEGACY)
         uses = (used.legacy, recipients.legacy_of(lock))
         return frozenset(one for one in uses if one is not None)
 
@@ -195,7 +238,7 @@ class Envelope:
             None when it is no envelope, or is addressed to none of them.
         """
         try:
-            infos = self._enveloped().recipientInfos
+            infos = self._enveloped().recipients
             _, credential = recipients.find(infos, credentials, None, _EVERY_LEGACY)
         except (Malformed, BadAlg, BadRequest):
             return None
@@ -211,19 +254,19 @@ class Envelope:
             False, too, where nothing opens it.
         """
         try:
-            infos = self._enveloped().recipientInfos
+            infos = self._enveloped().recipients
             _, credential = recipients.find(infos, credentials, _ANY_PASSWORD, _EVERY_LEGACY)
         except (Malformed, BadAlg, BadRequest):
             return False
         return credential is None
 
-    def _enveloped(self) -> types.EnvelopedData:
+    def _enveloped(self) -> _EnvelopedData:
         if isinstance(self._read, Malformed):
             raise Malformed(self._read.message) from self._read
         return self._read
 
     @cached_property
-    def _read(self) -> types.EnvelopedData | Malformed:
+    def _read(self) -> _EnvelopedData | Malformed:
         try:
             return _read(self.message)
         except Malformed as error:
@@ -231,33 +274,44 @@ class Envelope:
             return error.with_traceback(None)
 
 
-def _read(message: bytes) -> types.EnvelopedData:
-    info = ber.decode(types.ContentInfo, message, "CMS ContentInfo")
-    if info.contentType != ENVELOPED_DATA:
-        raise Malformed(f"CMS content type {info.contentType.dotted_string}, not EnvelopedData")
-    return ber.parse(types.EnvelopedData, info.content, "CMS EnvelopedData")
+def _read(message: bytes) -> _EnvelopedData:
+    kind, enveloped = ber.fields(message, "CMS ContentInfo", CONTENT_INFO)
+    if kind != ENVELOPED_DATA:
+        raise Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not EnvelopedData")
+    _, _, infos, _, cipher, parameters, encrypted, pieces, _ = ber.fields(
+        enveloped, "CMS EnvelopedData", _ENVELOPED_DATA
+    )
+    if pieces:
+        encrypted = b"".join(
+            ber.content(piece, der.OCTET_STRING, "encryptedContent") for piece in ber.split(pieces)
+        )
+    tag, iv = ber.tag_and_content(parameters) if parameters else (0, b"")
+    if tag != der.OCTET_STRING:
+        iv = b""
+    return _EnvelopedData(infos, ber.oid(cipher), iv, encrypted)
 
 
-def _unlock(lock: Lock, size: int, random: Random) -> bytes:
-    """Return the content-encryption key, or a random one (RFC 3218 section 2.3.2)."""
-    substitute = random(size)
-    cek = lock.unwrap()
-    return cek if cek is not None and len(cek) == size else substitute
+def _decrypt(encrypted: bytes, used: Cipher, key: bytes, iv: bytes) -> bytes:
+    """Decrypt; the padding stays on.
+
+    Raises:
+        ValueError: it is no whole number of blocks.
+    """
+    decryptor = CipherContext(used.primitive(key), CBC(iv)).decryptor()
+    return decryptor.update(encrypted) + decryptor.finalize()
 
 
 def _cut(padded: bytes, used: Cipher) -> tuple[bytes, bool]:
     """Return the content, by its own length wherever that can be, and whether the padding fits."""
-    unpadded = cbc.unpad(padded, used)
     end = ber.end(padded)
+    unpadder = PKCS7(used.block_size * 8).unpadder()
+    try:
+        unpadded = unpadder.update(padded) + unpadder.finalize()
+    except ValueError:
+        unpadded = None
     if end is not None and 0 < len(padded) - end <= used.block_size:
         return padded[:end], unpadded is not None and len(unpadded) == end
     return (padded, False) if unpadded is None else (unpadded, True)
-
-
-def _encrypted(info: types.EncryptedContentInfo) -> bytes:
-    if info.encryptedContent is not None:
-        return info.encryptedContent
-    return b"".join(info.encryptedContentPieces or [])
 
 
 # --- writing -------------------------------------------------------------------------------------
@@ -296,13 +350,20 @@ def seal(
             lock = _key_agreement.write(cek, recipient, key, chosen, random)
         case secret:
             lock = password_recipient.write(cek, secret, chosen, random)
-    encrypted = der.sequence(
-        DATA,
-        der.sequence(der.oid(chosen.oid), der.octet_string(iv)),
-        der.tagged(0, cbc.encrypt(content, chosen, cek, iv), primitive=True),
+    # RFC 5652 section 6.3: as many octets as the last block lacks, each of them that number.
+    size = chosen.block_size - len(content) % chosen.block_size
+    encryptor = CipherContext(chosen.primitive(cek), CBC(iv)).encryptor()
+    encrypted = encryptor.update(content + bytes([size]) * size) + encryptor.finalize()
+    enveloped = der.sequence(
+        _VERSIONS[lock[0]],
+        der.set_of(lock),
+        der.sequence(
+            DATA,
+            der.sequence(der.oid(chosen.oid), der.octet_string(iv)),
+            der.tagged(0, encrypted, primitive=True),
+        ),
     )
-    enveloped = der.sequence(_VERSIONS[lock[0]], der.set_of(lock), encrypted)
-    return der.sequence(der.oid(ENVELOPED_DATA), der.tagged(0, enveloped))
+    return der.sequence(ENVELOPED_DATA, der.tagged(0, enveloped))
 
 
 def check_recipient(

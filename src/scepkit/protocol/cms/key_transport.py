@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
 
-from cryptography.hazmat.asn1 import TLV
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from scepkit.errors import BadAlg
@@ -25,6 +24,7 @@ from scepkit.protocol.algorithms import (
 )
 from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.signatures import AlgorithmIdentifier
 
 _PKCS1_V15 = der.algorithm(RSA_ENCRYPTION)
 _OAEP_SHA256 = der.algorithm(
@@ -69,21 +69,22 @@ class KeyTransport:
             return b""
 
 
-def read(info: types.KeyTransRecipientInfo, key: PrivateKey) -> KeyTransport:
+def read(algorithm: AlgorithmIdentifier, encrypted: bytes, key: PrivateKey) -> KeyTransport:
     """Take up a RecipientInfo that names a certificate of ours.
 
     Args:
-        info: the RecipientInfo.
+        algorithm: its keyEncryptionAlgorithm.
+        encrypted: its encryptedKey.
         key: the certificate's private key.
 
     Raises:
         Malformed: the algorithm's parameters cannot be read.
         BadAlg: the key is not RSA, or the algorithm is unknown.
     """
-    schemes = _schemes(info.keyEncryptionAlgorithm)
+    schemes = _schemes(algorithm)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise BadAlg("key transport is not for the key of the certificate that it names")
-    return KeyTransport(key, schemes, info.encryptedKey)
+    return KeyTransport(key, schemes, encrypted)
 
 
 def write(cek: bytes, recipient: Certificate, key: rsa.RSAPublicKey, *, oaep: bool) -> bytes:
@@ -119,20 +120,20 @@ def _combined(readings: Sequence[bytes], size: int) -> bytes:
     return combined[2 : 2 + int.from_bytes(combined[:2], "big")]
 
 
-def _schemes(algorithm: types.AlgorithmIdentifier) -> tuple[padding.AsymmetricPadding, ...]:
+def _schemes(algorithm: AlgorithmIdentifier) -> tuple[padding.AsymmetricPadding, ...]:
     """Return the paddings that an algorithm may mean, one but for what Go's libraries send.
 
     Those name a digest and no maskGenAlgorithm, which is MGF1 with SHA-1 (RFC 4055 section 4.1),
     and use MGF1 with that digest.
     """
-    if algorithm.algorithm == RSA_ENCRYPTION:
+    if algorithm.oid == RSA_ENCRYPTION:
         return (padding.PKCS1v15(),)
-    if algorithm.algorithm != RSAES_OAEP:
-        oid = algorithm.algorithm.dotted_string
+    if algorithm.oid != RSAES_OAEP:
+        oid = algorithm.oid.dotted_string
         raise BadAlg(f"key-transport algorithm {oid} is not supported")
-    if not isinstance(algorithm.parameters, TLV):
+    if algorithm.parameters in (None, der.NULL):
         return (_oaep(SHA1, SHA1),)
-    params = ber.parse(types.RSAESOAEPParams, algorithm.parameters, "RSAES-OAEP-params")
+    params = ber.decode(types.RSAESOAEPParams, algorithm.parameters, "RSAES-OAEP-params")
     digest_ = _oaep_digest(params.hashAlgorithm)
     mask = _oaep_digest(signatures.mask_digest(params.maskGenAlgorithm))
     if params.maskGenAlgorithm is None and digest_ is not SHA1:

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.asn1 import TLV
+from cryptography.hazmat.primitives.ciphers import Cipher as CipherContext
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 
-from scepkit.errors import BadAlg
+from scepkit.errors import BadAlg, Malformed
 from scepkit.protocol.algorithms import (
     PBKDF2,
     PWRI_KEK,
@@ -22,7 +24,7 @@ from scepkit.protocol.algorithms import (
     cipher,
 )
 from scepkit.protocol.asn1 import ber, der, types
-from scepkit.protocol.cms import cbc, pbkdf2
+from scepkit.protocol.cms import pbkdf2
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS, Derivation
 
 SALT_SIZE = 16
@@ -84,7 +86,11 @@ def read(
         raise BadAlg(f"key encryption {oid} with a password is not supported")
     inner = ber.parse(types.AlgorithmIdentifier, algorithm.parameters, "PWRI-KEK parameters")
     wrap = cipher(inner.algorithm, allowed)
-    iv = cbc.read_iv(inner, wrap)
+    if not isinstance(inner.parameters, TLV):
+        raise Malformed("the key wrap has no IV")
+    iv = ber.parse(bytes, inner.parameters, "IV")
+    if len(iv) != wrap.block_size:
+        raise Malformed(f"an IV of {len(iv)} octets")
     derivation, size = pbkdf2.read(info.keyDerivationAlgorithm, max_iterations)
     if size not in (None, wrap.key_size):
         raise BadAlg("PBKDF2 of another keyLength than the key wrap needs")
@@ -125,7 +131,7 @@ def _wrap(
     # At least two blocks, so that each octet of the result depends on each of the key.
     size = max(2 * chosen.block_size, -(-len(block) // chosen.block_size) * chosen.block_size)
     padded = block + random(size - len(block))
-    encryptor = cbc.context(chosen, kek, iv).encryptor()
+    encryptor = CipherContext(chosen.primitive(kek), CBC(iv)).encryptor()
     return encryptor.update(encryptor.update(padded)) + encryptor.finalize()
 
 
@@ -148,5 +154,5 @@ def _unwrap(encrypted: bytes, used: Cipher, kek: bytes, iv: bytes) -> bytes | No
 
 
 def _decrypt(data: bytes, used: Cipher, key: bytes, iv: bytes) -> bytes:
-    decryptor = cbc.context(used, key, iv).decryptor()
+    decryptor = CipherContext(used.primitive(key), CBC(iv)).decryptor()
     return decryptor.update(data) + decryptor.finalize()

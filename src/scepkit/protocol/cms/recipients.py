@@ -6,26 +6,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from cryptography.hazmat.asn1 import TLV
-
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol.algorithms import Legacy, PrivateKey
-from scepkit.protocol.asn1 import ber, types
-from scepkit.protocol.asn1 import der as _der
+from scepkit.protocol.asn1 import ber, der, types
+from scepkit.protocol.asn1.ber import ANY, CONTENT, END, ENTER, OPTIONAL
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import key_agreement, key_transport, password_recipient
 from scepkit.protocol.cms.key_agreement import KeyAgreement
 from scepkit.protocol.cms.key_transport import KeyTransport
 from scepkit.protocol.cms.password_recipient import PasswordLock
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS
+from scepkit.protocol.signatures import AlgorithmIdentifier
 
 # A client that encrypts to every certificate it was given needs a handful.
 MAX_RECIPIENTS = 16
 
 # RecipientInfo's alternatives: ktri has no tag of its own.
-KEY_TRANSPORT = _der.SEQUENCE
+KEY_TRANSPORT = der.SEQUENCE
 KEY_AGREEMENT = 0xA1
 PASSWORD = 0xA3
+
+# KeyTransRecipientInfo ::= SEQUENCE {
+#     version CMSVersion,
+#     rid RecipientIdentifier,         -- issuerAndSerialNumber, or [0] SubjectKeyIdentifier
+#     keyEncryptionAlgorithm KeyEncryptionAlgorithmIdentifier,
+#     encryptedKey EncryptedKey }
+_KEY_TRANSPORT = (
+    *(der.SEQUENCE | ENTER, der.INTEGER, der.SEQUENCE | OPTIONAL, 0x80 | CONTENT | OPTIONAL),
+    *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END),
+    *(der.OCTET_STRING | CONTENT, END),
+)
 
 Lock: TypeAlias = KeyTransport | KeyAgreement | PasswordLock
 """A content-encryption key that can be unwrapped."""
@@ -45,7 +55,7 @@ class Credential:
 
 
 def find(
-    infos: TLV,
+    infos: bytes,
     credentials: Sequence[Credential],
     password: str | None,
     allowed: frozenset[Legacy],
@@ -54,7 +64,7 @@ def find(
     """Take up the first RecipientInfo that is for us; what is not ours is not read further.
 
     Args:
-        infos: RecipientInfos.
+        infos: RecipientInfos in a row.
         credentials: the keys that it may be for.
         password: the one that it may be for.
         allowed: the legacy algorithms that are allowed.
@@ -68,20 +78,20 @@ def find(
         BadAlg: an algorithm is unknown or not allowed, or asks for too much work.
         BadRequest: none is for us.
     """
-    recipients = ber.split(infos.data)
+    recipients = ber.split(infos)
     if len(recipients) > MAX_RECIPIENTS:
         raise Malformed(f"{len(recipients)} recipients in one envelope")
-    for der in recipients:
+    for element in recipients:
         found: tuple[Lock, Credential | None] | None = None
-        if der[0] == KEY_TRANSPORT:
-            found = _key_transport_for(der, credentials)
-        elif der[0] == KEY_AGREEMENT:
-            found = _key_agreement_for(der, credentials, allowed)
-        elif der[0] == PASSWORD and password:
-            found = _password_lock(der, password, allowed, max_iterations), None
+        if element[0] == KEY_TRANSPORT:
+            found = _key_transport_for(element, credentials)
+        elif element[0] == KEY_AGREEMENT:
+            found = _key_agreement_for(element, credentials, allowed)
+        elif element[0] == PASSWORD and password:
+            found = _password_lock(element, password, allowed, max_iterations), None
         if found is not None:
             return found
-    if any(der[0] == PASSWORD for der in recipients):
+    if any(element[0] == PASSWORD for element in recipients):
         raise BadRequest("the message is encrypted with a password that is not known here")
     raise BadRequest(
         "the message is encrypted to none of our certificates; "
@@ -95,19 +105,22 @@ def legacy_of(lock: Lock) -> Legacy | None:
 
 
 def _key_transport_for(
-    der: bytes, credentials: Sequence[Credential]
+    element: bytes, credentials: Sequence[Credential]
 ) -> tuple[KeyTransport, Credential] | None:
-    info = ber.decode(types.KeyTransRecipientInfo, der, "KeyTransRecipientInfo")
-    for credential in credentials:
-        if _addressed(info.rid, credential.certificate):
-            return key_transport.read(info, credential.key), credential
-    return None
+    _, name, identifier, oid, parameters, encrypted = ber.fields(
+        element, "KeyTransRecipientInfo", _KEY_TRANSPORT
+    )
+    algorithm = AlgorithmIdentifier(ber.oid(oid), parameters or None)
+    credential = _addressee(name, None if name else identifier, credentials)
+    if credential is None:
+        return None
+    return key_transport.read(algorithm, encrypted, credential.key), credential
 
 
 def _key_agreement_for(
-    der: bytes, credentials: Sequence[Credential], allowed: frozenset[Legacy]
+    element: bytes, credentials: Sequence[Credential], allowed: frozenset[Legacy]
 ) -> tuple[KeyAgreement, Credential] | None:
-    sequence = _der.retag(der, _der.SEQUENCE)
+    sequence = der.retag(element, der.SEQUENCE)
     try:
         info = ber.decode(types.KeyAgreeRecipientInfo, sequence, "KeyAgreeRecipientInfo")
     except Malformed:
@@ -116,26 +129,41 @@ def _key_agreement_for(
     if len(info.recipientEncryptedKeys) > MAX_RECIPIENTS:
         raise Malformed(f"{len(info.recipientEncryptedKeys)} recipients in one key agreement")
     for recipient in info.recipientEncryptedKeys:
-        rid = recipient.rid
-        name = rid.subjectKeyIdentifier if isinstance(rid, types.RecipientKeyIdentifier) else rid
-        for credential in credentials:
-            if _addressed(name, credential.certificate):
-                encrypted = recipient.encryptedKey
-                return key_agreement.read(info, encrypted, credential.key, allowed), credential
+        rid, encrypted = recipient.rid, recipient.encryptedKey
+        if isinstance(rid, types.RecipientKeyIdentifier):
+            credential = _addressee(b"", rid.subjectKeyIdentifier, credentials)
+        else:
+            credential = _addressee(der.encode(rid), None, credentials)
+        if credential is not None:
+            return key_agreement.read(info, encrypted, credential.key, allowed), credential
     return None
 
 
 def _password_lock(
-    der: bytes, password: str, allowed: frozenset[Legacy], max_iterations: int
+    element: bytes, password: str, allowed: frozenset[Legacy], max_iterations: int
 ) -> PasswordLock:
-    sequence = _der.retag(der, _der.SEQUENCE)
+    sequence = der.retag(element, der.SEQUENCE)
     info = ber.decode(types.PasswordRecipientInfo, sequence, "PasswordRecipientInfo")
     return password_recipient.read(info, password, allowed, max_iterations)
 
 
-def _addressed(rid: types.IssuerAndSerialNumber | bytes, certificate: Certificate) -> bool:
-    if isinstance(rid, bytes):
-        identifier = certificate.subject_key_identifier
+def _addressee(
+    name: bytes, identifier: bytes | None, credentials: Sequence[Credential]
+) -> Credential | None:
+    """Return the credential whose certificate a RecipientInfo names.
+
+    Args:
+        name: its IssuerAndSerialNumber, DER.
+        identifier: the key identifier that it has in place of that, if it has.
+        credentials: to choose from.
+    """
+    for one in credentials:
+        if identifier is None:
+            if one.certificate.issuer_and_serial_number == name:
+                return one
+            continue
+        own = one.certificate.subject_key_identifier
         # Some clients wrap the identifier in the OCTET STRING of the extension.
-        return identifier is not None and rid in (identifier, _der.octet_string(identifier))
-    return _der.encode(rid) == certificate.issuer_and_serial_number
+        if own is not None and identifier in (own, der.octet_string(own)):
+            return one
+    return None

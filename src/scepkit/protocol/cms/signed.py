@@ -46,7 +46,7 @@ MAX_CERTIFICATES = 32
 # EncapsulatedContentInfo ::= SEQUENCE {
 #     eContentType ContentType,
 #     eContent [0] EXPLICIT OCTET STRING OPTIONAL }
-_CONTENT_INFO = (der.SEQUENCE | ENTER, der.OID, 0xA0 | CONTENT, END)
+CONTENT_INFO = (der.SEQUENCE | ENTER, der.OID, 0xA0 | CONTENT, END)
 _SIGNED_DATA = (
     *(der.SEQUENCE | ENTER, der.INTEGER, der.SET),
     *(der.SEQUENCE | ENTER, der.OID, 0xA0 | CONTENT | OPTIONAL, END),
@@ -133,7 +133,7 @@ def read_signed_data(message: bytes) -> SignedData:
     Raises:
         Malformed: it is something else.
     """
-    kind, signed = ber.fields(message, "CMS ContentInfo", _CONTENT_INFO)
+    kind, signed = ber.fields(message, "CMS ContentInfo", CONTENT_INFO)
     if kind != SIGNED_DATA:
         raise Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not SignedData")
     _, _, content_type, content, certificates, crls, signers = ber.fields(
