@@ -29,9 +29,17 @@ from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
 
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
-_CERTIFICATE = (_der.SEQUENCE, _der.SEQUENCE, _der.BIT_STRING | ber.CONTENT)
+_CERTIFICATE = (
+    *(_der.SEQUENCE | ber.ENTER, _der.SEQUENCE, _der.SEQUENCE),
+    *(_der.BIT_STRING | ber.CONTENT, ber.END),
+)
 # Version; serial number, signature, issuer, validity, subject, key; then what is optional.
-_FIELDS = (_VERSION | ber.OPTIONAL | ber.CONTENT, *[ber.ANY] * 6, *[ber.ANY | ber.OPTIONAL] * 3)
+_FIELDS = (
+    *(_der.SEQUENCE | ber.ENTER, _VERSION | ber.OPTIONAL | ber.CONTENT),
+    *([ber.ANY] * 6),
+    *([ber.ANY | ber.OPTIONAL] * 3),
+    ber.END,
+)
 _KINDS = bytes([_der.INTEGER, *[_der.SEQUENCE] * 5])
 _PEM_WIDTH = 64
 
@@ -70,8 +78,8 @@ class Certificate:
         Raises:
             Malformed: it is not a certificate.
         """
-        signed, algorithm, signature = ber.fields(der, "certificate", *_CERTIFICATE)
-        version, *kinds, unique_1, unique_2, last = ber.fields(signed, "certificate", *_FIELDS)
+        signed, algorithm, signature = ber.fields(der, "certificate", _CERTIFICATE)
+        version, *kinds, unique_1, unique_2, last = ber.fields(signed, "certificate", _FIELDS)
         if bytes([part[0] for part in kinds]) != _KINDS:
             # A CRL has as many parts, and would pass.
             raise Malformed("not a certificate: a part is of another type")

@@ -58,8 +58,17 @@ _DRAFT = _der.oid(DRAFT_EXTENSION_REQUEST)
 _CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
 # The fields of CertificationRequest and CertificationRequestInfo; some devices leave the attributes
 # out altogether.
-_REQUEST = (_der.SEQUENCE, _der.SEQUENCE, _der.BIT_STRING | ber.CONTENT)
-_INFO = (ber.ANY, ber.ANY, ber.ANY, 0xA0 | ber.CONTENT | ber.OPTIONAL)
+_REQUEST = (
+    _der.SEQUENCE | ber.ENTER,
+    _der.SEQUENCE,
+    _der.SEQUENCE,
+    _der.BIT_STRING | ber.CONTENT,
+    ber.END,
+)
+_INFO = (
+    *(_der.SEQUENCE | ber.ENTER, ber.ANY, ber.ANY, ber.ANY),
+    *(0xA0 | ber.CONTENT | ber.OPTIONAL, ber.END),
+)
 
 
 @dataclass(frozen=True)
@@ -104,14 +113,17 @@ class CertificationRequest:
         return public_keys.identity(self.spki)
 
     @cached_property
-    def attributes(self) -> tuple[ber.Attribute, ...]:
+    def attributes(self) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
         """Its attributes in the order received.
 
         Raises:
             BadRequest: they cannot be read.
         """
         try:
-            return tuple(ber.attributes(self._attributes))
+            return tuple(
+                (one.type, tuple(ber.split(one.content)))
+                for one in ber.attributes(self._attributes)
+            )
         except Malformed as error:
             raise BadRequest("the request's attributes cannot be read") from error
 
@@ -132,7 +144,7 @@ class CertificationRequest:
         Services that judge the raw PKCS#10 take nothing but one of PKCS#9's.
         """
         return tuple(
-            object_identifier(a.type) for a in self.attributes if a.type in _EXTENSION_REQUESTS
+            object_identifier(kind) for kind, _ in self.attributes if kind in _EXTENSION_REQUESTS
         )
 
     @cached_property
@@ -241,7 +253,7 @@ class CertificationRequest:
 
         Where that is off, the request is refused: a certificate without the names helps nobody.
         """
-        if not any(one.type == _DRAFT for one in self.attributes):
+        if not any(kind == _DRAFT for kind, _ in self.attributes):
             return None
         if Legacy.DRAFT_OIDS not in allowed:
             raise BadRequest(
@@ -252,7 +264,7 @@ class CertificationRequest:
 
     def _values(self, wanted: set[bytes]) -> list[bytes]:
         """Return the values of an attribute, whichever OID it goes by."""
-        return [value for one in self.attributes if one.type in wanted for value in one.values]
+        return [value for kind, values in self.attributes if kind in wanted for value in values]
 
 
 def read(der: bytes, allowed: frozenset[Legacy]) -> CertificationRequest:
@@ -384,6 +396,6 @@ def _cut(der: bytes) -> tuple[tuple[bytes, bytes, bytes], tuple[bytes, bytes, by
         CertificationRequestInfo and AlgorithmIdentifier, DER, and the content of the BIT STRING;
         then subject and SubjectPublicKeyInfo, DER, and the content of the attributes.
     """
-    info, algorithm, signature = ber.fields(der, "PKCS#10 request", *_REQUEST)
-    _, subject, spki, attributes = ber.fields(info, "PKCS#10 request", *_INFO)
+    info, algorithm, signature = ber.fields(der, "PKCS#10 request", _REQUEST)
+    _, subject, spki, attributes = ber.fields(info, "PKCS#10 request", _INFO)
     return (info, algorithm, signature), (subject, spki, attributes)

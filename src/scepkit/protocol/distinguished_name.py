@@ -23,6 +23,7 @@ from scepkit.protocol import name_attributes, rfc4514
 from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
 
+_ATTRIBUTE = (_der.SEQUENCE | ber.ENTER, ber.ANY, ber.ANY, ber.END)
 # How much of a name that cannot be read is shown.
 _SHOWN = 32
 
@@ -123,7 +124,7 @@ class Name:
         """
         rdns = [
             [
-                ber.fields(one, "attribute of a Name", ber.ANY, ber.ANY)
+                ber.fields(one, "attribute of a Name", _ATTRIBUTE)
                 for one in ber.parts(rdn, _der.SET, "part of a Name")
             ]
             for rdn in ber.parts(self.der, _der.SEQUENCE, "Name")

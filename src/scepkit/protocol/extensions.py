@@ -32,10 +32,13 @@ from scepkit.protocol.general_name import GeneralName
 
 _BOOLEAN = 0x01
 # The fields of an Extension; in BER any octet of a BOOLEAN but 0 is TRUE (X.690 section 8.2.2).
-_EXTENSION = (_der.OID, _BOOLEAN | ber.OPTIONAL | ber.CONTENT, ber.ANY)
+_EXTENSION = (
+    *(_der.SEQUENCE | ber.ENTER, _der.OID, _BOOLEAN | ber.OPTIONAL | ber.CONTENT, ber.ANY),
+    ber.END,
+)
 _BASIC_CONSTRAINTS = (
-    _BOOLEAN | ber.OPTIONAL | ber.CONTENT,
-    _der.INTEGER | ber.OPTIONAL | ber.CONTENT,
+    *(_der.SEQUENCE | ber.ENTER, _BOOLEAN | ber.OPTIONAL | ber.CONTENT),
+    *(_der.INTEGER | ber.OPTIONAL | ber.CONTENT, ber.END),
 )
 _TAGGED_0 = 0xA0
 
@@ -131,7 +134,7 @@ class Extensions:
 
     @classmethod
     def _read(cls, ders: tuple[bytes, ...]) -> Extensions:
-        rows = [ber.fields(der, "extension", *_EXTENSION) for der in ders]
+        rows = [ber.fields(der, "extension", _EXTENSION) for der in ders]
         values = [ber.tag_and_content(value) for _, _, value in rows]
         return cls(
             tuple(
@@ -227,7 +230,7 @@ class Extensions:
         value = self.find(BASIC_CONSTRAINTS)
         if value is None:
             return None
-        flag, length = ber.fields(value, "basicConstraints", *_BASIC_CONSTRAINTS)
+        flag, length = ber.fields(value, "basicConstraints", _BASIC_CONSTRAINTS)
         ca = any(flag)
         return ca, int.from_bytes(length, "big", signed=True) if ca and length else None
 
