@@ -15,7 +15,7 @@ from scepkit.cli import main
 from scepkit.server import app as application
 from scepkit.server import data_directory
 from scepkit.server.background import crl_signing as crls
-from scepkit.server.log import Lossy
+from scepkit.server.log import LossyStream
 from scepkit.store import Store
 from server.live import Server
 
@@ -100,7 +100,9 @@ def challenge(live):
 @pytest.fixture
 def app(directory, monkeypatch):
     """Return a function that makes the ASGI application of a new server, and its data directory."""
-    monkeypatch.setattr(application.log, "configure", lambda _form: Lossy(io.StringIO(), Mock()))
+    monkeypatch.setattr(
+        application.log, "configure", lambda _form: LossyStream(io.StringIO(), Mock())
+    )
     # What is logged is about requests, whenever the first CRL may be signed.
     monkeypatch.setattr(crls, "log", Mock())
 

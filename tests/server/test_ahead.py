@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 from scepkit.errors import StoreError
 from scepkit.server.background import ocsp_presigning as ahead
-from scepkit.server.background.ocsp_presigning import SigningAhead
+from scepkit.server.background.ocsp_presigning import OCSPPresigner
 from waiting import PATIENCE
 
 
@@ -34,14 +34,14 @@ def catalog_of(*services):
 def test_endpoints_of_one_ca_share_a_service():
     """Each service is asked once, however many endpoints have it."""
     one, other = Service(), Service()
-    assert SigningAhead(catalog_of(one, one, other)).look() == 2
+    assert OCSPPresigner(catalog_of(one, one, other)).look() == 2
 
 
 def test_a_dead_database_does_not_end_it(monkeypatch):
     """What cannot be signed ahead is signed when somebody asks; the thread goes on."""
     monkeypatch.setattr(ahead, "LOOK_SECONDS", 0.001)
     service = Service(faults=2)
-    signing = SigningAhead(catalog_of(service))
+    signing = OCSPPresigner(catalog_of(service))
     signing.start()
     try:
         for _ in range(4):

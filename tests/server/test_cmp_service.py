@@ -15,7 +15,7 @@ from scepkit.protocol import cmp
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep import ca_certificates
 from scepkit.server.assembly import signers
-from scepkit.server.ca_loading import HeldCA
+from scepkit.server.ca_loading import LoadedCA
 
 CA_USAGE = keys.usage("digital_signature", "key_encipherment", "key_cert_sign", "crl_sign")
 RA_USAGE = keys.usage("digital_signature", "key_encipherment")
@@ -40,7 +40,7 @@ def held(ca, ra=None, *, above=(), **more):
     own = ra or ca
     chain = (ca.x509,) if ra is None else (ra.x509, ca.x509)
     material = Material(Authority(ca.x509, ca.key), Credential(own.x509, own.key), chain, **more)
-    return HeldCA("default", Path("nowhere"), material, tuple(one.x509 for one in above))
+    return LoadedCA("default", Path("nowhere"), material, tuple(one.x509 for one in above))
 
 
 def names(ca):

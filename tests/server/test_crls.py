@@ -256,9 +256,9 @@ def test_one_process_makes_it(world):
 def test_the_lock_is_given_once(tmp_path):
     """To one at a time, and to the next when that one is done."""
     path = tmp_path / LOCK
-    with module._alone(path) as first, module._alone(path) as second:
+    with module._locked(path) as first, module._locked(path) as second:
         assert (first, second) == (True, False)
-    with module._alone(path) as third:
+    with module._locked(path) as third:
         assert third
 
 

@@ -21,7 +21,7 @@ from cryptography import x509
 import forge
 from enrolment import devices
 from ocsp import asking
-from scepkit.server.log import Lossy
+from scepkit.server.log import LossyStream
 from server.live import PKI_OPERATION, SCEP, environment
 from waiting import PATIENCE, wait_until
 
@@ -208,7 +208,7 @@ def test_a_log_that_can_be_written_again():
                 raise OSError(errno.ENOSPC, "No space left on device")
 
     lost, disk = [], Disk()
-    lines = Lossy(disk, lambda: lost.append(1))
+    lines = LossyStream(disk, lambda: lost.append(1))
     for disk.is_full in (False, True, True, False):
         assert lines.write("a line\n") == len("a line\n")
         assert lines.is_failing == disk.is_full
@@ -224,7 +224,7 @@ def test_a_reader_that_stops_reading():
     lost, count = [], 4 * 1024 * 1024 // 100
     written = [f"{number:099}\n" for number in range(count)]
     with os.fdopen(writing, "w") as stream, os.fdopen(reading, "rb", 0) as reader:
-        lines = Lossy(stream, lambda: lost.append(1))
+        lines = LossyStream(stream, lambda: lost.append(1))
         for line in written:
             lines.write(line)
         assert lines.is_failing

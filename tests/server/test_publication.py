@@ -14,7 +14,7 @@ from scepkit.ca.directory.material import Credential, Material
 from scepkit.errors import HTTPRefused, SettingsError
 from scepkit.protocol.scep import ca_certificates
 from scepkit.protocol.scep.http import Operation
-from scepkit.server.ca_loading import HeldCA
+from scepkit.server.ca_loading import LoadedCA
 from scepkit.server.settings.endpoint import PRESETS, EndpointSettings
 from scepkit.server.web.ca_publication import keywords, publish
 
@@ -41,7 +41,7 @@ def material(ca, ra=None, coming=None):
 
 def held(ca=ROOT, ra=None, above=(), coming=None):
     upward = tuple(one.x509 for one in above)
-    return HeldCA("default", Path("nowhere"), material(ca, ra, coming), upward)
+    return LoadedCA("default", Path("nowhere"), material(ca, ra, coming), upward)
 
 
 def shown(ca, **settings):

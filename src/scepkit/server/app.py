@@ -23,8 +23,8 @@ from scepkit.server import ca_loading, challenge_secrets, log, monitoring
 from scepkit.server.assembly import assemble
 from scepkit.server.background.crl_signing import LOCK, CRLs
 from scepkit.server.background.housekeeping import Sweep, Sweeper
-from scepkit.server.background.ocsp_presigning import SigningAhead
-from scepkit.server.ca_loading import HeldCA
+from scepkit.server.background.ocsp_presigning import OCSPPresigner
+from scepkit.server.ca_loading import LoadedCA
 from scepkit.server.data_directory import Home, open_store, utc_now
 from scepkit.server.endpoints import Endpoints, ServedEndpoint
 from scepkit.server.http.bounds import Bounds
@@ -74,7 +74,7 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
         lock=settings.directory / LOCK,
         now=utc_now,
     )
-    authorities: dict[str, HeldCA] = {}
+    authorities: dict[str, LoadedCA] = {}
     endpoints = _endpoints(home, store, crls, authorities)
     conditions = Conditions(
         settings,
@@ -90,7 +90,7 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
     challenge_secrets.warn_of_static(settings)
     threads = _Threads.of(settings)
     sweeper = Sweeper(Sweep(settings, store, utc_now))
-    jobs = (endpoints, crls, sweeper, SigningAhead(endpoints), health)
+    jobs = (endpoints, crls, sweeper, OCSPPresigner(endpoints), health)
     app = Starlette(
         routes=_routes(settings, store, endpoints, crls, health, threads),
         lifespan=_lifespan(jobs, threads, store, lambda: Connections(bounds, tally or Tally())),
@@ -99,7 +99,7 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
     return app
 
 
-def _endpoints(home: Home, store: Store, crls: CRLs, authorities: dict[str, HeldCA]) -> Endpoints:
+def _endpoints(home: Home, store: Store, crls: CRLs, authorities: dict[str, LoadedCA]) -> Endpoints:
     """Return the endpoints; whenever they are read, their CAs are noted, and their CRLs served."""
 
     def build() -> Mapping[str, ServedEndpoint]:

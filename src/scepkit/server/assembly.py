@@ -30,7 +30,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.scep.responder import Responder
 from scepkit.server import challenge_secrets
-from scepkit.server.ca_loading import HeldCA
+from scepkit.server.ca_loading import LoadedCA
 from scepkit.server.data_directory import Home, challenges_of, endpoint_settings, utc_now
 from scepkit.server.endpoints import ServedEndpoint, recipient_id
 from scepkit.server.settings import Settings
@@ -118,7 +118,7 @@ def _serve(
     )
 
 
-def _check_decryption(name: str, settings: EndpointSettings, ca: HeldCA) -> None:
+def _check_decryption(name: str, settings: EndpointSettings, ca: LoadedCA) -> None:
     """Refuse a CA that no device could send a request to.
 
     A key that is not RSA decrypts nothing, so requests come encrypted with the challengePassword,
@@ -203,7 +203,7 @@ def _challenge_rule(name: str, home: Home, store: Store) -> ChallengeRule:
     return challenges_of(home, store, name)
 
 
-def _cmp_service(ca: HeldCA, admission: Admission) -> CMPService:
+def _cmp_service(ca: LoadedCA, admission: Admission) -> CMPService:
     return CMPService(
         endpoint=admission.endpoint,
         signers=tuple(signers(ca)),
@@ -216,7 +216,7 @@ def _cmp_service(ca: HeldCA, admission: Admission) -> CMPService:
     )
 
 
-def signers(ca: HeldCA) -> Iterator[cmp.Signer]:
+def signers(ca: LoadedCA) -> Iterator[cmp.Signer]:
     """Yield the signers of CMP answers, the current RA first.
 
     A client that has a certificate of an earlier CA trusts nobody else's RA. Where that RA has
@@ -230,7 +230,7 @@ def signers(ca: HeldCA) -> Iterator[cmp.Signer]:
             yield _signer(ca, earlier.certificate, earlier.private_key)
 
 
-def _signer(ca: HeldCA, certificate: x509.Certificate, key: PrivateKey) -> cmp.Signer:
+def _signer(ca: LoadedCA, certificate: x509.Certificate, key: PrivateKey) -> cmp.Signer:
     """Return a signer with the certificates that lie between it and the root, which clients have.
 
     `openssl cmp` does not find them elsewhere.

@@ -26,7 +26,7 @@ from scepkit.server.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class HeldCA:
+class LoadedCA:
     """One CA of a server.
 
     Attributes:
@@ -48,7 +48,7 @@ class HeldCA:
         return (self.material.ca, *coming, *self.material.previous)
 
 
-def load_all(settings: Settings, *, now: datetime) -> Mapping[str, HeldCA]:
+def load_all(settings: Settings, *, now: datetime) -> Mapping[str, LoadedCA]:
     """Read all CAs of a server.
 
     Args:
@@ -70,12 +70,12 @@ def stamps(settings: Settings) -> tuple[Hashable, ...]:
     return tuple(paths.stamp(settings.authority_directory(name)) for name in settings.authorities)
 
 
-def _load(name: str, settings: Settings, now: datetime) -> HeldCA:
+def _load(name: str, settings: Settings, now: datetime) -> LoadedCA:
     directory = settings.authority_directory(name)
 
-    def read() -> HeldCA:
+    def read() -> LoadedCA:
         material = load(directory, now=now)
-        return HeldCA(name, directory, material, _above(directory, material.ca.certificate))
+        return LoadedCA(name, directory, material, _above(directory, material.ca.certificate))
 
     # Else another CA may come into force between the two.
     return paths.steadily(directory, read)

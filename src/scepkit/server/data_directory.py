@@ -24,7 +24,7 @@ from scepkit.keys import ownership
 from scepkit.keys.files import check_writable, create_file, make_directory, refusals
 from scepkit.server import ca_loading, permissions
 from scepkit.server import settings as server_settings
-from scepkit.server.ca_loading import HeldCA
+from scepkit.server.ca_loading import LoadedCA
 from scepkit.server.challenge_secrets import CHALLENGE_KEY, read_or_make_key
 from scepkit.server.settings import DEFAULT, Settings, template
 from scepkit.server.settings.endpoint import EndpointSettings
@@ -51,7 +51,7 @@ class Home:
 
     settings: Settings
     challenge_key: bytes = field(repr=False)
-    authorities: Mapping[str, HeldCA]
+    authorities: Mapping[str, LoadedCA]
     made: tuple[str, ...] = ()
     is_first: bool = False
 
@@ -60,7 +60,7 @@ class Home:
         """The CA of the default endpoint."""
         return self.authority_of(DEFAULT).material
 
-    def authority_of(self, endpoint: str) -> HeldCA:
+    def authority_of(self, endpoint: str) -> LoadedCA:
         """Return the CA of an endpoint."""
         return self.authorities[self.settings.endpoint[endpoint].ca]
 

@@ -32,7 +32,7 @@ _MAX_KEPT = 1024 * 1024
 _PIECE = select.PIPE_BUF
 
 
-class Lossy:
+class LossyStream:
     """A stream that never fails and never waits: a lost log line changes no answer.
 
     A reader that stops reading, such as a collector that hangs, fills the pipe. Then lines are
@@ -135,7 +135,7 @@ def _without_waiting(descriptor: int) -> int:
         return descriptor
 
 
-def configure(form: str) -> Lossy:
+def configure(form: str) -> LossyStream:
     """Set the log up, for this process.
 
     Args:
@@ -144,7 +144,7 @@ def configure(form: str) -> Lossy:
     Returns:
         Where the lines go.
     """
-    stream = Lossy(sys.stderr, metrics.LOST.inc)
+    stream = LossyStream(sys.stderr, metrics.LOST.inc)
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())

@@ -46,7 +46,7 @@ log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class _Kept:
+class _CurrentCRL:
     """The state of one CA's CRL.
 
     Attributes:
@@ -94,16 +94,16 @@ class CRLs:
         self._now = now
         self._monotonic = monotonic
         # Replaced as a whole when the CAs change; what is in it changes under `_looking` alone.
-        self._kept: Mapping[str, _Kept] = {}
+        self._current: Mapping[str, _CurrentCRL] = {}
         self._looking = Lock()
         self._stopped = Event()
         self._thread: Thread | None = None
 
     def use(self, authorities: Iterable[Authority]) -> None:
         """Serve these CAs from now on, earlier generations and those to come among them."""
-        before = self._kept
-        self._kept = {
-            (name := ca_id(one.key_hash)): _carried_on(before.get(name), one) for one in authorities
+        before = self._current
+        self._current = {
+            (name := ca_id(one.key_hash)): _updated(before.get(name), one) for one in authorities
         }
 
     def start(self) -> None:
@@ -120,7 +120,7 @@ class CRLs:
 
     def look(self) -> None:
         """Read the CRLs that others made, and make those that are due."""
-        self._each(self._keep)
+        self._each(self._update)
 
     def crl(self, name: str) -> Resource | None:
         """Return the CRL of a CA.
@@ -134,7 +134,7 @@ class CRLs:
         Raises:
             KeyError: there is no such CA.
         """
-        return self._kept[name].crl
+        return self._current[name].crl
 
     def certificate(self, name: str) -> Resource:
         """Return the certificate of a CA.
@@ -142,15 +142,15 @@ class CRLs:
         Raises:
             KeyError: there is no such CA.
         """
-        return self._kept[name].certificate
+        return self._current[name].certificate
 
     def problems(self) -> list[str]:
         """Return the problems of the CRLs of CAs; empty when all is well."""
-        return [one for one in map(self._problem_of, self._kept.values()) if one is not None]
+        return [one for one in map(self._problem_of, self._current.values()) if one is not None]
 
-    def _problem_of(self, kept: _Kept) -> str | None:
-        name = str(kept.authority.own.subject_name)
-        state, fault = kept.state, kept.fault
+    def _problem_of(self, current: _CurrentCRL) -> str | None:
+        name = str(current.authority.own.subject_name)
+        state, fault = current.state, current.fault
         if state is None:
             return f"no CRL of {name} could be made: {fault}" if fault else None
         until = f"{state.next_update:%Y-%m-%d %H:%M} UTC"
@@ -170,90 +170,90 @@ class CRLs:
             if self._stopped.wait(LOOK_SECONDS):
                 return
 
-    def _each(self, act: Callable[[_Kept], object]) -> None:
+    def _each(self, act: Callable[[_CurrentCRL], object]) -> None:
         """Do something for every CA; what fails for one is its fault, and the rest is done."""
         with self._looking:
-            for kept in self._kept.values():
+            for current in self._current.values():
                 if self._stopped.is_set():
                     return
                 try:
-                    act(kept)
+                    act(current)
                 except ScepError as error:
-                    self._blame(kept, error.message, error.hint)
+                    self._note_fault(current, error.message, error.hint)
                 except Exception as error:
                     # Other than elsewhere it is not told twice: it comes again every second.
-                    if self._blame(kept, f"{type(error).__name__}, a bug in scepkit"):
+                    if self._note_fault(current, f"{type(error).__name__}, a bug in scepkit"):
                         log.exception("bug in scepkit; please report it")
 
-    def _blame(self, kept: _Kept, fault: str, hint: str | None = None) -> bool:
+    def _note_fault(self, current: _CurrentCRL, fault: str, hint: str | None = None) -> bool:
         """Note why a CA has no newer CRL; say whether that is new."""
-        if fault == kept.fault:
+        if fault == current.fault:
             return False
-        kept.fault = fault
-        name = str(kept.authority.own.subject_name)
+        current.fault = fault
+        name = str(current.authority.own.subject_name)
         log.error("no new CRL; the last one is served", ca=name, error=fault, hint=hint)
         return True
 
-    def _keep(self, kept: _Kept) -> None:
-        if self._read(kept):
+    def _update(self, current: _CurrentCRL) -> None:
+        if self._read(current):
             # Another process made it: the pause is between two CRLs, whoever makes them.
-            self._pause(kept)
-        if kept.state is None or revocation.is_due(kept.state, self._now(), self._lifetime):
-            self._make(kept)
+            self._pause(current)
+        if current.state is None or revocation.is_due(current.state, self._now(), self._lifetime):
+            self._make(current)
         else:
-            _absolve(kept)
+            _clear_fault(current)
 
-    def _read(self, kept: _Kept) -> bool:
+    def _read(self, current: _CurrentCRL) -> bool:
         """Read the CRL if it is another one than before, and say whether it is."""
-        issuer = kept.authority.key_hash
+        issuer = current.authority.key_hash
         state = self._store.crl_state(issuer)
         if state is None:
             return False
-        if kept.state is not None and state.number == kept.state.number:
-            kept.state = state
+        if current.state is not None and state.number == current.state.number:
+            current.state = state
             return False
         row = self._store.crl(issuer)
         if row is None:
             return False
-        kept.crl = of_crl(row, kept.state)
-        kept.state = CRLState(row.number, row.this_update, row.next_update, row.outdated)
+        current.crl = of_crl(row, current.state)
+        current.state = CRLState(row.number, row.this_update, row.next_update, row.outdated)
         return True
 
-    def _make(self, kept: _Kept) -> None:
+    def _make(self, current: _CurrentCRL) -> None:
         """Make a CRL, unless the last one is a moment old or another process is at it."""
         started = self._monotonic()
-        if started < kept.pause_until:
+        if started < current.pause_until:
             return
-        with _alone(self._lock) as is_ours:
+        with _locked(self._lock) as is_ours:
             if not is_ours:
                 return
             try:
                 row = revocation.current_crl(
-                    self._store, kept.authority, now=self._now(), lifetime=self._lifetime
+                    self._store, current.authority, now=self._now(), lifetime=self._lifetime
                 )
             finally:
-                kept.took = self._monotonic() - started
-                self._pause(kept)
-        _absolve(kept)
+                current.took = self._monotonic() - started
+                self._pause(current)
+        _clear_fault(current)
         log.info(
             "a CRL was signed",
-            ca=ca_id(kept.authority.key_hash),
+            ca=ca_id(current.authority.key_hash),
             number=row.number,
             octets=len(row.der),
-            ms=round(kept.took * 1000),
+            ms=round(current.took * 1000),
         )
-        self._read(kept)
+        self._read(current)
 
-    def _pause(self, kept: _Kept) -> None:
-        kept.pause_until = self._monotonic() + max(PAUSE_SECONDS, PAUSE_FACTOR * kept.took)
+    def _pause(self, current: _CurrentCRL) -> None:
+        current.pause_until = self._monotonic() + max(PAUSE_SECONDS, PAUSE_FACTOR * current.took)
 
 
-def _carried_on(kept: _Kept | None, authority: Authority) -> _Kept:
-    if kept is None:
-        return _Kept(authority, of_certificate(authority.certificate))
-    if kept.authority.certificate == authority.certificate:
-        return kept
-    return replace(kept, authority=authority, certificate=of_certificate(authority.certificate))
+def _updated(current: _CurrentCRL | None, authority: Authority) -> _CurrentCRL:
+    if current is None:
+        return _CurrentCRL(authority, of_certificate(authority.certificate))
+    if current.authority.certificate == authority.certificate:
+        return current
+    return replace(current, authority=authority, certificate=of_certificate(authority.certificate))
 
 
 def _late_at(state: CRLState) -> datetime:
@@ -261,14 +261,14 @@ def _late_at(state: CRLState) -> datetime:
     return due + (state.next_update - due) / _LATE
 
 
-def _absolve(kept: _Kept) -> None:
-    if kept.fault:
-        kept.fault = ""
-        log.info("the CRL is current again", ca=ca_id(kept.authority.key_hash))
+def _clear_fault(current: _CurrentCRL) -> None:
+    if current.fault:
+        current.fault = ""
+        log.info("the CRL is current again", ca=ca_id(current.authority.key_hash))
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[bool]:
+def _locked(path: Path) -> Iterator[bool]:
     """Say whether no other process is at it, and keep others away meanwhile.
 
     Where the file cannot be made, or the file system has no locks, nobody is kept away: two that

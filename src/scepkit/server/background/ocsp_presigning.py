@@ -20,7 +20,7 @@ _WITHIN = timedelta(seconds=2 * LOOK_SECONDS)
 log = structlog.get_logger()
 
 
-class SigningAhead:
+class OCSPPresigner:
     """Has the OCSP services of a catalogue sign ahead, in a thread of its own.
 
     Args:

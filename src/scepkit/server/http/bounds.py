@@ -76,7 +76,7 @@ class Bounds:
         )
 
 
-class NowAndThen:
+class LogThrottle:
     """Counts events of one kind, and lets one a minute into the log.
 
     Args:
@@ -114,7 +114,7 @@ class BoundAlarms:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._now_and_then = NowAndThen(clock)
+        self._throttle = LogThrottle(clock)
 
     def ring(self, bound: str, *, peer: str = "", endpoint: str = "", hint: str = "") -> None:
         """Count one more time; warn unless that was done for this bound less than a minute ago.
@@ -126,7 +126,7 @@ class BoundAlarms:
             hint: what the operator may do.
         """
         metrics.BOUNDS.labels(bound).inc()
-        times = self._now_and_then.count(f"{bound} {endpoint}")
+        times = self._throttle.count(f"{bound} {endpoint}")
         if not times:
             return
         facts = {"peer": peer, "endpoint": endpoint, "hint": hint}

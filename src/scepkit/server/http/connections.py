@@ -12,7 +12,7 @@ from typing import Protocol
 import structlog
 
 from scepkit.errors import HTTPRefused
-from scepkit.server.http.bounds import BoundAlarms, Bounds, NowAndThen
+from scepkit.server.http.bounds import BoundAlarms, Bounds, LogThrottle
 from scepkit.server.http.request_reader import Unreadable
 from scepkit.server.http.tally import Tally
 
@@ -61,7 +61,7 @@ class Connections:
     def __init__(self, bounds: Bounds, tally: Tally) -> None:
         self.bounds = bounds
         self.alarms = BoundAlarms()
-        self._refusals = NowAndThen()
+        self._refusals = LogThrottle()
         self.buffer = memoryview(bytearray(_READ))
         self._tally = tally
         self._counted: set[Connection] = set()

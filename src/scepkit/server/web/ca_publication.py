@@ -18,7 +18,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import signed
 from scepkit.protocol.scep import capabilities, http, next_ca
 from scepkit.protocol.scep.http import HTTPResponse, Operation
-from scepkit.server.ca_loading import HeldCA
+from scepkit.server.ca_loading import LoadedCA
 from scepkit.server.settings.endpoint import EndpointSettings
 
 NEXT_CA_CERT = "application/x-x509-next-ca-cert"
@@ -55,7 +55,7 @@ class Publication:
         return self.next_ca_certificates
 
 
-def publish(ca: HeldCA, settings: EndpointSettings, now: datetime) -> Publication:
+def publish(ca: LoadedCA, settings: EndpointSettings, now: datetime) -> Publication:
     """Render the public answers of an endpoint with this CA and these settings.
 
     Args:
@@ -86,7 +86,7 @@ def keywords(material: Material, settings: EndpointSettings) -> tuple[str, ...]:
     )
 
 
-def _ca_certificates(ca: HeldCA, settings: EndpointSettings) -> HTTPResponse:
+def _ca_certificates(ca: LoadedCA, settings: EndpointSettings) -> HTTPResponse:
     """One certificate goes out bare, several in a certs-only message, the RA's first."""
     chain = [one.public_bytes(Encoding.DER) for one in _shown(ca, settings)]
     if len(chain) == 1:
@@ -94,7 +94,7 @@ def _ca_certificates(ca: HeldCA, settings: EndpointSettings) -> HTTPResponse:
     return HTTPResponse(200, signed.certs_only(chain), http.CA_RA_CERT)
 
 
-def _shown(ca: HeldCA, settings: EndpointSettings) -> Sequence[x509.Certificate]:
+def _shown(ca: LoadedCA, settings: EndpointSettings) -> Sequence[x509.Certificate]:
     """Return what GetCACert shows.
 
     `auto` and `ra+chain` are the RA, the CA and what is above it; `ra+ca` leaves the last out;

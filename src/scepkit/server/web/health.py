@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from scepkit.errors import ScepError, StoreError
-from scepkit.server.ca_loading import HeldCA
+from scepkit.server.ca_loading import LoadedCA
 from scepkit.server.settings import Settings
 from scepkit.store import Store
 
@@ -81,7 +81,7 @@ class Conditions:
 
     settings: Settings
     store: Store
-    authorities: Callable[[], Mapping[str, HeldCA]]
+    authorities: Callable[[], Mapping[str, LoadedCA]]
     unreadable: Callable[[], ScepError | None]
     crl_problems: Callable[[], Iterable[str]]
     log_is_lost: Callable[[], bool]
@@ -115,7 +115,7 @@ class Conditions:
             yield from (State(word, fault) for fault in faults)
 
 
-def _faults(ca: HeldCA, now: datetime) -> Iterator[str]:
+def _faults(ca: LoadedCA, now: datetime) -> Iterator[str]:
     material = ca.material
     own, ra = material.ca.certificate, material.ra.certificate
     for role, certificate in (("CA", own), *([] if ra == own else [("RA", ra)])):

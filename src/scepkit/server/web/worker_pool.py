@@ -95,12 +95,12 @@ class WorkerPool:
         self._store.check_patience(asked)
         return service(message)
 
-    async def decide(self, message: bytes, endpoint: SCEPService, peer: str = "") -> Decision:
+    async def decide(self, message: bytes, service: SCEPService, peer: str = "") -> Decision:
         """Return the decision of an endpoint, once it is stored.
 
         Args:
             message: the body of a PKIOperation.
-            endpoint: decides.
+            service: the endpoint's; it decides.
             peer: what the sender's address is counted under.
 
         Raises:
@@ -108,12 +108,12 @@ class WorkerPool:
             HTTPRefused: there were too many of its kind, or a bound is reached.
             Local: the operator's fault or the disk's.
         """
-        decision, recorded = await self._recorded(message, endpoint, peer)
+        decision, recorded = await self._recorded(message, service, peer)
         if isinstance(recorded, Recorded | None):
             return decision
-        return await self.run(endpoint.conclude, decision, recorded)
+        return await self.run(service.conclude, decision, recorded)
 
-    def _recorded(self, message: bytes, endpoint: SCEPService, peer: str) -> _Step:
+    def _recorded(self, message: bytes, service: SCEPService, peer: str) -> _Step:
         """Decide and store; the event loop hears of it when the answer is on the disk."""
         loop = asyncio.get_running_loop()
         if self._handover is None:
@@ -125,13 +125,13 @@ class WorkerPool:
         hand_over = functools.partial(_hand_over, self._handover, [step])
         self._store.begin_request()
         asked = time.monotonic()
-        self._threads.submit(self._decide, message, endpoint, peer, hand_over, asked)
+        self._threads.submit(self._decide, message, service, peer, hand_over, asked)
         return step
 
     def _decide(
         self,
         message: bytes,
-        endpoint: SCEPService,
+        service: SCEPService,
         peer: str,
         hand_over: Callable[[_Decided | BaseException], None],
         asked: float,
@@ -139,8 +139,8 @@ class WorkerPool:
         """Do what the class says, in a thread of the pool."""
         try:
             self._store.check_patience(asked)
-            decision = endpoint.decide(message, peer)
-            pending = endpoint.record(decision)
+            decision = service.decide(message, peer)
+            pending = service.record(decision)
         # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.
         except BaseException as error:  # noqa: BLE001
             hand_over(error)
