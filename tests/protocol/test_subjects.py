@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from scepkit.ca.subject_rules import certified_subject
 from scepkit.errors import BadRequest, UsageError
-from scepkit.protocol import name_attributes, rfc4514
+from scepkit.protocol import name_attributes
 from scepkit.protocol.asn1 import strings
-from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.distinguished_name import Name, escape
 from scepkit.protocol.rfc4514 import parse_subject
 
 KINDS = [kind for kind in name_attributes.BY_OID.values() if kind.is_text]
@@ -196,7 +196,7 @@ def test_what_is_printed_is_read_again_whatever_is_in_it(drawn, chance):
         name = chance.choice([kind.name, kind.label, kind.oid, *kind.aliases])
         return "".join(chance.choice([c.lower(), c.upper()]) for c in name)
 
-    text = ",".join(f"{spelled(kind)}={rfc4514.escape(value)}" for kind, value in drawn)
+    text = ",".join(f"{spelled(kind)}={escape(value)}" for kind, value in drawn)
     name = Name.of(parse_subject(text))
     assert [(one.oid, one.text()) for rdn in reversed(name.rdns) for one in rdn] == [
         (ObjectIdentifier(kind.oid), value) for kind, value in drawn

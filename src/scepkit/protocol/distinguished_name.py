@@ -87,7 +87,7 @@ class NameAttribute:
         """Return it as RFC 4514 writes it; a value that is no text as its DER in hex."""
         if self.string is None:
             return f"{self.label}=#{self.value.hex()}"
-        return f"{self.label}={rfc4514.escape(self.string)}"
+        return f"{self.label}={escape(self.string)}"
 
 
 @dataclass(frozen=True)
@@ -204,6 +204,10 @@ class Name:
 
     def __str__(self) -> str:
         """Return it as RFC 4514 text, the last RDN first; always something that can be shown."""
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         try:
             return ",".join("+".join(map(str, rdn)) for rdn in reversed(self.rdns))
         except Malformed:
@@ -222,3 +226,14 @@ def _written(attribute: rfc4514.Attribute) -> bytes:
     if not strings.fits(value, string):
         string = strings.UTF8_STRING
     return _der.sequence(kind, _der.element(string, value.encode()))
+
+
+def escape(text: str) -> str:
+    """Escape a value (RFC 4514 section 2.4), and characters unfit for a terminal or a log."""
+    if text.isalnum():
+        return text
+    out = "".join(f"\\{c}" if c in rfc4514.SPECIAL else c for c in text)
+    out = out if out.isprintable() else strings.shown(out)
+    if out[:1] == "#" or (out[:1] == " " and len(text) > 1):
+        out = "\\" + out
+    return out[:-1] + "\\ " if text.endswith(" ") else out

@@ -1,4 +1,4 @@
-"""Distinguished names as text (RFC 4514): read, with an explanation of errors, and escaped.
+"""Distinguished names as text (RFC 4514): read, with an explanation of errors.
 
 More is read than the RFC has: blanks around separators and around `=`, as OpenSSL prints them, and
 the names of attributes in any case.
@@ -18,6 +18,7 @@ from cryptography.x509 import ObjectIdentifier
 from scepkit.errors import Malformed, UsageError
 from scepkit.protocol import name_attributes
 from scepkit.protocol.asn1 import ber, strings
+from scepkit.protocol.name_attributes import AttributeType
 
 SPECIAL = frozenset('\\"+,;<>')
 """The characters that take a backslash in a value, wherever they are in it."""
@@ -287,17 +288,6 @@ def _with_backslashes(value: str, *, has_octets: bool) -> str:
     return out
 
 
-def escape(text: str) -> str:
-    """Escape a value (RFC 4514 section 2.4), and characters unfit for a terminal or a log."""
-    if text.isalnum():
-        return text
-    out = "".join(f"\\{c}" if c in SPECIAL else c for c in text)
-    out = out if out.isprintable() else strings.shown(out)
-    if out[:1] == "#" or (out[:1] == " " and len(text) > 1):
-        out = "\\" + out
-    return out[:-1] + "\\ " if text.endswith(" ") else out
-
-
 # --- subjects as people write them ----------------------------------------------------------------
 
 # The types of string that do not take every character.
@@ -329,17 +319,17 @@ def parse_subject(text: str) -> x509.Name:
 
 
 def _subject_part(rdn: tuple[Attribute, ...]) -> x509.RelativeDistinguishedName:
-    for kind, count in Counter(name_attributes.find(one.oid).label for one in rdn).items():
+    kinds = [name_attributes.find(one.oid) for one in rdn]
+    for label, count in Counter(kind.label for kind in kinds).items():
         if count > 1:
             raise UsageError(
-                f"the subject has {kind} twice in one part, joined by '+'",
+                f"the subject has {label} twice in one part, joined by '+'",
                 hint="separate them by a comma; part of a value, '+' takes a backslash: \\+",
             )
-    return x509.RelativeDistinguishedName(map(_subject_attribute, rdn))
+    return x509.RelativeDistinguishedName(map(_subject_attribute, rdn, kinds))
 
 
-def _subject_attribute(attribute: Attribute) -> x509.NameAttribute[str]:
-    kind = name_attributes.find(attribute.oid)
+def _subject_attribute(attribute: Attribute, kind: AttributeType) -> x509.NameAttribute[str]:
     label = f"the subject's {kind.label}"
     if not kind.is_text:
         raise UsageError(f"{label} is no text, and cannot be in a subject", hint=_WORD)
