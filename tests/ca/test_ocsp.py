@@ -14,7 +14,7 @@ from cryptography.x509 import ocsp as library
 
 from scepkit.ca import ocsp
 from scepkit.ca.directory import founding, paths, rollover, rotation
-from scepkit.ca.directory.material import load
+from scepkit.ca.directory.material import load, load_responders
 from scepkit.ca.directory.rotation import OCSP_BEFORE, rotate_ocsp
 from scepkit.ca.ocsp import OCSP_VALIDITY
 from scepkit.ca.profile import Profile
@@ -46,7 +46,7 @@ def names(directory):
 def signer_of(directory, ca, at):
     """Return the certificate that responses about a CA's certificates are signed with."""
     material = load(directory, now=at)
-    responders = ocsp.load_responders(directory, material, now=at)
+    responders = load_responders(directory, material, now=at)
     builder = library.OCSPRequestBuilder().add_certificate(ca, ca, hashes.SHA256())
     (asked,) = read_request(builder.build().public_bytes(Encoding.DER)).certificates
     signer, end = responders.of(asked).signer(at)
@@ -126,7 +126,7 @@ def test_one_that_expired_while_it_served(directory, now):
 
 
 def _responders(directory, at):
-    return ocsp.load_responders(directory, load(directory, now=at), now=at)._named
+    return load_responders(directory, load(directory, now=at), now=at)._named
 
 
 def test_where_the_ca_ends_nothing_rotates_for_ever(directory, now):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 
 from scepkit.errors import SettingsError
 from scepkit.protocol.distinguished_name import Name
@@ -126,6 +127,12 @@ def check_issued_by(certificate: x509.Certificate, ca: x509.Certificate) -> None
 def label(certificate: x509.Certificate) -> str:
     """Name a certificate in a message."""
     return f'the certificate "{Name.of(certificate.subject)}"'
+
+
+def common_name_of(name: x509.Name) -> str:
+    """Return the common name of a CA; "CA" for a foreign one that has none."""
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else "CA"
 
 
 def _lacking(certificate: x509.Certificate, needs: tuple[str, ...]) -> list[str]:

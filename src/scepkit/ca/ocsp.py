@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -18,11 +17,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from scepkit.ca import checks
 from scepkit.ca.authority import random_serial
-from scepkit.ca.directory import founding, paths
 from scepkit.ca.extensions import authority_key_identifier, key_usage
 from scepkit.ca.profile import BACKDATE
 from scepkit.errors import SettingsError
-from scepkit.keys.pem import read_certificate, read_key, signature_hash
+from scepkit.keys.pem import signature_hash
 from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.ocsp import HASHES, CertID, Signer
@@ -30,10 +28,8 @@ from scepkit.protocol.ocsp import HASHES, CertID, Signer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
-    from pathlib import Path
 
     from scepkit.ca.authority import Authority
-    from scepkit.ca.directory.material import Material
     from scepkit.keys.pem import PrivateKey
 
 OCSP_VALIDITY = timedelta(days=30)
@@ -161,41 +157,6 @@ def issue(
     )
 
 
-def load_responders(directory: Path, material: Material, *, now: datetime) -> OCSPResponders:
-    """Read the OCSP responders of a CA and of those before and after it. Writes nothing.
-
-    Args:
-        directory: the CA's.
-        material: what `material.load` read from it.
-        now: the time, aware.
-
-    Raises:
-        SettingsError: the directory cannot be read; what is wrong with the keys for OCSP is no
-            reason.
-    """
-    found = paths.steadily(directory, partial(_delegates, directory))
-    issuing = [material] if material.next is None else [material, material.next]
-    ras = [one.ra.certificate for one in issuing]
-    ras += [one.certificate for one in material.retired]
-    return OCSPResponders(
-        OCSPResponder(
-            ca, next((one for one in found if is_fit(one, ca.certificate, now)), None), ras
-        )
-        for ca in (*(one.ca for one in issuing), *material.previous)
-    )
-
-
-def read_delegate(place: Path) -> Delegate | None:
-    """Read a key for OCSP with its certificate; None where it is not there or cannot be used."""
-    try:
-        certificate = read_certificate(place / paths.OCSP_CERTIFICATE)
-        key = read_key(place / paths.OCSP_KEY)
-        checks.check_key(certificate, key)
-    except SettingsError:
-        return None
-    return Delegate(certificate, key)
-
-
 def is_fit(delegate: Delegate, ca: x509.Certificate, now: datetime) -> bool:
     """Say whether clients accept what a delegate signs for a CA at that time."""
     try:
@@ -208,12 +169,7 @@ def is_fit(delegate: Delegate, ca: x509.Certificate, now: datetime) -> bool:
     return ExtendedKeyUsageOID.OCSP_SIGNING in purposes
 
 
-def _delegates(directory: Path) -> list[Delegate]:
-    found = [read_delegate(place) for place in paths.generations(directory)]
-    return [one for one in found if one is not None]
-
-
 def _name(issuer: x509.Name) -> x509.Name:
-    common = founding.common_name_of(issuer)[:_MOST_CHARACTERS] + _SUFFIX
+    common = checks.common_name_of(issuer)[:_MOST_CHARACTERS] + _SUFFIX
     rest = [one for one in issuer if one.oid != NameOID.COMMON_NAME]
     return x509.Name([*rest, x509.NameAttribute(NameOID.COMMON_NAME, common)])

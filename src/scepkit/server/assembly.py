@@ -12,10 +12,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.ca import checks
 from scepkit.ca.directory.material import Credential as RACredential
-from scepkit.ca.directory.material import Material
+from scepkit.ca.directory.material import Material, load_responders
 from scepkit.ca.directory.paths import RA_CERTIFICATE, RA_KEY
 from scepkit.ca.extensions import Locations
-from scepkit.ca.ocsp import load_responders
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.challenges import ChallengeRule, NoChallenge
 from scepkit.enrolment.challenges.static import StaticChallenge, WrongChallenges

@@ -248,12 +248,6 @@ def renamed(name: x509.Name, common_name: str) -> x509.Name:
     return renamed
 
 
-def common_name_of(name: x509.Name) -> str:
-    """Return the common name of a CA; "CA" for a foreign one that has none."""
-    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else "CA"
-
-
 def self_signed(
     key: PrivateKey, name: x509.Name, *, now: datetime, decrypts: bool
 ) -> x509.Certificate:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from scepkit.ca import checks
+from scepkit.ca import checks, ocsp
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import paths
 from scepkit.errors import SettingsError
@@ -242,3 +242,43 @@ def _check_alone(ca: x509.Certificate) -> None:
         *checks.needs_alone(ca),
         hint=f"so it needs an RA: restore {paths.RA_CERTIFICATE} and {paths.RA_KEY} beside it",
     )
+
+
+def load_responders(directory: Path, material: Material, *, now: datetime) -> ocsp.OCSPResponders:
+    """Read the OCSP responders of a CA and of those before and after it. Writes nothing.
+
+    Args:
+        directory: the CA's.
+        material: what `load` read from it.
+        now: the time, aware.
+
+    Raises:
+        SettingsError: the directory cannot be read; what is wrong with the keys for OCSP is no
+            reason.
+    """
+    found = paths.steadily(directory, partial(_delegates, directory))
+    issuing = [material] if material.next is None else [material, material.next]
+    ras = [one.ra.certificate for one in issuing]
+    ras += [one.certificate for one in material.retired]
+    return ocsp.OCSPResponders(
+        ocsp.OCSPResponder(
+            ca, next((one for one in found if ocsp.is_fit(one, ca.certificate, now)), None), ras
+        )
+        for ca in (*(one.ca for one in issuing), *material.previous)
+    )
+
+
+def read_delegate(place: Path) -> ocsp.Delegate | None:
+    """Read a key for OCSP with its certificate; None where it is not there or cannot be used."""
+    try:
+        certificate = read_certificate(place / paths.OCSP_CERTIFICATE)
+        key = read_key(place / paths.OCSP_KEY)
+        checks.check_key(certificate, key)
+    except SettingsError:
+        return None
+    return ocsp.Delegate(certificate, key)
+
+
+def _delegates(directory: Path) -> list[ocsp.Delegate]:
+    found = [read_delegate(place) for place in paths.generations(directory)]
+    return [one for one in found if one is not None]

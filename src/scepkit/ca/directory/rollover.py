@@ -212,7 +212,7 @@ def _next_name(directory: Path, common_name: str | None) -> x509.Name:
 
 
 def _marked(current: x509.Name, used: set[str]) -> x509.Name:
-    old = founding.common_name_of(current)
+    old = checks.common_name_of(current)
     mark = _MARK.search(old)
     number, stem = (int(mark[1]), old[: mark.start()]) if mark else (1, old)
     while True:

@@ -19,6 +19,7 @@ from scepkit.ca import checks, ocsp
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import paths, replacing
 from scepkit.ca.directory.founding import RA_VALIDITY, stage_ra
+from scepkit.ca.directory.material import read_delegate
 from scepkit.errors import UsageError
 from scepkit.keys import ownership
 from scepkit.keys.files import refusals, sync_directory
@@ -188,7 +189,7 @@ def _responder_is_due(place: Path, now: datetime, before: timedelta, validity: t
     ca = read_certificate(place / paths.CA_CERTIFICATE)
     if not ca.not_valid_before_utc <= now < ca.not_valid_after_utc:
         return False
-    delegate = ocsp.read_delegate(place)
+    delegate = read_delegate(place)
     if delegate is None or not ocsp.is_fit(delegate, ca, now):
         return True
     end = delegate.certificate.not_valid_after_utc
