@@ -67,15 +67,15 @@ def test_a_second_store_of_the_same_process_drops_no_lock(store, path, url, issu
 
 def test_a_file_that_is_replaced_before_the_commit(store, path, issuance, monkeypatch):
     """A long wait for the lock, or for the disk, lies between the begin and the commit."""
-    from scepkit.store import group_commit as writer
+    from scepkit.store import group_commit
 
-    real = writer.record_all
+    real = group_commit.record_all
 
     def record_all(connection, entries):
         yield from real(connection, entries)
         path.rename(path.with_suffix(".away"))
 
-    monkeypatch.setattr(writer, "record_all", record_all)
+    monkeypatch.setattr(group_commit, "record_all", record_all)
     entry = issuance()
     with pytest.raises(StoreError, match="was removed under the running server"):
         store.record(entry).result()

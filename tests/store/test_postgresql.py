@@ -14,9 +14,16 @@ from sqlalchemy import inspect, literal, select
 from sqlalchemy.exc import OperationalError
 
 from scepkit.errors import StoreError
-from scepkit.store import Purged, Recorded, SignerRevoked, Store, engine, schema
-from scepkit.store import group_commit as writer
-from scepkit.store import issuances as recording
+from scepkit.store import (
+    Purged,
+    Recorded,
+    SignerRevoked,
+    Store,
+    engine,
+    group_commit,
+    issuances,
+    schema,
+)
 from scepkit.store.engine import fault
 from scepkit.store.tables import metadata
 from stored import NOW
@@ -66,14 +73,14 @@ def test_a_revocation_waits_for_the_renewal_that_was_first(
     old = issuance()
     store.record(old).result()
     looked, go_on = Event(), Event()
-    real = recording.check_renewable
+    real = issuances.check_renewable
 
     def look_and_stay(connection, entries):
         real(connection, entries)
         looked.set()
         go_on.wait()
 
-    monkeypatch.setattr(recording, "check_renewable", look_and_stay)
+    monkeypatch.setattr(issuances, "check_renewable", look_and_stay)
     renewal = store.record(issuance(renews=old.serial))
     looked.wait()
     with ThreadPoolExecutor(1) as pool:
@@ -171,7 +178,7 @@ def test_a_batch_is_tried_again_after_a_standoff(store, issuance, monkeypatch):
     class Standoff(Exception):
         sqlstate = "40P01"
 
-    real, tries = writer._write, []
+    real, tries = group_commit._write, []
 
     def give_up(connection, entries):
         tries.append(entries)
@@ -179,10 +186,10 @@ def test_a_batch_is_tried_again_after_a_standoff(store, issuance, monkeypatch):
             raise OperationalError("", {}, Standoff())
         return real(connection, entries)
 
-    monkeypatch.setattr(writer, "_write", give_up)
+    monkeypatch.setattr(group_commit, "_write", give_up)
     assert isinstance(store.record(issuance()).result(), Recorded)
     tries.clear()
-    monkeypatch.setattr(writer, "TRIES", 2)
+    monkeypatch.setattr(group_commit, "TRIES", 2)
     with pytest.raises(StoreError):
         store.record(issuance()).result()
     assert len(tries) == 2

@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from scepkit.errors import StoreError
-from scepkit.store import ChallengeSpent, Recorded, Store
-from scepkit.store import group_commit as writer
+from scepkit.store import ChallengeSpent, Recorded, Store, group_commit
 from scepkit.store import issuances as recording
 from waiting import PATIENCE
 
@@ -28,9 +27,11 @@ def test_what_waits_shares_one_commit(store, issuance, hold):
 def batches(monkeypatch):
     """The sizes of what the writer takes at a time."""
     sizes = []
-    real = writer.Writer._settle
+    real = group_commit.Writer._settle
     monkeypatch.setattr(
-        writer.Writer, "_settle", lambda self, batch: sizes.append(len(batch)) or real(self, batch)
+        group_commit.Writer,
+        "_settle",
+        lambda self, batch: sizes.append(len(batch)) or real(self, batch),
     )
     return sizes
 
@@ -39,7 +40,7 @@ def test_a_commit_waits_until_no_more_are_to_come_than_wait(
     store, issuance, batches, *, monkeypatch
 ):
     looked = threading.Event()
-    real = writer.Writer._is_due
+    real = group_commit.Writer._is_due
 
     def is_due(self):
         due = real(self)
@@ -47,8 +48,8 @@ def test_a_commit_waits_until_no_more_are_to_come_than_wait(
             looked.set()
         return due
 
-    monkeypatch.setattr(writer.Writer, "_is_due", is_due)
-    monkeypatch.setattr(writer, "GATHER_SECONDS", 2.0 * PATIENCE)
+    monkeypatch.setattr(group_commit.Writer, "_is_due", is_due)
+    monkeypatch.setattr(group_commit, "GATHER_SECONDS", 2.0 * PATIENCE)
     for _ in range(5):
         store.begin_request()
     futures = []
@@ -63,7 +64,7 @@ def test_a_commit_waits_until_no_more_are_to_come_than_wait(
 
 
 def test_what_is_decided_without_an_entry_is_not_waited_for(store, issuance, monkeypatch):
-    monkeypatch.setattr(writer, "GATHER_SECONDS", 2.0 * PATIENCE)
+    monkeypatch.setattr(group_commit, "GATHER_SECONDS", 2.0 * PATIENCE)
     for _ in range(3):
         store.begin_request()
     future = store.record(issuance())
@@ -79,7 +80,7 @@ def test_who_does_not_come_is_waited_for_only_a_moment(store, issuance):
 
 
 def test_nobody_is_waited_for_at_the_end(store, issuance, monkeypatch):
-    monkeypatch.setattr(writer, "GATHER_SECONDS", 2.0 * PATIENCE)
+    monkeypatch.setattr(group_commit, "GATHER_SECONDS", 2.0 * PATIENCE)
     for _ in range(3):
         store.begin_request()
     future = store.record(issuance())
@@ -88,7 +89,7 @@ def test_nobody_is_waited_for_at_the_end(store, issuance, monkeypatch):
 
 
 def test_a_batch_is_bounded(store, issuance, hold, batches, monkeypatch):
-    monkeypatch.setattr(writer, "BATCH_LIMIT", 5)
+    monkeypatch.setattr(group_commit, "BATCH_LIMIT", 5)
     with hold():
         futures = [store.record(issuance()) for _ in range(23)]
     for future in futures:
@@ -182,7 +183,7 @@ def test_a_cancelled_future_is_not_stored_and_the_writer_goes_on(store, issuance
 
 
 def test_too_much_waiting_is_refused(store, issuance, hold, monkeypatch):
-    monkeypatch.setattr(writer, "QUEUE_LIMIT", 3)
+    monkeypatch.setattr(group_commit, "QUEUE_LIMIT", 3)
     with hold():
         first = store.record(issuance())
         while not first.running():
@@ -224,7 +225,7 @@ def test_a_lock_that_nobody_gives_back_is_a_store_error(url, issuance, hold):
 def test_all_that_waits_is_over_with_one_wait_in_vain(url, issuance, hold, monkeypatch):
     """Each batch would else wait as long as the one before it, and so longer and longer."""
     waits, begun, queued = [], threading.Event(), threading.Event()
-    real = writer._write
+    real = group_commit._write
 
     def write(connection, entries):
         waits.append(len(entries))
@@ -232,7 +233,7 @@ def test_all_that_waits_is_over_with_one_wait_in_vain(url, issuance, hold, monke
         assert queued.wait(PATIENCE)
         return real(connection, entries)
 
-    monkeypatch.setattr(writer, "_write", write)
+    monkeypatch.setattr(group_commit, "_write", write)
     Store.open(url).close()
     with Store.open(url, patience=0.01) as store:
         with hold():

@@ -111,7 +111,7 @@ class DatabaseFiles:
             raise Moved(f"{self._removed()}; a new one was opened") from moved
 
     def compare(self, opened: int) -> None:
-        """Only compare, before a commit.
+        """Compare the files before a commit, and mend nothing.
 
         Args:
             opened: what the attribute was when the connection was made.

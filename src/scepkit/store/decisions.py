@@ -195,7 +195,7 @@ def _approve(connection: Connection, request_id: int, issuance: Issuance, by: st
 
 
 def _check_same(row: RequestRow | None, issuance: Issuance) -> None:
-    """A certificate must not end up under another request, nor without its challenge."""
+    """Refuse a certificate for another request than the one approved, or without its challenge."""
     fields = (
         "endpoint",
         "transaction_id",

@@ -108,19 +108,19 @@ def database_file(url: URL) -> Path | None:
 
 
 def stands_off(error: OperationalError) -> bool:
-    """Tell whether the transaction gave way to another one and may be tried again."""
+    """Say whether the transaction gave way to another one and may be tried again."""
     return getattr(error.orig, "sqlstate", None) in STANDOFFS
 
 
 def is_locked(error: Exception) -> bool:
-    """Tell whether a wait for another process's lock was in vain."""
+    """Say whether a wait for another process's lock was in vain."""
     if not isinstance(error, OperationalError):
         return False
     return getattr(error.orig, "sqlstate", None) == LOCK_TIMEOUT or "locked" in str(error.orig)
 
 
 def is_damaged(error: DBAPIError) -> bool:
-    """Tell whether the database file is damaged."""
+    """Say whether the database file is damaged."""
     return getattr(error.orig, "sqlite_errorname", "").startswith(_DAMAGED)
 
 

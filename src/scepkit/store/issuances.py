@@ -115,10 +115,8 @@ def record_all(connection: Connection, entries: Sequence[Granted]) -> list[Answe
     issuances = [entry for entry in entries if isinstance(entry, Issuance)]
     check_renewable(connection, entries)
     if issuances:
-        connection.execute(ISSUE, [_certificate_row(i) for i in issuances])
-        _keep_passphrases(connection, issuances)
-        connection.execute(CLAIM, [_transaction_row(i) for i in issuances])
-        connection.execute(ANSWER_CLAIMED, [_issued_row(i) | _claimed(i) for i in issuances])
+        for statement, rows in _inserts(issuances):
+            connection.execute(statement, rows)
         _spend(connection, [i for i in issuances if i.challenge_id is not None])
     return [
         _recorded(e) if isinstance(e, Issuance) else _queue_anew(connection, e) for e in entries
@@ -213,21 +211,31 @@ def _write(connection: Connection, entry: Granted, transaction_row: int | None) 
 def issue(connection: Connection, issuance: Issuance) -> None:
     """Write the certificate; before the request and the spent challenge, which refer to it."""
     connection.execute(ISSUE, _certificate_row(issuance))
-    _keep_passphrases(connection, [issuance])
+    if rows := _passphrase_rows([issuance]):
+        connection.execute(KEEP_PASSPHRASE, rows)
 
 
-def _keep_passphrases(connection: Connection, issuances: Sequence[Issuance]) -> None:
+def _inserts(issuances: Sequence[Issuance]) -> list[tuple[Insert, list[dict[str, Any]]]]:
+    """Return what writes several issuances, table by table, what is referred to first."""
     rows = [
+        (ISSUE, [_certificate_row(i) for i in issuances]),
+        (KEEP_PASSPHRASE, _passphrase_rows(issuances)),
+        (CLAIM, [_transaction_row(i) for i in issuances]),
+        (ANSWER_CLAIMED, [_issued_row(i) | _claimed(i) for i in issuances]),
+    ]
+    return [(statement, values) for statement, values in rows if values]
+
+
+def _passphrase_rows(issuances: Sequence[Issuance]) -> list[dict[str, Any]]:
+    return [
         {"serial": issuance.serial, "hidden": issuance.passphrase}
         for issuance in issuances
         if issuance.passphrase is not None
     ]
-    if rows:
-        connection.execute(KEEP_PASSPHRASE, rows)
 
 
 def check_renewable(connection: Connection, entries: Sequence[Granted]) -> None:
-    """See that what is renewed is there and not revoked, and that it stays so until the commit.
+    """Refuse to renew what is revoked or unknown; what is good stays so until the commit.
 
     Raises:
         NotRenewableError: one of them is not.

@@ -291,7 +291,7 @@ def outcome(connection: Connection, request_id: int, now: datetime | None) -> Ou
 
 
 def _outcome(columns: Sequence[Any], now: datetime | None) -> Outcome:
-    """A request that waited too long has expired, though nobody may have written that yet."""
+    """Return the outcome; what waited too long has expired, though nobody may have written it."""
     status, der, fail_info, reason, serial, reply_secret, *who, expires_at = columns
     if _is_overdue(status, expires_at, now):
         status, fail_info, reason = Status.EXPIRED, BAD_REQUEST, EXPIRED_REASON
@@ -305,7 +305,7 @@ def request(connection: Connection, request_id: int, now: datetime | None) -> Re
 
 
 def check_room(connection: Connection, queued: Queued) -> None:
-    """See that one more may wait, and that nobody else takes its place until the commit.
+    """Refuse one more that waits if there is no room; else nobody takes its place until the commit.
 
     Raises:
         QueueFullError: there is no room.
@@ -362,6 +362,6 @@ def _after(wanted: Sequence[ColumnElement[bool]], after: RequestRow | None) -> S
 
 
 def _is_overdue(status: str, expires_at: datetime | None, now: datetime | None) -> bool:
-    """Tell whether a request has waited for a decision until it expired; not without `now`."""
+    """Say whether a request has waited for a decision until it expired; not without `now`."""
     waits_until = expires_at if status == Status.PENDING else None
     return waits_until is not None and now is not None and waits_until <= now

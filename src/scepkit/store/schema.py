@@ -66,7 +66,7 @@ def bring_up_to_date(engine: Engine, *, create: bool = True) -> None:
 
 
 def alembic_config(connection: Connection) -> Config:
-    """Alembic's configuration without an ini file; env.py finds the connection in it.
+    """Return Alembic's configuration without an ini file; env.py finds the connection in it.
 
     A developer makes the next revision with
     ``alembic.command.revision(alembic_config(connection), "what changed", autogenerate=True)``.

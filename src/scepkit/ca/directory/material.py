@@ -59,7 +59,7 @@ class Material:
 
     @property
     def layout(self) -> str:
-        """The name of the key layout: `default`, `ec` or `single`."""
+        """Return the name of the key layout: `default`, `ec` or `single`."""
         if len(self.chain) == 1:
             return "single"
         return "ec" if isinstance(self.ca.private_key, ec.EllipticCurvePrivateKey) else "default"

@@ -67,7 +67,7 @@ def locked(directory: Path, *, wait: bool = True) -> Iterator[None]:
 
 
 def is_interrupted(directory: Path) -> bool:
-    """Tell whether a change has been begun and is not at its end, or is under way now.
+    """Say whether a change has been begun and is not at its end, or is under way now.
 
     Raises:
         SettingsError: the directory cannot be searched.

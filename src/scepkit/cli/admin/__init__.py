@@ -9,12 +9,7 @@ from typing import Any
 
 import typer
 
-from scepkit.cli.admin import approve_reject as admin_decide
-from scepkit.cli.admin import challenge as admin_challenge
-from scepkit.cli.admin import crl as admin_crl
-from scepkit.cli.admin import listing as admin_list
-from scepkit.cli.admin import purge as admin_purge
-from scepkit.cli.admin import revoke, rollover, show
+from scepkit.cli.admin import approve_reject, challenge, crl, listing, purge, revoke, rollover, show
 from scepkit.cli.help import Group, examples
 
 # As an operator meets them. Typer would put those with commands of their own last.
@@ -48,13 +43,13 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 for commands in (
-    admin_challenge,
-    admin_list,
+    challenge,
+    listing,
     show,
-    admin_decide,
+    approve_reject,
     revoke,
-    admin_crl,
+    crl,
     rollover,
-    admin_purge,
+    purge,
 ):
     commands.register(app)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scepkit.cli import terminal
-from scepkit.cli.admin import challenge_new as admin_challenge_new
-from scepkit.cli.admin import challenge_void as admin_challenge_void
+from scepkit.cli.admin import challenge_new, challenge_void
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
@@ -54,11 +53,11 @@ _BITS = 160
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file, and of those beside it."""
-    admin_challenge_new.register(group)
+    challenge_new.register(group)
     group.command("list", cls=Command, short_help="List one-time challenges.", epilog=_LIST)(
         listing
     )
-    admin_challenge_void.register(group)
+    challenge_void.register(group)
     group.command("secret", cls=Command, epilog=_SECRET)(secret)
     app.add_typer(group)
 

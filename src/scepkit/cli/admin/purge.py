@@ -49,7 +49,7 @@ def purge(
     the command does not ask first; --dry-run shows the numbers.
     """
     with records_opened(directory) as (home, store):
-        from scepkit.server.background import housekeeping as sweeping
+        from scepkit.server.background import housekeeping
         from scepkit.server.data_directory import utc_now
 
         now = utc_now()
@@ -59,14 +59,14 @@ def purge(
             else timedelta(days=home.settings.retention_days)
         )
         expired = 0 if dry_run else store.expire(now)
-        purged = sweeping.purge(store, home.settings, now=now, keep=keep, dry_run=dry_run)
+        purged = housekeeping.purge(store, home.settings, now=now, keep=keep, dry_run=dry_run)
     if as_json:
         terminal.json_data(
-            {"dry_run": dry_run, "expired_requests": expired, **sweeping.counts(purged)}
+            {"dry_run": dry_run, "expired_requests": expired, **housekeeping.counts(purged)}
         )
         return
     if expired:
         terminal.say(f"{expired} requests expired before they were decided")
     would = "would delete" if dry_run else "deleted"
-    counts = ", ".join(f"{n} {what}" for what, n in sweeping.counts(purged).items())
+    counts = ", ".join(f"{n} {what}" for what, n in housekeeping.counts(purged).items())
     terminal.say(f"{would} {counts}")
