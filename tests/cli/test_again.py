@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 import keys
-from scepkit.cli.device import reenrol_hint
+from scepkit.cli.device import hints
 from scepkit.client.folder import Folder
 
 
 def test_of_a_directory_that_is_not_there(tmp_path):
     wanted = "scep enroll URL --subject DN --out 'a b'"
-    assert reenrol_hint.command(Folder(Path("a b"))) == wanted
+    assert hints.enroll_command(Folder(Path("a b"))) == wanted
 
 
 def test_of_a_certificate_that_was_got(serve, scep):
@@ -27,7 +27,7 @@ def test_of_a_certificate_that_was_got(serve, scep):
     wanted = ["--subject", "CN=a b,O=Example", "--legacy", "sha1", "--ca-id", "x", "--out", "a"]
     trust = ["--fingerprint", site.fingerprint]
     assert scep("enroll", site.url, *wanted, *trust)[0] == 0
-    said = reenrol_hint.command(Folder(Path("a")))
+    said = hints.enroll_command(Folder(Path("a")))
     assert said == (
         f"scep enroll {site.url} --subject 'CN=a b,O=Example' --ca-id x --legacy sha1 --out a"
     )
@@ -55,4 +55,4 @@ def test_of_a_certificate_with_other_names():
     Path("a").mkdir()
     Path("a/cert.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
     wanted = "scep enroll URL --subject CN=a --san dns:a.example --san ip:192.0.2.1 --out a"
-    assert reenrol_hint.command(Folder(Path("a"))) == wanted
+    assert hints.enroll_command(Folder(Path("a"))) == wanted

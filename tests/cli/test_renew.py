@@ -11,7 +11,7 @@ import pytest
 import httpd
 import keys
 from pair import grant
-from scepkit.cli.device import renewable
+from scepkit.cli.device import connection
 from scepkit.client.folder import Folder, record
 from scepkit.client.folder.record import Record
 from scepkit.protocol.cms import signed
@@ -34,7 +34,7 @@ FORGOTTEN = {"capabilities": (), "checked_at": ""}
 def read(folder, **how):
     """Return how to reach the CA, as the options say that are given."""
     unsaid = {"url": "", "ca_id": None, "legacy": None, "tls_ca": None}
-    return renewable.record(folder, **(unsaid | how))
+    return folder.server(connection.changes(**(unsaid | how)))
 
 
 @pytest.fixture

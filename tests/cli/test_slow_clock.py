@@ -10,7 +10,8 @@ import pytest
 
 from pair import grant
 from scepkit.cli import describe
-from scepkit.cli.device import next_ca, renew_steps, request, status
+from scepkit.cli.device import status
+from scepkit.client import enroller, renewer, rollover, submission
 from scepkit.client import trust as client_trust
 
 DAY = timedelta(days=1)
@@ -32,7 +33,7 @@ def clock(monkeypatch):
         def now(cls, tz=None):
             return datetime.now(tz) - cls.behind
 
-    for module in (describe, renew_steps, request, status, next_ca, client_trust):
+    for module in (describe, status, enroller, renewer, rollover, submission, client_trust):
         monkeypatch.setattr(module, "datetime", Clock)
 
     def set_back(days):

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 import httpd
 import keys
 from pair import _Public
-from scepkit.client import renewal_time
+from scepkit.client import rollover
 from scepkit.client.folder import Folder
 from scepkit.client.folder.record import Record
 from scepkit.errors import Hint, SettingsError
@@ -278,7 +278,7 @@ def test_half_of_what_waits_is_nothing(tmp_path, monkeypatch):
     with pytest.raises(Killed):
         folder.forget_ahead()
     assert folder.ahead.certificate() is None
-    assert not renewal_time.may_switch(folder, httpd.today() + 31 * httpd.DAY, rolled_over=True)
+    assert not rollover.may_switch(folder, httpd.today() + 31 * httpd.DAY, rolled_over=True)
     monkeypatch.undo()
     folder.forget_ahead()
     assert not folder.ahead.path.exists()

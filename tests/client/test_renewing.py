@@ -9,7 +9,7 @@ import pytest
 import httpd
 import keys
 from pair import _Public
-from scepkit.client import renewal_time
+from scepkit.client import renewer, rollover
 from scepkit.client.folder import Folder
 from scepkit.errors import UntrustedCA
 from scepkit.protocol.scep.attributes import TransactionID
@@ -55,12 +55,12 @@ def fill(folder, found, ca, *above):
 )
 def test_when_to_renew(days, before, left):
     found = certificate(days)
-    assert found.not_after - renewal_time.due(found, before) == left * DAY
+    assert found.not_after - renewer.due(found, before) == left * DAY
 
 
 def test_the_ca_of_the_folder_is_found_again(serve, connect, folder):
     client = connect(serve())
-    found = renewal_time.find(client, client.ask(), folder)
+    found = rollover.find(client, client.ask(), folder)
     assert found.ca.certificates.anchor == httpd.ca().certificate
     assert not found.rolled_over
 
@@ -70,12 +70,12 @@ def test_its_successor_is_trusted_once_it_was_vouched_for(serve, connect, folder
     """A new CA is believed after a verified GetNextCACert, and at no other time."""
     site = serve(following=NEXT)
     client = connect(site)
-    certificates = client.get_next_certificates(renewal_time.find(client, client.ask(), folder).ca)
+    certificates = client.get_next_certificates(rollover.find(client, client.ask(), folder).ca)
     site.scep.roll_over()
     with pytest.raises(UntrustedCA):
-        renewal_time.find(client, client.ask(), folder)
+        rollover.find(client, client.ask(), folder)
     folder.keep_next_ca(certificates)
-    found = renewal_time.find(client, client.ask(), folder)
+    found = rollover.find(client, client.ask(), folder)
     assert found.ca.certificates.anchor == NEXT.certificate
     assert found.rolled_over
 
@@ -93,7 +93,7 @@ def test_a_next_ca_that_is_over_is_trusted_no_more(serve, connect, folder):
     site.scep.roll_over()
     client = connect(site)
     with pytest.raises(UntrustedCA):
-        renewal_time.find(client, client.ask(), folder)
+        rollover.find(client, client.ask(), folder)
 
 
 @pytest.mark.rfc("L-20")
@@ -113,11 +113,11 @@ def test_when_to_change_over(folder, start, rolled_over, later, switch):
     folder.keep_next_ca([NEXT.certificate])
     fill(folder.ahead, certificate(25, NEXT, httpd.today() + start * DAY), NEXT)
     now = httpd.today() + later * DAY
-    assert renewal_time.may_switch(folder, now, rolled_over=rolled_over) is switch
+    assert rollover.may_switch(folder, now, rolled_over=rolled_over) is switch
 
 
 def test_nothing_to_change_over_to(folder):
-    assert not renewal_time.may_switch(folder, httpd.today(), rolled_over=True)
+    assert not rollover.may_switch(folder, httpd.today(), rolled_over=True)
 
 
 @pytest.mark.parametrize("root", [None, NEXT], ids=["roots", "below one root"])
@@ -133,12 +133,12 @@ def test_a_next_ca_that_was_given_up(folder, root, rolled_over, later):
     now = httpd.today() + later * DAY
     for issuer, switch in ((given_up, False), (announced, True)):
         fill(folder.ahead, certificate(25, issuer), issuer, *above)
-        assert renewal_time.may_switch(folder, now, rolled_over=rolled_over) is switch
+        assert rollover.may_switch(folder, now, rolled_over=rolled_over) is switch
 
 
 def test_where_the_next_ca_is_not_known_any_more(folder):
     fill(folder.ahead, certificate(25, NEXT), NEXT)
-    assert not renewal_time.may_switch(folder, httpd.today(), rolled_over=True)
+    assert not rollover.may_switch(folder, httpd.today(), rolled_over=True)
 
 
 @pytest.mark.rfc("L-20")
@@ -149,5 +149,5 @@ def test_a_ca_that_is_not_valid_yet_is_waited_for(folder):
     )
     folder.keep_next_ca([coming.certificate])
     fill(folder.ahead, certificate(20, coming), coming)
-    assert not renewal_time.may_switch(folder, httpd.today(), rolled_over=True)
-    assert renewal_time.may_switch(folder, httpd.today() + 6 * DAY, rolled_over=True)
+    assert not rollover.may_switch(folder, httpd.today(), rolled_over=True)
+    assert rollover.may_switch(folder, httpd.today() + 6 * DAY, rolled_over=True)

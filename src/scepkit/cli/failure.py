@@ -59,6 +59,8 @@ _COMMANDS: dict[str, str] = {
     "fingerprint, and give it with --fingerprint",
     Hint.OPERATOR_KNOWS: "the CA's operator, or its log, can say more; the same command makes a "
     "new request",
+    Hint.NAME_PURPOSES: "correct it, or say what to ask for from now on: --eku LIST",
+    Hint.NEXT_CA_IN_FORCE: "leave --next-ca out to renew with it",
     Hint.OCCUPIED: "choose another directory, renew it (scep renew), or replace it with --force",
     Hint.OCCUPIED_BY_KEY: "choose another directory, or replace it with --force",
     Hint.DAMAGED_RECORD: "remove it, and name the server again: scep renew DIR --url URL",

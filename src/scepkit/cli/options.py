@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -10,6 +13,7 @@ import typer
 
 from scepkit.errors import UsageError
 from scepkit.protocol.algorithms import LEGACY_ALGORITHMS, Legacy
+from scepkit.protocol.crl import Reason
 
 WANTED = "Request"
 TRUST = "Trust"
@@ -166,6 +170,21 @@ Timeout: TypeAlias = Annotated[
 ]
 Json: TypeAlias = Annotated[bool, flag(OUTPUT, "Print JSON on stdout, for programs.", "--json")]
 
+KnownCaId: TypeAlias = Annotated[
+    str | None, option(CONNECTION, "NAME", "Name of the CA. Default: the one recorded in DIR.")
+]
+
+KnownLegacy: TypeAlias = Annotated[
+    str | None,
+    option(
+        TRUST,
+        "LIST",
+        'Allow broken or weak algorithms: sha1,des3,des,md5 or some of them; "" for none. '
+        "Default: those recorded in DIR.",
+        "--legacy",
+    ),
+]
+
 
 def read_legacy(text: str) -> frozenset[Legacy]:
     """Read a list such as `sha1,des3`.
@@ -216,3 +235,76 @@ def check_seconds(name: str, value: float) -> None:
     """
     if not 0 <= value < float("inf"):
         raise UsageError(f"{name} {value:g}: not a number of seconds")
+
+
+_DURATION = re.compile(r"(\d{1,6})([smhdw])")
+# From today that ends, or began, in a year of four digits.
+_MOST_YEARS = 100
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def read_duration(text: str) -> timedelta:
+    """Read `90s`, `30m`, `1h`, `7d`, `2w` or several of them together.
+
+    Raises:
+        UsageError: it is none, or nothing, or longer than anybody can mean.
+    """
+    plain = text.strip().lower()
+    parts = _DURATION.findall(plain)
+    total = sum((timedelta(**{_UNITS[unit]: int(n)}) for n, unit in parts), timedelta())
+    if "".join(n + unit for n, unit in parts) != plain or not total:
+        raise UsageError(
+            f"{text!r} is not a duration",
+            hint="a number with s, m, h, d or w, more than 0, such as 30m, 1h or 7d",
+        )
+    if total > timedelta(days=365 * _MOST_YEARS):
+        raise UsageError(
+            f"{text!r} is more than {_MOST_YEARS} years", hint=f"at most {_MOST_YEARS * 365}d"
+        )
+    return total
+
+
+def show_duration(length: timedelta) -> str:
+    """Return a length of time in the unit that fits: `12 days`, `1 hour`, `5 minutes`."""
+    seconds = int(abs(length.total_seconds()))
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * size or (seconds >= size and unit != "day"):
+            count = seconds // size
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{seconds} second{'' if seconds == 1 else 's'}"
+
+
+class ReasonName(StrEnum):
+    """The reasons by their names in RFC 5280 section 5.3.1; all but removeFromCRL."""
+
+    UNSPECIFIED = "unspecified"
+    KEY_COMPROMISE = "keyCompromise"
+    CA_COMPROMISE = "cACompromise"
+    AFFILIATION_CHANGED = "affiliationChanged"
+    SUPERSEDED = "superseded"
+    CESSATION_OF_OPERATION = "cessationOfOperation"
+    CERTIFICATE_HOLD = "certificateHold"
+    PRIVILEGE_WITHDRAWN = "privilegeWithdrawn"
+    AA_COMPROMISE = "aACompromise"
+
+    @property
+    def reason(self) -> Reason:
+        """The CRLReason of that name."""
+        return Reason[self.value]
+
+
+def read_reason(text: str) -> ReasonName:
+    """Read a reason, in upper or lower case.
+
+    Raises:
+        UsageError: there is no such reason.
+    """
+    found = {name.lower(): name for name in ReasonName}.get(text.lower())
+    if found is None:
+        raise UsageError(f"--reason {text}: no such reason", hint=f"one of {', '.join(ReasonName)}")
+    return found
+
+
+def reason_name(code: int | None) -> str:
+    """Return the name of a CRLReason code; nothing for none."""
+    return "" if code is None else Reason(code).name

@@ -13,13 +13,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 
 from scepkit.client import prepared_request, revocation
+from scepkit.client.folder.record import Record
 from scepkit.client.prepared_request import PreparedRequest
 from scepkit.client.revocation import Revoked
+from scepkit.client.transport import Pause, sleep
 from scepkit.client.trust import CA, CAClient, now
 from scepkit.protocol import chain
 from scepkit.protocol.algorithms import PrivateKey
@@ -29,9 +34,12 @@ from scepkit.protocol.crl import Reason
 from scepkit.protocol.scep import next_ca, transaction
 from scepkit.protocol.scep.attributes import MessageType, TransactionID
 from scepkit.protocol.scep.messages import RenewalReq
-from scepkit.protocol.scep.transaction import Exchange, Issued
+from scepkit.protocol.scep.transaction import Exchange, Issued, Limits
 
-__all__ = ["CA", "Client"]
+if TYPE_CHECKING:
+    from scepkit.client.http import HTTPTransport
+
+__all__ = ["CA", "Client", "Connection"]
 
 
 class Client(CAClient):
@@ -257,12 +265,12 @@ class Client(CAClient):
             UsageError: the URL has to be given.
         """
         return revocation.revoke(
-            url or revocation.cmp_url(self.url, self._identifier),
+            url or revocation.cmp_url(self.url, self.identifier),
             certificate,
             lambda: revocation.by_key(key, certificate),
             ca.certificates,
             reason=reason,
-            allowed=self._allowed,
+            allowed=self.allowed,
             transport=self._transport,
             limits=self._limits,
             pause=self._pause,
@@ -288,8 +296,67 @@ class Client(CAClient):
             signer=signer,
             random=os.urandom,
             now=now,
-            allowed=self._allowed,
+            allowed=self.allowed,
             limits=self._limits,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The way to servers, as far as no record keeps it.
+
+    Attributes:
+        timeout: seconds for one HTTP request and its answer.
+        proxy: URL of an HTTP proxy; "" for none, None for the environment's.
+        limits: the pace of polling, and its end.
+        pause: called for every wait.
+    """
+
+    timeout: float = 30.0
+    proxy: str | None = None
+    limits: Limits | None = None
+    pause: Pause = sleep
+
+    def client(self, record: Record) -> Client:
+        """Return a client for the server of a record.
+
+        Raises:
+            SettingsError: the file with the TLS CA cannot be used, or the record is damaged.
+        """
+        return Client(
+            record.url,
+            identifier=record.ca_id,
+            transport=self.transport(Path(record.tls_ca) if record.tls_ca else None),
+            allowed=record.allowed,
+            limits=self.limits,
+            pause=self.pause,
+        )
+
+    def transport(
+        self,
+        tls_ca: Path | None = None,
+        *,
+        longest: float = inf,
+        max_response: int | None = None,
+    ) -> HTTPTransport:
+        """Return the transport to a server.
+
+        Args:
+            tls_ca: file of the certificates to check HTTPS with; None for the system's.
+            longest: seconds that an exchange may take where `timeout` allows more.
+            max_response: octets that an answer may have; as is usual unless given.
+
+        Raises:
+            SettingsError: the file with the TLS CA cannot be used.
+        """
+        # Here, since urllib3 takes as long to import as everything else together.
+        from scepkit.client.http import MAX_RESPONSE, HTTPTransport
+
+        return HTTPTransport(
+            timeout=min(self.timeout, longest),
+            ca_file=tls_ca,
+            proxy=self.proxy,
+            max_response=max_response or MAX_RESPONSE,
         )
 
 

@@ -9,14 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from enum import StrEnum
 
+from scepkit.client.client import Connection
+from scepkit.client.events import HoldEnded, RevocationUnknown, Tell
+from scepkit.client.folder import Folder
+from scepkit.client.folder.record import RevocationNote
 from scepkit.client.transport import Transport
-from scepkit.errors import BadReply, Malformed, ScepError, TransportError
+from scepkit.errors import (
+    BadReply,
+    CertificateRevoked,
+    Hint,
+    Malformed,
+    ScepError,
+    SettingsError,
+    TransportError,
+)
 from scepkit.protocol import chain, crl
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
-from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.ocsp import REQUEST_TYPE, Plain, Status, requester
+from scepkit.protocol.certificate import Certificate, show_serial
+from scepkit.protocol.crl import Reason
+from scepkit.protocol.ocsp import REQUEST_TYPE, Plain, Revoked, Status, requester
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 
 TIMEOUT = 5.0
@@ -29,6 +43,14 @@ MAX_CRL = 8 * 1024 * 1024
 """Octets: two hundred thousand entries."""
 
 _OK = 200
+
+
+class Standing(StrEnum):
+    """The standing of a certificate that is not revoked, as far as it could be learnt."""
+
+    GOOD = "good"
+    UNKNOWN = "unknown"
+    NOT_NAMED = "not_named"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +66,70 @@ class Finding:
     status: Status | None
     failures: tuple[str, ...] = ()
     is_named: bool = True
+
+
+def check(
+    folder: Folder, connection: Connection, allowed: frozenset[Legacy], tell: Tell
+) -> Standing:
+    """Ask the responders and lists that the certificate of a directory names.
+
+    Where none of them can say how it stands, that is an event, and is no failure.
+
+    Args:
+        folder: with the certificate.
+        connection: how places are reached; one gets no more than `TIMEOUT` seconds.
+        allowed: the legacy algorithms that are allowed.
+        tell: takes the events.
+
+    Raises:
+        CertificateRevoked: it was revoked, or is on hold; that is noted in the folder.
+        SettingsError: a file cannot be used.
+    """
+    certificate = folder.require_certificate()
+    transport = connection.transport(longest=TIMEOUT, max_response=MAX_CRL)
+    try:
+        found = look(certificate, _issuers(folder), transport, lambda: datetime.now(UTC), allowed)
+    finally:
+        transport.close()
+    if isinstance(found.status, Revoked):
+        raise _revoked(folder, certificate, found.status)
+    if not found.is_named:
+        return Standing.NOT_NAMED
+    if found.status is None:
+        tell(RevocationUnknown(found.failures))
+        return Standing.UNKNOWN
+    if folder.revocation() is not None:
+        folder.forget_revocation()
+        tell(HoldEnded())
+    return Standing.GOOD
+
+
+def _issuers(folder: Folder) -> tuple[Certificate, ...]:
+    issuers = folder.chain()
+    try:
+        return (*issuers, folder.ca())
+    except SettingsError:
+        # Only the renewal itself needs it.
+        return issuers
+
+
+def _revoked(folder: Folder, certificate: Certificate, status: Revoked) -> CertificateRevoked:
+    """Note a revocation in the folder, and return the error."""
+    is_held = status.reason == Reason.certificateHold
+    names = {one.value: one.name for one in Reason if one != Reason.unspecified}
+    reason = names.get(status.reason, "")
+    number = show_serial(certificate.serial)
+    folder.note_revocation(RevocationNote(number, status.at.isoformat(timespec="seconds"), reason))
+    since = f"{status.at:%Y-%m-%d %H:%M} UTC"
+    if is_held:
+        return CertificateRevoked(
+            f"the certificate in {folder.path} is on hold since {since}",
+            hint="ask the CA's operator to release it; until then other programs refuse it",
+        )
+    why = f": {reason}" if reason else ""
+    return CertificateRevoked(
+        f"the certificate in {folder.path} was revoked at {since}{why}", hint=Hint.NEW_CERTIFICATE
+    )
 
 
 def look(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from scepkit.client.transport import Pause, T, Transport, run_flow, sleep
@@ -68,6 +69,24 @@ class CA:
     withdrawn: Capabilities = frozenset()
 
 
+ChooseAnchor: TypeAlias = Callable[[CAInformation], Certificate]
+"""Returns the CA certificate to trust, or raises UntrustedCA: what the server says is no proof."""
+
+
+def by_fingerprint(fingerprint: str) -> ChooseAnchor:
+    """Return the choice of the CA certificate with a fingerprint (RFC 8894 section 2.2).
+
+    Args:
+        fingerprint: SHA-256 over the CA certificate, as its operator gives it: 64 hex digits,
+            with or without `sha256:` and colons.
+
+    Raises:
+        UntrustedCA: it is no SHA-256 fingerprint.
+    """
+    ca_certificates.read_fingerprint(fingerprint)
+    return lambda said: ca_certificates.find(said.certificates, fingerprint)
+
+
 class CAClient:
     """Asks a SCEP server about its CA; nothing of this needs a key.
 
@@ -85,9 +104,9 @@ class CAClient:
         pause: Pause = sleep,
     ) -> None:
         self.url = normalize_url(url)
-        self._identifier = identifier
+        self.identifier = identifier
         self._transport = transport or _http_transport()
-        self._allowed = allowed
+        self.allowed = allowed
         self._limits = limits or Limits()
         self._pause = pause
 
@@ -100,7 +119,7 @@ class CAClient:
         Raises:
             TransportError: the server cannot be reached, or is too busy to say.
         """
-        return self._run(transaction.ca_capabilities(self._identifier, self._limits))
+        return self._run(transaction.ca_capabilities(self.identifier, self._limits))
 
     def ask(self) -> CAInformation:
         """Ask for capabilities and certificates; nothing of the answer is authenticated.
@@ -110,7 +129,7 @@ class CAClient:
             Malformed: the answer holds no certificates.
         """
         try:
-            return self._run(transaction.ca_information(self._identifier, self._limits))
+            return self._run(transaction.ca_information(self.identifier, self._limits))
         except Malformed as error:
             raise Malformed(
                 f"{self.url} does not answer like a SCEP server: {error.message}",
@@ -152,7 +171,7 @@ class CAClient:
 
     def _choose(self, found: Capabilities, unanswered: str) -> Choice:
         try:
-            return capabilities.choose(found, self._allowed)
+            return capabilities.choose(found, self.allowed)
         except LegacyRefused as error:
             if not unanswered:
                 raise
@@ -166,8 +185,7 @@ class CAClient:
         """Ask for the CA's certificates and trust the one with a fingerprint.
 
         Args:
-            fingerprint: SHA-256 over the CA certificate, as its operator gives it: 64 hex digits,
-                with or without `sha256:` and colons.
+            fingerprint: as for `by_fingerprint`.
 
         Raises:
             UntrustedCA: the server has no such CA certificate.
@@ -175,9 +193,9 @@ class CAClient:
             TransportError: no answer.
             Malformed: the answer holds no certificates.
         """
-        ca_certificates.read_fingerprint(fingerprint)
+        choose = by_fingerprint(fingerprint)
         information = self.ask()
-        return self.trust(information, ca_certificates.find(information.certificates, fingerprint))
+        return self.trust(information, choose(information))
 
     def get_next_certificates(self, ca: CA) -> tuple[Certificate, ...]:
         """Ask for the next CA's certificates, as the current CA vouches for them.
@@ -192,8 +210,8 @@ class CAClient:
             transaction.next_ca_certificates(
                 ca.certificates,
                 now,
-                identifier=self._identifier,
-                allowed=self._allowed,
+                identifier=self.identifier,
+                allowed=self.allowed,
                 limits=self._limits,
             )
         )

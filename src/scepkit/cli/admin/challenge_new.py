@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from scepkit.cli import duration, terminal
+from scepkit.cli import options, terminal
 from scepkit.cli.admin import input_file
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
@@ -96,7 +96,7 @@ def new(
     are printed in the form of the file, with challenge and id added. If a row is wrong, no
     challenge is made.
     """
-    lifetime = duration.read(expires)
+    lifetime = options.read_duration(expires)
     if san and subject is None:
         raise UsageError("--san needs --subject", hint="name the subject of these names")
     if batch is not None and (subject is not None or san or count != 1):
@@ -111,7 +111,11 @@ def new(
 
         challenges = challenges_of(home, store, endpoint)
         label = None if label is None else read_label(label)
-        rows = None if batch is None else _read(batch, Defaults(lifetime, label, duration.read))
+        rows = (
+            None
+            if batch is None
+            else _read(batch, Defaults(lifetime, label, options.read_duration))
+        )
         alike = ChallengeOrder.of(lifetime, subject=subject, sans=san or (), label=label)
         orders = [alike] * count if rows is None else rows.orders
         minted = challenges.mint(orders, now=utc_now())

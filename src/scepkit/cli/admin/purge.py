@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scepkit.cli import duration, terminal
+from scepkit.cli import options, terminal
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
@@ -54,7 +54,7 @@ def purge(
 
         now = utc_now()
         keep = (
-            duration.read(older_than)
+            options.read_duration(older_than)
             if older_than
             else timedelta(days=home.settings.retention_days)
         )

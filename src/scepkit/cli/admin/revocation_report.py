@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from scepkit.cli import terminal
-from scepkit.cli.reasons import reason_name
+from scepkit.cli.options import reason_name
 from scepkit.errors import UsageError
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.crl import Reason

@@ -22,8 +22,7 @@ from scepkit.cli.admin.server_directory import (
     who,
 )
 from scepkit.cli.help import Command, examples
-from scepkit.cli.options import flag, option
-from scepkit.cli.reasons import ReasonName, read_reason
+from scepkit.cli.options import ReasonName, flag, option, read_reason
 from scepkit.errors import UsageError
 
 if TYPE_CHECKING:

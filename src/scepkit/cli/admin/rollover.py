@@ -315,12 +315,12 @@ def _certificate(one: x509.Certificate) -> str:
 
 def _prepared(following: Generation) -> str:
     from scepkit.ca.profile import BACKDATE
-    from scepkit.cli import duration
+    from scepkit.cli import options
     from scepkit.server.data_directory import utc_now
 
     # The CA's validity begins that much before it was made.
     since = following.ca.not_valid_before_utc + BACKDATE
-    return f"{since:%Y-%m-%d %H:%M} UTC, {duration.show(utc_now() - since)} ago"
+    return f"{since:%Y-%m-%d %H:%M} UTC, {options.show_duration(utc_now() - since)} ago"
 
 
 def _ra(current: Generation, following: Generation) -> str:

@@ -18,7 +18,7 @@ from scepkit.cli.admin.server_directory import (
     records_opened,
 )
 from scepkit.cli.help import Command, examples
-from scepkit.cli.reasons import reason_name
+from scepkit.cli.options import reason_name
 from scepkit.errors import UsageError
 from scepkit.protocol.certificate import show_serial
 

@@ -1,14 +1,23 @@
-"""From the options of a command to a client."""
+"""From the options of a command to a server and its CA."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from scepkit.cli import options, terminal
-from scepkit.client.client import Client
-from scepkit.client.folder.record import Record
-from scepkit.client.http import HTTPTransport
+from scepkit.client.client import Client, Connection
+from scepkit.client.folder.record import ServerChanges
 from scepkit.protocol.scep.transaction import Limits
+
+
+def of_options(timeout: float, proxy: str | None, limits: Limits | None = None) -> Connection:
+    """Return the way to a server, which shows on the terminal what is waited for.
+
+    Raises:
+        UsageError: an option cannot be meant.
+    """
+    options.check_seconds("--timeout", timeout)
+    return Connection(timeout, proxy, limits, terminal.Progress().pause)
 
 
 def client(
@@ -21,41 +30,31 @@ def client(
     legacy: str = "",
     limits: Limits | None = None,
 ) -> Client:
-    """Return a client that shows on the terminal what it waits for.
+    """Return a client for the server of a URL.
 
     Raises:
         UsageError: an option cannot be meant.
         SettingsError: the file with the TLS CA cannot be used.
     """
-    options.check_seconds("--timeout", timeout)
+    way = of_options(timeout, proxy, limits)
     return Client(
         url,
         identifier=ca_id,
-        transport=HTTPTransport(timeout=timeout, ca_file=tls_ca, proxy=proxy),
+        transport=way.transport(tls_ca),
         allowed=options.read_legacy(legacy),
         limits=limits,
-        pause=terminal.Progress().pause,
+        pause=way.pause,
     )
 
 
-def recorded(
-    record: Record, *, timeout: float, proxy: str | None, limits: Limits | None = None
-) -> Client:
-    """Return a client for the server of a record, reached as that says.
+def changes(url: str, ca_id: str | None, legacy: str | None, tls_ca: Path | None) -> ServerChanges:
+    """Return what the options say anew of a server.
 
     Raises:
         UsageError: an option cannot be meant.
-        SettingsError: the file with the TLS CA cannot be used.
     """
-    return client(
-        record.url,
-        ca_id=record.ca_id,
-        tls_ca=Path(record.tls_ca) if record.tls_ca else None,
-        timeout=timeout,
-        proxy=proxy,
-        legacy=",".join(record.legacy),
-        limits=limits,
-    )
+    allowed = None if legacy is None else options.read_legacy(legacy)
+    return ServerChanges(url, ca_id, allowed, tls_ca)
 
 
 def limits(poll_interval: float, max_wait: float) -> Limits:

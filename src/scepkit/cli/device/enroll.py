@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from scepkit.cli import options
-from scepkit.cli.device import enroll_options as its
 from scepkit.cli.help import Command
+from scepkit.cli.options import KEYS, TRUST, WANTED, flag, option
 
 _EPILOG = """
 \b
@@ -24,6 +26,60 @@ Exit status:
   0  the certificate is in DIR     2  wrong usage, or a file cannot be used
   1  refused, or it failed         3  waiting for approval: run it again
 """
+
+_Subject = Annotated[
+    str,
+    option(
+        WANTED,
+        "DN",
+        "Subject of the certificate, such as CN=dev1,O=Example (RFC 4514). In a value, put a "
+        'backslash before , + " and #.',
+    ),
+]
+
+_Out = Annotated[
+    Path,
+    option(WANTED, "DIR", "Directory for key.pem, cert.pem, chain.pem, ca.pem and enrolment.json."),
+]
+
+_San = Annotated[
+    list[str] | None,
+    option(
+        WANTED,
+        "NAME",
+        "Subject alternative name: dns:, ip:, email: or uri: and the name. Without the prefix "
+        "the kind is guessed. Repeatable.",
+    ),
+]
+
+_Key = Annotated[
+    str,
+    option(
+        WANTED,
+        "KIND",
+        f"{KEYS}. EC and Ed25519 keys need a challenge, and a CA that accepts them.",
+        show_default=True,
+    ),
+]
+
+_Force = Annotated[
+    bool,
+    flag(
+        WANTED,
+        "Replace the certificate that DIR already holds, once the new one has arrived.",
+        "--force",
+    ),
+]
+
+_Insecure = Annotated[
+    bool,
+    flag(
+        TRUST,
+        "Trust any CA certificate that the server sends. Without --fingerprint, --ca and "
+        "--insecure, scep shows the fingerprint on the terminal and asks.",
+        "--insecure",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -42,17 +98,17 @@ def register(app: typer.Typer) -> None:
 def enroll(
     url: options.Url,
     *,
-    subject: its.Subject,
-    out: its.Out,
-    san: its.San = None,
+    subject: _Subject,
+    out: _Out,
+    san: _San = None,
     eku: options.Eku = None,
     challenge: options.Challenge = None,
     challenge_file: options.ChallengeFile = None,
-    key: its.Key = "rsa:2048",
-    force: its.Force = False,
+    key: _Key = "rsa:2048",
+    force: _Force = False,
     fingerprint: options.Fingerprint = "",
     ca_file: options.CaFile = None,
-    insecure: its.Insecure = False,
+    insecure: _Insecure = False,
     legacy: options.LegacyList = "",
     poll_interval: options.PollInterval = 60,
     max_wait: options.MaxWait = 86400,
@@ -68,28 +124,31 @@ def enroll(
     the same request.
     """
     from scepkit.cli.device import challenge as challenges
-    from scepkit.cli.device import connection, report, trust
-    from scepkit.cli.device import enroll_steps as steps
+    from scepkit.cli.device import connection, events, hints, trust
+    from scepkit.client.enroller import Enroller
     from scepkit.client.folder import Folder
-    from scepkit.client.folder.record import Record
-    from scepkit.protocol.extensions import purpose_name
+    from scepkit.client.keys import check_spec
+    from scepkit.protocol.general_name import parse_san
+    from scepkit.protocol.rfc4514 import parse_subject
 
     # What can be wrong with the options is said before anything happens.
-    wanted = steps.read(subject, san or (), eku or (), key, force=force)
-    whom = trust.Whom(fingerprint, ca_file, insecure=insecure)
+    name, names, purposes = parse_subject(subject), [*map(parse_san, san or ())], eku or ()
+    asked = options.read_purposes(purposes)
+    check_spec(key)
+    anchor = trust.AnchorOptions(fingerprint, ca_file, insecure=insecure)
     limits = connection.limits(poll_interval, max_wait)
     client = connection.client(
         url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout, proxy=proxy, legacy=legacy, limits=limits
     )
-    record = Record(
-        url=client.url,
-        ca_id=ca_id,
-        legacy=options.recorded_legacy(legacy),
-        key=key,
-        purposes=tuple(map(purpose_name, wanted.purposes)),
-        tls_ca=options.recorded_path(tls_ca),
-    )
-    folder = Folder(out)
-    secret = partial(challenges.read, challenge, challenge_file)
-    issued = steps.enrol(client, whom, wanted, secret, record, folder)
-    report.issued(issued, folder, as_json=as_json)
+    folder, teller = Folder(out), events.Teller()
+    enroller = Enroller(client, folder, anchor.choose, tls_ca=tls_ca, tell=teller)
+    with hints.naming_commands(folder, teller):
+        issued = enroller.enrol(
+            name,
+            names=names,
+            purposes=asked,
+            key=key,
+            challenge=partial(challenges.read, challenge, challenge_file),
+            force=force,
+        )
+    events.report_issued(issued, folder, as_json=as_json)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scepkit.cli import options
-from scepkit.cli.device import renew_options as its
+from scepkit.cli import options, terminal
 from scepkit.cli.help import Command
+from scepkit.cli.options import CONNECTION, KEYS, WANTED, flag, option
+from scepkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from scepkit.client.renewer import NotDue, Outcome, RenewalOptions
 
 _EPILOG = """
 \b
@@ -20,6 +26,77 @@ Exit status:
   0  renewed, or not yet time      2  wrong usage, or a file cannot be used
   1  refused, revoked, or failed   3  waiting for approval: run it again
 """
+
+_WHEN = "Time of renewal"
+
+_Before = Annotated[
+    str,
+    option(
+        _WHEN,
+        "TIME",
+        "Renew if the certificate expires within this time: 30d, 12h, … Default: the last third "
+        "of its validity, at most 30 days.",
+    ),
+]
+
+_Force = Annotated[bool, flag(_WHEN, "Renew now, even if it is not due.", "--force")]
+
+_SameKey = Annotated[
+    bool,
+    flag(
+        WANTED,
+        "Keep the current key. By default a renewal makes a new one.",
+        "--same-key",
+    ),
+]
+
+_Key = Annotated[str, option(WANTED, "KIND", f"{KEYS}. Default: that of the current key.")]
+
+_Eku = Annotated[
+    list[str] | None,
+    option(
+        WANTED,
+        "LIST",
+        "Purposes (extended key usages) from now on, as for scep enroll; "
+        '"" leaves them to the CA. Default: those of the last request.',
+        "--eku",
+    ),
+]
+
+_NextCA = Annotated[
+    bool,
+    flag(
+        WANTED,
+        "Get the certificate from the CA's announced successor, and keep it in DIR/next until "
+        "that CA is in force.",
+        "--next-ca",
+    ),
+]
+
+_Message = Annotated[
+    str,
+    option(
+        WANTED,
+        "TYPE",
+        "Message type of the request: RenewalReq, or PKCSReq for older servers. Default: by the "
+        "server's capabilities.",
+    ),
+]
+
+_Challenge = Annotated[
+    str | None,
+    option(
+        WANTED,
+        "SECRET",
+        "A challenge (enrolment password), for a CA that wants one for renewals too, and for "
+        "keys that cannot decrypt; - reads it from stdin. SCEP_CHALLENGE is not read here: it "
+        "may hold a spent one.",
+    ),
+]
+
+_Url = Annotated[
+    str, option(CONNECTION, "URL", "URL of the SCEP server. Default: the one recorded in DIR.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,22 +112,22 @@ def register(app: typer.Typer) -> None:
 def renew(
     directory: options.Directory,
     *,
-    before: its.Before = "",
-    force: its.Force = False,
-    same_key: its.SameKey = False,
-    key: its.Key = "",
-    eku: its.Eku = None,
-    next_ca: its.NextCA = False,
-    message: its.Message = "",
-    challenge: its.Challenge = None,
+    before: _Before = "",
+    force: _Force = False,
+    same_key: _SameKey = False,
+    key: _Key = "",
+    eku: _Eku = None,
+    next_ca: _NextCA = False,
+    message: _Message = "",
+    challenge: _Challenge = None,
     challenge_file: options.ChallengeFile = None,
     fingerprint: options.Fingerprint = "",
     ca_file: options.CaFile = None,
-    legacy: its.LegacyList = None,
+    legacy: options.KnownLegacy = None,
     poll_interval: options.PollInterval = 60,
     max_wait: options.MaxWait = 86400,
-    url: its.Url = "",
-    ca_id: its.CaId = None,
+    url: _Url = "",
+    ca_id: options.KnownCaId = None,
     tls_ca: options.TlsCa = None,
     proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
@@ -65,23 +142,98 @@ def renew(
     says otherwise.
     """
     from scepkit.cli.device import challenge as challenges
-    from scepkit.cli.device import connection, renewable, revoked, trust
-    from scepkit.cli.device import next_ca as successor
-    from scepkit.cli.device import renew_steps as steps
+    from scepkit.cli.device import connection, events, hints, trust
+    from scepkit.client.folder import Folder
+    from scepkit.client.renewer import Renewer
 
     # What can be wrong with the options is said before anything happens.
-    wanted = steps.read(before, key, eku, message, force=force, same_key=same_key, next_ca=next_ca)
-    whom = trust.Whom(fingerprint, ca_file)
+    wanted = _read(before, key, eku, message, force=force, same_key=same_key, next_ca=next_ca)
+    anchor = trust.AnchorOptions(fingerprint, ca_file)
     limits = connection.limits(poll_interval, max_wait)
-    # One that enrolled the device is still in many an environment, and is spent.
-    secret = partial(challenges.read, challenge, challenge_file, environment=False)
-    with renewable.opened(directory) as folder:
-        record = renewable.record(folder, url=url, ca_id=ca_id, legacy=legacy, tls_ca=tls_ca)
-        client = connection.recorded(record, timeout=timeout, proxy=proxy, limits=limits)
-        standing = partial(revoked.check, folder, record, proxy=proxy, timeout=timeout)
-        if steps.has_to_ask(wanted, folder):
-            steps.renew(client, whom, wanted, secret, record, folder, standing, as_json=as_json)
-        else:
-            state = standing()
-            successor.look_ahead(client, folder, record)
-            steps.report_not_yet(wanted, folder, state, as_json=as_json)
+    folder, teller = Folder(directory), events.Teller()
+    renewer = Renewer(
+        folder,
+        connection.of_options(timeout, proxy, limits),
+        server=connection.changes(url, ca_id, legacy, tls_ca),
+        trust=anchor.choose if anchor.is_given else None,
+        tell=teller,
+    )
+    with hints.naming_commands(folder, teller):
+        # One that enrolled the device is still in many an environment, and is spent.
+        secret = partial(challenges.read, challenge, challenge_file, environment=False)
+        outcome = renewer.renew(wanted, challenge=secret)
+    _report(outcome, as_json=as_json)
+
+
+def _read(
+    before: str,
+    key: str,
+    eku: Iterable[str] | None,
+    message: str,
+    *,
+    force: bool,
+    same_key: bool,
+    next_ca: bool,
+) -> RenewalOptions:
+    """Read the text of the options.
+
+    Raises:
+        UsageError: one cannot be meant.
+    """
+    from scepkit.client.keys import check_spec
+    from scepkit.client.renewer import RenewalOptions
+    from scepkit.protocol.scep.attributes import MessageType
+
+    messages = {"": None, "renewalreq": MessageType.RENEWAL_REQ, "pkcsreq": MessageType.PKCS_REQ}
+    if same_key and key:
+        raise UsageError("--same-key and --key exclude each other")
+    if key:
+        check_spec(key)
+    window = options.read_duration(before) if before else None
+    if message.lower() not in messages:
+        raise UsageError(f"--message {message}: no such message", hint="RenewalReq or PKCSReq")
+    asked = None if eku is None else options.read_purposes(eku)
+    return RenewalOptions(window, key, asked, messages[message.lower()], force, same_key, next_ca)
+
+
+def _report(outcome: Outcome, *, as_json: bool) -> None:
+    """Print what came of a renewal."""
+    from scepkit.cli.device import events
+    from scepkit.client.renewer import NotDue, WaitsAhead
+
+    if isinstance(outcome, NotDue):
+        _report_not_due(outcome, as_json=as_json)
+    elif isinstance(outcome, WaitsAhead):
+        terminal.say(
+            f"{outcome.folder.path} already has a certificate of the next CA, which is not in "
+            "force yet"
+        )
+    else:
+        events.report_issued(
+            outcome.issued,
+            outcome.folder,
+            as_json=as_json,
+            more={"renewed": True},
+            ahead=outcome.is_ahead,
+        )
+        if outcome.is_ahead:
+            terminal.say("It is installed by scep renew once the next CA is in force.")
+
+
+def _report_not_due(outcome: NotDue, *, as_json: bool) -> None:
+    """Say when the certificate will be renewed."""
+    from scepkit.cli import describe
+    from scepkit.cli.device import events
+
+    certificate, start = outcome.certificate, outcome.renew_from
+    events.warn_if_early(certificate)
+    if as_json:
+        when = {"renewed": False, "renew_from": describe.timestamp(start)}
+        standing = {"revocation": outcome.standing.value}
+        terminal.json_data({**when, **standing, **describe.summary(certificate)})
+        return
+    terminal.say(
+        f"not yet: {describe.subject(certificate)} is valid until "
+        f"{certificate.not_after:%Y-%m-%d %H:%M} UTC; "
+        f"renewal is due from {start:%Y-%m-%d %H:%M} UTC on (--force renews now)"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,16 +10,15 @@ import typer
 
 from scepkit.cli import options, terminal
 from scepkit.cli.device import get
-from scepkit.cli.device import renew_options as its
 from scepkit.cli.help import Command, examples
 from scepkit.cli.options import option
 from scepkit.errors import UsageError
 from scepkit.protocol.certificate import read_serial, show_serial
 
 if TYPE_CHECKING:
-    from scepkit.client.client import CA, Client
+    from scepkit.client.client import CA, Client, Connection
     from scepkit.client.folder import Folder
-    from scepkit.client.folder.record import Record
+    from scepkit.client.folder.record import ServerChanges
 
 KnownUrl = Annotated[
     str,
@@ -92,9 +92,9 @@ def next_ca(
     directory: KnownCA = None,
     fingerprint: options.Fingerprint = "",
     ca_file: options.CaFile = None,
-    legacy: its.LegacyList = None,
+    legacy: options.KnownLegacy = None,
     out: Out = None,
-    ca_id: its.CaId = None,
+    ca_id: options.KnownCaId = None,
     tls_ca: options.TlsCa = None,
     proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
@@ -106,28 +106,21 @@ def next_ca(
     """
     from scepkit.cli import describe
     from scepkit.cli.device import connection, trust
-    from scepkit.cli.device.output import deliver
+    from scepkit.cli.device.get import deliver
+    from scepkit.client.folder.record import Record
 
-    whom = trust.Whom(fingerprint, ca_file)
+    anchor = trust.AnchorOptions(fingerprint, ca_file)
+    changes = connection.changes(url, ca_id, legacy, tls_ca)
+    way = connection.of_options(timeout, proxy)
     if directory is not None:
-        if whom.is_given:
+        if anchor.is_given:
             raise UsageError("--dir names the trusted CA: leave out --fingerprint and --ca")
-        folder, record = _known(
-            directory, url=url, ca_id=ca_id, legacy=legacy, tls_ca=tls_ca, name="next-ca"
-        )
-        client = connection.recorded(record, timeout=timeout, proxy=proxy)
-        ca = _trusted(client, record, folder)
+        known = _known(directory, changes, way, "next-ca", signs=False)
+        client, ca = known.client, known.ca
     elif url:
-        client = connection.client(
-            url,
-            ca_id=ca_id or "",
-            tls_ca=tls_ca,
-            timeout=timeout,
-            proxy=proxy,
-            legacy=legacy or "",
-        )
+        client = way.client(Record(url).changed(changes))
         information = client.ask()
-        ca = client.trust(information, trust.choose(information, whom))
+        ca = client.trust(information, anchor.choose(information))
     else:
         raise UsageError(
             "no server is named",
@@ -151,9 +144,9 @@ def cert(
     *,
     directory: Directory,
     serial: Serial = "",
-    legacy: its.LegacyList = None,
+    legacy: options.KnownLegacy = None,
     out: Out = None,
-    ca_id: its.CaId = None,
+    ca_id: options.KnownCaId = None,
     tls_ca: options.TlsCa = None,
     proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
@@ -164,17 +157,14 @@ def cert(
     Many CAs give a certificate to its own holder only.
     """
     from scepkit.cli import describe
-    from scepkit.cli.device import connection, renewable
-    from scepkit.cli.device.output import deliver
+    from scepkit.cli.device import connection
+    from scepkit.cli.device.get import deliver
 
     number = _serial(serial) if serial else None
-    folder, record = _known(
-        directory, url=url, ca_id=ca_id, legacy=legacy, tls_ca=tls_ca, name="cert"
-    )
-    certificate = renewable.certificate(folder, "to ask with")
-    client = connection.recorded(record, timeout=timeout, proxy=proxy)
-    ca = _trusted(client, record, folder)
-    found = client.get_cert(ca, folder.key(), certificate, number)
+    changes = connection.changes(url, ca_id, legacy, tls_ca)
+    known = _known(directory, changes, connection.of_options(timeout, proxy), "cert")
+    certificate = known.folder.require_certificate()
+    found = known.client.get_cert(known.ca, known.folder.key(), certificate, number)
     rows = [("serial", show_serial(found.serial)), *describe.marks(found)]
     about = [(f"certificate of {describe.subject(found)}", rows)]
     deliver(describe.pem([found]), out, about, describe.whole(found), as_json=as_json)
@@ -184,9 +174,9 @@ def crl(
     url: KnownUrl = "",
     *,
     directory: Directory,
-    legacy: its.LegacyList = None,
+    legacy: options.KnownLegacy = None,
     out: Out = None,
-    ca_id: its.CaId = None,
+    ca_id: options.KnownCaId = None,
     tls_ca: options.TlsCa = None,
     proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
@@ -199,19 +189,16 @@ def crl(
     from cryptography.hazmat.primitives.serialization import Encoding
 
     from scepkit.cli import describe
-    from scepkit.cli.device import connection, renewable
-    from scepkit.cli.device.output import deliver
+    from scepkit.cli.device import connection
+    from scepkit.cli.device.get import deliver
 
-    folder, record = _known(
-        directory, url=url, ca_id=ca_id, legacy=legacy, tls_ca=tls_ca, name="crl"
-    )
-    certificate = renewable.certificate(folder, "to ask with")
-    client = connection.recorded(record, timeout=timeout, proxy=proxy)
-    ca = _trusted(client, record, folder)
+    changes = connection.changes(url, ca_id, legacy, tls_ca)
+    known = _known(directory, changes, connection.of_options(timeout, proxy), "crl")
+    certificate = known.folder.require_certificate()
     places = describe.crl_urls(certificate)
     if places:
         terminal.say(f"the certificate says where to fetch the list as well: {places[0]}")
-    found = client.get_crl(ca, folder.key(), certificate)
+    found = known.client.get_crl(known.ca, known.folder.key(), certificate)
     pem = found.public_bytes(Encoding.PEM).decode("ascii")
     details = describe.revocations(found)
     shown = ("number", "this_update", "next_update", "revoked")
@@ -222,39 +209,40 @@ def crl(
     deliver(pem, out, about, {**details, "pem": pem}, as_json=as_json)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A directory, and the server and the CA that it knows."""
+
+    folder: Folder
+    client: Client
+    ca: CA
+
+
 def _known(
-    directory: Path,
-    *,
-    url: str,
-    ca_id: str | None,
-    legacy: str | None,
-    tls_ca: Path | None,
-    name: str,
-) -> tuple[Folder, Record]:
-    """Return a directory, and how to reach its CA: as the last time, but for the options."""
-    from scepkit.cli.device import renewable
+    directory: Path, changes: ServerChanges, way: Connection, name: str, *, signs: bool = True
+) -> _Known:
+    """Find the CA of a directory: as the last time, but for the options.
 
-    folder = renewable.existing(directory)
-    record = renewable.record(
-        folder,
-        url=url,
-        ca_id=ca_id,
-        legacy=legacy,
-        tls_ca=tls_ca,
-        command=f"scep get {name} URL --dir {directory}",
-        use="to ask with",
-    )
-    return folder, record
+    Args:
+        directory: the directory.
+        changes: what the options say anew of the server.
+        way: how it is reached.
+        name: of the command, for hints.
+        signs: whether the certificate of the directory is needed.
+    """
+    from scepkit.cli.device import events, hints
+    from scepkit.client import rollover
 
-
-def _trusted(client: Client, record: Record, folder: Folder) -> CA:
-    """Return the CA that a directory trusts."""
-    from scepkit.cli.device import trust
-    from scepkit.client import renewal_time
-
-    ca = renewal_time.find(client, client.ask(), folder, record.seen(record.url, record.ca_id)).ca
-    trust.warn_of_weakness(ca)
-    return ca
+    folder = events.existing(directory)
+    with hints.naming_commands(folder, server=f"scep get {name} URL --dir {directory}"):
+        record = folder.server(changes, "to ask with")
+        if signs:
+            folder.require_certificate("to ask with")
+    client = way.client(record)
+    seen = record.seen(record.url, record.ca_id)
+    ca = rollover.find(client, client.ask(), folder, seen).ca
+    events.warn_of_weakness(ca)
+    return _Known(folder, client, ca)
 
 
 def _serial(text: str) -> int:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scepkit.cli import options, terminal
-from scepkit.cli.device import renew_options
-from scepkit.cli.device import revoke_options as its
 from scepkit.cli.help import Command
-from scepkit.cli.reasons import ReasonName
+from scepkit.cli.options import CONNECTION, WANTED, ReasonName, flag, option, read_reason
 from scepkit.errors import SettingsError, UsageError
 from scepkit.protocol.certificate import show_serial
 
@@ -38,6 +36,44 @@ Exit status:
   1  refused, or it failed
 """
 
+_Reason = Annotated[
+    ReasonName,
+    typer.Option(
+        metavar="REASON",
+        parser=read_reason,
+        help=f"Reason of the revocation: {', '.join(ReasonName)}. Only the CA's operator can end "
+        "a certificateHold.",
+        rich_help_panel=WANTED,
+    ),
+]
+
+_Yes = Annotated[bool, flag(WANTED, "Do not ask for confirmation.", "--yes")]
+
+_Passphrase = Annotated[
+    str | None,
+    option(
+        WANTED,
+        "SECRET",
+        "Proof in place of a lost key, if the CA allows it: the challenge of the certificate's "
+        "enrolment; - reads it from stdin. Other users of this machine can see the command line: "
+        "prefer --passphrase-file, - or the environment variable SCEP_PASSPHRASE.",
+    ),
+]
+
+_PassphraseFile = Annotated[
+    Path | None, option(WANTED, "FILE", "Read the passphrase from the first line of this file.")
+]
+
+_CmpUrl = Annotated[
+    str,
+    option(
+        CONNECTION,
+        "URL",
+        "URL of the CA's CMP service, such as http://ca.example/cmp/default. Default: derived "
+        "from the URL of its SCEP server.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
@@ -52,12 +88,12 @@ def register(app: typer.Typer) -> None:
 def revoke(
     directory: options.Directory,
     *,
-    reason: its.Reason = ReasonName.UNSPECIFIED,
-    yes: its.Yes = False,
-    passphrase: its.Passphrase = None,
-    passphrase_file: its.PassphraseFile = None,
-    cmp_url: its.CmpUrl = "",
-    legacy: renew_options.LegacyList = None,
+    reason: _Reason = ReasonName.UNSPECIFIED,
+    yes: _Yes = False,
+    passphrase: _Passphrase = None,
+    passphrase_file: _PassphraseFile = None,
+    cmp_url: _CmpUrl = "",
+    legacy: options.KnownLegacy = None,
     tls_ca: options.TlsCa = None,
     proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
@@ -68,16 +104,15 @@ def revoke(
     The holder cannot take a revocation back, and the key is of no more use. The files stay in DIR.
     """
     from scepkit.cli.device import challenge as challenges
-    from scepkit.cli.device import renewable
+    from scepkit.cli.device import connection, events, hints
     from scepkit.client import revocation
-    from scepkit.client.http import HTTPTransport
     from scepkit.client.trust import normalize_url
 
-    options.check_seconds("--timeout", timeout)
-    folder = renewable.existing(directory)
-    with folder.locked():
+    way = connection.of_options(timeout, proxy)
+    folder = events.existing(directory)
+    with folder.locked(), hints.naming_commands(folder):
         folder.recover()
-        certificate = renewable.certificate(folder, "that could be revoked")
+        certificate = folder.require_certificate("that could be revoked")
         record = folder.record()
         secret = challenges.read(passphrase, passphrase_file, what="passphrase")
         url = normalize_url(cmp_url) if cmp_url else _url(folder, record)
@@ -91,8 +126,8 @@ def revoke(
             trusted,
             reason=reason.reason,
             allowed=_allowed(legacy, record),
-            transport=HTTPTransport(timeout=timeout, ca_file=_tls_ca(tls_ca, record), proxy=proxy),
-            pause=terminal.Progress().pause,
+            transport=way.transport(_tls_ca(tls_ca, record)),
+            pause=way.pause,
         )
         _note(folder, certificate, found, reason)
     _report(folder, certificate, found, reason, as_json=as_json)
@@ -110,9 +145,9 @@ def _url(folder: Folder, record: Record | None) -> str:
 
 
 def _allowed(option: str | None, record: Record | None) -> frozenset[Legacy]:
-    if option is None:
-        option = ",".join(record.legacy) if record is not None else ""
-    return options.read_legacy(option)
+    if option is None and record is not None:
+        return record.allowed
+    return options.read_legacy(option or "")
 
 
 def _tls_ca(option: Path | None, record: Record | None) -> Path | None:
@@ -178,7 +213,7 @@ def _report(
     as_json: bool,
 ) -> None:
     from scepkit.cli import describe
-    from scepkit.cli.device import reenrol_hint
+    from scepkit.cli.device.hints import enroll_command
 
     if as_json:
         terminal.json_data(
@@ -195,4 +230,4 @@ def _report(
         terminal.say(f"the certificate of {name} was revoked before, serial {number}")
     else:
         terminal.say(f"revoked the certificate of {name}, serial {number}: {reason}")
-    terminal.say(f"for a new one: {reenrol_hint.command(folder)}")
+    terminal.say(f"for a new one: {enroll_command(folder)}")

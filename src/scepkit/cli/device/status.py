@@ -53,9 +53,9 @@ def status(
 
     The command contacts no server and changes nothing.
     """
-    from scepkit.cli.device import renewable
+    from scepkit.cli.device.events import existing
 
-    folder, now = renewable.existing(directory), datetime.now(UTC)
+    folder, now = existing(directory), datetime.now(UTC)
     state, rows = _look(folder, now)
     if as_json:
         terminal.json_data(
@@ -70,7 +70,7 @@ def status(
 def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]:
     """Return the state of a directory, and its details by name."""
     from scepkit.cli import describe
-    from scepkit.client import renewal_time
+    from scepkit.client import renewer, rollover
     from scepkit.client.folder import KEY, UNVERIFIED
 
     certificate, record = folder.certificate(), folder.record()
@@ -78,7 +78,7 @@ def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]
     rows: list[tuple[str, object]] = []
     state = _WAITING if waiting else _EMPTY
     if certificate is not None:
-        start = renewal_time.due(certificate)
+        start = renewer.due(certificate)
         state = _state(certificate, start, now)
         rows += _certificate(certificate)
         revoked = folder.revocation()
@@ -98,7 +98,7 @@ def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]
     unverified = folder.path / UNVERIFIED
     if unverified.exists():
         rows.append(("unverified", str(unverified)))
-    following = renewal_time.successor(folder.next_ca(), now)
+    following = rollover.successor(folder.next_ca(), now)
     if following is not None:
         rows += [
             ("next ca", str(following.subject_name)),
@@ -161,8 +161,11 @@ def _json(value: object) -> object:
 def _text(value: object) -> str:
     if not isinstance(value, datetime):
         return str(value)
-    from scepkit.cli import duration
 
     left = value - datetime.now(UTC)
-    when = f"in {duration.show(left)}" if left.total_seconds() > 0 else f"{duration.show(left)} ago"
+    when = (
+        f"in {options.show_duration(left)}"
+        if left.total_seconds() > 0
+        else f"{options.show_duration(left)} ago"
+    )
     return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC ({when})"

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scepkit.cli import describe, terminal
-from scepkit.client.client import CA
 from scepkit.client.folder.files import read_certificate
 from scepkit.errors import UntrustedCA, UsageError
 from scepkit.protocol.certificate import Certificate
@@ -15,7 +14,7 @@ from scepkit.protocol.scep.transaction import CAInformation
 
 
 @dataclass(frozen=True, slots=True)
-class Whom:
+class AnchorOptions:
     """The CA to trust, as the options say.
 
     Attributes:
@@ -51,6 +50,33 @@ class Whom:
         """True if an option names a CA to trust."""
         return bool(self.fingerprint or self.ca_file or self.insecure)
 
+    def choose(self, information: CAInformation) -> Certificate:
+        """Return the CA certificate to trust; where no option says which, somebody is asked.
+
+        Args:
+            information: what the server says of itself.
+
+        Raises:
+            SettingsError: the file cannot be used.
+            UntrustedCA: it is not the expected one, or nobody says that it is.
+        """
+        if self.ca_file is not None:
+            return read(self.ca_file)
+        if self.fingerprint:
+            return ca_certificates.find(information.certificates, self.fingerprint)
+        anchor = ca_certificates.top(information.certificates)
+        if self.insecure:
+            shown = describe.fingerprint(anchor)
+            terminal.warn(f"the CA is not authenticated (--insecure): {shown}")
+            return anchor
+        if not terminal.can_ask():
+            raise UntrustedCA(
+                f"no CA is trusted yet; the server shows {describe.fingerprint(anchor)}",
+                hint="if its operator gives the same fingerprint, add it as --fingerprint",
+            )
+        _ask(anchor)
+        return anchor
+
 
 def read(ca_file: Path) -> Certificate:
     """Return the CA certificate of a file.
@@ -65,49 +91,8 @@ def read(ca_file: Path) -> Certificate:
     return found
 
 
-def choose(information: CAInformation, whom: Whom) -> Certificate:
-    """Return the CA certificate to trust; where no option says which, somebody is asked.
-
-    Args:
-        information: what the server says of itself.
-        whom: what the options say.
-
-    Raises:
-        SettingsError: the file cannot be used.
-        UntrustedCA: it is not the expected one, or nobody says that it is.
-    """
-    if whom.ca_file is not None:
-        return read(whom.ca_file)
-    if whom.fingerprint:
-        return ca_certificates.find(information.certificates, whom.fingerprint)
-    anchor = ca_certificates.top(information.certificates)
-    if whom.insecure:
-        terminal.warn(f"the CA is not authenticated (--insecure): {describe.fingerprint(anchor)}")
-        return anchor
-    if not terminal.can_ask():
-        raise UntrustedCA(
-            f"no CA is trusted yet; the server shows {describe.fingerprint(anchor)}",
-            hint="if its operator gives the same fingerprint, add it as --fingerprint",
-        )
-    _ask(anchor)
-    return anchor
-
-
 def _ask(anchor: Certificate) -> None:
     terminal.say("The server shows this CA certificate:")
     terminal.fields([("subject", describe.subject(anchor)), *describe.marks(anchor)])
     if not terminal.confirm("Is this the fingerprint that the CA's operator gives?"):
         raise UntrustedCA("the CA was not accepted", hint="ask its operator for the fingerprint")
-
-
-def warn_of_weakness(ca: CA) -> None:
-    """Say which weak algorithms are used, and what the CA does not say any more (P-61)."""
-    for algorithm in (ca.choice.digest, ca.choice.cipher):
-        if algorithm.legacy is not None:
-            terminal.warn(f"using {algorithm.name}, since the CA offers nothing better")
-    if ca.withdrawn:
-        gone = ", ".join(describe.keywords(ca.withdrawn))
-        terminal.warn(
-            f"the CA no longer lists {gone}: it was changed, or somebody in between removes them; "
-            "going on as before"
-        )

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from scepkit.client import keys
 from scepkit.client.folder import place, record
-from scepkit.client.folder.record import Record, RevocationNote
+from scepkit.client.folder.record import Record, RevocationNote, ServerChanges
 from scepkit.errors import Hint, Malformed, SettingsError
 from scepkit.keys.files import write_file
 from scepkit.keys.pem import read_certificate_file
@@ -136,6 +136,57 @@ class FolderFiles:
         """
         path = self.path / CERTIFICATE
         return read_certificate(path) if path.exists() else None
+
+    def check_exists(self) -> None:
+        """Refuse a directory that is not there, and symbolic links in the place of something.
+
+        Raises:
+            SettingsError: it is not, or there is one.
+        """
+        self.check_links()
+        if not self.path.is_dir():
+            raise SettingsError(
+                f"{self.path} is not a directory"
+                if self.path.exists()
+                else f"there is no directory {self.path}",
+                hint=Hint.NO_DIRECTORY,
+            )
+
+    def require_certificate(self, use: str = "that could be renewed") -> Certificate:
+        """Return the certificate.
+
+        Args:
+            use: what it is wanted for, as the error says it.
+
+        Raises:
+            SettingsError: there is none, or the file cannot be used.
+        """
+        found = self.certificate()
+        if found is None:
+            raise SettingsError(
+                f"there is no certificate in {self.path} {use}", hint=Hint.FIRST_CERTIFICATE
+            )
+        return found
+
+    def server(self, changes: ServerChanges, use: str = "that could be renewed") -> Record:
+        """Return how the CA is reached: as the last time, but for what is said anew.
+
+        Args:
+            changes: what is said anew.
+            use: what the certificate is wanted for, as the error says it where there is none.
+
+        Raises:
+            UsageError: the URL is none.
+            SettingsError: nothing says where the CA is, or the file cannot be used.
+        """
+        kept = self.record()
+        if kept is None and not changes.url:
+            self.require_certificate(use)
+            raise SettingsError(
+                f"the server of the certificate in {self.path} is not recorded",
+                hint=Hint.NAME_SERVER,
+            )
+        return (kept or Record(changes.url)).changed(changes)
 
     def key(self) -> PrivateKey:
         """Return the key of the certificate.

@@ -12,14 +12,33 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from scepkit.client.trust import normalize_url
 from scepkit.errors import Hint, SettingsError
 from scepkit.keys.files import write_file
+from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.certificate import read_serial, show_serial
 from scepkit.protocol.crl import Reason
 from scepkit.protocol.scep.capabilities import Capabilities
 
 _MODE = 0o644
 _MAX_SIZE = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ServerChanges:
+    """What is said anew of a server and its CA.
+
+    Attributes:
+        url: the SCEP server's; "" for the recorded one.
+        ca_id: the name of the CA; None for the recorded one, as for the others.
+        legacy: the legacy algorithms to allow.
+        tls_ca: file of the certificates to check HTTPS with.
+    """
+
+    url: str = ""
+    ca_id: str | None = None
+    legacy: frozenset[Legacy] | None = None
+    tls_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +70,41 @@ class Record:
     requested_at: str = ""
     wanted: str = ""
     checked_at: str = ""
+
+    @property
+    def allowed(self) -> frozenset[Legacy]:
+        """The legacy algorithms that were allowed.
+
+        Raises:
+            SettingsError: one has no such name.
+        """
+        try:
+            return frozenset(map(Legacy, self.legacy))
+        except ValueError as error:
+            raise SettingsError(f"the record of the enrolment is damaged: {error}") from error
+
+    def changed(self, by: ServerChanges) -> Record:
+        """Return this with what is said anew of the server.
+
+        Raises:
+            UsageError: the URL is none.
+        """
+        # Versions before this one kept the URL as it was typed.
+        kept = replace(self, url=normalize_url(self.url))
+        found = replace(
+            kept,
+            url=normalize_url(by.url) if by.url else kept.url,
+            ca_id=kept.ca_id if by.ca_id is None else by.ca_id,
+            legacy=kept.legacy if by.legacy is None else tuple(sorted(by.legacy)),
+            tls_ca=recorded_path(by.tls_ca) or kept.tls_ca,
+        )
+        if found.legacy != kept.legacy:
+            # What could not be read of a successor with those, may be with these.
+            found = replace(found, checked_at="")
+        if (found.url, found.ca_id) == (kept.url, kept.ca_id):
+            return found
+        # What was seen of another CA says nothing of this one, which was not asked for a successor.
+        return replace(found, capabilities=(), checked_at="")
 
     def seen(self, url: str, ca_id: str) -> Capabilities:
         """Return all capabilities that this CA has ever listed; none for another CA."""
@@ -183,3 +237,8 @@ def write_note(path: Path, note: RevocationNote) -> None:
 def _check_time(text: str) -> None:
     if datetime.fromisoformat(text).tzinfo is None:
         raise ValueError("a time without a zone")
+
+
+def recorded_path(file: Path | None) -> str:
+    """Return a file as a record keeps it: good from any directory; "" for none."""
+    return str(file.absolute()) if file else ""

@@ -1,0 +1,323 @@
+"""The renewal of the certificate in a directory: when, with which CA, and into which place.
+
+    outcome = Renewer(Folder(Path("device1"))).renew()
+
+Server, CA and algorithms are those that the directory records. The old key and certificate stay
+until the new ones are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+from cryptography.x509 import ObjectIdentifier
+
+from scepkit.client import events, keys, prepared_request, revocation_check, rollover
+from scepkit.client.client import CA, Client, Connection
+from scepkit.client.events import Tell
+from scepkit.client.folder import Folder, place
+from scepkit.client.folder.files import RECORD
+from scepkit.client.folder.record import Record, ServerChanges
+from scepkit.client.revocation_check import Standing
+from scepkit.client.rollover import FoundCA
+from scepkit.client.submission import Submission, warn_unless_readable
+from scepkit.client.trust import ChooseAnchor
+from scepkit.errors import CertificateRevoked, Hint, Malformed, SettingsError, UsageError
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.extensions import purpose_name, read_purposes
+from scepkit.protocol.scep.attributes import MessageType
+from scepkit.protocol.scep.transaction import Issued
+
+# Renewing in the last third of a certificate's life leaves time for an approval, and for a CA that
+# is away; more than a month of it helps nobody.
+_LONGEST = timedelta(days=30)
+
+
+def due(certificate: Certificate, before: timedelta | None = None) -> datetime:
+    """Return from when on a certificate is to be renewed.
+
+    Args:
+        certificate: the certificate.
+        before: how long before its end; a third of its life unless given, at most 30 days.
+    """
+    start, end = certificate.validity
+    return end - (min((end - start) / 3, _LONGEST) if before is None else before)
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalOptions:
+    """The time of a renewal, and its request.
+
+    Attributes:
+        before: how long before a certificate's end; None for as long as is usual.
+        key: the kind of the new key; "" for the current one's.
+        purposes: to ask for; None for those of the last time.
+        message_type: of the request; None for what the CA can do.
+        force: renew now.
+        same_key: have the current key certified again.
+        next_ca: get a certificate from the CA's successor.
+    """
+
+    before: timedelta | None = None
+    key: str = ""
+    purposes: tuple[ObjectIdentifier, ...] | None = None
+    message_type: MessageType | None = None
+    force: bool = False
+    same_key: bool = False
+    next_ca: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """There is a new certificate.
+
+    Attributes:
+        issued: the certificate, its chain, and what differs from the request.
+        folder: where it is: in the directory, or in that of the next CA inside of it.
+        is_ahead: whether it is one of the next CA, and waits until that is in force.
+    """
+
+    issued: Issued
+    folder: Folder
+    is_ahead: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NotDue:
+    """It is not time yet.
+
+    Attributes:
+        certificate: the current one.
+        renew_from: when it will be.
+        standing: whether the certificate is revoked.
+    """
+
+    certificate: Certificate
+    renew_from: datetime
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class WaitsAhead:
+    """There is a certificate of the next CA already, which is not in force yet.
+
+    Attributes:
+        folder: where it waits.
+    """
+
+    folder: Folder
+
+
+Outcome: TypeAlias = Renewed | NotDue | WaitsAhead
+
+
+class Renewer:
+    """Renews the certificate in a directory, and changes over to the next CA.
+
+    Args:
+        folder: the directory.
+        connection: how the server is reached.
+        server: what is said anew of the server; all the rest is as it was the last time.
+        trust: chooses the CA certificate to trust in place of the directory's.
+        tell: takes the events.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        connection: Connection | None = None,
+        *,
+        server: ServerChanges | None = None,
+        trust: ChooseAnchor | None = None,
+        tell: Tell = events.ignore,
+    ) -> None:
+        self._folder = folder
+        self._connection = connection or Connection()
+        self._server = server or ServerChanges()
+        self._trust = trust
+        self._tell = tell
+
+    def renew(
+        self,
+        options: RenewalOptions | None = None,
+        *,
+        challenge: str | Callable[[], str | None] | None = None,
+    ) -> Outcome:
+        """Do what is due: change over to the next CA, renew, renew ahead, or nothing yet.
+
+        A certificate that is not due is checked for revocation, if it names a place that says so,
+        and its CA is asked for its successor once a day.
+
+        Args:
+            options: when, and what to ask for.
+            challenge: the challengePassword, for a CA that wants one here too, or a function that
+                returns it.
+
+        Raises:
+            SettingsError: the directory cannot be used, or holds no certificate.
+            CertificateRevoked: the certificate was revoked, or is on hold.
+            UsageError, UntrustedCA, RequestRefused, StillPending, UnverifiedCertificate, BadReply,
+            LegacyRefused, TransportError: see `Client.renew`.
+        """
+        options = options or RenewalOptions()
+        folder = self._folder
+        with self._opened():
+            record = folder.server(self._server)
+            client = self._connection.client(record)
+            if not (self._is_due(options) or options.next_ca or folder.ahead.path.exists()):
+                standing = self._standing(record)
+                rollover.look_ahead(client, folder, record, self._tell)
+                return self._not_due(options, standing)
+            password = challenge() if callable(challenge) else challenge
+            return self._with_ca(client, record, options, password)
+
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        """Lock the directory, which has to be there, with a certificate that may be renewed."""
+        folder = self._folder
+        folder.check_exists()
+        exposed = place.writable_by_others(folder.path)
+        if exposed is not None:
+            self._tell(events.OthersCanWrite(folder.path, exposed))
+        with folder.locked():
+            if folder.recover():
+                self._tell(events.InstallationFinished(folder.path))
+            note = folder.revocation()
+            if note is not None and note.forbids_renewal:
+                raise CertificateRevoked(
+                    f"the certificate in {folder.path} was revoked, and cannot be renewed",
+                    hint=Hint.NEW_CERTIFICATE,
+                )
+            yield
+
+    def _is_due(self, options: RenewalOptions) -> bool:
+        start = due(self._folder.require_certificate(), options.before)
+        is_time = datetime.now(UTC) >= start
+        return is_time or options.force or self._folder.unfinished.exists()
+
+    def _standing(self, record: Record) -> Standing:
+        return revocation_check.check(self._folder, self._connection, record.allowed, self._tell)
+
+    def _not_due(self, options: RenewalOptions, standing: Standing) -> NotDue:
+        certificate = self._folder.require_certificate()
+        return NotDue(certificate, due(certificate, options.before), standing)
+
+    def _with_ca(
+        self, client: Client, record: Record, options: RenewalOptions, challenge: str | None
+    ) -> Outcome:
+        """Do what is to be done with the CA."""
+        folder, tell = self._folder, self._tell
+        found = self._find(client, record)
+        # Before changing over: a successor that was given up for another one must not be changed
+        # to.
+        following, record = rollover.learn(
+            client, folder, record, found, tell, must=options.next_ca
+        )
+        self._keep_when_asked(record)
+        if rollover.switch(folder, found, tell):
+            # That is a new certificate; another one is not wanted before its time.
+            options = replace(options, force=False)
+        record = replace(record, capabilities=tuple(sorted(found.ca.capabilities)))
+        renewal = _Renewal(folder, client, found, record, options, challenge, tell)
+        if options.next_ca:
+            return renewal.ahead(following)
+        if not self._is_due(options):
+            return self._not_due(options, self._standing(record))
+        outcome = renewal.into(folder)
+        if found.rolled_over:
+            folder.forget_ahead()
+        return outcome
+
+    def _find(self, client: Client, record: Record) -> FoundCA:
+        """Ask the server, and find the CA of the folder again, its successor, or the chosen one."""
+        information = client.ask()
+        anchor = self._trust(information) if self._trust is not None else None
+        seen = record.seen(record.url, record.ca_id)
+        found = rollover.find(client, information, self._folder, seen, anchor)
+        self._tell(events.CATrusted(found.ca))
+        return found
+
+    def _keep_when_asked(self, record: Record) -> None:
+        """Keep when the CA was asked for its successor, whatever becomes of the renewal.
+
+        Nothing else of the record is kept before there is a certificate that was got so.
+        """
+        kept = self._folder.record()
+        if kept is None or kept.checked_at == record.checked_at:
+            return
+        if (kept.url, kept.ca_id) == (record.url, record.ca_id):
+            self._folder.remember(replace(kept, checked_at=record.checked_at))
+
+
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    """One renewal, in place or ahead of a new CA."""
+
+    folder: Folder
+    client: Client
+    found: FoundCA
+    record: Record
+    options: RenewalOptions
+    challenge: str | None = field(repr=False)
+    tell: Tell
+
+    def ahead(self, following: CA | None) -> Outcome:
+        """Get a certificate from the CA's successor before that is in force (section 5.1)."""
+        if following is None:
+            raise UsageError("the next CA is in force already", hint=Hint.NEXT_CA_IN_FORCE)
+        ahead = self.folder.ahead
+        if ahead.certificate() is not None and not self.options.force:
+            return WaitsAhead(ahead)
+        return self.into(ahead, following)
+
+    def into(self, target: Folder, following: CA | None = None) -> Renewed:
+        """Renew, and install the new certificate in the folder or ahead of it."""
+        options, current = self.options, self.folder.key()
+        certificate = self.folder.require_certificate()
+        if not certificate.asserts_key_agreement:
+            warn_unless_readable(current, self.challenge, self.tell)
+        submission = Submission(
+            target,
+            self.client,
+            self.found.ca,
+            message_type=options.message_type,
+            following=following,
+            tell=self.tell,
+        )
+        new = current if options.same_key else submission.key(options.key or keys.kind(current))
+        asked = self._purposes(certificate)
+        request = prepared_request.prepare_renewal(
+            current,
+            certificate,
+            new,
+            purposes=asked,
+            challenge=self.challenge,
+            issuers=self.folder.chain(),
+        )
+        record = replace(self.record, key=keys.kind(new), purposes=tuple(map(purpose_name, asked)))
+        issued = submission.submit(request, new, record)
+        return Renewed(issued, target, is_ahead=following is not None)
+
+    def _purposes(self, certificate: Certificate) -> tuple[ObjectIdentifier, ...]:
+        """Return the purposes to ask for: as the last time, unless the options say otherwise.
+
+        Of what another program enrolled only the certificate tells which they were.
+        """
+        if self.options.purposes is not None:
+            return self.options.purposes
+        kept = self.folder.record()
+        if kept is not None:
+            try:
+                return read_purposes(kept.purposes)
+            except UsageError as error:
+                raise SettingsError(
+                    f"{self.folder.path / RECORD}: {error.message}", hint=Hint.NAME_PURPOSES
+                ) from error
+        try:
+            return certificate.extensions.extended_key_usage or ()
+        except Malformed:
+            return ()
