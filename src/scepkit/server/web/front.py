@@ -63,10 +63,9 @@ class Request:
             HTTPRefused: it is larger; HTTP 413.
             ClientGone: it never became whole.
         """
-        too_large = HTTPRefused(413, f"the body is larger than {most} octets")
         for name, value in self.scope["headers"]:
             if name == b"content-length" and (not value.isdigit() or int(value) > most):
-                raise too_large
+                raise _too_large(most)
         body = bytearray()
         while True:
             event = await self._receive()
@@ -74,9 +73,13 @@ class Request:
                 raise ClientGone
             body += event.get("body", b"")
             if len(body) > most:
-                raise too_large
+                raise _too_large(most)
             if not event.get("more_body", False):
                 return bytes(body)
+
+
+def _too_large(most: int) -> HTTPRefused:
+    return HTTPRefused(413, f"the body is larger than {most} octets")
 
 
 class Front(ABC):
