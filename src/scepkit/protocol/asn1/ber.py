@@ -188,12 +188,10 @@ def end(data: bytes) -> int | None:
 def _match(  # noqa: C901, PLR0912 - one pass: a call for each element would take as long as the rest
     octets: bytes, pattern: Sequence[int], *, is_row: bool = False
 ) -> list[bytes] | None:
-    """Cut an element that is DER, but for what its fields hold; None if it does not fit.
+    """Cut an element, or a row of such, that is DER but for what its fields hold.
 
-    Args:
-        octets: the element.
-        pattern: see `fields`.
-        is_row: whether it is a row of such elements, be it empty.
+    Returns:
+        See `fields`; None if it does not fit the pattern.
 
     Raises:
         Malformed: more elements than `MAX_ELEMENTS`.

@@ -83,6 +83,9 @@ def retag(der: bytes, tag: int) -> bytes:
 
 def attribute(kind: bytes, value: bytes) -> bytes:
     """Return an Attribute with one value; its type is an OID, DER."""
+    size, inside = len(kind) + len(value) + 2, len(value)
+    if size < 0x80:  # noqa: PLR2004 - all lengths in the short form: most are, and it is quicker
+        return b"%c%c%b%c%c%b" % (SEQUENCE, size, kind, SET, inside, value)
     return element(SEQUENCE, kind, element(SET, value))
 
 

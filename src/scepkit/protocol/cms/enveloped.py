@@ -35,7 +35,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import key_agreement as _key_agreement
 from scepkit.protocol.cms import key_transport, password_recipient, recipients
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS
-from scepkit.protocol.cms.recipients import KEY_AGREEMENT, KEY_TRANSPORT, PASSWORD, Credential
+from scepkit.protocol.cms.recipients import KEY_AGREEMENT, KEY_TRANSPORT, PASSWORD, Credential, Lock
 from scepkit.protocol.cms.signed import CONTENT_INFO, DATA
 
 __all__ = [
@@ -176,8 +176,7 @@ class Envelope:
         Raises:
             Malformed: it is not EnvelopedData.
             BadAlg: an algorithm is unknown or not allowed, or asks for too much work.
-            BadRequest: it is not for us.
-            Undecryptable: it is no whole number of blocks.
+            BadRequest: it is not for us; or `Undecryptable`, no whole number of blocks.
         """
         # (1)
         enveloped = self._enveloped()
@@ -188,18 +187,15 @@ class Envelope:
         lock, credential = recipients.find(
             enveloped.recipients, credentials, password, allowed, max_iterations
         )
-        # (3) RFC 3218 section 2.3.2
-        substitute = random(used.key_size)
-        cek = lock.unwrap()
-        if cek is None or len(cek) != used.key_size:
-            cek = substitute
+        # (3)
+        cek = _unlock(lock, used.key_size, random)
         # (4)
         try:
             padded = _decrypt(enveloped.encrypted, used, cek, enveloped.iv)
         except ValueError as error:
             raise undecryptable("wrong key, or damaged in transit") from error
         content, is_padded = _cut(padded, used)
-        return Opened(content, used, credential, is_padded, recipients.legacy_of(lock))
+        return Opened(content, used, credential, is_padded, lock.legacy)
 
     def cipher(self, allowed: frozenset[Legacy]) -> Cipher | None:
         """Say which cipher it uses, without opening it.
@@ -207,10 +203,10 @@ class Envelope:
         Returns:
             None when it is no envelope, or a cipher that is unknown or not allowed.
         """
-        try:
-            return algorithms.cipher(self._enveloped().cipher, allowed)
-        except (Malformed, BadAlg):
+        if isinstance(self._read, Malformed):
             return None
+        found = algorithms.CIPHERS.get(self._read.cipher)
+        return found if found and (found.legacy is None or found.legacy in allowed) else None
 
     def legacy_uses(
         self, credentials: Sequence[Credential], *, password: str | None = None
@@ -228,7 +224,7 @@ class Envelope:
         enveloped = self._enveloped()
         used = algorithms.cipher(enveloped.cipher, _EVERY_LEGACY)
         lock, _ = recipients.find(enveloped.recipients, credentials, password, _EVERY_LEGACY)
-        uses = (used.legacy, recipients.legacy_of(lock))
+        uses = (used.legacy, lock.legacy)
         return frozenset(one for one in uses if one is not None)
 
     def recipient(self, credentials: Sequence[Credential]) -> Credential | None:
@@ -289,6 +285,13 @@ def _read(message: bytes) -> _EnvelopedData:
     if tag != der.OCTET_STRING:
         iv = b""
     return _EnvelopedData(infos, ber.oid(cipher), iv, encrypted)
+
+
+def _unlock(lock: Lock, size: int, random: Random) -> bytes:
+    """Return the content-encryption key, or a random one (RFC 3218 section 2.3.2)."""
+    substitute = random(size)
+    cek = lock.unwrap()
+    return cek if cek is not None and len(cek) == size else substitute
 
 
 def _decrypt(encrypted: bytes, used: Cipher, key: bytes, iv: bytes) -> bytes:

@@ -77,6 +77,11 @@ class KeyAgreement:
     shared_info: bytes
     encrypted: bytes
 
+    @property
+    def legacy(self) -> Legacy | None:
+        """The name of the key wrap's cipher, if that had to be allowed."""
+        return self.wrap.legacy
+
     def unwrap(self) -> bytes | None:
         """Return the content-encryption key; None if it went wrong."""
         secret = self.key.exchange(ec.ECDH(), self._peer())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import or_
+from typing import ClassVar
 
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
@@ -41,11 +42,13 @@ class KeyTransport:
     """A content-encryption key that an RSA key of ours can decrypt.
 
     Attributes:
+        legacy: nothing that had to be allowed.
         key: ours.
         schemes: the padding; two where the algorithm's parameters can be read in two ways.
         encrypted: the encrypted content-encryption key.
     """
 
+    legacy: ClassVar[None] = None
     key: rsa.RSAPrivateKey = field(repr=False)
     schemes: tuple[padding.AsymmetricPadding, ...]
     encrypted: bytes

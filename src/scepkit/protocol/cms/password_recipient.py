@@ -56,6 +56,11 @@ class PasswordLock:
     iv: bytes
     encrypted: bytes
 
+    @property
+    def legacy(self) -> Legacy | None:
+        """The name of the key wrap's cipher, if that had to be allowed."""
+        return self.wrap.legacy
+
     def unwrap(self) -> bytes | None:
         """Return the content-encryption key; None if the password is wrong."""
         kek = self.derivation.derive(self.password, self.wrap.key_size)

@@ -16,6 +16,7 @@ from scepkit.protocol.cms.key_agreement import KeyAgreement
 from scepkit.protocol.cms.key_transport import KeyTransport
 from scepkit.protocol.cms.password_recipient import PasswordLock
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS
+from scepkit.protocol.cms.signed import CERTIFICATE_IDENTIFIER
 from scepkit.protocol.signatures import AlgorithmIdentifier
 
 # A client that encrypts to every certificate it was given needs a handful.
@@ -28,11 +29,11 @@ PASSWORD = 0xA3
 
 # KeyTransRecipientInfo ::= SEQUENCE {
 #     version CMSVersion,
-#     rid RecipientIdentifier,         -- issuerAndSerialNumber, or [0] SubjectKeyIdentifier
+#     rid RecipientIdentifier,
 #     keyEncryptionAlgorithm KeyEncryptionAlgorithmIdentifier,
 #     encryptedKey EncryptedKey }
 _KEY_TRANSPORT = (
-    *(der.SEQUENCE | ENTER, der.INTEGER, der.SEQUENCE | OPTIONAL, 0x80 | CONTENT | OPTIONAL),
+    *(der.SEQUENCE | ENTER, der.INTEGER, *CERTIFICATE_IDENTIFIER),
     *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END),
     *(der.OCTET_STRING | CONTENT, END),
 )
@@ -99,11 +100,6 @@ def find(
     )
 
 
-def legacy_of(lock: Lock) -> Legacy | None:
-    """Say what a lock uses that had to be allowed: the cipher of its key wrap, if it has one."""
-    return None if isinstance(lock, KeyTransport) else lock.wrap.legacy
-
-
 def _key_transport_for(
     element: bytes, credentials: Sequence[Credential]
 ) -> tuple[KeyTransport, Credential] | None:
@@ -111,7 +107,7 @@ def _key_transport_for(
         element, "KeyTransRecipientInfo", _KEY_TRANSPORT
     )
     algorithm = AlgorithmIdentifier(ber.oid(oid), parameters or None)
-    credential = _addressee(name, None if name else identifier, credentials)
+    credential = _addressee(name, identifier, credentials)
     if credential is None:
         return None
     return key_transport.read(algorithm, encrypted, credential.key), credential
@@ -133,7 +129,8 @@ def _key_agreement_for(
         if isinstance(rid, types.RecipientKeyIdentifier):
             credential = _addressee(b"", rid.subjectKeyIdentifier, credentials)
         else:
-            credential = _addressee(der.encode(rid), None, credentials)
+            name = der.encode(rid.issuer) + der.encode(rid.serialNumber)
+            credential = _addressee(name, b"", credentials)
         if credential is not None:
             return key_agreement.read(info, encrypted, credential.key, allowed), credential
     return None
@@ -148,18 +145,18 @@ def _password_lock(
 
 
 def _addressee(
-    name: bytes, identifier: bytes | None, credentials: Sequence[Credential]
+    name: bytes, identifier: bytes, credentials: Sequence[Credential]
 ) -> Credential | None:
     """Return the credential whose certificate a RecipientInfo names.
 
     Args:
-        name: its IssuerAndSerialNumber, DER.
-        identifier: the key identifier that it has in place of that, if it has.
+        name: issuer and serial number that it has, DER; or nothing.
+        identifier: the key identifier that it has in place of that.
         credentials: to choose from.
     """
     for one in credentials:
-        if identifier is None:
-            if one.certificate.issuer_and_serial_number == name:
+        if name:
+            if name == one.certificate.issuer + one.certificate.serial_number:
                 return one
             continue
         own = one.certificate.subject_key_identifier

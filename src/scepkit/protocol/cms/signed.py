@@ -52,24 +52,28 @@ _SIGNED_DATA = (
     *(der.SEQUENCE | ENTER, der.OID, 0xA0 | CONTENT | OPTIONAL, END),
     *(0xA0 | CONTENT | OPTIONAL, 0xA1 | CONTENT | OPTIONAL, der.SET | CONTENT, END),
 )
+# SignerIdentifier, RecipientIdentifier ::= CHOICE {
+#     issuerAndSerialNumber IssuerAndSerialNumber,
+#     subjectKeyIdentifier [0] SubjectKeyIdentifier }
+#
+# IssuerAndSerialNumber ::= SEQUENCE { issuer Name, serialNumber CertificateSerialNumber }
+CERTIFICATE_IDENTIFIER = (der.SEQUENCE | CONTENT | OPTIONAL, 0x80 | CONTENT | OPTIONAL)
 # SignerInfo ::= SEQUENCE {
 #     version CMSVersion,
-#     sid SignerIdentifier,            -- issuerAndSerialNumber, or [0] SubjectKeyIdentifier
+#     sid SignerIdentifier,
 #     digestAlgorithm DigestAlgorithmIdentifier,
 #     signedAttrs [0] IMPLICIT SignedAttributes OPTIONAL,
 #     signatureAlgorithm SignatureAlgorithmIdentifier,
 #     signature SignatureValue,
 #     unsignedAttrs [1] IMPLICIT UnsignedAttributes OPTIONAL }
 _SIGNER_INFO = (
-    *(der.SEQUENCE | ENTER, der.INTEGER, ANY),
+    *(der.SEQUENCE | ENTER, der.INTEGER, *CERTIFICATE_IDENTIFIER),
     *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END, 0xA0 | CONTENT | OPTIONAL),
     *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END),
     *(der.OCTET_STRING | CONTENT, 0xA1 | OPTIONAL, END),
 )
 # Where they stand in a SignerInfo.
 _SIGNED_ATTRIBUTES = 3
-KEY_IDENTIFIER = 0x80
-"""The tag of a certificate's key identifier where it names the certificate."""
 
 _NOTHING = der.set_of()
 _CONTENT_TYPE_IS_DATA = der.attribute(CONTENT_TYPE, DATA)
@@ -80,7 +84,8 @@ class SignerInfo:
     """One signature, not verified yet (RFC 5652 section 5.3).
 
     Attributes:
-        signer: the SignerIdentifier of who claims to have signed, DER.
+        signer: issuer and serial number of whose certificate it claims to be, DER; or nothing.
+        key_identifier: the certificate's key identifier, where that names it.
         digest_algorithm: OID of the content's digest.
         signature_algorithm: of the signature, with its parameters.
         attributes: the signed attributes in the order received.
@@ -90,6 +95,7 @@ class SignerInfo:
     """
 
     signer: bytes
+    key_identifier: bytes
     digest_algorithm: ObjectIdentifier
     signature_algorithm: AlgorithmIdentifier
     attributes: tuple[Attribute, ...]
@@ -99,10 +105,9 @@ class SignerInfo:
 
     def made_by(self, certificate: Certificate) -> bool:
         """Say whether the SignerIdentifier names this certificate."""
-        if self.signer[0] != KEY_IDENTIFIER:
-            return self.signer == certificate.issuer_and_serial_number
-        named = ber.content(self.signer, KEY_IDENTIFIER, "SubjectKeyIdentifier")
-        return named == certificate.subject_key_identifier
+        if self.signer:
+            return self.signer == certificate.issuer + certificate.serial_number
+        return self.key_identifier == certificate.subject_key_identifier
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +160,12 @@ def read_signed_data(message: bytes) -> SignedData:
 
 
 def _signer(element: bytes, message: bytes, position: int) -> SignerInfo:
-    _, signer, digest_oid, _, attributes, oid, parameters, signature, _ = ber.fields(
+    _, signer, identifier, digest_oid, _, attributes, oid, parameters, signature, _ = ber.fields(
         element, "CMS SignerInfo", _SIGNER_INFO
     )
-    if signer[0] not in (der.SEQUENCE, KEY_IDENTIFIER):
-        raise Malformed("not a CMS SignerIdentifier")
     return SignerInfo(
         signer=signer,
+        key_identifier=identifier,
         digest_algorithm=ber.oid(digest_oid),
         signature_algorithm=AlgorithmIdentifier(ber.oid(oid), parameters or None),
         attributes=ber.attributes(attributes),
@@ -176,14 +180,12 @@ def verify(
 ) -> Digest:
     """Check a signature and the content it covers (RFC 5652 sections 5.4 and 5.6).
 
-    Verification is, in order:
-
-    1. there are signed attributes: without them a signature over attributes could be passed
-       off as one over content (checklist P-63);
-    2. the digest algorithm is known and allowed;
-    3. the contentType attribute, when there, is the content's type;
-    4. the messageDigest attribute is the content's digest;
-    5. the signature is the certificate's key's over the attributes.
+    1. There are signed attributes: without them a signature over attributes could be passed
+       off as one over content (checklist P-63).
+    2. The digest algorithm is known and allowed.
+    3. The contentType attribute, when there, is the content's type.
+    4. The messageDigest attribute is the content's digest.
+    5. The signature is the certificate's key's over the attributes.
 
     Args:
         data: the message.
@@ -206,9 +208,8 @@ def verify(
     # (3)
     types = b"".join(one.content for one in signer.attributes if one.type == CONTENT_TYPE)
     if types and types != data.content_type:
-        raise _mismatch(
-            CONTENT_TYPE, types, "the contentType attribute is not the type of the content"
-        )
+        reason = "the contentType attribute is not the type of the content"
+        raise _mismatch(CONTENT_TYPE, types, reason)
     # (4)
     digests = b"".join(one.content for one in signer.attributes if one.type == MESSAGE_DIGEST)
     if not hmac.compare_digest(digests, der.octet_string(used.of(data.content or b""))):
@@ -217,8 +218,9 @@ def verify(
     proper = der.set_of(*(one.der for one in signer.attributes))
     key = certificate.public_key
     scheme = signatures.read(signer.signature_algorithm, key, allowed, signer_digest=used)
-    if not scheme.verify(key, signer.signature, proper) and not any(
-        scheme.verify(key, signer.signature, one) for one in _as_sent(signer, proper)
+    signature = signer.signature
+    if not scheme.verify(key, signature, proper) and not any(
+        scheme.verify(key, signature, one) for one in _as_sent(signer, proper)
     ):
         raise BadMessageCheck("the signature does not verify")
     return used

@@ -251,10 +251,9 @@ def open_request(
     except Malformed as error:
         raise BadRequest(f"the content is not a pkcsPKIEnvelope: {error}") from error
     # (7)
+    kind, content, is_padded = message.message_type, opened.content, opened.is_padded
     try:
-        request = messages.read_message_data(
-            message.message_type, opened.content, is_padded=opened.is_padded
-        )
+        request = messages.read_message_data(kind, content, is_padded=is_padded)
     except Unverifiable as error:
         # Whoever signed with the very key that is inside wrote it, and may know what is wrong.
         if error.key_hash == message.certificate.key_hash:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from scepkit.errors import BadMessageCheck, FailInfo
@@ -82,7 +81,7 @@ def seal_reply(
     oaep: bool = False,
     signing_time: datetime | None = None,
 ) -> bytes:
-    """Write a CertRep (RFC 8894 section 3.3.2).
+    """Write a CertRep (RFC 8894 section 3.3.2), DER.
 
     A FAILURE or PENDING has no envelope; its eContent is empty rather than absent, because
     certmonger refuses an absent one and every known client takes the empty one (P-14).
@@ -97,12 +96,9 @@ def seal_reply(
         cipher: for the content.
         random: returns that many unpredictable octets.
         password: the request's challengePassword, for a recipient whose key cannot encrypt.
-        key_agreement: see `envelope.seal`.
-        oaep: see `envelope.seal`.
+        key_agreement: see `enveloped.seal`.
+        oaep: see `enveloped.seal`.
         signing_time: for the signingTime attribute; None leaves it out.
-
-    Returns:
-        DER.
 
     Raises:
         BadAlg: a SUCCESS cannot be encrypted to the recipient.
@@ -113,31 +109,32 @@ def seal_reply(
             raise BadMessageCheck("nobody to encrypt the reply to")
         inner = signed.certs_only(reply.certificates, reply.crls)
         content = enveloped.seal(
-            inner,
-            recipient,
-            cipher,
-            random,
+            *(inner, recipient, cipher, random),
             password=password,
             key_agreement=key_agreement,
             oaep=oaep,
         )
-    attributes = replace(_answering(reply, to, sender_nonce), signing_time=signing_time)
-    return _sign(content, attributes, signer, digest)
+    return _sign(content, _answering(reply, to, sender_nonce, signing_time), signer, digest)
 
 
-def _answering(reply: CertRep, to: Attributes, sender_nonce: bytes) -> Attributes:
+def _answering(
+    reply: CertRep, to: Attributes, sender_nonce: bytes, signing_time: datetime | None
+) -> Attributes:
     """Return a CertRep's attributes (RFC 8894 section 3.2.1)."""
-    attributes = Attributes(
+    fail_info, text = None, None
+    if isinstance(reply, Failure):
+        fail_info = FailInfo.badRequest if reply.fail_info is None else reply.fail_info
+        text = reply.text or None
+    return Attributes(
         transaction_id=to.transaction_id,
         message_type=MessageType.CERT_REP,
         sender_nonce=sender_nonce,
         recipient_nonce=to.sender_nonce,
         pki_status=reply.pki_status,
+        fail_info=fail_info,
+        fail_info_text=text,
+        signing_time=signing_time,
     )
-    if isinstance(reply, Failure):
-        code = FailInfo.badRequest if reply.fail_info is None else reply.fail_info
-        attributes = replace(attributes, fail_info=code, fail_info_text=reply.text or None)
-    return attributes
 
 
 def _sign(
