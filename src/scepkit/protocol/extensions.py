@@ -121,7 +121,7 @@ class Extensions:
         Raises:
             Malformed: one is not made like an extension.
         """
-        return cls._read(tuple(ders))
+        return cls.read_sequence(_der.sequence(*ders))
 
     @classmethod
     def read_sequence(cls, der: bytes) -> Extensions:
@@ -130,10 +130,7 @@ class Extensions:
         Raises:
             Malformed: they cannot be told apart, or one is not made like an extension.
         """
-        return cls._read(tuple(ber.parts(der, _der.SEQUENCE, "list of extensions")))
-
-    @classmethod
-    def _read(cls, ders: tuple[bytes, ...]) -> Extensions:
+        ders = ber.parts(der, _der.SEQUENCE, "list of extensions")
         rows = [ber.fields(der, "extension", _EXTENSION) for der in ders]
         values = [ber.tag_and_content(value) for _, _, value in rows]
         return cls(
