@@ -1,20 +1,18 @@
-"""Get a certificate: python get_certificate.py URL FINGERPRINT CHALLENGE."""
+"""Get a certificate into a directory: python get_certificate.py URL FINGERPRINT CHALLENGE.
+
+Run it again after an interruption, or to ask again while the request waits for approval.
+"""
 
 import sys
 from pathlib import Path
 
-from scepkit import Client, Folder, ScepError, generate_key
+from scepkit import Client, Enroller, Folder, ScepError, by_fingerprint
 
 url, fingerprint, challenge = sys.argv[1:]
-client = Client(url)
-folder = Folder(Path("device1"))
 try:
-    ca = client.get_ca(fingerprint)
-    # A run that was interrupted left its key: with it the CA knows the request again.
-    key = folder.unfinished_key() or generate_key("rsa:2048")
-    folder.begin(key)
-    issued = client.enrol(ca, key, "CN=device1", names=["device1.example"], challenge=challenge)
-    folder.install(issued)
+    trust = by_fingerprint(fingerprint)
+    enroller = Enroller(Client(url), Folder(Path("device1")), trust, tell=print)
+    issued = enroller.enrol("CN=device1", names=["device1.example"], challenge=challenge)
 except ScepError as error:
     sys.exit(f"{error} {error.hint}")
 print(issued.certificate.subject_name, issued.certificate.not_after)

@@ -1,6 +1,15 @@
 """SCEP (RFC 8894), both ends.
 
-To get a certificate:
+To get a certificate into a directory, and have it renewed, whatever interrupts that:
+
+    from scepkit import Client, Enroller, Folder, Renewer, by_fingerprint
+
+    folder = Folder(Path("device1"))
+    enroller = Enroller(Client("http://ca.example/scep"), folder, by_fingerprint("sha256:5a1f…"))
+    enroller.enrol("CN=dev1,O=Example", challenge="…")
+    Renewer(folder).renew()
+
+To get a certificate, and keep its key in your own way:
 
     from scepkit import Client, generate_key
 
@@ -24,14 +33,19 @@ To seal and open messages over a transport of your own: `pkimessage`, `cms`, `cs
 Nothing here imports the server or an HTTP library.
 """
 
-from scepkit.client.client import CA, Client
+from scepkit.client import events
+from scepkit.client.client import CA, Client, Connection
+from scepkit.client.enroller import Enroller
 from scepkit.client.folder import Folder
+from scepkit.client.folder.record import ServerChanges
 from scepkit.client.keys import generate_key
 from scepkit.client.prepared_request import PreparedRequest
 from scepkit.client.prepared_request import PreparedRequest as Order
+from scepkit.client.renewer import NotDue, RenewalOptions, Renewed, Renewer, WaitsAhead
 from scepkit.client.revocation import Revoked
 from scepkit.client.transport import Transport, run_flow
 from scepkit.client.transport import run_flow as run
+from scepkit.client.trust import ChooseAnchor, by_fingerprint
 from scepkit.errors import (
     BadAlg,
     BadCertId,
@@ -107,9 +121,12 @@ __all__ = [
     "Certificate",
     "CertificateRevoked",
     "CertificationRequest",
+    "ChooseAnchor",
     "Client",
+    "Connection",
     "Credential",
     "EmptyDatabase",
+    "Enroller",
     "FailInfo",
     "FailInfoError",
     "Failure",
@@ -130,6 +147,7 @@ __all__ = [
     "MessageType",
     "NewerDatabase",
     "NoSuccessor",
+    "NotDue",
     "OpenedRequest",
     "Order",
     "PKCSReq",
@@ -139,13 +157,17 @@ __all__ = [
     "Reason",
     "Refusal",
     "Remote",
+    "RenewalOptions",
     "RenewalReq",
+    "Renewed",
+    "Renewer",
     "Request",
     "RequestRefused",
     "Responder",
     "RevocationRefused",
     "Revoked",
     "ScepError",
+    "ServerChanges",
     "SettingsError",
     "StillPending",
     "StoreError",
@@ -159,11 +181,14 @@ __all__ = [
     "UsageError",
     "VerifiedMessage",
     "Wait",
+    "WaitsAhead",
+    "by_fingerprint",
     "cacerts",
     "capabilities",
     "cmp",
     "cms",
     "csr",
+    "events",
     "generate_key",
     "http",
     "next_ca",
