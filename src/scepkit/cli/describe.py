@@ -33,9 +33,9 @@ def keywords(found: capabilities.Capabilities) -> list[str]:
     return known + sorted(found - {keyword.lower() for keyword in known})
 
 
-def timestamp(when: datetime) -> str:
-    """Return a time as all JSON has it: RFC 3339, UTC, in seconds."""
-    return when.astimezone(UTC).isoformat(timespec="seconds")
+def timestamp(when: datetime | None) -> str:
+    """Return a time as all JSON has it, RFC 3339, UTC, in seconds; nothing for none."""
+    return when.astimezone(UTC).isoformat(timespec="seconds") if when is not None else ""
 
 
 def summary(one: Certificate) -> dict[str, str]:

@@ -20,6 +20,7 @@ from scepkit.cli.admin.server_directory import (
     SubjectTextOption,
     records_opened,
 )
+from scepkit.cli.describe import timestamp
 from scepkit.cli.help import Command, Group, examples
 from scepkit.enrolment.challenges import static
 from scepkit.protocol.certificate import show_serial
@@ -160,8 +161,8 @@ def _row(one: Challenge, now: datetime) -> dict[str, str]:
         "subject": one.subject or "",
         "sans": " ".join(one.sans),
         "label": one.label or "",
-        "made": _time(one.created_at),
-        "expires": _time(one.expires_at),
+        "made": timestamp(one.created_at),
+        "expires": timestamp(one.expires_at),
         "state": one.state(now).value,
     }
 
@@ -170,12 +171,8 @@ def _whole(one: Challenge, now: datetime) -> dict[str, object]:
     return {
         **_row(one, now),
         "sans": [*one.sans],
-        "spent": _time(one.spent_at),
+        "spent": timestamp(one.spent_at),
         "serial": "" if one.spent_serial is None else show_serial(one.spent_serial),
-        "voided": _time(one.voided_at),
+        "voided": timestamp(one.voided_at),
         "voided_by": one.voided_by or "",
     }
-
-
-def _time(when: datetime | None) -> str:
-    return when.isoformat(timespec="seconds") if when else ""

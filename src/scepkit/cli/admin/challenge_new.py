@@ -19,6 +19,7 @@ from scepkit.cli.admin.server_directory import (
     JsonLinesOption,
     records_opened,
 )
+from scepkit.cli.describe import timestamp
 from scepkit.cli.help import Command, examples
 from scepkit.errors import SettingsError, UsageError
 
@@ -165,7 +166,7 @@ def _facts(one: MintedChallenge) -> dict[str, object]:
         "subject": one.order.subject or "",
         "sans": [*one.order.sans],
         "label": one.order.label or "",
-        "expires": one.expires_at.isoformat(timespec="seconds"),
+        "expires": timestamp(one.expires_at),
     }
 
 

@@ -19,6 +19,7 @@ from scepkit.cli.admin.server_directory import (
     authorities_of,
     records_opened,
 )
+from scepkit.cli.describe import timestamp
 from scepkit.cli.help import Command, examples
 from scepkit.errors import ScepError, UsageError
 
@@ -84,8 +85,8 @@ def _for_json(name: str, row: CRLRow, out: Path | None) -> dict[str, object]:
     return {
         "issuer": name,
         "number": row.number,
-        "this_update": row.this_update.isoformat(timespec="seconds"),
-        "next_update": row.next_update.isoformat(timespec="seconds"),
+        "this_update": timestamp(row.this_update),
+        "next_update": timestamp(row.next_update),
         "file": str(out) if out is not None else "",
         "pem": _pem(row) if out is None else "",
     }

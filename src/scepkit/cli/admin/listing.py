@@ -17,12 +17,11 @@ from scepkit.cli.admin.server_directory import (
     SubjectTextOption,
     records_opened,
 )
+from scepkit.cli.describe import timestamp
 from scepkit.cli.help import Command, examples
 from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from scepkit.store import RequestRow, Store
 
 
@@ -145,8 +144,8 @@ def _request(row: RequestRow) -> dict[str, str]:
         "id": str(row.id),
         "endpoint": row.endpoint,
         "subject": row.subject or "",
-        "requested": _time(row.created_at),
-        "expires": _time(row.expires_at),
+        "requested": timestamp(row.created_at),
+        "expires": timestamp(row.expires_at),
         "status": request_status(row),
         "sha256": row.csr_digest.hex() if row.csr_digest else "",
     }
@@ -172,8 +171,8 @@ def _certificates(
             "serial": show_serial(row.serial),
             "endpoint": row.endpoint,
             "subject": row.subject,
-            "issued": _time(row.issued_at),
-            "not_after": _time(row.not_after),
+            "issued": timestamp(row.issued_at),
+            "not_after": timestamp(row.not_after),
             "status": certificate_status(row, now),
         }
         for row in found
@@ -183,7 +182,3 @@ def _certificates(
 def request_status(row: RequestRow) -> str:
     """Return `pending`, `issued`, `rejected` or `lapsed`."""
     return "lapsed" if row.status.value == "expired" else row.status.value
-
-
-def _time(when: datetime | None) -> str:
-    return when.isoformat(timespec="seconds") if when else ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from scepkit.cli import terminal
+from scepkit.cli.describe import timestamp
 from scepkit.cli.options import reason_name
 from scepkit.errors import UsageError
 from scepkit.protocol.certificate import show_serial
@@ -64,7 +65,7 @@ def _row(row: CertificateRow, result: str) -> None:
         "subject": row.subject,
         "result": result,
         "reason": reason_name(row.revocation_reason),
-        "revoked": row.revoked_at.isoformat(timespec="seconds") if row.revoked_at else "",
+        "revoked": timestamp(row.revoked_at),
     }
     terminal.rows([values], _COLUMNS, as_json=True, empty="")
 

@@ -17,6 +17,7 @@ from scepkit.cli.admin.server_directory import (
     JsonLinesOption,
     records_opened,
 )
+from scepkit.cli.describe import timestamp
 from scepkit.cli.help import Command, Group, examples
 from scepkit.errors import UsageError
 from scepkit.protocol.distinguished_name import Name
@@ -216,8 +217,8 @@ def _row(state: str, role: str, certificate: x509.Certificate) -> dict[str, str]
         "state": state if not is_over or state in _ALWAYS else "expired",
         "role": role,
         "subject": str(Name.of(certificate.subject)),
-        "not_before": certificate.not_valid_before_utc.isoformat(timespec="seconds"),
-        "not_after": certificate.not_valid_after_utc.isoformat(timespec="seconds"),
+        "not_before": timestamp(certificate.not_valid_before_utc),
+        "not_after": timestamp(certificate.not_valid_after_utc),
         "sha256": sha256_fingerprint(certificate).removeprefix("sha256:"),
     }
 

@@ -17,14 +17,13 @@ from scepkit.cli.admin.server_directory import (
     JsonOption,
     records_opened,
 )
+from scepkit.cli.describe import timestamp
 from scepkit.cli.help import Command, examples
 from scepkit.cli.options import reason_name
 from scepkit.errors import UsageError
 from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from scepkit.operations.renewal_chain import Link
     from scepkit.store import CertificateRow, RevocationRow, Store
 
@@ -126,14 +125,14 @@ def _certificate(store: Store, number: str) -> _Shown:
         "names": ", ".join(map(str, certificate.alternative_names)),
         "key": _key(certificate.public_key),
         "issuer": str(certificate.issuer_name),
-        "issued": _time(row.issued_at),
-        "not_before": _time(row.not_before),
-        "not_after": _time(row.not_after),
+        "issued": timestamp(row.issued_at),
+        "not_before": timestamp(row.not_before),
+        "not_after": timestamp(row.not_after),
         "renews": show_serial(row.renews) if row.renews is not None else "",
-        "revoked": _time(row.revoked_at),
+        "revoked": timestamp(row.revoked_at),
         "reason": reason_name(row.revocation_reason),
         "revoked_by": row.revoked_by or "",
-        "invalidity_date": _time(row.invalidity_date),
+        "invalidity_date": timestamp(row.invalidity_date),
         "sha256": fingerprint(row.der),
         "passphrase": "kept" if store.passphrase(row.serial) else "",
     }
@@ -147,12 +146,12 @@ def _certificate(store: Store, number: str) -> _Shown:
 
 def _done(line: RevocationRow) -> dict[str, str]:
     return {
-        "at": _time(line.at),
+        "at": timestamp(line.at),
         "action": line.action.value,
         "reason": reason_name(line.reason),
         "by": line.by,
         "note": line.note,
-        "invalidity_date": _time(line.invalidity_date),
+        "invalidity_date": timestamp(line.invalidity_date),
     }
 
 
@@ -182,10 +181,10 @@ def _request(store: Store, number: str) -> _Shown:
         "key": _key(wanted.public_key),
         "type": MessageType(row.message_type).name,
         "transaction_id": str(TransactionID(row.transaction_id)),
-        "requested": _time(row.created_at),
+        "requested": timestamp(row.created_at),
         "peer": row.peer or "",
-        "expires": _time(row.expires_at),
-        "decided": _time(row.decided_at),
+        "expires": timestamp(row.expires_at),
+        "decided": timestamp(row.decided_at),
         "decided_by": row.decided_by or "",
         "reason": row.reason or "",
         "serial": show_serial(row.serial) if row.serial is not None else "",
@@ -218,10 +217,6 @@ def _pem(der: bytes, label: str) -> str:
     return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""])
 
 
-def _time(when: datetime | None) -> str:
-    return when.isoformat(timespec="seconds") if when else ""
-
-
 def _drawn(chain: Sequence[Link], asked: str) -> list[str]:
     """Return a line for each certificate: serial number, validity, state; branches are indented.
 
@@ -251,8 +246,8 @@ def link_fields(one: Link) -> dict[str, object]:
         "serial": show_serial(row.serial),
         "renews": show_serial(row.renews) if row.renews is not None else "",
         "subject": row.subject,
-        "not_before": row.not_before.isoformat(timespec="seconds"),
-        "not_after": row.not_after.isoformat(timespec="seconds"),
+        "not_before": timestamp(row.not_before),
+        "not_after": timestamp(row.not_after),
         "status": one.status,
         "current": one.is_current,
     }
