@@ -15,7 +15,7 @@ from scepkit.errors import BadAlg, BadReply, Malformed, ScepError
 from scepkit.protocol import csr, public_keys
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.cms import enveloped, signed
+from scepkit.protocol.cms import key_transport, signed
 from scepkit.protocol.cms.enveloped import Envelope
 from scepkit.protocol.cms.recipients import find as find_recipient
 from scepkit.protocol.scep import pkimessage
@@ -271,7 +271,7 @@ def test_without_a_message_digest_nothing_is_believed(pair):
 @pytest.mark.rfc("P-60")
 def test_no_private_key_is_used_before_the_signature_holds(pair, monkeypatch):
     """Signature and attributes are checked before anything is decrypted."""
-    monkeypatch.setattr(enveloped, "_unlock", None)
+    monkeypatch.setattr(key_transport.KeyTransport, "unwrap", None)
     for message in (
         forge.request(signature=b"x"),
         forge.request(scep={"message_type": "99"}),

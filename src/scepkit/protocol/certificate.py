@@ -117,11 +117,6 @@ class Certificate:
         """
         return public_keys.load(self.spki)
 
-    @cached_property
-    def issuer_and_serial_number(self) -> bytes:
-        """The IssuerAndSerialNumber by which CMS names it, DER (RFC 5652 section 10.2.4)."""
-        return _der.sequence(self.issuer, self.serial_number)
-
     @property
     def canonical_spki(self) -> bytes:
         """The SubjectPublicKeyInfo, DER, in the one form that each key has."""

@@ -59,11 +59,8 @@ _CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
 # The fields of CertificationRequest and CertificationRequestInfo; some devices leave the attributes
 # out altogether.
 _REQUEST = (
-    _der.SEQUENCE | ber.ENTER,
-    _der.SEQUENCE,
-    _der.SEQUENCE,
-    _der.BIT_STRING | ber.CONTENT,
-    ber.END,
+    *(_der.SEQUENCE | ber.ENTER, _der.SEQUENCE, _der.SEQUENCE),
+    *(_der.BIT_STRING | ber.CONTENT, ber.END),
 )
 _INFO = (
     *(_der.SEQUENCE | ber.ENTER, ber.ANY, ber.ANY, ber.ANY),

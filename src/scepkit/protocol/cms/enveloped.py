@@ -35,8 +35,8 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import key_agreement as _key_agreement
 from scepkit.protocol.cms import key_transport, password_recipient, recipients
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS
-from scepkit.protocol.cms.recipients import KEY_AGREEMENT, KEY_TRANSPORT, PASSWORD, Credential, Lock
-from scepkit.protocol.cms.signed import CONTENT_INFO, DATA
+from scepkit.protocol.cms.recipients import KEY_AGREEMENT, KEY_TRANSPORT, PASSWORD
+from scepkit.protocol.cms.signed import CONTENT_INFO, DATA, Credential
 
 __all__ = [
     "Credential",
@@ -187,14 +187,13 @@ class Envelope:
         lock, credential = recipients.find(
             enveloped.recipients, credentials, password, allowed, max_iterations
         )
-        # (3)
-        cek = _unlock(lock, used.key_size, random)
+        # (3) RFC 3218 section 2.3.2
+        substitute = random(used.key_size)
+        cek = lock.unwrap()
+        if cek is None or len(cek) != used.key_size:
+            cek = substitute
         # (4)
-        try:
-            padded = _decrypt(enveloped.encrypted, used, cek, enveloped.iv)
-        except ValueError as error:
-            raise undecryptable("wrong key, or damaged in transit") from error
-        content, is_padded = _cut(padded, used)
+        content, is_padded = _decrypt(enveloped, used, cek)
         return Opened(content, used, credential, is_padded, lock.legacy)
 
     def cipher(self, allowed: frozenset[Legacy]) -> Cipher | None:
@@ -287,25 +286,17 @@ def _read(message: bytes) -> _EnvelopedData:
     return _EnvelopedData(infos, ber.oid(cipher), iv, encrypted)
 
 
-def _unlock(lock: Lock, size: int, random: Random) -> bytes:
-    """Return the content-encryption key, or a random one (RFC 3218 section 2.3.2)."""
-    substitute = random(size)
-    cek = lock.unwrap()
-    return cek if cek is not None and len(cek) == size else substitute
-
-
-def _decrypt(encrypted: bytes, used: Cipher, key: bytes, iv: bytes) -> bytes:
-    """Decrypt; the padding stays on.
+def _decrypt(enveloped: _EnvelopedData, used: Cipher, key: bytes) -> tuple[bytes, bool]:
+    """Return the content, by its own length wherever that can be, and whether the padding fits.
 
     Raises:
-        ValueError: it is no whole number of blocks.
+        Undecryptable: it is no whole number of blocks.
     """
-    decryptor = CipherContext(used.primitive(key), CBC(iv)).decryptor()
-    return decryptor.update(encrypted) + decryptor.finalize()
-
-
-def _cut(padded: bytes, used: Cipher) -> tuple[bytes, bool]:
-    """Return the content, by its own length wherever that can be, and whether the padding fits."""
+    decryptor = CipherContext(used.primitive(key), CBC(enveloped.iv)).decryptor()
+    try:
+        padded = decryptor.update(enveloped.encrypted) + decryptor.finalize()
+    except ValueError as error:
+        raise undecryptable("wrong key, or damaged in transit") from error
     end = ber.end(padded)
     unpadder = PKCS7(used.block_size * 8).unpadder()
     try:

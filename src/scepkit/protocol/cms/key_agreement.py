@@ -177,13 +177,14 @@ def write(
     kek = _derive(ephemeral.exchange(ec.ECDH(), key), SHA256, wrap, shared_info)
     point = ephemeral.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     originator = _der.tagged(1, _der.algorithm(EC_PUBLIC_KEY, b""), _der.bit_string(point))
+    name = _der.sequence(recipient.issuer, recipient.serial_number)
     encrypted = _der.octet_string(wrap_key(cek, wrap, kek, random))
     return _der.tagged(
         1,
         _der.INTEGER_3,
         _der.tagged(0, originator),
         _der.algorithm(STD_DH_SHA256, wrap_algorithm),
-        _der.sequence(_der.sequence(recipient.issuer_and_serial_number, encrypted)),
+        _der.sequence(_der.sequence(name, encrypted)),
     )
 
 

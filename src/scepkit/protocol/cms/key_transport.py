@@ -102,7 +102,7 @@ def write(cek: bytes, recipient: Certificate, key: rsa.RSAPublicKey, *, oaep: bo
     scheme = _oaep(SHA256, SHA256) if oaep else padding.PKCS1v15()
     return der.sequence(
         der.INTEGER_0,
-        recipient.issuer_and_serial_number,
+        der.sequence(recipient.issuer, recipient.serial_number),
         _OAEP_SHA256 if oaep else _PKCS1_V15,
         der.octet_string(key.encrypt(cek, scheme)),
     )

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from scepkit.errors import BadRequest, Malformed
-from scepkit.protocol.algorithms import Legacy, PrivateKey
+from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.asn1.ber import ANY, CONTENT, END, ENTER, OPTIONAL
-from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import key_agreement, key_transport, password_recipient
 from scepkit.protocol.cms.key_agreement import KeyAgreement
 from scepkit.protocol.cms.key_transport import KeyTransport
 from scepkit.protocol.cms.password_recipient import PasswordLock
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS
-from scepkit.protocol.cms.signed import CERTIFICATE_IDENTIFIER
+from scepkit.protocol.cms.signed import CERTIFICATE_IDENTIFIER, Credential
 from scepkit.protocol.signatures import AlgorithmIdentifier
 
 # A client that encrypts to every certificate it was given needs a handful.
@@ -40,19 +38,6 @@ _KEY_TRANSPORT = (
 
 Lock: TypeAlias = KeyTransport | KeyAgreement | PasswordLock
 """A content-encryption key that can be unwrapped."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A private key and its certificate.
-
-    Attributes:
-        key: the private key.
-        certificate: the certificate for it.
-    """
-
-    key: PrivateKey = field(repr=False)
-    certificate: Certificate
 
 
 def find(
@@ -83,34 +68,26 @@ def find(
     if len(recipients) > MAX_RECIPIENTS:
         raise Malformed(f"{len(recipients)} recipients in one envelope")
     for element in recipients:
-        found: tuple[Lock, Credential | None] | None = None
         if element[0] == KEY_TRANSPORT:
-            found = _key_transport_for(element, credentials)
+            _, name, identifier, oid, parameters, encrypted = ber.fields(
+                element, "KeyTransRecipientInfo", _KEY_TRANSPORT
+            )
+            credential = _addressee(name, identifier, credentials)
+            if credential is not None:
+                algorithm = AlgorithmIdentifier(ber.oid(oid), parameters or None)
+                return key_transport.read(algorithm, encrypted, credential.key), credential
         elif element[0] == KEY_AGREEMENT:
             found = _key_agreement_for(element, credentials, allowed)
+            if found is not None:
+                return found
         elif element[0] == PASSWORD and password:
-            found = _password_lock(element, password, allowed, max_iterations), None
-        if found is not None:
-            return found
+            return _password_lock(element, password, allowed, max_iterations), None
     if any(element[0] == PASSWORD for element in recipients):
         raise BadRequest("the message is encrypted with a password that is not known here")
     raise BadRequest(
         "the message is encrypted to none of our certificates; "
         "fetch the CA certificates again (GetCACert)"
     )
-
-
-def _key_transport_for(
-    element: bytes, credentials: Sequence[Credential]
-) -> tuple[KeyTransport, Credential] | None:
-    _, name, identifier, oid, parameters, encrypted = ber.fields(
-        element, "KeyTransRecipientInfo", _KEY_TRANSPORT
-    )
-    algorithm = AlgorithmIdentifier(ber.oid(oid), parameters or None)
-    credential = _addressee(name, identifier, credentials)
-    if credential is None:
-        return None
-    return key_transport.read(algorithm, encrypted, credential.key), credential
 
 
 def _key_agreement_for(

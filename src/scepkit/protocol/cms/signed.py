@@ -80,6 +80,19 @@ _CONTENT_TYPE_IS_DATA = der.attribute(CONTENT_TYPE, DATA)
 
 
 @dataclass(frozen=True, slots=True)
+class Credential:
+    """A private key and its certificate.
+
+    Attributes:
+        key: the private key.
+        certificate: the certificate for it.
+    """
+
+    key: PrivateKey = field(repr=False)
+    certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True)
 class SignerInfo:
     """One signature, not verified yet (RFC 5652 section 5.3).
 
@@ -147,31 +160,28 @@ def read_signed_data(message: bytes) -> SignedData:
     brought = ber.split(certificates)
     if len(brought) > MAX_CERTIFICATES:
         raise Malformed(f"{len(brought)} certificates in one message")
+    found = []
+    for position, element in enumerate(ber.split(signers)):
+        _, name, identifier, digest_oid, _, attributes, oid, parameters, signature, _ = ber.fields(
+            element, "CMS SignerInfo", _SIGNER_INFO
+        )
+        signer = SignerInfo(
+            signer=name,
+            key_identifier=identifier,
+            digest_algorithm=ber.oid(digest_oid),
+            signature_algorithm=AlgorithmIdentifier(ber.oid(oid), parameters or None),
+            attributes=ber.attributes(attributes),
+            signature=signature,
+            message=message,
+            position=position,
+        )
+        found.append(signer)
     return SignedData(
         content_type=content_type,
         content=ber.content(content, der.OCTET_STRING, "eContent") if content else None,
         certificates=tuple(brought),
-        crls=tuple(ber.split(crls)) if crls else (),
-        signers=tuple(
-            _signer(element, message, position)
-            for position, element in enumerate(ber.split(signers))
-        ),
-    )
-
-
-def _signer(element: bytes, message: bytes, position: int) -> SignerInfo:
-    _, signer, identifier, digest_oid, _, attributes, oid, parameters, signature, _ = ber.fields(
-        element, "CMS SignerInfo", _SIGNER_INFO
-    )
-    return SignerInfo(
-        signer=signer,
-        key_identifier=identifier,
-        digest_algorithm=ber.oid(digest_oid),
-        signature_algorithm=AlgorithmIdentifier(ber.oid(oid), parameters or None),
-        attributes=ber.attributes(attributes),
-        signature=signature,
-        message=message,
-        position=position,
+        crls=tuple(ber.split(crls)),
+        signers=tuple(found),
     )
 
 
@@ -282,10 +292,9 @@ def legacy_uses(signer: SignerInfo, certificate: Certificate) -> frozenset[Legac
 def sign(
     content: bytes | None,
     attributes: Iterable[bytes],
-    *,
-    key: PrivateKey,
-    certificate: Certificate,
+    signer: Credential,
     chosen: Digest,
+    *,
     extra_certificates: Sequence[bytes] = (),
 ) -> bytes:
     """Return SignedData over id-data with one signature (RFC 5652 section 5).
@@ -293,11 +302,11 @@ def sign(
     Args:
         content: what is signed; None leaves eContent out.
         attributes: signed attributes beside contentType and messageDigest, DER.
-        key: the signer's private key.
-        certificate: the signer's certificate; it goes into the message.
+        signer: whose certificate goes into the message.
         chosen: the digest, unless the key has no choice; see `signatures.signing_digest`.
         extra_certificates: DER of further certificates for the message.
     """
+    key, certificate = signer.key, signer.certificate
     chosen = signatures.signing_digest(key, chosen)
     digested = chosen.of(content or b"")
     # NULL for old readers; Ed25519 has only new ones, which may insist on none.
@@ -311,9 +320,9 @@ def sign(
         ]
     )
     signature = signatures.sign(key, der.element(der.SET, *encoded), chosen)
-    signer = der.sequence(
+    signer_info = der.sequence(
         der.INTEGER_1,
-        certificate.issuer_and_serial_number,
+        der.sequence(certificate.issuer, certificate.serial_number),
         digest_algorithm,
         der.tagged(0, *encoded),
         # For RSA not the OIDs that name a digest: old clients refuse them (P-06).
@@ -326,7 +335,7 @@ def sign(
         digest_algorithms=der.set_of(digest_algorithm),
         content=content,
         certificates=(certificate.der, *extra_certificates),
-        signer_infos=der.set_of(signer),
+        signer_infos=der.set_of(signer_info),
     )
 
 

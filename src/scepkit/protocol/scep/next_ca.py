@@ -45,9 +45,8 @@ def make(
     return signed.sign(
         signed.certs_only(certificates),
         [] if signing_time is None else [der.attribute(SIGNING_TIME, der.time(signing_time))],
-        key=key,
-        certificate=certificate,
-        chosen=SHA256,
+        signed.Credential(key, certificate),
+        SHA256,
     )
 
 

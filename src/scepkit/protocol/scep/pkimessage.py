@@ -157,7 +157,12 @@ def verify(
     certificate = _signer(message, signers)
     # (4)
     try:
-        digest = _check_signature(message, certificate, allowed)
+        digest = cms.verify(message.signed, message.signer, certificate, allowed)
+    except BadAlg as error:
+        refused = _several_refused(message, certificate, allowed) if error.legacy else None
+        if refused is not None:
+            raise refused from error
+        raise
     except Malformed as error:
         raise BadMessageCheck(error.message) from error
     # (5)
@@ -182,23 +187,22 @@ def _signer(message: PKIMessage, signers: Iterable[Certificate] | None) -> Certi
     raise BadMessageCheck("the certificate that signed the message is not known")
 
 
-def _check_signature(
+def _several_refused(
     message: PKIMessage, certificate: Certificate, allowed: frozenset[Legacy]
-) -> Digest:
-    try:
-        return cms.verify(message.signed, message.signer, certificate, allowed)
-    except BadAlg as error:
-        needed = _legacy_uses(message, certificate) - allowed if error.legacy else frozenset()
-        if len(needed) > 1:
-            raise algorithms.several_not_allowed(needed) from error
-        raise
+) -> FailInfoError | None:
+    """Return the refusal that names all that has to be allowed, if that is more than one name.
 
-
-def _legacy_uses(message: PKIMessage, certificate: Certificate) -> frozenset[Legacy]:
-    """Name what has to be allowed for a message, as far as it can be seen from outside."""
+    Only what can be seen from outside is named, the envelope's cipher among it.
+    """
     cipher = message.envelope.cipher(frozenset(Legacy))
-    uses = cms.legacy_uses(message.signer, certificate)
-    return uses if cipher is None or cipher.legacy is None else uses | {cipher.legacy}
+    try:
+        uses = cms.legacy_uses(message.signer, certificate)
+    except Malformed as error:
+        return BadMessageCheck(error.message)
+    if cipher is not None and cipher.legacy is not None:
+        uses |= {cipher.legacy}
+    needed = uses - allowed
+    return algorithms.several_not_allowed(needed) if len(needed) > 1 else None
 
 
 def _message_type(number: int | None) -> MessageType:

@@ -29,7 +29,7 @@ def seal_request(
     signing_time: datetime | None = None,
     extra_certificates: Sequence[bytes] = (),
 ) -> bytes:
-    """Write a request (RFC 8894 sections 3.1 and 3.2).
+    """Write a request (RFC 8894 sections 3.1 and 3.2), DER.
 
     Args:
         request: what is asked for.
@@ -43,9 +43,6 @@ def seal_request(
         password: the challengePassword, for a recipient whose key cannot encrypt.
         signing_time: for the signingTime attribute; None leaves it out.
         extra_certificates: DER of those above the signer's, for a CA that does not know them.
-
-    Returns:
-        DER.
 
     Raises:
         BadAlg: nothing can be encrypted to the recipient's key.
@@ -63,7 +60,9 @@ def seal_request(
         random,
         password=password,
     )
-    return _sign(content, attributes, signer, digest, extra_certificates)
+    return signed.sign(
+        content, write(attributes), signer, digest, extra_certificates=extra_certificates
+    )
 
 
 def seal_reply(
@@ -96,13 +95,14 @@ def seal_reply(
         cipher: for the content.
         random: returns that many unpredictable octets.
         password: the request's challengePassword, for a recipient whose key cannot encrypt.
-        key_agreement: see `enveloped.seal`.
+        key_agreement: whether an EC key without a password may get key agreement.
         oaep: see `enveloped.seal`.
         signing_time: for the signingTime attribute; None leaves it out.
 
     Raises:
         BadAlg: a SUCCESS cannot be encrypted to the recipient.
     """
+    attributes = write(_answering(reply, to, sender_nonce, signing_time))
     content = b""
     if isinstance(reply, Success):
         if recipient is None:
@@ -114,7 +114,7 @@ def seal_reply(
             key_agreement=key_agreement,
             oaep=oaep,
         )
-    return _sign(content, _answering(reply, to, sender_nonce, signing_time), signer, digest)
+    return signed.sign(content, attributes, signer, digest)
 
 
 def _answering(
@@ -134,21 +134,4 @@ def _answering(
         fail_info=fail_info,
         fail_info_text=text,
         signing_time=signing_time,
-    )
-
-
-def _sign(
-    content: bytes,
-    attributes: Attributes,
-    signer: Credential,
-    digest: Digest,
-    extra_certificates: Sequence[bytes] = (),
-) -> bytes:
-    return signed.sign(
-        content,
-        write(attributes),
-        key=signer.key,
-        certificate=signer.certificate,
-        chosen=digest,
-        extra_certificates=extra_certificates,
     )
