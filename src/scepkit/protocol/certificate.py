@@ -65,7 +65,7 @@ class Certificate:
     subject: bytes
     spki: bytes
     version: int
-    _validity: bytes
+    _times: tuple[datetime | None, ...]
     _extensions: bytes
     _signed: bytes
     _algorithm: bytes
@@ -88,6 +88,12 @@ class Certificate:
         rest = [one for one in (unique_1, unique_2, last) if one and one[0] == _EXTENSIONS]
         extensions = ber.content(rest[0], _EXTENSIONS, "list of extensions") if rest else b""
         serial_octets = ber.content(serial, _der.INTEGER, "serial number")
+        try:
+            parts = ber.parts(validity, _der.SEQUENCE, "validity")
+            times = [ber.time(*ber.tag_and_content(one)) for one in parts]
+        except Malformed:
+            # Who does not ask for it need not know.
+            times = []
         return cls(
             der=der,
             issuer=issuer,
@@ -96,7 +102,7 @@ class Certificate:
             subject=subject,
             spki=spki,
             version=int.from_bytes(number, "big", signed=True) + 1,
-            _validity=validity,
+            _times=tuple(times),
             _extensions=extensions,
             _signed=signed,
             _algorithm=algorithm,
@@ -189,17 +195,15 @@ class Certificate:
         """Its issuer."""
         return Name(self.issuer)
 
-    @cached_property
+    @property
     def validity(self) -> tuple[datetime, datetime]:
         """Return from when and until when it is valid, aware (RFC 5280 section 4.1.2.5).
 
         Raises:
             Malformed: they are no times.
         """
-        times = ber.parts(self._validity, _der.SEQUENCE, "validity")
-        moments = [ber.time(one[0], ber.content(one, one[0], "time")) for one in times]
-        if len(moments) == 2 and moments[0] and moments[1]:  # noqa: PLR2004 - notBefore, notAfter
-            return moments[0], moments[1]
+        if len(self._times) == 2 and self._times[0] and self._times[1]:  # noqa: PLR2004
+            return self._times[0], self._times[1]
         raise Malformed("not the validity of a certificate")
 
     @property
