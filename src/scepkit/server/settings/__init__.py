@@ -9,6 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -137,7 +138,7 @@ class Settings(BaseSettings):
         file = TomlConfigSettingsSource(settings_cls, directory / FILE)
         return init_settings, env_settings, file
 
-    @property
+    @cached_property
     def database_url(self) -> str | URL:
         """The SQLAlchemy URL of the database."""
         return self.database or sqlite_url(self.directory / "scep.db")
