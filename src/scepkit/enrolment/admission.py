@@ -122,12 +122,12 @@ class Admission:
         granted = bound(request.csr, challenge)
         self._check_subject(granted, request.sender)
         renews = None
-        if renewed is not None and renewed.subject.matches(granted.subject):
+        if renewed is not None and renewed.certificate.subject_name.matches(granted.subject):
             renews = renewed.serial
         entry = self._entry(request, granted, fingerprint, challenge, renews)
         if self.rules.approval:
             self._check_names(granted, request.sender)
-            return Queued(issuing.queue(entry, self.rules), challenge)
+            return Queued(issuing.queue(entry, self.rules), challenge, renews)
         return self._granted(request, granted, entry, challenge)
 
     def _check_subject(self, csr: CertificationRequest, sender: Sender) -> None:
@@ -193,7 +193,7 @@ class Admission:
         challenge = self._confirmed(request, renewed)
         granted = request.csr
         if not rules.new_names:
-            granted = granted.bound_to(renewed.subject, renewed.names)
+            granted = granted.bound_to(renewed.certificate.subject_name, renewed.names)
         self._check_subject(granted, request.sender)
         entry = self._entry(request, granted, fingerprint, challenge, renewed.serial)
         return self._granted(request, granted, entry, challenge)
@@ -214,7 +214,9 @@ class Admission:
         if request.csr.challenge_password is None:
             return None
         with self._counted(request):
-            challenge = self.challenges.confirm(request.csr, request.now, renewed.subject)
+            challenge = self.challenges.confirm(
+                request.csr, request.now, renewed.certificate.subject_name
+            )
         # With another key in it the PKCS#10 may be somebody else's, recorded and signed anew: that
         # must not burn the challenge in there (checklist P-55).
         return challenge if request.sender.is_own else None
@@ -279,7 +281,7 @@ class Admission:
         cut: tuple[str, ...] = ()
         if wanted.extensions.all:
             cut = comparison.cut(wanted, Certificate.read(issuance.certificate))
-        return Granted(issuance, challenge, cut)
+        return Granted(issuance, challenge, entry.renews, cut)
 
 
 def settle(decided: Granted | Queued, answer: Answer) -> Outcome:

@@ -35,11 +35,11 @@ def check(request: EnrolmentRequest, renewed: Renewed, rules: RenewalRules) -> N
     check_signature(request.sender, renewed, rules, request.now)
     if rules.new_names:
         return
-    wanted = request.csr
-    if not renewed.subject.matches(wanted.subject):
-        raise other_subject(f"a renewal of {renewed.subject} asks for {wanted.subject}")
+    wanted, subject = request.csr, renewed.certificate.subject_name
+    if not subject.matches(wanted.subject):
+        raise other_subject(f"a renewal of {subject} asks for {wanted.subject}")
     # What is in the subject will be an alternative name anyway.
-    known = frozenset(map(str, (*renewed.names, *email_addresses(renewed.subject))))
+    known = frozenset(map(str, (*renewed.names, *email_addresses(subject))))
     for name in map(str, wanted.extensions.subject_alternative_names):
         if name not in known:
             raise BadRequest(

@@ -79,17 +79,14 @@ class Granted:
     Attributes:
         record: what has to be stored before.
         challenge: the one-time challenge that entitles it.
+        renews: the serial number of the certificate that is renewed.
         cut: what the request asks for and the certificate has not, for the log.
     """
 
     record: Issuance
     challenge: Challenge | None
+    renews: int | None
     cut: tuple[str, ...] = ()
-
-    @property
-    def renews(self) -> int | None:
-        """The serial number of the certificate that is renewed, for the log."""
-        return self.record.renews
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +96,12 @@ class Queued:
     Attributes:
         record: what has to be stored before that is said.
         challenge: the one-time challenge that entitles it so far.
+        renews: the serial number of the certificate that is renewed.
     """
 
     record: QueuedEntry
     challenge: Challenge | None
-
-    @property
-    def renews(self) -> int | None:
-        """The serial number of the certificate that is renewed, for the log."""
-        return self.record.renews
+    renews: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from scepkit.protocol.algorithms import Digest
 from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.cms.enveloped import undecryptable
 from scepkit.protocol.csr import CertificationRequest
-from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName
 from scepkit.store import Store
 
@@ -40,11 +39,6 @@ class Renewed:
 
     certificate: Certificate
     serial: int | None
-
-    @property
-    def subject(self) -> Name:
-        """The subject of the certificate."""
-        return self.certificate.subject_name
 
     @property
     def asserts_key_agreement(self) -> bool:
