@@ -46,7 +46,7 @@ def url(database, path, request):
 
 @pytest.fixture
 def store(url):
-    with Store.open(url) as opened:
+    with Store.open(url, node="test/1") as opened:
         yield opened
 
 

@@ -166,7 +166,10 @@ def test_void_ones_are_deleted_as_those_that_nobody_spent(store, put, void):
     void(gone, kept)
     never = NOW - timedelta(days=9999)
     done = store.purge(
-        decided_before=never, challenges_before=NOW + HOUR, certificates_before=never
+        decided_before=never,
+        challenges_before=NOW + HOUR,
+        certificates_before=never,
+        now=NOW,
     )
     assert done == Purged(0, 0, 1, 0)
     assert [one.id for one in store.challenges()] == [kept]

@@ -280,7 +280,7 @@ def test_a_purge_takes_nothing_that_comes_at_the_same_time(stores, store, issuan
         times = dict.fromkeys(("decided_before", "challenges_before", "certificates_before"), later)
         new = issuance(**same, now=later)
         answer, _ = at_once(
-            [lambda new=new: stores[0].record(new), lambda t=times: stores[1].purge(**t)]
+            [lambda new=new: stores[0].record(new), lambda t=times: stores[1].purge(**t, now=NOW)]
         )
         assert isinstance(answer, Recorded)
         assert store.poll("main", b"constant", b"k" * 32).serial == new.serial

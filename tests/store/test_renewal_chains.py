@@ -74,7 +74,10 @@ def test_what_is_purged_is_in_no_chain(store, renew):
     second = renew(first)
     third = renew(second)
     store.purge(
-        decided_before=NOW, challenges_before=NOW, certificates_before=NOW + timedelta(days=1)
+        decided_before=NOW,
+        challenges_before=NOW,
+        certificates_before=NOW + timedelta(days=1),
+        now=NOW,
     )
     assert [row.serial for row in store.renewal_chains([third.serial])] == [
         *(second.serial, third.serial)

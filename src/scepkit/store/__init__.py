@@ -9,6 +9,7 @@ The rules of this package:
   it is.
 """
 
+from scepkit.store.audit import SERVER, UNKNOWN, AuditAction, AuditEvent, AuditRecord
 from scepkit.store.certificates import CertificateRow, CertificateStatus
 from scepkit.store.challenges import Challenge, ChallengeState
 from scepkit.store.crls import CRLRow, CRLState, RevokedRow
@@ -34,9 +35,14 @@ from scepkit.store.values import (
 )
 
 __all__ = [
+    "SERVER",
+    "UNKNOWN",
     "Action",
     "AlreadyAnswered",
     "Answer",
+    "AuditAction",
+    "AuditEvent",
+    "AuditRecord",
     "CRLRow",
     "CRLState",
     "CertificateRow",

@@ -16,6 +16,7 @@ from sqlalchemy import bindparam, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import UsageError
+from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent, ranges, time_text
 from scepkit.store.database import Database
 from scepkit.store.tables import IS_OPEN, UTCDateTime, challenges
 
@@ -40,7 +41,7 @@ VOID = (
     update(challenges)
     .where(challenges.c.id.in_(bindparam("ids", expanding=True)), IS_OPEN)
     .values(voided_at=bindparam("now", type_=UTCDateTime), voided_by=bindparam("by"))
-    .returning(challenges.c.id)
+    .returning(challenges.c.id, challenges.c.endpoint, challenges.c.subject)
 )
 
 
@@ -85,8 +86,12 @@ class Challenge:
 class ChallengeRecords(Database):
     """The part of the store with the one-time challenges."""
 
-    def add_challenges(self, new: Sequence[NewChallenge]) -> list[int]:
+    def add_challenges(self, new: Sequence[NewChallenge], *, by: str = UNKNOWN) -> list[int]:
         """Add challenges, all or none; they are on the disk when this returns.
+
+        Args:
+            new: what they are.
+            by: who makes them, for the record.
 
         Returns:
             Their numbers, in the same order.
@@ -106,6 +111,7 @@ class ChallengeRecords(Database):
                     "a challenge with this secret exists already; none was added",
                     hint="choose another secret, better a random one",
                 ) from error
+            self._audit.append(connection, [_minted(new, [*numbers.values()], by)])
         return [numbers[challenge.mac] for challenge in new]
 
     def find_challenge(self, endpoint: str, mac: bytes) -> Challenge | None:
@@ -175,8 +181,46 @@ class ChallengeRecords(Database):
                 sleep(PAUSE_SECONDS)
             values = {"ids": [*ids[start : start + CHUNK]], "by": by, "now": now}
             with self._writing("void the challenges") as connection:
-                done = [*connection.scalars(VOID, values)]
-            yield done
+                done = connection.execute(VOID, values).all()
+                if done:
+                    self._audit.append(connection, [_voided(done, by, now)])
+            yield [row.id for row in done]
+
+
+def _minted(new: Sequence[NewChallenge], numbers: Sequence[int], by: str) -> AuditEvent:
+    """Return the audit event of new challenges: one for all of them, as they were asked for."""
+    first, labels = new[0], {one.label for one in new}
+    details: dict[str, Any] = {}
+    if first.label and len(labels) == 1:
+        details["label"] = first.label
+    event = AuditEvent(AuditAction.CHALLENGES_MINTED, by, first.created_at, endpoint=first.endpoint)
+    if len(new) > 1:
+        details |= {"count": len(new), "challenges": ranges(numbers)}
+        return event._replace(details=details)
+    details |= {"sans": [*first.sans], "expires": time_text(first.expires_at)}
+    return event._replace(
+        action=AuditAction.CHALLENGE_MINTED,
+        subject=first.subject,
+        challenge=numbers[0],
+        details=details,
+    )
+
+
+def _voided(rows: Sequence[Any], by: str, now: datetime) -> AuditEvent:
+    """Return the audit event of challenges that were voided in one step."""
+    first, endpoints = rows[0], {row.endpoint for row in rows}
+    event = AuditEvent(
+        AuditAction.CHALLENGES_VOIDED,
+        by,
+        now,
+        endpoint=first.endpoint if len(endpoints) == 1 else None,
+    )
+    if len(rows) > 1:
+        numbers = ranges(row.id for row in rows)
+        return event._replace(details={"count": len(rows), "challenges": numbers})
+    return event._replace(
+        action=AuditAction.CHALLENGE_VOIDED, challenge=first.id, subject=first.subject
+    )
 
 
 def _filters(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from scepkit.errors import StoreError
+from scepkit.store.audit_trail import AuditTrail
 from scepkit.store.connections import ConnectionPool, DatabaseFiles, transaction
 from scepkit.store.engine import fault, is_locked
 
@@ -27,10 +28,12 @@ class Database:
 
     Args:
         engine: a database whose tables are current.
+        node: the chain to write audit records to; None for none.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, node: str | None = None) -> None:
         self._engine = engine
+        self._audit = AuditTrail(node)
         self._files = DatabaseFiles(engine)
         self._readers = ConnectionPool(engine, files=self._files)
         self._writers = ConnectionPool(engine, writing=True, files=self._files)

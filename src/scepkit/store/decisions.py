@@ -12,10 +12,12 @@ from sqlalchemy import and_, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import Hint, UsageError
-from scepkit.store.database import Database
+from scepkit.store.audit import SERVER, AuditAction, AuditEvent
+from scepkit.store.database import PAGE, Database
 from scepkit.store.issuances import (
     NotRenewableError,
     NotSpendableError,
+    audit_event,
     check_renewable,
     issue,
     serial_is_taken,
@@ -28,6 +30,7 @@ from scepkit.store.tables import (
     challenges,
     passphrases,
     requests,
+    transactions,
 )
 from scepkit.store.values import (
     BAD_REQUEST,
@@ -87,6 +90,15 @@ EXPIRE = (
         decided_at=bindparam("now"),
         passphrase=None,
     )
+    .returning(requests.c.id)
+)
+EXPIRED = (
+    select(
+        requests.c.id, requests.c.subject, transactions.c.endpoint, transactions.c.transaction_id
+    )
+    .join(transactions, requests.c.transaction_row == transactions.c.id)
+    .where(requests.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(requests.c.id)
 )
 TAKE_PASSPHRASE = insert(passphrases).from_select(
     ["serial", "hidden"],
@@ -125,7 +137,10 @@ class Decisions(Database):
         """
         try:
             with self._writing("approve the request") as connection:
-                return _approve(connection, request_id, issuance, by)
+                answer = _approve(connection, request_id, issuance, by)
+                if isinstance(answer, Recorded):
+                    self._audit.append(connection, [_approved(request_id, issuance, by)])
+                return answer
         except NotSpendableError:
             return ChallengeSpent()
         except NotRenewableError:
@@ -158,8 +173,12 @@ class Decisions(Database):
             "now": now,
         }
         with self._writing("reject the request") as connection:
-            connection.execute(REJECT, values)
-            return _outcome(connection, request_id, now)
+            is_new = connection.execute(REJECT, values).rowcount == 1
+            found = _outcome(connection, request_id, now)
+            row = request(connection, request_id, None)
+            if is_new and row is not None:
+                self._audit.append(connection, [_rejected(row, reason, by, now)])
+            return found
 
     def expire(self, now: datetime) -> int:
         """Write down which requests have waited too long; to the devices it shows without.
@@ -174,7 +193,9 @@ class Decisions(Database):
             StoreError: the database cannot be written.
         """
         with self._writing("expire requests") as connection:
-            return connection.execute(EXPIRE, {"now": now}).rowcount
+            ids = [*connection.scalars(EXPIRE, {"now": now})]
+            self._audit.append(connection, _lapsed(connection, ids, now))
+            return len(ids)
 
 
 def _approve(connection: Connection, request_id: int, issuance: Issuance, by: str) -> Answer:
@@ -192,6 +213,45 @@ def _approve(connection: Connection, request_id: int, issuance: Issuance, by: st
     connection.execute(APPROVE, values | {"by": by, "now": issuance.now})
     _spend(connection, issuance)
     return Recorded(_outcome(connection, request_id, None))
+
+
+def _approved(request_id: int, issuance: Issuance, by: str) -> AuditEvent:
+    event = audit_event(issuance)
+    return event._replace(
+        action=AuditAction.APPROVED,
+        actor=by,
+        details={**(event.details or {}), "request": request_id},
+    )
+
+
+def _rejected(row: RequestRow, reason: str, by: str, now: datetime) -> AuditEvent:
+    return AuditEvent(
+        AuditAction.REJECTED,
+        by,
+        now,
+        endpoint=row.endpoint,
+        transaction_id=row.transaction_id,
+        subject=row.subject,
+        challenge=row.challenge_id,
+        reason=reason,
+        details={"request": row.id},
+    )
+
+
+def _lapsed(connection: Connection, ids: list[int], now: datetime) -> list[AuditEvent]:
+    return [
+        AuditEvent(
+            AuditAction.LAPSED,
+            SERVER,
+            now,
+            endpoint=row.endpoint,
+            transaction_id=row.transaction_id,
+            subject=row.subject,
+            details={"request": row.id},
+        )
+        for start in range(0, len(ids), PAGE)
+        for row in connection.execute(EXPIRED, {"ids": ids[start : start + PAGE]})
+    ]
 
 
 def _check_same(row: RequestRow | None, issuance: Issuance) -> None:

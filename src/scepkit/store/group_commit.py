@@ -21,11 +21,13 @@ from scepkit.errors import StoreError
 from scepkit.store.connections import transaction
 from scepkit.store.database import Database
 from scepkit.store.engine import fault, is_locked, stands_off
-from scepkit.store.issuances import record, record_all
+from scepkit.store.issuances import audit_event, record, record_all
+from scepkit.store.values import Recorded
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
+    from scepkit.store.audit_trail import AuditTrail
     from scepkit.store.connections import ConnectionPool
     from scepkit.store.values import Answer, Granted, Issuance, Queued
 
@@ -42,10 +44,12 @@ class Writer:
 
     Args:
         connections: where to write.
+        audit: the audit record, for each batch within its transaction.
     """
 
-    def __init__(self, connections: ConnectionPool) -> None:
+    def __init__(self, connections: ConnectionPool, audit: AuditTrail) -> None:
         self._connections = connections
+        self._audit = audit
         self._coming = 0
         self._waiting: deque[tuple[Granted, Future[Answer]]] = deque()
         self._changed = Condition()
@@ -159,15 +163,15 @@ class Writer:
 
     def _write_once(self, entries: list[Granted]) -> list[Answer | Exception]:
         with self._connections.connection() as connection:
-            return _write(connection, entries)
+            return _write(connection, entries, self._audit)
 
 
 class GroupCommits(Database):
     """The part of the store that records what is granted, many entries in one commit."""
 
-    def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
-        self._writer = Writer(self._writers)
+    def __init__(self, engine: Engine, node: str | None = None) -> None:
+        super().__init__(engine, node)
+        self._writer = Writer(self._writers, self._audit)
 
     def close(self) -> None:
         """Store the queued entries, then close all connections; may be called again."""
@@ -211,16 +215,40 @@ class GroupCommits(Database):
         self._writer.end_request()
 
 
-def _write(connection: Connection, entries: list[Granted]) -> list[Answer | Exception]:
+def _write(
+    connection: Connection, entries: list[Granted], audit: AuditTrail
+) -> list[Answer | Exception]:
     """Write all in one transaction, or if something stands in the way, in another one by one."""
+    answers: list[Answer | Exception]
     try:
         with transaction(connection):
-            return [*record_all(connection, entries)]
+            answers = [*record_all(connection, entries)]
+            _append(connection, audit, entries, answers)
     except OperationalError:
         raise
     except Exception:  # noqa: BLE001 - one by one shows whose fault it is
         with transaction(connection):
-            return [_attempt(connection, entry) for entry in entries]
+            answers = [_attempt(connection, entry) for entry in entries]
+            _append(connection, audit, entries, answers)
+    return answers
+
+
+def _append(
+    connection: Connection,
+    audit: AuditTrail,
+    entries: list[Granted],
+    answers: list[Answer | Exception],
+) -> None:
+    """Write the audit records of what was recorded of a batch."""
+    if audit.node is None:
+        return
+    pairs = zip(entries, answers, strict=True)
+    events = [
+        audit_event(entry, answer.outcome.request_id)
+        for entry, answer in pairs
+        if isinstance(answer, Recorded)
+    ]
+    audit.append(connection, events)
 
 
 def _attempt(connection: Connection, entry: Granted) -> Answer | Exception:

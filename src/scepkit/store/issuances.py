@@ -23,6 +23,7 @@ by one.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, insert, select, update
@@ -30,6 +31,7 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import StoreError
 from scepkit.protocol.certificate import show_serial
+from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent
 from scepkit.store.connections import savepoint
 from scepkit.store.requests import QueueFullError, check_room, standing
 from scepkit.store.tables import (
@@ -287,6 +289,35 @@ def _spend(connection: Connection, issuances: Sequence[Issuance]) -> None:
     result = connection.execute(SPEND, [_spent(i) for i in issuances])
     if result.rowcount != len(issuances):
         raise NotSpendableError
+
+
+def audit_event(entry: Granted, request_id: int | None = None) -> AuditEvent:
+    """Return the audit event of an entry that was recorded.
+
+    Args:
+        entry: what was recorded.
+        request_id: the number of a request that waits.
+    """
+    details: dict[str, Any] = {"message_type": entry.message_type}
+    if entry.renews is not None:
+        details["renews"] = show_serial(entry.renews)
+    if isinstance(entry, Issuance):
+        action, serial = AuditAction.ISSUED, entry.serial
+        details["certificate"] = hashlib.sha256(entry.certificate).hexdigest()
+    else:
+        action, serial = AuditAction.QUEUED, None
+        details["request"] = request_id
+    return AuditEvent(
+        action=action,
+        actor=entry.peer or UNKNOWN,
+        at=entry.now,
+        endpoint=entry.endpoint,
+        serial=serial,
+        transaction_id=entry.transaction_id,
+        subject=entry.subject,
+        challenge=entry.challenge_id,
+        details=details,
+    )
 
 
 def _certificate_row(issuance: Issuance) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy import and_, bindparam, delete, exists, func, not_, or_, select, update
 
+from scepkit.store.audit import SERVER, AuditAction, AuditEvent, time_text
 from scepkit.store.database import Database
 from scepkit.store.tables import (
     IS_PENDING,
@@ -126,6 +127,8 @@ class Purging(Database):
         decided_before: datetime,
         challenges_before: datetime,
         certificates_before: datetime,
+        now: datetime,
+        by: str = SERVER,
     ) -> Purged:
         """Delete records that are old enough; it may take long, but nobody waits for it.
 
@@ -134,14 +137,17 @@ class Purging(Database):
             challenges_before: challenges that expired before this and nobody spent.
             certificates_before: certificates that ended before this, with their requests and
                 challenges. Keep them at least until a CRL after their end has listed the revoked.
+            now: the time, aware, for the audit record. Audit records themselves are kept.
+            by: who deletes, for the same.
 
         Raises:
             StoreError: the database cannot be written; what was deleted stays deleted.
         """
+        event = AuditEvent(AuditAction.PURGED, by, now)
         return _sum(
-            self._chunk_by_chunk(DECIDED, _delete_requests, decided_before),
-            self._chunk_by_chunk(EXPIRED, _delete_challenges, challenges_before),
-            self._chunk_by_chunk(OVER, _delete_certificates, certificates_before),
+            self._chunk_by_chunk(DECIDED, _delete_requests, decided_before, event),
+            self._chunk_by_chunk(EXPIRED, _delete_challenges, challenges_before, event),
+            self._chunk_by_chunk(OVER, _delete_certificates, certificates_before, event),
         )
 
     def would_purge(
@@ -179,12 +185,17 @@ class Purging(Database):
         find: Select[Any],
         delete_rows: Callable[[Connection, Keys], Purged],
         before: datetime,
+        event: AuditEvent,
     ) -> Purged:
         total = _NOTHING
         while True:
             with self._writing("delete what is old") as connection:
                 keys = _keys(connection, find, {"before": before, "size": CHUNK})
-                total = _sum(total, delete_rows(connection, keys))
+                deleted = delete_rows(connection, keys)
+                if any(deleted):
+                    details = {**deleted._asdict(), "before": time_text(before)}
+                    self._audit.append(connection, [event._replace(details=details)])
+            total = _sum(total, deleted)
             if len(keys) < CHUNK:
                 return total
             sleep(PAUSE_SECONDS)

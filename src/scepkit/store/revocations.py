@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 
+from scepkit.store.audit import AuditAction, AuditEvent, time_text
 from scepkit.store.certificates import (
     HOLD,
     certificate,
@@ -220,6 +221,7 @@ class RevocationRecords(Database):
             if and_renewals:
                 step.follow(connection, found)
             _outdate_all(connection, found.values())
+            self._audit.append(connection, step.events(found.values()))
         asked = set(serials)
         more = (change for serial, change in found.items() if serial not in asked)
         return [
@@ -259,6 +261,7 @@ class RevocationRecords(Database):
         with self._writing("release the certificate") as connection:
             found = step.take(connection, serials)
             _outdate_all(connection, found.values())
+            self._audit.append(connection, step.events(found.values()))
         return [found[serial] for serial in serials]
 
     def revocation_history(self, serial: int) -> tuple[RevocationRow, ...]:
@@ -329,6 +332,34 @@ class _Step:
             more = self.take(connection, renewals)
             found.update(more)
             changed = [serial for serial, one in more.items() if one is not None and one.is_new]
+
+    def events(self, changes: Iterable[Change | None]) -> list[AuditEvent]:
+        """Return the audit events of what was changed."""
+        line = self.line
+        details: dict[str, Any] = {"crl_reason": line["reason"]}
+        if line["invalidity_date"] is not None:
+            details["invalidity_date"] = time_text(line["invalidity_date"])
+        return [
+            AuditEvent(
+                _AUDITED[Action(line["action"])],
+                line["by"],
+                line["at"],
+                endpoint=one.certificate.endpoint,
+                serial=one.certificate.serial,
+                subject=one.certificate.subject,
+                reason=line["note"],
+                details=details,
+            )
+            for one in changes
+            if one is not None and one.is_new
+        ]
+
+
+_AUDITED = {
+    Action.REVOKE: AuditAction.REVOKED,
+    Action.HOLD: AuditAction.HELD,
+    Action.RELEASE: AuditAction.RELEASED,
+}
 
 
 def _revocation(

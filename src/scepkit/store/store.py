@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import update
 
+from scepkit.store.audit_records import AuditRecords
 from scepkit.store.certificates import CertificateRecords
 from scepkit.store.challenges import ChallengeRecords
 from scepkit.store.crls import CRLRecords
@@ -33,6 +34,7 @@ class Store(
     RevocationRecords,
     CRLRecords,
     Purging,
+    AuditRecords,
 ):
     """A database of challenges, transactions, requests, certificates and CRLs.
 
@@ -41,16 +43,26 @@ class Store(
 
     Args:
         engine: a database whose tables are current; `Store.open` makes one.
+        node: as in `Store.open`.
     """
 
     @classmethod
-    def open(cls, url: str | URL, *, create: bool = True, patience: float = BUSY_SECONDS) -> Self:
+    def open(
+        cls,
+        url: str | URL,
+        *,
+        create: bool = True,
+        patience: float = BUSY_SECONDS,
+        node: str | None = None,
+    ) -> Self:
         """Open a database, creating or migrating its tables where needed.
 
         Args:
             url: for instance ``sqlite:////var/lib/scep/scep.db``; the directory must exist.
             create: whether the tables may be made, where there are none.
             patience: seconds to wait for what another process has locked.
+            node: the name of the process for the audit record, the same one at every start; None
+                to write no audit record.
 
         Raises:
             EmptyDatabase: they may not, and there are none.
@@ -63,7 +75,7 @@ class Store(
         except BaseException:
             engine.dispose()
             raise
-        return cls(engine)
+        return cls(engine, node)
 
     def __enter__(self) -> Self:
         return self

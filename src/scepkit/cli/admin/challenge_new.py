@@ -18,6 +18,7 @@ from scepkit.cli.admin.server_directory import (
     DirectoryOption,
     JsonLinesOption,
     records_opened,
+    who,
 )
 from scepkit.cli.describe import timestamp
 from scepkit.cli.help import Command, examples
@@ -119,7 +120,7 @@ def new(
         )
         alike = ChallengeOrder.of(lifetime, subject=subject, sans=san or (), label=label)
         orders = [alike] * count if rows is None else rows.orders
-        minted = challenges.mint(orders, now=utc_now())
+        minted = challenges.mint(orders, now=utc_now(), by=who())
     with _kept_from_loss(minted):
         _print(_lines(rows, minted, as_json=as_json))
     what = "challenge" if len(minted) == 1 else f"{len(minted)} challenges"

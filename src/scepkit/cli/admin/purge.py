@@ -13,6 +13,7 @@ from scepkit.cli.admin.server_directory import (
     DirectoryOption,
     JsonOption,
     records_opened,
+    who,
 )
 from scepkit.cli.help import Command, examples
 
@@ -59,7 +60,9 @@ def purge(
             else timedelta(days=home.settings.retention_days)
         )
         expired = 0 if dry_run else store.expire(now)
-        purged = housekeeping.purge(store, home.settings, now=now, keep=keep, dry_run=dry_run)
+        purged = housekeeping.purge(
+            store, home.settings, now=now, keep=keep, dry_run=dry_run, by=who()
+        )
     if as_json:
         terminal.json_data(
             {"dry_run": dry_run, "expired_requests": expired, **housekeeping.counts(purged)}

@@ -25,7 +25,7 @@ from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName, parse_san
 from scepkit.protocol.rfc4514 import parse_subject
-from scepkit.store import Challenge, NewChallenge, Store
+from scepkit.store import UNKNOWN, Challenge, NewChallenge, Store
 
 KEY_SIZE = 32
 _SECRET_SIZE = 20
@@ -76,12 +76,15 @@ class OneTimeChallenges:
         order = ChallengeOrder.of(lifetime, subject=subject, sans=sans, label=label)
         return [one.secret for one in self.mint([order] * count, now=now)]
 
-    def mint(self, orders: Sequence[ChallengeOrder], *, now: datetime) -> list[MintedChallenge]:
+    def mint(
+        self, orders: Sequence[ChallengeOrder], *, now: datetime, by: str = UNKNOWN
+    ) -> list[MintedChallenge]:
         """Make and store a challenge for each order, all or none.
 
         Args:
             orders: what is wanted.
             now: an aware datetime.
+            by: who makes them, for the audit record.
 
         Returns:
             The challenges, in the same order.
@@ -102,7 +105,8 @@ class OneTimeChallenges:
                     label=order.label,
                 )
                 for order, secret in made
-            ]
+            ],
+            by=by,
         )
         return [
             MintedChallenge(number, secret, self.endpoint, order, now + order.lifetime)

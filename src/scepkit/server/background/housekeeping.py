@@ -19,7 +19,7 @@ from scepkit.ca.directory import rotation
 from scepkit.errors import ScepError
 from scepkit.keys import ownership
 from scepkit.server.settings import Settings
-from scepkit.store import Purged, Store
+from scepkit.store import SERVER, Purged, Store
 
 LOCK = ".sweep.lock"
 
@@ -93,7 +93,13 @@ def _attempt(part: Callable[..., None], **facts: str) -> None:
 
 
 def purge(
-    store: Store, settings: Settings, *, now: datetime, keep: timedelta, dry_run: bool = False
+    store: Store,
+    settings: Settings,
+    *,
+    now: datetime,
+    keep: timedelta,
+    dry_run: bool = False,
+    by: str = SERVER,
 ) -> Purged:
     """Delete records that were decided or expired some time ago.
 
@@ -105,17 +111,18 @@ def purge(
         now: the time, aware.
         keep: how long ago.
         dry_run: only count.
+        by: who deletes, for the audit record.
 
     Raises:
         StoreError: the database cannot be written.
     """
     graces = [timedelta(days=one.renewal_grace_days) for one in settings.endpoint.values()]
-    act = store.would_purge if dry_run else store.purge
-    return act(
-        decided_before=now - keep,
-        challenges_before=now - keep,
-        certificates_before=now - max(keep, *graces),
-    )
+    before = {
+        "decided_before": now - keep,
+        "challenges_before": now - keep,
+        "certificates_before": now - max(keep, *graces),
+    }
+    return store.would_purge(**before) if dry_run else store.purge(**before, now=now, by=by)
 
 
 def counts(purged: Purged) -> dict[str, int]:

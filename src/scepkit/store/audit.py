@@ -1,0 +1,264 @@
+"""Audit records: what was done, and a hash that somebody else can work out again.
+
+A record is a JSON object. Its hash is SHA-256 over the object without its member `hash`, written
+as RFC 8785 has it (JCS): members sorted, no blanks, UTF-8, no escape that is not needed. A member
+without a value is left out. `previous` is the hash of the record before it in the same chain, so
+that nothing can be changed, taken out or put in between without changing all that follows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from scepkit.errors import UsageError
+from scepkit.protocol.certificate import show_serial
+from scepkit.protocol.scep.attributes import TransactionID
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+FORMAT = 1  # of the records that are written; a later one would hash other members
+SERVER = "server"  # the actor where nobody asked
+UNKNOWN = "unknown"  # the actor where the address of who asked is not known
+FIRST_PREVIOUS = bytes(32)  # what the first record of a chain follows
+
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":")
+)
+
+
+class AuditAction(StrEnum):
+    """The action that a record tells of."""
+
+    STARTED = "started"
+    SETTINGS_RELOADED = "settings-reloaded"
+    ISSUED = "issued"
+    QUEUED = "queued"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    LAPSED = "lapsed"
+    REVOKED = "revoked"
+    HELD = "held"
+    RELEASED = "released"
+    CHALLENGE_MINTED = "challenge-minted"
+    CHALLENGES_MINTED = "challenges-minted"
+    CHALLENGE_VOIDED = "challenge-voided"
+    CHALLENGES_VOIDED = "challenges-voided"
+    PURGED = "purged"
+    CA_MADE = "ca-made"
+    RA_REPLACED = "ra-replaced"
+    OCSP_REPLACED = "ocsp-replaced"
+    ROLLOVER_PREPARED = "rollover-prepared"
+    ROLLOVER_ACTIVATED = "rollover-activated"
+    ROLLOVER_CANCELLED = "rollover-cancelled"
+    JOINED = "joined"
+
+
+class AuditEvent(NamedTuple):
+    """What was done, before it has its place in a chain.
+
+    Attributes:
+        action: what was done.
+        actor: who did it: an operator, the address of a device, or `SERVER`.
+        at: when, aware.
+        endpoint: the endpoint's name.
+        serial: the certificate's serial number.
+        transaction_id: the transactionID as received.
+        subject: the subject as text.
+        challenge: the challenge's number.
+        reason: why, as the actor said it.
+        details: what else is to be known, for JSON: text, whole numbers, lists and objects. Never
+            a secret.
+    """
+
+    action: AuditAction
+    actor: str
+    at: datetime
+    endpoint: str | None = None
+    serial: int | None = None
+    transaction_id: bytes | None = None
+    subject: str | None = None
+    challenge: int | None = None
+    reason: str | None = None
+    details: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """A record of a chain, from the database or from an export; not checked yet.
+
+    Attributes:
+        members: the members that are hashed, by their names.
+        hash: the hash that it says it has, in hex.
+    """
+
+    members: Mapping[str, Any]
+    hash: str
+
+    @property
+    def node(self) -> str:
+        """The name of its chain."""
+        return str(self.members.get("node", ""))
+
+    @property
+    def number(self) -> int:
+        """Its number in the chain, from 1; 0 for what is none."""
+        number = self.members.get("number")
+        return number if isinstance(number, int) else 0
+
+    @property
+    def previous(self) -> str:
+        """The hash of the record before it, in hex."""
+        return str(self.members.get("previous", ""))
+
+    @property
+    def heads(self) -> dict[str, tuple[int, str]]:
+        """The ends of other chains that it carries: number and hash, by node."""
+        heads = self.members.get("heads")
+        found = heads.items() if isinstance(heads, dict) else ()
+        return {
+            str(node): (head["number"], str(head.get("hash")))
+            for node, head in found
+            if isinstance(head, dict) and isinstance(head.get("number"), int)
+        }
+
+    def has_hash_of(self, **changes: Any) -> bool:
+        """Say whether the hash is that of the record, with some members replaced."""
+        try:
+            return digest({**self.members, **changes}).hex() == self.hash
+        except (TypeError, ValueError, RecursionError):  # what no JSON can have
+            return False
+
+    def line(self) -> str:
+        """Return it as a line of an export."""
+        return _ENCODER.encode({**self.members, "hash": self.hash})
+
+    @classmethod
+    def of_line(cls, line: str) -> AuditRecord:
+        """Read a line of an export.
+
+        Raises:
+            UsageError: it is none.
+        """
+        try:
+            members = json.loads(line)
+        except (ValueError, RecursionError):
+            members = None
+        if not isinstance(members, dict) or not {"node", "number", "hash"} <= members.keys():
+            raise UsageError(
+                "a line is no audit record", hint="name a file that scep admin audit export wrote"
+            )
+        return cls(members, str(members.pop("hash")))
+
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> AuditRecord:
+        """Make it of a row of the table `audit`."""
+        members = {"format": FORMAT, **{k: v for k, v in row.items() if v is not None}}
+        claimed = hex_text(members.pop("hash", b""))
+        members["previous"] = hex_text(members.get("previous"))
+        for name in ("details", "heads"):
+            if name in members:
+                members[name] = _parsed(members[name])
+        return cls(members, claimed)
+
+
+def digest(members: Mapping[str, Any]) -> bytes:
+    """Return the hash of a record.
+
+    Args:
+        members: all but `hash`.
+
+    Raises:
+        TypeError, ValueError: there is something in it that JSON cannot have.
+    """
+    return hashlib.sha256(_ENCODER.encode(members).encode()).digest()
+
+
+def canonical(value: Mapping[str, Any] | None) -> str | None:
+    """Return an object as it is kept in a column; None for an empty one."""
+    return _ENCODER.encode(value) if value else None
+
+
+def row_of(
+    event: AuditEvent,
+    node: str,
+    number: int,
+    previous: bytes,
+    heads: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the row of `audit` that an event becomes at its place in a chain.
+
+    Args:
+        event: what was done.
+        node: the name of the chain.
+        number: its number there.
+        previous: the hash of the record before it.
+        heads: the ends of other chains.
+    """
+    serial, transaction_id = event.serial, event.transaction_id
+    row = {
+        "node": node,
+        "number": number,
+        "at": time_text(event.at),
+        "actor": _clean(event.actor),
+        "action": event.action.value,
+        "endpoint": event.endpoint or None,
+        "serial": None if serial is None else show_serial(serial),
+        "transaction_id": None if transaction_id is None else str(TransactionID(transaction_id)),
+        "subject": _clean(event.subject) if event.subject else None,
+        "challenge": event.challenge,
+        "reason": _clean(event.reason) if event.reason else None,
+    }
+    members = {name: value for name, value in row.items() if value is not None}
+    if event.details:
+        members["details"] = event.details
+    if heads:
+        members["heads"] = heads
+    members |= {"format": FORMAT, "previous": previous.hex()}
+    row |= {
+        "details": canonical(event.details),
+        "heads": canonical(heads),
+        "previous": previous,
+        "hash": digest(members),
+    }
+    return row
+
+
+def time_text(at: datetime) -> str:
+    """Return a time as records have it, in UTC; the text sorts as the times do."""
+    return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return whole numbers in short: `1-50,52`."""
+    found: list[list[int]] = []
+    for number in sorted(numbers):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in found)
+
+
+def _clean(text: str) -> str:
+    """Replace what PostgreSQL or UTF-8 cannot hold: NUL, and halves of surrogate pairs."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def hex_text(value: Any) -> str:
+    """Return a digest in hex; in a database that somebody changed it may be anything."""
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _parsed(text: Any) -> Any:
+    """Return the JSON in a column; what is none stays as it is, and then no hash fits."""
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return text

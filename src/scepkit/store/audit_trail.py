@@ -1,0 +1,196 @@
+"""The chains of audit records: one for each process slot, so that none waits for another's.
+
+A record is written in the transaction of what it tells of. The end of a chain is a row of its own,
+moved in the same transaction by an update whose condition is the end that the record follows; where
+somebody else was faster it is read again. That row is locked last in a transaction, so nobody waits
+for anything else who holds it.
+
+The chains are joined: from time to time a record carries the ends of the others. Who cuts one off
+at its end, and sets its row back, is betrayed by the others.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from scepkit.errors import StoreError
+from scepkit.store.audit import FIRST_PREVIOUS, AuditAction, row_of
+from scepkit.store.connections import savepoint
+from scepkit.store.tables import audit, audit_heads
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Connection
+
+    from scepkit.store.audit import AuditEvent
+
+JOIN_RECORDS = 1000  # records of a chain until one carries the ends of the others again
+JOIN_AFTER = timedelta(minutes=10)  # or so much later
+MOST_HEADS = 100  # ends in one record, those that moved last; each process slot has one
+
+_OF_NODE = audit_heads.c.node == bindparam("of_node")
+APPEND = insert(audit)
+# The condition is the guard: on the hash too, because after a rollback an end that never was may be
+# remembered here, and its number may be given to another record.
+MOVE = (
+    update(audit_heads)
+    .where(
+        _OF_NODE,
+        audit_heads.c.number == bindparam("old_number"),
+        audit_heads.c.hash == bindparam("old_hash"),
+    )
+    .values(
+        number=bindparam("new_number"),
+        hash=bindparam("new_hash"),
+        at=bindparam("new_at"),
+        joined_number=bindparam("new_joined_number"),
+        joined_at=bindparam("new_joined_at"),
+    )
+)
+BEGIN = insert(audit_heads)
+END = select(audit_heads).where(_OF_NODE).with_for_update()  # the lock is PostgreSQL's
+LAST = (
+    select(audit.c.number, audit.c.hash)
+    .where(audit.c.node == bindparam("of_node"))
+    .order_by(audit.c.number.desc())
+    .limit(1)
+)
+SET_BACK = (
+    update(audit_heads)
+    .where(_OF_NODE)
+    .values(number=bindparam("new_number"), hash=bindparam("new_hash"))
+)
+OTHERS = (
+    select(audit_heads.c.node, audit_heads.c.number, audit_heads.c.hash)
+    .where(audit_heads.c.node != bindparam("of_node"))
+    .order_by(audit_heads.c.at.desc(), audit_heads.c.node)
+    .limit(MOST_HEADS)
+)
+
+
+class _End(NamedTuple):
+    """The end of a chain, and when it last carried the others'."""
+
+    number: int
+    hash: bytes
+    joined_number: int
+    joined_at: str
+
+
+class AuditTrail:
+    """Writes a chain.
+
+    Args:
+        node: its name, the same one at every start; None to write nothing.
+    """
+
+    def __init__(self, node: str | None) -> None:
+        self.node = node
+        self._end: _End | None = None
+
+    def append(self, connection: Connection, events: Sequence[AuditEvent]) -> None:
+        """Write events in the connection's transaction, as the last thing that is done in it.
+
+        Raises:
+            SQLAlchemyError: the database failed, and the transaction is to be rolled back.
+        """
+        if self.node is None or not events:
+            return
+        # Remembered before the commit: if that fails, the next one finds that it does not fit.
+        end = self._end
+        if end is None or (new := self._try(connection, end, events)) is None:
+            end = _end(connection, self.node)
+            if (new := self._try(connection, end, events)) is None:
+                raise StoreError("the audit chain has two ends", hint="report this as a bug")
+        self._end = new
+
+    def _try(self, connection: Connection, end: _End, events: Sequence[AuditEvent]) -> _End | None:
+        """Write events after that end; None, and nothing is written, where it is the end no more.
+
+        The end is moved first, so that nobody else adds a record in between.
+        """
+        node = self.node or ""
+        heads = _others(connection, node) if _is_join_due(end, events) else None
+        rows: list[dict[str, Any]] = []
+        number, previous = end.number, end.hash
+        for event in events:
+            number += 1
+            carried = heads if not rows else None
+            rows.append(row_of(event, node, number, previous, carried))
+            previous = rows[-1]["hash"]
+        at = rows[-1]["at"]
+        new = end._replace(number=number, hash=previous)
+        if heads is not None:
+            new = new._replace(joined_number=number, joined_at=at)
+        if not connection.execute(MOVE, _move(node, end, new, at)).rowcount:
+            return None
+        connection.execute(APPEND, rows)
+        return new
+
+
+def _end(connection: Connection, node: str) -> _End:
+    """Return the end of a chain, which is nobody else's until the commit; begin a new one.
+
+    Where the end's row is not the last record's, as somebody may have made it, the later one
+    counts: enrolments go on, and a check of the chain finds what is missing.
+    """
+    values = {"of_node": node}
+    row = connection.execute(END, values).first()
+    if row is None:
+        try:
+            with savepoint(connection):
+                connection.execute(BEGIN, _first(node))
+        except IntegrityError:
+            pass  # another process was faster
+        row = connection.execute(END, values).one()
+    end = _End(row.number, row.hash, row.joined_number, row.joined_at)
+    last = connection.execute(LAST, values).first()
+    if last is not None and last.number > end.number:
+        end = end._replace(number=last.number, hash=last.hash)
+        connection.execute(SET_BACK, values | {"new_number": end.number, "new_hash": end.hash})
+    return end
+
+
+def _first(node: str) -> dict[str, Any]:
+    return {
+        "node": node,
+        "number": 0,
+        "hash": FIRST_PREVIOUS,
+        "at": "",
+        "joined_number": 0,
+        "joined_at": "",
+    }
+
+
+def _move(node: str, old: _End, new: _End, at: str) -> dict[str, Any]:
+    return {
+        "of_node": node,
+        "old_number": old.number,
+        "old_hash": old.hash,
+        "new_number": new.number,
+        "new_hash": new.hash,
+        "new_at": at,
+        "new_joined_number": new.joined_number,
+        "new_joined_at": new.joined_at,
+    }
+
+
+def _is_join_due(end: _End, events: Sequence[AuditEvent]) -> bool:
+    event = events[0]
+    if event.action in (AuditAction.STARTED, AuditAction.JOINED):
+        return True
+    try:
+        since = event.at - datetime.fromisoformat(end.joined_at)
+    except (ValueError, TypeError):  # never yet
+        return True
+    return abs(since) >= JOIN_AFTER or end.number - end.joined_number >= JOIN_RECORDS
+
+
+def _others(connection: Connection, node: str) -> Mapping[str, Any]:
+    rows = connection.execute(OTHERS, {"of_node": node}).all()
+    return {other: {"number": number, "hash": digest.hex()} for other, number, digest in rows}
