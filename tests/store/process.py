@@ -10,7 +10,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from time import sleep
 
-from scepkit.store import SignerRevoked, Store
+from scepkit.store import AuditAction, AuditEvent, SignerRevoked, Store
 from stored import CA, NOW, make_grant, make_issuance, make_queued, put_challenge
 
 
@@ -96,9 +96,16 @@ def renew(url, serial):
     say(f"{newest:x}")
 
 
+def audit(url, node, times):
+    with Store.open(url, node=node) as store:
+        wait()
+        for _ in range(int(times)):
+            store.write_audit(AuditEvent(AuditAction.STARTED, "a", NOW))
+
+
 def for_ever(once):
-    def run(url):
-        store = Store.open(url)
+    def run(url, node=None):
+        store = Store.open(url, node=node)
 
         def loop(_):
             while True:
@@ -139,6 +146,7 @@ ROLES = {
     "queue": queue,
     "hold and release": hold_and_release,
     "renew": renew,
+    "audit": audit,
     "record for ever": for_ever(record_one),
     "approve for ever": for_ever(approve_one),
     "sign for ever": for_ever(sign_one),

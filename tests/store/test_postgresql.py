@@ -135,7 +135,7 @@ def test_a_purge_waits_for_a_request_that_is_coming_in(store, issuance, beside, 
             "INSERT INTO requests (transaction_row, fingerprint, message_type, csr, status,"
             " created_at) SELECT id, 'x', 19, 'x', 'pending', now() FROM transactions"
         )
-        purge = pool.submit(store.purge, **times)
+        purge = pool.submit(store.purge, **times, now=NOW)
         try:
             waits_for_lock()
         finally:
@@ -180,11 +180,11 @@ def test_a_batch_is_tried_again_after_a_standoff(store, issuance, monkeypatch):
 
     real, tries = group_commit._write, []
 
-    def give_up(connection, entries):
+    def give_up(connection, entries, audit):
         tries.append(entries)
         if len(tries) < 3:
             raise OperationalError("", {}, Standoff())
-        return real(connection, entries)
+        return real(connection, entries, audit)
 
     monkeypatch.setattr(group_commit, "_write", give_up)
     assert isinstance(store.record(issuance()).result(), Recorded)
