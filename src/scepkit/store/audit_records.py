@@ -189,7 +189,7 @@ class AuditRecords(Database):
             StoreError: the database cannot be read.
         """
         with self._reading() as connection:
-            return dict(connection.execute(LONGER).tuples().all())
+            return {row[0]: row[1] for row in connection.execute(LONGER)}
 
 
 def _newest_after(wanted: Sequence[ColumnElement[bool]], last: AuditRecord | None) -> Select[Any]:
