@@ -21,6 +21,7 @@ from starlette.types import Lifespan
 
 from scepkit.server import ca_loading, challenge_secrets, log, monitoring
 from scepkit.server.assembly import assemble
+from scepkit.server.background.audit import AuditJoining
 from scepkit.server.background.crl_signing import LOCK, CRLs
 from scepkit.server.background.housekeeping import Sweep, Sweeper
 from scepkit.server.background.ocsp_presigning import OCSPPresigner
@@ -51,12 +52,13 @@ class _Job(Protocol):
         """End."""
 
 
-def create(home: Home, tally: Tally | None = None) -> Starlette:
+def create(home: Home, tally: Tally | None = None, slot: str = "1") -> Starlette:
     """Return the ASGI application of a server.
 
     Args:
         home: its data directory.
         tally: counts its connections; with those of other workers, if there are any.
+        slot: the name of this worker's place among them, for the audit record.
 
     Raises:
         SettingsError: a file that a setting names cannot be used, or a setting does not fit its CA.
@@ -65,7 +67,7 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
     settings = home.settings
     lines = log.configure(settings.log)
     public_urls.warn(settings)
-    store = open_store(settings)
+    store = open_store(settings, slot)
     # Certificates of before there were several CAs.
     store.assign_issuer(home.material.ca.key_hash)
     crls = CRLs(
@@ -90,7 +92,10 @@ def create(home: Home, tally: Tally | None = None) -> Starlette:
     challenge_secrets.warn_of_static(settings)
     threads = _Threads.of(settings)
     sweeper = Sweeper(Sweep(settings, store, utc_now))
-    jobs = (endpoints, crls, sweeper, OCSPPresigner(endpoints), health)
+    joining = AuditJoining(
+        store, lambda: dict(authorities), utc_now, pause=settings.sweep_minutes * 60
+    )
+    jobs = (endpoints, crls, sweeper, joining, OCSPPresigner(endpoints), health)
     app = Starlette(
         routes=_routes(settings, store, endpoints, crls, health, threads),
         lifespan=_lifespan(jobs, threads, store, lambda: Connections(bounds, tally or Tally())),

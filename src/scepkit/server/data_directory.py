@@ -7,6 +7,8 @@ files of the CA `default` (see scepkit.ca.directory.paths) · ca-NAME/ with thos
 from __future__ import annotations
 
 import os
+import re
+import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -32,6 +34,7 @@ from scepkit.store import Store
 from scepkit.store.engine import sqlite_file
 
 HAS_DATABASE = ".database"
+ADMIN = "admin"  # the slot of all commands beside the server
 
 utc_now = partial(datetime.now, UTC)
 """Returns the time, aware: the clock of the server and of the commands beside it."""
@@ -157,10 +160,14 @@ def open_records(directory: Path, *, settings: Settings | None = None) -> Home:
     )
 
 
-def open_store(settings: Settings) -> Store:
+def open_store(settings: Settings, slot: str = ADMIN) -> Store:
     """Open the server's database; one that is empty only if it is the first.
 
     On another one nothing would be revoked any more, and nothing could be renewed.
+
+    Args:
+        settings: where it is.
+        slot: the process's place on this host, for its chain of audit records.
 
     Raises:
         StoreError: it cannot be used.
@@ -171,7 +178,12 @@ def open_store(settings: Settings) -> Store:
         is_new = not mark.exists()
         _check_database(url, is_new=is_new)
     try:
-        store = Store.open(url, create=is_new, patience=settings.database_seconds)
+        store = Store.open(
+            url,
+            create=is_new,
+            patience=settings.database_seconds,
+            node=_node(slot) if settings.audit else None,
+        )
     except EmptyDatabase as error:
         raise EmptyDatabase(
             f"{error.message}, but {settings.directory} was served with one before",
@@ -183,6 +195,12 @@ def open_store(settings: Settings) -> Store:
     with suppress(SettingsError):  # the directory may be read-only
         create_file(mark, b"", mode=0o644)
     return store
+
+
+def _node(slot: str) -> str:
+    """Return the name of a process's chain of audit records: the same at every start."""
+    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:48]
+    return f"{host}/{slot}"
 
 
 def _check_database(url: str | URL, *, is_new: bool) -> None:

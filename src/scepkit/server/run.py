@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -29,6 +30,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from scepkit.errors import ScepError, SettingsError
+from scepkit.operations.rollover import event
 from scepkit.server import log, monitoring
 from scepkit.server.app import create
 from scepkit.server.assembly import assemble
@@ -39,6 +41,7 @@ from scepkit.server.settings import DEFAULT, Settings, public_urls
 from scepkit.server.web import metrics
 from scepkit.server.web.health import State
 from scepkit.server.web.metrics import RevocationMetrics
+from scepkit.store import SERVER, AuditAction, Store
 
 # Seconds that requests under way have to finish after SIGTERM.
 GRACE = 30
@@ -64,9 +67,22 @@ def check(home: Home) -> None:
     """
     with open_store(home.settings) as store:
         assemble(home, store)
+        _record_new(home, store)
     if home.settings.metrics:
         host, _, port = home.settings.metrics.rpartition(":")
         bind(host.strip("[]"), int(port), option="the metrics setting").close()
+
+
+def _record_new(home: Home, store: Store) -> None:
+    """Write the CAs that this start made into the audit record."""
+    now = datetime.now(UTC)
+    made = ((name, home.authorities[name].material.ca.certificate) for name in home.made)
+    store.write_audit(
+        *(
+            event(AuditAction.CA_MADE, certificate, ca=name, by=SERVER, now=now)
+            for name, certificate in made
+        )
+    )
 
 
 def try_out(settings: Settings) -> None:
@@ -249,12 +265,30 @@ def worker() -> Starlette:
     try:
         home = open_existing(Path(settings.directory), now=datetime.now(UTC), settings=settings)
         key = bytes.fromhex(os.environ[_CONNECTIONS_KEY])
-        app = create(home, Tally(Path(os.environ[_CONNECTIONS]), key))
+        app = create(home, Tally(Path(os.environ[_CONNECTIONS]), key), _slot())
     except ScepError as error:
         structlog.get_logger().error("a worker cannot start", error=error.message, hint=error.hint)
         _end_in_vain()
     _mark_of_start().touch()
     return app
+
+
+def _slot() -> str:
+    """Take the first free place among the workers, for as long as this process lives.
+
+    One that replaces another goes on with its chain of audit records.
+    """
+    for number in count(1):
+        path = Path(os.environ[_CONNECTIONS]).with_name(f"slot-{number}")
+        # It stays open, and locked, until the process ends.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            continue
+        return str(number)
+    raise AssertionError("there are numbers enough")
 
 
 def _mark_of_start() -> Path:

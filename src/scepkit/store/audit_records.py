@@ -61,7 +61,7 @@ class AuditRecords(Database):
         Raises:
             StoreError: the database cannot be written.
         """
-        if self._audit.node is not None:
+        if self._audit.node is not None and events:
             with self._writing("write the audit record") as connection:
                 self._audit.append(connection, events)
 

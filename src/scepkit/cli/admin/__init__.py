@@ -9,7 +9,17 @@ from typing import Any
 
 import typer
 
-from scepkit.cli.admin import approve_reject, challenge, crl, listing, purge, revoke, rollover, show
+from scepkit.cli.admin import (
+    approve_reject,
+    audit,
+    challenge,
+    crl,
+    listing,
+    purge,
+    revoke,
+    rollover,
+    show,
+)
 from scepkit.cli.help import Group, examples
 
 # As an operator meets them. Typer would put those with commands of their own last.
@@ -24,6 +34,7 @@ _ORDER = (
     "crl",
     "rollover",
     "purge",
+    "audit",
 )
 
 
@@ -51,5 +62,6 @@ for commands in (
     crl,
     rollover,
     purge,
+    audit,
 ):
     commands.register(app)

@@ -16,6 +16,7 @@ from scepkit.cli.admin.server_directory import (
     DirectoryOption,
     JsonLinesOption,
     records_opened,
+    who,
 )
 from scepkit.cli.describe import timestamp
 from scepkit.cli.help import Command, Group, examples
@@ -82,9 +83,13 @@ def prepare(
     """
     place = _place(directory, ca)
     from scepkit.ca.directory import rollover
+    from scepkit.operations.rollover import prepare as prepare_next
     from scepkit.server.data_directory import utc_now
 
-    made = rollover.prepare(place, now=utc_now(), layout=layout, common_name=name)
+    with records_opened(directory) as (_, store):
+        made = prepare_next(
+            store, place, ca=ca, by=who(), now=utc_now(), layout=layout, common_name=name
+        )
     if made.next is not None:
         _say("the next CA", made.next.ca.certificate, as_json=as_json)
     if as_json:
@@ -112,6 +117,7 @@ def activate(
     """
     place = _place(directory, ca)
     from scepkit.ca.directory import rollover
+    from scepkit.operations.rollover import activate as activate_next
     from scepkit.server.data_directory import utc_now
 
     found = rollover.status(place)
@@ -122,7 +128,8 @@ def activate(
             act="the next CA would be in force for every device",
             yes=yes,
         )
-    material = rollover.activate(place, now=utc_now())
+    with records_opened(directory) as (_, store):
+        material = activate_next(store, place, ca=ca, by=who(), now=utc_now())
     _say("the CA is now", material.ca.certificate, as_json=as_json)
     if as_json:
         _json_lines(_generation("current", rollover.status(place).current))
@@ -144,7 +151,9 @@ def cancel(
     Certificates that the next CA has already issued can no longer be revoked.
     """
     from scepkit.ca.directory import rollover
+    from scepkit.operations.rollover import cancel as drop_next
     from scepkit.protocol.distinguished_name import Name
+    from scepkit.server.data_directory import utc_now
 
     place = _place(directory, ca)
     found = rollover.status(place)
@@ -155,7 +164,8 @@ def cancel(
             act="the next CA and its keys would be dropped for good",
             yes=yes,
         )
-    dropped = rollover.cancel(place)
+    with records_opened(directory) as (_, store):
+        dropped = drop_next(store, place, ca=ca, by=who(), now=utc_now())
     terminal.say(f"dropped {Name.of(dropped.subject)}")
     if as_json:
         _json_lines([_row("cancelled", "ca", dropped)])

@@ -19,7 +19,7 @@ from scepkit.ca.directory import rotation
 from scepkit.errors import ScepError
 from scepkit.keys import ownership
 from scepkit.server.settings import Settings
-from scepkit.store import SERVER, Purged, Store
+from scepkit.store import SERVER, AuditAction, AuditEvent, Purged, Store
 
 LOCK = ".sweep.lock"
 
@@ -69,11 +69,16 @@ class Sweep:
         before = timedelta(days=self.settings.ra_rotation_days)
         if rotation.rotate_ra(directory, now=self.now(), before=before):
             log.info("the RA has a new key and certificate", ca=ca)
+            self._record(AuditAction.RA_REPLACED, ca)
 
     def _rotate_ocsp(self, ca: str) -> None:
         directory = self.settings.authority_directory(ca)
         if rotation.rotate_ocsp(directory, now=self.now()):
             log.info("the OCSP responder has a new key and certificate", ca=ca)
+            self._record(AuditAction.OCSP_REPLACED, ca)
+
+    def _record(self, action: AuditAction, ca: str) -> None:
+        self.store.write_audit(AuditEvent(action, SERVER, self.now(), details={"ca": ca}))
 
 
 def _attempt(part: Callable[..., None], **facts: str) -> None:

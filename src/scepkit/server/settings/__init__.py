@@ -68,6 +68,7 @@ class Settings(BaseSettings):
         database_seconds: the longest wait for a database lock of another program.
         retention_days: the time for which answered requests, spent challenges and expired
             certificates are kept.
+        audit: whether what is done is written into the audit record.
         crl_hours: the validity of a CRL.
         ocsp_minutes: the validity of an OCSP response.
         ra_rotation_days: the time before its end at which an RA certificate is replaced.
@@ -96,6 +97,7 @@ class Settings(BaseSettings):
     database: str = ""
     database_seconds: Annotated[float, Field(ge=0.1, le=300)] = 5
     retention_days: Annotated[int, Field(ge=1, le=36500)] = 90
+    audit: bool = True
     crl_hours: Annotated[int, Field(ge=1, le=24 * 366)] = 24
     ocsp_minutes: Annotated[int, Field(ge=1, le=7 * 24 * 60)] = 60
     ra_rotation_days: Annotated[int, Field(ge=1, le=RA_VALIDITY.days - 1)] = 30

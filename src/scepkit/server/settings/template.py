@@ -37,6 +37,9 @@ log = "auto"
 # Days that answered requests, expired challenges and expired certificates are kept; a certificate
 # stays at least as long as it can be renewed, and a spent challenge as long as its certificate.
 # retention_days = 90
+# Write what is issued, revoked and decided, and what operators do, into the audit record (scep
+# admin audit). It is never deleted.
+# audit = true
 # Hours that a CRL is valid; a new one is signed when a quarter is left, and after a revocation.
 # crl_hours = 24
 # Minutes that an OCSP response is valid and may be cached.

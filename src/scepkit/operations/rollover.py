@@ -1,0 +1,84 @@
+"""A CA's rollover as an operator's action: each step leaves its audit record.
+
+The keys are files, so a step cannot be one with its record: it is written directly after.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from scepkit.ca.directory import rollover
+from scepkit.ca.directory.material import Material
+from scepkit.keys.pem import sha256_fingerprint
+from scepkit.protocol.distinguished_name import Name
+from scepkit.store import AuditAction, AuditEvent, Store
+
+
+def prepare(
+    store: Store,
+    place: Path,
+    *,
+    ca: str,
+    by: str,
+    now: datetime,
+    layout: str | None = None,
+    common_name: str | None = None,
+) -> Material:
+    """Make the next CA; see `scepkit.ca.directory.rollover.prepare`.
+
+    Args:
+        store: where the audit record is.
+        place: the CA's directory.
+        ca: its name.
+        by: who does it.
+        now: the time, aware.
+        layout: the key layout; None for that of the current CA.
+        common_name: its name; None for one made from the current name.
+
+    Raises:
+        StoreError: the audit record cannot be written; the next CA is made.
+    """
+    made = rollover.prepare(place, now=now, layout=layout, common_name=common_name)
+    if made.next is not None:
+        certificate = made.next.ca.certificate
+        store.write_audit(event(AuditAction.ROLLOVER_PREPARED, certificate, ca=ca, by=by, now=now))
+    return made
+
+
+def activate(store: Store, place: Path, *, ca: str, by: str, now: datetime) -> Material:
+    """Make the next CA the current one; the rest as in `prepare`."""
+    material = rollover.activate(place, now=now)
+    certificate = material.ca.certificate
+    store.write_audit(event(AuditAction.ROLLOVER_ACTIVATED, certificate, ca=ca, by=by, now=now))
+    return material
+
+
+def cancel(store: Store, place: Path, *, ca: str, by: str, now: datetime) -> x509.Certificate:
+    """Drop the next CA; return its certificate; the rest as in `prepare`."""
+    dropped = rollover.cancel(place)
+    store.write_audit(event(AuditAction.ROLLOVER_CANCELLED, dropped, ca=ca, by=by, now=now))
+    return dropped
+
+
+def event(
+    action: AuditAction, certificate: x509.Certificate, *, ca: str, by: str, now: datetime
+) -> AuditEvent:
+    """Return the audit event of what was done with a certificate of the server's own.
+
+    Args:
+        action: what was done.
+        certificate: the CA's, or that of its RA or OCSP responder.
+        ca: the CA's name.
+        by: who did it.
+        now: when, aware.
+    """
+    return AuditEvent(
+        action,
+        by,
+        now,
+        subject=str(Name.of(certificate.subject)),
+        details={"ca": ca, "fingerprint": sha256_fingerprint(certificate)},
+    )

@@ -1,0 +1,99 @@
+"""The audit record of a server process: that it started, and the ends of other processes' chains.
+
+Every worker process has a chain of its own, so every one has this thread.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from threading import Event, Thread
+
+import structlog
+
+from scepkit.errors import ScepError
+from scepkit.keys.pem import sha256_fingerprint
+from scepkit.server.ca_loading import LoadedCA
+from scepkit.store import SERVER, AuditAction, AuditEvent, Store
+
+log = structlog.get_logger()
+
+
+class AuditJoining:
+    """Writes the start into the audit record, and later what is new in other chains.
+
+    Args:
+        store: where the record is.
+        authorities: returns the CAs that are served.
+        now: the clock.
+        pause: seconds between two looks at the other chains.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        authorities: Callable[[], Mapping[str, LoadedCA]],
+        now: Callable[[], datetime],
+        pause: float,
+    ) -> None:
+        self._store = store
+        self._authorities = authorities
+        self._now = now
+        self._pause = pause
+        self._stopped = Event()
+        self._began: datetime | None = now()
+        self._thread = Thread(target=self._work, name="scepkit-audit", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop after the record that is being written."""
+        self._stopped.set()
+        self._thread.join()
+
+    def write(self) -> None:
+        """Write the start, until that is done once; then what is new.
+
+        Raises:
+            StoreError: the database cannot be written.
+        """
+        if self._began is None:
+            self._store.join_audit(self._now())
+            return
+        self._store.write_audit(
+            AuditEvent(AuditAction.STARTED, SERVER, self._began, details=self._facts())
+        )
+        self._began = None
+
+    def _facts(self) -> dict[str, object]:
+        """Return the version, and whose certificates are in force: a change between starts shows.
+
+        Keys are files, which somebody can replace without scepkit.
+        """
+        return {
+            "version": importlib.metadata.version("scepkit"),
+            "authorities": {
+                name: {
+                    "ca": sha256_fingerprint(one.material.ca.certificate),
+                    "ra": sha256_fingerprint(one.material.ra.certificate),
+                }
+                for name, one in self._authorities().items()
+            },
+        }
+
+    def _work(self) -> None:
+        while True:
+            try:
+                self.write()
+            except ScepError as error:
+                # What is done in the meantime has its record, or is not done.
+                log.warning(
+                    "the audit record could not be joined", error=error.message, hint=error.hint
+                )
+            except Exception:
+                log.exception("bug in scepkit; please report it")
+            if self._stopped.wait(self._pause):
+                return
