@@ -26,7 +26,7 @@ from itertools import islice
 import typer
 
 from scepkit.cli.failure import Failure, of_scep
-from scepkit.errors import ScepError
+from scepkit.errors import ScepError, UsageError
 from scepkit.protocol.scep.transaction import Wait
 
 # What a shell reports for a command that was stopped by SIGPIPE.
@@ -207,6 +207,41 @@ def is_unseen() -> bool:
 def confirm(question: str) -> bool:
     """Ask for yes or no on the terminal; no unless told otherwise."""
     return typer.confirm(escape(question), default=False, err=True)
+
+
+def ask_before(
+    step: str, show: Callable[[], None], question: str, *, look: str, yes: bool = False
+) -> None:
+    """Show what a step does, and ask whether it is meant.
+
+    Args:
+        step: what would happen, for an error where nobody can be asked.
+        show: says what the step does.
+        question: what is asked.
+        look: how to see that first.
+        yes: whether it is answered already.
+
+    Raises:
+        UsageError: nobody is there to ask.
+        Abort: it is not meant.
+    """
+    if yes:
+        return
+    if not can_ask():
+        raise UsageError(
+            f"{step}, and there is no terminal to ask at", hint=f"{look}, then give --yes"
+        )
+    show()
+    if not confirm(question):
+        raise typer.Abort
+
+
+def say_first(lines: Sequence[str], most: int) -> None:
+    """Say the first lines of a list, indented, and how many more there are."""
+    for line in lines[:most]:
+        say(f"  {line}")
+    if len(lines) > most:
+        say(f"  and {len(lines) - most} more")
 
 
 def secret(question: str) -> str:

@@ -97,7 +97,14 @@ def void(
             endpoint_settings(home.settings, endpoint)
         chosen = _chosen(store, ids or [], subject, label, endpoint, every=every)
         unspent = [one for one in chosen if one.spent_at is None and one.voided_at is None]
-        _ask(unspent, yes=yes)
+        # What is named alone is meant.
+        terminal.ask_before(
+            f"{_challenges(len(unspent))} would be voided",
+            lambda: terminal.say_first([_named(one) for one in unspent], _FEW),
+            f"Void {_challenges(len(unspent))}?",
+            look="look at them with scep admin challenge list",
+            yes=yes or len(unspent) <= 1,
+        )
         with terminal.bar("voiding", len(unspent), shown=len(unspent) > _FEW) as advance:
             result = one_time.void(store, unspent, by=who(), now=utc_now(), advance=advance)
         is_whole = _tell(store, chosen, result, as_json=as_json)
@@ -146,28 +153,6 @@ def _number(text: str) -> int:
             f"{text!r} is not a challenge's number", hint="scep admin challenge list shows it"
         )
     return int(text)
-
-
-def _ask(unspent: Sequence[Challenge], *, yes: bool) -> None:
-    """Ask whether several challenges are meant.
-
-    Raises:
-        UsageError: nobody is there to ask.
-        Abort: they are not.
-    """
-    if yes or len(unspent) <= 1:
-        return
-    if not terminal.can_ask():
-        raise UsageError(
-            f"{_challenges(len(unspent))} would be voided, and there is no terminal to ask at",
-            hint="look at them with scep admin challenge list, then give --yes",
-        )
-    for one in unspent[:_FEW]:
-        terminal.say(f"  {_named(one)}")
-    if len(unspent) > _FEW:
-        terminal.say(f"  and {len(unspent) - _FEW} more")
-    if not terminal.confirm(f"Void {_challenges(len(unspent))}?"):
-        raise typer.Abort
 
 
 def _tell(store: Store, chosen: Sequence[Challenge], result: Voided, *, as_json: bool) -> bool:

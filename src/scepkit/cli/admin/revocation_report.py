@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import typer
-
 from scepkit.cli import terminal
 from scepkit.cli.describe import timestamp
 from scepkit.cli.options import reason_name
-from scepkit.errors import UsageError
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.crl import Reason
 
@@ -165,22 +162,18 @@ def _ask(
         UsageError: nobody is there to ask.
         Abort: they are not meant.
     """
-    if yes or not rows:
-        return
-    if not terminal.can_ask():
-        if many_only and len(rows) == 1:
-            return
-        raise UsageError(
-            f"{_certificates(len(rows))} would be {what}, and there is no terminal to ask at",
-            hint=f"{look}, then give --yes",
-        )
-    for row in rows[:FEW]:
-        until = f"{row.not_after:%Y-%m-%d %H:%M} UTC"
-        terminal.say(f"  {show_serial(row.serial)}, {row.subject}, until {until}")
-    if len(rows) > FEW:
-        terminal.say(f"  and {len(rows) - FEW} more")
-    if not terminal.confirm(question):
-        raise typer.Abort
+    lines = [
+        f"{show_serial(row.serial)}, {row.subject}, until {row.not_after:%Y-%m-%d %H:%M} UTC"
+        for row in rows
+    ]
+    goes_through = many_only and len(rows) == 1 and not terminal.can_ask()
+    terminal.ask_before(
+        f"{_certificates(len(rows))} would be {what}",
+        lambda: terminal.say_first(lines, FEW),
+        question,
+        look=look,
+        yes=yes or not rows or goes_through,
+    )
 
 
 def _certificates(count: int) -> str:

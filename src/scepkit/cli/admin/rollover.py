@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +41,7 @@ group = typer.Typer(
 _COLUMNS = ("state", "role", "subject", "not_before", "not_after", "sha256")
 _ALWAYS = ("current", "next", "cancelled")  # states that an expired certificate keeps
 _DATE = len("2026-11-28")
+_LOOK = "look at the CAs with scep admin rollover status"
 
 
 def register(app: typer.Typer) -> None:
@@ -122,10 +123,11 @@ def activate(
 
     found = rollover.status(place)
     if found.next is not None:
-        _ask(
+        terminal.ask_before(
+            "the next CA would be in force for every device",
             partial(say_what_activate_does, found.current, found.next),
             "Make it the CA now?",
-            act="the next CA would be in force for every device",
+            look=_LOOK,
             yes=yes,
         )
     with records_opened(directory) as (_, store):
@@ -158,10 +160,11 @@ def cancel(
     place = _place(directory, ca)
     found = rollover.status(place)
     if found.next is not None:
-        _ask(
+        terminal.ask_before(
+            "the next CA and its keys would be dropped for good",
             partial(say_what_cancel_does, found.next),
             "Drop it?",
-            act="the next CA and its keys would be dropped for good",
+            look=_LOOK,
             yes=yes,
         )
     with records_opened(directory) as (_, store):
@@ -231,25 +234,6 @@ def _row(state: str, role: str, certificate: x509.Certificate) -> dict[str, str]
         "not_after": timestamp(certificate.not_valid_after_utc),
         "sha256": sha256_fingerprint(certificate).removeprefix("sha256:"),
     }
-
-
-def _ask(show: Callable[[], None], question: str, *, act: str, yes: bool) -> None:
-    """Show what a step does and ask whether it is meant.
-
-    Raises:
-        UsageError: nobody is there to ask.
-        Abort: it is not meant.
-    """
-    if yes:
-        return
-    if not terminal.can_ask():
-        raise UsageError(
-            f"{act}, and there is no terminal to ask at",
-            hint="look at the CAs with scep admin rollover status, then give --yes",
-        )
-    show()
-    if not terminal.confirm(question):
-        raise typer.Abort
 
 
 def _place(directory: Path, ca: str) -> Path:
