@@ -144,7 +144,7 @@ class SCEPService:
         return None
 
     def conclude(self, decision: Decision, recorded: Answer | None) -> Decision:
-        """Say what stands after the commit; costs nothing unless there was a conflict.
+        """Return the decision that stands after the commit; another one after a conflict only.
 
         Args:
             decision: what `decide` returned.
