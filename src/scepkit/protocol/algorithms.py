@@ -45,7 +45,7 @@ class PSSPublicKey:
 
     @property
     def key_size(self) -> int:
-        """The bits of its modulus."""
+        """Return the bits of its modulus."""
         return self.rsa.key_size
 
     def public_bytes(self, encoding: Encoding, format: PublicFormat) -> bytes:  # noqa: A002, ARG002

@@ -116,7 +116,7 @@ class Certificate:
 
     @cached_property
     def public_key(self) -> PublicKey:
-        """The subject's key, bounded and loaded.
+        """Return the subject's key, bounded and loaded.
 
         Raises:
             Malformed, BadRequest, BadAlg: see `scepkit.protocol.public_keys.load`.
@@ -125,17 +125,17 @@ class Certificate:
 
     @property
     def canonical_spki(self) -> bytes:
-        """The SubjectPublicKeyInfo, DER, in the one form that each key has."""
+        """Return the SubjectPublicKeyInfo, DER, in the one form that each key has."""
         return public_keys.canonical(self.spki)
 
     @cached_property
     def key_hash(self) -> bytes:
-        """SHA-256 of the canonical SubjectPublicKeyInfo, 32 octets: the identity of a key."""
+        """Return the identity of its key, 32 octets: SHA-256 of `canonical_spki`."""
         return public_keys.identity(self.spki)
 
     @cached_property
     def extensions(self) -> Extensions:
-        """Its extensions, undecoded.
+        """Return its extensions, undecoded.
 
         Raises:
             Malformed: they cannot be told apart.
@@ -158,7 +158,7 @@ class Certificate:
 
     @property
     def alternative_names(self) -> tuple[GeneralName, ...]:
-        """The names in its subjectAltName.
+        """Return the names in its subjectAltName.
 
         Raises:
             Malformed: they cannot be read.
@@ -176,7 +176,7 @@ class Certificate:
 
     @cached_property
     def subject_key_identifier(self) -> bytes | None:
-        """The value of that extension, if there is one that can be read."""
+        """Return the value of that extension, if there is one that can be read."""
         try:
             value = self.extensions.find(extensions.SUBJECT_KEY_IDENTIFIER)
             if value is None:
@@ -187,12 +187,12 @@ class Certificate:
 
     @cached_property
     def subject_name(self) -> Name:
-        """Its subject."""
+        """Return its subject."""
         return Name(self.subject)
 
     @cached_property
     def issuer_name(self) -> Name:
-        """Its issuer."""
+        """Return its issuer."""
         return Name(self.issuer)
 
     @property
@@ -213,7 +213,7 @@ class Certificate:
 
     @property
     def not_after(self) -> datetime:
-        """The end of its validity, aware; raises as `validity` does."""
+        """Return the end of its validity, aware; raises as `validity` does."""
         return self.validity[1]
 
     def __repr__(self) -> str:

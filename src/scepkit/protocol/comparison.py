@@ -44,12 +44,12 @@ class Change:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The requested values that are not in the certificate."""
+        """Return the requested values that are not in the certificate."""
         return tuple(one for one in self.asked if one not in self.got)
 
     @property
     def added(self) -> tuple[str, ...]:
-        """The values of the certificate that were not requested."""
+        """Return the values of the certificate that were not requested."""
         return tuple(one for one in self.got if one not in self.asked)
 
     def __str__(self) -> str:

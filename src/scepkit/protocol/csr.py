@@ -101,17 +101,17 @@ class CertificationRequest:
 
     @property
     def canonical_spki(self) -> bytes:
-        """The SubjectPublicKeyInfo, DER, in the one form that each key has."""
+        """Return the SubjectPublicKeyInfo, DER, in the one form that each key has."""
         return public_keys.canonical(self.spki)
 
     @property
     def key_hash(self) -> bytes:
-        """SHA-256 of the canonical SubjectPublicKeyInfo, 32 octets: the identity of a key."""
+        """Return the identity of its key, 32 octets: SHA-256 of `canonical_spki`."""
         return public_keys.identity(self.spki)
 
     @cached_property
     def attributes(self) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
-        """Its attributes in the order received.
+        """Return its attributes in the order received.
 
         Raises:
             BadRequest: they cannot be read.
@@ -126,7 +126,7 @@ class CertificationRequest:
 
     @cached_property
     def extensions(self) -> Extensions:
-        """The requested extensions, from whichever attributes ask for them.
+        """Return the requested extensions, from whichever attributes ask for them.
 
         Raises:
             BadRequest: they cannot be read, or contradict each other; see `extensions.merged`.
@@ -136,7 +136,7 @@ class CertificationRequest:
 
     @cached_property
     def extension_requests(self) -> tuple[ObjectIdentifier | None, ...]:
-        """The types of the attributes that ask for extensions, in the order received.
+        """Return the types of the attributes that ask for extensions, in the order received.
 
         Services that judge the raw PKCS#10 take nothing but one of PKCS#9's.
         """
@@ -146,7 +146,7 @@ class CertificationRequest:
 
     @cached_property
     def challenge_password(self) -> str | None:
-        """The challengePassword; None when missing or empty. Secret.
+        """Return the challengePassword; None when missing or empty. Secret.
 
         Raises:
             BadRequest: there are several, or it is no text.
@@ -177,7 +177,7 @@ class CertificationRequest:
 
     @cached_property
     def archive(self) -> bytes:
-        """Subject, key and extensions again, as a PKCS#10 without secrets and without signature.
+        """Return subject, key and extensions as a PKCS#10 without secrets and signature.
 
         A certificate can be issued from it later; see `read_archived`. A signature would let
         whoever finds the copy try out challengePasswords.

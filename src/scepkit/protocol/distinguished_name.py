@@ -69,7 +69,7 @@ class NameAttribute:
 
     @property
     def label(self) -> str:
-        """The name of its type: `CN`, `serialNumber`; where that has none its OID in dots."""
+        """Return the name of its type, such as `CN`; where that has none its OID in dots."""
         if self.oid is None:
             return f"#{self.type.hex()}"
         known = name_attributes.BY_OID.get(self.oid)
@@ -117,7 +117,7 @@ class Name:
 
     @cached_property
     def rdns(self) -> tuple[tuple[NameAttribute, ...], ...]:
-        """The relative distinguished names, each with its attributes, in the order received.
+        """Return the relative distinguished names, each with its attributes, in the order received.
 
         Raises:
             Malformed: it is no Name.

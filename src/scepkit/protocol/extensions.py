@@ -100,7 +100,7 @@ class Extension:
 
     @property
     def oid(self) -> ObjectIdentifier | None:
-        """Its extnID; None if that cannot be read."""
+        """Return its extnID; None if that cannot be read."""
         return object_identifier(self.identifier)
 
 

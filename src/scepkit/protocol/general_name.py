@@ -69,7 +69,7 @@ class GeneralName:
 
     @property
     def kind(self) -> str:
-        """One of `dns`, `ip`, `email`, `uri`, `upn`, `dir`, `rid`, `other` and `unknown`."""
+        """Return one of `dns`, `ip`, `email`, `uri`, `upn`, `dir`, `rid`, `other` and `unknown`."""
         if self.der[0] != _OTHER:
             return _KINDS.get(self.der[0], "unknown")
         try:
@@ -79,7 +79,7 @@ class GeneralName:
 
     @property
     def octets(self) -> bytes:
-        """The content of the element."""
+        """Return the content of the element."""
         return ber.content(self.der, self.der[0], "subject alternative name")
 
     def string(self) -> str:

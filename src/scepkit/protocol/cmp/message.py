@@ -67,12 +67,12 @@ class Header:
 
     @property
     def sender_name(self) -> bytes | None:
-        """The sender's Name, DER; None when the sender has another kind of name."""
+        """Return the sender's Name, DER; None when the sender has another kind of name."""
         return directory_name(self.sender)
 
     @property
     def recipient_name(self) -> bytes | None:
-        """The recipient's Name, DER; None when the recipient has another kind of name."""
+        """Return the recipient's Name, DER; None when the recipient has another kind of name."""
         return directory_name(self.recipient)
 
 

@@ -274,11 +274,11 @@ class Protector(Protocol):
 
     @property
     def name(self) -> bytes:
-        """The Name that goes into `sender`, DER."""
+        """Return the Name that goes into `sender`, DER."""
 
     @property
     def key_identifier(self) -> bytes | None:
-        """The senderKID."""
+        """Return the senderKID."""
 
     def protect(self, header: Header, body: bytes) -> bytes:
         """Return the whole PKIMessage for a header and a PKIBody."""
@@ -303,12 +303,12 @@ class Signer:
 
     @property
     def name(self) -> bytes:
-        """The subject of the certificate, byte for byte: peers compare it."""
+        """Return the subject of the certificate, byte for byte: peers compare it."""
         return self.credential.certificate.subject
 
     @property
     def key_identifier(self) -> bytes | None:
-        """The subjectKeyIdentifier of the certificate; peers find it in extraCerts by that."""
+        """Return its subjectKeyIdentifier: peers find the certificate in extraCerts by that."""
         return self.credential.certificate.subject_key_identifier
 
     def protect(self, header: Header, body: bytes) -> bytes:
@@ -347,7 +347,7 @@ class SharedSecret:
 
     @property
     def key_identifier(self) -> bytes | None:
-        """The reference (RFC 9483 section 3.1)."""
+        """Return the reference (RFC 9483 section 3.1)."""
         return self.reference
 
     def protect(self, header: Header, body: bytes) -> bytes:

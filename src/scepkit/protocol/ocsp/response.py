@@ -78,17 +78,17 @@ class Signer:
 
     @cached_property
     def digest(self) -> Digest:
-        """The digest to sign with, as strong as the key (RFC 5758)."""
+        """Return the digest to sign with, as strong as the key (RFC 5758)."""
         return signatures.signing_digest(self.key, _digest_of(self.key))
 
     @cached_property
     def algorithm(self) -> bytes:
-        """The AlgorithmIdentifier of its signatures, DER."""
+        """Return the AlgorithmIdentifier of its signatures, DER."""
         return signatures.signature_algorithm(self.key, self.digest)
 
     @cached_property
     def responder_id(self) -> bytes:
-        """The ResponderID, byKey: SHA-1 names the key here, it protects nothing."""
+        """Return the ResponderID, byKey: SHA-1 names the key here, it protects nothing."""
         spki = self.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         info = ber.decode(types.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
         key_hash = hashlib.sha1(info.subjectPublicKey.as_bytes(), usedforsecurity=False).digest()
@@ -96,7 +96,7 @@ class Signer:
 
     @cached_property
     def certificates(self) -> bytes:
-        """The responder's certificate for a response, DER; empty where clients have it already."""
+        """Return the responder's certificate for a response, DER; b"" where clients have it."""
         if self.certificate is None:
             return b""
         return der.tagged(0, der.sequence(self.certificate.der))
