@@ -29,6 +29,7 @@ from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
 
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
+_EXTENSIONS_TAG = bytes([_EXTENSIONS])
 _CERTIFICATE = (
     *(_der.SEQUENCE | ber.ENTER, _der.SEQUENCE, _der.SEQUENCE),
     *(_der.BIT_STRING | ber.CONTENT, ber.END),
@@ -36,11 +37,11 @@ _CERTIFICATE = (
 # Version; serial number, signature, issuer, validity, subject, key; then what is optional.
 _FIELDS = (
     *(_der.SEQUENCE | ber.ENTER, _VERSION | ber.OPTIONAL | ber.CONTENT),
-    *([ber.ANY] * 6),
-    *([ber.ANY | ber.OPTIONAL] * 3),
-    ber.END,
+    *(ber.ANY | ber.WHOLE | ber.CONTENT, *[ber.ANY] * 5),
+    *(*[ber.ANY | ber.OPTIONAL] * 3, ber.END),
 )
 _KINDS = bytes([_der.INTEGER, *[_der.SEQUENCE] * 5])
+_VALIDITY = (_der.SEQUENCE | ber.ENTER, *[ber.ANY | ber.WHOLE | ber.CONTENT] * 2, ber.END)
 _PEM_WIDTH = 64
 
 
@@ -65,7 +66,7 @@ class Certificate:
     subject: bytes
     spki: bytes
     version: int
-    _times: tuple[datetime | None, ...]
+    _validity: bytes
     _extensions: bytes
     _signed: bytes
     _algorithm: bytes
@@ -79,30 +80,27 @@ class Certificate:
             Malformed: it is not a certificate.
         """
         signed, algorithm, signature = ber.fields(der, "certificate", _CERTIFICATE)
-        version, *kinds, unique_1, unique_2, last = ber.fields(signed, "certificate", _FIELDS)
-        if bytes([part[0] for part in kinds]) != _KINDS:
+        version, serial, number, *kinds, unique_1, unique_2, last = ber.fields(
+            signed, "certificate", _FIELDS
+        )
+        if bytes([part[0] for part in (serial, *kinds)]) != _KINDS:
             # A CRL has as many parts, and would pass.
             raise Malformed("not a certificate: a part is of another type")
-        serial, _, issuer, validity, subject, spki = kinds
-        number = ber.content(version, _der.INTEGER, "version") if version else b"\0"
-        rest = [one for one in (unique_1, unique_2, last) if one and one[0] == _EXTENSIONS]
-        extensions = ber.content(rest[0], _EXTENSIONS, "list of extensions") if rest else b""
-        serial_octets = ber.content(serial, _der.INTEGER, "serial number")
-        try:
-            parts = ber.parts(validity, _der.SEQUENCE, "validity")
-            times = [ber.time(*ber.tag_and_content(one)) for one in parts]
-        except Malformed:
-            # Who does not ask for it need not know.
-            times = []
+        _, issuer, validity, subject, spki = kinds
+        version = ber.content(version, _der.INTEGER, "version") if version else b"\0"
+        optional = (unique_1, unique_2, last)
+        extensions = next((one for one in optional if one[:1] == _EXTENSIONS_TAG), b"")
+        if extensions:
+            extensions = ber.content(extensions, _EXTENSIONS, "list of extensions")
         return cls(
             der=der,
             issuer=issuer,
             serial_number=serial,
-            serial=int.from_bytes(serial_octets, "big", signed=True),
+            serial=int.from_bytes(number, "big", signed=True),
             subject=subject,
             spki=spki,
-            version=int.from_bytes(number, "big", signed=True) + 1,
-            _times=tuple(times),
+            version=int.from_bytes(version, "big", signed=True) + 1,
+            _validity=validity,
             _extensions=extensions,
             _signed=signed,
             _algorithm=algorithm,
@@ -195,16 +193,18 @@ class Certificate:
         """Return its issuer."""
         return Name(self.issuer)
 
-    @property
+    @cached_property
     def validity(self) -> tuple[datetime, datetime]:
         """Return from when and until when it is valid, aware (RFC 5280 section 4.1.2.5).
 
         Raises:
             Malformed: they are no times.
         """
-        if len(self._times) == 2 and self._times[0] and self._times[1]:  # noqa: PLR2004
-            return self._times[0], self._times[1]
-        raise Malformed("not the validity of a certificate")
+        first, start, last, end = ber.fields(self._validity, "validity", _VALIDITY)
+        not_before, not_after = ber.time(first[0], start), ber.time(last[0], end)
+        if not_before is None or not_after is None:
+            raise Malformed("not the validity of a certificate")
+        return not_before, not_after
 
     @property
     def not_before(self) -> datetime:

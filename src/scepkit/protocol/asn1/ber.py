@@ -43,6 +43,8 @@ _INSIDE = CONTENT | ENTER
 
 _MULTI_OCTET = 0x1F
 _INDEFINITE = 0x80
+# Tags that are rewritten before they are cut, or that stand for a tag of several octets.
+_UNCUT = PIECES | {tag for tag in range(0x100) if tag & _MULTI_OCTET == _MULTI_OCTET}
 
 # Year, then month, day, hour, minute; seconds and their fraction may be missing in BER, and the
 # zone may be another than Z.
@@ -188,10 +190,7 @@ def end(data: bytes) -> int | None:
 def _match(  # noqa: C901, PLR0912 - one pass: a call for each element would take as long as the rest
     octets: bytes, pattern: Sequence[int], *, is_row: bool = False
 ) -> list[bytes] | None:
-    """Cut an element, or a row of such, that is DER but for what its fields hold.
-
-    Returns:
-        See `fields`; None if it does not fit the pattern.
+    """Cut an element, or a row of such; return None if it is not DER, or does not fit the pattern.
 
     Raises:
         Malformed: more elements than `MAX_ELEMENTS`.
@@ -204,19 +203,20 @@ def _match(  # noqa: C901, PLR0912 - one pass: a call for each element would tak
             if is_row and position == end:
                 return found
             for field in pattern:
+                wanted = field & _TAG
                 if field == END:
                     if position != end:
                         return None
                     end = ends.pop()
-                elif position < end and field & _TAG in (octets[position], ANY):
-                    tag, length, inside = octets[position], octets[position + 1], position + 2
-                    if length >= _INDEFINITE:
-                        first, inside = inside, inside + (length & 0x7F)
-                        length = int.from_bytes(octets[first:inside])
-                        if length < _INDEFINITE or not octets[first]:
+                elif position < end and (wanted == octets[position] or wanted == ANY):
+                    inside = position + 2
+                    after = inside + octets[position + 1]
+                    if octets[position + 1] >= _INDEFINITE:
+                        first, inside = inside, after - _INDEFINITE
+                        after = inside + int.from_bytes(octets[first:inside])
+                        if after - inside < _INDEFINITE or not octets[first]:
                             return None
-                    after = inside + length
-                    if after > end or tag in PIECES or tag & _MULTI_OCTET == _MULTI_OCTET:
+                    if after > end or octets[position] in _UNCUT:
                         return None
                     if field & WHOLE or not field & _INSIDE:
                         found.append(octets[position:after])

@@ -68,7 +68,7 @@ ENVELOPED_DATA = der.oid(ObjectIdentifier("1.2.840.113549.1.7.3"))
 _ENVELOPED_DATA = (
     *(der.SEQUENCE | ENTER, der.INTEGER, 0xA0 | OPTIONAL, der.SET | CONTENT),
     *(der.SEQUENCE | ENTER, der.OID),
-    *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END),
+    *(der.SEQUENCE | ENTER, der.OID, der.OCTET_STRING | CONTENT | OPTIONAL, ANY | OPTIONAL, END),
     *(0x80 | CONTENT | OPTIONAL, 0xA0 | CONTENT | OPTIONAL, END),
     *(0xA1 | OPTIONAL, END),
 )
@@ -273,17 +273,14 @@ def _read(message: bytes) -> _EnvelopedData:
     kind, enveloped = ber.fields(message, "CMS ContentInfo", CONTENT_INFO)
     if kind != ENVELOPED_DATA:
         raise Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not EnvelopedData")
-    _, _, infos, _, cipher, parameters, encrypted, pieces, _ = ber.fields(
+    _, _, infos, _, cipher, iv, other, encrypted, pieces, _ = ber.fields(
         enveloped, "CMS EnvelopedData", _ENVELOPED_DATA
     )
     if pieces:
         encrypted = b"".join(
             ber.content(piece, der.OCTET_STRING, "encryptedContent") for piece in ber.split(pieces)
         )
-    tag, iv = ber.tag_and_content(parameters) if parameters else (0, b"")
-    if tag != der.OCTET_STRING:
-        iv = b""
-    return _EnvelopedData(infos, ber.oid(cipher), iv, encrypted)
+    return _EnvelopedData(infos, ber.oid(cipher), b"" if other else iv, encrypted)
 
 
 def _decrypt(enveloped: _EnvelopedData, used: Cipher, key: bytes) -> tuple[bytes, bool]:
