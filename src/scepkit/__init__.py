@@ -33,166 +33,30 @@ To seal and open messages over a transport of your own: `pkimessage`, `cms`, `cs
 Nothing here imports the server or an HTTP library.
 """
 
-from scepkit.client import events
-from scepkit.client.client import CA, Client, Connection
-from scepkit.client.enroller import Enroller
-from scepkit.client.folder import Folder
-from scepkit.client.folder.record import ServerChanges
-from scepkit.client.keys import generate_key
-from scepkit.client.prepared_request import PreparedRequest
-from scepkit.client.prepared_request import PreparedRequest as Order
-from scepkit.client.renewer import NotDue, RenewalOptions, Renewed, Renewer, WaitsAhead
-from scepkit.client.revocation import Revoked
-from scepkit.client.transport import Transport, run_flow
-from scepkit.client.transport import run_flow as run
-from scepkit.client.trust import ChooseAnchor, by_fingerprint
-from scepkit.errors import (
-    BadAlg,
-    BadCertId,
-    BadMessageCheck,
-    BadReply,
-    BadRequest,
-    BadTime,
-    BoundReached,
-    CertificateRevoked,
-    EmptyDatabase,
-    FailInfo,
-    FailInfoError,
-    Hint,
-    HTTPRefused,
-    LegacyRefused,
-    Local,
-    Malformed,
-    NewerDatabase,
-    NoSuccessor,
-    Refusal,
-    Remote,
-    RequestRefused,
-    ScepError,
-    SettingsError,
-    StillPending,
-    StoreError,
-    TransportError,
-    UntrustedCA,
-    UnverifiedCertificate,
-    UsageError,
-)
-from scepkit.protocol import cmp, csr
-from scepkit.protocol.algorithms import Legacy, PSSPublicKey
-from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.cmp import RevocationRefused
-from scepkit.protocol.cms import signed as cms
-from scepkit.protocol.cms.enveloped import Credential
-from scepkit.protocol.crl import Reason
-from scepkit.protocol.csr import CertificationRequest
-from scepkit.protocol.scep import ca_certificates as cacerts
-from scepkit.protocol.scep import capabilities, http, next_ca, pkimessage
-from scepkit.protocol.scep.attributes import MessageType, TransactionID
-from scepkit.protocol.scep.ca_certificates import TrustedCA
-from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
-from scepkit.protocol.scep.messages import (
-    CertPoll,
-    CertRep,
-    Failure,
-    GetCert,
-    GetCRL,
-    Pending,
-    PKCSReq,
-    RenewalReq,
-    Request,
-    Success,
-)
-from scepkit.protocol.scep.pkimessage import OpenedRequest, VerifiedMessage
-from scepkit.protocol.scep.responder import Responder
-from scepkit.protocol.scep.transaction import CAInformation, Flow, Issued, Limits, Wait
+from __future__ import annotations
 
-__all__ = [
-    "CA",
-    "BadAlg",
-    "BadCertId",
-    "BadMessageCheck",
-    "BadReply",
-    "BadRequest",
-    "BadTime",
-    "BoundReached",
-    "CAInformation",
-    "CertPoll",
-    "CertRep",
-    "Certificate",
-    "CertificateRevoked",
-    "CertificationRequest",
-    "ChooseAnchor",
-    "Client",
-    "Connection",
-    "Credential",
-    "EmptyDatabase",
-    "Enroller",
-    "FailInfo",
-    "FailInfoError",
-    "Failure",
-    "Flow",
-    "Folder",
-    "GetCRL",
-    "GetCert",
-    "HTTPRefused",
-    "HTTPRequest",
-    "HTTPResponse",
-    "Hint",
-    "Issued",
-    "Legacy",
-    "LegacyRefused",
-    "Limits",
-    "Local",
-    "Malformed",
-    "MessageType",
-    "NewerDatabase",
-    "NoSuccessor",
-    "NotDue",
-    "OpenedRequest",
-    "Order",
-    "PKCSReq",
-    "PSSPublicKey",
-    "Pending",
-    "PreparedRequest",
-    "Reason",
-    "Refusal",
-    "Remote",
-    "RenewalOptions",
-    "RenewalReq",
-    "Renewed",
-    "Renewer",
-    "Request",
-    "RequestRefused",
-    "Responder",
-    "RevocationRefused",
-    "Revoked",
-    "ScepError",
-    "ServerChanges",
-    "SettingsError",
-    "StillPending",
-    "StoreError",
-    "Success",
-    "TransactionID",
-    "Transport",
-    "TransportError",
-    "TrustedCA",
-    "UntrustedCA",
-    "UnverifiedCertificate",
-    "UsageError",
-    "VerifiedMessage",
-    "Wait",
-    "WaitsAhead",
-    "by_fingerprint",
-    "cacerts",
-    "capabilities",
-    "cmp",
-    "cms",
-    "csr",
-    "events",
-    "generate_key",
-    "http",
-    "next_ca",
-    "pkimessage",
-    "run",
-    "run_flow",
-]
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scepkit.public_api import *  # noqa: F403
+    from scepkit.public_api import __all__ as __all__
+
+
+def __getattr__(name: str) -> object:
+    """Return a public name.
+
+    All of them are loaded when the first is asked for: that takes longer than all else that `scep`
+    needs to start.
+    """
+    if name.startswith("_") and name != "__all__":
+        raise AttributeError(f"module 'scepkit' has no attribute {name!r}")
+    # Not `from scepkit import`, which would ask here.
+    public = import_module("scepkit.public_api")
+    if name != "__all__" and name not in public.__all__:
+        raise AttributeError(f"module 'scepkit' has no attribute {name!r}")
+    return getattr(public, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *import_module("scepkit.public_api").__all__]

@@ -5,8 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 import scepkit
 import scepkit.errors
+import scepkit.public_api
 
 HEAVY = {"urllib3", "typer", "rich", "sqlalchemy", "starlette", "uvicorn", "pydantic", "structlog"}
 
@@ -20,12 +23,35 @@ def loaded_by(statement):
 def test_everything_is_there_and_in_order():
     assert len(set(scepkit.__all__)) == len(scepkit.__all__)
     assert all(hasattr(scepkit, name) for name in scepkit.__all__)
-    public = {n for n in vars(scepkit) if not n.startswith("_")}
-    submodules = {
-        *("ca", "cli", "client", "enrolment", "errors", "keys", "operations", "protocol"),
-        *("server", "services", "store"),
-    }
-    assert public - submodules == set(scepkit.__all__)
+    assert set(scepkit.__all__) <= set(dir(scepkit))
+    public = {n for n in vars(scepkit.public_api) if not n.startswith("_")}
+    assert public == set(scepkit.__all__)
+
+
+def test_everything_comes_with_a_star():
+    names = {}
+    exec("from scepkit import *", names)
+    assert names.keys() - {"__builtins__"} == set(scepkit.__all__)
+
+
+@pytest.mark.parametrize("name", ["nothing", "_hidden", "__wrapped__"])
+def test_nothing_else_is_there(name):
+    with pytest.raises(AttributeError, match=f"module 'scepkit' has no attribute '{name}'"):
+        getattr(scepkit, name)
+    with pytest.raises(ImportError):
+        exec(f"from scepkit import {name}")
+
+
+def test_the_names_are_loaded_when_they_are_asked_for():
+    assert "cryptography" not in loaded_by("import scepkit")
+    assert "cryptography" in loaded_by("from scepkit import Client")
+
+
+def test_the_command_line_starts_without_them():
+    """`--help` is asked for on small devices, too."""
+    loaded = loaded_by("from scepkit.cli import main; main(['enroll', '--help'])")
+    assert "typer" in loaded
+    assert not loaded & (HEAVY - {"typer"} | {"cryptography"})
 
 
 def test_every_error_is_there():
@@ -38,7 +64,7 @@ def test_every_error_is_there():
 
 
 def test_nothing_heavy_is_loaded():
-    assert not loaded_by("import scepkit") & HEAVY
+    assert not loaded_by("import scepkit; scepkit.Client") & HEAVY
 
 
 def test_the_transport_loads_urllib3_and_nothing_of_the_server():

@@ -1,26 +1,54 @@
 """The command `scep`: its groups of commands, and the handling of their errors.
 
 Each group of commands has its own file, and is registered below in the order in which --help lists
-them. All of these files are imported whenever `scep` starts, so what a command needs is imported
-inside the command.
+them. All of these files but an operator's are imported whenever `scep` starts, so what a command
+needs is imported inside the command.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import MutableMapping
+from typing import Annotated, Any
 
 import typer
 
-from scepkit.cli import admin, failure, serve, terminal
+from scepkit.cli import failure, serve, terminal
 from scepkit.cli.device import enroll, get, renew, retrieve, revoke, status
 from scepkit.cli.failure import Failure
 from scepkit.cli.help import Group, examples, plain
 from scepkit.errors import ScepError
 
+
+class _Root(Group):
+    """The group `scep`, which loads the commands of an operator when they are asked for.
+
+    A device has no use for them, and they take as long as all others.
+    """
+
+    @property
+    def commands(self) -> MutableMapping[str, Any]:
+        """All commands by name."""
+        if "admin" not in self._commands:
+            from scepkit.cli import admin
+
+            alone = typer.Typer(rich_markup_mode=None)
+            alone.add_typer(admin.app, name="admin")
+            self._commands["admin"] = typer.main.get_group(alone).commands["admin"]
+        return self._commands
+
+    @commands.setter
+    def commands(self, commands: MutableMapping[str, Any]) -> None:
+        self._commands = commands
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; None if there is none of that name."""
+        return self._commands.get(cmd_name) or super().get_command(ctx, cmd_name)
+
+
 app = typer.Typer(
     name="scep",
-    cls=Group,
+    cls=_Root,
     help="SCEP (RFC 8894): get certificates for devices, and issue them.",
     epilog=examples(
         "scep serve",
@@ -42,7 +70,6 @@ get.register(app)
 retrieve.register()
 # The server's.
 serve.register(app)
-app.add_typer(admin.app, name="admin")
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001

@@ -19,7 +19,6 @@ from scepkit.errors import (
     StillPending,
     UntrustedCA,
 )
-from scepkit.keys import files
 
 FAILED, WRONG_USAGE, PENDING, INTERRUPTED = 1, 2, 3, 130
 
@@ -124,6 +123,8 @@ def hint(error: ScepError) -> str:
 
 def of_system(error: OSError) -> Failure:
     """Return the failure for an error of the operating system that no command expected."""
+    from scepkit.keys import files
+
     said = error.strerror or str(error) or type(error).__name__
     if error.filename is None:
         if not _has_current_directory():

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from scepkit.errors import UsageError
-from scepkit.protocol.algorithms import LEGACY_ALGORITHMS, Legacy
-from scepkit.protocol.crl import Reason
 
 WANTED = "Request"
 TRUST = "Trust"
@@ -23,6 +21,9 @@ OUTPUT = "Output"
 
 if TYPE_CHECKING:
     from cryptography.x509 import ObjectIdentifier
+
+    from scepkit.protocol.algorithms import Legacy
+    from scepkit.protocol.crl import Reason
 
 KEYS = "Kind of the new key: rsa:2048, rsa:3072, rsa:4096, ec:p256, ec:p384, ec:p521 or ed25519"
 
@@ -192,6 +193,8 @@ def read_legacy(text: str) -> frozenset[Legacy]:
     Raises:
         UsageError: something in it is not the name of a legacy algorithm.
     """
+    from scepkit.protocol.algorithms import LEGACY_ALGORITHMS, Legacy
+
     words = {word.strip().lower() for word in text.split(",") if word.strip()}
     if not words.issubset(LEGACY_ALGORITHMS):
         raise UsageError(
@@ -290,6 +293,8 @@ class ReasonName(StrEnum):
     @property
     def reason(self) -> Reason:
         """The CRLReason of that name."""
+        from scepkit.protocol.crl import Reason
+
         return Reason[self.value]
 
 
@@ -307,4 +312,6 @@ def read_reason(text: str) -> ReasonName:
 
 def reason_name(code: int | None) -> str:
     """Return the name of a CRLReason code; nothing for none."""
+    from scepkit.protocol.crl import Reason
+
     return "" if code is None else Reason(code).name

@@ -22,12 +22,15 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import typer
 
 from scepkit.cli.failure import Failure, of_scep
 from scepkit.errors import ScepError, UsageError
-from scepkit.protocol.scep.transaction import Wait
+
+if TYPE_CHECKING:
+    from scepkit.protocol.scep.transaction import Wait
 
 # What a shell reports for a command that was stopped by SIGPIPE.
 _BROKEN_PIPE = 141

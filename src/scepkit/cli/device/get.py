@@ -11,8 +11,6 @@ import typer
 
 from scepkit.cli import options, terminal
 from scepkit.cli.help import Command, Group, examples
-from scepkit.keys.files import refusals, write_file
-from scepkit.keys.pem import CERTIFICATE_MODE
 
 group = typer.Typer(
     name="get",
@@ -147,6 +145,9 @@ def _write(out: Path, content: bytes) -> None:
     Raises:
         SettingsError: the file system refuses.
     """
+    from scepkit.keys.files import refusals, write_file
+    from scepkit.keys.pem import CERTIFICATE_MODE
+
     with refusals(f"cannot write {out}"):
         if not out.exists() or out.is_file():
             write_file(out, content, mode=CERTIFICATE_MODE)

@@ -13,7 +13,6 @@ from scepkit.cli.device import get
 from scepkit.cli.help import Command, examples
 from scepkit.cli.options import option
 from scepkit.errors import UsageError
-from scepkit.protocol.certificate import read_serial, show_serial
 
 if TYPE_CHECKING:
     from scepkit.client.client import CA, Client, Connection
@@ -159,6 +158,7 @@ def cert(
     from scepkit.cli import describe
     from scepkit.cli.device import connection
     from scepkit.cli.device.get import deliver
+    from scepkit.protocol.certificate import show_serial
 
     number = _serial(serial) if serial else None
     changes = connection.changes(url, ca_id, legacy, tls_ca)
@@ -247,6 +247,8 @@ def _known(
 
 def _serial(text: str) -> int:
     """Read a serial number as the commands and openssl show it: hex, with or without colons."""
+    from scepkit.protocol.certificate import read_serial
+
     try:
         return read_serial(text)
     except ValueError as error:

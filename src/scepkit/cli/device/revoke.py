@@ -12,7 +12,6 @@ from scepkit.cli import options, terminal
 from scepkit.cli.help import Command
 from scepkit.cli.options import CONNECTION, WANTED, ReasonName, flag, option, read_reason
 from scepkit.errors import SettingsError, UsageError
-from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,6 +175,7 @@ def _trusted(folder: Folder) -> TrustedCA:
 
 def _ask(certificate: Certificate, *, yes: bool) -> None:
     from scepkit.cli import describe
+    from scepkit.protocol.certificate import show_serial
 
     if yes:
         return
@@ -196,6 +196,7 @@ def _ask(certificate: Certificate, *, yes: bool) -> None:
 def _note(folder: Folder, certificate: Certificate, found: Revoked, reason: ReasonName) -> None:
     """Keep it in the folder; what was said the first time stays."""
     from scepkit.client.folder.record import RevocationNote
+    from scepkit.protocol.certificate import show_serial
 
     if found.was_before and folder.revocation() is not None:
         return
@@ -214,6 +215,7 @@ def _report(
 ) -> None:
     from scepkit.cli import describe
     from scepkit.cli.device.hints import enroll_command
+    from scepkit.protocol.certificate import show_serial
 
     if as_json:
         terminal.json_data(

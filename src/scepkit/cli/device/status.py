@@ -9,7 +9,6 @@ import typer
 
 from scepkit.cli import options, terminal
 from scepkit.cli.help import Command
-from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
     from scepkit.client.folder import Folder
@@ -140,6 +139,7 @@ def _state(certificate: Certificate, start: datetime, now: datetime) -> str:
 def _certificate(certificate: Certificate) -> list[tuple[str, object]]:
     from scepkit.cli import describe
     from scepkit.client import keys
+    from scepkit.protocol.certificate import show_serial
 
     return [
         ("subject", describe.subject(certificate)),
