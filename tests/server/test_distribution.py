@@ -25,8 +25,7 @@ from scepkit.protocol.certificate import show_serial
 from scepkit.server import data_directory
 from scepkit.server.settings import Settings
 from scepkit.server.settings.public_urls import locations, warn
-from scepkit.server.web.conditional_get import CRL, Resource, of_crl
-from scepkit.server.web.crl_and_ca import Distribution
+from scepkit.server.web.crl_and_ca import CRL, Distribution, Resource, of_crl
 from scepkit.store import CRLRow, CRLState, Store
 from server.asgi import ask, lifespan
 from server.conftest import new_challenges

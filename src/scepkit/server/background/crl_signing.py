@@ -25,7 +25,7 @@ from scepkit.ca.extensions import ca_id
 from scepkit.errors import ScepError
 from scepkit.keys import ownership
 from scepkit.operations import revocation
-from scepkit.server.web.conditional_get import Resource, of_certificate, of_crl
+from scepkit.server.web.crl_and_ca import Resource, of_certificate, of_crl
 from scepkit.store import CRLState, Store
 
 LOCK = ".crl.lock"
