@@ -625,7 +625,7 @@ def test_no_name_is_decoded_before_a_stranger_is_answered(world, monkeypatch):
     message = devices.seal(PKCSReq(csr.verify(der_)), to=world.ra, signer=keys.device("stranger"))
     decoded = []
     monkeypatch.setattr(
-        "scepkit.protocol.distinguished_name.NameAttribute", lambda *parts: decoded.append(parts)
+        "scepkit.protocol.distinguished_name.NameAttribute", lambda **parts: decoded.append(parts)
     )
     decision = world.endpoint.decide(message)
     assert (decision.answer.text, decoded) == (OTHER_KEY[1], [])

@@ -23,7 +23,7 @@ from scepkit.protocol import name_attributes, rfc4514
 from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
 
-_ATTRIBUTE = (_der.SEQUENCE | ber.ENTER, ber.ANY, ber.ANY, ber.END)
+_ATTRIBUTE = (_der.SEQUENCE | ber.ENTER, ber.ANY, ber.ANY | ber.WHOLE | ber.CONTENT, ber.END)
 # How much of a name that cannot be read is shown.
 _SHOWN = 32
 
@@ -129,13 +129,19 @@ class Name:
             ]
             for rdn in ber.parts(self.der, _der.SEQUENCE, "Name")
         ]
-        values = [[ber.tag_and_content(value) for _, value in rdn] for rdn in rdns]
         return tuple(
             tuple(
-                NameAttribute(kind, value, object_identifier(kind), *inside, strings.text(*inside))
-                for (kind, value), inside in zip(pairs, insides, strict=True)
+                NameAttribute(
+                    type=kind,
+                    value=value,
+                    oid=object_identifier(kind),
+                    tag=value[0],
+                    octets=octets,
+                    string=strings.text(value[0], octets),
+                )
+                for kind, value, octets in rdn
             )
-            for pairs, insides in zip(rdns, values, strict=True)
+            for rdn in rdns
         )
 
     @property

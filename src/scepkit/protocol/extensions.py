@@ -33,8 +33,8 @@ from scepkit.protocol.general_name import GeneralName
 _BOOLEAN = 0x01
 # The fields of an Extension; in BER any octet of a BOOLEAN but 0 is TRUE (X.690 section 8.2.2).
 _EXTENSION = (
-    *(_der.SEQUENCE | ber.ENTER, _der.OID, _BOOLEAN | ber.OPTIONAL | ber.CONTENT, ber.ANY),
-    ber.END,
+    *(_der.SEQUENCE | ber.ENTER, _der.OID, _BOOLEAN | ber.OPTIONAL | ber.CONTENT),
+    *(ber.ANY | ber.WHOLE | ber.CONTENT, ber.END),
 )
 _BASIC_CONSTRAINTS = (
     *(_der.SEQUENCE | ber.ENTER, _BOOLEAN | ber.OPTIONAL | ber.CONTENT),
@@ -132,11 +132,15 @@ class Extensions:
         """
         ders = ber.parts(der, _der.SEQUENCE, "list of extensions")
         rows = [ber.fields(der, "extension", _EXTENSION) for der in ders]
-        values = [ber.tag_and_content(value) for _, _, value in rows]
         return cls(
             tuple(
-                Extension(identifier, any(flag), value if tag == _der.OCTET_STRING else None, der)
-                for der, (identifier, flag, _), (tag, value) in zip(ders, rows, values, strict=True)
+                Extension(
+                    identifier=identifier,
+                    critical=any(flag),
+                    value=octets if value[0] == _der.OCTET_STRING else None,
+                    der=der,
+                )
+                for der, (identifier, flag, value, octets) in zip(ders, rows, strict=True)
             )
         )
 
