@@ -45,17 +45,17 @@ SETTINGS = Settings(
 )
 def test_a_path(path, name):
     """What devices append is ignored; the rest names an endpoint or leaves it open."""
-    assert endpoints.named(path) == name
+    assert endpoints.name_by_path(path) == name
 
 
 @pytest.mark.parametrize("appended", ["/", "/cgi-bin", "/pkiclient.exe", "/cgi-bin/pkiclient.exe/"])
 def test_a_very_long_path(appended):
     """Every octet is looked at once: work that grows with the square would take hours here."""
     tail = appended * 300_000
-    assert endpoints.named("/scep/vpn" + tail) == "vpn"
+    assert endpoints.name_by_path("/scep/vpn" + tail) == "vpn"
     for path in (tail + "/x", "/scep" + tail + "x", tail + "/scep", tail + "\n"):
         with pytest.raises(HTTPRefused):
-            endpoints.named(path)
+            endpoints.name_by_path(path)
 
 
 @pytest.mark.rfc("P-71")
@@ -70,7 +70,7 @@ def test_a_very_long_path(appended):
 def test_no_path_of_ours(path):
     """404."""
     with pytest.raises(HTTPRefused) as refused:
-        endpoints.named(path)
+        endpoints.name_by_path(path)
     assert refused.value.status == 404
 
 
@@ -91,7 +91,7 @@ def test_no_path_of_ours(path):
 )
 def test_an_identifier(identifier, name):
     """`message` selects an endpoint, or a CA, by its name; anything else is ignored."""
-    assert endpoints.identified(identifier, SETTINGS) == name
+    assert endpoints.name_by_identifier(identifier, SETTINGS) == name
 
 
 @pytest.mark.rfc("L-05")
@@ -107,5 +107,5 @@ def test_a_recipient():
         "mdm": (endpoints.recipient_id(default.certificate),),
     }
     for holder, name in ((default, "default"), (lab, "vpn"), (keys.ra(), "default")):
-        assert endpoints.addressed(forge.request(recipient=holder), known) == name
-    assert endpoints.addressed(b"", known) == "default"
+        assert endpoints.name_by_recipient(forge.request(recipient=holder), known) == name
+    assert endpoints.name_by_recipient(b"", known) == "default"

@@ -136,8 +136,8 @@ class Endpoints:
         )
 
 
-def named(path: str) -> str | None:
-    """Return the endpoint that a path names, or None where it leaves that open.
+def name_by_path(path: str) -> str | None:
+    """Return the name of the endpoint in a path, or None where it leaves that open.
 
     Args:
         path: percent-decoded, from its first slash on.
@@ -150,12 +150,12 @@ def named(path: str) -> str | None:
         return None
     match = _PATH.fullmatch(kept.lower())
     if match is None or not kept.startswith(("/scep", "/cgi-bin")):
-        raise unknown()
+        raise unknown_path()
     return match[1]
 
 
-def identified(identifier: str, settings: Settings) -> str | None:
-    """Return the endpoint that a CA identifier selects, or None when it means nothing here.
+def name_by_identifier(identifier: str, settings: Settings) -> str | None:
+    """Return the name of the endpoint that a CA identifier selects, or None if it means nothing.
 
     Args:
         identifier: the `message` of a GetCACaps, GetCACert or GetNextCACert.
@@ -167,8 +167,8 @@ def identified(identifier: str, settings: Settings) -> str | None:
     return next((name for name, one in settings.endpoint.items() if one.ca == wanted), None)
 
 
-def addressed(message: bytes, recipients: Mapping[str, Collection[bytes]]) -> str:
-    """Return the endpoint whose certificate a message is encrypted to.
+def name_by_recipient(message: bytes, recipients: Mapping[str, Collection[bytes]]) -> str:
+    """Return the name of the endpoint whose certificate a message is encrypted to.
 
     Nothing is parsed: an IssuerAndSerialNumber stands in a message as it stands in the certificate.
     Whoever puts a wrong one there is answered by another endpoint, which asks the same of all.
@@ -180,12 +180,12 @@ def addressed(message: bytes, recipients: Mapping[str, Collection[bytes]]) -> st
     Returns:
         The default endpoint if it is one of them, or if none is.
     """
-    found = [name for name, ids in recipients.items() if is_for(message, ids)]
+    found = [name for name, ids in recipients.items() if is_encrypted_to(message, ids)]
     return DEFAULT if DEFAULT in found or not found else found[0]
 
 
-def is_for(message: bytes, recipients: Collection[bytes]) -> bool:
-    """Say whether a message is encrypted to one of these; without parsing, see `addressed`.
+def is_encrypted_to(message: bytes, recipients: Collection[bytes]) -> bool:
+    """Say whether a message is encrypted to one of these; without parsing, see `name_by_recipient`.
 
     A message that names its recipient by a key identifier, or has none, is for nobody.
     """
@@ -206,6 +206,6 @@ def _without_appended(path: str) -> str:
     return "/".join([first, *pieces])
 
 
-def unknown() -> HTTPRefused:
+def unknown_path() -> HTTPRefused:
     """Return the refusal of a path that leads nowhere (P-71)."""
     return HTTPRefused(404, "no such SCEP endpoint")

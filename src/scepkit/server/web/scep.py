@@ -15,8 +15,15 @@ from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.scep import http, pkimessage
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse, Operation, SCEPRequest
 from scepkit.protocol.scep.messages import Failure
-from scepkit.server import endpoints as routing
-from scepkit.server.endpoints import Endpoints, ServedEndpoint
+from scepkit.server.endpoints import (
+    Endpoints,
+    ServedEndpoint,
+    is_encrypted_to,
+    name_by_identifier,
+    name_by_path,
+    name_by_recipient,
+    unknown_path,
+)
 from scepkit.server.http import peers
 from scepkit.server.http.bounds import BoundAlarms
 from scepkit.server.settings import DEFAULT, Settings
@@ -70,9 +77,9 @@ class SCEPFront(Front):
     async def _answer(self, request: Request) -> HTTPResponse:
         scope, facts = request.scope, request.facts
         facts["endpoint"] = ""
-        name = routing.named(scope["path"])
+        name = name_by_path(scope["path"])
         if (name or DEFAULT) not in self._endpoints.served:
-            raise routing.unknown()
+            raise unknown_path()
         facts["endpoint"] = name or DEFAULT
         asked = http.read_request(
             HTTPRequest(scope["method"], scope["query_string"], await request.body(http.MAX_BODY))
@@ -93,16 +100,16 @@ class SCEPFront(Front):
         if name is None and self._has_several:
             if asked.operation is Operation.PKI_OPERATION:
                 recipients = {one: served[one].recipients for one in served}
-                name = routing.addressed(asked.message, recipients)
+                name = name_by_recipient(asked.message, recipients)
             else:
-                name = routing.identified(asked.identifier, self._settings)
+                name = name_by_identifier(asked.identifier, self._settings)
         return served[name or DEFAULT]
 
     async def _pki_operation(
         self, name: str | None, asked: SCEPRequest, served: ServedEndpoint, request: Request
     ) -> HTTPResponse:
         network = peers.network(request.peer)
-        is_known = routing.is_for(asked.message, served.recipients)
+        is_known = is_encrypted_to(asked.message, served.recipients)
         try:
             with self._limit:
                 if not is_known:
