@@ -37,6 +37,7 @@ from typing import cast
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.x509.oid import ExtensionOID, NameOID
 from rich.console import Console
 from rich.table import Table
@@ -48,13 +49,12 @@ from scepkit.enrolment.sender import Senders
 from scepkit.errors import FailInfoError
 from scepkit.protocol import csr
 from scepkit.protocol.algorithms import AES128, RSAES_OAEP, SHA256
-from scepkit.protocol.asn1 import ber, der, types
+from scepkit.protocol.asn1 import ber, der
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.cms import cbc
 from scepkit.protocol.cms import enveloped as envelope
+from scepkit.protocol.cms import signed
 from scepkit.protocol.cms.enveloped import Credential
-from scepkit.protocol.scep import sealing
-from scepkit.protocol.scep.attributes import Attributes, MessageType, TransactionID
+from scepkit.protocol.scep.attributes import Attributes, MessageType, TransactionID, write
 from scepkit.protocol.scep.messages import GetCert, PKCSReq
 from scepkit.protocol.scep.pkimessage import PKIMessage, VerifiedMessage
 from scepkit.protocol.scep.responder import Responder
@@ -89,7 +89,7 @@ class Recorded:
 
     def with_plaintext(self, padded: bytes) -> bytes:
         """Encrypt another plaintext of the same length, padding and all."""
-        encryptor = cbc.context(AES128, self.cek, self.iv).encryptor()
+        encryptor = Cipher(algorithms.AES(self.cek), modes.CBC(self.iv)).encryptor()
         encrypted = encryptor.update(padded) + encryptor.finalize()
         return self.sealed[: -len(encrypted)] + encrypted
 
@@ -252,6 +252,7 @@ def _oaep(mask: hashes.HashAlgorithm) -> padding.OAEP:
 
 
 # RSAES-OAEP that names SHA-256 and no mask: the RFC's is SHA-1, Go's libraries mean SHA-256.
+_EXPLICIT = 0xA0  # [0]
 _NO_MASK = der.algorithm(RSAES_OAEP, der.sequence(der.tagged(0, der.algorithm(SHA256.oid, b""))))
 
 
@@ -312,18 +313,18 @@ def record(content: bytes, ra: Credential) -> Recorded:
 
 def without_mask(recorded: Recorded, ra: Credential) -> Recorded:
     """Lock its key anew, by the OAEP that can be read in two ways."""
-    info = ber.decode(types.ContentInfo, recorded.sealed, "ContentInfo")
-    enveloped = ber.parse(types.EnvelopedData, info.content, "EnvelopedData")
+    kind, explicit = ber.parts(recorded.sealed, der.SEQUENCE, "ContentInfo")
+    enveloped = ber.content(explicit, _EXPLICIT, "content of a ContentInfo")
+    _, _, encrypted = ber.parts(enveloped, der.SEQUENCE, "EnvelopedData")
     scheme = _oaep(hashes.SHA256())
     lock = der.sequence(
         der.INTEGER_0,
-        ra.certificate.issuer_and_serial_number,
+        der.sequence(ra.certificate.issuer, ra.certificate.serial_number),
         _NO_MASK,
         der.octet_string(recorded.recipient.encrypt(recorded.cek, scheme)),
     )
-    encrypted = der.encode(enveloped.encryptedContentInfo)
     content = der.sequence(der.INTEGER_0, der.set_of(lock), encrypted)
-    sealed = der.sequence(der.oid(info.contentType), der.tagged(0, content))
+    sealed = der.sequence(kind, der.tagged(0, content))
     return replace(recorded, sealed=sealed, scheme=scheme)
 
 
@@ -334,7 +335,7 @@ def signed_by(thief: Credential, enveloped: bytes, kind: MessageType) -> bytes:
         message_type=kind,
         sender_nonce=os.urandom(16),
     )
-    return sealing._sign(enveloped, attributes, thief, SHA256)  # noqa: SLF001
+    return signed.sign(enveloped, write(attributes), thief, SHA256)
 
 
 def open_(responder: Responder, senders: Senders, message: bytes) -> tuple[float, FailInfoError]:
