@@ -78,16 +78,7 @@ def create(home: Home, tally: Tally | None = None, slot: str = "1") -> Starlette
     )
     authorities: dict[str, LoadedCA] = {}
     endpoints = _endpoints(home, store, crls, authorities)
-    conditions = Conditions(
-        settings,
-        store,
-        authorities=lambda: dict(authorities),
-        unreadable=lambda: endpoints.fault,
-        crl_problems=crls.problems,
-        log_is_lost=lambda: lines.is_failing,
-        now=utc_now,
-    )
-    health = Health(conditions.find, monitoring.share)
+    health = _health(settings, store, authorities, endpoints, crls, lines)
     bounds = Bounds.of(settings, files=resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     challenge_secrets.warn_of_static(settings)
     threads = _Threads.of(settings)
@@ -115,6 +106,26 @@ def _endpoints(home: Home, store: Store, crls: CRLs, authorities: dict[str, Load
         return served
 
     return Endpoints(stamp=lambda: ca_loading.stamps(home.settings), build=build)
+
+
+def _health(
+    settings: Settings,
+    store: Store,
+    authorities: Mapping[str, LoadedCA],
+    endpoints: Endpoints,
+    crls: CRLs,
+    lines: log.LossyStream,
+) -> Health:
+    conditions = Conditions(
+        settings,
+        store,
+        authorities=lambda: dict(authorities),
+        unreadable=lambda: endpoints.fault,
+        crl_problems=crls.problems,
+        log_is_lost=lambda: lines.is_failing,
+        now=utc_now,
+    )
+    return Health(conditions.find, monitoring.share)
 
 
 @dataclass(frozen=True, slots=True)
