@@ -101,7 +101,7 @@ class Enroller:
             if not is_new:
                 claim.enter_context(self._claimed(force=force, is_new=False))
             password = challenge() if callable(challenge) else challenge
-            ca = self._trusted()
+            ca = self._trusted(is_new=is_new)
             if is_new:
                 claim.enter_context(self._claimed(force=force, is_new=True))
             return self._submit(ca, asked, password)
@@ -122,11 +122,11 @@ class Enroller:
                 self._tell(events.OthersCanWrite(self._folder.path, exposed))
             yield
 
-    def _trusted(self) -> CA:
+    def _trusted(self, *, is_new: bool) -> CA:
         """Ask the server, and trust its CA; what that could do once it can still do (P-61)."""
-        client = self._client
+        client, folder = self._client, self._folder
         information = client.ask()
-        before = self._folder.unfinished_record() or self._folder.record()
+        before = None if is_new else folder.unfinished_record() or folder.record()
         ca = client.trust(
             information,
             self._trust(information),

@@ -22,8 +22,8 @@ from urllib3 import exceptions
 from urllib3.exceptions import HTTPError
 from urllib3.util import make_headers, parse_url
 
-from scepkit.client import http_bounds as exchange
-from scepkit.client.http_bounds import Exchange
+from scepkit.client import http_bounds
+from scepkit.client.http_bounds import Bounds
 from scepkit.errors import Hint, SettingsError, TransportError, UsageError
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 
@@ -76,9 +76,9 @@ class HTTPTransport:
         target = url
         if request.query:
             target += f"{'&' if '?' in url else '?'}{request.query.decode('ascii')}"
-        with exchange.begun(self._timeout) as begun:
+        with http_bounds.begun(self._timeout) as bounds:
             for _ in range(MAX_REDIRECTS + 1):
-                response = self._once(target, request, begun)
+                response = self._once(target, request, bounds)
                 location = response.headers.get("location")
                 if response.status not in _REDIRECTS or location is None:
                     return response
@@ -92,23 +92,17 @@ class HTTPTransport:
         for manager in self._managers.values():
             manager.clear()
 
-    def _once(self, url: str, request: HTTPRequest, begun: Exchange) -> HTTPResponse:
+    def _once(self, url: str, request: HTTPRequest, bounds: Bounds) -> HTTPResponse:
         _check_url(url)
         response = None
         try:
-            begun.expect_head()
-            response = self._manager(url).request(
+            response = bounds.head(
+                self._manager(url),
                 request.method,
                 url,
                 body=request.body or None,
                 headers=_headers(request),
-                timeout=begun.left(),
-                redirect=False,
-                retries=False,
-                preload_content=False,
-                decode_content=False,
             )
-            begun.expect_body()
             try:
                 body = _read(response, self._max_response)
             except BaseException:
@@ -130,7 +124,7 @@ class HTTPTransport:
         tunnels = proxy is not None and urlsplit(url).scheme == "https"
         if (proxy, tunnels) not in self._managers:
             made = _new_manager(proxy, self._context, tunnels=tunnels)
-            self._managers[proxy, tunnels] = exchange.bound(made)
+            self._managers[proxy, tunnels] = http_bounds.bound(made)
         return self._managers[proxy, tunnels]
 
 
@@ -151,7 +145,7 @@ def _new_manager(
 
 def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
     try:
-        return exchange.bound_tls(ssl.create_default_context(cafile=ca_file))
+        return http_bounds.bound_tls(ssl.create_default_context(cafile=ca_file))
     except ssl.SSLError as error:
         raise SettingsError(
             f"{ca_file} holds no certificates in PEM",

@@ -1,4 +1,4 @@
-"""One exchange with a server, and the connections on which it ends in time.
+"""The bounds of one exchange with a server: the connections on which it ends in time.
 
 A time-out of a socket is for one wait: it begins anew with each octet that comes, so that a server
 which sends an octet now and then, or one `100 Continue` after the other, holds a client for ever.
@@ -38,8 +38,8 @@ _LONGEST = 1e8
 _Address: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 
 
-class Exchange:
-    """The rest of an exchange: a request and its answer, redirects included.
+class Bounds:
+    """The bounds of an exchange: a request and its answer, redirects included.
 
     Args:
         timeout: seconds for all of it.
@@ -60,13 +60,30 @@ class Exchange:
             raise TimeoutError("timed out")
         return min(left, _LONGEST)
 
-    def expect_head(self) -> None:
-        """Begin to count the octets before the body."""
-        self._head = MAX_HEAD
+    def head(
+        self, manager: urllib3.PoolManager, method: str, url: str, **how: Any
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a request, and read the answer up to its body; redirects are answers.
 
-    def expect_body(self) -> None:
-        """Count no longer: the head is here."""
+        Args:
+            manager: as `bound` returns one.
+            method: of the request.
+            url: where it goes.
+            how: its body and headers.
+        """
+        self._head = MAX_HEAD
+        response = manager.request(
+            method,
+            url,
+            timeout=self.left(),
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            decode_content=False,
+            **how,
+        )
         self._head = None
+        return response
 
     def count(self, octets: int) -> None:
         """Count received octets.
@@ -86,20 +103,20 @@ class Exchange:
 
 # Connections outlive an exchange, and urllib3 hands nothing through to them: each one asks for the
 # exchange of its own thread.
-_current: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
+_current: ContextVar[Bounds | None] = ContextVar("bounds", default=None)
 
 
 @contextmanager
-def begun(timeout: float) -> Iterator[Exchange]:
-    """Begin an exchange, which the connections that are used inside of the block obey.
+def begun(timeout: float) -> Iterator[Bounds]:
+    """Begin an exchange, whose bounds the connections that are used inside of the block keep.
 
     Args:
         timeout: seconds for all of it.
     """
-    exchange = Exchange(timeout)
-    token = _current.set(exchange)
+    bounds = Bounds(timeout)
+    token = _current.set(bounds)
     try:
-        yield exchange
+        yield bounds
     finally:
         _current.reset(token)
 
@@ -147,15 +164,15 @@ class _TLSSocket(_Socket, ssl.SSLSocket):
 
 
 def _set_time(sock: socket.socket) -> None:
-    exchange = _current.get()
-    if exchange is not None:
-        sock.settimeout(exchange.left())
+    bounds = _current.get()
+    if bounds is not None:
+        sock.settimeout(bounds.left())
 
 
 def _count(octets: int) -> None:
-    exchange = _current.get()
-    if exchange is not None:
-        exchange.count(octets)
+    bounds = _current.get()
+    if bounds is not None:
+        bounds.count(octets)
 
 
 def _counted(data: bytes) -> bytes:
@@ -213,8 +230,8 @@ def _attempt(
     try:
         for option in options:
             sock.setsockopt(*option)
-        exchange = _current.get()
-        sock.settimeout(exchange.left() / share if exchange is not None else None)
+        bounds = _current.get()
+        sock.settimeout(bounds.left() / share if bounds is not None else None)
         sock.connect(address)
     except BaseException:
         with suppress(OSError):

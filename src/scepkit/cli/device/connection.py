@@ -21,14 +21,7 @@ def of_options(timeout: float, proxy: str | None, limits: Limits | None = None) 
 
 
 def client(
-    url: str,
-    *,
-    ca_id: str,
-    tls_ca: Path | None,
-    timeout: float,
-    proxy: str | None = None,
-    legacy: str = "",
-    limits: Limits | None = None,
+    url: str, way: Connection, *, ca_id: str, tls_ca: Path | None, legacy: str = ""
 ) -> Client:
     """Return a client for the server of a URL.
 
@@ -36,13 +29,12 @@ def client(
         UsageError: an option cannot be meant.
         SettingsError: the file with the TLS CA cannot be used.
     """
-    way = of_options(timeout, proxy, limits)
     return Client(
         url,
         identifier=ca_id,
-        transport=way.transport(tls_ca),
         allowed=options.read_legacy(legacy),
-        limits=limits,
+        transport=way.transport(tls_ca),
+        limits=way.limits,
         pause=way.pause,
     )
 

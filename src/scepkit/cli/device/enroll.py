@@ -127,28 +127,20 @@ def enroll(
     from scepkit.cli.device import connection, events, hints, trust
     from scepkit.client.enroller import Enroller
     from scepkit.client.folder import Folder
-    from scepkit.client.keys import check_spec
     from scepkit.protocol.general_name import parse_san
     from scepkit.protocol.rfc4514 import parse_subject
 
     # What can be wrong with the options is said before anything happens.
-    name, names, purposes = parse_subject(subject), [*map(parse_san, san or ())], eku or ()
-    asked = options.read_purposes(purposes)
-    check_spec(key)
+    name, names = parse_subject(subject), [*map(parse_san, san or ())]
+    asked = options.read_purposes(eku or ())
     anchor = trust.AnchorOptions(fingerprint, ca_file, insecure=insecure)
-    limits = connection.limits(poll_interval, max_wait)
-    client = connection.client(
-        url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout, proxy=proxy, legacy=legacy, limits=limits
-    )
+    way = connection.of_options(timeout, proxy, connection.limits(poll_interval, max_wait))
+    client = connection.client(url, way, ca_id=ca_id, tls_ca=tls_ca, legacy=legacy)
     folder, teller = Folder(out), events.Teller()
     enroller = Enroller(client, folder, anchor.choose, tls_ca=tls_ca, tell=teller)
+    secret = partial(challenges.read, challenge, challenge_file)
     with hints.naming_commands(folder, teller):
         issued = enroller.enrol(
-            name,
-            names=names,
-            purposes=asked,
-            key=key,
-            challenge=partial(challenges.read, challenge, challenge_file),
-            force=force,
+            name, names=names, purposes=asked, key=key, challenge=secret, force=force
         )
     events.report_issued(issued, folder, as_json=as_json)

@@ -164,14 +164,14 @@ def report_issued(
             }
         )
     else:
-        terminal.say(f"got the certificate of {describe.subject(certificate)}")
-        terminal.fields(
-            [
-                ("serial", show_serial(certificate.serial)),
-                *describe.marks(certificate),
-                ("files", ", ".join(str(path) for path in files.values())),
-            ]
-        )
+        got = f"got the certificate of {describe.subject(certificate)}"
+        rows = [
+            ("serial", show_serial(certificate.serial)),
+            *describe.marks(certificate),
+            ("files", ", ".join(str(path) for path in files.values())),
+        ]
+        terminal.say(got)
+        terminal.fields(rows)
     for change in found.changes:
         terminal.warn(str(change))
     if not ahead:

@@ -45,7 +45,8 @@ def caps(
     from scepkit.cli import describe
     from scepkit.cli.device import connection
 
-    client = connection.client(url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout, proxy=proxy)
+    way = connection.of_options(timeout, proxy)
+    client = connection.client(url, way, ca_id=ca_id, tls_ca=tls_ca)
     keywords = describe.keywords(client.get_capabilities())
     if as_json:
         terminal.json_data({"url": client.url, "capabilities": keywords})
@@ -90,7 +91,8 @@ def ca(
     from scepkit.protocol.scep import ca_certificates
 
     anchor = trust.AnchorOptions(fingerprint)
-    client = connection.client(url, ca_id=ca_id, tls_ca=tls_ca, timeout=timeout, proxy=proxy)
+    way = connection.of_options(timeout, proxy)
+    client = connection.client(url, way, ca_id=ca_id, tls_ca=tls_ca)
     found = client.ask().certificates
     if anchor.fingerprint:
         ca_certificates.find(found, anchor.fingerprint)

@@ -149,18 +149,14 @@ def renew(
     # What can be wrong with the options is said before anything happens.
     wanted = _read(before, key, eku, message, force=force, same_key=same_key, next_ca=next_ca)
     anchor = trust.AnchorOptions(fingerprint, ca_file)
-    limits = connection.limits(poll_interval, max_wait)
+    trusted = anchor.choose if anchor.is_given else None
+    way = connection.of_options(timeout, proxy, connection.limits(poll_interval, max_wait))
+    changes = connection.changes(url, ca_id, legacy, tls_ca)
+    # One that enrolled the device is still in many an environment, and is spent.
+    secret = partial(challenges.read, challenge, challenge_file, environment=False)
     folder, teller = Folder(directory), events.Teller()
-    renewer = Renewer(
-        folder,
-        connection.of_options(timeout, proxy, limits),
-        server=connection.changes(url, ca_id, legacy, tls_ca),
-        trust=anchor.choose if anchor.is_given else None,
-        tell=teller,
-    )
+    renewer = Renewer(folder, way, server=changes, trust=trusted, tell=teller)
     with hints.naming_commands(folder, teller):
-        # One that enrolled the device is still in many an environment, and is spent.
-        secret = partial(challenges.read, challenge, challenge_file, environment=False)
         outcome = renewer.renew(wanted, challenge=secret)
     _report(outcome, as_json=as_json)
 

@@ -106,18 +106,17 @@ def next_ca(
     from scepkit.cli import describe
     from scepkit.cli.device import connection, trust
     from scepkit.cli.device.get import deliver
-    from scepkit.client.folder.record import Record
 
     anchor = trust.AnchorOptions(fingerprint, ca_file)
     changes = connection.changes(url, ca_id, legacy, tls_ca)
     way = connection.of_options(timeout, proxy)
+    if directory is not None and anchor.is_given:
+        raise UsageError("--dir names the trusted CA: leave out --fingerprint and --ca")
     if directory is not None:
-        if anchor.is_given:
-            raise UsageError("--dir names the trusted CA: leave out --fingerprint and --ca")
         known = _known(directory, changes, way, "next-ca", signs=False)
         client, ca = known.client, known.ca
     elif url:
-        client = way.client(Record(url).changed(changes))
+        client = connection.client(url, way, ca_id=ca_id or "", tls_ca=tls_ca, legacy=legacy or "")
         information = client.ask()
         ca = client.trust(information, anchor.choose(information))
     else:
@@ -127,13 +126,11 @@ def next_ca(
         )
     found = client.get_next_certificates(ca)
     following = client.trust_next(ca, found).certificates.anchor
-    about = [
-        describe.with_role("next CA" if one == following else "with it", one)
-        for one in sorted(found, key=lambda one: one != following)
-    ]
-    listed = [
-        {"role": "ca" if one == following else "other", **describe.whole(one)} for one in found
-    ]
+    others = [one for one in found if one != following]
+    about = [describe.with_role("next CA", following)]
+    about += [describe.with_role("with it", one) for one in others]
+    roles = ["other" if one in others else "ca" for one in found]
+    listed = [{"role": r, **describe.whole(c)} for r, c in zip(roles, found, strict=True)]
     details = {"url": client.url, "certificates": listed}
     deliver(describe.pem(found), out, about, details, as_json=as_json)
 

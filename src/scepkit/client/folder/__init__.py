@@ -36,7 +36,7 @@ from scepkit.client.folder.record import Record, RevocationNote
 from scepkit.keys.files import refusals, sync_directory, write_file
 from scepkit.keys.pem import CERTIFICATE_MODE, write_key
 from scepkit.protocol.algorithms import PrivateKey
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate import Certificate, pem
 from scepkit.protocol.scep.transaction import Issued
 
 __all__ = ["KEY", "REVOCATION", "UNVERIFIED", "Folder"]
@@ -77,7 +77,7 @@ class Folder(FolderFiles):
         Raises:
             SettingsError: the file system refuses.
         """
-        if not self._new(CERTIFICATE).exists():
+        if not (self.path / f"{CERTIFICATE}.new").exists():
             return False
         self._rename()
         return True
@@ -142,10 +142,11 @@ class Folder(FolderFiles):
         # It may have waited for days.
         place.check_directory(self.path, inner=self._is_inner)
         place.check_files((self.unfinished, self._unfinished_record))
-        chain = [one.der for one in issued.chain]
-        write_certificates(self._new(CA), chain[-1:])
-        write_certificates(self._new(CHAIN), chain)
-        write_certificates(self._new(CERTIFICATE), [issued.certificate.der])
+        chain = [pem(one.der) for one in issued.chain]
+        # The certificate last: with it the installation counts.
+        texts = {CA: chain[-1], CHAIN: "".join(chain), CERTIFICATE: pem(issued.certificate.der)}
+        for name, text in texts.items():
+            write_file(self.path / f"{name}.new", text.encode("ascii"), mode=CERTIFICATE_MODE)
         self._rename()
 
     def keep_unverified(self, certificates: Sequence[bytes]) -> Path:
@@ -194,7 +195,7 @@ class Folder(FolderFiles):
             }
         write_key(self.unfinished, coming.key())
         for name, content in public.items():
-            write_file(self._new(name), content, mode=CERTIFICATE_MODE)
+            write_file(self.path / f"{name}.new", content, mode=CERTIFICATE_MODE)
         self._rename()
         self.forget_ahead()
 
@@ -218,17 +219,15 @@ class Folder(FolderFiles):
                 (path / CERTIFICATE).unlink(missing_ok=True)
                 shutil.rmtree(path)
 
-    def _new(self, name: str) -> Path:
-        return self.path / f"{name}.new"
-
     def _rename(self) -> None:
         with refusals(f"cannot replace the files in {self.path}"):
             # There is a better one now.
             (self.path / UNVERIFIED).unlink(missing_ok=True)
             for name in INSTALLED:
                 # Some may be there under their own names already, after an interruption.
-                if self._new(name).exists():
-                    self._new(name).replace(self.path / name)
+                coming = self.path / f"{name}.new"
+                if coming.exists():
+                    coming.replace(self.path / name)
             sync_directory(self.path)
 
 
