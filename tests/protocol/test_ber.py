@@ -1,4 +1,4 @@
-"""`_ber`: BER becomes the DER that it stands for, DER stays what it is, at linear cost."""
+"""BER becomes the DER that it stands for, at linear cost; and DER is cut into fields."""
 
 from __future__ import annotations
 
@@ -253,3 +253,59 @@ def test_children_are_cut_out_as_they_came(children, seed):
 def test_what_has_no_whole_children_is_malformed(broken):
     with pytest.raises(Malformed):
         rewriting.cut(broken)
+
+
+# --- fields by a pattern --------------------------------------------------------------------------
+
+INNER = (0x30 | ber.WHOLE | ber.ENTER, 0x06, 0x04 | ber.CONTENT, ber.END)
+PATTERN = (
+    *(0x30 | ber.ENTER, 0x02, 0xA0 | ber.OPTIONAL, *INNER),
+    *(ber.ANY | ber.WHOLE | ber.CONTENT, 0x81 | ber.CONTENT | ber.OPTIONAL, ber.END),
+)
+NUMBER, OID_, STRING, ANY = b"\x02\x01\x05", b"\x06\x01\x2a", b"\x04\x02hi", b"\x13\x01x"
+SEQUENCE = der.seq(OID_, STRING)
+
+
+def cut(*inside):
+    return ber.fields(der.seq(*inside), "thing", PATTERN)
+
+
+def test_fields_are_cut_by_their_tags():
+    assert cut(NUMBER, SEQUENCE, ANY) == [NUMBER, b"", SEQUENCE, OID_, b"hi", ANY, b"x", b""]
+    assert cut(NUMBER, b"\xa0\x00", SEQUENCE, ANY, b"\x81\x01y") == [
+        *(NUMBER, b"\xa0\x00", SEQUENCE, OID_, b"hi", ANY, b"x", b"y")
+    ]
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        *((), (NUMBER,), (SEQUENCE, ANY), (NUMBER, SEQUENCE), (NUMBER, ANY, SEQUENCE)),
+        *((NUMBER, SEQUENCE, ANY, ANY), (NUMBER, SEQUENCE, ANY, b"\x81\x00", b"\x81\x00")),
+        *((NUMBER, der.seq(OID_), ANY), (NUMBER, der.seq(OID_, STRING, STRING), ANY)),
+        # The inner element is longer than what is around it.
+        *((NUMBER, b"\x30\x7f" + OID_ + STRING, ANY), (NUMBER, b"\x30\x07\x06\x01\x2a\x04\x03h")),
+        *((NUMBER, SEQUENCE, b"\x13"), (NUMBER, SEQUENCE, b"\x13\x85\xff\xff\xff\xff\xff")),
+        *((NUMBER, SEQUENCE, b"\x13\xff" + b"\xff" * 127), (NUMBER, SEQUENCE, b"\x1f\x01\x00")),
+    ],
+)
+def test_what_does_not_fit_the_pattern_is_malformed(inside):
+    with pytest.raises(Malformed):
+        cut(*inside)
+    with pytest.raises(Malformed):
+        ber.fields(b"\x31" + der.seq(*inside)[1:], "thing", PATTERN)
+
+
+@given(st.integers(0, 2**32))
+def test_fields_of_ber_are_those_of_the_der_that_it_stands_for(seed):
+    strict = der.seq(NUMBER, SEQUENCE, der.octets(b"x" * 300))
+    loose = der.ber(der.parse(strict), random.Random(seed))
+    assert ber.fields(loose, "thing", PATTERN) == ber.fields(strict, "thing", PATTERN)
+
+
+@given(st.binary(max_size=60), st.sampled_from([PATTERN, INNER, (ber.ANY,)]))
+def test_no_field_is_beyond_what_came(octets, pattern):
+    with contextlib.suppress(Malformed):
+        assert all(len(field) <= len(octets) for field in ber.fields(octets, "thing", pattern))
+    with contextlib.suppress(Malformed):
+        assert len(b"".join(one.der for one in ber.attributes(octets))) <= len(octets)
