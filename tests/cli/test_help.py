@@ -57,6 +57,7 @@ def test_the_order_of_the_operators_commands(scep):
         "crl",
         "rollover",
         "purge",
+        "audit",
     ]
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,6 +18,7 @@ from scepkit.store import AuditAction, AuditEvent, AuditRecord
 from scepkit.store.audit import digest, ranges, row_of, time_text
 from stored import NOW
 
+PAGE = Path(__file__).parents[2] / "docs/reference/audit.md"
 TEXT = st.text(st.characters(codec=None), max_size=40)  # lone surrogates and NUL, too
 TIMES = st.datetimes(
     datetime(2000, 1, 1),  # noqa: DTZ001 - hypothesis puts the zone there
@@ -109,13 +113,31 @@ def test_the_record_of_the_documentation():
         1,
         bytes(32),
     )
-    assert AuditRecord.of_row(row).line() == (
-        '{"action":"revoked","actor":"alice","at":"2026-11-05T12:00:00.123456Z",'
-        '"details":{"crl_reason":1},"endpoint":"default","format":1,'
-        f'"hash":"{row["hash"].hex()}","node":"host/admin","number":1,"previous":"{"00" * 32}",'
-        '"reason":"stolen","serial":"5a1f","subject":"CN=dev1,O=Example"}'
-    )
-    assert row["hash"].hex().startswith("093f0f10e3d91ae4")
+    assert AuditRecord.of_row(row).line() in PAGE.read_text().splitlines()
+
+
+def test_the_program_of_the_documentation_checks_an_export():
+    program = PAGE.read_text().split("```python\n")[1].split("```")[0]
+    rows, previous = [], bytes(32)
+    for number in (1, 2, 3):
+        event = AuditEvent(AuditAction.JOINED, "ü\u2028\x7f", NOW)
+        rows.append(row_of(event, "host/1", number, previous))
+        previous = rows[-1]["hash"]
+
+    def check(*several):
+        text = "".join(f"{AuditRecord.of_row(row).line()}\n" for row in several)
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            input=text.encode(),
+            capture_output=True,
+            check=True,
+            env={"PYTHONIOENCODING": "utf-8"},
+        )
+        return done.stdout.decode().splitlines()
+
+    assert check(*rows) == []
+    assert check(rows[0], rows[1] | {"actor": "me"}, rows[2]) == ["host/1 2 was changed"]
+    assert check(rows[0], rows[2]) == ["host/1 3 does not follow"]
 
 
 @pytest.mark.parametrize(

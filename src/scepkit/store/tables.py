@@ -279,10 +279,9 @@ audit = Table(
     Column("heads", Text),
     Column("previous", LargeBinary(32), nullable=False),
     Column("hash", LargeBinary(32), nullable=False),
-    # Newest first, and what one looks for.
+    # Newest first. Nothing else, such as the serial number: each enrolment would pay for it, and
+    # who looks for one certificate can wait until all records are read.
     Index(None, "at", "node", "number"),
-    Index(None, "serial", **_where("serial IS NOT NULL")),
-    Index(None, "transaction_id", **_where("transaction_id IS NOT NULL")),
     Index("ix_audit_joins", "node", "number", **_where("heads IS NOT NULL")),
 )
 

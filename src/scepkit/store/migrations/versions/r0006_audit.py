@@ -35,8 +35,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("node", "number", name=op.f("pk_audit")),
     )
     _index("ix_audit_at_node_number", "at", "node", "number")
-    _index("ix_audit_serial", "serial", where="serial IS NOT NULL")
-    _index("ix_audit_transaction_id", "transaction_id", where="transaction_id IS NOT NULL")
     _index("ix_audit_joins", "node", "number", where="heads IS NOT NULL")
     op.create_table(
         "audit_heads",
