@@ -43,7 +43,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scepkit.ca.authority import Authority
-from scepkit.enrolment.issuers import Issuer, Issuers
+from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.enrolment.rules import Rules
 from scepkit.enrolment.sender import Senders
 from scepkit.errors import FailInfoError
@@ -379,7 +379,7 @@ def measure(rounds: int) -> tuple[dict[str, list[float]], Answers]:
     """Return the microseconds of each way, in rounds, and all that was answered."""
     ra, device, thief = holder("RA"), holder("device"), holder("thief")
     responder = Responder(signer=ra, credentials=[ra], random=os.urandom)
-    issuers = Issuers([Issuer(Authority(ra.certificate.x509(), ra.key), (ra,))])
+    issuers = Issuers([IssuingCA(Authority(ra.certificate.x509(), ra.key), (ra,))])
     # Nobody here signs with a certificate of the CA, so that no store is asked.
     senders = Senders(endpoint="", issuers=issuers, rules=Rules(), store=cast("Store", None))
     inside = {name: record(request_of(device, name), ra) for name in WAYS if "captured" in name}

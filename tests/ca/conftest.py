@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import founding
+from scepkit.ca.issuer import Order
 from scepkit.ca.profile import Profile
 from scepkit.keys import pem as keys
 from scepkit.protocol.distinguished_name import Name
@@ -174,15 +175,17 @@ def issue(ca, key):
 
     def issue(authority=ca, *, subject=None, public_key=None, requested=(), profile=None, **rest):
         subject = name("device") if subject is None else subject
-        return authority.issue(
-            subject=subject if isinstance(subject, Name) else Name.of(subject),
-            public_key=public_key or key("rsa:2048").public_key(),
-            requested=requested
-            if isinstance(requested, Extensions)
-            else Extensions.read(map(encoded, requested)),
-            profile=profile or Profile(),
-            now=rest.pop("now", NOW),
-            **rest,
+        return authority.certify(
+            Order(
+                subject=subject if isinstance(subject, Name) else Name.of(subject),
+                public_key=public_key or key("rsa:2048").public_key(),
+                requested=requested
+                if isinstance(requested, Extensions)
+                else Extensions.read(map(encoded, requested)),
+                profile=profile or Profile(),
+                now=rest.pop("now", NOW),
+                **rest,
+            )
         )
 
     return issue

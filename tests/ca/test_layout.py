@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import founding, material
 from scepkit.ca.directory.founding import RA_VALIDITY
+from scepkit.ca.issuer import Order
 from scepkit.ca.profile import KEY_USAGES, Profile
 from scepkit.errors import Hint, SettingsError, UsageError
 from scepkit.keys.pem import (
@@ -255,12 +256,14 @@ def test_an_ra_that_lacks_a_key_usage_is_not_loaded(directory, now, lacking):
     founding.create(directory, "ec", now=now)
     ca = Authority(read_certificate(directory / "ca.pem"), read_key(directory / "ca-key.pem"))
     profile = Profile(key_usages=KEY_USAGES - {lacking})
-    certificate = ca.issue(
-        subject=ca.own.subject_name,
-        public_key=read_key(directory / "ra-key.pem").public_key(),
-        requested=NO_EXTENSIONS,
-        profile=profile,
-        now=now,
+    certificate = ca.certify(
+        Order(
+            subject=ca.own.subject_name,
+            public_key=read_key(directory / "ra-key.pem").public_key(),
+            requested=NO_EXTENSIONS,
+            profile=profile,
+            now=now,
+        )
     )
     write_certificate(directory / "ra.pem", certificate)
     with pytest.raises(SettingsError, match=r"the keyUsage of .* lacks"):

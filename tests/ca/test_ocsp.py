@@ -16,6 +16,7 @@ from scepkit.ca import ocsp
 from scepkit.ca.directory import founding, paths, rollover, rotation
 from scepkit.ca.directory.material import load, load_responders
 from scepkit.ca.directory.rotation import OCSP_BEFORE, rotate_ocsp
+from scepkit.ca.issuer import Order
 from scepkit.ca.ocsp import OCSP_VALIDITY
 from scepkit.ca.profile import Profile
 from scepkit.errors import SettingsError
@@ -177,12 +178,14 @@ def _instead(place, whose):
 def _for_another_purpose(place):
     ca, own = load(place, now=NOW).ca, generate("ec:p256")
     write_key(place / "ocsp-key.pem", own)
-    certificate = ca.issue(
-        subject=Name.parse("CN=device"),
-        public_key=own.public_key(),
-        requested=NO_EXTENSIONS,
-        profile=Profile(),
-        now=NOW,
+    certificate = ca.certify(
+        Order(
+            subject=Name.parse("CN=device"),
+            public_key=own.public_key(),
+            requested=NO_EXTENSIONS,
+            profile=Profile(),
+            now=NOW,
+        )
     )
     write_certificate(place / "ocsp.pem", certificate)
 

@@ -11,6 +11,7 @@ from scepkit.ca.directory import founding, rollover
 from scepkit.ca.directory.founding import CA_VALIDITY, RA_VALIDITY
 from scepkit.ca.directory.material import load
 from scepkit.ca.directory.rotation import rotate_ra
+from scepkit.ca.issuer import Order
 from scepkit.ca.profile import Profile
 from scepkit.errors import SettingsError, UsageError
 from scepkit.keys.pem import write_certificate, write_key
@@ -150,12 +151,14 @@ def test_as_large_as_the_one_before(directory, now, bits, then):
     private = rsa.generate_private_key(65537, bits)
     ca = load(directory, now=now).ca
     small = Profile(rsa_bits=(1024, 4096), default_eku=())
-    certificate = ca.issue(
-        subject=ca.own.subject_name,
-        public_key=private.public_key(),
-        requested=NO_EXTENSIONS,
-        profile=small,
-        now=now,
+    certificate = ca.certify(
+        Order(
+            subject=ca.own.subject_name,
+            public_key=private.public_key(),
+            requested=NO_EXTENSIONS,
+            profile=small,
+            now=now,
+        )
     )
     write_key(directory / "ra-key.pem", private)
     write_certificate(directory / "ra.pem", certificate)

@@ -19,7 +19,7 @@ from enrolment.world import CA
 from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 from scepkit.enrolment.challenges import NoChallenge
-from scepkit.enrolment.issuers import Issuer, Issuers
+from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.errors import BadRequest, UsageError
 from scepkit.operations.approval import REJECTED
 from scepkit.protocol.certificate import Certificate
@@ -333,7 +333,7 @@ def test_approved_after_a_rollover(manual):
     new = keys.certify(
         "Test CA 2", keys.rsa_key("ca 2"), ca=True, key_usage=keys.usage("key_cert_sign")
     )
-    issuer = Issuer(Authority(new.x509, new.key), (keys.ra().credential,))
+    issuer = IssuingCA(Authority(new.x509, new.key), (keys.ra().credential,))
     manual.use(issuers=Issuers([issuer]))
     with pytest.raises(UsageError, match="was made to is no more") as refused:
         approve(manual)
@@ -342,7 +342,7 @@ def test_approved_after_a_rollover(manual):
     approve(manual)
     assert manual.poll().x509.issuer == CA.certificate.subject
     # The name that the CA has since is not to be had any more.
-    manual.use(issuers=Issuers([Issuer(CA, (keys.ra().credential,))]))
+    manual.use(issuers=Issuers([IssuingCA(CA, (keys.ra().credential,))]))
     manual.enrol(subject="CN=Test CA 2", transaction_id="b")
     manual.use(issuers=Issuers([issuer], [CA]))
     with pytest.raises(BadRequest, match="the subject is that of the CA"):

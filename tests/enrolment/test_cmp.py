@@ -12,7 +12,7 @@ import keys
 from cmp import forging
 from enrolment.revoking import ask, request, service
 from scepkit.ca.authority import Authority
-from scepkit.enrolment.issuers import Issuer, Issuers
+from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.errors import Malformed, StoreError
 from scepkit.protocol import cmp
 from scepkit.protocol.certificate import Certificate, show_serial
@@ -433,7 +433,7 @@ def test_the_signer_is_of_the_ca_that_the_client_knows(world):
     )
     holder = world.enrolled()
     now = Authority(next_ca.x509, next_ca.key)
-    world.use(issuers=Issuers([Issuer(now, (next_ra.credential,))], world.issuers.authorities))
+    world.use(issuers=Issuers([IssuingCA(now, (next_ra.credential,))], world.issuers.authorities))
     signers = [cmp.Signer(one.credential) for one in (next_ra, keys.ra())]
     serving = service(world, signers)
     assert ask(serving, request(holder)).verdict == "accepted"

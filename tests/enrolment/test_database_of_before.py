@@ -19,7 +19,7 @@ import keys
 from enrolment import devices
 from enrolment.world import World
 from scepkit.ca.authority import Authority
-from scepkit.enrolment.issuers import Issuer, Issuers
+from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.protocol.scep.messages import Pending
 
 PLACE = Path(__file__).parents[1] / "vectors" / "database-0.1"
@@ -38,7 +38,7 @@ def world(tmp_path):
     connection.close()
     world = World(tmp_path, database)
     ca, ra = holder("ca"), holder("ra")
-    issuers = Issuers([Issuer(Authority(ca.x509, ca.key), (ra.credential,))])
+    issuers = Issuers([IssuingCA(Authority(ca.x509, ca.key), (ra.credential,))])
     world.use(issuers=issuers, ra_holder=ra, approval=True)
     yield world
     world.store.close()

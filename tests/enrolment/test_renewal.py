@@ -14,7 +14,7 @@ from enrolment.world import CA
 from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 from scepkit.enrolment.challenges.static import StaticChallenge
-from scepkit.enrolment.issuers import Issuer, Issuers
+from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.protocol.algorithms import SHA1, Legacy
 from scepkit.protocol.certificate import Certificate
@@ -299,9 +299,9 @@ def test_across_a_rollover(world, device):
         "Test CA 2", keys.rsa_key("ca 2"), ca=True, key_usage=keys.usage("key_cert_sign")
     )
     ra = keys.ra().credential
-    world.use(issuers=Issuers([Issuer(Authority(new.x509, new.key), (ra,))], [CA]))
+    world.use(issuers=Issuers([IssuingCA(Authority(new.x509, new.key), (ra,))], [CA]))
     assert world.renew(device).x509.issuer == new.x509.subject
-    world.use(issuers=Issuers([Issuer(Authority(new.x509, new.key), (ra,))]))
+    world.use(issuers=Issuers([IssuingCA(Authority(new.x509, new.key), (ra,))]))
     assert world.renew(device, transaction_id="b").refusal == UNKNOWN
 
 
@@ -317,7 +317,7 @@ def test_ahead_of_a_rollover(world, device):
     ra = keys.ra().credential
     world.use(
         issuers=Issuers(
-            [Issuer(CA, (ra,)), Issuer(Authority(new.x509, new.key), (new.credential,))]
+            [IssuingCA(CA, (ra,)), IssuingCA(Authority(new.x509, new.key), (new.credential,))]
         ),
         responding={"credentials": [ra, new.credential]},
     )
@@ -400,7 +400,7 @@ def test_a_foreign_certificate_that_was_revoked_here(world):
     )
     ra = keys.ra().credential
     world.use(
-        issuers=Issuers([Issuer(Authority(other.x509, other.key), (ra,))]),
+        issuers=Issuers([IssuingCA(Authority(other.x509, other.key), (ra,))]),
         renewal=RenewalRules(anchors=(Certificate.of(CA.certificate),)),
     )
     assert world.renew(device).certificate

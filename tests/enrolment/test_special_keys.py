@@ -13,7 +13,7 @@ import recipients
 from enrolment import devices
 from enrolment.world import CA
 from scepkit.enrolment.challenges.static import StaticChallenge
-from scepkit.enrolment.issuers import Issuer, Issuers
+from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.enrolment.secret_box import SecretBox
 from scepkit.protocol import csr
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256, Legacy
@@ -152,7 +152,7 @@ def with_ec(world, **responding):
     world.use(
         ra_holder=holder,
         rule=StaticChallenge("secret"),
-        issuers=Issuers([Issuer(CA, (ra,))]),
+        issuers=Issuers([IssuingCA(CA, (ra,))]),
         responding={"signer": ra, "credentials": [ra], **responding},
     )
     return ra

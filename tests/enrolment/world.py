@@ -16,7 +16,7 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.challenges.one_time import OneTimeChallenges
-from scepkit.enrolment.issuers import Issuer, Issuers
+from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.enrolment.rules import Rules
 from scepkit.enrolment.secret_box import SecretBox
 from scepkit.operations.approval import Approval
@@ -51,7 +51,7 @@ class World:
         self.rules = rules or Rules()
         self.profile = Profile()
         self.rule = None  # another ChallengeRule than one-time challenges
-        self.issuers = Issuers([Issuer(CA, (keys.ra().credential,))])
+        self.issuers = Issuers([IssuingCA(CA, (keys.ra().credential,))])
         self.responding = {}  # more arguments of Responder
         self.tries = None  # what bounds wrong challenges
         self.open()

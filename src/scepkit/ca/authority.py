@@ -1,6 +1,6 @@
 """The certification authority: its key signs certificates.
 
-`issue` is on the path of every request: whatever is the same in all certificates is built once.
+`certify` is on the path of every request: whatever is the same in all certificates is built once.
 """
 
 from __future__ import annotations
@@ -25,14 +25,10 @@ from scepkit.protocol.extensions import encoded
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-
     from scepkit.ca.extensions import Locations
+    from scepkit.ca.issuer import Order
     from scepkit.ca.profile import Profile
     from scepkit.keys.pem import PrivateKey
-    from scepkit.protocol.algorithms import PSSPublicKey
-    from scepkit.protocol.distinguished_name import Name
-    from scepkit.protocol.extensions import Extensions
 
 _SERIALS = 1 << 159  # RFC 5280 section 4.1.2.2: at most 20 octets
 _DIGESTS = {one.name: one for one in (SHA256, SHA384, SHA512)}
@@ -94,37 +90,26 @@ class Authority:
         """Return this CA, with these locations in what it issues."""
         return Authority(self.certificate, self.private_key, locations=locations)
 
-    def issue(
-        self,
-        *,
-        subject: Name,
-        public_key: PublicKeyTypes | PSSPublicKey,
-        requested: Extensions,
-        profile: Profile,
-        now: datetime,
-        serial: int | None = None,
-    ) -> x509.Certificate:
-        """Issue an end-entity certificate (RFC 5280 section 4).
+    @property
+    def name(self) -> str:
+        """The subject of the CA, for people."""
+        return str(self.own.subject_name)
 
-        Args:
-            subject: taken over as it reads, or refused; see `names.certified_subject`.
-            public_key: RSA, EC or Ed25519; the caller has checked the proof of possession.
-            requested: the extensions that the request asks for; wishes, no more.
-            profile: what may be granted.
-            now: the time, aware.
-            serial: above 0 and below 2**159; 127 random bits unless given.
+    def certify(self, order: Order) -> x509.Certificate:
+        """Issue an end-entity certificate (RFC 5280 section 4).
 
         Raises:
             BadRequest: the request cannot have a certificate of this profile.
             SettingsError: the CA is not valid now, which is no fault of the peer's.
             ValueError: a serial number that no certificate can have.
         """
+        serial, profile = order.serial, order.profile
         if serial is not None and not 0 < serial < _SERIALS:
             raise ValueError(f"a certificate cannot have the serial number {serial}")
-        not_before, not_after = self._validity(profile, now)
-        certified = certified_subject(subject)
-        key = check_public_key(public_key, profile)
-        wishes = from_request(requested, key, profile, certified)
+        not_before, not_after = self._validity(profile, order.now)
+        certified = certified_subject(order.subject)
+        key = check_public_key(order.public_key, profile)
+        wishes = from_request(order.requested, key, profile, certified)
         to_be_signed = _der.sequence(
             _der.tagged(0, _der.INTEGER_2),  # version 3
             _der.encode(random_serial() if serial is None else serial),
@@ -138,6 +123,9 @@ class Authority:
         signature = signatures.sign(self.private_key, to_be_signed, self._digest)
         der = _der.sequence(to_be_signed, self._algorithm, _der.bit_string(signature))
         return x509.load_der_x509_certificate(der)
+
+    def withdraw(self, certificate: x509.Certificate) -> None:
+        """Do nothing: a certificate of ours that is neither stored nor sent exists nowhere."""
 
     def _validity(self, profile: Profile, now: datetime) -> tuple[datetime, datetime]:
         if not self._not_before <= now < self._not_after:

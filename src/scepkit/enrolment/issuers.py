@@ -22,7 +22,7 @@ from scepkit.store import CertificateRow, Store
 
 
 @dataclass(frozen=True, slots=True)
-class Issuer:
+class IssuingCA:
     """A CA that issues for an endpoint.
 
     Attributes:
@@ -45,7 +45,7 @@ class Issuers:
         UsageError: there is none that issues.
     """
 
-    def __init__(self, issuing: Sequence[Issuer], previous: Sequence[Authority] = ()) -> None:
+    def __init__(self, issuing: Sequence[IssuingCA], previous: Sequence[Authority] = ()) -> None:
         if not issuing:
             raise UsageError("an endpoint needs a CA that issues")
         self._issuing = tuple(issuing)
@@ -56,7 +56,7 @@ class Issuers:
         self._reserved = tuple({one.subject: one.subject_name for one in own}.values())
 
     @property
-    def current(self) -> Issuer:
+    def current(self) -> IssuingCA:
         """The CA that issues unless a request is for another one."""
         return self._issuing[0]
 
@@ -69,7 +69,7 @@ class Issuers:
         if any(subject.matches(name) for name in self._reserved):
             raise BadRequest("the subject is that of the CA or of its RA")
 
-    def addressed(self, recipient: Credential | None) -> Issuer:
+    def addressed(self, recipient: Credential | None) -> IssuingCA:
         """Return the CA that a request is for (S-5.1-2).
 
         Args:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.ca.authority import Authority
+from scepkit.ca.issuer import Order
 from scepkit.ca.profile import Profile
 from scepkit.enrolment.rules import Rules
 from scepkit.errors import BoundReached
@@ -38,13 +40,26 @@ def issue(
         BadRequest: the request cannot have a certificate of this profile.
         SettingsError: the CA is not valid now.
     """
-    certificate = authority.issue(
+    return issuance(entry, csr, authority.certify(order(entry, subject, csr, profile)))
+
+
+def order(entry: Entry, subject: Name, csr: CertificationRequest, profile: Profile) -> Order:
+    """Return the order for the certificate; arguments as for `issue`."""
+    return Order(
         subject=subject,
         public_key=csr.public_key,
         requested=csr.extensions,
         profile=profile,
         now=entry.now,
+        csr=csr,
+        endpoint=entry.endpoint,
+        transaction_id=entry.transaction_id,
+        fingerprint=entry.fingerprint,
     )
+
+
+def issuance(entry: Entry, csr: CertificationRequest, certificate: x509.Certificate) -> Issuance:
+    """Return the record of a granted request that has its certificate."""
     return Issuance(
         **_common(entry),
         certificate=certificate.public_bytes(Encoding.DER),

@@ -18,7 +18,7 @@ from scepkit.ca.extensions import Locations
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.challenges import ChallengeRule, NoChallenge
 from scepkit.enrolment.challenges.static import StaticChallenge, WrongChallenges
-from scepkit.enrolment.issuers import Issuer, Issuers
+from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.enrolment.rules import GetCertRule, RenewalRules, Rules
 from scepkit.enrolment.secret_box import SecretBox
 from scepkit.errors import SettingsError
@@ -144,7 +144,7 @@ def _issuing(material: Material) -> list[Material]:
 
 def _issuers(material: Material, places: Locations | None) -> Issuers:
     return Issuers(
-        [Issuer(one.ca.at(places), (_credential(one.ra),)) for one in _issuing(material)],
+        [IssuingCA(one.ca.at(places), (_credential(one.ra),)) for one in _issuing(material)],
         previous=material.previous,
     )
 

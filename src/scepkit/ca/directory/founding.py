@@ -27,6 +27,7 @@ from scepkit.ca.directory import paths, replacing
 from scepkit.ca.directory.material import Material, load
 from scepkit.ca.directory.paths import CA_CERTIFICATE, FILES, exists
 from scepkit.ca.extensions import key_usage
+from scepkit.ca.issuer import Order
 from scepkit.ca.profile import BACKDATE, Profile
 from scepkit.ca.subject_rules import certified_subject
 from scepkit.errors import BadRequest, SettingsError, UsageError
@@ -292,12 +293,14 @@ def ra_certificate(
         now: the time, aware.
         validity: how long from now on; the CA's end cuts it.
     """
-    return ca.issue(
-        subject=Name.of(_ra_name(ca.certificate.subject)),
-        public_key=key.public_key(),
-        requested=NO_EXTENSIONS,
-        profile=replace(_RA_PROFILE, validity=validity),
-        now=now,
+    return ca.certify(
+        Order(
+            subject=Name.of(_ra_name(ca.certificate.subject)),
+            public_key=key.public_key(),
+            requested=NO_EXTENSIONS,
+            profile=replace(_RA_PROFILE, validity=validity),
+            now=now,
+        )
     )
 
 

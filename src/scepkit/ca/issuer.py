@@ -1,0 +1,101 @@
+"""The issuer: whoever certifies an order. The CA here (`authority`) is one, other people's are too.
+
+An issuer that has to wait for a network returns an awaitable: it is awaited on the event loop, so
+that no thread which does private-key work waits with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from datetime import datetime
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
+    from scepkit.ca.profile import Profile
+    from scepkit.protocol.algorithms import PSSPublicKey
+    from scepkit.protocol.csr import CertificationRequest
+    from scepkit.protocol.distinguished_name import Name
+    from scepkit.protocol.extensions import Extensions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A certificate that somebody is entitled to.
+
+    Attributes:
+        subject: taken over as it reads, or refused; see `subject_rules.certified_subject`.
+        public_key: RSA, EC or Ed25519; its proof of possession was checked.
+        requested: the extensions that the request asks for; wishes, no more.
+        profile: what may be granted.
+        now: the time, aware.
+        serial: above 0 and below 2**159; the issuer draws one where there is none.
+        csr: the PKCS#10, for an issuer that passes one on.
+        endpoint: the name of the endpoint that orders.
+        transaction_id: the transactionID of the request.
+        fingerprint: the octets that make a request the same request.
+    """
+
+    subject: Name
+    public_key: PublicKeyTypes | PSSPublicKey
+    requested: Extensions
+    profile: Profile
+    now: datetime
+    serial: int | None = None
+    csr: CertificationRequest | None = None
+    endpoint: str = ""
+    transaction_id: bytes = b""
+    fingerprint: bytes = b""
+
+    @property
+    def id(self) -> str:
+        """The name of the order, the same in every attempt of one request, also after a crash."""
+        parts = self.endpoint.encode(), self.transaction_id, self.fingerprint
+        digests = (hashlib.sha256(one).digest() for one in parts)
+        return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The issuer has taken the order and not decided: the device is told PENDING, and asks again.
+
+    Whenever it does, the issuer gets the same order again.
+    """
+
+
+class Issuer(Protocol):
+    """Certifies orders. Threads may share it.
+
+    The same order, by its id, gets the same certificate however often it is asked for: an answer
+    may be lost between the issuer and the database, and is then asked for again.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name by which log and metrics call it."""
+
+    @property
+    def key_hash(self) -> bytes:
+        """SHA-256 of its CA's DER SubjectPublicKeyInfo, 32 octets."""
+
+    def certify(
+        self, order: Order
+    ) -> x509.Certificate | Later | Awaitable[x509.Certificate | Later]:
+        """Certify an order.
+
+        Raises:
+            FailInfoError: it is refused, for good.
+            Local: it cannot be certified now, which is no fault of the peer's.
+        """
+
+    def withdraw(self, certificate: x509.Certificate) -> Awaitable[None] | None:
+        """Revoke a certificate that will never be sent: something came between it and the commit.
+
+        Raises:
+            Exception: it could not be; that is reported to the operator.
+        """
