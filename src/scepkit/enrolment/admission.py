@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from scepkit.ca.profile import Profile
 from scepkit.ca.subject_rules import allowed_names
 from scepkit.enrolment import issuing, renewal
-from scepkit.enrolment.challenges import ChallengeRule
+from scepkit.enrolment.challenges import MAX_LENGTH, ChallengeRule, too_long
 from scepkit.enrolment.challenges.one_time import bound, refused_as_spent
 from scepkit.enrolment.challenges.static import WrongChallenges
 from scepkit.enrolment.issuers import Issuers
@@ -153,24 +153,29 @@ class Admission:
     def _entitling(self, request: EnrolmentRequest) -> Challenge | None:
         if self.rules.approval and request.csr.challenge_password is None:
             return None
-        with self._counted(request):
+        with self._judging(request):
             return self.challenges.judge(request.csr, request.now)
 
     @contextmanager
-    def _counted(self, request: EnrolmentRequest) -> Iterator[None]:
-        """Count a challenge that is judged inside and is not right; no challenge is no guess.
+    def _judging(self, request: EnrolmentRequest) -> Iterator[None]:
+        """Bound a challenge that is judged inside, and count one that is not right.
+
+        No challenge is no guess.
 
         Raises:
-            BoundReached: too many were not, from this address.
+            BadRequest: it is longer than any rule takes.
+            BoundReached: too many were not right, from this address.
         """
-        if self.tries is None or request.csr.challenge_password is None:
-            yield
-            return
-        self.tries.check(request.peer)
+        password, tries = request.csr.challenge_password, self.tries
+        if tries is not None and password is not None:
+            tries.check(request.peer)
         try:
+            if password is not None and len(password) > MAX_LENGTH:
+                raise too_long(password)
             yield
         except FailInfoError:
-            self.tries.count(request.peer)
+            if tries is not None and password is not None:
+                tries.count(request.peer)
             raise
 
     def _renew(self, request: EnrolmentRequest, rules: RenewalRules, renewed: Renewed) -> Outcome:
@@ -213,7 +218,7 @@ class Admission:
         """Judge the challenge that a renewal has without need; return which one it spends."""
         if request.csr.challenge_password is None:
             return None
-        with self._counted(request):
+        with self._judging(request):
             challenge = self.challenges.confirm(
                 request.csr, request.now, renewed.certificate.subject_name
             )

@@ -54,34 +54,27 @@ class NoChallenge:
     Some devices send one all the same: IOS asks its user for a revocation password (L-25).
     """
 
-    def judge(self, request: CertificationRequest, now: datetime) -> None:  # noqa: ARG002
-        """Take no notice, but of its length: it may be kept."""
-        check_length(request.challenge_password or "")
+    def judge(self, request: CertificationRequest, now: datetime) -> None:
+        """Take no notice."""
 
     def confirm(
         self,
         request: CertificationRequest,
         now: datetime,
-        renewed: Name,  # noqa: ARG002
+        renewed: Name,
     ) -> None:
-        """Take no notice, but of its length."""
-        self.judge(request, now)
+        """Take no notice."""
 
     def password(self, transaction_id: bytes) -> None:
         """Know none."""
 
 
-def check_length(challenge_password: str) -> None:
-    """Refuse a challengePassword that is longer than RFC 2985 section 5.4.1 allows.
-
-    Raises:
-        BadRequest: it is; the same text as for a wrong one.
-    """
-    if len(challenge_password) > MAX_LENGTH:
-        raise refused(
-            f"the challengePassword has {len(challenge_password)} characters, "
-            f"at most {MAX_LENGTH} are taken here"
-        )
+def too_long(challenge_password: str) -> BadRequest:
+    """Return the refusal of a challengePassword longer than `MAX_LENGTH`, like a wrong one's."""
+    return refused(
+        f"the challengePassword has {len(challenge_password)} characters, "
+        f"at most {MAX_LENGTH} are taken here"
+    )
 
 
 def missing(request: CertificationRequest) -> BadRequest:

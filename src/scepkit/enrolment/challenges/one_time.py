@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from scepkit.ca.subject_rules import email_addresses
-from scepkit.enrolment.challenges import check_length, missing, refused
+from scepkit.enrolment.challenges import missing, refused
 from scepkit.enrolment.challenges.orders import ChallengeOrder, MintedChallenge
 from scepkit.errors import BadRequest, Hint, UsageError
 from scepkit.protocol.certificate import Certificate
@@ -122,7 +122,6 @@ class OneTimeChallenges:
         """
         if request.challenge_password is None:
             raise missing(request)
-        check_length(request.challenge_password)
         challenge = self.store.find_challenge(self.endpoint, self._mac(request.challenge_password))
         if challenge is None:
             raise refused("unknown challenge")

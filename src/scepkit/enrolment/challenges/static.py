@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from scepkit.enrolment.challenges import check_length, missing, refused
+from scepkit.enrolment.challenges import missing, refused
 from scepkit.enrolment.rate_limit import Limiter, Limiters
 from scepkit.errors import BoundReached
 
@@ -78,7 +78,6 @@ class StaticChallenge:
         """
         if request.challenge_password is None:
             raise missing(request)
-        check_length(request.challenge_password)
         given = request.challenge_password.encode("utf-8", "surrogatepass")
         if not hmac.compare_digest(given, self.secret.encode("utf-8")):
             raise refused("the challengePassword is not the endpoint's")
