@@ -204,15 +204,6 @@ def read_legacy(text: str) -> frozenset[Legacy]:
     return frozenset(map(Legacy, words))
 
 
-def recorded_legacy(text: str) -> tuple[str, ...]:
-    """Read such a list as a record keeps it.
-
-    Raises:
-        UsageError: something in it is not the name of a legacy algorithm.
-    """
-    return tuple(sorted(read_legacy(text)))
-
-
 def read_purposes(lists: Iterable[str]) -> tuple[ObjectIdentifier, ...]:
     """Read lists such as `server_auth,client_auth`.
 
@@ -223,11 +214,6 @@ def read_purposes(lists: Iterable[str]) -> tuple[ObjectIdentifier, ...]:
 
     words = (word.strip() for text in lists for word in text.split(","))
     return read_purposes(word for word in words if word)
-
-
-def recorded_path(file: Path | None) -> str:
-    """Return a file as a record keeps it: good from any directory; "" for none."""
-    return str(file.absolute()) if file else ""
 
 
 def check_seconds(name: str, value: float) -> None:

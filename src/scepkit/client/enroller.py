@@ -21,7 +21,7 @@ from scepkit.client import events, keys, prepared_request
 from scepkit.client.client import CA, Client
 from scepkit.client.events import Tell
 from scepkit.client.folder import Folder, place
-from scepkit.client.folder.record import Record, recorded_path
+from scepkit.client.folder.record import Record
 from scepkit.client.submission import Submission, warn_unless_readable
 from scepkit.client.trust import ChooseAnchor
 from scepkit.protocol.extensions import purpose_name, read_purposes
@@ -61,7 +61,7 @@ class Enroller:
         self._client = client
         self._folder = folder
         self._trust = trust
-        self._tls_ca = recorded_path(tls_ca)
+        self._tls_ca = tls_ca
         self._tell = tell
 
     def enrol(
@@ -154,7 +154,7 @@ class Enroller:
             legacy=tuple(sorted(client.allowed)),
             key=asked.key,
             purposes=tuple(map(purpose_name, asked.purposes)),
-            tls_ca=self._tls_ca,
+            tls_ca=str(self._tls_ca.absolute()) if self._tls_ca else "",
             capabilities=tuple(sorted(ca.capabilities)),
         )
         return submission.submit(request, key, record)

@@ -10,12 +10,22 @@ from scepkit.client.folder.record import ServerChanges
 from scepkit.protocol.scep.transaction import Limits
 
 
-def of_options(timeout: float, proxy: str | None, limits: Limits | None = None) -> Connection:
+def of_options(
+    timeout: float,
+    proxy: str | None,
+    poll_interval: float | None = None,
+    max_wait: float | None = None,
+) -> Connection:
     """Return the way to a server, which shows on the terminal what is waited for.
 
     Raises:
         UsageError: an option cannot be meant.
     """
+    limits = None
+    if poll_interval is not None and max_wait is not None:
+        options.check_seconds("--poll-interval", poll_interval)
+        options.check_seconds("--max-wait", max_wait)
+        limits = Limits(poll_interval=poll_interval, max_wait=max_wait)
     options.check_seconds("--timeout", timeout)
     return Connection(timeout, proxy, limits, terminal.Progress().pause)
 
@@ -47,14 +57,3 @@ def changes(url: str, ca_id: str | None, legacy: str | None, tls_ca: Path | None
     """
     allowed = None if legacy is None else options.read_legacy(legacy)
     return ServerChanges(url, ca_id, allowed, tls_ca)
-
-
-def limits(poll_interval: float, max_wait: float) -> Limits:
-    """Return the limits of waiting for approval.
-
-    Raises:
-        UsageError: an option cannot be meant.
-    """
-    options.check_seconds("--poll-interval", poll_interval)
-    options.check_seconds("--max-wait", max_wait)
-    return Limits(poll_interval=poll_interval, max_wait=max_wait)

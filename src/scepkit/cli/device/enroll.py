@@ -134,7 +134,7 @@ def enroll(
     name, names = parse_subject(subject), [*map(parse_san, san or ())]
     asked = options.read_purposes(eku or ())
     anchor = trust.AnchorOptions(fingerprint, ca_file, insecure=insecure)
-    way = connection.of_options(timeout, proxy, connection.limits(poll_interval, max_wait))
+    way = connection.of_options(timeout, proxy, poll_interval, max_wait)
     client = connection.client(url, way, ca_id=ca_id, tls_ca=tls_ca, legacy=legacy)
     folder, teller = Folder(out), events.Teller()
     enroller = Enroller(client, folder, anchor.choose, tls_ca=tls_ca, tell=teller)

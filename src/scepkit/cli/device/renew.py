@@ -150,7 +150,7 @@ def renew(
     wanted = _read(before, key, eku, message, force=force, same_key=same_key, next_ca=next_ca)
     anchor = trust.AnchorOptions(fingerprint, ca_file)
     trusted = anchor.choose if anchor.is_given else None
-    way = connection.of_options(timeout, proxy, connection.limits(poll_interval, max_wait))
+    way = connection.of_options(timeout, proxy, poll_interval, max_wait)
     changes = connection.changes(url, ca_id, legacy, tls_ca)
     # One that enrolled the device is still in many an environment, and is spent.
     secret = partial(challenges.read, challenge, challenge_file, environment=False)

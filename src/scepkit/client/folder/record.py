@@ -51,7 +51,8 @@ class Record:
         legacy: the legacy algorithms that were allowed.
         key: the kind of the key, such as `rsa:2048`.
         purposes: those that are asked for, by name or OID; none where they are the CA's choice.
-        tls_ca: file of the certificates that HTTPS was checked with; "" for the system's.
+        tls_ca: file of the certificates that HTTPS was checked with, by its whole path; "" for the
+            system's.
         capabilities: the most that the CA has ever said it can do, in lower case.
         transaction_id: of the request for the certificate.
         requested_at: when that was sent first, ISO 8601.
@@ -96,7 +97,7 @@ class Record:
             url=normalize_url(by.url) if by.url else kept.url,
             ca_id=kept.ca_id if by.ca_id is None else by.ca_id,
             legacy=kept.legacy if by.legacy is None else tuple(sorted(by.legacy)),
-            tls_ca=recorded_path(by.tls_ca) or kept.tls_ca,
+            tls_ca=str(by.tls_ca.absolute()) if by.tls_ca else kept.tls_ca,
         )
         if found.legacy != kept.legacy:
             # What could not be read of a successor with those, may be with these.
@@ -237,8 +238,3 @@ def write_note(path: Path, note: RevocationNote) -> None:
 def _check_time(text: str) -> None:
     if datetime.fromisoformat(text).tzinfo is None:
         raise ValueError("a time without a zone")
-
-
-def recorded_path(file: Path | None) -> str:
-    """Return a file as a record keeps it: good from any directory; "" for none."""
-    return str(file.absolute()) if file else ""
