@@ -55,6 +55,7 @@ __all__ = [
 ]
 
 _DEFINED = {int(one): one for one in FailInfo}
+_TYPES = {int(one): one for one in MessageType}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +170,15 @@ def verify(
     attributes = message.attributes
     if attributes.defects:
         raise BadRequest("; ".join(attributes.defects))
+    number = attributes.message_type
+    if number is None:
+        raise BadRequest("the messageType is missing")
+    kind = _TYPES.get(number)
+    if kind is None:
+        raise BadRequest(f"messageType {number} is not defined by RFC 8894")
     return VerifiedMessage(
         attributes=attributes,
-        message_type=_message_type(attributes.message_type),
+        message_type=kind,
         envelope=message.envelope,
         certificate=certificate,
         digest=digest,
@@ -203,15 +210,6 @@ def _several_refused(
         uses |= {cipher.legacy}
     needed = uses - allowed
     return algorithms.several_not_allowed(needed) if len(needed) > 1 else None
-
-
-def _message_type(number: int | None) -> MessageType:
-    if number is None:
-        raise BadRequest("the messageType is missing")
-    try:
-        return MessageType(number)
-    except ValueError:
-        raise BadRequest(f"messageType {number} is not defined by RFC 8894") from None
 
 
 # --- requests -------------------------------------------------------------------------------------
