@@ -8,6 +8,7 @@
 @ request NAME         a device asks without a challenge; $NAME is its PKCS#10's SHA-256
 @ certificate NAME FILE  write what a device enrolled for to a file, PEM
 @ file NAME TEXT       make a file, with | for line ends
+@ exported FILE N      write the audit records behind the first N to a file
 @ aged DAYS            all that is stored happened so many days earlier
 """
 
@@ -30,6 +31,7 @@ from cryptography.x509.oid import NameOID
 
 import keys
 from enrolment import devices
+from scepkit.operations import audit
 from scepkit.protocol.certificate import Certificate, show_serial
 from scepkit.protocol.scep.messages import PKCSReq
 from scepkit.server import assembly, data_directory
@@ -84,6 +86,13 @@ class Desk:
         path = HOME / "scep.toml"
         text = path.read_text()
         path.write_text(text.replace(f"\n[{section}]\n", f"\n[{section}]\n{lines}"))
+
+    def exported(self, name, after):
+        _, store = self._opened()
+        with store:
+            since = dict.fromkeys(store.audit_heads(), int(after))
+            records = audit.export(store, since=since, heads_only=False)
+            Path(name).write_text("".join(f"{one.line()}\n" for one in records))
 
     def enrol(self, name, endpoint="default"):
         home, store = self._opened()
