@@ -66,7 +66,7 @@ def test_what_operators_do_is_theirs(directory):
     scep("admin", "purge", "--older-than", "1d", "--dir", path)
     for step in (["prepare"], ["cancel", "--yes"], ["prepare"], ["activate", "--yes"]):
         assert scep("admin", "rollover", *step, "--dir", path).returncode == 0
-    with opened(path) as (home, store):
+    with opened(path) as (_, store):
         assert [one.removeprefix("rollover-") for one in actions(store)] == [
             *("activated", "prepared", "cancelled", "prepared", "challenge-minted")
         ]

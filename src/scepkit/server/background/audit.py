@@ -17,6 +17,8 @@ from scepkit.keys.pem import sha256_fingerprint
 from scepkit.server.ca_loading import LoadedCA
 from scepkit.store import SERVER, AuditAction, AuditEvent, Store
 
+_PATIENCE = 10.0  # seconds for a record to be written, at the end of the server
+
 log = structlog.get_logger()
 
 
@@ -52,7 +54,7 @@ class AuditJoining:
     def close(self) -> None:
         """Stop after the record that is being written."""
         self._stopped.set()
-        self._thread.join()
+        self._thread.join(_PATIENCE)
 
     def write(self) -> None:
         """Write the start, until that is done once; then what is new.
