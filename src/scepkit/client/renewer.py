@@ -168,10 +168,12 @@ class Renewer:
         with self._opened():
             record = folder.server(self._server)
             client = self._connection.client(record)
-            if not (self._is_due(options) or options.next_ca or folder.ahead.path.exists()):
-                standing = self._standing(record)
+            current = folder.require_certificate()
+            is_due = self._is_due(current, options)
+            if not (is_due or options.next_ca or folder.ahead.path.exists()):
+                outcome = self._not_due(current, record, options)
                 rollover.look_ahead(client, folder, record, self._tell)
-                return self._not_due(options, standing)
+                return outcome
             password = challenge() if callable(challenge) else challenge
             return self._with_ca(client, record, options, password)
 
@@ -194,17 +196,16 @@ class Renewer:
                 )
             yield
 
-    def _is_due(self, options: RenewalOptions) -> bool:
-        start = due(self._folder.require_certificate(), options.before)
-        is_time = datetime.now(UTC) >= start
+    def _is_due(self, current: Certificate, options: RenewalOptions) -> bool:
+        is_time = datetime.now(UTC) >= due(current, options.before)
         return is_time or options.force or self._folder.unfinished.exists()
 
-    def _standing(self, record: Record) -> Standing:
-        return revocation_check.check(self._folder, self._connection, record.allowed, self._tell)
-
-    def _not_due(self, options: RenewalOptions, standing: Standing) -> NotDue:
-        certificate = self._folder.require_certificate()
-        return NotDue(certificate, due(certificate, options.before), standing)
+    def _not_due(self, current: Certificate, record: Record, options: RenewalOptions) -> NotDue:
+        """Check a certificate that is not due for revocation."""
+        standing = revocation_check.check(
+            self._folder, current, self._connection, record.allowed, self._tell
+        )
+        return NotDue(current, due(current, options.before), standing)
 
     def _with_ca(
         self, client: Client, record: Record, options: RenewalOptions, challenge: str | None
@@ -222,11 +223,12 @@ class Renewer:
             # That is a new certificate; another one is not wanted before its time.
             options = replace(options, force=False)
         record = replace(record, capabilities=tuple(sorted(found.ca.capabilities)))
-        renewal = _Renewal(folder, client, found, record, options, challenge, tell)
+        current = folder.require_certificate()
+        renewal = _Renewal(folder, current, client, found, record, options, challenge, tell)
         if options.next_ca:
             return renewal.ahead(following)
-        if not self._is_due(options):
-            return self._not_due(options, self._standing(record))
+        if not self._is_due(current, options):
+            return self._not_due(current, record, options)
         outcome = renewal.into(folder)
         if found.rolled_over:
             folder.forget_ahead()
@@ -258,6 +260,7 @@ class _Renewal:
     """One renewal, in place or ahead of a new CA."""
 
     folder: Folder
+    certificate: Certificate
     client: Client
     found: FoundCA
     record: Record
@@ -276,8 +279,7 @@ class _Renewal:
 
     def into(self, target: Folder, following: CA | None = None) -> Renewed:
         """Renew, and install the new certificate in the folder or ahead of it."""
-        options, current = self.options, self.folder.key()
-        certificate = self.folder.require_certificate()
+        options, certificate, current = self.options, self.certificate, self.folder.key()
         if not certificate.asserts_key_agreement:
             warn_unless_readable(current, self.challenge, self.tell)
         submission = Submission(
@@ -289,7 +291,7 @@ class _Renewal:
             tell=self.tell,
         )
         new = current if options.same_key else submission.key(options.key or keys.kind(current))
-        asked = self._purposes(certificate)
+        asked = self._purposes()
         request = prepared_request.prepare_renewal(
             current,
             certificate,
@@ -302,7 +304,7 @@ class _Renewal:
         issued = submission.submit(request, new, record)
         return Renewed(issued, target, is_ahead=following is not None)
 
-    def _purposes(self, certificate: Certificate) -> tuple[ObjectIdentifier, ...]:
+    def _purposes(self) -> tuple[ObjectIdentifier, ...]:
         """Return the purposes to ask for: as the last time, unless the options say otherwise.
 
         Of what another program enrolled only the certificate tells which they were.
@@ -318,6 +320,6 @@ class _Renewal:
                     f"{self.folder.path / RECORD}: {error.message}", hint=Hint.NAME_PURPOSES
                 ) from error
         try:
-            return certificate.extensions.extended_key_usage or ()
+            return self.certificate.extensions.extended_key_usage or ()
         except Malformed:
             return ()

@@ -69,14 +69,19 @@ class Finding:
 
 
 def check(
-    folder: Folder, connection: Connection, allowed: frozenset[Legacy], tell: Tell
+    folder: Folder,
+    certificate: Certificate,
+    connection: Connection,
+    allowed: frozenset[Legacy],
+    tell: Tell,
 ) -> Standing:
     """Ask the responders and lists that the certificate of a directory names.
 
     Where none of them can say how it stands, that is an event, and is no failure.
 
     Args:
-        folder: with the certificate.
+        folder: the directory.
+        certificate: the one in it.
         connection: how places are reached; one gets no more than `TIMEOUT` seconds.
         allowed: the legacy algorithms that are allowed.
         tell: takes the events.
@@ -85,7 +90,6 @@ def check(
         CertificateRevoked: it was revoked, or is on hold; that is noted in the folder.
         SettingsError: a file cannot be used.
     """
-    certificate = folder.require_certificate()
     transport = connection.transport(longest=TIMEOUT, max_response=MAX_CRL)
     try:
         found = look(certificate, _issuers(folder), transport, lambda: datetime.now(UTC), allowed)

@@ -240,7 +240,8 @@ class FolderFiles:
         Raises:
             SettingsError: a file cannot be used.
         """
-        found, certificate = record.read_note(self.path / REVOCATION), self.certificate()
+        found = record.read_note(self.path / REVOCATION)
+        certificate = self.certificate() if found is not None else None
         if found is None or certificate is None:
             return None
         # A note on the certificate that was here before says nothing of this one.
