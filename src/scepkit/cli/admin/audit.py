@@ -41,6 +41,7 @@ group = typer.Typer(
 
 _COLUMNS = ("record", "at", "actor", "action", "serial", "transaction_id", "subject", "reason")
 _PLACE = re.compile(r"(?P<node>\S+):(?P<number>[0-9]{1,18})")
+_SECONDS = len("2026-11-28T14:30:00")
 # Some ten thousand records are checked in a second.
 _WORTH_A_BAR = 10_000
 
@@ -240,7 +241,8 @@ def _reader(path: Path) -> Callable[[], Iterable[AuditRecord]]:
 
 def _row(record: AuditRecord) -> dict[str, str]:
     members: dict[str, Any] = {"record": f"{record.node}:{record.number}", **record.members}
-    members["at"] = f"{str(members.get('at'))[:19]}Z"
+    # As every other table of scep admin has times.
+    members["at"] = f"{str(members.get('at'))[:_SECONDS]}+00:00"
     return {column: str(members.get(column, "")) for column in _COLUMNS}
 
 
