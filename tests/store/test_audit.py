@@ -103,6 +103,13 @@ def test_a_purge_is_recorded_and_spares_the_record(store):
     assert kinds(store) == []
 
 
+def test_text_that_no_database_holds_is_written_all_the_same(store):
+    odd = "a\0b\ud800"
+    store.write_audit(AuditEvent(AuditAction.REVOKED, odd, NOW, subject=odd, reason=odd))
+    assert [one.members["reason"] for one in chain(store)] == [r"a\x00b\ud800"]
+    assert kinds(store) == []
+
+
 def test_what_leaves_nothing_behind_leaves_no_record(store, put):
     issued = make_issuance()
     store.record(issued).result()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scepkit.errors import UsageError
@@ -66,6 +66,11 @@ def hash_of(line):
     return claimed, hashlib.sha256(jcs(members).encode()).hexdigest()
 
 
+ODD = "a\0b\ud800\u2028\x1f\\"
+ODDEST = AuditEvent(AuditAction.REVOKED, ODD, NOW, subject=ODD, reason=ODD)
+
+
+@example(ODDEST, 1, bytes(32))
 @given(EVENTS, st.integers(1, 2**53), st.binary(min_size=32, max_size=32))
 def test_anybody_can_work_the_hash_out_from_an_exported_line(event, number, previous):
     heads = {"host/2": {"number": 7, "hash": "ab" * 32}}
