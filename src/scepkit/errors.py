@@ -9,6 +9,7 @@ The first question about a failure is whose it is, so the tree splits there:
     │   ├── StoreError         the database cannot be used
     │   │   ├── NewerDatabase  written by a newer scepkit
     │   │   └── EmptyDatabase  nothing is in it, where something was
+    │   ├── ThirdPartyFailed   a service outside gave no answer; worth trying again
     │   ├── UntrustedCA        the CA certificate is not (yet) one that the operator trusts
     │   ├── LegacyRefused      the peer needs an algorithm that was not allowed by name
     │   └── CertificateRevoked the certificate that is to be renewed was revoked
@@ -123,6 +124,10 @@ class NewerDatabase(StoreError):
 
 class EmptyDatabase(StoreError):
     """The database is empty, or not there, though one was in use before."""
+
+
+class ThirdPartyFailed(Local):
+    """A service outside that has a word on a certificate failed or gave no answer in time."""
 
 
 class UntrustedCA(Local):

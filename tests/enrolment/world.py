@@ -16,6 +16,7 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.challenges.one_time import OneTimeChallenges
+from scepkit.enrolment.consultation import Consultation
 from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.enrolment.rules import Rules
 from scepkit.enrolment.secret_box import SecretBox
@@ -54,6 +55,7 @@ class World:
         self.issuers = Issuers([IssuingCA(CA, (keys.ra().credential,))])
         self.responding = {}  # more arguments of Responder
         self.tries = None  # what bounds wrong challenges
+        self.parties = None  # the third parties
         self.open()
 
     def open(self) -> None:
@@ -79,12 +81,14 @@ class World:
             secret_box=SecretBox(self.key),
             now=lambda: self.now,
             tries=self.tries,
+            consultation=self.parties
+            and Consultation(self.parties, self.store, self.rules, self.profile),
         )
         self.endpoint = SCEPService(responder, admission)
 
     def use(self, **changes) -> None:
         """Change `rules` (its fields by name), `profile`, `issuers` and what else is named here."""
-        for name in ("rule", "profile", "issuers", "responding", "ra_holder", "tries"):
+        for name in ("rule", "profile", "issuers", "responding", "ra_holder", "tries", "parties"):
             if name in changes:
                 setattr(self, name, changes.pop(name))
         self.rules = replace(self.rules, **changes)

@@ -239,7 +239,7 @@ def test_an_expired_ca(app, challenges, monkeypatch):
     def issue(*_, **__):
         raise SettingsError("the CA is not valid now")
 
-    monkeypatch.setattr(Authority, "issue", issue)
+    monkeypatch.setattr(Authority, "certify", issue)
     (answer,) = run(application, post(message))
     assert answer.status == 503
     assert "retry-after" in answer.headers

@@ -16,6 +16,7 @@ from scepkit.enrolment import issuing, renewal
 from scepkit.enrolment.challenges import MAX_LENGTH, ChallengeRule, too_long
 from scepkit.enrolment.challenges.one_time import bound, refused_as_spent
 from scepkit.enrolment.challenges.static import WrongChallenges
+from scepkit.enrolment.consultation import Consultation, Grant
 from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.request import (
     EnrolmentRequest,
@@ -30,9 +31,8 @@ from scepkit.enrolment.request import (
 from scepkit.enrolment.rules import RenewalRules, Rules
 from scepkit.enrolment.secret_box import Passphrases, SecretBox
 from scepkit.enrolment.sender import Renewed, Revoked, Sender, other_key, revoked
-from scepkit.errors import BadRequest, BoundReached, FailInfoError
-from scepkit.protocol import comparison
-from scepkit.protocol.certificate import Certificate
+from scepkit.enrolment.third_parties import Awaited
+from scepkit.errors import BadRequest, BoundReached, FailInfoError, SettingsError
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.store import (
     AlreadyAnswered,
@@ -63,6 +63,7 @@ class Admission:
         secret_box: keeps the challenges that replies are encrypted with, or that revoke.
         now: returns the time as an aware datetime.
         tries: bounds wrong challenges, where one is the same for all; None: no bound.
+        consultation: asks the third parties; None: there are none.
     """
 
     endpoint: str
@@ -74,16 +75,18 @@ class Admission:
     secret_box: SecretBox
     now: Callable[[], datetime]
     tries: WrongChallenges | None = None
+    consultation: Consultation | None = None
 
     @property
     def passphrases(self) -> Passphrases:
         """The passphrases that revoke certificates without their key."""
         return Passphrases(self.store, self.secret_box)
 
-    def decide(self, request: EnrolmentRequest) -> Outcome:
+    def decide(self, request: EnrolmentRequest) -> Outcome | Awaited:
         """Grant a request its certificate, or a place in the queue (checklist section 8).
 
-        In order: is it entitled, or was it answered before; issue, or queue. Nothing is written.
+        In order: is it entitled, or was it answered before; issue, or queue; or say whose word it
+        waits for. Nothing is written.
 
         Args:
             request: the request.
@@ -100,7 +103,9 @@ class Admission:
             raise sender.failure
         return self._first(request)
 
-    def _first(self, request: EnrolmentRequest, renewed: Renewed | None = None) -> Outcome:
+    def _first(
+        self, request: EnrolmentRequest, renewed: Renewed | None = None
+    ) -> Outcome | Awaited:
         """Grant what no certificate entitles to: by its challenge, or by an operator.
 
         Where a certificate of this endpoint signed, with the same subject, it is one more in that
@@ -127,8 +132,7 @@ class Admission:
         entry = self._entry(request, granted, fingerprint, challenge, renews)
         if self.rules.approval:
             self._check_names(granted, request.sender)
-            return Queued(issuing.queue(entry, self.rules), challenge, renews)
-        return self._granted(request, granted, entry, challenge)
+        return self._granted(request, granted, entry, challenge, queued=self.rules.approval)
 
     def _check_subject(self, csr: CertificationRequest, sender: Sender) -> None:
         try:
@@ -178,7 +182,9 @@ class Admission:
                 tries.count(request.peer)
             raise
 
-    def _renew(self, request: EnrolmentRequest, rules: RenewalRules, renewed: Renewed) -> Outcome:
+    def _renew(
+        self, request: EnrolmentRequest, rules: RenewalRules, renewed: Renewed
+    ) -> Outcome | Awaited:
         """Grant a renewal: by the certificate that signed it (RFC 8894 section 2.3).
 
         A first request signed with a certificate of ours is one too: most clients know no other way
@@ -277,16 +283,48 @@ class Admission:
         granted: CertificationRequest,
         entry: Entry,
         challenge: Challenge | None,
-    ) -> Granted:
+        *,
+        queued: bool = False,
+    ) -> Outcome | Awaited:
+        if queued and self.consultation is None:
+            return Queued(issuing.queue(entry, self.rules), challenge, entry.renews)
         wanted = request.csr
         # What is bound or stored has a subject of its own, which may be spelt in another way.
         is_bound = granted.subject is not wanted.subject
         subject = granted.subject if is_bound else request.subject
+        if self.consultation is not None:
+            grant = Grant(
+                entry=entry,
+                order=issuing.order(entry, subject, granted, self.profile),
+                wanted=wanted,
+                granted=granted,
+                challenge=challenge,
+                authority=request.authority,
+                queued=queued,
+            )
+            return self.consultation.begin(grant)
         issuance = issuing.issue(entry, subject, granted, request.authority, self.profile)
-        cut: tuple[str, ...] = ()
-        if wanted.extensions.all:
-            cut = comparison.cut(wanted, Certificate.read(issuance.certificate))
-        return Granted(issuance, challenge, entry.renews, cut)
+        return Granted(issuance, challenge, entry.renews, issuing.cut(wanted, issuance))
+
+    def settle(self, decided: Granted | Queued, answer: Answer) -> Outcome | Awaited:
+        """Return what comes next after the commit; arguments as for the function."""
+        outcome = settle(decided, answer)
+        if self.consultation is None or outcome is decided or not isinstance(decided, Granted):
+            return outcome
+        return self.consultation.settle(decided, outcome)
+
+    def resume(self, outcome: Repeated) -> Outcome | Awaited:
+        """Return what comes next for a request that is stored and waits for a third party.
+
+        Raises:
+            StoreError, SettingsError: this server is at fault.
+        """
+        if self.consultation is None:
+            raise SettingsError(
+                "the request waits for a third party, and there is none",
+                hint="was the server started without it?",
+            )
+        return self.consultation.resume(outcome, self.now())
 
 
 def settle(decided: Granted | Queued, answer: Answer) -> Outcome:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.ca.authority import Authority
-from scepkit.ca.issuer import Order
+from scepkit.ca.issuer import Issuer, Order
 from scepkit.ca.profile import Profile
 from scepkit.enrolment.rules import Rules
 from scepkit.errors import BoundReached
+from scepkit.protocol import comparison
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
-from scepkit.store import Entry, Issuance, Queued, QueueFull
+from scepkit.store import Entry, Issuance, Queued, QueueFull, RequestRow
 
 # Those who decide are people, so sooner is no use.
 _RETRY_SECONDS = 300
@@ -70,18 +74,52 @@ def issuance(entry: Entry, csr: CertificationRequest, certificate: x509.Certific
     )
 
 
-def queue(entry: Entry, rules: Rules) -> Queued:
-    """Put a request where an operator finds it.
+def cut(wanted: CertificationRequest, issuance: Issuance) -> tuple[str, ...]:
+    """Return what a request asks for and its certificate has not."""
+    if not wanted.extensions.all:
+        return ()
+    return comparison.cut(wanted, Certificate.read(issuance.certificate))
+
+
+def entry_of(row: RequestRow, subject: Name, issuer: Issuer, now: datetime) -> Entry:
+    """Return the record of a request that has waited, to go on with.
+
+    Args:
+        row: the request as it is stored.
+        subject: what it asks for as its subject.
+        issuer: whoever certifies it.
+        now: the time, aware.
+    """
+    return Entry(
+        endpoint=row.endpoint,
+        transaction_id=row.transaction_id,
+        signer_key=row.signer_key,
+        fingerprint=row.fingerprint,
+        message_type=row.message_type,
+        csr=row.csr,
+        csr_digest=row.csr_digest or hashlib.sha256(row.csr).digest(),
+        subject=str(subject),
+        issuer=issuer.key_hash,
+        challenge_id=row.challenge_id,
+        renews=row.renews,
+        now=now,
+    )
+
+
+def queue(entry: Entry, rules: Rules, waits_for: str | None = None) -> Queued:
+    """Put a request where it waits to be decided.
 
     Args:
         entry: the request, granted so far.
         rules: how long it may wait, and how many may.
+        waits_for: who decides; None for an operator.
     """
     return Queued(
         **_common(entry),
         expires_at=entry.now + rules.pending_lifetime,
         most_of_peer=rules.pending_per_address,
         most=rules.pending_requests,
+        waits_for=waits_for,
     )
 
 

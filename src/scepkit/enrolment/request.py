@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import TypeAlias
 
 from scepkit.ca.authority import Authority
+from scepkit.ca.issuer import Issuer
 from scepkit.ca.subject_rules import CertifiedName
 from scepkit.enrolment.sender import Sender
 from scepkit.errors import BadRequest, FailInfoError
@@ -81,12 +82,14 @@ class Granted:
         challenge: the one-time challenge that entitles it.
         renews: the serial number of the certificate that is renewed.
         cut: what the request asks for and the certificate has not, for the log.
+        issuer: who made the certificate, where it is not the CA here.
     """
 
     record: Issuance
     challenge: Challenge | None
     renews: int | None
     cut: tuple[str, ...] = ()
+    issuer: Issuer | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +12,7 @@ from scepkit.enrolment.issuers import Issuers
 from scepkit.errors import FailInfo, Hint, UsageError
 from scepkit.protocol import comparison, csr
 from scepkit.protocol.certificate import Certificate
-from scepkit.store import Answer, Entry, Issuance, Outcome, RequestRow, Store
+from scepkit.store import Answer, Issuance, Outcome, RequestRow, Store
 
 REJECTED = "the request was rejected by the CA's operator"
 
@@ -52,6 +51,11 @@ class Approval:
             StoreError: the database cannot be used.
         """
         row = self._row(request_id)
+        if row.waits_for is not None:
+            raise UsageError(
+                f"request {request_id} waits for its CA and not for an operator",
+                hint="the CA decides when the device asks again; it can be rejected here",
+            )
         return self.store.approve(request_id, self._issue(row, now), by=by)
 
     def reject(self, request_id: int, *, reason: str, by: str, now: datetime) -> Outcome:
@@ -99,20 +103,7 @@ class Approval:
         wanted = csr.read_archived(row.csr)
         self.issuers.check_subject(wanted.subject)
         authority = self._authority(row)
-        entry = Entry(
-            endpoint=row.endpoint,
-            transaction_id=row.transaction_id,
-            signer_key=row.signer_key,
-            fingerprint=row.fingerprint,
-            message_type=row.message_type,
-            csr=row.csr,
-            csr_digest=row.csr_digest or hashlib.sha256(row.csr).digest(),
-            subject=str(wanted.subject),
-            issuer=authority.key_hash,
-            challenge_id=row.challenge_id,
-            renews=row.renews,
-            now=now,
-        )
+        entry = issuing.entry_of(row, wanted.subject, authority, now)
         return issuing.issue(entry, wanted.subject, wanted, authority, self.profile)
 
 

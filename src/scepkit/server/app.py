@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
@@ -19,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
+from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.server import ca_loading, challenge_secrets, log, monitoring
 from scepkit.server.assembly import assemble
 from scepkit.server.background.audit import AuditJoining
@@ -52,13 +54,19 @@ class _Job(Protocol):
         """End."""
 
 
-def create(home: Home, tally: Tally | None = None, slot: str = "1") -> Starlette:
+def create(
+    home: Home,
+    tally: Tally | None = None,
+    slot: str = "1",
+    third_parties: Mapping[str, ThirdParties] = MappingProxyType({}),
+) -> Starlette:
     """Return the ASGI application of a server.
 
     Args:
         home: its data directory.
         tally: counts its connections; with those of other workers, if there are any.
         slot: the name of this worker's place among them, for the audit record.
+        third_parties: those that have a word on certificates, by the names of endpoints.
 
     Raises:
         SettingsError: a file that a setting names cannot be used, or a setting does not fit its CA.
@@ -77,7 +85,7 @@ def create(home: Home, tally: Tally | None = None, slot: str = "1") -> Starlette
         now=utc_now,
     )
     authorities: dict[str, LoadedCA] = {}
-    endpoints = _endpoints(home, store, crls, authorities)
+    endpoints = _endpoints(home, store, crls, authorities, third_parties)
     health = _health(settings, store, authorities, endpoints, crls, lines)
     bounds = Bounds.of(settings, files=resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     challenge_secrets.warn_of_static(settings)
@@ -95,12 +103,18 @@ def create(home: Home, tally: Tally | None = None, slot: str = "1") -> Starlette
     return app
 
 
-def _endpoints(home: Home, store: Store, crls: CRLs, authorities: dict[str, LoadedCA]) -> Endpoints:
+def _endpoints(
+    home: Home,
+    store: Store,
+    crls: CRLs,
+    authorities: dict[str, LoadedCA],
+    third_parties: Mapping[str, ThirdParties],
+) -> Endpoints:
     """Return the endpoints; whenever they are read, their CAs are noted, and their CRLs served."""
 
     def build() -> Mapping[str, ServedEndpoint]:
         found = ca_loading.load_all(home.settings, now=utc_now())
-        served = assemble(replace(home, authorities=found), store)
+        served = assemble(replace(home, authorities=found), store, third_parties=third_parties)
         authorities.update(found)
         crls.use(one for ca in found.values() for one in ca.generations)
         return served
@@ -135,16 +149,19 @@ class _Threads:
     Attributes:
         computing: do private-key work; the worker processes share the cores.
         revoking: wait for the database, however long somebody else has it locked.
+        storing: wait for the disk, with what requests have waited for.
     """
 
     computing: ThreadPoolExecutor
     revoking: ThreadPoolExecutor
+    storing: ThreadPoolExecutor
 
     @classmethod
     def of(cls, settings: Settings) -> _Threads:
         return cls(
             ThreadPoolExecutor(math.ceil(cores() / settings.workers), thread_name_prefix="scep"),
             ThreadPoolExecutor(2, thread_name_prefix="cmp"),
+            ThreadPoolExecutor(2, thread_name_prefix="keep"),
         )
 
 
@@ -165,7 +182,7 @@ def _routes(
 ) -> list[BaseRoute]:
     """Return the routes in the order in which they are tried: first what is asked for most."""
     routes: list[BaseRoute] = [
-        *SCEPFront(endpoints, settings, threads.computing, store).routes,
+        *SCEPFront(endpoints, settings, threads.computing, threads.storing, store).routes,
         *OCSPFront(endpoints, threads.computing, store).routes,
         *Distribution(crls, utc_now).routes,
         *CMPFront(endpoints, threads.revoking, store).routes,
@@ -204,6 +221,7 @@ def _lifespan(
             job.close()
         threads.computing.shutdown()
         threads.revoking.shutdown()
+        threads.storing.shutdown()
         store.close()
 
     return lifespan

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -18,9 +19,11 @@ from scepkit.ca.extensions import Locations
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.challenges import ChallengeRule, NoChallenge
 from scepkit.enrolment.challenges.static import StaticChallenge, WrongChallenges
+from scepkit.enrolment.consultation import Consultation
 from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.enrolment.rules import GetCertRule, RenewalRules, Rules
 from scepkit.enrolment.secret_box import SecretBox
+from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.errors import SettingsError
 from scepkit.keys.pem import PrivateKey, read_certificates
 from scepkit.operations.approval import Approval
@@ -43,7 +46,11 @@ from scepkit.store import Store
 
 
 def assemble(
-    home: Home, store: Store, *, now: Callable[[], datetime] = utc_now
+    home: Home,
+    store: Store,
+    *,
+    now: Callable[[], datetime] = utc_now,
+    third_parties: Mapping[str, ThirdParties] = MappingProxyType({}),
 ) -> Mapping[str, ServedEndpoint]:
     """Put all endpoints of a server together.
 
@@ -51,6 +58,7 @@ def assemble(
         home: its data directory.
         store: its database.
         now: its clock.
+        third_parties: those that have a word on certificates, by the names of endpoints.
 
     Raises:
         SettingsError: a file that a setting names cannot be used, or a setting does not fit its CA.
@@ -63,7 +71,7 @@ def assemble(
         for ca in home.authorities.values()
     }
     return {
-        name: _serve(name, home, store, now, services[settings.ca])
+        name: _serve(name, home, store, now, services[settings.ca], third_parties.get(name))
         for name, settings in home.settings.endpoint.items()
     }
 
@@ -80,7 +88,12 @@ def approval_of(home: Home, store: Store, name: str) -> Approval:
 
 
 def _serve(
-    name: str, home: Home, store: Store, now: Callable[[], datetime], ocsp: OCSPService
+    name: str,
+    home: Home,
+    store: Store,
+    now: Callable[[], datetime],
+    ocsp: OCSPService,
+    parties: ThirdParties | None,
 ) -> ServedEndpoint:
     settings = home.settings.endpoint[name]
     ca = home.authority_of(name)
@@ -95,11 +108,12 @@ def _serve(
         now=now,
         max_iterations=settings.pbkdf2_rounds,
     )
+    rules = _rules(settings, home.settings)
     admission = Admission(
         endpoint=name,
         issuers=_issuers(ca.material, locations(home.settings, name)),
         profile=settings.profile,
-        rules=_rules(settings, home.settings),
+        rules=rules,
         store=store,
         challenges=_challenge_rule(name, home, store),
         secret_box=SecretBox(home.challenge_key),
@@ -107,6 +121,7 @@ def _serve(
         tries=WrongChallenges(settings.wrong_challenges_per_minute, now)
         if settings.challenge == "static"
         else None,
+        consultation=_consultation(name, settings, rules, store, parties),
     )
     return ServedEndpoint(
         scep=SCEPService(responder, admission),
@@ -115,6 +130,28 @@ def _serve(
         ocsp=ocsp,
         cmp=_cmp_service(ca, admission) if settings.cmp else None,
     )
+
+
+def _consultation(
+    name: str,
+    settings: EndpointSettings,
+    rules: Rules,
+    store: Store,
+    parties: ThirdParties | None,
+) -> Consultation | None:
+    """Return the object that asks the third parties of an endpoint, if it has any.
+
+    Raises:
+        SettingsError: an operator, who works beside the server, would pass over one of them.
+    """
+    if parties is None:
+        return None
+    if rules.approval and parties.issuer is not None:
+        raise SettingsError(
+            f'endpoint {name!r}: approval = "manual" does not go with a CA outside',
+            hint="let that CA's operator decide",
+        )
+    return Consultation(parties, store, rules, settings.profile)
 
 
 def _check_decryption(name: str, settings: EndpointSettings, ca: LoadedCA) -> None:

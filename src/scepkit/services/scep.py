@@ -16,16 +16,22 @@ from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
 from scepkit.ca.subject_rules import CertifiedName, certified_subject
 from scepkit.enrolment import renewal
-from scepkit.enrolment.admission import Admission, settle
-from scepkit.enrolment.request import EnrolmentRequest, Granted, Kind, Queued, Refused, repeated
+from scepkit.enrolment.admission import Admission
+from scepkit.enrolment.request import (
+    EnrolmentRequest,
+    Granted,
+    Kind,
+    Queued,
+    Refused,
+    Repeated,
+    repeated,
+)
 from scepkit.enrolment.sender import Sender, Senders, revoked
-from scepkit.errors import BadCertId, BadRequest, BadTime, FailInfoError
+from scepkit.enrolment.third_parties import Awaited
+from scepkit.errors import BadCertId, BadRequest, BadTime, FailInfoError, UsageError
 from scepkit.protocol.algorithms import Legacy
-from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.enveloped import Undecryptable
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.scep import pkimessage
@@ -33,12 +39,19 @@ from scepkit.protocol.scep.attributes import MessageType
 from scepkit.protocol.scep.messages import CertRep, GetCert, GetCRL, PKCSReq, RenewalReq, Success
 from scepkit.protocol.scep.pkimessage import OpenedRequest, VerifiedMessage
 from scepkit.protocol.scep.responder import Responder, missing
-from scepkit.services.scep_decision import Decision, Outcome, ReadMessage, Retrieved, cert_rep
+from scepkit.services.scep_decision import (
+    Decision,
+    Outcome,
+    ReadMessage,
+    Retrieved,
+    Step,
+    Waiting,
+    cert_rep,
+    loggable_serial,
+)
 from scepkit.services.scep_retrieval import Retrieval
-from scepkit.store import Answer, CertificateRow, OtherOwner
+from scepkit.store import Answer, OtherOwner
 
-# Beyond all serial numbers: they have at most 20 octets.
-_SERIALS = 1 << 160
 _RETRIEVALS = frozenset({MessageType.GET_CERT, MessageType.GET_CRL})
 
 
@@ -89,11 +102,14 @@ class SCEPService:
             HTTPRefused: too much is asked for; its HTTP status.
             StoreError: the database cannot be used; HTTP 503.
         """
-        decision = self.decide(message, peer)
-        recorded = self.record(decision)
-        return self.conclude(decision, recorded.result() if recorded else None).reply
+        step = self.decide(message, peer)
+        recorded = self.record(step)
+        step = self.conclude(step, recorded.result() if recorded else None)
+        if isinstance(step, Waiting):
+            raise UsageError("the request waits for a third party, which is awaited elsewhere")
+        return step.reply
 
-    def decide(self, message: bytes, peer: str = "") -> Decision:
+    def decide(self, message: bytes, peer: str = "") -> Step:
         """Do everything up to the commit (checklist P-60).
 
         Args:
@@ -127,7 +143,20 @@ class SCEPService:
         except FailInfoError as error:
             return self._answered(read, Refused(error))
 
-    def record(self, decision: Decision) -> Future[Answer] | None:
+    def go_on(self, waiting: Waiting, word: object, kept: object) -> Step:
+        """Do everything up to the next commit, given a third party's word and what was kept of it.
+
+        Raises:
+            StoreError, SettingsError: this server is at fault; HTTP 503.
+        """
+        awaited = waiting.outcome
+        try:
+            outcome = awaited.go_on(word, kept)
+        except FailInfoError as error:
+            outcome = Refused(error, awaited.challenge, awaited.renews)
+        return self._answered(waiting.message, outcome)
+
+    def record(self, decision: Step) -> Future[Answer] | None:
         """Store what has to be stored before the answer.
 
         Returns:
@@ -143,7 +172,7 @@ class SCEPService:
                 return self._store.queue(waiting)
         return None
 
-    def conclude(self, decision: Decision, recorded: Answer | None) -> Decision:
+    def conclude(self, decision: Step, recorded: Answer | None) -> Step:
         """Return the decision that stands after the commit; another one after a conflict only.
 
         Args:
@@ -156,15 +185,20 @@ class SCEPService:
         Raises:
             BoundReached: too many requests wait already; its HTTP status.
         """
-        if recorded is None or not isinstance(decision.outcome, Granted | Queued):
+        decided = decision.outcome
+        if recorded is None or not isinstance(decided, Granted | Queued):
             return decision
-        outcome = settle(decision.outcome, recorded)
-        if outcome is decision.outcome:
+        outcome = self._admission.settle(decided, recorded)
+        if outcome is decided:
             return decision
         return self._answered(decision.message, outcome)
 
-    def _answered(self, read: ReadMessage, outcome: Outcome) -> Decision:
+    def _answered(self, read: ReadMessage, outcome: Outcome | Awaited) -> Step:
         """Return the decision with its CertRep; it is refused if that cannot be encrypted."""
+        if isinstance(outcome, Repeated) and outcome.standing.waits_for is not None:
+            outcome = self._admission.resume(outcome)
+        if isinstance(outcome, Awaited):
+            return Waiting(read, outcome)
         answer = cert_rep(outcome)
         try:
             return Decision(read, outcome, answer, self._reply(read, answer))
@@ -195,13 +229,13 @@ class SCEPService:
 
     # --- CertPoll, GetCert, GetCRL ----------------------------------------------------------------
 
-    def _poll(self, read: ReadMessage, verified: VerifiedMessage, now: datetime) -> Decision:
+    def _poll(self, read: ReadMessage, verified: VerifiedMessage, now: datetime) -> Step:
         """Answer a CertPoll from what is stored (RFC 8894 section 4.4).
 
         The transactionID and the signer's key decide; the names inside are not even decrypted
         (section 3.3.3). What is signed with a revoked certificate is refused.
         """
-        row = self._own(verified.certificate)
+        row = self._retrieval.own(verified.certificate)
         if row is not None and row.revoked_at is not None:
             raise revoked()
         key = verified.certificate.key_hash
@@ -215,22 +249,7 @@ class SCEPService:
             read = replace(read, password=password)
         return self._answered(read, repeated(standing))
 
-    def _own(self, signer: Certificate) -> CertificateRow | None:
-        """Return what is stored under the number of a certificate that a CA of ours signed."""
-        authority = self._issuers.issuer_of(signer)
-        if authority is None:
-            return None
-        return self._store.find_certificate(authority.key_hash, signer.serial)
-
-    def _may_agree(self, signer: Certificate) -> bool:
-        """Say whether an answer to a stored, unrevoked certificate may use key agreement."""
-        is_ec = isinstance(signer.public_key, ec.EllipticCurvePublicKey)
-        if not is_ec or not signer.asserts_key_agreement:
-            return False
-        row = self._own(signer)
-        return row is not None and row.revoked_at is None
-
-    def _retrieve(self, read: ReadMessage, verified: VerifiedMessage, peer: str) -> Decision:
+    def _retrieve(self, read: ReadMessage, verified: VerifiedMessage, peer: str) -> Step:
         """Answer GetCert and GetCRL (RFC 8894 sections 4.5 and 4.6); keeps no state (P-49).
 
         What cannot be read is answered like what cannot be found. The names in here are short and
@@ -238,7 +257,7 @@ class SCEPService:
         otherwise be told from names that could be read (P-54).
         """
         self._retrieval.check(verified.message_type)
-        key_agreement = self._may_agree(verified.certificate)
+        key_agreement = self._retrieval.may_agree(verified.certificate)
         self._responder.check_deliverable(verified, None, key_agreement=key_agreement)
         try:
             opened = self._open(verified, peer)
@@ -252,7 +271,7 @@ class SCEPService:
             read,
             key_agreement=key_agreement,
             legacy=_once(read.legacy + opened.legacy),
-            serial=_loggable(wanted.serial_number),
+            serial=loggable_serial(wanted.serial_number),
             stored=next((row.subject for row in found), ""),
         )
         outcome: Outcome
@@ -289,7 +308,7 @@ class SCEPService:
 
     def _enrol(
         self, read: ReadMessage, verified: VerifiedMessage, peer: str, now: datetime
-    ) -> Decision:
+    ) -> Step:
         """Decide on a PKCSReq or RenewalReq (RFC 8894 section 4.3).
 
         In order: is it a PKCS#10 that its own key signed; who sent it; can the rest be read; could
@@ -301,7 +320,7 @@ class SCEPService:
             raise BadRequest("not a PKCSReq or RenewalReq")
         csr, uses = wanted.csr, read.legacy + opened.legacy
         read = replace(read, requested=csr.subject, legacy=_once(uses))
-        outcome: Outcome
+        outcome: Outcome | Awaited
         try:
             sender = self._senders.identify(
                 verified.certificate,
@@ -373,11 +392,6 @@ class SCEPService:
             password = None
         self._responder.check_deliverable(verified, password)
         renewal.check_signature(sender, sender.renewed, rules, now)
-
-
-def _loggable(serial_number: int) -> int | None:
-    """Return a serial number, unless no certificate can have it (RFC 5280 section 4.1.2.2)."""
-    return serial_number if 0 <= serial_number < _SERIALS else None
 
 
 def _once(uses: tuple[Legacy, ...]) -> tuple[Legacy, ...]:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from scepkit.enrolment.request import Granted, Queued, Refused, Repeated
 from scepkit.enrolment.request import Outcome as EnrolmentOutcome
+from scepkit.enrolment.third_parties import Awaited
 from scepkit.errors import FailInfo
 from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.distinguished_name import Name
@@ -20,6 +21,8 @@ from scepkit.store import Queued as QueuedEntry
 
 # Characters of a subject: more than any that is issued in earnest.
 _LOGGED = 500
+# Beyond all serial numbers: they have at most 20 octets.
+_SERIALS = 1 << 160
 # Octets of a subject: a longer one is not decoded, and so many of it are shown.
 _DECODED, _SHOWN = 8192, 64
 
@@ -157,6 +160,22 @@ class Decision:
         return isinstance(self.outcome, Repeated)
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A pkiMessage that is answered when a third party has spoken.
+
+    Attributes:
+        message: the message.
+        outcome: whose word it waits for, and how to go on.
+    """
+
+    message: ReadMessage
+    outcome: Awaited
+
+
+Step: TypeAlias = Decision | Waiting
+
+
 def cert_rep(outcome: Outcome) -> CertRep:
     """Return an outcome as a SCEP message."""
     match outcome:
@@ -181,3 +200,8 @@ def _answered_before(standing: Standing) -> CertRep:
             return Pending()
     code = FailInfo.badRequest if standing.fail_info is None else FailInfo(standing.fail_info)
     return Failure(code, standing.reason or "the request was refused")
+
+
+def loggable_serial(serial_number: int) -> int | None:
+    """Return a serial number, unless no certificate can have it (RFC 5280 section 4.1.2.2)."""
+    return serial_number if 0 <= serial_number < _SERIALS else None

@@ -6,6 +6,8 @@ import hmac
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from scepkit.enrolment.issuers import Issuers, stored_certificate
 from scepkit.enrolment.rate_limit import Limiter
 from scepkit.enrolment.rules import GetCertRule, Rules
@@ -66,6 +68,21 @@ class Retrieval:
             raise BadRequest("this server does not answer GetCert")
         if not is_cert and not self._rules.get_crl:
             raise BadRequest("this server does not answer GetCRL")
+
+    def own(self, signer: Certificate) -> CertificateRow | None:
+        """Return what is stored under the number of a certificate that a CA of ours signed."""
+        authority = self._issuers.issuer_of(signer)
+        if authority is None:
+            return None
+        return self._store.find_certificate(authority.key_hash, signer.serial)
+
+    def may_agree(self, signer: Certificate) -> bool:
+        """Say whether an answer to a stored, unrevoked certificate may use key agreement."""
+        is_ec = isinstance(signer.public_key, ec.EllipticCurvePublicKey)
+        if not is_ec or not signer.asserts_key_agreement:
+            return False
+        row = self.own(signer)
+        return row is not None and row.revoked_at is None
 
     def named(self, wanted: GetCert | GetCRL) -> tuple[CertificateRow, ...]:
         """Return the certificates of this endpoint that an issuer and a serial number name.

@@ -9,6 +9,7 @@ The rules of this package:
   it is.
 """
 
+from scepkit.store.assents import Assent
 from scepkit.store.audit import SERVER, UNKNOWN, AuditAction, AuditEvent, AuditRecord
 from scepkit.store.certificates import CertificateRow, CertificateStatus
 from scepkit.store.challenges import Challenge, ChallengeState
@@ -18,6 +19,7 @@ from scepkit.store.requests import RequestRow
 from scepkit.store.revocations import Action, Change, RevocationRow
 from scepkit.store.store import Store
 from scepkit.store.values import (
+    ISSUER,
     AlreadyAnswered,
     Answer,
     ChallengeSpent,
@@ -35,11 +37,13 @@ from scepkit.store.values import (
 )
 
 __all__ = [
+    "ISSUER",
     "SERVER",
     "UNKNOWN",
     "Action",
     "AlreadyAnswered",
     "Answer",
+    "Assent",
     "AuditAction",
     "AuditEvent",
     "AuditRecord",

@@ -66,6 +66,7 @@ APPROVE = (
         decided_at=bindparam("now"),
         decided_by=bindparam("by"),
         passphrase=None,
+        waits_for=None,
     )
 )
 REJECT = (

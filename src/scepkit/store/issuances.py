@@ -382,6 +382,7 @@ def _waiting_row(queued: Queued) -> dict[str, Any]:
         "expires_at": queued.expires_at,
         "passphrase": queued.passphrase,
         "queue": queued.endpoint,
+        "waits_for": queued.waits_for,
     }
 
 

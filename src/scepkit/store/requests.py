@@ -35,6 +35,7 @@ _OUTCOME = (
     requests.c.reply_secret,
     requests.c.id,
     requests.c.subject,
+    requests.c.waits_for,
     requests.c.expires_at,
 )
 _ANSWER = (transactions.c.id, transactions.c.signer_key, *_OUTCOME)
@@ -90,6 +91,7 @@ REQUESTS = select(
     requests.c.expires_at,
     requests.c.decided_by,
     requests.c.peer,
+    requests.c.waits_for,
 ).join_from(requests, transactions)
 REQUEST = REQUESTS.where(requests.c.id == bindparam("request_id"))
 # What is over by then no longer waits, though nobody may have written that yet.
@@ -116,7 +118,8 @@ class RequestRow:
 
     `issuer` and `csr_digest` are None only where an older scepkit stored it. `challenge_id` is
     that of a request that had to wait; otherwise the challenge names the certificate. `peer` is
-    what the sender's address is counted under, None where nobody knew it.
+    what the sender's address is counted under, None where nobody knew it. `waits_for` is whom it
+    waits for, None for an operator.
     """
 
     id: int
@@ -140,6 +143,7 @@ class RequestRow:
     expires_at: datetime | None
     decided_by: str | None
     peer: str | None
+    waits_for: str | None
 
 
 class Standing(NamedTuple):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import update
 
+from scepkit.store.assents import AssentRecords
 from scepkit.store.audit_records import AuditRecords
 from scepkit.store.certificates import CertificateRecords
 from scepkit.store.challenges import ChallengeRecords
@@ -35,6 +36,7 @@ class Store(
     CRLRecords,
     Purging,
     AuditRecords,
+    AssentRecords,
 ):
     """A database of challenges, transactions, requests, certificates and CRLs.
 

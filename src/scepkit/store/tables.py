@@ -192,6 +192,8 @@ requests = Table(
     # The endpoint whose queue a waiting request came into: the transaction's, once more, so that
     # an index alone says how many wait.
     Column("queue", String(64)),
+    # Whom a waiting request waits for; NULL: an operator.
+    Column("waits_for", String(16)),
     UniqueConstraint("transaction_row", "fingerprint"),
     CheckConstraint("status IN ('issued', 'pending', 'rejected', 'expired')", name="status"),
     CheckConstraint("(status = 'issued') = (serial IS NOT NULL)", name="issued"),
@@ -235,6 +237,18 @@ passphrases = Table(
         autoincrement=False,
     ),
     Column("hidden", LargeBinary, nullable=False),
+)
+
+# What services outside said yes to (see `assents`).
+assents = Table(
+    "assents",
+    metadata,
+    Column("endpoint", String(64), primary_key=True),
+    Column("transaction_id", LargeBinary(255), primary_key=True),
+    Column("signer_key", LargeBinary(32), primary_key=True),
+    Column("csr_digest", LargeBinary(32), primary_key=True),
+    Column("said_at", UTCDateTime, nullable=False),
+    Index(None, "said_at"),
 )
 
 # CRL numbers count up for ever (RFC 5280 section 5.2.3), so they are kept apart from the CRLs.

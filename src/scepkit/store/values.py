@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 DIGEST_SIZE = 32  # SHA-256 and HMAC-SHA-256
+ISSUER = "issuer"  # whom a request waits for that a CA outside has taken
 MAX_TRANSACTION_ID = 255  # bytes; RFC 8894 gives no limit, key-derived ones have 40 to 64
 MAX_SERIAL_BITS = 159  # RFC 5280 section 4.1.2.2: 20 octets, positive
 BAD_REQUEST = 2  # the failInfo of a request that nobody decided in time
@@ -45,6 +46,7 @@ class Outcome:
         request_id: the request's number, for the log; None where `Store.record` has just written
             it. Not compared: the device is told nothing of it.
         subject: the subject that it asked for, as text, for the log; not compared either.
+        waits_for: whom it waits for when it is pending; None for an operator.
     """
 
     status: Status
@@ -55,6 +57,7 @@ class Outcome:
     reply_secret: bytes | None = field(default=None, repr=False)
     request_id: int | None = field(default=None, compare=False)
     subject: str = field(default="", compare=False)
+    waits_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,7 @@ class Queued(Entry):
         most_of_peer: requests of its `peer` that may wait at its endpoint, this one included; None
             for no bound. Where the peer is not known they are not counted.
         most: the same for all peers together.
+        waits_for: whom it waits for; None for an operator.
 
     Raises:
         UsageError: a size is wrong or a time has no zone.
@@ -200,6 +204,7 @@ class Queued(Entry):
     expires_at: datetime | None
     most_of_peer: int | None = None
     most: int | None = None
+    waits_for: str | None = None
 
     def __post_init__(self) -> None:
         Entry.__post_init__(self)  # super() does not work in classes with slots

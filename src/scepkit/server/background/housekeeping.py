@@ -16,6 +16,7 @@ from threading import Event, Thread
 import structlog
 
 from scepkit.ca.directory import rotation
+from scepkit.enrolment.third_parties import ASSENT_LIFETIME
 from scepkit.errors import ScepError
 from scepkit.keys import ownership
 from scepkit.server.settings import Settings
@@ -60,6 +61,7 @@ class Sweep:
 
     def _purge(self) -> None:
         keep = timedelta(days=self.settings.retention_days)
+        self.store.forget_assents(self.now() - ASSENT_LIFETIME)
         purged = purge(self.store, self.settings, now=self.now(), keep=keep)
         if purged != Purged(0, 0, 0, 0):
             log.info("old records were deleted", **counts(purged))

@@ -76,6 +76,8 @@ class Settings(BaseSettings):
         max_connections: simultaneous connections, over all worker processes.
         max_connections_per_address: of these, of one address; of IPv6, of one /64.
         max_pipelined: requests that wait on one connection behind the one in progress.
+        max_waiting: requests of a worker process that wait for other services at once.
+        waiting_seconds: for which a request waits at most for one of them.
         request_seconds: in which a request has to arrive whole.
         response_seconds: in which a response, or 64 KiB of it, has to be taken.
         proxies: addresses and networks whose X-Forwarded-For is believed, or `*`.
@@ -105,6 +107,8 @@ class Settings(BaseSettings):
     max_connections: Annotated[int, Field(ge=16, le=1_000_000)] = 4096
     max_connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 256
     max_pipelined: Annotated[int, Field(ge=1, le=1000)] = 16
+    max_waiting: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    waiting_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
     request_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
     response_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
     proxies: tuple[str, ...] = Field(default_factory=_usual_proxies)

@@ -57,6 +57,9 @@ log = "auto"
 # Seconds for a request to arrive, and for a response, or 64 KiB of it, to be read by the peer.
 # request_seconds = 30
 # response_seconds = 30
+# Requests of one worker process that wait for other services at once, and the seconds to wait.
+# max_waiting = 1000
+# waiting_seconds = 30
 # Proxies whose X-Forwarded-For is believed: addresses and networks.
 # proxies = ["127.0.0.1", "::1"]
 

@@ -77,6 +77,11 @@ class Request:
             if not event.get("more_body", False):
                 return bytes(body)
 
+    async def gone(self) -> None:
+        """Return when the client has hung up; only once the body was read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
 
 def _too_large(most: int) -> HTTPRefused:
     return HTTPRefused(413, f"the body is larger than {most} octets")

@@ -19,6 +19,7 @@ from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     generate_latest,
 )
@@ -65,6 +66,26 @@ LOST = Counter("scep_log_lines_lost", "Lines of the log that could not be writte
 
 BOUNDS = Counter("scep_bounds", "Times that a bound was reached.", ["bound"])
 
+WAITING = Gauge(
+    "scep_waiting", "Requests that wait for a third party.", ["role"], multiprocess_mode="livesum"
+)
+WAITED = Histogram(
+    "scep_waiting_seconds",
+    "Seconds that a request waited for a third party.",
+    ["role", "outcome"],
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
+)
+UNSENT = Counter(
+    "scep_unsent_certificates",
+    "Certificates of other CAs that were not sent: withdrawn there, or reported in the log.",
+    ["outcome"],
+)
+
+_ALL = (
+    *(REQUESTS, SECONDS, LEGACY, CMP, OCSP, FETCHES, LOST, BOUNDS),
+    *(WAITING, WAITED, UNSENT),
+)
+
 
 def render(*more: Collector) -> tuple[bytes, str]:
     """Return the metrics of all worker processes, and their media type.
@@ -87,7 +108,7 @@ def registry(*more: Collector) -> CollectorRegistry:
     if os.environ.get(MULTIPROCESS):
         MultiProcessCollector(collected)  # type: ignore[no-untyped-call]
         return collected
-    for metric in (REQUESTS, SECONDS, LEGACY, CMP, OCSP, FETCHES, LOST, BOUNDS):
+    for metric in _ALL:
         collected.register(metric)
     return collected
 

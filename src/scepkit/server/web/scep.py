@@ -29,7 +29,8 @@ from scepkit.server.http.bounds import BoundAlarms
 from scepkit.server.settings import DEFAULT, Settings
 from scepkit.server.web import metrics
 from scepkit.server.web.front import NO_STORE, Front, Request
-from scepkit.services.scep_decision import Decision
+from scepkit.server.web.waiting_room import WaitingRoom
+from scepkit.services.scep_decision import Decision, Waiting
 from scepkit.store import Store
 
 # Where clients look: the path that users type, the one that RFC 8894 section 4.1 names, and what is
@@ -54,15 +55,24 @@ class SCEPFront(Front):
         endpoints: those in service.
         settings: their names.
         threads: for private-key work.
+        storing: for what may wait for the disk.
         store: where the endpoints store what they decide.
     """
 
     protocol = "SCEP"
 
     def __init__(
-        self, endpoints: Endpoints, settings: Settings, threads: ThreadPoolExecutor, store: Store
+        self,
+        endpoints: Endpoints,
+        settings: Settings,
+        threads: ThreadPoolExecutor,
+        storing: ThreadPoolExecutor,
+        store: Store,
     ) -> None:
         super().__init__(endpoints, threads, store)
+        self._waiting = WaitingRoom(
+            self._workers, storing, most=settings.max_waiting, seconds=settings.waiting_seconds
+        )
         self._settings = settings
         self._has_several = len(settings.endpoint) > 1
         self._alarms = BoundAlarms()
@@ -120,6 +130,9 @@ class SCEPFront(Front):
                 service = served.scep
                 request.facts["endpoint"] = service.name
                 decision = await self._workers.decide(asked.message, service, network)
+            if isinstance(decision, Waiting):
+                # Not among those under way: else who waits would keep everybody else out.
+                decision = await self._waiting.decide(decision, service, request.gone)
         except (BoundReached, Local):
             # The request could be read, so the log can say whose it was.
             transaction_id = pkimessage.parse(asked.message).attributes.transaction_id

@@ -24,7 +24,7 @@ from typing import TypeAlias, TypeVar
 
 from scepkit.errors import HTTPRefused
 from scepkit.services.scep import SCEPService
-from scepkit.services.scep_decision import Decision
+from scepkit.services.scep_decision import Step, Waiting
 from scepkit.store import Answer, Recorded, Store
 
 # Of one protocol. More would only time out while they wait for a thread; 503 makes them come back
@@ -32,8 +32,8 @@ from scepkit.store import Answer, Recorded, Store
 LIMIT = 512
 
 _T = TypeVar("_T")
-_Decided: TypeAlias = tuple[Decision, Answer | None]
-_Step: TypeAlias = "asyncio.Future[_Decided]"
+_Decided: TypeAlias = tuple[Step, Answer | None]
+_Future: TypeAlias = "asyncio.Future[_Decided]"
 
 
 class ConcurrencyLimit:
@@ -95,8 +95,8 @@ class WorkerPool:
         self._store.check_patience(asked)
         return service(message)
 
-    async def decide(self, message: bytes, service: SCEPService, peer: str = "") -> Decision:
-        """Return the decision of an endpoint, once it is stored.
+    async def decide(self, message: bytes, service: SCEPService, peer: str = "") -> Step:
+        """Return the decision of an endpoint, once it is stored; or whose word it waits for.
 
         Args:
             message: the body of a PKIOperation.
@@ -108,12 +108,26 @@ class WorkerPool:
             HTTPRefused: there were too many of its kind, or a bound is reached.
             Local: the operator's fault or the disk's.
         """
-        decision, recorded = await self._recorded(message, service, peer)
+        step, recorded = await self._recorded(service, service.decide, message, peer)
         if isinstance(recorded, Recorded | None):
-            return decision
-        return await self.run(service.conclude, decision, recorded)
+            return step
+        return await self.run(service.conclude, step, recorded)
 
-    def _recorded(self, message: bytes, service: SCEPService, peer: str) -> _Step:
+    async def go_on(
+        self, service: SCEPService, waiting: Waiting, word: object, kept: object
+    ) -> Step:
+        """Return the decision on what waited, once it is stored; or whose word it waits for next.
+
+        Arguments and exceptions are those of `SCEPService.go_on`.
+        """
+        step, recorded = await self._recorded(service, service.go_on, waiting, word, kept)
+        if isinstance(recorded, Recorded | None):
+            return step
+        return await self.run(service.conclude, step, recorded)
+
+    def _recorded(
+        self, service: SCEPService, work: Callable[..., Step], *arguments: object
+    ) -> _Future:
         """Decide and store; the event loop hears of it when the answer is on the disk."""
         loop = asyncio.get_running_loop()
         if self._handover is None:
@@ -121,25 +135,25 @@ class WorkerPool:
         elif not self._handover.is_for(loop):
             # The first loop would hear of the result, and the second one wait for ever.
             raise RuntimeError("a WorkerPool is for one event loop, and there is a second one")
-        step: _Step = loop.create_future()
+        step: _Future = loop.create_future()
         hand_over = functools.partial(_hand_over, self._handover, [step])
         self._store.begin_request()
         asked = time.monotonic()
-        self._threads.submit(self._decide, message, service, peer, hand_over, asked)
+        self._threads.submit(self._decide, service, work, arguments, hand_over, asked)
         return step
 
     def _decide(
         self,
-        message: bytes,
         service: SCEPService,
-        peer: str,
+        work: Callable[..., Step],
+        arguments: tuple[object, ...],
         hand_over: Callable[[_Decided | BaseException], None],
         asked: float,
     ) -> None:
         """Do what the class says, in a thread of the pool."""
         try:
             self._store.check_patience(asked)
-            decision = service.decide(message, peer)
+            decision = work(*arguments)
             pending = service.record(decision)
         # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.
         except BaseException as error:  # noqa: BLE001
@@ -156,14 +170,14 @@ class WorkerPool:
             )
 
 
-def _hand_over(handover: Handover, steps: list[_Step], result: _Decided | BaseException) -> None:
+def _hand_over(handover: Handover, steps: list[_Future], result: _Decided | BaseException) -> None:
     # Taken out, not only used: an error knows the frames that it came through, these know what they
     # were to hand over to, and that will know the error. The message would stay with them until the
     # collector comes.
     handover.put(functools.partial(_settle, steps.pop(), result))
 
 
-def _settle(step: _Step, result: _Decided | BaseException) -> None:
+def _settle(step: _Future, result: _Decided | BaseException) -> None:
     if step.done():  # cancelled: the server stops
         return
     if isinstance(result, BaseException):

@@ -1,0 +1,322 @@
+"""Consultation of third parties: from a request that is entitled to its outcome.
+
+In order: was it answered before; what the referee says, which is stored; what the issuer makes of
+it. Each wait is an `Awaited`, which says how to go on.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import TypeAlias
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from scepkit.ca.authority import Authority
+from scepkit.ca.issuer import Issuer, Later, Order
+from scepkit.ca.profile import Profile
+from scepkit.enrolment import issuing
+from scepkit.enrolment.request import Granted, Outcome, Queued, Refused, Repeated, repeated
+from scepkit.enrolment.rules import Rules
+from scepkit.enrolment.third_parties import (
+    ASSENT_LIFETIME,
+    Awaited,
+    Question,
+    Role,
+    ThirdParties,
+    Verdict,
+    Yes,
+)
+from scepkit.errors import BadRequest, FailInfoError, SettingsError
+from scepkit.protocol import csr
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.csr import CertificationRequest
+from scepkit.store import (
+    ISSUER,
+    AlreadyAnswered,
+    Answer,
+    Assent,
+    Challenge,
+    Entry,
+    Recorded,
+    RequestRow,
+    Status,
+    Store,
+)
+
+REFUSED = "the request was refused"
+
+Next: TypeAlias = Outcome | Awaited
+_Word: TypeAlias = x509.Certificate | Later | FailInfoError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """A request that is entitled, as far as this server alone can say.
+
+    Attributes:
+        entry: its record.
+        order: the certificate that it would get.
+        wanted: what it asks for.
+        granted: what of that it may have.
+        challenge: the one-time challenge that entitles it.
+        authority: the CA that it was sent to.
+        queued: whether an operator decides, too.
+    """
+
+    entry: Entry
+    order: Order
+    wanted: CertificationRequest
+    granted: CertificationRequest
+    challenge: Challenge | None
+    authority: Authority
+    queued: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Consultation:
+    """Consults the third parties of one endpoint. Threads may share it.
+
+    Attributes:
+        parties: the third parties.
+        store: what must survive.
+        rules: what the endpoint allows.
+        profile: what it issues.
+    """
+
+    parties: ThirdParties
+    store: Store
+    rules: Rules
+    profile: Profile
+
+    def begin(self, grant: Grant) -> Next:
+        """Return the outcome of a request, or whose word it waits for.
+
+        Raises:
+            FailInfoError: it is refused.
+            StoreError, SettingsError: this server is at fault.
+        """
+        entry, referee = grant.entry, self.parties.referee
+        standing = self.store.lookup(
+            entry.endpoint, entry.transaction_id, entry.signer_key, entry.fingerprint, now=entry.now
+        )
+        if standing is not None:
+            # A third party is not asked about what was answered before.
+            return repeated(standing, grant.challenge, entry.renews)
+        assent = Assent(
+            endpoint=entry.endpoint,
+            transaction_id=entry.transaction_id,
+            signer_key=entry.signer_key,
+            csr_digest=entry.csr_digest,
+        )
+        if referee is None or self.store.has_assent(assent, since=entry.now - ASSENT_LIFETIME):
+            return self._certify(grant)
+        question = Question(
+            id=grant.order.id,
+            endpoint=entry.endpoint,
+            transaction_id=entry.transaction_id,
+            csr=grant.wanted,
+            subject=entry.subject,
+            renews=entry.renews,
+        )
+        return Awaited(
+            role=Role.REFEREE,
+            name=referee.name,
+            ask=partial(referee.judge, question),
+            keep=partial(self._keep, assent, entry.now),
+            go_on=partial(self._judged, grant, referee.name),
+            may_cancel=True,
+            challenge=grant.challenge,
+            renews=entry.renews,
+        )
+
+    def _keep(self, assent: Assent, now: datetime, verdict: Verdict) -> None:
+        """Store a yes before anything is signed: the service may have spent its secret with it."""
+        if isinstance(verdict, Yes):
+            self.store.assent(assent, now=now)
+
+    def _judged(self, grant: Grant, name: str, verdict: Verdict, _kept: None) -> Next:
+        if isinstance(verdict, Yes):
+            return self._certify(grant)
+        error = BadRequest(f"{name} says no: {verdict.reason}", text=REFUSED)
+        return Refused(error, grant.challenge, grant.entry.renews)
+
+    def _certify(self, grant: Grant) -> Next:
+        if grant.queued:
+            waiting = issuing.queue(grant.entry, self.rules)
+            return Queued(waiting, grant.challenge, grant.entry.renews)
+        issuer = self.parties.issuer
+        if issuer is None:
+            word: _Word = grant.authority.certify(grant.order)
+            return self._certified(grant, None, word, None)
+        go_on = partial(self._certified, grant, issuer)
+        return _order(issuer, grant.order, go_on, grant.challenge, grant.entry.renews)
+
+    def _certified(self, grant: Grant, issuer: Issuer | None, word: _Word, _kept: object) -> Next:
+        entry, challenge = grant.entry, grant.challenge
+        if isinstance(word, FailInfoError):
+            raise word
+        if issuer is not None:
+            entry = replace(entry, issuer=issuer.key_hash)
+        if isinstance(word, Later):
+            return Queued(issuing.queue(entry, self.rules, ISSUER), challenge, entry.renews)
+        if issuer is not None and not _is_for(word, grant.granted):
+            return _unusable(issuer, word)
+        record = issuing.issuance(entry, grant.granted, word)
+        cut = issuing.cut(grant.wanted, record)
+        return Granted(record, challenge, entry.renews, cut, issuer)
+
+    # --- what is stored, and waits ----------------------------------------------------------------
+
+    def resume(self, outcome: Repeated, now: datetime) -> Next:
+        """Return what comes next for a request that waits for a third party.
+
+        Args:
+            outcome: what is stored.
+            now: the time, aware.
+
+        Raises:
+            SettingsError: the third party is no more.
+            StoreError: the database cannot be used.
+        """
+        standing, issuer = outcome.standing, self.parties.issuer
+        row = self.store.request(standing.request_id or 0)
+        if row is None or standing.status is not Status.PENDING:
+            return outcome
+        if issuer is None:
+            raise SettingsError(
+                "the request waits for a CA that is no more",
+                hint="reject it: the device then asks the CA of today",
+            )
+        wanted = csr.read_archived(row.csr)
+        entry = issuing.entry_of(row, wanted.subject, issuer, now)
+        order = issuing.order(entry, wanted.subject, wanted, self.profile)
+        return _order(
+            issuer,
+            order,
+            partial(self._decided, outcome, issuer),
+            outcome.challenge,
+            outcome.renews,
+            partial(self._approve, row, wanted, entry, issuer),
+        )
+
+    def _approve(
+        self,
+        row: RequestRow,
+        wanted: CertificationRequest,
+        entry: Entry,
+        issuer: Issuer,
+        word: _Word,
+    ) -> Answer | None:
+        """Store what the CA decided on a request that waited; return None if not a certificate."""
+        if isinstance(word, FailInfoError):
+            self.store.reject(
+                row.id, fail_info=word.fail_info, reason=word.text, by=issuer.name, now=entry.now
+            )
+        if not isinstance(word, x509.Certificate) or not _is_for(word, wanted):
+            return None
+        return self.store.approve(row.id, issuing.issuance(entry, wanted, word), by=issuer.name)
+
+    def _decided(
+        self, outcome: Repeated, issuer: Issuer, word: _Word, answer: Answer | None
+    ) -> Next:
+        if isinstance(word, FailInfoError):
+            raise word
+        if isinstance(word, Later):
+            # Not asked again by this attempt.
+            return replace(outcome, standing=replace(outcome.standing, waits_for=None))
+        if answer is None:
+            return _unusable(issuer, word)
+        if isinstance(answer, Recorded | AlreadyAnswered):
+            stands: Outcome = replace(outcome, standing=answer.outcome)
+        else:
+            stands = Refused(BadRequest("its challenge or certificate is good no more"))
+        return self.unsent(word, issuer, stands)
+
+    def settle(self, decided: Granted, stands: Outcome) -> Next:
+        """Return what comes next after a conflict: of another issuer nothing is dropped silently.
+
+        Args:
+            decided: the certificate that could not be stored.
+            stands: what stood in its way.
+        """
+        issuer = decided.issuer
+        if issuer is None:
+            return stands
+        certificate = x509.load_der_x509_certificate(decided.record.certificate)
+        if isinstance(stands, Repeated) and stands.standing.waits_for == ISSUER:
+            # Another attempt was told "later" at the same time, and has stored that.
+            number = stands.standing.request_id or 0
+            answer = self.store.approve(number, decided.record, by=issuer.name)
+            return self._decided(stands, issuer, certificate, answer)
+        return self.unsent(certificate, issuer, stands)
+
+    def unsent(self, certificate: x509.Certificate, issuer: Issuer, stands: Outcome) -> Next:
+        """Return the outcome that stands; a certificate that is not it is withdrawn first."""
+        der = certificate.public_bytes(Encoding.DER)
+        if isinstance(stands, Repeated) and stands.standing.certificate == der:
+            return stands
+        return _withdrawal(issuer, certificate, lambda _word, _kept: stands)
+
+
+def _order(
+    issuer: Issuer,
+    order: Order,
+    go_on: partial[Next],
+    challenge: Challenge | None,
+    renews: int | None,
+    keep: partial[Answer | None] | None = None,
+) -> Next:
+    """Ask an issuer: here if it computes, on the event loop if it waits."""
+    if not inspect.iscoroutinefunction(issuer.certify):
+        word: object
+        try:
+            word = issuer.certify(order)
+        except FailInfoError as error:
+            word = error
+        return go_on(word, None if keep is None else keep(word))
+    return Awaited(
+        role=Role.ISSUER,
+        name=issuer.name,
+        ask=partial(issuer.certify, order),
+        keep=keep or (lambda _word: None),
+        go_on=go_on,
+        challenge=challenge,
+        renews=renews,
+    )
+
+
+def _is_for(certificate: x509.Certificate, request: CertificationRequest) -> bool:
+    """Say whether a certificate is for the key of a request."""
+    return Certificate.of(certificate).key_hash == request.key_hash
+
+
+def _unusable(issuer: Issuer, certificate: x509.Certificate) -> Awaited:
+    def fail(_word: object, _kept: object) -> Next:
+        raise SettingsError(
+            f"{issuer.name} has certified another key than it was asked to",
+            hint="nothing was sent to the device; look at that CA",
+        )
+
+    return _withdrawal(issuer, certificate, fail)
+
+
+def _withdrawal(
+    issuer: Issuer, certificate: x509.Certificate, go_on: Callable[[object, object], Next]
+) -> Awaited:
+    async def withdraw() -> None:
+        done = issuer.withdraw(certificate)
+        if done is not None:
+            await done
+
+    return Awaited(
+        role=Role.WITHDRAWAL,
+        name=issuer.name,
+        ask=withdraw,
+        go_on=go_on,
+        certificate=certificate,
+    )

@@ -1,0 +1,132 @@
+"""Third parties: services outside that have a word on a certificate, and what they are asked.
+
+They are awaited on the event loop. None of them is there unless the assembly is given one.
+A third party that fails or is silent for too long means no certificate and HTTP 503; one that says
+no means FAILURE. Neither falls through to a laxer rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from scepkit.ca.issuer import Issuer
+    from scepkit.protocol.csr import CertificationRequest
+    from scepkit.store import Challenge
+
+ASSENT_LIFETIME = timedelta(days=1)
+"""The time for which a referee's yes is good for the same request, and is not asked for again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Yes:
+    """The third party agrees."""
+
+
+@dataclass(frozen=True, slots=True)
+class No:
+    """The third party refuses, for good.
+
+    Attributes:
+        reason: for the log; the device is not told.
+    """
+
+    reason: str
+
+
+Verdict: TypeAlias = Yes | No
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A request that this server would grant, as a referee is asked about it.
+
+    Attributes:
+        id: the name of the question, the same in every attempt of one request.
+        endpoint: the name of the endpoint.
+        transaction_id: the transactionID as received.
+        csr: the PKCS#10, its challengePassword included.
+        subject: the subject that the certificate would have.
+        renews: the serial number of the certificate that is renewed.
+    """
+
+    id: str
+    endpoint: str
+    transaction_id: bytes
+    csr: CertificationRequest
+    subject: str
+    renews: int | None
+
+
+class Referee(Protocol):
+    """Judges requests before the signature."""
+
+    @property
+    def name(self) -> str:
+        """The name by which log and metrics call it."""
+
+    async def judge(self, question: Question) -> Verdict:
+        """Judge a request that this server would grant; cancelled when the device hangs up.
+
+        Raises:
+            Exception: there is no verdict; the device comes back.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThirdParties:
+    """The third parties of an endpoint.
+
+    Attributes:
+        referee: is asked about every request, first ones and renewals.
+        issuer: certifies in place of the CA here; its methods are coroutine functions if it waits.
+    """
+
+    referee: Referee | None = None
+    issuer: Issuer | None = None
+
+
+class Role(StrEnum):
+    """The role that a third party is waited for in; a label of the metrics."""
+
+    REFEREE = "referee"
+    ISSUER = "issuer"
+    WITHDRAWAL = "withdrawal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Awaited:
+    """The word of a third party that an outcome has to wait for. Nothing is held meanwhile.
+
+    Attributes:
+        role: what it is asked as.
+        name: the third party's.
+        ask: begins to ask; called and awaited on the event loop.
+        keep: stores the word, or does nothing; called where one may wait for the disk.
+        go_on: returns what comes next, given the word and what `keep` returned; called where
+            private keys work. It may raise what `Admission.decide` does.
+        may_cancel: whether it is no harm to stop asking when the device hangs up.
+        certificate: the certificate that is to be withdrawn.
+        challenge: as in `Granted`.
+        renews: as in `Granted`.
+    """
+
+    role: Role
+    name: str
+    ask: Callable[[], Awaitable[Any]]
+    go_on: Callable[[Any, Any], Any]
+    keep: Callable[[Any], Any] = lambda _word: None
+    may_cancel: bool = False
+    certificate: x509.Certificate | None = None
+    challenge: Challenge | None = None
+    renews: int | None = None
+
+    async def word(self) -> Any:
+        """Ask, and return the word."""
+        return await self.ask()
