@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from rfc8894.answers import Answers, Proof, answers, faults
@@ -158,3 +160,14 @@ def test_every_must_has_been_broken_once():
         row.id for row in rows().values() if row.id.startswith("S-") and "MUST" in row.level
     } - answers().reasons.keys()
     assert {row for mutant in mutants() for row in mutant["rows"]} == wanted
+
+
+def test_every_mutant_finds_its_text_once():
+    """A text that went with a change of the code would leave its row unbroken."""
+    source = Path(__file__).parents[2] / "src/scepkit"
+    lost = [
+        (mutant["file"], mutant["old"])
+        for mutant in mutants()
+        if (source / mutant["file"]).read_text("utf-8").count(mutant["old"]) != 1
+    ]
+    assert lost == []
