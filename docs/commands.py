@@ -42,6 +42,9 @@ COMMANDS = (
     ("admin", "rollover", "cancel"),
     ("admin", "rollover", "status"),
     ("admin", "purge"),
+    ("admin", "audit", "list"),
+    ("admin", "audit", "export"),
+    ("admin", "audit", "verify"),
 )
 HEAD = """\
 # Commands

@@ -50,8 +50,9 @@ def answers() -> Answers:
 
 
 def path(module: str) -> str:
-    """Return a module's file, from the root of the repository."""
-    return f"{_PACKAGE}/{module.replace('.', '/')}.py"
+    """Return the file of a module, or of a package, from the root of the repository."""
+    place = f"{_PACKAGE}/{module.replace('.', '/')}"
+    return f"{place}/__init__.py" if (_ROOT / place).is_dir() else f"{place}.py"
 
 
 def faults(ids: Sequence[str], given: Answers, proofs: Mapping[str, Sequence[Proof]]) -> list[str]:
