@@ -27,7 +27,7 @@ from rich.table import Table
 from sqlalchemy import insert
 
 from scepkit.ca.authority import Authority
-from scepkit.ca.crl import Entry, sign_crl
+from scepkit.ca.crl import CRLEntry, sign_crl
 from scepkit.ca.directory import founding, material
 from scepkit.operations import revocation
 from scepkit.store import Store
@@ -41,11 +41,11 @@ _CHUNK = 10_000
 console = Console(stderr=True)
 
 
-def entries(count: int) -> Iterator[Entry]:
+def entries(count: int) -> Iterator[CRLEntry]:
     """Yield revoked certificates: serial numbers of 16 octets, all reasons, a year of times."""
     for number in range(count):
         serial = 2**126 + number * 0x9E3779B97F4A7C15
-        yield Entry(serial, NOW - timedelta(seconds=31 * number % 31_536_000), number % 7)
+        yield CRLEntry(serial, NOW - timedelta(seconds=31 * number % 31_536_000), number % 7)
 
 
 def fill(store: Store, authority: Authority, count: int) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scepkit.ca.authority import Authority
-from scepkit.ca.crl import Entry, sign_crl
+from scepkit.ca.crl import CRLEntry, sign_crl
 from scepkit.ca.directory.founding import ca_name
 from scepkit.ca.extensions import key_usage
 from scepkit.errors import SettingsError
@@ -38,7 +38,7 @@ TIMES = st.datetimes(datetime(1971, 1, 1), datetime(2080, 1, 1), timezones=st.ju
 @pytest.fixture(scope="module")
 def sign(ca, now):
     def sign(*revoked, authority=ca, number=1, at=now, until=now + DAY):
-        entries = (Entry(*one) for one in revoked)
+        entries = (CRLEntry(*one) for one in revoked)
         return sign_crl(authority, entries, number=number, this_update=at, next_update=until)
 
     return sign

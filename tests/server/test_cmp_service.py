@@ -10,7 +10,7 @@ import pytest
 import keys
 from enrolment.revoking import request
 from scepkit.ca.authority import Authority
-from scepkit.ca.directory.material import Credential, Material
+from scepkit.ca.directory.material import Material, RACredential
 from scepkit.protocol import cmp
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep import ca_certificates
@@ -39,7 +39,7 @@ BELOW = authority("Below", ROOT)
 def held(ca, ra=None, *, above=(), **more):
     own = ra or ca
     chain = (ca.x509,) if ra is None else (ra.x509, ca.x509)
-    material = Material(Authority(ca.x509, ca.key), Credential(own.x509, own.key), chain, **more)
+    material = Material(Authority(ca.x509, ca.key), RACredential(own.x509, own.key), chain, **more)
     return LoadedCA("default", Path("nowhere"), material, tuple(one.x509 for one in above))
 
 
@@ -60,7 +60,7 @@ def _common(certificate):
 
 
 def as_ra(holder):
-    return Credential(holder.x509, holder.key)
+    return RACredential(holder.x509, holder.key)
 
 
 def as_ca(holder):

@@ -10,7 +10,7 @@ import forge
 import keys
 from openssl import OpenSSL
 from scepkit.ca.authority import Authority
-from scepkit.ca.directory.material import Credential, Material
+from scepkit.ca.directory.material import Material, RACredential
 from scepkit.errors import HTTPRefused, SettingsError
 from scepkit.protocol.scep import ca_certificates
 from scepkit.protocol.scep.http import Operation
@@ -36,7 +36,7 @@ def material(ca, ra=None, coming=None):
     authority = Authority(ca.x509, ca.key)
     chain = (ca.x509,) if ra is None else (ra.x509, ca.x509)
     own = ra or ca
-    return Material(authority, Credential(own.x509, own.key), chain, next=coming)
+    return Material(authority, RACredential(own.x509, own.key), chain, next=coming)
 
 
 def held(ca=ROOT, ra=None, above=(), coming=None):

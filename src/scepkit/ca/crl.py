@@ -55,7 +55,7 @@ _ECDSA = {
 }
 
 
-class Entry(NamedTuple):
+class CRLEntry(NamedTuple):
     """A certificate in a CRL.
 
     Attributes:
@@ -74,7 +74,7 @@ class Entry(NamedTuple):
 
 def sign_crl(
     authority: Authority,
-    revoked: Iterable[Entry],
+    revoked: Iterable[CRLEntry],
     *,
     number: int,
     this_update: datetime,
@@ -143,7 +143,7 @@ def _pieces(elements: Iterable[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-def _entries(revoked: Iterable[Entry]) -> Iterator[bytes]:
+def _entries(revoked: Iterable[CRLEntry]) -> Iterator[bytes]:
     """Yield the entries of revokedCertificates (RFC 5280 section 5.3)."""
     for serial, revoked_at, reason, invalidity_date in revoked:
         if not 0 < serial < _NUMBERS:

@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import make_headers, parse_url
 
 from scepkit.client import http_bounds
-from scepkit.client.http_bounds import Bounds
+from scepkit.client.http_bounds import ExchangeBounds
 from scepkit.errors import Hint, SettingsError, TransportError, UsageError
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 
@@ -92,7 +92,7 @@ class HTTPTransport:
         for manager in self._managers.values():
             manager.clear()
 
-    def _once(self, url: str, request: HTTPRequest, bounds: Bounds) -> HTTPResponse:
+    def _once(self, url: str, request: HTTPRequest, bounds: ExchangeBounds) -> HTTPResponse:
         _check_url(url)
         response = None
         try:

@@ -38,7 +38,7 @@ _LONGEST = 1e8
 _Address: TypeAlias = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[Any, ...]]
 
 
-class Bounds:
+class ExchangeBounds:
     """The bounds of an exchange: a request and its answer, redirects included.
 
     Args:
@@ -103,17 +103,17 @@ class Bounds:
 
 # Connections outlive an exchange, and urllib3 hands nothing through to them: each one asks for the
 # exchange of its own thread.
-_current: ContextVar[Bounds | None] = ContextVar("bounds", default=None)
+_current: ContextVar[ExchangeBounds | None] = ContextVar("bounds", default=None)
 
 
 @contextmanager
-def begun(timeout: float) -> Iterator[Bounds]:
+def begun(timeout: float) -> Iterator[ExchangeBounds]:
     """Begin an exchange, whose bounds the connections that are used inside of the block keep.
 
     Args:
         timeout: seconds for all of it.
     """
-    bounds = Bounds(timeout)
+    bounds = ExchangeBounds(timeout)
     token = _current.set(bounds)
     try:
         yield bounds

@@ -22,7 +22,7 @@ from scepkit.client.events import Tell
 from scepkit.client.folder import Folder, place
 from scepkit.client.folder.files import RECORD
 from scepkit.client.folder.record import Record, ServerChanges
-from scepkit.client.revocation_check import Standing
+from scepkit.client.revocation_check import RevocationState
 from scepkit.client.rollover import FoundCA
 from scepkit.client.submission import Submission, warn_unless_readable
 from scepkit.client.trust import ChooseAnchor
@@ -98,7 +98,7 @@ class NotDue:
 
     certificate: Certificate
     renew_from: datetime
-    standing: Standing
+    standing: RevocationState
 
 
 @dataclass(frozen=True, slots=True)

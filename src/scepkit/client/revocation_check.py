@@ -45,8 +45,8 @@ MAX_CRL = 8 * 1024 * 1024
 _OK = 200
 
 
-class Standing(StrEnum):
-    """The standing of a certificate that is not revoked, as far as it could be learnt."""
+class RevocationState(StrEnum):
+    """The state of a certificate that is not revoked, as far as it could be learnt."""
 
     GOOD = "good"
     UNKNOWN = "unknown"
@@ -54,11 +54,11 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """The result of the check.
 
     Attributes:
-        status: how the certificate stands; None when that could not be learnt.
+        status: the state that was answered; None when that could not be learnt.
         failures: why not, one for each place that was asked.
         is_named: whether the certificate names a place at all.
     """
@@ -74,7 +74,7 @@ def check(
     connection: Connection,
     allowed: frozenset[Legacy],
     tell: Tell,
-) -> Standing:
+) -> RevocationState:
     """Ask the responders and lists that the certificate of a directory names.
 
     Where none of them can say how it stands, that is an event, and is no failure.
@@ -98,14 +98,14 @@ def check(
     if isinstance(found.status, Revoked):
         raise _revoked(folder, certificate, found.status)
     if not found.is_named:
-        return Standing.NOT_NAMED
+        return RevocationState.NOT_NAMED
     if found.status is None:
         tell(RevocationUnknown(found.failures))
-        return Standing.UNKNOWN
+        return RevocationState.UNKNOWN
     if folder.revocation() is not None:
         folder.forget_revocation()
         tell(HoldEnded())
-    return Standing.GOOD
+    return RevocationState.GOOD
 
 
 def _issuers(folder: Folder) -> tuple[Certificate, ...]:
@@ -142,7 +142,7 @@ def look(
     transport: Transport,
     now: Callable[[], datetime],
     allowed: frozenset[Legacy] = NO_LEGACY,
-) -> Finding:
+) -> CheckResult:
     """Ask the places that a certificate names, until one answers.
 
     Args:
@@ -154,10 +154,10 @@ def look(
     """
     responders, lists = _places(certificate)
     if not responders and not lists:
-        return Finding(None, is_named=False)
+        return CheckResult(None, is_named=False)
     issuer = next((one for one in issuers if chain.issued(one, certificate)), None)
     if issuer is None:
-        return Finding(None, ("the certificate of its issuer is not in the directory",))
+        return CheckResult(None, ("the certificate of its issuer is not in the directory",))
 
     def ask(url: str) -> Status:
         request = HTTPRequest("POST", b"", requester.ask(certificate, issuer), REQUEST_TYPE)
@@ -177,9 +177,9 @@ def look(
             failures.append(f"{url}: {error.message}")
             continue
         if status is not Plain.UNKNOWN:
-            return Finding(status)
+            return CheckResult(status)
         failures.append(f"{url}: the responder does not know the certificate")
-    return Finding(None, tuple(failures))
+    return CheckResult(None, tuple(failures))
 
 
 def _places(certificate: Certificate) -> tuple[list[str], list[str]]:

@@ -30,7 +30,7 @@ from scepkit.enrolment.request import (
 )
 from scepkit.enrolment.rules import RenewalRules, Rules
 from scepkit.enrolment.secret_box import Passphrases, SecretBox
-from scepkit.enrolment.sender import Renewed, Revoked, Sender, other_key, revoked
+from scepkit.enrolment.sender import RenewedCertificate, RevokedSigner, Sender, other_key, revoked
 from scepkit.enrolment.third_parties import Awaited
 from scepkit.errors import BadRequest, BoundReached, FailInfoError, SettingsError
 from scepkit.protocol.csr import CertificationRequest
@@ -104,7 +104,7 @@ class Admission:
         return self._first(request)
 
     def _first(
-        self, request: EnrolmentRequest, renewed: Renewed | None = None
+        self, request: EnrolmentRequest, renewed: RenewedCertificate | None = None
     ) -> Outcome | Awaited:
         """Grant what no certificate entitles to: by its challenge, or by an operator.
 
@@ -183,7 +183,7 @@ class Admission:
             raise
 
     def _renew(
-        self, request: EnrolmentRequest, rules: RenewalRules, renewed: Renewed
+        self, request: EnrolmentRequest, rules: RenewalRules, renewed: RenewedCertificate
     ) -> Outcome | Awaited:
         """Grant a renewal: by the certificate that signed it (RFC 8894 section 2.3).
 
@@ -214,13 +214,15 @@ class Admission:
 
         Devices go on signing with a certificate that has expired, or that another server issued.
         """
-        if request.kind is Kind.RENEWAL or isinstance(error, Revoked):
+        if request.kind is Kind.RENEWAL or isinstance(error, RevokedSigner):
             return False
         if request.csr.challenge_password is not None:
             return True
         return self.rules.approval and not isinstance(error, renewal.TooEarly)
 
-    def _confirmed(self, request: EnrolmentRequest, renewed: Renewed) -> Challenge | None:
+    def _confirmed(
+        self, request: EnrolmentRequest, renewed: RenewedCertificate
+    ) -> Challenge | None:
         """Judge the challenge that a renewal has without need; return which one it spends."""
         if request.csr.challenge_password is None:
             return None

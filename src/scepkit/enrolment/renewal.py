@@ -10,7 +10,7 @@ from datetime import datetime
 from scepkit.ca.subject_rules import email_addresses
 from scepkit.enrolment.request import EnrolmentRequest
 from scepkit.enrolment.rules import RenewalRules
-from scepkit.enrolment.sender import Renewed, Sender, other_subject
+from scepkit.enrolment.sender import RenewedCertificate, Sender, other_subject
 from scepkit.errors import BadAlg, BadRequest
 from scepkit.protocol.certificate import Certificate
 
@@ -19,7 +19,7 @@ class TooEarly(BadRequest):
     """The signer's certificate is not near its end yet."""
 
 
-def check(request: EnrolmentRequest, renewed: Renewed, rules: RenewalRules) -> None:
+def check(request: EnrolmentRequest, renewed: RenewedCertificate, rules: RenewalRules) -> None:
     """Hold a renewal to the rules: how it is signed, when, and for which names.
 
     Args:
@@ -48,7 +48,9 @@ def check(request: EnrolmentRequest, renewed: Renewed, rules: RenewalRules) -> N
             )
 
 
-def check_signature(sender: Sender, renewed: Renewed, rules: RenewalRules, now: datetime) -> None:
+def check_signature(
+    sender: Sender, renewed: RenewedCertificate, rules: RenewalRules, now: datetime
+) -> None:
     """Check a renewal by the rules that do not depend on its contents; raises as `check`."""
     if sender.digest.legacy is not None:
         # Whatever is allowed otherwise: this signature alone authorises. RFC 8894 section 7.9

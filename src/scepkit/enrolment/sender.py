@@ -29,7 +29,7 @@ from scepkit.store import Store
 
 
 @dataclass(frozen=True)
-class Renewed:
+class RenewedCertificate:
     """A certificate that the holder of its key may renew.
 
     Attributes:
@@ -54,7 +54,7 @@ class Renewed:
             return ()
 
 
-class Revoked(BadRequest):
+class RevokedSigner(BadRequest):
     """The signer's certificate is revoked: it entitles to nothing."""
 
 
@@ -73,7 +73,7 @@ class Sender:
     certificate: Certificate
     digest: Digest
     is_own: bool
-    renewed: Renewed | None = None
+    renewed: RenewedCertificate | None = None
     failure: FailInfoError | None = None
 
     @property
@@ -138,7 +138,7 @@ class Senders:
         rules, authority = self.rules.renewal, self.issuers.issuer_of(certificate)
         if rules is None and is_renewal:
             raise BadRequest("this server does not renew certificates")
-        renewed: Renewed | None = None
+        renewed: RenewedCertificate | None = None
         failure: FailInfoError | None = None
         if rules is not None and (is_renewal or authority is not None):
             try:
@@ -147,7 +147,7 @@ class Senders:
                 else:
                     renewed = self._stored(certificate, authority)
             except FailInfoError as error:
-                if is_renewal or isinstance(error, Revoked):
+                if is_renewal or isinstance(error, RevokedSigner):
                     raise
                 failure = error
         if renewed is None and not is_own and not self.rules.separate_keys:
@@ -156,11 +156,11 @@ class Senders:
             raise failure or other_key()
         return Sender(certificate, digest, is_own, renewed, failure)
 
-    def _stored(self, signer: Certificate, authority: Authority) -> Renewed:
+    def _stored(self, signer: Certificate, authority: Authority) -> RenewedCertificate:
         """Find the certificate that signed a request among those that this endpoint issued.
 
         Raises:
-            Revoked: it was revoked.
+            RevokedSigner: it was revoked.
             BadRequest: it was not issued by this endpoint.
             StoreError: the database cannot answer.
         """
@@ -177,7 +177,7 @@ class Senders:
             )
         if row.revoked_at is not None:
             raise revoked()
-        return Renewed(signer, row.serial)
+        return RenewedCertificate(signer, row.serial)
 
     def _foreign(
         self,
@@ -185,13 +185,13 @@ class Senders:
         embedded: Sequence[bytes],
         rules: RenewalRules,
         now: datetime,
-    ) -> Renewed:
+    ) -> RenewedCertificate:
         """Accept a certificate of another CA that the operator named (RFC 8894 2.3, case 3).
 
         Whether that CA has revoked it is not known here, unless this server holds that CA as well.
 
         Raises:
-            Revoked: it was revoked here.
+            RevokedSigner: it was revoked here.
             BadRequest: it chains to none of them (S-2.4-6).
             StoreError: the database cannot answer.
         """
@@ -205,16 +205,16 @@ class Senders:
             row = self.store.find_certificate(issuer.key_hash, signer.serial)
             if row is not None and row.revoked_at is not None:
                 raise revoked()
-            return Renewed(signer, None)
+            return RenewedCertificate(signer, None)
         raise BadRequest(
             "a RenewalReq has to be signed with a certificate of this CA",
             hint="a device without one enrols with a PKCSReq",
         )
 
 
-def revoked() -> Revoked:
+def revoked() -> RevokedSigner:
     """Return the refusal for a certificate that was revoked, before or in the meantime."""
-    return Revoked("the certificate that signed was revoked")
+    return RevokedSigner("the certificate that signed was revoked")
 
 
 def other_key() -> BadRequest:

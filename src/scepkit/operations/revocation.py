@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from threading import Lock
 
 from scepkit.ca.authority import Authority
-from scepkit.ca.crl import Entry, sign_crl
+from scepkit.ca.crl import CRLEntry, sign_crl
 from scepkit.errors import SettingsError, StoreError, UsageError
 from scepkit.operations.selection import Selection, is_held
 from scepkit.protocol.certificate import show_serial
@@ -326,7 +326,7 @@ def make_crl(
     # RFC 5280 section 3.3: what expired since the last CRL is in this one still.
     ended = now if before is None else min(now, before.this_update)
     entries = (
-        Entry(row.serial, row.revoked_at, row.reason, row.invalidity_date)
+        CRLEntry(row.serial, row.revoked_at, row.reason, row.invalidity_date)
         for row in store.revoked(issuer, not_after=ended)
     )
     until = now + lifetime

@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.ca import checks
-from scepkit.ca.directory.material import Credential as RACredential
-from scepkit.ca.directory.material import Material, load_responders
+from scepkit.ca.directory.material import Material, RACredential, load_responders
 from scepkit.ca.directory.paths import RA_CERTIFICATE, RA_KEY
 from scepkit.ca.extensions import Locations
 from scepkit.enrolment.admission import Admission

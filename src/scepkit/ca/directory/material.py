@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Credential:
+class RACredential:
     """A key that requests are encrypted to and that signs replies, with its certificate.
 
     A CA's own may be EC. That decrypts nothing, so requests come with a password (RFC 8894 section
@@ -51,9 +51,9 @@ class Material:
     """
 
     ca: Authority
-    ra: Credential
+    ra: RACredential
     chain: tuple[x509.Certificate, ...]
-    retired: tuple[Credential, ...] = ()
+    retired: tuple[RACredential, ...] = ()
     previous: tuple[Authority, ...] = ()
     next: Material | None = None
 
@@ -104,7 +104,7 @@ def load_generation(place: Path, *, now: datetime) -> Material:
     ca = _authority(place, now)
     if not paths.has_ra(place):
         _check_alone(ca.certificate)
-        own = Credential(ca.certificate, ca.private_key)
+        own = RACredential(ca.certificate, ca.private_key)
         return Material(ca, own, (ca.certificate,))
     ra = _ra(place, now)
     checks.check_issued_by(ra.certificate, ca.certificate)
@@ -152,7 +152,7 @@ def _next(directory: Path, now: datetime) -> Material | None:
     return load_generation(directory / paths.NEXT, now=now)
 
 
-def _earlier(directory: Path, now: datetime) -> Iterator[tuple[Authority, Credential | None]]:
+def _earlier(directory: Path, now: datetime) -> Iterator[tuple[Authority, RACredential | None]]:
     for _, place in paths.numbered(directory / paths.OLD):
         if _expired(read_certificate(place / paths.CA_CERTIFICATE), now):
             continue
@@ -160,12 +160,12 @@ def _earlier(directory: Path, now: datetime) -> Iterator[tuple[Authority, Creden
         yield ca, _earlier_ra(place, ca, now)
 
 
-def _earlier_ra(place: Path, ca: Authority, now: datetime) -> Credential | None:
+def _earlier_ra(place: Path, ca: Authority, now: datetime) -> RACredential | None:
     if paths.has_ra(place):
         return _unless_expired(place, now)
     # `single`: devices encrypted to the CA itself.
     is_ra = checks.has_key_usage(ca.certificate, *checks.needs_alone(ca.certificate))
-    return Credential(ca.certificate, ca.private_key) if is_ra else None
+    return RACredential(ca.certificate, ca.private_key) if is_ra else None
 
 
 def _retired(
@@ -173,9 +173,9 @@ def _retired(
     issuers: list[Authority],
     current: Material,
     coming: Material | None,
-    earlier: list[tuple[Authority, Credential | None]],
+    earlier: list[tuple[Authority, RACredential | None]],
     now: datetime,
-) -> Iterator[Credential]:
+) -> Iterator[RACredential]:
     rotated = [_unless_expired(place, now) for _, place in paths.numbered(directory / paths.OLD_RA)]
     cancelled = [
         read_certificate(place / paths.CA_CERTIFICATE).subject
@@ -198,7 +198,7 @@ def _check_issued_by_one_of(certificate: x509.Certificate, issuers: list[Authori
     checks.check_issued_by(certificate, (fitting or issuers)[0].certificate)
 
 
-def _unless_expired(place: Path, now: datetime) -> Credential | None:
+def _unless_expired(place: Path, now: datetime) -> RACredential | None:
     if _expired(read_certificate(place / paths.RA_CERTIFICATE), now):
         return None
     return _ra(place, now)
@@ -216,7 +216,7 @@ def _authority(place: Path, now: datetime) -> Authority:
     return Authority(certificate, key)
 
 
-def _ra(place: Path, now: datetime) -> Credential:
+def _ra(place: Path, now: datetime) -> RACredential:
     certificate = read_certificate(place / paths.RA_CERTIFICATE)
     key = read_key(place / paths.RA_KEY)
     if not isinstance(key, rsa.RSAPrivateKey):
@@ -225,7 +225,7 @@ def _ra(place: Path, now: datetime) -> Credential:
             hint="devices encrypt to an RA; give the CA one with an RSA key, or none",
         )
     _check_fit(certificate, key, checks.RA_NEEDS, now)
-    return Credential(certificate, key)
+    return RACredential(certificate, key)
 
 
 def _check_fit(

@@ -50,7 +50,7 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class Generations:
     """Every generation that there is, expired or not.
 
     Attributes:
@@ -150,7 +150,7 @@ def cancel(directory: Path) -> x509.Certificate:
     return certificate
 
 
-def status(directory: Path) -> Status:
+def status(directory: Path) -> Generations:
     """Return all generations, expired or not. Reads certificates, no keys.
 
     Raises:
@@ -159,11 +159,11 @@ def status(directory: Path) -> Status:
     return paths.steadily(directory, partial(_status, directory))
 
 
-def _status(directory: Path) -> Status:
+def _status(directory: Path) -> Generations:
     paths.require(directory)
     current = _generation(paths.in_force(directory))
     coming = paths.has_next(directory)
-    return Status(
+    return Generations(
         current=current,
         next=_generation(paths.in_force(directory / paths.NEXT)) if coming else None,
         old=tuple(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
-    from scepkit.ca.directory.rollover import Generation, Status
+    from scepkit.ca.directory.rollover import Generation, Generations
 
 group = typer.Typer(
     name="rollover",
@@ -211,7 +211,7 @@ def _json_lines(rows: Sequence[Mapping[str, str]]) -> None:
     terminal.rows(rows, _COLUMNS, as_json=True, empty="")
 
 
-def _next(found: Status) -> list[dict[str, str]]:
+def _next(found: Generations) -> list[dict[str, str]]:
     return [] if found.next is None else _generation("next", found.next)
 
 
