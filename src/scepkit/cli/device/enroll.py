@@ -124,7 +124,7 @@ def enroll(
     the same request.
     """
     from scepkit.cli.device import challenge as challenges
-    from scepkit.cli.device import connection, events, hints, trust
+    from scepkit.cli.device import connection, events, hints
     from scepkit.client.enroller import Enroller
     from scepkit.client.folder import Folder
     from scepkit.protocol.general_name import parse_san
@@ -133,7 +133,7 @@ def enroll(
     # What can be wrong with the options is said before anything happens.
     name, names = parse_subject(subject), [*map(parse_san, san or ())]
     asked = options.read_purposes(eku or ())
-    anchor = trust.AnchorOptions(fingerprint, ca_file, insecure=insecure)
+    anchor = connection.AnchorOptions(fingerprint, ca_file, insecure=insecure)
     way = connection.of_options(timeout, proxy, poll_interval, max_wait)
     client = connection.client(url, way, ca_id=ca_id, tls_ca=tls_ca, legacy=legacy)
     folder, teller = Folder(out), events.Teller()

@@ -86,11 +86,11 @@ def ca(
     Without --fingerprint the certificates are not authenticated.
     """
     from scepkit.cli import describe
-    from scepkit.cli.device import connection, trust
+    from scepkit.cli.device import connection
     from scepkit.cli.device.get import deliver
     from scepkit.protocol.scep import ca_certificates
 
-    anchor = trust.AnchorOptions(fingerprint)
+    anchor = connection.AnchorOptions(fingerprint)
     way = connection.of_options(timeout, proxy)
     client = connection.client(url, way, ca_id=ca_id, tls_ca=tls_ca)
     found = client.ask().certificates

@@ -142,13 +142,13 @@ def renew(
     says otherwise.
     """
     from scepkit.cli.device import challenge as challenges
-    from scepkit.cli.device import connection, events, hints, trust
+    from scepkit.cli.device import connection, events, hints
     from scepkit.client.folder import Folder
     from scepkit.client.renewer import Renewer
 
     # What can be wrong with the options is said before anything happens.
     wanted = _read(before, key, eku, message, force=force, same_key=same_key, next_ca=next_ca)
-    anchor = trust.AnchorOptions(fingerprint, ca_file)
+    anchor = connection.AnchorOptions(fingerprint, ca_file)
     trusted = anchor.choose if anchor.is_given else None
     way = connection.of_options(timeout, proxy, poll_interval, max_wait)
     changes = connection.changes(url, ca_id, legacy, tls_ca)

@@ -104,10 +104,10 @@ def next_ca(
     Name the current CA by --dir, --fingerprint or --ca.
     """
     from scepkit.cli import describe
-    from scepkit.cli.device import connection, trust
+    from scepkit.cli.device import connection
     from scepkit.cli.device.get import deliver
 
-    anchor = trust.AnchorOptions(fingerprint, ca_file)
+    anchor = connection.AnchorOptions(fingerprint, ca_file)
     changes = connection.changes(url, ca_id, legacy, tls_ca)
     way = connection.of_options(timeout, proxy)
     if directory is not None and anchor.is_given:
