@@ -18,7 +18,7 @@ import responders
 from responders import MINUTE
 from scepkit.client import revocation_check
 from scepkit.client.http import HTTPTransport
-from scepkit.client.revocation_check import Finding
+from scepkit.client.revocation_check import CheckResult
 from scepkit.errors import BadReply, Malformed, ScepError, TransportError
 from scepkit.protocol import crl
 from scepkit.protocol.crl import Reason
@@ -71,7 +71,7 @@ def says(status=Plain.GOOD, **how):
 
 def test_the_responder_is_asked_first(device):
     places = Places(ocsp=says(), crl=responders.crl())
-    assert look(device, places) == Finding(Plain.GOOD)
+    assert look(device, places) == CheckResult(Plain.GOOD)
     assert places.asked == [("ocsp", "POST", "application/ocsp-request")]
 
 
@@ -103,7 +103,7 @@ def test_a_place_that_talks_nonsense(device, body):
 def test_no_other_scheme_is_followed(url):
     places = Places(ocsp=says())
     device = responders.certificate(keys.ec_key("d"), ocsp=[url], crls=[url])
-    assert look(device, places) == Finding(None, is_named=False)
+    assert look(device, places) == CheckResult(None, is_named=False)
     assert places.asked == []
 
 
@@ -111,7 +111,7 @@ def test_no_other_scheme_is_followed(url):
 def test_a_place_that_is_no_url_is_no_failure(url):
     device = responders.certificate(keys.ec_key("d"), ocsp=[url])
     found = look(device, HTTPTransport(proxy=""))
-    assert found == Finding(None, (f"{url}: this is no URL of a server",))
+    assert found == CheckResult(None, (f"{url}: this is no URL of a server",))
 
 
 def test_no_place_is_named():
