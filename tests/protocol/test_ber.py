@@ -277,6 +277,32 @@ def test_fields_are_cut_by_their_tags():
     ]
 
 
+@pytest.mark.parametrize("tag", [b"\x1f\x05", b"\xbf\x21", b"\x9f\x81\x01"])
+def test_a_tag_of_several_octets_is_any(tag):
+    short, long = tag + b"\x01x", tag + b"\x81\x80" + bytes(0x80)
+    assert cut(NUMBER, SEQUENCE, short)[5:7] == [short, b"x"]
+    assert cut(NUMBER, SEQUENCE, long)[5:7] == [long, bytes(0x80)]
+
+
+def test_a_missing_element_has_no_parts_either():
+    inside = (0x30 | ber.ENTER | ber.OPTIONAL, 0x02 | ber.WHOLE | ber.CONTENT, ber.END)
+    pattern = (0x31 | ber.ENTER, 0xA0 | ber.ENTER | ber.OPTIONAL, *inside, ber.END, 0x04, ber.END)
+    assert ber.fields(der.set_(STRING), "thing", pattern) == [b"", b"", STRING]
+    assert ber.fields(der.set_(b"\xa0\x00", STRING), "thing", pattern) == [b"", b"", STRING]
+    held = der.tlv(0xA0, der.seq(NUMBER))
+    assert ber.fields(der.set_(held, STRING), "thing", pattern) == [NUMBER, b"\x05", STRING]
+    with pytest.raises(Malformed):
+        ber.fields(der.set_(der.tlv(0xA0, der.seq()), STRING), "thing", pattern)
+
+
+def test_what_is_left_of_an_element_is_a_row():
+    pattern = (0x30 | ber.ENTER, 0x02, ber.REST, ber.END)
+    assert ber.fields(der.seq(NUMBER), "thing", pattern) == [NUMBER, b""]
+    assert ber.fields(der.seq(NUMBER, ANY, STRING), "thing", pattern) == [NUMBER, ANY + STRING]
+    indefinite = b"\x30\x80" + NUMBER + ANY + b"\x24\x80" + STRING + b"\0\0\0\0"
+    assert ber.fields(indefinite, "thing", pattern) == [NUMBER, ANY + STRING]
+
+
 @pytest.mark.parametrize(
     "inside",
     [
@@ -286,7 +312,9 @@ def test_fields_are_cut_by_their_tags():
         # The inner element is longer than what is around it.
         *((NUMBER, b"\x30\x7f" + OID_ + STRING, ANY), (NUMBER, b"\x30\x07\x06\x01\x2a\x04\x03h")),
         *((NUMBER, SEQUENCE, b"\x13"), (NUMBER, SEQUENCE, b"\x13\x85\xff\xff\xff\xff\xff")),
-        *((NUMBER, SEQUENCE, b"\x13\xff" + b"\xff" * 127), (NUMBER, SEQUENCE, b"\x1f\x01\x00")),
+        (NUMBER, SEQUENCE, b"\x13\xff" + b"\xff" * 127),
+        # Tags that are cut off, and of a number beyond every type in use.
+        *((NUMBER, SEQUENCE, b"\x1f"), (NUMBER, SEQUENCE, b"\x1f" + b"\xff" * 5 + b"\x01\x00")),
     ],
 )
 def test_what_does_not_fit_the_pattern_is_malformed(inside):

@@ -29,16 +29,15 @@ from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
 
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
-_EXTENSIONS_TAG = bytes([_EXTENSIONS])
 _CERTIFICATE = (
-    *(_der.SEQUENCE | ber.ENTER, _der.SEQUENCE, _der.SEQUENCE),
+    *(_der.SEQUENCE | ber.ENTER, _der.SEQUENCE, ber.ANY),
     *(_der.BIT_STRING | ber.CONTENT, ber.END),
 )
 # Version; serial number, signature, issuer, validity, subject, key; then what is optional.
 _FIELDS = (
-    *(_der.SEQUENCE | ber.ENTER, _VERSION | ber.OPTIONAL | ber.CONTENT),
-    *(ber.ANY | ber.WHOLE | ber.CONTENT, *[ber.ANY] * 5),
-    *(*[ber.ANY | ber.OPTIONAL] * 3, ber.END),
+    _der.SEQUENCE | ber.ENTER,
+    *(_VERSION | ber.OPTIONAL | ber.ENTER, _der.INTEGER | ber.CONTENT, ber.END),
+    *(ber.ANY | ber.WHOLE | ber.CONTENT, *[ber.ANY] * 5, ber.REST, ber.END),
 )
 _KINDS = bytes([_der.INTEGER, *[_der.SEQUENCE] * 5])
 _VALIDITY = (_der.SEQUENCE | ber.ENTER, *[ber.ANY | ber.WHOLE | ber.CONTENT] * 2, ber.END)
@@ -80,18 +79,13 @@ class Certificate:
             Malformed: it is not a certificate.
         """
         signed, algorithm, signature = ber.fields(der, "certificate", _CERTIFICATE)
-        version, serial, number, *kinds, unique_1, unique_2, last = ber.fields(
-            signed, "certificate", _FIELDS
-        )
+        version, serial, number, *kinds, rest = ber.fields(signed, "certificate", _FIELDS)
         if bytes([part[0] for part in (serial, *kinds)]) != _KINDS:
             # A CRL has as many parts, and would pass.
             raise Malformed("not a certificate: a part is of another type")
         _, issuer, validity, subject, spki = kinds
-        version = ber.content(version, _der.INTEGER, "version") if version else b"\0"
-        optional = (unique_1, unique_2, last)
-        extensions = next((one for one in optional if one[:1] == _EXTENSIONS_TAG), b"")
-        if extensions:
-            extensions = ber.content(extensions, _EXTENSIONS, "list of extensions")
+        optional = ber.tags_and_contents(rest) if rest else ()
+        extensions = next((content for tag, content in optional if tag == _EXTENSIONS), b"")
         return cls(
             der=der,
             issuer=issuer,

@@ -57,14 +57,14 @@ _EXTENSION_REQUESTS = {
 _DRAFT = _der.oid(DRAFT_EXTENSION_REQUEST)
 _CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
 # The fields of CertificationRequest and CertificationRequestInfo; some devices leave the attributes
-# out altogether.
+# out altogether. What comes after them is not looked at.
 _REQUEST = (
-    *(_der.SEQUENCE | ber.ENTER, _der.SEQUENCE, _der.SEQUENCE),
+    *(_der.SEQUENCE | ber.ENTER, _der.SEQUENCE, ber.ANY),
     *(_der.BIT_STRING | ber.CONTENT, ber.END),
 )
 _INFO = (
     *(_der.SEQUENCE | ber.ENTER, ber.ANY, ber.ANY, ber.ANY),
-    *(0xA0 | ber.CONTENT | ber.OPTIONAL, ber.END),
+    *(0xA0 | ber.CONTENT | ber.OPTIONAL, ber.REST, ber.END),
 )
 
 
@@ -394,5 +394,7 @@ def _cut(der: bytes) -> tuple[tuple[bytes, bytes, bytes], tuple[bytes, bytes, by
         then subject and SubjectPublicKeyInfo, DER, and the content of the attributes.
     """
     info, algorithm, signature = ber.fields(der, "PKCS#10 request", _REQUEST)
-    _, subject, spki, attributes = ber.fields(info, "PKCS#10 request", _INFO)
+    _, subject, spki, attributes, more = ber.fields(info, "PKCS#10 request", _INFO)
+    if ber.split(more) and not attributes:
+        raise Malformed("not a PKCS#10 request: its attributes are of another type")
     return (info, algorithm, signature), (subject, spki, attributes)

@@ -31,14 +31,10 @@ from scepkit.protocol.distinguished_name import object_identifier
 from scepkit.protocol.general_name import GeneralName
 
 _BOOLEAN = 0x01
-# The fields of an Extension; in BER any octet of a BOOLEAN but 0 is TRUE (X.690 section 8.2.2).
+# The fields of an Extension: extnID, then extnValue alone, or critical before it.
 _EXTENSION = (
-    *(_der.SEQUENCE | ber.ENTER, _der.OID, _BOOLEAN | ber.OPTIONAL | ber.CONTENT),
-    *(ber.ANY | ber.WHOLE | ber.CONTENT, ber.END),
-)
-_BASIC_CONSTRAINTS = (
-    *(_der.SEQUENCE | ber.ENTER, _BOOLEAN | ber.OPTIONAL | ber.CONTENT),
-    *(_der.INTEGER | ber.OPTIONAL | ber.CONTENT, ber.END),
+    *(_der.SEQUENCE | ber.ENTER, _der.OID, ber.ANY | ber.WHOLE | ber.CONTENT),
+    *(ber.ANY | ber.WHOLE | ber.CONTENT | ber.OPTIONAL, ber.END),
 )
 _TAGGED_0 = 0xA0
 
@@ -96,7 +92,7 @@ class Extension:
         Raises:
             Malformed: it is not made like an extension.
         """
-        return Extensions.read([der]).all[0]
+        return _extension(der, *ber.fields(der, "extension", _EXTENSION))
 
     @property
     def oid(self) -> ObjectIdentifier | None:
@@ -121,7 +117,8 @@ class Extensions:
         Raises:
             Malformed: one is not made like an extension.
         """
-        return cls.read_sequence(_der.sequence(*ders))
+        pairs = [(der, ber.fields(der, "extension", _EXTENSION)) for der in ders]
+        return cls(tuple(_extension(der, *fields) for der, fields in pairs))
 
     @classmethod
     def read_sequence(cls, der: bytes) -> Extensions:
@@ -130,19 +127,7 @@ class Extensions:
         Raises:
             Malformed: they cannot be told apart, or one is not made like an extension.
         """
-        ders = ber.parts(der, _der.SEQUENCE, "list of extensions")
-        rows = [ber.fields(der, "extension", _EXTENSION) for der in ders]
-        return cls(
-            tuple(
-                Extension(
-                    identifier=identifier,
-                    critical=any(flag),
-                    value=octets if value[0] == _der.OCTET_STRING else None,
-                    der=der,
-                )
-                for der, (identifier, flag, value, octets) in zip(ders, rows, strict=True)
-            )
-        )
+        return cls.read(ber.parts(der, _der.SEQUENCE, "list of extensions"))
 
     def __iter__(self) -> Iterator[Extension]:
         return iter(self.all)
@@ -231,9 +216,10 @@ class Extensions:
         value = self.find(BASIC_CONSTRAINTS)
         if value is None:
             return None
-        flag, length = ber.fields(value, "basicConstraints", _BASIC_CONSTRAINTS)
-        ca = any(flag)
-        return ca, int.from_bytes(length, "big", signed=True) if ca and length else None
+        parts = ber.tags_and_contents(ber.content(value, _der.SEQUENCE, "basicConstraints"))
+        ca = bool(parts) and parts[0][0] == _BOOLEAN and any(parts[0][1])
+        lengths = [octets for tag, octets in parts if tag == _der.INTEGER]
+        return ca, int.from_bytes(lengths[0], "big", signed=True) if ca and lengths else None
 
     def not_der(self) -> tuple[Extension, ...]:
         """Return those that are not written as DER has it."""
@@ -284,6 +270,20 @@ class Extensions:
 
 
 NO_EXTENSIONS = Extensions()
+
+
+def _extension(
+    der: bytes, identifier: bytes, first: bytes, content: bytes, second: bytes, value: bytes
+) -> Extension:
+    """Put an Extension together from its fields as `_EXTENSION` cuts them, unless it is none."""
+    if not second:
+        first, content, second, value = b"", b"", first, content
+    elif first[0] != _BOOLEAN:
+        raise Malformed("not an extension")
+    if second[0] != _der.OCTET_STRING:
+        return Extension(identifier, any(content), None, der)
+    # In BER any octet but 0 is TRUE (X.690 section 8.2.2).
+    return Extension(identifier, any(content), value, der)
 
 
 def _full_name(point: bytes) -> list[GeneralName]:

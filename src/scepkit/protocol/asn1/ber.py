@@ -14,9 +14,10 @@ A reader writes the grammar as tags, in order, and gets the fields:
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from cryptography.hazmat import asn1
@@ -25,13 +26,22 @@ from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
 from scepkit.protocol.asn1 import der
-from scepkit.protocol.asn1.rewriting import MAX_ELEMENTS, PIECES, row_to_der, to_der, too_many
+from scepkit.protocol.asn1.rewriting import (
+    MAX_ELEMENTS,
+    PIECES,
+    row_to_der,
+    tag_end,
+    to_der,
+    too_many,
+)
 
 _T = TypeVar("_T")
 
 # In a pattern, beside tags: any element; and where the parts of an element that was entered end.
 ANY = 0x00
 END = -1
+# In a pattern as well: whatever is left of an element that was entered, as a row.
+REST = 0x1000
 # Added to a tag: the element may be missing; its content is wanted in its place, or its parts,
 # which follow; it is wanted as well.
 OPTIONAL = 0x100
@@ -43,8 +53,8 @@ _INSIDE = CONTENT | ENTER
 
 _MULTI_OCTET = 0x1F
 _INDEFINITE = 0x80
-# Tags that are rewritten before they are cut, or that stand for a tag of several octets.
-_UNCUT = PIECES | {tag for tag in range(0x100) if tag & _MULTI_OCTET == _MULTI_OCTET}
+# Tags that are rewritten before they are cut, or that are the first of several octets.
+_ODD = PIECES | {tag for tag in range(0x100) if tag & _MULTI_OCTET == _MULTI_OCTET}
 
 # Year, then month, day, hour, minute; seconds and their fraction may be missing in BER, and the
 # zone may be another than Z.
@@ -57,7 +67,12 @@ _YEAR_DIGITS = {der.UTC_TIME: 2, der.GENERALIZED_TIME: 4}
 # AlgorithmIdentifier ::= SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL }
 _ALGORITHM = (der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END)
 # Attribute ::= SEQUENCE { attrType OBJECT IDENTIFIER, attrValues SET OF AttributeValue }
-_ATTRIBUTE = (der.SEQUENCE | WHOLE | ENTER, der.OID, der.SET | CONTENT, END)
+# With any number of values; and with a single one, as nearly all have, cut together with the rest.
+_ATTRIBUTE = (der.SEQUENCE | WHOLE | ENTER, ANY, der.SET | CONTENT, END)
+_SINGLE_VALUED = (
+    *(der.SEQUENCE | WHOLE | ENTER, ANY),
+    *(der.SET | CONTENT | ENTER, ANY, END, END),
+)
 _BOTH = (ANY | WHOLE | CONTENT,)
 
 
@@ -66,8 +81,8 @@ class Attribute(NamedTuple):
 
     Attributes:
         der: all of it.
-        type: its OID, DER.
-        content: of the SET of its values: they stand in a row.
+        type: its OID, DER, or what stands in its place.
+        content: its values in a row; the tag and length of each are DER.
     """
 
     der: bytes
@@ -87,7 +102,8 @@ def fields(element: bytes, what: str, pattern: Sequence[int]) -> list[bytes]:
         pattern: the grammar, as tags with what is said of them; see above.
 
     Returns:
-        One for each element in the pattern that is wanted; of one that is missing, no octets.
+        One for each element in the pattern that is wanted; of one that is missing, no octets, and
+        of its parts none either.
 
     Raises:
         Malformed: it does not fit the grammar.
@@ -106,12 +122,16 @@ def attributes(row: bytes) -> tuple[Attribute, ...]:
     Raises:
         Malformed: it is no such row.
     """
+    found = _match(row, _SINGLE_VALUED, is_row=True)
+    if found is not None:
+        return tuple(map(Attribute, found[::4], found[1::4], found[2::4]))
     found = _match(row, _ATTRIBUTE, is_row=True)
     if found is None:
         found = _match(b"".join(row_to_der(row)), _ATTRIBUTE, is_row=True)
     if found is None:
         raise _not("row of attributes, each with a SET of values")
-    return tuple(map(Attribute, found[::3], found[1::3], found[2::3]))
+    values = (b"".join(split(content)) for content in found[2::3])
+    return tuple(map(Attribute, found[::3], found[1::3], values))
 
 
 def content(element: bytes, tag: int, what: str) -> bytes:
@@ -192,8 +212,7 @@ def _match(  # noqa: C901, PLR0912 - one pass: a call for each element would tak
 ) -> list[bytes] | None:
     """Cut an element, or a row of such; return None if it is not DER, or does not fit the pattern.
 
-    Raises:
-        Malformed: more elements than `MAX_ELEMENTS`.
+    Raises `Malformed` for more elements than `MAX_ELEMENTS`.
     """
     found: list[bytes] = []
     ends: list[int] = []
@@ -202,21 +221,22 @@ def _match(  # noqa: C901, PLR0912 - one pass: a call for each element would tak
         while len(found) <= MAX_ELEMENTS:
             if is_row and position == end:
                 return found
-            for field in pattern:
+            following = iter(pattern)
+            for field in following:
                 wanted = field & _TAG
                 if field == END:
                     if position != end:
                         return None
                     end = ends.pop()
+                elif field == REST:
+                    found.append(octets[position:end])
+                    position = end
                 elif position < end and (wanted == octets[position] or wanted == ANY):
                     inside = position + 2
                     after = inside + octets[position + 1]
-                    if octets[position + 1] >= _INDEFINITE:
-                        first, inside = inside, after - _INDEFINITE
-                        after = inside + int.from_bytes(octets[first:inside])
-                        if after - inside < _INDEFINITE or not octets[first]:
-                            return None
-                    if after > end or octets[position] in _UNCUT:
+                    if octets[position + 1] >= _INDEFINITE or octets[position] in _ODD:
+                        inside, after = _long_span(octets, position)
+                    if after > end:
                         return None
                     if field & WHOLE or not field & _INSIDE:
                         found.append(octets[position:after])
@@ -226,15 +246,54 @@ def _match(  # noqa: C901, PLR0912 - one pass: a call for each element would tak
                     if field & ENTER:
                         ends.append(end)
                         position, end = inside, after
-                elif field & OPTIONAL:
-                    found.append(b"")
-                else:
+                elif not field & OPTIONAL:
                     return None
+                elif field & (ENTER | WHOLE):
+                    found += _missing(field, following)
+                else:
+                    found.append(b"")
             if not is_row:
                 return found if position == end else None
-    except IndexError:
+    except (IndexError, _NotDER):
         return None
     raise too_many()
+
+
+class _NotDER(Exception):
+    """Tag or length of an element are not written as DER has it."""
+
+
+def _long_span(octets: bytes, start: int) -> tuple[int, int]:
+    """Say where the content of an element begins and ends whose tag or length is of several octets.
+
+    Raises:
+        _NotDER: it is a string in pieces, or the length is not in its shortest form.
+    """
+    if octets[start] in PIECES:
+        raise _NotDER
+    inside = tag_end(octets, start) + 1
+    size = octets[inside - 1]
+    if size >= _INDEFINITE:
+        first, inside = inside, inside + size - _INDEFINITE
+        size = int.from_bytes(octets[first:inside])
+        if size < _INDEFINITE or not octets[first]:
+            raise _NotDER
+    return inside, inside + size
+
+
+def _missing(field: int, following: Iterator[int]) -> list[bytes]:
+    """Return no octets for all that is wanted of a missing element, and take its parts' fields."""
+    found: list[bytes] = []
+    depth = 0
+    for one in chain([field], following):
+        if one == END:
+            depth -= 1
+        else:
+            found += [b""] * (bool(one & WHOLE or not one & _INSIDE) + bool(one & CONTENT))
+            depth += bool(one & ENTER)
+        if depth == 0:
+            break
+    return found
 
 
 # --- decoding -------------------------------------------------------------------------------------

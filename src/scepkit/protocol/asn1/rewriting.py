@@ -150,17 +150,26 @@ def _join(tag: int, pieces: list[bytes]) -> bytes:
     return _tlv(bytes([tag]), b"".join(contents))
 
 
-def _tag(data: memoryview, position: int) -> tuple[bytes, int]:
-    start = position
-    first = _octet(data, position)
-    position += 1
+def tag_end(data: bytes | memoryview, start: int) -> int:
+    """Say where the tag ends that begins at `start`.
+
+    Raises:
+        Malformed: it does not end, or its number is beyond every type in use.
+    """
+    first = _octet(data, start)
+    position = start + 1
     if first & _MULTI_OCTET_TAG == _MULTI_OCTET_TAG:
         while _octet(data, position) & 0x80:
             position += 1
             if position - start > 4:  # noqa: PLR2004 - no type in use has a number above 2**21
                 raise Malformed("ASN.1 tag number too large")
         position += 1
-    return bytes(data[start:position]), position
+    return position
+
+
+def _tag(data: memoryview, position: int) -> tuple[bytes, int]:
+    end = tag_end(data, position)
+    return bytes(data[position:end]), end
 
 
 def _length(data: memoryview, position: int) -> tuple[int | None, int]:
@@ -175,7 +184,7 @@ def _length(data: memoryview, position: int) -> tuple[int | None, int]:
     return int.from_bytes(data[position:end], "big"), end
 
 
-def _octet(data: memoryview, position: int) -> int:
+def _octet(data: bytes | memoryview, position: int) -> int:
     if position >= len(data):
         raise Malformed("ASN.1 data ends in the middle of an element")
     return data[position]

@@ -30,7 +30,7 @@ from scepkit.errors import BadAlg, BadRequest, Malformed
 from scepkit.protocol import algorithms
 from scepkit.protocol.algorithms import Cipher, Legacy
 from scepkit.protocol.asn1 import ber, der
-from scepkit.protocol.asn1.ber import ANY, CONTENT, END, ENTER, OPTIONAL
+from scepkit.protocol.asn1.ber import ANY, CONTENT, END, ENTER, OPTIONAL, WHOLE
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import key_agreement as _key_agreement
 from scepkit.protocol.cms import key_transport, password_recipient, recipients
@@ -66,9 +66,9 @@ ENVELOPED_DATA = der.oid(ObjectIdentifier("1.2.840.113549.1.7.3"))
 # The second [0] is the constructed form of the same field, which Go clients send: only one of
 # the two is ever there.
 _ENVELOPED_DATA = (
-    *(der.SEQUENCE | ENTER, der.INTEGER, 0xA0 | OPTIONAL, der.SET | CONTENT),
+    *(der.SEQUENCE | ENTER, der.INTEGER, 0xA0 | OPTIONAL, ANY | CONTENT),
     *(der.SEQUENCE | ENTER, der.OID),
-    *(der.SEQUENCE | ENTER, der.OID, der.OCTET_STRING | CONTENT | OPTIONAL, ANY | OPTIONAL, END),
+    *(der.SEQUENCE | ENTER, der.OID, ANY | WHOLE | CONTENT | OPTIONAL, END),
     *(0x80 | CONTENT | OPTIONAL, 0xA0 | CONTENT | OPTIONAL, END),
     *(0xA1 | OPTIONAL, END),
 )
@@ -82,6 +82,7 @@ _VERSIONS = {
 Random: TypeAlias = Callable[[int], bytes]
 """Returns that many unpredictable octets, such as `os.urandom`."""
 
+_OCTET_STRING = bytes([der.OCTET_STRING])
 _EVERY_LEGACY = frozenset(Legacy)
 _ANY_PASSWORD = "any"  # noqa: S105 - where only the kind of lock is asked for
 _UNDECRYPTABLE = "the encrypted part could not be read"
@@ -273,14 +274,15 @@ def _read(message: bytes) -> _EnvelopedData:
     kind, enveloped = ber.fields(message, "CMS ContentInfo", CONTENT_INFO)
     if kind != ENVELOPED_DATA:
         raise Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not EnvelopedData")
-    _, _, infos, _, cipher, iv, other, encrypted, pieces, _ = ber.fields(
+    _, _, infos, _, cipher, parameters, iv, encrypted, pieces, _ = ber.fields(
         enveloped, "CMS EnvelopedData", _ENVELOPED_DATA
     )
-    if pieces:
+    if pieces and not encrypted:
         encrypted = b"".join(
             ber.content(piece, der.OCTET_STRING, "encryptedContent") for piece in ber.split(pieces)
         )
-    return _EnvelopedData(infos, ber.oid(cipher), b"" if other else iv, encrypted)
+    iv = iv if parameters[:1] == _OCTET_STRING else b""
+    return _EnvelopedData(infos, ber.oid(cipher), iv, encrypted)
 
 
 def _decrypt(enveloped: _EnvelopedData, used: Cipher, key: bytes) -> tuple[bytes, bool]:

@@ -69,10 +69,10 @@ def find(
         raise Malformed(f"{len(recipients)} recipients in one envelope")
     for element in recipients:
         if element[0] == KEY_TRANSPORT:
-            _, name, identifier, oid, parameters, encrypted = ber.fields(
+            _, issuer, serial, identifier, oid, parameters, encrypted = ber.fields(
                 element, "KeyTransRecipientInfo", _KEY_TRANSPORT
             )
-            credential = _addressee(name, identifier, credentials)
+            credential = _addressee(issuer + serial, identifier, credentials)
             if credential is not None:
                 algorithm = AlgorithmIdentifier(ber.oid(oid), parameters or None)
                 return key_transport.read(algorithm, encrypted, credential.key), credential

@@ -18,7 +18,7 @@ from scepkit.errors import BadMessageCheck, Malformed
 from scepkit.protocol import signatures
 from scepkit.protocol.algorithms import RSA_ENCRYPTION, Digest, Legacy, PrivateKey, digest
 from scepkit.protocol.asn1 import ber, der, rewriting
-from scepkit.protocol.asn1.ber import ANY, CONTENT, END, ENTER, OPTIONAL, Attribute
+from scepkit.protocol.asn1.ber import ANY, CONTENT, END, ENTER, OPTIONAL, WHOLE, Attribute
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.signatures import AlgorithmIdentifier
 
@@ -43,21 +43,26 @@ MAX_CERTIFICATES = 32
 #     crls [1] IMPLICIT RevocationInfoChoices OPTIONAL,
 #     signerInfos SET OF SignerInfo }
 #
+# The two sets go by where they stand, whatever their tags.
+#
 # EncapsulatedContentInfo ::= SEQUENCE {
 #     eContentType ContentType,
 #     eContent [0] EXPLICIT OCTET STRING OPTIONAL }
 CONTENT_INFO = (der.SEQUENCE | ENTER, der.OID, 0xA0 | CONTENT, END)
 _SIGNED_DATA = (
-    *(der.SEQUENCE | ENTER, der.INTEGER, der.SET),
-    *(der.SEQUENCE | ENTER, der.OID, 0xA0 | CONTENT | OPTIONAL, END),
-    *(0xA0 | CONTENT | OPTIONAL, 0xA1 | CONTENT | OPTIONAL, der.SET | CONTENT, END),
+    *(der.SEQUENCE | ENTER, der.INTEGER, ANY, der.SEQUENCE | ENTER, der.OID),
+    *(0xA0 | ENTER | OPTIONAL, der.OCTET_STRING | WHOLE | CONTENT, END, END),
+    *(0xA0 | CONTENT | OPTIONAL, 0xA1 | CONTENT | OPTIONAL, ANY | CONTENT, END),
 )
 # SignerIdentifier, RecipientIdentifier ::= CHOICE {
 #     issuerAndSerialNumber IssuerAndSerialNumber,
 #     subjectKeyIdentifier [0] SubjectKeyIdentifier }
 #
 # IssuerAndSerialNumber ::= SEQUENCE { issuer Name, serialNumber CertificateSerialNumber }
-CERTIFICATE_IDENTIFIER = (der.SEQUENCE | CONTENT | OPTIONAL, 0x80 | CONTENT | OPTIONAL)
+CERTIFICATE_IDENTIFIER = (
+    *(der.SEQUENCE | ENTER | OPTIONAL, ANY, ANY, END),
+    0x80 | CONTENT | OPTIONAL,
+)
 # SignerInfo ::= SEQUENCE {
 #     version CMSVersion,
 #     sid SignerIdentifier,
@@ -154,7 +159,7 @@ def read_signed_data(message: bytes) -> SignedData:
     kind, signed = ber.fields(message, "CMS ContentInfo", CONTENT_INFO)
     if kind != SIGNED_DATA:
         raise Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not SignedData")
-    _, _, content_type, content, certificates, crls, signers = ber.fields(
+    _, _, content_type, held, content, certificates, crls, signers = ber.fields(
         signed, "CMS SignedData", _SIGNED_DATA
     )
     brought = ber.split(certificates)
@@ -162,11 +167,11 @@ def read_signed_data(message: bytes) -> SignedData:
         raise Malformed(f"{len(brought)} certificates in one message")
     found = []
     for position, element in enumerate(ber.split(signers)):
-        _, name, identifier, digest_oid, _, attributes, oid, parameters, signature, _ = ber.fields(
-            element, "CMS SignerInfo", _SIGNER_INFO
+        _, issuer, serial, identifier, digest_oid, _, attributes, oid, parameters, signature, _ = (
+            ber.fields(element, "CMS SignerInfo", _SIGNER_INFO)
         )
         signer = SignerInfo(
-            signer=name,
+            signer=issuer + serial,
             key_identifier=identifier,
             digest_algorithm=ber.oid(digest_oid),
             signature_algorithm=AlgorithmIdentifier(ber.oid(oid), parameters or None),
@@ -178,7 +183,7 @@ def read_signed_data(message: bytes) -> SignedData:
         found.append(signer)
     return SignedData(
         content_type=content_type,
-        content=ber.content(content, der.OCTET_STRING, "eContent") if content else None,
+        content=content if held else None,
         certificates=tuple(brought),
         crls=tuple(ber.split(crls)),
         signers=tuple(found),
