@@ -262,15 +262,15 @@ class Refusal(Protocol):
 
     @property
     def fail_info(self) -> FailInfo | None:
-        """The failInfo; None where the server sent none that RFC 8894 defines."""
+        """Return the failInfo; None where the server sent none that RFC 8894 defines."""
 
     @property
     def text(self) -> str:
-        """The failInfoText."""
+        """Return the failInfoText."""
 
     @property
     def hresult(self) -> str:
-        """The Windows error code that NDES adds."""
+        """Return the Windows error code that NDES adds."""
 
 
 class RequestRefused(Remote):

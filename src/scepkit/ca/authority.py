@@ -92,7 +92,7 @@ class Authority:
 
     @property
     def name(self) -> str:
-        """The subject of the CA, for people."""
+        """Return the subject of the CA, for people."""
         return str(self.own.subject_name)
 
     def certify(self, order: Order) -> x509.Certificate:

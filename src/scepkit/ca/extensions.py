@@ -101,19 +101,19 @@ class Locations:
 
     @property
     def is_circular(self) -> bool:
-        """True if a relying party may need a CRL to get at the CRL."""
+        """Say whether a relying party may need a CRL to get at the CRL."""
         return self.base.lower().startswith("https:")
 
     def crl_url(self, key_hash: bytes) -> str:
-        """Return where the CRL of a CA is."""
+        """Return the URL of a CA's CRL."""
         return self._at(CRL_PATH, ca_id(key_hash))
 
     def issuer_url(self, key_hash: bytes) -> str:
-        """Return where the certificate of a CA is."""
+        """Return the URL of a CA's certificate."""
         return self._at(ISSUER_PATH, ca_id(key_hash))
 
     def ocsp_url(self) -> str:
-        """Return where the OCSP responder is; it tells the CAs of the endpoint apart itself."""
+        """Return the URL of the OCSP responder; it tells the CAs of the endpoint apart itself."""
         return self._at(OCSP_PATH, self.endpoint)
 
     def extensions(self, key_hash: bytes) -> Iterator[bytes]:

@@ -54,7 +54,7 @@ class Order:
 
     @property
     def id(self) -> str:
-        """The name of the order, the same in every attempt of one request, also after a crash."""
+        """Return the name of the order; it is the same in every attempt, also after a crash."""
         parts = self.endpoint.encode(), self.transaction_id, self.fingerprint
         digests = (hashlib.sha256(one).digest() for one in parts)
         return hashlib.sha256(b"".join(digests)).hexdigest()
@@ -77,11 +77,11 @@ class Issuer(Protocol):
 
     @property
     def name(self) -> str:
-        """The name by which log and metrics call it."""
+        """Return the name by which log and metrics call it."""
 
     @property
     def key_hash(self) -> bytes:
-        """SHA-256 of its CA's DER SubjectPublicKeyInfo, 32 octets."""
+        """Return SHA-256 of its CA's DER SubjectPublicKeyInfo, 32 octets."""
 
     def certify(
         self, order: Order

@@ -28,7 +28,7 @@ class _Root(Group):
 
     @property
     def commands(self) -> MutableMapping[str, Any]:
-        """All commands by name."""
+        """Return all commands by name."""
         if "admin" not in self._commands:
             from scepkit.cli import admin
 

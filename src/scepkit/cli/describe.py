@@ -105,7 +105,7 @@ def pem(certificates: Sequence[Certificate]) -> str:
 
 
 def crl_urls(one: Certificate) -> list[str]:
-    """Return where a certificate says that its CA's revocation list is."""
+    """Return the URLs at which a certificate says that its CA's CRL is."""
     try:
         return list(one.extensions.crl_places)
     except Malformed:

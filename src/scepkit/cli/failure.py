@@ -115,7 +115,7 @@ def of_scep(error: ScepError) -> Failure:
 
 
 def hint(error: ScepError) -> str:
-    """Return what to do next after an error, in words of the command line."""
+    """Return the hint of an error in words of the command line."""
     if isinstance(error, LegacyRefused) and error.names:
         return f"{error.hint}: --legacy {','.join(error.names)}"
     return _COMMANDS.get(error.hint, error.hint)

@@ -278,7 +278,7 @@ class ReasonName(StrEnum):
 
     @property
     def reason(self) -> Reason:
-        """The CRLReason of that name."""
+        """Return the CRLReason of that name."""
         from scepkit.protocol.crl import Reason
 
         return Reason[self.value]

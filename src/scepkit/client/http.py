@@ -211,7 +211,7 @@ def _read(response: urllib3.BaseHTTPResponse, longest: int) -> bytes:
 
 
 def _follow(url: str, location: str, request: HTTPRequest, status: int) -> str:
-    """Return where a redirect leads, if it may be followed."""
+    """Return the URL that a redirect leads to, if it may be followed."""
     try:
         target = urljoin(url, location)
         parts = urlsplit(target)

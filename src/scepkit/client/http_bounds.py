@@ -50,7 +50,7 @@ class ExchangeBounds:
         self._head: int | None = None
 
     def left(self) -> float:
-        """Return how many seconds are left.
+        """Return the seconds that are left.
 
         Raises:
             TimeoutError: none.

@@ -210,7 +210,7 @@ class Renewer:
     def _with_ca(
         self, client: Client, record: Record, options: RenewalOptions, challenge: str | None
     ) -> Outcome:
-        """Do what is to be done with the CA."""
+        """Follow a rollover of the CA, then renew if it is time."""
         folder, tell = self._folder, self._tell
         found = self._find(client, record)
         # Before changing over: a successor that was given up for another one must not be changed

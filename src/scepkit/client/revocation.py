@@ -50,7 +50,7 @@ class Revoked:
 
 
 def cmp_url(url: str, ca_id: str = "") -> str:
-    """Return where the CMP of a SCEP server of this project is.
+    """Return the CMP URL that belongs to a SCEP URL of this project's server.
 
     Args:
         url: the SCEP server's.

@@ -79,7 +79,7 @@ class Admission:
 
     @property
     def passphrases(self) -> Passphrases:
-        """The passphrases that revoke certificates without their key."""
+        """Return the passphrases that revoke certificates without their key."""
         return Passphrases(self.store, self.secret_box)
 
     def decide(self, request: EnrolmentRequest) -> Outcome | Awaited:

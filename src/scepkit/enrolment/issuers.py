@@ -57,7 +57,7 @@ class Issuers:
 
     @property
     def current(self) -> IssuingCA:
-        """The CA that issues unless a request is for another one."""
+        """Return the CA that issues unless a request is for another one."""
         return self._issuing[0]
 
     def check_subject(self, subject: Name) -> None:

@@ -47,7 +47,7 @@ class RenewedCertificate:
 
     @cached_property
     def names(self) -> tuple[GeneralName, ...]:
-        """The subject alternative names of it; where they cannot be read, it has none to renew."""
+        """Return its subject alternative names; where they cannot be read, none."""
         try:
             return self.certificate.alternative_names
         except Malformed:

@@ -69,7 +69,7 @@ class Referee(Protocol):
 
     @property
     def name(self) -> str:
-        """The name by which log and metrics call it."""
+        """Return the name by which log and metrics call it."""
 
     async def judge(self, question: Question) -> Verdict:
         """Judge a request that this server would grant; cancelled when the device hangs up.

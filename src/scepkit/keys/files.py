@@ -200,7 +200,7 @@ def refusals(what: str, hint: str = "") -> Iterator[None]:
 
 
 def _line(what: str, error: OSError) -> str:
-    """Return what was refused, with the path that was in the way where that is another one."""
+    """Return a refusal in a line, with the path in the way where that is another one."""
     said = error.strerror or str(error)
     path = ownership.in_the_way(error) or error.filename
     name = os.fsdecode(path) if isinstance(path, str | os.PathLike) else ""

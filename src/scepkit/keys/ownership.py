@@ -77,7 +77,7 @@ def open_file(path: Path) -> int:
 
 
 def in_the_way(error: OSError) -> Path | None:
-    """Return what was refused to this user: a file, or the directory that keeps it from others.
+    """Return the path refused to this user: a file, or the directory that keeps it from others.
 
     Args:
         error: of the file system.
@@ -95,7 +95,7 @@ def in_the_way(error: OSError) -> Path | None:
 
 
 def hint(error: OSError) -> str:
-    """Return which command helps where another user's file is in the way; "" where none does."""
+    """Return the command that helps with another user's file in the way; "" where none does."""
     path = in_the_way(error)
     if path is None:
         return ""

@@ -118,7 +118,7 @@ def reject(store: Store, request_id: int, *, reason: str, by: str, now: datetime
 
 
 def cut(row: RequestRow, issued: Outcome) -> tuple[str, ...]:
-    """Return what a request asked for and the certificate issued for it has not."""
+    """Return the parts of a request that the certificate issued for it lacks."""
     if issued.certificate is None:
         return ()
     return comparison.cut(csr.read_archived(row.csr), Certificate.read(issued.certificate))

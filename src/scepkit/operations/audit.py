@@ -252,7 +252,7 @@ def _was(record: AuditRecord, number: int) -> bool:
 
 
 def _witnesses(records: Iterable[AuditRecord]) -> dict[str, dict[int, Witness]]:
-    """Return what chains know of each other, by node and number."""
+    """Return the heads of each chain that other chains hold, by node and number."""
     found: dict[str, dict[int, Witness]] = defaultdict(dict)
     for record in records:
         for node, (number, digest) in record.heads.items():

@@ -214,7 +214,7 @@ def along_renewals(store: Store, rows: Iterable[CertificateRow], moment: Moment)
 
 
 def _longest_word(subject: x509.Name) -> str | None:
-    """Return a piece of a subject to look for; what is found is compared with all of it."""
+    """Return the longest word of a subject, to look for; finds are compared with all of it."""
     words = [word for attribute in subject for word in _WORD.findall(str(attribute.value))]
     return max(words, key=len, default=None)
 

@@ -358,7 +358,7 @@ def _oid(table: dict[ObjectIdentifier, Digest], digest: Digest) -> ObjectIdentif
 
 
 def mask_digest(mask: types.AlgorithmIdentifier | None) -> types.AlgorithmIdentifier | None:
-    """Return which digest a maskGenAlgorithm uses; None for the default.
+    """Return the digest of a maskGenAlgorithm; None for the default.
 
     Raises:
         Malformed: its parameters cannot be read.

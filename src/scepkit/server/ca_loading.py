@@ -43,7 +43,7 @@ class LoadedCA:
 
     @property
     def generations(self) -> tuple[Authority, ...]:
-        """All CAs that have issued certificates: the current one, the next, those of before."""
+        """Return all CAs that have issued certificates: the current one, the next, earlier ones."""
         coming = () if self.material.next is None else (self.material.next.ca,)
         return (self.material.ca, *coming, *self.material.previous)
 

@@ -60,7 +60,7 @@ class Home:
 
     @property
     def material(self) -> Material:
-        """The CA of the default endpoint."""
+        """Return the CA of the default endpoint."""
         return self.authority_of(DEFAULT).material
 
     def authority_of(self, endpoint: str) -> LoadedCA:

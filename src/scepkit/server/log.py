@@ -112,7 +112,7 @@ class LossyStream:
 
 
 def _watch(stream: TextIO) -> tuple[select.poll | None, int | None]:
-    """Return what tells whether a stream can be written, and its file; None if it has none."""
+    """Return the poll that tells whether a stream can be written, and its file, if it has one."""
     try:
         descriptor = _without_waiting(stream.fileno())
         poll = select.poll()

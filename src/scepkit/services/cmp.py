@@ -223,5 +223,5 @@ class CMPService:
 
 
 def _note(header: cmp.Header) -> str:
-    """Return what the record keeps of a request, so that it is known again."""
+    """Return the note by which the record knows a request again."""
     return f"CMP transaction {(header.transaction_id or b'').hex()}"

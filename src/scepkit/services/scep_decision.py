@@ -84,23 +84,23 @@ class Decision:
 
     @property
     def record(self) -> Issuance | QueuedEntry | None:
-        """The record to store before the reply may go out."""
+        """Return the record to store before the reply may go out."""
         return self.outcome.record if isinstance(self.outcome, Granted | Queued) else None
 
     @property
     def message_type(self) -> str:
-        """The name of its messageType; `unverified` where its signature does not hold."""
+        """Return the name of its messageType; `unverified` where its signature does not hold."""
         verified = self.message.verified
         return "unverified" if verified is None else verified.message_type.name
 
     @property
     def transaction_id(self) -> TransactionID:
-        """The transactionID of the request."""
+        """Return the transactionID of the request."""
         return self.message.received.attributes.transaction_id
 
     @property
     def subject(self) -> str:
-        """The subject of the request, for the log, no longer than a line that people read.
+        """Return the subject of the request, for the log, no longer than a line that people read.
 
         To be asked for when the reply is out: how long a name takes to decode tells something of
         what is in it, and the sender may be anybody who signed a captured envelope anew.
@@ -118,7 +118,7 @@ class Decision:
 
     @property
     def reason(self) -> str:
-        """The reason of a refusal, for the log."""
+        """Return the reason of a refusal, for the log."""
         if not isinstance(self.outcome, Refused):
             return ""
         error = self.outcome.error
@@ -126,7 +126,7 @@ class Decision:
 
     @property
     def serial(self) -> int | None:
-        """The serial number of the certificate that is the answer, or that is asked for."""
+        """Return the serial number of the certificate that is the answer, or that is asked for."""
         match self.outcome:
             case Granted(record=record):
                 return record.serial
@@ -136,22 +136,22 @@ class Decision:
 
     @property
     def renews(self) -> int | None:
-        """The serial number of the certificate that is renewed."""
+        """Return the serial number of the certificate that is renewed."""
         return None if isinstance(self.outcome, Retrieved) else self.outcome.renews
 
     @property
     def challenge(self) -> Challenge | None:
-        """The one-time challenge that entitles it."""
+        """Return the one-time challenge that entitles it."""
         return None if isinstance(self.outcome, Retrieved) else self.outcome.challenge
 
     @property
     def cut(self) -> tuple[str, ...]:
-        """The parts of the request that the certificate lacks."""
+        """Return the parts of the request that the certificate lacks."""
         return self.outcome.cut if isinstance(self.outcome, Granted) else ()
 
     @property
     def legacy(self) -> tuple[Legacy, ...]:
-        """The legacy algorithms that the message uses, each allowed by name."""
+        """Return the legacy algorithms that the message uses, each allowed by name."""
         return self.message.legacy
 
     @property

@@ -49,7 +49,7 @@ class Assent:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """The row's key."""
+        """Return the row's key."""
         return {
             "endpoint": self.endpoint,
             "transaction_id": self.transaction_id,

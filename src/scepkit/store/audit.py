@@ -110,23 +110,23 @@ class AuditRecord:
 
     @property
     def node(self) -> str:
-        """The name of its chain."""
+        """Return the name of its chain."""
         return str(self.members.get("node", ""))
 
     @property
     def number(self) -> int:
-        """Its number in the chain, from 1; 0 for what is none."""
+        """Return its number in the chain, from 1; 0 for what is none."""
         number = self.members.get("number")
         return number if isinstance(number, int) else 0
 
     @property
     def previous(self) -> str:
-        """The hash of the record before it, in hex."""
+        """Return the hash of the record before it, in hex."""
         return str(self.members.get("previous", ""))
 
     @property
     def heads(self) -> dict[str, tuple[int, str]]:
-        """The ends of other chains that it carries: number and hash, by node."""
+        """Return the ends of other chains that it carries: number and hash, by node."""
         heads = self.members.get("heads")
         found = heads.items() if isinstance(heads, dict) else ()
         return {

@@ -103,7 +103,7 @@ class Database:
             raise self._failure(action, error) from error
 
     def _failure(self, action: str, error: Exception) -> StoreError:
-        """Return what failed in words; a wait for a lock in vain is noted for `check_patience`."""
+        """Return an error in words; a wait for a lock in vain is noted for `check_patience`."""
         if is_locked(error):
             self._gave_up = monotonic()
         return fault(action, error)

@@ -67,7 +67,7 @@ def require(directory: Path) -> None:
 
 
 def in_force(place: Path) -> Path:
-    """Return where the files of a generation are: in its directory, or in what replaces them.
+    """Return the directory with a generation's files: its own, or the one that replaces it.
 
     Raises:
         SettingsError: the directory cannot be searched.

@@ -220,7 +220,7 @@ def _tell(one: Finding, *, as_json: bool) -> bool:
 
 
 def _reader(path: Path) -> Callable[[], Iterable[AuditRecord]]:
-    """Return what reads an export; it is read twice.
+    """Return the function that reads an export; it is read twice.
 
     Raises:
         UsageError: while it is read: a line is no record.

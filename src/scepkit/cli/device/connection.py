@@ -58,7 +58,7 @@ def client(
 
 
 def changes(url: str, ca_id: str | None, legacy: str | None, tls_ca: Path | None) -> ServerChanges:
-    """Return what the options say anew of a server.
+    """Return the changes to a known server that the options give.
 
     Raises:
         UsageError: an option cannot be meant.

@@ -51,7 +51,7 @@ class Folder(FolderFiles):
 
     @property
     def ahead(self) -> Folder:
-        """The directory in which key and certificate of the next CA wait."""
+        """Return the directory in which key and certificate of the next CA wait."""
         return _Ahead(self.path / NEXT)
 
     @contextmanager

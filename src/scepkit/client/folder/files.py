@@ -169,7 +169,7 @@ class FolderFiles:
         return found
 
     def server(self, changes: ServerChanges, use: str = "that could be renewed") -> Record:
-        """Return how the CA is reached: as the last time, but for what is said anew.
+        """Return the record of the CA's server, with the changes that are given.
 
         Args:
             changes: what is said anew.
@@ -227,7 +227,7 @@ class FolderFiles:
         return _certificates(self.path / CHAIN)
 
     def record(self) -> Record | None:
-        """Return how the certificate was got; None when that is not known.
+        """Return the record of the certificate's enrolment; None when there is none.
 
         Raises:
             SettingsError: the file cannot be used.
@@ -235,7 +235,7 @@ class FolderFiles:
         return record.read(self.path / RECORD)
 
     def revocation(self) -> RevocationNote | None:
-        """Return that the certificate was revoked; None when nothing is known of that.
+        """Return the note that the certificate was revoked; None when there is none.
 
         Raises:
             SettingsError: a file cannot be used.
@@ -248,7 +248,7 @@ class FolderFiles:
         return found if found.serial == show_serial(certificate.serial) else None
 
     def unfinished_record(self) -> Record | None:
-        """Return how the request that is under way is asked for; None when that is not known.
+        """Return the record of the request that is under way; None when there is none.
 
         Raises:
             SettingsError: the file cannot be used.

@@ -74,7 +74,7 @@ class Record:
 
     @property
     def allowed(self) -> frozenset[Legacy]:
-        """The legacy algorithms that were allowed.
+        """Return the legacy algorithms that were allowed.
 
         Raises:
             SettingsError: one has no such name.
@@ -85,7 +85,7 @@ class Record:
             raise SettingsError(f"the record of the enrolment is damaged: {error}") from error
 
     def changed(self, by: ServerChanges) -> Record:
-        """Return this with what is said anew of the server.
+        """Return this record with changes to its server.
 
         Raises:
             UsageError: the URL is none.
@@ -118,7 +118,7 @@ class Record:
         return place == elsewhere and self.wanted == other.wanted != ""
 
     def requested(self, transaction_id: str, now: datetime, before: Record | None) -> Record:
-        """Return this for a request.
+        """Return this record for a new request.
 
         Args:
             transaction_id: the request's.
@@ -195,12 +195,12 @@ class RevocationNote:
 
     @property
     def forbids_renewal(self) -> bool:
-        """True if a renewal is pointless; a note without a reason may be a hold that ended."""
+        """Say whether a renewal is pointless; a note without a reason may be a hold that ended."""
         return self.is_final and bool(self.reason)
 
     @property
     def is_final(self) -> bool:
-        """True if the revocation stays; a hold may have ended since, which only the CA knows."""
+        """Say whether the revocation stays; a hold may have ended, which only the CA knows."""
         return self.reason != Reason.certificateHold.name
 
 

@@ -196,7 +196,7 @@ def _needed(check: Callable[[frozenset[Legacy]], object]) -> frozenset[Legacy]:
 
 
 def _signers(reply: Message, ca: TrustedCA, now: datetime) -> tuple[Certificate, ...]:
-    """Return who may sign: the CA and its RAs, among them one that came with the answer.
+    """Return the certificates that may sign: the CA's, its RAs', one that came with the answer.
 
     It is taken for an RA by the same rules as one in GetCACert, since an RA that was replaced
     after the client enrolled is not known in another way.
@@ -217,7 +217,7 @@ def _status(reply: Message, wanted: RevocationRequest) -> StatusInfo:
 
 
 def _claim(reply: Message, sent: SentRequest) -> str:
-    """Say what an answer that must not be believed says: a person may want to look into it."""
+    """Say in words the status of an answer that must not be believed, for a person."""
     try:
         return f"it says {_status(reply, sent.revocation)}"
     except (CMPError, Malformed):

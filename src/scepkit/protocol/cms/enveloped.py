@@ -373,7 +373,7 @@ def check_recipient(
 def _way(
     recipient: Certificate, chosen: Cipher, password: str | None, *, key_agreement: bool
 ) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | str:
-    """Return what the content key is locked with: the recipient's key, or the password."""
+    """Return the secret that locks the content key: the recipient's key, or the password."""
     key = recipient.public_key
     if isinstance(key, rsa.RSAPublicKey):
         return key

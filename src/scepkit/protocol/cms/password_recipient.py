@@ -58,7 +58,7 @@ class PasswordLock:
 
     @property
     def legacy(self) -> Legacy | None:
-        """The name of the key wrap's cipher, if that had to be allowed."""
+        """Return the name of the key wrap's cipher, if that had to be allowed."""
         return self.wrap.legacy
 
     def unwrap(self) -> bytes | None:

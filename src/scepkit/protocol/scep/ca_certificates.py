@@ -215,7 +215,7 @@ def _plausible(now: datetime, anchor: Certificate, certificates: Sequence[Certif
 def _good_at(
     at: datetime, anchor: Certificate, certificates: Sequence[Certificate]
 ) -> list[Certificate]:
-    """Return what chains to the anchor at a time."""
+    """Return the certificates that chain to the anchor at a time."""
     pool = [one for one in certificates if one.is_ca]
     return [one for one in certificates if one == anchor or _chains(one, pool, anchor, at)]
 

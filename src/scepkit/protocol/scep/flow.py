@@ -67,7 +67,7 @@ class Limits:
     max_wait: float = 86_400.0
 
     def before_retry(self, attempt: int, asked: float | None) -> float:
-        """Return how many seconds to wait before a repetition.
+        """Return the seconds to wait before a repetition.
 
         Args:
             attempt: how many attempts failed before this one.
@@ -77,7 +77,7 @@ class Limits:
         return own if asked is None else max(own, min(asked, self.max_retry_after))
 
     def before_poll(self, polls: int) -> float:
-        """Return how many seconds to wait before the next CertPoll, `polls` having been made."""
+        """Return the seconds to wait before the next CertPoll, after `polls` of them."""
         slowest = max(self.poll_interval, self.max_poll_interval)
         # The exponent is bounded: a float is not.
         return min(self.poll_interval * _BACK_OFF ** min(polls, 64), slowest)
@@ -149,7 +149,7 @@ def _usable(response: HTTPResponse | None) -> HTTPResponse:
 
 
 def _retry_after(response: HTTPResponse) -> float | None:
-    """Return how many seconds a server asks to wait (RFC 9110 section 10.2.3)."""
+    """Return the seconds that a server asks to wait (RFC 9110 section 10.2.3)."""
     # A transport of somebody's own may write the names as it likes.
     headers = {name.lower(): value for name, value in response.headers.items()}
     text = headers.get("retry-after", "").strip()

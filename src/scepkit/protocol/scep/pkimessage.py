@@ -95,7 +95,7 @@ class VerifiedMessage:
 
     @property
     def content(self) -> bytes:
-        """The envelope as it came; empty when there is none."""
+        """Return the envelope as it came; empty when there is none."""
         return self.envelope.message
 
 

@@ -106,7 +106,7 @@ class Responder:
 
     @property
     def allowed(self) -> frozenset[Legacy]:
-        """The legacy algorithms that are allowed."""
+        """Return the legacy algorithms that are allowed."""
         return self._allowed
 
     @property

@@ -32,7 +32,7 @@ class OCSPPresigner:
         self._stopped = Event()
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         Thread(target=self._work, name="scepkit-ocsp-ahead", daemon=True).start()
 
     def close(self) -> None:

@@ -143,7 +143,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._reader.close()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        """Return where to read to: all connections read to one place, one after another."""
+        """Return the buffer to read to: all connections use one, one after another."""
         return self._connections.buffer
 
     def buffer_updated(self, nbytes: int) -> None:

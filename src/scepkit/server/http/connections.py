@@ -177,7 +177,7 @@ class Connections:
         return True
 
     def leave(self, address: str) -> None:
-        """Count a request that `enter` has let in no more."""
+        """Take a request that `enter` counted off the count."""
         self._tally.leave(address)
 
     def _ring_for(self, peer: str) -> None:

@@ -85,7 +85,7 @@ class Exchange:
 
     @property
     def held(self) -> int:
-        """Octets that are kept for the application."""
+        """Return the number of octets that are kept for the application."""
         return self.head.size + len(self.body)
 
     # --- from the connection ----------------------------------------------------------------------

@@ -121,7 +121,7 @@ class Peer:
         return forwarded or self.host
 
     def forwarded_network(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-        """Return what a request is counted under that a listed proxy forwards; else None."""
+        """Return the network that a request of a listed proxy is counted under; else None."""
         forwarded = self._proxies.forwarded(headers) if self._is_proxy else None
         return None if forwarded is None else network(forwarded)
 

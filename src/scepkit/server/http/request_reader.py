@@ -150,7 +150,7 @@ class RequestReader:
 
     @property
     def wants(self) -> int:
-        """The most octets to feed it."""
+        """Return the most octets to feed it."""
         return min(self._left, _MAX_BODY_PIECE) or _PIECE
 
     def feed(self, octets: bytes) -> None:

@@ -55,11 +55,11 @@ class Tally:
 
     @property
     def total(self) -> int:
-        """The number of all connections."""
+        """Return the number of all connections."""
         return sum(cells[0] for cells in self._all())
 
     def of(self, address: str) -> int:
-        """Return how many there are of an address; sometimes more, never fewer."""
+        """Return the number of connections of an address; sometimes more, never fewer."""
         places = self._places(address)
         everybody = list(self._all())
         return min(sum(cells[place] for cells in everybody) for place in places)

@@ -146,12 +146,12 @@ class Settings(BaseSettings):
 
     @cached_property
     def database_url(self) -> str | URL:
-        """The SQLAlchemy URL of the database."""
+        """Return the SQLAlchemy URL of the database."""
         return self.database or sqlite_url(self.directory / "scep.db")
 
     @property
     def authorities(self) -> tuple[str, ...]:
-        """The names of the CAs; `default` first, and there whether an endpoint uses it or not."""
+        """Return the names of the CAs; `default` is first, and always among them."""
         return tuple(dict.fromkeys([DEFAULT, *(one.ca for one in self.endpoint.values())]))
 
     def authority_directory(self, name: str) -> Path:

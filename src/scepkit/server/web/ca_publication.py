@@ -87,7 +87,7 @@ def keywords(material: Material, settings: EndpointSettings) -> tuple[str, ...]:
 
 
 def _ca_certificates(ca: LoadedCA, settings: EndpointSettings) -> HTTPResponse:
-    """One certificate goes out bare, several in a certs-only message, the RA's first."""
+    """Write GetCACert's answer: one certificate bare, several as certs-only, the RA's first."""
     chain = [one.public_bytes(Encoding.DER) for one in _shown(ca, settings)]
     if len(chain) == 1:
         return HTTPResponse(200, chain[0], http.CA_CERT)
@@ -95,7 +95,7 @@ def _ca_certificates(ca: LoadedCA, settings: EndpointSettings) -> HTTPResponse:
 
 
 def _shown(ca: LoadedCA, settings: EndpointSettings) -> Sequence[x509.Certificate]:
-    """Return what GetCACert shows.
+    """Return the certificates that GetCACert shows.
 
     `auto` and `ra+chain` are the RA, the CA and what is above it; `ra+ca` leaves the last out;
     `ca` and `chain` leave the RA out, which only a CA without one can afford: devices encrypt to

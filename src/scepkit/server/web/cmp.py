@@ -35,7 +35,7 @@ class CMPFront(Front):
 
     @property
     def routes(self) -> list[Route]:
-        """The paths of the CMP endpoints."""
+        """Return the paths of the CMP endpoints."""
         return [Route(PATH, self, methods=["POST"])]
 
     async def _answer(self, request: Request) -> HTTPResponse:

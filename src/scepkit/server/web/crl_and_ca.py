@@ -174,7 +174,7 @@ class Distribution:
 
     @property
     def routes(self) -> list[Route]:
-        """The paths of CRLs and CA certificates."""
+        """Return the paths of CRLs and CA certificates."""
         return [
             Route(extensions.CRL_PATH.format("{name}"), self.crl),
             Route(extensions.ISSUER_PATH.format("{name}"), self.certificate),

@@ -41,7 +41,7 @@ class Word(IntEnum):
 
     @property
     def text(self) -> str:
-        """The word itself."""
+        """Return the word itself."""
         return self.name.lower()
 
 

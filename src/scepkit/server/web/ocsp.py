@@ -53,7 +53,7 @@ class OCSPFront(Front):
 
     @property
     def routes(self) -> list[Route]:
-        """The paths of the responder."""
+        """Return the paths of the responder."""
         path = OCSP_PATH.format("{name}")
         return [
             Route(one, self, methods=["GET", "POST"])

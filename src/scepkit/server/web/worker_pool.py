@@ -96,7 +96,7 @@ class WorkerPool:
         return service(message)
 
     async def decide(self, message: bytes, service: SCEPService, peer: str = "") -> Step:
-        """Return the decision of an endpoint, once it is stored; or whose word it waits for.
+        """Return an endpoint's decision, once it is stored; or the third party that it waits for.
 
         Args:
             message: the body of a PKIOperation.
@@ -116,7 +116,7 @@ class WorkerPool:
     async def go_on(
         self, service: SCEPService, waiting: Waiting, word: object, kept: object
     ) -> Step:
-        """Return the decision on what waited, once it is stored; or whose word it waits for next.
+        """Return the decision after a word came, once it is stored; or the next party to wait for.
 
         Arguments and exceptions are those of `SCEPService.go_on`.
         """
@@ -150,7 +150,7 @@ class WorkerPool:
         hand_over: Callable[[_Decided | BaseException], None],
         asked: float,
     ) -> None:
-        """Do what the class says, in a thread of the pool."""
+        """Decide in a thread of the pool, and have the record stored."""
         try:
             self._store.check_patience(asked)
             decision = work(*arguments)
