@@ -126,7 +126,9 @@ class AuditTrail:
         if self.node is None or not events:
             return
         # Remembered before the commit: if that fails, the next one finds that it does not fit.
-        end = self._end
+        # Forgotten meanwhile: if a record stands in the way that somebody has put there, the next
+        # one looks for the end behind it.
+        end, self._end = self._end, None
         if end is None or (new := self._try(connection, end, events)) is None:
             end = _end(connection, self.node)
             if (new := self._try(connection, end, events)) is None:
