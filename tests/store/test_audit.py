@@ -292,6 +292,7 @@ def damaged(stores, sql):
         "subject = 'CN=x'",
         "details = '{'",
         "details = '{\"a\":1}'",
+        "details = '{} '",
         "challenge = 1",
         "heads = NULL, reason = ''",
     ],
@@ -391,6 +392,66 @@ def test_enrolments_go_on_where_the_end_was_set_back_or_deleted(damaged, stores,
     damaged(f"DELETE FROM audit WHERE {OF} = 7")
     assert isinstance(stores[0].record(issuance()).result(), Recorded)
     assert kinds(stores[0]) == [("host/1", 7, "missing")]
+
+
+def planted(node, number):
+    """Return the statement that puts a record there that nobody wrote."""
+    columns = "node, number, at, actor, action, previous, hash"
+    others = columns.removeprefix("node, number")
+    return (
+        f"INSERT INTO audit ({columns}) SELECT '{node}', {number}{others} FROM audit WHERE {OF} = 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("node", "number", "kind"),
+    [
+        ("host/1", 0, "reordered"),
+        ("host/1", -5, "reordered"),
+        ("host/1", 9, "changed"),
+        ("", 1, "missing"),
+        ("other", 1, "missing"),
+    ],
+)
+def test_a_record_that_was_put_in_is_found_wherever_it_is(damaged, node, number, kind):
+    assert damaged(planted(node, number)) == [(node, number, kind)]
+
+
+def test_a_false_witness_does_not_hide_what_another_chain_knows(damaged, sql, url):
+    """The chain written anew, and one more whose name comes first and that knows the false hash."""
+    sql("DELETE FROM audit WHERE node = 'host/1'")
+    sql("DELETE FROM audit_heads WHERE node = 'host/1'")
+    with Store.open(url, node="host/1") as forger, Store.open(url, node="a") as witness:
+        note(forger, 3)
+        note(witness)
+        forger.write_audit(*[AuditEvent(AuditAction.PURGED, "mallory", NOW)] * 2)
+    assert ("host/1", 3, "changed") in damaged()
+
+
+def test_enrolments_go_on_where_a_record_was_put_behind_the_end(damaged, stores, issuance):
+    damaged(planted("host/1", 6))
+    assert isinstance(stores[0].record(issuance()).result(), Recorded)
+    assert [one[1:] for one in kinds(stores[0])] == [(6, "changed")]
+
+
+@pytest.mark.parametrize("value", ["'x'", "x'00'", "1e99", "5.5"])
+def test_what_only_sqlite_lets_in_is_found(damaged, database, stores, value):
+    if database != "sqlite":
+        pytest.skip("it has types")
+    assert damaged(f"UPDATE audit_heads SET number = {value} WHERE node = 'host/1'")
+    assert damaged(f"UPDATE audit SET actor = {value} WHERE {OF} = 2")
+    assert damaged(f"UPDATE audit SET details = {value} WHERE {OF} = 3")
+    assert all(one.line() for one in stores[0].audit_records())
+
+
+def test_a_number_that_is_none_does_not_stop_the_reading(damaged, database, stores, monkeypatch):
+    """It is the last one of a page: what follows it has to come next, and not the same page."""
+    if database != "sqlite":
+        pytest.skip("it has types")
+    monkeypatch.setattr("scepkit.store.database.PAGE", 2)
+    found = damaged(planted("host/1", 1.5))
+    assert found == [("host/1", 0, "reordered")]
+    assert len(chain(stores[0], "host/1")) == 6
 
 
 # --- exports --------------------------------------------------------------------------------------

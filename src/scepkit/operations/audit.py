@@ -84,14 +84,17 @@ class AuditCheck:
             StoreError: the database cannot be read.
         """
         ends = store.audit_heads()
-        witnesses = _witnesses(
+        witnesses, contradictions = _witnesses(
             record
             for record in store.audit_joins()
             if record.number <= ends.get(record.node, (0, ""))[0]
         )
+        yield from contradictions
         for node, (end, end_hash) in ends.items():
+            if end < 0:
+                yield Finding(node, 0, "changed", "the row of its end has no number")
             chain = _Chain(node, witnesses.pop(node, {}), number=0, hash=FIRST_PREVIOUS.hex())
-            for record in store.audit_chain(node, after=0, until=end):
+            for record in store.audit_chain(node, until=end):
                 yield from chain.add(record)
                 self.advance(1)
             yield from chain.close(end, Witness(end_hash, "the row of its end"))
@@ -111,7 +114,8 @@ class AuditCheck:
         Args:
             read: begins to read it.
         """
-        witnesses = _witnesses(read())
+        witnesses, contradictions = _witnesses(read())
+        yield from contradictions
         chains: dict[str, _Chain] = {}
         for record in read():
             chain = chains.get(record.node)
@@ -251,14 +255,23 @@ def _was(record: AuditRecord, number: int) -> bool:
     return number != record.number and record.has_hash_of(number=number)
 
 
-def _witnesses(records: Iterable[AuditRecord]) -> dict[str, dict[int, Witness]]:
-    """Return the heads of each chain that other chains hold, by node and number."""
+def _witnesses(
+    records: Iterable[AuditRecord],
+) -> tuple[dict[str, dict[int, Witness]], list[Finding]]:
+    """Return the heads of each chain that other chains hold, and where those do not agree.
+
+    Without the latter a new chain with false ends could hide what the others know.
+    """
     found: dict[str, dict[int, Witness]] = defaultdict(dict)
+    contradictions: dict[tuple[str, int], Finding] = {}
     for record in records:
         for node, (number, digest) in record.heads.items():
             witness = Witness(digest, f"{record.node} {record.number}")
-            found[node].setdefault(number, witness)
-    return found
+            first = found[node].setdefault(number, witness)
+            if first.hash != digest:
+                text = f"{first.name} and {witness.name} know different records"
+                contradictions[node, number] = Finding(node, number, "changed", text)
+    return found, [*contradictions.values()]
 
 
 def _unknown(witnesses: Mapping[str, Mapping[int, Witness]]) -> Iterator[Finding]:

@@ -166,9 +166,11 @@ class AuditRecord:
     @classmethod
     def of_row(cls, row: Mapping[str, Any]) -> AuditRecord:
         """Make it of a row of the table `audit`."""
-        members = {"format": FORMAT, **{k: v for k, v in row.items() if v is not None}}
-        claimed = hex_text(members.pop("hash", b""))
-        members["previous"] = hex_text(members.get("previous"))
+        claimed, previous = hex_text(row.get("hash", b"")), hex_text(row.get("previous"))
+        others = {k: v for k, v in row.items() if v is not None and k != "hash"}
+        # In a table of SQLite that somebody changed there may be what no JSON has.
+        members = {k: v if isinstance(v, str | int) else repr(v) for k, v in others.items()}
+        members |= {"format": FORMAT, "previous": previous}
         for name in _JSON:
             if name in members:
                 members[name] = _parsed(members[name])
@@ -273,8 +275,13 @@ def hex_text(value: Any) -> str:
 
 
 def _parsed(text: Any) -> Any:
-    """Return the JSON in a column; what is none stays as it is, and then no hash fits."""
+    """Return the JSON in a column, if it is written as `canonical` does.
+
+    Anything else stays text, and then no hash fits: a member that is there twice would be read here
+    in another way than by people.
+    """
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        return value if _ENCODER.encode(value) == text else text
     except (TypeError, ValueError, RecursionError):
         return text

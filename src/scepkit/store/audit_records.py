@@ -44,7 +44,8 @@ JOINED_AT = select(audit_heads.c.joined_at).where(_OF_NODE)
 HEADS = select(audit_heads.c.node, audit_heads.c.number, audit_heads.c.hash).order_by(
     audit_heads.c.node
 )
-NEXT_NODE = select(func.min(audit.c.node)).where(audit.c.node > bindparam("after"))
+FIRST_NODE = select(func.min(audit.c.node))
+NEXT_NODE = FIRST_NODE.where(audit.c.node > bindparam("after"))
 LONGER = (
     select(audit_heads.c.node, func.max(audit.c.number))
     .join(audit, and_(audit.c.node == audit_heads.c.node, audit.c.number > audit_heads.c.number))
@@ -114,22 +115,27 @@ class AuditRecords(Database):
             wanted.append(audit.c.at < time_text(until))
         yield from self._pages(partial(_newest_after, wanted), _record, after, limit)
 
-    def audit_chain(self, node: str, *, after: int, until: int) -> Iterator[AuditRecord]:
+    def audit_chain(
+        self, node: str, *, after: int | None = None, until: int
+    ) -> Iterator[AuditRecord]:
         """Return the records of a chain, oldest first, read a page at a time.
 
         Args:
             node: the chain's name.
-            after: the number that comes before the first.
+            after: the number that comes before the first; None to begin with the lowest there is,
+                though none should be below 1.
             until: the number of the last.
 
         Raises:
             StoreError: the database cannot be read.
         """
         query = select(audit).where(audit.c.node == node, audit.c.number <= until)
+        query = query.order_by(audit.c.number)
 
         def following(last: AuditRecord | None) -> Select[Any]:
-            number = after if last is None else last.number
-            return query.where(audit.c.number > number).order_by(audit.c.number)
+            # Not its `number`, which is 0 for what is none: the same page would come for ever.
+            number = after if last is None else last.members["number"]
+            return query if number is None else query.where(audit.c.number > number)
 
         yield from self._pages(following, _record, None, None)
 
@@ -162,12 +168,17 @@ class AuditRecords(Database):
     def audit_heads(self) -> dict[str, tuple[int, str]]:
         """Return the ends of all chains as of one moment: number and hash, by node.
 
+        The number is -1 where somebody has put there what is none.
+
         Raises:
             StoreError: the database cannot be read.
         """
         with self._reading() as connection:
             rows = connection.execute(HEADS).all()
-        return {node: (number, hex_text(digest)) for node, number, digest in rows}
+        return {
+            str(node): (number if isinstance(number, int) else -1, hex_text(digest))
+            for node, number, digest in rows
+        }
 
     def audit_nodes(self) -> list[str]:
         """Return the names of the chains that have records.
@@ -178,8 +189,10 @@ class AuditRecords(Database):
         found: list[str] = []
         with self._reading() as connection:
             # One look into the index for each; DISTINCT would read all of it.
-            while node := connection.scalar(NEXT_NODE, {"after": found[-1] if found else ""}):
-                found.append(node)
+            node = connection.scalar(FIRST_NODE)
+            while node is not None:
+                found.append(str(node))
+                node = connection.scalar(NEXT_NODE, {"after": node})
         return found
 
     def audit_overrun(self) -> dict[str, int]:
