@@ -44,6 +44,10 @@ _KINDS = {
 # Below this not even a signature can be checked: SHA-512 and its padding have no room.
 MIN_VERIFIABLE_BITS = 752
 
+# Octets, three times as many as the longest key has. Nothing longer is remembered, as a stranger
+# could fill the memory with such.
+_LONGEST = 8192
+
 
 def load(spki: bytes) -> PublicKey:
     """Read a SubjectPublicKeyInfo of a key that is good enough.
@@ -72,6 +76,8 @@ def load_any(spki: bytes) -> PublicKey:
     Raises:
         Malformed, BadRequest, BadAlg: as `load` does.
     """
+    if len(spki) > _LONGEST:
+        raise BadAlg(f"public key of {len(spki)} octets", text="key type not supported")
     info = ber.decode(types.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
     kind = info.algorithm.algorithm
     # The library knows more names for RSA keys, and would load those without any bounds.
@@ -106,7 +112,6 @@ def _pss_key(
     return PSSPublicKey(key, spki, parameters)
 
 
-@lru_cache(maxsize=512)
 def canonical(spki: bytes) -> bytes:
     """Return a SubjectPublicKeyInfo in the one form that its key has, DER.
 
@@ -119,6 +124,11 @@ def canonical(spki: bytes) -> bytes:
     Args:
         spki: DER as received.
     """
+    return _canonical(spki) if len(spki) <= _LONGEST else spki
+
+
+@lru_cache(maxsize=512)
+def _canonical(spki: bytes) -> bytes:
     try:
         key = load_any(spki)
     except (FailInfoError, Malformed):
@@ -126,7 +136,6 @@ def canonical(spki: bytes) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-@lru_cache(maxsize=512)
 def identity(spki: bytes) -> bytes:
     """Return SHA-256 of the `canonical` SubjectPublicKeyInfo, 32 octets: the identity of a key.
 

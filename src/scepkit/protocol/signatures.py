@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.errors import BadAlg
+from scepkit.errors import BadAlg, Malformed
 from scepkit.protocol.algorithms import (
     DIGESTS,
     EC_PUBLIC_KEY,
@@ -46,6 +46,8 @@ from scepkit.protocol.asn1 import ber, der, types
 
 _DEFAULT_SALT = 20
 _MAX_SALT = MAX_RSA_BITS // 8
+# Octets of an AlgorithmIdentifier; RSASSA-PSS has the longest parameters, of some 70.
+_LONGEST = 1024
 
 # Not supported, but verified: only when the signature of a PKCS#10 holds, its sender may be told
 # what is wrong with it.
@@ -122,7 +124,7 @@ class AlgorithmIdentifier:
         return cls(info.algorithm, parameters)
 
 
-# Few are in use: each is decoded once.
+# Few are in use: each is decoded once. What is refused is not remembered.
 @lru_cache(maxsize=128)
 def read_algorithm(der: bytes) -> AlgorithmIdentifier:
     """Read the AlgorithmIdentifier of a signature.
@@ -130,6 +132,8 @@ def read_algorithm(der: bytes) -> AlgorithmIdentifier:
     Raises:
         Malformed: it is none.
     """
+    if len(der) > _LONGEST:
+        raise Malformed(f"an AlgorithmIdentifier of {len(der)} octets")
     return AlgorithmIdentifier(*ber.algorithm(der))
 
 
