@@ -23,6 +23,7 @@ from scepkit import (
     SettingsError,
     StillPending,
     UntrustedCA,
+    UsageError,
     by_fingerprint,
     events,
 )
@@ -102,6 +103,31 @@ def test_a_ca_that_is_not_the_one_makes_no_directory(serve, enroller, tmp_path):
             enroller(site, trust=trust).enrol("CN=dev1")
     assert not (tmp_path / "dev1").exists()
     assert not site.scep.asked
+
+
+@pytest.mark.parametrize(
+    ("subject", "how"),
+    [
+        ("no name", {}),
+        ("CN=dev1", {"names": ["ip:nowhere"]}),
+        ("CN=dev1", {"purposes": ["no_purpose"]}),
+        ("CN=dev1", {"key": "rsa:1"}),
+    ],
+)
+def test_what_cannot_be_asked_for_is_said_before_anything_happens(
+    serve, enroller, tmp_path, told, subject, how
+):
+    asked = []
+    with pytest.raises(UsageError):
+        enroller(serve(grant)).enrol(subject, challenge=lambda: asked.append(1), **how)
+    assert (asked, told) == ([], [])
+    assert not (tmp_path / "dev1").exists()
+
+
+def test_no_event_shows_a_secret(serve, enroller, told):
+    enroller(serve(grant)).enrol("CN=dev1", challenge="very secret")
+    assert told
+    assert "very secret" not in repr(told)
 
 
 def test_what_is_good_is_replaced_by_force_alone(serve, enroller):

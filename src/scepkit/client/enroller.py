@@ -25,6 +25,8 @@ from scepkit.client.folder.record import Record
 from scepkit.client.submission import Submission, warn_unless_readable
 from scepkit.client.trust import ChooseAnchor
 from scepkit.protocol.extensions import purpose_name, read_purposes
+from scepkit.protocol.general_name import parse_san
+from scepkit.protocol.rfc4514 import parse_subject
 from scepkit.protocol.scep.transaction import Issued
 
 
@@ -32,8 +34,8 @@ from scepkit.protocol.scep.transaction import Issued
 class _Asked:
     """What is asked for; see `Enroller.enrol`."""
 
-    subject: str | x509.Name
-    names: tuple[str | x509.GeneralName, ...]
+    subject: x509.Name
+    names: tuple[x509.GeneralName, ...]
     purposes: tuple[x509.ObjectIdentifier, ...]
     key: str
 
@@ -92,8 +94,14 @@ class Enroller:
             RequestRefused, StillPending, UnverifiedCertificate, BadReply, LegacyRefused,
             TransportError: see `Client.enrol`.
         """
+        # What cannot be asked for is said before anything happens.
         keys.check_spec(key)
-        asked = _Asked(subject, tuple(names), read_purposes(purposes), key)
+        asked = _Asked(
+            parse_subject(subject) if isinstance(subject, str) else subject,
+            tuple(parse_san(name) if isinstance(name, str) else name for name in names),
+            read_purposes(purposes),
+            key,
+        )
         # A new folder is claimed late: where there is nothing to ask for, nothing is made.
         place.check_makeable(self._folder.path)
         is_new = not self._folder.path.exists()

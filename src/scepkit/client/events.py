@@ -1,6 +1,7 @@
 """The events of an enrolment or a renewal: small values that a program prints, logs or ignores.
 
-None of them holds a secret. A wait is no event: see `pause` of `scepkit.Client`.
+None of them shows a secret as text; `RequestPrepared` has the request, with its key and challenge.
+A wait is no event: see `pause` of `scepkit.Client`.
 """
 
 from __future__ import annotations
