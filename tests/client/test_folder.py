@@ -151,6 +151,22 @@ def _kill_at(patch, moment):
         patch.setattr(owner, name, mortal(getattr(owner, name)))
 
 
+@pytest.mark.parametrize("place", [".", "next"])
+def test_what_was_half_written_is_removed_under_the_lock(tmp_path, monkeypatch, place):
+    """It may be a private key, and nobody would ever look at it again."""
+    folder, where = fill(tmp_path), tmp_path / place
+    where.mkdir(exist_ok=True)
+    before = content(where)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda *_: _die(None))
+        with pytest.raises(Killed):
+            Folder(where).begin(keys.rsa_key("new"))
+    assert content(where).keys() - before.keys()
+    (where / ".notes.tmp").write_bytes(b"somebody else's")
+    with folder.locked():
+        assert content(where) == before | {".notes.tmp": b"somebody else's"}
+
+
 def test_recover_without_need_changes_nothing(tmp_path):
     folder = fill(tmp_path)
     before = content(tmp_path)

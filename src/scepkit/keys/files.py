@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shlex
 import shutil
 import stat
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _TEMPORARY = ".tmp"
+_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{16}" + re.escape(_TEMPORARY))
 
 
 def write_file(path: Path, data: bytes, *, mode: int, hint: str = "") -> None:
@@ -79,6 +81,17 @@ def create_file(path: Path, data: bytes, *, mode: int) -> bool:
             temporary.unlink(missing_ok=True)
         sync_directory(path.parent)
     return True
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Delete the files that a process was killed over while it wrote them: they may hold a key.
+
+    Only where nobody else writes meanwhile. What cannot be deleted stays.
+    """
+    with suppress(OSError):
+        for path in directory.iterdir():
+            if _UNFINISHED.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 @contextmanager

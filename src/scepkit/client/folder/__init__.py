@@ -33,7 +33,7 @@ from scepkit.client.folder.files import (
     write_certificates,
 )
 from scepkit.client.folder.record import Record, RevocationNote
-from scepkit.keys.files import refusals, sync_directory, write_file
+from scepkit.keys.files import refusals, remove_unfinished, sync_directory, write_file
 from scepkit.keys.pem import CERTIFICATE_MODE, write_key
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.certificate import Certificate, pem
@@ -58,7 +58,8 @@ class Folder(FolderFiles):
     def locked(self) -> Iterator[None]:
         """Keep other processes from changing the directory, which is made if need be.
 
-        A directory that was made is removed again if nothing is in it in the end.
+        A directory that was made is removed again if nothing is in it in the end. What a process
+        that was killed had half written is removed, too.
 
         Raises:
             SettingsError: another process holds it, the file system refuses, or there is a
@@ -66,6 +67,8 @@ class Folder(FolderFiles):
         """
         with place.locked(self.path, inner=self._is_inner):
             self.check_links()
+            for where in (self.path, self.path / NEXT):
+                remove_unfinished(where)
             yield
 
     def recover(self) -> bool:
