@@ -71,6 +71,18 @@ def test_a_first_certificate_and_its_renewal(serve, enroller, tmp_path, told):
     assert folder.key() != first
 
 
+def test_a_key_that_cannot_be_made_is_said_before_anything_happens(serve, enroller, tmp_path, told):
+    site = serve(grant)
+    enroller(site).enrol("CN=dev1")
+    asked = len(site.scep.asked)
+    told.clear()
+    with pytest.raises(UsageError, match="rsa:1"):
+        Renewer(Folder(tmp_path / "dev1"), tell=told.append).renew(
+            RenewalOptions(key="rsa:1", force=True)
+        )
+    assert (len(site.scep.asked), told) == (asked, [])
+
+
 def test_a_request_that_waits_is_gone_on_with(serve, enroller, told):
     """The same call, the same key; the challenge is asked for again, and is not needed."""
     site, asked = serve(Pending(), grant), []

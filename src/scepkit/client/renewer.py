@@ -163,8 +163,9 @@ class Renewer:
             UsageError, UntrustedCA, RequestRefused, StillPending, UnverifiedCertificate, BadReply,
             LegacyRefused, TransportError: see `Client.renew`.
         """
-        options = options or RenewalOptions()
-        folder = self._folder
+        options, folder = options or RenewalOptions(), self._folder
+        if options.key:
+            keys.check_spec(options.key)
         with self._opened():
             record = folder.server(self._server)
             client = self._connection.client(record)
