@@ -373,6 +373,7 @@ def test_the_lock_ends_with_its_process(tmp_path):
         '{"url": "u", "checked_at": "soon"}',
         '{"url": "u", "checked_at": "2026-11-22T12:00:00"}',
         "\xff",
+        pytest.param("[" * 60_000, id="deep"),
     ],
 )
 def test_a_damaged_record(tmp_path, text):

@@ -286,6 +286,7 @@ def test_a_revoked_certificate_makes_room(tmp_path):
         json.dumps({"serial": "abc", "at": "yesterday", "reason": ""}),
         json.dumps({"serial": "abc", "at": "2026-11-22T12:00:00", "reason": ""}),
         "\ufffe",
+        pytest.param("[" * 4000, id="deep"),
     ],
 )
 def test_a_damaged_note(tmp_path, text):

@@ -147,7 +147,7 @@ def read(path: Path) -> Record | None:
         return None
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise SettingsError(f"{path} is damaged", hint=Hint.DAMAGED_RECORD) from error
 
 
@@ -221,7 +221,7 @@ def read_note(path: Path) -> RevocationNote | None:
         return None
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise SettingsError(f"{path} is damaged", hint="remove it") from error
     return replace(note, serial=number)
 
