@@ -41,6 +41,7 @@ COMMANDS = (
     ("admin", "rollover", "activate"),
     ("admin", "rollover", "cancel"),
     ("admin", "rollover", "status"),
+    ("admin", "reload"),
     ("admin", "purge"),
     ("admin", "audit", "list"),
     ("admin", "audit", "export"),
@@ -72,6 +73,7 @@ Times are RFC 3339 in UTC, serial numbers are hex with two digits an octet, role
 | `untrusted_ca` | the CA's certificate is not one that is trusted |
 | `legacy_refused` | the CA needs an algorithm that `--legacy` does not allow |
 | `transport` | no usable HTTP answer came; worth trying again |
+| `reload_refused` | a running server keeps its old settings, or no server runs on the directory |
 | `refused` | the CA answered FAILURE; `fail_info` has its reason, such as `badRequest` |
 | `revocation_refused` | the CA does not revoke the certificate |
 | `revoked` | the certificate that is to be renewed was revoked |

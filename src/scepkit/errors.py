@@ -12,7 +12,8 @@ The first question about a failure is whose it is, so the tree splits there:
     │   ├── ThirdPartyFailed   a service outside gave no answer; worth trying again
     │   ├── UntrustedCA        the CA certificate is not (yet) one that the operator trusts
     │   ├── LegacyRefused      the peer needs an algorithm that was not allowed by name
-    │   └── CertificateRevoked the certificate that is to be renewed was revoked
+    │   ├── CertificateRevoked the certificate that is to be renewed was revoked
+    │   └── ReloadRefused      a server keeps its settings, or there is none to read them again
     └── Remote                 the peer: what it sent, or that it sent nothing
         ├── Malformed          bytes that are not the structure they should be; HTTP 400
         ├── HTTPRefused        an HTTP request that no SCEP answer can be given to
@@ -151,6 +152,10 @@ class LegacyRefused(Local):
 
 class CertificateRevoked(Local):
     """The certificate that is to be renewed was revoked, for good or for a while."""
+
+
+class ReloadRefused(Local):
+    """A running server keeps its settings, or no server runs that could read them again."""
 
 
 class Remote(ScepError):

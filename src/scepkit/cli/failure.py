@@ -14,6 +14,7 @@ from scepkit.errors import (
     LegacyRefused,
     Local,
     NoSuccessor,
+    ReloadRefused,
     RequestRefused,
     ScepError,
     StillPending,
@@ -31,6 +32,7 @@ CODES = {
     "UntrustedCA": "untrusted_ca",
     "LegacyRefused": "legacy_refused",
     "CertificateRevoked": "revoked",
+    "ReloadRefused": "reload_refused",
     "Malformed": "malformed",
     "BadReply": "bad_reply",
     "UnverifiedCertificate": "unverified_certificate",
@@ -163,7 +165,7 @@ def exit_status(error: ScepError) -> int:
     match error:
         case StillPending():
             return PENDING
-        case UntrustedCA() | LegacyRefused() | CertificateRevoked():
+        case UntrustedCA() | LegacyRefused() | CertificateRevoked() | ReloadRefused():
             return FAILED
         case Local():
             return WRONG_USAGE

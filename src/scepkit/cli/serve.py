@@ -116,6 +116,7 @@ def serve(
     from datetime import UTC, datetime
 
     from scepkit.server import data_directory, run
+    from scepkit.server.reloading.hang_up import HangUp
     from scepkit.server.settings import DEFAULT
 
     kept: dict[str, object] = {
@@ -142,9 +143,10 @@ def serve(
     listener = run.bind(home.settings.host, home.settings.port)
     address = listener.getsockname()
     _say_whose(directory)
+    hang_up = HangUp()
     with run.until_stopped():
         _announce(home, directory, f"http://{_shown(address[0])}:{address[1]}/scep")
-        run.serve(home, listener)
+        run.serve(home, listener, hang_up)
     terminal.say("stopped")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import math
 import os
-import resource
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -21,18 +20,15 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Lifespan
 
 from scepkit.enrolment.third_parties import ThirdParties
-from scepkit.server import ca_loading, challenge_secrets, log, monitoring
-from scepkit.server.assembly import assemble
-from scepkit.server.background.audit import AuditJoining
+from scepkit.server import challenge_secrets, endpoint_files, log, monitoring
 from scepkit.server.background.crl_signing import LOCK, CRLs
 from scepkit.server.background.housekeeping import Sweep, Sweeper
 from scepkit.server.background.ocsp_presigning import OCSPPresigner
-from scepkit.server.ca_loading import LoadedCA
 from scepkit.server.data_directory import Home, open_store, utc_now
-from scepkit.server.endpoints import Endpoints, ServedEndpoint
-from scepkit.server.http.bounds import Bounds
+from scepkit.server.endpoints import Endpoints
 from scepkit.server.http.connections import STATE, Connections
 from scepkit.server.http.tally import Tally
+from scepkit.server.in_force import InForce
 from scepkit.server.settings import Settings, public_urls
 from scepkit.server.web import metrics
 from scepkit.server.web.cmp import CMPFront
@@ -78,68 +74,44 @@ def create(
     store = open_store(settings, slot)
     # Certificates of before there were several CAs.
     store.assign_issuer(home.material.ca.key_hash)
+    if home.files is None:
+        home = replace(home, files=endpoint_files.read_all(settings))
     crls = CRLs(
         store,
         lifetime=timedelta(hours=settings.crl_hours),
         lock=settings.directory / LOCK,
         now=utc_now,
     )
-    authorities: dict[str, LoadedCA] = {}
-    endpoints = _endpoints(home, store, crls, authorities, third_parties)
-    health = _health(settings, store, authorities, endpoints, crls, lines)
-    bounds = Bounds.of(settings, files=resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    in_force = InForce(home, store, crls, Sweeper(Sweep(settings, store, utc_now)), third_parties)
+    endpoints = in_force.endpoints
+    health = _health(in_force, store, crls, lines)
     challenge_secrets.warn_of_static(settings)
     threads = _Threads.of(settings)
-    sweeper = Sweeper(Sweep(settings, store, utc_now))
-    joining = AuditJoining(
-        store, lambda: dict(authorities), utc_now, pause=settings.sweep_minutes * 60
+    jobs = (
+        *(endpoints, crls, in_force.sweeper, in_force.joining),
+        *(OCSPPresigner(endpoints), health),
     )
-    jobs = (endpoints, crls, sweeper, joining, OCSPPresigner(endpoints), health)
     app = Starlette(
         routes=_routes(settings, store, endpoints, crls, health, threads),
-        lifespan=_lifespan(jobs, threads, store, lambda: Connections(bounds, tally or Tally())),
+        lifespan=_lifespan(jobs, threads, store, lambda: in_force.connections(tally or Tally())),
     )
     app.state.health = health
+    app.state.in_force = in_force
     return app
 
 
-def _endpoints(
-    home: Home,
-    store: Store,
-    crls: CRLs,
-    authorities: dict[str, LoadedCA],
-    third_parties: Mapping[str, ThirdParties],
-) -> Endpoints:
-    """Return the endpoints; whenever they are read, their CAs are noted, and their CRLs served."""
-
-    def build() -> Mapping[str, ServedEndpoint]:
-        found = ca_loading.load_all(home.settings, now=utc_now())
-        served = assemble(replace(home, authorities=found), store, third_parties=third_parties)
-        authorities.update(found)
-        crls.use(one for ca in found.values() for one in ca.generations)
-        return served
-
-    return Endpoints(stamp=lambda: ca_loading.stamps(home.settings), build=build)
-
-
-def _health(
-    settings: Settings,
-    store: Store,
-    authorities: Mapping[str, LoadedCA],
-    endpoints: Endpoints,
-    crls: CRLs,
-    lines: log.LossyStream,
-) -> Health:
+def _health(in_force: InForce, store: Store, crls: CRLs, lines: log.LossyStream) -> Health:
     conditions = Conditions(
-        settings,
+        in_force.home.settings,
         store,
-        authorities=lambda: dict(authorities),
-        unreadable=lambda: endpoints.fault,
+        authorities=in_force.authorities,
+        unreadable=lambda: in_force.endpoints.fault,
         crl_problems=crls.problems,
         log_is_lost=lambda: lines.is_failing,
         now=utc_now,
+        not_reloaded=lambda: in_force.fault,
     )
-    return Health(conditions.find, monitoring.share)
+    return Health(lambda: in_force.conditions(conditions), monitoring.share)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
 
@@ -24,15 +25,16 @@ from scepkit.enrolment.rules import GetCertRule, RenewalRules, Rules
 from scepkit.enrolment.secret_box import SecretBox
 from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.errors import SettingsError
-from scepkit.keys.pem import PrivateKey, read_certificates
+from scepkit.keys.pem import PrivateKey
 from scepkit.operations.approval import Approval
 from scepkit.protocol import chain, cmp
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.scep.responder import Responder
-from scepkit.server import challenge_secrets
+from scepkit.server import endpoint_files
 from scepkit.server.ca_loading import LoadedCA
 from scepkit.server.data_directory import Home, challenges_of, endpoint_settings, utc_now
+from scepkit.server.endpoint_files import EndpointFiles
 from scepkit.server.endpoints import ServedEndpoint, recipient_id
 from scepkit.server.settings import Settings
 from scepkit.server.settings.endpoint import EndpointSettings
@@ -62,6 +64,8 @@ def assemble(
     Raises:
         SettingsError: a file that a setting names cannot be used, or a setting does not fit its CA.
     """
+    if home.files is None:
+        home = replace(home, files=endpoint_files.read_all(home.settings))
     lifetime = timedelta(minutes=home.settings.ocsp_minutes)
     services = {
         ca.name: OCSPService(
@@ -95,6 +99,7 @@ def _serve(
     parties: ThirdParties | None,
 ) -> ServedEndpoint:
     settings = home.settings.endpoint[name]
+    files = (home.files or {}).get(name, EndpointFiles())
     ca = home.authority_of(name)
     _check_decryption(name, settings, ca)
     credentials = [_credential(one) for one in _recipients(ca.material)]
@@ -107,14 +112,14 @@ def _serve(
         now=now,
         max_iterations=settings.pbkdf2_rounds,
     )
-    rules = _rules(settings, home.settings)
+    rules = _rules(settings, home.settings, files)
     admission = Admission(
         endpoint=name,
         issuers=_issuers(ca.material, locations(home.settings, name)),
         profile=settings.profile,
         rules=rules,
         store=store,
-        challenges=_challenge_rule(name, home, store),
+        challenges=_challenge_rule(name, home, store, files),
         secret_box=SecretBox(home.challenge_key),
         now=now,
         tries=WrongChallenges(settings.wrong_challenges_per_minute, now)
@@ -123,6 +128,7 @@ def _serve(
         consultation=_consultation(name, settings, rules, store, parties),
     )
     return ServedEndpoint(
+        ca=ca.name,
         scep=SCEPService(responder, admission),
         publication=publish(ca, settings, now()),
         recipients=tuple(recipient_id(one.certificate) for one in credentials),
@@ -194,14 +200,14 @@ def _credential(ra: RACredential) -> Credential:
     return Credential(ra.private_key, Certificate.of(ra.certificate))
 
 
-def _rules(settings: EndpointSettings, server: Settings) -> Rules:
+def _rules(settings: EndpointSettings, server: Settings, files: EndpointFiles) -> Rules:
     minutes = settings.signing_time_minutes
     return Rules(
         approval=settings.approval == "manual",
         pending_lifetime=timedelta(days=settings.pending_days),
         pending_per_address=settings.pending_per_address,
         pending_requests=settings.pending_requests,
-        renewal=_renewal(settings, server) if settings.renewal else None,
+        renewal=_renewal(settings, files) if settings.renewal else None,
         get_cert=GetCertRule(settings.get_cert),
         get_crl=settings.get_crl,
         retrievals_per_minute=settings.retrievals_per_minute,
@@ -215,24 +221,20 @@ def _rules(settings: EndpointSettings, server: Settings) -> Rules:
     )
 
 
-def _renewal(settings: EndpointSettings, server: Settings) -> RenewalRules:
+def _renewal(settings: EndpointSettings, files: EndpointFiles) -> RenewalRules:
     days = settings.renewal_window_days
-    anchors = [read_certificates(server.directory / path) for path in settings.renewal_anchors]
     return RenewalRules(
         window=timedelta(days=days) if days else None,
         grace=timedelta(days=settings.renewal_grace_days),
         new_names=settings.renewal_new_names,
-        anchors=tuple(Certificate.of(one) for several in anchors for one in several),
+        anchors=tuple(map(Certificate.read, files.anchors)),
     )
 
 
-def _challenge_rule(name: str, home: Home, store: Store) -> ChallengeRule:
-    settings = home.settings.endpoint[name]
-    match settings.challenge:
-        case "static" if settings.challenge_file is not None:
-            return StaticChallenge(
-                challenge_secrets.read_static(home.settings.directory / settings.challenge_file)
-            )
+def _challenge_rule(name: str, home: Home, store: Store, files: EndpointFiles) -> ChallengeRule:
+    match home.settings.endpoint[name].challenge:
+        case "static":
+            return StaticChallenge(files.challenge)
         case "none":
             return NoChallenge()
     return challenges_of(home, store, name)

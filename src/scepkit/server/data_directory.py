@@ -24,11 +24,12 @@ from scepkit.enrolment.challenges.one_time import OneTimeChallenges
 from scepkit.errors import EmptyDatabase, SettingsError, UsageError
 from scepkit.keys import ownership
 from scepkit.keys.files import check_writable, create_file, make_directory, refusals
-from scepkit.server import ca_loading, permissions
+from scepkit.server import ca_loading, endpoint_files, permissions
 from scepkit.server import settings as server_settings
 from scepkit.server.ca_loading import LoadedCA
 from scepkit.server.challenge_secrets import CHALLENGE_KEY, read_or_make_key
-from scepkit.server.settings import DEFAULT, Settings, template
+from scepkit.server.endpoint_files import EndpointFiles
+from scepkit.server.settings import DEFAULT, FIXED, Settings, template
 from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.store import Store
 from scepkit.store.engine import sqlite_file
@@ -50,6 +51,8 @@ class Home:
         authorities: the CAs by name; empty where `open_records` had no need of them.
         made: the names of the CAs that this start made.
         is_first: whether nothing had been served from the directory before this start.
+        files: the contents of the files that endpoints name; None where they are not read yet.
+        options: the settings that were given as options, which win over scep.toml.
     """
 
     settings: Settings
@@ -57,6 +60,8 @@ class Home:
     authorities: Mapping[str, LoadedCA]
     made: tuple[str, ...] = ()
     is_first: bool = False
+    files: Mapping[str, EndpointFiles] | None = field(default=None, repr=False)
+    options: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def material(self) -> Material:
@@ -114,9 +119,44 @@ def prepare(
         settings=settings,
         made=made,
         is_first=is_first,
+        options=options,
         challenge_key=read_or_make_key(directory, directory / HAS_DATABASE),
         authorities=ca_loading.load_all(settings, now=now),
     )
+
+
+def read_again(home: Home, *, now: datetime) -> tuple[Home, tuple[str, ...]]:
+    """Read the settings of a running server again, with all that they name; make CAs that are new.
+
+    Args:
+        home: the data directory as it is served.
+        now: the time, aware.
+
+    Returns:
+        The data directory as it is to be served, and the settings that differ in scep.toml but
+        stay until the server is started again.
+
+    Raises:
+        SettingsError: something in the directory cannot be used.
+    """
+    current = home.settings
+    permissions.check_directory(current.directory)
+    path = current.directory / server_settings.FILE
+    if not path.exists():
+        # At a start that is none; of a running server all endpoints would be gone.
+        raise SettingsError(f"{path} is missing", hint="put it back, or start the server again")
+    found = server_settings.load(current.directory, **home.options)
+    kept = {name: getattr(current, name) for name in FIXED}
+    settings = found.model_copy(update=kept)
+    permissions.check_settings(settings)
+    # Before a CA is made that would outlive a typing error.
+    files = endpoint_files.read_all(settings)
+    made = tuple(name for name in settings.authorities if _make(name, settings, None, now))
+    authorities = ca_loading.load_all(settings, now=now)
+    again = replace(
+        home, settings=settings, files=files, made=made, is_first=False, authorities=authorities
+    )
+    return again, tuple(name for name in FIXED if getattr(found, name) != kept[name])
 
 
 def open_existing(directory: Path, *, now: datetime, settings: Settings | None = None) -> Home:

@@ -1,7 +1,8 @@
 """The endpoints in service, and which of them a SCEP request is for.
 
-They are replaced as a whole when a CA's files change. A rollover, a rotated RA or a next CA that
-was prepared reaches every worker process this way, each by its own looking, without a restart.
+They are replaced as a whole when a CA's files change, or the settings. A rollover, a rotated RA or
+a next CA that was prepared reaches every worker process this way, each by its own looking, without
+a restart.
 
 The path of a request names its endpoint, or leaves it open:
 
@@ -25,7 +26,7 @@ import structlog
 
 from scepkit.errors import HTTPRefused, ScepError
 from scepkit.protocol.certificate import Certificate
-from scepkit.server.settings import DEFAULT, Settings
+from scepkit.server.settings import DEFAULT
 from scepkit.server.web.ca_publication import Publication
 from scepkit.services.cmp import CMPService
 from scepkit.services.ocsp import OCSPService
@@ -45,6 +46,7 @@ class ServedEndpoint:
     """An endpoint as it answers devices.
 
     Attributes:
+        ca: the name of its CA.
         scep: decides requests for certificates.
         publication: what needs no deciding.
         recipients: what names its certificates in an envelope, see `addressing`.
@@ -52,6 +54,7 @@ class ServedEndpoint:
         cmp: has certificates revoked by their owners; None where that is turned off.
     """
 
+    ca: str
     scep: SCEPService
     publication: Publication
     recipients: tuple[bytes, ...]
@@ -109,6 +112,23 @@ class Endpoints:
         log.info("the CAs changed and were read again", endpoints=sorted(served))
         return True
 
+    def replace(
+        self,
+        seen: Hashable,
+        served: Mapping[str, ServedEndpoint],
+        switch: Callable[[], None],
+    ) -> None:
+        """Serve other endpoints from now on; requests under way keep those that they have.
+
+        Args:
+            seen: the stamp of the files of before `served` was put together.
+            served: the endpoints by name.
+            switch: called at that moment; `stamp` and `build` go by it from then on.
+        """
+        with self._lock:
+            switch()
+            self._seen, self.served, self.fault = seen, served, None
+
     def start(self) -> None:
         """Look again and again, in a thread of its own, until `close`."""
         Thread(target=self._watch, name="scepkit-endpoints", daemon=True).start()
@@ -154,17 +174,17 @@ def name_by_path(path: str) -> str | None:
     return match[1]
 
 
-def name_by_identifier(identifier: str, settings: Settings) -> str | None:
+def name_by_identifier(identifier: str, authorities: Mapping[str, str]) -> str | None:
     """Return the name of the endpoint that a CA identifier selects, or None if it means nothing.
 
     Args:
         identifier: the `message` of a GetCACaps, GetCACert or GetNextCACert.
-        settings: the names of endpoints and their CAs; a CA stands for its first endpoint.
+        authorities: the names of the CAs, by endpoint; a CA stands for its first endpoint.
     """
     wanted = identifier.strip().lower()
-    if wanted in settings.endpoint:
+    if wanted in authorities:
         return wanted
-    return next((name for name, one in settings.endpoint.items() if one.ca == wanted), None)
+    return next((name for name, ca in authorities.items() if ca == wanted), None)
 
 
 def name_by_recipient(message: bytes, recipients: Mapping[str, Collection[bytes]]) -> str:

@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
@@ -30,18 +31,21 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from scepkit.errors import ScepError, SettingsError
-from scepkit.operations.rollover import event
-from scepkit.server import log, monitoring
+from scepkit.server import endpoint_files, log, monitoring
 from scepkit.server.app import create
 from scepkit.server.assembly import assemble
+from scepkit.server.background.audit import record_new
 from scepkit.server.data_directory import Home, open_existing, open_store
 from scepkit.server.http import tally
 from scepkit.server.http.tally import Tally
+from scepkit.server.reloading.control import Control
+from scepkit.server.reloading.hang_up import HangUp
+from scepkit.server.reloading.reloader import Reloader, ThisProcess
+from scepkit.server.reloading.workers import Supervisor, Workers
 from scepkit.server.settings import DEFAULT, Settings, public_urls
 from scepkit.server.web import metrics
 from scepkit.server.web.health import State
 from scepkit.server.web.metrics import RevocationMetrics
-from scepkit.store import SERVER, AuditAction, Store
 
 # Seconds that requests under way have to finish after SIGTERM.
 GRACE = 30
@@ -52,7 +56,9 @@ HEALTHCHECK = 10
 # Seconds until the next try to replace a worker process, when there was no way to start it.
 RETRY = 2.0
 
-_WORKER_SETTINGS = "SCEPKIT_WORKER_SETTINGS"
+_SIGHUP = "SIGHUP"  # the reason in the audit record; who sent it is not known
+
+_SUPERVISOR = "SCEPKIT_SUPERVISOR"
 _CONNECTIONS = "SCEPKIT_WORKER_CONNECTIONS"
 _CONNECTIONS_KEY = "SCEPKIT_WORKER_CONNECTIONS_KEY"
 
@@ -67,22 +73,10 @@ def check(home: Home) -> None:
     """
     with open_store(home.settings) as store:
         assemble(home, store)
-        _record_new(home, store)
+        record_new(home, store)
     if home.settings.metrics:
         host, _, port = home.settings.metrics.rpartition(":")
         bind(host.strip("[]"), int(port), option="the metrics setting").close()
-
-
-def _record_new(home: Home, store: Store) -> None:
-    """Write the CAs that this start made into the audit record."""
-    now = datetime.now(UTC)
-    made = ((name, home.authorities[name].material.ca.certificate) for name in home.made)
-    store.write_audit(
-        *(
-            event(AuditAction.CA_MADE, certificate, ca=name, by=SERVER, now=now)
-            for name, certificate in made
-        )
-    )
 
 
 def try_out(settings: Settings) -> None:
@@ -180,21 +174,22 @@ def until_stopped() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def serve(home: Home, listener: socket.socket) -> None:
+def serve(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
     """Serve until SIGTERM or SIGINT, then finish the requests under way and return.
 
     Args:
         home: the data directory.
         listener: what `bind` returned.
+        hang_up: has taken over SIGHUP.
 
     Raises:
         SettingsError: the worker processes could not start.
     """
     _allow_all_descriptors()
     if home.settings.workers == 1:
-        _serve_here(home, listener)
+        _serve_here(home, listener, hang_up)
     else:
-        _serve_in_workers(home, listener)
+        _serve_in_workers(home, listener, hang_up)
 
 
 def _allow_all_descriptors() -> None:
@@ -208,26 +203,38 @@ def _allow_all_descriptors() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _serve_here(home: Home, listener: socket.socket) -> None:
+def _serve_here(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
     app = create(home, Tally())
     public_urls.warn_of_none(home.settings)
     if home.settings.metrics:
         _serve_metrics(home.settings, app.state.health.states)
-    uvicorn.Server(_config(app)).run(sockets=[listener])
+    in_force = app.state.in_force
+    reloader = Reloader(in_force.home, ThisProcess(in_force))
+    hang_up.start(partial(reloader.reload, reason=_SIGHUP))
+    with Control(home.settings.directory, reloader.reload):
+        uvicorn.Server(_config(app)).run(sockets=[listener])
 
 
-def _serve_in_workers(home: Home, listener: socket.socket) -> None:
+def _serve_in_workers(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
     """Serve from several processes, which open the database and read the keys themselves."""
-    log.configure(home.settings.log)
+    settings = home.settings
+    log.configure(settings.log)
     # Here and not in each worker, which would say it again whenever one is replaced.
-    public_urls.warn_of_none(home.settings)
+    public_urls.warn_of_none(settings)
+    home = replace(home, files=endpoint_files.read_all(settings))
     with _shared_by_workers() as directory:
-        if home.settings.metrics:
-            _serve_metrics(home.settings, partial(monitoring.shared, directory))
-        os.environ[_WORKER_SETTINGS] = home.settings.model_dump_json()
-        config = _config("scepkit.server.run:worker", workers=home.settings.workers, factory=True)
+        if settings.metrics:
+            _serve_metrics(settings, partial(monitoring.shared, directory))
+        workers = Workers(home, Path(os.environ[_SUPERVISOR]))
+        workers.start()
+        reloader = Reloader(home, workers)
+        config = _config("scepkit.server.run:worker", workers=settings.workers, factory=True)
         supervisor = Multiprocess(config, sockets=[listener])
-        supervisor.run()
+        # From uvicorn, which would replace all workers.
+        hang_up.take()
+        hang_up.start(partial(reloader.reload, reason=_SIGHUP))
+        with Control(settings.directory, reloader.reload):
+            supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise SettingsError("the worker processes could not start", hint="the log says why")
 
@@ -242,6 +249,7 @@ def _shared_by_workers() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="scep-workers-"))
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     shared = {metrics.MULTIPROCESS: directory / "metrics", _CONNECTIONS: directory / "connections"}
+    os.environ[_SUPERVISOR] = str(directory / "supervisor")
     try:
         for variable, path in shared.items():
             path.mkdir()
@@ -252,7 +260,7 @@ def _shared_by_workers() -> Iterator[Path]:
         yield shared[metrics.MULTIPROCESS]
     finally:
         os.close(descriptor)
-        for variable in (*shared, _CONNECTIONS_KEY):
+        for variable in (*shared, _CONNECTIONS_KEY, _SUPERVISOR):
             os.environ.pop(variable, None)
         shutil.rmtree(directory, ignore_errors=True)
 
@@ -260,15 +268,20 @@ def _shared_by_workers() -> Iterator[Path]:
 def worker() -> Starlette:
     """Return the application in a worker process; uvicorn calls it by name."""
     _leave_with_parent()
-    settings = Settings.model_validate_json(os.environ[_WORKER_SETTINGS])
-    log.configure(settings.log)
+    # For the supervisor, though a terminal that is closed sends it to all.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        home = open_existing(Path(settings.directory), now=datetime.now(UTC), settings=settings)
+        supervisor = Supervisor(Path(os.environ[_SUPERVISOR]))
+        settings = supervisor.settings
+        log.configure(settings.log)
+        home = open_existing(settings.directory, now=datetime.now(UTC), settings=settings)
         key = bytes.fromhex(os.environ[_CONNECTIONS_KEY])
-        app = create(home, Tally(Path(os.environ[_CONNECTIONS]), key), _slot())
+        tally = Tally(Path(os.environ[_CONNECTIONS]), key)
+        app = create(replace(home, files=supervisor.files), tally, _slot())
     except ScepError as error:
         structlog.get_logger().error("a worker cannot start", error=error.message, hint=error.hint)
         _end_in_vain()
+    supervisor.follow(app.state.in_force)
     _mark_of_start().touch()
     return app
 

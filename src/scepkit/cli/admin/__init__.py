@@ -16,6 +16,7 @@ from scepkit.cli.admin import (
     crl,
     listing,
     purge,
+    reload,
     revoke,
     rollover,
     show,
@@ -33,6 +34,7 @@ _ORDER = (
     "release",
     "crl",
     "rollover",
+    "reload",
     "purge",
     "audit",
 )
@@ -61,6 +63,7 @@ for commands in (
     revoke,
     crl,
     rollover,
+    reload,
     purge,
     audit,
 ):

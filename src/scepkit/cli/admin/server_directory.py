@@ -40,6 +40,7 @@ __all__ = [
     "LimitOption",
     "SubjectTextOption",
     "authorities_of",
+    "become_server_user",
     "keys_opened",
     "moment_of",
     "records_opened",
@@ -96,6 +97,12 @@ def keys_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
     with open_store(home.settings) as store:
         store.assign_issuer(home.material.ca.key_hash)
         yield home, store
+
+
+def become_server_user(directory: Path) -> None:
+    """Prepare for a command that opens neither settings nor database, as the server's user."""
+    require_server()
+    _become_owner(directory)
 
 
 def _become_owner(directory: Path) -> None:

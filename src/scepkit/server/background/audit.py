@@ -1,4 +1,4 @@
-"""The audit record of a server process: that it started, and the ends of other processes' chains.
+"""The audit record of a server process: its start, CAs that it made, the ends of others' chains.
 
 Every worker process has a chain of its own, so every one has this thread.
 """
@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from threading import Event, Thread
 
 import structlog
 
 from scepkit.errors import ScepError
 from scepkit.keys.pem import sha256_fingerprint
+from scepkit.operations.rollover import event
 from scepkit.server.ca_loading import LoadedCA
+from scepkit.server.data_directory import Home
 from scepkit.store import SERVER, AuditAction, AuditEvent, Store
 
 _PATIENCE = 10.0  # seconds for a record to be written, at the end of the server
@@ -46,6 +48,10 @@ class AuditJoining:
         self._stopped = Event()
         self._began: datetime | None = now()
         self._thread = Thread(target=self._work, name="scepkit-audit", daemon=True)
+
+    def use(self, pause: float) -> None:
+        """Look at the other chains every so many seconds from now on."""
+        self._pause = pause
 
     def start(self) -> None:
         """Begin."""
@@ -99,3 +105,19 @@ class AuditJoining:
                 log.exception("bug in scepkit; please report it")
             if self._stopped.wait(self._pause):
                 return
+
+
+def record_new(home: Home, store: Store) -> None:
+    """Write the CAs that were made with a data directory into the audit record.
+
+    Raises:
+        StoreError: the database cannot be written.
+    """
+    now = datetime.now(UTC)
+    made = ((name, home.authorities[name].material.ca.certificate) for name in home.made)
+    store.write_audit(
+        *(
+            event(AuditAction.CA_MADE, certificate, ca=name, by=SERVER, now=now)
+            for name, certificate in made
+        )
+    )

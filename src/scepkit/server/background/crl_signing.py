@@ -99,8 +99,14 @@ class CRLs:
         self._stopped = Event()
         self._thread: Thread | None = None
 
-    def use(self, authorities: Iterable[Authority]) -> None:
-        """Serve these CAs from now on, earlier generations and those to come among them."""
+    def use(self, authorities: Iterable[Authority], lifetime: timedelta | None = None) -> None:
+        """Serve these CAs from now on, earlier generations and those to come among them.
+
+        Args:
+            authorities: the CAs.
+            lifetime: how long the next CRLs are good for; as before when None.
+        """
+        self._lifetime = lifetime or self._lifetime
         before = self._current
         self._current = {
             (name := ca_id(one.key_hash)): _updated(before.get(name), one) for one in authorities

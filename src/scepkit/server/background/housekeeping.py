@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import Event, Thread
 
@@ -157,6 +157,10 @@ class Sweeper:
         self._thread = Thread(target=self._work, name="scepkit-sweeper", daemon=True)
         self._path = sweep.settings.directory / LOCK
         self._lock: int | None = None
+
+    def use(self, settings: Settings) -> None:
+        """Go by these settings from the next round on."""
+        self._sweep = replace(self._sweep, settings=settings)
 
     def start(self) -> None:
         """Begin."""

@@ -32,12 +32,18 @@ from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.server.settings.template import TEMPLATE
 from scepkit.store.engine import sqlite_url
 
-__all__ = ["DEFAULT", "FILE", "TEMPLATE", "EndpointSettings", "Settings", "load"]
+__all__ = ["DEFAULT", "FILE", "FIXED", "TEMPLATE", "EndpointSettings", "Settings", "load"]
 
 FILE = "scep.toml"
 
 DEFAULT = "default"
 """The endpoint, and the CA, that is always there."""
+
+FIXED = (
+    *("directory", "host", "port", "workers", "metrics", "log"),
+    *("database", "database_seconds", "audit", "max_waiting", "waiting_seconds"),
+)
+"""The settings of the server that stay as they are until it is started again."""
 
 _NAME = re.compile(r"[a-z0-9-]{1,32}")
 # `/scep/cgi-bin/pkiclient.exe` is what devices make of `/scep`.
@@ -162,6 +168,28 @@ class Settings(BaseSettings):
         """Return the key layout that the settings name for a CA, if they do."""
         wanted = (one.layout for one in self.endpoint.values() if one.ca == name)
         return next((layout for layout in wanted if layout), None)
+
+
+class _Complete(Settings):
+    """Settings that were read before: neither the file nor a variable adds to them."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Say that values come from the caller alone."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+
+def restore(values: Mapping[str, Any]) -> Settings:
+    """Return settings from all their values, as `model_dump(mode="json")` gave them."""
+    return _Complete(**values)
 
 
 def load(directory: Path, **options: Any) -> Settings:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -39,6 +41,11 @@ _BY_TYPE: Final = {
     "too_short": "a list of at least {min_length}",
     "tuple_type": "a list, such as [1, 2]",
 }
+
+# How tomllib says where; its attributes are newer than the oldest Python here.
+_TOML_LINE: Final = re.compile(r"\(at line (\d+)")
+_SECTION: Final = re.compile(r"\s*\[([^\[\]]+)\]")
+_SETTING: Final = re.compile(r"\s*([\w.\"'-]+)\s*=")
 
 CORRECT: Final = "correct it and start again"
 AS_JSON: Final = 'write lists as JSON, for instance \'["a", "b"]\''
@@ -89,6 +96,63 @@ def explain(
         else _unfit(item["loc"], item["type"], item["msg"], item.get("ctx", {}))
         for item in error.errors(include_url=False)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of an error, as far as it is known.
+
+    Attributes:
+        file: the file; empty where it is none.
+        line: its line; 0 where that is not known.
+        key: the setting; empty where it is none.
+    """
+
+    file: str = ""
+    line: int = 0
+    key: str = ""
+
+
+def place_of(cause: BaseException | None, path: Path) -> Place:
+    """Return the place of an error in scep.toml.
+
+    Args:
+        cause: what the reading of the settings raised first.
+        path: of scep.toml.
+    """
+    if isinstance(cause, tomllib.TOMLDecodeError):
+        found = _TOML_LINE.search(str(cause))
+        return Place(str(path), int(found[1]) if found else 0)
+    if not isinstance(cause, ValidationError):
+        return Place()
+    keys = tuple(str(one) for one in cause.errors(include_url=False)[0]["loc"])
+    line = _line_of(keys, path)
+    # A value that is not in the file is in a variable or an option.
+    return Place(str(path) if line else "", line, ".".join(keys))
+
+
+def _line_of(keys: tuple[str, ...], path: Path) -> int:
+    """Return the line of the setting, or else of the section, that comes closest; 0 for none."""
+    section: tuple[str, ...] = ()
+    best, line = 0, 0
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, ValueError):
+        return 0
+    for number, content in enumerate(text.splitlines(), 1):
+        if found := _SECTION.match(content):
+            section = named = _parts(found[1])
+        elif found := _SETTING.match(content):
+            named = (*section, *_parts(found[1]))
+        else:
+            continue
+        if len(named) > best and keys[: len(named)] == named:
+            best, line = len(named), number
+    return line
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip().strip("\"'") for part in dotted.split("."))
 
 
 def _unknown(

@@ -77,6 +77,7 @@ class Conditions:
         crl_problems: returns what is wrong with the CRLs.
         log_is_lost: returns whether the last line of the log could not be written.
         now: returns the time as an aware datetime.
+        not_reloaded: returns why changed settings are not in force; None when they are.
     """
 
     settings: Settings
@@ -86,12 +87,16 @@ class Conditions:
     crl_problems: Callable[[], Iterable[str]]
     log_is_lost: Callable[[], bool]
     now: Callable[[], datetime]
+    not_reloaded: Callable[[], ScepError | None] = lambda: None
 
     def find(self) -> Iterator[State]:
         """Yield all states; the database is asked last, as it may take its time."""
         yield from self._of_certificates()
         if fault := self.unreadable():
             reason = f"the server could not be started again: {fault.message}"
+            yield State(Word.DEGRADED, reason, fault.hint)
+        if fault := self.not_reloaded():
+            reason = f"the settings were not read again; the old ones are in force: {fault.message}"
             yield State(Word.DEGRADED, reason, fault.hint)
         for problem in self.crl_problems():
             yield State(Word.DEGRADED, problem)

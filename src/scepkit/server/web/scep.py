@@ -53,7 +53,7 @@ class SCEPFront(Front):
 
     Args:
         endpoints: those in service.
-        settings: their names.
+        settings: bound how many requests wait for others, and for how long.
         threads: for private-key work.
         storing: for what may wait for the disk.
         store: where the endpoints store what they decide.
@@ -73,8 +73,6 @@ class SCEPFront(Front):
         self._waiting = WaitingRoom(
             self._workers, storing, most=settings.max_waiting, seconds=settings.waiting_seconds
         )
-        self._settings = settings
-        self._has_several = len(settings.endpoint) > 1
         self._alarms = BoundAlarms()
         self._delay = RefusalDelay()
 
@@ -88,13 +86,15 @@ class SCEPFront(Front):
         scope, facts = request.scope, request.facts
         facts["endpoint"] = ""
         name = name_by_path(scope["path"])
-        if (name or DEFAULT) not in self._endpoints.served:
+        # Once: while its body arrives other settings may come into force.
+        catalogue = self._endpoints.served
+        if (name or DEFAULT) not in catalogue:
             raise unknown_path()
         facts["endpoint"] = name or DEFAULT
         asked = http.read_request(
             HTTPRequest(scope["method"], scope["query_string"], await request.body(http.MAX_BODY))
         )
-        served = self._find(name, asked)
+        served = _find(catalogue, name, asked)
         facts |= {"endpoint": served.scep.name, "operation": asked.operation.value}
         if asked.operation is Operation.PKI_OPERATION:
             response = await self._pki_operation(name, asked, served, request)
@@ -103,17 +103,6 @@ class SCEPFront(Front):
             facts["outcome"] = "OK"
         _count(facts)
         return response
-
-    def _find(self, name: str | None, asked: SCEPRequest) -> ServedEndpoint:
-        """Return the endpoint that is to answer, as it is at this moment."""
-        served = self._endpoints.served
-        if name is None and self._has_several:
-            if asked.operation is Operation.PKI_OPERATION:
-                recipients = {one: served[one].recipients for one in served}
-                name = name_by_recipient(asked.message, recipients)
-            else:
-                name = name_by_identifier(asked.identifier, self._settings)
-        return served[name or DEFAULT]
 
     async def _pki_operation(
         self, name: str | None, asked: SCEPRequest, served: ServedEndpoint, request: Request
@@ -126,7 +115,9 @@ class SCEPFront(Front):
                     # Another worker process may have shown a certificate that this one has not
                     # looked for yet: a device that encrypts to it must not be refused.
                     await self._workers.run(self._endpoints.refresh)
-                    served = self._find(name, asked)
+                    catalogue = self._endpoints.served
+                    if (name or DEFAULT) in catalogue:
+                        served = _find(catalogue, name, asked)
                 service = served.scep
                 request.facts["endpoint"] = service.name
                 decision = await self._workers.decide(asked.message, service, network)
@@ -157,6 +148,20 @@ class SCEPFront(Front):
         response = super()._refuse(request, error, reason)
         _count(facts)
         return response
+
+
+def _find(
+    catalogue: Mapping[str, ServedEndpoint], name: str | None, asked: SCEPRequest
+) -> ServedEndpoint:
+    """Return the endpoint that is to answer; its path may leave open which that is."""
+    if name is None and len(catalogue) > 1:
+        if asked.operation is Operation.PKI_OPERATION:
+            recipients = {one: catalogue[one].recipients for one in catalogue}
+            name = name_by_recipient(asked.message, recipients)
+        else:
+            authorities = {one: catalogue[one].ca for one in catalogue}
+            name = name_by_identifier(asked.identifier, authorities)
+    return catalogue[name or DEFAULT]
 
 
 def _count(facts: Facts) -> None:

@@ -1,0 +1,67 @@
+"""The files that the settings of endpoints name: static challenges, and the CAs of others.
+
+They are read together with scep.toml, and what was read belongs to the settings in force: a file
+that is edited later counts when the settings are read again, in all worker processes at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from scepkit.keys.pem import read_certificates
+from scepkit.server.challenge_secrets import read_static
+from scepkit.server.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFiles:
+    """The contents of the files that one endpoint names.
+
+    Attributes:
+        challenge: the static challenge; empty where there is none. Secret.
+        anchors: the certificates of `renewal_anchors`, DER.
+    """
+
+    challenge: str = field(default="", repr=False)
+    anchors: tuple[bytes, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {"challenge": self.challenge, "anchors": [one.hex() for one in self.anchors]}
+
+    @classmethod
+    def of_json(cls, value: Mapping[str, Any]) -> EndpointFiles:
+        """Return it from what `to_json` gave."""
+        return cls(value["challenge"], tuple(map(bytes.fromhex, value["anchors"])))
+
+
+def read_all(settings: Settings) -> Mapping[str, EndpointFiles]:
+    """Read the files of all endpoints.
+
+    Args:
+        settings: the server's.
+
+    Returns:
+        Their contents by endpoint.
+
+    Raises:
+        SettingsError: one of them cannot be used.
+    """
+    return {name: _read(settings, name) for name in settings.endpoint}
+
+
+def _read(settings: Settings, name: str) -> EndpointFiles:
+    endpoint = settings.endpoint[name]
+    challenge = ""
+    if endpoint.challenge == "static" and endpoint.challenge_file is not None:
+        challenge = read_static(settings.directory / endpoint.challenge_file)
+    anchors = [
+        one.public_bytes(Encoding.DER)
+        for path in (endpoint.renewal_anchors if endpoint.renewal else ())
+        for one in read_certificates(settings.directory / path)
+    ]
+    return EndpointFiles(challenge, tuple(anchors))
