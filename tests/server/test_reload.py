@@ -162,32 +162,25 @@ def test_a_bad_file_changes_nothing(running):
     wait_until(lambda: running.health()["status"] == "ok")
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("[[[\n", "line 3"),
-        ("unknown = 1\n", "there is no setting `unknown`"),
-        (SHARED.replace("shared", "gone"), "challenge_file"),
-        # Only the workers find it: they put the endpoints together.
-        ('[endpoint.vpn]\nca_certificates = "ca"\n', "hides the RA"),
-    ],
+WRONG = (
+    (VPN + "[[[\n", "line 5"),
+    ("unknown = 1\n" + VPN, "there is no setting `unknown`"),
+    (VPN + SHARED.replace("shared", "gone"), "challenge_file"),
+    # Where there are workers, only they find it: they put the endpoints together.
+    ('[endpoint.vpn]\nca_certificates = "ca"\n', "hides the RA"),
+    (None, "is missing"),
 )
-def test_what_is_wrong(running, text, said):
-    running.write(text)
-    done = running.reload()
-    assert done.returncode == 1
-    assert said in " ".join(done.stderr.split())
-    assert running.statuses("/scep/vpn") == {404}
-    assert running.statuses("/scep") == {200}
 
 
-def test_a_missing_file_changes_nothing(running):
-    running.take_over(VPN)
-    running.file.unlink()
-    done = running.reload()
-    assert done.returncode == 1
-    assert "is missing" in done.stderr
-    assert running.statuses("/scep/vpn") == {200}
+def test_what_is_wrong(running):
+    """Whatever it is, and whoever finds it, nothing of the rest is taken over either."""
+    for text, said in WRONG:
+        running.file.unlink() if text is None else running.write(text)
+        done = running.reload()
+        assert done.returncode == 1
+        assert said in " ".join(done.stderr.split())
+        assert running.statuses("/scep/vpn") == {404}
+        assert running.statuses("/scep") == {200}
 
 
 def test_a_new_ca_is_made(running):

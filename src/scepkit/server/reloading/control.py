@@ -20,6 +20,7 @@ from scepkit.errors import ReloadRefused
 from scepkit.keys.files import refusals
 from scepkit.server.reloading.channel import Channel, connect, listen
 from scepkit.server.reloading.reloader import Outcome
+from scepkit.store.audit import UNKNOWN
 
 # Seconds for a command to say what it wants, and for a server to have done it.
 ASK_SECONDS = 5.0
@@ -73,7 +74,7 @@ class Control:
             channel = Channel(connection)
             try:
                 asked = channel.receive(ASK_SECONDS)
-                channel.send(self._reload(str(asked.get("by", ""))).to_json())
+                channel.send(self._reload(str(asked.get("by") or UNKNOWN)).to_json())
             except OSError as error:
                 log.warning("a command went away without its answer", error=str(error))
             finally:
