@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Thread
+from typing import ClassVar
 
 import pytest
 
@@ -24,7 +25,10 @@ class Worker:
         answers: by what is asked; nothing is said to what is not in it.
     """
 
+    open: ClassVar[list[Worker]] = []
+
     def __init__(self, path, **answers):
+        self.open.append(self)
         self.channel = connect(path)
         self.settings, _ = decode(self.channel.receive(10)["settings"])
         self.asked = []
@@ -59,7 +63,10 @@ def supervisor(home, tmp_path, monkeypatch):
     path = tmp_path / "supervisor"
     supervisor = Workers(home, path)
     supervisor.start()
-    return supervisor, path
+    yield supervisor, path
+    supervisor.close()
+    while Worker.open:
+        Worker.open.pop().channel.close()
 
 
 @pytest.fixture

@@ -75,8 +75,10 @@ class Channel:
 
     def is_gone(self) -> bool:
         """Say whether the other end has hung up."""
+        # A timeout would be waited for, whatever the flags say.
+        self._connection.setblocking(False)
         try:
-            return not self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            return not self._connection.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return False
         except OSError:

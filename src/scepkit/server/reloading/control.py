@@ -63,6 +63,9 @@ class Control:
         if self._listener is not None:
             with suppress(OSError):
                 self._path.unlink()
+            # Closing alone does not wake up the thread that waits for a command.
+            with suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
 
     def _work(self, listener: socket.socket) -> None:

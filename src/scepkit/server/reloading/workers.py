@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock, Thread
@@ -56,6 +57,16 @@ class Workers:
     def start(self) -> None:
         """Answer workers that start, in a thread of its own, until the process ends."""
         Thread(target=self._accept, name="scepkit-workers", daemon=True).start()
+
+    def close(self) -> None:
+        """Hang up on all workers, which ends them, and on those to come."""
+        # Closing alone does not wake up who waits for a connection.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            for channel in list(self._channels):
+                self._hang_up(channel)
 
     def replace(self, home: Home) -> int:
         """Have all workers serve with other settings, or none; return their number.
@@ -129,7 +140,9 @@ class Workers:
             try:
                 connection, _ = self._listener.accept()
             except OSError:
-                # Too many files are open, or the process ends.
+                if self._listener.fileno() < 0:
+                    return
+                # Too many files are open.
                 time.sleep(1)
                 continue
             self._welcome(connection)
