@@ -26,18 +26,12 @@ from scepkit.protocol.asn1 import der as _der
 _ATTRIBUTE = (_der.SEQUENCE | ber.ENTER, ber.ANY, ber.ANY | ber.WHOLE | ber.CONTENT, ber.END)
 # How much of a name that cannot be read is shown.
 _SHOWN = 32
-# Octets; the library takes no OBJECT IDENTIFIER that is longer.
-_LONGEST_OID = 65
 
 
+# Few, since what is none may be as long as a whole request, and is remembered as well.
+@lru_cache(maxsize=64)
 def object_identifier(der: bytes) -> ObjectIdentifier | None:
     """Return the DER of an OBJECT IDENTIFIER as one; None if it is none."""
-    # Nothing longer is remembered: a stranger could fill the memory with such.
-    return _object_identifier(der) if len(der) <= _LONGEST_OID else None
-
-
-@lru_cache(maxsize=512)
-def _object_identifier(der: bytes) -> ObjectIdentifier | None:
     try:
         return asn1.decode_der(ObjectIdentifier, der)
     except ValueError:

@@ -44,8 +44,8 @@ _KINDS = {
 # Below this not even a signature can be checked: SHA-512 and its padding have no room.
 MIN_VERIFIABLE_BITS = 752
 
-# Octets, three times as many as the longest key has. Nothing longer is remembered, as a stranger
-# could fill the memory with such.
+# Octets, three times as many as the longest key has. Nothing longer is loaded, and remembered: a
+# stranger could fill the memory with such.
 _LONGEST = 8192
 
 
@@ -112,6 +112,8 @@ def _pss_key(
     return PSSPublicKey(key, spki, parameters)
 
 
+# Few, since what is no key may be as long as a whole request, and is remembered as well.
+@lru_cache(maxsize=64)
 def canonical(spki: bytes) -> bytes:
     """Return a SubjectPublicKeyInfo in the one form that its key has, DER.
 
@@ -124,11 +126,6 @@ def canonical(spki: bytes) -> bytes:
     Args:
         spki: DER as received.
     """
-    return _canonical(spki) if len(spki) <= _LONGEST else spki
-
-
-@lru_cache(maxsize=512)
-def _canonical(spki: bytes) -> bytes:
     try:
         key = load_any(spki)
     except (FailInfoError, Malformed):
@@ -136,6 +133,7 @@ def _canonical(spki: bytes) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+@lru_cache(maxsize=64)
 def identity(spki: bytes) -> bytes:
     """Return SHA-256 of the `canonical` SubjectPublicKeyInfo, 32 octets: the identity of a key.
 
