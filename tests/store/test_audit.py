@@ -494,6 +494,16 @@ def test_a_database_is_held_to_an_export(damaged, stores, sql):
     assert [(one.node, one.number, one.kind) for one in found] == [("host/1", 2, "missing")] * 2
 
 
+@pytest.mark.parametrize(
+    ("node", "number"), [("host/1", 10**30), ("host/1", -1), ("host/\udcff", 1), ("host/\0", 1)]
+)
+def test_what_no_database_can_have_is_not_there(stores, node, number):
+    note(stores[0])
+    exported = AuditRecord({"node": node, "number": number}, "00" * 32)
+    found = [*AuditCheck().against(stores[0], [exported])]
+    assert [(one.node, one.number) for one in found] == [(node, number)]
+
+
 def test_records_are_found_by_what_they_tell_of(store):
     issued = [make_issuance(now=NOW + timedelta(minutes=n)) for n in range(5)]
     for one in issued:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
 
 _COLUMNS = audit.c.keys()
+_MOST = 2**63 - 1  # that a column for numbers holds
 _OF_NODE = audit_heads.c.node == bindparam("of_node")
 # Whether another chain has got more than joins since it was last carried: else two idle servers
 # would write about each other for ever.
@@ -159,9 +160,15 @@ class AuditRecords(Database):
         Raises:
             StoreError: the database cannot be read.
         """
+        # An export is a file, and may say anything; a chain's name is of ASCII.
+        possible = [
+            one for one in numbers if 0 < one <= _MOST and node.isascii() and "\0" not in node
+        ]
         query = select(audit.c.number, audit.c.hash).where(
-            audit.c.node == node, audit.c.number.in_(numbers)
+            audit.c.node == node, audit.c.number.in_(possible)
         )
+        if not possible:
+            return {}
         with self._reading() as connection:
             return {number: hex_text(digest) for number, digest in connection.execute(query)}
 

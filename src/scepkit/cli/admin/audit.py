@@ -295,8 +295,9 @@ def _time(text: str | None) -> datetime | None:
         return None
     try:
         found = datetime.fromisoformat(text)
-    except ValueError as error:
+        # With some zones the first and the last day are at no time that there is.
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise UsageError(
             f"{text!r} is not a time", hint="write it like 2026-11-20 or 2026-11-20T14:30"
         ) from error
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
