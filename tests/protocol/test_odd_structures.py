@@ -126,6 +126,27 @@ def test_a_content_without_an_octet_string_is_refused():
         signed.read_signed_data(changed(forge.request(), change))
 
 
+@pytest.mark.parametrize("path", [(1, 0, 0), (1, 0, 4, 0, 0), (1, 0, 1, 0, 1), (1, 0, 4, 0, 2, 1)])
+@pytest.mark.parametrize("content", [b"\0\1", b"\xff\xff", b"x"])
+def test_what_nobody_looks_at_in_signed_data_decides_nothing(path, content):
+    """Two versions, and two NULLs of digest algorithms."""
+
+    def change(tree):
+        for index in path:
+            tree = tree[index]
+        tree.content = content
+
+    assert verified(changed(forge.request(), change)).message_type == 19
+
+
+@pytest.mark.parametrize(
+    "kind", [b"\x06\x00", b"\x06\x02\x80\x01", printable("type"), b"\xbf\x21\x00"]
+)
+def test_a_signed_attribute_of_no_type_is_ignored(kind):
+    odd = seq(kind, set_(NULL))
+    assert verified(forge.request(more=[odd])).message_type == 19
+
+
 # --- tags of several octets -----------------------------------------------------------------------
 
 
