@@ -64,7 +64,10 @@ def test_every_command_of_the_server_says_that_it_is_not_installed():
         admin rollover activate
         admin rollover cancel
         admin rollover status
-        admin purge"""
+        admin purge
+        admin audit list
+        admin audit export
+        admin audit verify"""
     code = (
         "import sys\n"
         "sys.modules['sqlalchemy'] = None\n"

@@ -42,7 +42,7 @@ def test_each_worker_has_its_chain_and_its_successor_goes_on_with_it(directory, 
     path = directory()
     server = serve(path, SCEP_WORKERS="2")
     with opened(path) as (_, store):
-        wait_until(lambda: {"started"} == {*actions(store, "1"), *actions(store, "2")}, "starts")
+        wait_until(lambda: actions(store, "1") == actions(store, "2") == ["started"], "starts")
         nodes = {one.rpartition("/")[2] for one in store.audit_heads()}
         assert {"1", "2"} <= nodes
         for challenge in new_challenges(path, 8):

@@ -152,12 +152,12 @@ def cancel(
 
     Certificates that the next CA has already issued can no longer be revoked.
     """
+    place = _place(directory, ca)
     from scepkit.ca.directory import rollover
     from scepkit.operations.rollover import cancel as drop_next
     from scepkit.protocol.distinguished_name import Name
     from scepkit.server.data_directory import utc_now
 
-    place = _place(directory, ca)
     found = rollover.status(place)
     if found.next is not None:
         terminal.ask_before(
