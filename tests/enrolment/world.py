@@ -82,7 +82,9 @@ class World:
             now=lambda: self.now,
             tries=self.tries,
             consultation=self.parties
-            and Consultation(self.parties, self.store, self.rules, self.profile),
+            and Consultation(
+                self.parties, self.issuers, self.store, self.rules, self.profile, lambda: self.now
+            ),
         )
         self.endpoint = SCEPService(responder, admission)
 

@@ -82,7 +82,7 @@ def test_it_goes_on_as_before(first_release, url, issuance, queued, sql):
         assert isinstance(store.record(issuance(**same)).result(), AlreadyAnswered)
         assert isinstance(store.record(issuance(renews=0xAB)).result(), Recorded)
         assert isinstance(store.queue(queued(renews=0xAB)).result(), Recorded)
-    assert sql("SELECT version_num FROM alembic_version") == [("0007",)]
+    assert sql("SELECT version_num FROM alembic_version") == [("0008",)]
 
 
 def test_a_migration_that_fails_leaves_the_old_database(first_release, url, sql, monkeypatch):

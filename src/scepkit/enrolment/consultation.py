@@ -1,12 +1,14 @@
 """Consultation of third parties: from a request that is entitled to its outcome.
 
 In order: was it answered before; what the referee says, which is stored; what the issuer makes of
-it. Each wait is an `Awaited`, which says how to go on.
+it; what the teller says of the certificate (`telling`). Each wait is an `Awaited`, which says how
+to go on.
 """
 
 from __future__ import annotations
 
 import inspect
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,13 +22,17 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.issuer import Issuer, Later, Order
 from scepkit.ca.profile import Profile
 from scepkit.enrolment import issuing
+from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.request import Granted, Outcome, Queued, Refused, Repeated, repeated
 from scepkit.enrolment.rules import Rules
+from scepkit.enrolment.telling import REFUSED, Next, Telling, withdraw
 from scepkit.enrolment.third_parties import (
     ASSENT_LIFETIME,
     Awaited,
+    Delivery,
     Question,
     Role,
+    Teller,
     ThirdParties,
     Verdict,
     Yes,
@@ -48,9 +54,6 @@ from scepkit.store import (
     Store,
 )
 
-REFUSED = "the request was refused"
-
-Next: TypeAlias = Outcome | Awaited
 _Word: TypeAlias = x509.Certificate | Later | FailInfoError
 
 
@@ -83,15 +86,19 @@ class Consultation:
 
     Attributes:
         parties: the third parties.
+        issuers: the CAs here.
         store: what must survive.
         rules: what the endpoint allows.
         profile: what it issues.
+        now: returns the time as an aware datetime.
     """
 
     parties: ThirdParties
+    issuers: Issuers
     store: Store
     rules: Rules
     profile: Profile
+    now: Callable[[], datetime]
 
     def begin(self, grant: Grant) -> Next:
         """Return the outcome of a request, or whose word it waits for.
@@ -166,9 +173,44 @@ class Consultation:
             return Queued(issuing.queue(entry, self.rules, ISSUER), challenge, entry.renews)
         if issuer is not None and not _is_for(word, grant.granted):
             return _unusable(issuer, word)
-        record = issuing.issuance(entry, grant.granted, word)
+        record = issuing.issuance(entry, grant.granted, word, self._delivery())
         cut = issuing.cut(grant.wanted, record)
-        return Granted(record, challenge, entry.renews, cut, issuer)
+        granted = Granted(record, challenge, entry.renews, cut, issuer)
+        if self.parties.teller is None:
+            return granted
+        delivery = Delivery(
+            id=record.delivery or "",
+            endpoint=record.endpoint,
+            transaction_id=record.transaction_id,
+            subject=record.subject,
+            csr=record.csr,
+            certificate=record.certificate,
+            serial=record.serial,
+        )
+        # It is told of when it is stored as signed.
+        return replace(self._tell(self.parties.teller, delivery, granted, issuer), granted=granted)
+
+    def _delivery(self) -> str | None:
+        """Draw the id of a delivery, where somebody is told of it."""
+        return None if self.parties.teller is None else str(uuid.uuid4())
+
+    def _tell(
+        self,
+        teller: Teller,
+        delivery: Delivery,
+        outcome: Granted | Repeated,
+        issuer: Issuer | None,
+    ) -> Awaited:
+        return Telling(
+            teller=teller,
+            delivery=delivery,
+            issuer=issuer,
+            store=self.store,
+            now=self.now,
+            challenge=outcome.challenge,
+            renews=outcome.renews,
+            is_first=isinstance(outcome, Granted),
+        ).awaited
 
     # --- what is stored, and waits ----------------------------------------------------------------
 
@@ -185,7 +227,11 @@ class Consultation:
         """
         standing, issuer = outcome.standing, self.parties.issuer
         row = self.store.request(standing.request_id or 0)
-        if row is None or standing.status is not Status.PENDING:
+        if row is None:
+            return outcome
+        if standing.status is Status.SIGNED:
+            return self._tell_again(outcome, row)
+        if standing.status is not Status.PENDING:
             return outcome
         if issuer is None:
             raise SettingsError(
@@ -204,6 +250,33 @@ class Consultation:
             partial(self._approve, row, wanted, entry, issuer),
         )
 
+    def _tell_again(self, outcome: Repeated, row: RequestRow) -> Awaited:
+        """Go on where an attempt before this one ended, with the same delivery.
+
+        Raises:
+            SettingsError: the teller is no more, and without its word nothing is delivered.
+        """
+        standing, issuer, teller = outcome.standing, self.parties.issuer, self.parties.teller
+        if self.issuers.with_key(row.issuer or b"") is not None:
+            issuer = None
+        elif issuer is None or issuer.key_hash != row.issuer:
+            teller = None
+        if teller is None or standing.certificate is None or standing.serial is None:
+            raise SettingsError(
+                "a certificate waits for the word of a teller, or is of a CA, that is no more",
+                hint="was the server started without it?",
+            )
+        delivery = Delivery(
+            id=standing.delivery or "",
+            endpoint=row.endpoint,
+            transaction_id=row.transaction_id,
+            subject=standing.subject,
+            csr=row.csr,
+            certificate=standing.certificate,
+            serial=standing.serial,
+        )
+        return self._tell(teller, delivery, outcome, issuer)
+
     def _approve(
         self,
         row: RequestRow,
@@ -219,7 +292,8 @@ class Consultation:
             )
         if not isinstance(word, x509.Certificate) or not _is_for(word, wanted):
             return None
-        return self.store.approve(row.id, issuing.issuance(entry, wanted, word), by=issuer.name)
+        record = issuing.issuance(entry, wanted, word, self._delivery())
+        return self.store.approve(row.id, record, by=issuer.name)
 
     def _decided(
         self, outcome: Repeated, issuer: Issuer, word: _Word, answer: Answer | None
@@ -260,7 +334,7 @@ class Consultation:
         der = certificate.public_bytes(Encoding.DER)
         if isinstance(stands, Repeated) and stands.standing.certificate == der:
             return stands
-        return _withdrawal(issuer, certificate, lambda _word, _kept: stands)
+        return withdraw(issuer, certificate, lambda _word, _kept: stands)
 
 
 def _order(
@@ -302,21 +376,4 @@ def _unusable(issuer: Issuer, certificate: x509.Certificate) -> Awaited:
             hint="nothing was sent to the device; look at that CA",
         )
 
-    return _withdrawal(issuer, certificate, fail)
-
-
-def _withdrawal(
-    issuer: Issuer, certificate: x509.Certificate, go_on: Callable[[object, object], Next]
-) -> Awaited:
-    async def withdraw() -> None:
-        done = issuer.withdraw(certificate)
-        if done is not None:
-            await done
-
-    return Awaited(
-        role=Role.WITHDRAWAL,
-        name=issuer.name,
-        ask=withdraw,
-        go_on=go_on,
-        certificate=certificate,
-    )
+    return withdraw(issuer, certificate, fail)

@@ -62,8 +62,20 @@ def order(entry: Entry, subject: Name, csr: CertificationRequest, profile: Profi
     )
 
 
-def issuance(entry: Entry, csr: CertificationRequest, certificate: x509.Certificate) -> Issuance:
-    """Return the record of a granted request that has its certificate."""
+def issuance(
+    entry: Entry,
+    csr: CertificationRequest,
+    certificate: x509.Certificate,
+    delivery: str | None = None,
+) -> Issuance:
+    """Return the record of a granted request that has its certificate.
+
+    Args:
+        entry: the request, granted.
+        csr: what it asks for.
+        certificate: what it gets.
+        delivery: as in `Issuance`.
+    """
     return Issuance(
         **_common(entry),
         certificate=certificate.public_bytes(Encoding.DER),
@@ -71,6 +83,7 @@ def issuance(entry: Entry, csr: CertificationRequest, certificate: x509.Certific
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         public_key=csr.key_hash,
+        delivery=delivery,
     )
 
 

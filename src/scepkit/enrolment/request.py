@@ -115,11 +115,13 @@ class Repeated:
         standing: what is stored.
         challenge: the one-time challenge that would have entitled it, for the log.
         renews: the serial number of the certificate that is renewed, for the log.
+        is_first: whether it is answered for the first time, for the log.
     """
 
     standing: Standing
     challenge: Challenge | None = None
     renews: int | None = None
+    is_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from scepkit.ca.issuer import Issuer
+    from scepkit.enrolment.request import Granted
     from scepkit.protocol.csr import CertificationRequest
     from scepkit.store import Challenge
 
@@ -80,15 +81,57 @@ class Referee(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A certificate that is signed, as a teller is told of it.
+
+    Attributes:
+        id: the name of the delivery, the same in every attempt, also after a crash.
+        endpoint: the name of the endpoint.
+        transaction_id: the transactionID as received.
+        subject: the subject that was asked for.
+        csr: the PKCS#10, DER, without its challengePassword and its signature.
+        certificate: the certificate, DER.
+        serial: its serial number.
+    """
+
+    id: str
+    endpoint: str
+    transaction_id: bytes
+    subject: str
+    csr: bytes
+    certificate: bytes
+    serial: int
+
+
+class Teller(Protocol):
+    """Is told of a certificate that is signed, before the device is given it."""
+
+    @property
+    def name(self) -> str:
+        """The name by which log, metrics and audit record call it."""
+
+    async def tell(self, delivery: Delivery) -> Verdict:
+        """Tell of a certificate; it is delivered with a yes, and revoked with a no.
+
+        The same delivery, by its id, may be told of again.
+
+        Raises:
+            Exception: there is no verdict; the device comes back.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ThirdParties:
     """The third parties of an endpoint.
 
     Attributes:
         referee: is asked about every request, first ones and renewals.
+        teller: is told of every certificate before it is delivered.
         issuer: certifies in place of the CA here; its methods are coroutine functions if it waits.
     """
 
     referee: Referee | None = None
+    teller: Teller | None = None
     issuer: Issuer | None = None
 
 
@@ -98,6 +141,7 @@ class Role(StrEnum):
     REFEREE = "referee"
     ISSUER = "issuer"
     WITHDRAWAL = "withdrawal"
+    TELLER = "teller"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +156,7 @@ class Awaited:
         go_on: returns what comes next, given the word and what `keep` returned; called where
             private keys work. It may raise what `Admission.decide` does.
         may_cancel: whether it is no harm to stop asking when the device hangs up.
+        granted: the certificate that has to be stored before it is asked.
         certificate: the certificate that is to be withdrawn.
         challenge: as in `Granted`.
         renews: as in `Granted`.
@@ -123,6 +168,7 @@ class Awaited:
     go_on: Callable[[Any, Any], Any]
     keep: Callable[[Any], Any] = lambda _word: None
     may_cancel: bool = False
+    granted: Granted | None = None
     certificate: x509.Certificate | None = None
     challenge: Challenge | None = None
     renews: int | None = None

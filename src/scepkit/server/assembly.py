@@ -113,9 +113,10 @@ def _serve(
         max_iterations=settings.pbkdf2_rounds,
     )
     rules = _rules(settings, home.settings, files)
+    issuers = _issuers(ca.material, locations(home.settings, name))
     admission = Admission(
         endpoint=name,
-        issuers=_issuers(ca.material, locations(home.settings, name)),
+        issuers=issuers,
         profile=settings.profile,
         rules=rules,
         store=store,
@@ -125,7 +126,7 @@ def _serve(
         tries=WrongChallenges(settings.wrong_challenges_per_minute, now)
         if settings.challenge == "static"
         else None,
-        consultation=_consultation(name, settings, rules, store, parties),
+        consultation=_consultation(name, settings, issuers, rules, store, now, parties),
     )
     return ServedEndpoint(
         ca=ca.name,
@@ -140,8 +141,10 @@ def _serve(
 def _consultation(
     name: str,
     settings: EndpointSettings,
+    issuers: Issuers,
     rules: Rules,
     store: Store,
+    now: Callable[[], datetime],
     parties: ThirdParties | None,
 ) -> Consultation | None:
     """Return the object that asks the third parties of an endpoint, if it has any.
@@ -151,12 +154,12 @@ def _consultation(
     """
     if parties is None:
         return None
-    if rules.approval and parties.issuer is not None:
+    if rules.approval and (parties.issuer is not None or parties.teller is not None):
         raise SettingsError(
-            f'endpoint {name!r}: approval = "manual" does not go with a CA outside',
-            hint="let that CA's operator decide",
+            f'endpoint {name!r}: approval = "manual" does not go with a CA outside or a teller',
+            hint="let that CA's operator decide, or the service",
         )
-    return Consultation(parties, store, rules, settings.profile)
+    return Consultation(parties, issuers, store, rules, settings.profile, now)
 
 
 def _check_decryption(name: str, settings: EndpointSettings, ca: LoadedCA) -> None:

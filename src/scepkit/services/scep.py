@@ -105,9 +105,9 @@ class SCEPService:
         step = self.decide(message, peer)
         recorded = self.record(step)
         step = self.conclude(step, recorded.result() if recorded else None)
-        if isinstance(step, Waiting):
-            raise UsageError("the request waits for a third party, which is awaited elsewhere")
-        return step.reply
+        if isinstance(step, Decision):
+            return step.reply
+        raise UsageError("the request waits for a third party, which is awaited elsewhere")
 
     def decide(self, message: bytes, peer: str = "") -> Step:
         """Do everything up to the commit (checklist P-60).
@@ -166,7 +166,7 @@ class SCEPService:
             StoreError: the database cannot be used; HTTP 503.
         """
         match decision.outcome:
-            case Granted(record=issuance):
+            case Granted(record=issuance) | Awaited(granted=Granted(record=issuance)):
                 return self._store.record(issuance)
             case Queued(record=waiting):
                 return self._store.queue(waiting)
@@ -186,6 +186,8 @@ class SCEPService:
             BoundReached: too many requests wait already; its HTTP status.
         """
         decided = decision.outcome
+        if isinstance(decided, Awaited) and decided.granted is not None:
+            decided = decided.granted
         if recorded is None or not isinstance(decided, Granted | Queued):
             return decision
         outcome = self._admission.settle(decided, recorded)

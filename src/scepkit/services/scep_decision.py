@@ -157,7 +157,7 @@ class Decision:
     @property
     def repeated(self) -> bool:
         """Say whether the answer was given before."""
-        return isinstance(self.outcome, Repeated)
+        return isinstance(self.outcome, Repeated) and not self.outcome.is_first
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,14 @@ class Retrieval:
             for authority in self._issuers.named(wanted.issuer)
         )
         # Endpoints that share a CA do not share its certificates.
-        return tuple(row for row in found if row is not None and row.endpoint == self._endpoint)
+        return tuple(
+            row
+            for row in found
+            if row is not None
+            and row.endpoint == self._endpoint
+            # What is signed and not delivered does not exist yet for devices.
+            and not self._store.is_undelivered(row.serial)
+        )
 
     def certificate(self, found: Sequence[CertificateRow], requester: Certificate) -> Success:
         """Return the certificate that was asked for (section 4.5).

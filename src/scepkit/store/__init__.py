@@ -20,6 +20,7 @@ from scepkit.store.revocations import Action, Change, RevocationRow
 from scepkit.store.store import Store
 from scepkit.store.values import (
     ISSUER,
+    TELLER,
     AlreadyAnswered,
     Answer,
     ChallengeSpent,
@@ -39,6 +40,7 @@ from scepkit.store.values import (
 __all__ = [
     "ISSUER",
     "SERVER",
+    "TELLER",
     "UNKNOWN",
     "Action",
     "AlreadyAnswered",

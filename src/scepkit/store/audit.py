@@ -47,6 +47,7 @@ class AuditAction(StrEnum):
     SETTINGS_RELOADED = "settings-reloaded"
     ISSUED = "issued"
     QUEUED = "queued"
+    DELIVERED = "delivered"
     APPROVED = "approved"
     REJECTED = "rejected"
     LAPSED = "lapsed"

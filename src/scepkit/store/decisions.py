@@ -22,7 +22,7 @@ from scepkit.store.issuances import (
     issue,
     serial_is_taken,
 )
-from scepkit.store.requests import outcome, request
+from scepkit.store.requests import outcome, request, signed_columns
 from scepkit.store.tables import (
     IS_OPEN,
     IS_PENDING,
@@ -63,10 +63,11 @@ APPROVE = (
     .values(
         status=Status.ISSUED.value,
         serial=bindparam("its_serial"),
-        decided_at=bindparam("now"),
+        decided_at=bindparam("its_decided_at"),
         decided_by=bindparam("by"),
         passphrase=None,
-        waits_for=None,
+        waits_for=bindparam("its_waits_for"),
+        delivery=bindparam("its_delivery"),
     )
 )
 REJECT = (
@@ -211,7 +212,8 @@ def _approve(connection: Connection, request_id: int, issuance: Issuance, by: st
         raise serial_is_taken(issuance) from error
     values = {"request_id": request_id, "its_serial": issuance.serial}
     connection.execute(TAKE_PASSPHRASE, values)
-    connection.execute(APPROVE, values | {"by": by, "now": issuance.now})
+    signed = {f"its_{name}": value for name, value in signed_columns(issuance).items()}
+    connection.execute(APPROVE, values | signed | {"by": by})
     _spend(connection, issuance)
     return Recorded(_outcome(connection, request_id, None))
 

@@ -33,7 +33,7 @@ from scepkit.errors import StoreError
 from scepkit.protocol.certificate import show_serial
 from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent
 from scepkit.store.connections import savepoint
-from scepkit.store.requests import QueueFullError, check_room, standing
+from scepkit.store.requests import QueueFullError, check_room, signed_columns, standing
 from scepkit.store.tables import (
     IS_OPEN,
     certificates,
@@ -168,9 +168,8 @@ def _attempt(connection: Connection, entry: Granted) -> Answer:
 
 
 def _recorded(issuance: Issuance) -> Recorded:
-    return Recorded(
-        Outcome(Status.ISSUED, certificate=issuance.certificate, serial=issuance.serial)
-    )
+    status = Status.ISSUED if issuance.delivery is None else Status.SIGNED
+    return Recorded(Outcome(status, certificate=issuance.certificate, serial=issuance.serial))
 
 
 class NotSpendableError(Exception):
@@ -303,6 +302,8 @@ def audit_event(entry: Granted, request_id: int | None = None) -> AuditEvent:
         details["renews"] = show_serial(entry.renews)
     if isinstance(entry, Issuance):
         action, serial = AuditAction.ISSUED, entry.serial
+        if entry.delivery is not None:
+            details["delivery"] = entry.delivery
         details["certificate"] = hashlib.sha256(entry.certificate).hexdigest()
     else:
         action, serial = AuditAction.QUEUED, None
@@ -370,7 +371,7 @@ def _issued_row(issuance: Issuance) -> dict[str, Any]:
     return _request_row(issuance) | {
         "status": Status.ISSUED.value,
         "serial": issuance.serial,
-        "decided_at": issuance.now,
+        **signed_columns(issuance),
     }
 
 

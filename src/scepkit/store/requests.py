@@ -15,8 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import and_, bindparam, func, literal, or_, select, text
 
 from scepkit.store.database import Database
-from scepkit.store.tables import IS_PENDING, UTCDateTime, certificates, requests, transactions
-from scepkit.store.values import BAD_REQUEST, EXPIRED_REASON, OtherOwner, Outcome, Status
+from scepkit.store.tables import (
+    IS_PENDING,
+    IS_SIGNED,
+    UTCDateTime,
+    certificates,
+    requests,
+    transactions,
+)
+from scepkit.store.values import BAD_REQUEST, EXPIRED_REASON, TELLER, OtherOwner, Outcome, Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Select
 
-    from scepkit.store.values import Queued
+    from scepkit.store.values import Issuance, Queued
 
 _OUTCOME = (
     requests.c.status,
@@ -36,6 +43,7 @@ _OUTCOME = (
     requests.c.id,
     requests.c.subject,
     requests.c.waits_for,
+    requests.c.delivery,
     requests.c.expires_at,
 )
 _ANSWER = (transactions.c.id, transactions.c.signer_key, *_OUTCOME)
@@ -299,7 +307,21 @@ def _outcome(columns: Sequence[Any], now: datetime | None) -> Outcome:
     status, der, fail_info, reason, serial, reply_secret, *who, expires_at = columns
     if _is_overdue(status, expires_at, now):
         status, fail_info, reason = Status.EXPIRED, BAD_REQUEST, EXPIRED_REASON
-    return Outcome(Status(status), der, fail_info, reason, serial, reply_secret, *who)
+    _number, _subject, waits_for, _delivery = who
+    status = _status(status, waits_for)
+    return Outcome(status, der, fail_info, reason, serial, reply_secret, *who)
+
+
+def _status(status: str, waits_for: str | None) -> Status:
+    """Return the state of a request; what is issued and not delivered is signed."""
+    return Status.SIGNED if waits_for == TELLER else Status(status)
+
+
+def signed_columns(issuance: Issuance) -> dict[str, Any]:
+    """Return the columns that say whether the certificate of a request is delivered."""
+    if issuance.delivery is None:
+        return {"decided_at": issuance.now, "waits_for": None, "delivery": None}
+    return {"decided_at": None, "waits_for": TELLER, "delivery": issuance.delivery}
 
 
 def request(connection: Connection, request_id: int, now: datetime | None) -> RequestRow | None:
@@ -344,6 +366,10 @@ def _filters(
 
 
 def _is(status: Status, now: datetime | None) -> ColumnElement[bool]:
+    if status is Status.SIGNED:
+        return IS_SIGNED
+    if status is Status.ISSUED:
+        return and_(requests.c.status == status.value, func.coalesce(~IS_SIGNED, True))
     is_written = IS_PENDING if status is Status.PENDING else requests.c.status == status.value
     if now is None or status not in {Status.PENDING, Status.EXPIRED}:
         return is_written
@@ -357,7 +383,7 @@ def _as_of(now: datetime | None, columns: Sequence[Any]) -> RequestRow:
     row = RequestRow(*columns)
     if _is_overdue(row.status, row.expires_at, now):
         return replace(row, status=Status.EXPIRED, fail_info=BAD_REQUEST, reason=EXPIRED_REASON)
-    return replace(row, status=Status(row.status))
+    return replace(row, status=_status(row.status, row.waits_for))
 
 
 def _after(wanted: Sequence[ColumnElement[bool]], after: RequestRow | None) -> Select[Any]:

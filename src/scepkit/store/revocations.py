@@ -13,12 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 
 from scepkit.store.audit import AuditAction, AuditEvent, time_text
-from scepkit.store.certificates import (
-    HOLD,
-    certificate,
-    hold_renewals,
-    renewed_from,
-)
+from scepkit.store.certificates import HOLD, certificate, hold_renewals, renewed_from
 from scepkit.store.crls import outdate
 from scepkit.store.database import Database
 from scepkit.store.tables import UTCDateTime, certificates, passphrases, revocations
@@ -213,14 +208,14 @@ class RevocationRecords(Database):
             StoreError: the database cannot be written.
         """
         check_times(now, *([] if invalidity_date is None else [invalidity_date]))
-        step = _revocation(reason, by, note, now, invalidity_date)
+        step = revocation(reason, by, note, now, invalidity_date)
         with self._writing("revoke the certificate") as connection:
             if and_renewals:
                 hold_renewals(connection)
             found = step.take(connection, serials)
             if and_renewals:
                 step.follow(connection, found)
-            _outdate_all(connection, found.values())
+            outdate_all(connection, found.values())
             self._audit.append(connection, step.events(found.values()))
         asked = set(serials)
         more = (change for serial, change in found.items() if serial not in asked)
@@ -260,7 +255,7 @@ class RevocationRecords(Database):
         step = _Step(RELEASE, {}, _line(Action.RELEASE, REMOVE, by, note, now, None))
         with self._writing("release the certificate") as connection:
             found = step.take(connection, serials)
-            _outdate_all(connection, found.values())
+            outdate_all(connection, found.values())
             self._audit.append(connection, step.events(found.values()))
         return [found[serial] for serial in serials]
 
@@ -362,9 +357,10 @@ _AUDITED = {
 }
 
 
-def _revocation(
+def revocation(
     reason: int, by: str, note: str, now: datetime, invalidity_date: datetime | None
 ) -> _Step:
+    """Return the action that revokes certificates, or puts them on hold."""
     values = {
         "its_reason": reason,
         "who": by,
@@ -393,7 +389,8 @@ def _line(
     }
 
 
-def _outdate_all(connection: Connection, changes: Iterable[Change | None]) -> None:
+def outdate_all(connection: Connection, changes: Iterable[Change | None]) -> None:
+    """Have new CRLs made by the CAs of certificates that were changed."""
     issuers = {one.certificate.issuer for one in changes if one is not None and one.is_new}
     for issuer in sorted(one for one in issuers if one is not None):
         outdate(connection, issuer)

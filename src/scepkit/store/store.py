@@ -12,6 +12,7 @@ from scepkit.store.certificates import CertificateRecords
 from scepkit.store.challenges import ChallengeRecords
 from scepkit.store.crls import CRLRecords
 from scepkit.store.decisions import Decisions
+from scepkit.store.deliveries import Deliveries
 from scepkit.store.engine import BUSY_SECONDS, connect
 from scepkit.store.group_commit import GroupCommits
 from scepkit.store.purge import Purging
@@ -37,6 +38,7 @@ class Store(
     Purging,
     AuditRecords,
     AssentRecords,
+    Deliveries,
 ):
     """A database of challenges, transactions, requests, certificates and CRLs.
 

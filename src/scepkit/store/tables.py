@@ -194,9 +194,13 @@ requests = Table(
     Column("queue", String(64)),
     # Whom a waiting request waits for; NULL: an operator.
     Column("waits_for", String(16)),
+    # The id of the delivery, by which a service knows it that has to agree to it; NULL: none has.
+    Column("delivery", String(36)),
     UniqueConstraint("transaction_row", "fingerprint"),
     CheckConstraint("status IN ('issued', 'pending', 'rejected', 'expired')", name="status"),
     CheckConstraint("(status = 'issued') = (serial IS NOT NULL)", name="issued"),
+    Index("ix_requests_delivery", "delivery", unique=True, **_where("delivery IS NOT NULL")),
+    Index("ix_requests_signed", "created_at", **_where("waits_for = 'teller'")),
     Index("ix_requests_pending", "id", **_where("status = 'pending'")),
     Index("ix_requests_queue", "queue", "peer", "expires_at", **_where("status = 'pending'")),
     Index(None, "decided_at", **_where("decided_at IS NOT NULL")),
@@ -207,6 +211,10 @@ requests = Table(
 
 # With the status written out: SQLite uses a partial index only where it can see the condition.
 IS_PENDING = requests.c.status == literal_column("'pending'")
+
+# Its certificate is signed, and not delivered: the one reader of the status `issued` that has to
+# look is `requests`, where such a request is `signed`.
+IS_SIGNED = requests.c.waits_for == literal_column("'teller'")
 
 # What was done, one after the other; how a certificate stands is in its own row. Nothing here is
 # ever changed.

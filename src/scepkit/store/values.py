@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 DIGEST_SIZE = 32  # SHA-256 and HMAC-SHA-256
+TELLER = "teller"  # whom a signed request waits for: the service that must agree to its delivery
 ISSUER = "issuer"  # whom a request waits for that a CA outside has taken
 MAX_TRANSACTION_ID = 255  # bytes; RFC 8894 gives no limit, key-derived ones have 40 to 64
 MAX_SERIAL_BITS = 159  # RFC 5280 section 4.1.2.2: 20 octets, positive
@@ -27,6 +28,8 @@ class Status(StrEnum):
     """The state of a request."""
 
     ISSUED = "issued"
+    SIGNED = "signed"
+    """The certificate is there, and nobody is given it before a service has agreed."""
     PENDING = "pending"
     REJECTED = "rejected"
     EXPIRED = "expired"
@@ -46,7 +49,8 @@ class Outcome:
         request_id: the request's number, for the log; None where `Store.record` has just written
             it. Not compared: the device is told nothing of it.
         subject: the subject that it asked for, as text, for the log; not compared either.
-        waits_for: whom it waits for when it is pending; None for an operator.
+        waits_for: whom it waits for when it is pending or signed; None for an operator.
+        delivery: the id of the delivery when it is signed; not compared.
     """
 
     status: Status
@@ -58,6 +62,7 @@ class Outcome:
     request_id: int | None = field(default=None, compare=False)
     subject: str = field(default="", compare=False)
     waits_for: str | None = None
+    delivery: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,8 @@ class Issuance(Entry):
         not_before: start of its validity, aware.
         not_after: end of its validity, aware.
         public_key: SHA-256 of its SubjectPublicKeyInfo.
+        delivery: the id of its delivery, where a service has to agree to that: the request is then
+            signed, and not issued; None where nobody has to.
 
     Raises:
         UsageError: a size is wrong or a time has no zone.
@@ -174,6 +181,7 @@ class Issuance(Entry):
     not_before: datetime
     not_after: datetime
     public_key: bytes
+    delivery: str | None = None
 
     def __post_init__(self) -> None:
         Entry.__post_init__(self)  # super() does not work in classes with slots

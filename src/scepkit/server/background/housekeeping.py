@@ -27,6 +27,8 @@ LOCK = ".sweep.lock"
 # Seconds from the start to the first round. Nothing is urgent: what expired is refused anyway,
 # and an expired RA is replaced before the start.
 _FIRST = 60.0
+# How long a certificate may be signed and not delivered before the log tells of it.
+_UNDELIVERED = timedelta(hours=1)
 _PATIENCE = 10.0  # seconds for a part of a round to come to its end
 
 log = structlog.get_logger()
@@ -49,6 +51,7 @@ class Sweep:
     def run(self) -> None:
         """Do all of it; a failure of one part is logged, and the rest is done."""
         _attempt(self._expire)
+        _attempt(self._undelivered)
         _attempt(self._purge)
         for name in self.settings.authorities:
             _attempt(self._rotate_ra, ca=name)
@@ -58,6 +61,16 @@ class Sweep:
         count = self.store.expire(self.now())
         if count:
             log.info("requests expired before they were decided", count=count)
+
+    def _undelivered(self) -> None:
+        """Tell of what was signed and not delivered: devices come back for it, or never."""
+        count = self.store.undelivered(self.now() - _UNDELIVERED)
+        if count:
+            log.warning(
+                "certificates are signed and were not delivered for an hour",
+                count=count,
+                hint="the service that has to agree failed, or the devices do not come back",
+            )
 
     def _purge(self) -> None:
         keep = timedelta(days=self.settings.retention_days)

@@ -1,0 +1,111 @@
+"""The telling of a certificate that is signed, before it is delivered.
+
+The certificate is stored as signed, with the id of its delivery; nobody is given it. A yes commits
+that it may be sent. A no revokes it, and where another CA made it, it is withdrawn there first: so
+long as that is neither done nor reported, the delivery stays open. A crash anywhere, and the
+device's next attempt tells of the same delivery again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import TypeAlias
+
+from cryptography import x509
+
+from scepkit.ca.issuer import Issuer
+from scepkit.enrolment.request import Outcome, Refused, Repeated
+from scepkit.enrolment.third_parties import Awaited, Delivery, Role, Teller, Verdict, Yes
+from scepkit.errors import BadRequest, FailInfo
+from scepkit.store import Challenge, Status, Store
+from scepkit.store import Outcome as Standing
+
+REFUSED = "the request was refused"
+
+Next: TypeAlias = Outcome | Awaited
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """Tells one teller of one certificate.
+
+    Attributes:
+        teller: who is told.
+        delivery: what it is told.
+        issuer: who made the certificate, where it is not the CA here.
+        store: where it is stored as signed.
+        now: returns the time as an aware datetime.
+        challenge: as in `Granted`, like the next.
+        renews: as in `Granted`.
+        is_first: whether the certificate was signed for this attempt, for the log.
+    """
+
+    teller: Teller
+    delivery: Delivery
+    issuer: Issuer | None
+    store: Store
+    now: Callable[[], datetime]
+    challenge: Challenge | None
+    renews: int | None
+    is_first: bool
+
+    @property
+    def awaited(self) -> Awaited:
+        """The wait for the teller's word."""
+        return Awaited(
+            role=Role.TELLER,
+            name=self.teller.name,
+            ask=partial(self.teller.tell, self.delivery),
+            keep=self._keep,
+            go_on=self._go_on,
+            challenge=self.challenge,
+            renews=self.renews,
+        )
+
+    def _keep(self, verdict: Verdict) -> Standing | None:
+        """Commit the outcome; not yet where the certificate is to be withdrawn first."""
+        if isinstance(verdict, Yes):
+            return self.store.deliver(self.delivery.id, by=self.teller.name, now=self.now())
+        return self._refuse(verdict.reason) if self.issuer is None else None
+
+    def _refuse(self, reason: str, _word: object = None) -> Standing:
+        return self.store.refuse_delivery(
+            self.delivery.id,
+            fail_info=FailInfo.badRequest,
+            text=REFUSED,
+            reason=reason,
+            by=self.teller.name,
+            now=self.now(),
+        )
+
+    def _go_on(self, verdict: Verdict, stands: Standing | None) -> Next:
+        reason = "" if isinstance(verdict, Yes) else verdict.reason
+        if stands is not None or self.issuer is None:
+            return self._outcome(reason, verdict, stands)
+        certificate = x509.load_der_x509_certificate(self.delivery.certificate)
+        withdrawal = withdraw(self.issuer, certificate, partial(self._outcome, reason))
+        return replace(withdrawal, keep=partial(self._refuse, reason))
+
+    def _outcome(self, reason: str, _word: object, stands: Standing | None) -> Next:
+        if stands is not None and stands.status is not Status.REJECTED:
+            return Repeated(stands, self.challenge, self.renews, self.is_first)
+        error = BadRequest(f"{self.teller.name} says no: {reason}", text=REFUSED)
+        return Refused(error, self.challenge, self.renews)
+
+
+def withdraw(
+    issuer: Issuer, certificate: x509.Certificate, go_on: Callable[[object, object], Next]
+) -> Awaited:
+    """Return the wait for the withdrawal of a certificate at the CA that made it."""
+
+    async def ask() -> None:
+        done = issuer.withdraw(certificate)
+        if done is not None:
+            await done
+
+    return Awaited(
+        role=Role.WITHDRAWAL, name=issuer.name, ask=ask, go_on=go_on, certificate=certificate
+    )

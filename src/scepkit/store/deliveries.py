@@ -1,0 +1,167 @@
+"""The certificates that are signed and not delivered: a service has to agree before they are sent.
+
+Such a certificate is stored, its challenge spent, and its request is `signed`: nobody is given it.
+Its delivery has an id of its own, by which the service knows it in every attempt. Then it is
+delivered, or the request is rejected and the certificate revoked, in one transaction.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, bindparam, func, select, update
+
+from scepkit.errors import StoreError
+from scepkit.store.audit import AuditAction, AuditEvent
+from scepkit.store.database import Database
+from scepkit.store.requests import outcome, request
+from scepkit.store.revocations import outdate_all, revocation
+from scepkit.store.tables import IS_SIGNED, requests
+from scepkit.store.values import Status
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from scepkit.store.values import Outcome
+
+CESSATION_OF_OPERATION = 5  # RFC 5280 section 5.3.1
+
+_THIS_ONE = and_(IS_SIGNED, requests.c.delivery == bindparam("of_delivery"))
+NUMBER = select(requests.c.id).where(requests.c.delivery == bindparam("of_delivery"))
+DELIVER = update(requests).where(_THIS_ONE).values(waits_for=None, decided_at=bindparam("now"))
+REFUSE = (
+    update(requests)
+    .where(_THIS_ONE)
+    .values(
+        status=Status.REJECTED.value,
+        serial=None,
+        waits_for=None,
+        fail_info=bindparam("its_fail_info"),
+        reason=bindparam("its_reason"),
+        decided_at=bindparam("now"),
+        decided_by=bindparam("who"),
+    )
+)
+IS_UNDELIVERED = select(requests.c.id).where(IS_SIGNED, requests.c.serial == bindparam("of_serial"))
+UNDELIVERED = (
+    select(func.count())
+    .select_from(requests)
+    .where(IS_SIGNED, requests.c.created_at < bindparam("before"))
+)
+
+
+class Deliveries(Database):
+    """The part of the store with what is signed and not delivered."""
+
+    def deliver(self, delivery: str, *, by: str, now: datetime) -> Outcome:
+        """Note that a certificate may be sent; again it changes nothing.
+
+        Args:
+            delivery: its id.
+            by: the service that agreed.
+            now: aware.
+
+        Returns:
+            What stands: the certificate, or what was decided before.
+
+        Raises:
+            StoreError: the database cannot be written, or has no such delivery.
+        """
+        with self._writing("store a service's answer") as connection:
+            values = {"of_delivery": delivery, "now": now}
+            is_new = connection.execute(DELIVER, values).rowcount == 1
+            stands = _outcome(connection, delivery)
+            if is_new:
+                event = _event(AuditAction.DELIVERED, connection, stands, delivery, by, now)
+                self._audit.append(connection, [event])
+            return stands
+
+    def refuse_delivery(
+        self, delivery: str, *, fail_info: int, text: str, reason: str, by: str, now: datetime
+    ) -> Outcome:
+        """Reject a request whose certificate is signed, and revoke that certificate.
+
+        Args:
+            delivery: its id.
+            fail_info: the failInfo code for the device.
+            text: the failInfoText for the device.
+            reason: why, for the record.
+            by: the service that refused.
+            now: aware.
+
+        Returns:
+            What stands: this rejection, or what was decided before.
+
+        Raises:
+            StoreError: the database cannot be written, or has no such delivery.
+        """
+        with self._writing("store a service's answer") as connection:
+            before = _outcome(connection, delivery)
+            values = {
+                "of_delivery": delivery,
+                "its_fail_info": fail_info,
+                "its_reason": text,
+                "who": by,
+                "now": now,
+            }
+            if connection.execute(REFUSE, values).rowcount != 1 or before.serial is None:
+                return _outcome(connection, delivery)
+            stands = _outcome(connection, delivery)
+            step = revocation(CESSATION_OF_OPERATION, by, reason, now, None)
+            changes = step.take(connection, [before.serial]).values()
+            outdate_all(connection, changes)
+            event = _event(AuditAction.REJECTED, connection, stands, delivery, by, now)
+            events = [event._replace(reason=reason), *step.events(changes)]
+            self._audit.append(connection, events)
+            return stands
+
+    def is_undelivered(self, serial: int) -> bool:
+        """Say whether the certificate with that serial number is signed and not delivered.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            return connection.execute(IS_UNDELIVERED, {"of_serial": serial}).first() is not None
+
+    def undelivered(self, before: datetime) -> int:
+        """Count the certificates that are signed and not delivered, of requests from before that.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            return connection.execute(UNDELIVERED, {"before": before}).scalar_one()
+
+
+def _outcome(connection: Connection, delivery: str) -> Outcome:
+    number = connection.scalar(NUMBER, {"of_delivery": delivery})
+    found = None if number is None else outcome(connection, number, None)
+    if found is None:
+        raise StoreError(
+            f"there is no delivery {delivery}", hint="was an old backup put in place meanwhile?"
+        )
+    return found
+
+
+def _event(
+    action: AuditAction,
+    connection: Connection,
+    stands: Outcome,
+    delivery: str,
+    by: str,
+    now: datetime,
+) -> AuditEvent:
+    row = request(connection, stands.request_id or 0, None)
+    return AuditEvent(
+        action,
+        by,
+        now,
+        endpoint=None if row is None else row.endpoint,
+        serial=stands.serial,
+        transaction_id=None if row is None else row.transaction_id,
+        subject=stands.subject,
+        details={"request": stands.request_id, "delivery": delivery},
+    )

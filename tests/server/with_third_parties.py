@@ -1,0 +1,63 @@
+"""Runs `scep serve` with third parties that are steered by files.
+
+    with_third_parties.py DIRECTORY PARTIES COMMAND...
+
+A party (`referee`, `issuer`, `teller`) appends what it is asked to DIRECTORY/PARTY.asked, then
+waits for DIRECTORY/PARTY.says, which holds `yes` or `no`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import keys
+from scepkit.ca.authority import Authority
+from scepkit.cli import main
+from scepkit.enrolment.third_parties import No, ThirdParties, Yes
+from scepkit.server import run
+
+
+class Party:
+    """Notes what it is asked, and waits for its file."""
+
+    def __init__(self, place: Path, name: str) -> None:
+        self.name = name
+        self._asked, self._says = place / f"{name}.asked", place / f"{name}.says"
+
+    async def word(self, what: str):
+        with self._asked.open("a") as file:
+            file.write(f"{what}\n")
+        while not self._says.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        return Yes() if self._says.read_text() == "yes" else No("the file says no")
+
+    async def judge(self, question):
+        return await self.word(question.id)
+
+    async def tell(self, delivery):
+        return await self.word(f"{delivery.id} {delivery.serial:x}")
+
+
+class OtherCA(Party):
+    """A CA of somebody else's."""
+
+    authority = Authority(keys.ca().x509, keys.ca().key)
+    key_hash = authority.key_hash
+
+    async def certify(self, order):
+        await self.word(order.id)
+        return self.authority.certify(order)
+
+    async def withdraw(self, certificate):
+        await self.word(f"withdraw {certificate.serial_number:x}")
+
+
+place, parties = Path(sys.argv[1]), sys.argv[2].split(",")
+made = {name: (OtherCA if name == "issuer" else Party)(place, name) for name in parties}
+run.create = partial(run.create, third_parties={"default": ThirdParties(**made)})
+sys.exit(main(sys.argv[sys.argv.index("serve") :]))
