@@ -179,9 +179,6 @@ class SCEPService:
             decision: what `decide` returned.
             recorded: what `record`'s future gave, if there was one.
 
-        Returns:
-            The decision whose reply may go out.
-
         Raises:
             BoundReached: too many requests wait already; its HTTP status.
         """

@@ -1,0 +1,144 @@
+"""What third parties said: a yes before the signature, and what is signed and not delivered."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from scepkit.errors import StoreError
+from scepkit.store import ISSUER, AlreadyAnswered, Assent, Recorded, SignerRevoked, Status
+from store.test_races import at_once
+from stored import ENDPOINT, NOW
+
+ASSENT = Assent(endpoint=ENDPOINT, transaction_id=b"a", signer_key=b"k" * 32, csr_digest=b"d" * 32)
+SECOND = timedelta(seconds=1)
+REFUSAL = {"fail_info": 2, "text": "no", "reason": "stolen", "by": "svc", "now": NOW}
+
+
+def lookup(store, new):
+    return store.lookup(new.endpoint, new.transaction_id, new.signer_key, new.fingerprint)
+
+
+def test_a_yes_is_kept_until_it_is_too_old(store):
+    assert not store.has_assent(ASSENT, since=NOW)
+    store.assent(ASSENT, now=NOW)
+    assert store.has_assent(ASSENT, since=NOW)
+    assert not store.has_assent(ASSENT, since=NOW + SECOND)
+    store.assent(ASSENT, now=NOW + SECOND)
+    assert store.has_assent(ASSENT, since=NOW + SECOND)
+    assert store.forget_assents(NOW + SECOND) == 0
+    assert store.forget_assents(NOW + 2 * SECOND) == 1
+    assert not store.has_assent(ASSENT, since=NOW)
+
+
+def test_the_same_yes_at_once(store):
+    at_once([lambda: store.assent(ASSENT, now=NOW)] * 8)
+    assert store.has_assent(ASSENT, since=NOW)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"endpoint": "x"}, {"transaction_id": b"b"}, {"signer_key": b"x" * 32}, {"csr_digest": b""}],
+)
+def test_a_yes_is_for_one_request(store, other):
+    store.assent(ASSENT, now=NOW)
+    assert not store.has_assent(Assent(**{**ASSENT.columns, **other}), since=NOW)
+
+
+def test_what_is_signed_is_issued_when_it_is_delivered(store, issuance, put, sql):
+    challenge = put()
+    new = issuance(delivery="d1", challenge_id=challenge.id)
+    assert isinstance(store.record(new).result(), Recorded)
+    signed = lookup(store, new)
+    assert (signed.status, signed.delivery) == (Status.SIGNED, "d1")
+    assert signed.certificate == new.certificate
+    assert store.is_undelivered(new.serial)
+    assert (store.undelivered(NOW), store.undelivered(NOW + SECOND)) == (0, 1)
+    assert [row.serial for row in store.requests(status=Status.SIGNED)] == [new.serial]
+    assert [*store.requests(status=Status.ISSUED)] == []
+    repeated = issuance(**{**_same(new), "delivery": "d2"})
+    assert store.record(repeated).result() == AlreadyAnswered(signed)
+    for _ in range(2):
+        stands = store.deliver("d1", by="svc", now=NOW)
+        assert (stands.status, stands.certificate) == (Status.ISSUED, new.certificate)
+    assert lookup(store, new) == stands
+    assert not store.is_undelivered(new.serial)
+    assert store.undelivered(NOW + SECOND) == 0
+    assert [row.serial for row in store.requests(status=Status.ISSUED)] == [new.serial]
+    assert store.refuse_delivery("d1", **REFUSAL) == stands
+    assert store.certificate(new.serial).revoked_at is None
+    actions = "SELECT action FROM audit WHERE serial IS NOT NULL ORDER BY number"
+    assert sql(actions) == [("issued",), ("delivered",)]
+
+
+def test_what_is_refused_is_revoked(store, issuance):
+    new = issuance(delivery="d1")
+    store.record(new).result()
+    for _ in range(2):
+        stands = store.refuse_delivery("d1", **REFUSAL)
+        assert (stands.status, stands.fail_info, stands.reason) == (Status.REJECTED, 2, "no")
+        assert stands.certificate is None
+    row = store.certificate(new.serial)
+    assert (row.revoked_at, row.revocation_reason, row.revoked_by) == (NOW, 5, "svc")
+    assert store.deliver("d1", by="svc", now=NOW) == stands
+
+
+def test_of_a_yes_and_a_no_at_once_one_stands(store, issuance):
+    for number in range(10):
+        new = issuance(delivery=f"d{number}")
+        store.record(new).result()
+        one, other = at_once(
+            [
+                lambda n=number: store.deliver(f"d{n}", by="svc", now=NOW),
+                lambda n=number: store.refuse_delivery(f"d{n}", **REFUSAL),
+            ]
+        )
+        assert one.status == other.status == lookup(store, new).status
+        is_revoked = store.certificate(new.serial).revoked_at is not None
+        assert is_revoked == (one.status is Status.REJECTED)
+
+
+def test_an_unknown_delivery(store):
+    with pytest.raises(StoreError, match="no delivery"):
+        store.deliver("d1", by="svc", now=NOW)
+    with pytest.raises(StoreError, match="no delivery"):
+        store.refuse_delivery("d1", **REFUSAL)
+
+
+def test_signed_after_it_waited_for_a_ca(store, queued, grant):
+    new = queued(waits_for=ISSUER)
+    store.queue(new).result()
+    (row,) = store.requests()
+    assert row.waits_for == ISSUER
+    made = grant(row, delivery="d1")
+    answer = store.approve(row.id, made, by="Vault")
+    assert answer.outcome.status is Status.SIGNED
+    assert store.deliver("d1", by="svc", now=NOW).status is Status.ISSUED
+    (row,) = store.requests(status=None)
+    assert (row.status, row.waits_for) == (Status.ISSUED, None)
+
+
+def test_what_is_signed_is_not_purged_before_its_end(store, issuance):
+    new = issuance(delivery="d1")
+    store.record(new).result()
+    long_after = NOW + timedelta(days=300)
+    before = {"decided_before": long_after, "challenges_before": long_after}
+    store.purge(**before, certificates_before=NOW, now=NOW)
+    assert lookup(store, new).status is Status.SIGNED
+    store.purge(**before, certificates_before=NOW + timedelta(days=400), now=NOW)
+    assert lookup(store, new) is None
+
+
+def test_a_renewal_is_signed_of_what_is_good_alone(store, issuance):
+    first = issuance()
+    store.record(first).result()
+    store.revoke(first.serial, reason=4, by="al", now=NOW)
+    assert isinstance(
+        store.record(issuance(renews=first.serial, delivery="d1")).result(), SignerRevoked
+    )
+
+
+def _same(new):
+    names = "transaction_id signer_key fingerprint"
+    return {name: getattr(new, name) for name in names.split()}
