@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 1 refused or failed, 2 wrong usage or a local problem, 3 pending.
     """
-    terminal.open_what_is_closed()
+    terminal.replace_closed_streams()
     words = sys.argv[1:] if arguments is None else arguments
     try:
         return _run(words)

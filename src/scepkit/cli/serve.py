@@ -136,13 +136,13 @@ def serve(
         try_out=run.try_out,
         **options,
     )
-    _tell_what_wins(directory, options, layout)
+    _tell_overruled(directory, options, layout)
     if home.is_first:
-        _tell_what_is_not_kept(directory, kept)
+        _tell_not_kept(directory, kept)
     run.check(home)
     listener = run.bind(home.settings.host, home.settings.port)
     address = listener.getsockname()
-    _say_whose(directory)
+    _say_owner(directory)
     hang_up = HangUp()
     with run.until_stopped():
         _announce(home, directory, f"http://{_shown(address[0])}:{address[1]}/scep")
@@ -150,8 +150,8 @@ def serve(
     terminal.say("stopped")
 
 
-def _say_whose(directory: Path) -> None:
-    """Say it when root runs a server for another user."""
+def _say_owner(directory: Path) -> None:
+    """Say who owns new files when root runs a server for another user."""
     from scepkit.keys import ownership
 
     owner = directory.stat().st_uid
@@ -190,7 +190,7 @@ def _announce(home: Home, directory: Path, own_url: str) -> None:
     )
 
 
-def _tell_what_wins(directory: Path, options: dict[str, object], layout: str | None) -> None:
+def _tell_overruled(directory: Path, options: dict[str, object], layout: str | None) -> None:
     """Say which value counts of each setting that is given twice."""
     from scepkit.server.settings import precedence
 
@@ -198,7 +198,7 @@ def _tell_what_wins(directory: Path, options: dict[str, object], layout: str | N
         terminal.say(f"{one.winner} wins over {one.loser}")
 
 
-def _tell_what_is_not_kept(directory: Path, options: dict[str, object]) -> None:
+def _tell_not_kept(directory: Path, options: dict[str, object]) -> None:
     """Say which options the first start did not write, since there was a scep.toml before it."""
     from scepkit.server.settings import FILE, precedence
 

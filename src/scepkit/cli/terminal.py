@@ -37,7 +37,7 @@ _BROKEN_PIPE = 141
 _TABLE_PAGE = 500  # rows of a long table that are aligned at once
 
 
-def open_what_is_closed() -> None:
+def replace_closed_streams() -> None:
     """Give a process that was started without stdout or stderr ones that lead nowhere.
 
     Otherwise the next file that is opened, the database for one, would get their number, and

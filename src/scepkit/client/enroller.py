@@ -32,7 +32,7 @@ from scepkit.protocol.scep.transaction import Issued
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What is asked for; see `Enroller.enrol`."""
+    """The contents of a request; see `Enroller.enrol`."""
 
     subject: x509.Name
     names: tuple[x509.GeneralName, ...]

@@ -219,7 +219,7 @@ class Renewer:
         following, record = rollover.learn(
             client, folder, record, found, tell, must=options.next_ca
         )
-        self._keep_when_asked(record)
+        self._keep_last_look(record)
         if rollover.switch(folder, found, tell):
             # That is a new certificate; another one is not wanted before its time.
             options = replace(options, force=False)
@@ -244,8 +244,8 @@ class Renewer:
         self._tell(events.CATrusted(found.ca))
         return found
 
-    def _keep_when_asked(self, record: Record) -> None:
-        """Keep when the CA was asked for its successor, whatever becomes of the renewal.
+    def _keep_last_look(self, record: Record) -> None:
+        """Keep the time of the last look for a successor, whatever becomes of the renewal.
 
         Nothing else of the record is kept before there is a certificate that was got so.
         """

@@ -22,7 +22,7 @@ _CHUNK = 500  # records of an export that are looked up at once
 
 
 class Finding(NamedTuple):
-    """What is wrong with a chain.
+    """A fault of a chain.
 
     Attributes:
         node: the chain's name.

@@ -79,7 +79,7 @@ def read_static(path: Path) -> str:
     Raises:
         SettingsError: it cannot be read, others can read it, or it is too short or too long.
     """
-    make = _how_to_make(path)
+    make = _making_hint(path)
     with refusals(f"cannot look for the challenge_file {path}"):
         is_there = path.exists()
     if not is_there:
@@ -128,7 +128,7 @@ def _warn_of_weak(settings: Settings) -> None:
                 "a static challenge is short enough to be guessed",
                 file=str(path),
                 least_bits=static.LEAST_BITS,
-                hint=f"{_how_to_make(path)}; then give it to the devices",
+                hint=f"{_making_hint(path)}; then give it to the devices",
             )
 
 
@@ -144,9 +144,9 @@ def _warn_of_unsendable(settings: Settings) -> None:
                 endpoint=name,
                 file=str(path),
                 allowed="letters and digits of ASCII, space, and ' ( ) + , - . / : = ?",
-                hint=f"{_how_to_make(path)}; then give it to the devices",
+                hint=f"{_making_hint(path)}; then give it to the devices",
             )
 
 
-def _how_to_make(path: Path) -> str:
+def _making_hint(path: Path) -> str:
     return f"make one: (umask 077; scep admin challenge secret > {path})"

@@ -69,7 +69,7 @@ class AuditAction(StrEnum):
 
 
 class AuditEvent(NamedTuple):
-    """What was done, before it has its place in a chain.
+    """An action, before it has its place in a chain.
 
     Attributes:
         action: what was done.

@@ -81,7 +81,7 @@ def tell_over(rows: Sequence[CertificateRow], *, as_json: bool) -> None:
             )
 
 
-def say_what_would(selection: Selection, reason: Reason, *, as_json: bool) -> None:
+def say_revocable(selection: Selection, reason: Reason, *, as_json: bool) -> None:
     """Say which certificates would be revoked, and how many."""
     changing = selection.revocable(reason)
     serials = {row.serial for row in changing}

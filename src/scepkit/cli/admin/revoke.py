@@ -145,7 +145,7 @@ def revoke(
         selection = _select(home, store, serials or [], subject, file, batch, renewals=and_renewals)
         if dry_run:
             report.tell_over(selection.over, as_json=json)
-            report.say_what_would(selection, why, as_json=json)
+            report.say_revocable(selection, why, as_json=json)
             return
         if batch is not None or selection.is_search:
             report.ask_to_revoke(selection, why, yes=yes, many_only=batch is None)

@@ -96,7 +96,7 @@ def prepare(
     if as_json:
         _json_lines(_next(rollover.status(place)))
     terminal.say("devices can fetch it now (GetNextCACert); give them time before the next step:")
-    terminal.say(f"scep admin rollover activate{_which(directory, ca)}")
+    terminal.say(f"scep admin rollover activate{_options(directory, ca)}")
 
 
 @group.command(
@@ -125,7 +125,7 @@ def activate(
     if found.next is not None:
         terminal.ask_before(
             "the next CA would be in force for every device",
-            partial(say_what_activate_does, found.current, found.next),
+            partial(explain_activation, found.current, found.next),
             "Make it the CA now?",
             look=_LOOK,
             yes=yes,
@@ -162,7 +162,7 @@ def cancel(
     if found.next is not None:
         terminal.ask_before(
             "the next CA and its keys would be dropped for good",
-            partial(say_what_cancel_does, found.next),
+            partial(explain_cancellation, found.next),
             "Drop it?",
             look=_LOOK,
             yes=yes,
@@ -249,7 +249,7 @@ def _place(directory: Path, ca: str) -> Path:
         return home.settings.authority_directory(ca)
 
 
-def _which(directory: Path, ca: str) -> str:
+def _options(directory: Path, ca: str) -> str:
     return f" --dir {directory}" + ("" if ca == "default" else f" --ca {ca}")
 
 
@@ -262,7 +262,7 @@ def _say(what: str, certificate: x509.Certificate, *, as_json: bool) -> None:
         terminal.data(f"fingerprint  {sha256_fingerprint(certificate)}")
 
 
-def say_what_activate_does(current: Generation, following: Generation) -> None:
+def explain_activation(current: Generation, following: Generation) -> None:
     """Report the change of CAs, and its consequences for devices, the RA and OCSP.
 
     Args:
@@ -293,7 +293,7 @@ def say_what_activate_does(current: Generation, following: Generation) -> None:
         terminal.say(line)
 
 
-def say_what_cancel_does(following: Generation) -> None:
+def explain_cancellation(following: Generation) -> None:
     """Report the CA that is dropped, and the consequences.
 
     Args:

@@ -26,7 +26,7 @@ _MAX_SIZE = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ServerChanges:
-    """What is said anew of a server and its CA.
+    """Changes to the record of a server and its CA.
 
     Attributes:
         url: the SCEP server's; "" for the recorded one.

@@ -1,4 +1,4 @@
-"""What a client asks outside of transactions.
+"""The questions of a client outside of transactions.
 
 Unsigned: GetCACaps, GetCACert and GetNextCACert.
 In one exchange: GetCert and GetCRL (RFC 8894 sections 2.6, 2.7, 4.5 and 4.6).

@@ -303,7 +303,7 @@ def accept(
     pool = (*dated(reply.certificates), *used.ca.authorities)
     for one in fresh:
         try:
-            path = chain.build(one, pool, used.ca.anchor, _when(used, one))
+            path = chain.build(one, pool, used.ca.anchor, _time_of_check(used, one))
         except BadReply as error:
             failure = error
         else:
@@ -318,7 +318,7 @@ def _first(fresh: Sequence[Certificate], certificates: Sequence[bytes]) -> tuple
     return tuple(dict.fromkeys([*(one.der for one in fresh), *certificates]))
 
 
-def _when(used: Exchange, certificate: Certificate) -> datetime:
+def _time_of_check(used: Exchange, certificate: Certificate) -> datetime:
     """Return the time at which a certificate and its chain have to be valid.
 
     A certificate that was issued just now is valid; where the client's clock says that it is not
