@@ -271,7 +271,8 @@ def _long_span(octets: bytes, start: int) -> tuple[int, int]:
     """
     if octets[start] in PIECES:
         raise _NotDER
-    inside = tag_end(octets, start) + 1
+    is_long = octets[start] & _MULTI_OCTET == _MULTI_OCTET
+    inside = (tag_end(octets, start) if is_long else start + 1) + 1
     size = octets[inside - 1]
     if size >= _INDEFINITE:
         first, inside = inside, inside + size - _INDEFINITE
