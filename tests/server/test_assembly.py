@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 import keys
 from scepkit.enrolment.rules import GetCertRule
 from scepkit.errors import SettingsError, UsageError
-from scepkit.server import assembly, challenge_secrets, data_directory
+from scepkit.server import assembly, challenge_secrets, data_directory, endpoint_files
 from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.store import Store
 
@@ -166,7 +166,8 @@ def test_a_static_challenge_that_may_be_guessed(directory, logged, content, is_w
     home = data_directory.prepare(
         path, now=datetime.now(UTC), endpoint={"default": STATIC, "vpn": STATIC, "desk": {}}
     )
-    challenge_secrets.warn_of_static(home.settings)
+    files = endpoint_files.read_all(home.settings)
+    challenge_secrets.warn_of_static(home.settings, endpoint_files.challenges(files))
     assert len(logged) == is_weak
     for line in logged:
         assert line["log_level"] == "warning"
@@ -192,7 +193,8 @@ def test_a_static_challenge_that_windows_cannot_send(
     secret(content.encode())(path)
     endpoint = {**STATIC, "preset": preset}
     home = data_directory.prepare(path, now=datetime.now(UTC), endpoint={"default": endpoint})
-    challenge_secrets.warn_of_static(home.settings)
+    files = endpoint_files.read_all(home.settings)
+    challenge_secrets.warn_of_static(home.settings, endpoint_files.challenges(files))
     assert [line["endpoint"] for line in logged] == ["default"] * is_warned_of
     assert content not in str(logged)
 

@@ -85,7 +85,7 @@ def create(
     in_force = InForce(home, store, crls, Sweeper(Sweep(settings, store, utc_now)), third_parties)
     endpoints = in_force.endpoints
     health = _health(in_force, store, crls, lines)
-    challenge_secrets.warn_of_static(settings)
+    challenge_secrets.warn_of_static(settings, endpoint_files.challenges(home.files))
     threads = _Threads.of(settings)
     jobs = (
         *(endpoints, crls, in_force.sweeper, in_force.joining),

@@ -5,9 +5,10 @@ A static one is warned of where it is of little use.
 
 from __future__ import annotations
 
-import secrets
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_hex
 
 import structlog
 
@@ -49,7 +50,7 @@ def read_or_make_key(directory: Path, mark: Path) -> bytes:
             f"challenges void: (umask 077; openssl rand -hex {KEY_SIZE} > {path})",
         )
     if is_new:
-        create_file(path, secrets.token_hex(KEY_SIZE).encode("ascii") + b"\n", mode=0o600)
+        create_file(path, token_hex(KEY_SIZE).encode("ascii") + b"\n", mode=0o600)
     with refusals(f"cannot read {path}"):
         mode = stat.S_IMODE(path.stat().st_mode)
         text = read_file(path).decode("ascii", "replace").strip()
@@ -106,39 +107,28 @@ def read_static(path: Path) -> str:
     return secret
 
 
-def warn_of_static(settings: Settings) -> None:
+def warn_of_static(settings: Settings, secrets: Mapping[str, str]) -> None:
     """Log static challenges that can be guessed or not be sent; never their length or text.
 
     Args:
-        settings: the server's, whose files can be read.
-
-    Raises:
-        SettingsError: one cannot.
+        settings: the server's.
+        secrets: the static challenges by endpoint, as they were read with the settings.
     """
-    _warn_of_weak(settings)
-    _warn_of_unsendable(settings)
-
-
-def _warn_of_weak(settings: Settings) -> None:
-    files = (one.challenge_file for one in settings.endpoint.values())
-    paths = dict.fromkeys(settings.directory / one for one in files if one is not None)
-    for path in paths:
-        if static.estimate_bits(read_static(path)) < static.LEAST_BITS:
+    weak: set[Path] = set()
+    for name, endpoint in settings.endpoint.items():
+        if endpoint.challenge_file is None or not (secret := secrets.get(name)):
+            continue
+        path = settings.directory / endpoint.challenge_file
+        if path not in weak and static.estimate_bits(secret) < static.LEAST_BITS:
+            weak.add(path)
             log.warning(
                 "a static challenge is short enough to be guessed",
                 file=str(path),
                 least_bits=static.LEAST_BITS,
                 hint=f"{_making_hint(path)}; then give it to the devices",
             )
-
-
-def _warn_of_unsendable(settings: Settings) -> None:
-    """Log challenges that Windows refuses to send, since no request of it would show that."""
-    for name, endpoint in settings.endpoint.items():
-        if endpoint.preset != "windows" or endpoint.challenge_file is None:
-            continue
-        path = settings.directory / endpoint.challenge_file
-        if not PRINTABLE.issuperset(read_static(path)):
+        # No request of it would show that.
+        if endpoint.preset == "windows" and not PRINTABLE.issuperset(secret):
             log.warning(
                 "a static challenge has characters that Windows cannot send",
                 endpoint=name,

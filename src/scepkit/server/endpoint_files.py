@@ -54,6 +54,11 @@ def read_all(settings: Settings) -> Mapping[str, EndpointFiles]:
     return {name: _read(settings, name) for name in settings.endpoint}
 
 
+def challenges(files: Mapping[str, EndpointFiles] | None) -> Mapping[str, str]:
+    """Return the static challenges by endpoint."""
+    return {name: one.challenge for name, one in (files or {}).items() if one.challenge}
+
+
 def _read(settings: Settings, name: str) -> EndpointFiles:
     endpoint = settings.endpoint[name]
     challenge = ""

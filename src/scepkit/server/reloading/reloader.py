@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import structlog
 
 from scepkit.errors import ScepError, StoreError
-from scepkit.server import challenge_secrets
+from scepkit.server import challenge_secrets, endpoint_files
 from scepkit.server.background.audit import record_new
 from scepkit.server.data_directory import Home, open_store, read_again, utc_now
 from scepkit.server.in_force import InForce
@@ -179,12 +179,8 @@ class Reloader:
 
 def _warn(home: Home) -> None:
     """Warn of what the start warns of, too."""
-    try:
-        public_urls.warn(home.settings)
-        challenge_secrets.warn_of_static(home.settings)
-    except ScepError:
-        # A file that was good a moment ago, and is being edited again.
-        return
+    public_urls.warn(home.settings)
+    challenge_secrets.warn_of_static(home.settings, endpoint_files.challenges(home.files))
 
 
 def _changed(before: Home, after: Home) -> Iterator[str]:
