@@ -41,22 +41,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from scepkit.public_api import *  # noqa: F403
     from scepkit.public_api import __all__ as __all__
+else:
+    # A type checker that saw this would take every name for a public one.
 
+    def __getattr__(name: str) -> object:
+        """Return a public name.
 
-def __getattr__(name: str) -> object:
-    """Return a public name.
+        All of them are loaded when the first is asked for: that takes longer than all else that
+        `scep` needs to start.
+        """
+        if name.startswith("_") and name != "__all__":
+            raise AttributeError(f"module 'scepkit' has no attribute {name!r}")
+        # Not `from scepkit import`, which would ask here.
+        public = import_module("scepkit.public_api")
+        if name != "__all__" and name not in public.__all__:
+            raise AttributeError(f"module 'scepkit' has no attribute {name!r}")
+        return getattr(public, name)
 
-    All of them are loaded when the first is asked for: that takes longer than all else that `scep`
-    needs to start.
-    """
-    if name.startswith("_") and name != "__all__":
-        raise AttributeError(f"module 'scepkit' has no attribute {name!r}")
-    # Not `from scepkit import`, which would ask here.
-    public = import_module("scepkit.public_api")
-    if name != "__all__" and name not in public.__all__:
-        raise AttributeError(f"module 'scepkit' has no attribute {name!r}")
-    return getattr(public, name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *import_module("scepkit.public_api").__all__]
+    def __dir__() -> list[str]:
+        return [*globals(), *import_module("scepkit.public_api").__all__]
