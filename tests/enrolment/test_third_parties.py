@@ -496,6 +496,23 @@ def test_without_the_ca_nothing_is_given_to_who_waits_for_it(world):
     assert world.issued == 0
 
 
+@pytest.mark.parametrize("parties", [None, ThirdParties(issuer=OtherIssuer())])
+@pytest.mark.parametrize("is_rejected", [True, False])
+def test_what_is_decided_waits_for_nobody_any_more(world, parties, is_rejected):
+    """An operator rejects what waits for a CA that is no more, or its time is over."""
+    world.use(parties=ThirdParties(issuer=OtherIssuer(Later())))
+    message = request(world, world.challenge())
+    assert isinstance(ask(world, message).rep, Pending)
+    (row,) = world.store.requests()
+    world.use(parties=parties)
+    if is_rejected:
+        world.approval.reject(row.id, reason="the CA is gone", by="al", now=world.now)
+    else:
+        world.now += timedelta(days=8)
+    for one in (message, devices.cert_poll(to=world.ra)):
+        assert ask(world, one).refusal[0] == "badRequest"
+
+
 def test_the_answer_of_the_store_is_recorded(world):
     """A certificate after "later" is one transaction with the challenge that it spends."""
     issuer = OtherIssuer(Later())

@@ -307,9 +307,12 @@ def _outcome(columns: Sequence[Any], now: datetime | None) -> Outcome:
     status, der, fail_info, reason, serial, reply_secret, *who, expires_at = columns
     if _is_overdue(status, expires_at, now):
         status, fail_info, reason = Status.EXPIRED, BAD_REQUEST, EXPIRED_REASON
-    _number, _subject, waits_for, _delivery = who
-    status = _status(status, waits_for)
-    return Outcome(status, der, fail_info, reason, serial, reply_secret, *who)
+    number, subject, waits_for, delivery = who
+    state = _status(status, waits_for)
+    if state not in (Status.PENDING, Status.SIGNED):
+        waits_for = None  # its row may still say for whom it waited before it was decided
+    answer = (state, der, fail_info, reason, serial, reply_secret)
+    return Outcome(*answer, number, subject, waits_for, delivery)
 
 
 def _status(status: str, waits_for: str | None) -> Status:
