@@ -72,9 +72,11 @@ def test_what_is_signed_is_issued_when_it_is_delivered(store, issuance, put, sql
     assert sql(actions) == [("issued",), ("delivered",)]
 
 
-def test_what_is_refused_is_revoked(store, issuance):
+def test_what_is_refused_is_revoked(store, issuance, sql):
+    """And its CA's next CRL has it."""
     new = issuance(delivery="d1")
     store.record(new).result()
+    number = store.reserve_crl_number(new.issuer)
     for _ in range(2):
         stands = store.refuse_delivery("d1", **REFUSAL)
         assert (stands.status, stands.fail_info, stands.reason) == (Status.REJECTED, 2, "no")
@@ -82,6 +84,7 @@ def test_what_is_refused_is_revoked(store, issuance):
     row = store.certificate(new.serial)
     assert (row.revoked_at, row.revocation_reason, row.revoked_by) == (NOW, 5, "svc")
     assert store.deliver("d1", by="svc", now=NOW) == stands
+    assert sql("SELECT needed FROM crl_numbers") == [(number + 1,)]
 
 
 def test_of_a_yes_and_a_no_at_once_one_stands(store, issuance):
