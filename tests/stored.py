@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 
-from scepkit.store import Issuance, NewChallenge, Queued
+from scepkit.store import Issuance, NewChallenge, QueuedEntry
 
 NOW = datetime(2026, 11, 5, 12, 0, 0, 123456, tzinfo=UTC)
 ENDPOINT = "main"
@@ -51,7 +51,7 @@ def make_queued(**changes):
         "expires_at": NOW + timedelta(days=7),
         "now": NOW,
     }
-    return Queued(**values | changes)
+    return QueuedEntry(**values | changes)
 
 
 def make_grant(row, **changes):

@@ -18,7 +18,7 @@ from scepkit.enrolment.challenges import NoChallenge
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.errors import Malformed, SettingsError, StoreError
 from scepkit.protocol.scep.messages import Pending, Success
-from scepkit.store import AlreadyAnswered, Outcome, Status
+from scepkit.store import AlreadyAnswered, Status, StoredOutcome
 from waiting import PATIENCE
 
 OTHER_KEY = ("badRequest", "this transactionID belongs to another key")
@@ -183,10 +183,10 @@ def test_a_poll_gets_what_is_stored(world):
 @pytest.mark.parametrize(
     ("outcome", "name"),
     [
-        (Outcome(Status.PENDING), "PENDING"),
-        (Outcome(Status.REJECTED, reason="not today"), "badRequest: not today"),
-        (Outcome(Status.REJECTED, fail_info=4), "badCertId: the request was refused"),
-        (Outcome(Status.EXPIRED), "badRequest: the request was refused"),
+        (StoredOutcome(Status.PENDING), "PENDING"),
+        (StoredOutcome(Status.REJECTED, reason="not today"), "badRequest: not today"),
+        (StoredOutcome(Status.REJECTED, fail_info=4), "badCertId: the request was refused"),
+        (StoredOutcome(Status.EXPIRED), "badRequest: the request was refused"),
     ],
 )
 def test_outcomes_other_than_issued(world, monkeypatch, outcome, name):

@@ -13,7 +13,7 @@ import pytest
 
 from scepkit.errors import Malformed, StoreError
 from scepkit.server.web.worker_pool import WorkerPool
-from scepkit.store import Outcome, Recorded, Status
+from scepkit.store import Recorded, Status, StoredOutcome
 from waiting import PATIENCE
 
 
@@ -75,7 +75,7 @@ def decide(store, endpoint, messages):
         return asyncio.run(run(pool))
 
 
-@pytest.mark.parametrize("recorded", [None, Recorded(Outcome(Status.ISSUED))])
+@pytest.mark.parametrize("recorded", [None, Recorded(StoredOutcome(Status.ISSUED))])
 def test_who_waits_for_a_thread_is_expected_until_what_it_stores_is_submitted(recorded):
     store = Expecting()
     endpoint = Endpoint(store, recorded=recorded)

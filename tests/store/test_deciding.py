@@ -11,15 +11,17 @@ from scepkit.store import (
     AlreadyAnswered,
     ChallengeSpent,
     OtherOwner,
-    Outcome,
     Recorded,
     SignerRevoked,
     Status,
+    StoredOutcome,
     database,
 )
 
-EXPIRED = Outcome(Status.EXPIRED, fail_info=2, reason="the request expired before it was decided")
-PENDING = Outcome(Status.PENDING)
+EXPIRED = StoredOutcome(
+    Status.EXPIRED, fail_info=2, reason="the request expired before it was decided"
+)
+PENDING = StoredOutcome(Status.PENDING)
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def reject(store, row, now):
 def test_a_request_that_waits_is_stored_as_it_came(store, queued, put, counts):
     new = queued(challenge_id=put().id, reply_secret=b"sealed", message_type=17)
     answer = store.queue(new).result()
-    assert answer == Recorded(Outcome(Status.PENDING, reply_secret=b"sealed"))
+    assert answer == Recorded(StoredOutcome(Status.PENDING, reply_secret=b"sealed"))
     row = store.request(answer.outcome.request_id)
     names = (
         "endpoint transaction_id signer_key fingerprint message_type csr csr_digest subject issuer"
@@ -112,7 +114,9 @@ def test_an_approval_writes_everything_together(store, wait, grant, put, counts)
     # The challenge was good when the request came; a person may take longer than it lives.
     later = challenge.expires_at + timedelta(days=1)
     new = grant(row, now=later)
-    issued = Outcome(Status.ISSUED, new.certificate, serial=new.serial, reply_secret=b"sealed")
+    issued = StoredOutcome(
+        Status.ISSUED, new.certificate, serial=new.serial, reply_secret=b"sealed"
+    )
     assert store.approve(row.id, new, by="alice") == Recorded(issued)
     assert poll(store, row) == issued
     assert counts() == (1, 1, 1, 1)
@@ -132,7 +136,7 @@ def test_a_request_is_decided_once(store, wait, grant, counts):
     now = approved.created_at
     issued = store.approve(approved.id, grant(approved), by="alice").outcome
     refused = reject(store, rejected, now)
-    assert refused == Outcome(Status.REJECTED, fail_info=2, reason="not this device")
+    assert refused == StoredOutcome(Status.REJECTED, fail_info=2, reason="not this device")
     again = store.approve(approved.id, grant(approved), by="bob")
     assert again == AlreadyAnswered(issued)
     assert reject(store, approved, now) == issued

@@ -14,11 +14,11 @@ from scepkit.store import (
     Action,
     AlreadyAnswered,
     ChallengeSpent,
-    Outcome,
     Recorded,
     SignerRevoked,
     Status,
     Store,
+    StoredOutcome,
 )
 from stored import NOW
 
@@ -161,7 +161,7 @@ def test_a_poll_during_an_approval_sees_before_or_after_and_nothing_between(
     for _ in range(10):
         row = wait(store, queued)
         new = grant(row)
-        after = Outcome(Status.ISSUED, new.certificate, serial=new.serial)
+        after = StoredOutcome(Status.ISSUED, new.certificate, serial=new.serial)
 
         def poll_until_issued(row=row):
             seen = []
@@ -173,7 +173,7 @@ def test_a_poll_during_an_approval_sees_before_or_after_and_nothing_between(
             [poll_until_issued, lambda row=row, new=new: stores[0].approve(row.id, new, by="a")]
         )
         assert seen[-1] == after
-        assert set(seen[:-1]) <= {Outcome(Status.PENDING)}
+        assert set(seen[:-1]) <= {StoredOutcome(Status.PENDING)}
 
 
 def test_a_renewal_and_the_revocation_of_what_it_renews(stores, store, issuance):

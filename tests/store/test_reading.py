@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scepkit.errors import StoreError, UsageError
-from scepkit.store import CertificateRow, OtherOwner, Outcome, Status, Store, database
+from scepkit.store import CertificateRow, OtherOwner, Status, Store, StoredOutcome, database
 
 
 def ask(store, issuance, **changes):
@@ -30,7 +30,7 @@ def test_lookup_answers_the_identical_request_only(store, issuance):
     new = issuance()
     assert ask(store, new) is None
     store.record(new).result()
-    assert ask(store, new) == Outcome(Status.ISSUED, new.certificate, None, None, new.serial)
+    assert ask(store, new) == StoredOutcome(Status.ISSUED, new.certificate, None, None, new.serial)
     assert ask(store, new, fingerprint=bytes(32)) is None
     assert ask(store, new, endpoint="other") is None
     assert ask(store, new, transaction_id=new.transaction_id + b"\0") is None
@@ -63,7 +63,7 @@ def test_the_states_to_come_are_read_already(store, issuance, sql, *, status, fa
         f"UPDATE requests SET status = '{status}', serial = NULL,"
         f" fail_info = {value[0]}, reason = {value[1]}"
     )
-    assert ask(store, new) == Outcome(Status(status), None, fail_info, reason, None)
+    assert ask(store, new) == StoredOutcome(Status(status), None, fail_info, reason, None)
     assert store.poll(new.endpoint, new.transaction_id, new.signer_key).status == status
 
 

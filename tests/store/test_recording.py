@@ -11,16 +11,16 @@ from scepkit.store import (
     AlreadyAnswered,
     ChallengeSpent,
     OtherOwner,
-    Outcome,
     Recorded,
     Status,
+    StoredOutcome,
     issuances,
 )
-from scepkit.store.requests import Standing
+from scepkit.store.requests import StoredTransaction
 
 
 def outcome_of(issuance):
-    return Outcome(Status.ISSUED, issuance.certificate, None, None, issuance.serial)
+    return StoredOutcome(Status.ISSUED, issuance.certificate, None, None, issuance.serial)
 
 
 def test_everything_is_written_together(store, issuance, put, counts):
@@ -142,7 +142,7 @@ def test_what_another_process_wrote_after_our_look_is_read_again(
 
     def blind_at_first(*arguments):
         looks.append(arguments)
-        return real(*arguments) if len(looks) > 1 else Standing(None, None)
+        return real(*arguments) if len(looks) > 1 else StoredTransaction(None, None)
 
     monkeypatch.setattr(issuances, "standing", blind_at_first)
     expected = AlreadyAnswered(outcome_of(first)) if same_key else OtherOwner()

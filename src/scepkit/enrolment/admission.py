@@ -45,8 +45,8 @@ from scepkit.store import (
     Recorded,
     SignerRevoked,
     Store,
+    StoredOutcome,
 )
-from scepkit.store import Outcome as Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +236,7 @@ class Admission:
 
     def _standing(
         self, request: EnrolmentRequest, fingerprint: bytes
-    ) -> Standing | OtherOwner | None:
+    ) -> StoredOutcome | OtherOwner | None:
         return self.store.lookup(
             self.endpoint,
             request.transaction_id,

@@ -19,7 +19,7 @@ from scepkit.protocol import comparison
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
-from scepkit.store import Entry, Issuance, Queued, QueueFull, RequestRow
+from scepkit.store import Entry, Issuance, QueuedEntry, QueueFull, RequestRow
 
 # Those who decide are people, so sooner is no use.
 _RETRY_SECONDS = 300
@@ -119,7 +119,7 @@ def entry_of(row: RequestRow, subject: Name, issuer: Issuer, now: datetime) -> E
     )
 
 
-def queue(entry: Entry, rules: Rules, waits_for: str | None = None) -> Queued:
+def queue(entry: Entry, rules: Rules, waits_for: str | None = None) -> QueuedEntry:
     """Put a request where it waits to be decided.
 
     Args:
@@ -127,7 +127,7 @@ def queue(entry: Entry, rules: Rules, waits_for: str | None = None) -> Queued:
         rules: how long it may wait, and how many may.
         waits_for: who decides; None for an operator.
     """
-    return Queued(
+    return QueuedEntry(
         **_common(entry),
         expires_at=entry.now + rules.pending_lifetime,
         most_of_peer=rules.pending_per_address,

@@ -19,9 +19,7 @@ from scepkit.ca.subject_rules import CertifiedName
 from scepkit.enrolment.sender import Sender
 from scepkit.errors import BadRequest, FailInfoError
 from scepkit.protocol.csr import CertificationRequest
-from scepkit.store import Challenge, Issuance, OtherOwner
-from scepkit.store import Outcome as Standing
-from scepkit.store import Queued as QueuedEntry
+from scepkit.store import Challenge, Issuance, OtherOwner, QueuedEntry, StoredOutcome
 
 
 class Kind(IntEnum):
@@ -118,7 +116,7 @@ class Repeated:
         is_first: whether it is answered for the first time, for the log.
     """
 
-    standing: Standing
+    standing: StoredOutcome
     challenge: Challenge | None = None
     renews: int | None = None
     is_first: bool = False
@@ -143,7 +141,9 @@ Outcome: TypeAlias = Granted | Queued | Repeated | Refused
 
 
 def repeated(
-    standing: Standing | OtherOwner, challenge: Challenge | None = None, renews: int | None = None
+    standing: StoredOutcome | OtherOwner,
+    challenge: Challenge | None = None,
+    renews: int | None = None,
 ) -> Repeated | Refused:
     """Return the outcome for what is stored; nothing of another key's transaction is told (P-46).
 

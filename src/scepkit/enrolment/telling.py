@@ -20,8 +20,7 @@ from scepkit.ca.issuer import Issuer
 from scepkit.enrolment.request import Outcome, Refused, Repeated
 from scepkit.enrolment.third_parties import Awaited, Delivery, Role, Teller, Verdict, Yes
 from scepkit.errors import BadRequest, FailInfo
-from scepkit.store import Challenge, Status, Store
-from scepkit.store import Outcome as Standing
+from scepkit.store import Challenge, Status, Store, StoredOutcome
 
 REFUSED = "the request was refused"
 
@@ -65,13 +64,13 @@ class Telling:
             renews=self.renews,
         )
 
-    def _keep(self, verdict: Verdict) -> Standing | None:
+    def _keep(self, verdict: Verdict) -> StoredOutcome | None:
         """Commit the outcome; not yet where the certificate is to be withdrawn first."""
         if isinstance(verdict, Yes):
             return self.store.deliver(self.delivery.id, by=self.teller.name, now=self.now())
         return self._refuse(verdict.reason) if self.issuer is None else None
 
-    def _refuse(self, reason: str, _word: object = None) -> Standing:
+    def _refuse(self, reason: str, _word: object = None) -> StoredOutcome:
         return self.store.refuse_delivery(
             self.delivery.id,
             fail_info=FailInfo.badRequest,
@@ -81,7 +80,7 @@ class Telling:
             now=self.now(),
         )
 
-    def _go_on(self, verdict: Verdict, stands: Standing | None) -> Next:
+    def _go_on(self, verdict: Verdict, stands: StoredOutcome | None) -> Next:
         reason = "" if isinstance(verdict, Yes) else verdict.reason
         if stands is not None or self.issuer is None:
             return self._outcome(reason, verdict, stands)
@@ -89,7 +88,7 @@ class Telling:
         withdrawal = withdraw(self.issuer, certificate, partial(self._outcome, reason))
         return replace(withdrawal, keep=partial(self._refuse, reason))
 
-    def _outcome(self, reason: str, _word: object, stands: Standing | None) -> Next:
+    def _outcome(self, reason: str, _word: object, stands: StoredOutcome | None) -> Next:
         if stands is not None and stands.status is not Status.REJECTED:
             return Repeated(stands, self.challenge, self.renews, self.is_first)
         error = BadRequest(f"{self.teller.name} says no: {reason}", text=REFUSED)

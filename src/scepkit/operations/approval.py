@@ -12,7 +12,7 @@ from scepkit.enrolment.issuers import Issuers
 from scepkit.errors import FailInfo, Hint, UsageError
 from scepkit.protocol import comparison, csr
 from scepkit.protocol.certificate import Certificate
-from scepkit.store import Answer, Issuance, Outcome, RequestRow, Store
+from scepkit.store import Answer, Issuance, RequestRow, Store, StoredOutcome
 
 REJECTED = "the request was rejected by the CA's operator"
 
@@ -58,7 +58,7 @@ class Approval:
             )
         return self.store.approve(request_id, self._issue(row, now), by=by)
 
-    def reject(self, request_id: int, *, reason: str, by: str, now: datetime) -> Outcome:
+    def reject(self, request_id: int, *, reason: str, by: str, now: datetime) -> StoredOutcome:
         """Refuse a waiting request for good.
 
         Args:
@@ -107,7 +107,7 @@ class Approval:
         return issuing.issue(entry, wanted.subject, wanted, authority, self.profile)
 
 
-def reject(store: Store, request_id: int, *, reason: str, by: str, now: datetime) -> Outcome:
+def reject(store: Store, request_id: int, *, reason: str, by: str, now: datetime) -> StoredOutcome:
     """Refuse a waiting request for good, also one of an endpoint that is no more.
 
     Args, result and exceptions are those of `Approval.reject`.
@@ -117,7 +117,7 @@ def reject(store: Store, request_id: int, *, reason: str, by: str, now: datetime
     )
 
 
-def cut(row: RequestRow, issued: Outcome) -> tuple[str, ...]:
+def cut(row: RequestRow, issued: StoredOutcome) -> tuple[str, ...]:
     """Return the parts of a request that the certificate issued for it lacks."""
     if issued.certificate is None:
         return ()

@@ -15,9 +15,7 @@ from scepkit.protocol.scep import pkimessage
 from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.protocol.scep.messages import CertRep, Failure, Pending, Success
 from scepkit.protocol.scep.pkimessage import PKIMessage, VerifiedMessage
-from scepkit.store import Challenge, Issuance, Status
-from scepkit.store import Outcome as Standing
-from scepkit.store import Queued as QueuedEntry
+from scepkit.store import Challenge, Issuance, QueuedEntry, Status, StoredOutcome
 
 # Characters of a subject: more than any that is issued in earnest.
 _LOGGED = 500
@@ -192,7 +190,7 @@ def cert_rep(outcome: Outcome) -> CertRep:
             return answer
 
 
-def _answered_before(standing: Standing) -> CertRep:
+def _answered_before(standing: StoredOutcome) -> CertRep:
     match standing.status:
         case Status.ISSUED if standing.certificate is not None:
             return Success((standing.certificate,))

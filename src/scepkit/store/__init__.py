@@ -29,12 +29,12 @@ from scepkit.store.values import (
     Issuance,
     NewChallenge,
     OtherOwner,
-    Outcome,
-    Queued,
+    QueuedEntry,
     QueueFull,
     Recorded,
     SignerRevoked,
     Status,
+    StoredOutcome,
 )
 
 __all__ = [
@@ -62,10 +62,9 @@ __all__ = [
     "Issuance",
     "NewChallenge",
     "OtherOwner",
-    "Outcome",
     "Purged",
     "QueueFull",
-    "Queued",
+    "QueuedEntry",
     "Recorded",
     "RequestRow",
     "RevocationRow",
@@ -73,4 +72,5 @@ __all__ = [
     "SignerRevoked",
     "Status",
     "Store",
+    "StoredOutcome",
 ]

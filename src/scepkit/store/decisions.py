@@ -37,10 +37,10 @@ from scepkit.store.values import (
     EXPIRED_REASON,
     AlreadyAnswered,
     ChallengeSpent,
-    Outcome,
     Recorded,
     SignerRevoked,
     Status,
+    StoredOutcome,
 )
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Decisions(Database):
 
     def reject(
         self, request_id: int, *, fail_info: int, reason: str, by: str, now: datetime
-    ) -> Outcome:
+    ) -> StoredOutcome:
         """Refuse a waiting request.
 
         Args:
@@ -286,7 +286,7 @@ def _spend(connection: Connection, issuance: Issuance) -> None:
         raise NotSpendableError
 
 
-def _outcome(connection: Connection, request_id: int, now: datetime | None) -> Outcome:
+def _outcome(connection: Connection, request_id: int, now: datetime | None) -> StoredOutcome:
     found = outcome(connection, request_id, now)
     if found is None:
         raise UsageError(f"there is no request {request_id}", hint=Hint.WAITING_REQUESTS)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from scepkit.store.values import Outcome
+    from scepkit.store.values import StoredOutcome
 
 CESSATION_OF_OPERATION = 5  # RFC 5280 section 5.3.1
 
@@ -55,7 +55,7 @@ UNDELIVERED = (
 class Deliveries(Database):
     """The part of the store with what is signed and not delivered."""
 
-    def deliver(self, delivery: str, *, by: str, now: datetime) -> Outcome:
+    def deliver(self, delivery: str, *, by: str, now: datetime) -> StoredOutcome:
         """Note that a certificate may be sent; again it changes nothing.
 
         Args:
@@ -80,7 +80,7 @@ class Deliveries(Database):
 
     def refuse_delivery(
         self, delivery: str, *, fail_info: int, text: str, reason: str, by: str, now: datetime
-    ) -> Outcome:
+    ) -> StoredOutcome:
         """Reject a request whose certificate is signed, and revoke that certificate.
 
         Args:
@@ -136,7 +136,7 @@ class Deliveries(Database):
             return connection.execute(UNDELIVERED, {"before": before}).scalar_one()
 
 
-def _outcome(connection: Connection, delivery: str) -> Outcome:
+def _outcome(connection: Connection, delivery: str) -> StoredOutcome:
     number = connection.scalar(NUMBER, {"of_delivery": delivery})
     found = None if number is None else outcome(connection, number, None)
     if found is None:
@@ -149,7 +149,7 @@ def _outcome(connection: Connection, delivery: str) -> Outcome:
 def _event(
     action: AuditAction,
     connection: Connection,
-    stands: Outcome,
+    stands: StoredOutcome,
     delivery: str,
     by: str,
     now: datetime,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from scepkit.store.audit_trail import AuditTrail
     from scepkit.store.connections import ConnectionPool
-    from scepkit.store.values import Answer, Granted, Issuance, Queued
+    from scepkit.store.values import Answer, Issuance, NewEntry, QueuedEntry
 
 BATCH_LIMIT = 64  # entries in one transaction: bounds how long other writers wait
 QUEUE_LIMIT = 1024  # entries that wait: beyond it a device does better to come back later
@@ -51,14 +51,14 @@ class Writer:
         self._connections = connections
         self._audit = audit
         self._coming = 0
-        self._waiting: deque[tuple[Granted, Future[Answer]]] = deque()
+        self._waiting: deque[tuple[NewEntry, Future[Answer]]] = deque()
         self._changed = Condition()
         self._closed = False
         # A daemon: what is cut off at exit was never answered, so nothing is lost.
         self._thread = Thread(target=self._run, name="scepkit-store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, entry: Granted) -> Future[Answer]:
+    def submit(self, entry: NewEntry) -> Future[Answer]:
         """Queue one entry.
 
         Returns:
@@ -113,7 +113,7 @@ class Writer:
         while batch := self._take():
             self._settle(batch)
 
-    def _take(self) -> list[tuple[Granted, Future[Answer]]]:
+    def _take(self) -> list[tuple[NewEntry, Future[Answer]]]:
         """Wait for work, and a moment for more of it, and take what is there; empty once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
@@ -124,7 +124,7 @@ class Writer:
     def _is_due(self) -> bool:
         return self._closed or len(self._waiting) >= min(self._coming, BATCH_LIMIT)
 
-    def _settle(self, batch: list[tuple[Granted, Future[Answer]]]) -> None:
+    def _settle(self, batch: list[tuple[NewEntry, Future[Answer]]]) -> None:
         # A future marked as running can no longer be cancelled, so resolving it cannot fail.
         wanted = [item for item in batch if item[1].set_running_or_notify_cancel()]
         if not wanted:
@@ -151,7 +151,7 @@ class Writer:
             if future.set_running_or_notify_cancel():
                 future.set_exception(_failed(error))
 
-    def _write(self, entries: list[Granted]) -> list[Answer | Exception]:
+    def _write(self, entries: list[NewEntry]) -> list[Answer | Exception]:
         """Write all, again if another process' transaction was let through instead."""
         for _ in range(TRIES - 1):
             try:
@@ -161,7 +161,7 @@ class Writer:
                     raise
         return self._write_once(entries)
 
-    def _write_once(self, entries: list[Granted]) -> list[Answer | Exception]:
+    def _write_once(self, entries: list[NewEntry]) -> list[Answer | Exception]:
         with self._connections.connection() as connection:
             return _write(connection, entries, self._audit)
 
@@ -191,7 +191,7 @@ class GroupCommits(Database):
         """
         return self._writer.submit(issuance)
 
-    def queue(self, queued: Queued) -> Future[Answer]:
+    def queue(self, queued: QueuedEntry) -> Future[Answer]:
         """Store a request that has to wait for a person; its challenge is looked at, not spent.
 
         Returns:
@@ -216,7 +216,7 @@ class GroupCommits(Database):
 
 
 def _write(
-    connection: Connection, entries: list[Granted], audit: AuditTrail
+    connection: Connection, entries: list[NewEntry], audit: AuditTrail
 ) -> list[Answer | Exception]:
     """Write all in one transaction, or if something stands in the way, in another one by one."""
     answers: list[Answer | Exception]
@@ -236,7 +236,7 @@ def _write(
 def _append(
     connection: Connection,
     audit: AuditTrail,
-    entries: list[Granted],
+    entries: list[NewEntry],
     answers: list[Answer | Exception],
 ) -> None:
     """Write the audit records of what was recorded of a batch."""
@@ -251,7 +251,7 @@ def _append(
     audit.append(connection, events)
 
 
-def _attempt(connection: Connection, entry: Granted) -> Answer | Exception:
+def _attempt(connection: Connection, entry: NewEntry) -> Answer | Exception:
     """Write one entry; only a fault of the database itself may stop the others."""
     try:
         return record(connection, entry)

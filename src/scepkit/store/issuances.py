@@ -47,12 +47,12 @@ from scepkit.store.values import (
     ChallengeSpent,
     Issuance,
     OtherOwner,
-    Outcome,
-    Queued,
+    QueuedEntry,
     QueueFull,
     Recorded,
     SignerRevoked,
     Status,
+    StoredOutcome,
 )
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Insert
 
-    from scepkit.store.values import Answer, Conflict, Granted
+    from scepkit.store.values import Answer, Conflict, NewEntry
 
 CLAIM = insert(transactions)
 ISSUE = insert(certificates)
@@ -104,7 +104,7 @@ RENEWABLE = (
 )
 
 
-def record_all(connection: Connection, entries: Sequence[Granted]) -> list[Answer]:
+def record_all(connection: Connection, entries: Sequence[NewEntry]) -> list[Answer]:
     """Write several entries inside the connection's transaction, if nothing stands in the way.
 
     Returns:
@@ -125,7 +125,7 @@ def record_all(connection: Connection, entries: Sequence[Granted]) -> list[Answe
     ]
 
 
-def record(connection: Connection, entry: Granted) -> Answer:
+def record(connection: Connection, entry: NewEntry) -> Answer:
     """Write one entry inside the connection's transaction; a conflict leaves nothing behind.
 
     Every statement is under a savepoint: PostgreSQL gives up the whole transaction after an error
@@ -145,7 +145,7 @@ def record(connection: Connection, entry: Granted) -> Answer:
             raise _impossible(entry) from error
 
 
-def _attempt(connection: Connection, entry: Granted) -> Answer:
+def _attempt(connection: Connection, entry: NewEntry) -> Answer:
     try:
         with savepoint(connection):
             before = standing(
@@ -169,7 +169,7 @@ def _attempt(connection: Connection, entry: Granted) -> Answer:
 
 def _recorded(issuance: Issuance) -> Recorded:
     status = Status.ISSUED if issuance.delivery is None else Status.SIGNED
-    return Recorded(Outcome(status, certificate=issuance.certificate, serial=issuance.serial))
+    return Recorded(StoredOutcome(status, certificate=issuance.certificate, serial=issuance.serial))
 
 
 class NotSpendableError(Exception):
@@ -180,11 +180,11 @@ class NotRenewableError(Exception):
     """The certificate to be renewed is revoked or unknown."""
 
 
-def _conflict(answer: Outcome | OtherOwner) -> Conflict:
+def _conflict(answer: StoredOutcome | OtherOwner) -> Conflict:
     return answer if isinstance(answer, OtherOwner) else AlreadyAnswered(answer)
 
 
-def _impossible(entry: Granted) -> StoreError:
+def _impossible(entry: NewEntry) -> StoreError:
     if isinstance(entry, Issuance):
         return serial_is_taken(entry)
     return StoreError("the request cannot be stored", hint="report this as a bug")
@@ -198,9 +198,9 @@ def serial_is_taken(issuance: Issuance) -> StoreError:
     )
 
 
-def _write(connection: Connection, entry: Granted, transaction_row: int | None) -> Recorded:
+def _write(connection: Connection, entry: NewEntry, transaction_row: int | None) -> Recorded:
     check_renewable(connection, [entry])
-    if isinstance(entry, Queued):
+    if isinstance(entry, QueuedEntry):
         return _queue(connection, entry, transaction_row or _claim(connection, entry))
     issue(connection, entry)
     row = transaction_row or _claim(connection, entry)
@@ -235,7 +235,7 @@ def _passphrase_rows(issuances: Sequence[Issuance]) -> list[dict[str, Any]]:
     ]
 
 
-def check_renewable(connection: Connection, entries: Sequence[Granted]) -> None:
+def check_renewable(connection: Connection, entries: Sequence[NewEntry]) -> None:
     """Refuse to renew what is revoked or unknown; what is good stays so until the commit.
 
     Raises:
@@ -248,11 +248,11 @@ def check_renewable(connection: Connection, entries: Sequence[Granted]) -> None:
         raise NotRenewableError
 
 
-def _queue_anew(connection: Connection, queued: Queued) -> Recorded:
+def _queue_anew(connection: Connection, queued: QueuedEntry) -> Recorded:
     return _queue(connection, queued, _claim(connection, queued))
 
 
-def _queue(connection: Connection, queued: Queued, transaction_row: int) -> Recorded:
+def _queue(connection: Connection, queued: QueuedEntry, transaction_row: int) -> Recorded:
     check_room(connection, queued)
     if queued.challenge_id is not None:
         values = {
@@ -266,11 +266,11 @@ def _queue(connection: Connection, queued: Queued, transaction_row: int) -> Reco
         connection, ANSWER, _waiting_row(queued) | {"transaction_row": transaction_row}
     )
     return Recorded(
-        Outcome(Status.PENDING, reply_secret=queued.reply_secret, request_id=request_id)
+        StoredOutcome(Status.PENDING, reply_secret=queued.reply_secret, request_id=request_id)
     )
 
 
-def _claim(connection: Connection, entry: Granted) -> int:
+def _claim(connection: Connection, entry: NewEntry) -> int:
     return _insert(connection, CLAIM, _transaction_row(entry))
 
 
@@ -290,7 +290,7 @@ def _spend(connection: Connection, issuances: Sequence[Issuance]) -> None:
         raise NotSpendableError
 
 
-def audit_event(entry: Granted, request_id: int | None = None) -> AuditEvent:
+def audit_event(entry: NewEntry, request_id: int | None = None) -> AuditEvent:
     """Return the audit event of an entry that was recorded.
 
     Args:
@@ -337,7 +337,7 @@ def _certificate_row(issuance: Issuance) -> dict[str, Any]:
     }
 
 
-def _transaction_row(entry: Granted) -> dict[str, Any]:
+def _transaction_row(entry: NewEntry) -> dict[str, Any]:
     """Return a row of `transactions`."""
     return {
         "endpoint": entry.endpoint,
@@ -351,7 +351,7 @@ def _claimed(issuance: Issuance) -> dict[str, Any]:
     return {"of_endpoint": issuance.endpoint, "of_transaction_id": issuance.transaction_id}
 
 
-def _request_row(entry: Granted) -> dict[str, Any]:
+def _request_row(entry: NewEntry) -> dict[str, Any]:
     return {
         "fingerprint": entry.fingerprint,
         "message_type": entry.message_type,
@@ -375,7 +375,7 @@ def _issued_row(issuance: Issuance) -> dict[str, Any]:
     }
 
 
-def _waiting_row(queued: Queued) -> dict[str, Any]:
+def _waiting_row(queued: QueuedEntry) -> dict[str, Any]:
     """Return a row of `requests` that waits, but for its transaction."""
     return _request_row(queued) | {
         "status": Status.PENDING.value,

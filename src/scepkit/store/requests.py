@@ -23,7 +23,14 @@ from scepkit.store.tables import (
     requests,
     transactions,
 )
-from scepkit.store.values import BAD_REQUEST, EXPIRED_REASON, TELLER, OtherOwner, Outcome, Status
+from scepkit.store.values import (
+    BAD_REQUEST,
+    EXPIRED_REASON,
+    TELLER,
+    OtherOwner,
+    Status,
+    StoredOutcome,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Select
 
-    from scepkit.store.values import Issuance, Queued
+    from scepkit.store.values import Issuance, QueuedEntry
 
 _OUTCOME = (
     requests.c.status,
@@ -154,11 +161,11 @@ class RequestRow:
     waits_for: str | None
 
 
-class Standing(NamedTuple):
+class StoredTransaction(NamedTuple):
     """The state of a request: its transaction's row, if any, and the answer, if any."""
 
     transaction_row: int | None
-    answer: Outcome | OtherOwner | None
+    answer: StoredOutcome | OtherOwner | None
 
 
 class QueueFullError(Exception):
@@ -184,7 +191,7 @@ class RequestRecords(Database):
         fingerprint: bytes,
         *,
         now: datetime | None = None,
-    ) -> Outcome | OtherOwner | None:
+    ) -> StoredOutcome | OtherOwner | None:
         """Return the answer that this very request got before (P-43).
 
         Args:
@@ -213,7 +220,7 @@ class RequestRecords(Database):
         signer_key: bytes,
         *,
         now: datetime | None = None,
-    ) -> Outcome | OtherOwner | None:
+    ) -> StoredOutcome | OtherOwner | None:
         """Return the state of the newest request of a transaction (CertPoll, P-47).
 
         Args:
@@ -276,7 +283,7 @@ def standing(
     signer_key: bytes,
     fingerprint: bytes | None,
     now: datetime | None,
-) -> Standing:
+) -> StoredTransaction:
     """Look a request up by its fingerprint, or the newest of its transaction (no fingerprint).
 
     The owner is judged first: another key hears nothing of what is stored (P-46, P-47).
@@ -287,22 +294,22 @@ def standing(
     else:
         row = connection.execute(ANSWERED, values | {"fingerprint": fingerprint}).first()
     if row is None:
-        return Standing(None, None)
+        return StoredTransaction(None, None)
     transaction_row, owner, *columns = row
     if owner != signer_key:
-        return Standing(transaction_row, OtherOwner())
+        return StoredTransaction(transaction_row, OtherOwner())
     if columns[0] is None:
-        return Standing(transaction_row, None)
-    return Standing(transaction_row, _outcome(columns, now))
+        return StoredTransaction(transaction_row, None)
+    return StoredTransaction(transaction_row, _outcome(columns, now))
 
 
-def outcome(connection: Connection, request_id: int, now: datetime | None) -> Outcome | None:
+def outcome(connection: Connection, request_id: int, now: datetime | None) -> StoredOutcome | None:
     """Return the state of the request with that number; None when there is none."""
     row = connection.execute(OUTCOME, {"request_id": request_id}).first()
     return None if row is None else _outcome(row, now)
 
 
-def _outcome(columns: Sequence[Any], now: datetime | None) -> Outcome:
+def _outcome(columns: Sequence[Any], now: datetime | None) -> StoredOutcome:
     """Return the outcome; what waited too long has expired, though nobody may have written it."""
     status, der, fail_info, reason, serial, reply_secret, *who, expires_at = columns
     if _is_overdue(status, expires_at, now):
@@ -312,7 +319,7 @@ def _outcome(columns: Sequence[Any], now: datetime | None) -> Outcome:
     if state not in (Status.PENDING, Status.SIGNED):
         waits_for = None  # its row may still say for whom it waited before it was decided
     answer = (state, der, fail_info, reason, serial, reply_secret)
-    return Outcome(*answer, number, subject, waits_for, delivery)
+    return StoredOutcome(*answer, number, subject, waits_for, delivery)
 
 
 def _status(status: str, waits_for: str | None) -> Status:
@@ -333,7 +340,7 @@ def request(connection: Connection, request_id: int, now: datetime | None) -> Re
     return None if row is None else _as_of(now, row)
 
 
-def check_room(connection: Connection, queued: Queued) -> None:
+def check_room(connection: Connection, queued: QueuedEntry) -> None:
     """Refuse one more that waits if there is no room; else nobody takes its place until the commit.
 
     Raises:

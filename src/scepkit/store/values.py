@@ -36,7 +36,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StoredOutcome:
     """The stored answer to a request; the same request again gets the same answer (P-43).
 
     Args:
@@ -74,14 +74,14 @@ class OtherOwner:
 class Recorded:
     """This call stored the certificate, or the request that now waits."""
 
-    outcome: Outcome
+    outcome: StoredOutcome
 
 
 @dataclass(frozen=True, slots=True)
 class AlreadyAnswered:
     """The same request was answered before: send this, drop the certificate just made."""
 
-    outcome: Outcome
+    outcome: StoredOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ class Issuance(Entry):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Queued(Entry):
+class QueuedEntry(Entry):
     """All that is written when a request has to wait for a person.
 
     Its challenge must be good now and must still be unspent at the approval, though it may have
@@ -220,7 +220,7 @@ class Queued(Entry):
             check_times(self.expires_at)
 
 
-Granted: TypeAlias = Issuance | Queued
+NewEntry: TypeAlias = Issuance | QueuedEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

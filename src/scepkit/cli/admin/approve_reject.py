@@ -24,7 +24,7 @@ from scepkit.errors import ScepError, UsageError
 from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
-    from scepkit.store import Answer, Outcome, RequestRow, Store
+    from scepkit.store import Answer, RequestRow, Store, StoredOutcome
 
 Ids: TypeAlias = Annotated[
     list[str],
@@ -169,7 +169,7 @@ def _row(store: Store, number: int) -> RequestRow:
     return row
 
 
-def _issued(number: int, answer: Answer) -> tuple[int, Outcome]:
+def _issued(number: int, answer: Answer) -> tuple[int, StoredOutcome]:
     """Return the serial number of the certificate after an approval, and the outcome."""
     from scepkit.store import AlreadyAnswered, ChallengeSpent, Recorded, SignerRevoked
 
