@@ -141,6 +141,7 @@ def export(
             "--heads", help="Only the last record of each chain: its hash stands for all before it."
         ),
     ] = False,
+    as_json: JsonLinesOption = False,  # noqa: ARG001 - the output is JSON anyway, errors with it
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
     """Print audit records, oldest first, chain by chain: one JSON object a line.
