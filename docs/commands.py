@@ -74,6 +74,7 @@ Times are RFC 3339 in UTC, serial numbers are hex with two digits an octet, role
 | `legacy_refused` | the CA needs an algorithm that `--legacy` does not allow |
 | `transport` | no usable HTTP answer came; worth trying again |
 | `reload_refused` | a running server keeps its old settings, or no server runs on the directory |
+| `third_party` | a service outside, such as another CA, gave no answer |
 | `refused` | the CA answered FAILURE; `fail_info` has its reason, such as `badRequest` |
 | `revocation_refused` | the CA does not revoke the certificate |
 | `revoked` | the certificate that is to be renewed was revoked |

@@ -33,6 +33,7 @@ CODES = {
     "LegacyRefused": "legacy_refused",
     "CertificateRevoked": "revoked",
     "ReloadRefused": "reload_refused",
+    "ThirdPartyFailed": "third_party",
     "Malformed": "malformed",
     "BadReply": "bad_reply",
     "UnverifiedCertificate": "unverified_certificate",
