@@ -56,6 +56,7 @@ def test_the_order_of_the_operators_commands(scep):
         "release",
         "crl",
         "rollover",
+        "reload",
         "purge",
         "audit",
     ]
