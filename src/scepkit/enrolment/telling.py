@@ -53,7 +53,7 @@ class Telling:
 
     @property
     def awaited(self) -> Awaited:
-        """The wait for the teller's word."""
+        """Return the wait for the teller's word."""
         return Awaited(
             role=Role.TELLER,
             name=self.teller.name,

@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from scepkit.errors import Hint, UsageError
 from scepkit.store.audit import SERVER, AuditAction, AuditEvent
 from scepkit.store.database import PAGE, Database
+from scepkit.store.deliveries import signed_columns
 from scepkit.store.issuances import (
     NotRenewableError,
     NotSpendableError,
@@ -22,7 +23,7 @@ from scepkit.store.issuances import (
     issue,
     serial_is_taken,
 )
-from scepkit.store.requests import outcome, request, signed_columns
+from scepkit.store.requests import outcome, request
 from scepkit.store.tables import (
     IS_OPEN,
     IS_PENDING,

@@ -7,7 +7,7 @@ delivered, or the request is rejected and the certificate revoked, in one transa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, func, select, update
 
@@ -17,14 +17,14 @@ from scepkit.store.database import Database
 from scepkit.store.requests import outcome, request
 from scepkit.store.revocations import outdate_all, revocation
 from scepkit.store.tables import IS_SIGNED, requests
-from scepkit.store.values import Status
+from scepkit.store.values import TELLER, Status
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy import Connection
 
-    from scepkit.store.values import StoredOutcome
+    from scepkit.store.values import Issuance, StoredOutcome
 
 CESSATION_OF_OPERATION = 5  # RFC 5280 section 5.3.1
 
@@ -165,3 +165,10 @@ def _event(
         subject=stands.subject,
         details={"request": stands.request_id, "delivery": delivery},
     )
+
+
+def signed_columns(issuance: Issuance) -> dict[str, Any]:
+    """Return the columns that say whether the certificate of a request is delivered."""
+    if issuance.delivery is None:
+        return {"decided_at": issuance.now, "waits_for": None, "delivery": None}
+    return {"decided_at": None, "waits_for": TELLER, "delivery": issuance.delivery}

@@ -33,7 +33,8 @@ from scepkit.errors import StoreError
 from scepkit.protocol.certificate import show_serial
 from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent
 from scepkit.store.connections import savepoint
-from scepkit.store.requests import QueueFullError, check_room, signed_columns, standing
+from scepkit.store.deliveries import signed_columns
+from scepkit.store.requests import QueueFullError, check_room, standing
 from scepkit.store.tables import (
     IS_OPEN,
     certificates,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Select
 
-    from scepkit.store.values import Issuance, QueuedEntry
+    from scepkit.store.values import QueuedEntry
 
 _OUTCOME = (
     requests.c.status,
@@ -325,13 +325,6 @@ def _outcome(columns: Sequence[Any], now: datetime | None) -> StoredOutcome:
 def _status(status: str, waits_for: str | None) -> Status:
     """Return the state of a request; what is issued and not delivered is signed."""
     return Status.SIGNED if waits_for == TELLER else Status(status)
-
-
-def signed_columns(issuance: Issuance) -> dict[str, Any]:
-    """Return the columns that say whether the certificate of a request is delivered."""
-    if issuance.delivery is None:
-        return {"decided_at": issuance.now, "waits_for": None, "delivery": None}
-    return {"decided_at": None, "waits_for": TELLER, "delivery": issuance.delivery}
 
 
 def request(connection: Connection, request_id: int, now: datetime | None) -> RequestRow | None:

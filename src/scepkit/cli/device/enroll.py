@@ -136,10 +136,10 @@ def enroll(
     anchor = connection.AnchorOptions(fingerprint, ca_file, insecure=insecure)
     way = connection.of_options(timeout, proxy, poll_interval, max_wait)
     client = connection.client(url, way, ca_id=ca_id, tls_ca=tls_ca, legacy=legacy)
-    folder, teller = Folder(out), events.Teller()
-    enroller = Enroller(client, folder, anchor.choose, tls_ca=tls_ca, tell=teller)
+    folder, printer = Folder(out), events.EventPrinter()
+    enroller = Enroller(client, folder, anchor.choose, tls_ca=tls_ca, tell=printer)
     secret = partial(challenges.read, challenge, challenge_file)
-    with hints.naming_commands(folder, teller):
+    with hints.naming_commands(folder, printer):
         issued = enroller.enrol(
             name, names=names, purposes=asked, key=key, challenge=secret, force=force
         )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scepkit.protocol.scep.transaction import Issued
 
 
-class Teller:
+class EventPrinter:
     """Prints events.
 
     Attributes:

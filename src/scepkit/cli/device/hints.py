@@ -19,7 +19,7 @@ from scepkit.errors import (
 from scepkit.protocol.scep.messages import PKCSReq
 
 if TYPE_CHECKING:
-    from scepkit.cli.device.events import Teller
+    from scepkit.cli.device.events import EventPrinter
     from scepkit.client.folder import Folder
     from scepkit.client.folder.record import Record
     from scepkit.client.prepared_request import PreparedRequest
@@ -34,20 +34,20 @@ _KINDS = ("dns:", "ip:", "email:", "uri:")
 
 @contextmanager
 def naming_commands(
-    folder: Folder, teller: Teller | None = None, *, server: str = "scep renew DIR --url URL"
+    folder: Folder, printer: EventPrinter | None = None, *, server: str = "scep renew DIR --url URL"
 ) -> Iterator[None]:
     """Name the command or the options that help in the hint of an error.
 
     Args:
         folder: the directory that the command is about.
-        teller: knows the request that went out.
+        printer: knows the request that went out.
         server: the command that names the server, where that is not recorded.
     """
     try:
         yield
     except ScepError as error:
-        if teller is not None:
-            add_options(error, teller.request)
+        if printer is not None:
+            add_options(error, printer.request)
         match error.hint:
             case Hint.NO_DIRECTORY:
                 path = "NEW" if folder.path.exists() else shlex.quote(str(folder.path))

@@ -154,9 +154,9 @@ def renew(
     changes = connection.changes(url, ca_id, legacy, tls_ca)
     # One that enrolled the device is still in many an environment, and is spent.
     secret = partial(challenges.read, challenge, challenge_file, environment=False)
-    folder, teller = Folder(directory), events.Teller()
-    renewer = Renewer(folder, way, server=changes, trust=trusted, tell=teller)
-    with hints.naming_commands(folder, teller):
+    folder, printer = Folder(directory), events.EventPrinter()
+    renewer = Renewer(folder, way, server=changes, trust=trusted, tell=printer)
+    with hints.naming_commands(folder, printer):
         outcome = renewer.renew(wanted, challenge=secret)
     _report(outcome, as_json=as_json)
 

@@ -111,7 +111,7 @@ class Responder:
 
     @property
     def needs_password(self) -> bool:
-        """True if requests to a key of ours can only be encrypted with a password.
+        """Say whether requests to a key of ours can only be encrypted with a password.
 
         Where all keys decrypt, no password is tried: what it costs, anybody could cause (P-26).
         """
