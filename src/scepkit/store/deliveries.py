@@ -21,6 +21,7 @@ from scepkit.store.values import TELLER, Status
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import Any
 
     from sqlalchemy import Connection
 
@@ -50,6 +51,13 @@ UNDELIVERED = (
     .select_from(requests)
     .where(IS_SIGNED, requests.c.created_at < bindparam("before"))
 )
+
+
+def signed_columns(issuance: Issuance) -> dict[str, Any]:
+    """Return the columns that say whether the certificate of a request is delivered."""
+    if issuance.delivery is None:
+        return {"decided_at": issuance.now, "waits_for": None, "delivery": None}
+    return {"decided_at": None, "waits_for": TELLER, "delivery": issuance.delivery}
 
 
 class Deliveries(Database):
