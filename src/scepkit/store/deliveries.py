@@ -173,10 +173,3 @@ def _event(
         subject=stands.subject,
         details={"request": stands.request_id, "delivery": delivery},
     )
-
-
-def signed_columns(issuance: Issuance) -> dict[str, Any]:
-    """Return the columns that say whether the certificate of a request is delivered."""
-    if issuance.delivery is None:
-        return {"decided_at": issuance.now, "waits_for": None, "delivery": None}
-    return {"decided_at": None, "waits_for": TELLER, "delivery": issuance.delivery}
