@@ -251,13 +251,15 @@ def test_who_hangs_up_is_not_waited_for(world):
 
 def test_so_many_wait_at_once(world):
     """One more gets 503 with Retry-After; the gauge says how many wait."""
-    go, waits, gauge = [], [], metrics.WAITING.labels("referee")._value
+    go, both = asyncio.Event(), asyncio.Event()
+    waits, gauge = [], metrics.WAITING.labels("referee")._value
     before = gauge.get()
 
     async def slow():
-        waits.append(metrics.WAITING.labels("referee")._value.get())
-        while not go:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
+        waits.append(gauge.get())
+        if len(waits) == 2:
+            both.set()
+        await go.wait()
         return Yes()
 
     async def run():
@@ -271,11 +273,10 @@ def test_so_many_wait_at_once(world):
                 return await room.decide(step, world.endpoint, for_ever)
 
             two = [asyncio.create_task(one(number)) for number in range(2)]
-            while len(waits) < 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+            await both.wait()
             with pytest.raises(BoundReached) as refused:
                 await one(2)
-            go.append(True)
+            go.set()
             return refused.value, await asyncio.gather(*two)
 
     world.use(parties=ThirdParties(referee=Referee(slow)), rule=NoChallenge())
