@@ -160,7 +160,7 @@ class AuditRecord:
             members = None
         if not isinstance(members, dict) or not {"node", "number", "hash"} <= members.keys():
             raise UsageError(
-                "a line is no audit record", hint="name a file that scep admin audit export wrote"
+                "a line is no audit record", hint="name a file with an export of the record"
             )
         return cls(members, str(members.pop("hash")))
 
