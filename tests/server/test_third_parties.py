@@ -16,7 +16,7 @@ import postgresql
 from enrolment import devices
 from scepkit.protocol.scep.messages import Failure, Success
 from scepkit.store import Status, Store
-from server.live import PKI_MESSAGE, PKI_OPERATION
+from server.live import PKI_MESSAGE, PKI_OPERATION, read_answer
 from waiting import PATIENCE, wait_until
 
 SCRIPT = Path(__file__).with_name("with_third_parties.py")
@@ -165,7 +165,8 @@ def test_killed_before_the_word_of_a_referee(site, challenges):
     assert len(set(site.asked("referee"))) == 1
 
 
-def test_over_http(directory, tmp_path, serve, challenges):
+@pytest.mark.parametrize("how", ["reset", "closed", "half"])
+def test_over_http(directory, tmp_path, serve, challenges, how):
     """Too long: 503 with Retry-After. A client that hangs up ends its wait, as the metrics say."""
     place = tmp_path / "steered"
     place.mkdir()
@@ -189,12 +190,38 @@ def test_over_http(directory, tmp_path, serve, challenges):
     assert refused.headers["retry-after"] == "30"
     # An ordinary answer needs no word of anybody's.
     assert again.ask("/scep?operation=GetCACaps").status == 200
-    # A reset: who only closes may have finished sending, and still wait for the answer.
-    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if how == "reset":
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if how == "half":
+        connection.sock.shutdown(socket.SHUT_WR)
+        assert connection.sock.recv(1) == b""
     connection.close()
     cancelled = 'scep_waiting_seconds_count{outcome="cancelled",role="referee"} 1.0'
     wait_until(lambda: cancelled in again.ask("/metrics").text, "the end of the wait")
     assert 'scep_waiting{role="referee"} 0.0' in again.ask("/metrics").text
     site.says("referee", "yes")
     assert isinstance(again.read(again.post(message)).rep, Success)
+    assert "bug" not in again.log
     assert again.stop() == 0
+
+
+def test_what_is_signed_waits_for_no_client(directory, tmp_path, serve, challenges):
+    """It is told of to the end; a client that only has finished sending gets its answer."""
+    place = tmp_path / "steered"
+    place.mkdir()
+    site = Site(directory(), place, "", serve)
+    server = site.start("teller")
+    connections = []
+    for number, secret in enumerate(challenges(site.path, 2)):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)
+        message = devices.pkcs_req(secret, to=server.ra, transaction_id=str(number))
+        connection.request("POST", PKI_OPERATION, message, PKI_MESSAGE)
+        connections.append(connection)
+        site.was_asked("teller", number + 1)
+    connections[0].sock.shutdown(socket.SHUT_WR)
+    connections[1].close()
+    site.says("teller", "yes")
+    assert isinstance(server.read(read_answer(connections[0].sock)).rep, Success)
+    connections[0].close()
+    wait_until(lambda: site.requests() == 2 * [Status.ISSUED], "the deliveries")
+    assert server.stop() == 0

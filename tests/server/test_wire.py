@@ -39,7 +39,8 @@ class Serving:
     Attributes:
         connections: what it counts; None before it has started.
         release: lets requests of /waits go on.
-        heard: that a peer has gone, by a request of /listens.
+        heard: that a peer has gone, by a request of /listens, or sends nothing more, by /watches.
+        gives_up: whether a request of /watches then has no answer.
         asked: the paths that were asked for.
         told: the bounds that were reached.
     """
@@ -50,6 +51,7 @@ class Serving:
         self.connections = None
         self.release = threading.Event()
         self.heard = threading.Event()
+        self.gives_up = False
         self.asked = []
         self.told = []
         self.before = lambda _: None
@@ -78,6 +80,13 @@ class Serving:
             assert await receive() == {"type": "http.disconnect"}
             self.heard.set()
             return
+        if path == "/watches":
+            assert await receive() == {"type": "scepkit.end"}
+            self.heard.set()
+            # It may be answered all the same.
+            await asyncio.to_thread(self.release.wait, PATIENCE)
+            if self.gives_up:
+                return
         if path == "/waits":
             await asyncio.to_thread(self.release.wait, PATIENCE)
         if path == "/fails":
@@ -434,6 +443,37 @@ def test_a_peer_that_goes_while_it_is_answered(serving):
         assert not server.heard.is_set()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     assert server.heard.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("how", [b"", b"Connection: close\r\n"])
+@pytest.mark.parametrize("is_last", [True, False])
+def test_a_peer_that_sends_nothing_more_while_it_is_answered(serving, how, is_last):
+    """The application hears of it; whether there is an answer is its business."""
+    server = serving()
+    server.gives_up = is_last
+    with server.connect() as connection:
+        connection.sendall(b"GET /watches HTTP/1.1\r\nHost: a\r\n" + how + b"\r\n")
+        wait_until(lambda: server.asked, "the request")
+        assert not server.heard.is_set()
+        connection.shutdown(socket.SHUT_WR)
+        assert server.heard.wait(PATIENCE)
+        server.release.set()
+        assert ended(connection)[:12] == (b"" if is_last else b"HTTP/1.1 200")
+    wait_until(lambda: not server.connections._counted, "the end of the connection")
+
+
+def test_behind_the_last_request_no_more_is_read_than_fits_a_buffer(serving):
+    """What a peer goes on sending while it is answered is held, and bounded."""
+    server = serving()
+    with server.connect() as connection:
+        connection.sendall(WAITS.replace(b"Host", b"Connection: close\r\nHost"))
+        wait_until(lambda: server.asked, "the request")
+        connection.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connection.send(bytes(65536))
+        (one,) = server.connections._counted
+        assert one.held <= 2 * len(server.connections.buffer)
 
 
 @pytest.mark.parametrize(

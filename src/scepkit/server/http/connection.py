@@ -157,6 +157,8 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._has_ended = self._stops = True
         if self._queue and not self._queue[-1].is_whole:
             self._queue.pop().lose()
+        for exchange in self._queue:
+            exchange.end_sending()
         return bool(self._queue)
 
     def pause_writing(self) -> None:
@@ -329,7 +331,9 @@ class HTTPConnection(asyncio.BufferedProtocol):
     def _set_reading(self) -> None:
         if self._has_ended or self._transport.is_closing():
             return
-        wants = self._is_lingering or (not self._unread and self._wants_more())
+        # Behind its last request, too: how else would it show that the peer hangs up?
+        may_want = self._wants_more() or (self._stops and bool(self._queue))
+        wants = self._is_lingering or (not self._unread and may_want)
         if wants and self._is_paused:
             self._transport.resume_reading()
         elif not wants and not self._is_paused:

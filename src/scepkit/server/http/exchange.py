@@ -15,6 +15,9 @@ from scepkit.server.http.request_reader import Head
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+# The type of the event that the peer sends nothing more.
+END = "scepkit.end"
+
 # Responses that have no body, whatever their headers say (RFC 9110 section 6.4.1).
 _BODILESS = frozenset({204, 304})
 
@@ -77,6 +80,7 @@ class Exchange:
         self._wire = wire
         self._defaults = defaults
         self._is_gone = False
+        self._has_ended = self._end_is_told = False
         self._is_taken = False
         self._owes_continue = head.expects_continue
         self._news = asyncio.Event()
@@ -106,6 +110,11 @@ class Exchange:
         self._is_gone = True
         self._news.set()
 
+    def end_sending(self) -> None:
+        """Take note that the peer sends nothing more: an application that waits may give it up."""
+        self._has_ended = True
+        self._news.set()
+
     async def run(self, app: ASGIApp) -> None:
         """Have the application answer."""
         try:
@@ -118,7 +127,12 @@ class Exchange:
             self._wire.abort()
             raise
         else:
-            if not self.is_answered and not self._is_gone:
+            if self.is_answered or self._is_gone:
+                return
+            if self._has_ended and not self.has_begun:
+                # The application has taken the peer for gone.
+                self._wire.abort()
+            else:
                 log.error("bug in scepkit; please report it", error="no complete response")
                 await self._fail()
 
@@ -132,7 +146,12 @@ class Exchange:
     # --- from the application ---------------------------------------------------------------------
 
     async def receive(self) -> Message:
-        """Return the next piece of the body; once it was all taken, wait until the peer is gone."""
+        """Return the next piece of the body; once it was all taken, wait until the peer is gone.
+
+        Before that comes the end of what the peer sends, once: one that has closed, and one that
+        reads on, look the same. It is nothing of ASGI's, and no disconnect to an application of
+        Starlette's, which goes on answering.
+        """
         if self._owes_continue and not self._is_gone:
             self._owes_continue = False
             self._wire.write(_CONTINUE)
@@ -144,6 +163,9 @@ class Exchange:
                 await self._news.wait()
         if self._is_gone or self.is_answered:
             return {"type": "http.disconnect"}
+        if self._is_taken:
+            self._end_is_told = True
+            return {"type": END}
         piece = bytes(self.body)
         self.body.clear()
         self._is_taken = self.is_whole
@@ -152,7 +174,8 @@ class Exchange:
     @property
     def _has_news(self) -> bool:
         has_more = bool(self.body) or (self.is_whole and not self._is_taken)
-        return has_more or self._is_gone or self.is_answered
+        has_end = self._has_ended and not self._end_is_told
+        return has_more or has_end or self._is_gone or self.is_answered
 
     async def send(self, message: Message) -> None:
         """Send the next part of the response.

@@ -21,6 +21,7 @@ from starlette.types import Receive, Scope, Send
 from scepkit.errors import BoundReached, HTTPRefused, Local, Malformed
 from scepkit.protocol.scep.http import TEXT, HTTPResponse
 from scepkit.server.endpoints import Endpoints
+from scepkit.server.http.exchange import END
 from scepkit.server.web import metrics
 from scepkit.server.web.worker_pool import ConcurrencyLimit, WorkerPool
 from scepkit.store import Store
@@ -78,8 +79,8 @@ class Request:
                 return bytes(body)
 
     async def gone(self) -> None:
-        """Return when the client has hung up; only once the body was read."""
-        while (await self._receive())["type"] != "http.disconnect":
+        """Return when the client hangs up, or sends nothing more; only once the body was read."""
+        while (await self._receive())["type"] not in {"http.disconnect", END}:
             pass
 
 
