@@ -66,6 +66,7 @@ class Hint(StrEnum):
     SERIAL_NUMBER = "it is hex"
     CERTIFICATES = "look at the list of certificates; nothing was changed"
     OWN_CERTIFICATES = "look at the list of the server's certificates"
+    KEY_PROTECTION = "tell the server what the CA's keys were encrypted under"
     # To a device's owner.
     FINGERPRINT = "give sha256: and 64 hex digits"
     REPLACED_CA = "the CA may have been replaced; ask its operator for the new one's fingerprint"

@@ -6,8 +6,10 @@ anything of a key.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
+import re
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -19,11 +21,14 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    load_der_private_key,
     load_pem_private_key,
 )
 
 from scepkit.errors import SettingsError, UsageError
+from scepkit.keys import passphrase as encryption
 from scepkit.keys.files import plain_file, read_file, refusals, write_file
+from scepkit.keys.passphrase import OtherEncryptionError, Passphrase, WrongPassphrase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +39,8 @@ PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed
 
 KEY_MODE = 0o600
 
+_ENCRYPTED_KEY = "ENCRYPTED PRIVATE KEY"
+
 # SHA-256 of the files whose keys this process has found sound; they tell nothing of the keys.
 _PROVED: set[bytes] = set()
 
@@ -42,14 +49,19 @@ _GENERATORS: dict[str, Callable[[], PrivateKey]] = {
     "rsa:3072": partial(rsa.generate_private_key, 65537, 3072),
     "rsa:4096": partial(rsa.generate_private_key, 65537, 4096),
     "ec:p256": partial(ec.generate_private_key, ec.SECP256R1()),
+    "ec:p384": partial(ec.generate_private_key, ec.SECP384R1()),
 }
+
+
+class EncryptedKey(SettingsError):
+    """A key file is encrypted, and there is no passphrase for it."""
 
 
 def generate(spec: str) -> PrivateKey:
     """Make a new private key.
 
     Args:
-        spec: "rsa:2048", "rsa:3072", "rsa:4096" (bits, exponent 65537) or "ec:p256".
+        spec: "rsa:2048", "rsa:3072", "rsa:4096" (bits, exponent 65537), "ec:p256" or "ec:p384".
 
     Raises:
         UsageError: no such kind of key.
@@ -62,36 +74,89 @@ def generate(spec: str) -> PrivateKey:
     return generator()
 
 
-def write_key(path: Path, key: PrivateKey | ed25519.Ed25519PrivateKey) -> None:
-    """Write a key as unencrypted PKCS#8 PEM, mode 0600, atomically and durably.
+def write_key(
+    path: Path,
+    key: PrivateKey | ed25519.Ed25519PrivateKey,
+    passphrase: Passphrase | None = None,
+) -> None:
+    """Write a key as PKCS#8 PEM, mode 0600, atomically and durably.
+
+    Args:
+        path: where to.
+        key: the key.
+        passphrase: what it is encrypted under; None leaves it in clear.
 
     Raises:
         SettingsError: the file system refuses.
     """
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    write_file(path, pem, mode=KEY_MODE)
+    write_file(path, key_pem(key, passphrase), mode=KEY_MODE)
 
 
-def read_key(path: Path) -> PrivateKey:
-    """Read an RSA or EC private key from an unencrypted PEM file.
+def key_pem(
+    key: PrivateKey | ed25519.Ed25519PrivateKey, passphrase: Passphrase | None = None
+) -> bytes:
+    """Return a key as PKCS#8 PEM; arguments as for `write_key`."""
+    if passphrase is None:
+        return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return armor(_ENCRYPTED_KEY, passphrase.encrypt(der))
+
+
+def read_key(path: Path, passphrase: Passphrase | None = None) -> PrivateKey:
+    """Read an RSA or EC private key from a PEM file.
+
+    Args:
+        path: the file.
+        passphrase: opens it, if it is encrypted.
 
     Raises:
-        SettingsError: missing, unreadable, open to others than its owner, encrypted, not a key,
-            or a key of another kind.
+        SettingsError: missing, unreadable, open to others than its owner, encrypted without
+            passphrase or under another one, not a key, or a key of another kind.
     """
-    key = read_any_key(path)
+    key = read_any_key(path, passphrase)
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise SettingsError(f"{path} holds a key that is neither RSA nor EC")
     return key
 
 
-def read_any_key(path: Path) -> object:
-    """Read a private key of any kind from an unencrypted PEM file.
+def read_any_key(path: Path, passphrase: Passphrase | None = None) -> object:
+    """Read a private key of any kind from a PEM file; arguments as for `read_key`.
 
     Raises:
-        SettingsError: missing, unreadable, open to others than its owner, encrypted, not a key.
+        SettingsError: missing, unreadable, open to others than its owner, encrypted without
+            passphrase or under another one, not a key.
     """
-    return _parse(path, _read_private(path))
+    return _parse(path, _read_private(path), passphrase)
+
+
+def is_encrypted(path: Path) -> bool:
+    """Say whether a key file is encrypted; not, if it is missing.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    with refusals(f"cannot read the key file {path}"):
+        return path.exists() and _is_encrypted(read_file(path))
+
+
+def armor(label: str, der: bytes) -> bytes:
+    """Return octets as PEM (RFC 7468)."""
+    lines = base64.b64encode(der)
+    body = b"\n".join(lines[at : at + 64] for at in range(0, len(lines), 64))
+    name = label.encode("ascii")
+    return b"-----BEGIN %b-----\n%b\n-----END %b-----\n" % (name, body, name)
+
+
+def dearmored(label: str, pem: bytes) -> bytes | None:
+    """Return the octets of the first block with a label; None without one that can be read."""
+    name = re.escape(label.encode("ascii"))
+    found = re.search(rb"-----BEGIN %b-----([A-Za-z0-9+/=\s]+)-----END %b-----" % (name, name), pem)
+    if found is None:
+        return None
+    try:
+        return base64.b64decode(found[1], validate=False)
+    except ValueError:
+        return None
 
 
 def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SHA512:
@@ -133,26 +198,56 @@ def _check_mode(path: Path, mode: int) -> None:
         )
 
 
-def _parse(path: Path, pem: bytes) -> object:
+def _is_encrypted(pem: bytes) -> bool:
+    return b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in pem or b"Proc-Type: 4,ENCRYPTED" in pem
+
+
+def _parse(path: Path, pem: bytes, passphrase: Passphrase | None) -> object:
     digest = hashlib.sha256(pem).digest()
+    # Proving that the primes of an RSA key are primes takes 0.1 s, in which no other thread
+    # runs. A damaged key must never sign, but the same bytes need not be proved again.
+    is_proved = digest in _PROVED
     try:
-        # Proving that the primes of an RSA key are primes takes 0.1 s, in which no other thread
-        # runs. A damaged key must never sign, but the same bytes need not be proved again.
-        key = load_pem_private_key(
-            pem, password=None, unsafe_skip_rsa_key_validation=digest in _PROVED
-        )
-    except TypeError as error:
-        raise SettingsError(
-            f"the key file {path} is encrypted",
-            hint=f"decrypt it with: (umask 077; openssl pkey -in {path} -out NEW)",
-        ) from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+        if _is_encrypted(pem):
+            key = _decrypted(path, pem, passphrase, is_proved=is_proved)
+        else:
+            key = load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=is_proved)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         # The library's own words stay out: they may quote what is in the file.
         raise SettingsError(
             f"{path} is not a private key in PEM", hint="it should start with -----BEGIN"
         ) from error
     _PROVED.add(digest)
     return key
+
+
+def _decrypted(path: Path, pem: bytes, passphrase: Passphrase | None, *, is_proved: bool) -> object:
+    """Return the key of an encrypted file.
+
+    Raises:
+        EncryptedKey: there is no passphrase.
+        WrongPassphrase: it is another one.
+        UnsupportedAlgorithm: it is encrypted in a way that is unknown here.
+    """
+    if passphrase is None:
+        raise EncryptedKey(
+            f"the key file {path} is encrypted",
+            hint=f"decrypt it with: (umask 077; openssl pkey -in {path} -out NEW)",
+        )
+    encrypted = dearmored(_ENCRYPTED_KEY, pem)
+    try:
+        if encrypted is None or not encryption.is_ours(encrypted):
+            return load_pem_private_key(
+                pem, passphrase.text.encode(), unsafe_skip_rsa_key_validation=is_proved
+            )
+        der = passphrase.decrypt(encrypted)
+        return load_der_private_key(der, None, unsafe_skip_rsa_key_validation=is_proved)
+    except (ValueError, WrongPassphrase, OtherEncryptionError):
+        # Not `from`: it may quote what is in the file.
+        raise WrongPassphrase(
+            f"the passphrase does not open the key file {path}",
+            hint="it is another one, or the file is damaged",
+        ) from None
 
 
 CERTIFICATE_MODE = 0o644

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from scepkit.keys.passphrase import Passphrase
     from scepkit.keys.pem import PrivateKey
 
 CA_VALIDITY = timedelta(days=3652)
@@ -84,6 +85,7 @@ def create(
     now: datetime,
     common_name: str | None = None,
     organization: str | None = None,
+    passphrase: Passphrase | None = None,
 ) -> Material:
     """Make a new CA in a directory, which is made (mode 0700) if it is not there.
 
@@ -94,6 +96,7 @@ def create(
         common_name: of the CA, at most 61 octets; "scepkit CA" and 8 random hex digits unless
             given, so that the CAs of two servers differ.
         organization: of the CA, at most 64 octets.
+        passphrase: what its keys are encrypted under; None leaves them in clear.
 
     Raises:
         UsageError: an unknown layout, or a name that cannot be one.
@@ -104,12 +107,14 @@ def create(
     with replacing.locked(directory):
         _heal(directory)
         _check_vacant(directory)
-        stage_ca(directory / _STAGE, keys, name, now)
+        stage_ca(directory / _STAGE, keys, name, now, passphrase)
         _heal(directory)
-    return load(directory, now=now)
+    return load(directory, now=now, passphrase=passphrase)
 
 
-def load_or_create(directory: Path, layout: str, *, now: datetime) -> Material:
+def load_or_create(
+    directory: Path, layout: str, *, now: datetime, passphrase: Passphrase | None = None
+) -> Material:
     """Read the CA of a directory, or make one if there is none.
 
     Of several processes at once, one makes the CA and the others read it.
@@ -118,6 +123,7 @@ def load_or_create(directory: Path, layout: str, *, now: datetime) -> Material:
         directory: where.
         layout: a key of `LAYOUTS`, for a new CA; that of a CA which is there stays as it is.
         now: the time, aware.
+        passphrase: what its keys are encrypted under; None leaves those of a new CA in clear.
 
     Raises:
         UsageError: an unknown layout.
@@ -127,14 +133,14 @@ def load_or_create(directory: Path, layout: str, *, now: datetime) -> Material:
     # Without the lock first: the directory may be read-only, as a mounted secret is.
     if not exists(directory):
         try:
-            return create(directory, layout, now=now)
+            return create(directory, layout, now=now, passphrase=passphrase)
         except SettingsError:
             if not exists(directory):
                 raise
     # What a kill left is read right all the same, so a directory that refuses is no reason to stop.
     with suppress(SettingsError):
         _heal_rollover(directory)
-    return load(directory, now=now)
+    return load(directory, now=now, passphrase=passphrase)
 
 
 def _heal_rollover(directory: Path) -> None:
@@ -190,7 +196,9 @@ def kinds(layout: str) -> Keys:
     return found
 
 
-def stage_ca(stage: Path, keys: Keys, name: x509.Name, now: datetime) -> None:
+def stage_ca(
+    stage: Path, keys: Keys, name: x509.Name, now: datetime, passphrase: Passphrase | None
+) -> None:
     """Write the files of a new CA into a directory, which is made; ca.pem comes last.
 
     Raises:
@@ -200,13 +208,20 @@ def stage_ca(stage: Path, keys: Keys, name: x509.Name, now: datetime) -> None:
         make_directory(stage)
     key = generate(keys.ca)
     certificate = self_signed(key, name, now=now, decrypts=keys.ra is None)
-    write_key(stage / paths.CA_KEY, key)
+    write_key(stage / paths.CA_KEY, key, passphrase)
     if keys.ra is not None:
-        stage_ra(stage, Authority(certificate, key), keys.ra, now, RA_VALIDITY)
+        stage_ra(stage, Authority(certificate, key), keys.ra, now, RA_VALIDITY, passphrase)
     write_certificate(stage / paths.CA_CERTIFICATE, certificate)
 
 
-def stage_ra(stage: Path, ca: Authority, kind: str, now: datetime, validity: timedelta) -> None:
+def stage_ra(
+    stage: Path,
+    ca: Authority,
+    kind: str,
+    now: datetime,
+    validity: timedelta,
+    passphrase: Passphrase | None,
+) -> None:
     """Write the key and the certificate of a new RA into a directory.
 
     Raises:
@@ -214,7 +229,7 @@ def stage_ra(stage: Path, ca: Authority, kind: str, now: datetime, validity: tim
     """
     key = generate(kind)
     certificate = ra_certificate(ca, key, now=now, validity=validity)
-    write_key(stage / paths.RA_KEY, key)
+    write_key(stage / paths.RA_KEY, key, passphrase)
     write_certificate(stage / paths.RA_CERTIFICATE, certificate)
 
 

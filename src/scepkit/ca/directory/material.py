@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from scepkit.ca import checks, ocsp
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import paths
-from scepkit.errors import SettingsError
-from scepkit.keys.pem import read_certificate, read_key
+from scepkit.errors import Hint, SettingsError
+from scepkit.keys.pem import EncryptedKey, read_certificate, read_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
+    from scepkit.keys.passphrase import Passphrase
     from scepkit.keys.pem import PrivateKey
 
 
@@ -65,23 +66,35 @@ class Material:
         return "ec" if isinstance(self.ca.private_key, ec.EllipticCurvePrivateKey) else "default"
 
 
-def load(directory: Path, *, now: datetime) -> Material:
+def load(directory: Path, *, now: datetime, passphrase: Passphrase | None = None) -> Material:
     """Read a CA; without RA files its own key is the RA's. Writes nothing.
 
     The first time that a process reads a key costs 0.04 s for RSA-2048 and 0.13 s for RSA-3072, as
     the primes are checked; later times cost a millisecond or two altogether. Safe while another
     process changes the files.
 
+    Args:
+        directory: the CA's.
+        now: the time, aware.
+        passphrase: what its keys are encrypted under, where they are.
+
     Raises:
         SettingsError: something is missing, cannot be read, does not belong together, has
             expired, or lacks a keyUsage that its role needs (RFC 8894 section 2.1.2). What
             expired among `retired`, `previous` and `next` is left out instead.
     """
-    return paths.steadily(directory, partial(_read, directory, now))
+    return paths.steadily(directory, partial(_read, directory, now, passphrase))
 
 
-def load_authorities(directory: Path, *, now: datetime) -> tuple[Authority, ...]:
+def load_authorities(
+    directory: Path, *, now: datetime, passphrase: Passphrase | None = None
+) -> tuple[Authority, ...]:
     """Read the CAs alone, which sign CRLs whatever became of their RAs. Writes nothing.
+
+    Args:
+        directory: the CA's.
+        now: the time, aware.
+        passphrase: as for `load`.
 
     Returns:
         The current one, the next if there is one, and those of before, newest first. Of the last
@@ -90,31 +103,33 @@ def load_authorities(directory: Path, *, now: datetime) -> tuple[Authority, ...]
     Raises:
         SettingsError: as `load`, for the CAs' own files.
     """
-    return paths.steadily(directory, partial(_read_authorities, directory, now))
+    return paths.steadily(directory, partial(_read_authorities, directory, now, passphrase))
 
 
-def load_generation(place: Path, *, now: datetime) -> Material:
-    """Read a CA and its RA alone, without those before and after.
+def load_generation(
+    place: Path, *, now: datetime, passphrase: Passphrase | None = None
+) -> Material:
+    """Read a CA and its RA alone, without those before and after; arguments as for `load`.
 
     Raises:
         SettingsError: as `load`.
     """
     paths.require(place)
     place = paths.in_force(place)
-    ca = _authority(place, now)
+    ca = _authority(place, now, passphrase)
     if not paths.has_ra(place):
         _check_alone(ca.certificate)
         own = RACredential(ca.certificate, ca.private_key)
         return Material(ca, own, (ca.certificate,))
-    ra = _ra(place, now)
+    ra = _ra(place, now, passphrase)
     checks.check_issued_by(ra.certificate, ca.certificate)
     return Material(ca, ra, (ra.certificate, ca.certificate))
 
 
-def _read(directory: Path, now: datetime) -> Material:
-    current = load_generation(directory, now=now)
-    coming = _next(directory, now)
-    earlier = list(_earlier(directory, now))
+def _read(directory: Path, now: datetime, passphrase: Passphrase | None) -> Material:
+    current = load_generation(directory, now=now, passphrase=passphrase)
+    coming = _next(directory, now, passphrase)
+    earlier = list(_earlier(directory, now, passphrase))
     # Once each: a kill may have left a copy of a CA that was in force still, or is.
     previous = {authority.certificate: authority for authority, _ in earlier}
     previous.pop(current.ca.certificate, None)
@@ -123,25 +138,27 @@ def _read(directory: Path, now: datetime) -> Material:
         current.ca,
         current.ra,
         current.chain,
-        retired=tuple(_retired(directory, issuers, current, coming, earlier, now)),
+        retired=tuple(_retired(directory, issuers, current, coming, earlier, now, passphrase)),
         previous=tuple(previous.values()),
         next=coming,
     )
 
 
-def _read_authorities(directory: Path, now: datetime) -> tuple[Authority, ...]:
+def _read_authorities(
+    directory: Path, now: datetime, passphrase: Passphrase | None
+) -> tuple[Authority, ...]:
     paths.require(directory)
     current, *others = paths.generations(directory)
-    found = [_authority(current, now)]
+    found = [_authority(current, now, passphrase)]
     for place in others:
         certificate = read_certificate(place / paths.CA_CERTIFICATE)
         # Once each: a kill may have left a copy.
         if not _expired(certificate, now) and certificate not in [a.certificate for a in found]:
-            found.append(_authority(place, now))
+            found.append(_authority(place, now, passphrase))
     return tuple(found)
 
 
-def _next(directory: Path, now: datetime) -> Material | None:
+def _next(directory: Path, now: datetime, passphrase: Passphrase | None) -> Material | None:
     if not paths.has_next(directory):
         return None
     place = paths.in_force(directory / paths.NEXT)
@@ -149,20 +166,24 @@ def _next(directory: Path, now: datetime) -> Material | None:
     if any(_expired(read_certificate(place / file), now) for file in files):
         # No reason to stop: nothing depends on it yet. `rollover.status` shows it.
         return None
-    return load_generation(directory / paths.NEXT, now=now)
+    return load_generation(directory / paths.NEXT, now=now, passphrase=passphrase)
 
 
-def _earlier(directory: Path, now: datetime) -> Iterator[tuple[Authority, RACredential | None]]:
+def _earlier(
+    directory: Path, now: datetime, passphrase: Passphrase | None
+) -> Iterator[tuple[Authority, RACredential | None]]:
     for _, place in paths.numbered(directory / paths.OLD):
         if _expired(read_certificate(place / paths.CA_CERTIFICATE), now):
             continue
-        ca = _authority(place, now)
-        yield ca, _earlier_ra(place, ca, now)
+        ca = _authority(place, now, passphrase)
+        yield ca, _earlier_ra(place, ca, now, passphrase)
 
 
-def _earlier_ra(place: Path, ca: Authority, now: datetime) -> RACredential | None:
+def _earlier_ra(
+    place: Path, ca: Authority, now: datetime, passphrase: Passphrase | None
+) -> RACredential | None:
     if paths.has_ra(place):
-        return _unless_expired(place, now)
+        return _unless_expired(place, now, passphrase)
     # `single`: devices encrypted to the CA itself.
     is_ra = checks.has_key_usage(ca.certificate, *checks.needs_alone(ca.certificate))
     return RACredential(ca.certificate, ca.private_key) if is_ra else None
@@ -175,8 +196,12 @@ def _retired(
     coming: Material | None,
     earlier: list[tuple[Authority, RACredential | None]],
     now: datetime,
+    passphrase: Passphrase | None,
 ) -> Iterator[RACredential]:
-    rotated = [_unless_expired(place, now) for _, place in paths.numbered(directory / paths.OLD_RA)]
+    rotated = [
+        _unless_expired(place, now, passphrase)
+        for _, place in paths.numbered(directory / paths.OLD_RA)
+    ]
     cancelled = [
         read_certificate(place / paths.CA_CERTIFICATE).subject
         for _, place in paths.numbered(directory / paths.CANCELLED)
@@ -198,27 +223,29 @@ def _check_issued_by_one_of(certificate: x509.Certificate, issuers: list[Authori
     checks.check_issued_by(certificate, (fitting or issuers)[0].certificate)
 
 
-def _unless_expired(place: Path, now: datetime) -> RACredential | None:
+def _unless_expired(
+    place: Path, now: datetime, passphrase: Passphrase | None
+) -> RACredential | None:
     if _expired(read_certificate(place / paths.RA_CERTIFICATE), now):
         return None
-    return _ra(place, now)
+    return _ra(place, now, passphrase)
 
 
 def _expired(certificate: x509.Certificate, now: datetime) -> bool:
     return now >= certificate.not_valid_after_utc
 
 
-def _authority(place: Path, now: datetime) -> Authority:
+def _authority(place: Path, now: datetime, passphrase: Passphrase | None) -> Authority:
     certificate = read_certificate(place / paths.CA_CERTIFICATE)
-    key = read_key(place / paths.CA_KEY)
+    key = key_of(place, paths.CA_KEY, passphrase)
     checks.check_is_ca(certificate)
     _check_fit(certificate, key, checks.CA_NEEDS, now)
     return Authority(certificate, key)
 
 
-def _ra(place: Path, now: datetime) -> RACredential:
+def _ra(place: Path, now: datetime, passphrase: Passphrase | None) -> RACredential:
     certificate = read_certificate(place / paths.RA_CERTIFICATE)
-    key = read_key(place / paths.RA_KEY)
+    key = key_of(place, paths.RA_KEY, passphrase)
     if not isinstance(key, rsa.RSAPrivateKey):
         raise SettingsError(
             f"the key of the RA, {place / paths.RA_KEY}, is not RSA",
@@ -244,19 +271,39 @@ def _check_alone(ca: x509.Certificate) -> None:
     )
 
 
-def load_responders(directory: Path, material: Material, *, now: datetime) -> ocsp.OCSPResponders:
+def key_of(place: Path, name: str, passphrase: Passphrase | None) -> PrivateKey:
+    """Read a private key of a generation.
+
+    Args:
+        place: where the generation's files are.
+        name: of the file.
+        passphrase: what it is encrypted under, if it is.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    try:
+        return read_key(place / name, passphrase)
+    except EncryptedKey as error:
+        raise SettingsError(error.message, hint=Hint.KEY_PROTECTION) from error
+
+
+def load_responders(
+    directory: Path, material: Material, *, now: datetime, passphrase: Passphrase | None = None
+) -> ocsp.OCSPResponders:
     """Read the OCSP responders of a CA and of those before and after it. Writes nothing.
 
     Args:
         directory: the CA's.
         material: what `load` read from it.
         now: the time, aware.
+        passphrase: as for `load`.
 
     Raises:
         SettingsError: the directory cannot be read; what is wrong with the keys for OCSP is no
             reason.
     """
-    found = paths.steadily(directory, partial(_delegates, directory))
+    found = paths.steadily(directory, partial(_delegates, directory, passphrase))
     issuing = [material] if material.next is None else [material, material.next]
     ras = [one.ra.certificate for one in issuing]
     ras += [one.certificate for one in material.retired]
@@ -268,17 +315,17 @@ def load_responders(directory: Path, material: Material, *, now: datetime) -> oc
     )
 
 
-def read_delegate(place: Path) -> ocsp.Delegate | None:
+def read_delegate(place: Path, passphrase: Passphrase | None = None) -> ocsp.Delegate | None:
     """Read a key for OCSP with its certificate; None where it is not there or cannot be used."""
     try:
         certificate = read_certificate(place / paths.OCSP_CERTIFICATE)
-        key = read_key(place / paths.OCSP_KEY)
+        key = key_of(place, paths.OCSP_KEY, passphrase)
         checks.check_key(certificate, key)
     except SettingsError:
         return None
     return ocsp.Delegate(certificate, key)
 
 
-def _delegates(directory: Path) -> list[ocsp.Delegate]:
-    found = [read_delegate(place) for place in paths.generations(directory)]
+def _delegates(directory: Path, passphrase: Passphrase | None) -> list[ocsp.Delegate]:
+    found = [read_delegate(place, passphrase) for place in paths.generations(directory)]
     return [one for one in found if one is not None]

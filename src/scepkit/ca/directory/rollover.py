@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from scepkit.ca.directory.material import Material
+    from scepkit.keys.passphrase import Passphrase
 
 _MARK = re.compile(r" G([1-9][0-9]{0,3})\Z", re.ASCII)
 
@@ -67,7 +68,12 @@ class Generations:
 
 
 def prepare(
-    directory: Path, *, now: datetime, layout: str | None = None, common_name: str | None = None
+    directory: Path,
+    *,
+    now: datetime,
+    layout: str | None = None,
+    common_name: str | None = None,
+    passphrase: Passphrase | None = None,
 ) -> Material:
     """Make the next CA and keep it beside the current one, in `next/`.
 
@@ -77,6 +83,7 @@ def prepare(
         layout: a key of `LAYOUTS`; the same as now unless given.
         common_name: of the next CA, at most 61 octets; that of the current one and a mark, as in
             "Mill CA G2", unless given. The rest of the name stays.
+        passphrase: what its keys are encrypted under, those of the next CA too.
 
     Returns:
         the whole CA, with `next`.
@@ -90,23 +97,24 @@ def prepare(
     paths.require(directory)
     with replacing.locked(directory):
         replacing.heal(directory)
-        current = material.load(directory, now=now)
+        current = material.load(directory, now=now, passphrase=passphrase)
         if paths.has_next(directory):
             raise SettingsError(f"{directory} has a next CA already", hint=Hint.END_ROLLOVER)
         name = _next_name(directory, common_name)
         stage = replacing.scratch(directory, paths.NEXT)
-        stage_ca(stage, kinds(layout or current.layout), name, now)
+        stage_ca(stage, kinds(layout or current.layout), name, now, passphrase)
         replacing.move(stage, directory / paths.NEXT)
         replacing.heal(directory)
-    return material.load(directory, now=now)
+    return material.load(directory, now=now, passphrase=passphrase)
 
 
-def activate(directory: Path, *, now: datetime) -> Material:
+def activate(directory: Path, *, now: datetime, passphrase: Passphrase | None = None) -> Material:
     """Make the next CA the current one; that one goes to `old/`.
 
     Args:
         directory: the CA's.
         now: the time, aware.
+        passphrase: what its keys are encrypted under, where they are.
 
     Returns:
         the whole CA as it is now.
@@ -121,13 +129,13 @@ def activate(directory: Path, *, now: datetime) -> Material:
         current = read_certificate(directory / paths.CA_CERTIFICATE)
         if before != current:
             # A killed process had begun it, and asked again it is done.
-            return material.load(directory, now=now)
+            return material.load(directory, now=now, passphrase=passphrase)
         _require_next(directory, current)
         # Whatever is not fit would be found by every worker at once.
-        material.load_generation(directory / paths.NEXT, now=now)
+        material.load_generation(directory / paths.NEXT, now=now, passphrase=passphrase)
         replacing.archive(directory, directory, paths.FILES, paths.OLD)
         replacing.replace(directory, directory, directory / paths.NEXT)
-    return material.load(directory, now=now)
+    return material.load(directory, now=now, passphrase=passphrase)
 
 
 def cancel(directory: Path) -> x509.Certificate:

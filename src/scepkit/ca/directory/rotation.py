@@ -19,11 +19,11 @@ from scepkit.ca import checks, ocsp
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import paths, replacing
 from scepkit.ca.directory.founding import RA_VALIDITY, stage_ra
-from scepkit.ca.directory.material import read_delegate
+from scepkit.ca.directory.material import key_of, read_delegate
 from scepkit.errors import UsageError
 from scepkit.keys import ownership
 from scepkit.keys.files import refusals, sync_directory
-from scepkit.keys.pem import generate, read_certificate, read_key, write_certificate, write_key
+from scepkit.keys.pem import generate, read_certificate, write_certificate, write_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
+    from scepkit.keys.passphrase import Passphrase
     from scepkit.keys.pem import PrivateKey
 
     # Of the CA's certificate and the RA's.
@@ -45,7 +46,12 @@ _SIZES = (2048, 3072, 4096)
 
 
 def rotate_ra(
-    directory: Path, *, now: datetime, before: timedelta, validity: timedelta = RA_VALIDITY
+    directory: Path,
+    *,
+    now: datetime,
+    before: timedelta,
+    validity: timedelta = RA_VALIDITY,
+    passphrase: Passphrase | None = None,
 ) -> bool:
     """Make a new RA if the certificate of the old one, or of the next CA's, ends soon.
 
@@ -59,6 +65,7 @@ def rotate_ra(
         now: the time, aware.
         before: how long before its end; at least a day less than `validity`.
         validity: of the new certificate; the CA's end cuts it.
+        passphrase: what the CA's keys are encrypted under, and the new one.
 
     Returns:
         Whether this call made a new one.
@@ -81,7 +88,7 @@ def rotate_ra(
         replacing.heal(directory)
         due = _due(directory, is_due)
         for place in due:
-            _rotate(directory, place, now, validity)
+            _rotate(directory, place, now, validity, passphrase)
     return bool(due)
 
 
@@ -113,20 +120,28 @@ def _is_due(
     return ra.not_valid_after_utc - now <= before and end > ra.not_valid_after_utc
 
 
-def _rotate(directory: Path, place: Path, now: datetime, validity: timedelta) -> None:
-    certificate, key = _pair(place, paths.CA_CERTIFICATE, paths.CA_KEY)
-    kind = _kind(_pair(place, paths.RA_CERTIFICATE, paths.RA_KEY)[0])
+def _rotate(
+    directory: Path,
+    place: Path,
+    now: datetime,
+    validity: timedelta,
+    passphrase: Passphrase | None,
+) -> None:
+    certificate, key = _pair(place, paths.CA_CERTIFICATE, paths.CA_KEY, passphrase)
+    kind = _kind(_pair(place, paths.RA_CERTIFICATE, paths.RA_KEY, passphrase)[0])
     of_ra = (paths.RA_KEY, paths.RA_CERTIFICATE)
     replacing.archive(directory, place, of_ra, paths.OLD_RA)
     stage = replacing.scratch(directory, "rotation")
     replacing.copy(place, stage, [name for name in paths.FILES if name not in of_ra])
-    stage_ra(stage, Authority(certificate, key), kind, now, validity)
+    stage_ra(stage, Authority(certificate, key), kind, now, validity, passphrase)
     replacing.replace(directory, place, stage)
 
 
-def _pair(place: Path, certificate: str, key: str) -> tuple[x509.Certificate, PrivateKey]:
+def _pair(
+    place: Path, certificate: str, key: str, passphrase: Passphrase | None
+) -> tuple[x509.Certificate, PrivateKey]:
     # What is broken is to be repaired, not to be put aside.
-    found = read_certificate(place / certificate), read_key(place / key)
+    found = read_certificate(place / certificate), key_of(place, key, passphrase)
     checks.check_key(*found)
     return found
 
@@ -144,6 +159,7 @@ def rotate_ocsp(
     now: datetime,
     before: timedelta = OCSP_BEFORE,
     validity: timedelta = ocsp.OCSP_VALIDITY,
+    passphrase: Passphrase | None = None,
 ) -> bool:
     """Make a key for OCSP where there is none that is fit, or where its certificate ends soon.
 
@@ -156,6 +172,7 @@ def rotate_ocsp(
         now: the time, aware.
         before: how long before its end; less than `validity`.
         validity: of the new certificate; the CA's end cuts it.
+        passphrase: what the CA's keys are encrypted under, and the new one.
 
     Returns:
         Whether this call made one.
@@ -164,32 +181,42 @@ def rotate_ocsp(
         SettingsError: there is no CA, or its files cannot be read or written.
     """
     paths.require(directory)
-    due = partial(_responders_due, directory, now, before, validity)
+    due = partial(_responders_due, directory, now, before, validity, passphrase)
     if not paths.steadily(directory, due):
         return False
     with replacing.locked(directory):
         replacing.heal(directory)
         places = due()
         for place in places:
-            _make_responder(directory, place, now, validity)
+            _make_responder(directory, place, now, validity, passphrase)
     return bool(places)
 
 
 def _responders_due(
-    directory: Path, now: datetime, before: timedelta, validity: timedelta
+    directory: Path,
+    now: datetime,
+    before: timedelta,
+    validity: timedelta,
+    passphrase: Passphrase | None,
 ) -> list[Path]:
     return [
         place
         for place in paths.generations(directory)
-        if _responder_is_due(place, now, before, validity)
+        if _responder_is_due(place, now, before, validity, passphrase)
     ]
 
 
-def _responder_is_due(place: Path, now: datetime, before: timedelta, validity: timedelta) -> bool:
+def _responder_is_due(
+    place: Path,
+    now: datetime,
+    before: timedelta,
+    validity: timedelta,
+    passphrase: Passphrase | None,
+) -> bool:
     ca = read_certificate(place / paths.CA_CERTIFICATE)
     if not ca.not_valid_before_utc <= now < ca.not_valid_after_utc:
         return False
-    delegate = read_delegate(place)
+    delegate = read_delegate(place, passphrase)
     if delegate is None or not ocsp.is_fit(delegate, ca, now):
         return True
     end = delegate.certificate.not_valid_after_utc
@@ -198,14 +225,20 @@ def _responder_is_due(place: Path, now: datetime, before: timedelta, validity: t
     return end - now <= before and longest > end
 
 
-def _make_responder(directory: Path, place: Path, now: datetime, validity: timedelta) -> None:
+def _make_responder(
+    directory: Path,
+    place: Path,
+    now: datetime,
+    validity: timedelta,
+    passphrase: Passphrase | None,
+) -> None:
     certificate = read_certificate(place / paths.CA_CERTIFICATE)
-    ca_key = read_key(place / paths.CA_KEY)
+    ca_key = key_of(place, paths.CA_KEY, passphrase)
     checks.check_key(certificate, ca_key)
     key = generate("ec:p256" if isinstance(ca_key, ec.EllipticCurvePrivateKey) else "rsa:2048")
     made = ocsp.issue(Authority(certificate, ca_key), key, now=now, validity=validity)
     stage = replacing.scratch(directory, "ocsp")
-    write_key(stage / paths.OCSP_KEY, key)
+    write_key(stage / paths.OCSP_KEY, key, passphrase)
     write_certificate(stage / paths.OCSP_CERTIFICATE, made)
     with refusals(f"cannot write {place / paths.OCSP_CERTIFICATE}"):
         ownership.give_all(stage, place)
