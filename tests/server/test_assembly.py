@@ -11,6 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import keys
 from scepkit.enrolment.rules import GetCertRule
+from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.errors import SettingsError, UsageError
 from scepkit.server import assembly, challenge_secrets, data_directory, endpoint_files
 from scepkit.server.settings.endpoint import EndpointSettings
@@ -21,14 +22,15 @@ from scepkit.store import Store
 def assembled(directory):
     """Put the endpoints of a data directory together, with settings for the default one."""
 
-    def assembled(prepare=lambda _path: None, **settings):
+    def assembled(prepare=lambda _path: None, parties=None, **settings):
         path = directory()
         prepare(path)
         home = data_directory.prepare(
             path, now=datetime.now(UTC), endpoint={"default": settings} if settings else None
         )
         with Store.open(home.settings.database_url) as store:
-            return assembly.assemble(home, store)
+            third_parties = {"default": parties} if parties else {}
+            return assembly.assemble(home, store, third_parties=third_parties)
 
     return assembled
 
@@ -226,3 +228,24 @@ def test_an_endpoint_that_is_not_there(directory):
     with pytest.raises(UsageError, match="there is no endpoint 'vpn'") as refused:
         data_directory.endpoint_settings(home.settings, "vpn")
     assert refused.value.hint == "one of default"
+
+
+class Party:
+    """A third party that is never asked."""
+
+    name = "MDM"
+    key_hash = bytes(32)
+
+
+@pytest.mark.parametrize("roles", [["teller"], ["issuer"], ["referee", "issuer", "teller"]])
+def test_an_operator_does_not_approve_in_their_place(assembled, roles):
+    """`scep admin approve` would pass over those that have their word after the signature."""
+    with pytest.raises(SettingsError, match="does not go with a CA outside or a teller") as refused:
+        assembled(approval="manual", parties=ThirdParties(**dict.fromkeys(roles, Party())))
+    assert "'default'" in refused.value.message
+    assert refused.value.hint
+
+
+@pytest.mark.parametrize("approval", ["manual", "auto"])
+def test_an_operator_approves_what_a_referee_has_judged(assembled, approval):
+    assert assembled(approval=approval, parties=ThirdParties(referee=Party()))

@@ -12,13 +12,14 @@ import pytest
 
 from enrolment import devices
 from scepkit.ca.directory import material, rotation
+from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.errors import SettingsError, StoreError
 from scepkit.protocol.certificate import Certificate
 from scepkit.server import assembly, data_directory
 from scepkit.server.background import housekeeping as sweeping
 from scepkit.server.background.housekeeping import Sweep, Sweeper
 from scepkit.server.settings import EndpointSettings
-from scepkit.store import Status, Store
+from scepkit.store import Assent, Status, Store
 from waiting import PATIENCE, wait_until
 
 DAY = timedelta(days=1)
@@ -171,6 +172,78 @@ def test_a_part_that_fails(swept, monkeypatch, logged):
     assert (fault["task"], fault["error"]) == ("expire", "the disk is on fire")
     assert bug["event"] == "bug in scepkit; please report it"
     assert [one["ca"] for one in logged if one["event"].startswith("the RA")] == ["default"]
+
+
+ASSENT = Assent(endpoint="default", transaction_id=b"a", signer_key=bytes(32), csr_digest=bytes(32))
+
+
+class Broken:
+    """A store some of whose methods fail; notes the others that are called."""
+
+    def __init__(self, store, *broken):
+        self._store, self._broken, self.done = store, broken, set()
+
+    def __getattr__(self, name):
+        if name in self._broken:
+            raise StoreError(f"{name} is on fire")
+        self.done.add(name)
+        return getattr(self._store, name)
+
+
+CHORES = {"expire", "undelivered", "forget_assents", "purge"}
+
+
+@pytest.mark.parametrize("broken", sorted(CHORES))
+def test_a_chore_that_fails_stops_no_other(swept, logged, broken):
+    world = swept()
+    store = Broken(world.store, broken)
+    Sweep(world.home.settings, store, lambda: world.now).run()
+    assert store.done >= CHORES - {broken}
+    (line,) = [one for one in logged if one["log_level"] == "error"]
+    assert (line["task"], line["error"]) == (broken, f"{broken} is on fire")
+
+
+def test_what_a_service_said_is_forgotten_after_a_day(swept):
+    world = swept()
+    world.store.assent(ASSENT, now=world.now)
+    for hours, kept in ((23, True), (25, False)):
+        begun = world.now
+        world.now += timedelta(hours=hours)
+        world.sweep.run()
+        assert world.store.has_assent(ASSENT, since=begun) is kept
+        world.now = begun
+
+
+def test_what_is_signed_and_not_delivered_is_told_of(swept, logged):
+    """After an hour, with their number, in every round until it is delivered."""
+    world = swept()
+    parties = {"default": ThirdParties(teller=Silent())}
+    served = assembly.assemble(
+        world.home, world.store, now=lambda: world.now, third_parties=parties
+    )
+    endpoint = served["default"].scep
+    signed = endpoint.decide(devices.pkcs_req(world.challenge(), to=world.ra))
+    endpoint.record(signed).result(PATIENCE)
+
+    def warned():
+        return [one["count"] for one in logged if "were not delivered" in one["event"]]
+
+    for minutes, warnings in ((59, []), (2, [1]), (60, [1, 1])):
+        world.now += timedelta(minutes=minutes)
+        world.sweep.run()
+        assert warned() == warnings
+    world.store.deliver(signed.outcome.granted.record.delivery, by="test", now=world.now)
+    world.sweep.run()
+    assert warned() == [1, 1]
+
+
+class Silent:
+    """A teller that is never told."""
+
+    name = "silent"
+
+    async def tell(self, delivery):
+        raise AssertionError(delivery)
 
 
 @pytest.mark.parametrize("part", [(rotation, "rotate_ra"), (rotation, "rotate_ocsp")])

@@ -52,6 +52,7 @@ class Sweep:
         """Do all of it; a failure of one part is logged, and the rest is done."""
         _attempt(self._expire)
         _attempt(self._undelivered)
+        _attempt(self._forget_assents)
         _attempt(self._purge)
         for name in self.settings.authorities:
             _attempt(self._rotate_ra, ca=name)
@@ -72,9 +73,11 @@ class Sweep:
                 hint="the service that has to agree failed, or the devices do not come back",
             )
 
+    def _forget_assents(self) -> None:
+        self.store.forget_assents(self.now() - ASSENT_LIFETIME)
+
     def _purge(self) -> None:
         keep = timedelta(days=self.settings.retention_days)
-        self.store.forget_assents(self.now() - ASSENT_LIFETIME)
         purged = purge(self.store, self.settings, now=self.now(), keep=keep)
         if purged != Purged(0, 0, 0, 0):
             log.info("old records were deleted", **counts(purged))
