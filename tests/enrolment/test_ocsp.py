@@ -131,6 +131,17 @@ def test_every_hash(site, device, digest):
     assert site.outcome(device, digest=getattr(hashes, digest)()) == "good"
 
 
+@pytest.mark.parametrize("digest", [hashes.SHA1(), hashes.SHA256()], ids=lambda one: one.name)
+def test_a_hash_without_parameters(site, device, digest):
+    """RFC 5754 section 2: they may be NULL or missing, and are repeated as they came."""
+    names = asking.names(CA.certificate, digest)
+    oid, serial = asking.OIDS[digest.name], device.serial_number
+    asked = asking.raw_cert_id(oid, *names, serial, parameters=b"")
+    answer = site.service.answer(asking.request(asked))
+    assert answer.outcome == "good"
+    assert asked in asking.verified(answer.der, CA.certificate).tbs_response_bytes
+
+
 @pytest.mark.parametrize(
     "cert_id",
     [

@@ -121,6 +121,22 @@ def test_a_nonce_that_rfc_9654_forbids(extensions, why):
         ocsp.read_request(made)
 
 
+def test_ber_is_repeated_as_der():
+    """The response is signed, and no client would believe one that is not DER."""
+    proper = asking.cert_id(CA.x509, 7)
+    made = asking.request(b"\x30\x80" + proper[2:] + b"\0\0")
+    (one,) = ocsp.read_request(made).certificates
+    assert one.der == proper
+
+
+@pytest.mark.parametrize("number", [b"", b"\0\x7f", b"\xff\x80"], ids=["none", "127", "-128"])
+def test_a_serial_number_has_one_form(number):
+    octets = asking.cert_id(CA.x509, 1)[2:-3]
+    made = asking.request(der.seq(octets, der.tlv(0x02, number)))
+    with pytest.raises(Malformed, match="no INTEGER"):
+        ocsp.read_request(made)
+
+
 _SEEDS = [
     asking.library(keys.ra().x509, CA.x509, hashes.SHA1(), b"n" * 32),
     asking.request(*(asking.cert_id(CA.x509, number) for number in range(3))),

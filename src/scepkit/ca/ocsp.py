@@ -23,7 +23,7 @@ from scepkit.errors import SettingsError
 from scepkit.keys.pem import signature_hash
 from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.ocsp import HASHES, CertID, Signer
+from scepkit.protocol.ocsp import HASHES, CertID, Signer, issuer_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -97,8 +97,8 @@ class OCSPResponder:
             return self._delegate, self._delegate_ends
         return self._own, self.end
 
-    def names(self) -> Iterator[tuple[object, bytes, bytes]]:
-        """Yield the names of this CA in a CertID: hash, issuerNameHash, issuerKeyHash."""
+    def names(self) -> Iterator[bytes]:
+        """Yield what names this CA in a CertID."""
         certificate = self.authority.certificate
         name = certificate.subject.public_bytes()
         spki = certificate.public_key().public_bytes(
@@ -107,7 +107,7 @@ class OCSPResponder:
         key = ber.decode(types.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
         key_bits = key.subjectPublicKey.as_bytes()
         for digest in HASHES.values():
-            yield digest.oid, digest.of(name), digest.of(key_bits)
+            yield issuer_id(digest, name, key_bits)
 
 
 class OCSPResponders:
@@ -122,7 +122,7 @@ class OCSPResponders:
 
     def of(self, cert_id: CertID) -> OCSPResponder | None:
         """Return the responder for a certificate; None if its CA is none of ours."""
-        return self._named.get((cert_id.hash, cert_id.issuer_name_hash, cert_id.issuer_key_hash))
+        return self._named.get(cert_id.issuer)
 
 
 def issue(

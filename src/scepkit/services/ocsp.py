@@ -111,13 +111,11 @@ class OCSPService:
             request = ocsp.read_request(der)
         except Malformed as error:
             return refusal(ErrorStatus.MALFORMED_REQUEST, error.message)
-        known = {one: self._responders.of(one) for one in request.certificates}
-        valid = (one for one in known.values() if one is not None and one.end > now)
-        responder = next(valid, None)
+        known = [self._responders.of(one) for one in request.certificates]
+        responder = next((one for one in known if one is not None and one.end > now), None)
         if responder is None:
             return refusal(ErrorStatus.UNAUTHORIZED, "the certificate is of no CA of this server")
-        ours = [one for one in request.certificates if known[one] is responder]
-        responses = self._responses(request.certificates, ours, responder)
+        responses = self._responses(request.certificates, known, responder)
         kept = self._find(responses, now) if request.nonce is None else None
         if kept is not None:
             return kept
@@ -166,14 +164,23 @@ class OCSPService:
         )
 
     def _responses(
-        self, certificates: Sequence[CertID], ours: Sequence[CertID], responder: OCSPResponder
+        self,
+        certificates: Sequence[CertID],
+        known: Sequence[OCSPResponder | None],
+        responder: OCSPResponder,
     ) -> list[SingleResponse]:
-        statuses = self._store.ocsp_statuses(
-            responder.authority.key_hash, dict.fromkeys(one.serial for one in ours)
-        )
-        good = dict.fromkeys(responder.own_serials, OCSPStatus(None, None))
-        by_id = {one.der: _status((good | statuses).get(one.serial)) for one in ours}
-        return [SingleResponse(one.der, by_id.get(one.der, Plain.UNKNOWN)) for one in certificates]
+        """Return how the certificates stand: those of the responder's CA, as all others are not."""
+        ours = {one.serial for one, of in zip(certificates, known, strict=True) if of is responder}
+        stored = self._store.ocsp_statuses(responder.authority.key_hash, ours)
+        return [
+            SingleResponse(
+                one.der,
+                _status(stored.get(one.serial), is_own=one.serial in responder.own_serials)
+                if of is responder
+                else Plain.UNKNOWN,
+            )
+            for one, of in zip(certificates, known, strict=True)
+        ]
 
     def _find(self, responses: list[SingleResponse], now: datetime) -> OCSPAnswer | None:
         """Return the response that was signed before, if its status is still the same."""
@@ -214,9 +221,10 @@ def refusal(status: ErrorStatus, reason: str) -> OCSPAnswer:
     return OCSPAnswer(ocsp.error(status), _ERRORS[status], reason=reason)
 
 
-def _status(status: OCSPStatus | None) -> Status:
+def _status(status: OCSPStatus | None, *, is_own: bool) -> Status:
+    """Return how a certificate stands; what the CA issued for the server is stored nowhere."""
     if status is None:
-        return Plain.UNKNOWN
+        return Plain.GOOD if is_own else Plain.UNKNOWN
     if status.revoked_at is None:
         return Plain.GOOD
     return Revoked(status.revoked_at, status.reason or 0)

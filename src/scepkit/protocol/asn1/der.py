@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
+from struct import Struct
 
 from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
@@ -34,6 +35,8 @@ _CONTEXT = 0x80
 _CONSTRUCTED = 0x20
 # RFC 5652 section 11.3: UTCTime until 2049, GeneralizedTime from then on.
 _FIRST_GENERALIZED_YEAR = 2050
+# Packs a tag and a length of two octets.
+_TWO_OCTETS = Struct(">BBH").pack
 
 
 def encode(value: object) -> bytes:
@@ -47,6 +50,8 @@ def element(tag: int, *contents: bytes) -> bytes:
     size = len(content)
     if size < 0x80:  # noqa: PLR2004 - X.690 section 8.1.3.4: the short form of the length
         return b"%c%c%b" % (tag, size, content)
+    if 0x100 <= size <= 0xFFFF:  # noqa: PLR2004 - as most others are
+        return _TWO_OCTETS(tag, 0x82, size) + content
     octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
     return b"%c%c%b%b" % (tag, 0x80 | len(octets), octets, content)
 

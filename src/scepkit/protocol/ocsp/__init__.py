@@ -14,6 +14,7 @@ from scepkit.protocol.ocsp.request import (
     REQUEST_TYPE,
     CertID,
     Request,
+    issuer_id,
     read_request,
 )
 from scepkit.protocol.ocsp.response import (
@@ -40,6 +41,7 @@ __all__ = [
     "SingleResponse",
     "Status",
     "error",
+    "issuer_id",
     "read_request",
     "sign",
 ]

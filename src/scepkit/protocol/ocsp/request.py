@@ -1,70 +1,21 @@
 """Reading an OCSP request (RFC 6960 section 4.1).
 
-Its ASN.1 types come first, by appendix B.1, whose module has EXPLICIT tags.
-As in `scepkit.protocol.asn1.types`, what is not looked at is `TLV`; an OPTIONAL one is
-`Null | TLV | None`, which is any element or none.
+As in the readers of CMS, a request is cut, and what is looked up or repeated stays as it came.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Annotated
+from typing import NamedTuple
 
-from cryptography.hazmat import asn1
-from cryptography.hazmat.asn1 import TLV, Explicit, Null
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import OCSPExtensionOID
 
 from scepkit.errors import Malformed
-from scepkit.protocol.algorithms import SHA1, SHA224, SHA256, SHA384, SHA512
-from scepkit.protocol.asn1 import ber, der
-from scepkit.protocol.asn1.types import AlgorithmIdentifier, Extension
-
-
-# CertID ::= SEQUENCE {
-#     hashAlgorithm   AlgorithmIdentifier,
-#     issuerNameHash  OCTET STRING,               -- of the issuer's Name
-#     issuerKeyHash   OCTET STRING,               -- of the issuer's key, the BIT STRING's content
-#     serialNumber    CertificateSerialNumber }
-@asn1.sequence
-class _CertID:
-    hashAlgorithm: AlgorithmIdentifier
-    issuerNameHash: bytes
-    issuerKeyHash: bytes
-    serialNumber: int
-
-
-# Request ::= SEQUENCE {
-#     reqCert                      CertID,
-#     singleRequestExtensions  [0] EXPLICIT Extensions OPTIONAL }
-@asn1.sequence
-class _SingleRequest:
-    reqCert: _CertID
-    singleRequestExtensions: Annotated[list[Extension] | None, Explicit(0)]
-
-
-# TBSRequest ::= SEQUENCE {
-#     version            [0] EXPLICIT Version DEFAULT v1,
-#     requestorName      [1] EXPLICIT GeneralName OPTIONAL,
-#     requestList            SEQUENCE OF Request,
-#     requestExtensions  [2] EXPLICIT Extensions OPTIONAL }
-@asn1.sequence
-class _TBSRequest:
-    version: Annotated[int | None, Explicit(0)]
-    requestorName: Annotated[Null | TLV | None, Explicit(1)]
-    requestList: list[_SingleRequest]
-    requestExtensions: Annotated[list[Extension] | None, Explicit(2)]
-
-
-# OCSPRequest ::= SEQUENCE {
-#     tbsRequest             TBSRequest,
-#     optionalSignature  [0] EXPLICIT Signature OPTIONAL }
-@asn1.sequence
-class _OCSPRequest:
-    tbsRequest: _TBSRequest
-    optionalSignature: Annotated[Null | TLV | None, Explicit(0)]
-
+from scepkit.protocol.algorithms import SHA1, SHA224, SHA256, SHA384, SHA512, Digest
+from scepkit.protocol.asn1 import ber
+from scepkit.protocol.asn1 import der as _der
+from scepkit.protocol.asn1.ber import ANY, CONTENT, END, ENTER, OPTIONAL, REST, WHOLE
+from scepkit.protocol.asn1.types import Extension
 
 REQUEST_TYPE = "application/ocsp-request"
 
@@ -91,27 +42,74 @@ _KNOWN = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CertID:
+# CertID ::= SEQUENCE {
+#     hashAlgorithm   AlgorithmIdentifier,
+#     issuerNameHash  OCTET STRING,               -- of the issuer's Name
+#     issuerKeyHash   OCTET STRING,               -- of the issuer's key, the BIT STRING's content
+#     serialNumber    CertificateSerialNumber }
+_CERT_ID = (
+    *(_der.SEQUENCE | WHOLE | ENTER, _der.SEQUENCE | ENTER, _der.OID, ANY | OPTIONAL, END),
+    *(_der.OCTET_STRING, _der.OCTET_STRING, _der.INTEGER | CONTENT, END),
+)
+# Request ::= SEQUENCE {
+#     reqCert                      CertID,
+#     singleRequestExtensions  [0] EXPLICIT Extensions OPTIONAL }
+_SINGLE_EXTENSIONS = 0xA0
+_SINGLE_REQUEST = (_der.SEQUENCE | ENTER, *_CERT_ID, _SINGLE_EXTENSIONS | OPTIONAL, END)
+# OCSPRequest ::= SEQUENCE {
+#     tbsRequest             TBSRequest,
+#     optionalSignature  [0] EXPLICIT Signature OPTIONAL }
+#
+# TBSRequest ::= SEQUENCE {
+#     version            [0] EXPLICIT Version DEFAULT v1,
+#     requestorName      [1] EXPLICIT GeneralName OPTIONAL,
+#     requestList            SEQUENCE OF Request,
+#     requestExtensions  [2] EXPLICIT Extensions OPTIONAL }
+#
+# Most ask about one certificate: the first is cut together with the rest of the message.
+_VERSION, _NAME, _EXTENSIONS, _SIGNATURE = 0xA0, 0xA1, 0xA2, 0xA0
+_REQUEST = (
+    *(_der.SEQUENCE | ENTER, _der.SEQUENCE | ENTER, _VERSION | OPTIONAL, _NAME | OPTIONAL),
+    *(_der.SEQUENCE | ENTER, _der.SEQUENCE | ENTER | OPTIONAL, *_SINGLE_REQUEST[1:], REST, END),
+    *(_EXTENSIONS | OPTIONAL, END, _SIGNATURE | OPTIONAL, END),
+)
+_WHAT = "OCSP request"
+# RFC 5754: NULL or nothing. Anything else would be repeated, signed, in the response.
+_NO_PARAMETERS = (_der.NULL, b"")
+# X.690 section 8.3.2: these nine bits would be the same number without the first octet.
+_REDUNDANT = (0, 0x1FF)
+
+
+class CertID(NamedTuple):
     """The identity of a certificate in a request.
 
     Attributes:
         der: the CertID, to be repeated in the response.
-        hash: what the next two are made with; one of `HASHES`, or unknown to us.
-        issuer_name_hash: of the issuer's Name.
-        issuer_key_hash: of the content of the BIT STRING in the issuer's SubjectPublicKeyInfo.
+        issuer: what names the issuer in it; see `issuer_id`.
         serial: the certificate's serial number; whatever a client thinks one can be.
     """
 
     der: bytes
-    hash: ObjectIdentifier
-    issuer_name_hash: bytes
-    issuer_key_hash: bytes
+    issuer: bytes
     serial: int
 
+    @property
+    def hash(self) -> ObjectIdentifier:
+        """Return what the next two are made with; one of `HASHES`, or unknown to us."""
+        return ber.oid(ber.split(self.issuer)[0])
 
-@dataclass(frozen=True, slots=True)
-class Request:
+    @property
+    def issuer_name_hash(self) -> bytes:
+        """Return the hash of the issuer's Name."""
+        return ber.tags_and_contents(self.issuer)[1][1]
+
+    @property
+    def issuer_key_hash(self) -> bytes:
+        """Return the hash of the content of the BIT STRING in the issuer's key."""
+        return ber.tags_and_contents(self.issuer)[2][1]
+
+
+class Request(NamedTuple):
     """A client's OCSP request.
 
     Attributes:
@@ -119,8 +117,20 @@ class Request:
         nonce: the nonce extension's value as it came, DER; None without one.
     """
 
-    certificates: tuple[CertID, ...]
+    certificates: list[CertID]
     nonce: bytes | None
+
+
+def issuer_id(digest: Digest, name: bytes, key: bytes) -> bytes:
+    """Return the octets that name an issuer in a CertID, whatever the parameters of the hash.
+
+    Args:
+        digest: one of `HASHES`.
+        name: its Name, DER.
+        key: the content of the BIT STRING in its SubjectPublicKeyInfo.
+    """
+    hashes = _der.octet_string(digest.of(name)) + _der.octet_string(digest.of(key))
+    return _der.oid(digest.oid) + hashes
 
 
 def read_request(der: bytes) -> Request:
@@ -132,33 +142,52 @@ def read_request(der: bytes) -> Request:
     """
     if len(der) > MAX_REQUEST:
         raise Malformed(f"an OCSP request of more than {MAX_REQUEST} octets")
-    request = ber.decode(_OCSPRequest, der, "OCSP request").tbsRequest
-    if request.version not in (None, 0):
+    version, name, *first, rest, extensions, signature = ber.fields(der, _WHAT, _REQUEST)
+    if version and _explicit(version, _VERSION) != _der.INTEGER_0:
         raise Malformed("an OCSP request of another version than 1")
-    if not 1 <= len(request.requestList) <= MAX_CERTIFICATES:
-        raise Malformed(
-            f"an OCSP request for {len(request.requestList)} certificates, "
-            f"not 1 to {MAX_CERTIFICATES}"
-        )
-    for one in request.requestList:
-        # RFC 5754: NULL or nothing. Anything else would be repeated, signed, in the response.
-        if not isinstance(one.reqCert.hashAlgorithm.parameters, Null | None):
-            raise Malformed("the hash of a CertID has parameters")
-        _check(one.singleRequestExtensions or ())
-    extensions = request.requestExtensions or []
-    _check(extensions)
-    return Request(
-        certificates=tuple(_cert_id(one.reqCert) for one in request.requestList),
-        nonce=_nonce(extensions),
-    )
+    if name:
+        _explicit(name, _NAME)
+    if signature:
+        _explicit(signature, _SIGNATURE)
+    more = ber.split(rest) if rest else []
+    count = bool(first[0]) + len(more)
+    if not 1 <= count <= MAX_CERTIFICATES:
+        raise Malformed(f"an OCSP request for {count} certificates, not 1 to {MAX_CERTIFICATES}")
+    asked = [first, *(ber.fields(one, _WHAT, _SINGLE_REQUEST) for one in more)]
+    return Request([_asked(*one) for one in asked], _nonce(extensions) if extensions else None)
 
 
-def _check(extensions: Iterable[Extension]) -> None:
-    for extension in extensions:
+def _explicit(tagged: bytes, tag: int, inside: int = ANY) -> bytes:
+    """Return the one element inside an EXPLICIT tag."""
+    return ber.fields(tagged, _WHAT, (tag | ENTER, inside, END))[0]
+
+
+def _asked(
+    der: bytes,
+    algorithm: bytes,
+    parameters: bytes,
+    name: bytes,
+    key: bytes,
+    number: bytes,
+    extensions: bytes,
+) -> CertID:
+    if parameters not in _NO_PARAMETERS:
+        raise Malformed("the hash of a CertID has parameters")
+    if extensions:
+        _extensions(extensions, _SINGLE_EXTENSIONS)
+    return _cert_id(der, algorithm, name, key, number)
+
+
+def _extensions(tagged: bytes, tag: int) -> list[Extension]:
+    """Read Extensions, and refuse critical ones that are unknown."""
+    row = _explicit(tagged, tag, _der.SEQUENCE | CONTENT)
+    found = [ber.decode(Extension, one, _WHAT) for one in ber.split(row)]
+    for extension in found:
         if extension.critical and extension.extnID not in _KNOWN:
             raise Malformed(
                 f"the critical extension {extension.extnID.dotted_string} is not known here"
             )
+    return found
 
 
 def read_cert_id(der: bytes) -> CertID:
@@ -167,26 +196,25 @@ def read_cert_id(der: bytes) -> CertID:
     Raises:
         Malformed: it is none.
     """
-    return _cert_id(ber.decode(_CertID, der, "CertID"))
+    cert_id, algorithm, _, name, key, number = ber.fields(der, "CertID", _CERT_ID)
+    return _cert_id(cert_id, algorithm, name, key, number)
 
 
-def _cert_id(found: _CertID) -> CertID:
-    return CertID(
-        der=der.encode(found),
-        hash=found.hashAlgorithm.algorithm,
-        issuer_name_hash=found.issuerNameHash,
-        issuer_key_hash=found.issuerKeyHash,
-        serial=found.serialNumber,
-    )
+def _cert_id(der: bytes, algorithm: bytes, name: bytes, key: bytes, number: bytes) -> CertID:
+    if not number or (len(number) > 1 and int.from_bytes(number[:2]) >> 7 in _REDUNDANT):
+        raise Malformed("the serial number of a CertID is no INTEGER")
+    ber.oid(algorithm)  # is refused unless it is one
+    return CertID(der, algorithm + name + key, int.from_bytes(number, signed=True))
 
 
-def _nonce(extensions: Iterable[Extension]) -> bytes | None:
+def _nonce(tagged: bytes) -> bytes | None:
+    extensions = _extensions(tagged, _EXTENSIONS)
     found = [one.extnValue for one in extensions if one.extnID == OCSPExtensionOID.NONCE]
     if not found:
         return None
     if len(found) > 1:
         raise Malformed("an OCSP request with two nonces")
-    nonce = ber.decode(bytes, found[0], "nonce")
+    der, nonce = ber.fields(found[0], "nonce", (_der.OCTET_STRING | WHOLE | CONTENT,))
     if not 1 <= len(nonce) <= MAX_NONCE:
         raise Malformed(f"an OCSP nonce of {len(nonce)} octets, not 1 to {MAX_NONCE}")
-    return der.encode(nonce)
+    return der

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
 from functools import cached_property
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -28,8 +29,10 @@ from scepkit.protocol.crl import Plain, Reason, Status
 
 RESPONSE_TYPE = "application/ocsp-response"
 
-_BASIC = ObjectIdentifier("1.3.6.1.5.5.7.48.1.1")
+_BASIC = der.oid(ObjectIdentifier("1.3.6.1.5.5.7.48.1.1"))
+_NONCE = der.oid(OCSPExtensionOID.NONCE)
 _ENUMERATED = 0x0A
+_SUCCESSFUL = der.element(_ENUMERATED, b"\x00")
 # RFC 5280 section 5.3.1: unspecified is better left out.
 _REASONS = frozenset(Reason) - {Reason.unspecified}
 
@@ -50,8 +53,7 @@ _PLAIN = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SingleResponse:
+class SingleResponse(NamedTuple):
     """The answer for one certificate.
 
     Attributes:
@@ -122,17 +124,13 @@ def sign(
     Returns:
         the OCSPResponse, DER.
     """
-    statuses = [_status(one.status) for one in responses]
     this = der.generalized_time(produced_at)
     until = der.tagged(0, der.generalized_time(next_update))
     data = der.sequence(
         signer.responder_id,
         this,
         der.sequence(
-            *(
-                der.sequence(one.cert_id, status, this, until)
-                for one, status in zip(responses, statuses, strict=True)
-            )
+            *[der.sequence(one.cert_id, _status(one.status), this, until) for one in responses]
         ),
         b"" if nonce is None else der.tagged(1, der.sequence(_nonce(nonce))),
     )
@@ -142,10 +140,7 @@ def sign(
         der.bit_string(signatures.sign(signer.key, data, signer.digest)),
         signer.certificates,
     )
-    return der.sequence(
-        der.element(_ENUMERATED, b"\x00"),
-        der.tagged(0, der.sequence(der.oid(_BASIC), der.octet_string(basic))),
-    )
+    return der.sequence(_SUCCESSFUL, der.tagged(0, der.sequence(_BASIC, der.octet_string(basic))))
 
 
 def error(status: ErrorStatus) -> bytes:
@@ -169,4 +164,4 @@ def _status(status: Status) -> bytes:
 
 
 def _nonce(value: bytes) -> bytes:
-    return der.sequence(der.oid(OCSPExtensionOID.NONCE), der.octet_string(value))
+    return der.sequence(_NONCE, der.octet_string(value))
