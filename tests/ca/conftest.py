@@ -175,7 +175,7 @@ def issue(ca, key):
 
     def issue(authority=ca, *, subject=None, public_key=None, requested=(), profile=None, **rest):
         subject = name("device") if subject is None else subject
-        return authority.certify(
+        issued = authority.certify(
             Order(
                 subject=subject if isinstance(subject, Name) else Name.of(subject),
                 public_key=public_key or key("rsa:2048").public_key(),
@@ -187,6 +187,7 @@ def issue(ca, key):
                 **rest,
             )
         )
+        return x509.load_der_x509_certificate(issued.der)
 
     return issue
 

@@ -256,7 +256,7 @@ def test_an_ra_that_lacks_a_key_usage_is_not_loaded(directory, now, lacking):
     founding.create(directory, "ec", now=now)
     ca = Authority(read_certificate(directory / "ca.pem"), read_key(directory / "ca-key.pem"))
     profile = Profile(key_usages=KEY_USAGES - {lacking})
-    certificate = ca.certify(
+    issued = ca.certify(
         Order(
             subject=ca.own.subject_name,
             public_key=read_key(directory / "ra-key.pem").public_key(),
@@ -265,7 +265,7 @@ def test_an_ra_that_lacks_a_key_usage_is_not_loaded(directory, now, lacking):
             now=now,
         )
     )
-    write_certificate(directory / "ra.pem", certificate)
+    write_certificate(directory / "ra.pem", x509.load_der_x509_certificate(issued.der))
     with pytest.raises(SettingsError, match=r"the keyUsage of .* lacks"):
         material.load(directory, now=now)
 

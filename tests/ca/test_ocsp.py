@@ -178,7 +178,7 @@ def _instead(place, whose):
 def _for_another_purpose(place):
     ca, own = load(place, now=NOW).ca, generate("ec:p256")
     write_key(place / "ocsp-key.pem", own)
-    certificate = ca.certify(
+    issued = ca.certify(
         Order(
             subject=Name.parse("CN=device"),
             public_key=own.public_key(),
@@ -187,7 +187,7 @@ def _for_another_purpose(place):
             now=NOW,
         )
     )
-    write_certificate(place / "ocsp.pem", certificate)
+    write_certificate(place / "ocsp.pem", x509.load_der_x509_certificate(issued.der))
 
 
 def test_a_directory_that_cannot_be_written(directory, now, monkeypatch):

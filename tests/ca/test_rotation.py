@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepkit.ca.directory import founding, rollover
@@ -151,7 +152,7 @@ def test_as_large_as_the_one_before(directory, now, bits, then):
     private = rsa.generate_private_key(65537, bits)
     ca = load(directory, now=now).ca
     small = Profile(rsa_bits=(1024, 4096), default_eku=())
-    certificate = ca.certify(
+    certified = ca.certify(
         Order(
             subject=ca.own.subject_name,
             public_key=private.public_key(),
@@ -161,6 +162,7 @@ def test_as_large_as_the_one_before(directory, now, bits, then):
         )
     )
     write_key(directory / "ra-key.pem", private)
+    certificate = x509.load_der_x509_certificate(certified.der)
     write_certificate(directory / "ra.pem", certificate)
     assert rotate_ra(directory, now=now, before=400 * DAY)
     material = load(directory, now=now)

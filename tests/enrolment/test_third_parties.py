@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 import keys
 from enrolment import devices
 from scepkit.ca.authority import Authority
-from scepkit.ca.issuer import Later, Order
+from scepkit.ca.issuer import IssuedCertificate, Later, Order
 from scepkit.enrolment.challenges import NoChallenge
 from scepkit.enrolment.third_parties import No, ThirdParties, Yes
 from scepkit.errors import (
@@ -92,7 +92,7 @@ class OtherIssuer:
     async def withdraw(self, certificate):
         if self.failure is not None:
             raise self.failure
-        self.withdrawn.append(certificate.serial_number)
+        self.withdrawn.append(certificate.serial)
 
 
 async def decide(world, message, *, most=10, seconds=30, gone=for_ever):
@@ -378,7 +378,7 @@ def test_a_certificate_that_cannot_be_stored_is_withdrawn(world):
     withdrawn = count(metrics.UNSENT, outcome="withdrawn")
     assert isinstance(ask(world, request(world, secret)).rep, Failure)
     (made,) = issuer.made.values()
-    assert issuer.withdrawn == [made.serial_number]
+    assert issuer.withdrawn == [made.serial]
     assert world.issued == 0
     assert count(metrics.UNSENT, outcome="withdrawn") == withdrawn + 1
 
@@ -395,7 +395,7 @@ def test_a_withdrawal_that_fails_is_reported(world):
     (made,) = issuer.made.values()
     (line,) = [one for one in lines if one["log_level"] == "error"]
     assert (line["issuer"], line["transaction_id"]) == ("Vault", "a")
-    assert int(line["serial"], 16) == made.serial_number
+    assert int(line["serial"], 16) == made.serial
     assert "no route to host" in line["error"]
     assert count(metrics.UNSENT, outcome="reported") == reported + 1
 
@@ -446,7 +446,7 @@ def test_a_certificate_for_another_key_is_not_sent(world):
     world.use(parties=ThirdParties(issuer=issuer))
 
     async def certify(order):
-        return OTHER_CA.certificate
+        return IssuedCertificate.read(OTHER.der)
 
     issuer.certify = certify
     with pytest.raises(Exception, match="has certified another key"):
@@ -472,7 +472,7 @@ def test_a_certificate_that_the_database_did_not_take_is_reported(world, monkeyp
     assert (line["issuer"], line["error"]) == ("Vault", "the disk is full")
     issuer.before = None
     (made,) = issuer.made.values()
-    assert ask(world, message).x509.serial_number == made.serial_number
+    assert ask(world, message).x509.serial_number == made.serial
     assert issuer.withdrawn == []
 
 
@@ -672,15 +672,15 @@ def test_a_no_withdraws_the_certificate_of_another_ca(world, words):
         assert isinstance(ask(world, message).rep, Pending)
 
     async def withdraw(certificate):
-        seen.append((certificate.serial_number, statuses(world)))
+        seen.append((certificate.serial, statuses(world)))
 
     seen = []
     issuer.withdraw = withdraw
     assert ask(world, message).refusal == ("badRequest", "the request was refused")
     (made,) = issuer.made.values()
-    assert seen == [(made.serial_number, [Status.SIGNED])]
+    assert seen == [(made.serial, [Status.SIGNED])]
     assert statuses(world) == [Status.REJECTED]
-    assert world.store.certificate(made.serial_number).revoked_at is not None
+    assert world.store.certificate(made.serial).revoked_at is not None
 
 
 def test_all_three_have_their_word(world):

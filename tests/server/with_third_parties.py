@@ -54,7 +54,7 @@ class OtherCA(Party):
         return self.authority.certify(order)
 
     async def withdraw(self, certificate):
-        await self.word(f"withdraw {certificate.serial_number:x}")
+        await self.word(f"withdraw {certificate.serial:x}")
 
 
 place, parties = Path(sys.argv[1]), sys.argv[2].split(",")

@@ -5,18 +5,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
+from datetime import UTC
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from scepkit.ca.extensions import authority_key_identifier
+from scepkit.ca.extensions import authority_key_identifier, subject_key_identifier
+from scepkit.ca.issuer import IssuedCertificate
 from scepkit.ca.profile import check_public_key, from_request
 from scepkit.ca.subject_rules import certified_subject
 from scepkit.errors import SettingsError
 from scepkit.keys.pem import signature_hash
-from scepkit.protocol import signatures
+from scepkit.protocol import public_keys, signatures
 from scepkit.protocol.algorithms import SHA256, SHA384, SHA512
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.certificate import Certificate
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from scepkit.ca.profile import Profile
     from scepkit.keys.pem import PrivateKey
 
+_VERSION_3 = _der.tagged(0, _der.INTEGER_2)
 _SERIALS = 1 << 159  # RFC 5280 section 4.1.2.2: at most 20 octets
 _DIGESTS = {one.name: one for one in (SHA256, SHA384, SHA512)}
 
@@ -54,6 +57,7 @@ class Authority:
 
     __slots__ = (
         "_algorithm",
+        "_algorithm_and_issuer",
         "_digest",
         "_extensions",
         "_not_after",
@@ -79,11 +83,14 @@ class Authority:
         self._not_before = certificate.not_valid_before_utc
         self._not_after = certificate.not_valid_after_utc
         self.key_hash = self.own.key_hash
-        self._extensions = (
-            # RFC 5280 section 4.2.1.9: a certificate of ours is never a CA, whatever was requested.
-            encoded(x509.BasicConstraints(ca=False, path_length=None), critical=True),
-            encoded(authority_key_identifier(certificate)),
-            *(() if locations is None else locations.extensions(self.key_hash)),
+        self._algorithm_and_issuer = self._algorithm + self.own.subject
+        self._extensions = b"".join(
+            (
+                # RFC 5280 section 4.2.1.9: a certificate of ours is never a CA.
+                encoded(x509.BasicConstraints(ca=False, path_length=None), critical=True),
+                encoded(authority_key_identifier(certificate)),
+                *(() if locations is None else locations.extensions(self.key_hash)),
+            )
         )
 
     def at(self, locations: Locations | None) -> Authority:
@@ -95,7 +102,7 @@ class Authority:
         """Return the subject of the CA, for people."""
         return str(self.own.subject_name)
 
-    def certify(self, order: Order) -> x509.Certificate:
+    def certify(self, order: Order) -> IssuedCertificate:
         """Issue an end-entity certificate (RFC 5280 section 4).
 
         Raises:
@@ -103,31 +110,35 @@ class Authority:
             SettingsError: the CA is not valid now, which is no fault of the peer's.
             ValueError: a serial number that no certificate can have.
         """
-        serial, profile = order.serial, order.profile
-        if serial is not None and not 0 < serial < _SERIALS:
+        profile, serial = order.profile, order.serial
+        if serial is None:
+            serial = random_serial()
+        elif not 0 < serial < _SERIALS:
             raise ValueError(f"a certificate cannot have the serial number {serial}")
         not_before, not_after = self._validity(profile, order.now)
-        certified = certified_subject(order.subject)
+        subject = certified_subject(order.subject)
         key = check_public_key(order.public_key, profile)
-        wishes = from_request(order.requested, key, profile, certified)
+        spki = order.spki or public_keys.written(key)
+        granted = from_request(order.requested, key, profile, subject)
         to_be_signed = _der.sequence(
-            _der.tagged(0, _der.INTEGER_2),  # version 3
-            _der.encode(random_serial() if serial is None else serial),
-            self._algorithm,
-            self.own.subject,
+            _VERSION_3,
+            _der.integer(serial),
+            self._algorithm_and_issuer,
             _der.sequence(_der.time(not_before), _der.time(not_after)),
-            certified.der,
-            key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
-            _der.tagged(3, _der.sequence(*self._extensions, *wishes)),
+            subject.der,
+            spki,
+            _der.tagged(3, _der.sequence(self._extensions, granted, subject_key_identifier(spki))),
         )
         signature = signatures.sign(self.private_key, to_be_signed, self._digest)
         der = _der.sequence(to_be_signed, self._algorithm, _der.bit_string(signature))
-        return x509.load_der_x509_certificate(der)
+        key_hash = hashlib.sha256(spki).digest()
+        return IssuedCertificate(der, serial, not_before, not_after, key_hash)
 
-    def withdraw(self, certificate: x509.Certificate) -> None:
+    def withdraw(self, certificate: IssuedCertificate) -> None:
         """Do nothing: a certificate of ours that is neither stored nor sent exists nowhere."""
 
     def _validity(self, profile: Profile, now: datetime) -> tuple[datetime, datetime]:
+        """Return the validity as certificates have it: in UTC, without fractions of seconds."""
         if not self._not_before <= now < self._not_after:
             raise SettingsError(
                 f"the CA is valid from {self._not_before} to {self._not_after}, not now",
@@ -135,7 +146,11 @@ class Authority:
             )
         # A certificate that outlives its CA, or is older, fails in strict verifiers.
         not_before = max(now - profile.backdate, self._not_before)
-        return not_before, now + min(profile.validity, self._not_after - now)
+        not_after = now + min(profile.validity, self._not_after - now)
+        return (
+            not_before.astimezone(UTC).replace(microsecond=0),
+            not_after.astimezone(UTC).replace(microsecond=0),
+        )
 
 
 def random_serial() -> int:
@@ -144,4 +159,4 @@ def random_serial() -> int:
     RFC 5280 section 4.1.2.2 wants a positive number of at most 20 octets. Random ones need no
     coordination between nodes.
     """
-    return secrets.randbelow(2**127 - 1) + 1
+    return secrets.randbits(127) or 1

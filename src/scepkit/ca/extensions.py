@@ -7,6 +7,7 @@ there. A CA goes by its key: each generation has its own CRL, at a URL that neve
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,7 +16,8 @@ from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from scepkit.errors import UsageError
-from scepkit.protocol.extensions import encoded
+from scepkit.protocol.asn1 import ber, der
+from scepkit.protocol.extensions import SUBJECT_KEY_IDENTIFIER, encoded, extension
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,6 +26,9 @@ CRL_PATH = "/crl/{}.crl"
 ISSUER_PATH = "/ca/{}.cer"
 OCSP_PATH = "/ocsp/{}"
 
+_SPKI = (der.SEQUENCE | ber.ENTER, ber.ANY, der.BIT_STRING | ber.CONTENT, ber.END)
+# A subjectKeyIdentifier but for its last part, the SHA-1.
+_KEY_IDENTIFIER = extension(SUBJECT_KEY_IDENTIFIER, der.octet_string(bytes(20)))[:-20]
 _ID_OCTETS = 8
 # RFC 3986 has them nowhere in a URL.
 _NEVER = frozenset(' "<>\\^`{|}')
@@ -53,6 +58,16 @@ def authority_key_identifier(certificate: x509.Certificate) -> x509.AuthorityKey
     except x509.ExtensionNotFound:
         ski = x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski)
+
+
+def subject_key_identifier(spki: bytes) -> bytes:
+    """Return the extension that names a certificate's key, DER (RFC 5280 section 4.2.1.2, (1)).
+
+    Args:
+        spki: the key's SubjectPublicKeyInfo, DER.
+    """
+    _, key = ber.fields(spki, "SubjectPublicKeyInfo", _SPKI)
+    return _KEY_IDENTIFIER + hashlib.sha1(key[1:], usedforsecurity=False).digest()
 
 
 def ca_id(key_hash: bytes) -> str:

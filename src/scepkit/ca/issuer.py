@@ -10,11 +10,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from scepkit.protocol.certificate import Certificate
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable
     from datetime import datetime
 
-    from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
     from scepkit.ca.profile import Profile
@@ -31,6 +32,8 @@ class Order:
     Attributes:
         subject: taken over as it reads, or refused; see `subject_rules.certified_subject`.
         public_key: RSA, EC or Ed25519; its proof of possession was checked.
+        spki: that key's canonical SubjectPublicKeyInfo, DER, where it is known; else it is written
+            by whoever needs it.
         requested: the extensions that the request asks for; wishes, no more.
         profile: what may be granted.
         now: the time, aware.
@@ -46,6 +49,7 @@ class Order:
     requested: Extensions
     profile: Profile
     now: datetime
+    spki: bytes = b""
     serial: int | None = None
     csr: CertificationRequest | None = None
     endpoint: str = ""
@@ -58,6 +62,38 @@ class Order:
         parts = self.endpoint.encode(), self.transaction_id, self.fingerprint
         digests = (hashlib.sha256(one).digest() for one in parts)
         return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCertificate:
+    """A certificate as its issuer hands it over: its octets, and what has to be stored beside them.
+
+    Whoever makes a certificate knows all of it, and need not read it back.
+
+    Attributes:
+        der: the certificate.
+        serial: its serial number.
+        not_before: from when it is valid, aware, in whole seconds.
+        not_after: the end of its validity, aware, in whole seconds.
+        key_hash: SHA-256 of its canonical SubjectPublicKeyInfo, 32 octets.
+    """
+
+    der: bytes
+    serial: int
+    not_before: datetime
+    not_after: datetime
+    key_hash: bytes
+
+    @classmethod
+    def read(cls, der: bytes) -> IssuedCertificate:
+        """Read what another CA issued.
+
+        Raises:
+            Malformed: it is no certificate, or its validity cannot be read.
+        """
+        certificate = Certificate.read(der)
+        start, end = certificate.validity
+        return cls(der, certificate.serial, start, end, certificate.key_hash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +121,15 @@ class Issuer(Protocol):
 
     def certify(
         self, order: Order
-    ) -> x509.Certificate | Later | Awaitable[x509.Certificate | Later]:
-        """Certify an order.
+    ) -> IssuedCertificate | Later | Awaitable[IssuedCertificate | Later]:
+        """Certify an order; `IssuedCertificate.read` takes the octets of another CA's certificate.
 
         Raises:
             FailInfoError: it is refused, for good.
             Local: it cannot be certified now, which is no fault of the peer's.
         """
 
-    def withdraw(self, certificate: x509.Certificate) -> Awaitable[None] | None:
+    def withdraw(self, certificate: IssuedCertificate) -> Awaitable[None] | None:
         """Revoke a certificate that will never be sent: something came between it and the commit.
 
         Raises:

@@ -39,6 +39,9 @@ SAN_TYPES = frozenset({"dns", "ip", "email", "uri", "upn"})
 """Kinds of subjectAltName that can be allowed; `upn` is Microsoft's otherName
 1.3.6.1.4.1.311.20.2.3."""
 
+_NOT_OF_RSA = frozenset({"key_agreement"})
+_NOT_OF_EC = frozenset({"key_encipherment"})
+
 ED25519 = "ed25519"
 
 CURVES = frozenset({"secp256r1", "secp384r1", "secp521r1", ED25519})
@@ -120,7 +123,7 @@ def check_public_key(key: PublicKeyTypes | PSSPublicKey, profile: Profile) -> Pu
         BadRequest: none of RSA, EC and Ed25519, or a size or a curve that the profile does not
             allow.
     """
-    if isinstance(key, rsa.RSAPublicKey | PSSPublicKey):
+    if isinstance(key, rsa.RSAPublicKey) or isinstance(key, PSSPublicKey):  # noqa: SIM101 - quicker
         low, high = profile.rsa_bits
         if not low <= key.key_size <= high:
             raise BadRequest(f"an RSA key of {key.key_size} bits, not {low} to {high}")
@@ -138,8 +141,8 @@ def check_public_key(key: PublicKeyTypes | PSSPublicKey, profile: Profile) -> Pu
 
 def from_request(
     requested: Extensions, public_key: PublicKey, profile: Profile, subject: Name
-) -> list[bytes]:
-    """Return the extensions that depend on the request, DER.
+) -> bytes:
+    """Return the extensions that depend on the request, DER, one after the other.
 
     Args:
         requested: what the request asks for.
@@ -156,36 +159,31 @@ def from_request(
         names = requested.subject_alternative_names
     except Malformed as error:
         raise BadRequest(f"the extension request cannot be read: {error.message}") from error
-    granted = [_encoded_key_usage(_key_usages(asked_usage, public_key, profile))]
-    eku = _extended_key_usage(asked_eku, profile)
-    if eku:
-        granted.append(_encoded_extended_key_usage(eku))
+    usage = _key_usage(asked_usage, profile.key_usages, _impossible(public_key))
+    purposes = _extended_key_usage(asked_eku, profile)
     allowed = allowed_names(names, subject, profile.san_types)
-    if allowed:
-        # RFC 5280 section 4.2.1.6: critical if the subject is empty; else SHOULD be non-critical.
-        value = der.sequence(*(name.der for name in allowed))
-        granted.append(extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject.is_empty))
-    elif subject.is_empty:
-        raise BadRequest("the request has neither a subject nor a subjectAltName allowed here")
-    numbers = public_key.rsa if isinstance(public_key, PSSPublicKey) else public_key
-    return [*granted, encoded(x509.SubjectKeyIdentifier.from_public_key(numbers))]
+    if not allowed:
+        if subject.is_empty:
+            raise BadRequest("the request has neither a subject nor a subjectAltName allowed here")
+        return usage + purposes
+    # RFC 5280 section 4.2.1.6: critical if the subject is empty; else SHOULD be non-critical.
+    value = der.sequence(*(name.der for name in allowed))
+    return usage + purposes + extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject.is_empty)
 
 
-# A profile allows a few usages and purposes, so there are only so many of these extensions.
-@lru_cache(maxsize=64)
-def _encoded_key_usage(asserted: frozenset[str]) -> bytes:
-    return encoded(key_usage(asserted), critical=True)
+# A profile allows three usages, and a request asks for some of nine.
+@lru_cache(maxsize=512)
+def _key_usage(
+    asked: frozenset[str] | None, allowed: frozenset[str], impossible: frozenset[str]
+) -> bytes:
+    """Return keyUsage as an extension, DER.
 
-
-@lru_cache(maxsize=64)
-def _encoded_extended_key_usage(purposes: tuple[ObjectIdentifier, ...]) -> bytes:
-    return encoded(x509.ExtendedKeyUsage(purposes))
-
-
-def _key_usages(
-    asked: frozenset[str] | None, public_key: PublicKey, profile: Profile
-) -> frozenset[str]:
-    usages = profile.key_usages - _impossible(public_key)
+    Args:
+        asked: the usages that a request names; None if it names none.
+        allowed: those of the profile.
+        impossible: those that a key of this kind must not have.
+    """
+    usages = allowed - impossible
     if asked is None:
         # What only some want, so that they can be answered at a renewal, others are not given.
         usages -= {"key_agreement"}
@@ -195,26 +193,31 @@ def _key_usages(
         # RFC 5280 section 4.2.1.3: at least one bit MUST be set. To set one that was not asked
         # for would give the device something it did not want.
         raise BadRequest("none of the requested key usages is allowed here for such a key")
-    return usages
+    return encoded(key_usage(usages), critical=True)
 
 
 def _impossible(public_key: PublicKey) -> frozenset[str]:
     """Name the usages that a kind of key must not have (RFC 5480 section 3, RFC 8410 section 5)."""
     if isinstance(public_key, rsa.RSAPublicKey):
-        return frozenset({"key_agreement"})
+        return _NOT_OF_RSA
     if isinstance(public_key, ec.EllipticCurvePublicKey):
-        return frozenset({"key_encipherment"})
-    return frozenset({"key_agreement", "key_encipherment"})
+        return _NOT_OF_EC
+    return _NOT_OF_RSA | _NOT_OF_EC
 
 
-def _extended_key_usage(
-    asked: tuple[ObjectIdentifier, ...] | None, profile: Profile
-) -> tuple[ObjectIdentifier, ...]:
+def _extended_key_usage(asked: tuple[ObjectIdentifier, ...] | None, profile: Profile) -> bytes:
+    """Return extKeyUsage as an extension, DER; empty where the profile names no purpose."""
     if asked is None:
-        return profile.default_eku
+        return _purposes(profile.default_eku)
     # What a request gets that names none it may name too.
     granted = profile.allowed_eku.union(profile.default_eku)
     allowed = tuple(oid for oid in dict.fromkeys(asked) if oid in granted)
     if not allowed:
         raise BadRequest("none of the requested extended key usages is allowed here")
-    return allowed
+    return _purposes(allowed)
+
+
+# Only what profiles allow is remembered, and not whatever a request names.
+@lru_cache(maxsize=64)
+def _purposes(allowed: tuple[ObjectIdentifier, ...]) -> bytes:
+    return encoded(x509.ExtendedKeyUsage(allowed)) if allowed else b""

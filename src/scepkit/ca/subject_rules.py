@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from scepkit.protocol.distinguished_name import NameAttribute
 
 _BIT_STRING = 0x03
+_EMAIL_ADDRESS = der.oid(NameOID.EMAIL_ADDRESS)
 _LONGEST_HOST = 253  # RFC 1035 section 2.3.4, as text
 _NO_HOST = frozenset("/:@\\")
 
@@ -80,13 +81,14 @@ def certified_subject(subject: Name) -> CertifiedName:
         return subject
     try:
         rdns = subject.rdns
-        changed = [[_certified(attribute) for attribute in rdn] for rdn in rdns]
+        written = [[_certified(attribute) for attribute in rdn] for rdn in rdns]
     except Malformed as error:
         raise BadRequest(f"the subject cannot be read: {error.message}") from error
     for rdn in rdns:
-        _check_part(rdn)
-    written = der.sequence(*(der.set_of(*rdn) for rdn in changed))
-    return CertifiedName(written, email_addresses(subject))
+        if len(rdn) != 1:
+            _check_part(rdn)
+    name = der.sequence(*[der.set_of(*rdn) for rdn in written])
+    return CertifiedName(name, email_addresses(subject))
 
 
 def _check_part(rdn: tuple[NameAttribute, ...]) -> None:
@@ -110,23 +112,25 @@ def email_addresses(subject: Name) -> tuple[GeneralName, ...]:
     if isinstance(subject, CertifiedName):
         return subject.emails
     return tuple(
-        GeneralName.email(attribute.text())
-        for rdn in subject.rdns
-        for attribute in rdn
-        if attribute.oid == NameOID.EMAIL_ADDRESS and _MAILBOX.fullmatch(attribute.text())
+        [
+            GeneralName.email(attribute.text())
+            for rdn in subject.rdns
+            for attribute in rdn
+            if attribute.type == _EMAIL_ADDRESS and _MAILBOX.fullmatch(attribute.text())
+        ]
     )
 
 
 def _certified(attribute: NameAttribute) -> bytes:
-    oid = attribute.oid
+    oid, tag = attribute.oid, attribute.tag
     if oid is None:
         raise BadRequest("the subject has an attribute whose type cannot be read")
     kind = name_attributes.find(oid)
     label = f"the subject's {kind.label}"
-    if oid == NameOID.X500_UNIQUE_IDENTIFIER and attribute.tag == _BIT_STRING:
+    if tag == _BIT_STRING and oid == NameOID.X500_UNIQUE_IDENTIFIER:
         if not _is_bit_string(attribute.octets):
             raise BadRequest(f"{label} is not a valid BIT STRING")
-        return der.sequence(attribute.type, der.element(_BIT_STRING, attribute.octets))
+        return der.sequence(attribute.type, attribute.value)
     try:
         text = attribute.text()
     except Undecodable as error:
@@ -135,8 +139,8 @@ def _certified(attribute: NameAttribute) -> bytes:
     if fault:
         raise BadRequest(f"{label} {fault}")
     _refuse_characters(label, text)
-    if attribute.tag in (kind.string, *kind.also) and strings.fits(text, attribute.tag):
-        return der.sequence(attribute.type, der.element(attribute.tag, attribute.octets))
+    if (tag == kind.string or tag in kind.also) and strings.fits(text, tag):
+        return der.sequence(attribute.type, attribute.value)
     if not strings.fits(text, kind.string):
         name = strings.NAMES[kind.string]
         raise BadRequest(f"{label} has characters that are in no {name}")
@@ -164,10 +168,11 @@ def allowed_names(
     Raises:
         BadRequest: a name of an allowed kind that is not well-formed (RFC 5280 section 4.2.1.6).
     """
-    names = dict.fromkeys(_checked(name) for name in requested if name.kind in san_types)
-    if "email" in san_types:
+    names = dict.fromkeys([_checked(name) for name in requested if name.kind in san_types])
+    emails = email_addresses(subject) if "email" in san_types else ()
+    if emails:
         known = frozenset(map(str, names))
-        names |= dict.fromkeys(e for e in email_addresses(subject) if str(e) not in known)
+        names |= dict.fromkeys([one for one in emails if str(one) not in known])
     return tuple(names)
 
 
@@ -179,12 +184,14 @@ def _checked(name: GeneralName) -> GeneralName:
             case "upn":
                 return _user_principal_name(name)
             case "dns":
+                host = name.string()
                 # RFC 5280: a dNSName of " " MUST NOT be used; no host name holds a blank.
-                _check_ia5("dNSName", name.string(), blanks=False)
-                _check_host(name.string())
+                _check_ia5("dNSName", host, blanks=False)
+                _check_host(host)
             case "email":
-                _check_ia5("rfc822Name", name.string(), blanks=False)
-                if not all(name.string().partition("@")) or name.string().count("@") > 1:
+                address = name.string()
+                _check_ia5("rfc822Name", address, blanks=False)
+                if not all(address.partition("@")) or address.count("@") > 1:
                     raise BadRequest("the rfc822Name is not one address")
             case "uri":
                 # Blanks pass: Intune writes "ID:Microsoft Endpoint Manager:GUID:...".

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from scepkit.ca.issuer import Order
 from scepkit.ca.profile import Profile
 from scepkit.ca.subject_rules import allowed_names
 from scepkit.enrolment import issuing, renewal
@@ -34,12 +35,14 @@ from scepkit.enrolment.sender import RenewedCertificate, RevokedSigner, Sender, 
 from scepkit.enrolment.third_parties import Awaited
 from scepkit.errors import BadRequest, BoundReached, FailInfoError, SettingsError
 from scepkit.protocol.csr import CertificationRequest
+from scepkit.protocol.distinguished_name import Name
 from scepkit.store import (
     AlreadyAnswered,
     Answer,
     Challenge,
     ChallengeSpent,
     Entry,
+    Issuance,
     OtherOwner,
     QueueFull,
     Recorded,
@@ -47,6 +50,8 @@ from scepkit.store import (
     Store,
     StoredOutcome,
 )
+
+_Record = TypeVar("_Record", bound=Entry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +134,11 @@ class Admission:
         renews = None
         if renewed is not None and renewed.certificate.subject_name.matches(granted.subject):
             renews = renewed.serial
-        entry = self._entry(request, granted, fingerprint, challenge, renews)
         if self.rules.approval:
             self._check_names(granted, request.sender)
-        return self._granted(request, granted, entry, challenge, queued=self.rules.approval)
+        return self._granted(
+            request, granted, fingerprint, challenge, renews, queued=self.rules.approval
+        )
 
     def _check_subject(self, csr: CertificationRequest, sender: Sender) -> None:
         try:
@@ -157,17 +163,17 @@ class Admission:
     def _entitling(self, request: EnrolmentRequest) -> Challenge | None:
         if self.rules.approval and request.csr.challenge_password is None:
             return None
-        with self._judging(request):
-            return self.challenges.judge(request.csr, request.now)
+        return self._judge(request)
 
-    @contextmanager
-    def _judging(self, request: EnrolmentRequest) -> Iterator[None]:
-        """Bound a challenge that is judged inside, and count one that is not right.
+    def _judge(self, request: EnrolmentRequest, renewed: Name | None = None) -> Challenge | None:
+        """Judge a challenge, within the bound on wrong ones; no challenge is no guess.
 
-        No challenge is no guess.
+        Args:
+            request: the request.
+            renewed: the subject of the certificate that it renews; None for a first enrolment.
 
         Raises:
-            BadRequest: it is longer than any rule takes.
+            BadRequest: it is not right, or longer than any rule takes.
             BoundReached: too many were not right, from this address.
         """
         password, tries = request.csr.challenge_password, self.tries
@@ -176,7 +182,9 @@ class Admission:
         try:
             if password is not None and len(password) > MAX_LENGTH:
                 raise too_long(password)
-            yield
+            if renewed is None:
+                return self.challenges.judge(request.csr, request.now)
+            return self.challenges.confirm(request.csr, request.now, renewed)
         except FailInfoError:
             if tries is not None and password is not None:
                 tries.count(request.peer)
@@ -206,8 +214,7 @@ class Admission:
         if not rules.new_names:
             granted = granted.bound_to(renewed.certificate.subject_name, renewed.names)
         self._check_subject(granted, request.sender)
-        entry = self._entry(request, granted, fingerprint, challenge, renewed.serial)
-        return self._granted(request, granted, entry, challenge)
+        return self._granted(request, granted, fingerprint, challenge, renewed.serial)
 
     def _may_be_first(self, request: EnrolmentRequest, error: FailInfoError) -> bool:
         """Say whether a renewal that is refused may be a first enrolment: by whoever decides those.
@@ -226,10 +233,7 @@ class Admission:
         """Judge the challenge that a renewal has without need; return which one it spends."""
         if request.csr.challenge_password is None:
             return None
-        with self._judging(request):
-            challenge = self.challenges.confirm(
-                request.csr, request.now, renewed.certificate.subject_name
-            )
+        challenge = self._judge(request, renewed.certificate.subject_name)
         # With another key in it the PKCS#10 may be somebody else's, recorded and signed anew: that
         # must not burn the challenge in there (checklist P-55).
         return challenge if request.sender.is_own else None
@@ -245,16 +249,72 @@ class Admission:
             now=request.now,
         )
 
-    def _entry(
+    def _granted(
         self,
         request: EnrolmentRequest,
         granted: CertificationRequest,
         fingerprint: bytes,
         challenge: Challenge | None,
         renews: int | None,
-    ) -> Entry:
+        *,
+        queued: bool = False,
+    ) -> Outcome | Awaited:
+        """Have the certificate signed, or queue the request, or ask the third parties."""
         keeps = self.rules.revocation_passphrase
-        return Entry(
+        passphrase = self.passphrases.to_keep(request.csr, renews) if keeps else None
+        facts = request, granted, fingerprint, challenge, renews, passphrase
+        if queued and self.consultation is None:
+            return Queued(issuing.queue(self._record(Entry, *facts), self.rules), challenge, renews)
+        # What is bound or stored has a subject of its own, which may be spelt in another way.
+        is_bound = granted.subject is not request.csr.subject
+        order = Order(
+            subject=granted.subject if is_bound else request.subject,
+            public_key=granted.public_key,
+            spki=granted.canonical_spki,
+            requested=granted.extensions,
+            profile=self.profile,
+            now=request.now,
+            csr=granted,
+            endpoint=self.endpoint,
+            transaction_id=request.transaction_id,
+            fingerprint=fingerprint,
+        )
+        if self.consultation is not None:
+            grant = Grant(
+                entry=self._record(Entry, *facts),
+                order=order,
+                wanted=request.csr,
+                granted=granted,
+                challenge=challenge,
+                authority=request.authority,
+                queued=queued,
+            )
+            return self.consultation.begin(grant)
+        certificate = request.authority.certify(order)
+        issuance = self._record(
+            Issuance,
+            *facts,
+            certificate=certificate.der,
+            serial=certificate.serial,
+            not_before=certificate.not_before,
+            not_after=certificate.not_after,
+            public_key=certificate.key_hash,
+        )
+        return Granted(issuance, challenge, renews, request.csr)
+
+    def _record(
+        self,
+        kind: Callable[..., _Record],
+        request: EnrolmentRequest,
+        granted: CertificationRequest,
+        fingerprint: bytes,
+        challenge: Challenge | None,
+        renews: int | None,
+        passphrase: bytes | None,
+        **certificate: Any,
+    ) -> _Record:
+        """Return the record of a granted request: an Entry, or with its certificate an Issuance."""
+        return kind(
             endpoint=self.endpoint,
             transaction_id=request.transaction_id,
             signer_key=request.sender.certificate.key_hash,
@@ -267,9 +327,10 @@ class Admission:
             challenge_id=None if challenge is None else challenge.id,
             renews=renews,
             reply_secret=self._reply_secret(request),
-            passphrase=self.passphrases.to_keep(request.csr, renews) if keeps else None,
+            passphrase=passphrase,
             peer=request.peer,
             now=request.now,
+            **certificate,
         )
 
     def _reply_secret(self, request: EnrolmentRequest) -> bytes | None:
@@ -278,35 +339,6 @@ class Admission:
         if password is None or isinstance(signer.public_key, rsa.RSAPublicKey):
             return None
         return self.secret_box.hide(password, signer.key_hash)
-
-    def _granted(
-        self,
-        request: EnrolmentRequest,
-        granted: CertificationRequest,
-        entry: Entry,
-        challenge: Challenge | None,
-        *,
-        queued: bool = False,
-    ) -> Outcome | Awaited:
-        if queued and self.consultation is None:
-            return Queued(issuing.queue(entry, self.rules), challenge, entry.renews)
-        wanted = request.csr
-        # What is bound or stored has a subject of its own, which may be spelt in another way.
-        is_bound = granted.subject is not wanted.subject
-        subject = granted.subject if is_bound else request.subject
-        if self.consultation is not None:
-            grant = Grant(
-                entry=entry,
-                order=issuing.order(entry, subject, granted, self.profile),
-                wanted=wanted,
-                granted=granted,
-                challenge=challenge,
-                authority=request.authority,
-                queued=queued,
-            )
-            return self.consultation.begin(grant)
-        issuance = issuing.issue(entry, subject, granted, request.authority, self.profile)
-        return Granted(issuance, challenge, entry.renews, issuing.cut(wanted, issuance))
 
     def settle(self, decided: Granted | Queued, answer: Answer) -> Outcome | Awaited:
         """Return what comes next after the commit; arguments as for the function."""

@@ -15,11 +15,8 @@ from datetime import datetime
 from functools import partial
 from typing import TypeAlias
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from scepkit.ca.authority import Authority
-from scepkit.ca.issuer import Issuer, Later, Order
+from scepkit.ca.issuer import IssuedCertificate, Issuer, Later, Order
 from scepkit.ca.profile import Profile
 from scepkit.enrolment import issuing
 from scepkit.enrolment.issuers import Issuers
@@ -39,7 +36,6 @@ from scepkit.enrolment.third_parties import (
 )
 from scepkit.errors import BadRequest, FailInfoError, SettingsError
 from scepkit.protocol import csr
-from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.store import (
     ISSUER,
@@ -54,7 +50,7 @@ from scepkit.store import (
     Store,
 )
 
-_Word: TypeAlias = x509.Certificate | Later | FailInfoError
+_Word: TypeAlias = IssuedCertificate | Later | FailInfoError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,11 +167,10 @@ class Consultation:
             entry = replace(entry, issuer=issuer.key_hash)
         if isinstance(word, Later):
             return Queued(issuing.queue(entry, self.rules, ISSUER), challenge, entry.renews)
-        if issuer is not None and not _is_for(word, grant.granted):
+        if issuer is not None and word.key_hash != grant.granted.key_hash:
             return _unusable(issuer, word)
-        record = issuing.issuance(entry, grant.granted, word, self._delivery())
-        cut = issuing.cut(grant.wanted, record)
-        granted = Granted(record, challenge, entry.renews, cut, issuer)
+        record = issuing.issuance(entry, word, self._delivery())
+        granted = Granted(record, challenge, entry.renews, grant.wanted, issuer)
         if self.parties.teller is None:
             return granted
         delivery = Delivery(
@@ -240,7 +235,7 @@ class Consultation:
             )
         wanted = csr.read_archived(row.csr)
         entry = issuing.entry_of(row, wanted.subject, issuer, now)
-        order = issuing.order(entry, wanted.subject, wanted, self.profile)
+        order = issuing.order(entry, wanted, self.profile)
         return _order(
             issuer,
             order,
@@ -290,9 +285,9 @@ class Consultation:
             self.store.reject(
                 row.id, fail_info=word.fail_info, reason=word.text, by=issuer.name, now=entry.now
             )
-        if not isinstance(word, x509.Certificate) or not _is_for(word, wanted):
+        if not isinstance(word, IssuedCertificate) or word.key_hash != wanted.key_hash:
             return None
-        record = issuing.issuance(entry, wanted, word, self._delivery())
+        record = issuing.issuance(entry, word, self._delivery())
         return self.store.approve(row.id, record, by=issuer.name)
 
     def _decided(
@@ -321,18 +316,24 @@ class Consultation:
         issuer = decided.issuer
         if issuer is None:
             return stands
-        certificate = x509.load_der_x509_certificate(decided.record.certificate)
+        record = decided.record
+        certificate = IssuedCertificate(
+            record.certificate,
+            record.serial,
+            record.not_before,
+            record.not_after,
+            record.public_key,
+        )
         if isinstance(stands, Repeated) and stands.standing.waits_for == ISSUER:
             # Another attempt was told "later" at the same time, and has stored that.
             number = stands.standing.request_id or 0
-            answer = self.store.approve(number, decided.record, by=issuer.name)
+            answer = self.store.approve(number, record, by=issuer.name)
             return self._decided(stands, issuer, certificate, answer)
         return self.unsent(certificate, issuer, stands)
 
-    def unsent(self, certificate: x509.Certificate, issuer: Issuer, stands: Outcome) -> Next:
+    def unsent(self, certificate: IssuedCertificate, issuer: Issuer, stands: Outcome) -> Next:
         """Return the outcome that stands; a certificate that is not it is withdrawn first."""
-        der = certificate.public_bytes(Encoding.DER)
-        if isinstance(stands, Repeated) and stands.standing.certificate == der:
+        if isinstance(stands, Repeated) and stands.standing.certificate == certificate.der:
             return stands
         return withdraw(issuer, certificate, lambda _word, _kept: stands)
 
@@ -364,12 +365,7 @@ def _order(
     )
 
 
-def _is_for(certificate: x509.Certificate, request: CertificationRequest) -> bool:
-    """Say whether a certificate is for the key of a request."""
-    return Certificate.of(certificate).key_hash == request.key_hash
-
-
-def _unusable(issuer: Issuer, certificate: x509.Certificate) -> Awaited:
+def _unusable(issuer: Issuer, certificate: IssuedCertificate) -> Awaited:
     def fail(_word: object, _kept: object) -> Next:
         raise SettingsError(
             f"{issuer.name} has certified another key than it was asked to",

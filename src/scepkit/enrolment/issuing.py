@@ -7,16 +7,10 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from scepkit.ca.authority import Authority
-from scepkit.ca.issuer import Issuer, Order
+from scepkit.ca.issuer import IssuedCertificate, Issuer, Order
 from scepkit.ca.profile import Profile
 from scepkit.enrolment.rules import Rules
 from scepkit.errors import BoundReached
-from scepkit.protocol import comparison
-from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
 from scepkit.store import Entry, Issuance, QueuedEntry, QueueFull, RequestRow
@@ -28,70 +22,23 @@ _TOO_MANY_REQUESTS, _UNAVAILABLE = 429, 503
 _COMMON = tuple(one.name for one in fields(Entry))
 
 
-def issue(
-    entry: Entry, subject: Name, csr: CertificationRequest, authority: Authority, profile: Profile
-) -> Issuance:
-    """Sign the certificate.
+def issuance(entry: Entry, certificate: IssuedCertificate, delivery: str | None = None) -> Issuance:
+    """Return the record of a request that has its certificate, after it had to wait.
 
     Args:
         entry: the request, granted.
-        subject: what it asks for as its subject.
-        csr: what else it asks for.
-        authority: the CA that issues.
-        profile: what may be issued.
-
-    Raises:
-        BadRequest: the request cannot have a certificate of this profile.
-        SettingsError: the CA is not valid now.
-    """
-    return issuance(entry, csr, authority.certify(order(entry, subject, csr, profile)))
-
-
-def order(entry: Entry, subject: Name, csr: CertificationRequest, profile: Profile) -> Order:
-    """Return the order for the certificate; arguments as for `issue`."""
-    return Order(
-        subject=subject,
-        public_key=csr.public_key,
-        requested=csr.extensions,
-        profile=profile,
-        now=entry.now,
-        csr=csr,
-        endpoint=entry.endpoint,
-        transaction_id=entry.transaction_id,
-        fingerprint=entry.fingerprint,
-    )
-
-
-def issuance(
-    entry: Entry,
-    csr: CertificationRequest,
-    certificate: x509.Certificate,
-    delivery: str | None = None,
-) -> Issuance:
-    """Return the record of a granted request that has its certificate.
-
-    Args:
-        entry: the request, granted.
-        csr: what it asks for.
         certificate: what it gets.
         delivery: as in `Issuance`.
     """
     return Issuance(
         **_common(entry),
-        certificate=certificate.public_bytes(Encoding.DER),
-        serial=certificate.serial_number,
-        not_before=certificate.not_valid_before_utc,
-        not_after=certificate.not_valid_after_utc,
-        public_key=csr.key_hash,
+        certificate=certificate.der,
+        serial=certificate.serial,
+        not_before=certificate.not_before,
+        not_after=certificate.not_after,
+        public_key=certificate.key_hash,
         delivery=delivery,
     )
-
-
-def cut(wanted: CertificationRequest, issuance: Issuance) -> tuple[str, ...]:
-    """Return what a request asks for and its certificate has not."""
-    if not wanted.extensions.all:
-        return ()
-    return comparison.cut(wanted, Certificate.read(issuance.certificate))
 
 
 def entry_of(row: RequestRow, subject: Name, issuer: Issuer, now: datetime) -> Entry:
@@ -116,6 +63,28 @@ def entry_of(row: RequestRow, subject: Name, issuer: Issuer, now: datetime) -> E
         challenge_id=row.challenge_id,
         renews=row.renews,
         now=now,
+    )
+
+
+def order(entry: Entry, csr: CertificationRequest, profile: Profile) -> Order:
+    """Return the order for the certificate of a request that has waited; it has the same id.
+
+    Args:
+        entry: the request.
+        csr: what was kept of its PKCS#10.
+        profile: what may be issued.
+    """
+    return Order(
+        subject=csr.subject,
+        public_key=csr.public_key,
+        spki=csr.canonical_spki,
+        requested=csr.extensions,
+        profile=profile,
+        now=entry.now,
+        csr=csr,
+        endpoint=entry.endpoint,
+        transaction_id=entry.transaction_id,
+        fingerprint=entry.fingerprint,
     )
 
 

@@ -18,6 +18,8 @@ from scepkit.ca.issuer import Issuer
 from scepkit.ca.subject_rules import CertifiedName
 from scepkit.enrolment.sender import Sender
 from scepkit.errors import BadRequest, FailInfoError
+from scepkit.protocol import comparison
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.store import Challenge, Issuance, OtherOwner, QueuedEntry, StoredOutcome
 
@@ -79,15 +81,25 @@ class Granted:
         record: what has to be stored before.
         challenge: the one-time challenge that entitles it.
         renews: the serial number of the certificate that is renewed.
-        cut: what the request asks for and the certificate has not, for the log.
+        wanted: the PKCS#10 as it came.
         issuer: who made the certificate, where it is not the CA here.
     """
 
     record: Issuance
     challenge: Challenge | None
     renews: int | None
-    cut: tuple[str, ...] = ()
+    wanted: CertificationRequest
     issuer: Issuer | None = None
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """Return the parts of the request that the certificate lacks, for the log.
+
+        To be asked for when the reply is out: it is worked out then.
+        """
+        if not self.wanted.extensions.all:
+            return ()
+        return comparison.cut(self.wanted, Certificate.read(self.record.certificate))
 
 
 @dataclass(frozen=True, slots=True)

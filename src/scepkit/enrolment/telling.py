@@ -14,9 +14,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeAlias
 
-from cryptography import x509
-
-from scepkit.ca.issuer import Issuer
+from scepkit.ca.issuer import IssuedCertificate, Issuer
 from scepkit.enrolment.request import Outcome, Refused, Repeated
 from scepkit.enrolment.third_parties import Awaited, Delivery, Role, Teller, Verdict, Yes
 from scepkit.errors import BadRequest, FailInfo
@@ -84,7 +82,7 @@ class Telling:
         reason = "" if isinstance(verdict, Yes) else verdict.reason
         if stands is not None or self.issuer is None:
             return self._outcome(reason, verdict, stands)
-        certificate = x509.load_der_x509_certificate(self.delivery.certificate)
+        certificate = IssuedCertificate.read(self.delivery.certificate)
         withdrawal = withdraw(self.issuer, certificate, partial(self._outcome, reason))
         return replace(withdrawal, keep=partial(self._refuse, reason))
 
@@ -96,7 +94,7 @@ class Telling:
 
 
 def withdraw(
-    issuer: Issuer, certificate: x509.Certificate, go_on: Callable[[object, object], Next]
+    issuer: Issuer, certificate: IssuedCertificate, go_on: Callable[[object, object], Next]
 ) -> Awaited:
     """Return the wait for the withdrawal of a certificate at the CA that made it."""
 

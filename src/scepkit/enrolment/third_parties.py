@@ -14,9 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from cryptography import x509
-
-    from scepkit.ca.issuer import Issuer
+    from scepkit.ca.issuer import IssuedCertificate, Issuer
     from scepkit.enrolment.request import Granted
     from scepkit.protocol.csr import CertificationRequest
     from scepkit.store import Challenge
@@ -169,7 +167,7 @@ class Awaited:
     keep: Callable[[Any], Any] = lambda _word: None
     may_cancel: bool = False
     granted: Granted | None = None
-    certificate: x509.Certificate | None = None
+    certificate: IssuedCertificate | None = None
     challenge: Challenge | None = None
     renews: int | None = None
 

@@ -104,7 +104,8 @@ class Approval:
         self.issuers.check_subject(wanted.subject)
         authority = self._authority(row)
         entry = issuing.entry_of(row, wanted.subject, authority, now)
-        return issuing.issue(entry, wanted.subject, wanted, authority, self.profile)
+        order = issuing.order(entry, wanted, self.profile)
+        return issuing.issuance(entry, authority.certify(order))
 
 
 def reject(store: Store, request_id: int, *, reason: str, by: str, now: datetime) -> StoredOutcome:

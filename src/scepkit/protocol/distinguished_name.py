@@ -10,7 +10,6 @@ octet in one; see `asn1.strings` for what is read all the same.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
@@ -83,6 +82,13 @@ class NameAttribute:
             Undecodable: it is no text.
         """
         return strings.decode(self.tag, self.octets) if self.string is None else self.string
+
+    @property
+    def comparable(self) -> bytes:
+        """Return it as it compares: the type, then the text; a value that is no text as it came."""
+        if self.string is None:
+            return self.type + b"#" + self.value
+        return self.type + b"=" + strings.fold(self.string).encode("utf-8", "surrogatepass")
 
     def __str__(self) -> str:
         """Return it as RFC 4514 writes it; a value that is no text as its DER in hex."""
@@ -188,19 +194,13 @@ class Name:
             raise Malformed(f"not a name that can be used: {error}") from error
 
     @cached_property
-    def _comparable(self) -> Counter[tuple[tuple[bytes, str | bytes], ...]]:
-        return Counter(
-            tuple(
-                sorted(
-                    (
-                        (a.type, a.value if a.string is None else strings.fold(a.string))
-                        for a in rdn
-                    ),
-                    key=repr,
-                )
-            )
-            for rdn in self.rdns
-        )
+    def _comparable(self) -> list[list[bytes]]:
+        """The parts as they compare, whatever order they stand in."""
+        parts = [[attribute.comparable for attribute in rdn] for rdn in self.rdns]
+        for part in parts:
+            part.sort()
+        parts.sort()
+        return parts
 
     @property
     def _spelling(self) -> list[list[tuple[bytes, str | bytes]]]:
@@ -237,10 +237,9 @@ def _written(attribute: rfc4514.Attribute) -> bytes:
 
 def escape(text: str) -> str:
     """Escape a value (RFC 4514 section 2.4), and characters unfit for a terminal or a log."""
-    if text.isalnum():
-        return text
-    out = "".join(f"\\{c}" if c in rfc4514.SPECIAL else c for c in text)
-    out = out if out.isprintable() else strings.shown(out)
+    if not rfc4514.SPECIAL.isdisjoint(text):
+        text = "".join([f"\\{c}" if c in rfc4514.SPECIAL else c for c in text])
+    out = text if text.isprintable() else strings.shown(text)
     if out[:1] == "#" or (out[:1] == " " and len(text) > 1):
         out = "\\" + out
     return out[:-1] + "\\ " if text.endswith(" ") else out

@@ -130,6 +130,11 @@ def canonical(spki: bytes) -> bytes:
         key = load_any(spki)
     except (FailInfoError, Malformed):
         return spki
+    return written(key)
+
+
+def written(key: PublicKey) -> bytes:
+    """Return the canonical SubjectPublicKeyInfo of a key, DER."""
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 

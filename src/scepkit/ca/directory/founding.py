@@ -308,7 +308,7 @@ def ra_certificate(
         now: the time, aware.
         validity: how long from now on; the CA's end cuts it.
     """
-    return ca.certify(
+    issued = ca.certify(
         Order(
             subject=Name.of(_ra_name(ca.certificate.subject)),
             public_key=key.public_key(),
@@ -317,6 +317,7 @@ def ra_certificate(
             now=now,
         )
     )
+    return x509.load_der_x509_certificate(issued.der)
 
 
 @contextmanager

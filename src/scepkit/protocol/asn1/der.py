@@ -33,6 +33,9 @@ SET = 0x31
 
 _CONTEXT = 0x80
 _CONSTRUCTED = 0x20
+_UTC_TIME_OF_13 = b"\x17\x0d"
+_GENERALIZED_TIME_OF_15 = b"\x18\x0f"
+_PAIRS = tuple(b"%02d" % number for number in range(100))
 # RFC 5652 section 11.3: UTCTime until 2049, GeneralizedTime from then on.
 _FIRST_GENERALIZED_YEAR = 2050
 # Packs a tag and a length of two octets.
@@ -64,6 +67,11 @@ def sequence(*elements: bytes) -> bytes:
 def set_of(*elements: bytes) -> bytes:
     """Return a SET OF, in DER's order (X.690 section 11.6)."""
     return element(SET, *sorted(elements))
+
+
+def integer(value: int) -> bytes:
+    """Return an INTEGER that is not negative."""
+    return element(INTEGER, value.to_bytes(value.bit_length() // 8 + 1, "big"))
 
 
 def octet_string(content: bytes) -> bytes:
@@ -109,23 +117,25 @@ def algorithm(identifier: ObjectIdentifier, parameters: bytes = NULL) -> bytes:
 def time(moment: datetime) -> bytes:
     """Return an aware time as certificates, CRLs and CMS write it, DER."""
     moment = moment.astimezone(UTC)
-    if moment.year < _FIRST_GENERALIZED_YEAR:
-        return element(UTC_TIME, b"%02d%b" % (moment.year % 100, _after_year(moment)))
+    year = moment.year
+    if year < _FIRST_GENERALIZED_YEAR:
+        return _UTC_TIME_OF_13 + _PAIRS[year % 100] + _after_year(moment)
     return generalized_time(moment)
 
 
 def generalized_time(moment: datetime) -> bytes:
     """Return an aware time as GeneralizedTime in any year, as CMP and OCSP write it, DER."""
     moment = moment.astimezone(UTC)
-    return element(GENERALIZED_TIME, b"%04d%b" % (moment.year, _after_year(moment)))
+    century, year = divmod(moment.year, 100)
+    return _GENERALIZED_TIME_OF_15 + _PAIRS[century] + _PAIRS[year] + _after_year(moment)
 
 
 def _after_year(moment: datetime) -> bytes:
-    # Not strftime, which takes four times as long: a CRL has a million of these.
-    return b"%02d%02d%02d%02d%02dZ" % (
-        moment.month,
-        moment.day,
-        moment.hour,
-        moment.minute,
-        moment.second,
+    # From a table, which takes half as long as formatting, and an eighth of strftime.
+    return b"%b%b%b%b%bZ" % (
+        _PAIRS[moment.month],
+        _PAIRS[moment.day],
+        _PAIRS[moment.hour],
+        _PAIRS[moment.minute],
+        _PAIRS[moment.second],
     )

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import structlog
-from cryptography import x509
 
+from scepkit.ca.issuer import IssuedCertificate
 from scepkit.enrolment.third_parties import Awaited, Role
 from scepkit.errors import BoundReached, FailInfoError, Local, ScepError, ThirdPartyFailed
 from scepkit.protocol.certificate import show_serial
@@ -170,7 +170,7 @@ def _reported(step: Waiting, word: object) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if step.outcome.role is Role.ISSUER and isinstance(word, x509.Certificate):
+        if step.outcome.role is Role.ISSUER and isinstance(word, IssuedCertificate):
             message = error.message if isinstance(error, ScepError) else type(error).__name__
             _report(step, word, message)
         raise
@@ -178,12 +178,12 @@ def _reported(step: Waiting, word: object) -> Iterator[None]:
         metrics.UNSENT.labels("withdrawn").inc()
 
 
-def _report(step: Waiting, certificate: x509.Certificate | None, error: str) -> None:
+def _report(step: Waiting, certificate: IssuedCertificate | None, error: str) -> None:
     metrics.UNSENT.labels("reported").inc()
     log.error(
         "a certificate of another CA was not sent and not withdrawn",
         issuer=step.outcome.name,
-        serial="" if certificate is None else show_serial(certificate.serial_number),
+        serial="" if certificate is None else show_serial(certificate.serial),
         transaction_id=str(step.message.received.attributes.transaction_id),
         error=error,
         hint="revoke it there unless the device comes back for it",
