@@ -450,3 +450,16 @@ def test_no_decision_writes(world):
     serials = {decision.record.serial for decision in decisions}
     assert len(serials) == 3
     assert (world.issued, world.spent) == (0, 0)
+
+
+def test_the_names_that_certificates_are_found_by(world):
+    """Those of the certificate: e-mail addresses of the subject are among them."""
+    names = ["dns:Host.example", "ip:192.0.2.1"]
+    sent = {"subject": "CN=a,1.2.840.113549.1.9.1=a@b.example", "sans": names}
+    assert world.enrol(world.challenge(), **sent).certificate
+    row = next(world.store.certificates())
+    assert set(row.names.split("\n")) == {
+        "dns:host.example",
+        "ip:192.0.2.1",
+        "email:a@b.example",
+    }

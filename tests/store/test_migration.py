@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from ipaddress import ip_address
+
 import pytest
 from alembic import command
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.errors import StoreError
 from scepkit.store import (
@@ -75,6 +82,37 @@ def test_the_record_begins_with_what_was_revoked_before(first_release, url, data
         assert store.certificate(0xAB).revoked_by == "al"
 
 
+def test_names_are_read_from_the_certificates_that_are_there(
+    first_release, url, database, sql, monkeypatch
+):
+    """In more batches than one, and past certificates that nobody can read."""
+    batches = import_module("scepkit.store.migrations.versions.r0009_selection")
+    monkeypatch.setattr(batches, "BATCH", 2)
+    time = f"'{NOW:%Y-%m-%d %H:%M:%S.%f}{'+00' if database == 'postgresql' else ''}'"
+    digest = DIGEST[database].format("aa" * 32)
+    for number in range(1, 6):
+        names = [x509.DNSName(f"Host{number}.example"), x509.IPAddress(ip_address(number))]
+        der = DIGEST[database].format(certificate_for(names if number != 3 else []).hex())
+        sql(
+            f"INSERT INTO certificates VALUES ('{number}', 'main', 'CN={number}', {der}, {time},"
+            f" {time}, {digest}, {time}, NULL, NULL)"
+        )
+    with Store.open(url) as store:
+        found = {row.serial: row.names for row in store.certificates()}
+    assert found == {0xAB: "", 3: ""} | {
+        number: f"dns:host{number}.example\nip:0.0.0.{number}" for number in (1, 2, 4, 5)
+    }
+
+
+def certificate_for(names):
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "old")])
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), 1, NOW, NOW)
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(key, SHA256()).public_bytes(Encoding.DER)
+
+
 def test_it_goes_on_as_before(first_release, url, issuance, queued, sql):
     with Store.open(url) as store:
         digest = b"\xaa" * 32
@@ -82,7 +120,7 @@ def test_it_goes_on_as_before(first_release, url, issuance, queued, sql):
         assert isinstance(store.record(issuance(**same)).result(), AlreadyAnswered)
         assert isinstance(store.record(issuance(renews=0xAB)).result(), Recorded)
         assert isinstance(store.queue(queued(renews=0xAB)).result(), Recorded)
-    assert sql("SELECT version_num FROM alembic_version") == [("0008",)]
+    assert sql("SELECT version_num FROM alembic_version") == [(schema.HEAD,)]
 
 
 def test_a_migration_that_fails_leaves_the_old_database(first_release, url, sql, monkeypatch):

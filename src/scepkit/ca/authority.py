@@ -23,6 +23,7 @@ from scepkit.protocol.algorithms import SHA256, SHA384, SHA512
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.extensions import encoded
+from scepkit.protocol.general_name import listed
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -119,7 +120,7 @@ class Authority:
         subject = certified_subject(order.subject)
         key = check_public_key(order.public_key, profile)
         spki = order.spki or public_keys.written(key)
-        granted = from_request(order.requested, key, profile, subject)
+        granted, names = from_request(order.requested, key, profile, subject)
         to_be_signed = _der.sequence(
             _VERSION_3,
             _der.integer(serial),
@@ -132,7 +133,7 @@ class Authority:
         signature = signatures.sign(self.private_key, to_be_signed, self._digest)
         der = _der.sequence(to_be_signed, self._algorithm, _der.bit_string(signature))
         key_hash = hashlib.sha256(spki).digest()
-        return IssuedCertificate(der, serial, not_before, not_after, key_hash)
+        return IssuedCertificate(der, serial, not_before, not_after, key_hash, listed(names))
 
     def withdraw(self, certificate: IssuedCertificate) -> None:
         """Do nothing: a certificate of ours that is neither stored nor sent exists nowhere."""

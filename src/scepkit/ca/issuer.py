@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate import Certificate, listed_names
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -76,6 +76,7 @@ class IssuedCertificate:
         not_before: from when it is valid, aware, in whole seconds.
         not_after: the end of its validity, aware, in whole seconds.
         key_hash: SHA-256 of its canonical SubjectPublicKeyInfo, 32 octets.
+        names: its alternative names, to search in (`listed_names`).
     """
 
     der: bytes
@@ -83,6 +84,7 @@ class IssuedCertificate:
     not_before: datetime
     not_after: datetime
     key_hash: bytes
+    names: str = ""
 
     @classmethod
     def read(cls, der: bytes) -> IssuedCertificate:
@@ -93,7 +95,8 @@ class IssuedCertificate:
         """
         certificate = Certificate.read(der)
         start, end = certificate.validity
-        return cls(der, certificate.serial, start, end, certificate.key_hash)
+        names = listed_names(der)
+        return cls(der, certificate.serial, start, end, certificate.key_hash, names)
 
 
 @dataclass(frozen=True, slots=True)

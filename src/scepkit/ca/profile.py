@@ -24,11 +24,14 @@ from scepkit.protocol.asn1 import der
 from scepkit.protocol.extensions import SUBJECT_ALTERNATIVE_NAME, encoded, extension
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
     from scepkit.protocol.algorithms import PublicKey
     from scepkit.protocol.distinguished_name import Name
     from scepkit.protocol.extensions import Extensions
+    from scepkit.protocol.general_name import GeneralName
 
 BACKDATE = timedelta(minutes=5)
 
@@ -141,8 +144,8 @@ def check_public_key(key: PublicKeyTypes | PSSPublicKey, profile: Profile) -> Pu
 
 def from_request(
     requested: Extensions, public_key: PublicKey, profile: Profile, subject: Name
-) -> bytes:
-    """Return the extensions that depend on the request, DER, one after the other.
+) -> tuple[bytes, Sequence[GeneralName]]:
+    """Return the extensions that depend on the request, DER, and the names that are among them.
 
     Args:
         requested: what the request asks for.
@@ -165,10 +168,11 @@ def from_request(
     if not allowed:
         if subject.is_empty:
             raise BadRequest("the request has neither a subject nor a subjectAltName allowed here")
-        return usage + purposes
+        return usage + purposes, ()
     # RFC 5280 section 4.2.1.6: critical if the subject is empty; else SHOULD be non-critical.
     value = der.sequence(*(name.der for name in allowed))
-    return usage + purposes + extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject.is_empty)
+    alternative = extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject.is_empty)
+    return usage + purposes + alternative, allowed
 
 
 # A profile allows three usages, and a request asks for some of nine.

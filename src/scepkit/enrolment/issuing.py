@@ -37,6 +37,7 @@ def issuance(entry: Entry, certificate: IssuedCertificate, delivery: str | None 
         not_before=certificate.not_before,
         not_after=certificate.not_after,
         public_key=certificate.key_hash,
+        names=certificate.names,
         delivery=delivery,
     )
 

@@ -19,7 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.errors import FailInfoError, Malformed
-from scepkit.protocol import extensions, public_keys, signatures
+from scepkit.protocol import extensions, general_name, public_keys, signatures
 from scepkit.protocol.algorithms import Legacy, PublicKey
 from scepkit.protocol.asn1 import ber, rewriting, strings
 from scepkit.protocol.asn1 import der as _der
@@ -309,6 +309,16 @@ def read_serial(text: str) -> int:
 
 
 # --- oddities: forbidden by RFC 5280, written by CAs, refused by other programs -------------------
+
+
+def listed_names(der: bytes) -> str:
+    """Return a certificate's alternative names to search in (`general_name.listed`)."""
+    if extensions.SUBJECT_ALTERNATIVE_NAME not in der:
+        return ""  # nor has it to be read
+    try:
+        return general_name.listed(Certificate.read(der).alternative_names)
+    except Malformed:
+        return ""
 
 
 def oddities(certificate: Certificate) -> tuple[str, ...]:

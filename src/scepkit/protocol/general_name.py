@@ -18,6 +18,7 @@ GeneralName ::= CHOICE {
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -137,6 +138,20 @@ class GeneralName:
         kind, *rest = ber.split(self.octets) or [b""]
         value = rest[0] if rest else b""
         return kind, ber.content(value, _OTHER, "value of an otherName") if value else b""
+
+
+def listed(names: Iterable[GeneralName]) -> str:
+    """Return names to search in, one a line: as people write them, a `upn` as its text, too."""
+    return "\n".join(map(_listed, names))
+
+
+def _listed(name: GeneralName) -> str:
+    if name.kind == "upn":
+        try:
+            return strings.shown(f"upn:{name.string()}")
+        except (Malformed, strings.Undecodable):
+            pass
+    return str(name)
 
 
 def read(der: bytes) -> tuple[GeneralName, ...]:

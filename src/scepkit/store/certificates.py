@@ -41,7 +41,7 @@ class CertificateRow:
     `public_key` is the SHA-256 of its SubjectPublicKeyInfo and `issuer` that of the CA's, None
     until `Store.assign_issuer`; `revocation_reason` is a CRLReason code, `invalidity_date` since
     when its key is thought to be in wrong hands, `renews` the serial number of the certificate
-    that it replaced.
+    that it replaced, `names` its subject alternative names as `listed_names` writes them.
     """
 
     serial: int
@@ -58,6 +58,7 @@ class CertificateRow:
     renews: int | None
     revoked_by: str | None
     invalidity_date: datetime | None
+    names: str = ""
 
 
 class OCSPStatus(NamedTuple):

@@ -40,7 +40,11 @@ BY_NUMBER = select(challenges).where(challenges.c.id == bindparam("challenge_id"
 VOID = (
     update(challenges)
     .where(challenges.c.id.in_(bindparam("ids", expanding=True)), IS_OPEN)
-    .values(voided_at=bindparam("now", type_=UTCDateTime), voided_by=bindparam("by"))
+    .values(
+        voided_at=bindparam("now", type_=UTCDateTime),
+        voided_by=bindparam("by"),
+        void_reason=bindparam("why"),
+    )
     .returning(challenges.c.id, challenges.c.endpoint, challenges.c.subject)
 )
 
@@ -58,7 +62,7 @@ class ChallengeState(StrEnum):
 class Challenge:
     """A stored challenge; `spent_serial` names the one certificate it was good for.
 
-    `label` is what people find it by, `voided_by` who took it back.
+    `label` is what people find it by, `voided_by` who took it back, `void_reason` why.
     """
 
     id: int
@@ -73,6 +77,7 @@ class Challenge:
     label: str | None = None
     voided_at: datetime | None = None
     voided_by: str | None = None
+    void_reason: str | None = None
 
     def state(self, now: datetime) -> ChallengeState:
         """Return its present state."""
@@ -86,12 +91,15 @@ class Challenge:
 class ChallengeRecords(Database):
     """The part of the store with the one-time challenges."""
 
-    def add_challenges(self, new: Sequence[NewChallenge], *, by: str = UNKNOWN) -> list[int]:
+    def add_challenges(
+        self, new: Sequence[NewChallenge], *, by: str = UNKNOWN, reason: str = ""
+    ) -> list[int]:
         """Add challenges, all or none; they are on the disk when this returns.
 
         Args:
             new: what they are.
             by: who makes them, for the record.
+            reason: why, for the same.
 
         Returns:
             Their numbers, in the same order.
@@ -111,7 +119,8 @@ class ChallengeRecords(Database):
                     "a challenge with this secret exists already; none was added",
                     hint="choose another secret, better a random one",
                 ) from error
-            self._audit.append(connection, [_minted(new, [*numbers.values()], by)])
+            event = _minted(new, [*numbers.values()], by)._replace(reason=reason)
+            self._audit.append(connection, [event])
         return [numbers[challenge.mac] for challenge in new]
 
     def find_challenge(self, endpoint: str, mac: bytes) -> Challenge | None:
@@ -162,13 +171,16 @@ class ChallengeRecords(Database):
         wanted = _filters(endpoint, subject, label, now, is_open=is_open)
         yield from self._pages(partial(_after, wanted), _challenge, after, limit)
 
-    def void_challenges(self, ids: Sequence[int], *, by: str, now: datetime) -> Iterator[list[int]]:
+    def void_challenges(
+        self, ids: Sequence[int], *, by: str, now: datetime, reason: str = ""
+    ) -> Iterator[list[int]]:
         """Take challenges back, so that they are good for nothing; a chunk after the other.
 
         Args:
             ids: their numbers. What is spent or void by then stays as it is.
             by: who takes them back, for the record.
             now: aware.
+            reason: why, for the record.
 
         Yields:
             The numbers of those that this call has voided, when they are on the disk.
@@ -179,11 +191,17 @@ class ChallengeRecords(Database):
         for start in range(0, len(ids), CHUNK):
             if start:
                 sleep(PAUSE_SECONDS)
-            values = {"ids": [*ids[start : start + CHUNK]], "by": by, "now": now}
+            values = {
+                "ids": [*ids[start : start + CHUNK]],
+                "by": by,
+                "why": reason or None,
+                "now": now,
+            }
             with self._writing("void the challenges") as connection:
                 done = connection.execute(VOID, values).all()
                 if done:
-                    self._audit.append(connection, [_voided(done, by, now)])
+                    event = _voided(done, by, now)._replace(reason=reason)
+                    self._audit.append(connection, [event])
             yield [row.id for row in done]
 
 

@@ -69,6 +69,7 @@ APPROVE = (
         passphrase=None,
         waits_for=bindparam("its_waits_for"),
         delivery=bindparam("its_delivery"),
+        approval_reason=bindparam("why"),
     )
 )
 REJECT = (
@@ -120,7 +121,7 @@ SPEND = (
 class Decisions(Database):
     """The part of the store with the decisions on requests that wait."""
 
-    def approve(self, request_id: int, issuance: Issuance, *, by: str) -> Answer:
+    def approve(self, request_id: int, issuance: Issuance, *, by: str, reason: str = "") -> Answer:
         """Issue the certificate of a waiting request, in one atomic step.
 
         Args:
@@ -128,6 +129,7 @@ class Decisions(Database):
             issuance: as for `Store.record`, with the request's own transactionID, challenge and so
                 on; `issuance.now` is the time of the decision.
             by: who decided, for the record.
+            reason: why, for the same.
 
         Returns:
             Recorded; or, with nothing written, AlreadyAnswered when it is decided or has expired,
@@ -140,9 +142,10 @@ class Decisions(Database):
         """
         try:
             with self._writing("approve the request") as connection:
-                answer = _approve(connection, request_id, issuance, by)
+                answer = _approve(connection, request_id, issuance, by, reason)
                 if isinstance(answer, Recorded):
-                    self._audit.append(connection, [_approved(request_id, issuance, by)])
+                    event = _approved(request_id, issuance, by)._replace(reason=reason)
+                    self._audit.append(connection, [event])
                 return answer
         except NotSpendableError:
             return ChallengeSpent()
@@ -201,7 +204,9 @@ class Decisions(Database):
             return len(ids)
 
 
-def _approve(connection: Connection, request_id: int, issuance: Issuance, by: str) -> Answer:
+def _approve(
+    connection: Connection, request_id: int, issuance: Issuance, by: str, reason: str
+) -> Answer:
     held = connection.execute(HOLD, {"request_id": request_id, "now": issuance.now}).first()
     if held is None:
         return AlreadyAnswered(_outcome(connection, request_id, issuance.now))
@@ -214,7 +219,7 @@ def _approve(connection: Connection, request_id: int, issuance: Issuance, by: st
     values = {"request_id": request_id, "its_serial": issuance.serial}
     connection.execute(TAKE_PASSPHRASE, values)
     signed = {f"its_{name}": value for name, value in signed_columns(issuance).items()}
-    connection.execute(APPROVE, values | signed | {"by": by})
+    connection.execute(APPROVE, values | signed | {"by": by, "why": reason or None})
     _spend(connection, issuance)
     return Recorded(_outcome(connection, request_id, None))
 

@@ -332,6 +332,7 @@ def _certificate_row(issuance: Issuance) -> dict[str, Any]:
         "not_before": issuance.not_before,
         "not_after": issuance.not_after,
         "public_key": issuance.public_key,
+        "names": issuance.names,
         "issuer": issuance.issuer,
         "renews": issuance.renews,
         "issued_at": issuance.now,

@@ -129,6 +129,7 @@ class Purging(Database):
         certificates_before: datetime,
         now: datetime,
         by: str = SERVER,
+        reason: str = "",
     ) -> Purged:
         """Delete records that are old enough; it may take long, but nobody waits for it.
 
@@ -139,11 +140,12 @@ class Purging(Database):
                 challenges. Keep them at least until a CRL after their end has listed the revoked.
             now: the time, aware, for the audit record. Audit records themselves are kept.
             by: who deletes, for the same.
+            reason: why, for the same.
 
         Raises:
             StoreError: the database cannot be written; what was deleted stays deleted.
         """
-        event = AuditEvent(AuditAction.PURGED, by, now)
+        event = AuditEvent(AuditAction.PURGED, by, now, reason=reason)
         return _sum(
             self._chunk_by_chunk(DECIDED, _delete_requests, decided_before, event),
             self._chunk_by_chunk(EXPIRED, _delete_challenges, challenges_before, event),

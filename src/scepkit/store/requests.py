@@ -107,6 +107,7 @@ REQUESTS = select(
     requests.c.decided_by,
     requests.c.peer,
     requests.c.waits_for,
+    requests.c.approval_reason,
 ).join_from(requests, transactions)
 REQUEST = REQUESTS.where(requests.c.id == bindparam("request_id"))
 # What is over by then no longer waits, though nobody may have written that yet.
@@ -134,7 +135,8 @@ class RequestRow:
     `issuer` and `csr_digest` are None only where an older scepkit stored it. `challenge_id` is
     that of a request that had to wait; otherwise the challenge names the certificate. `peer` is
     what the sender's address is counted under, None where nobody knew it. `waits_for` is whom it
-    waits for, None for an operator.
+    waits for, None for an operator. `reason` is what the device is told of a refusal,
+    `approval_reason` what an operator noted.
     """
 
     id: int
@@ -159,6 +161,7 @@ class RequestRow:
     decided_by: str | None
     peer: str | None
     waits_for: str | None
+    approval_reason: str | None = None
 
 
 class StoredTransaction(NamedTuple):

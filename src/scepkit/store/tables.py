@@ -107,9 +107,14 @@ certificates = Table(
     Column("renews", SerialNumber, ForeignKey("certificates.serial")),
     Column("revoked_by", Text),
     Column("invalidity_date", UTCDateTime),
+    # The subject alternative names, one a line, to search in. One text and no index: a row of an
+    # index for each name would cost each issuance more than a search is worth.
+    Column("names", Text, nullable=False, server_default=text("''")),
     # The two ways to list: everything, or one endpoint; newest first, the serial breaks ties.
     Index(None, "issued_at", "serial"),
     Index(None, "endpoint", "issued_at", "serial"),
+    # The certificates of a key: one that has leaked is to be found at once.
+    Index(None, "public_key"),
     # What a CRL is made of.
     Index(None, "issuer", "serial", **_where("revoked_at IS NOT NULL")),
     # For the purge; and to delete a row, whatever could refer to it has to be found.
@@ -134,6 +139,7 @@ challenges = Table(
     # When and by whom an operator took it back; one that is spent stays spent.
     Column("voided_at", UTCDateTime),
     Column("voided_by", Text),
+    Column("void_reason", Text),
     UniqueConstraint("endpoint", "mac"),
     CheckConstraint("(spent_at IS NULL) = (spent_serial IS NULL)", name="spent"),
     Index(None, "expires_at"),
@@ -196,6 +202,8 @@ requests = Table(
     Column("waits_for", String(16)),
     # The id of the delivery, by which a service knows it that has to agree to it; NULL: none has.
     Column("delivery", String(36)),
+    # Why an operator approved it; `reason` is what a device is told.
+    Column("approval_reason", Text),
     UniqueConstraint("transaction_row", "fingerprint"),
     CheckConstraint("status IN ('issued', 'pending', 'rejected', 'expired')", name="status"),
     CheckConstraint("(status = 'issued') = (serial IS NOT NULL)", name="issued"),

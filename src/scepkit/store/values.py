@@ -169,6 +169,7 @@ class Issuance(Entry):
         not_before: start of its validity, aware.
         not_after: end of its validity, aware.
         public_key: SHA-256 of its SubjectPublicKeyInfo.
+        names: its subject alternative names, to search in (`listed_names`).
         delivery: the id of its delivery, where a service has to agree to that: the request is then
             signed, and not issued; None where nobody has to.
 
@@ -181,6 +182,7 @@ class Issuance(Entry):
     not_before: datetime
     not_after: datetime
     public_key: bytes
+    names: str = ""
     delivery: str | None = None
 
     def __post_init__(self) -> None:
