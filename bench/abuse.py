@@ -101,8 +101,8 @@ def prepare(scratch: Path, count: int) -> Prepared:
     home = directory.prepare(scratch / "home", now=now, port=0)
     with Store.open(home.settings.database_url) as store:
         crl.fill(store, home.material.ca, REVOKED)
-        challenges = directory.challenges_of(home, store).new(
-            count=count, now=now, lifetime=timedelta(hours=12)
+        challenges = enrolments.minted(
+            directory.challenges_of(home, store), count, now=now, lifetime=timedelta(hours=12)
         )
     recipient = Certificate.of(home.material.ra.certificate)
     file = scratch / "requests"

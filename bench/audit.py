@@ -16,12 +16,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-from enrolments import devices, make
+from enrolments import devices, make, minted
 
-from scepkit.enrolment.challenges.one_time import ChallengeOrder
 from scepkit.protocol.certificate import Certificate
 from scepkit.server import data_directory
 from scepkit.server.assembly import assemble
@@ -67,11 +66,8 @@ class _Server:
         home = data_directory.prepare(directory, now=now, layout="single", audit=audit)
         self._store = open_store(home.settings, "1")
         self._service = assemble(home, self._store)["default"].scep
-        challenges = challenges_of(home, self._store)
-        order = ChallengeOrder.of(timedelta(hours=1))
-        minted = challenges.mint([order] * (rounds * EACH), now=now)
+        secrets = minted(challenges_of(home, self._store), rounds * EACH, now=now)
         recipient = home.material.ra.certificate
-        secrets = [one.secret for one in minted]
         self._requests = iter([*make(devices(4), secrets, Certificate.of(recipient))])
 
     def turn(self, pool: ThreadPoolExecutor) -> float:

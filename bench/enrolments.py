@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256 as HASH
 from cryptography.x509.oid import NameOID
 
+from scepkit.enrolment.challenges.orders import ChallengeOrder
 from scepkit.protocol import csr
 from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256
 from scepkit.protocol.certificate import Certificate
@@ -21,6 +23,18 @@ from scepkit.protocol.scep.messages import PKCSReq
 
 # Making a key costs as much as twenty enrolments; a request is new by its challenge, not its key.
 KEYS = 16
+
+
+def minted(
+    challenges: Any, count: int, *, now: datetime, lifetime: timedelta = timedelta(hours=1)
+) -> list[str]:
+    """Mint challenges; return the secrets."""
+    try:
+        from scepkit.operations.challenges import mint
+    except ImportError:  # a scepkit of before, to compare with
+        return [*challenges.new(count=count, now=now, lifetime=lifetime)]
+    orders = [ChallengeOrder.of(lifetime)] * count
+    return [one.secret for one in mint(challenges, orders, by="bench", now=now)]
 
 
 def devices(count: int = KEYS) -> list[Credential]:

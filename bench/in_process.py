@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +115,9 @@ class Server:
 
     def challenges(self, count: int) -> list[str]:
         """Mint challenges."""
-        lifetime = timedelta(hours=1)
-        return list(self._challenges.new(count=count, now=self._now, lifetime=lifetime))
+        from enrolments import minted
+
+        return minted(self._challenges, count, now=self._now)
 
     def send(self, _url: str, request: Any) -> Any:
         """Answer a request of our client, and keep its message."""

@@ -26,7 +26,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import enrolments
@@ -96,9 +96,7 @@ def scepkit_server(
     now = datetime.now(UTC)
     home = directory.prepare(scratch / layout, now=now, layout=layout, port=0, workers=workers)
     with Store.open(home.settings.database_url) as store:
-        challenges = directory.challenges_of(home, store).new(
-            count=count, now=now, lifetime=timedelta(hours=1)
-        )
+        challenges = enrolments.minted(directory.challenges_of(home, store), count, now=now)
     log = (scratch / f"{layout}.log").open("wb")
     command = [sys.executable, "-m", "scepkit", "serve", "--dir", str(scratch / layout)]
     with _process([*command, "--port", "0"], log) as process:

@@ -17,12 +17,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-from enrolments import devices, make
+from enrolments import devices, make, minted
 
-from scepkit.enrolment.challenges.one_time import ChallengeOrder
 from scepkit.enrolment.third_parties import Question, ThirdParties, Verdict
 from scepkit.protocol.certificate import Certificate
 from scepkit.server import data_directory
@@ -61,10 +60,9 @@ class Server:
         served = assemble(home, store, third_parties=parties)
         self.ordinary, self.silent = served["default"].scep, served["silent"].scep
         recipient = Certificate.of(home.material.ra.certificate)
-        order, secrets = ChallengeOrder.of(timedelta(hours=1)), {}
+        secrets = {}
         for name, count in (("default", turns * EACH), ("silent", waiting)):
-            minted = challenges_of(home, store, name).mint([order] * count, now=now)
-            secrets[name] = [one.secret for one in minted]
+            secrets[name] = minted(challenges_of(home, store, name), count, now=now)
         self.requests = iter([*make(devices(4), secrets["default"], recipient)])
         self.waiting = [*make(devices(4), secrets["silent"], recipient)]
         threads = ThreadPoolExecutor(cores())

@@ -28,7 +28,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -38,6 +38,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
+from enrolments import minted
 from rich.console import Console
 from rich.table import Table
 from run import scepkit_server
@@ -193,9 +194,7 @@ def on_the_server(scratch: Path, walk: Walk) -> Iterator[str]:
     loop = asyncio.new_event_loop()
     app = application.create(home)
     with started(app, loop), Store.open(home.settings.database_url) as store:
-        challenges = data_directory.challenges_of(home, store).new(
-            count=2, now=datetime.now(UTC), lifetime=timedelta(hours=1)
-        )
+        challenges = minted(data_directory.challenges_of(home, store), 2, now=datetime.now(UTC))
         transport = ASGI(app, loop)
         client = Client("http://localhost/scep", transport=transport)
         ca = client.get_ca(fingerprint(home.material.ca.certificate.public_bytes(DER)))

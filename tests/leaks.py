@@ -146,7 +146,7 @@ class _Plugin:
 
         add = self._collector.add_secret
         self._observe(csr, "build", lambda _, how, __: add(how.get("challenge_password")))
-        self._observe(OneTimeChallenges, "new", lambda _, __, made: [add(one) for one in made])
+        self._observe(OneTimeChallenges, "draw", lambda _, __, drawn: add(drawn[0]))
         self._observe(forge, "challenge", lambda given, *_: [add(v) for v in given if v is str(v)])
         self._observe(pytest.CaptureFixture, "readouterr", lambda _, __, text: self._see(text.err))
 

@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 import keys
+import minted
 from enrolment import devices
 from scepkit.operations import audit
 from scepkit.protocol.certificate import Certificate, show_serial
@@ -97,8 +98,10 @@ class Desk:
     def enrol(self, name, endpoint="default"):
         home, store = self._opened()
         with store:
-            (secret,) = data_directory.challenges_of(home, store, endpoint).new(
-                count=1, now=datetime.now(UTC), lifetime=timedelta(hours=1)
+            (secret,) = minted.secrets(
+                data_directory.challenges_of(home, store, endpoint),
+                now=datetime.now(UTC),
+                lifetime=timedelta(hours=1),
             )
         reply = self._ask(name, endpoint, secret)
         self.variables[name.upper()] = show_serial(reply.x509.serial_number)

@@ -16,6 +16,7 @@ from scepkit.enrolment.challenges import batch as challenge_batch
 from scepkit.enrolment.challenges.batch import Defaults
 from scepkit.enrolment.challenges.orders import ChallengeOrder
 from scepkit.errors import UsageError
+from scepkit.operations.challenges import mint
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import parse_san
 
@@ -176,7 +177,7 @@ def test_how_far_it_is_can_be_shown():
 
 
 def minted(world, batch):
-    return world.challenges.mint(batch.orders, now=world.now)
+    return mint(world.challenges, batch.orders, by="alice", now=world.now)
 
 
 def test_csv_comes_back_with_two_more_columns(world):

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 
 import forge
 import keys
+import minted
 from enrolment import devices
 from enrolment.world import HOUR, NAME, World
-from scepkit.enrolment.challenges import REFUSED, one_time
+from scepkit.enrolment.challenges import REFUSED
 from scepkit.enrolment.challenges.one_time import OneTimeChallenges, _check_binding
 from scepkit.errors import BadRequest, StoreError, UsageError
+from scepkit.operations import challenges
 from scepkit.protocol import csr as pkcs10
 from scepkit.protocol.algorithms import NO_LEGACY
 from scepkit.protocol.rfc4514 import parse_subject
@@ -36,8 +38,8 @@ def judge(world, challenge, **how):
 def void(world, secret):
     """Void the challenge and return its number."""
     found = world.store.find_challenge(NAME, world.challenges._mac(secret))
-    done = one_time.void(world.store, [found], by="alice", now=world.now)
-    assert done == one_time.Voided((found.id,), ())
+    done = challenges.void(world.store, [found], by="alice", now=world.now)
+    assert done == challenges.Voided((found.id,), ())
     return found.id
 
 
@@ -47,7 +49,7 @@ def void(world, secret):
 @pytest.mark.rfc("S-7.3-1")
 def test_a_challenge_is_random(world):
     """A challenge is 160 random bits in 32 characters that every string type can hold."""
-    made = world.challenges.new(count=100, now=world.now, lifetime=HOUR)
+    made = minted.secrets(world.challenges, count=100, now=world.now, lifetime=HOUR)
     assert len(set(made)) == 100
     assert all(len(base64.b32decode(secret)) == 20 for secret in made)
     assert all(set(secret) <= set(string.ascii_uppercase + string.digits) for secret in made)
@@ -57,7 +59,7 @@ def test_all_or_none(world):
     """Challenges that cannot be stored are not given out."""
     world.sql("ALTER TABLE challenges RENAME TO elsewhere")
     with pytest.raises(StoreError):
-        world.challenges.new(count=2, now=world.now, lifetime=HOUR)
+        minted.secrets(world.challenges, count=2, now=world.now, lifetime=HOUR)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_bindings_that_cannot_be_read(world, bound):
 
 def test_labels(world):
     """A label is one line of text, with no blanks around it."""
-    (secret,) = world.challenges.new(count=1, now=world.now, lifetime=HOUR, label=" order 17 ")
+    (secret,) = minted.secrets(world.challenges, now=world.now, lifetime=HOUR, label=" order 17 ")
     assert judge(world, secret).label == "order 17"
     for label in ("", "  ", "a\nb", "\x1b[2J", "x" * 101):
         with pytest.raises(UsageError, match="the label"):
@@ -90,7 +92,7 @@ def test_one_answer_for_every_refusal(world):
     bound = world.challenge(subject="CN=other")
     named = world.challenge(subject="CN=device", sans=["dns:a.example"])
     elsewhere = OneTimeChallenges(store=world.store, endpoint="elsewhere", key=world.key)
-    (foreign,) = elsewhere.new(count=1, now=world.now, lifetime=2 * HOUR)
+    (foreign,) = minted.secrets(elsewhere, now=world.now, lifetime=2 * HOUR)
     assert world.enrol(spent, transaction_id="first").certificate
     world.now += HOUR
     later = {"transaction_id": "later", "to": world.ra}
@@ -174,12 +176,12 @@ def test_voiding_all_of_a_subject(world):
     bound = ["CN=dev1,O=Example", "O=example,CN=DEV1", "CN=dev1", "CN=dev10,O=Example", None]
     made = [world.challenge(subject=subject) for subject in bound]
     world.enrol(made[0], subject=bound[0])
-    found = one_time.for_subject(world.store, "cn=Dev1,o=EXAMPLE")
+    found = challenges.for_subject(world.store, "cn=Dev1,o=EXAMPLE")
     assert [one.subject for one in found] == [bound[1]]
-    assert one_time.for_subject(world.store, "cn=Dev1,o=EXAMPLE", "elsewhere") == []
-    assert [one.subject for one in one_time.for_subject(world.store, "CN=dev1")] == ["CN=dev1"]
+    assert challenges.for_subject(world.store, "cn=Dev1,o=EXAMPLE", "elsewhere") == []
+    assert [one.subject for one in challenges.for_subject(world.store, "CN=dev1")] == ["CN=dev1"]
     with pytest.raises(UsageError, match="is not a subject"):
-        one_time.for_subject(world.store, "dev1")
+        challenges.for_subject(world.store, "dev1")
 
 
 # --- bound ones -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 import keys
+import minted
 from cmp import forging
 from enrolment.revoking import ask, request, service
 from scepkit.ca.authority import Authority
@@ -278,7 +279,7 @@ SECRET = "a long passphrase"
 def lost(world):
     """Return a certificate whose passphrase is known."""
     world.use(revocation_passphrase=True)
-    (secret,) = world.challenges.new(count=1, now=world.now, lifetime=DAY)
+    (secret,) = minted.secrets(world.challenges, now=world.now, lifetime=DAY)
     signer = keys.device("lost")
     reply = world.enrol(secret, signer=signer, subject="CN=lost", transaction_id="lost")
     return keys.Holder(signer.key, reply.x509), secret

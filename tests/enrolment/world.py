@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import keys
+import minted
 from enrolment import devices
 from scepkit.ca.authority import Authority
 from scepkit.ca.profile import Profile
@@ -107,7 +108,7 @@ class World:
 
     def challenge(self, **bound) -> str:
         """Return a new challenge, good for an hour unless told otherwise."""
-        (secret,) = self.challenges.new(**{"count": 1, "now": self.now, "lifetime": HOUR, **bound})
+        (secret,) = minted.secrets(self.challenges, **{"now": self.now, "lifetime": HOUR, **bound})
         return secret
 
     def ask(self, message: bytes, signer=None, peer="") -> devices.Reply:

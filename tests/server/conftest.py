@@ -11,6 +11,7 @@ from unittest.mock import Mock
 import pytest
 import structlog
 
+import minted
 from scepkit.cli import main
 from scepkit.server import app as application
 from scepkit.server import data_directory
@@ -81,8 +82,9 @@ def new_challenges(directory, count=1, **how):
     """Return new challenges of a data directory; a server may run on it."""
     home = data_directory.open_existing(directory, now=datetime.now(UTC))
     with Store.open(home.settings.database_url) as store:
-        return data_directory.challenges_of(home, store).new(
-            **{"count": count, "now": datetime.now(UTC), "lifetime": HOUR} | how
+        return minted.secrets(
+            data_directory.challenges_of(home, store),
+            **{"count": count, "now": datetime.now(UTC), "lifetime": HOUR} | how,
         )
 
 

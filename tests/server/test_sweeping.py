@@ -10,10 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
+import minted
 from enrolment import devices
 from scepkit.ca.directory import material, rotation
 from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.errors import SettingsError, StoreError
+from scepkit.operations.purging import purge
+from scepkit.operations.selection import Moment
 from scepkit.protocol.certificate import Certificate
 from scepkit.server import assembly, data_directory
 from scepkit.server.background import housekeeping as sweeping
@@ -41,8 +44,8 @@ class Swept:
         self.ra = Certificate.of(self.home.material.ra.certificate)
 
     def challenge(self):
-        (secret,) = data_directory.challenges_of(self.home, self.store).new(
-            count=1, now=self.now, lifetime=DAY
+        (secret,) = minted.secrets(
+            data_directory.challenges_of(self.home, self.store), now=self.now, lifetime=DAY
         )
         return secret
 
@@ -121,11 +124,11 @@ def test_what_a_purge_would_delete(swept):
         world.enrol(world.challenge(), transaction_id=name, subject=f"CN={name}")
     world.challenge()
     for age in (80, 100, 500):
-        how = {"now": world.now + age * DAY, "keep": 90 * DAY}
-        settings = world.home.settings
-        would = sweeping.purge(world.store, settings, **how, dry_run=True)
-        assert would == sweeping.purge(world.store, settings, **how, dry_run=True)
-        assert would == sweeping.purge(world.store, settings, **how)
+        moment = Moment(world.now + age * DAY, world.home.settings.renewal_graces)
+        how = {"keep": 90 * DAY, "by": "alice"}
+        would = purge(world.store, moment, **how, dry_run=True)
+        assert would == purge(world.store, moment, **how, dry_run=True)
+        assert would == purge(world.store, moment, **how)
     assert would.certificates == 3
 
 

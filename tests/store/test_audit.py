@@ -97,9 +97,29 @@ def test_a_purge_is_recorded_and_spares_the_record(store):
     store.record(make_issuance(not_after=NOW)).result()
     later = NOW + timedelta(days=1)
     before = dict.fromkeys(("decided_before", "challenges_before", "certificates_before"), later)
-    store.purge(**before, now=later, by="alice")
+    store.purge(**before, now=later, by="alice", reason="too old")
     assert [one.members["action"] for one in chain(store)] == ["issued", "purged", "purged"]
     assert chain(store)[1].members["details"]["requests"] == 1
+    assert [one.members.get("reason") for one in chain(store)] == [None, "too old", "too old"]
+    assert kinds(store) == []
+
+
+def test_reasons_are_kept_with_what_they_are_for(store):
+    (number,) = store.add_challenges([make_challenge()], by="carol", reason="a new phone")
+    list(store.void_challenges([number], by="dave", now=NOW, reason="went astray"))
+    waiting = store.queue(make_queued()).result().outcome.request_id
+    grant = make_grant(store.request(waiting))
+    store.approve(waiting, grant, by="alice", reason="ticket 17")
+    told = {one.members["action"]: one.members.get("reason") for one in chain(store)}
+    assert told == {
+        "challenge-minted": "a new phone",
+        "challenge-voided": "went astray",
+        "queued": None,
+        "approved": "ticket 17",
+    }
+    assert store.challenge(number).void_reason == "went astray"
+    row = store.request(waiting)
+    assert (row.approval_reason, row.reason) == ("ticket 17", None)
     assert kinds(store) == []
 
 

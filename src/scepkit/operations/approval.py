@@ -33,13 +33,14 @@ class Approval:
     profile: Profile
     store: Store
 
-    def approve(self, request_id: int, *, by: str, now: datetime) -> Answer:
+    def approve(self, request_id: int, *, by: str, now: datetime, reason: str = "") -> Answer:
         """Issue the certificate that a waiting request asks for, and store both as one.
 
         Args:
             request_id: as the store lists it.
             by: who decides, for the record.
             now: the time, aware.
+            reason: why, for the record; no device is told of it.
 
         Returns:
             Recorded; or what stood in the way: AlreadyAnswered, ChallengeSpent, SignerRevoked.
@@ -56,7 +57,7 @@ class Approval:
                 f"request {request_id} waits for its CA and not for an operator",
                 hint="the CA decides when the device asks again; it can be rejected here",
             )
-        return self.store.approve(request_id, self._issue(row, now), by=by)
+        return self.store.approve(request_id, self._issue(row, now), by=by, reason=reason)
 
     def reject(self, request_id: int, *, reason: str, by: str, now: datetime) -> StoredOutcome:
         """Refuse a waiting request for good.

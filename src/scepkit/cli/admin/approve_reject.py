@@ -14,6 +14,7 @@ from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
     JsonLinesOption,
+    ReasonOption,
     keys_opened,
     records_opened,
     who,
@@ -45,7 +46,7 @@ def register(app: typer.Typer) -> None:
         "approve",
         cls=Command,
         short_help="Approve waiting requests.",
-        epilog=examples("scep admin approve 1", "scep admin approve 3 4 5"),
+        epilog=examples("scep admin approve 1", "scep admin approve 3 4 --reason ticket-17"),
     )(approve)
     app.command(
         "reject",
@@ -58,6 +59,7 @@ def register(app: typer.Typer) -> None:
 def approve(
     ids: Ids,
     *,
+    reason: ReasonOption = "",
     as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
@@ -74,7 +76,7 @@ def approve(
         def decide(number: int) -> None:
             row = _row(store, number)
             approval = approval_of(home, store, row.endpoint)
-            answer = approval.approve(number, by=who(), now=utc_now())
+            answer = approval.approve(number, by=who(), now=utc_now(), reason=reason)
             issued, outcome = _issued(number, answer)
             serial = show_serial(issued)
             if as_json:
@@ -93,7 +95,11 @@ def reject(
     *,
     reason: Annotated[
         str,
-        typer.Option(metavar="TEXT", help="Reason, sent to the device.", show_default=False),
+        typer.Option(
+            metavar="TEXT",
+            help="Reason, sent to the device and for the audit record.",
+            show_default=False,
+        ),
     ] = "",
     as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,

@@ -175,4 +175,5 @@ def _whole(one: Challenge, now: datetime) -> dict[str, object]:
         "serial": "" if one.spent_serial is None else show_serial(one.spent_serial),
         "voided": timestamp(one.voided_at),
         "voided_by": one.voided_by or "",
+        "void_reason": one.void_reason or "",
     }

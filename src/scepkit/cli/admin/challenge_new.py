@@ -17,6 +17,7 @@ from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
     JsonLinesOption,
+    ReasonOption,
     records_opened,
     who,
 )
@@ -88,6 +89,7 @@ def new(
     san: Names = None,
     expires: Expires = "1h",
     label: Label = None,
+    reason: ReasonOption = "",
     batch: File = None,
     as_json: JsonLinesOption = False,
 ) -> None:
@@ -109,6 +111,7 @@ def new(
     with records_opened(directory) as (home, store):
         from scepkit.enrolment.challenges.batch import Defaults
         from scepkit.enrolment.challenges.orders import ChallengeOrder, read_label
+        from scepkit.operations.challenges import mint
         from scepkit.server.data_directory import challenges_of, utc_now
 
         challenges = challenges_of(home, store, endpoint)
@@ -120,7 +123,7 @@ def new(
         )
         alike = ChallengeOrder.of(lifetime, subject=subject, sans=san or (), label=label)
         orders = [alike] * count if rows is None else rows.orders
-        minted = challenges.mint(orders, now=utc_now(), by=who())
+        minted = mint(challenges, orders, by=who(), now=utc_now(), reason=reason)
     with _kept_from_loss(minted):
         _print(_lines(rows, minted, as_json=as_json))
     what = "challenge" if len(minted) == 1 else f"{len(minted)} challenges"

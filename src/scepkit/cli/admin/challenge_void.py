@@ -15,6 +15,7 @@ from scepkit.cli.admin.server_directory import (
     DirectoryOption,
     EndpointOption,
     JsonLinesOption,
+    ReasonOption,
     records_opened,
     who,
 )
@@ -23,7 +24,7 @@ from scepkit.errors import UsageError
 from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
-    from scepkit.enrolment.challenges.one_time import Voided
+    from scepkit.operations.challenges import Voided
     from scepkit.store import Challenge, Store
 
 # As many are told one by one, if not as JSON; of more only how many they were.
@@ -79,6 +80,7 @@ def void(
         bool, typer.Option("--all", help="All unspent challenges of --endpoint.")
     ] = False,
     endpoint: EndpointOption = None,
+    reason: ReasonOption = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
@@ -90,7 +92,7 @@ def void(
     challenge stays spent: revoke its certificate. For several challenges the command asks first.
     """
     with records_opened(directory) as (home, store):
-        from scepkit.enrolment.challenges import one_time
+        from scepkit.operations import challenges
         from scepkit.server.data_directory import endpoint_settings, utc_now
 
         if endpoint is not None:
@@ -106,7 +108,9 @@ def void(
             yes=yes or len(unspent) <= 1,
         )
         with terminal.bar("voiding", len(unspent), shown=len(unspent) > _FEW) as advance:
-            result = one_time.void(store, unspent, by=who(), now=utc_now(), advance=advance)
+            result = challenges.void(
+                store, unspent, by=who(), now=utc_now(), reason=reason, advance=advance
+            )
         is_whole = _tell(store, chosen, result, as_json=as_json)
     if not is_whole:
         raise typer.Exit(_CHANGED)
@@ -121,20 +125,20 @@ def _chosen(
     *,
     every: bool,
 ) -> list[Challenge]:
-    from scepkit.enrolment.challenges import one_time
+    from scepkit.operations import challenges
 
     if sum((bool(ids), subject is not None, label is not None, every)) != 1:
         raise UsageError(
             "name the challenges in exactly one way", hint="by ID…, --subject, --label or --all"
         )
     if ids:
-        return one_time.numbered(store, map(_number, ids))
+        return challenges.numbered(store, map(_number, ids))
     if every:
         if endpoint is None:
             raise UsageError("--all needs --endpoint", hint="name the endpoint of the challenges")
         return [*store.challenges(endpoint=endpoint, is_open=True)]
     if subject is not None:
-        found = one_time.for_subject(store, subject, endpoint)
+        found = challenges.for_subject(store, subject, endpoint)
         what = f"for {subject}"
     else:
         found = [*store.challenges(endpoint=endpoint, label=label, is_open=True)]

@@ -12,6 +12,8 @@ from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
     JsonOption,
+    ReasonOption,
+    moment_of,
     records_opened,
     who,
 )
@@ -38,6 +40,7 @@ def purge(
             show_default=False,
         ),
     ] = None,
+    reason: ReasonOption = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the numbers, and delete nothing.")
     ] = False,
@@ -50,26 +53,22 @@ def purge(
     the command does not ask first; --dry-run shows the numbers.
     """
     with records_opened(directory) as (home, store):
-        from scepkit.server.background import housekeeping
-        from scepkit.server.data_directory import utc_now
+        from scepkit.operations.purging import purge as purge_records
 
-        now = utc_now()
+        moment = moment_of(home)
         keep = (
             options.read_duration(older_than)
             if older_than
             else timedelta(days=home.settings.retention_days)
         )
-        expired = 0 if dry_run else store.expire(now)
-        purged = housekeeping.purge(
-            store, home.settings, now=now, keep=keep, dry_run=dry_run, by=who()
-        )
+        expired = 0 if dry_run else store.expire(moment.now)
+        counts = purge_records(
+            store, moment, keep=keep, by=who(), reason=reason, dry_run=dry_run
+        )._asdict()
     if as_json:
-        terminal.json_data(
-            {"dry_run": dry_run, "expired_requests": expired, **housekeeping.counts(purged)}
-        )
+        terminal.json_data({"dry_run": dry_run, "expired_requests": expired, **counts})
         return
     if expired:
         terminal.say(f"{expired} requests expired before they were decided")
     would = "would delete" if dry_run else "deleted"
-    counts = ", ".join(f"{n} {what}" for what, n in housekeeping.counts(purged).items())
-    terminal.say(f"{would} {counts}")
+    terminal.say(f"{would} {', '.join(f'{n} {what}' for what, n in counts.items())}")

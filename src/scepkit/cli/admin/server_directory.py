@@ -13,7 +13,6 @@ import pwd
 import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -38,6 +37,7 @@ __all__ = [
     "JsonLinesOption",
     "JsonOption",
     "LimitOption",
+    "ReasonOption",
     "SubjectTextOption",
     "authorities_of",
     "become_server_user",
@@ -62,6 +62,12 @@ SubjectTextOption: TypeAlias = Annotated[
 ]
 LimitOption: TypeAlias = Annotated[
     int, typer.Option("--limit", min=0, metavar="N", help="Print at most N of them; 0 for all.")
+]
+ReasonOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        "--reason", metavar="TEXT", help="Reason, for the audit record.", show_default=False
+    ),
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 JsonLinesOption: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
@@ -147,8 +153,7 @@ def moment_of(home: Home) -> Moment:
     from scepkit.operations.selection import Moment
     from scepkit.server.data_directory import utc_now
 
-    days = {name: one.renewal_grace_days for name, one in home.settings.endpoint.items()}
-    return Moment(utc_now(), {name: timedelta(days=count) for name, count in days.items()})
+    return Moment(utc_now(), home.settings.renewal_graces)
 
 
 class _Given:

@@ -186,7 +186,7 @@ def _request(store: Store, number: str) -> _Shown:
         "expires": timestamp(row.expires_at),
         "decided": timestamp(row.decided_at),
         "decided_by": row.decided_by or "",
-        "reason": row.reason or "",
+        "reason": row.reason or row.approval_reason or "",
         "serial": show_serial(row.serial) if row.serial is not None else "",
         "renews": show_serial(row.renews) if row.renews is not None else "",
         "sha256": row.csr_digest.hex() if row.csr_digest else "",

@@ -10,22 +10,19 @@ from __future__ import annotations
 
 import base64
 import hmac
-import re
 import secrets
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from scepkit.ca.subject_rules import email_addresses
 from scepkit.enrolment.challenges import missing, refused
-from scepkit.enrolment.challenges.orders import ChallengeOrder, MintedChallenge
-from scepkit.errors import BadRequest, Hint, UsageError
+from scepkit.enrolment.challenges.orders import ChallengeOrder
+from scepkit.errors import BadRequest
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName, parse_san
-from scepkit.protocol.rfc4514 import parse_subject
-from scepkit.store import UNKNOWN, Challenge, NewChallenge, Store
+from scepkit.store import Challenge, NewChallenge, Store
 
 KEY_SIZE = 32
 _SECRET_SIZE = 20
@@ -45,73 +42,27 @@ class OneTimeChallenges:
     endpoint: str
     key: bytes = field(repr=False)
 
-    def new(
-        self,
-        *,
-        count: int,
-        now: datetime,
-        lifetime: timedelta,
-        subject: str | None = None,
-        sans: Sequence[str] = (),
-        label: str | None = None,
-    ) -> list[str]:
-        """Make and store challenges.
+    def draw(self, order: ChallengeOrder, now: datetime) -> tuple[str, NewChallenge]:
+        """Make a challenge that is not stored yet.
 
         Args:
-            count: how many.
+            order: what is wanted.
             now: an aware datetime.
-            lifetime: how long they can be used.
-            subject: RFC 4514; the only subject that they are good for.
-            sans: the only subject alternative names that they are good for, beside that subject.
-            label: what people find them by.
 
         Returns:
-            The secrets: 32 characters each that every device can send (PrintableString).
-
-        Raises:
-            UsageError: the subject, a name or the label cannot be used, or there are names without
-                a subject.
-            StoreError: they cannot be stored.
+            The secret: 32 characters that every device can send (PrintableString); and what is
+            kept of it.
         """
-        order = ChallengeOrder.of(lifetime, subject=subject, sans=sans, label=label)
-        return [one.secret for one in self.mint([order] * count, now=now)]
-
-    def mint(
-        self, orders: Sequence[ChallengeOrder], *, now: datetime, by: str = UNKNOWN
-    ) -> list[MintedChallenge]:
-        """Make and store a challenge for each order, all or none.
-
-        Args:
-            orders: what is wanted.
-            now: an aware datetime.
-            by: who makes them, for the audit record.
-
-        Returns:
-            The challenges, in the same order.
-
-        Raises:
-            StoreError: they cannot be stored.
-        """
-        made = [(order, _new_secret()) for order in orders]
-        numbers = self.store.add_challenges(
-            [
-                NewChallenge(
-                    endpoint=self.endpoint,
-                    mac=self._mac(secret),
-                    created_at=now,
-                    expires_at=now + order.lifetime,
-                    subject=order.subject,
-                    sans=order.sans,
-                    label=order.label,
-                )
-                for order, secret in made
-            ],
-            by=by,
+        secret = base64.b32encode(secrets.token_bytes(_SECRET_SIZE)).decode()
+        return secret, NewChallenge(
+            endpoint=self.endpoint,
+            mac=self._mac(secret),
+            created_at=now,
+            expires_at=now + order.lifetime,
+            subject=order.subject,
+            sans=order.sans,
+            label=order.label,
         )
-        return [
-            MintedChallenge(number, secret, self.endpoint, order, now + order.lifetime)
-            for number, (order, secret) in zip(numbers, made, strict=True)
-        ]
 
     def judge(self, request: CertificationRequest, now: datetime) -> Challenge:
         """Return the challenge that entitles a request to its certificate.
@@ -132,6 +83,7 @@ class OneTimeChallenges:
             raise refused(
                 f"challenge {challenge.id} was voided at {challenge.voided_at} "
                 f"by {challenge.voided_by}"
+                + (f": {challenge.void_reason}" if challenge.void_reason else "")
             )
         if challenge.expires_at <= now:
             raise refused(f"challenge {challenge.id} expired at {challenge.expires_at}")
@@ -180,10 +132,6 @@ def refused_as_spent() -> BadRequest:
     return refused("the challenge was spent by another request, or voided, at the same time")
 
 
-def _new_secret() -> str:
-    return base64.b32encode(secrets.token_bytes(_SECRET_SIZE)).decode()
-
-
 def _subject(der: bytes) -> Name:
     return Certificate.read(der).subject_name
 
@@ -213,92 +161,3 @@ def bound(request: CertificationRequest, challenge: Challenge | None) -> Certifi
         return request
     names = [GeneralName.of(parse_san(text)) for text in challenge.sans]
     return request.bound_to(Name.parse(challenge.subject), names)
-
-
-_WORD = re.compile(r"[A-Za-z0-9]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Voided:
-    """The outcome of voiding.
-
-    Attributes:
-        ids: the numbers of the challenges that are void by it.
-        late: the numbers of those that somebody spent or voided in the meantime.
-    """
-
-    ids: tuple[int, ...]
-    late: tuple[int, ...]
-
-
-def numbered(store: Store, ids: Iterable[int]) -> list[Challenge]:
-    """Return the challenges with these numbers, each once, in any state.
-
-    Raises:
-        UsageError: there is no such challenge.
-        StoreError: the database cannot be read.
-    """
-    found = []
-    for number in dict.fromkeys(ids):
-        challenge = store.challenge(number)
-        if challenge is None:
-            raise UsageError(f"there is no challenge {number}", hint=Hint.CHALLENGES)
-        found.append(challenge)
-    return found
-
-
-def for_subject(store: Store, text: str, endpoint: str | None = None) -> list[Challenge]:
-    """Return the challenges to be spent that are bound to exactly this subject.
-
-    Args:
-        store: where they are.
-        text: the whole subject, RFC 4514; it compares as that of a request does.
-        endpoint: only this endpoint's; all when None.
-
-    Raises:
-        UsageError: it is no subject.
-        StoreError: the database cannot be read.
-    """
-    asked = parse_subject(text)
-    subject = Name.of(asked)
-    # A piece of it to look for; what is found is compared with all of it.
-    words = [word for attribute in asked for word in _WORD.findall(str(attribute.value))]
-    part = max(words, key=len, default=None)
-    return [
-        one
-        for one in store.challenges(endpoint=endpoint, subject=part, is_open=True)
-        if one.subject is not None and Name.parse(one.subject).matches(subject)
-    ]
-
-
-def void(
-    store: Store,
-    challenges: Sequence[Challenge],
-    *,
-    by: str,
-    now: datetime,
-    advance: Callable[[int], None] = lambda _more: None,
-) -> Voided:
-    """Take challenges back; the operator and the time are kept with each.
-
-    Each is judged in the statement that voids it, so that of a request that spends it and of this
-    exactly one succeeds.
-
-    Args:
-        store: where they are.
-        challenges: which ones.
-        by: who takes them back.
-        now: an aware datetime.
-        advance: called with how many more are done.
-
-    Raises:
-        StoreError: the database cannot be written; those that were voided by then stay so.
-    """
-    wanted = [one.id for one in challenges]
-    done: set[int] = set()
-    for chunk in store.void_challenges(wanted, by=by, now=now):
-        done.update(chunk)
-        advance(len(chunk))
-    return Voided(
-        tuple(one for one in wanted if one in done), tuple(one for one in wanted if one not in done)
-    )

@@ -19,8 +19,10 @@ from scepkit.ca.directory import rotation
 from scepkit.enrolment.third_parties import ASSENT_LIFETIME
 from scepkit.errors import ScepError
 from scepkit.keys import ownership
+from scepkit.operations.purging import purge
+from scepkit.operations.selection import Moment
 from scepkit.server.settings import Settings
-from scepkit.store import SERVER, AuditAction, AuditEvent, Purged, Store
+from scepkit.store import SERVER, AuditAction, AuditEvent, Store
 
 LOCK = ".sweep.lock"
 
@@ -78,9 +80,10 @@ class Sweep:
 
     def _purge(self) -> None:
         keep = timedelta(days=self.settings.retention_days)
-        purged = purge(self.store, self.settings, now=self.now(), keep=keep)
-        if purged != Purged(0, 0, 0, 0):
-            log.info("old records were deleted", **counts(purged))
+        moment = Moment(self.now(), self.settings.renewal_graces)
+        purged = purge(self.store, moment, keep=keep, by=SERVER)
+        if any(purged):
+            log.info("old records were deleted", **purged._asdict())
 
     def _rotate_ra(self, ca: str) -> None:
         directory = self.settings.authority_directory(ca)
@@ -113,49 +116,6 @@ def _attempt(part: Callable[..., None], **facts: str) -> None:
         )
     except Exception:
         log.exception("bug in scepkit; please report it", **facts)
-
-
-def purge(
-    store: Store,
-    settings: Settings,
-    *,
-    now: datetime,
-    keep: timedelta,
-    dry_run: bool = False,
-    by: str = SERVER,
-) -> Purged:
-    """Delete records that were decided or expired some time ago.
-
-    A certificate stays at least as long as it can still be renewed.
-
-    Args:
-        store: where from.
-        settings: the server's.
-        now: the time, aware.
-        keep: how long ago.
-        dry_run: only count.
-        by: who deletes, for the audit record.
-
-    Raises:
-        StoreError: the database cannot be written.
-    """
-    graces = [timedelta(days=one.renewal_grace_days) for one in settings.endpoint.values()]
-    before = {
-        "decided_before": now - keep,
-        "challenges_before": now - keep,
-        "certificates_before": now - max(keep, *graces),
-    }
-    return store.would_purge(**before) if dry_run else store.purge(**before, now=now, by=by)
-
-
-def counts(purged: Purged) -> dict[str, int]:
-    """Return the numbers of deleted records, by kind."""
-    return {
-        "requests": purged.requests,
-        "transactions": purged.transactions,
-        "challenges": purged.challenges,
-        "certificates": purged.certificates,
-    }
 
 
 class Sweeper:

@@ -9,6 +9,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -159,6 +160,11 @@ class Settings(BaseSettings):
     def authorities(self) -> tuple[str, ...]:
         """Return the names of the CAs; `default` is first, and always among them."""
         return tuple(dict.fromkeys([DEFAULT, *(one.ca for one in self.endpoint.values())]))
+
+    @property
+    def renewal_graces(self) -> dict[str, timedelta]:
+        """Return how long each endpoint renews what has expired, by its name."""
+        return {name: timedelta(days=one.renewal_grace_days) for name, one in self.endpoint.items()}
 
     def authority_directory(self, name: str) -> Path:
         """Return where the files of a CA are."""
