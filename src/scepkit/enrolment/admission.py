@@ -299,6 +299,7 @@ class Admission:
             not_before=certificate.not_before,
             not_after=certificate.not_after,
             public_key=certificate.key_hash,
+            names=certificate.names,
         )
         return Granted(issuance, challenge, renews, request.csr)
 
