@@ -145,13 +145,15 @@ class Authority:
                 f"the CA is valid from {self._not_before} to {self._not_after}, not now",
                 hint="look at the clock of this machine, or renew the CA",
             )
+        now = _whole(now.astimezone(UTC))
         # A certificate that outlives its CA, or is older, fails in strict verifiers.
         not_before = max(now - profile.backdate, self._not_before)
         not_after = now + min(profile.validity, self._not_after - now)
-        return (
-            not_before.astimezone(UTC).replace(microsecond=0),
-            not_after.astimezone(UTC).replace(microsecond=0),
-        )
+        return _whole(not_before), _whole(not_after)
+
+
+def _whole(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0) if moment.microsecond else moment
 
 
 def random_serial() -> int:

@@ -212,7 +212,9 @@ class Admission:
         challenge = self._confirmed(request, renewed)
         granted = request.csr
         if not rules.new_names:
-            granted = granted.bound_to(renewed.certificate.subject_name, renewed.names)
+            # Where it asks for no name, those of the certificate need not be read.
+            names = renewed.names if granted.extensions.subject_alternative_names else ()
+            granted = granted.bound_to(renewed.certificate.subject_name, names)
         self._check_subject(granted, request.sender)
         return self._granted(request, granted, fingerprint, challenge, renewed.serial)
 

@@ -38,9 +38,12 @@ def check(request: EnrolmentRequest, renewed: RenewedCertificate, rules: Renewal
     wanted, subject = request.csr, renewed.certificate.subject_name
     if not subject.matches(wanted.subject):
         raise other_subject(f"a renewal of {subject} asks for {wanted.subject}")
+    names = wanted.extensions.subject_alternative_names
+    if not names:
+        return
     # What is in the subject will be an alternative name anyway.
     known = frozenset(map(str, (*renewed.names, *email_addresses(subject))))
-    for name in map(str, wanted.extensions.subject_alternative_names):
+    for name in map(str, names):
         if name not in known:
             raise BadRequest(
                 f"the certificate that signed does not have the name {name}",

@@ -207,9 +207,12 @@ class CertificationRequest:
         asked = self.extensions.subject_alternative_names
         texts = frozenset(map(str, asked))
         bound = tuple(name for name in names if str(name) in texts)
+        reads_alike = self.subject.reads_like(subject)
+        if reads_alike and bound == asked:
+            return self
         return replace(
             self,
-            subject=self.subject if self.subject.reads_like(subject) else subject,
+            subject=self.subject if reads_alike else subject,
             _names=None if bound == asked else bound,
         )
 

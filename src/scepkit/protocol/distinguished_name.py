@@ -23,6 +23,7 @@ from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
 
 _ATTRIBUTE = (_der.SEQUENCE | ber.ENTER, ber.ANY, ber.ANY | ber.WHOLE | ber.CONTENT, ber.END)
+_LABELS = {_der.oid(oid): kind.label for oid, kind in name_attributes.BY_OID.items()}
 # How much of a name that cannot be read is shown.
 _SHOWN = 32
 
@@ -94,7 +95,8 @@ class NameAttribute:
         """Return it as RFC 4514 writes it; a value that is no text as its DER in hex."""
         if self.string is None:
             return f"{self.label}=#{self.value.hex()}"
-        return f"{self.label}={escape(self.string)}"
+        known = _LABELS.get(self.type)
+        return f"{known or self.label}={escape(self.string)}"
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class Name:
         if self.der == other.der:
             return True
         try:
-            return self._comparable == other._comparable
+            return len(self.rdns) == len(other.rdns) and self._comparable == other._comparable
         except Malformed:
             return False
 
