@@ -36,6 +36,7 @@ COMMANDS = (
     ("admin", "reject"),
     ("admin", "revoke"),
     ("admin", "release"),
+    ("admin", "ca", "protect"),
     ("admin", "crl"),
     ("admin", "rollover", "prepare"),
     ("admin", "rollover", "activate"),

@@ -26,11 +26,30 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from scepkit.ca.directory import founding, material, rollover, rotation
 from scepkit.errors import SettingsError
 from scepkit.keys import pem as keys
+from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import sha256_fingerprint
+from scepkit.server.key_protection import protect
+from scepkit.server.settings import Settings
 
 NOW = datetime(2026, 11, 5, 12, 30, 15, tzinfo=UTC)
 # What Python's audit hooks tell of, and fsync, which they do not.
 EVENTS = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "shutil.rmtree", "fsync"}
+
+
+class NoRecord:
+    """Takes audit events, and writes none."""
+
+    def write_audit(self, event: object) -> None:
+        pass
+
+
+def change_passphrase(directory: Path, old: str | None, new: str | None) -> None:
+    """Change what the keys of a server are encrypted under, with little work in it."""
+    before, after = (text and Passphrase(text, rounds=1) for text in (old, new))
+    protect(
+        Settings(directory=directory), NoRecord(), old=before, new=after, by="operator", now=NOW
+    )
+
 
 OPERATIONS = {
     "create": partial(founding.create, layout="ec", now=NOW),
@@ -43,6 +62,9 @@ OPERATIONS = {
         rotation.rotate_ra, now=NOW, before=timedelta(days=1000), validity=timedelta(days=1100)
     ),
     "ocsp": partial(rotation.rotate_ocsp, now=NOW),
+    "protect": partial(change_passphrase, old=None, new="new passphrase"),
+    "change": partial(change_passphrase, old="old passphrase", new="new passphrase"),
+    "unprotect": partial(change_passphrase, old="old passphrase", new=None),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Thread
@@ -10,10 +11,12 @@ from typing import ClassVar
 import pytest
 
 from scepkit.errors import ReloadRefused, ScepError, SettingsError
+from scepkit.keys.passphrase import Passphrase
 from scepkit.server import data_directory, endpoint_files
+from scepkit.server.passphrases import PassphraseSource
 from scepkit.server.reloading import workers
 from scepkit.server.reloading.channel import connect
-from scepkit.server.reloading.workers import Workers, decode
+from scepkit.server.reloading.workers import Workers, decode, encode
 from waiting import wait_until
 
 
@@ -30,7 +33,7 @@ class Worker:
     def __init__(self, path, **answers):
         self.open.append(self)
         self.channel = connect(path)
-        self.settings, _ = decode(self.channel.receive(10)["settings"])
+        self.settings = decode(self.channel.receive(10)["settings"]).settings
         self.asked = []
         self.is_over = False
         self._answers = answers
@@ -138,3 +141,11 @@ def test_none_is_there(supervisor, other):
     with pytest.raises(ReloadRefused, match="no worker process"):
         processes.replace(other)
     assert Worker(path).settings.crl_hours == 24
+
+
+def test_the_passphrase_reaches_the_workers(home):
+    """Nobody can ask in a worker process, nor need the file be readable there."""
+    passphrases = PassphraseSource(known=Passphrase("correct horse", rounds=1))
+    received = decode(json.loads(json.dumps(encode(replace(home, passphrases=passphrases)))))
+    assert received.passphrases.find().text == "correct horse"
+    assert decode(encode(home)).passphrases.find() is None

@@ -56,6 +56,8 @@ _COMMANDS: dict[str, str] = {
     Hint.SERIAL_NUMBER: "it is hex, as scep admin list shows it",
     Hint.CERTIFICATES: "scep admin list shows them; nothing was changed",
     Hint.OWN_CERTIFICATES: "scep admin list shows its certificates",
+    Hint.KEY_PROTECTION: "name the file with its passphrase: key_passphrase_file in scep.toml; or "
+    "set SCEP_KEY_PASSPHRASE; or run the command where it can ask",
     Hint.FINGERPRINT: "give sha256: and 64 hex digits, as scep serve prints them",
     Hint.REPLACED_CA: "the CA may have been replaced; ask its operator for the new one's "
     "fingerprint, and give it with --fingerprint",

@@ -7,6 +7,8 @@ import os
 import re
 import shlex
 import socket
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -132,6 +134,7 @@ def serve(
         directory,
         now=datetime.now(UTC),
         layout=layout,
+        ask=asked_passphrase(),
         # Else the next start would find in scep.toml what did not work at this one.
         try_out=run.try_out,
         **options,
@@ -148,6 +151,13 @@ def serve(
         _announce(home, directory, f"http://{_shown(address[0])}:{address[1]}/scep")
         run.serve(home, listener, hang_up)
     terminal.say("stopped")
+
+
+def asked_passphrase() -> Callable[[], str] | None:
+    """Return what asks for the passphrase of a server's keys; None where nobody can be asked."""
+    if not terminal.can_ask():
+        return None
+    return partial(typer.prompt, "Passphrase of the server's keys", hide_input=True, err=True)
 
 
 def _say_owner(directory: Path) -> None:

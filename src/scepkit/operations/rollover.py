@@ -12,6 +12,7 @@ from cryptography import x509
 
 from scepkit.ca.directory import rollover
 from scepkit.ca.directory.material import Material
+from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import sha256_fingerprint
 from scepkit.protocol.distinguished_name import Name
 from scepkit.store import AuditAction, AuditEvent, Store
@@ -26,6 +27,7 @@ def prepare(
     now: datetime,
     layout: str | None = None,
     common_name: str | None = None,
+    passphrase: Passphrase | None = None,
 ) -> Material:
     """Make the next CA; see `scepkit.ca.directory.rollover.prepare`.
 
@@ -37,20 +39,31 @@ def prepare(
         now: the time, aware.
         layout: the key layout; None for that of the current CA.
         common_name: its name; None for one made from the current name.
+        passphrase: what the CA's keys are encrypted under, where they are.
 
     Raises:
         StoreError: the audit record cannot be written; the next CA is made.
     """
-    made = rollover.prepare(place, now=now, layout=layout, common_name=common_name)
+    made = rollover.prepare(
+        place, now=now, layout=layout, common_name=common_name, passphrase=passphrase
+    )
     if made.next is not None:
         certificate = made.next.ca.certificate
         store.write_audit(event(AuditAction.ROLLOVER_PREPARED, certificate, ca=ca, by=by, now=now))
     return made
 
 
-def activate(store: Store, place: Path, *, ca: str, by: str, now: datetime) -> Material:
+def activate(
+    store: Store,
+    place: Path,
+    *,
+    ca: str,
+    by: str,
+    now: datetime,
+    passphrase: Passphrase | None = None,
+) -> Material:
     """Make the next CA the current one; the rest as in `prepare`."""
-    material = rollover.activate(place, now=now)
+    material = rollover.activate(place, now=now, passphrase=passphrase)
     certificate = material.ca.certificate
     store.write_audit(event(AuditAction.ROLLOVER_ACTIVATED, certificate, ca=ca, by=by, now=now))
     return material

@@ -82,7 +82,8 @@ def create(
         lock=settings.directory / LOCK,
         now=utc_now,
     )
-    in_force = InForce(home, store, crls, Sweeper(Sweep(settings, store, utc_now)), third_parties)
+    sweep = Sweep(settings, store, utc_now, home.passphrases)
+    in_force = InForce(home, store, crls, Sweeper(sweep), third_parties)
     endpoints = in_force.endpoints
     health = _health(in_force, store, crls, lines)
     challenge_secrets.warn_of_static(settings, endpoint_files.challenges(home.files))

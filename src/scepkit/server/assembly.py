@@ -67,9 +67,11 @@ def assemble(
     if home.files is None:
         home = replace(home, files=endpoint_files.read_all(home.settings))
     lifetime = timedelta(minutes=home.settings.ocsp_minutes)
+    passphrase = home.passphrases.find()
     services = {
         ca.name: OCSPService(
-            load_responders(ca.directory, ca.material, now=now()), store, now, lifetime
+            load_responders(ca.directory, ca.material, now=now(), passphrase=passphrase),
+            *(store, now, lifetime),
         )
         for ca in home.authorities.values()
     }

@@ -18,6 +18,7 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.directory import paths
 from scepkit.ca.directory.material import Material, load
 from scepkit.errors import SettingsError
+from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import read_certificates
 from scepkit.protocol import chain
 from scepkit.protocol.certificate import Certificate
@@ -48,17 +49,20 @@ class LoadedCA:
         return (self.material.ca, *coming, *self.material.previous)
 
 
-def load_all(settings: Settings, *, now: datetime) -> Mapping[str, LoadedCA]:
+def load_all(
+    settings: Settings, *, now: datetime, passphrase: Passphrase | None = None
+) -> Mapping[str, LoadedCA]:
     """Read all CAs of a server.
 
     Args:
         settings: which there are.
         now: the time, aware.
+        passphrase: what the keys are encrypted under, where they are.
 
     Raises:
         SettingsError: a file is missing or cannot be used.
     """
-    return {name: _load(name, settings, now) for name in settings.authorities}
+    return {name: _load(name, settings, now, passphrase) for name in settings.authorities}
 
 
 def stamps(settings: Settings) -> tuple[Hashable, ...]:
@@ -70,11 +74,11 @@ def stamps(settings: Settings) -> tuple[Hashable, ...]:
     return tuple(paths.stamp(settings.authority_directory(name)) for name in settings.authorities)
 
 
-def _load(name: str, settings: Settings, now: datetime) -> LoadedCA:
+def _load(name: str, settings: Settings, now: datetime, passphrase: Passphrase | None) -> LoadedCA:
     directory = settings.authority_directory(name)
 
     def read() -> LoadedCA:
-        material = load(directory, now=now)
+        material = load(directory, now=now, passphrase=passphrase)
         return LoadedCA(name, directory, material, _above(directory, material.ca.certificate))
 
     # Else another CA may come into force between the two.

@@ -6,20 +6,25 @@ A static one is warned of where it is of little use.
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from secrets import token_hex
+from secrets import token_bytes
 
 import structlog
 
 from scepkit.enrolment.challenges import MAX_LENGTH, static
 from scepkit.enrolment.challenges.one_time import KEY_SIZE
-from scepkit.errors import SettingsError
+from scepkit.errors import Hint, SettingsError
 from scepkit.keys.files import create_file, read_file, refusals
+from scepkit.keys.passphrase import OtherEncryptionError, Passphrase, WrongPassphrase
+from scepkit.keys.pem import armor, dearmored
 from scepkit.protocol.asn1.strings import PRINTABLE
 from scepkit.server.settings import Settings
 
 CHALLENGE_KEY = "challenge.key"
+
+ENCRYPTED_LABEL = "ENCRYPTED SCEP CHALLENGE KEY"
+"""Of the PEM block that holds the key as EncryptedPrivateKeyInfo, if it is encrypted."""
 
 _SMALLEST = 8
 """Characters; below that it is guessed over the network."""
@@ -27,7 +32,9 @@ _SMALLEST = 8
 log = structlog.get_logger()
 
 
-def read_or_make_key(directory: Path, mark: Path) -> bytes:
+def read_or_make_key(
+    directory: Path, mark: Path, passphrase: Callable[[], Passphrase | None]
+) -> bytes:
     """Return the key that the digests of one-time challenges are keyed with.
 
     A new one is made at the first start: of several processes at once, one makes it.
@@ -35,6 +42,7 @@ def read_or_make_key(directory: Path, mark: Path) -> bytes:
     Args:
         directory: the server's.
         mark: the file that is there once there has been a database.
+        passphrase: finds what it is encrypted under; asked if it is, and for a new one.
 
     Raises:
         SettingsError: it is lost, or cannot be used.
@@ -50,25 +58,60 @@ def read_or_make_key(directory: Path, mark: Path) -> bytes:
             f"challenges void: (umask 077; openssl rand -hex {KEY_SIZE} > {path})",
         )
     if is_new:
-        create_file(path, token_hex(KEY_SIZE).encode("ascii") + b"\n", mode=0o600)
+        create_file(path, key_file(token_bytes(KEY_SIZE), passphrase()), mode=0o600)
     with refusals(f"cannot read {path}"):
         mode = stat.S_IMODE(path.stat().st_mode)
-        text = read_file(path).decode("ascii", "replace").strip()
+        content = read_file(path)
     if mode & 0o077:
         raise SettingsError(
             f"the key file {path} is open to others than its owner (mode {mode:04o})",
             hint=f"chmod 600 {path}",
         )
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
+    encrypted = dearmored(ENCRYPTED_LABEL, content)
+    key = _of_hex(content) if encrypted is None else _decrypted(path, encrypted, passphrase())
     if len(key) != KEY_SIZE:
         raise SettingsError(
             f"{path} does not hold {KEY_SIZE} octets in hex",
             hint="restore it from a backup; with a new one, unspent challenges are void",
         )
     return key
+
+
+def key_file(key: bytes, passphrase: Passphrase | None) -> bytes:
+    """Return the content of the key's file: hex, or PEM where there is a passphrase."""
+    if passphrase is None:
+        return key.hex().encode("ascii") + b"\n"
+    return armor(ENCRYPTED_LABEL, passphrase.encrypt(key))
+
+
+def is_key_encrypted(directory: Path) -> bool:
+    """Say whether the key of a server's challenges is encrypted; not, if it is missing.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    path = directory / CHALLENGE_KEY
+    with refusals(f"cannot read {path}"):
+        return path.exists() and dearmored(ENCRYPTED_LABEL, read_file(path)) is not None
+
+
+def _of_hex(content: bytes) -> bytes:
+    try:
+        return bytes.fromhex(content.decode("ascii", "replace").strip())
+    except ValueError:
+        return b""
+
+
+def _decrypted(path: Path, encrypted: bytes, passphrase: Passphrase | None) -> bytes:
+    if passphrase is None:
+        raise SettingsError(f"the key file {path} is encrypted", hint=Hint.KEY_PROTECTION)
+    try:
+        return passphrase.decrypt(encrypted)
+    except (WrongPassphrase, OtherEncryptionError) as error:
+        raise WrongPassphrase(
+            f"the passphrase does not open the key file {path}",
+            hint="it is another one, or the file is damaged",
+        ) from error
 
 
 def read_static(path: Path) -> str:

@@ -24,11 +24,13 @@ from scepkit.enrolment.challenges.one_time import OneTimeChallenges
 from scepkit.errors import EmptyDatabase, SettingsError, UsageError
 from scepkit.keys import ownership
 from scepkit.keys.files import check_writable, create_file, make_directory, refusals
-from scepkit.server import ca_loading, endpoint_files, permissions
+from scepkit.keys.passphrase import Passphrase
+from scepkit.server import ca_loading, endpoint_files, key_protection, permissions
 from scepkit.server import settings as server_settings
 from scepkit.server.ca_loading import LoadedCA
-from scepkit.server.challenge_secrets import CHALLENGE_KEY, read_or_make_key
+from scepkit.server.challenge_secrets import CHALLENGE_KEY, is_key_encrypted, read_or_make_key
 from scepkit.server.endpoint_files import EndpointFiles
+from scepkit.server.passphrases import PassphraseSource
 from scepkit.server.settings import DEFAULT, FIXED, Settings, template
 from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.store import Store
@@ -47,21 +49,30 @@ class Home:
 
     Attributes:
         settings: as they apply.
-        challenge_key: 32 octets that key the digests of challenges. Secret.
+        passphrases: finds what the keys are encrypted under.
         authorities: the CAs by name; empty where `open_records` had no need of them.
         made: the names of the CAs that this start made.
         is_first: whether nothing had been served from the directory before this start.
         files: the contents of the files that endpoints name; None where they are not read yet.
         options: the settings that were given as options, which win over scep.toml.
+        known_key: the key of the challenges; None where it was not read yet. Secret.
     """
 
     settings: Settings
-    challenge_key: bytes = field(repr=False)
+    passphrases: PassphraseSource
     authorities: Mapping[str, LoadedCA]
     made: tuple[str, ...] = ()
     is_first: bool = False
     files: Mapping[str, EndpointFiles] | None = field(default=None, repr=False)
     options: Mapping[str, object] = field(default_factory=dict)
+    known_key: bytes | None = field(default=None, repr=False)
+
+    @property
+    def challenge_key(self) -> bytes:
+        """Return the 32 octets that key the digests of challenges. Secret."""
+        if self.known_key is not None:
+            return self.known_key
+        return _challenge_key(self.settings.directory, self.passphrases)
 
     @property
     def material(self) -> Material:
@@ -78,6 +89,7 @@ def prepare(
     *,
     now: datetime,
     layout: str | None = None,
+    ask: Callable[[], str] | None = None,
     try_out: Callable[[Settings], None] = lambda _: None,
     **options: object,
 ) -> Home:
@@ -88,6 +100,7 @@ def prepare(
         now: the time, aware.
         layout: the key layout for the default CA if it is new; that of an old one cannot be
             changed.
+        ask: asks a person for the passphrase of the keys, where it is needed and nothing names it.
         try_out: raises what is wrong with the settings of a first start, before any is kept.
         options: settings that win over the file; host, port, workers and public_url are written to
             the file at the first start, unless there is one.
@@ -111,18 +124,58 @@ def prepare(
     # The settings are checked before a CA is made that would outlive a typing error.
     settings = server_settings.load(directory, **options)
     permissions.check_settings(settings)
+    key_protection.finish(settings)
     if is_first:
         try_out(settings)
         _write_settings(directory, settings)
-    made = tuple(name for name in settings.authorities if _make(name, settings, layout, now))
+    passphrases = passphrases_of(settings, ask)
+    passphrase = passphrases.find()
+    made = tuple(
+        name for name in settings.authorities if _make(name, settings, layout, now, passphrase)
+    )
     return Home(
         settings=settings,
+        passphrases=passphrases,
         made=made,
         is_first=is_first,
         options=options,
-        challenge_key=read_or_make_key(directory, directory / HAS_DATABASE),
-        authorities=ca_loading.load_all(settings, now=now),
+        known_key=_challenge_key(directory, passphrases),
+        authorities=ca_loading.load_all(settings, now=now, passphrase=passphrase),
     )
+
+
+def passphrases_of(
+    settings: Settings, ask: Callable[[], str] | None = None, known: Passphrase | None = None
+) -> PassphraseSource:
+    """Return what finds the passphrase of a server's keys.
+
+    Args:
+        settings: the server's.
+        ask: asks a person, where there is one.
+        known: what has been found before; a file that the settings name is read all the same.
+    """
+    named = settings.key_passphrase_file
+    file = None if named is None else settings.directory / named
+    return PassphraseSource(
+        file,
+        ask=ask,
+        is_needed=partial(is_protected, settings),
+        known=known if file is None else None,
+    )
+
+
+def is_protected(settings: Settings) -> bool:
+    """Say whether a key of a server is encrypted: a CA's, or that of its challenges.
+
+    Raises:
+        SettingsError: one cannot be read.
+    """
+    places = map(settings.authority_directory, settings.authorities)
+    return is_key_encrypted(settings.directory) or any(map(paths.is_protected, places))
+
+
+def _challenge_key(directory: Path, passphrases: PassphraseSource) -> bytes:
+    return read_or_make_key(directory, directory / HAS_DATABASE, passphrases.find)
 
 
 def read_again(home: Home, *, now: datetime) -> tuple[Home, tuple[str, ...]]:
@@ -149,37 +202,69 @@ def read_again(home: Home, *, now: datetime) -> tuple[Home, tuple[str, ...]]:
     kept = {name: getattr(current, name) for name in FIXED}
     settings = found.model_copy(update=kept)
     permissions.check_settings(settings)
+    key_protection.finish(settings)
     # Before a CA is made that would outlive a typing error.
     files = endpoint_files.read_all(settings)
-    made = tuple(name for name in settings.authorities if _make(name, settings, None, now))
-    authorities = ca_loading.load_all(settings, now=now)
+    passphrases = passphrases_of(settings, known=home.passphrases.find())
+    passphrase = passphrases.find()
+    made = tuple(
+        name for name in settings.authorities if _make(name, settings, None, now, passphrase)
+    )
     again = replace(
-        home, settings=settings, files=files, made=made, is_first=False, authorities=authorities
+        home,
+        settings=settings,
+        passphrases=passphrases,
+        files=files,
+        made=made,
+        is_first=False,
+        authorities=ca_loading.load_all(settings, now=now, passphrase=passphrase),
     )
     return again, tuple(name for name in FIXED if getattr(found, name) != kept[name])
 
 
-def open_existing(directory: Path, *, now: datetime, settings: Settings | None = None) -> Home:
+def open_existing(
+    directory: Path,
+    *,
+    now: datetime,
+    settings: Settings | None = None,
+    passphrases: PassphraseSource | None = None,
+    ask: Callable[[], str] | None = None,
+) -> Home:
     """Read a data directory that has been served before, for `scep admin` and worker processes.
 
     Args:
         directory: where.
         now: the time, aware.
         settings: as they apply; read from the directory when None.
+        passphrases: as for `open_records`.
+        ask: as for `open_records`.
 
     Raises:
         SettingsError: there is none, something in it cannot be used, or others may write to it.
     """
-    home = open_records(directory, settings=settings)
-    return replace(home, authorities=ca_loading.load_all(home.settings, now=now))
+    home = open_records(directory, settings=settings, passphrases=passphrases, ask=ask)
+    passphrase = home.passphrases.find()
+    return replace(
+        home,
+        known_key=home.challenge_key,
+        authorities=ca_loading.load_all(home.settings, now=now, passphrase=passphrase),
+    )
 
 
-def open_records(directory: Path, *, settings: Settings | None = None) -> Home:
-    """Read a data directory without its CAs: for lists, also when the CAs have expired.
+def open_records(
+    directory: Path,
+    *,
+    settings: Settings | None = None,
+    passphrases: PassphraseSource | None = None,
+    ask: Callable[[], str] | None = None,
+) -> Home:
+    """Read a data directory without its keys: for lists, also when the CAs have expired.
 
     Args:
         directory: where.
         settings: as they apply; read from the directory when None.
+        passphrases: finds what the keys are encrypted under; made from the settings when None.
+        ask: asks a person for the passphrase, where it is needed and nothing names it.
 
     Raises:
         SettingsError: there is none, or something in it cannot be used.
@@ -193,11 +278,9 @@ def open_records(directory: Path, *, settings: Settings | None = None) -> Home:
     permissions.check_directory(directory)
     settings = settings or server_settings.load(directory)
     permissions.check_settings(settings)
-    return Home(
-        settings=settings,
-        challenge_key=read_or_make_key(directory, directory / HAS_DATABASE),
-        authorities={},
-    )
+    key_protection.finish(settings)
+    passphrases = passphrases or passphrases_of(settings, ask)
+    return Home(settings=settings, passphrases=passphrases, authorities={})
 
 
 def open_store(settings: Settings, slot: str = ADMIN) -> Store:
@@ -283,18 +366,24 @@ def _was_served(directory: Path) -> bool:
         return any((directory / name).exists() for name in (CHALLENGE_KEY, HAS_DATABASE))
 
 
-def _make(name: str, settings: Settings, layout: str | None, now: datetime) -> bool:
+def _make(
+    name: str,
+    settings: Settings,
+    layout: str | None,
+    now: datetime,
+    passphrase: Passphrase | None,
+) -> bool:
     """Make a CA if it is new, or what of it has expired; return whether it is new."""
     chosen = layout if name == DEFAULT and layout else settings.authority_layout(name)
     path = settings.authority_directory(name)
     is_new = not paths.exists(path)
     if not is_new:
-        _replace_expired_ra(path, settings, now)
-    material = founding.load_or_create(path, chosen or "default", now=now)
+        _replace_expired_ra(path, settings, now, passphrase)
+    material = founding.load_or_create(path, chosen or "default", now=now, passphrase=passphrase)
     _check_layout(material, chosen, name)
     # Where it cannot be written the CA answers OCSP itself, and the background task says why.
     with suppress(SettingsError):
-        rotation.rotate_ocsp(path, now=now)
+        rotation.rotate_ocsp(path, now=now, passphrase=passphrase)
     return is_new
 
 
@@ -326,11 +415,14 @@ _OURS = frozenset(
 )
 
 
-def _replace_expired_ra(path: Path, settings: Settings, now: datetime) -> None:
+def _replace_expired_ra(
+    path: Path, settings: Settings, now: datetime, passphrase: Passphrase | None
+) -> None:
     """Make a server start again that was down while its RA's certificate came to its end."""
     # Where that cannot be done, a directory may just be read-only; else the loading says why.
     with suppress(SettingsError):
-        rotation.rotate_ra(path, now=now, before=timedelta(days=settings.ra_rotation_days))
+        before = timedelta(days=settings.ra_rotation_days)
+        rotation.rotate_ra(path, now=now, before=before, passphrase=passphrase)
 
 
 def _check_layout(material: Material, wanted: str | None, name: str) -> None:

@@ -108,7 +108,8 @@ class InForce:
         self._prepared = None
         # The stamp first: what changes while it is read is read again at the next look.
         seen = ca_loading.stamps(home.settings)
-        found = ca_loading.load_all(home.settings, now=utc_now())
+        passphrase = home.passphrases.find()
+        found = ca_loading.load_all(home.settings, now=utc_now(), passphrase=passphrase)
         home = replace(home, authorities=found)
         served = assemble(home, self._store, third_parties=self._third_parties)
         self._prepared = _Prepared(home, seen, served, _bounds(home.settings))
@@ -127,7 +128,7 @@ class InForce:
             settings = prepared.home.settings
             self.home, self._bounds = prepared.home, prepared.bounds
             self._publish(timedelta(hours=settings.crl_hours))
-            self.sweeper.use(settings)
+            self.sweeper.use(settings, prepared.home.passphrases)
             self.joining.use(_sweep_seconds(settings))
             if self._connections is not None:
                 self._connections.bounds = prepared.bounds
@@ -144,7 +145,8 @@ class InForce:
 
     def _build(self) -> Mapping[str, ServedEndpoint]:
         """Put the endpoints together after a change of the CAs' files; the settings stay."""
-        found = ca_loading.load_all(self.home.settings, now=utc_now())
+        passphrase = self.home.passphrases.find()
+        found = ca_loading.load_all(self.home.settings, now=utc_now(), passphrase=passphrase)
         home = replace(self.home, authorities=found)
         served = assemble(home, self._store, third_parties=self._third_parties)
         self.home = home

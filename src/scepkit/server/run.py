@@ -272,12 +272,18 @@ def worker() -> Starlette:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         supervisor = Supervisor(Path(os.environ[_SUPERVISOR]))
-        settings = supervisor.settings
+        received = supervisor.received
+        settings = received.settings
         log.configure(settings.log)
-        home = open_existing(settings.directory, now=datetime.now(UTC), settings=settings)
+        home = open_existing(
+            settings.directory,
+            now=datetime.now(UTC),
+            settings=settings,
+            passphrases=received.passphrases,
+        )
         key = bytes.fromhex(os.environ[_CONNECTIONS_KEY])
         tally = Tally(Path(os.environ[_CONNECTIONS]), key)
-        app = create(replace(home, files=supervisor.files), tally, _slot())
+        app = create(replace(home, files=received.files), tally, _slot())
     except ScepError as error:
         structlog.get_logger().error("a worker cannot start", error=error.message, hint=error.hint)
         _end_in_vain()

@@ -65,6 +65,7 @@ class AuditAction(StrEnum):
     ROLLOVER_PREPARED = "rollover-prepared"
     ROLLOVER_ACTIVATED = "rollover-activated"
     ROLLOVER_CANCELLED = "rollover-cancelled"
+    KEYS_PROTECTED = "keys-protected"
     JOINED = "joined"
 
 

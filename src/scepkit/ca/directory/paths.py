@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from scepkit.errors import Hint, SettingsError
 from scepkit.keys.files import refusals
+from scepkit.keys.pem import is_encrypted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ CHAIN = "chain.pem"
 
 FILES = (CA_KEY, RA_KEY, RA_CERTIFICATE, OCSP_KEY, OCSP_CERTIFICATE, CHAIN, CA_CERTIFICATE)
 """In the order of moving up: what makes a directory a CA comes last."""
+
+KEYS = (CA_KEY, RA_KEY, OCSP_KEY)
 
 NEXT, OLD, OLD_RA, CANCELLED = "next", "old", "old-ra", "cancelled"
 CURRENT = ".current"
@@ -95,6 +98,15 @@ def has_ra(place: Path) -> bool:
         return (place / RA_CERTIFICATE).exists() or (place / RA_KEY).exists()
 
 
+def is_protected(directory: Path) -> bool:
+    """Say whether the key of a CA is encrypted, or that of an RA of its own.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    return any(is_encrypted(in_force(directory) / name) for name in (CA_KEY, RA_KEY))
+
+
 def numbered(directory: Path) -> list[tuple[int, Path]]:
     """List the subdirectories that are named by a number, the highest first.
 
@@ -154,7 +166,7 @@ def steadily(directory: Path, read: Callable[[], _T]) -> _T:
 
 
 def _facts(directory: Path) -> Iterator[tuple[str, int, int, int, int, int]]:
-    for place in _places(directory):
+    for place in places(directory):
         for name in FILES:
             path = os.path.join(place, name)  # noqa: PTH118 - twice as fast, every few seconds
             try:
@@ -164,7 +176,12 @@ def _facts(directory: Path) -> Iterator[tuple[str, int, int, int, int, int]]:
             yield path, at.st_dev, at.st_ino, at.st_mtime_ns, at.st_ctime_ns, at.st_size
 
 
-def _places(directory: Path) -> Iterator[Path]:
+def places(directory: Path) -> Iterator[Path]:
+    """Yield where files of a CA may be, all generations and what replaces them.
+
+    Raises:
+        OSError: the directory cannot be searched.
+    """
     for place in (directory, directory / NEXT):
         yield place
         yield place / CURRENT

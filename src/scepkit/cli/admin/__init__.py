@@ -12,6 +12,7 @@ import typer
 from scepkit.cli.admin import (
     approve_reject,
     audit,
+    ca,
     challenge,
     crl,
     listing,
@@ -32,6 +33,7 @@ _ORDER = (
     "reject",
     "revoke",
     "release",
+    "ca",
     "crl",
     "rollover",
     "reload",
@@ -61,6 +63,7 @@ for commands in (
     show,
     approve_reject,
     revoke,
+    ca,
     crl,
     rollover,
     reload,

@@ -87,9 +87,15 @@ def prepare(
     from scepkit.operations.rollover import prepare as prepare_next
     from scepkit.server.data_directory import utc_now
 
-    with records_opened(directory) as (_, store):
+    with records_opened(directory) as (home, store):
         made = prepare_next(
-            store, place, ca=ca, by=who(), now=utc_now(), layout=layout, common_name=name
+            *(store, place),
+            ca=ca,
+            by=who(),
+            now=utc_now(),
+            layout=layout,
+            common_name=name,
+            passphrase=home.passphrases.find(),
         )
     if made.next is not None:
         _say("the next CA", made.next.ca.certificate, as_json=as_json)
@@ -130,8 +136,11 @@ def activate(
             look=_LOOK,
             yes=yes,
         )
-    with records_opened(directory) as (_, store):
-        material = activate_next(store, place, ca=ca, by=who(), now=utc_now())
+    with records_opened(directory) as (home, store):
+        passphrase = home.passphrases.find()
+        material = activate_next(
+            store, place, ca=ca, by=who(), now=utc_now(), passphrase=passphrase
+        )
     _say("the CA is now", material.ca.certificate, as_json=as_json)
     if as_json:
         _json_lines(_generation("current", rollover.status(place).current))

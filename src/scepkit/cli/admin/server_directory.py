@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from scepkit.cli import terminal
-from scepkit.cli.serve import DEFAULT_DIRECTORY, NEEDED, DirectoryOption, require_server
+from scepkit.cli.serve import (
+    DEFAULT_DIRECTORY,
+    NEEDED,
+    DirectoryOption,
+    asked_passphrase,
+    require_server,
+)
 from scepkit.errors import SettingsError, UsageError
 from scepkit.keys.ownership import ROOT, user_name
 
@@ -87,7 +93,7 @@ def records_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
     _become_owner(directory)
     from scepkit.server.data_directory import open_records, open_store
 
-    home = open_records(directory)
+    home = open_records(directory, ask=asked_passphrase())
     with open_store(home.settings) as store:
         yield home, store
 
@@ -99,7 +105,7 @@ def keys_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
     _become_owner(directory)
     from scepkit.server.data_directory import open_existing, open_store, utc_now
 
-    home = open_existing(directory, now=utc_now())
+    home = open_existing(directory, now=utc_now(), ask=asked_passphrase())
     with open_store(home.settings) as store:
         store.assign_issuer(home.material.ca.key_hash)
         yield home, store
@@ -141,7 +147,11 @@ def authorities_of(home: Home, store: Store, name: str) -> tuple[Authority, ...]
     names = home.settings.authorities
     if name not in names:
         raise UsageError(f"there is no CA {name!r}", hint=f"one of {', '.join(names)}")
-    found = load_authorities(home.settings.authority_directory(name), now=utc_now())
+    found = load_authorities(
+        home.settings.authority_directory(name),
+        now=utc_now(),
+        passphrase=home.passphrases.find(),
+    )
     if name == DEFAULT:
         # Certificates of before there were several CAs.
         store.assign_issuer(found[0].key_hash)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Event, Thread
 
@@ -21,6 +21,7 @@ from scepkit.errors import ScepError
 from scepkit.keys import ownership
 from scepkit.operations.purging import purge
 from scepkit.operations.selection import Moment
+from scepkit.server.passphrases import PassphraseSource
 from scepkit.server.settings import Settings
 from scepkit.store import SERVER, AuditAction, AuditEvent, Store
 
@@ -44,11 +45,13 @@ class Sweep:
         settings: how often and how long.
         store: what is swept.
         now: returns the time as an aware datetime.
+        passphrases: finds what the CAs' keys are encrypted under.
     """
 
     settings: Settings
     store: Store
     now: Callable[[], datetime]
+    passphrases: PassphraseSource = field(default_factory=PassphraseSource)
 
     def run(self) -> None:
         """Do all of it; a failure of one part is logged, and the rest is done."""
@@ -88,13 +91,15 @@ class Sweep:
     def _rotate_ra(self, ca: str) -> None:
         directory = self.settings.authority_directory(ca)
         before = timedelta(days=self.settings.ra_rotation_days)
-        if rotation.rotate_ra(directory, now=self.now(), before=before):
+        passphrase = self.passphrases.find()
+        if rotation.rotate_ra(directory, now=self.now(), before=before, passphrase=passphrase):
             log.info("the RA has a new key and certificate", ca=ca)
             self._record(AuditAction.RA_REPLACED, ca)
 
     def _rotate_ocsp(self, ca: str) -> None:
         directory = self.settings.authority_directory(ca)
-        if rotation.rotate_ocsp(directory, now=self.now()):
+        passphrase = self.passphrases.find()
+        if rotation.rotate_ocsp(directory, now=self.now(), passphrase=passphrase):
             log.info("the OCSP responder has a new key and certificate", ca=ca)
             self._record(AuditAction.OCSP_REPLACED, ca)
 
@@ -134,9 +139,9 @@ class Sweeper:
         self._path = sweep.settings.directory / LOCK
         self._lock: int | None = None
 
-    def use(self, settings: Settings) -> None:
+    def use(self, settings: Settings, passphrases: PassphraseSource) -> None:
         """Go by these settings from the next round on."""
-        self._sweep = replace(self._sweep, settings=settings)
+        self._sweep = replace(self._sweep, settings=settings, passphrases=passphrases)
 
     def start(self) -> None:
         """Begin."""

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
@@ -21,9 +21,11 @@ from typing import Any
 import structlog
 
 from scepkit.errors import ReloadRefused, ScepError, SettingsError
+from scepkit.keys.passphrase import Passphrase
 from scepkit.server.data_directory import Home
 from scepkit.server.endpoint_files import EndpointFiles
 from scepkit.server.in_force import InForce
+from scepkit.server.passphrases import PassphraseSource
 from scepkit.server.reloading.channel import Channel, connect, listen
 from scepkit.server.settings import Settings, restore
 
@@ -168,8 +170,7 @@ class Supervisor:
         path: where it listens.
 
     Attributes:
-        settings: the settings in force.
-        files: what belongs to them.
+        received: the settings in force, and what belongs to them.
 
     Raises:
         SettingsError: it does not answer.
@@ -184,7 +185,7 @@ class Supervisor:
             raise SettingsError(
                 f"the supervisor of this worker does not answer: {error}"
             ) from error
-        self.settings, self.files = decode(message["settings"])
+        self.received = decode(message["settings"])
         self._fault = message["fault"]
 
     def follow(self, in_force: InForce) -> None:
@@ -211,8 +212,14 @@ def _obeyed(in_force: InForce, message: Mapping[str, Any]) -> dict[str, str]:
     try:
         match message["do"]:
             case "prepare":
-                settings, files = decode(message["settings"])
-                in_force.prepare(replace(in_force.home, settings=settings, files=files))
+                received = decode(message["settings"])
+                home = replace(
+                    in_force.home,
+                    settings=received.settings,
+                    files=received.files,
+                    passphrases=received.passphrases,
+                )
+                in_force.prepare(home)
             case "switch":
                 in_force.switch()
             case "drop":
@@ -226,17 +233,36 @@ def _obeyed(in_force: InForce, message: Mapping[str, Any]) -> dict[str, str]:
 
 
 def encode(home: Home) -> dict[str, Any]:
-    """Return the settings of a data directory, and what they name, as JSON has it."""
+    """Return the settings of a data directory, and what belongs to them, as JSON has it."""
+    passphrase = home.passphrases.find()
     return {
+        "passphrase": None if passphrase is None else passphrase.text,
         "settings": home.settings.model_dump(mode="json"),
         "files": {name: one.to_json() for name, one in (home.files or {}).items()},
     }
 
 
-def decode(message: Mapping[str, Any]) -> tuple[Settings, Mapping[str, EndpointFiles]]:
-    """Return settings and files from what `encode` gave."""
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What a worker process gets of its supervisor.
+
+    Attributes:
+        settings: the settings in force.
+        files: the contents of the files that they name.
+        passphrases: what the keys are encrypted under.
+    """
+
+    settings: Settings
+    files: Mapping[str, EndpointFiles]
+    passphrases: PassphraseSource
+
+
+def decode(message: Mapping[str, Any]) -> Received:
+    """Return the settings and what belongs to them from what `encode` gave."""
     files = {name: EndpointFiles.of_json(one) for name, one in message["files"].items()}
-    return restore(message["settings"]), files
+    text = message["passphrase"]
+    known = None if text is None else Passphrase(text)
+    return Received(restore(message["settings"]), files, PassphraseSource(known=known))
 
 
 def _fault(error: ScepError | None) -> dict[str, str] | None:

@@ -88,6 +88,8 @@ class Settings(BaseSettings):
         request_seconds: in which a request has to arrive whole.
         response_seconds: in which a response, or 64 KiB of it, has to be taken.
         proxies: addresses and networks whose X-Forwarded-For is believed, or `*`.
+        key_passphrase_file: the file with what the keys are encrypted under; relative to the
+            directory.
         endpoint: the endpoints by name; `default` always exists.
     """
 
@@ -119,6 +121,7 @@ class Settings(BaseSettings):
     request_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
     response_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
     proxies: tuple[str, ...] = Field(default_factory=_usual_proxies)
+    key_passphrase_file: Path | None = None
     endpoint: dict[str, EndpointSettings] = {DEFAULT: EndpointSettings()}
 
     @field_validator("endpoint")

@@ -27,6 +27,10 @@ workers = {workers}
 # reasons.
 # metrics = "127.0.0.1:9108"
 
+# The file whose first line is the passphrase of the server's keys (scep admin ca protect); nobody
+# else may read it.
+# key_passphrase_file = "/etc/scep/passphrase"
+
 # "json" for machines, "text" for people, "auto" for text on a terminal and JSON elsewhere.
 log = "auto"
 
