@@ -335,7 +335,7 @@ def signed_by(thief: Credential, enveloped: bytes, kind: MessageType) -> bytes:
         message_type=kind,
         sender_nonce=os.urandom(16),
     )
-    return signed.sign(enveloped, write(attributes), thief, SHA256)
+    return signed.Signer(thief, SHA256).sign(enveloped, write(attributes))
 
 
 def open_(responder: Responder, senders: Senders, message: bytes) -> tuple[float, FailInfoError]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -26,6 +28,7 @@ from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.cms import signed
 from scepkit.protocol.scep.http import CA_RA_CERT, HTTPResponse, Operation
 from scepkit.protocol.scep.messages import CertPoll, Failure, Pending, PKCSReq, Success
+from scepkit.protocol.scep.responder import Responder
 from scepkit.protocol.scep.transaction import Limits
 
 HTML = HTTPResponse(200, b"<html><body>Welcome to nginx!</body></html>", "text/html")
@@ -237,7 +240,9 @@ def test_a_reply_of_a_stranger(serve, connect, key):
     )
     client = connect(site)
     ca = client.get_ca(site.fingerprint)
-    site.scep.responder._signer = stranger.credential
+    site.scep.responder = Responder(
+        signer=stranger.credential, credentials=[httpd.ra().credential], random=os.urandom
+    )
     with pytest.raises(BadReply, match="cannot be believed"):
         client.enrol(ca, key, "CN=dev1")
 

@@ -27,7 +27,7 @@ def holder(kind):
 
 def sign(kind, chosen=SHA256, who=None):
     who = who or holder(kind)
-    return signed.sign(b"content", [], who.credential, chosen)
+    return signed.Signer(who.credential, chosen).sign(b"content", [])
 
 
 @pytest.mark.rfc("S-3.1-4", "S-3.2-1")

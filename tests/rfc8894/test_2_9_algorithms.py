@@ -111,7 +111,7 @@ def test_openssl_and_we_verify_each_others_legacy_signatures(kind, digest, opens
     allowed = frozenset({DIGEST_NAMES[digest]})
     signer = keys.certify("device", keys.key_of(kind))
     chosen = DIGESTS_BY_NAME[digest]
-    ours = signed.sign(b"content", [], signer.credential, chosen)
+    ours = signed.Signer(signer.credential, chosen).sign(b"content", [])
     assert openssl.verify(ours, signer) == b"content"
     openssl.request(csr.build(keys.name("x"), signer.key, digest=chosen))
     if (kind, digest) == ("p256", "md5"):

@@ -79,6 +79,18 @@ _VERSIONS = {
     PASSWORD: der.INTEGER_3,
 }
 
+_ENCRYPTED_CONTENT = 0x80
+
+
+def _up_to_iv(used: Cipher) -> bytes:
+    """Return what an EncryptedContentInfo has before the IV: type of the content, and cipher."""
+    iv = bytes(used.block_size)
+    algorithm = der.sequence(der.oid(used.oid), der.octet_string(iv))
+    return DATA + algorithm.removesuffix(iv)
+
+
+_UP_TO_IV = {oid: _up_to_iv(one) for oid, one in algorithms.CIPHERS.items()}
+
 Random: TypeAlias = Callable[[int], bytes]
 """Returns that many unpredictable octets, such as `os.urandom`."""
 
@@ -343,18 +355,15 @@ def seal(
             lock = _key_agreement.write(cek, recipient, key, chosen, random)
         case secret:
             lock = password_recipient.write(cek, secret, chosen, random)
-    # RFC 5652 section 6.3: as many octets as the last block lacks, each of them that number.
+    # RFC 5652 section 6.3: as many octets as the last block lacks, each of them that number. Then
+    # all blocks are whole, and nothing is left for `finalize`.
     size = chosen.block_size - len(content) % chosen.block_size
     encryptor = CipherContext(chosen.primitive(cek), CBC(iv)).encryptor()
-    encrypted = encryptor.update(content + bytes([size]) * size) + encryptor.finalize()
+    encrypted = encryptor.update(content + bytes([size]) * size)
     enveloped = der.sequence(
         _VERSIONS[lock[0]],
-        der.set_of(lock),
-        der.sequence(
-            DATA,
-            der.sequence(der.oid(chosen.oid), der.octet_string(iv)),
-            der.tagged(0, encrypted, primitive=True),
-        ),
+        der.element(der.SET, lock),
+        der.sequence(_UP_TO_IV[chosen.oid], iv, der.element(_ENCRYPTED_CONTENT, encrypted)),
     )
     return der.sequence(ENVELOPED_DATA, der.tagged(0, enveloped))
 

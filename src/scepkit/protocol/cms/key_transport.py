@@ -27,15 +27,6 @@ from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.signatures import AlgorithmIdentifier
 
-_PKCS1_V15 = der.algorithm(RSA_ENCRYPTION)
-_OAEP_SHA256 = der.algorithm(
-    RSAES_OAEP,
-    der.sequence(
-        der.tagged(0, der.algorithm(SHA256.oid)),
-        der.tagged(1, der.algorithm(MGF1, der.algorithm(SHA256.oid))),
-    ),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class KeyTransport:
@@ -99,11 +90,11 @@ def write(cek: bytes, recipient: Certificate, key: rsa.RSAPublicKey, *, oaep: bo
         key: the recipient's.
         oaep: RSAES-OAEP with SHA-256 in place of RSAES-PKCS1-v1_5.
     """
-    scheme = _oaep(SHA256, SHA256) if oaep else padding.PKCS1v15()
+    algorithm, scheme = _OURS_OAEP if oaep else _OURS
     return der.sequence(
         der.INTEGER_0,
         der.sequence(recipient.issuer, recipient.serial_number),
-        _OAEP_SHA256 if oaep else _PKCS1_V15,
+        algorithm,
         der.octet_string(key.encrypt(cek, scheme)),
     )
 
@@ -153,3 +144,17 @@ def _oaep_digest(algorithm: types.AlgorithmIdentifier | None) -> Digest:
 
 def _oaep(hash_: Digest, mgf: Digest) -> padding.OAEP:
     return padding.OAEP(padding.MGF1(mgf.primitive), hash_.primitive, label=None)
+
+
+# The algorithms that we write, and how they encrypt.
+_OURS = der.algorithm(RSA_ENCRYPTION), padding.PKCS1v15()
+_OURS_OAEP = (
+    der.algorithm(
+        RSAES_OAEP,
+        der.sequence(
+            der.tagged(0, der.algorithm(SHA256.oid)),
+            der.tagged(1, der.algorithm(MGF1, der.algorithm(SHA256.oid))),
+        ),
+    ),
+    _oaep(SHA256, SHA256),
+)

@@ -81,6 +81,8 @@ _SIGNER_INFO = (
 _SIGNED_ATTRIBUTES = 3
 
 _NOTHING = der.set_of()
+# Version, no digest, no content.
+_NO_CONTENT = der.INTEGER_1 + _NOTHING + der.sequence(DATA)
 _CONTENT_TYPE_IS_DATA = der.attribute(CONTENT_TYPE, DATA)
 
 
@@ -294,54 +296,64 @@ def legacy_uses(signer: SignerInfo, certificate: Certificate) -> frozenset[Legac
 # --- writing: as strictly as all of the above reads leniently -------------------------------------
 
 
-def sign(
-    content: bytes | None,
-    attributes: Iterable[bytes],
-    signer: Credential,
-    chosen: Digest,
-    *,
-    extra_certificates: Sequence[bytes] = (),
-) -> bytes:
-    """Return SignedData over id-data with one signature (RFC 5652 section 5).
+class Signer:
+    """Writes SignedData over id-data with one signature, of one key (RFC 5652 section 5).
+
+    What is the same in all of them is made once. Threads may share it.
 
     Args:
-        content: what is signed; None leaves eContent out.
-        attributes: signed attributes beside contentType and messageDigest, DER.
-        signer: whose certificate goes into the message.
+        credential: whose key, and whose certificate goes into the messages.
         chosen: the digest, unless the key has no choice; see `signatures.signing_digest`.
-        extra_certificates: DER of further certificates for the message.
+        extra_certificates: DER of further certificates for the messages.
     """
-    key, certificate = signer.key, signer.certificate
-    chosen = signatures.signing_digest(key, chosen)
-    digested = chosen.of(content or b"")
-    # NULL for old readers; Ed25519 has only new ones, which may insist on none.
-    none = isinstance(key, ed25519.Ed25519PrivateKey)
-    digest_algorithm = der.algorithm(chosen.oid, b"" if none else der.NULL)
-    encoded = sorted(
-        [
-            _CONTENT_TYPE_IS_DATA,
-            der.attribute(MESSAGE_DIGEST, der.octet_string(digested)),
-            *attributes,
-        ]
-    )
-    signature = signatures.sign(key, der.element(der.SET, *encoded), chosen)
-    signer_info = der.sequence(
-        der.INTEGER_1,
-        der.sequence(certificate.issuer, certificate.serial_number),
-        digest_algorithm,
-        der.tagged(0, *encoded),
-        # For RSA not the OIDs that name a digest: old clients refuse them (P-06).
-        der.algorithm(RSA_ENCRYPTION)
-        if isinstance(key, rsa.RSAPrivateKey)
-        else signatures.signature_algorithm(key, chosen),
-        der.octet_string(signature),
-    )
-    return _signed_data(
-        digest_algorithms=der.set_of(digest_algorithm),
-        content=content,
-        certificates=(certificate.der, *extra_certificates),
-        signer_infos=der.set_of(signer_info),
-    )
+
+    __slots__ = ("_algorithm", "_certificates", "_digest", "_head", "_key", "_signer")
+
+    def __init__(
+        self, credential: Credential, chosen: Digest, extra_certificates: Sequence[bytes] = ()
+    ) -> None:
+        key, certificate = credential.key, credential.certificate
+        self._key = key
+        self._digest = signatures.signing_digest(key, chosen)
+        # NULL for old readers; Ed25519 has only new ones, which may insist on none.
+        none = isinstance(key, ed25519.Ed25519PrivateKey)
+        digest_algorithm = der.algorithm(self._digest.oid, b"" if none else der.NULL)
+        self._head = der.INTEGER_1 + der.set_of(digest_algorithm)
+        self._certificates = der.tagged(0, certificate.der, *extra_certificates)
+        identifier = der.sequence(certificate.issuer, certificate.serial_number)
+        self._signer = der.INTEGER_1 + identifier + digest_algorithm
+        self._algorithm = (
+            # For RSA not the OIDs that name a digest: old clients refuse them (P-06).
+            der.algorithm(RSA_ENCRYPTION)
+            if isinstance(key, rsa.RSAPrivateKey)
+            else signatures.signature_algorithm(key, self._digest)
+        )
+
+    def sign(self, content: bytes | None, attributes: Iterable[bytes]) -> bytes:
+        """Return SignedData.
+
+        Args:
+            content: what is signed; None leaves eContent out.
+            attributes: signed attributes beside contentType and messageDigest, DER.
+        """
+        digested = self._digest.of(content or b"")
+        message_digest = der.attribute(MESSAGE_DIGEST, der.octet_string(digested))
+        # DER's order is one of octets, and so one of the attributes' lengths first.
+        encoded = b"".join(sorted([_CONTENT_TYPE_IS_DATA, message_digest, *attributes]))
+        signature = signatures.sign(self._key, der.element(der.SET, encoded), self._digest)
+        e_content = b"" if content is None else der.tagged(0, der.octet_string(content))
+        signer_info = der.sequence(
+            self._signer,
+            der.tagged(0, encoded),
+            self._algorithm,
+            der.octet_string(signature),
+        )
+        return _content_info(
+            self._head,
+            der.sequence(DATA, e_content),
+            self._certificates,
+            der.element(der.SET, signer_info),
+        )
 
 
 def certs_only(certificates: Sequence[bytes] = (), crls: Sequence[bytes] = ()) -> bytes:
@@ -349,25 +361,14 @@ def certs_only(certificates: Sequence[bytes] = (), crls: Sequence[bytes] = ()) -
 
     The order is kept, so that the leaf stays first, which DER's SET order would not.
     """
-    return _signed_data(certificates=certificates, crls=crls)
-
-
-def _signed_data(
-    *,
-    digest_algorithms: bytes = _NOTHING,
-    content: bytes | None = None,
-    certificates: Sequence[bytes] = (),
-    crls: Sequence[bytes] = (),
-    signer_infos: bytes = _NOTHING,
-) -> bytes:
-    """Write the ContentInfo of a SignedData over id-data (RFC 5652 section 5.1)."""
-    e_content = () if content is None else (der.tagged(0, der.octet_string(content)),)
-    signed = der.sequence(
-        der.INTEGER_1,
-        digest_algorithms,
-        der.sequence(DATA, *e_content),
-        *((der.tagged(0, *certificates),) if certificates else ()),
-        *((der.tagged(1, *crls),) if crls else ()),
-        signer_infos,
+    return _content_info(
+        _NO_CONTENT,
+        der.tagged(0, *certificates) if certificates else b"",
+        der.tagged(1, *crls) if crls else b"",
+        _NOTHING,
     )
-    return der.sequence(SIGNED_DATA, der.tagged(0, signed))
+
+
+def _content_info(*fields: bytes) -> bytes:
+    """Return the ContentInfo of a SignedData, given its fields in their order."""
+    return der.sequence(SIGNED_DATA, der.tagged(0, der.sequence(*fields)))

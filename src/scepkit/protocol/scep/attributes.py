@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from functools import lru_cache
 from typing import TypeAlias
 
 from cryptography.x509 import ObjectIdentifier
@@ -162,25 +163,34 @@ def read(attributes: Iterable[Attribute]) -> Attributes:
 def write(attributes: Attributes) -> list[bytes]:
     """Return the attributes for a SignerInfo, DER (section 3.2.1)."""
     transaction_id = attributes.transaction_id
-    out = [(TRANSACTION_ID, der.element(transaction_id.tag, transaction_id.value))]
+    text = der.element(transaction_id.tag, transaction_id.value)
+    out = [der.attribute(TRANSACTION_ID, text)]
     for kind, number in (
         (MESSAGE_TYPE, attributes.message_type),
         (PKI_STATUS, attributes.pki_status),
         (FAIL_INFO, attributes.fail_info),
     ):
         if number is not None:
-            out.append((kind, der.element(_PRINTABLE_STRING, b"%d" % number)))
+            out.append(_numbered(kind, number))
     for kind, nonce in (
         (SENDER_NONCE, attributes.sender_nonce),
         (RECIPIENT_NONCE, attributes.recipient_nonce),
     ):
         if nonce is not None:
-            out.append((kind, der.octet_string(nonce)))
+            out.append(der.attribute(kind, der.octet_string(nonce)))
     if attributes.fail_info_text is not None:
-        out.append((FAIL_INFO_TEXT, der.element(_UTF8_STRING, attributes.fail_info_text.encode())))
+        text = der.element(_UTF8_STRING, attributes.fail_info_text.encode())
+        out.append(der.attribute(FAIL_INFO_TEXT, text))
     if attributes.signing_time is not None:
-        out.append((SIGNING_TIME, der.time(attributes.signing_time)))
-    return [der.attribute(kind, value) for kind, value in out]
+        out.append(der.attribute(SIGNING_TIME, der.time(attributes.signing_time)))
+    return out
+
+
+# There are fewer than twenty.
+@lru_cache(maxsize=64)
+def _numbered(kind: bytes, number: int) -> bytes:
+    """Return the messageType, pkiStatus or failInfo of that number."""
+    return der.attribute(kind, der.element(_PRINTABLE_STRING, b"%d" % number))
 
 
 def _transaction_id(values: list[tuple[int, bytes]]) -> TransactionID:

@@ -42,11 +42,10 @@ def make(
         DER, for `application/x-x509-next-ca-cert`.
     """
     # The content's type is id-data, as that of a pkiMessage is (checklist A-07).
-    return signed.sign(
+    signer = signed.Signer(signed.Credential(key, certificate), SHA256)
+    return signer.sign(
         signed.certs_only(certificates),
         [] if signing_time is None else [der.attribute(SIGNING_TIME, der.time(signing_time))],
-        signed.Credential(key, certificate),
-        SHA256,
     )
 
 

@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadAlg, BadCertId, FailInfoError, Malformed
 from scepkit.protocol import signatures
@@ -27,7 +28,6 @@ from scepkit.protocol.algorithms import (
     NO_LEGACY,
     SHA256,
     Cipher,
-    Digest,
     Legacy,
 )
 from scepkit.protocol.asn1 import der
@@ -39,6 +39,7 @@ from scepkit.protocol.cms.enveloped import (
     undecryptable,
 )
 from scepkit.protocol.cms.pbkdf2 import MAX_FOR_STRANGERS
+from scepkit.protocol.cms.signed import Signer
 from scepkit.protocol.scep import pkimessage
 from scepkit.protocol.scep.attributes import NONCE_SIZE, MessageType
 from scepkit.protocol.scep.messages import (
@@ -95,8 +96,9 @@ class Responder:
         now: Callable[[], datetime] | None = None,
         max_iterations: int = MAX_FOR_STRANGERS,
     ) -> None:
-        self._signer = signer
         self._credentials = tuple(credentials)
+        self._signers = _signers(signer, allowed)
+        self._signers_of = {one.certificate.der: _signers(one, allowed) for one in credentials}
         self._random = random
         self._allowed = allowed
         self._key_agreement = key_agreement
@@ -283,9 +285,8 @@ class Responder:
             answer,
             to=received.attributes,
             sender_nonce=self._random(NONCE_SIZE),
-            signer=self._signer_for(received),
+            signer=self._signer(received),
             recipient=verified.certificate if verified else None,
-            digest=self._digest(received),
             cipher=self._cipher(received.envelope) if isinstance(answer, Success) else AES128,
             random=self._random,
             password=password,
@@ -305,14 +306,13 @@ class Responder:
             found += signatures.parse(received.signer.signature_algorithm, digest).legacy
         return tuple(dict.fromkeys(legacy for legacy in found if legacy is not None))
 
-    def _signer_for(self, received: PKIMessage) -> Credential:
-        if len(self._credentials) == 1:
-            return self._signer
-        return received.envelope.recipient(self._credentials) or self._signer
-
-    def _digest(self, received: PKIMessage) -> Digest:
-        digest = DIGESTS.get(received.signer.digest_algorithm, SHA256)
-        return digest if digest.legacy is None or digest.legacy in self._allowed else SHA256
+    def _signer(self, received: PKIMessage) -> Signer:
+        signers = self._signers
+        if len(self._credentials) > 1:
+            addressed = received.envelope.recipient(self._credentials)
+            if addressed is not None:
+                signers = self._signers_of[addressed.certificate.der]
+        return signers.get(received.signer.digest_algorithm) or signers[SHA256.oid]
 
     def _cipher(self, envelope: Envelope) -> Cipher:
         return envelope.cipher(self._allowed) or AES128
@@ -326,6 +326,15 @@ def missing(kind: MessageType, reason: str = "") -> BadCertId:
         reason: what happened, for the log only.
     """
     return BadCertId(reason or _MISSING[kind], text=_MISSING[kind])
+
+
+def _signers(credential: Credential, allowed: frozenset[Legacy]) -> dict[ObjectIdentifier, Signer]:
+    """Return the signer of CertReps with a key, for each digest that they may have."""
+    return {
+        oid: Signer(credential, digest)
+        for oid, digest in DIGESTS.items()
+        if digest.legacy is None or digest.legacy in allowed
+    }
 
 
 def _decided(decide: Decide, request: Request, verified: VerifiedMessage) -> CertRep:

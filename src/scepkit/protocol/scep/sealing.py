@@ -10,6 +10,7 @@ from scepkit.protocol.algorithms import Cipher, Digest
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import enveloped, signed
 from scepkit.protocol.cms.enveloped import Credential, Random
+from scepkit.protocol.cms.signed import Signer
 from scepkit.protocol.scep import messages
 from scepkit.protocol.scep.attributes import Attributes, MessageType, TransactionID, write
 from scepkit.protocol.scep.messages import CertRep, Failure, Request, Success
@@ -60,9 +61,7 @@ def seal_request(
         random,
         password=password,
     )
-    return signed.sign(
-        content, write(attributes), signer, digest, extra_certificates=extra_certificates
-    )
+    return signed.Signer(signer, digest, extra_certificates).sign(content, write(attributes))
 
 
 def seal_reply(
@@ -70,9 +69,8 @@ def seal_reply(
     *,
     to: Attributes,
     sender_nonce: bytes,
-    signer: Credential,
+    signer: Signer,
     recipient: Certificate | None,
-    digest: Digest,
     cipher: Cipher,
     random: Random,
     password: str | None = None,
@@ -89,9 +87,8 @@ def seal_reply(
         reply: the answer.
         to: the request's attributes: transactionID and senderNonce are repeated as they came.
         sender_nonce: 16 fresh octets.
-        signer: the RA's or CA's key and certificate.
+        signer: signs with the RA's or CA's key.
         recipient: whom a SUCCESS is encrypted to: the certificate that signed the request.
-        digest: for the signature.
         cipher: for the content.
         random: returns that many unpredictable octets.
         password: the request's challengePassword, for a recipient whose key cannot encrypt.
@@ -114,7 +111,7 @@ def seal_reply(
             key_agreement=key_agreement,
             oaep=oaep,
         )
-    return signed.sign(content, attributes, signer, digest)
+    return signer.sign(content, attributes)
 
 
 def _answering(
