@@ -18,7 +18,8 @@ import keys
 from der import Node
 from scepkit.errors import Malformed
 from scepkit.protocol.algorithms import NO_LEGACY
-from scepkit.protocol.asn1 import ber, rewriting
+from scepkit.protocol.asn1 import ber, grammar, rewriting
+from scepkit.protocol.asn1.grammar import Grammar
 from scepkit.protocol.scep import pkimessage
 
 PRIMITIVE = [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x0C, 0x13, 0x16, 0x17, 0x1E, 0x80, 0x9E, 0x44]
@@ -255,19 +256,28 @@ def test_what_has_no_whole_children_is_malformed(broken):
         rewriting.cut(broken)
 
 
-# --- fields by a pattern --------------------------------------------------------------------------
+# --- fields by a grammar --------------------------------------------------------------------------
 
-INNER = (0x30 | ber.WHOLE | ber.ENTER, 0x06, 0x04 | ber.CONTENT, ber.END)
+
+def fields(element, what, pattern):
+    return Grammar(what, *pattern).fields(element)
+
+
+INNER = (0x30 | grammar.WHOLE | grammar.ENTER, 0x06, 0x04 | grammar.CONTENT, grammar.END)
 PATTERN = (
-    *(0x30 | ber.ENTER, 0x02, 0xA0 | ber.OPTIONAL, *INNER),
-    *(ber.ANY | ber.WHOLE | ber.CONTENT, 0x81 | ber.CONTENT | ber.OPTIONAL, ber.END),
+    *(0x30 | grammar.ENTER, 0x02, 0xA0 | grammar.OPTIONAL, *INNER),
+    *(
+        grammar.ANY | grammar.WHOLE | grammar.CONTENT,
+        0x81 | grammar.CONTENT | grammar.OPTIONAL,
+        grammar.END,
+    ),
 )
 NUMBER, OID_, STRING, ANY = b"\x02\x01\x05", b"\x06\x01\x2a", b"\x04\x02hi", b"\x13\x01x"
 SEQUENCE = der.seq(OID_, STRING)
 
 
 def cut(*inside):
-    return ber.fields(der.seq(*inside), "thing", PATTERN)
+    return fields(der.seq(*inside), "thing", PATTERN)
 
 
 def test_fields_are_cut_by_their_tags():
@@ -285,22 +295,33 @@ def test_a_tag_of_several_octets_is_any(tag):
 
 
 def test_a_missing_element_has_no_parts_either():
-    inside = (0x30 | ber.ENTER | ber.OPTIONAL, 0x02 | ber.WHOLE | ber.CONTENT, ber.END)
-    pattern = (0x31 | ber.ENTER, 0xA0 | ber.ENTER | ber.OPTIONAL, *inside, ber.END, 0x04, ber.END)
-    assert ber.fields(der.set_(STRING), "thing", pattern) == [b"", b"", STRING]
-    assert ber.fields(der.set_(b"\xa0\x00", STRING), "thing", pattern) == [b"", b"", STRING]
+    inside = (
+        0x30 | grammar.ENTER | grammar.OPTIONAL,
+        0x02 | grammar.WHOLE | grammar.CONTENT,
+        grammar.END,
+    )
+    pattern = (
+        0x31 | grammar.ENTER,
+        0xA0 | grammar.ENTER | grammar.OPTIONAL,
+        *inside,
+        grammar.END,
+        0x04,
+        grammar.END,
+    )
+    assert fields(der.set_(STRING), "thing", pattern) == [b"", b"", STRING]
+    assert fields(der.set_(b"\xa0\x00", STRING), "thing", pattern) == [b"", b"", STRING]
     held = der.tlv(0xA0, der.seq(NUMBER))
-    assert ber.fields(der.set_(held, STRING), "thing", pattern) == [NUMBER, b"\x05", STRING]
+    assert fields(der.set_(held, STRING), "thing", pattern) == [NUMBER, b"\x05", STRING]
     with pytest.raises(Malformed):
-        ber.fields(der.set_(der.tlv(0xA0, der.seq()), STRING), "thing", pattern)
+        fields(der.set_(der.tlv(0xA0, der.seq()), STRING), "thing", pattern)
 
 
 def test_what_is_left_of_an_element_is_a_row():
-    pattern = (0x30 | ber.ENTER, 0x02, ber.REST, ber.END)
-    assert ber.fields(der.seq(NUMBER), "thing", pattern) == [NUMBER, b""]
-    assert ber.fields(der.seq(NUMBER, ANY, STRING), "thing", pattern) == [NUMBER, ANY + STRING]
+    pattern = (0x30 | grammar.ENTER, 0x02, grammar.REST, grammar.END)
+    assert fields(der.seq(NUMBER), "thing", pattern) == [NUMBER, b""]
+    assert fields(der.seq(NUMBER, ANY, STRING), "thing", pattern) == [NUMBER, ANY + STRING]
     indefinite = b"\x30\x80" + NUMBER + ANY + b"\x24\x80" + STRING + b"\0\0\0\0"
-    assert ber.fields(indefinite, "thing", pattern) == [NUMBER, ANY + STRING]
+    assert fields(indefinite, "thing", pattern) == [NUMBER, ANY + STRING]
 
 
 @pytest.mark.parametrize(
@@ -321,19 +342,19 @@ def test_what_does_not_fit_the_pattern_is_malformed(inside):
     with pytest.raises(Malformed):
         cut(*inside)
     with pytest.raises(Malformed):
-        ber.fields(b"\x31" + der.seq(*inside)[1:], "thing", PATTERN)
+        fields(b"\x31" + der.seq(*inside)[1:], "thing", PATTERN)
 
 
 @given(st.integers(0, 2**32))
 def test_fields_of_ber_are_those_of_the_der_that_it_stands_for(seed):
     strict = der.seq(NUMBER, SEQUENCE, der.octets(b"x" * 300))
     loose = der.ber(der.parse(strict), random.Random(seed))
-    assert ber.fields(loose, "thing", PATTERN) == ber.fields(strict, "thing", PATTERN)
+    assert fields(loose, "thing", PATTERN) == fields(strict, "thing", PATTERN)
 
 
-@given(st.binary(max_size=60), st.sampled_from([PATTERN, INNER, (ber.ANY,)]))
+@given(st.binary(max_size=60), st.sampled_from([PATTERN, INNER, (grammar.ANY,)]))
 def test_no_field_is_beyond_what_came(octets, pattern):
     with contextlib.suppress(Malformed):
-        assert all(len(field) <= len(octets) for field in ber.fields(octets, "thing", pattern))
+        assert all(len(field) <= len(octets) for field in fields(octets, "thing", pattern))
     with contextlib.suppress(Malformed):
         assert len(b"".join(one.der for one in ber.attributes(octets))) <= len(octets)

@@ -16,7 +16,8 @@ from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from scepkit.errors import UsageError
-from scepkit.protocol.asn1 import ber, der
+from scepkit.protocol.asn1 import der
+from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, SKIP, Grammar
 from scepkit.protocol.extensions import SUBJECT_KEY_IDENTIFIER, encoded, extension
 
 if TYPE_CHECKING:
@@ -26,7 +27,10 @@ CRL_PATH = "/crl/{}.crl"
 ISSUER_PATH = "/ca/{}.cer"
 OCSP_PATH = "/ocsp/{}"
 
-_SPKI = (der.SEQUENCE | ber.ENTER, ber.ANY, der.BIT_STRING | ber.CONTENT, ber.END)
+_SPKI = Grammar(
+    "SubjectPublicKeyInfo",
+    *(der.SEQUENCE | ENTER, ANY | SKIP, der.BIT_STRING | CONTENT, END),
+)
 # A subjectKeyIdentifier but for its last part, the SHA-1.
 _KEY_IDENTIFIER = extension(SUBJECT_KEY_IDENTIFIER, der.octet_string(bytes(20)))[:-20]
 _ID_OCTETS = 8
@@ -66,7 +70,7 @@ def subject_key_identifier(spki: bytes) -> bytes:
     Args:
         spki: the key's SubjectPublicKeyInfo, DER.
     """
-    _, key = ber.fields(spki, "SubjectPublicKeyInfo", _SPKI)
+    (key,) = _SPKI.fields(spki)
     return _KEY_IDENTIFIER + hashlib.sha1(key[1:], usedforsecurity=False).digest()
 
 

@@ -17,7 +17,8 @@ from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed, SettingsError
 from scepkit.protocol.algorithms import AES256, PBKDF2, SHA256
-from scepkit.protocol.asn1 import ber, der
+from scepkit.protocol.asn1 import der
+from scepkit.protocol.asn1.grammar import CONTENT, END, ENTER, Grammar
 from scepkit.protocol.cms.pbkdf2 import Derivation
 
 ROUNDS = 600_000
@@ -34,15 +35,16 @@ _MOST_ROUNDS = 50_000_000
 # EncryptedPrivateKeyInfo ::= SEQUENCE { encryptionAlgorithm, encryptedData OCTET STRING }, and
 # within the algorithm PBES2-params with a PBKDF2-params of the one form that is written here.
 _DERIVATION = (
-    *(der.SEQUENCE | ber.ENTER, der.OID, der.SEQUENCE | ber.ENTER),
-    *(der.OCTET_STRING | ber.CONTENT, der.INTEGER | ber.CONTENT, der.SEQUENCE),
-    *(ber.END, ber.END),
+    *(der.SEQUENCE | ENTER, der.OID, der.SEQUENCE | ENTER),
+    *(der.OCTET_STRING | CONTENT, der.INTEGER | CONTENT, der.SEQUENCE),
+    *(END, END),
 )
-_CIPHER = (der.SEQUENCE | ber.ENTER, der.OID, der.OCTET_STRING | ber.CONTENT, ber.END)
-_ENCRYPTED = (
-    *(der.SEQUENCE | ber.ENTER, der.SEQUENCE | ber.ENTER, der.OID, der.SEQUENCE | ber.ENTER),
-    *(*_DERIVATION, *_CIPHER, ber.END, ber.END),
-    *(der.OCTET_STRING | ber.CONTENT, ber.END),
+_CIPHER = (der.SEQUENCE | ENTER, der.OID, der.OCTET_STRING | CONTENT, END)
+_ENCRYPTED = Grammar(
+    "EncryptedPrivateKeyInfo",
+    *(der.SEQUENCE | ENTER, der.SEQUENCE | ENTER, der.OID, der.SEQUENCE | ENTER),
+    *(*_DERIVATION, *_CIPHER, END, END),
+    *(der.OCTET_STRING | CONTENT, END),
 )
 
 
@@ -156,10 +158,9 @@ def _parts(encrypted: bytes) -> tuple[Derivation, bytes, bytes]:
     Raises:
         Malformed: it is of another form.
     """
-    what = "EncryptedPrivateKeyInfo"
-    scheme, kdf, salt, count, prf, cipher, iv, content = ber.fields(encrypted, what, _ENCRYPTED)
+    scheme, kdf, salt, count, prf, cipher, iv, content = _ENCRYPTED.fields(encrypted)
     rounds = int.from_bytes(count, "big", signed=True)
     named = (scheme, kdf, prf, cipher) == (_PBES2, _PBKDF2, _HMAC_SHA256, _AES256_CBC)
     if not named or len(iv) != _BLOCK or not 0 < rounds <= _MOST_ROUNDS:
-        raise Malformed(f"another {what} than is written here")
+        raise Malformed("another EncryptedPrivateKeyInfo than is written here")
     return Derivation(salt, rounds, SHA256), iv, content

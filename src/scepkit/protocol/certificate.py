@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -24,24 +24,47 @@ from scepkit.protocol.algorithms import Legacy, PublicKey
 from scepkit.protocol.asn1 import ber, rewriting, strings
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1 import x509 as _x509
+from scepkit.protocol.asn1.grammar import (
+    ANY,
+    CONTENT,
+    END,
+    ENTER,
+    OPTIONAL,
+    REST,
+    SKIP,
+    WHOLE,
+    Grammar,
+)
 from scepkit.protocol.distinguished_name import Name, NameAttribute
 from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
+from scepkit.protocol.once import once
 
 _VERSION, _EXTENSIONS = 0xA0, 0xA3
-_CERTIFICATE = (
-    *(_der.SEQUENCE | ber.ENTER, _der.SEQUENCE, ber.ANY),
-    *(_der.BIT_STRING | ber.CONTENT, ber.END),
+_CERTIFICATE = Grammar(
+    "certificate",
+    *(_der.SEQUENCE | ENTER, _der.SEQUENCE, ANY, _der.BIT_STRING | CONTENT, END),
 )
 # Version; serial number, signature, issuer, validity, subject, key; then what is optional.
-_FIELDS = (
-    _der.SEQUENCE | ber.ENTER,
-    *(_VERSION | ber.OPTIONAL | ber.ENTER, _der.INTEGER | ber.CONTENT, ber.END),
-    *(ber.ANY | ber.WHOLE | ber.CONTENT, *[ber.ANY] * 5, ber.REST, ber.END),
+_SIGNED = Grammar(
+    "certificate",
+    *(_der.SEQUENCE | ENTER, _VERSION | OPTIONAL | ENTER, _der.INTEGER | CONTENT, END),
+    *(_der.INTEGER | WHOLE | CONTENT, _der.SEQUENCE | SKIP, *[_der.SEQUENCE] * 4, REST, END),
 )
-_KINDS = bytes([_der.INTEGER, *[_der.SEQUENCE] * 5])
-_VALIDITY = (_der.SEQUENCE | ber.ENTER, *[ber.ANY | ber.WHOLE | ber.CONTENT] * 2, ber.END)
+_VALIDITY = Grammar("validity", _der.SEQUENCE | ENTER, *[ANY | WHOLE | CONTENT] * 2, END)
 _PEM_WIDTH = 64
+
+
+class _Rest(NamedTuple):
+    """The parts of a certificate that are looked at now and then: contents, but the last two."""
+
+    version: bytes
+    serial: bytes
+    validity: bytes
+    extensions: bytes
+    signed: bytes
+    algorithm: bytes
+    signature: bytes
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,24 +75,16 @@ class Certificate:
         der: the certificate.
         issuer: its issuer Name, DER as received.
         serial_number: its serialNumber INTEGER, DER as received.
-        serial: the serial number; devices and old CAs have negative ones, and 0.
         subject: its subject Name, DER as received.
         spki: its SubjectPublicKeyInfo, DER as received.
-        version: 1 to 3.
     """
 
     der: bytes
     issuer: bytes
     serial_number: bytes
-    serial: int
     subject: bytes
     spki: bytes
-    version: int
-    _validity: bytes
-    _extensions: bytes
-    _signed: bytes
-    _algorithm: bytes
-    _signature: bytes
+    _rest: _Rest
 
     @classmethod
     def read(cls, der: bytes) -> Certificate:
@@ -78,35 +93,32 @@ class Certificate:
         Raises:
             Malformed: it is not a certificate.
         """
-        signed, algorithm, signature = ber.fields(der, "certificate", _CERTIFICATE)
-        version, serial, number, *kinds, rest = ber.fields(signed, "certificate", _FIELDS)
-        if bytes([part[0] for part in (serial, *kinds)]) != _KINDS:
-            # A CRL has as many parts, and would pass.
-            raise Malformed("not a certificate: a part is of another type")
-        _, issuer, validity, subject, spki = kinds
-        optional = ber.tags_and_contents(rest) if rest else ()
-        extensions = next((content for tag, content in optional if tag == _EXTENSIONS), b"")
-        return cls(
-            der=der,
-            issuer=issuer,
-            serial_number=serial,
-            serial=int.from_bytes(number, "big", signed=True),
-            subject=subject,
-            spki=spki,
-            version=int.from_bytes(version, "big", signed=True) + 1,
-            _validity=validity,
-            _extensions=extensions,
-            _signed=signed,
-            _algorithm=algorithm,
-            _signature=signature[1:],
-        )
+        signed, algorithm, signature = _CERTIFICATE.fields(der)
+        version, serial, number, issuer, validity, subject, spki, optional = _SIGNED.fields(signed)
+        extensions = b""
+        for tag, content in ber.tags_and_contents(optional) if optional else ():
+            if tag == _EXTENSIONS:
+                extensions = content
+                break
+        rest = _Rest(version, number, validity, extensions, signed, algorithm, signature[1:])
+        return cls(der, issuer, serial, subject, spki, rest)
 
     @classmethod
     def of(cls, certificate: x509.Certificate) -> Certificate:
         """Return the library's certificate as one of ours."""
         return cls.read(certificate.public_bytes(Encoding.DER))
 
-    @cached_property
+    @property
+    def version(self) -> int:
+        """Return its version, 1 to 3."""
+        return int.from_bytes(self._rest.version, "big", signed=True) + 1
+
+    @property
+    def serial(self) -> int:
+        """Return its serial number; devices and old CAs have negative ones, and 0."""
+        return int.from_bytes(self._rest.serial, "big", signed=True)
+
+    @once
     def public_key(self) -> PublicKey:
         """Return the subject's key, bounded and loaded.
 
@@ -120,23 +132,23 @@ class Certificate:
         """Return the SubjectPublicKeyInfo, DER, in the one form that each key has."""
         return public_keys.canonical(self.spki)
 
-    @cached_property
+    @once
     def key_hash(self) -> bytes:
         """Return the identity of its key, 32 octets: SHA-256 of `canonical_spki`."""
         return public_keys.identity(self.spki)
 
-    @cached_property
+    @once
     def extensions(self) -> Extensions:
         """Return its extensions, undecoded.
 
         Raises:
             Malformed: they cannot be told apart.
         """
-        if not self._extensions:
+        if not self._rest.extensions:
             return extensions.NO_EXTENSIONS
-        return Extensions.read_sequence(self._extensions)
+        return Extensions.read_sequence(self._rest.extensions)
 
-    @cached_property
+    @once
     def is_ca(self) -> bool:
         """Say whether it is a CA's (RFC 5280 section 4.2.1.9)."""
         try:
@@ -166,7 +178,7 @@ class Certificate:
             return False
         return usage is not None and "key_agreement" in usage
 
-    @cached_property
+    @once
     def subject_key_identifier(self) -> bytes | None:
         """Return the value of that extension, if there is one that can be read."""
         try:
@@ -177,24 +189,24 @@ class Certificate:
         except Malformed:
             return None
 
-    @cached_property
+    @once
     def subject_name(self) -> Name:
         """Return its subject."""
         return Name(self.subject)
 
-    @cached_property
+    @once
     def issuer_name(self) -> Name:
         """Return its issuer."""
         return Name(self.issuer)
 
-    @cached_property
+    @once
     def validity(self) -> tuple[datetime, datetime]:
         """Return from when and until when it is valid, aware (RFC 5280 section 4.1.2.5).
 
         Raises:
             Malformed: they are no times.
         """
-        first, start, last, end = ber.fields(self._validity, "validity", _VALIDITY)
+        first, start, last, end = _VALIDITY.fields(self._rest.validity)
         not_before, not_after = ber.time(first[0], start), ber.time(last[0], end)
         if not_before is None or not_after is None:
             raise Malformed("not the validity of a certificate")
@@ -237,19 +249,20 @@ class Certificate:
             spki: the key's SubjectPublicKeyInfo, DER.
             allowed: the legacy algorithms that are allowed.
         """
+        _, _, _, _, signed, algorithm, signature = self._rest
         try:
             key = public_keys.load_any(spki)
-            scheme = signatures.read(signatures.read_algorithm(self._algorithm), key, allowed)
+            scheme = signatures.read(signatures.read_algorithm(algorithm), key, allowed)
         except (FailInfoError, Malformed):
             return False
-        if scheme.verify(key, self._signature, self._signed):
+        if scheme.verify(key, signature, signed):
             return True
         # What is signed is DER, whatever BER it was sent in.
         try:
-            der = rewriting.to_der(self._signed)
+            der = rewriting.to_der(signed)
         except Malformed:
             return False
-        return der != self._signed and scheme.verify(key, self._signature, der)
+        return der != signed and scheme.verify(key, signature, der)
 
 
 def readable(certificates: Iterable[bytes]) -> Iterator[Certificate]:

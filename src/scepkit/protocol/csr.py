@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -23,6 +23,7 @@ from scepkit.protocol import csr_writing, extensions, public_keys, signatures
 from scepkit.protocol.algorithms import Legacy, PublicKey
 from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
+from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, REST, SKIP, Grammar
 from scepkit.protocol.csr_writing import (
     CHALLENGE_PASSWORD,
     EXTENSION_REQUEST,
@@ -32,6 +33,7 @@ from scepkit.protocol.csr_writing import (
 from scepkit.protocol.distinguished_name import Name, object_identifier
 from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
+from scepkit.protocol.once import once
 from scepkit.protocol.signatures import SignatureScheme
 
 __all__ = [
@@ -58,13 +60,13 @@ _DRAFT = _der.oid(DRAFT_EXTENSION_REQUEST)
 _CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
 # The fields of CertificationRequest and CertificationRequestInfo; some devices leave the attributes
 # out altogether. What comes after them is not looked at.
-_REQUEST = (
-    *(_der.SEQUENCE | ber.ENTER, _der.SEQUENCE, ber.ANY),
-    *(_der.BIT_STRING | ber.CONTENT, ber.END),
+_REQUEST = Grammar(
+    "PKCS#10 request",
+    *(_der.SEQUENCE | ENTER, _der.SEQUENCE, ANY, _der.BIT_STRING | CONTENT, END),
 )
-_INFO = (
-    *(_der.SEQUENCE | ber.ENTER, ber.ANY, ber.ANY, ber.ANY),
-    *(0xA0 | ber.CONTENT | ber.OPTIONAL, ber.REST, ber.END),
+_INFO = Grammar(
+    "PKCS#10 request",
+    *(_der.SEQUENCE | ENTER, ANY | SKIP, ANY, ANY, 0xA0 | CONTENT | OPTIONAL, REST, END),
 )
 
 
@@ -109,7 +111,7 @@ class CertificationRequest:
         """Return the identity of its key, 32 octets: SHA-256 of `canonical_spki`."""
         return public_keys.identity(self.spki)
 
-    @cached_property
+    @once
     def attributes(self) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
         """Return its attributes in the order received.
 
@@ -124,7 +126,7 @@ class CertificationRequest:
         except Malformed as error:
             raise BadRequest("the request's attributes cannot be read") from error
 
-    @cached_property
+    @once
     def extensions(self) -> Extensions:
         """Return the requested extensions, from whichever attributes ask for them.
 
@@ -134,7 +136,7 @@ class CertificationRequest:
         found = extensions.merged(self._values(_EXTENSION_REQUESTS))
         return found if self._names is None else found.with_names(self._names)
 
-    @cached_property
+    @once
     def extension_requests(self) -> tuple[ObjectIdentifier | None, ...]:
         """Return the types of the attributes that ask for extensions, in the order received.
 
@@ -144,7 +146,7 @@ class CertificationRequest:
             object_identifier(kind) for kind, _ in self.attributes if kind in _EXTENSION_REQUESTS
         )
 
-    @cached_property
+    @once
     def challenge_password(self) -> str | None:
         """Return the challengePassword; None when missing or empty. Secret.
 
@@ -175,7 +177,7 @@ class CertificationRequest:
         """Say whether a challengePassword is among the extensions, where it does not count."""
         return any(one.identifier == _CHALLENGE for one in self.extensions.all)
 
-    @cached_property
+    @once
     def archive(self) -> bytes:
         """Return subject, key and extensions as a PKCS#10 without secrets and signature.
 
@@ -396,8 +398,8 @@ def _cut(der: bytes) -> tuple[tuple[bytes, bytes, bytes], tuple[bytes, bytes, by
         CertificationRequestInfo and AlgorithmIdentifier, DER, and the content of the BIT STRING;
         then subject and SubjectPublicKeyInfo, DER, and the content of the attributes.
     """
-    info, algorithm, signature = ber.fields(der, "PKCS#10 request", _REQUEST)
-    _, subject, spki, attributes, more = ber.fields(info, "PKCS#10 request", _INFO)
-    if ber.split(more) and not attributes:
+    info, algorithm, signature = _REQUEST.fields(der)
+    subject, spki, attributes, more = _INFO.fields(info)
+    if more and ber.split(more) and not attributes:
         raise Malformed("not a PKCS#10 request: its attributes are of another type")
     return (info, algorithm, signature), (subject, spki, attributes)

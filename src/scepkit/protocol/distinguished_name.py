@@ -10,8 +10,9 @@ octet in one; see `asn1.strings` for what is read all the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat import asn1
@@ -21,9 +22,16 @@ from scepkit.errors import Malformed
 from scepkit.protocol import name_attributes, rfc4514
 from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
+from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, WHOLE, Grammar
+from scepkit.protocol.once import once
 
-_ATTRIBUTE = (_der.SEQUENCE | ber.ENTER, ber.ANY, ber.ANY | ber.WHOLE | ber.CONTENT, ber.END)
+_ATTRIBUTE = Grammar("attribute of a Name", _der.SEQUENCE | ENTER, ANY, ANY | WHOLE | CONTENT, END)
 _LABELS = {_der.oid(oid): kind.label for oid, kind in name_attributes.BY_OID.items()}
+# A part of a Name with a single attribute, as nearly all have.
+_SINGLE = Grammar(
+    "part of a Name with one attribute",
+    *(_der.SET | ENTER, _der.SEQUENCE | ENTER, ANY, ANY | WHOLE | CONTENT, END, END),
+)
 # How much of a name that cannot be read is shown.
 _SHOWN = 32
 
@@ -38,8 +46,7 @@ def object_identifier(der: bytes) -> ObjectIdentifier | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class NameAttribute:
+class NameAttribute(NamedTuple):
     """An AttributeTypeAndValue as it came.
 
     Attributes:
@@ -52,11 +59,15 @@ class NameAttribute:
     """
 
     type: bytes
-    value: bytes = field(repr=False)
+    value: bytes
     oid: ObjectIdentifier | None
     tag: int
-    octets: bytes = field(repr=False)
-    string: str | None = field(repr=False)
+    octets: bytes
+    string: str | None
+
+    def __repr__(self) -> str:
+        """Leave its value out."""
+        return f"<NameAttribute {self.label}>"
 
     def known_oid(self) -> ObjectIdentifier:
         """Return its type.
@@ -124,34 +135,22 @@ class Name:
         rdns = rfc4514.read(text)
         return cls(_der.sequence(*(_der.set_of(*map(_written, rdn)) for rdn in rdns)))
 
-    @cached_property
+    @once
     def rdns(self) -> tuple[tuple[NameAttribute, ...], ...]:
         """Return the relative distinguished names, each with its attributes, in the order received.
 
         Raises:
             Malformed: it is no Name.
         """
+        row = ber.content(self.der, _der.SEQUENCE, "Name")
+        single = _SINGLE.rows_if_fit(row)
+        if single is not None:
+            return tuple([(_attribute(*fields),) for fields in single])
         rdns = [
-            [
-                ber.fields(one, "attribute of a Name", _ATTRIBUTE)
-                for one in ber.parts(rdn, _der.SET, "part of a Name")
-            ]
-            for rdn in ber.parts(self.der, _der.SEQUENCE, "Name")
+            [_ATTRIBUTE.fields(one) for one in ber.parts(rdn, _der.SET, "part of a Name")]
+            for rdn in ber.split(row)
         ]
-        return tuple(
-            tuple(
-                NameAttribute(
-                    type=kind,
-                    value=value,
-                    oid=object_identifier(kind),
-                    tag=value[0],
-                    octets=octets,
-                    string=strings.text(value[0], octets),
-                )
-                for kind, value, octets in rdn
-            )
-            for rdn in rdns
-        )
+        return tuple(tuple(_attribute(*fields) for fields in rdn) for rdn in rdns)
 
     @property
     def is_empty(self) -> bool:
@@ -195,7 +194,7 @@ class Name:
         except (ValueError, TypeError) as error:
             raise Malformed(f"not a name that can be used: {error}") from error
 
-    @cached_property
+    @once
     def _comparable(self) -> list[list[bytes]]:
         """The parts as they compare, whatever order they stand in."""
         parts = [[attribute.comparable for attribute in rdn] for rdn in self.rdns]
@@ -215,7 +214,7 @@ class Name:
         """Return it as RFC 4514 text, the last RDN first; always something that can be shown."""
         return self._text
 
-    @cached_property
+    @once
     def _text(self) -> str:
         try:
             return ",".join("+".join(map(str, rdn)) for rdn in reversed(self.rdns))
@@ -224,6 +223,13 @@ class Name:
 
 
 EMPTY = Name(_der.sequence())
+
+
+def _attribute(kind: bytes, value: bytes, octets: bytes) -> NameAttribute:
+    tag = value[0]
+    return NameAttribute(
+        kind, value, object_identifier(kind), tag, octets, strings.text(tag, octets)
+    )
 
 
 def _written(attribute: rfc4514.Attribute) -> bytes:

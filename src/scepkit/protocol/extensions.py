@@ -16,7 +16,6 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from types import MappingProxyType
 
 from cryptography import x509
@@ -27,14 +26,17 @@ from scepkit.errors import BadRequest, Malformed, UsageError
 from scepkit.protocol import general_name
 from scepkit.protocol.asn1 import ber
 from scepkit.protocol.asn1 import der as _der
+from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, WHOLE, Grammar
 from scepkit.protocol.distinguished_name import object_identifier
 from scepkit.protocol.general_name import GeneralName
+from scepkit.protocol.once import once
 
 _BOOLEAN = 0x01
 # The fields of an Extension: extnID, then extnValue alone, or critical before it.
-_EXTENSION = (
-    *(_der.SEQUENCE | ber.ENTER, _der.OID, ber.ANY | ber.WHOLE | ber.CONTENT),
-    *(ber.ANY | ber.WHOLE | ber.CONTENT | ber.OPTIONAL, ber.END),
+_EXTENSION = Grammar(
+    "extension",
+    *(_der.SEQUENCE | WHOLE | ENTER, _der.OID, ANY | WHOLE | CONTENT),
+    *(ANY | WHOLE | CONTENT | OPTIONAL, END),
 )
 _TAGGED_0 = 0xA0
 
@@ -92,7 +94,7 @@ class Extension:
         Raises:
             Malformed: it is not made like an extension.
         """
-        return _extension(der, *ber.fields(der, "extension", _EXTENSION))
+        return _extension(der, *_EXTENSION.fields(der)[1:])
 
     @property
     def oid(self) -> ObjectIdentifier | None:
@@ -117,8 +119,7 @@ class Extensions:
         Raises:
             Malformed: one is not made like an extension.
         """
-        pairs = [(der, ber.fields(der, "extension", _EXTENSION)) for der in ders]
-        return cls(tuple(_extension(der, *fields) for der, fields in pairs))
+        return cls(tuple([Extension.read(der) for der in ders]))
 
     @classmethod
     def read_sequence(cls, der: bytes) -> Extensions:
@@ -127,7 +128,11 @@ class Extensions:
         Raises:
             Malformed: they cannot be told apart, or one is not made like an extension.
         """
-        return cls.read(ber.parts(der, _der.SEQUENCE, "list of extensions"))
+        row = ber.content(der, _der.SEQUENCE, "list of extensions")
+        found = _EXTENSION.rows_if_fit(row)
+        if found is None:
+            return cls.read(ber.split(row))
+        return cls(tuple([_extension(*fields) for fields in found]))
 
     def __iter__(self) -> Iterator[Extension]:
         return iter(self.all)
@@ -165,7 +170,7 @@ class Extensions:
         """
         _ = self.key_usage, self.extended_key_usage, self.subject_alternative_names
 
-    @cached_property
+    @once
     def key_usage(self) -> frozenset[str] | None:
         """Return the bits of keyUsage that are set, of `KEY_USAGES`; None when it is missing.
 
@@ -179,7 +184,7 @@ class Extensions:
         bits = "".join(f"{octet:08b}" for octet in octets[1:])
         return frozenset(name for name, bit in zip(KEY_USAGES, bits, strict=False) if bit == "1")
 
-    @cached_property
+    @once
     def extended_key_usage(self) -> tuple[ObjectIdentifier, ...] | None:
         """Return the purposes in extKeyUsage; None when it is missing.
 
@@ -193,7 +198,7 @@ class Extensions:
         # One that no OBJECT IDENTIFIER can be is none that anybody allows.
         return tuple(one for one in purposes if one is not None)
 
-    @cached_property
+    @once
     def subject_alternative_names(self) -> tuple[GeneralName, ...]:
         """Return the names in subjectAltName; none when it is missing.
 
@@ -203,7 +208,7 @@ class Extensions:
         value = self.find(SUBJECT_ALTERNATIVE_NAME)
         return () if value is None else general_name.read(value)
 
-    @cached_property
+    @once
     def basic_constraints(self) -> tuple[bool, int | None] | None:
         """Return whether it is a CA's, and how many CAs may be below (RFC 5280 section 4.2.1.9).
 
@@ -237,7 +242,7 @@ class Extensions:
             if one.value is None or one.der != der
         )
 
-    @cached_property
+    @once
     def crl_places(self) -> tuple[str, ...]:
         """Return the URIs in cRLDistributionPoints; none when it is missing (RFC 5280 4.2.1.13).
 
@@ -251,7 +256,7 @@ class Extensions:
         names = (name for point in points for name in _full_name(point))
         return tuple(str(name).removeprefix("uri:") for name in names if name.kind == "uri")
 
-    @cached_property
+    @once
     def ocsp_places(self) -> tuple[str, ...]:
         """Return the URIs of OCSP responders in authorityInfoAccess (RFC 5280 section 4.2.2.1).
 

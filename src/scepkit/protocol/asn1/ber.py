@@ -1,23 +1,14 @@
 """Reading: an element is cut into its parts, which keep their octets, and decoded where asked.
 
 What a peer sent leaves this module as octets, as a type that `types` declares, or as `Malformed`.
-Tags and lengths are gone over once, and no cut is beyond the octets that came. Where they are not
-DER, the element is rewritten as DER, all of it, and then cut in the same way; see `rewriting`.
-
-A reader writes the grammar as tags, in order, and gets the fields:
-
-    # AlgorithmIdentifier ::= SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL }
-    pattern = (SEQUENCE | ENTER, OID, ANY | OPTIONAL, END)
-    kind, parameters = fields(element, "AlgorithmIdentifier", pattern)
+Types of several fields are cut by a `Grammar`, which stands beside their reader; see there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import chain
 from typing import NamedTuple, TypeVar
 
 from cryptography.hazmat import asn1
@@ -26,35 +17,23 @@ from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
 from scepkit.protocol.asn1 import der
-from scepkit.protocol.asn1.rewriting import (
-    MAX_ELEMENTS,
-    PIECES,
-    row_to_der,
-    tag_end,
-    to_der,
-    too_many,
+from scepkit.protocol.asn1.grammar import (
+    ANY,
+    CONTENT,
+    END,
+    ENTER,
+    OPTIONAL,
+    WHOLE,
+    Grammar,
+    NotDER,
+    span,
 )
+from scepkit.protocol.asn1.rewriting import MAX_ELEMENTS, row_to_der, to_der, too_many
 
 _T = TypeVar("_T")
 
-# In a pattern, beside tags: any element; and where the parts of an element that was entered end.
-ANY = 0x00
-END = -1
-# In a pattern as well: whatever is left of an element that was entered, as a row.
-REST = 0x1000
-# Added to a tag: the element may be missing; its content is wanted in its place, or its parts,
-# which follow; it is wanted as well.
-OPTIONAL = 0x100
-CONTENT = 0x200
-ENTER = 0x400
-WHOLE = 0x800
-_TAG = 0xFF
-_INSIDE = CONTENT | ENTER
-
 _MULTI_OCTET = 0x1F
 _INDEFINITE = 0x80
-# Tags that are rewritten before they are cut, or that are the first of several octets.
-_ODD = PIECES | {tag for tag in range(0x100) if tag & _MULTI_OCTET == _MULTI_OCTET}
 
 # Year, then month, day, hour, minute; seconds and their fraction may be missing in BER, and the
 # zone may be another than Z.
@@ -65,15 +44,18 @@ _TIME = re.compile(
 _YEAR_DIGITS = {der.UTC_TIME: 2, der.GENERALIZED_TIME: 4}
 
 # AlgorithmIdentifier ::= SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL }
-_ALGORITHM = (der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END)
+_ALGORITHM = Grammar("AlgorithmIdentifier", der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END)
 # Attribute ::= SEQUENCE { attrType OBJECT IDENTIFIER, attrValues SET OF AttributeValue }
 # With any number of values; and with a single one, as nearly all have, cut together with the rest.
-_ATTRIBUTE = (der.SEQUENCE | WHOLE | ENTER, ANY, der.SET | CONTENT, END)
-_SINGLE_VALUED = (
-    *(der.SEQUENCE | WHOLE | ENTER, ANY),
-    *(der.SET | CONTENT | ENTER, ANY, END, END),
+_ATTRIBUTE = Grammar(
+    "row of attributes, each with a SET of values",
+    *(der.SEQUENCE | WHOLE | ENTER, ANY, der.SET | CONTENT, END),
 )
-_BOTH = (ANY | WHOLE | CONTENT,)
+_SINGLE_VALUED = Grammar(
+    "row of attributes with one value each",
+    *(der.SEQUENCE | WHOLE | ENTER, ANY, der.SET | CONTENT | ENTER, ANY | CONTENT, END, END),
+)
+_ELEMENT = Grammar("ASN.1 element", ANY | WHOLE | CONTENT)
 
 
 class Attribute(NamedTuple):
@@ -83,55 +65,47 @@ class Attribute(NamedTuple):
         der: all of it.
         type: its OID, DER, or what stands in its place.
         content: its values in a row; the tag and length of each are DER.
+        value: the content of the value, where it has one; None where that is not known.
     """
 
     der: bytes
     type: bytes
     content: bytes
+    value: bytes | None = None
+
+    @property
+    def values(self) -> list[tuple[int, bytes]]:
+        """Return tag and content of each of its values.
+
+        Raises:
+            Malformed: they cannot be told apart.
+        """
+        if self.value is not None:
+            return [(self.content[0], self.value)]
+        return tags_and_contents(self.content)
 
 
 # --- cutting --------------------------------------------------------------------------------------
 
 
-def fields(element: bytes, what: str, pattern: Sequence[int]) -> list[bytes]:
-    """Cut an element into the fields of its grammar.
-
-    Args:
-        element: exactly one element, DER or BER.
-        what: how to call it in the error.
-        pattern: the grammar, as tags with what is said of them; see above.
-
-    Returns:
-        One for each element in the pattern that is wanted; of one that is missing, no octets, and
-        of its parts none either.
-
-    Raises:
-        Malformed: it does not fit the grammar.
-    """
-    found = _match(element, pattern)
-    if found is None:
-        found = _match(to_der(element), pattern)
-    if found is None:
-        raise _not(what)
-    return found
-
-
-def attributes(row: bytes) -> tuple[Attribute, ...]:
+def attributes(row: bytes) -> list[Attribute]:
     """Cut a row of Attributes.
 
     Raises:
         Malformed: it is no such row.
     """
-    found = _match(row, _SINGLE_VALUED, is_row=True)
+    found = _SINGLE_VALUED.rows_if_fit(row)
     if found is not None:
-        return tuple(map(Attribute, found[::4], found[1::4], found[2::4]))
-    found = _match(row, _ATTRIBUTE, is_row=True)
-    if found is None:
-        found = _match(b"".join(row_to_der(row)), _ATTRIBUTE, is_row=True)
-    if found is None:
-        raise _not("row of attributes, each with a SET of values")
-    values = (b"".join(split(content)) for content in found[2::3])
-    return tuple(map(Attribute, found[::3], found[1::3], values))
+        return [Attribute(*fields) for fields in found]
+    return [
+        Attribute(whole, kind, b"".join(split(content)))
+        for whole, kind, content in _ATTRIBUTE.rows(row)
+    ]
+
+
+@lru_cache(maxsize=128)
+def _holding(tag: int, what: str) -> Grammar:
+    return Grammar(what, tag | CONTENT)
 
 
 def content(element: bytes, tag: int, what: str) -> bytes:
@@ -145,7 +119,7 @@ def content(element: bytes, tag: int, what: str) -> bytes:
     Raises:
         Malformed: it is not one whole element with that tag.
     """
-    return fields(element, what, (tag | CONTENT,))[0]
+    return _holding(tag, what).fields(element)[0]
 
 
 def tag_and_content(element: bytes) -> tuple[int, bytes]:
@@ -154,7 +128,7 @@ def tag_and_content(element: bytes) -> tuple[int, bytes]:
     Raises:
         Malformed: it is not one whole element.
     """
-    whole, inside = fields(element, "ASN.1 element", _BOTH)
+    whole, inside = _ELEMENT.fields(element)
     return whole[0], inside
 
 
@@ -164,10 +138,7 @@ def tags_and_contents(row: bytes) -> list[tuple[int, bytes]]:
     Raises:
         Malformed: as in `split`.
     """
-    found = _match(row, _BOTH, is_row=True)
-    if found is None:
-        return [tag_and_content(element) for element in row_to_der(row)]
-    return [(whole[0], inside) for whole, inside in zip(found[::2], found[1::2], strict=True)]
+    return [(whole[0], inside) for whole, inside in _ELEMENT.rows(row)]
 
 
 def parts(element: bytes, tag: int, what: str) -> list[bytes]:
@@ -189,8 +160,18 @@ def split(data: bytes | memoryview) -> list[bytes]:
             `MAX_ELEMENTS`.
     """
     octets = bytes(data)
-    found = _match(octets, (ANY,), is_row=True)
-    return row_to_der(octets) if found is None else found
+    found: list[bytes] = []
+    position, end = 0, len(octets)
+    try:
+        while position < end:
+            if len(found) == MAX_ELEMENTS:
+                raise too_many()
+            _, after = span(octets, position)
+            found.append(octets[position:after])
+            position = after
+    except (IndexError, NotDER):
+        return row_to_der(octets)
+    return found if position == end else row_to_der(octets)
 
 
 def end(data: bytes) -> int | None:
@@ -205,96 +186,6 @@ def end(data: bytes) -> int | None:
     except IndexError:
         return None
     return position + length if length <= len(data) - position else None
-
-
-def _match(  # noqa: C901, PLR0912 - one pass: a call for each element would take as long as the rest
-    octets: bytes, pattern: Sequence[int], *, is_row: bool = False
-) -> list[bytes] | None:
-    """Cut an element, or a row of such; return None if it is not DER, or does not fit the pattern.
-
-    Raises `Malformed` for more elements than `MAX_ELEMENTS`.
-    """
-    found: list[bytes] = []
-    ends: list[int] = []
-    position, end = 0, len(octets)
-    try:
-        while len(found) <= MAX_ELEMENTS:
-            if is_row and position == end:
-                return found
-            following = iter(pattern)
-            for field in following:
-                wanted = field & _TAG
-                if field == END:
-                    if position != end:
-                        return None
-                    end = ends.pop()
-                elif field == REST:
-                    found.append(octets[position:end])
-                    position = end
-                elif position < end and (wanted == octets[position] or wanted == ANY):
-                    inside = position + 2
-                    after = inside + octets[position + 1]
-                    if octets[position + 1] >= _INDEFINITE or octets[position] in _ODD:
-                        inside, after = _long_span(octets, position)
-                    if after > end:
-                        return None
-                    if field & WHOLE or not field & _INSIDE:
-                        found.append(octets[position:after])
-                    if field & CONTENT:
-                        found.append(octets[inside:after])
-                    position = after
-                    if field & ENTER:
-                        ends.append(end)
-                        position, end = inside, after
-                elif not field & OPTIONAL:
-                    return None
-                elif field & (ENTER | WHOLE):
-                    found += _missing(field, following)
-                else:
-                    found.append(b"")
-            if not is_row:
-                return found if position == end else None
-    except (IndexError, _NotDER):
-        return None
-    raise too_many()
-
-
-class _NotDER(Exception):
-    """Tag or length of an element are not written as DER has it."""
-
-
-def _long_span(octets: bytes, start: int) -> tuple[int, int]:
-    """Say where the content of an element begins and ends whose tag or length is of several octets.
-
-    Raises:
-        _NotDER: it is a string in pieces, or the length is not in its shortest form.
-    """
-    if octets[start] in PIECES:
-        raise _NotDER
-    is_long = octets[start] & _MULTI_OCTET == _MULTI_OCTET
-    inside = (tag_end(octets, start) if is_long else start + 1) + 1
-    size = octets[inside - 1]
-    if size >= _INDEFINITE:
-        first, inside = inside, inside + size - _INDEFINITE
-        size = int.from_bytes(octets[first:inside])
-        if size < _INDEFINITE or not octets[first]:
-            raise _NotDER
-    return inside, inside + size
-
-
-def _missing(field: int, following: Iterator[int]) -> list[bytes]:
-    """Return no octets for all that is wanted of a missing element, and take its parts' fields."""
-    found: list[bytes] = []
-    depth = 0
-    for one in chain([field], following):
-        if one == END:
-            depth -= 1
-        else:
-            found += [b""] * (bool(one & WHOLE or not one & _INSIDE) + bool(one & CONTENT))
-            depth += bool(one & ENTER)
-        if depth == 0:
-            break
-    return found
 
 
 # --- decoding -------------------------------------------------------------------------------------
@@ -316,7 +207,7 @@ def algorithm(element: bytes) -> tuple[ObjectIdentifier, bytes | None]:
     Raises:
         Malformed: it is none.
     """
-    kind, parameters = fields(element, "AlgorithmIdentifier", _ALGORITHM)
+    kind, parameters = _ALGORITHM.fields(element)
     return oid(kind), parameters or None
 
 
@@ -388,7 +279,3 @@ def time(tag: int, content: bytes) -> datetime | None:
         return moment + offset if match["sign"] == b"-" else moment - offset
     except (ValueError, OverflowError):
         return None
-
-
-def _not(what: str) -> Malformed:
-    return Malformed(f"not {'an' if what[0] in 'aeiou' else 'a'} {what}")

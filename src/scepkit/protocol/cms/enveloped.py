@@ -15,28 +15,37 @@ ASN.1 element, ends where its own length says, and the padding is judged by the 
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher as CipherContext
 from cryptography.hazmat.primitives.ciphers.modes import CBC
-from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadAlg, BadRequest, Malformed
 from scepkit.protocol import algorithms
 from scepkit.protocol.algorithms import Cipher, Legacy
 from scepkit.protocol.asn1 import ber, der
-from scepkit.protocol.asn1.ber import ANY, CONTENT, END, ENTER, OPTIONAL, WHOLE
+from scepkit.protocol.asn1.grammar import (
+    ANY,
+    CONTENT,
+    END,
+    ENTER,
+    OPTIONAL,
+    SKIP,
+    WHOLE,
+    Grammar,
+)
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import key_agreement as _key_agreement
 from scepkit.protocol.cms import key_transport, password_recipient, recipients
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS
 from scepkit.protocol.cms.recipients import KEY_AGREEMENT, KEY_TRANSPORT, PASSWORD
 from scepkit.protocol.cms.signed import CONTENT_INFO, DATA, Credential
+from scepkit.protocol.once import once
 
 __all__ = [
     "Credential",
@@ -65,12 +74,13 @@ ENVELOPED_DATA = der.oid(ObjectIdentifier("1.2.840.113549.1.7.3"))
 #
 # The second [0] is the constructed form of the same field, which Go clients send: only one of
 # the two is ever there.
-_ENVELOPED_DATA = (
-    *(der.SEQUENCE | ENTER, der.INTEGER, 0xA0 | OPTIONAL, ANY | CONTENT),
-    *(der.SEQUENCE | ENTER, der.OID),
+_ENVELOPED_DATA = Grammar(
+    "CMS EnvelopedData",
+    *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, 0xA0 | OPTIONAL | SKIP, ANY | CONTENT),
+    *(der.SEQUENCE | ENTER, der.OID | SKIP),
     *(der.SEQUENCE | ENTER, der.OID, ANY | WHOLE | CONTENT | OPTIONAL, END),
     *(0x80 | CONTENT | OPTIONAL, 0xA0 | CONTENT | OPTIONAL, END),
-    *(0xA1 | OPTIONAL, END),
+    *(0xA1 | OPTIONAL | SKIP, END),
 )
 
 _VERSIONS = {
@@ -273,7 +283,7 @@ class Envelope:
             raise Malformed(self._read.message) from self._read
         return self._read
 
-    @cached_property
+    @once
     def _read(self) -> _EnvelopedData | Malformed:
         try:
             return _read(self.message)
@@ -283,12 +293,10 @@ class Envelope:
 
 
 def _read(message: bytes) -> _EnvelopedData:
-    kind, enveloped = ber.fields(message, "CMS ContentInfo", CONTENT_INFO)
+    kind, enveloped = CONTENT_INFO.fields(message)
     if kind != ENVELOPED_DATA:
         raise Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not EnvelopedData")
-    _, _, infos, _, cipher, parameters, iv, encrypted, pieces, _ = ber.fields(
-        enveloped, "CMS EnvelopedData", _ENVELOPED_DATA
-    )
+    infos, cipher, parameters, iv, encrypted, pieces = _ENVELOPED_DATA.fields(enveloped)
     if pieces and not encrypted:
         encrypted = b"".join(
             ber.content(piece, der.OCTET_STRING, "encryptedContent") for piece in ber.split(pieces)
@@ -303,20 +311,19 @@ def _decrypt(enveloped: _EnvelopedData, used: Cipher, key: bytes) -> tuple[bytes
     Raises:
         Undecryptable: it is no whole number of blocks.
     """
+    encrypted, size = enveloped.encrypted, used.block_size
+    if len(encrypted) % size:
+        raise undecryptable("wrong key, or damaged in transit")
     decryptor = CipherContext(used.primitive(key), CBC(enveloped.iv)).decryptor()
-    try:
-        padded = decryptor.update(enveloped.encrypted) + decryptor.finalize()
-    except ValueError as error:
-        raise undecryptable("wrong key, or damaged in transit") from error
+    padded = decryptor.update(encrypted)
+    # RFC 5652 section 6.3: as many octets as the last block lacks, each of them that number.
+    padding = padded[-1] if padded else 0
+    expected = padded[-size:-padding] + padded[-1:] * padding
+    is_padded = hmac.compare_digest(padded[-size:], expected) and padding > 0
     end = ber.end(padded)
-    unpadder = PKCS7(used.block_size * 8).unpadder()
-    try:
-        unpadded = unpadder.update(padded) + unpadder.finalize()
-    except ValueError:
-        unpadded = None
-    if end is not None and 0 < len(padded) - end <= used.block_size:
-        return padded[:end], unpadded is not None and len(unpadded) == end
-    return (padded, False) if unpadded is None else (unpadded, True)
+    if end is not None and 0 < len(padded) - end <= size:
+        return padded[:end], is_padded and padding == len(padded) - end
+    return (padded[:-padding], True) if is_padded else (padded, False)
 
 
 # --- writing -------------------------------------------------------------------------------------

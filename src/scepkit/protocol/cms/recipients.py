@@ -8,7 +8,7 @@ from typing import TypeAlias
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.asn1 import ber, der, types
-from scepkit.protocol.asn1.ber import ANY, CONTENT, END, ENTER, OPTIONAL
+from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, SKIP, Grammar
 from scepkit.protocol.cms import key_agreement, key_transport, password_recipient
 from scepkit.protocol.cms.key_agreement import KeyAgreement
 from scepkit.protocol.cms.key_transport import KeyTransport
@@ -30,8 +30,9 @@ PASSWORD = 0xA3
 #     rid RecipientIdentifier,
 #     keyEncryptionAlgorithm KeyEncryptionAlgorithmIdentifier,
 #     encryptedKey EncryptedKey }
-_KEY_TRANSPORT = (
-    *(der.SEQUENCE | ENTER, der.INTEGER, *CERTIFICATE_IDENTIFIER),
+_KEY_TRANSPORT = Grammar(
+    "KeyTransRecipientInfo",
+    *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, *CERTIFICATE_IDENTIFIER),
     *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END),
     *(der.OCTET_STRING | CONTENT, END),
 )
@@ -69,9 +70,7 @@ def find(
         raise Malformed(f"{len(recipients)} recipients in one envelope")
     for element in recipients:
         if element[0] == KEY_TRANSPORT:
-            _, issuer, serial, identifier, oid, parameters, encrypted = ber.fields(
-                element, "KeyTransRecipientInfo", _KEY_TRANSPORT
-            )
+            issuer, serial, identifier, oid, parameters, encrypted = _KEY_TRANSPORT.fields(element)
             credential = _addressee(issuer + serial, identifier, credentials)
             if credential is not None:
                 algorithm = AlgorithmIdentifier(ber.oid(oid), parameters or None)

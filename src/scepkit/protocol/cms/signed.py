@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509 import ObjectIdentifier
@@ -18,7 +19,17 @@ from scepkit.errors import BadMessageCheck, Malformed
 from scepkit.protocol import signatures
 from scepkit.protocol.algorithms import RSA_ENCRYPTION, Digest, Legacy, PrivateKey, digest
 from scepkit.protocol.asn1 import ber, der, rewriting
-from scepkit.protocol.asn1.ber import ANY, CONTENT, END, ENTER, OPTIONAL, WHOLE, Attribute
+from scepkit.protocol.asn1.ber import Attribute
+from scepkit.protocol.asn1.grammar import (
+    ANY,
+    CONTENT,
+    END,
+    ENTER,
+    OPTIONAL,
+    SKIP,
+    WHOLE,
+    Grammar,
+)
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.signatures import AlgorithmIdentifier
 
@@ -48,9 +59,10 @@ MAX_CERTIFICATES = 32
 # EncapsulatedContentInfo ::= SEQUENCE {
 #     eContentType ContentType,
 #     eContent [0] EXPLICIT OCTET STRING OPTIONAL }
-CONTENT_INFO = (der.SEQUENCE | ENTER, der.OID, 0xA0 | CONTENT, END)
-_SIGNED_DATA = (
-    *(der.SEQUENCE | ENTER, der.INTEGER, ANY, der.SEQUENCE | ENTER, der.OID),
+CONTENT_INFO = Grammar("CMS ContentInfo", der.SEQUENCE | ENTER, der.OID, 0xA0 | CONTENT, END)
+_SIGNED_DATA = Grammar(
+    "CMS SignedData",
+    *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, ANY | SKIP, der.SEQUENCE | ENTER, der.OID),
     *(0xA0 | ENTER | OPTIONAL, der.OCTET_STRING | WHOLE | CONTENT, END, END),
     *(0xA0 | CONTENT | OPTIONAL, 0xA1 | CONTENT | OPTIONAL, ANY | CONTENT, END),
 )
@@ -71,11 +83,12 @@ CERTIFICATE_IDENTIFIER = (
 #     signatureAlgorithm SignatureAlgorithmIdentifier,
 #     signature SignatureValue,
 #     unsignedAttrs [1] IMPLICIT UnsignedAttributes OPTIONAL }
-_SIGNER_INFO = (
-    *(der.SEQUENCE | ENTER, der.INTEGER, *CERTIFICATE_IDENTIFIER),
-    *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END, 0xA0 | CONTENT | OPTIONAL),
+_SIGNER_INFO = Grammar(
+    "CMS SignerInfo",
+    *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, *CERTIFICATE_IDENTIFIER),
+    *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL | SKIP, END, 0xA0 | CONTENT | OPTIONAL),
     *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END),
-    *(der.OCTET_STRING | CONTENT, 0xA1 | OPTIONAL, END),
+    *(der.OCTET_STRING | CONTENT, 0xA1 | OPTIONAL | SKIP, END),
 )
 # Where they stand in a SignerInfo.
 _SIGNED_ATTRIBUTES = 3
@@ -99,7 +112,7 @@ class Credential:
     certificate: Certificate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SignerInfo:
     """One signature, not verified yet (RFC 5652 section 5.3).
 
@@ -118,7 +131,7 @@ class SignerInfo:
     key_identifier: bytes
     digest_algorithm: ObjectIdentifier
     signature_algorithm: AlgorithmIdentifier
-    attributes: tuple[Attribute, ...]
+    attributes: list[Attribute]
     signature: bytes
     message: bytes = field(repr=False, compare=False)
     position: int = field(compare=False)
@@ -130,8 +143,7 @@ class SignerInfo:
         return self.key_identifier == certificate.subject_key_identifier
 
 
-@dataclass(frozen=True, slots=True)
-class SignedData:
+class SignedData(NamedTuple):
     """A SignedData as it came (RFC 5652 section 5.1).
 
     Attributes:
@@ -158,37 +170,36 @@ def read_signed_data(message: bytes) -> SignedData:
     Raises:
         Malformed: it is something else.
     """
-    kind, signed = ber.fields(message, "CMS ContentInfo", CONTENT_INFO)
+    kind, signed = CONTENT_INFO.fields(message)
     if kind != SIGNED_DATA:
         raise Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not SignedData")
-    _, _, content_type, held, content, certificates, crls, signers = ber.fields(
-        signed, "CMS SignedData", _SIGNED_DATA
-    )
+    content_type, held, content, certificates, crls, signers = _SIGNED_DATA.fields(signed)
     brought = ber.split(certificates)
     if len(brought) > MAX_CERTIFICATES:
         raise Malformed(f"{len(brought)} certificates in one message")
-    found = []
-    for position, element in enumerate(ber.split(signers)):
-        _, issuer, serial, identifier, digest_oid, _, attributes, oid, parameters, signature, _ = (
-            ber.fields(element, "CMS SignerInfo", _SIGNER_INFO)
-        )
-        signer = SignerInfo(
-            signer=issuer + serial,
-            key_identifier=identifier,
-            digest_algorithm=ber.oid(digest_oid),
-            signature_algorithm=AlgorithmIdentifier(ber.oid(oid), parameters or None),
-            attributes=ber.attributes(attributes),
-            signature=signature,
-            message=message,
-            position=position,
-        )
-        found.append(signer)
     return SignedData(
-        content_type=content_type,
-        content=content if held else None,
-        certificates=tuple(brought),
-        crls=tuple(ber.split(crls)),
-        signers=tuple(found),
+        content_type,
+        content if held else None,
+        tuple(brought),
+        tuple(ber.split(crls)),
+        tuple(
+            _signer_info(fields, message, position)
+            for position, fields in enumerate(_SIGNER_INFO.rows(signers))
+        ),
+    )
+
+
+def _signer_info(fields: tuple[bytes, ...], message: bytes, position: int) -> SignerInfo:
+    issuer, serial, identifier, digest_oid, attributes, oid, parameters, signature = fields
+    return SignerInfo(
+        issuer + serial,
+        identifier,
+        ber.oid(digest_oid),
+        AlgorithmIdentifier(ber.oid(oid), parameters or None),
+        ber.attributes(attributes),
+        signature,
+        message,
+        position,
     )
 
 
@@ -223,16 +234,16 @@ def verify(
     # (2)
     used = digest(signer.digest_algorithm, allowed)
     # (3)
-    types = b"".join(one.content for one in signer.attributes if one.type == CONTENT_TYPE)
+    types = _values(signer, CONTENT_TYPE)
     if types and types != data.content_type:
         reason = "the contentType attribute is not the type of the content"
         raise _mismatch(CONTENT_TYPE, types, reason)
     # (4)
-    digests = b"".join(one.content for one in signer.attributes if one.type == MESSAGE_DIGEST)
+    digests = _values(signer, MESSAGE_DIGEST)
     if not hmac.compare_digest(digests, der.octet_string(used.of(data.content or b""))):
         raise _mismatch(MESSAGE_DIGEST, digests, "the content does not match its digest")
     # (5) by the rule of RFC 5652 section 5.4, a DER SET OF, or as some devices do it instead
-    proper = der.set_of(*(one.der for one in signer.attributes))
+    proper = der.set_of(*[one.der for one in signer.attributes])
     key = certificate.public_key
     scheme = signatures.read(signer.signature_algorithm, key, allowed, signer_digest=used)
     signature = signer.signature
@@ -241,6 +252,11 @@ def verify(
     ):
         raise BadMessageCheck("the signature does not verify")
     return used
+
+
+def _values(signer: SignerInfo, kind: bytes) -> bytes:
+    """Return the values of a signed attribute in a row, from wherever it occurs."""
+    return b"".join([content for _, type_, content, _ in signer.attributes if type_ == kind])
 
 
 def _mismatch(kind: bytes, values: bytes, reason: str) -> BadMessageCheck:

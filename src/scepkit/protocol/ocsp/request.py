@@ -5,6 +5,7 @@ As in the readers of CMS, a request is cut, and what is looked up or repeated st
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 from cryptography.x509 import ObjectIdentifier
@@ -14,7 +15,16 @@ from scepkit.errors import Malformed
 from scepkit.protocol.algorithms import SHA1, SHA224, SHA256, SHA384, SHA512, Digest
 from scepkit.protocol.asn1 import ber
 from scepkit.protocol.asn1 import der as _der
-from scepkit.protocol.asn1.ber import ANY, CONTENT, END, ENTER, OPTIONAL, REST, WHOLE
+from scepkit.protocol.asn1.grammar import (
+    ANY,
+    CONTENT,
+    END,
+    ENTER,
+    OPTIONAL,
+    REST,
+    WHOLE,
+    Grammar,
+)
 from scepkit.protocol.asn1.types import Extension
 
 REQUEST_TYPE = "application/ocsp-request"
@@ -42,6 +52,7 @@ _KNOWN = frozenset(
 )
 
 
+_WHAT = "OCSP request"
 # CertID ::= SEQUENCE {
 #     hashAlgorithm   AlgorithmIdentifier,
 #     issuerNameHash  OCTET STRING,               -- of the issuer's Name
@@ -51,11 +62,13 @@ _CERT_ID = (
     *(_der.SEQUENCE | WHOLE | ENTER, _der.SEQUENCE | ENTER, _der.OID, ANY | OPTIONAL, END),
     *(_der.OCTET_STRING, _der.OCTET_STRING, _der.INTEGER | CONTENT, END),
 )
+_CERT_ID_ALONE = Grammar("CertID", *_CERT_ID)
 # Request ::= SEQUENCE {
 #     reqCert                      CertID,
 #     singleRequestExtensions  [0] EXPLICIT Extensions OPTIONAL }
 _SINGLE_EXTENSIONS = 0xA0
-_SINGLE_REQUEST = (_der.SEQUENCE | ENTER, *_CERT_ID, _SINGLE_EXTENSIONS | OPTIONAL, END)
+_FIELDS = (*_CERT_ID, _SINGLE_EXTENSIONS | OPTIONAL, END)
+_SINGLE_REQUEST = Grammar(_WHAT, _der.SEQUENCE | ENTER, *_FIELDS)
 # OCSPRequest ::= SEQUENCE {
 #     tbsRequest             TBSRequest,
 #     optionalSignature  [0] EXPLICIT Signature OPTIONAL }
@@ -68,12 +81,13 @@ _SINGLE_REQUEST = (_der.SEQUENCE | ENTER, *_CERT_ID, _SINGLE_EXTENSIONS | OPTION
 #
 # Most ask about one certificate: the first is cut together with the rest of the message.
 _VERSION, _NAME, _EXTENSIONS, _SIGNATURE = 0xA0, 0xA1, 0xA2, 0xA0
-_REQUEST = (
+_REQUEST = Grammar(
+    _WHAT,
     *(_der.SEQUENCE | ENTER, _der.SEQUENCE | ENTER, _VERSION | OPTIONAL, _NAME | OPTIONAL),
-    *(_der.SEQUENCE | ENTER, _der.SEQUENCE | ENTER | OPTIONAL, *_SINGLE_REQUEST[1:], REST, END),
+    *(_der.SEQUENCE | ENTER, _der.SEQUENCE | ENTER | OPTIONAL, *_FIELDS, REST, END),
     *(_EXTENSIONS | OPTIONAL, END, _SIGNATURE | OPTIONAL, END),
 )
-_WHAT = "OCSP request"
+_NONCE = Grammar("nonce", _der.OCTET_STRING | WHOLE | CONTENT)
 # RFC 5754: NULL or nothing. Anything else would be repeated, signed, in the response.
 _NO_PARAMETERS = (_der.NULL, b"")
 # X.690 section 8.3.2: these nine bits would be the same number without the first octet.
@@ -142,7 +156,7 @@ def read_request(der: bytes) -> Request:
     """
     if len(der) > MAX_REQUEST:
         raise Malformed(f"an OCSP request of more than {MAX_REQUEST} octets")
-    version, name, *first, rest, extensions, signature = ber.fields(der, _WHAT, _REQUEST)
+    version, name, *first, rest, extensions, signature = _REQUEST.fields(der)
     if version and _explicit(version, _VERSION) != _der.INTEGER_0:
         raise Malformed("an OCSP request of another version than 1")
     if name:
@@ -153,13 +167,18 @@ def read_request(der: bytes) -> Request:
     count = bool(first[0]) + len(more)
     if not 1 <= count <= MAX_CERTIFICATES:
         raise Malformed(f"an OCSP request for {count} certificates, not 1 to {MAX_CERTIFICATES}")
-    asked = [first, *(ber.fields(one, _WHAT, _SINGLE_REQUEST) for one in more)]
+    asked = [first, *map(_SINGLE_REQUEST.fields, more)]
     return Request([_asked(*one) for one in asked], _nonce(extensions) if extensions else None)
 
 
 def _explicit(tagged: bytes, tag: int, inside: int = ANY) -> bytes:
     """Return the one element inside an EXPLICIT tag."""
-    return ber.fields(tagged, _WHAT, (tag | ENTER, inside, END))[0]
+    return _tagged(tag, inside).fields(tagged)[0]
+
+
+@cache
+def _tagged(tag: int, inside: int) -> Grammar:
+    return Grammar(_WHAT, tag | ENTER, inside, END)
 
 
 def _asked(
@@ -196,7 +215,7 @@ def read_cert_id(der: bytes) -> CertID:
     Raises:
         Malformed: it is none.
     """
-    cert_id, algorithm, _, name, key, number = ber.fields(der, "CertID", _CERT_ID)
+    cert_id, algorithm, _, name, key, number = _CERT_ID_ALONE.fields(der)
     return _cert_id(cert_id, algorithm, name, key, number)
 
 
@@ -214,7 +233,7 @@ def _nonce(tagged: bytes) -> bytes | None:
         return None
     if len(found) > 1:
         raise Malformed("an OCSP request with two nonces")
-    der, nonce = ber.fields(found[0], "nonce", (_der.OCTET_STRING | WHOLE | CONTENT,))
+    der, nonce = _NONCE.fields(found[0])
     if not 1 <= len(nonce) <= MAX_NONCE:
         raise Malformed(f"an OCSP nonce of {len(nonce)} octets, not 1 to {MAX_NONCE}")
     return der

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 from functools import lru_cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from cryptography.x509 import ObjectIdentifier
 
@@ -92,8 +92,7 @@ class TransactionID:
         return self.value.decode("latin-1").encode("unicode_escape").decode("ascii")
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """The SCEP attributes of one message, as the peer gave them.
 
     Attributes:
@@ -132,20 +131,16 @@ def read(attributes: Iterable[Attribute]) -> Attributes:
     Raises:
         Malformed: there is no single usable transactionID.
     """
-    rows: dict[bytes, bytes] = {}
+    found: dict[bytes, list[tuple[int, bytes]]] = {}
     for one in attributes:
         if one.type in _NAMES:
-            rows[one.type] = rows.get(one.type, b"") + one.content
-    found = {kind: ber.tags_and_contents(row) for kind, row in rows.items()}
+            found[one.type] = found.get(one.type, []) + one.values
     times = found.pop(SIGNING_TIME, [])
     signing_time = ber.time(*times[0]) if len(times) == 1 else None
     transaction_id = _transaction_id(found.pop(TRANSACTION_ID, []))
-    defects = [
-        f"{name} occurs {len(found[kind])} times"
-        for kind, name in _NAMES.items()
-        if len(found.get(kind, ())) > 1
-    ]
     single = {kind: values[0] for kind, values in found.items() if len(values) == 1}
+    several = {kind: len(values) for kind, values in found.items() if len(values) > 1}
+    defects = [f"{_NAMES[kind]} occurs {several[kind]} times" for kind in _NAMES if kind in several]
     return Attributes(
         transaction_id=transaction_id,
         message_type=_number(single, MESSAGE_TYPE, defects),
@@ -207,11 +202,12 @@ def _transaction_id(values: list[tuple[int, bytes]]) -> TransactionID:
 
 
 def _number(single: _Single, kind: bytes, defects: list[str]) -> int | None:
+    if kind not in single:
+        return None
     text = _text(single, kind)
     if text is not None and text.isascii() and text.isdigit() and len(text) <= 3:  # noqa: PLR2004
         return int(text)
-    if kind in single:
-        defects.append(f"{_NAMES[kind]} is not a number")
+    defects.append(f"{_NAMES[kind]} is not a number")
     return None
 
 

@@ -1,0 +1,271 @@
+"""Grammars: an element is cut into the fields of its type, in one pass over tags and lengths.
+
+A reader writes the grammar as tags, in order, and gets the fields:
+
+    # AlgorithmIdentifier ::= SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL }
+    ALGORITHM = Grammar("AlgorithmIdentifier", SEQUENCE | ENTER, OID, ANY | OPTIONAL, END)
+    kind, parameters = ALGORITHM.fields(element)
+
+Nearly everything that is read is cut here, seventy elements of a request, so a grammar is not
+interpreted: at its first use it is made into one Python function without loops and calls, which
+takes a third of the time. Each cut in there is held to the end of the element that it is in,
+because `_write_one` is the only place that writes cuts.
+
+What is not DER, and so fits no such function, is rewritten as DER, all of it, and cut in the same
+way; see `rewriting`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from textwrap import indent
+from typing import Any, TypeAlias
+
+from scepkit.errors import Malformed
+from scepkit.protocol.asn1.rewriting import (
+    MAX_ELEMENTS,
+    PIECES,
+    row_to_der,
+    tag_end,
+    to_der,
+)
+
+# Beside tags: any element; and where the parts of an element that was entered end.
+ANY = 0x00
+END = -1
+# As well: whatever is left of an element that was entered, as a row.
+REST = 0x1000
+# Added to a tag: the element may be missing; its content is wanted in its place, or its parts,
+# which follow; it is wanted as well; or nothing of it is.
+OPTIONAL = 0x100
+CONTENT = 0x200
+ENTER = 0x400
+WHOLE = 0x800
+SKIP = 0x2000
+_TAG = 0xFF
+
+_MULTI_OCTET = 0x1F
+_INDEFINITE = 0x80
+# Tags that are rewritten before they are cut, or that are the first of several octets.
+_ODD = PIECES | {tag for tag in range(0x100) if tag & _MULTI_OCTET == _MULTI_OCTET}
+
+_Cut: TypeAlias = Callable[[bytes], list[bytes] | None]
+_CutRow: TypeAlias = Callable[[bytes], list[tuple[bytes, ...]] | None]
+
+
+class Grammar:
+    """The grammar of a type, which cuts its elements. Threads may share it.
+
+    Args:
+        what: how to call an element in an error.
+        pattern: tags with what is said of them; see above.
+    """
+
+    def __init__(self, what: str, *pattern: int) -> None:
+        self._what = what
+        self._pattern = pattern
+        self._cut: _Cut = self._make_cut
+        self._cut_row: _CutRow = self._make_cut_row
+
+    def fields(self, element: bytes) -> list[bytes]:
+        """Cut one element into its fields.
+
+        Args:
+            element: exactly one element, DER or BER.
+
+        Returns:
+            One for each element in the pattern that is wanted; of one that is missing, no octets,
+            and of its parts none either.
+
+        Raises:
+            Malformed: it does not fit the grammar.
+        """
+        found = self._cut(element)
+        if found is None:
+            found = self._cut(to_der(element))
+        if found is None:
+            raise self._misfit()
+        return found
+
+    def rows(self, row: bytes) -> list[tuple[bytes, ...]]:
+        """Cut a row of elements into the fields of each.
+
+        Args:
+            row: elements of this type, DER or BER, without anything between them.
+
+        Raises:
+            Malformed: one does not fit the grammar, or they are more than `MAX_ELEMENTS`.
+        """
+        found = self.rows_if_fit(row)
+        if found is None:
+            found = self._cut_row(b"".join(row_to_der(row)))
+        if found is None:
+            raise self._misfit()
+        return found
+
+    def rows_if_fit(self, row: bytes) -> list[tuple[bytes, ...]] | None:
+        """Cut a row as `rows` does; return None if it is not DER, does not fit, or is long."""
+        return self._cut_row(row)
+
+    def _make_cut(self, octets: bytes) -> list[bytes] | None:
+        self._cut = _element_function(self._pattern, self._what)
+        return self._cut(octets)
+
+    def _make_cut_row(self, octets: bytes) -> list[tuple[bytes, ...]] | None:
+        self._cut_row = _row_function(self._pattern, self._what)
+        return self._cut_row(octets)
+
+    def _misfit(self) -> Malformed:
+        return Malformed(f"not {'an' if self._what[0] in 'aeiou' else 'a'} {self._what}")
+
+
+# --- the function of a grammar --------------------------------------------------------------------
+
+# The content of the element at p in the octets o: from i to a. Lengths of 256 to 65535 octets are
+# in two more, which is frequent enough to stand here; all others are short, or rare.
+_LENGTH = """\
+i = p + 2
+a = i + o[p + 1]
+if o[p + 1] >= 0x80:
+    if o[p + 1] == 0x82 and o[p + 2]:
+        i = p + 4
+        a = i + (o[p + 2] << 8 | o[p + 3])
+    else:
+        i, a = span(o, p)"""
+_LENGTH_OF_ANY = f"""\
+if o[p] in ODD:
+    i, a = span(o, p)
+else:
+{indent(_LENGTH, "    ")}"""
+
+
+class _Source:
+    """The source of a function that cuts by a pattern.
+
+    Args:
+        pattern: the pattern.
+
+    Attributes:
+        text: what cuts one element.
+        names: the variables that then have its fields.
+    """
+
+    def __init__(self, pattern: Sequence[int]) -> None:
+        self._lines: list[str] = []
+        self.names: list[str] = []
+        self._indent = ""
+        self._write_fields(iter(pattern), 0)
+        self.text = "\n".join(self._lines)
+
+    def _write(self, text: str) -> None:
+        self._lines += (self._indent + line for line in text.splitlines())
+
+    def _name(self) -> str:
+        self.names.append(f"x{len(self.names)}")
+        return self.names[-1]
+
+    def _write_fields(self, fields: Iterator[int], depth: int) -> None:
+        """Write what cuts the parts of an element that ends at e0, e1, …, by its depth."""
+        for field in fields:
+            if field == END:
+                self._write(f"if p != e{depth}: return None")
+                return
+            if field == REST:
+                self._write(f"{self._name()} = o[p:e{depth}]; p = e{depth}")
+            elif field & OPTIONAL:
+                self._write_optional(field, fields, depth)
+            else:
+                tag = field & _TAG
+                other = f" or o[p] != {tag}" if tag else ""
+                self._write(f"if p >= e{depth}{other}: return None")
+                self._write_one(field, fields, depth)
+
+    def _write_optional(self, field: int, fields: Iterator[int], depth: int) -> None:
+        known, tag = len(self.names), field & _TAG
+        same = f" and o[p] == {tag}" if tag else ""
+        self._write(f"if p < e{depth}{same}:")
+        self._indent += "    "
+        self._write_one(field, fields, depth)
+        self._indent = self._indent[4:]
+        missing = "".join(f"{name} = " for name in self.names[known:])
+        if missing:
+            self._write(f'else: {missing}b""')
+
+    def _write_one(self, field: int, fields: Iterator[int], depth: int) -> None:
+        """Write what cuts the element at p, and the parts that follow in the pattern."""
+        self._write(_LENGTH if field & _TAG else _LENGTH_OF_ANY)
+        self._write(f"if a > e{depth}: return None")
+        if field & WHOLE or not field & (CONTENT | ENTER | SKIP):
+            self._write(f"{self._name()} = o[p:a]")
+        if field & CONTENT:
+            self._write(f"{self._name()} = o[i:a]")
+        if field & ENTER:
+            self._write(f"e{depth + 1} = a; p = i")
+            self._write_fields(fields, depth + 1)
+        else:
+            self._write("p = a")
+
+
+def _element_function(pattern: Sequence[int], what: str) -> _Cut:
+    """Return the function that cuts one element; it returns None for what does not fit."""
+    source = _Source(pattern)
+    return _compiled(
+        what,
+        f"""\
+def cut(o):
+    p = 0; e0 = len(o)
+    try:
+{indent(source.text, "        ")}
+    except (IndexError, NotDER): return None
+    return [{", ".join(source.names)}] if p == e0 else None""",
+    )
+
+
+def _row_function(pattern: Sequence[int], what: str) -> _CutRow:
+    """Return the function that cuts a row of elements; it returns None for what does not fit."""
+    source = _Source(pattern)
+    return _compiled(
+        what,
+        f"""\
+def cut(o):
+    p = 0; e0 = len(o); rows = []
+    try:
+        while p < e0:
+            if len(rows) == {MAX_ELEMENTS // max(1, len(source.names))}: return None
+{indent(source.text, "            ")}
+            rows.append(({"".join(f"{name}, " for name in source.names)}))
+    except (IndexError, NotDER): return None
+    return rows""",
+    )
+
+
+def _compiled(what: str, source: str) -> Callable[[bytes], Any]:
+    names: dict[str, Any] = {"NotDER": NotDER, "ODD": _ODD, "span": span}
+    exec(compile(source, f"<{what}>", "exec"), names)  # noqa: S102 - of patterns, which are ours
+    return names["cut"]  # type: ignore[no-any-return]
+
+
+class NotDER(Exception):
+    """Tag or length of an element are not written as DER has it."""
+
+
+def span(octets: bytes, start: int) -> tuple[int, int]:
+    """Say where the content of an element begins and ends, whatever its tag and its length.
+
+    Raises:
+        NotDER: it is a string in pieces, or the length is not in its shortest form.
+        IndexError: its length is not all there.
+        Malformed: nor is its tag.
+    """
+    tag, _ = octets[start], octets[start + 1]
+    if tag in PIECES:
+        raise NotDER
+    is_long = tag & _MULTI_OCTET == _MULTI_OCTET
+    inside = (tag_end(octets, start) if is_long else start + 1) + 1
+    size = octets[inside - 1]
+    if size >= _INDEFINITE:
+        first, inside = inside, inside + size - _INDEFINITE
+        size = int.from_bytes(octets[first:inside])
+        if size < _INDEFINITE or not octets[first]:
+            raise NotDER
+    return inside, inside + size
