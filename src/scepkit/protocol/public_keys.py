@@ -10,7 +10,6 @@ import hashlib
 from functools import lru_cache
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.asn1 import TLV
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -31,7 +30,19 @@ from scepkit.protocol.algorithms import (
     PSSPublicKey,
     PublicKey,
 )
-from scepkit.protocol.asn1 import ber, der, types
+from scepkit.protocol.asn1 import ber, der
+from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, Grammar
+
+# SubjectPublicKeyInfo ::= SEQUENCE { algorithm AlgorithmIdentifier, subjectPublicKey BIT STRING }
+_INFO = Grammar(
+    "SubjectPublicKeyInfo",
+    *(der.SEQUENCE | ENTER, der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END),
+    *(der.BIT_STRING | CONTENT, END),
+)
+# RSAPublicKey ::= SEQUENCE { modulus INTEGER, publicExponent INTEGER }
+_RSA_KEY = Grammar(
+    "RSA public key", der.SEQUENCE | ENTER, der.INTEGER | CONTENT, der.INTEGER | CONTENT, END
+)
 
 # For logs, of those that somebody may meet; all others go by their OID.
 _KINDS = {
@@ -40,6 +51,10 @@ _KINDS = {
     ObjectIdentifier("1.3.101.110"): "X25519, ",
     ObjectIdentifier("1.3.101.113"): "Ed448, ",
 }
+
+# Tuples, since a union of types is made anew wherever it is written.
+_RSA = (rsa.RSAPublicKey, PSSPublicKey)
+_LOADED = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)
 
 # Below this not even a signature can be checked: SHA-512 and its padding have no room.
 MIN_VERIFIABLE_BITS = 752
@@ -78,15 +93,18 @@ def load_any(spki: bytes) -> PublicKey:
     """
     if len(spki) > _LONGEST:
         raise BadAlg(f"public key of {len(spki)} octets", text="key type not supported")
-    info = ber.decode(types.SubjectPublicKeyInfo, spki, "SubjectPublicKeyInfo")
-    kind = info.algorithm.algorithm
+    identifier, parameters, bits = _INFO.fields(spki)
+    kind = ber.oid(identifier)
+    # Whole octets, or some bits fewer, which are then 0 (X.690 section 11.2.1).
+    if not bits or bits[0] >= min(8, 1 + 8 * len(bits[1:])) or bits[-1] & ~(-1 << bits[0]):
+        raise Malformed("not a SubjectPublicKeyInfo: its key is not a BIT STRING")
     # The library knows more names for RSA keys, and would load those without any bounds.
     if kind in (RSA_ENCRYPTION, RSASSA_PSS):
-        numbers = _bound_rsa(info.subjectPublicKey.as_bytes())
+        modulus, exponent = _bound_rsa(bits[1:])
         if kind == RSASSA_PSS:
-            return _pss_key(spki, info.algorithm, numbers)
+            return _pss_key(spki, parameters or None, modulus, exponent)
     elif kind == EC_PUBLIC_KEY:
-        _bound_curve(info.algorithm)
+        _bound_curve(parameters)
     elif kind != ED25519:
         name = _KINDS.get(kind, "")
         raise BadAlg(f"public key of {name}{kind.dotted_string}", text="key type not supported")
@@ -96,24 +114,19 @@ def load_any(spki: bytes) -> PublicKey:
         raise BadAlg(f"public key not supported: {error}", text="key type not supported") from error
     except ValueError as error:
         raise Malformed(f"not a public key: {error}") from error
-    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
+    if not isinstance(key, _LOADED):
         raise BadAlg(f"{type(key).__name__} is not supported", text="key type not supported")
     return key
 
 
-def _pss_key(
-    spki: bytes, algorithm: types.AlgorithmIdentifier, numbers: types.RSAPublicKey
-) -> PSSPublicKey:
-    parameters = None if algorithm.parameters is None else der.encode(algorithm.parameters)
+def _pss_key(spki: bytes, parameters: bytes | None, modulus: int, exponent: int) -> PSSPublicKey:
     try:
-        key = rsa.RSAPublicNumbers(numbers.publicExponent, numbers.modulus).public_key()
+        key = rsa.RSAPublicNumbers(exponent, modulus).public_key()
     except ValueError as error:
         raise Malformed(f"not a public key: {error}") from error
     return PSSPublicKey(key, spki, parameters)
 
 
-# Few, since what is no key may be as long as a whole request, and is remembered as well.
-@lru_cache(maxsize=64)
 def canonical(spki: bytes) -> bytes:
     """Return a SubjectPublicKeyInfo in the one form that its key has, DER.
 
@@ -138,6 +151,7 @@ def written(key: PublicKey) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+# Few, since what is no key may be as long as a whole request, and is remembered as well.
 @lru_cache(maxsize=64)
 def identity(spki: bytes) -> bytes:
     """Return SHA-256 of the `canonical` SubjectPublicKeyInfo, 32 octets: the identity of a key.
@@ -155,9 +169,10 @@ def check(key: PublicKey) -> None:
         BadRequest: an RSA key that is too small.
         BadAlg: an EC key on a curve that is not one of `CURVES`.
     """
-    if isinstance(key, rsa.RSAPublicKey | PSSPublicKey) and key.key_size < MIN_RSA_BITS:
-        raise _size(key.key_size)
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in CURVES:
+    if isinstance(key, _RSA):
+        if key.key_size < MIN_RSA_BITS:
+            raise _size(key.key_size)
+    elif isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in CURVES:
         raise BadAlg(f"an EC key on the curve {key.curve.name} is not accepted")
 
 
@@ -165,21 +180,29 @@ def _size(bits: int) -> BadRequest:
     return BadRequest(f"RSA key of {bits} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted")
 
 
-def _bound_rsa(key: bytes) -> types.RSAPublicKey:
-    numbers = ber.decode(types.RSAPublicKey, key, "RSA public key")
-    bits = numbers.modulus.bit_length()
+def _bound_rsa(key: bytes) -> tuple[int, int]:
+    """Return modulus and exponent of an RSAPublicKey that is not too large."""
+    modulus, exponent = map(_number, _RSA_KEY.fields(key))
+    bits = modulus.bit_length()
     if not MIN_VERIFIABLE_BITS <= bits <= MAX_RSA_BITS:
         raise _size(bits)
     # 2**32 is more than any real key has; a huge exponent makes every check slow.
-    if not 3 <= numbers.publicExponent < 1 << 32 or not numbers.publicExponent & 1:  # noqa: PLR2004
+    if not 3 <= exponent < 1 << 32 or not exponent & 1:  # noqa: PLR2004
         raise BadRequest("RSA public exponent not accepted")
-    if numbers.modulus < 0:
+    if modulus < 0:
         raise BadRequest("RSA modulus is negative")
-    return numbers
+    return modulus, exponent
 
 
-def _bound_curve(algorithm: types.AlgorithmIdentifier) -> None:
+def _bound_curve(parameters: bytes) -> None:
     # A curve in so many words instead of by its name could be any, and made for an attack.
-    if not isinstance(algorithm.parameters, TLV):
+    if parameters in (b"", der.NULL):
         raise Malformed("an EC public key without a curve")
-    ber.parse(ObjectIdentifier, algorithm.parameters, "named curve")
+    ber.decode(ObjectIdentifier, parameters, "named curve")
+
+
+def _number(content: bytes) -> int:
+    """Return an INTEGER, which has no octet too many (X.690 section 8.3.2)."""
+    if not content or (len(content) > 1 and content[0] + (content[1] >> 7) in (0x00, 0x100)):
+        raise Malformed("not an RSA public key: a number is not in its shortest form")
+    return int.from_bytes(content, "big", signed=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.asn1 import TLV
@@ -44,6 +44,7 @@ from scepkit.protocol.algorithms import (
 )
 from scepkit.protocol.asn1 import ber, der, types
 
+_PKCS1_V15 = padding.PKCS1v15()
 _DEFAULT_SALT = 20
 _MAX_SALT = MAX_RSA_BITS // 8
 # Octets of an AlgorithmIdentifier; RSASSA-PSS has the longest parameters, of some 70.
@@ -105,8 +106,7 @@ _NAMES: dict[_Kind, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class AlgorithmIdentifier:
+class AlgorithmIdentifier(NamedTuple):
     """An algorithm and its parameters as they came (RFC 5280 section 4.1.1.2).
 
     Attributes:
@@ -218,7 +218,7 @@ class SignatureScheme:
 
     def _padding(self) -> padding.AsymmetricPadding:
         if self.mask is None:
-            return padding.PKCS1v15()
+            return _PKCS1_V15
         return padding.PSS(padding.MGF1(self.mask.primitive), self.salt_length)
 
 
@@ -259,6 +259,15 @@ def parse(algorithm: AlgorithmIdentifier, signer_digest: Digest | None = None) -
         Malformed: its parameters cannot be read.
         BadAlg: it cannot be verified.
     """
+    parameters = algorithm.parameters
+    if parameters is not None and len(parameters) > _LONGEST:
+        return _scheme.__wrapped__(algorithm, signer_digest)
+    return _scheme(algorithm, signer_digest)
+
+
+# Few are in use: each is worked out once. What is refused is not remembered.
+@lru_cache(maxsize=128)
+def _scheme(algorithm: AlgorithmIdentifier, signer_digest: Digest | None) -> SignatureScheme:
     oid = algorithm.oid
     if oid == RSASSA_PSS:
         return _pss(algorithm.parameters)
