@@ -66,6 +66,8 @@ class Hint(StrEnum):
     SERIAL_NUMBER = "it is hex"
     CERTIFICATES = "look at the list of certificates; nothing was changed"
     OWN_CERTIFICATES = "look at the list of the server's certificates"
+    REQUEST_CA = "make a PKCS#10 for it, and install the certificate that comes back"
+    CA_REQUEST_WAITS = "install its certificate, or give the request up"
     KEY_PROTECTION = "tell the server what the CA's keys were encrypted under"
     # To a device's owner.
     FINGERPRINT = "give sha256: and 64 hex digits"

@@ -56,6 +56,10 @@ _COMMANDS: dict[str, str] = {
     Hint.SERIAL_NUMBER: "it is hex, as scep admin list shows it",
     Hint.CERTIFICATES: "scep admin list shows them; nothing was changed",
     Hint.OWN_CERTIFICATES: "scep admin list shows its certificates",
+    Hint.REQUEST_CA: "`scep admin ca request` makes a PKCS#10; `scep admin ca install` takes the "
+    "certificate that comes back",
+    Hint.CA_REQUEST_WAITS: "`scep admin ca install` takes its certificate; "
+    "`scep admin ca request --drop` gives the request up",
     Hint.KEY_PROTECTION: "name the file with its passphrase: key_passphrase_file in scep.toml; or "
     "set SCEP_KEY_PASSPHRASE; or run the command where it can ask",
     Hint.FINGERPRINT: "give sha256: and 64 hex digits, as scep serve prints them",

@@ -44,6 +44,7 @@ _ENCRYPTED_KEY = "ENCRYPTED PRIVATE KEY"
 # SHA-256 of the files whose keys this process has found sound; they tell nothing of the keys.
 _PROVED: set[bytes] = set()
 
+_CURVES = {"secp256r1": "p256", "secp384r1": "p384", "secp521r1": "p521"}
 _GENERATORS: dict[str, Callable[[], PrivateKey]] = {
     "rsa:2048": partial(rsa.generate_private_key, 65537, 2048),
     "rsa:3072": partial(rsa.generate_private_key, 65537, 3072),
@@ -72,6 +73,15 @@ def generate(spec: str) -> PrivateKey:
             f"cannot make a key of kind {spec!r}", hint=f"one of {', '.join(_GENERATORS)}"
         )
     return generator()
+
+
+def kind(key: object) -> str:
+    """Return the kind of a key, private or public, as `generate` takes it."""
+    if isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey):
+        return f"rsa:{key.key_size}"
+    if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
+        return f"ec:{_CURVES.get(key.curve.name, key.curve.name)}"
+    return type(key).__name__
 
 
 def write_key(

@@ -21,7 +21,7 @@ from sqlalchemy import URL
 from scepkit.ca.directory import founding, paths, rotation
 from scepkit.ca.directory.material import Material
 from scepkit.enrolment.challenges.one_time import OneTimeChallenges
-from scepkit.errors import EmptyDatabase, SettingsError, UsageError
+from scepkit.errors import EmptyDatabase, Hint, SettingsError, UsageError
 from scepkit.keys import ownership
 from scepkit.keys.files import check_writable, create_file, make_directory, refusals
 from scepkit.keys.passphrase import Passphrase
@@ -377,6 +377,11 @@ def _make(
     chosen = layout if name == DEFAULT and layout else settings.authority_layout(name)
     path = settings.authority_directory(name)
     is_new = not paths.exists(path)
+    if is_new and paths.has_request(path):
+        raise SettingsError(
+            f"the CA {name!r} waits for its certificate from the CA above",
+            hint=Hint.CA_REQUEST_WAITS,
+        )
     if not is_new:
         _replace_expired_ra(path, settings, now, passphrase)
     material = founding.load_or_create(path, chosen or "default", now=now, passphrase=passphrase)
@@ -407,6 +412,7 @@ _OURS = frozenset(
         "lost+found",
         server_settings.FILE,
         CHALLENGE_KEY,
+        paths.REQUEST,
         paths.CA_KEY,
         paths.CA_CERTIFICATE,
         paths.RA_KEY,

@@ -136,6 +136,19 @@ class CertificateRecords(Database):
         wanted = _filters(endpoint, status, subject, now)
         yield from self._pages(partial(_after, wanted), _row, after, limit)
 
+    def has_issued(self, issuer: bytes) -> bool:
+        """Say whether a CA has issued a certificate that is stored.
+
+        Args:
+            issuer: SHA-256 of the CA's SubjectPublicKeyInfo.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        query = select(certificates.c.serial).where(certificates.c.issuer == issuer).limit(1)
+        with self._reading() as connection:
+            return connection.execute(query).first() is not None
+
     def certificate(self, serial: int) -> CertificateRow | None:
         """Return the certificate with that serial number.
 

@@ -55,7 +55,8 @@ happens once, long enough for a server that nobody starts for a while."""
 # No extendedKeyUsage: none is registered for SCEP, and devices stumble over those made up.
 _RA_PROFILE = Profile(default_eku=())
 
-_STAGE = ".new-ca"
+STAGE = ".new-ca"
+"""Where the files of a new CA are made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +106,10 @@ def create(
     keys = kinds(layout)
     name = ca_name(common_name or f"scepkit CA {secrets.token_hex(4)}", organization)
     with replacing.locked(directory):
-        _heal(directory)
-        _check_vacant(directory)
-        stage_ca(directory / _STAGE, keys, name, now, passphrase)
-        _heal(directory)
+        heal(directory)
+        check_vacant(directory)
+        stage_ca(directory / STAGE, keys, name, now, passphrase)
+        heal(directory)
     return load(directory, now=now, passphrase=passphrase)
 
 
@@ -150,8 +151,13 @@ def _heal_rollover(directory: Path) -> None:
             replacing.heal(directory)
 
 
-def _heal(directory: Path) -> None:
-    stage = directory / _STAGE
+def heal(directory: Path) -> None:
+    """Finish or drop the new CA that a killed process left; under the lock.
+
+    Raises:
+        SettingsError: the file system refuses.
+    """
+    stage = directory / STAGE
     with refusals(f"cannot use the directory {directory}"):
         if (stage / CA_CERTIFICATE).exists():
             _move_up(stage, directory)
@@ -163,7 +169,7 @@ def _heal(directory: Path) -> None:
 def _move_up(stage: Path, directory: Path) -> None:
     staged = [name for name in FILES if (stage / name).exists()]
     # A rename leaves no copy behind: what is in both places came from somebody else meanwhile.
-    _check_vacant(directory, staged)
+    check_vacant(directory, staged)
     ownership.give_all(stage, directory)
     for name in staged:
         (stage / name).rename(directory / name)
@@ -171,7 +177,12 @@ def _move_up(stage: Path, directory: Path) -> None:
         sync_directory(directory)
 
 
-def _check_vacant(directory: Path, names: Sequence[str] = FILES) -> None:
+def check_vacant(directory: Path, names: Sequence[str] = FILES) -> None:
+    """Refuse a directory with files of a CA in it.
+
+    Raises:
+        SettingsError: there are some.
+    """
     found = [name for name in names if (directory / name).exists()]
     if CA_CERTIFICATE in found:
         raise SettingsError(

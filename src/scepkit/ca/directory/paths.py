@@ -3,6 +3,7 @@
     ca-key.pem 0600 · ca.pem 0644 · ra-key.pem 0600 · ra.pem 0644     (`single` has no RA files)
     ocsp-key.pem 0600 · ocsp.pem 0644    who answers OCSP for the CA; see `rotation`
     chain.pem    the certificates above ca.pem, where that came from elsewhere
+    request/     ca-key.pem · request.pem: a CA that waits to be certified elsewhere
     next/        the same files: the CA to come
     old/N/       the same files: a CA of before; the highest N is the newest
     old-ra/N/    ra-key.pem · ra.pem: an RA of before
@@ -29,6 +30,7 @@ CA_KEY, CA_CERTIFICATE = "ca-key.pem", "ca.pem"
 RA_KEY, RA_CERTIFICATE = "ra-key.pem", "ra.pem"
 OCSP_KEY, OCSP_CERTIFICATE = "ocsp-key.pem", "ocsp.pem"
 CHAIN = "chain.pem"
+REQUEST, REQUEST_FILE = "request", "request.pem"
 
 FILES = (CA_KEY, RA_KEY, RA_CERTIFICATE, OCSP_KEY, OCSP_CERTIFICATE, CHAIN, CA_CERTIFICATE)
 """In the order of moving up: what makes a directory a CA comes last."""
@@ -87,6 +89,16 @@ def has_next(directory: Path) -> bool:
     """
     with refusals(f"cannot look into {directory}"):
         return (directory / NEXT).is_dir()
+
+
+def has_request(directory: Path) -> bool:
+    """Say whether a request for a CA certificate waits.
+
+    Raises:
+        SettingsError: the directory cannot be searched.
+    """
+    with refusals(f"cannot look into {directory}"):
+        return (directory / REQUEST).is_dir()
 
 
 def has_ra(place: Path) -> bool:
@@ -185,6 +197,7 @@ def places(directory: Path) -> Iterator[Path]:
     for place in (directory, directory / NEXT):
         yield place
         yield place / CURRENT
+    yield directory / REQUEST
     for kind in (OLD, OLD_RA, CANCELLED):
         for _, place in _numbered(directory / kind):
             yield place

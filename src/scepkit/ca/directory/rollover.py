@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from scepkit.ca import checks
+from scepkit.ca import checks, suitability
 from scepkit.ca.directory import founding, material, paths, replacing
 from scepkit.ca.directory.founding import kinds, stage_ca
 from scepkit.errors import Hint, SettingsError, UsageError
 from scepkit.keys.pem import read_certificate
+from scepkit.protocol.distinguished_name import Name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,6 +101,12 @@ def prepare(
         current = material.load(directory, now=now, passphrase=passphrase)
         if paths.has_next(directory):
             raise SettingsError(f"{directory} has a next CA already", hint=Hint.END_ROLLOVER)
+        if not suitability.is_self_issued(current.ca.certificate):
+            raise SettingsError(
+                f"{checks.label(current.ca.certificate)} is no root: the next CA has to be "
+                "certified by the CA above, too",
+                hint=Hint.REQUEST_CA,
+            )
         name = _next_name(directory, common_name)
         stage = replacing.scratch(directory, paths.NEXT)
         stage_ca(stage, kinds(layout or current.layout), name, now, passphrase)
@@ -202,6 +209,19 @@ def _require_next(directory: Path, current: x509.Certificate) -> None:
             f"{directory} has no next CA: {checks.label(current)} is the CA since "
             f"{current.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC",
             hint=Hint.PREPARE_CA,
+        )
+
+
+def check_unused(directory: Path, name: x509.Name) -> None:
+    """Refuse the name of a CA that is or was here: peers tell generations apart by it.
+
+    Raises:
+        SettingsError: it has been used.
+    """
+    if _folded(name) in {_folded(one) for one in _names(directory)}:
+        raise SettingsError(
+            f'"{Name.of(name)}" is or was the name of a CA here, with another key',
+            hint="devices tell CAs apart by their names: have the certificate issued for another",
         )
 
 

@@ -246,8 +246,13 @@ def _check_file(path: Path) -> None:
             pass
 
 
+def is_name(text: str) -> bool:
+    """Say whether an endpoint or a CA can have a name."""
+    return _NAME.fullmatch(text) is not None and text not in _RESERVED
+
+
 def _check_name(where: str, name: str) -> None:
-    if not _NAME.fullmatch(name) or name in _RESERVED:
+    if not is_name(name):
         raise ValueError(f"{where}: a name has 1 to 32 of a-z, 0-9 and - (and is not cgi-bin)")
 
 

@@ -1,4 +1,4 @@
-"""`scep admin ca …`: the keys and certificates of a server's CAs."""
+"""`scep admin ca protect`: the keys of a server under a passphrase."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scepkit.cli.admin.server_directory import (
     records_opened,
     who,
 )
-from scepkit.cli.help import Command, Group, examples
+from scepkit.cli.help import Command, examples
 from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,28 +34,21 @@ _RemoveOption: TypeAlias = Annotated[
     bool, typer.Option("--remove", help="Leave the keys in clear from now on.")
 ]
 
-group = typer.Typer(
-    cls=Group,
-    help="The keys and certificates of the server's CAs.",
-    epilog=examples("scep admin ca protect"),
-    no_args_is_help=True,
-)
-
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this file."""
-    app.add_typer(group, name="ca")
+    """Add the command of this file."""
+    app.command(
+        "protect",
+        cls=Command,
+        short_help="Encrypt the server's keys under a passphrase.",
+        epilog=examples(
+            "scep admin ca protect",
+            "scep admin ca protect --new-passphrase-file /etc/scep/passphrase",
+            "scep admin ca protect --remove",
+        ),
+    )(protect)
 
 
-@group.command(
-    cls=Command,
-    short_help="Encrypt the server's keys under a passphrase.",
-    epilog=examples(
-        "scep admin ca protect",
-        "scep admin ca protect --new-passphrase-file /etc/scep/passphrase",
-        "scep admin ca protect --remove",
-    ),
-)
 def protect(
     *,
     new_passphrase_file: _NewPassphraseOption = None,

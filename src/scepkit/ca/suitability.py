@@ -1,0 +1,217 @@
+"""The checks of a certificate that is to become a CA's here: each fault in words of its own.
+
+What `checks` looks at each start, and what matters on the day that a certificate is brought in:
+whether others will be able to verify what it issues, and how it is chained to a root.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from scepkit.ca import checks
+from scepkit.ca.checks import label
+from scepkit.errors import SettingsError
+from scepkit.protocol.distinguished_name import Name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from scepkit.keys.pem import PrivateKey
+
+CA_NEEDS = ("key_cert_sign", "crl_sign")
+
+_STRONG = frozenset({"sha256", "sha384", "sha512", "sha3-256", "sha3-384", "sha3-512"})
+_LEAST_RSA, _MOST_RSA = 2048, 8192
+_LONGEST_CHAIN = 8
+_WHOLE_CHAIN = "give the certificates from its issuer up to the root"
+
+
+def check(
+    certificate: x509.Certificate,
+    key: PrivateKey,
+    above: Sequence[x509.Certificate],
+    now: datetime,
+) -> tuple[x509.Certificate, ...]:
+    """Refuse a certificate that cannot be a CA's here.
+
+    Args:
+        certificate: the would-be CA's.
+        key: its private key.
+        above: the certificates over it that are known, in any order.
+        now: the time, aware.
+
+    Returns:
+        The chain above it, from its issuer up, as far as it is known; empty for a root.
+
+    Raises:
+        SettingsError: what is wrong, and what to do about it.
+    """
+    if key.public_key() != certificate.public_key():
+        raise SettingsError(
+            f"{label(certificate)} is for another key than the one here",
+            hint="it must be issued from the PKCS#10 that was printed last; was another request "
+            "signed?",
+        )
+    check_key_kind(certificate)
+    checks.check_is_ca(certificate)
+    checks.check_key_usage(
+        certificate,
+        *CA_NEEDS,
+        hint="ask for a certificate of a subordinate CA: keyUsage keyCertSign and cRLSign",
+    )
+    checks.check_validity(certificate, now)
+    if not certificate.subject.rdns:
+        raise SettingsError(
+            "the CA's certificate has no subject", hint="what it issues could not name its issuer"
+        )
+    chain = _chain(certificate, above)
+    for depth, one in enumerate((certificate, *chain)):
+        _check_signature(one)
+        if depth:
+            _check_issuer(one, depth - 1, now)
+    return chain
+
+
+def check_key_kind(certificate: x509.Certificate) -> None:
+    """Refuse a key that certificates are not signed with here.
+
+    Raises:
+        SettingsError: RSA of less than 2048 or more than 8192 bits, an EC key on another curve than
+            P-256, P-384 and P-521, or a key of another kind.
+    """
+    key = certificate.public_key()
+    match key:
+        case rsa.RSAPublicKey() if not _LEAST_RSA <= key.key_size <= _MOST_RSA:
+            raise SettingsError(
+                f"the key of {label(certificate)} has {key.key_size} bits",
+                hint=f"an RSA key of a CA has {_LEAST_RSA} to {_MOST_RSA} here; take rsa:3072",
+            )
+        case rsa.RSAPublicKey():
+            return
+        case ec.EllipticCurvePublicKey() if key.curve.name in (
+            "secp256r1",
+            "secp384r1",
+            "secp521r1",
+        ):
+            return
+        case ec.EllipticCurvePublicKey():
+            kind = f"an EC key on {key.curve.name}"
+        case _:
+            kind = type(key).__name__.removesuffix("PublicKey").lstrip("_")
+    raise SettingsError(
+        f"the key of {label(certificate)} is {kind}: certificates are not signed with that here",
+        hint="take RSA, or EC on P-256 or P-384",
+    )
+
+
+def is_self_issued(certificate: x509.Certificate) -> bool:
+    """Say whether a certificate is a root: it names itself as its issuer, and its key signed it."""
+    return certificate.issuer == certificate.subject and _issued(certificate, certificate)
+
+
+def _chain(
+    certificate: x509.Certificate, above: Sequence[x509.Certificate]
+) -> tuple[x509.Certificate, ...]:
+    """Return the chain above a certificate, in order.
+
+    Raises:
+        SettingsError: there is a gap or a loop in it, or a certificate that does not belong to it.
+    """
+    left = [one for one in dict.fromkeys(above) if one != certificate]
+    chain: list[x509.Certificate] = []
+    last = certificate
+    while not is_self_issued(last):
+        issuer = next((one for one in left if _issued(one, last)), None)
+        if issuer is None:
+            break
+        if len(chain) == _LONGEST_CHAIN:
+            raise SettingsError(
+                f"the chain of {label(certificate)} is longer than {_LONGEST_CHAIN}",
+                hint=_WHOLE_CHAIN,
+            )
+        left.remove(issuer)
+        chain.append(issuer)
+        last = issuer
+    if not is_self_issued(last) and any(_issued(one, last) for one in (certificate, *chain)):
+        raise SettingsError(
+            f"the chain of {label(certificate)} comes back to itself: there is no root in it",
+            hint=_WHOLE_CHAIN,
+        )
+    if left:
+        raise _gap(certificate, last, left[0])
+    return tuple(chain)
+
+
+def _gap(
+    certificate: x509.Certificate, last: x509.Certificate, other: x509.Certificate
+) -> SettingsError:
+    """Return the error for a certificate that is in no place of the chain."""
+    if is_self_issued(last):
+        return SettingsError(
+            f"{label(other)} is not in the chain of {label(certificate)}, which ends at "
+            f"{label(last)}",
+            hint="leave it out of the chain",
+        )
+    return SettingsError(
+        f"the chain has a gap: nobody in it issued {label(last)}, whose issuer is "
+        f'"{Name.of(last.issuer)}"',
+        hint=_WHOLE_CHAIN,
+    )
+
+
+def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _check_signature(certificate: x509.Certificate) -> None:
+    if certificate.issuer == certificate.subject:
+        # A root is trusted as it is, however it is signed.
+        return
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except Exception:  # noqa: BLE001 - the library has errors of several kinds for this
+        algorithm = None
+    name = "an unknown algorithm" if algorithm is None else algorithm.name
+    if algorithm is None or name not in _STRONG:
+        raise SettingsError(
+            f"{label(certificate)} is signed with {name.upper() if algorithm else name}",
+            hint="devices refuse that; have it issued with SHA-256",
+        )
+
+
+def _check_issuer(certificate: x509.Certificate, below: int, now: datetime) -> None:
+    """Refuse a chain that no verifier would accept (RFC 5280 section 6.1.4).
+
+    Args:
+        certificate: one above the CA's.
+        below: the number of CAs between it and the CA here, which itself counts as one more.
+        now: the time, aware.
+    """
+    checks.check_is_ca(certificate)
+    checks.check_validity(certificate, now)
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        usage = None
+    if usage is not None and not usage.key_cert_sign:
+        raise SettingsError(
+            f"{label(certificate)} may not sign certificates: its keyUsage lacks keyCertSign",
+            hint="is it the right one?",
+        )
+    longest = certificate.extensions.get_extension_for_class(
+        x509.BasicConstraints
+    ).value.path_length
+    if longest is not None and longest < below + 1:
+        raise SettingsError(
+            f"{label(certificate)} has a path length of {longest}: {below + 1} CAs are below it",
+            hint="have the CA's certificate issued by a CA that may have CAs below it",
+        )

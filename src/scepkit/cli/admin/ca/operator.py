@@ -1,0 +1,86 @@
+"""One CA of a server, opened for the commands here, also before the server's first start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+import typer
+
+from scepkit.cli.admin.server_directory import become_server_user, records_opened, who
+from scepkit.cli.serve import asked_passphrase
+from scepkit.errors import SettingsError, UsageError
+
+if TYPE_CHECKING:
+    from scepkit.operations.authorities import Operator
+
+NameArgument: TypeAlias = Annotated[
+    str, typer.Argument(metavar="NAME", help="The CA's name; default is the first one's.")
+]
+AtOnceOption: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--now",
+        help="Put it into force at once, in the place of a CA that has issued.",
+    ),
+]
+ChainOption: TypeAlias = Annotated[
+    list[Path],
+    typer.Option(
+        "--chain",
+        metavar="FILE",
+        help="The certificates above it, up to the root; may be given several times.",
+        show_default=False,
+    ),
+]
+
+
+@contextmanager
+def opened(directory: Path, name: str) -> Iterator[Operator]:
+    """Open a CA of a server.
+
+    Args:
+        directory: the server's.
+        name: the CA's.
+
+    Raises:
+        UsageError: a CA cannot have this name.
+        SettingsError: there is no server yet, and this is not its first CA; or it cannot be read.
+    """
+    become_server_user(directory)
+    from scepkit.ca.directory import paths
+    from scepkit.operations.authorities import Operator
+    from scepkit.server import settings as server_settings
+    from scepkit.server.data_directory import passphrases_of, utc_now
+
+    if not server_settings.is_name(name):
+        raise UsageError(
+            f"a CA cannot be called {name!r}", hint="a name has 1 to 32 of a-z, 0-9 and -"
+        )
+    if paths.exists(directory):
+        with records_opened(directory) as (home, store):
+            yield Operator(
+                by=who(),
+                ca=name,
+                directory=home.settings.authority_directory(name),
+                store=store,
+                passphrase=home.passphrases.find(),
+                now=utc_now(),
+            )
+        return
+    if name != server_settings.DEFAULT:
+        raise SettingsError(
+            f"{directory} holds no SCEP server yet",
+            hint="its first CA is called default; name its directory with --dir",
+        )
+    settings = server_settings.load(directory)
+    yield Operator(
+        by=who(),
+        ca=name,
+        directory=directory,
+        store=None,
+        passphrase=passphrases_of(settings, asked_passphrase()).find(),
+        now=utc_now(),
+    )

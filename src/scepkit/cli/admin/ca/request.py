@@ -1,0 +1,105 @@
+"""`scep admin ca request`: a PKCS#10 for a CA that somebody else's is to certify."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scepkit.cli import terminal
+from scepkit.cli.admin.ca.operator import NameArgument, opened
+from scepkit.cli.admin.server_directory import DEFAULT_DIRECTORY, DirectoryOption
+from scepkit.cli.help import Command, examples
+from scepkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from scepkit.ca.directory.requesting import CARequest
+
+_GROUP = 4  # hex digits that are read aloud together
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command(
+        "request",
+        cls=Command,
+        short_help="Make a CA's key, and print a PKCS#10 for the CA above.",
+        epilog=examples(
+            "scep admin ca request default --subject 'CN=Device CA,O=Example,C=CH' > device-ca.csr",
+            "scep admin ca request default --subject 'CN=Device CA 2' --key ec:p384",
+            "scep admin ca request default --same-key",
+            "scep admin ca request default --drop",
+        ),
+    )(request)
+
+
+def request(
+    name: NameArgument,
+    *,
+    subject: Annotated[
+        str | None,
+        typer.Option(metavar="DN", help="The CA's name, as RFC 4514 has it.", show_default=False),
+    ] = None,
+    key: Annotated[
+        str,
+        typer.Option(metavar="KIND", help="rsa:2048, rsa:3072, rsa:4096, ec:p256 or ec:p384."),
+    ] = "rsa:3072",
+    path_length: Annotated[
+        int,
+        typer.Option(min=0, max=8, metavar="N", help="How many CAs may be below one another."),
+    ] = 0,
+    same_key: Annotated[
+        bool,
+        typer.Option("--same-key", help="For the key and name of the CA that is there."),
+    ] = False,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Give up the request that waits, with its key.")
+    ] = False,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
+    """Make the key of a CA, and print the PKCS#10 that the CA above signs.
+
+    The PKCS#10 goes to stdout, what to compare with whoever signs it to stderr. The key stays here.
+    Given again, the command prints the same request. It works before the first `scep serve`, too.
+    """
+    if sum((subject is not None, same_key, drop)) != 1:
+        raise UsageError(
+            "one of --subject, --same-key and --drop is needed",
+            hint="--subject 'CN=Device CA,O=Example,C=CH' for a new CA",
+        )
+    with opened(directory, name) as operator:
+        from scepkit.operations import authorities
+        from scepkit.protocol.rfc4514 import parse_subject
+
+        if drop:
+            is_dropped = authorities.drop_request(operator)
+            terminal.say("the request was given up" if is_dropped else "no request waits")
+            return
+        if subject is None:
+            made = authorities.request_again(operator, path_length=path_length)
+        else:
+            made = authorities.request(
+                operator, subject=parse_subject(subject), key=key, path_length=path_length
+            )
+    terminal.data(made.pem.decode("ascii").rstrip("\n"))
+    _say(made)
+    terminal.say(
+        f"have it signed as a subordinate CA, then: scep admin ca install {name} CERT --chain ROOT "
+        f"--dir {directory}"
+    )
+
+
+def _say(made: CARequest) -> None:
+    """Say what can be compared over the phone."""
+    import hashlib
+
+    from scepkit.keys.pem import kind
+    from scepkit.protocol.distinguished_name import Name
+
+    digest = hashlib.sha256(made.spki).hexdigest()
+    groups = [digest[at : at + _GROUP] for at in range(0, len(digest), _GROUP)]
+    half = len(groups) // 2
+    terminal.say(f"subject     {Name.of(made.csr.subject)}")
+    terminal.say(f"key         {kind(made.csr.public_key())}")
+    terminal.say(f"SHA-256     {' '.join(groups[:half])}")
+    terminal.say(f"of the key  {' '.join(groups[half:])}")

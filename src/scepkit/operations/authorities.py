@@ -1,0 +1,263 @@
+"""A CA under somebody else's: requested, installed and imported, as an operator's actions.
+
+The keys are files, so an action cannot be one with its audit record: that is written directly
+after. Before the first start of a server there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from scepkit.ca import suitability
+from scepkit.ca.directory import adoption, material, paths, requesting, rollover, rotation
+from scepkit.ca.directory.adoption import Place
+from scepkit.ca.directory.requesting import CARequest
+from scepkit.errors import Hint, SettingsError
+from scepkit.keys.passphrase import Passphrase
+from scepkit.keys.pem import PrivateKey, read_certificate
+from scepkit.operations.rollover import event
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.distinguished_name import Name
+from scepkit.store import AuditAction, AuditEvent, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What became of a CA certificate from elsewhere.
+
+    Attributes:
+        certificate: the CA's.
+        place: where it has come.
+        is_in_force: whether it is the CA from now on.
+        has_root: whether the chain above it is known up to a root.
+    """
+
+    certificate: x509.Certificate
+    place: Place
+    is_in_force: bool
+    has_root: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Whoever does something to a CA, and with what.
+
+    Attributes:
+        by: who it is, for the audit record.
+        ca: the CA's name.
+        directory: where the CA's files are.
+        store: the server's database; None before its first start.
+        passphrase: what the keys are encrypted under, where they are.
+        now: the time, aware.
+    """
+
+    by: str
+    ca: str
+    directory: Path
+    store: Store | None
+    passphrase: Passphrase | None
+    now: datetime
+
+
+def request(
+    operator: Operator, *, subject: x509.Name, key: str, path_length: int | None
+) -> CARequest:
+    """Make the key of a CA and its PKCS#10, or return those that wait already.
+
+    Args:
+        operator: who does it, and for which CA.
+        subject: the CA's name; none that a CA here has or had.
+        key: its kind, as `generate` takes it.
+        path_length: of CAs below it; None for no bound.
+
+    Raises:
+        UsageError: no such kind of key.
+        SettingsError: the name has been used, another request waits, or the file system refuses.
+        StoreError: the audit record cannot be written; the request is made.
+    """
+    if paths.exists(operator.directory):
+        rollover.check_unused(operator.directory, subject)
+    made = requesting.make(
+        operator.directory,
+        subject=subject,
+        key=key,
+        path_length=path_length,
+        passphrase=operator.passphrase,
+    )
+    _record(operator, AuditAction.CA_REQUESTED, str(Name.of(subject)))
+    return made
+
+
+def request_again(operator: Operator, *, path_length: int | None) -> CARequest:
+    """Return a PKCS#10 for the key and the name of the CA in force, for a longer life of it.
+
+    Raises:
+        SettingsError: there is no CA, or its files cannot be read.
+        StoreError: the audit record cannot be written.
+    """
+    paths.require(operator.directory)
+    place = paths.in_force(operator.directory)
+    subject = read_certificate(place / paths.CA_CERTIFICATE).subject
+    key = material.key_of(place, paths.CA_KEY, operator.passphrase)
+    _record(operator, AuditAction.CA_REQUESTED, str(Name.of(subject)))
+    return requesting.sign(key, subject, path_length)
+
+
+def drop_request(operator: Operator) -> bool:
+    """Give up the request that waits, and its key for ever; return whether there was one.
+
+    Raises:
+        SettingsError: the file system refuses.
+    """
+    return requesting.drop(operator.directory)
+
+
+def install(
+    operator: Operator, certificates: Sequence[x509.Certificate], *, at_once: bool = False
+) -> Installed:
+    """Put the certificate into force that a CA above has issued for a request, or anew.
+
+    A CA that has issued stays the CA: the new one becomes the next, for a rollover. One that has
+    issued nothing makes room.
+
+    Args:
+        operator: who does it, and for which CA.
+        certificates: the CA's, and those above it that are known, in any order.
+        at_once: whether to roll over now, whatever devices have learnt of it.
+
+    Raises:
+        SettingsError: none of them is for a key that is here, or it cannot be a CA's.
+        StoreError: the audit record cannot be written; the certificate is installed.
+    """
+    certificate, key = _for_a_key_here(operator, certificates)
+    above = [one for one in certificates if one != certificate]
+    return _take(
+        operator, certificate, key, above, action=AuditAction.CA_INSTALLED, at_once=at_once
+    )
+
+
+def bring_in(
+    operator: Operator,
+    certificate: x509.Certificate,
+    key: PrivateKey,
+    above: Sequence[x509.Certificate],
+    *,
+    at_once: bool = False,
+) -> Installed:
+    """Take over a CA that has been elsewhere, with its key; the rest as in `install`.
+
+    Raises:
+        SettingsError: it cannot be a CA's here.
+        StoreError: the audit record cannot be written; the CA is brought in.
+    """
+    return _take(operator, certificate, key, above, action=AuditAction.CA_IMPORTED, at_once=at_once)
+
+
+def _take(
+    operator: Operator,
+    certificate: x509.Certificate,
+    key: PrivateKey,
+    above: Sequence[x509.Certificate],
+    *,
+    action: AuditAction,
+    at_once: bool,
+) -> Installed:
+    """Take a CA certificate and its key over; see `install`.
+
+    Args:
+        operator: who does it, and for which CA.
+        certificate: the CA's.
+        key: its private key.
+        above: the certificates over it that are known, in any order.
+        action: what the audit record says.
+        at_once: whether to roll over now.
+
+    Raises:
+        SettingsError: it cannot be a CA's here.
+        StoreError: the audit record cannot be written; the certificate is installed.
+    """
+    directory, now, passphrase = operator.directory, operator.now, operator.passphrase
+    place = adoption.adopt(directory, certificate, key, above, now=now, passphrase=passphrase)
+    rolls = place is Place.NEXT and (at_once or not _has_issued(operator))
+    if rolls:
+        rollover.activate(directory, now=now, passphrase=passphrase)
+    rotation.rotate_ocsp(directory, now=now, passphrase=passphrase)
+    waiting = requesting.find(directory, passphrase)
+    if waiting is not None and waiting.spki == _spki(certificate):
+        requesting.drop(directory)
+    if operator.store is not None:
+        operator.store.write_audit(
+            event(action, certificate, ca=operator.ca, by=operator.by, now=now)
+        )
+    chain = suitability.check(certificate, key, above, now)
+    return Installed(
+        certificate,
+        place,
+        is_in_force=rolls or place in (Place.FIRST, Place.RENEWED),
+        has_root=suitability.is_self_issued((certificate, *chain)[-1]),
+    )
+
+
+def _for_a_key_here(
+    operator: Operator, certificates: Sequence[x509.Certificate]
+) -> tuple[x509.Certificate, PrivateKey]:
+    """Return the certificate for a key that is here, and the key.
+
+    Raises:
+        SettingsError: there is none, or there is no key here at all.
+    """
+    keys = _keys(operator)
+    for certificate in certificates:
+        if key := keys.get(_spki(certificate)):
+            return certificate, key
+    if not paths.has_request(operator.directory):
+        raise SettingsError(
+            f"no request for a CA certificate waits for the CA {operator.ca!r}, and none of the "
+            "certificates is for its key",
+            hint=Hint.REQUEST_CA,
+        )
+    raise SettingsError(
+        f"none of the {len(certificates)} certificates is for the key of the request that waits"
+        if len(certificates) > 1
+        else "the certificate is for another key than that of the request that waits",
+        hint="it must be issued from the PKCS#10 that was printed last",
+    )
+
+
+def _keys(operator: Operator) -> dict[bytes, PrivateKey]:
+    """Return the keys that a certificate may be for: of the request, of the CA and of the next."""
+    directory = operator.directory
+    found: dict[bytes, PrivateKey] = {}
+    waiting = requesting.find(directory, operator.passphrase)
+    if waiting is not None:
+        found[waiting.spki] = waiting.key
+    places = [directory, *([directory / paths.NEXT] if paths.has_next(directory) else [])]
+    for place in map(paths.in_force, places if paths.exists(directory) else []):
+        certificate = read_certificate(place / paths.CA_CERTIFICATE)
+        found[_spki(certificate)] = material.key_of(place, paths.CA_KEY, operator.passphrase)
+    return found
+
+
+def _has_issued(operator: Operator) -> bool:
+    if operator.store is None:
+        return False
+    current = read_certificate(paths.in_force(operator.directory) / paths.CA_CERTIFICATE)
+    return operator.store.has_issued(Certificate.of(current).key_hash)
+
+
+def _record(operator: Operator, action: AuditAction, subject: str) -> None:
+    if operator.store is not None:
+        details = {"ca": operator.ca}
+        operator.store.write_audit(
+            AuditEvent(action, operator.by, operator.now, subject=subject, details=details)
+        )
+
+
+def _spki(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
