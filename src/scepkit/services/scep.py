@@ -13,7 +13,6 @@ commit has succeeded, and after a conflict it is dropped for one that repeats wh
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import replace
 from datetime import datetime
 
 from scepkit.ca.subject_rules import CertifiedName, certified_subject
@@ -128,8 +127,8 @@ class SCEPService:
         read = ReadMessage(received)
         try:
             verified = pkimessage.verify(received, self._allowed)
-            uses = self._responder.legacy_uses(received) if self._allowed else ()
-            read = replace(read, verified=verified, legacy=uses)
+            read.verified = verified
+            read.legacy = self._responder.legacy_uses(received)
             now = self._now()
             self._check_time(verified, now)
             match verified.message_type:
@@ -211,7 +210,7 @@ class SCEPService:
     def _reply(self, read: ReadMessage, answer: CertRep) -> bytes:
         if self._rules.reply_chain and isinstance(answer, Success):
             # Behind the issued one: Apple and others take the first (P-27).
-            answer = replace(answer, certificates=self._issuers.with_chain(answer.certificates))
+            answer = Success(self._issuers.with_chain(answer.certificates), answer.crls)
         return self._responder.reply(
             read.received,
             answer,
@@ -244,8 +243,7 @@ class SCEPService:
         if standing is None:
             raise BadCertId("no request with this transactionID is known")
         if not isinstance(standing, OtherOwner) and standing.reply_secret is not None:
-            password = self._admission.secret_box.reveal(standing.reply_secret, key)
-            read = replace(read, password=password)
+            read.password = self._admission.secret_box.reveal(standing.reply_secret, key)
         return self._answered(read, repeated(standing))
 
     def _retrieve(self, read: ReadMessage, verified: VerifiedMessage, peer: str) -> Step:
@@ -266,13 +264,10 @@ class SCEPService:
         if not isinstance(wanted, GetCert | GetCRL):
             raise BadRequest("not a GetCert or GetCRL")
         found = self._retrieval.named(wanted)
-        read = replace(
-            read,
-            key_agreement=key_agreement,
-            legacy=_once(read.legacy + opened.legacy),
-            serial=loggable_serial(wanted.serial_number),
-            stored=next((row.subject for row in found), ""),
-        )
+        read.key_agreement = key_agreement
+        read.add_legacy(opened.legacy)
+        read.serial = loggable_serial(wanted.serial_number)
+        read.stored = next((row.subject for row in found), "")
         outcome: Outcome
         try:
             if isinstance(wanted, GetCert):
@@ -317,8 +312,9 @@ class SCEPService:
         wanted = opened.request
         if not isinstance(wanted, PKCSReq | RenewalReq):
             raise BadRequest("not a PKCSReq or RenewalReq")
-        csr, uses = wanted.csr, read.legacy + opened.legacy
-        read = replace(read, requested=csr.subject, legacy=_once(uses))
+        csr = wanted.csr
+        read.requested = csr.subject
+        read.add_legacy(opened.legacy)
         outcome: Outcome | Awaited
         try:
             sender = self._senders.identify(
@@ -330,14 +326,13 @@ class SCEPService:
                 now=now,
             )
             subject, inside = self._check_readable(csr, sender, verified, now)
-            key_agreement = sender.renewed is not None and sender.renewed.asserts_key_agreement
-            read = replace(
-                read,
-                password=csr.challenge_password,
-                key_agreement=key_agreement,
-                legacy=_once(uses + inside),
+            read.password = csr.challenge_password
+            read.add_legacy(inside)
+            if sender.renewed is not None:
+                read.key_agreement = sender.renewed.asserts_key_agreement
+            self._responder.check_deliverable(
+                verified, read.password, key_agreement=read.key_agreement
             )
-            self._responder.check_deliverable(verified, read.password, key_agreement=key_agreement)
             request = EnrolmentRequest(
                 kind=Kind(verified.message_type),
                 transaction_id=verified.attributes.transaction_id.value,
@@ -391,8 +386,3 @@ class SCEPService:
             password = None
         self._responder.check_deliverable(verified, password)
         renewal.check_signature(sender, sender.renewed, rules, now)
-
-
-def _once(uses: tuple[Legacy, ...]) -> tuple[Legacy, ...]:
-    """Name each once: a message and the PKCS#10 inside it are often signed alike."""
-    return tuple(dict.fromkeys(uses))

@@ -25,9 +25,11 @@ _SERIALS = 1 << 160
 _DECODED, _SHOWN = 8192, 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReadMessage:
     """A pkiMessage as far as it could be read, for its CertRep and for the log.
+
+    It is filled in while the message is read: wherever that ends, what was read so far is there.
 
     Attributes:
         received: the message.
@@ -48,6 +50,11 @@ class ReadMessage:
     password: str | None = field(default=None, repr=False)
     key_agreement: bool = False
     legacy: tuple[Legacy, ...] = ()
+
+    def add_legacy(self, uses: tuple[Legacy, ...]) -> None:
+        """Add more that had to be allowed; a message and what is inside are often signed alike."""
+        if uses:
+            self.legacy = tuple(dict.fromkeys(self.legacy + uses))
 
 
 @dataclass(frozen=True, slots=True)
