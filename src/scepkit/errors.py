@@ -64,6 +64,7 @@ class Hint(StrEnum):
     WAITING_REQUESTS = "look at the list of waiting requests"
     CHALLENGES = "look at the list of challenges; nothing was changed"
     SERIAL_NUMBER = "it is hex"
+    ISSUER = "say which CA, by the first digits of the SHA-256 of its public key"
     CERTIFICATES = "look at the list of certificates; nothing was changed"
     OWN_CERTIFICATES = "look at the list of the server's certificates"
     REQUEST_CA = "make a PKCS#10 for it, and install the certificate that comes back"

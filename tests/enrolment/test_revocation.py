@@ -160,7 +160,8 @@ def test_a_renewal_that_waits_is_not_approved_after_the_revocation(world, device
     message = devices.pkcs_req(to=world.ra, transaction_id="new")
     assert isinstance(world.ask(message).rep, Pending)
     world.store.close()
-    world.sql(f"UPDATE requests SET renews = '{device.x509.serial_number:x}' WHERE serial IS NULL")
+    named = f"renews = '{device.x509.serial_number:x}', renews_issuer = issuer"
+    world.sql(f"UPDATE requests SET {named} WHERE serial IS NULL")
     world.open()
     revoke(world, device)
     (row,) = world.store.requests()

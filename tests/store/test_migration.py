@@ -55,13 +55,17 @@ def test_what_was_there_is_still_there(first_release, url):
     with Store.open(url) as store:
         (row,) = store.requests(status=None)
         assert (row.id, row.serial, row.subject, row.created_at) == (11, 0xAB, "CN=old", NOW)
-        assert (row.csr_digest, row.issuer, row.renews, row.challenge_id) == (None,) * 4
+        assert (row.csr_digest, row.renews, row.challenge_id) == (None,) * 3
         certificate = store.certificate(0xAB)
-        assert (certificate.issuer, certificate.renews, certificate.not_after) == (None, None, NOW)
+        assert (certificate.issuer, certificate.renews, certificate.not_after) == (b"", None, NOW)
         assert store.assign_issuer(CA) == 1
         assert store.find_certificate(CA, 0xAB).subject == "CN=old"
+        # What names the certificate names it by its CA from now on.
+        (row,) = store.requests(status=None)
+        assert row.issuer == CA
         (challenge,) = store.challenges()
         assert (challenge.state(NOW), challenge.label) == (ChallengeState.SPENT, None)
+        assert (challenge.spent_serial, challenge.spent_issuer) == (0xAB, CA)
 
 
 def test_the_record_begins_with_what_was_revoked_before(first_release, url, database, sql):
@@ -118,6 +122,7 @@ def test_it_goes_on_as_before(first_release, url, issuance, queued, sql):
         digest = b"\xaa" * 32
         same = {"transaction_id": digest, "signer_key": digest, "fingerprint": digest}
         assert isinstance(store.record(issuance(**same)).result(), AlreadyAnswered)
+        assert store.assign_issuer(CA) == 1
         assert isinstance(store.record(issuance(renews=0xAB)).result(), Recorded)
         assert isinstance(store.queue(queued(renews=0xAB)).result(), Recorded)
     assert sql("SELECT version_num FROM alembic_version") == [(schema.HEAD,)]

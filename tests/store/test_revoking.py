@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from scepkit.errors import StoreError, UsageError
-from scepkit.store import Action, CRLRow, RevocationRow, RevokedRow, crls
+from scepkit.store import Action, CertificateKey, CRLRow, RevocationRow, RevokedRow, crls
+from scepkit.store.tables import certificates
 from stored import CA, NOW
 
 OTHER = b"O" * 32
@@ -208,15 +210,20 @@ def test_a_hold_its_release_and_what_follows_it_outdate_the_crl(store, issued):
     assert [*store.crl_states()] == [CA]
 
 
-def test_old_certificates_are_adopted_once(store, issued, sql):
+def test_old_certificates_are_adopted_once(store, issued):
     old, new = issued(), issued(issuer=OTHER)
-    sql(f"UPDATE certificates SET issuer = NULL WHERE serial = '{old.serial:x}'")
+    with store._writing("make it old") as connection:
+        connection.execute(
+            update(certificates).where(certificates.c.serial == old.serial).values(issuer=b"")
+        )
     put_crl(store, store.reserve_crl_number(CA))
     store.revoke(old.serial, reason=0, by="alice", now=NOW)
-    assert store.certificate(old.serial).issuer is None
+    assert store.certificate(old.serial).issuer == b""
     assert store.find_certificate(CA, old.serial) is None
     assert store.assign_issuer(CA) == 1
     assert store.assign_issuer(OTHER) == 0
     assert store.certificate(old.serial).issuer == CA
     assert store.certificate(new.serial).issuer == OTHER
     assert store.crl(CA).outdated
+    # What was done with it is still known.
+    assert len(store.revocation_history(CertificateKey(old.serial, CA))) == 1

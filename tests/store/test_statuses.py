@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
+from scepkit.store.tables import certificates
 from stored import CA, NOW
 
 LATER = NOW + timedelta(days=1)
@@ -32,7 +34,7 @@ def test_ocsp_statuses(store, issuance):
 def test_a_certificate_of_before_there_were_several_cas(store, issuance):
     serial = issue(store, issuance)
     with store._writing("make it old") as connection:
-        connection.exec_driver_sql("UPDATE certificates SET issuer = NULL")
+        connection.execute(update(certificates).values(issuer=b""))
     assert store.ocsp_statuses(CA, [serial]) == {}
     store.assign_issuer(CA)
     assert serial in store.ocsp_statuses(CA, [serial])
@@ -54,4 +56,4 @@ def test_by_the_primary_key(store, issuance):
             "EXPLAIN QUERY PLAN SELECT revoked_at, revocation_reason FROM certificates "
             "WHERE serial = '1' AND issuer = x'00'"
         ).all()
-    assert "USING INDEX sqlite_autoindex_certificates_1 (serial=?)" in plan[0][-1]
+    assert "USING INDEX sqlite_autoindex_certificates_1 (serial=? AND issuer=?)" in plan[0][-1]

@@ -7,9 +7,17 @@ from datetime import timedelta
 import pytest
 
 from scepkit.errors import StoreError
-from scepkit.store import ISSUER, AlreadyAnswered, Assent, Recorded, SignerRevoked, Status
+from scepkit.store import (
+    ISSUER,
+    AlreadyAnswered,
+    Assent,
+    CertificateKey,
+    Recorded,
+    SignerRevoked,
+    Status,
+)
 from store.test_races import at_once
-from stored import ENDPOINT, NOW
+from stored import CA, ENDPOINT, NOW
 
 ASSENT = Assent(endpoint=ENDPOINT, transaction_id=b"a", signer_key=b"k" * 32, csr_digest=b"d" * 32)
 SECOND = timedelta(seconds=1)
@@ -53,7 +61,7 @@ def test_what_is_signed_is_issued_when_it_is_delivered(store, issuance, put, sql
     signed = lookup(store, new)
     assert (signed.status, signed.delivery) == (Status.SIGNED, "d1")
     assert signed.certificate == new.certificate
-    assert store.is_undelivered(new.serial)
+    assert store.is_undelivered(CertificateKey(new.serial, CA))
     assert (store.undelivered(NOW), store.undelivered(NOW + SECOND)) == (0, 1)
     assert [row.serial for row in store.requests(status=Status.SIGNED)] == [new.serial]
     assert [*store.requests(status=Status.ISSUED)] == []
@@ -63,7 +71,7 @@ def test_what_is_signed_is_issued_when_it_is_delivered(store, issuance, put, sql
         stands = store.deliver("d1", by="svc", now=NOW)
         assert (stands.status, stands.certificate) == (Status.ISSUED, new.certificate)
     assert lookup(store, new) == stands
-    assert not store.is_undelivered(new.serial)
+    assert not store.is_undelivered(CertificateKey(new.serial, CA))
     assert store.undelivered(NOW + SECOND) == 0
     assert [row.serial for row in store.requests(status=Status.ISSUED)] == [new.serial]
     assert store.refuse_delivery("d1", **REFUSAL) == stands

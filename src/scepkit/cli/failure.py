@@ -55,6 +55,7 @@ _COMMANDS: dict[str, str] = {
     Hint.CHALLENGES: "scep admin challenge list shows them; nothing was changed",
     Hint.SERIAL_NUMBER: "it is hex, as scep admin list shows it",
     Hint.CERTIFICATES: "scep admin list shows them; nothing was changed",
+    Hint.ISSUER: "write SERIAL@CA, with the first digits of the SHA-256 of the CA's public key",
     Hint.OWN_CERTIFICATES: "scep admin list shows its certificates",
     Hint.REQUEST_CA: "`scep admin ca request` makes a PKCS#10; `scep admin ca install` takes the "
     "certificate that comes back",

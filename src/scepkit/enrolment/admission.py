@@ -39,6 +39,7 @@ from scepkit.protocol.distinguished_name import Name
 from scepkit.store import (
     AlreadyAnswered,
     Answer,
+    CertificateKey,
     Challenge,
     ChallengeSpent,
     Entry,
@@ -133,7 +134,7 @@ class Admission:
         self._check_subject(granted, request.sender)
         renews = None
         if renewed is not None and renewed.certificate.subject_name.matches(granted.subject):
-            renews = renewed.serial
+            renews = renewed.key
         if self.rules.approval:
             self._check_names(granted, request.sender)
         return self._granted(
@@ -216,7 +217,7 @@ class Admission:
             names = renewed.names if granted.extensions.subject_alternative_names else ()
             granted = granted.bound_to(renewed.certificate.subject_name, names)
         self._check_subject(granted, request.sender)
-        return self._granted(request, granted, fingerprint, challenge, renewed.serial)
+        return self._granted(request, granted, fingerprint, challenge, renewed.key)
 
     def _may_be_first(self, request: EnrolmentRequest, error: FailInfoError) -> bool:
         """Say whether a renewal that is refused may be a first enrolment: by whoever decides those.
@@ -257,7 +258,7 @@ class Admission:
         granted: CertificationRequest,
         fingerprint: bytes,
         challenge: Challenge | None,
-        renews: int | None,
+        renews: CertificateKey | None,
         *,
         queued: bool = False,
     ) -> Outcome | Awaited:
@@ -266,7 +267,8 @@ class Admission:
         passphrase = self.passphrases.to_keep(request.csr, renews) if keeps else None
         facts = request, granted, fingerprint, challenge, renews, passphrase
         if queued and self.consultation is None:
-            return Queued(issuing.queue(self._record(Entry, *facts), self.rules), challenge, renews)
+            queued_entry = issuing.queue(self._record(Entry, *facts), self.rules)
+            return Queued(queued_entry, challenge, queued_entry.renews)
         # What is bound or stored has a subject of its own, which may be spelt in another way.
         is_bound = granted.subject is not request.csr.subject
         order = Order(
@@ -303,7 +305,7 @@ class Admission:
             public_key=certificate.key_hash,
             names=certificate.names,
         )
-        return Granted(issuance, challenge, renews, request.csr)
+        return Granted(issuance, challenge, issuance.renews, request.csr)
 
     def _record(
         self,
@@ -312,7 +314,7 @@ class Admission:
         granted: CertificationRequest,
         fingerprint: bytes,
         challenge: Challenge | None,
-        renews: int | None,
+        renews: CertificateKey | None,
         passphrase: bytes | None,
         **certificate: Any,
     ) -> _Record:
@@ -328,7 +330,8 @@ class Admission:
             subject=str(granted.subject),
             issuer=request.authority.key_hash,
             challenge_id=None if challenge is None else challenge.id,
-            renews=renews,
+            renews=None if renews is None else renews.serial,
+            renews_issuer=None if renews is None else renews.issuer,
             reply_secret=self._reply_secret(request),
             passphrase=passphrase,
             peer=request.peer,

@@ -63,6 +63,7 @@ def entry_of(row: RequestRow, subject: Name, issuer: Issuer, now: datetime) -> E
         issuer=issuer.key_hash,
         challenge_id=row.challenge_id,
         renews=row.renews,
+        renews_issuer=row.renews_issuer,
         now=now,
     )
 

@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from scepkit.protocol.csr import CertificationRequest
-from scepkit.store import Store
+from scepkit.store import CertificateKey, Store
 
 _NONCE_SIZE = 12
 _PURPOSE = b"scepkit reply secrets"
@@ -68,13 +68,13 @@ class Passphrases:
     store: Store
     secret_box: SecretBox
 
-    def to_keep(self, csr: CertificationRequest, renews: int | None) -> bytes | None:
+    def to_keep(self, csr: CertificationRequest, renews: CertificateKey | None) -> bytes | None:
         """Return, encrypted, the passphrase for the certificate of a request.
 
         Args:
             csr: the request.
-            renews: the serial number of the certificate that it renews; its passphrase goes on
-                being good where the request brings none.
+            renews: the certificate that it renews; its passphrase goes on being good where the
+                request brings none.
 
         Returns:
             None where there is none.
@@ -89,13 +89,13 @@ class Passphrases:
             return None
         return self.secret_box.hide(passphrase, _PASSPHRASE + csr.key_hash)
 
-    def of(self, serial: int) -> str | None:
+    def of(self, key: CertificateKey) -> str | None:
         """Return the passphrase that revokes a certificate without its key; None if there is none.
 
         Raises:
             StoreError: the database cannot be read.
         """
-        hidden, row = self.store.passphrase(serial), self.store.certificate(serial)
+        hidden, row = self.store.passphrase(key), self.store.certificate(key)
         if hidden is None or row is None:
             return None
         return self.secret_box.reveal(hidden, _PASSPHRASE + row.public_key)

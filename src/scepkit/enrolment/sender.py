@@ -25,7 +25,7 @@ from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.cms.enveloped import undecryptable
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.general_name import GeneralName
-from scepkit.store import Store
+from scepkit.store import CertificateKey, Store
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,21 @@ class RenewedCertificate:
 
     Attributes:
         certificate: the certificate.
-        serial: under which it is stored; None for another CA's.
+        key: the name under which it is stored; None for another CA's.
     """
 
     certificate: Certificate
-    serial: int | None
+    key: CertificateKey | None
+
+    @property
+    def serial(self) -> int | None:
+        """Return the serial number under which it is stored."""
+        return None if self.key is None else self.key.serial
 
     @property
     def asserts_key_agreement(self) -> bool:
         """Say whether it is a stored certificate of ours whose keyUsage has keyAgreement."""
-        return self.serial is not None and self.certificate.asserts_key_agreement
+        return self.key is not None and self.certificate.asserts_key_agreement
 
     @cached_property
     def names(self) -> tuple[GeneralName, ...]:
@@ -82,7 +87,7 @@ class Sender:
 
         The same key signed both, or a stored, unrevoked certificate of ours signed a renewal.
         """
-        return self.is_own or (self.renewed is not None and self.renewed.serial is not None)
+        return self.is_own or (self.renewed is not None and self.renewed.key is not None)
 
     def told(self, error: FailInfoError) -> FailInfoError:
         """Return the answer to an error inside the PKCS#10."""
@@ -177,7 +182,7 @@ class Senders:
             )
         if row.revoked_at is not None:
             raise revoked()
-        return RenewedCertificate(signer, row.serial)
+        return RenewedCertificate(signer, row.key)
 
     def _foreign(
         self,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scepkit.operations.selection import certificate_status
-from scepkit.store import CertificateRow
+from scepkit.store import CertificateKey, CertificateRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,32 +37,32 @@ def links(chain: Sequence[CertificateRow], now: datetime) -> Iterator[Link]:
         chain: the oldest first, as the store reads it.
         now: the time, aware.
     """
-    serials = {row.serial for row in chain}
+    keys = {row.key for row in chain}
     used = current(chain, now)
-    below: dict[int | None, list[CertificateRow]] = {}
+    below: dict[CertificateKey | None, list[CertificateRow]] = {}
     for row in chain:
-        below.setdefault(row.renews if row.renews in serials else None, []).append(row)
+        below.setdefault(row.renewed if row.renewed in keys else None, []).append(row)
     # With a list and not by recursion: a chain may be longer than Python's stack.
     left = [(row, 0, False) for row in reversed(below.get(None, []))]
     while left:
         row, depth, is_branch = left.pop()
-        yield Link(row, certificate_status(row, now), row.serial in used, depth, is_branch)
-        renewals = below.get(row.serial, [])
+        yield Link(row, certificate_status(row, now), row.key in used, depth, is_branch)
+        renewals = below.get(row.key, [])
         several = len(renewals) > 1
         left += [(one, depth + several, several) for one in reversed(renewals)]
 
 
-def current(chain: Sequence[CertificateRow], now: datetime) -> frozenset[int]:
-    """Return the serial numbers of a chain's certificates that devices use by now.
+def current(chain: Sequence[CertificateRow], now: datetime) -> frozenset[CertificateKey]:
+    """Return the names of a chain's certificates that devices use by now.
 
     Those are the valid ones that no other valid one was renewed from; a chain with branches may
     have several, and a chain of what is over or revoked has none.
     """
-    valid = {row.serial for row in chain if row.revoked_at is None and now <= row.not_after}
-    parents = {row.serial: row.renews for row in chain}
-    replaced: set[int] = set()
-    for serial in valid:
-        parent = parents[serial]
+    valid = {row.key for row in chain if row.revoked_at is None and now <= row.not_after}
+    parents = {row.key: row.renewed for row in chain}
+    replaced: set[CertificateKey] = set()
+    for key in valid:
+        parent = parents[key]
         while parent is not None and parent not in replaced:
             replaced.add(parent)
             parent = parents.get(parent)

@@ -16,7 +16,7 @@ from scepkit.errors import SettingsError, StoreError, UsageError
 from scepkit.operations.selection import Selection, is_held
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.crl import Reason
-from scepkit.store import Change, CRLRow, CRLState, Store
+from scepkit.store import Change, CRLRow, CRLState, Named, Store
 
 # Certificates that are revoked in one transaction, which takes some ten milliseconds, and seconds
 # until the next one, so that devices that enrol meanwhile get their turn (SQLite has no queue).
@@ -38,7 +38,7 @@ _making = Lock()
 
 def revoke(
     store: Store,
-    serial: int,
+    named: Named,
     *,
     reason: Reason,
     by: str,
@@ -53,7 +53,7 @@ def revoke(
 
     Args:
         store: where the certificate is.
-        serial: its serial number.
+        named: its name, or its serial number alone.
         reason: why; certificateHold is `hold`.
         by: who revokes, for the record.
         now: the time, aware.
@@ -65,18 +65,18 @@ def revoke(
         How the certificate stands, and whether that is new; None when no such was issued.
 
     Raises:
-        UsageError: the reason is removeFromCRL.
+        UsageError: the reason is removeFromCRL, or several CAs have issued that serial number.
         StoreError: the database cannot be used.
     """
     (change,) = revoke_all(
-        store, [serial], reason=reason, by=by, now=now, note=note, invalidity_date=invalidity_date
+        store, [named], reason=reason, by=by, now=now, note=note, invalidity_date=invalidity_date
     )
     return change
 
 
 def revoke_all(
     store: Store,
-    serials: Sequence[int],
+    named: Sequence[Named],
     *,
     reason: Reason,
     by: str,
@@ -89,7 +89,7 @@ def revoke_all(
 
     Args:
         store: as in `revoke`, like those that are not told here.
-        serials: their serial numbers.
+        named: as in `revoke`.
         reason: why.
         by: who revokes.
         now: the time, aware.
@@ -100,7 +100,7 @@ def revoke_all(
             revoked in the same step.
 
     Returns:
-        How they stand, in the order of `serials`; then those that `and_renewals` found.
+        How they stand, in the order of `named`; then those that `and_renewals` found.
     """
     if reason is Reason.removeFromCRL:
         raise UsageError(
@@ -109,7 +109,7 @@ def revoke_all(
         )
     since = None if invalidity_date is None else min(invalidity_date, now)
     return store.revoke_all(
-        serials,
+        named,
         reason=reason,
         by=by,
         now=now,
@@ -119,17 +119,17 @@ def revoke_all(
     )
 
 
-def hold(store: Store, serial: int, *, by: str, now: datetime, note: str = "") -> Change | None:
+def hold(store: Store, named: Named, *, by: str, now: datetime, note: str = "") -> Change | None:
     """Revoke a certificate for the time being (certificateHold); the rest as in `revoke`."""
-    return revoke(store, serial, reason=Reason.certificateHold, by=by, now=now, note=note)
+    return revoke(store, named, reason=Reason.certificateHold, by=by, now=now, note=note)
 
 
-def release(store: Store, serial: int, *, by: str, now: datetime, note: str = "") -> Change | None:
+def release(store: Store, named: Named, *, by: str, now: datetime, note: str = "") -> Change | None:
     """Take a certificate off hold (removeFromCRL): it is good again, as if nothing had been.
 
     Args:
         store: where the certificate is.
-        serial: its serial number.
+        named: as in `revoke`.
         by: who releases, for the record.
         now: the time, aware.
         note: why, for the record.
@@ -141,10 +141,10 @@ def release(store: Store, serial: int, *, by: str, now: datetime, note: str = ""
         UsageError: it is revoked for good.
         StoreError: the database cannot be used.
     """
-    change = store.release(serial, by=by, now=now, note=note)
+    change = store.release(named, by=by, now=now, note=note)
     if change is not None and change.certificate.revoked_at is not None:
         raise UsageError(
-            f"the certificate {show_serial(serial)} is revoked for good",
+            f"the certificate {show_serial(change.certificate.serial)} is revoked for good",
             hint="only one on hold can be released; issue a new one",
         )
     return change
@@ -180,11 +180,11 @@ def revoke_selected(
     Yields:
         How each of them stands, and what was renewed from it meanwhile.
     """
-    serials = [row.serial for row in selection.rows]
-    for start in range(0, len(serials), _CHUNK):
+    keys = [row.key for row in selection.rows]
+    for start in range(0, len(keys), _CHUNK):
         if start:
             time.sleep(_PAUSE)
-        chunk = serials[start : start + _CHUNK]
+        chunk = keys[start : start + _CHUNK]
         changes = revoke_all(
             store,
             chunk,
@@ -225,9 +225,9 @@ def release_selected(
                 f"({Reason(row.revocation_reason or 0).name})",
                 hint="only a certificate on hold can be released; nothing was changed",
             )
-    serials = [row.serial for row in selection.rows]
-    for start in range(0, len(serials), _CHUNK):
-        chunk = serials[start : start + _CHUNK]
+    keys = [row.key for row in selection.rows]
+    for start in range(0, len(keys), _CHUNK):
+        chunk = keys[start : start + _CHUNK]
         changes = store.release_all(chunk, by=by, now=clock(), note=note)
         yield from (change for change in changes if change is not None)
 

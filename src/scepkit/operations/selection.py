@@ -12,12 +12,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.errors import Hint, UsageError
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate import Certificate, show_serial
 from scepkit.protocol.crl import Reason
 from scepkit.protocol.distinguished_name import Name
-from scepkit.store import CertificateRow, Store
+from scepkit.store import CertificateKey, CertificateRow, Store
 
 _SERIAL = re.compile(r"(?:0x)?([0-9a-f]{1,40})")
+_ISSUER = re.compile(r"[0-9a-f]{4,64}")
+_ISSUER_SHOWN = 8  # digits that are enough to tell the CAs of one server apart
 _SHOWN = 5  # lines of a list that are named when they are wrong
 _WORD = re.compile(r"[A-Za-z0-9]+")
 _NONE = timedelta()
@@ -96,19 +98,39 @@ def parse_serial(text: str) -> int:
 def by_serial(store: Store, serials: Iterable[str]) -> list[CertificateRow]:
     """Return the certificates with these serial numbers.
 
+    Args:
+        store: where issued certificates are.
+        serials: each a serial number, or a serial number, @, and the first digits of the SHA-256 of
+            its CA's public key: several CAs may have issued the same one.
+
     Raises:
-        UsageError: one is no serial number, or no certificate has it.
+        UsageError: one is no serial number, or there is none or more than one such certificate.
         StoreError: the database cannot be read.
     """
-    found = []
-    for text in serials:
-        row = store.certificate(parse_serial(text))
-        if row is None:
-            raise UsageError(
-                f"no certificate with the serial number {text} was issued", hint=Hint.CERTIFICATES
-            )
-        found.append(row)
-    return found
+    return [_named(store, text) for text in serials]
+
+
+def _named(store: Store, text: str) -> CertificateRow:
+    number, _, issuer = text.strip().lower().partition("@")
+    if "@" in text and not _ISSUER.fullmatch(issuer):
+        raise UsageError(f"{text!r} names no CA behind the @", hint=Hint.ISSUER)
+    rows = store.certificates_with(parse_serial(number))
+    found = [row for row in rows if row.issuer.hex().startswith(issuer)]
+    if not found:
+        raise UsageError(
+            f"no certificate with the serial number {text} was issued", hint=Hint.CERTIFICATES
+        )
+    if len(found) > 1:
+        names = ", ".join(f"{_with_issuer(row)} ({row.subject})" for row in found[:_SHOWN])
+        raise UsageError(
+            f"{len(found)} CAs have issued a certificate with the serial number {number}: {names}",
+            hint=Hint.ISSUER,
+        )
+    return found[0]
+
+
+def _with_issuer(row: CertificateRow) -> str:
+    return f"{show_serial(row.serial)}@{row.issuer.hex()[:_ISSUER_SHOWN]}"
 
 
 def by_subject(store: Store, subject: x509.Name, moment: Moment) -> list[CertificateRow]:
@@ -152,9 +174,10 @@ def by_certificate(store: Store, content: bytes, name: str) -> CertificateRow:
         raise UsageError(
             f"{name} is not a certificate", hint="give a certificate in PEM or DER"
         ) from error
-    row = store.certificate(certificate.serial_number)
     der = certificate.public_bytes(Encoding.DER)
-    if row is None or not hmac.compare_digest(row.der, der):
+    rows = store.certificates_with(certificate.serial_number)
+    row = next((row for row in rows if hmac.compare_digest(row.der, der)), None)
+    if row is None:
         raise UsageError(
             f"the certificate in {name} was not issued by this server",
             hint=Hint.OWN_CERTIFICATES,
@@ -176,7 +199,7 @@ def by_list(store: Store, content: bytes, name: str) -> list[CertificateRow]:
         UsageError: a line is wrong, or there is none.
         StoreError: the database cannot be read.
     """
-    found: dict[int, CertificateRow] = {}
+    found: dict[CertificateKey, CertificateRow] = {}
     wrong = []
     for number, text in _lines(content, name):
         try:
@@ -184,7 +207,7 @@ def by_list(store: Store, content: bytes, name: str) -> list[CertificateRow]:
         except UsageError as error:
             wrong.append(f"line {number}: {error.message}")
             continue
-        found[row.serial] = row
+        found[row.key] = row
     if wrong:
         more = f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
         raise UsageError(
@@ -207,7 +230,7 @@ def along_renewals(store: Store, rows: Iterable[CertificateRow], moment: Moment)
     """
     selected: list[CertificateRow] = []
     over: list[CertificateRow] = []
-    for row in reversed(store.renewal_chains([row.serial for row in rows])):
+    for row in reversed(store.renewal_chains([row.key for row in rows])):
         is_left = row.revoked_at is None and moment.is_over(row)
         (over if is_left else selected).append(row)
     return Selection(selected, over, is_search=True)

@@ -148,10 +148,10 @@ class CMPService:
             CMPError: it is not for the sender, or not for now.
             StoreError: the database cannot be used.
         """
-        wanted, serial = request.revocation, right.certificate.serial
+        wanted, key = request.revocation, right.certificate.key
         self._check_time(request.header)
         note = _note(request.header)
-        if any(one.note == note for one in self._store.revocation_history(serial)):
+        if any(one.note == note for one in self._store.revocation_history(key)):
             raise cmp.TransactionIDInUse("this request was granted before")
         reason = wanted.reason or cmp.Reason.unspecified
         if reason is cmp.Reason.removeFromCRL:
@@ -161,7 +161,7 @@ class CMPService:
             raise cmp.CertRevoked("the certificate is revoked already")
         change = revocation.revoke(
             self._store,
-            serial,
+            key,
             reason=reason,
             by=right.by,
             now=self._now(),

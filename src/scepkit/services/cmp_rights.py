@@ -136,7 +136,7 @@ class RevocationRights:
         if not self._tries.allow(wanted.serial, peer):
             raise cmp.SystemUnavailable("too many attempts, try again in a minute")
         row = self._find(wanted, authorities)
-        secret = None if row is None else self._passphrases.of(row.serial)
+        secret = None if row is None else self._passphrases.of(row.key)
         cmp.verify_mac(request, secret or secrets.token_hex(), self._rules.pbkdf2_rounds)
         if row is None or secret is None:
             raise cmp.BadMessageCheck("the MAC does not hold")

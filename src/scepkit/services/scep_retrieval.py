@@ -106,7 +106,7 @@ class Retrieval:
             if row is not None
             and row.endpoint == self._endpoint
             # What is signed and not delivered does not exist yet for devices.
-            and not self._store.is_undelivered(row.serial)
+            and not self._store.is_undelivered(row.key)
         )
 
     def certificate(self, found: Sequence[CertificateRow], requester: Certificate) -> Success:

@@ -11,7 +11,7 @@ The rules of this package:
 
 from scepkit.store.assents import Assent
 from scepkit.store.audit import SERVER, UNKNOWN, AuditAction, AuditEvent, AuditRecord
-from scepkit.store.certificates import CertificateRow, CertificateStatus
+from scepkit.store.certificates import CertificateRow, CertificateStatus, Named
 from scepkit.store.challenges import Challenge, ChallengeState
 from scepkit.store.crls import CRLRow, CRLState, RevokedRow
 from scepkit.store.purge import Purged
@@ -23,6 +23,7 @@ from scepkit.store.values import (
     TELLER,
     AlreadyAnswered,
     Answer,
+    CertificateKey,
     ChallengeSpent,
     Conflict,
     Entry,
@@ -51,6 +52,7 @@ __all__ = [
     "AuditRecord",
     "CRLRow",
     "CRLState",
+    "CertificateKey",
     "CertificateRow",
     "CertificateStatus",
     "Challenge",
@@ -60,6 +62,7 @@ __all__ = [
     "Conflict",
     "Entry",
     "Issuance",
+    "Named",
     "NewChallenge",
     "OtherOwner",
     "Purged",

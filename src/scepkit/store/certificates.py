@@ -10,20 +10,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from sqlalchemy import and_, bindparam, literal, or_, select, tuple_
 
-from scepkit.errors import UsageError
+from scepkit.errors import Hint, UsageError
+from scepkit.protocol.certificate import show_serial
 from scepkit.store.database import Database
 from scepkit.store.tables import SerialNumber, UTCDateTime, certificates
-from scepkit.store.values import MAX_SERIAL_BITS
+from scepkit.store.values import MAX_SERIAL_BITS, CertificateKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import BindParameter, ColumnElement, Connection, Select
+
+
+Named: TypeAlias = CertificateKey | int
+"""The name of a certificate, or its serial number, which does where only one CA has issued it."""
 
 
 class CertificateStatus(StrEnum):
@@ -38,10 +43,11 @@ class CertificateStatus(StrEnum):
 class CertificateRow:
     """A stored certificate.
 
-    `public_key` is the SHA-256 of its SubjectPublicKeyInfo and `issuer` that of the CA's, None
+    `public_key` is the SHA-256 of its SubjectPublicKeyInfo and `issuer` that of the CA's, empty
     until `Store.assign_issuer`; `revocation_reason` is a CRLReason code, `invalidity_date` since
     when its key is thought to be in wrong hands, `renews` the serial number of the certificate
-    that it replaced, `names` its subject alternative names as `listed_names` writes them.
+    that it replaced, and `renews_issuer` the CA of that one; `names` its subject alternative names
+    as `listed_names` writes them.
     """
 
     serial: int
@@ -54,11 +60,24 @@ class CertificateRow:
     issued_at: datetime
     revoked_at: datetime | None
     revocation_reason: int | None
-    issuer: bytes | None
+    issuer: bytes
     renews: int | None
     revoked_by: str | None
     invalidity_date: datetime | None
     names: str = ""
+    renews_issuer: bytes | None = None
+
+    @property
+    def key(self) -> CertificateKey:
+        """Return its name."""
+        return CertificateKey(self.serial, self.issuer)
+
+    @property
+    def renewed(self) -> CertificateKey | None:
+        """Return the name of the certificate that it replaced."""
+        if self.renews is None or self.renews_issuer is None:
+            return None
+        return CertificateKey(self.renews, self.renews_issuer)
 
 
 class OCSPStatus(NamedTuple):
@@ -75,33 +94,48 @@ _STATUS = select(
 STATUS = _STATUS.where(certificates.c.serial == bindparam("of_serial"))
 # Written out anew for each number of serials, which for one would take longer than asking.
 STATUSES = _STATUS.where(certificates.c.serial.in_(bindparam("of_serials", expanding=True)))
-CERTIFICATE = select(certificates).where(certificates.c.serial == bindparam("serial"))
+KEY = tuple_(certificates.c.serial, certificates.c.issuer)
+KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
+CERTIFICATE = select(certificates).where(
+    certificates.c.serial == bindparam("of_serial"), certificates.c.issuer == bindparam("of_issuer")
+)
+WITH_SERIAL = (
+    select(certificates)
+    .where(certificates.c.serial == bindparam("of_serial"))
+    .order_by(certificates.c.issued_at, certificates.c.issuer)
+)
 HOLD = 6  # certificateHold: the one reason that another may follow
 _CHUNK = 500  # serial numbers in one statement
 
 
 def _chains() -> Select[Any]:
     """Return one statement, so that what it reads is one state of the database."""
-    start = select(certificates.c.serial, certificates.c.renews).where(
-        certificates.c.serial.in_(bindparam("serials", expanding=True))
-    )
+    row, parent, child = certificates.c, certificates.alias("parent"), certificates.alias("child")
+    start = select(row.serial, row.issuer, row.renews, row.renews_issuer).where(KEY.in_(KEYS))
     # UNION, and not UNION ALL: branches meet further up.
     up = start.cte("up", recursive=True)
-    parent = certificates.alias("parent")
-    up = up.union(select(parent.c.serial, parent.c.renews).where(parent.c.serial == up.c.renews))
-    down = select(up.c.serial).where(up.c.renews.is_(None)).cte("down", recursive=True)
-    child = certificates.alias("child")
-    down = down.union(select(child.c.serial).where(child.c.renews == down.c.serial))
+    up = up.union(
+        select(parent.c.serial, parent.c.issuer, parent.c.renews, parent.c.renews_issuer).where(
+            parent.c.serial == up.c.renews, parent.c.issuer == up.c.renews_issuer
+        )
+    )
+    first = select(up.c.serial, up.c.issuer).where(up.c.renews.is_(None))
+    down = first.cte("down", recursive=True)
+    down = down.union(
+        select(child.c.serial, child.c.issuer).where(
+            child.c.renews == down.c.serial, child.c.renews_issuer == down.c.issuer
+        )
+    )
     return (
         select(certificates)
-        .join(down, certificates.c.serial == down.c.serial)
-        .order_by(certificates.c.issued_at, certificates.c.serial)
+        .join(down, and_(row.serial == down.c.serial, row.issuer == down.c.issuer))
+        .order_by(row.issued_at, row.serial)
     )
 
 
 CHAINS = _chains()
-RENEWED_FROM = select(certificates.c.serial).where(
-    certificates.c.renews.in_(bindparam("serials", expanding=True)),
+RENEWED_FROM = select(certificates.c.serial, certificates.c.issuer).where(
+    tuple_(certificates.c.renews, certificates.c.renews_issuer).in_(KEYS),
     or_(certificates.c.revoked_at.is_(None), certificates.c.revocation_reason == HOLD),
 )
 
@@ -149,14 +183,29 @@ class CertificateRecords(Database):
         with self._reading() as connection:
             return connection.execute(query).first() is not None
 
-    def certificate(self, serial: int) -> CertificateRow | None:
-        """Return the certificate with that serial number.
+    def certificate(self, named: Named) -> CertificateRow | None:
+        """Return a certificate.
+
+        Args:
+            named: its name, or its serial number alone.
+
+        Raises:
+            UsageError: several CAs have issued one with that serial number.
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            key = find_key(connection, named)
+            return None if key is None else certificate(connection, key)
+
+    def certificates_with(self, serial: int) -> list[CertificateRow]:
+        """Return the certificates with that serial number, of whatever CA, the oldest first.
 
         Raises:
             StoreError: the database cannot be read.
         """
         with self._reading() as connection:
-            return certificate(connection, serial)
+            rows = connection.execute(WITH_SERIAL, {"of_serial": serial}).all()
+        return [CertificateRow(*row) for row in rows]
 
     def find_certificate(self, issuer: bytes, serial: int) -> CertificateRow | None:
         """Return the certificate with that serial number, if that CA issued it.
@@ -168,8 +217,8 @@ class CertificateRecords(Database):
         Raises:
             StoreError: the database cannot be read.
         """
-        row = self.certificate(serial)
-        return row if row is not None and row.issuer == issuer else None
+        with self._reading() as connection:
+            return certificate(connection, CertificateKey(serial, issuer))
 
     def ocsp_statuses(self, issuer: bytes, serials: Iterable[int]) -> dict[int, OCSPStatus]:
         """Return the status of certificates of a CA at this moment, expired ones included.
@@ -196,27 +245,53 @@ class CertificateRecords(Database):
             rows = connection.execute(statement, values).all()
         return {serial: OCSPStatus(revoked_at, reason) for serial, revoked_at, reason in rows}
 
-    def renewal_chains(self, serials: Sequence[int]) -> list[CertificateRow]:
+    def renewal_chains(self, named: Sequence[Named]) -> list[CertificateRow]:
         """Return the whole renewal chains that these certificates are in, the oldest first.
 
         Args:
-            serials: their serial numbers; those that nobody has are in no chain.
+            named: as in `certificate`; those that nobody has are in no chain.
 
         Raises:
+            UsageError: as in `certificate`.
             StoreError: the database cannot be read.
         """
-        found: dict[int, CertificateRow] = {}
-        for start in range(0, len(serials), _CHUNK):
+        found: dict[CertificateKey, CertificateRow] = {}
+        for start in range(0, len(named), _CHUNK):
             with self._reading() as connection:
-                rows = connection.execute(CHAINS, {"serials": serials[start : start + _CHUNK]})
-                found.update((row.serial, CertificateRow(*row)) for row in rows)
-        return sorted(found.values(), key=lambda row: (row.issued_at, row.serial))
+                keys = find_keys(connection, named[start : start + _CHUNK])
+                rows = connection.execute(CHAINS, {"keys": [one for one in keys if one]})
+                found.update((one.key, one) for one in (CertificateRow(*row) for row in rows))
+        return sorted(found.values(), key=lambda row: (row.issued_at, row.key))
 
 
-def certificate(connection: Connection, serial: int) -> CertificateRow | None:
-    """Return the certificate with that serial number."""
-    row = connection.execute(CERTIFICATE, {"serial": serial}).first()
+def certificate(connection: Connection, key: CertificateKey) -> CertificateRow | None:
+    """Return the certificate with that name."""
+    values = {"of_serial": key.serial, "of_issuer": key.issuer}
+    row = connection.execute(CERTIFICATE, values).first()
     return None if row is None else CertificateRow(*row)
+
+
+def find_key(connection: Connection, named: Named) -> CertificateKey | None:
+    """Return the name of a certificate of which the serial number may be all that is told.
+
+    Raises:
+        UsageError: several CAs have issued one with that serial number.
+    """
+    if isinstance(named, CertificateKey):
+        return named
+    rows = connection.execute(WITH_SERIAL, {"of_serial": named}).all()
+    if len(rows) > 1:
+        raise UsageError(
+            f"{len(rows)} CAs have issued a certificate with the serial number"
+            f" {show_serial(named)}",
+            hint=Hint.ISSUER,
+        )
+    return CertificateRow(*rows[0]).key if rows else None
+
+
+def find_keys(connection: Connection, named: Iterable[Named]) -> list[CertificateKey | None]:
+    """Return the names of several; the rest as in `find_key`."""
+    return [find_key(connection, one) for one in named]
 
 
 def hold_renewals(connection: Connection) -> None:
@@ -230,11 +305,12 @@ def hold_renewals(connection: Connection) -> None:
         connection.exec_driver_sql(f"LOCK TABLE {certificates.name} IN EXCLUSIVE MODE")
 
 
-def renewed_from(connection: Connection, serials: Sequence[int]) -> list[int]:
+def renewed_from(connection: Connection, keys: Sequence[CertificateKey]) -> list[CertificateKey]:
     """Return the direct renewals of these certificates that are not revoked for good."""
-    found: set[int] = set()
-    for start in range(0, len(serials), _CHUNK):
-        found.update(connection.scalars(RENEWED_FROM, {"serials": serials[start : start + _CHUNK]}))
+    found: set[CertificateKey] = set()
+    for start in range(0, len(keys), _CHUNK):
+        rows = connection.execute(RENEWED_FROM, {"keys": keys[start : start + _CHUNK]})
+        found.update(CertificateKey(*row) for row in rows)
     return sorted(found)
 
 
@@ -269,11 +345,15 @@ def _filters(
 
 
 def _after(wanted: Sequence[ColumnElement[bool]], after: CertificateRow | None) -> Select[Any]:
-    order = certificates.c.issued_at, certificates.c.serial
-    query = select(certificates).where(*wanted).order_by(order[0].desc(), order[1].desc())
+    order = certificates.c.issued_at, certificates.c.serial, certificates.c.issuer
+    query = select(certificates).where(*wanted).order_by(*(one.desc() for one in order))
     if after is None:
         return query
-    last = literal(after.issued_at, UTCDateTime), literal(after.serial, SerialNumber)
+    last = (
+        literal(after.issued_at, UTCDateTime),
+        literal(after.serial, SerialNumber),
+        literal(after.issuer),
+    )
     return query.where(tuple_(*order) < tuple_(*last))
 
 

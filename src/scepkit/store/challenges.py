@@ -78,6 +78,7 @@ class Challenge:
     voided_at: datetime | None = None
     voided_by: str | None = None
     void_reason: str | None = None
+    spent_issuer: bytes | None = None
 
     def state(self, now: datetime) -> ChallengeState:
         """Return its present state."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, bindparam, insert, or_, select, update
+from sqlalchemy import LargeBinary, and_, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import Hint, UsageError
@@ -64,6 +64,7 @@ APPROVE = (
     .values(
         status=Status.ISSUED.value,
         serial=bindparam("its_serial"),
+        issuer=bindparam("its_issuer"),
         decided_at=bindparam("its_decided_at"),
         decided_by=bindparam("by"),
         passphrase=None,
@@ -105,16 +106,22 @@ EXPIRED = (
     .order_by(requests.c.id)
 )
 TAKE_PASSPHRASE = insert(passphrases).from_select(
-    ["serial", "hidden"],
-    select(bindparam("its_serial", type_=SerialNumber), requests.c.passphrase).where(
-        requests.c.id == bindparam("request_id"), requests.c.passphrase.is_not(None)
-    ),
+    ["serial", "issuer", "hidden"],
+    select(
+        bindparam("its_serial", type_=SerialNumber),
+        bindparam("its_issuer", type_=LargeBinary),
+        requests.c.passphrase,
+    ).where(requests.c.id == bindparam("request_id"), requests.c.passphrase.is_not(None)),
 )
 # Whether the challenge has expired does not count: it was good when the request came.
 SPEND = (
     update(challenges)
     .where(challenges.c.id == bindparam("challenge_id"), IS_OPEN)
-    .values(spent_at=bindparam("now"), spent_serial=bindparam("by_serial"))
+    .values(
+        spent_at=bindparam("now"),
+        spent_serial=bindparam("by_serial"),
+        spent_issuer=bindparam("by_issuer"),
+    )
 )
 
 
@@ -216,7 +223,11 @@ def _approve(
         issue(connection, issuance)
     except IntegrityError as error:
         raise serial_is_taken(issuance) from error
-    values = {"request_id": request_id, "its_serial": issuance.serial}
+    values = {
+        "request_id": request_id,
+        "its_serial": issuance.serial,
+        "its_issuer": issuance.issuer,
+    }
     connection.execute(TAKE_PASSPHRASE, values)
     signed = {f"its_{name}": value for name, value in signed_columns(issuance).items()}
     connection.execute(APPROVE, values | signed | {"by": by, "why": reason or None})
@@ -271,7 +282,7 @@ def _check_same(row: RequestRow | None, issuance: Issuance) -> None:
         "signer_key",
         "fingerprint",
         "challenge_id",
-        "renews",
+        "renewed",
     )
     if row is None or any(getattr(row, name) != getattr(issuance, name) for name in fields):
         raise UsageError(
@@ -286,6 +297,7 @@ def _spend(connection: Connection, issuance: Issuance) -> None:
     values = {
         "challenge_id": issuance.challenge_id,
         "by_serial": issuance.serial,
+        "by_issuer": issuance.issuer,
         "now": issuance.now,
     }
     if connection.execute(SPEND, values).rowcount != 1:

@@ -17,7 +17,7 @@ from scepkit.store.database import Database
 from scepkit.store.requests import outcome, request
 from scepkit.store.revocations import outdate_all, revocation
 from scepkit.store.tables import IS_SIGNED, requests
-from scepkit.store.values import TELLER, Status
+from scepkit.store.values import TELLER, CertificateKey, Status
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CESSATION_OF_OPERATION = 5  # RFC 5280 section 5.3.1
 
 _THIS_ONE = and_(IS_SIGNED, requests.c.delivery == bindparam("of_delivery"))
+ITS_CERTIFICATE = select(requests.c.serial, requests.c.issuer).where(_THIS_ONE)
 NUMBER = select(requests.c.id).where(requests.c.delivery == bindparam("of_delivery"))
 DELIVER = update(requests).where(_THIS_ONE).values(waits_for=None, decided_at=bindparam("now"))
 REFUSE = (
@@ -45,7 +46,11 @@ REFUSE = (
         decided_by=bindparam("who"),
     )
 )
-IS_UNDELIVERED = select(requests.c.id).where(IS_SIGNED, requests.c.serial == bindparam("of_serial"))
+IS_UNDELIVERED = select(requests.c.id).where(
+    IS_SIGNED,
+    requests.c.serial == bindparam("of_serial"),
+    requests.c.issuer == bindparam("of_issuer"),
+)
 UNDELIVERED = (
     select(func.count())
     .select_from(requests)
@@ -106,7 +111,7 @@ class Deliveries(Database):
             StoreError: the database cannot be written, or has no such delivery.
         """
         with self._writing("store a service's answer") as connection:
-            before = _outcome(connection, delivery)
+            signed = connection.execute(ITS_CERTIFICATE, {"of_delivery": delivery}).first()
             values = {
                 "of_delivery": delivery,
                 "its_fail_info": fail_info,
@@ -114,25 +119,26 @@ class Deliveries(Database):
                 "who": by,
                 "now": now,
             }
-            if connection.execute(REFUSE, values).rowcount != 1 or before.serial is None:
+            if signed is None or connection.execute(REFUSE, values).rowcount != 1:
                 return _outcome(connection, delivery)
             stands = _outcome(connection, delivery)
             step = revocation(CESSATION_OF_OPERATION, by, reason, now, None)
-            changes = step.take(connection, [before.serial]).values()
+            changes = step.take(connection, [CertificateKey(*signed)]).values()
             outdate_all(connection, changes)
             event = _event(AuditAction.REJECTED, connection, stands, delivery, by, now)
             events = [event._replace(reason=reason), *step.events(changes)]
             self._audit.append(connection, events)
             return stands
 
-    def is_undelivered(self, serial: int) -> bool:
-        """Say whether the certificate with that serial number is signed and not delivered.
+    def is_undelivered(self, key: CertificateKey) -> bool:
+        """Say whether a certificate is signed and not delivered.
 
         Raises:
             StoreError: the database cannot be read.
         """
         with self._reading() as connection:
-            return connection.execute(IS_UNDELIVERED, {"of_serial": serial}).first() is not None
+            values = {"of_serial": key.serial, "of_issuer": key.issuer}
+            return connection.execute(IS_UNDELIVERED, values).first() is not None
 
     def undelivered(self, before: datetime) -> int:
         """Count the certificates that are signed and not delivered, of requests from before that.

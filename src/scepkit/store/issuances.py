@@ -32,6 +32,7 @@ from sqlalchemy.exc import IntegrityError
 from scepkit.errors import StoreError
 from scepkit.protocol.certificate import show_serial
 from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent
+from scepkit.store.certificates import KEY, KEYS
 from scepkit.store.connections import savepoint
 from scepkit.store.deliveries import signed_columns
 from scepkit.store.requests import QueueFullError, check_room, standing
@@ -89,7 +90,11 @@ _SPENDABLE = and_(
 SPEND = (
     update(challenges)
     .where(_SPENDABLE)
-    .values(spent_at=bindparam("now"), spent_serial=bindparam("by_serial"))
+    .values(
+        spent_at=bindparam("now"),
+        spent_serial=bindparam("by_serial"),
+        spent_issuer=bindparam("by_issuer"),
+    )
 )
 SPENDABLE = select(challenges.c.id).where(_SPENDABLE)
 # The lock is PostgreSQL's: a revocation then waits for the renewal's commit. On SQLite whoever
@@ -97,10 +102,10 @@ SPENDABLE = select(challenges.c.id).where(_SPENDABLE)
 RENEWABLE = (
     select(certificates.c.serial)
     .where(
-        certificates.c.serial.in_(bindparam("serials", expanding=True)),
+        KEY.in_(KEYS),
         certificates.c.revoked_at.is_(None),
     )
-    .order_by(certificates.c.serial)
+    .order_by(certificates.c.serial, certificates.c.issuer)
     .with_for_update(read=True)
 )
 
@@ -230,7 +235,7 @@ def _inserts(issuances: Sequence[Issuance]) -> list[tuple[Insert, list[dict[str,
 
 def _passphrase_rows(issuances: Sequence[Issuance]) -> list[dict[str, Any]]:
     return [
-        {"serial": issuance.serial, "hidden": issuance.passphrase}
+        {"serial": issuance.serial, "issuer": issuance.issuer, "hidden": issuance.passphrase}
         for issuance in issuances
         if issuance.passphrase is not None
     ]
@@ -242,10 +247,10 @@ def check_renewable(connection: Connection, entries: Sequence[NewEntry]) -> None
     Raises:
         NotRenewableError: one of them is not.
     """
-    serials = {entry.renews for entry in entries if entry.renews is not None}
-    if not serials:
+    keys = {renewed for entry in entries if (renewed := entry.renewed) is not None}
+    if not keys:
         return
-    if len(connection.scalars(RENEWABLE, {"serials": [*serials]}).all()) != len(serials):
+    if len(connection.scalars(RENEWABLE, {"keys": [*keys]}).all()) != len(keys):
         raise NotRenewableError
 
 
@@ -334,9 +339,15 @@ def _certificate_row(issuance: Issuance) -> dict[str, Any]:
         "public_key": issuance.public_key,
         "names": issuance.names,
         "issuer": issuance.issuer,
-        "renews": issuance.renews,
         "issued_at": issuance.now,
+        **_renewed(issuance),
     }
+
+
+def _renewed(entry: NewEntry) -> dict[str, Any]:
+    """Return the columns that name the certificate which is replaced."""
+    serial, issuer = entry.renewed or (None, None)
+    return {"renews": serial, "renews_issuer": issuer}
 
 
 def _transaction_row(entry: NewEntry) -> dict[str, Any]:
@@ -361,10 +372,10 @@ def _request_row(entry: NewEntry) -> dict[str, Any]:
         "csr_digest": entry.csr_digest,
         "subject": entry.subject,
         "issuer": entry.issuer,
-        "renews": entry.renews,
         "reply_secret": entry.reply_secret,
         "peer": entry.peer or None,
         "created_at": entry.now,
+        **_renewed(entry),
     }
 
 
@@ -395,5 +406,6 @@ def _spent(issuance: Issuance) -> dict[str, Any]:
         "challenge_id": issuance.challenge_id,
         "of_endpoint": issuance.endpoint,
         "by_serial": issuance.serial,
+        "by_issuer": issuance.issuer,
         "now": issuance.now,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from sqlalchemy import and_, bindparam, delete, exists, func, not_, or_, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, not_, or_, select, tuple_, update
 
 from scepkit.store.audit import SERVER, AuditAction, AuditEvent, time_text
 from scepkit.store.database import Database
@@ -39,7 +39,9 @@ _SIZE: BindParameter[int] = bindparam("size")
 _KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
 
 DECIDED = select(requests.c.id).where(requests.c.decided_at < _BEFORE).limit(_SIZE)
-OF_CERTIFICATES = select(requests.c.id).where(requests.c.serial.in_(_KEYS))
+OF_CERTIFICATES = select(requests.c.id).where(
+    tuple_(requests.c.serial, requests.c.issuer).in_(_KEYS)
+)
 OF_REQUESTS = select(requests.c.transaction_row).where(requests.c.id.in_(_KEYS)).distinct()
 HOLD = (
     select(transactions.c.id)
@@ -61,27 +63,33 @@ EXPIRED = (
     .where(challenges.c.expires_at < _BEFORE, _IS_UNSPENT, ~_IS_NEEDED)
     .limit(_SIZE)
 )
-BY_CERTIFICATES = select(challenges.c.id).where(challenges.c.spent_serial.in_(_KEYS))
+_SPENT_FOR = tuple_(challenges.c.spent_serial, challenges.c.spent_issuer)
+BY_CERTIFICATES = select(challenges.c.id).where(_SPENT_FOR.in_(_KEYS))
 FORGET_CHALLENGES = (
     update(requests).where(requests.c.challenge_id.in_(_KEYS)).values(challenge_id=None)
 )
 DELETE_CHALLENGES = delete(challenges).where(challenges.c.id.in_(_KEYS))
 
-_IS_RENEWED = exists().where(and_(IS_PENDING, requests.c.renews == certificates.c.serial))
+_IS_RENEWED = exists().where(
+    IS_PENDING,
+    requests.c.renews == certificates.c.serial,
+    requests.c.renews_issuer == certificates.c.issuer,
+)
 OVER = (
-    select(certificates.c.serial)
+    select(certificates.c.serial, certificates.c.issuer)
     .where(certificates.c.not_after < _BEFORE, ~_IS_RENEWED)
     .limit(_SIZE)
 )
-FORGET_RENEWED = (
-    update(requests).where(requests.c.renews.in_(_KEYS)).values(renews=None),
-    update(certificates).where(certificates.c.renews.in_(_KEYS)).values(renews=None),
+FORGET_RENEWED = tuple(
+    update(table)
+    .where(tuple_(table.c.renews, table.c.renews_issuer).in_(_KEYS))
+    .values(renews=None, renews_issuer=None)
+    for table in (requests, certificates)
 )
-DELETE_OF_CERTIFICATES = (
-    delete(revocations).where(revocations.c.serial.in_(_KEYS)),
-    delete(passphrases).where(passphrases.c.serial.in_(_KEYS)),
+DELETE_OF_CERTIFICATES = tuple(
+    delete(table).where(tuple_(table.c.serial, table.c.issuer).in_(_KEYS))
+    for table in (revocations, passphrases, certificates)
 )
-DELETE_CERTIFICATES = delete(certificates).where(certificates.c.serial.in_(_KEYS))
 
 # The same conditions for `would_purge`, each with what the other deletions would take with it.
 _DECIDED: BindParameter[datetime] = bindparam("decided")
@@ -89,13 +97,15 @@ _CHALLENGES: BindParameter[datetime] = bindparam("challenges")
 _CERTIFICATES: BindParameter[datetime] = bindparam("certificates")
 
 _CERTIFICATE = and_(certificates.c.not_after < _CERTIFICATES, ~_IS_RENEWED)
-_OVER = select(certificates.c.serial).where(_CERTIFICATE)
+_OVER = select(certificates.c.serial, certificates.c.issuer).where(_CERTIFICATE)
 
-_REQUEST = or_(requests.c.decided_at < _DECIDED, requests.c.serial.in_(_OVER))
+_REQUEST = or_(
+    requests.c.decided_at < _DECIDED, tuple_(requests.c.serial, requests.c.issuer).in_(_OVER)
+)
 
 _CHALLENGE = or_(
     and_(challenges.c.expires_at < _CHALLENGES, challenges.c.spent_at.is_(None), ~_IS_NEEDED),
-    challenges.c.spent_serial.in_(_OVER),
+    _SPENT_FOR.in_(_OVER),
 )
 
 _OF_TRANSACTION = requests.c.transaction_row == transactions.c.id
@@ -204,7 +214,8 @@ class Purging(Database):
 
 
 def _keys(connection: Connection, find: Select[Any], values: dict[str, Any]) -> Keys:
-    return [*connection.scalars(find, values)]
+    rows = connection.execute(find, values).all()
+    return [row[0] if len(row) == 1 else tuple(row) for row in rows]
 
 
 def _delete_requests(connection: Connection, keys: Keys) -> Purged:
@@ -231,9 +242,10 @@ def _delete_certificates(connection: Connection, keys: Keys) -> Purged:
         _delete_requests(connection, _keys(connection, OF_CERTIFICATES, of)),
         _delete_challenges(connection, _keys(connection, BY_CERTIFICATES, of)),
     )
-    for forget in (*FORGET_RENEWED, *DELETE_OF_CERTIFICATES):
-        connection.execute(forget, of)
-    return total._replace(certificates=connection.execute(DELETE_CERTIFICATES, of).rowcount)
+    for statement in (*FORGET_RENEWED, *DELETE_OF_CERTIFICATES):
+        deleted = connection.execute(statement, of).rowcount
+    # The certificates come last: the others refer to them.
+    return total._replace(certificates=deleted)
 
 
 def _sum(*counts: Purged) -> Purged:

@@ -27,6 +27,7 @@ from scepkit.store.values import (
     BAD_REQUEST,
     EXPIRED_REASON,
     TELLER,
+    CertificateKey,
     OtherOwner,
     Status,
     StoredOutcome,
@@ -62,7 +63,9 @@ _SAME_REQUEST = and_(
     requests.c.transaction_row == transactions.c.id,
     requests.c.fingerprint == bindparam("fingerprint"),
 )
-_ITS_CERTIFICATE = requests.c.serial == certificates.c.serial
+_ITS_CERTIFICATE = and_(
+    requests.c.serial == certificates.c.serial, requests.c.issuer == certificates.c.issuer
+)
 
 # Outer joins: a known transactionID with an unknown request still has an owner.
 ANSWERED = (
@@ -108,6 +111,7 @@ REQUESTS = select(
     requests.c.peer,
     requests.c.waits_for,
     requests.c.approval_reason,
+    requests.c.renews_issuer,
 ).join_from(requests, transactions)
 REQUEST = REQUESTS.where(requests.c.id == bindparam("request_id"))
 # What is over by then no longer waits, though nobody may have written that yet.
@@ -162,6 +166,14 @@ class RequestRow:
     peer: str | None
     waits_for: str | None
     approval_reason: str | None = None
+    renews_issuer: bytes | None = None
+
+    @property
+    def renewed(self) -> CertificateKey | None:
+        """Return the name of the certificate that it asks to replace."""
+        if self.renews is None or self.renews_issuer is None:
+            return None
+        return CertificateKey(self.renews, self.renews_issuer)
 
 
 class StoredTransaction(NamedTuple):

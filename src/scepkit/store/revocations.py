@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 
 from scepkit.store.audit import AuditAction, AuditEvent, time_text
-from scepkit.store.certificates import HOLD, certificate, hold_renewals, renewed_from
+from scepkit.store.certificates import (
+    HOLD,
+    certificate,
+    find_key,
+    find_keys,
+    hold_renewals,
+    renewed_from,
+)
 from scepkit.store.crls import outdate
 from scepkit.store.database import Database
 from scepkit.store.tables import UTCDateTime, certificates, passphrases, revocations
@@ -25,16 +32,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Update
 
-    from scepkit.store.certificates import CertificateRow
+    from scepkit.store.certificates import CertificateRow, Named
+    from scepkit.store.values import CertificateKey
 
 REMOVE = 8  # removeFromCRL
 
 ADOPT = (
-    update(certificates)
-    .where(certificates.c.issuer.is_(None))
-    .values(issuer=bindparam("of_issuer"))
+    update(certificates).where(certificates.c.issuer == b"").values(issuer=bindparam("of_issuer"))
 )
-_THIS_ONE = certificates.c.serial == bindparam("of_serial")
+_THIS_ONE = and_(
+    certificates.c.serial == bindparam("of_serial"), certificates.c.issuer == bindparam("of_issuer")
+)
 _IS_HELD = and_(certificates.c.revoked_at.is_not(None), certificates.c.revocation_reason == HOLD)
 _NOW = bindparam("now", type_=UTCDateTime)
 _INVALIDITY_DATE = bindparam("its_invalidity_date", type_=UTCDateTime)
@@ -76,13 +84,18 @@ HISTORY = (
         revocations.c.invalidity_date,
         revocations.c.at,
     )
-    .where(revocations.c.serial == bindparam("of_serial"))
+    .where(
+        revocations.c.serial == bindparam("of_serial"),
+        revocations.c.issuer == bindparam("of_issuer"),
+    )
     .order_by(revocations.c.id)
 )
 COUNTS = select(revocations.c.action, revocations.c.reason, func.count()).group_by(
     revocations.c.action, revocations.c.reason
 )
-PASSPHRASE = select(passphrases.c.hidden).where(passphrases.c.serial == bindparam("of_serial"))
+PASSPHRASE = select(passphrases.c.hidden).where(
+    passphrases.c.serial == bindparam("of_serial"), passphrases.c.issuer == bindparam("of_issuer")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,9 @@ class Change:
 
     certificate: CertificateRow
     is_new: bool
+
+
+_Changes: TypeAlias = "dict[CertificateKey, Change | None]"
 
 
 class Action(StrEnum):
@@ -144,7 +160,7 @@ class RevocationRecords(Database):
 
     def revoke(
         self,
-        serial: int,
+        named: Named,
         *,
         reason: int,
         by: str,
@@ -155,7 +171,7 @@ class RevocationRecords(Database):
         """Revoke a certificate, or put it on hold; the first reason stands, unless it was a hold.
 
         Args:
-            serial: its serial number.
+            named: its name, or its serial number alone.
             reason: a CRLReason code (RFC 5280 section 5.3.1) that revokes; 6 is a hold.
             by: who revokes, for the record.
             now: aware.
@@ -167,17 +183,17 @@ class RevocationRecords(Database):
             The certificate as it stands; None when there is none with that number.
 
         Raises:
-            UsageError: a time has no zone.
+            UsageError: a time has no zone, or several CAs have issued that serial number.
             StoreError: the database cannot be written.
         """
         (change,) = self.revoke_all(
-            [serial], reason=reason, by=by, now=now, note=note, invalidity_date=invalidity_date
+            [named], reason=reason, by=by, now=now, note=note, invalidity_date=invalidity_date
         )
         return change
 
     def revoke_all(
         self,
-        serials: Sequence[int],
+        named: Sequence[Named],
         *,
         reason: int,
         by: str,
@@ -189,7 +205,7 @@ class RevocationRecords(Database):
         """Revoke some hundred certificates in one transaction, which nobody else can write in.
 
         Args:
-            serials: their serial numbers.
+            named: as in `revoke`.
             reason: as in `revoke`, like the others.
             by: as in `revoke`.
             now: as in `revoke`.
@@ -200,7 +216,7 @@ class RevocationRecords(Database):
                 that no renewal at the same moment is missed.
 
         Returns:
-            How each of them stands, in the order of `serials`; then those that were revoked
+            How each of them stands, in the order of `named`; then those that were revoked
             because of `and_renewals` and are not among them.
 
         Raises:
@@ -212,23 +228,23 @@ class RevocationRecords(Database):
         with self._writing("revoke the certificate") as connection:
             if and_renewals:
                 hold_renewals(connection)
-            found = step.take(connection, serials)
+            keys = find_keys(connection, named)
+            found = step.take(connection, keys)
             if and_renewals:
                 step.follow(connection, found)
             outdate_all(connection, found.values())
             self._audit.append(connection, step.events(found.values()))
-        asked = set(serials)
-        more = (change for serial, change in found.items() if serial not in asked)
+        more = (change for key, change in found.items() if key not in set(keys))
         return [
-            *(found[serial] for serial in serials),
+            *(None if key is None else found[key] for key in keys),
             *(one for one in more if one and one.is_new),
         ]
 
-    def release(self, serial: int, *, by: str, now: datetime, note: str = "") -> Change | None:
+    def release(self, named: Named, *, by: str, now: datetime, note: str = "") -> Change | None:
         """Take a certificate off hold (removeFromCRL); one that is not on hold stays as it is.
 
         Args:
-            serial: its serial number.
+            named: as in `revoke`.
             by: who releases, for the record.
             now: aware.
             note: why, for the record.
@@ -240,33 +256,35 @@ class RevocationRecords(Database):
             UsageError: the time has no zone.
             StoreError: the database cannot be written.
         """
-        (change,) = self.release_all([serial], by=by, now=now, note=note)
+        (change,) = self.release_all([named], by=by, now=now, note=note)
         return change
 
     def release_all(
-        self, serials: Sequence[int], *, by: str, now: datetime, note: str = ""
+        self, named: Sequence[Named], *, by: str, now: datetime, note: str = ""
     ) -> list[Change | None]:
         """Take some hundred certificates off hold in one transaction; the rest as in `release`.
 
         Returns:
-            How each of them stands, in the order of `serials`.
+            How each of them stands, in the order of `named`.
         """
         check_times(now)
         step = _Step(RELEASE, {}, _line(Action.RELEASE, REMOVE, by, note, now, None))
         with self._writing("release the certificate") as connection:
-            found = step.take(connection, serials)
+            keys = find_keys(connection, named)
+            found = step.take(connection, keys)
             outdate_all(connection, found.values())
             self._audit.append(connection, step.events(found.values()))
-        return [found[serial] for serial in serials]
+        return [None if key is None else found[key] for key in keys]
 
-    def revocation_history(self, serial: int) -> tuple[RevocationRow, ...]:
+    def revocation_history(self, named: Named) -> tuple[RevocationRow, ...]:
         """Return all revocations, holds and releases of a certificate, the oldest first.
 
         Raises:
             StoreError: the database cannot be read.
         """
         with self._reading() as connection:
-            rows = connection.execute(HISTORY, {"of_serial": serial}).all()
+            key = find_key(connection, named)
+            rows = connection.execute(HISTORY, _of(key)).all() if key else []
         return tuple(
             RevocationRow(of_serial, Action(action), *rest) for of_serial, action, *rest in rows
         )
@@ -281,14 +299,15 @@ class RevocationRecords(Database):
             rows = connection.execute(COUNTS).all()
         return {(Action(action), reason): count for action, reason, count in rows}
 
-    def passphrase(self, serial: int) -> bytes | None:
+    def passphrase(self, named: Named) -> bytes | None:
         """Return a certificate's revocation passphrase as `Issuance` brought it, or None.
 
         Raises:
             StoreError: the database cannot be read.
         """
         with self._reading() as connection:
-            hidden: bytes | None = connection.scalar(PASSPHRASE, {"of_serial": serial})
+            key = find_key(connection, named)
+            hidden: bytes | None = connection.scalar(PASSPHRASE, _of(key)) if key else None
         return hidden
 
 
@@ -298,35 +317,34 @@ class _Step:
 
     Attributes:
         update: changes the row of one if it may be changed.
-        values: of that statement, but for the serial number.
-        line: of the record, but for the serial number.
+        values: of that statement, but for the certificate's name.
+        line: of the record, but for the certificate's name.
     """
 
     update: Update
     values: dict[str, Any]
     line: dict[str, Any]
 
-    def take(self, connection: Connection, serials: Iterable[int]) -> dict[int, Change | None]:
+    def take(self, connection: Connection, keys: Iterable[CertificateKey | None]) -> _Changes:
         """Change those of the certificates that may be changed, and write that down."""
-        found: dict[int, Change | None] = {}
+        found: _Changes = {}
         # Sorted, so that on PostgreSQL two of these do not wait for each other.
-        for serial in sorted(set(serials)):
-            values = self.values | {"of_serial": serial}
-            is_new = connection.execute(self.update, values).rowcount == 1
+        for key in sorted({one for one in keys if one is not None}):
+            is_new = connection.execute(self.update, self.values | _of(key)).rowcount == 1
             if is_new:
-                connection.execute(NOTE, self.line | {"serial": serial})
-            row = certificate(connection, serial)
-            found[serial] = None if row is None else Change(row, is_new)
+                connection.execute(NOTE, self.line | key._asdict())
+            row = certificate(connection, key)
+            found[key] = None if row is None else Change(row, is_new)
         return found
 
-    def follow(self, connection: Connection, found: dict[int, Change | None]) -> None:
+    def follow(self, connection: Connection, found: _Changes) -> None:
         """Change what was renewed from the certificates that were changed just now, and so on."""
-        changed = [serial for serial, one in found.items() if one is not None and one.is_new]
+        changed = [key for key, one in found.items() if one is not None and one.is_new]
         while changed:
             renewals = [one for one in renewed_from(connection, changed) if one not in found]
             more = self.take(connection, renewals)
             found.update(more)
-            changed = [serial for serial, one in more.items() if one is not None and one.is_new]
+            changed = [key for key, one in more.items() if one is not None and one.is_new]
 
     def events(self, changes: Iterable[Change | None]) -> list[AuditEvent]:
         """Return the audit events of what was changed."""
@@ -371,6 +389,10 @@ def revocation(
     return _Step(update_row, values, _line(action, reason, by, note, now, invalidity_date))
 
 
+def _of(key: CertificateKey) -> dict[str, Any]:
+    return {"of_serial": key.serial, "of_issuer": key.issuer}
+
+
 def _line(
     action: Action,
     reason: int,
@@ -392,5 +414,5 @@ def _line(
 def outdate_all(connection: Connection, changes: Iterable[Change | None]) -> None:
     """Have new CRLs made by the CAs of certificates that were changed."""
     issuers = {one.certificate.issuer for one in changes if one is not None and one.is_new}
-    for issuer in sorted(one for one in issuers if one is not None):
+    for issuer in sorted(one for one in issuers if one):
         outdate(connection, issuer)

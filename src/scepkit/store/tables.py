@@ -16,10 +16,12 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     String,
     Table,
     Text,
@@ -89,10 +91,17 @@ metadata = MetaData(
     }
 )
 
+
+def _certificate_named_by(serial: str, issuer: str) -> ForeignKeyConstraint:
+    """Make two columns name a certificate; they follow when its CA is told (`assign_issuer`)."""
+    columns = ["certificates.serial", "certificates.issuer"]
+    return ForeignKeyConstraint([serial, issuer], columns, onupdate="CASCADE")
+
+
 certificates = Table(
     "certificates",
     metadata,
-    Column("serial", SerialNumber, primary_key=True, autoincrement=False),
+    Column("serial", SerialNumber, nullable=False),
     Column("endpoint", String(64), nullable=False),
     Column("subject", Text, nullable=False),
     Column("der", LargeBinary, nullable=False),
@@ -102,14 +111,18 @@ certificates = Table(
     Column("issued_at", UTCDateTime, nullable=False),
     Column("revoked_at", UTCDateTime),
     Column("revocation_reason", Integer),
-    # SHA-256 of the issuing CA's SubjectPublicKeyInfo; NULL only from before there were several.
-    Column("issuer", LargeBinary(32)),
-    Column("renews", SerialNumber, ForeignKey("certificates.serial")),
+    # SHA-256 of the issuing CA's SubjectPublicKeyInfo; empty only from before there were several.
+    Column("issuer", LargeBinary(32), nullable=False),
+    Column("renews", SerialNumber),
     Column("revoked_by", Text),
     Column("invalidity_date", UTCDateTime),
     # The subject alternative names, one a line, to search in. One text and no index: a row of an
     # index for each name would cost each issuance more than a search is worth.
     Column("names", Text, nullable=False, server_default=text("''")),
+    Column("renews_issuer", LargeBinary(32)),
+    # Each CA counts for itself. The serial comes first: an operator names a certificate by that.
+    PrimaryKeyConstraint("serial", "issuer"),
+    _certificate_named_by("renews", "renews_issuer"),
     # The two ways to list: everything, or one endpoint; newest first, the serial breaks ties.
     Index(None, "issued_at", "serial"),
     Index(None, "endpoint", "issued_at", "serial"),
@@ -134,14 +147,17 @@ challenges = Table(
     Column("expires_at", UTCDateTime, nullable=False),
     Column("spent_at", UTCDateTime),
     # A foreign key, so that no challenge can be spent without its certificate.
-    Column("spent_serial", SerialNumber, ForeignKey("certificates.serial")),
+    Column("spent_serial", SerialNumber),
     Column("label", Text),
     # When and by whom an operator took it back; one that is spent stays spent.
     Column("voided_at", UTCDateTime),
     Column("voided_by", Text),
     Column("void_reason", Text),
+    Column("spent_issuer", LargeBinary(32)),
+    _certificate_named_by("spent_serial", "spent_issuer"),
     UniqueConstraint("endpoint", "mac"),
     CheckConstraint("(spent_at IS NULL) = (spent_serial IS NULL)", name="spent"),
+    CheckConstraint("(spent_serial IS NULL) = (spent_issuer IS NULL)", name="spent_issuer"),
     Index(None, "expires_at"),
     Index(None, "spent_serial", **_where("spent_serial IS NOT NULL")),
     # The ways to list them, newest first: of an endpoint, with a label, those still to be spent.
@@ -179,15 +195,16 @@ requests = Table(
     Column("status", String(16), nullable=False),
     Column("fail_info", Integer),
     Column("reason", Text),
-    Column("serial", SerialNumber, ForeignKey("certificates.serial")),
+    Column("serial", SerialNumber),
     Column("created_at", UTCDateTime, nullable=False),
     Column("decided_at", UTCDateTime),
     Column("subject", Text),
+    # The CA that is asked for the certificate, or that has issued it.
     Column("issuer", LargeBinary(32)),
     Column("csr_digest", LargeBinary(32)),
     # The challenge that a waiting request came with; it is spent when the request is approved.
     Column("challenge_id", Integer, ForeignKey("challenges.id")),
-    Column("renews", SerialNumber, ForeignKey("certificates.serial")),
+    Column("renews", SerialNumber),
     Column("reply_secret", LargeBinary),
     Column("expires_at", UTCDateTime),
     Column("decided_by", Text),
@@ -204,9 +221,13 @@ requests = Table(
     Column("delivery", String(36)),
     # Why an operator approved it; `reason` is what a device is told.
     Column("approval_reason", Text),
+    Column("renews_issuer", LargeBinary(32)),
+    _certificate_named_by("serial", "issuer"),
+    _certificate_named_by("renews", "renews_issuer"),
     UniqueConstraint("transaction_row", "fingerprint"),
     CheckConstraint("status IN ('issued', 'pending', 'rejected', 'expired')", name="status"),
     CheckConstraint("(status = 'issued') = (serial IS NOT NULL)", name="issued"),
+    CheckConstraint("serial IS NULL OR issuer IS NOT NULL", name="issuer"),
     Index("ix_requests_delivery", "delivery", unique=True, **_where("delivery IS NOT NULL")),
     Index("ix_requests_signed", "created_at", **_where("waits_for = 'teller'")),
     Index("ix_requests_pending", "id", **_where("status = 'pending'")),
@@ -230,13 +251,15 @@ revocations = Table(
     "revocations",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("serial", SerialNumber, ForeignKey("certificates.serial"), nullable=False),
+    Column("serial", SerialNumber, nullable=False),
     Column("action", String(8), nullable=False),
     Column("reason", Integer, nullable=False),
     Column("by", Text, nullable=False),
     Column("note", Text, nullable=False),
     Column("invalidity_date", UTCDateTime),
     Column("at", UTCDateTime, nullable=False),
+    Column("issuer", LargeBinary(32), nullable=False),
+    _certificate_named_by("serial", "issuer"),
     CheckConstraint("action IN ('revoke', 'hold', 'release')", name="action"),
     Index(None, "serial"),
 )
@@ -245,14 +268,11 @@ revocations = Table(
 passphrases = Table(
     "passphrases",
     metadata,
-    Column(
-        "serial",
-        SerialNumber,
-        ForeignKey("certificates.serial"),
-        primary_key=True,
-        autoincrement=False,
-    ),
+    Column("serial", SerialNumber, nullable=False),
     Column("hidden", LargeBinary, nullable=False),
+    Column("issuer", LargeBinary(32), nullable=False),
+    PrimaryKeyConstraint("serial", "issuer"),
+    _certificate_named_by("serial", "issuer"),
 )
 
 # What services outside said yes to (see `assents`).

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from scepkit.errors import UsageError
 
@@ -22,6 +22,16 @@ MAX_TRANSACTION_ID = 255  # bytes; RFC 8894 gives no limit, key-derived ones hav
 MAX_SERIAL_BITS = 159  # RFC 5280 section 4.1.2.2: 20 octets, positive
 BAD_REQUEST = 2  # the failInfo of a request that nobody decided in time
 EXPIRED_REASON = "the request expired before it was decided"
+
+
+class CertificateKey(NamedTuple):
+    """The name of a certificate: its serial number, which is unique for one CA alone.
+
+    `issuer` is the SHA-256 of the CA's SubjectPublicKeyInfo; empty until `Store.assign_issuer`.
+    """
+
+    serial: int
+    issuer: bytes
 
 
 class Status(StrEnum):
@@ -127,6 +137,7 @@ class Entry:
         challenge_id: the challenge to spend; None where none is needed (renewal).
         renews: the serial number of the certificate that is replaced, if the store has it; nothing
             is written when it is revoked by then.
+        renews_issuer: which CA issued that one, as in `issuer`; None for the same.
         reply_secret: what the reply will be encrypted with, itself encrypted by the caller, for
             polls that ask for it later; None where the reply goes to the signer's key.
         passphrase: what may revoke the certificate, encrypted by the caller; None for nothing.
@@ -148,6 +159,7 @@ class Entry:
     issuer: bytes
     challenge_id: int | None
     renews: int | None = None
+    renews_issuer: bytes | None = None
     reply_secret: bytes | None = field(default=None, repr=False)
     passphrase: bytes | None = field(default=None, repr=False)
     peer: str = ""
@@ -157,6 +169,14 @@ class Entry:
         _check_transaction_id(self.transaction_id)
         _check_digests(self.signer_key, self.fingerprint, self.csr_digest, self.issuer)
         check_times(self.now)
+
+    @property
+    def renewed(self) -> CertificateKey | None:
+        """Return the name of the certificate that is replaced."""
+        if self.renews is None:
+            return None
+        issuer = self.issuer if self.renews_issuer is None else self.renews_issuer
+        return CertificateKey(self.renews, issuer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

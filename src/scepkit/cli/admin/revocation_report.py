@@ -84,10 +84,10 @@ def tell_over(rows: Sequence[CertificateRow], *, as_json: bool) -> None:
 def say_revocable(selection: Selection, reason: Reason, *, as_json: bool) -> None:
     """Say which certificates would be revoked, and how many."""
     changing = selection.revocable(reason)
-    serials = {row.serial for row in changing}
+    keys = {row.key for row in changing}
     if as_json:
         for row in selection.rows:
-            _row(row, "would be revoked" if row.serial in serials else "unchanged")
+            _row(row, "would be revoked" if row.key in keys else "unchanged")
     else:
         for row in changing[:FEW]:
             terminal.say(f"would revoke {show_serial(row.serial)}, {row.subject}")
@@ -99,7 +99,7 @@ def say_revocable(selection: Selection, reason: Reason, *, as_json: bool) -> Non
 
 def tell_revoked(
     changes: Iterable[Change], count: int, reason: Reason, *, as_json: bool
-) -> set[bytes | None]:
+) -> set[bytes]:
     """Report what became of certificates while they are revoked, and return their issuers.
 
     Args:

@@ -25,7 +25,7 @@ from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
     from scepkit.operations.renewal_chain import Link
-    from scepkit.store import CertificateRow, RevocationRow, Store
+    from scepkit.store import CertificateKey, CertificateRow, RevocationRow, Store
 
 # Serial numbers are random and long; those of requests are counted.
 _REQUEST = re.compile(r"[0-9]{1,15}")
@@ -82,7 +82,7 @@ def show(
     else:
         told = [(name, value) for name, value in found.fields.items() if value]
         told += [("history", _in_words(one)) for one in found.history]
-        told += [("chain", line) for line in _drawn(found.chain, found.fields["serial"])]
+        told += [("chain", line) for line in _drawn(found.chain, found.key)]
         terminal.data_fields(told)
 
 
@@ -93,28 +93,25 @@ class _Shown:
     Attributes:
         fields: by their names; empty where there is nothing to say.
         pem: the certificate or the PKCS#10.
+        key: the certificate's name.
         history: what an operator did with the certificate.
         chain: the renewal chain that it is in.
     """
 
     fields: dict[str, str]
     pem: str
+    key: CertificateKey | None = None
     history: Sequence[dict[str, str]] = ()
     chain: Sequence[Link] = ()
 
 
 def _certificate(store: Store, number: str) -> _Shown:
     from scepkit.operations import renewal_chain
-    from scepkit.operations.selection import certificate_status, parse_serial
+    from scepkit.operations.selection import by_serial, certificate_status
     from scepkit.protocol.certificate import Certificate, fingerprint
     from scepkit.server.data_directory import utc_now
 
-    row = store.certificate(parse_serial(number))
-    if row is None:
-        raise UsageError(
-            f"no certificate with the serial number {number} was issued",
-            hint="scep admin list shows them",
-        )
+    (row,) = by_serial(store, [number])
     now = utc_now()
     certificate = Certificate.read(row.der)
     fields = {
@@ -134,13 +131,14 @@ def _certificate(store: Store, number: str) -> _Shown:
         "revoked_by": row.revoked_by or "",
         "invalidity_date": timestamp(row.invalidity_date),
         "sha256": fingerprint(row.der),
-        "passphrase": "kept" if store.passphrase(row.serial) else "",
+        "passphrase": "kept" if store.passphrase(row.key) else "",
     }
     return _Shown(
         fields,
         _pem(row.der, "CERTIFICATE"),
-        [_done(one) for one in store.revocation_history(row.serial)],
-        [*renewal_chain.links(store.renewal_chains([row.serial]), now)],
+        row.key,
+        [_done(one) for one in store.revocation_history(row.key)],
+        [*renewal_chain.links(store.renewal_chains([row.key]), now)],
     )
 
 
@@ -217,25 +215,24 @@ def _pem(der: bytes, label: str) -> str:
     return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""])
 
 
-def _drawn(chain: Sequence[Link], asked: str) -> list[str]:
+def _drawn(chain: Sequence[Link], asked: CertificateKey | None) -> list[str]:
     """Return a line for each certificate: serial number, validity, state; branches are indented.
 
     Args:
         chain: in the order of `renewal_chain.links`.
-        asked: the serial number of the certificate that is marked.
+        asked: the certificate that is marked.
 
     Returns:
         Nothing for one that is alone: it is no chain.
     """
     if len(chain) <= 1:
         return []
-    serials = [show_serial(one.row.serial) for one in chain]
-    numbers = [f"{_indent(one)}{serial}" for one, serial in zip(chain, serials, strict=True)]
+    numbers = [f"{_indent(one)}{show_serial(one.row.serial)}" for one in chain]
     width = max(map(len, numbers))
     return [
         f"{number:<{width}}  {_validity(one.row)}  {_state(one)}"
-        + ("  <- this one" if serial == asked else "")
-        for number, serial, one in zip(numbers, serials, chain, strict=True)
+        + ("  <- this one" if one.row.key == asked else "")
+        for number, one in zip(numbers, chain, strict=True)
     ]
 
 
