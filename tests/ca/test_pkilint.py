@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
-from pkilint import loader, validation
-from pkilint.pkix import certificate, extension, name
 
 import der
+from ca.linting import findings
 from der import oid, seq, set_, tlv
 from scepkit.ca.extensions import Locations
 from scepkit.protocol.distinguished_name import EMPTY, Name
@@ -78,36 +76,8 @@ SAMPLES = {
     ),
     "no subject": Sample((), (tlv(0x82, b"a.example.com"),)),
     "EC": Sample((("2.5.4.3", TELETEX, b"x"),), (), "ec:p256"),
+    "P-384": Sample((("2.5.4.3", UTF8, b"x"),), (tlv(0x82, b"a.example.com"),), "ec:p384"),
 }
-
-
-@cache
-def linter():
-    """Return pkilint's rules for certificates of RFC 5280."""
-    return certificate.create_pkix_certificate_validator_container(
-        certificate.create_decoding_validators(
-            name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS
-        ),
-        [
-            certificate.create_issuer_validator_container([]),
-            certificate.create_validity_validator_container(),
-            certificate.create_subject_validator_container([]),
-            certificate.create_extensions_validator_container([]),
-            certificate.create_spki_validator_container([]),
-        ],
-    )
-
-
-def findings(der_):
-    """Return what pkilint finds wrong: notices and worse."""
-    read = loader.load_certificate(der_, "issued")
-    results = linter().validate(read.root)
-    return [
-        (one.finding.severity.name, one.finding.code, one.message)
-        for result in results
-        for one in result.finding_descriptions
-        if one.finding.severity < validation.ValidationFindingSeverity.INFO
-    ]
 
 
 @pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)

@@ -145,7 +145,7 @@ class Authority:
                 f"the CA is valid from {self._not_before} to {self._not_after}, not now",
                 hint="look at the clock of this machine, or renew the CA",
             )
-        now = _whole(now.astimezone(UTC))
+        now = now.astimezone(UTC)
         # A certificate that outlives its CA, or is older, fails in strict verifiers.
         not_before = max(now - profile.backdate, self._not_before)
         not_after = now + min(profile.validity, self._not_after - now)
