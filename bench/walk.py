@@ -9,7 +9,7 @@ function in it begins. A *change* leads from a function in one file to one in an
 comprehensions, modules that are being imported and other people's code do not count.
 
 Server: an enrolment, a renewal and an OCSP request, each the second of its kind, so that nothing is
-loaded or made for the first time; from the ASGI application on, all threads together.
+loaded or made for the first time; from the server's application on, all threads together.
 Command line: `scep enroll`, `scep renew` and `scep admin revoke`, from `main` on, against a server
 in another process.
 """
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import http.client
 import inspect
 import io
 import os
@@ -31,8 +32,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA1
@@ -50,6 +50,9 @@ from scepkit.protocol.certificate import fingerprint
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 from scepkit.server import app as application
 from scepkit.server import data_directory
+from scepkit.server.app import Application
+from scepkit.server.http.exchange import Exchange
+from scepkit.server.http.request_reader import Head
 from scepkit.store import Store
 
 DER = Encoding.DER
@@ -111,77 +114,74 @@ class Walk:
         return [one for n, one in enumerate(steps) if n == 0 or steps[n - 1] != one]
 
 
-class ASGI:
+class Wire:
+    """A connection that keeps what is sent."""
+
+    date = b""
+
+    def __init__(self) -> None:
+        self.sent = b""
+
+    def write(self, octets: bytes) -> None:
+        """Keep octets."""
+        self.sent += octets
+
+    async def drained(self) -> None:
+        """Wait for nothing."""
+
+    def resume(self) -> None:
+        """Do nothing: all is there."""
+
+    def finish(self, exchange: Exchange) -> None:
+        """Do nothing more."""
+
+    def abort(self) -> None:
+        """Keep nothing."""
+        self.sent = b""
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        """Return what was sent, as http.client wants it."""
+        return io.BytesIO(self.sent)
+
+
+class InProcess:
     """Carries requests into an application whose event loop runs in another thread."""
 
-    def __init__(self, app: Any, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, app: Application, loop: asyncio.AbstractEventLoop) -> None:
         self._app = app
         self._loop = loop
 
     def send(self, url: str, request: HTTPRequest) -> HTTPResponse:
         """Send a request of a client's flow, as a transport does."""
-        target = f"{urlsplit(url).path}?{request.query.decode()}"
-        return self.ask(target, request.method, request.body)
+        path = urlsplit(url).path
+        return self.ask(path, request.method, request.body, request.query)
 
-    def ask(self, target: str, method: str, body: bytes) -> HTTPResponse:
+    def ask(self, path: str, method: str, body: bytes, query: bytes = b"") -> HTTPResponse:
         """Send any request."""
-        return asyncio.run_coroutine_threadsafe(
-            self._ask(target, method, body), self._loop
-        ).result()
+        asked = self._ask(Head(method, b"", path, query, [], True, False), body)
+        return asyncio.run_coroutine_threadsafe(asked, self._loop).result()
 
-    async def _ask(self, target: str, method: str, body: bytes) -> HTTPResponse:
-        path, _, query = target.partition("?")
-        sent: list[Any] = []
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(event: Any) -> None:
-            sent.append(event)
-
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": unquote(path),
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "root_path": "",
-            "headers": [],
-            "client": ("192.0.2.7", 12345),
-            "server": ("127.0.0.1", 80),
-            "state": {},
-        }
-        await self._app(scope, receive, send)
-        start, *rest = sent
-        kinds = [value.decode() for name, value in start["headers"] if name == b"content-type"]
-        body = b"".join(one.get("body", b"") for one in rest)
-        return HTTPResponse(start["status"], body, *kinds)
+    async def _ask(self, head: Head, body: bytes) -> HTTPResponse:
+        wire = Wire()
+        exchange = Exchange(head, "192.0.2.7", wire)
+        exchange.add(body)
+        exchange.end()
+        await exchange.run(self._app.answer)
+        answer = http.client.HTTPResponse(wire, method=head.method)  # type: ignore[arg-type]
+        answer.begin()
+        return HTTPResponse(answer.status, answer.read(), answer.getheader("content-type", ""))
 
 
 @contextlib.contextmanager
-def started(app: Any, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Run an application's lifespan around the block, and the loop in a thread of its own."""
-    inbox: asyncio.Queue[Any] = asyncio.Queue()
-    outbox: asyncio.Queue[Any] = asyncio.Queue()
+def started(app: Application, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Run what an application does in the background, and the loop in a thread of its own."""
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-
-    def tell(event: str) -> None:
-        asyncio.run_coroutine_threadsafe(inbox.put({"type": f"lifespan.{event}"}), loop).result()
-        said = asyncio.run_coroutine_threadsafe(outbox.get(), loop).result()
-        if said["type"] != f"lifespan.{event}.complete":
-            raise SystemExit(f"the application's {event} failed: {said}")
-
-    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
-    asyncio.run_coroutine_threadsafe(app(scope, inbox.get, outbox.put), loop)
-    tell("startup")
+    app.start()
     try:
         yield
     finally:
-        tell("shutdown")
+        app.close()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
@@ -195,7 +195,7 @@ def on_the_server(scratch: Path, walk: Walk) -> Iterator[str]:
     app = application.create(home)
     with started(app, loop), Store.open(home.settings.database_url) as store:
         challenges = minted(data_directory.challenges_of(home, store), 2, now=datetime.now(UTC))
-        transport = ASGI(app, loop)
+        transport = InProcess(app, loop)
         client = Client("http://localhost/scep", transport=transport)
         ca = client.get_ca(fingerprint(home.material.ca.certificate.public_bytes(DER)))
         for challenge in challenges:

@@ -16,7 +16,7 @@ from pair import grant
 from scepkit.cli import main, terminal
 from scepkit.protocol.scep.messages import Pending
 
-HEAVY = {"sqlalchemy", "alembic", "starlette", "uvicorn", "pydantic_settings", "structlog"}
+HEAVY = {"sqlalchemy", "alembic", "httptools", "uvloop", "pydantic_settings", "structlog"}
 SCEP = [sys.executable, "-m", "scepkit"]
 
 

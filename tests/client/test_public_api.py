@@ -11,7 +11,7 @@ import scepkit
 import scepkit.errors
 import scepkit.public_api
 
-HEAVY = {"urllib3", "typer", "rich", "sqlalchemy", "starlette", "uvicorn", "pydantic", "structlog"}
+HEAVY = {"urllib3", "typer", "rich", "sqlalchemy", "httptools", "uvloop", "pydantic", "structlog"}
 
 
 def loaded_by(statement):

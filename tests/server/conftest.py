@@ -101,7 +101,7 @@ def challenge(live):
 
 @pytest.fixture
 def app(directory, monkeypatch):
-    """Return a function that makes the ASGI application of a new server, and its data directory."""
+    """Return a function that makes the application of a new server, and its data directory."""
     monkeypatch.setattr(
         application.log, "configure", lambda _form: LossyStream(io.StringIO(), Mock())
     )

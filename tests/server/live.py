@@ -167,9 +167,8 @@ class Server:
 
     @property
     def workers(self) -> list[int]:
-        """The processes that it started to serve; not multiprocessing's own."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [int(child) for child in children if b"spawn_main" in command_of(child)]
+        """The processes that serve; another one forks them, which is its only child."""
+        return [worker for forks in children_of(self.pid) for worker in children_of(forks)]
 
     # its log
 
@@ -246,10 +245,10 @@ class Server:
         return self.read(self.post(message), how.get("signer"))
 
 
-def command_of(pid) -> bytes:
+def children_of(pid) -> list[int]:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
 
 
 def is_running(pid: int) -> bool:

@@ -25,7 +25,7 @@ from scepkit.protocol.scep.messages import PKCSReq
 from scepkit.server import endpoints
 from scepkit.server.web import health, worker_pool
 from scepkit.store import Store
-from server import asgi
+from server import socketless
 from server.live import PKI_OPERATION, certificates
 from waiting import PATIENCE
 
@@ -42,8 +42,8 @@ def run(app, *requests):
     """Give requests to an application, one after the other; return all answers."""
 
     async def session():
-        async with asgi.lifespan(app):
-            return [await asgi.ask(app, **request) for request in requests]
+        async with socketless.lifespan(app):
+            return [await socketless.ask(app, **request) for request in requests]
 
     return asyncio.run(session())
 
@@ -153,7 +153,7 @@ def test_a_declared_length(app, length):
     async def session():
         headers = [("Content-Length", length)] if length.isascii() else []
         pieces = [b""] if length.isascii() else [bytes(65536)] * 3
-        return await asgi.ask(application, PKI_OPERATION, "POST", pieces, headers)
+        return await socketless.ask(application, PKI_OPERATION, "POST", pieces, headers)
 
     assert asyncio.run(session()).status == 413
 
@@ -284,17 +284,19 @@ def test_too_many_at_once(app, challenges, monkeypatch, logged):
     ]
 
     async def session():
-        async with asgi.lifespan(application):
-            first = [asyncio.ensure_future(asgi.ask(application, **post(m))) for m in messages[:2]]
+        async with socketless.lifespan(application):
+            first = [
+                asyncio.ensure_future(socketless.ask(application, **post(m))) for m in messages[:2]
+            ]
             for _ in first:
                 await asyncio.to_thread(waiting.acquire, timeout=PATIENCE)
-            refused = await asgi.ask(application, **post(messages[2]))
+            refused = await socketless.ask(application, **post(messages[2]))
             # What costs nothing is answered all the same.
-            caps = await asgi.ask(application, "/scep?operation=GetCACaps")
+            caps = await socketless.ask(application, "/scep?operation=GetCACaps")
             assert not any(task.done() for task in first)
             let_go.set()
             answers = await asyncio.gather(*first)
-            again = await asgi.ask(application, **post(messages[2]))
+            again = await socketless.ask(application, **post(messages[2]))
             return refused, caps, answers, again
 
     refused, caps, answers, again = asyncio.run(session())
@@ -443,10 +445,10 @@ def test_health(app, broken, logged, monkeypatch):
     application, _ = app()
 
     async def session():
-        async with asgi.lifespan(application):
-            before = await asgi.ask(application, "/healthz")
+        async with socketless.lifespan(application):
+            before = await socketless.ask(application, "/healthz")
             broken("ping", StoreError("cannot use the database: disk full"))
-            return before, await asgi.ask(application, "/healthz")
+            return before, await socketless.ask(application, "/healthz")
 
     healthy, ill = asyncio.run(session())
     assert (healthy.status, healthy.body) == (200, b'{"status":"ok"}')
@@ -537,9 +539,11 @@ def test_two_at_once_and_the_disk(app, challenges, monkeypatch):
     ]
 
     async def session():
-        async with asgi.lifespan(application):
-            waiting = [asyncio.ensure_future(asgi.ask(application, **post(m))) for m in messages]
-            poll = await asgi.ask(application, **post(devices.cert_poll(to=ra)))
+        async with socketless.lifespan(application):
+            waiting = [
+                asyncio.ensure_future(socketless.ask(application, **post(m))) for m in messages
+            ]
+            poll = await socketless.ask(application, **post(devices.cert_poll(to=ra)))
             assert not any(task.done() for task in waiting)
             let_go.set()
             return poll, await asyncio.gather(*waiting)

@@ -13,7 +13,7 @@ from enrolment import devices
 from scepkit.protocol.scep.messages import Pending, Success
 from scepkit.server.http.bounds import BoundAlarms
 from scepkit.server.web import scep
-from server import asgi
+from server import socketless
 from server.live import PKI_OPERATION, scep_here
 from server.test_app import recipient
 from waiting import PATIENCE
@@ -25,9 +25,9 @@ def session(app, *requests):
     """Give an application requests as pairs of an address and a message; return all answers."""
 
     async def run():
-        async with asgi.lifespan(app):
+        async with socketless.lifespan(app):
             return [
-                await asgi.ask(app, PKI_OPERATION, "POST", message, peer=peer)
+                await socketless.ask(app, PKI_OPERATION, "POST", message, peer=peer)
                 for peer, message in requests
             ]
 
@@ -224,9 +224,9 @@ def test_who_is_held_back_keeps_nobody_out(static, monkeypatch):
         monkeypatch.setattr(scep, "asyncio", SimpleNamespace(sleep=sleep))
 
         def ask(peer, message):
-            return asgi.ask(application, PKI_OPERATION, "POST", message, peer=peer)
+            return socketless.ask(application, PKI_OPERATION, "POST", message, peer=peer)
 
-        async with asgi.lifespan(application):
+        async with socketless.lifespan(application):
             for number in range(10):
                 await ask(f"192.0.2.{number}", new("guess", f"{number}"))
             slowed = asyncio.create_task(ask("192.0.2.66", new("guess", "one more")))

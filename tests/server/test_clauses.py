@@ -7,7 +7,6 @@ import ssl
 
 import pytest
 
-from scepkit.server import run
 from waiting import PATIENCE
 
 MANDATORY = {"AES", "POSTPKIOperation", "SHA-256", "SCEPStandard"}
@@ -25,9 +24,6 @@ def test_getcacaps_is_answered(live, path):
 @pytest.mark.rfc("P-41", "S-7.10-1")
 def test_no_client_is_asked_for_a_tls_certificate(live):
     """The server speaks plain HTTP, so nobody is asked for a client certificate (RFC 8894 7.10)."""
-    config = run._config(live.process)
-    assert not config.is_ssl
-    assert (config.ssl_ca_certs, config.ssl_cert_reqs) == (None, ssl.CERT_NONE)
     with socket.create_connection(("127.0.0.1", live.port), timeout=PATIENCE) as connection:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         with pytest.raises(ssl.SSLError):

@@ -20,7 +20,7 @@ from scepkit.protocol.certificate import show_serial
 from scepkit.server.web import worker_pool
 from scepkit.services.cmp import CMPService
 from scepkit.store import Store
-from server.asgi import ask, ask_while_another_stalls
+from server.socketless import ask, ask_while_another_stalls
 from waiting import wait_until
 
 TEN_MIB = 10 * 1024 * 1024

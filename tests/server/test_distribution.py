@@ -27,8 +27,8 @@ from scepkit.server.settings import Settings
 from scepkit.server.settings.public_urls import locations, warn
 from scepkit.server.web.crl_and_ca import CRL, Distribution, Resource, of_crl
 from scepkit.store import CRLRow, CRLState, Store
-from server.asgi import ask, lifespan
 from server.conftest import new_challenges
+from server.socketless import ask, lifespan
 from waiting import wait_until
 
 HOUR = timedelta(hours=1)

@@ -12,7 +12,7 @@ from psycopg.pq import TransactionStatus
 
 import postgresql
 from enrolment import devices
-from server import asgi
+from server import socketless
 from server.test_app import post, recipient
 
 
@@ -61,10 +61,10 @@ def test_enrolments_against_a_locked_database(app, challenges, logged, lock):
     ]
 
     async def all_at_once():
-        return await asyncio.gather(*(asgi.ask(application, **one) for one in messages))
+        return await asyncio.gather(*(socketless.ask(application, **one) for one in messages))
 
     async def session():
-        async with asgi.lifespan(application):
+        async with socketless.lifespan(application):
             with lock(path) as is_locked:
                 refused = await all_at_once()
                 assert is_locked()

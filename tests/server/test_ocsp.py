@@ -27,7 +27,7 @@ from scepkit.server import assembly, data_directory
 from scepkit.server.background.housekeeping import Sweep
 from scepkit.server.web import worker_pool
 from scepkit.store import Store
-from server import asgi
+from server import socketless
 from server.test_app import run
 from stored import make_issuance
 from waiting import PATIENCE
@@ -102,11 +102,11 @@ def test_who_has_it_already_is_told_so(app):
     request = get(about(path, issued(path)))
 
     async def session():
-        async with asgi.lifespan(application):
-            first = await asgi.ask(application, **request)
+        async with socketless.lifespan(application):
+            first = await socketless.ask(application, **request)
             tag = first.headers["etag"]
             has = [request | {"headers": [("If-None-Match", one)]} for one in (tag, '"x"')]
-            return first, *[await asgi.ask(application, **one) for one in has]
+            return first, *[await socketless.ask(application, **one) for one in has]
 
     first, same, other = asyncio.run(session())
     assert (same.status, same.body) == (304, b"")
@@ -247,7 +247,7 @@ def test_who_sends_slowly_keeps_nobody_out(app, monkeypatch):
     application, path = app()
     monkeypatch.setattr(worker_pool, "LIMIT", 1)
     request = about(path, issued(path))
-    answer = asyncio.run(asgi.ask_while_another_stalls(application, PATH, request))
+    answer = asyncio.run(socketless.ask_while_another_stalls(application, PATH, request))
     asking.verified(answer.body, ca_of(path))
 
 

@@ -81,12 +81,11 @@ _LegacyOption = Annotated[
 
 NEEDED = (
     "alembic",
+    "httptools",
     "prometheus_client",
     "pydantic_settings",
     "sqlalchemy",
-    "starlette",
     "structlog",
-    "uvicorn",
 )
 
 _EPILOG = examples(

@@ -1,32 +1,29 @@
-"""The whole server as one ASGI application: wired by hand, once, at start."""
+"""The whole server as one application: wired by hand, once, at start."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import math
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import socket
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import MappingProxyType
-from typing import Any, Protocol
-
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
-from starlette.types import Lifespan
+from typing import Protocol
 
 from scepkit.enrolment.third_parties import ThirdParties
+from scepkit.protocol.scep.http import HTTPResponse
 from scepkit.server import challenge_secrets, endpoint_files, log, monitoring
 from scepkit.server.background.crl_signing import LOCK, CRLs
 from scepkit.server.background.housekeeping import Sweep, Sweeper
 from scepkit.server.background.ocsp_presigning import OCSPPresigner
 from scepkit.server.data_directory import Home, open_store, utc_now
 from scepkit.server.endpoints import Endpoints
-from scepkit.server.http.connections import STATE, Connections
+from scepkit.server.http.exchange import Answerer, Exchange, not_allowed, not_found, refusal
+from scepkit.server.http.serving import HTTPServer, stopped_by_signals
 from scepkit.server.http.tally import Tally
 from scepkit.server.in_force import InForce
 from scepkit.server.settings import Settings, public_urls
@@ -40,7 +37,7 @@ from scepkit.server.web.scep import SCEPFront
 from scepkit.store import Store
 
 
-class _Job(Protocol):
+class Job(Protocol):
     """Something that goes on in the background while the server runs."""
 
     def start(self) -> None:
@@ -55,8 +52,8 @@ def create(
     tally: Tally | None = None,
     slot: str = "1",
     third_parties: Mapping[str, ThirdParties] = MappingProxyType({}),
-) -> Starlette:
-    """Return the ASGI application of a server.
+) -> Application:
+    """Return the application of a server.
 
     Args:
         home: its data directory.
@@ -70,6 +67,7 @@ def create(
     """
     settings = home.settings
     lines = log.configure(settings.log)
+    lines.lost = metrics.LOST.inc
     public_urls.warn(settings)
     store = open_store(settings, slot)
     # Certificates of before there were several CAs.
@@ -92,13 +90,15 @@ def create(
         *(endpoints, crls, in_force.sweeper, in_force.joining),
         *(OCSPPresigner(endpoints), health),
     )
-    app = Starlette(
+    return Application(
         routes=_routes(settings, store, endpoints, crls, health, threads),
-        lifespan=_lifespan(jobs, threads, store, lambda: in_force.connections(tally or Tally())),
+        jobs=jobs,
+        threads=threads,
+        store=store,
+        tally=tally or Tally(),
+        in_force=in_force,
+        health=health,
     )
-    app.state.health = health
-    app.state.in_force = in_force
-    return app
 
 
 def _health(in_force: InForce, store: Store, crls: CRLs, lines: log.LossyStream) -> Health:
@@ -145,6 +145,11 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+# Where clients of SCEP look: the path that users type, the one that RFC 8894 section 4.1 names, and
+# what is left of that when a proxy takes the front off.
+SCEP_PATHS = ("scep", "cgi-bin", "pkiclient.exe")
+
+
 def _routes(
     settings: Settings,
     store: Store,
@@ -152,49 +157,103 @@ def _routes(
     crls: CRLs,
     health: Health,
     threads: _Threads,
-) -> list[BaseRoute]:
-    """Return the routes in the order in which they are tried: first what is asked for most."""
-    routes: list[BaseRoute] = [
-        *SCEPFront(endpoints, settings, threads.computing, threads.storing, store).routes,
-        *OCSPFront(endpoints, threads.computing, store).routes,
-        *Distribution(crls, utc_now).routes,
-        *CMPFront(endpoints, threads.revoking, store).routes,
-        Route("/healthz", health.answer),
-    ]
+) -> Mapping[str, Answerer]:
+    """Return the objects that answer, by the first part of the path."""
+    scep = SCEPFront(endpoints, settings, threads.computing, threads.storing, store)
+    distribution = Distribution(crls, utc_now)
+    routes: dict[str, Answerer] = {
+        **dict.fromkeys(SCEP_PATHS, scep),
+        "ocsp": OCSPFront(endpoints, threads.computing, store),
+        "crl": distribution.crl,
+        "ca": distribution.certificate,
+        "cmp": CMPFront(endpoints, threads.revoking, store),
+        "healthz": _whole_path("/healthz", health.answer),
+    }
     if not settings.metrics:
-        routes.append(Route("/metrics", _metrics(store)))
+        routes["metrics"] = _whole_path("/metrics", _metrics(store))
     return routes
 
 
-def _metrics(store: Store) -> Callable[[Request], Response]:
-    revocations = RevocationMetrics(lambda: store)
+def _whole_path(path: str, found: Answerer) -> Answerer:
+    """Return what answers GET at a path, and nothing below it."""
 
-    def answer(_request: Request) -> Response:
-        body, media_type = metrics.render(revocations)
-        return Response(body, media_type=media_type)
+    async def answer(exchange: Exchange) -> None:
+        if exchange.head.path != path:
+            await exchange.send(refusal(not_found()))
+        elif exchange.head.method not in ("GET", "HEAD"):
+            await exchange.send(refusal(not_allowed(("GET", "HEAD"))))
+        else:
+            await found(exchange)
 
     return answer
 
 
-def _lifespan(
-    jobs: Sequence[_Job], threads: _Threads, store: Store, connections: Callable[[], Connections]
-) -> Lifespan[Starlette]:
-    """Return the application's life: what begins before the first request, and ends at the end."""
+def _metrics(store: Store) -> Answerer:
+    revocations = RevocationMetrics(lambda: store)
 
-    @asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[Mapping[str, Any]]:
-        for job in jobs:
+    async def answer(exchange: Exchange) -> None:
+        # In a thread: it asks the database.
+        body, media_type = await asyncio.to_thread(metrics.render, revocations)
+        await exchange.send(HTTPResponse(200, body, media_type))
+
+    return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A server, but for its socket.
+
+    Attributes:
+        routes: answer requests, by the first part of their path.
+        jobs: go on in the background while the server runs.
+        threads: answer requests.
+        store: the database.
+        tally: counts the connections, with those of other workers.
+        in_force: the settings.
+        health: looks at the server.
+    """
+
+    routes: Mapping[str, Answerer]
+    jobs: Sequence[Job]
+    threads: _Threads
+    store: Store
+    tally: Tally
+    in_force: InForce
+    health: Health
+
+    async def answer(self, exchange: Exchange) -> None:
+        """Answer a request."""
+        first, _, _ = exchange.head.path.removeprefix("/").partition("/")
+        await self.routes.get(first, _nowhere)(exchange)
+
+    async def serve(self, listener: socket.socket) -> None:
+        """Serve on a socket until SIGTERM or SIGINT, and finish the requests under way."""
+        server = HTTPServer(self.answer, self.in_force.connections(self.tally))
+        with stopped_by_signals(server):
+            self.start()
+            try:
+                await server.serve(listener)
+            finally:
+                self.close()
+
+    def start(self) -> None:
+        """Begin what goes on in the background, before the first request."""
+        for job in self.jobs:
             job.start()
         # What was made at the start stays for good: the collector need not look at it again.
         gc.freeze()
         # A request leaves hardly any cycles: looking for them less often is 2 % of the throughput.
         gc.set_threshold(20_000, 50, 100)
-        yield {STATE: connections()}
-        for job in reversed(jobs):
-            job.close()
-        threads.computing.shutdown()
-        threads.revoking.shutdown()
-        threads.storing.shutdown()
-        store.close()
 
-    return lifespan
+    def close(self) -> None:
+        """End it all, after the last request."""
+        for job in reversed(self.jobs):
+            job.close()
+        self.threads.computing.shutdown()
+        self.threads.revoking.shutdown()
+        self.threads.storing.shutdown()
+        self.store.close()
+
+
+async def _nowhere(exchange: Exchange) -> None:
+    await exchange.send(refusal(not_found()))

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
-from scepkit.server.web import metrics
-
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
     from typing import TextIO
@@ -45,12 +43,13 @@ class LossyStream:
 
     Attributes:
         is_failing: whether the last line was lost.
+        lost: as given.
     """
 
-    def __init__(self, stream: TextIO, lost: Callable[[], None]) -> None:
+    def __init__(self, stream: TextIO, lost: Callable[[], None] = lambda: None) -> None:
         self.is_failing = False
+        self.lost = lost
         self._stream = stream
-        self._lost = lost
         self._lock = threading.Lock()
         self._kept: deque[bytes] = deque()
         self._size = 0
@@ -108,7 +107,7 @@ class LossyStream:
 
     def _lose(self) -> None:
         self.is_failing = True
-        self._lost()
+        self.lost()
 
 
 def _watch(stream: TextIO) -> tuple[select.poll | None, int | None]:
@@ -144,7 +143,7 @@ def configure(form: str) -> LossyStream:
     Returns:
         Where the lines go.
     """
-    stream = LossyStream(sys.stderr, metrics.LOST.inc)
+    stream = LossyStream(sys.stderr)
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
@@ -163,7 +162,7 @@ def configure(form: str) -> LossyStream:
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", stream)),
         cache_logger_on_first_use=True,
     )
-    # What libraries log (uvicorn, alembic) comes out in the same form.
+    # What libraries log (asyncio, alembic) comes out in the same form.
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processor=renderer)

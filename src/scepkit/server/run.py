@@ -1,66 +1,27 @@
-"""Running the server: the socket, the worker processes, the signals."""
+"""Running the server: the checks before it, the socket, and the processes."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import multiprocessing
 import os
 import resource
-import shutil
 import signal
 import socket
-import sys
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from functools import partial
-from itertools import count
-from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
-import structlog
-import uvicorn
-from starlette.applications import Starlette
-from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
-
-from scepkit.errors import ScepError, SettingsError
-from scepkit.server import endpoint_files, log, monitoring
-from scepkit.server.app import create
+from scepkit.errors import SettingsError
+from scepkit.server import log, supervision
 from scepkit.server.assembly import assemble
 from scepkit.server.background.audit import record_new
-from scepkit.server.data_directory import Home, open_existing, open_store
-from scepkit.server.http import tally
-from scepkit.server.http.tally import Tally
+from scepkit.server.data_directory import Home, open_store
 from scepkit.server.reloading.control import Control
-from scepkit.server.reloading.hang_up import HangUp
+from scepkit.server.reloading.hang_up import SIGHUP, HangUp
 from scepkit.server.reloading.reloader import Reloader, ThisProcess
-from scepkit.server.reloading.workers import Supervisor, Workers
 from scepkit.server.settings import DEFAULT, Settings, public_urls
-from scepkit.server.web import metrics
-from scepkit.server.web.health import State
-from scepkit.server.web.metrics import RevocationMetrics
-
-# Seconds that requests under way have to finish after SIGTERM.
-GRACE = 30
-
-# Seconds that a worker process may take to say that it lives.
-HEALTHCHECK = 10
-
-# Seconds until the next try to replace a worker process, when there was no way to start it.
-RETRY = 2.0
-
-_SIGHUP = "SIGHUP"  # the reason in the audit record; who sent it is not known
-
-_SUPERVISOR = "SCEPKIT_SUPERVISOR"
-_CONNECTIONS = "SCEPKIT_WORKER_CONNECTIONS"
-_CONNECTIONS_KEY = "SCEPKIT_WORKER_CONNECTIONS_KEY"
 
 
 def check(home: Home) -> None:
@@ -148,8 +109,7 @@ class _Stopped(KeyboardInterrupt):
 def until_stopped() -> Iterator[None]:
     """Let SIGTERM and SIGINT end the block, and no more than the block.
 
-    uvicorn takes the signals over for as long as it runs. Before that nothing is under way; and
-    when it is done it raises the signal once more, which must not be an exit by signal.
+    The server takes the signals over for as long as it runs. Before that nothing is under way.
 
     What a handler raises is lost where Python ignores exceptions, as in the callback of a weak
     reference. So a signal that did not end the block is sent once more.
@@ -186,10 +146,12 @@ def serve(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
         SettingsError: the worker processes could not start.
     """
     _allow_all_descriptors()
+    log.configure(home.settings.log)
+    public_urls.warn_of_none(home.settings)
     if home.settings.workers == 1:
         _serve_here(home, listener, hang_up)
     else:
-        _serve_in_workers(home, listener, hang_up)
+        supervision.serve(home, listener, hang_up)
 
 
 def _allow_all_descriptors() -> None:
@@ -204,160 +166,18 @@ def _allow_all_descriptors() -> None:
 
 
 def _serve_here(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
-    app = create(home, Tally())
-    public_urls.warn_of_none(home.settings)
-    if home.settings.metrics:
-        _serve_metrics(home.settings, app.state.health.states)
-    in_force = app.state.in_force
-    reloader = Reloader(in_force.home, ThisProcess(in_force))
-    hang_up.start(partial(reloader.reload, reason=_SIGHUP))
-    with Control(home.settings.directory, reloader.reload):
-        uvicorn.Server(_config(app)).run(sockets=[listener])
+    # Not before: the supervisor of several processes does without.
+    from scepkit.server import monitoring
+    from scepkit.server.app import create
+    from scepkit.server.http import serving
+    from scepkit.server.web.metrics import RevocationMetrics
 
-
-def _serve_in_workers(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
-    """Serve from several processes, which open the database and read the keys themselves."""
+    app = create(home)
     settings = home.settings
-    log.configure(settings.log)
-    # Here and not in each worker, which would say it again whenever one is replaced.
-    public_urls.warn_of_none(settings)
-    home = replace(home, files=endpoint_files.read_all(settings))
-    with _shared_by_workers() as directory:
-        if settings.metrics:
-            _serve_metrics(settings, partial(monitoring.shared, directory))
-        workers = Workers(home, Path(os.environ[_SUPERVISOR]))
-        workers.start()
-        reloader = Reloader(home, workers)
-        config = _config("scepkit.server.run:worker", workers=settings.workers, factory=True)
-        supervisor = Multiprocess(config, sockets=[listener])
-        # From uvicorn, which would replace all workers.
-        hang_up.take()
-        hang_up.start(partial(reloader.reload, reason=_SIGHUP))
-        with Control(settings.directory, reloader.reload):
-            supervisor.run()
-    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
-        raise SettingsError("the worker processes could not start", hint="the log says why")
-
-
-def _serve_metrics(settings: Settings, states: Callable[[], Iterable[State]]) -> None:
-    monitoring.serve(settings.metrics, states, RevocationMetrics.of(settings.database_url))
-
-
-@contextlib.contextmanager
-def _shared_by_workers() -> Iterator[Path]:
-    """Give the workers a directory for their metrics (see prometheus_client) and connections."""
-    directory = Path(tempfile.mkdtemp(prefix="scep-workers-"))
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    shared = {metrics.MULTIPROCESS: directory / "metrics", _CONNECTIONS: directory / "connections"}
-    os.environ[_SUPERVISOR] = str(directory / "supervisor")
-    try:
-        for variable, path in shared.items():
-            path.mkdir()
-            os.environ[variable] = str(path)
-        os.environ[_CONNECTIONS_KEY] = tally.new_key().hex()
-        # systemd-tmpfiles leaves alone what is locked.
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield shared[metrics.MULTIPROCESS]
-    finally:
-        os.close(descriptor)
-        for variable in (*shared, _CONNECTIONS_KEY, _SUPERVISOR):
-            os.environ.pop(variable, None)
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def worker() -> Starlette:
-    """Return the application in a worker process; uvicorn calls it by name."""
-    _leave_with_parent()
-    # For the supervisor, though a terminal that is closed sends it to all.
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        supervisor = Supervisor(Path(os.environ[_SUPERVISOR]))
-        received = supervisor.received
-        settings = received.settings
-        log.configure(settings.log)
-        home = open_existing(
-            settings.directory,
-            now=datetime.now(UTC),
-            settings=settings,
-            passphrases=received.passphrases,
-        )
-        key = bytes.fromhex(os.environ[_CONNECTIONS_KEY])
-        tally = Tally(Path(os.environ[_CONNECTIONS]), key)
-        app = create(replace(home, files=received.files), tally, _slot())
-    except ScepError as error:
-        structlog.get_logger().error("a worker cannot start", error=error.message, hint=error.hint)
-        _end_in_vain()
-    supervisor.follow(app.state.in_force)
-    _mark_of_start().touch()
-    return app
-
-
-def _slot() -> str:
-    """Take the first free place among the workers, for as long as this process lives.
-
-    One that replaces another goes on with its chain of audit records.
-    """
-    for number in count(1):
-        path = Path(os.environ[_CONNECTIONS]).with_name(f"slot-{number}")
-        # It stays open, and locked, until the process ends.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            continue
-        return str(number)
-    raise AssertionError("there are numbers enough")
-
-
-def _mark_of_start() -> Path:
-    """Return the file that is there once a worker of this server has started."""
-    return Path(os.environ[_CONNECTIONS]).with_name("started")
-
-
-def _end_in_vain() -> NoReturn:
-    """End a worker that cannot start: with all others if none ever did, or else alone.
-
-    At the start of the server no other one could either. Later on the others serve, and must not
-    end for what may be over soon, such as a lock in the database: there is another try in a while.
-    """
-    if not _mark_of_start().exists():
-        sys.exit(STARTUP_FAILURE)
-    # uvicorn would only note them, and nothing is under way.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
-    time.sleep(RETRY)
-    sys.exit(1)
-
-
-def _leave_with_parent() -> None:
-    """End this worker when its parent is gone, kill -9 included: it would keep the port."""
-    parent = multiprocessing.parent_process()
-
-    def leave() -> None:
-        if parent is not None:
-            parent.join()
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=leave, name="scepkit-parent", daemon=True).start()
-
-
-def _config(
-    app: Starlette | str, *, workers: int | None = None, factory: bool = False
-) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http="scepkit.server.http.connection:HTTPConnection",
-        ws="none",
-        workers=workers,
-        factory=factory,
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        # Done where connections are counted: see `Bounds`.
-        proxy_headers=False,
-        timeout_graceful_shutdown=GRACE,
-        # A worker on a starved machine is slow, not dead; one that is dead is known after this.
-        timeout_worker_healthcheck=HEALTHCHECK,
-    )
+    if settings.metrics:
+        revocations = RevocationMetrics.of(settings.database_url)
+        monitoring.serve(settings.metrics, app.health.states, revocations)
+    reloader = Reloader(app.in_force.home, ThisProcess(app.in_force))
+    hang_up.start(partial(reloader.reload, reason=SIGHUP))
+    with Control(settings.directory, reloader.reload):
+        serving.run(lambda: app.serve(listener))

@@ -1,10 +1,4 @@
-"""HTTP/1 on one connection, for uvicorn, with bounds on the octets and the time of a peer.
-
-uvicorn's own protocol classes read ahead of their answers without a bound, and wait for ever for a
-peer that does not read. So only its process and signal handling is used, and this under it, by its
-public `http` setting; what it expects of a protocol class is its constructor, `shutdown`, and to be
-in `ServerState.connections` and `.tasks`; pyproject.toml pins the versions in which that is so.
-"""
+"""HTTP/1 on one connection, with bounds on the octets and the time of a peer."""
 
 from __future__ import annotations
 
@@ -12,20 +6,16 @@ import asyncio
 import enum
 from collections import deque
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
-
-from starlette.types import ASGIApp
+from typing import TYPE_CHECKING
 
 from scepkit.errors import HTTPRefused
 from scepkit.server.http.bounds import Bounds
-from scepkit.server.http.connections import STATE, Connections
-from scepkit.server.http.exchange import Exchange, busy, refusal
+from scepkit.server.http.exchange import Exchange, busy, refusal, written
 from scepkit.server.http.peers import Peer, host_and_port
 from scepkit.server.http.request_reader import Head, RequestReader
 
 if TYPE_CHECKING:
-    import uvicorn
-    from uvicorn.server import ServerState
+    from scepkit.server.http.serving import HTTPServer
 
 # Seconds that a connection is kept without a request, once it had one.
 KEEP_ALIVE = 15.0
@@ -63,30 +53,18 @@ class HTTPConnection(asyncio.BufferedProtocol):
     One request is answered at a time. Those behind it wait, as many as may; then nothing is read.
 
     Args:
-        config: uvicorn's, for the application.
-        server_state: uvicorn's, to be told when to stop.
-        app_state: what the application's lifespan made: the `Connections`.
+        server: the server that it is a connection of.
 
     Attributes:
         address: what it counts under; None for a listed proxy.
         held: octets of requests that it holds.
     """
 
-    def __init__(
-        self,
-        config: uvicorn.Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None = None,
-    ) -> None:
-        if not config.loaded:
-            config.load()
+    def __init__(self, server: HTTPServer) -> None:
         self.address: str | None = None
         self.held = 0
-        self._app: ASGIApp = config.loaded_app
-        self._server = server_state
-        self._app_state = app_state
-        self._connections: Connections = app_state[STATE]
+        self._server = server
+        self._connections = server.connections
         self._bounds: Bounds = self._connections.bounds
         self._loop = asyncio.get_running_loop()
         self._reader = RequestReader(self)
@@ -120,19 +98,18 @@ class HTTPConnection(asyncio.BufferedProtocol):
             # The peer hung up before its turn came: what it asked for is nobody's any more.
             transport.abort()
             return
-        self._local = host_and_port(transport.get_extra_info("sockname"))
         self._peer = Peer(*peer, self._bounds.proxies)
         self.address = self._peer.network
         if not self._connections.admit(self, self._peer.host):
             self._say(HTTPRefused(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections"))
             transport.close()
             return
-        self._server.connections.add(self)  # type: ignore[arg-type]
+        self._server.opened(self)
         self._enter(_State.IDLE)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Tell the exchange under way, and forget the connection."""
-        self._server.connections.discard(self)
+        self._server.closed(self)
         self._enter(_State.CLOSED)
         self._connections.forget(self)
         for exchange in self._queue:
@@ -172,7 +149,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._settle()
 
     def shutdown(self) -> None:
-        """Answer the requests that have arrived, and close; uvicorn asks for it."""
+        """Answer the requests that have arrived, and close."""
         self._stops = self._is_shutting_down = True
         if self._queue:
             self._queue[-1].keeps_alive = False
@@ -183,9 +160,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def begin(self, head: Head) -> None:
         """Queue the request that has this head."""
-        client = (self._peer.client(head.headers), self._peer.port)
-        scope = head.scope(client=client, server=self._local, state=self._app_state.copy())
-        self._queue.append(Exchange(head, scope, self, self._server.default_headers))
+        self._queue.append(Exchange(head, self._peer.client(head.headers), self))
 
     def add(self, body: bytes) -> None:
         """Take a piece of the newest request's body."""
@@ -202,6 +177,11 @@ class HTTPConnection(asyncio.BufferedProtocol):
             self._enter(_State.IDLE)
 
     # --- from the exchange ------------------------------------------------------------------------
+
+    @property
+    def date(self) -> bytes:
+        """Return the line of a head that says the time."""
+        return self._server.date
 
     def write(self, octets: bytes) -> None:
         """Send octets."""
@@ -245,7 +225,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         if self._refusal is not None or self._is_lingering:
             return False
         if self._queue and not self._queue[-1].is_whole:
-            return len(self._queue[-1].body) < _MAX_HELD
+            return len(self._queue[-1].arrived) < _MAX_HELD
         if self._stops:
             return False
         if len(self._queue) > self._bounds.pipelined:
@@ -285,16 +265,14 @@ class HTTPConnection(asyncio.BufferedProtocol):
         if exchange.is_answered:
             return
         self._running = exchange
-        task = self._loop.create_task(self._answer(exchange))
-        self._server.tasks.add(task)
-        task.add_done_callback(self._server.tasks.discard)
+        self._server.begin(self._answer(exchange))
 
     async def _answer(self, exchange: Exchange) -> None:
-        """Have the application answer, unless a proxy asks too much at once for one address."""
+        """Have the request answered, unless a proxy asks too much at once for one address."""
         address = self._peer.forwarded_network(exchange.head.headers)
         is_let_in = address is None or self._connections.enter(address)
         try:
-            await exchange.run(self._app if is_let_in else busy)
+            await exchange.run(self._server.answer if is_let_in else busy)
         finally:
             if address is not None and is_let_in:
                 self._connections.leave(address)
@@ -314,8 +292,9 @@ class HTTPConnection(asyncio.BufferedProtocol):
             self._transport.close()
 
     def _say(self, error: HTTPRefused) -> None:
-        """Refuse what is no request that an application could answer."""
-        self.write(refusal(error, self._server.default_headers))
+        """Refuse what is no request that anybody could answer."""
+        response = refusal(error)
+        self.write(written(response, self.date, keeps_alive=False) + response.body)
 
     def _linger(self) -> None:
         """Close, but let the peer read why: what it still sends would reset the connection."""

@@ -16,9 +16,6 @@ from scepkit.server.http.bounds import BoundAlarms, Bounds, LogThrottle
 from scepkit.server.http.request_reader import Unreadable
 from scepkit.server.http.tally import Tally
 
-STATE = "connections"
-"""The key of the `Connections` in the application's state."""
-
 # Octets that connections read at once: all of them into the same place, one after another.
 _READ = 64 * 1024
 

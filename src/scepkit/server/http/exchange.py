@@ -1,36 +1,49 @@
-"""One HTTP request and its response, as an ASGI application sees them."""
+"""One HTTP request and its response, as whoever answers it sees them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import structlog
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from scepkit.errors import HTTPRefused
+from scepkit.errors import BoundReached, HTTPRefused
+from scepkit.protocol.scep.http import TEXT, HTTPResponse
 from scepkit.server.http.request_reader import Head
 
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store"}
 
-# The type of the event that the peer sends nothing more.
-END = "scepkit.end"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 # Responses that have no body, whatever their headers say (RFC 9110 section 6.4.1).
 _BODILESS = frozenset({204, 304})
 
 _STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode("ascii")
-    for status in HTTPStatus
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
 }
+
+# Octets that are sent at a time: a peer that reads slowly holds no more than that.
+_PIECE = 64 * 1024
+
+# Seconds after which to ask again, and the statuses with which a peer is told so.
+_RETRY_SECONDS = 5
+_COME_BACK = frozenset({429, 503})
 
 log = structlog.get_logger()
 
 
+class ClientGone(Exception):
+    """The client hung up: before its request was whole, or while it waited for the answer."""
+
+
 class Wire(Protocol):
     """The connection that an exchange is on."""
+
+    @property
+    def date(self) -> bytes:
+        """Return the line of a head that says the time."""
 
     def write(self, octets: bytes) -> None:
         """Send octets."""
@@ -53,51 +66,51 @@ class Exchange:
 
     Args:
         head: what stands before the body.
-        scope: the same as ASGI has it.
+        peer: the address of whoever asks.
         wire: the connection.
-        defaults: headers of every response.
 
     Attributes:
         head: as given.
-        scope: as given.
+        peer: as given.
+        facts: the fields of its line in the log, as they become known to whoever answers.
         is_whole: whether the request is.
         has_begun: whether octets of the response are out.
         is_answered: whether the response is complete.
         keeps_alive: whether the connection may go on.
-        body: what has arrived and was not taken.
+        arrived: octets of the body that were not taken yet.
     """
 
-    def __init__(
-        self, head: Head, scope: Scope, wire: Wire, defaults: Iterable[tuple[bytes, bytes]]
-    ) -> None:
+    __slots__ = (
+        *("head", "peer", "facts", "is_whole", "has_begun", "is_answered", "keeps_alive"),
+        *("arrived", "_wire", "_is_gone", "_has_ended", "_owes_continue", "_news"),
+    )
+
+    def __init__(self, head: Head, peer: str, wire: Wire) -> None:
         self.head = head
-        self.scope = scope
+        self.peer = peer
+        self.facts: dict[str, Any] = {}
         self.is_whole = False
         self.has_begun = False
         self.is_answered = False
         self.keeps_alive = head.keeps_alive
-        self.body = bytearray()
+        self.arrived = bytearray()
         self._wire = wire
-        self._defaults = defaults
         self._is_gone = False
-        self._has_ended = self._end_is_told = False
-        self._is_taken = False
+        self._has_ended = False
         self._owes_continue = head.expects_continue
         self._news = asyncio.Event()
-        self._start: tuple[int, list[tuple[bytes, bytes]]] | None = None
-        self._left: int | None = None
 
     @property
     def held(self) -> int:
-        """Return the number of octets that are kept for the application."""
-        return self.head.size + len(self.body)
+        """Return the number of octets that are kept for whoever answers."""
+        return self.head.size + len(self.arrived)
 
     # --- from the connection ----------------------------------------------------------------------
 
     def add(self, piece: bytes) -> None:
         """Take a piece of the body; nobody wants it any more once the response is complete."""
         if not self.is_answered:
-            self.body += piece
+            self.arrived += piece
             self._news.set()
 
     def end(self) -> None:
@@ -111,14 +124,22 @@ class Exchange:
         self._news.set()
 
     def end_sending(self) -> None:
-        """Take note that the peer sends nothing more: an application that waits may give it up."""
+        """Take note that the peer sends nothing more: whoever waits for others may give it up."""
         self._has_ended = True
         self._news.set()
 
-    async def run(self, app: ASGIApp) -> None:
-        """Have the application answer."""
+    async def run(self, answer: Answerer) -> None:
+        """Have the request answered.
+
+        Args:
+            answer: reads the request, and sends the response.
+        """
         try:
-            await app(self.scope, self.receive, self.send)
+            await answer(self)
+        except ClientGone:
+            if not self._is_gone:
+                # It only said that it sends nothing more, and was taken for gone.
+                self._wire.abort()
         except Exception:
             log.exception("bug in scepkit; please report it")
             await self._fail()
@@ -127,155 +148,140 @@ class Exchange:
             self._wire.abort()
             raise
         else:
-            if self.is_answered or self._is_gone:
-                return
-            if self._has_ended and not self.has_begun:
-                # The application has taken the peer for gone.
-                self._wire.abort()
-            else:
-                log.error("bug in scepkit; please report it", error="no complete response")
+            if not self.is_answered and not self._is_gone:
+                log.error("bug in scepkit; please report it", error="no response")
                 await self._fail()
 
     async def _fail(self) -> None:
         if self.has_begun:
             self._wire.abort()
-            return
-        self._start = self._left = None
-        await refuse(HTTPRefused(500, "internal error"), self.send)
+        else:
+            await self.send(refusal(HTTPRefused(500, "internal error")))
 
-    # --- from the application ---------------------------------------------------------------------
+    # --- from whoever answers ---------------------------------------------------------------------
 
-    async def receive(self) -> Message:
-        """Return the next piece of the body; once it was all taken, wait until the peer is gone.
+    async def body(self, most: int) -> bytes:
+        """Return the body, once it has arrived.
 
-        Before that comes the end of what the peer sends, once: one that has closed, and one that
-        reads on, look the same. It is nothing of ASGI's, and no disconnect to an application of
-        Starlette's, which goes on answering.
+        Args:
+            most: octets that it may have.
+
+        Raises:
+            HTTPRefused: it is larger; HTTP 413.
+            ClientGone: it never became whole.
         """
-        if self._owes_continue and not self._is_gone:
-            self._owes_continue = False
-            self._wire.write(_CONTINUE)
-        while not self._has_news:
+        said = self.head.header(b"content-length")
+        if said and (not said.isdigit() or int(said) > most):
+            raise _too_large(most)
+        body = bytearray()
+        while True:
+            body += self.arrived
+            self.arrived.clear()
+            if self._is_gone:
+                raise ClientGone
+            if len(body) > most:
+                raise _too_large(most)
+            if self.is_whole:
+                return bytes(body)
+            if self._owes_continue:
+                self._owes_continue = False
+                self._wire.write(_CONTINUE)
             # In this order: what has arrived already is news that comes with `resume`.
             self._news.clear()
             self._wire.resume()
-            if not self._has_news:
-                await self._news.wait()
-        if self._is_gone or self.is_answered:
-            return {"type": "http.disconnect"}
-        if self._is_taken:
-            self._end_is_told = True
-            return {"type": END}
-        piece = bytes(self.body)
-        self.body.clear()
-        self._is_taken = self.is_whole
-        return {"type": "http.request", "body": piece, "more_body": not self.is_whole}
+            await self._news.wait()
 
-    @property
-    def _has_news(self) -> bool:
-        has_more = bool(self.body) or (self.is_whole and not self._is_taken)
-        has_end = self._has_ended and not self._end_is_told
-        return has_more or has_end or self._is_gone or self.is_answered
+    async def gone(self) -> None:
+        """Return when the peer hangs up, or sends nothing more; only once the body was read.
 
-    async def send(self, message: Message) -> None:
-        """Send the next part of the response.
+        Who has closed, and who goes on reading, look the same.
+        """
+        while not (self._is_gone or self._has_ended):
+            self._news.clear()
+            self._wire.resume()
+            await self._news.wait()
+
+    async def send(self, response: HTTPResponse) -> None:
+        """Send the response: in one piece, unless it is large.
 
         Raises:
-            RuntimeError, ValueError: the response is none.
+            ValueError: a header would be several lines; nothing was sent.
         """
-        if self.is_answered:
-            raise RuntimeError("the response is complete already")
-        if message["type"] == "http.response.start":
-            self._start = message["status"], list(message.get("headers", ()))
-            return
-        if self._start is None:
-            raise RuntimeError("the response has no head")
-        body, is_last = message.get("body", b""), not message.get("more_body", False)
-        octets = b""
-        if self._left is None:
-            octets = self._head(*self._start, len(body) if is_last else None)
-        octets += self._counted(body, is_last=is_last)
-        await self._wire.drained()
-        if self._is_gone:
-            self.is_answered = is_last
-            return
-        self.has_begun = True
-        self._wire.write(octets)
-        if is_last:
-            self.is_answered = True
-            self.body.clear()
-            self._news.set()
-            self._wire.finish(self)
-
-    def _head(self, status: int, headers: list[tuple[bytes, bytes]], length: int | None) -> bytes:
-        """Write status line and headers; without a length the end of the connection is the end."""
+        body = b"" if self.head.method == "HEAD" or response.status in _BODILESS else response.body
+        octets = written(response, self._wire.date, keeps_alive=self.keeps_alive) + body[:_PIECE]
         self._owes_continue = False
-        said = next((value for name, value in headers if name == b"content-length"), None)
-        if said is None and length is not None and status not in _BODILESS:
-            said = b"%d" % length
-            headers.append((b"content-length", said))
-        if said is None and status not in _BODILESS:
-            self.keeps_alive = False
-        self._left = int(said) if said is not None else -1
-        if self.head.method == "HEAD" or status in _BODILESS:
-            self._left = 0
-        if (b"connection", b"close") in headers:
-            self.keeps_alive = False
-        elif not self.keeps_alive:
-            headers.append((b"connection", b"close"))
-        return _written(status, (*self._defaults, *headers))
-
-    def _counted(self, body: bytes, *, is_last: bool) -> bytes:
-        if self._left == 0 and (self.head.method == "HEAD" or not body):
-            return b""
-        if self._left is None or self._left < 0:
-            return body
-        self._left -= len(body)
-        if self._left < 0 or (is_last and self._left > 0):
-            raise RuntimeError("the response has another length than it says")
-        return body
+        at = _PIECE
+        while True:
+            await self._wire.drained()
+            if self._is_gone:
+                self.is_answered = True
+                return
+            self.has_begun = True
+            self._wire.write(octets)
+            if at >= len(body):
+                break
+            octets = body[at : at + _PIECE]
+            at += _PIECE
+        self.is_answered = True
+        self.arrived.clear()
+        self._news.set()
+        self._wire.finish(self)
 
 
-async def refuse(error: HTTPRefused, send: Send) -> None:
-    """Answer with a status and a line of text."""
-    headers = _refusal_headers(error)
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": _text(error)})
+Answerer: TypeAlias = Callable[[Exchange], Awaitable[None]]
+"""Reads a request and sends its response."""
 
 
-async def busy(_scope: Scope, _receive: Receive, send: Send) -> None:
+def _too_large(most: int) -> HTTPRefused:
+    return HTTPRefused(413, f"the body is larger than {most} octets")
+
+
+async def busy(exchange: Exchange) -> None:
     """Answer that there are too many requests of this address under way."""
-    await refuse(HTTPRefused(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests at once"), send)
+    await exchange.send(refusal(HTTPRefused(503, "too many requests at once")))
 
 
-def refusal(error: HTTPRefused, defaults: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Return the response to an invalid request, after which the connection ends."""
-    text = _text(error)
-    length = (b"content-length", b"%d" % len(text))
-    headers = (*defaults, *_refusal_headers(error), length, (b"connection", b"close"))
-    return _written(error.status, headers) + text
+def not_found() -> HTTPRefused:
+    """Return the refusal of a path that leads nowhere."""
+    return HTTPRefused(404, "not found")
 
 
-def _text(error: HTTPRefused) -> bytes:
-    return f"{error.message}\n".encode()
+def not_allowed(methods: Iterable[str]) -> HTTPRefused:
+    """Return the refusal of a method where only these will do."""
+    return HTTPRefused(405, "method not allowed", allow=", ".join(methods))
 
 
-def _refusal_headers(error: HTTPRefused) -> list[tuple[bytes, bytes]]:
-    headers = [(b"content-type", b"text/plain"), (b"cache-control", b"no-store")]
-    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers.append((b"retry-after", b"5"))
-    return headers
+def refusal(error: HTTPRefused) -> HTTPResponse:
+    """Return the response that is a status and a line of text."""
+    # No proxy may keep a refusal either: the next attempt may fare better (P-39).
+    headers = dict(NO_STORE)
+    if error.allow:
+        headers["Allow"] = error.allow
+    if error.status in _COME_BACK:
+        seconds = error.retry_after if isinstance(error, BoundReached) else _RETRY_SECONDS
+        headers["Retry-After"] = str(seconds)
+    return HTTPResponse(error.status, f"{error.message}\n".encode(), TEXT, headers)
 
 
-def _written(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def written(response: HTTPResponse, date: bytes, *, keeps_alive: bool) -> bytes:
     """Write the head of a response.
+
+    Args:
+        response: the response.
+        date: the line that says the time.
+        keeps_alive: whether the connection goes on after it.
 
     Raises:
         ValueError: a header would be several lines.
     """
-    lines = [_STATUS_LINES[status]]
-    for name, value in headers:
-        if b"\n" in value or b"\r" in value:
-            raise ValueError(f"the header {name!r} has more than one line")
-        lines += [name, b": ", value, b"\r\n"]
-    return b"".join([*lines, b"\r\n"])
+    lines = [f"{name.lower()}: {value}\r\n" for name, value in response.headers.items()]
+    if response.status not in _BODILESS:
+        lines.append(f"content-type: {response.content_type}\r\n")
+        lines.append(f"content-length: {len(response.body)}\r\n")
+    if not keeps_alive:
+        lines.append("connection: close\r\n")
+    text = "".join(lines)
+    if text.count("\n") != len(lines) or text.count("\r") != len(lines):
+        raise ValueError("a header has more than one line")
+    head = _STATUS_LINES[response.status].encode("ascii") + date
+    return head + text.encode("latin-1") + b"\r\n"

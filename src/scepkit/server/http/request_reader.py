@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import unquote
 
 import httptools
@@ -13,7 +13,6 @@ from httptools import (
     HttpParserUpgrade,
     HttpRequestParser,
 )
-from starlette.types import Scope
 
 from scepkit.errors import HTTPRefused
 
@@ -47,7 +46,8 @@ class Head:
     Attributes:
         method: in upper case.
         url: as it was sent.
-        version: `1.1` or `1.0`.
+        path: of the URL, percent-decoded.
+        query: of the URL, as it was sent.
         headers: names in lower case, in their order.
         keeps_alive: whether the connection may go on after the response.
         expects_continue: whether the peer waits to be told to send the body.
@@ -56,7 +56,8 @@ class Head:
 
     method: str
     url: bytes
-    version: str
+    path: str
+    query: bytes
     headers: list[tuple[bytes, bytes]]
     keeps_alive: bool
     expects_continue: bool
@@ -66,36 +67,18 @@ class Head:
         headers = sum(_HEADER_SIZE + len(name) + len(value) for name, value in self.headers)
         self.size = _REQUEST_SIZE + len(self.url) + headers
 
-    def scope(
-        self, *, client: tuple[str, int], server: tuple[str, int], state: dict[str, Any]
-    ) -> Scope:
-        """Return the request as ASGI has it.
+    def header(self, name: bytes) -> bytes:
+        """Return the value of the first header with a name in lower case; empty without one."""
+        for one, value in self.headers:
+            if one == name:
+                return value
+        return b""
 
-        Args:
-            client: address and port of whoever asks.
-            server: address and port that were asked.
-            state: what the application's lifespan made.
-
-        Raises:
-            HttpParserError: the URL is none; HTTP 400.
-            UnicodeDecodeError: it is not ASCII; HTTP 400.
-        """
-        url = httptools.parse_url(self.url)
-        path = url.path or b"/"
+    def texts(self) -> dict[str, str]:
+        """Return the headers as text; of a repeated one the first counts."""
         return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": self.version,
-            "server": server,
-            "client": client,
-            "scheme": "http",
-            "root_path": "",
-            "method": self.method,
-            "path": unquote(path.decode("ascii")),
-            "raw_path": path,
-            "query_string": url.query or b"",
-            "headers": self.headers,
-            "state": state,
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in reversed(self.headers)
         }
 
 
@@ -256,7 +239,7 @@ class RequestReader:
         head = Head(
             self._parser.get_method().decode("ascii"),
             self._url,
-            version,
+            *_path_and_query(self._url),
             list(self.headers),
             version != "1.0" and self._parser.should_keep_alive(),
             version != "1.0" and _has(self.headers, b"expect", b"100-continue"),
@@ -288,6 +271,17 @@ class RequestReader:
         hosts = sum(name == b"host" for name, _ in self.headers)
         if hosts > 1 or (hosts == 0 and version != "1.0"):
             raise HTTPRefused(400, "HTTP/1.1 needs one Host")
+
+
+def _path_and_query(url: bytes) -> tuple[str, bytes]:
+    """Take a URL apart.
+
+    Raises:
+        HttpParserError: it is none.
+        UnicodeDecodeError: it is not ASCII.
+    """
+    parsed = httptools.parse_url(url)
+    return unquote((parsed.path or b"/").decode("ascii")), parsed.query or b""
 
 
 def _has(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> bool:

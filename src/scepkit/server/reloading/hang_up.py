@@ -8,6 +8,9 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
 
+SIGHUP = "SIGHUP"
+"""The reason in the audit record; who sent the signal is not known."""
+
 
 class HangUp:
     """Takes SIGHUP over, and has something done for it: at once, or as soon as that is known.
@@ -21,11 +24,6 @@ class HangUp:
         # Under nohup nobody wants the server to end with the terminal.
         is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
         self._ends_with_terminal = not is_ignored and _has_terminal()
-
-        self.take()
-
-    def take(self) -> None:
-        """Take the signal over, also from what took it since; the main thread calls this."""
         signal.signal(signal.SIGHUP, lambda *_: self._note())
 
     def start(self, act: Callable[[], object]) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from threading import Lock
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
@@ -14,10 +14,12 @@ from scepkit.errors import ScepError, StoreError
 from scepkit.server import challenge_secrets, endpoint_files
 from scepkit.server.background.audit import record_new
 from scepkit.server.data_directory import Home, open_store, read_again, utc_now
-from scepkit.server.in_force import InForce
 from scepkit.server.settings import FILE, Settings, public_urls
 from scepkit.server.settings import errors as settings_errors
 from scepkit.store import SERVER, AuditAction, AuditEvent
+
+if TYPE_CHECKING:
+    from scepkit.server.in_force import InForce
 
 RELOADED, REFUSED = "reloaded", "refused"
 

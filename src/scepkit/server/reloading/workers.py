@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -24,10 +24,12 @@ from scepkit.errors import ReloadRefused, ScepError, SettingsError
 from scepkit.keys.passphrase import Passphrase
 from scepkit.server.data_directory import Home
 from scepkit.server.endpoint_files import EndpointFiles
-from scepkit.server.in_force import InForce
 from scepkit.server.passphrases import PassphraseSource
 from scepkit.server.reloading.channel import Channel, connect, listen
 from scepkit.server.settings import Settings, restore
+
+if TYPE_CHECKING:
+    from scepkit.server.in_force import InForce
 
 # Seconds in which all worker processes have to put together what new settings need.
 PREPARE_SECONDS = 60.0

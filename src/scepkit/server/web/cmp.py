@@ -9,18 +9,18 @@ from __future__ import annotations
 import functools
 
 import structlog
-from starlette.routing import Route
 
 from scepkit.errors import HTTPRefused, Malformed
 from scepkit.protocol import cmp
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.scep.http import HTTPResponse
 from scepkit.server.http import peers
+from scepkit.server.http.exchange import NO_STORE, Exchange, not_allowed, refusal
 from scepkit.server.web import metrics
-from scepkit.server.web.front import NO_STORE, Front, Request, refusal
+from scepkit.server.web.front import Front
 from scepkit.services.cmp import CMPAnswer
 
-PATH = "/cmp/{name}"
+PATH = "/cmp/"
 
 # Octets of a transactionID in the log: OpenSSL sends 16, but whoever wants to may send more.
 _MAX_LOGGED = 64
@@ -29,23 +29,20 @@ log = structlog.get_logger()
 
 
 class CMPFront(Front):
-    """Answers CMP for all endpoints, over ASGI."""
+    """Answers CMP for all endpoints."""
 
     protocol = "CMP"
 
-    @property
-    def routes(self) -> list[Route]:
-        """Return the paths of the CMP endpoints."""
-        return [Route(PATH, self, methods=["POST"])]
-
-    async def _answer(self, request: Request) -> HTTPResponse:
-        name = request.scope["path_params"]["name"]
+    async def _answer(self, exchange: Exchange) -> HTTPResponse:
+        name = exchange.head.path.removeprefix(PATH)
+        if exchange.head.method != "POST":
+            return refusal(not_allowed(("POST",)))
         served = self._endpoints.served.get(name)
         if served is None or served.cmp is None:
             return refusal(HTTPRefused(404, "no such CMP endpoint"))
-        request.facts["endpoint"] = name
-        message = await request.body(cmp.MAX_MESSAGE)
-        service = functools.partial(served.cmp.answer, peer=peers.network(request.peer))
+        exchange.facts["endpoint"] = name
+        message = await exchange.body(cmp.MAX_MESSAGE)
+        service = functools.partial(served.cmp.answer, peer=peers.network(exchange.peer))
         try:
             with self._limit:
                 answer = await self._workers.answer(service, message)
@@ -53,13 +50,13 @@ class CMPFront(Front):
             raise HTTPRefused(400, f"not a CMP message: {error.message}") from error
         if answer.is_fault:
             log.error("server fault", error=answer.reason, hint=answer.hint)
-        request.facts |= _facts(answer)
+        exchange.facts |= _facts(answer)
         metrics.CMP.labels(name, answer.outcome).inc()
         return HTTPResponse(200, answer.der, cmp.MEDIA_TYPE, NO_STORE)
 
-    def _refuse(self, request: Request, error: HTTPRefused, reason: str) -> HTTPResponse:
-        response = super()._refuse(request, error, reason)
-        metrics.CMP.labels(request.facts["endpoint"], request.facts["outcome"]).inc()
+    def _refuse(self, exchange: Exchange, error: HTTPRefused, reason: str) -> HTTPResponse:
+        response = super()._refuse(exchange, error, reason)
+        metrics.CMP.labels(exchange.facts["endpoint"], exchange.facts["outcome"]).inc()
         return response
 
 

@@ -7,7 +7,7 @@ Answered from memory, so also when the database is away, and with HTTP's conditi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime, parsedate_to_datetime
@@ -15,12 +15,13 @@ from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
 
 from scepkit.ca import extensions
+from scepkit.errors import HTTPRefused
 from scepkit.operations import revocation
+from scepkit.protocol.scep.http import HTTPResponse
+from scepkit.server.http.exchange import NO_STORE, Exchange, not_allowed, not_found, refusal
+from scepkit.server.http.request_reader import Head
 from scepkit.server.web import metrics
 from scepkit.store import CRLRow, CRLState
 
@@ -34,11 +35,17 @@ _CERTIFICATE_SECONDS = 24 * 3600
 # Longer ones are no dates.
 _MAX_DATE = 64
 
-# Octets that are sent at a time: a peer that reads slowly holds no more than that.
-_PIECE = 64 * 1024
+_METHODS = ("GET", "HEAD")
+# What stands before and after the id of the CA.
+_CRL_PATH = extensions.CRL_PATH.split("{}")
+_CERTIFICATE_PATH = extensions.ISSUER_PATH.split("{}")
 
-# Seconds after which to ask again for a CRL that is being made for the first time.
-_SOON = 2
+_MISSING = "there is no such CA here; its id is in the URLs of the certificates that it issues"
+
+# To a request for a CRL that is being made for the first time: it is there in some seconds.
+_NOT_YET = HTTPResponse(
+    503, b"the first CRL is being made\n", headers={**NO_STORE, "Retry-After": "2"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +82,16 @@ class Resource:
         if self.fresh_until is not None:
             seconds = max(0, int((self.fresh_until - now).total_seconds()))
         return {
-            "etag": self.etag,
-            "last-modified": format_datetime(_whole(self.last_modified), usegmt=True),
-            "cache-control": f"public, max-age={seconds}",
+            "ETag": self.etag,
+            "Last-Modified": format_datetime(_whole(self.last_modified), usegmt=True),
+            "Cache-Control": f"public, max-age={seconds}",
         }
 
     def is_held(self, headers: Mapping[str, str]) -> bool:
         """Say whether the client has these octets already (RFC 9110 section 13.2.2).
 
         Args:
-            headers: of the request; their names in any case.
+            headers: of the request; their names in lower case.
         """
         tags = headers.get("if-none-match")
         if tags is not None:
@@ -172,56 +179,40 @@ class Distribution:
         self._crls = crls
         self._now = now
 
-    @property
-    def routes(self) -> list[Route]:
-        """Return the paths of CRLs and CA certificates."""
-        return [
-            Route(extensions.CRL_PATH.format("{name}"), self.crl),
-            Route(extensions.ISSUER_PATH.format("{name}"), self.certificate),
-        ]
-
-    async def crl(self, request: Request) -> Response:
+    async def crl(self, exchange: Exchange) -> None:
         """Answer with the newest CRL of a CA (RFC 5280 section 4.2.1.13), DER."""
-        try:
-            found = self._crls.crl(request.path_params["name"])
-        except KeyError:
-            return _counted("crl", _missing())
-        if found is None:
-            return _counted("crl", _not_yet())
-        return _counted("crl", self._answer(request, found))
+        await self._answer(exchange, "crl", _CRL_PATH, self._crls.crl)
 
-    async def certificate(self, request: Request) -> Response:
+    async def certificate(self, exchange: Exchange) -> None:
         """Answer with the certificate of a CA (caIssuers, RFC 5280 section 4.2.2.1), DER."""
+        await self._answer(exchange, "ca", _CERTIFICATE_PATH, self._crls.certificate)
+
+    async def _answer(
+        self,
+        exchange: Exchange,
+        what: str,
+        path: Sequence[str],
+        find: Callable[[str], Resource | None],
+    ) -> None:
+        before, after = path
+        name = exchange.head.path.removeprefix(before).removesuffix(after)
+        if exchange.head.method not in _METHODS:
+            await exchange.send(refusal(not_allowed(_METHODS)))
+            return
+        if exchange.head.path != f"{before}{name}{after}" or "/" in name:
+            await exchange.send(refusal(not_found()))
+            return
         try:
-            found = self._crls.certificate(request.path_params["name"])
+            found = find(name)
         except KeyError:
-            return _counted("ca", _missing())
-        return _counted("ca", self._answer(request, found))
+            response = refusal(HTTPRefused(404, _MISSING))
+        else:
+            response = _NOT_YET if found is None else self._response(exchange.head, found)
+        metrics.FETCHES.labels(what, str(response.status)).inc()
+        await exchange.send(response)
 
-    def _answer(self, request: Request, resource: Resource) -> Response:
+    def _response(self, head: Head, resource: Resource) -> HTTPResponse:
         headers = resource.headers(self._now())
-        if resource.is_held(request.headers):
-            return Response(status_code=304, headers=headers)
-        headers["content-length"] = str(len(resource.body))
-        pieces = _pieces(b"" if request.method == "HEAD" else resource.body)
-        return StreamingResponse(pieces, headers=headers, media_type=resource.media_type)
-
-
-def _missing() -> Response:
-    text = "there is no such CA here; its id is in the URLs of the certificates that it issues\n"
-    return PlainTextResponse(text, 404, {"cache-control": "no-store"})
-
-
-def _not_yet() -> Response:
-    headers = {"cache-control": "no-store", "retry-after": str(_SOON)}
-    return PlainTextResponse("the first CRL is being made\n", 503, headers)
-
-
-def _counted(what: str, response: Response) -> Response:
-    metrics.FETCHES.labels(what, str(response.status_code)).inc()
-    return response
-
-
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(body), _PIECE):
-        yield body[start : start + _PIECE]
+        if resource.is_held(head.texts()):
+            return HTTPResponse(304, b"", headers=headers)
+        return HTTPResponse(200, resource.body, resource.media_type, headers)

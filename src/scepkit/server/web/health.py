@@ -23,11 +23,11 @@ from typing import TypeAlias
 
 import structlog
 from cryptography import x509
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 
 from scepkit.errors import ScepError, StoreError
+from scepkit.protocol.scep.http import HTTPResponse
 from scepkit.server.ca_loading import LoadedCA
+from scepkit.server.http.exchange import NO_STORE, Exchange
 from scepkit.server.settings import Settings
 from scepkit.store import Store
 
@@ -184,7 +184,7 @@ class Health:
             self._closed = True
             self._changed.notify_all()
 
-    async def answer(self, _request: Request) -> Response:
+    async def answer(self, exchange: Exchange) -> None:
         """Answer with the word alone: 503 for `failing`, else 200."""
         look, patience = self._wanted()
         try:
@@ -195,7 +195,8 @@ class Health:
             states = self._hanging(look)
         word = worst(states)
         status = UNAVAILABLE if word is Word.FAILING else 200
-        return JSONResponse({"status": word.text}, status, {"Cache-Control": "no-store"})
+        body = b'{"status":"%s"}' % word.text.encode("ascii")
+        await exchange.send(HTTPResponse(status, body, "application/json", NO_STORE))
 
     def states(self) -> States:
         """Return the problems of now, or of a second ago; within the bound."""

@@ -12,20 +12,20 @@ import hashlib
 from datetime import datetime
 from email.utils import format_datetime
 
-from starlette.convertors import PathConvertor, register_url_convertor
-from starlette.datastructures import Headers
-from starlette.routing import Route
-
 from scepkit.ca.extensions import OCSP_PATH
 from scepkit.errors import HTTPRefused
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.ocsp import MAX_REQUEST, RESPONSE_TYPE, ErrorStatus
 from scepkit.protocol.scep.http import HTTPResponse
 from scepkit.server.data_directory import utc_now
+from scepkit.server.http.exchange import NO_STORE, Exchange, not_allowed, refusal
 from scepkit.server.web import metrics
-from scepkit.server.web.front import NO_STORE, Front, Request, refusal
+from scepkit.server.web.front import Front
 from scepkit.services import ocsp
 from scepkit.services.ocsp import OCSPAnswer
+
+PATH = OCSP_PATH.format("")
+METHODS = ("GET", "HEAD", "POST")
 
 _NO_BREAKS = {ord("\r"): None, ord("\n"): None}
 
@@ -37,55 +37,31 @@ _STATUSES = {
 """The words of OCSP for a refusal, by its HTTP status; a bug is an internalError."""
 
 
-class _AnyConvertor(PathConvertor):
-    """The rest of a path whatever it holds; Starlette's `path` ends at a line break."""
-
-    regex = r"[\s\S]*"
-
-
-register_url_convertor("anything", _AnyConvertor())
-
-
 class OCSPFront(Front):
-    """Answers OCSP for all endpoints, over ASGI."""
+    """Answers OCSP for all endpoints."""
 
     protocol = "OCSP"
 
-    @property
-    def routes(self) -> list[Route]:
-        """Return the paths of the responder."""
-        path = OCSP_PATH.format("{name}")
-        return [
-            Route(one, self, methods=["GET", "POST"])
-            for one in (path, path + "/{request:anything}")
-        ]
-
-    async def _answer(self, request: Request) -> HTTPResponse:
-        name = request.scope["path_params"]["name"]
+    async def _answer(self, exchange: Exchange) -> HTTPResponse:
+        name, _, encoded = exchange.head.path.removeprefix(PATH).partition("/")
+        if exchange.head.method not in METHODS:
+            return refusal(not_allowed(METHODS))
         served = self._endpoints.served.get(name)
         if served is None:
             return refusal(HTTPRefused(404, "no such OCSP responder"))
-        request.facts["endpoint"] = name
-        message = await _message(request)
+        exchange.facts["endpoint"] = name
+        message = (
+            await exchange.body(MAX_REQUEST)
+            if exchange.head.method == "POST"
+            else _decoded(encoded)
+        )
         with self._limit:
             answer = await self._workers.answer(served.ocsp.answer, message)
-        return _response(request, answer)
+        return _response(exchange, answer)
 
-    def _refuse(self, request: Request, error: HTTPRefused, reason: str) -> HTTPResponse:
+    def _refuse(self, exchange: Exchange, error: HTTPRefused, reason: str) -> HTTPResponse:
         status = _STATUSES.get(error.status, ErrorStatus.INTERNAL_ERROR)
-        return _response(request, ocsp.refusal(status, reason))
-
-
-async def _message(request: Request) -> bytes:
-    """Return the OCSPRequest in an HTTP request.
-
-    Raises:
-        HTTPRefused: there cannot be one.
-        ClientGone: it never became whole.
-    """
-    if request.scope["method"] == "POST":
-        return await request.body(MAX_REQUEST)
-    return _decoded(request.scope["path_params"].get("request", ""))
+        return _response(exchange, ocsp.refusal(status, reason))
 
 
 def _decoded(text: str) -> bytes:
@@ -103,9 +79,9 @@ def _decoded(text: str) -> bytes:
         raise HTTPRefused(400, "not base64") from error
 
 
-def _response(request: Request, answer: OCSPAnswer) -> HTTPResponse:
+def _response(exchange: Exchange, answer: OCSPAnswer) -> HTTPResponse:
     """Return the response with an answer; count it, and say its facts."""
-    facts = request.facts
+    facts = exchange.facts
     metrics.OCSP.labels(facts["endpoint"], answer.outcome, "yes" if answer.was_kept else "no").inc()
     facts["outcome"] = answer.outcome
     if len(answer.serials) == 1 and answer.outcome != "unknown":
@@ -113,7 +89,7 @@ def _response(request: Request, answer: OCSPAnswer) -> HTTPResponse:
         facts["serial"] = show_serial(answer.serials[0])
     if answer.reason:
         facts["reason"] = answer.reason
-    is_post = request.scope["method"] == "POST"
+    is_post = exchange.head.method == "POST"
     if is_post or answer.lasting_until is None or answer.produced_at is None:
         return HTTPResponse(200, answer.der, RESPONSE_TYPE, NO_STORE)
     # RFC 5019 section 6.2: a proxy may serve it, but not after nextUpdate.
@@ -125,7 +101,7 @@ def _response(request: Request, answer: OCSPAnswer) -> HTTPResponse:
         "Expires": _http_date(answer.lasting_until),
         "ETag": tag,
     }
-    if Headers(scope=request.scope).get("if-none-match") == tag:
+    if exchange.head.header(b"if-none-match").decode("latin-1") == tag:
         return HTTPResponse(304, b"", headers=headers)
     return HTTPResponse(200, answer.der, RESPONSE_TYPE, headers)
 

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
-from starlette.routing import Route
-
 from scepkit.enrolment.challenges.static import OF_ALL
 from scepkit.errors import BoundReached, HTTPRefused, Local
 from scepkit.protocol.certificate import show_serial
@@ -26,16 +24,13 @@ from scepkit.server.endpoints import (
 )
 from scepkit.server.http import peers
 from scepkit.server.http.bounds import BoundAlarms
+from scepkit.server.http.exchange import NO_STORE, Exchange
 from scepkit.server.settings import DEFAULT, Settings
 from scepkit.server.web import metrics
-from scepkit.server.web.front import NO_STORE, Front, Request
+from scepkit.server.web.front import Front
 from scepkit.server.web.waiting_room import WaitingRoom
 from scepkit.services.scep_decision import Decision, Waiting
 from scepkit.store import Store
-
-# Where clients look: the path that users type, the one that RFC 8894 section 4.1 names, and what is
-# left of that when a proxy takes the front off.
-PATHS = ("/scep", "/cgi-bin/pkiclient.exe", "/pkiclient.exe")
 
 Facts: TypeAlias = Mapping[str, Any]
 """The fields of an operation in the log, besides peer and duration."""
@@ -49,7 +44,7 @@ _MOST_DELAYED = 256
 
 
 class SCEPFront(Front):
-    """Answers SCEP for all endpoints, over ASGI.
+    """Answers SCEP for all endpoints.
 
     Args:
         endpoints: those in service.
@@ -76,28 +71,22 @@ class SCEPFront(Front):
         self._alarms = BoundAlarms()
         self._delay = RefusalDelay()
 
-    @property
-    def routes(self) -> list[Route]:
-        """The paths of the SCEP endpoints, whatever follows them."""
-        # Not a Mount: that answers the bare path with a redirect, which devices do not follow.
-        return [Route(path + "{rest:path}", self) for path in PATHS]
-
-    async def _answer(self, request: Request) -> HTTPResponse:
-        scope, facts = request.scope, request.facts
+    async def _answer(self, exchange: Exchange) -> HTTPResponse:
+        head, facts = exchange.head, exchange.facts
         facts["endpoint"] = ""
-        name = name_by_path(scope["path"])
+        name = name_by_path(head.path)
         # Once: while its body arrives other settings may come into force.
         catalogue = self._endpoints.served
         if (name or DEFAULT) not in catalogue:
             raise unknown_path()
         facts["endpoint"] = name or DEFAULT
         asked = http.read_request(
-            HTTPRequest(scope["method"], scope["query_string"], await request.body(http.MAX_BODY))
+            HTTPRequest(head.method, head.query, await exchange.body(http.MAX_BODY))
         )
         served = _find(catalogue, name, asked)
         facts |= {"endpoint": served.scep.name, "operation": asked.operation.value}
         if asked.operation is Operation.PKI_OPERATION:
-            response = await self._pki_operation(name, asked, served, request)
+            response = await self._pki_operation(name, asked, served, exchange)
         else:
             response = served.publication.answer(asked.operation)
             facts["outcome"] = "OK"
@@ -105,9 +94,9 @@ class SCEPFront(Front):
         return response
 
     async def _pki_operation(
-        self, name: str | None, asked: SCEPRequest, served: ServedEndpoint, request: Request
+        self, name: str | None, asked: SCEPRequest, served: ServedEndpoint, exchange: Exchange
     ) -> HTTPResponse:
-        network = peers.network(request.peer)
+        network = peers.network(exchange.peer)
         is_known = is_encrypted_to(asked.message, served.recipients)
         try:
             with self._limit:
@@ -119,33 +108,33 @@ class SCEPFront(Front):
                     if (name or DEFAULT) in catalogue:
                         served = _find(catalogue, name, asked)
                 service = served.scep
-                request.facts["endpoint"] = service.name
+                exchange.facts["endpoint"] = service.name
                 decision = await self._workers.decide(asked.message, service, network)
             if isinstance(decision, Waiting):
                 # Not among those under way: else who waits would keep everybody else out.
-                decision = await self._waiting.decide(decision, service, request.gone)
+                decision = await self._waiting.decide(decision, service, exchange.gone)
         except (BoundReached, Local):
             # The request could be read, so the log can say whose it was.
             transaction_id = pkimessage.parse(asked.message).attributes.transaction_id
-            request.facts["transaction_id"] = str(transaction_id)
+            exchange.facts["transaction_id"] = str(transaction_id)
             raise
         if isinstance(decision.answer, Failure) and service.is_guessed_at:
             self._alarms.ring(OF_ALL, endpoint=service.name, hint=_GUESSED)
             # Not among those under way: else who guesses would keep everybody else out.
             await self._delay.wait()
-        request.facts |= _facts(decision)
+        exchange.facts |= _facts(decision)
         return HTTPResponse(200, decision.reply, http.PKI_MESSAGE, NO_STORE)
 
-    def _refuse(self, request: Request, error: HTTPRefused, reason: str) -> HTTPResponse:
-        scope, facts = request.scope, request.facts
+    def _refuse(self, exchange: Exchange, error: HTTPRefused, reason: str) -> HTTPResponse:
+        facts = exchange.facts
         if "operation" not in facts:
-            facts["operation"] = http.named_operation(scope["method"], scope["query_string"])
+            facts["operation"] = http.named_operation(exchange.head.method, exchange.head.query)
         if isinstance(error, BoundReached):
-            network = peers.network(request.peer)
+            network = peers.network(exchange.peer)
             self._alarms.ring(
                 error.bound, peer=network, endpoint=facts["endpoint"], hint=error.hint
             )
-        response = super()._refuse(request, error, reason)
+        response = super()._refuse(exchange, error, reason)
         _count(facts)
         return response
 

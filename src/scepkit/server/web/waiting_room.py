@@ -20,8 +20,8 @@ from scepkit.ca.issuer import IssuedCertificate
 from scepkit.enrolment.third_parties import Awaited, Role
 from scepkit.errors import BoundReached, FailInfoError, Local, ScepError, ThirdPartyFailed
 from scepkit.protocol.certificate import show_serial
+from scepkit.server.http.exchange import ClientGone
 from scepkit.server.web import metrics
-from scepkit.server.web.front import ClientGone
 from scepkit.server.web.worker_pool import WorkerPool
 from scepkit.services.scep import SCEPService
 from scepkit.services.scep_decision import Decision, Step, Waiting

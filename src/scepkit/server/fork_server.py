@@ -1,0 +1,178 @@
+"""The process that forks the worker processes, so that they share the memory of what is imported.
+
+It has a single thread, whatever the supervisor has: no lock that another thread holds at the moment
+of a fork can get into a worker. The supervisor forks it before it has threads itself.
+
+    supervisor ── fork server ─┬─ worker 1
+                               └─ worker 2
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import NoReturn
+
+# The number of a worker, and a signal for it (0: it is to be forked); or its exit status.
+_MESSAGE = struct.Struct("!ii")
+
+# Signals of the terminal and of systemd come to all processes: here they mean nothing.
+_NOT_FOR_IT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class ForkServer:
+    """Starts and signals workers, and hears of their end; for one thread.
+
+    Args:
+        load: imports all that workers need; called in the process that forks.
+        work: the work of the worker with this number; called in it. Returns its exit status.
+    """
+
+    def __init__(self, load: Callable[[], None], work: Callable[[int], int]) -> None:
+        self._channel, other = socket.socketpair()
+        _keep_shared()
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._channel.close()
+            _run_and_exit(lambda: _Forks(other, work).serve(load))
+        other.close()
+
+    def fileno(self) -> int:
+        """Return the file that can be read when a worker has ended."""
+        return self._channel.fileno()
+
+    def start(self, number: int) -> None:
+        """Fork the worker with this number; there must be none.
+
+        Raises:
+            OSError: the process that forks is gone.
+        """
+        self._channel.sendall(_MESSAGE.pack(number, 0))
+
+    def send(self, number: int, sent: signal.Signals) -> None:
+        """Send a signal to a worker; one that has ended already gets none.
+
+        Raises:
+            OSError: the process that forks is gone.
+        """
+        self._channel.sendall(_MESSAGE.pack(number, sent))
+
+    def ended(self) -> tuple[int, int]:
+        """Return the number of the next worker that has ended, and its exit status; waits for one.
+
+        Raises:
+            OSError: the process that forks is gone.
+        """
+        message = self._channel.recv(_MESSAGE.size, socket.MSG_WAITALL)
+        if len(message) < _MESSAGE.size:
+            raise ConnectionError("the process that starts the workers is gone")
+        number, status = _MESSAGE.unpack(message)
+        return number, status
+
+    def close(self) -> None:
+        """End the process, after the last worker."""
+        self._channel.close()
+        os.waitpid(self._pid, 0)
+
+
+class _Forks:
+    """The process that forks.
+
+    Args:
+        channel: to the supervisor.
+        work: the work of the worker with this number.
+    """
+
+    def __init__(self, channel: socket.socket, work: Callable[[int], int]) -> None:
+        self._channel = channel
+        self._work = work
+        self._numbers: dict[int, int] = {}  # by process
+
+    def serve(self, load: Callable[[], None]) -> int:
+        """Do what the supervisor says, until it is gone."""
+        for one in _NOT_FOR_IT:
+            signal.signal(one, signal.SIG_IGN)
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        # So that the end of a worker is seen at once.
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        load()
+        _keep_shared()
+        channel = self._channel.fileno()
+        while True:
+            ready, _, _ = select.select([channel, reading], [], [])
+            if reading in ready:
+                os.read(reading, 512)
+            for number, status in self._ended():
+                with suppress(OSError):
+                    self._channel.sendall(_MESSAGE.pack(number, status))
+            if channel in ready:
+                message = self._channel.recv(_MESSAGE.size, socket.MSG_WAITALL)
+                if len(message) < _MESSAGE.size:
+                    return 0
+                number, sent = _MESSAGE.unpack(message)
+                self._obey(number, sent, unused=(reading, writing))
+
+    def _ended(self) -> Iterator[tuple[int, int]]:
+        while self._numbers:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            yield self._numbers.pop(pid), os.waitstatus_to_exitcode(status)
+
+    def _obey(self, number: int, sent: int, unused: tuple[int, int]) -> None:
+        if sent:
+            for pid in [one for one, found in self._numbers.items() if found == number]:
+                os.kill(pid, sent)
+            return
+        # A signal that comes before the worker can take it waits for it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_IT)
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            for one in unused:
+                os.close(one)
+            self._channel.close()
+            _run_and_exit(lambda: self._as_worker(number))
+        self._numbers[pid] = number
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_FOR_IT)
+
+    def _as_worker(self, number: int) -> int:
+        for one in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(one, signal.SIG_DFL)
+        # SIGHUP is for the supervisor, though a terminal that is closed sends it to all.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_FOR_IT)
+        return self._work(number)
+
+
+def _keep_shared() -> None:
+    """Keep the collector away from what is there by now, which stays for good.
+
+    It writes to each object that it looks at, and the page would be nobody else's any more.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def _run_and_exit(run: Callable[[], int]) -> NoReturn:
+    """End this process after a function, whatever comes of it: nothing of the caller's goes on."""
+    status = 1
+    try:
+        status = run()
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else 1
+    except BaseException:  # noqa: BLE001 - there is nobody above who could see it
+        traceback.print_exc()
+    finally:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(status)

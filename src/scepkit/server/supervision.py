@@ -1,0 +1,266 @@
+"""The supervisor of several worker processes: it replaces those that end or hang, and reloads.
+
+It does not import the application. What it needs for reading settings again and for the first
+checks it has imported before the process that forks the workers came to be, and shares with them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import select
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from scepkit.errors import SettingsError
+from scepkit.server import endpoint_files
+from scepkit.server.data_directory import Home
+from scepkit.server.fork_server import ForkServer
+from scepkit.server.http import tally
+from scepkit.server.reloading.control import Control
+from scepkit.server.reloading.hang_up import SIGHUP, HangUp
+from scepkit.server.reloading.reloader import Reloader
+from scepkit.server.reloading.workers import Workers
+
+STARTUP_FAILURE = 3
+"""The exit status of a worker that no other one could do better than."""
+
+# Seconds without a sign of life after which a worker is taken to hang. A worker on a starved
+# machine is slow, not dead.
+_SILENT = 10.0
+# Seconds between two looks at the signs of life; and when the supervisor itself stood still.
+_LOOK = 1.0
+_LATE = 5.0
+
+_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+
+_logger = structlog.get_logger()
+
+
+class Heartbeats:
+    """The moments of the workers' last signs of life, in memory that all processes share.
+
+    Args:
+        count: of the workers, whose numbers begin with 1.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._moments = memoryview(mmap.mmap(-1, 8 * count)).cast("d")
+
+    def beat(self, number: int) -> None:
+        """Give a sign of life of a worker."""
+        self._moments[number - 1] = time.monotonic()
+
+    def silence(self, number: int) -> float:
+        """Return the seconds since its last one."""
+        return time.monotonic() - self._moments[number - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """All that worker processes and their supervisor share.
+
+    Attributes:
+        directory: the directory of the files.
+        key: for the addresses that connections are counted under.
+        heartbeats: show which workers live.
+    """
+
+    directory: Path
+    key: bytes
+    heartbeats: Heartbeats
+
+    @property
+    def supervisor(self) -> Path:
+        """Return the socket of the supervisor."""
+        return self.directory / "supervisor"
+
+    @property
+    def connections(self) -> Path:
+        """Return the directory in which connections are counted."""
+        return self.directory / "connections"
+
+    @property
+    def metrics(self) -> Path:
+        """Return the directory of metrics and health."""
+        return self.directory / "metrics"
+
+    @property
+    def mark_of_start(self) -> Path:
+        """Return the file that is there once a worker of this server has started."""
+        return self.directory / "started"
+
+
+class WorkerProcesses:
+    """The worker processes of a server; for its main thread.
+
+    Args:
+        count: how many there are.
+        shared: what they share.
+        listener: the socket that they serve.
+    """
+
+    def __init__(self, count: int, shared: Shared, listener: socket.socket) -> None:
+        self._numbers = range(1, count + 1)
+        self._heartbeats = shared.heartbeats
+        self._running: set[int] = set()
+        self._could_start = True
+        self._stops = False
+
+        def load() -> None:
+            import scepkit.server.worker  # noqa: F401 - so that all workers share it
+
+        def work(number: int) -> int:
+            from scepkit.server.worker import work
+
+            return work(number, shared, listener)
+
+        self._forks = ForkServer(load, work)
+
+    def run(self) -> bool:
+        """Have the workers serve until SIGTERM or SIGINT; then wait for their end.
+
+        Returns:
+            Whether they could start.
+
+        Raises:
+            OSError: the process that forks them is gone.
+        """
+        with _woken_by_signals(self._note_stop) as woken:
+            for number in self._numbers:
+                self._start(number)
+            forks, looked = self._forks.fileno(), time.monotonic()
+            while self._running:
+                ready, _, _ = select.select([forks, woken], [], [], _LOOK)
+                if woken in ready:
+                    os.read(woken, 512)
+                if self._stops:
+                    self._stop_all()
+                if forks in ready:
+                    self._replace(*self._forks.ended())
+                now = time.monotonic()
+                self._kill_silent(is_late=now - looked > _LATE)
+                looked = now
+        self._forks.close()
+        return self._could_start
+
+    def _start(self, number: int) -> None:
+        self._heartbeats.beat(number)
+        self._running.add(number)
+        self._forks.start(number)
+
+    def _note_stop(self) -> None:
+        self._stops = True
+
+    def _stop_all(self) -> None:
+        for number in self._running:
+            self._forks.send(number, signal.SIGTERM)
+        self._stops = False
+        self._numbers = range(0)
+
+    def _replace(self, number: int, status: int) -> None:
+        """Start another worker in the place of one that has ended, unless all are to end."""
+        self._running.discard(number)
+        if status == STARTUP_FAILURE:
+            self._could_start = False
+            self._stop_all()
+        elif number in self._numbers:
+            _logger.warning("a worker process ended and is replaced", worker=number, status=status)
+            self._start(number)
+
+    def _kill_silent(self, *, is_late: bool) -> None:
+        """Kill workers that hang; after the supervisor itself stood still, give them time."""
+        for number in self._running:
+            if is_late:
+                self._heartbeats.beat(number)
+            elif self._heartbeats.silence(number) > _SILENT:
+                _logger.error("a worker process hangs and is killed", worker=number)
+                self._heartbeats.beat(number)
+                self._forks.send(number, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _woken_by_signals(note: Callable[[], None]) -> Iterator[int]:
+    """Have SIGTERM and SIGINT noted within the block; yield a file that can be read then."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = {one: signal.signal(one, lambda *_: note()) for one in (signal.SIGTERM, signal.SIGINT)}
+    waker = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield reading
+    finally:
+        signal.set_wakeup_fd(waker)
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        os.close(reading)
+        os.close(writing)
+
+
+def serve(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
+    """Serve from several processes, which open the database and read the keys themselves.
+
+    Args:
+        home: the data directory.
+        listener: the socket that listens.
+        hang_up: has taken over SIGHUP.
+
+    Raises:
+        SettingsError: the worker processes could not start.
+    """
+    settings = home.settings
+    home = replace(home, files=endpoint_files.read_all(settings))
+    with _shared(settings.workers) as shared:
+        workers = Workers(home, shared.supervisor)
+        try:
+            # Before there is another thread.
+            processes = WorkerProcesses(settings.workers, shared, listener)
+            workers.start()
+            reloader = Reloader(home, workers)
+            hang_up.start(partial(reloader.reload, reason=SIGHUP))
+            if settings.metrics:
+                _serve_metrics(home, shared)
+            with Control(settings.directory, reloader.reload):
+                could_start = processes.run()
+        finally:
+            # Ends workers that nobody can signal any more.
+            workers.close()
+    if not could_start:
+        raise SettingsError("the worker processes could not start", hint="the log says why")
+
+
+def _serve_metrics(home: Home, shared: Shared) -> None:
+    from scepkit.server import monitoring
+    from scepkit.server.web.metrics import RevocationMetrics
+
+    revocations = RevocationMetrics.of(home.settings.database_url)
+    monitoring.serve(home.settings.metrics, partial(monitoring.shared, shared.metrics), revocations)
+
+
+@contextlib.contextmanager
+def _shared(workers: int) -> Iterator[Shared]:
+    """Give the workers what they share; prometheus_client knows of it by the environment."""
+    directory = Path(tempfile.mkdtemp(prefix="scep-workers-"))
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    shared = Shared(directory, tally.new_key(), Heartbeats(workers))
+    try:
+        shared.metrics.mkdir()
+        shared.connections.mkdir()
+        os.environ[_METRICS] = str(shared.metrics)
+        # systemd-tmpfiles leaves alone what is locked.
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield shared
+    finally:
+        os.close(descriptor)
+        os.environ.pop(_METRICS, None)
+        shutil.rmtree(directory, ignore_errors=True)

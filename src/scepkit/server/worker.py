@@ -1,0 +1,89 @@
+"""A worker process, from its start to its end."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import NoReturn
+
+import structlog
+
+from scepkit.errors import ScepError
+from scepkit.server import log
+from scepkit.server.app import Application, create
+from scepkit.server.data_directory import open_existing
+from scepkit.server.http import serving
+from scepkit.server.http.tally import Tally
+from scepkit.server.reloading.workers import Supervisor
+from scepkit.server.supervision import STARTUP_FAILURE, Heartbeats, Shared
+
+# Seconds until the next try to replace a worker process, when there was no way to start it.
+RETRY = 2.0
+
+# Seconds between two signs of life.
+_BEAT = 1.0
+
+
+def work(number: int, shared: Shared, listener: socket.socket) -> int:
+    """Serve in this process, which is a worker, until SIGTERM.
+
+    Args:
+        number: of its place among the workers. One that replaces another goes on with its chain of
+            audit records.
+        shared: what the workers share.
+        listener: the socket that listens.
+
+    Returns:
+        The exit status.
+    """
+    _begin_to_beat(number, shared.heartbeats)
+    app = _application(number, shared)
+    shared.mark_of_start.touch()
+    serving.run(lambda: app.serve(listener))
+    return 0
+
+
+def _begin_to_beat(number: int, heartbeats: Heartbeats) -> None:
+    def beat() -> None:
+        while True:
+            heartbeats.beat(number)
+            time.sleep(_BEAT)
+
+    threading.Thread(target=beat, name="scepkit-heartbeat", daemon=True).start()
+
+
+def _application(number: int, shared: Shared) -> Application:
+    try:
+        supervisor = Supervisor(shared.supervisor)
+        received = supervisor.received
+        settings = received.settings
+        log.configure(settings.log)
+        home = open_existing(
+            settings.directory,
+            now=datetime.now(UTC),
+            settings=settings,
+            passphrases=received.passphrases,
+        )
+        tally = Tally(shared.connections, shared.key)
+        app = create(replace(home, files=received.files), tally, str(number))
+    except ScepError as error:
+        structlog.get_logger().error("a worker cannot start", error=error.message, hint=error.hint)
+        _end_in_vain(shared)
+    supervisor.follow(app.in_force)
+    return app
+
+
+def _end_in_vain(shared: Shared) -> NoReturn:
+    """End a worker that cannot start: with all others if none ever did, or else alone.
+
+    At the start of the server no other one could either. Later on the others serve, and must not
+    end for what may be over soon, such as a lock in the database: there is another try in a while.
+    """
+    if not shared.mark_of_start.exists():
+        sys.exit(STARTUP_FAILURE)
+    time.sleep(RETRY)
+    sys.exit(1)
