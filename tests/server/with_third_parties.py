@@ -19,7 +19,7 @@ import keys
 from scepkit.ca.authority import Authority
 from scepkit.cli import main
 from scepkit.enrolment.third_parties import No, ThirdParties, Yes
-from scepkit.server import run
+from scepkit.server import app
 
 
 class Party:
@@ -59,5 +59,5 @@ class OtherCA(Party):
 
 place, parties = Path(sys.argv[1]), sys.argv[2].split(",")
 made = {name: (OtherCA if name == "issuer" else Party)(place, name) for name in parties}
-run.create = partial(run.create, third_parties={"default": ThirdParties(**made)})
+app.create = partial(app.create, third_parties={"default": ThirdParties(**made)})
 sys.exit(main(sys.argv[sys.argv.index("serve") :]))
