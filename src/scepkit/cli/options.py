@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
@@ -301,3 +301,21 @@ def reason_name(code: int | None) -> str:
     from scepkit.protocol.crl import Reason
 
     return "" if code is None else Reason(code).name
+
+
+def read_time(text: str | None) -> datetime | None:
+    """Read a time, UTC where it has no zone; None for none.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+        # With some zones the first and the last day are at no time that there is.
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{text!r} is not a time", hint="write it like 2026-11-20 or 2026-11-20T14:30"
+        ) from error

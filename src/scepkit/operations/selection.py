@@ -15,7 +15,7 @@ from scepkit.errors import Hint, UsageError
 from scepkit.protocol.certificate import Certificate, show_serial
 from scepkit.protocol.crl import Reason
 from scepkit.protocol.distinguished_name import Name
-from scepkit.store import CertificateKey, CertificateRow, Store
+from scepkit.store import CertificateKey, CertificateRow, RequestRow, Status, Store
 
 _SERIAL = re.compile(r"(?:0x)?([0-9a-f]{1,40})")
 _ISSUER = re.compile(r"[0-9a-f]{4,64}")
@@ -76,11 +76,24 @@ def is_held(row: CertificateRow) -> bool:
     return row.revocation_reason == Reason.certificateHold
 
 
-def certificate_status(row: CertificateRow, now: datetime) -> str:
-    """Return `valid`, `revoked`, `held` or `expired`; what is on hold is listed as revoked."""
+def certificate_status(row: CertificateRow, now: datetime, *, is_signed: bool = False) -> str:
+    """Return `valid`, `signed`, `revoked`, `held` or `expired`.
+
+    Args:
+        row: the certificate; on hold it is listed as revoked, too.
+        now: the time, aware.
+        is_signed: whether a service has still to agree to its delivery.
+    """
     if row.revoked_at is not None:
         return "held" if is_held(row) else "revoked"
-    return "valid" if now <= row.not_after else "expired"
+    if now > row.not_after:
+        return "expired"
+    return "signed" if is_signed else "valid"
+
+
+def request_status(row: RequestRow) -> str:
+    """Return `pending`, `signed`, `issued`, `rejected`, or `lapsed` where nobody decided."""
+    return "lapsed" if row.status is Status.EXPIRED else row.status.value
 
 
 def parse_serial(text: str) -> int:

@@ -11,10 +11,12 @@ The rules of this package:
 
 from scepkit.store.assents import Assent
 from scepkit.store.audit import SERVER, UNKNOWN, AuditAction, AuditEvent, AuditRecord
-from scepkit.store.certificates import CertificateRow, CertificateStatus, Named
+from scepkit.store.certificates import CertificateRow, Named
 from scepkit.store.challenges import Challenge, ChallengeState
 from scepkit.store.crls import CRLRow, CRLState, RevokedRow
+from scepkit.store.listing import CertificateFilter, CertificatePage, CertificateStatus, Place
 from scepkit.store.purge import Purged
+from scepkit.store.request_listing import RequestFilter, RequestPage
 from scepkit.store.requests import RequestRow
 from scepkit.store.revocations import Action, Change, RevocationRow
 from scepkit.store.store import Store
@@ -52,7 +54,9 @@ __all__ = [
     "AuditRecord",
     "CRLRow",
     "CRLState",
+    "CertificateFilter",
     "CertificateKey",
+    "CertificatePage",
     "CertificateRow",
     "CertificateStatus",
     "Challenge",
@@ -65,10 +69,13 @@ __all__ = [
     "Named",
     "NewChallenge",
     "OtherOwner",
+    "Place",
     "Purged",
     "QueueFull",
     "QueuedEntry",
     "Recorded",
+    "RequestFilter",
+    "RequestPage",
     "RequestRow",
     "RevocationRow",
     "RevokedRow",

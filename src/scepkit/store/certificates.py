@@ -1,4 +1,4 @@
-"""The certificates: found, listed, as OCSP asks for them, and along their renewals.
+"""The certificates: found, as OCSP asks for them, and along their renewals (`listing` lists them).
 
 A certificate is renewed from one other at most, and any number may be renewed from it: a device
 whose reply was lost, or a thief with a copied key, makes a second branch. So a chain is a tree, and
@@ -8,35 +8,25 @@ it is read by going up to the first certificate and from there down to all of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from sqlalchemy import and_, bindparam, literal, or_, select, tuple_
+from sqlalchemy import and_, bindparam, or_, select, tuple_
 
 from scepkit.errors import Hint, UsageError
 from scepkit.protocol.certificate import show_serial
 from scepkit.store.database import Database
-from scepkit.store.tables import SerialNumber, UTCDateTime, certificates
+from scepkit.store.tables import certificates
 from scepkit.store.values import MAX_SERIAL_BITS, CertificateKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import BindParameter, ColumnElement, Connection, Select
+    from sqlalchemy import BindParameter, Connection, Select
 
 
 Named: TypeAlias = CertificateKey | int
 """The name of a certificate, or its serial number, which does where only one CA has issued it."""
-
-
-class CertificateStatus(StrEnum):
-    """The states to list certificates by; a revoked one stays revoked when it expires."""
-
-    VALID = "valid"
-    REVOKED = "revoked"
-    EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,33 +132,6 @@ RENEWED_FROM = select(certificates.c.serial, certificates.c.issuer).where(
 
 class CertificateRecords(Database):
     """The part of the store with the certificates."""
-
-    def certificates(
-        self,
-        *,
-        endpoint: str | None = None,
-        status: CertificateStatus | None = None,
-        subject: str | None = None,
-        now: datetime | None = None,
-        after: CertificateRow | None = None,
-        limit: int | None = None,
-    ) -> Iterator[CertificateRow]:
-        """Return the certificates, newest first, read a page at a time.
-
-        Args:
-            endpoint: only this endpoint's; all when None.
-            status: only those that stand so; all when None.
-            subject: only those whose subject has this somewhere, in any case of ASCII letters.
-            now: aware; needed for valid and expired ones.
-            after: go on after this one, as a page of a listing does.
-            limit: at most so many; all when None.
-
-        Raises:
-            UsageError: `now` is needed.
-            StoreError: the database cannot be read.
-        """
-        wanted = _filters(endpoint, status, subject, now)
-        yield from self._pages(partial(_after, wanted), _row, after, limit)
 
     def has_issued(self, issuer: bytes) -> bool:
         """Say whether a CA has issued a certificate that is stored.
@@ -312,50 +275,3 @@ def renewed_from(connection: Connection, keys: Sequence[CertificateKey]) -> list
         rows = connection.execute(RENEWED_FROM, {"keys": keys[start : start + _CHUNK]})
         found.update(CertificateKey(*row) for row in rows)
     return sorted(found)
-
-
-def _filters(
-    endpoint: str | None,
-    status: CertificateStatus | None,
-    subject: str | None,
-    now: datetime | None,
-) -> list[ColumnElement[bool]]:
-    """Return the conditions of a listing.
-
-    Raises:
-        UsageError: valid and expired ones are wanted without saying when.
-    """
-    if now is None and status in {CertificateStatus.VALID, CertificateStatus.EXPIRED}:
-        raise UsageError(f"{status}: no time is given", hint="give now=")
-    wanted = []
-    if endpoint is not None:
-        wanted.append(certificates.c.endpoint == endpoint)
-    if subject is not None:
-        wanted.append(certificates.c.subject.icontains(subject, autoescape=True))
-    if status is not None:
-        is_revoked = certificates.c.revoked_at.is_not(None)
-        is_over = certificates.c.not_after < literal(now, UTCDateTime)
-        conditions = {
-            CertificateStatus.REVOKED: is_revoked,
-            CertificateStatus.EXPIRED: and_(~is_revoked, is_over),
-            CertificateStatus.VALID: and_(~is_revoked, ~is_over),
-        }
-        wanted.append(conditions[status])
-    return wanted
-
-
-def _after(wanted: Sequence[ColumnElement[bool]], after: CertificateRow | None) -> Select[Any]:
-    order = certificates.c.issued_at, certificates.c.serial, certificates.c.issuer
-    query = select(certificates).where(*wanted).order_by(*(one.desc() for one in order))
-    if after is None:
-        return query
-    last = (
-        literal(after.issued_at, UTCDateTime),
-        literal(after.serial, SerialNumber),
-        literal(after.issuer),
-    )
-    return query.where(tuple_(*order) < tuple_(*last))
-
-
-def _row(columns: Sequence[Any]) -> CertificateRow:
-    return CertificateRow(*columns)

@@ -1,4 +1,4 @@
-"""The requests: how they stand, listed, and how many may wait for a decision.
+"""The requests: how they stand, and how many may wait for a decision.
 
 The bounds on those that wait, for one address and for one endpoint, are counted in the transaction
 that adds one, and nobody else adds one until it is committed: on SQLite whoever writes is alone, on
@@ -9,16 +9,13 @@ has not committed yet, and pass the bound together.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, bindparam, func, literal, or_, select, text
+from sqlalchemy import and_, bindparam, func, or_, select, text
 
 from scepkit.store.database import Database
 from scepkit.store.tables import (
     IS_PENDING,
-    IS_SIGNED,
-    UTCDateTime,
     certificates,
     requests,
     transactions,
@@ -34,10 +31,10 @@ from scepkit.store.values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import Connection
 
     from scepkit.store.values import QueuedEntry
 
@@ -253,36 +250,12 @@ class RequestRecords(Database):
         with self._reading() as connection:
             return standing(connection, endpoint, transaction_id, signer_key, None, now).answer
 
-    def requests(
-        self,
-        *,
-        endpoint: str | None = None,
-        status: Status | None = Status.PENDING,
-        now: datetime | None = None,
-        after: RequestRow | None = None,
-        limit: int | None = None,
-    ) -> Iterator[RequestRow]:
-        """Return the requests, oldest first, read a page at a time.
-
-        Args:
-            endpoint: only this endpoint's; all when None.
-            status: only those that stand so; all when None.
-            now: aware; what waits but is over by then counts as expired. None: as written.
-            after: go on after this one, as a page of a listing does.
-            limit: at most so many; all when None.
-
-        Raises:
-            StoreError: the database cannot be read.
-        """
-        wanted = _filters(endpoint, status, now)
-        yield from self._pages(partial(_after, wanted), partial(_as_of, now), after, limit)
-
     def request(self, request_id: int, *, now: datetime | None = None) -> RequestRow | None:
         """Return the request with that number; None when there is none.
 
         Args:
-            request_id: its number, as `requests` lists it.
-            now: as in `requests`.
+            request_id: its number, as lists have it.
+            now: as in `RequestFilter`.
 
         Raises:
             StoreError: the database cannot be read.
@@ -345,7 +318,7 @@ def _status(status: str, waits_for: str | None) -> Status:
 def request(connection: Connection, request_id: int, now: datetime | None) -> RequestRow | None:
     """Return the request with that number."""
     row = connection.execute(REQUEST, {"request_id": request_id}).first()
-    return None if row is None else _as_of(now, row)
+    return None if row is None else as_of(now, row)
 
 
 def check_room(connection: Connection, queued: QueuedEntry) -> None:
@@ -371,42 +344,12 @@ def _reaches(count: int | None, most: int | None) -> bool:
     return most is not None and count is not None and count >= most
 
 
-def _filters(
-    endpoint: str | None, status: Status | None, now: datetime | None
-) -> list[ColumnElement[bool]]:
-    """Return the conditions of a listing; with `now`, overdue requests count as expired."""
-    wanted = []
-    if endpoint is not None:
-        wanted.append(transactions.c.endpoint == endpoint)
-    if status is not None:
-        wanted.append(_is(status, now))
-    return wanted
-
-
-def _is(status: Status, now: datetime | None) -> ColumnElement[bool]:
-    if status is Status.SIGNED:
-        return IS_SIGNED
-    if status is Status.ISSUED:
-        return and_(requests.c.status == status.value, func.coalesce(~IS_SIGNED, True))
-    is_written = IS_PENDING if status is Status.PENDING else requests.c.status == status.value
-    if now is None or status not in {Status.PENDING, Status.EXPIRED}:
-        return is_written
-    until, instant = requests.c.expires_at, literal(now, UTCDateTime)
-    if status is Status.PENDING:
-        return and_(is_written, or_(until.is_(None), until > instant))
-    return or_(is_written, and_(IS_PENDING, until <= instant))
-
-
-def _as_of(now: datetime | None, columns: Sequence[Any]) -> RequestRow:
+def as_of(now: datetime | None, columns: Sequence[Any]) -> RequestRow:
+    """Return a row of `REQUESTS` as it stands at a time; None: as written."""
     row = RequestRow(*columns)
     if _is_overdue(row.status, row.expires_at, now):
         return replace(row, status=Status.EXPIRED, fail_info=BAD_REQUEST, reason=EXPIRED_REASON)
     return replace(row, status=_status(row.status, row.waits_for))
-
-
-def _after(wanted: Sequence[ColumnElement[bool]], after: RequestRow | None) -> Select[Any]:
-    last = 0 if after is None else after.id
-    return REQUESTS.where(requests.c.id > last, *wanted).order_by(requests.c.id)
 
 
 def _is_overdue(status: str, expires_at: datetime | None, now: datetime | None) -> bool:

@@ -15,7 +15,9 @@ from scepkit.store.decisions import Decisions
 from scepkit.store.deliveries import Deliveries
 from scepkit.store.engine import BUSY_SECONDS, connect
 from scepkit.store.group_commit import GroupCommits
+from scepkit.store.listing import CertificateListing
 from scepkit.store.purge import Purging
+from scepkit.store.request_listing import RequestListing
 from scepkit.store.requests import RequestRecords
 from scepkit.store.revocations import RevocationRecords
 from scepkit.store.schema import bring_up_to_date, version
@@ -31,8 +33,10 @@ class Store(
     GroupCommits,
     ChallengeRecords,
     RequestRecords,
+    RequestListing,
     Decisions,
     CertificateRecords,
+    CertificateListing,
     RevocationRecords,
     CRLRecords,
     Purging,

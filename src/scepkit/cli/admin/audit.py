@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scepkit.cli import terminal
+from scepkit.cli import options, terminal
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
@@ -116,7 +115,10 @@ def listing(
     }
     with records_opened(directory) as (_, store):
         found = store.audit_records(
-            since=_time(since), until=_time(until), limit=limit or None, **texts
+            since=options.read_time(since),
+            until=options.read_time(until),
+            limit=limit or None,
+            **texts,
         )
         if as_json:
             for record in found:
@@ -284,21 +286,3 @@ def _place(text: str) -> tuple[str, int]:
             f"{text!r} is not a record", hint="write it like host/1:4711, as audit list shows it"
         )
     return match["node"], int(match["number"])
-
-
-def _time(text: str | None) -> datetime | None:
-    """Return a time; UTC where it has no zone.
-
-    Raises:
-        UsageError: it is none.
-    """
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-        # With some zones the first and the last day are at no time that there is.
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise UsageError(
-            f"{text!r} is not a time", hint="write it like 2026-11-20 or 2026-11-20T14:30"
-        ) from error

@@ -1,13 +1,18 @@
-"""`scep admin list`: issued certificates, and requests that wait for a decision."""
+"""`scep admin list`: issued certificates, and requests that have none."""
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from scepkit.cli import terminal
+from scepkit.cli import options, terminal
+from scepkit.cli.admin import input_file
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
@@ -22,14 +27,17 @@ from scepkit.cli.help import Command, examples
 from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
-    from scepkit.store import RequestRow, Store
+    from scepkit.operations.search import Found
 
 
 class Wanted(StrEnum):
-    """The rows to list: certificates, or requests that (still) have none."""
+    """The states to list, as `operations.search.State` has them."""
 
+    ISSUED = "issued"
     VALID = "valid"
+    SIGNED = "signed"
     REVOKED = "revoked"
+    HELD = "held"
     EXPIRED = "expired"
     PENDING = "pending"
     REJECTED = "rejected"
@@ -54,9 +62,61 @@ _OF_CERTIFICATES: tuple[str, ...] = (
     "status",
 )
 _EMPTY = {
-    None: "no certificate was issued yet",
+    Wanted.ISSUED: "no certificate was issued yet",
     Wanted.PENDING: "no request waits for a decision",
 }
+_HASH = re.compile(r"(?:sha256:)?((?:[0-9a-f]{2}:?){32})", re.IGNORECASE)
+_MAX_FILE = 64 * 1024  # octets of a key, a certificate or a request
+
+StateOption: TypeAlias = Annotated[
+    Wanted,
+    typer.Option(
+        "--state",
+        "--status",
+        metavar="STATE",
+        help="Certificates: issued (all, the default), valid, signed (not delivered yet), revoked "
+        "(or on hold), held, expired. Requests without one: pending, rejected, lapsed (nobody "
+        "decided in time).",
+        show_default=False,
+    ),
+]
+NameOption: TypeAlias = Annotated[
+    str | None,
+    options.option(
+        None, "TEXT", "Only subject alternative names with this text, such as dns:host.example."
+    ),
+]
+KeyOption: TypeAlias = Annotated[
+    str | None,
+    options.option(
+        None,
+        "KEY",
+        "Only this key: SHA-256 of its SubjectPublicKeyInfo, or a file with a key, a certificate "
+        "or a PKCS#10.",
+    ),
+]
+SerialOption: TypeAlias = Annotated[
+    str | None, options.option(None, "HEX", "Only this serial number.")
+]
+Since: TypeAlias = Annotated[
+    str | None,
+    options.option(None, "TIME", "Only issued, or requested, from then on: 2026-11-28."),
+]
+Until: TypeAlias = Annotated[
+    str | None, options.option(None, "TIME", "Only issued, or requested, before then.")
+]
+ExpiresAfter: TypeAlias = Annotated[
+    str | None, options.option(None, "TIME", "Only what ends then or later.")
+]
+ExpiresBefore: TypeAlias = Annotated[
+    str | None, options.option(None, "TIME", "Only what ends before then.")
+]
+After: TypeAlias = Annotated[
+    str | None,
+    options.option(
+        None, "CURSOR", "Go on behind this row of an earlier list; --json shows it for each row."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -67,8 +127,9 @@ def register(app: typer.Typer) -> None:
         short_help="List certificates, or requests.",
         epilog=examples(
             "scep admin list --subject dev1",
+            "scep admin list --name dns:dev1.example --state valid",
+            "scep admin list --key leaked.pem --json",
             "scep admin list --pending",
-            "scep admin list --status expired --json",
         ),
     )(listing)
 
@@ -79,106 +140,135 @@ def listing(
     pending: Annotated[
         bool, typer.Option("--pending", help="List the requests that wait for a decision.")
     ] = False,
-    status: Annotated[
-        Wanted | None,
-        typer.Option(
-            metavar="STATUS",
-            help="Certificates: valid, revoked (or on hold), expired. Requests without one: "
-            "pending, rejected, lapsed (nobody decided in time).",
-            show_default=False,
-        ),
-    ] = None,
+    state: StateOption = Wanted.ISSUED,
     endpoint: EndpointOption = None,
     subject: SubjectTextOption = None,
+    name: NameOption = None,
+    key: KeyOption = None,
+    serial: SerialOption = None,
+    issued_after: Since = None,
+    issued_before: Until = None,
+    expires_after: ExpiresAfter = None,
+    expires_before: ExpiresBefore = None,
     limit: LimitOption = 0,
-    json: JsonLinesOption = False,
+    after: After = None,
+    as_json: JsonLinesOption = False,
 ) -> None:
     """List issued certificates, newest first, or requests, oldest first.
 
     A certificate is listed with its serial number, a request with a short number: show, approve,
     reject and revoke take them. A request is listed with the SHA-256 of its PKCS#10, too: compare
     it with the one that the device shows.
-    """
-    wanted = Wanted.PENDING if pending else status
-    with records_opened(directory) as (home, store):
-        from scepkit.server.data_directory import endpoint_settings
 
-        if wanted in (Wanted.PENDING, Wanted.REJECTED, Wanted.LAPSED):
-            columns = _OF_REQUESTS
-            rows = _requests(store, wanted, endpoint, subject, limit)
+    Texts are found in any case of ASCII letters. What comes and goes between two lists makes no
+    other row come twice, or be left out, with --after.
+    """
+    wanted = Wanted.PENDING if pending else state
+    times = {
+        "issued_after": issued_after,
+        "issued_before": issued_before,
+        "expires_after": expires_after,
+        "expires_before": expires_before,
+    }
+    with records_opened(directory) as (home, store):
+        from scepkit.operations import search
+        from scepkit.operations.selection import parse_serial
+        from scepkit.server.data_directory import endpoint_settings, utc_now
+
+        query = search.Query(
+            state=search.State(wanted),
+            endpoint=endpoint,
+            subject=subject,
+            name=name,
+            key=None if key is None else _key(key),
+            serial=None if serial is None else parse_serial(serial),
+            **{one: options.read_time(text) for one, text in times.items()},
+        )
+        found = search.everything(store, query, now=utc_now(), after=after, limit=limit or None)
+        of_requests = query.state.is_of_requests
+        if as_json:
+            count, last = _print_json(found)
         else:
-            columns = _OF_CERTIFICATES
-            if not json and len(home.settings.endpoint) == 1:
-                columns = tuple(one for one in columns if one != "endpoint")
-            rows = _certificates(store, wanted, endpoint, subject, limit)
-        if endpoint is not None and not rows:
+            several = len(home.settings.endpoint) > 1
+            count, last = _print_table(found, of_requests=of_requests, endpoints=several)
+        if endpoint is not None and not count:
             # What an endpoint that is gone has issued can still be listed; a typing error is told.
             endpoint_settings(home.settings, endpoint)
-    terminal.rows(rows, columns, as_json=json, empty=_EMPTY.get(wanted, "nothing found"))
+    if as_json:
+        return
+    if not count:
+        is_plain = query == search.Query(state=query.state, endpoint=endpoint)
+        terminal.say(_EMPTY.get(wanted, "nothing found") if is_plain else "nothing found")
+    if limit and count == limit:
+        terminal.say(f"go on with --after {last}")
 
 
-def _requests(
-    store: Store, wanted: Wanted, endpoint: str | None, subject: str | None, limit: int
-) -> list[dict[str, str]]:
-    from itertools import islice
-
-    from scepkit.server.data_directory import utc_now
-    from scepkit.store import Status
-
-    status = {
-        Wanted.PENDING: Status.PENDING,
-        Wanted.REJECTED: Status.REJECTED,
-        Wanted.LAPSED: Status.EXPIRED,
-    }[wanted]
-    part = (subject or "").lower()
-    found = (
-        row
-        for row in store.requests(endpoint=endpoint, status=status, now=utc_now())
-        if part in (row.subject or "").lower()
-    )
-    return [_request(row) for row in islice(found, limit or None)]
+def _print_json(found: Iterable[Found]) -> tuple[int, str]:
+    """Write one object a line; return how many, and the cursor of the last one."""
+    count, last = 0, ""
+    for one in found:
+        count, last = count + 1, one.cursor
+        terminal.data(json.dumps({**_fields(one), **_names(one), "cursor": last}))
+    return count, last
 
 
-def _request(row: RequestRow) -> dict[str, str]:
+def _names(one: Found) -> dict[str, list[str]]:
+    """Return the names of a certificate, for programs."""
+    names: str | None = getattr(one.row, "names", None)
+    return {} if names is None else {"names": names.splitlines()}
+
+
+def _print_table(found: Iterable[Found], *, of_requests: bool, endpoints: bool) -> tuple[int, str]:
+    """Write a table; return how many rows it has, and the cursor of the last one.
+
+    Args:
+        found: what was found.
+        of_requests: whether that is requests.
+        endpoints: whether there are several endpoints to tell apart.
+    """
+    every = _OF_REQUESTS if of_requests else _OF_CERTIFICATES
+    is_told = endpoints or of_requests
+    columns = [one for one in every if is_told or one != "endpoint"]
+    last = ""
+
+    def rows() -> Iterator[dict[str, str]]:
+        nonlocal last
+        for one in found:
+            last = one.cursor
+            yield _fields(one)
+
+    return terminal.long_table(rows(), columns), last
+
+
+def _fields(one: Found) -> dict[str, str]:
+    from scepkit.store import CertificateRow
+
+    row = one.row
+    if isinstance(row, CertificateRow):
+        return {
+            "serial": show_serial(row.serial),
+            "endpoint": row.endpoint,
+            "subject": row.subject,
+            "issued": timestamp(row.issued_at),
+            "not_after": timestamp(row.not_after),
+            "status": one.state,
+        }
     return {
         "id": str(row.id),
         "endpoint": row.endpoint,
         "subject": row.subject or "",
         "requested": timestamp(row.created_at),
         "expires": timestamp(row.expires_at),
-        "status": request_status(row),
+        "status": one.state,
         "sha256": row.csr_digest.hex() if row.csr_digest else "",
     }
 
 
-def _certificates(
-    store: Store, wanted: Wanted | None, endpoint: str | None, subject: str | None, limit: int
-) -> list[dict[str, str]]:
-    from scepkit.operations.selection import certificate_status
-    from scepkit.server.data_directory import utc_now
-    from scepkit.store import CertificateStatus
+def _key(text: str) -> bytes:
+    """Return the hash of a key that is told by it, or by a file."""
+    from scepkit.operations.key_file import read_key
 
-    now = utc_now()
-    found = store.certificates(
-        endpoint=endpoint,
-        status=CertificateStatus(wanted.value) if wanted else None,
-        subject=subject,
-        now=now,
-        limit=limit or None,
-    )
-    return [
-        {
-            "serial": show_serial(row.serial),
-            "endpoint": row.endpoint,
-            "subject": row.subject,
-            "issued": timestamp(row.issued_at),
-            "not_after": timestamp(row.not_after),
-            "status": certificate_status(row, now),
-        }
-        for row in found
-    ]
-
-
-def request_status(row: RequestRow) -> str:
-    """Return `pending`, `issued`, `rejected` or `lapsed`."""
-    return "lapsed" if row.status.value == "expired" else row.status.value
+    match = _HASH.fullmatch(text)
+    if match is not None:
+        return bytes.fromhex(match[1].replace(":", ""))
+    return read_key(input_file.read(Path(text), _MAX_FILE), text)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scepkit.cli import terminal
-from scepkit.cli.admin.listing import request_status
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
@@ -160,6 +159,7 @@ def _in_words(line: dict[str, str]) -> str:
 
 
 def _request(store: Store, number: str) -> _Shown:
+    from scepkit.operations.selection import request_status
     from scepkit.protocol import csr
     from scepkit.protocol.scep.attributes import MessageType, TransactionID
     from scepkit.server.data_directory import utc_now
