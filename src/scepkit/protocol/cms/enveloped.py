@@ -90,16 +90,11 @@ _VERSIONS = {
 }
 
 _ENCRYPTED_CONTENT = 0x80
-
-
-def _up_to_iv(used: Cipher) -> bytes:
-    """Return what an EncryptedContentInfo has before the IV: type of the content, and cipher."""
-    iv = bytes(used.block_size)
-    algorithm = der.sequence(der.oid(used.oid), der.octet_string(iv))
-    return DATA + algorithm.removesuffix(iv)
-
-
-_UP_TO_IV = {oid: _up_to_iv(one) for oid, one in algorithms.CIPHERS.items()}
+# What an EncryptedContentInfo has before the IV: the type of its content, and the cipher.
+_UP_TO_IV = {
+    oid: DATA + der.sequence(der.oid(oid), der.octet_string(bytes(size)))[:-size]
+    for oid, size in ((one.oid, one.block_size) for one in algorithms.CIPHERS.values())
+}
 
 Random: TypeAlias = Callable[[int], bytes]
 """Returns that many unpredictable octets, such as `os.urandom`."""
@@ -372,7 +367,7 @@ def seal(
         der.element(der.SET, lock),
         der.sequence(_UP_TO_IV[chosen.oid], iv, der.element(_ENCRYPTED_CONTENT, encrypted)),
     )
-    return der.sequence(ENVELOPED_DATA, der.tagged(0, enveloped))
+    return der.sequence(ENVELOPED_DATA, der.element(der.EXPLICIT_0, enveloped))
 
 
 def check_recipient(

@@ -90,6 +90,7 @@ _SIGNER_INFO = Grammar(
     *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END),
     *(der.OCTET_STRING | CONTENT, 0xA1 | OPTIONAL | SKIP, END),
 )
+_CERTIFICATES, _CRLS, _SIGNED_ATTRS = 0xA0, 0xA1, 0xA0
 # Where they stand in a SignerInfo.
 _SIGNED_ATTRIBUTES = 3
 
@@ -323,19 +324,20 @@ class Signer:
         extra_certificates: DER of further certificates for the messages.
     """
 
-    __slots__ = ("_algorithm", "_certificates", "_digest", "_head", "_key", "_signer")
-
     def __init__(
         self, credential: Credential, chosen: Digest, extra_certificates: Sequence[bytes] = ()
     ) -> None:
         key, certificate = credential.key, credential.certificate
         self._key = key
         self._digest = signatures.signing_digest(key, chosen)
+        any_digest = self._digest.of(b"")
+        attribute = der.attribute(MESSAGE_DIGEST, der.octet_string(any_digest))
+        self._before_digest = attribute.removesuffix(any_digest)
         # NULL for old readers; Ed25519 has only new ones, which may insist on none.
         none = isinstance(key, ed25519.Ed25519PrivateKey)
         digest_algorithm = der.algorithm(self._digest.oid, b"" if none else der.NULL)
         self._head = der.INTEGER_1 + der.set_of(digest_algorithm)
-        self._certificates = der.tagged(0, certificate.der, *extra_certificates)
+        self._certificates = der.element(_CERTIFICATES, certificate.der, *extra_certificates)
         identifier = der.sequence(certificate.issuer, certificate.serial_number)
         self._signer = der.INTEGER_1 + identifier + digest_algorithm
         self._algorithm = (
@@ -345,28 +347,27 @@ class Signer:
             else signatures.signature_algorithm(key, self._digest)
         )
 
-    def sign(self, content: bytes | None, attributes: Iterable[bytes]) -> bytes:
+    def sign(self, content: bytes, attributes: Iterable[bytes]) -> bytes:
         """Return SignedData.
 
         Args:
-            content: what is signed; None leaves eContent out.
+            content: what is signed.
             attributes: signed attributes beside contentType and messageDigest, DER.
         """
-        digested = self._digest.of(content or b"")
-        message_digest = der.attribute(MESSAGE_DIGEST, der.octet_string(digested))
+        digested = self._digest.of(content)
+        message_digest = self._before_digest + digested
         # DER's order is one of octets, and so one of the attributes' lengths first.
         encoded = b"".join(sorted([_CONTENT_TYPE_IS_DATA, message_digest, *attributes]))
         signature = signatures.sign(self._key, der.element(der.SET, encoded), self._digest)
-        e_content = b"" if content is None else der.tagged(0, der.octet_string(content))
         signer_info = der.sequence(
             self._signer,
-            der.tagged(0, encoded),
+            der.element(_SIGNED_ATTRS, encoded),
             self._algorithm,
             der.octet_string(signature),
         )
         return _content_info(
             self._head,
-            der.sequence(DATA, e_content),
+            der.sequence(DATA, der.element(der.EXPLICIT_0, der.octet_string(content))),
             self._certificates,
             der.element(der.SET, signer_info),
         )
@@ -379,12 +380,12 @@ def certs_only(certificates: Sequence[bytes] = (), crls: Sequence[bytes] = ()) -
     """
     return _content_info(
         _NO_CONTENT,
-        der.tagged(0, *certificates) if certificates else b"",
-        der.tagged(1, *crls) if crls else b"",
+        der.element(_CERTIFICATES, *certificates) if certificates else b"",
+        der.element(_CRLS, *crls) if crls else b"",
         _NOTHING,
     )
 
 
 def _content_info(*fields: bytes) -> bytes:
     """Return the ContentInfo of a SignedData, given its fields in their order."""
-    return der.sequence(SIGNED_DATA, der.tagged(0, der.sequence(*fields)))
+    return der.sequence(SIGNED_DATA, der.element(der.EXPLICIT_0, der.sequence(*fields)))
