@@ -101,7 +101,10 @@ def check_validity(certificate: x509.Certificate, now: datetime) -> None:
     """
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if now >= end:
-        raise SettingsError(f"{label(certificate)} expired on {end:%Y-%m-%d %H:%M:%S} UTC")
+        raise SettingsError(
+            f"{label(certificate)} expired on {end:%Y-%m-%d %H:%M:%S} UTC",
+            hint="have a new one issued; or is the clock of this machine wrong?",
+        )
     if now < start:
         raise SettingsError(
             f"{label(certificate)} is not valid before {start:%Y-%m-%d %H:%M:%S} UTC",

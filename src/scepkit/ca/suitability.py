@@ -69,11 +69,12 @@ def check(
         raise SettingsError(
             "the CA's certificate has no subject", hint="what it issues could not name its issuer"
         )
-    chain = _chain(certificate, above)
-    for depth, one in enumerate((certificate, *chain)):
+    # Before the chain is looked for: by such a signature nobody is known to be the issuer.
+    for one in (certificate, *above):
         _check_signature(one)
-        if depth:
-            _check_issuer(one, depth - 1, now)
+    chain = _chain(certificate, above)
+    for depth, one in enumerate(chain):
+        _check_issuer(one, depth, now)
     return chain
 
 
@@ -110,8 +111,12 @@ def check_key_kind(certificate: x509.Certificate) -> None:
 
 
 def is_self_issued(certificate: x509.Certificate) -> bool:
-    """Say whether a certificate is a root: it names itself as its issuer, and its key signed it."""
-    return certificate.issuer == certificate.subject and _issued(certificate, certificate)
+    """Say whether a certificate is a root: it names itself as its issuer.
+
+    Whether its key signed it is not looked at: a root is trusted as it is, and old ones are signed
+    with what is not verified any more.
+    """
+    return certificate.issuer == certificate.subject
 
 
 def _chain(
@@ -173,8 +178,7 @@ def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
 
 
 def _check_signature(certificate: x509.Certificate) -> None:
-    if certificate.issuer == certificate.subject:
-        # A root is trusted as it is, however it is signed.
+    if is_self_issued(certificate):
         return
     try:
         algorithm = certificate.signature_hash_algorithm

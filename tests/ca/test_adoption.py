@@ -1,0 +1,338 @@
+"""A CA certificate from elsewhere: what is taken, what is refused and in which words, and where."""
+
+from __future__ import annotations
+
+import subprocess
+from datetime import timedelta
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+
+import chains
+from chains import SIGNS, issue, name, of_ad_cs
+from scepkit.ca import suitability
+from scepkit.ca.directory import adoption, founding, paths, requesting, rollover
+from scepkit.ca.directory.adoption import Place, adopt
+from scepkit.ca.directory.material import load, load_responders
+from scepkit.ca.directory.rotation import rotate_ocsp
+from scepkit.errors import SettingsError, UsageError
+from scepkit.keys.pem import read_certificates, write_certificate, write_key
+
+DAY = timedelta(days=1)
+
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
+
+@pytest.fixture
+def root_key(key):
+    return key("ec:p256", "root")
+
+
+@pytest.fixture
+def root(root_key, now):
+    return issue("Root", root_key, now)
+
+
+@pytest.fixture
+def sub_key(key):
+    return key("rsa:2048", "sub")
+
+
+@pytest.fixture
+def sub(sub_key, root, root_key, now):
+    return issue("Sub", sub_key, now, by=(root, root_key), path_length=0)
+
+
+def refused(certificate, key, above, now):
+    with pytest.raises(SettingsError) as caught:
+        suitability.check(certificate, key, above, now)
+    assert caught.value.hint or "basicConstraints" in caught.value.message
+    return caught.value.message
+
+
+# --- what a certificate has to be ---
+
+
+def test_the_chain_is_put_in_order(sub, sub_key, root, root_key, now, key):
+    middle_key = key("ec:p256", "middle")
+    middle = issue("Middle", middle_key, now, by=(root, root_key))
+    low = issue("Low", sub_key, now, by=(middle, middle_key))
+    for above in ([middle, root], [root, middle], [root, middle, root, low]):
+        assert suitability.check(low, sub_key, above, now) == (middle, root)
+    assert suitability.check(low, sub_key, [middle], now) == (middle,)
+    assert suitability.check(low, sub_key, [], now) == ()
+    assert suitability.check(root, root_key, [], now) == ()
+
+
+def test_another_key(sub, root_key, now):
+    assert "another key" in refused(sub, root_key, [], now)
+
+
+def test_a_leaf(sub_key, root, root_key, now):
+    leaf = issue("Leaf", sub_key, now, by=(root, root_key), ca=False)
+    assert "is not a CA's" in refused(leaf, sub_key, [], now)
+
+
+@pytest.mark.parametrize(
+    ("usages", "lacks"),
+    [
+        (("crl_sign",), "lacks keyCertSign"),
+        (("key_cert_sign",), "lacks cRLSign"),
+        (None, "keyCertSign, cRLSign"),
+    ],
+)
+def test_a_key_usage_that_is_not_enough(sub_key, root, root_key, now, usages, lacks):
+    certificate = issue("Sub", sub_key, now, by=(root, root_key), usages=usages)
+    assert lacks in refused(certificate, sub_key, [], now)
+
+
+def test_validity(sub_key, root, root_key, now):
+    over = issue("Sub", sub_key, now, by=(root, root_key), begins=now - 10 * DAY, days=9)
+    assert "expired on" in refused(over, sub_key, [], now)
+    early = issue("Sub", sub_key, now, by=(root, root_key), begins=now + DAY)
+    assert "is not valid before" in refused(early, sub_key, [], now)
+
+
+def test_an_expired_root(sub, sub_key, root_key, now):
+    root = issue("Root", root_key, now, begins=now - 10 * DAY, days=9)
+    assert '"CN=Root" expired' in refused(sub, sub_key, [root], now)
+
+
+@pytest.mark.parametrize("digest", ["sha1", "md5"])
+def test_weak_signatures(sub_key, root, root_key, now, key, tmp_path, digest):
+    rsa_root_key = key("rsa:2048", "rsa root")
+    weak_root = signed_by_openssl(rsa_root_key, digest, tmp_path)
+    weak = signed_by_openssl(sub_key, digest, tmp_path, by=(weak_root, rsa_root_key))
+    at = weak.not_valid_before_utc + DAY
+    assert f"is signed with {digest.upper()}" in refused(weak, sub_key, [weak_root], at)
+    # How a root is signed means nothing.
+    good = issue("Sub", sub_key, at, by=(weak_root, rsa_root_key), days=10)
+    assert suitability.check(good, sub_key, [weak_root], at) == (weak_root,)
+
+
+def signed_by_openssl(private, digest, directory, by=None):
+    """Return a CA's certificate with a digest that the library does not sign with any more."""
+    for label, key_of in (("own", private), ("above", by[1] if by else private)):
+        write_key(directory / f"{label}.key", key_of)
+    arguments = ["-new", "-x509", f"-{digest}", "-days", "1000", "-key", directory / "own.key"]
+    if by:
+        write_certificate(directory / "above.pem", by[0])
+        arguments += ["-CA", directory / "above.pem", "-CAkey", directory / "above.key"]
+    arguments += ["-addext", "basicConstraints=critical,CA:TRUE"]
+    arguments += ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+    subject = "/CN=Weak Sub" if by else "/CN=Weak Root"
+    made = subprocess.run(
+        ["openssl", "req", *arguments, "-subj", subject], capture_output=True, check=True
+    )
+    return chains.x509.load_pem_x509_certificate(made.stdout)
+
+
+def test_path_lengths(sub, sub_key, root_key, now, key):
+    root = issue("Root", root_key, now, path_length=0)
+    assert "path length of 0: 1 CAs are below" in refused(sub, sub_key, [root], now)
+    root = issue("Root", root_key, now, path_length=1)
+    assert suitability.check(sub, sub_key, [root], now) == (root,)
+    middle_key = key("ec:p256", "middle")
+    middle = issue("Middle", middle_key, now, by=(root, root_key))
+    low = issue("Low", sub_key, now, by=(middle, middle_key))
+    assert "path length of 1: 2 CAs" in refused(low, sub_key, [middle, root], now)
+
+
+def test_chains_that_are_none(sub, sub_key, root, root_key, now, key):
+    other_key = key("ec:p256", "other")
+    other = issue("Other", other_key, now)
+    assert "is not in the chain" in refused(sub, sub_key, [root, other], now)
+    assert "has a gap" in refused(sub, sub_key, [other], now)
+    middle_key = key("ec:p256", "middle")
+    middle = issue("Middle", middle_key, now, by=(root, root_key))
+    low = issue("Low", sub_key, now, by=(middle, middle_key))
+    assert 'has a gap: nobody in it issued the certificate "CN=Low"' in refused(
+        low, sub_key, [root], now
+    )
+    # Two CAs that certify each other.
+    one = issue("One", middle_key, now, by=(issue("Two", other_key, now), other_key))
+    two = issue("Two", other_key, now, by=(one, middle_key))
+    low = issue("Low", sub_key, now, by=(one, middle_key))
+    assert "comes back to itself" in refused(low, sub_key, [one, two], now)
+
+
+def test_an_issuer_that_may_not_sign(sub, sub_key, root_key, now):
+    no_ca = issue("Root", root_key, now, ca=False)
+    assert "is not a CA's" in refused(sub, sub_key, [no_ca], now)
+    no_sign = issue("Root", root_key, now, usages=("crl_sign",))
+    assert "may not sign certificates" in refused(sub, sub_key, [no_sign], now)
+
+
+def test_kinds_of_keys(key, now, root, root_key):
+    for spec in ("ed25519", "rsa:1024", "ec:secp256k1"):
+        private = odd_key(spec)
+        certificate = issue_for(private.public_key(), root, root_key, now)
+        with pytest.raises(SettingsError, match=r"bits|is not|not signed with that"):
+            suitability.check_key_kind(certificate)
+
+
+def odd_key(spec):
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    if spec == "ed25519":
+        return ed25519.Ed25519PrivateKey.generate()
+    if spec == "rsa:1024":
+        return rsa.generate_private_key(65537, 1024)
+    return ec.generate_private_key(ec.SECP256K1())
+
+
+def issue_for(public, root, root_key, now):
+    from cryptography import x509
+
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name("Odd"))
+        .issuer_name(root.subject)
+        .public_key(public)
+        .serial_number(1)
+        .not_valid_before(now - DAY)
+        .not_valid_after(now + DAY)
+        .sign(root_key, hashes.SHA256())
+    )
+
+
+# --- where it comes ---
+
+
+def test_a_first_ca(tmp_path, sub, sub_key, root, now, openssl):
+    """An ordinary subordinate CA signs certificates and CRLs only, so it gets an RA."""
+    directory = tmp_path / "ca"
+    assert adopt(directory, sub, sub_key, [root], now=now) is Place.FIRST
+    material = load(directory, now=now)
+    assert material.ca.certificate == sub
+    assert material.ra.certificate.issuer == sub.subject
+    assert material.layout == "default"
+    assert read_certificates(directory / paths.CHAIN) == (root,)
+    assert rotate_ocsp(directory, now=now)
+    assert load_responders(directory, material, now=now)
+    openssl.verify(material.ra.certificate, root, sub, at=now)
+
+
+def test_a_ca_that_can_be_its_own_ra(tmp_path, sub_key, root, root_key, now):
+    usages = (*SIGNS, "digital_signature", "key_encipherment")
+    sub = issue("Sub", sub_key, now, by=(root, root_key), usages=usages)
+    adopt(tmp_path / "ca", sub, sub_key, [root], now=now)
+    assert load(tmp_path / "ca", now=now).layout == "single"
+
+
+def test_one_of_ad_cs(tmp_path, sub_key, root, root_key, now):
+    """With a template's name, pointers to LDAP, and digitalSignature besides."""
+    sub = of_ad_cs("Issuing CA", sub_key, now, (root, root_key))
+    assert adopt(tmp_path / "ca", sub, sub_key, [root], now=now) is Place.FIRST
+    assert load(tmp_path / "ca", now=now).layout == "default"
+
+
+def test_a_next_ca_and_the_one_in_force_goes_on(tmp_path, sub, sub_key, root, now, new_keys):
+    directory = tmp_path / "ca"
+    founding.create(directory, "ec", now=now)
+    before = load(directory, now=now)
+    assert adopt(directory, sub, sub_key, [root], now=now) is Place.NEXT
+    material = load(directory, now=now)
+    assert material.ca.certificate == before.ca.certificate
+    assert material.next.ca.certificate == sub
+    assert read_certificates(directory / paths.NEXT / paths.CHAIN) == (root,)
+    rollover.activate(directory, now=now)
+    material = load(directory, now=now)
+    assert material.ca.certificate == sub
+    assert [one.certificate for one in material.previous] == [before.ca.certificate]
+    assert read_certificates(directory / paths.CHAIN) == (root,)
+
+
+def test_a_second_next_ca(tmp_path, sub, sub_key, root, root_key, now, key, new_keys):
+    directory = tmp_path / "ca"
+    founding.create(directory, "ec", now=now)
+    adopt(directory, sub, sub_key, [root], now=now)
+    again = issue("Sub", sub_key, now, by=(root, root_key), days=2000)
+    assert adopt(directory, again, sub_key, [root], now=now) is Place.NEXT_RENEWED
+    assert load(directory, now=now).next.ca.certificate == again
+    other_key = key("ec:p256", "other")
+    other = issue("Other", other_key, now, by=(root, root_key))
+    with pytest.raises(SettingsError, match="has a next CA already"):
+        adopt(directory, other, other_key, [root], now=now)
+
+
+def test_a_renewed_certificate(tmp_path, sub, sub_key, root, root_key, now):
+    """For the same key and name: RA, OCSP responder and all that was issued stay good."""
+    directory = tmp_path / "ca"
+    adopt(directory, sub, sub_key, [root], now=now)
+    rotate_ocsp(directory, now=now)
+    before = load(directory, now=now)
+    longer = issue("Sub", sub_key, now, by=(root, root_key), days=3000)
+    assert adopt(directory, longer, sub_key, [], now=now) is Place.RENEWED
+    after = load(directory, now=now)
+    assert after.ca.certificate == longer
+    assert after.ra.certificate == before.ra.certificate
+    assert not (directory / paths.CHAIN).exists()
+    assert not rotate_ocsp(directory, now=now)
+    named = issue("Another", sub_key, now, by=(root, root_key))
+    with pytest.raises(SettingsError, match="whose certificates name it as their issuer"):
+        adopt(directory, named, sub_key, [root], now=now)
+    assert load(directory, now=now).ca.certificate == longer
+
+
+def test_a_name_that_has_been_used(tmp_path, sub, sub_key, root, root_key, now, key):
+    """By it peers tell generations apart."""
+    directory = tmp_path / "ca"
+    adopt(directory, sub, sub_key, [root], now=now)
+    other_key = key("ec:p256", "other")
+    same = issue("sub", other_key, now, by=(root, root_key))
+    with pytest.raises(SettingsError, match="is or was the name of a CA here"):
+        adopt(directory, same, other_key, [root], now=now)
+    assert not paths.has_next(directory)
+
+
+def test_half_a_ca_is_not_overwritten(tmp_path, sub, sub_key, root, now):
+    directory = tmp_path / "ca"
+    directory.mkdir()
+    (directory / paths.CA_KEY).write_text("somebody's only copy")
+    with pytest.raises(SettingsError, match="half a CA"):
+        adopt(directory, sub, sub_key, [root], now=now)
+    assert (directory / paths.CA_KEY).read_text() == "somebody's only copy"
+
+
+def test_a_subordinate_ca_is_never_followed_by_a_root(tmp_path, sub, sub_key, root, now):
+    adopt(tmp_path / "ca", sub, sub_key, [root], now=now)
+    with pytest.raises(SettingsError, match="is no root"):
+        rollover.prepare(tmp_path / "ca", now=now)
+
+
+def test_what_needs_an_ra(root, root_key, sub, sub_key, now):
+    assert adoption.needs_ra(sub)
+    usages = (*SIGNS, "digital_signature", "key_encipherment")
+    assert adoption.needs_ra(issue("Root", root_key, now, usages=usages))  # EC decrypts nothing
+    assert not adoption.needs_ra(issue("Root", sub_key, now, usages=usages))
+
+
+# --- requests ---
+
+
+def test_a_request_waits_and_is_the_same_again(tmp_path, openssl):
+    directory = tmp_path / "ca"
+    made = requesting.make(directory, subject=name("Sub"), key="ec:p384")
+    assert requesting.make(directory, subject=name("Sub"), key="ec:p384").pem == made.pem
+    assert requesting.find(directory).key.private_numbers() == made.key.private_numbers()
+    assert (directory / "request/ca-key.pem").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(SettingsError, match="another name waits"):
+        requesting.make(directory, subject=name("Other"), key="ec:p384")
+    assert requesting.drop(directory)
+    assert not requesting.drop(directory)
+    assert requesting.find(directory) is None
+
+
+def test_what_a_request_asks_for(tmp_path):
+    made = requesting.make(tmp_path / "ca", subject=name("Sub"), key="ec:p256", path_length=1)
+    csr = made.csr
+    assert csr.is_signature_valid
+    assert csr.subject == name("Sub")
+    basic = csr.extensions.get_extension_for_class(chains.x509.BasicConstraints).value
+    assert (basic.ca, basic.path_length) == (True, 1)
+    bits = csr.extensions.get_extension_for_class(chains.x509.KeyUsage).value
+    assert bits.key_cert_sign
+    assert bits.crl_sign
+    with pytest.raises(UsageError, match="cannot make a key"):
+        requesting.make(tmp_path / "other", subject=name("Sub"), key="dsa:1024")
