@@ -69,13 +69,13 @@ def test_a_file_that_is_replaced_before_the_commit(store, path, issuance, monkey
     """A long wait for the lock, or for the disk, lies between the begin and the commit."""
     from scepkit.store import group_commit
 
-    real = group_commit.record_all
+    real = group_commit.issue_all
 
-    def record_all(connection, entries):
-        yield from real(connection, entries)
+    def issue_all(trip, entries):
+        real(trip, entries)
         path.rename(path.with_suffix(".away"))
 
-    monkeypatch.setattr(group_commit, "record_all", record_all)
+    monkeypatch.setattr(group_commit, "issue_all", issue_all)
     entry = issuance()
     with pytest.raises(StoreError, match="was removed under the running server"):
         store.record(entry).result()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event
 
@@ -21,13 +22,12 @@ from scepkit.store import (
     Store,
     engine,
     group_commit,
-    issuances,
     schema,
 )
 from scepkit.store.engine import fault
 from scepkit.store.tables import metadata
 from stored import NOW
-from waiting import wait_until
+from waiting import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -73,16 +73,18 @@ def test_a_revocation_waits_for_the_renewal_that_was_first(
     old = issuance()
     store.record(old).result()
     looked, go_on = Event(), Event()
-    real = issuances.check_renewable
+    real = group_commit.one_trip
 
-    def look_and_stay(connection, entries):
-        real(connection, entries)
+    @contextmanager
+    def travel_and_stay(connection):
+        with real(connection) as trip:
+            yield trip
         looked.set()
         go_on.wait()
 
-    monkeypatch.setattr(issuances, "check_renewable", look_and_stay)
+    monkeypatch.setattr(group_commit, "one_trip", travel_and_stay)
     renewal = store.record(issuance(renews=old.serial))
-    looked.wait()
+    assert looked.wait(PATIENCE)
     with ThreadPoolExecutor(1) as pool:
         revocation = pool.submit(store.revoke, old.serial, reason=1, by="alice", now=NOW)
         try:

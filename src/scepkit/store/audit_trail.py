@@ -20,24 +20,26 @@ from sqlalchemy.exc import IntegrityError
 from scepkit.errors import StoreError
 from scepkit.store.audit import FIRST_PREVIOUS, AuditAction, row_of
 from scepkit.store.connections import savepoint
+from scepkit.store.prepared import Prepared
 from scepkit.store.tables import audit, audit_heads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection, Dialect, Insert, Update
+    from sqlalchemy import Connection
 
     from scepkit.store.audit import AuditEvent
+    from scepkit.store.prepared import Trip
 
 JOIN_RECORDS = 1000  # records of a chain until one carries the ends of the others again
 JOIN_AFTER = timedelta(minutes=10)  # or so much later
 MOST_HEADS = 100  # ends in one record, those that moved last; each process slot has one
 
 _OF_NODE = audit_heads.c.node == bindparam("of_node")
-APPEND = insert(audit)
+APPEND = Prepared(insert(audit))
 # The condition is the guard: on the hash too, because after a rollback an end that never was may be
 # remembered here, and its number may be given to another record.
-MOVE = (
+MOVE = Prepared(
     update(audit_heads)
     .where(
         _OF_NODE,
@@ -82,27 +84,8 @@ class _End(NamedTuple):
     joined_at: str
 
 
-class _Statement:
-    """One of the two statements that each commit runs, as the driver takes it.
-
-    Whoever enrols pays for them. That all values are text, numbers and octets is known here;
-    SQLAlchemy would look at each of them, which takes as long as all the rest of a record.
-
-    Args:
-        statement: changes rows; its parameters have the keys of `rows` in `run`.
-        dialect: the database's.
-    """
-
-    def __init__(self, statement: Insert | Update, dialect: Dialect) -> None:
-        compiled = statement.compile(dialect=dialect)
-        self._text = str(compiled)
-        self._order = getattr(compiled, "positiontup", None)  # where parameters have no names
-
-    def run(self, connection: Connection, rows: Sequence[dict[str, Any]]) -> int:
-        """Run it for each of the rows; return how many it changed."""
-        order = self._order
-        values: Any = [tuple(row[key] for key in order) for row in rows] if order else rows
-        return connection.exec_driver_sql(self._text, values).rowcount
+class EndMovedError(Exception):
+    """A chain ends elsewhere than where its new records were to follow."""
 
 
 class AuditTrail:
@@ -115,7 +98,6 @@ class AuditTrail:
     def __init__(self, node: str | None) -> None:
         self.node = node
         self._end: _End | None = None
-        self._statements: tuple[_Statement, ...] | None = None
 
     def append(self, connection: Connection, events: Sequence[AuditEvent]) -> None:
         """Write events in the connection's transaction, as the last thing that is done in it.
@@ -125,41 +107,80 @@ class AuditTrail:
         """
         if self.node is None or not events:
             return
-        # Remembered before the commit: if that fails, the next one finds that it does not fit.
-        # Forgotten meanwhile: if a record stands in the way that somebody has put there, the next
-        # one looks for the end behind it.
-        end, self._end = self._end, None
-        if end is None or (new := self._try(connection, end, events)) is None:
+        end = self._take_end()
+        if end is None or not self._follows(connection, end, events):
             end = _end(connection, self.node)
-            if (new := self._try(connection, end, events)) is None:
+            if not self._follows(connection, end, events):
                 raise StoreError("the audit chain has two ends", hint="report this as a bug")
-        self._end = new
 
-    def _try(self, connection: Connection, end: _End, events: Sequence[AuditEvent]) -> _End | None:
-        """Write events after that end; None, and nothing is written, where it is the end no more.
+    def append_within(self, trip: Trip, events: Sequence[AuditEvent]) -> bool:
+        """Write events on a trip, whose last ones they are; return False where `append` has to.
+
+        It does where the end of the chain has to be looked for, or those of others.
+
+        Raises:
+            EndMovedError: it is the end no more, and the transaction is to be rolled back; at the
+                end of the trip.
+        """
+        if self.node is None or not events:
+            return True
+        end = self._take_end()
+        if end is None or _is_join_due(end, events):
+            self._end = end
+            return False
+        links = _links(events, self.node, end, None)
+        trip.expect(MOVE, [links.move], EndMovedError())
+        trip.run(APPEND, *links.records)
+        self._end = links.end
+        return True
+
+    def _take_end(self) -> _End | None:
+        """Return the end as it is remembered, and forget it until records follow it.
+
+        If a record stands in the way that somebody has put there, the next one looks for the end
+        behind it. An end is remembered before the commit: if that fails, it does not fit.
+        """
+        end, self._end = self._end, None
+        return end
+
+    def _follows(self, connection: Connection, end: _End, events: Sequence[AuditEvent]) -> bool:
+        """Write events after that end; return False, with nothing written, where it is none.
 
         The end is moved first, so that nobody else adds a record in between.
         """
         node = self.node or ""
         heads = _others(connection, node) if _is_join_due(end, events) else None
-        rows: list[dict[str, Any]] = []
-        number, previous = end.number, end.hash
-        for event in events:
-            number += 1
-            carried = heads if not rows else None
-            rows.append(row_of(event, node, number, previous, carried))
-            previous = rows[-1]["hash"]
-        at = rows[-1]["at"]
-        new = end._replace(number=number, hash=previous)
-        if heads is not None:
-            new = new._replace(joined_number=number, joined_at=at)
-        if self._statements is None:
-            self._statements = tuple(_Statement(one, connection.dialect) for one in (MOVE, APPEND))
-        move, append = self._statements
-        if not move.run(connection, [_move(node, end, new, at)]):
-            return None
-        append.run(connection, rows)
-        return new
+        links = _links(events, node, end, heads)
+        if not MOVE.run(connection, links.move).rowcount:
+            return False
+        APPEND.run(connection, *links.records)
+        self._end = links.end
+        return True
+
+
+class _Links(NamedTuple):
+    """The new records of a chain: their rows, its new end, and the parameters that move it."""
+
+    records: list[dict[str, Any]]
+    end: _End
+    move: dict[str, Any]
+
+
+def _links(
+    events: Sequence[AuditEvent], node: str, end: _End, heads: Mapping[str, Any] | None
+) -> _Links:
+    """Return what events become that follow an end; the first one carries the others' heads."""
+    records: list[dict[str, Any]] = []
+    number, previous = end.number, end.hash
+    for event in events:
+        number += 1
+        records.append(row_of(event, node, number, previous, None if records else heads))
+        previous = records[-1]["hash"]
+    at = records[-1]["at"]
+    new = end._replace(number=number, hash=previous)
+    if heads is not None:
+        new = new._replace(joined_number=number, joined_at=at)
+    return _Links(records, new, _move(node, end, new, at))
 
 
 def _end(connection: Connection, node: str) -> _End:

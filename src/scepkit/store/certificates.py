@@ -15,6 +15,7 @@ from sqlalchemy import and_, bindparam, or_, select, tuple_
 from scepkit.errors import Hint, UsageError
 from scepkit.protocol.certificate import show_serial
 from scepkit.store.database import Database
+from scepkit.store.prepared import Prepared
 from scepkit.store.tables import certificates
 from scepkit.store.values import MAX_SERIAL_BITS, CertificateKey
 
@@ -81,13 +82,16 @@ class OCSPStatus(NamedTuple):
 _STATUS = select(
     certificates.c.serial, certificates.c.revoked_at, certificates.c.revocation_reason
 ).where(certificates.c.issuer == bindparam("of_issuer"))
-STATUS = _STATUS.where(certificates.c.serial == bindparam("of_serial"))
+STATUS = Prepared(_STATUS.where(certificates.c.serial == bindparam("of_serial")))
 # Written out anew for each number of serials, which for one would take longer than asking.
 STATUSES = _STATUS.where(certificates.c.serial.in_(bindparam("of_serials", expanding=True)))
 KEY = tuple_(certificates.c.serial, certificates.c.issuer)
 KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
-CERTIFICATE = select(certificates).where(
-    certificates.c.serial == bindparam("of_serial"), certificates.c.issuer == bindparam("of_issuer")
+CERTIFICATE = Prepared(
+    select(certificates).where(
+        certificates.c.serial == bindparam("of_serial"),
+        certificates.c.issuer == bindparam("of_issuer"),
+    )
 )
 WITH_SERIAL = (
     select(certificates)
@@ -199,13 +203,13 @@ class CertificateRecords(Database):
         possible = [one for one in serials if one > 0 and one.bit_length() <= MAX_SERIAL_BITS]
         if not possible:
             return {}
-        values: dict[str, object] = {"of_issuer": issuer}
-        if len(possible) == 1:
-            statement, values["of_serial"] = STATUS, possible[0]
-        else:
-            statement, values["of_serials"] = STATUSES, possible
+        rows: Sequence[Sequence[Any]]
         with self._reading() as connection:
-            rows = connection.execute(statement, values).all()
+            if len(possible) == 1:
+                rows = STATUS.all(connection, {"of_issuer": issuer, "of_serial": possible[0]})
+            else:
+                values = {"of_issuer": issuer, "of_serials": possible}
+                rows = connection.execute(STATUSES, values).all()
         return {serial: OCSPStatus(revoked_at, reason) for serial, revoked_at, reason in rows}
 
     def renewal_chains(self, named: Sequence[Named]) -> list[CertificateRow]:
@@ -229,8 +233,7 @@ class CertificateRecords(Database):
 
 def certificate(connection: Connection, key: CertificateKey) -> CertificateRow | None:
     """Return the certificate with that name."""
-    values = {"of_serial": key.serial, "of_issuer": key.issuer}
-    row = connection.execute(CERTIFICATE, values).first()
+    row = CERTIFICATE.first(connection, {"of_serial": key.serial, "of_issuer": key.issuer})
     return None if row is None else CertificateRow(*row)
 
 

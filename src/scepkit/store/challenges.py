@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from scepkit.errors import UsageError
 from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent, ranges, time_text
 from scepkit.store.database import Database
+from scepkit.store.prepared import Prepared
 from scepkit.store.tables import IS_OPEN, UTCDateTime, challenges
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ PAUSE_SECONDS = 0.01  # between two of them: see `purge`
 
 # The MACs come back with the keys: the order of the rows is nothing that databases promise.
 ADD = insert(challenges).returning(challenges.c.mac, challenges.c.id)
-BY_MAC = select(challenges).where(
-    challenges.c.endpoint == bindparam("endpoint"), challenges.c.mac == bindparam("mac")
+BY_MAC = Prepared(
+    select(challenges).where(
+        challenges.c.endpoint == bindparam("endpoint"), challenges.c.mac == bindparam("mac")
+    )
 )
 BY_NUMBER = select(challenges).where(challenges.c.id == bindparam("challenge_id"))
 VOID = (
@@ -131,7 +134,7 @@ class ChallengeRecords(Database):
             StoreError: the database cannot be read.
         """
         with self._reading() as connection:
-            row = connection.execute(BY_MAC, {"endpoint": endpoint, "mac": mac}).first()
+            row = BY_MAC.first(connection, {"endpoint": endpoint, "mac": mac})
             return None if row is None else _challenge(row)
 
     def challenge(self, challenge_id: int) -> Challenge | None:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from scepkit.store.engine import PATIENCE, database_file, is_damaged
+from scepkit.store.prepared import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -314,14 +315,14 @@ def savepoint(connection: Connection) -> Iterator[None]:
 
     The same as ``connection.begin_nested()``, which compiles its statements anew every time.
     """
-    connection.exec_driver_sql("SAVEPOINT scepkit")
+    say(connection, "SAVEPOINT scepkit")
     try:
         yield
     except BaseException:
-        connection.exec_driver_sql("ROLLBACK TO SAVEPOINT scepkit")
+        say(connection, "ROLLBACK TO SAVEPOINT scepkit")
         raise
     finally:
-        connection.exec_driver_sql("RELEASE SAVEPOINT scepkit")
+        say(connection, "RELEASE SAVEPOINT scepkit")
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -338,7 +339,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _began(connection: Connection, *, last_try: bool) -> bool:
     try:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        say(connection, "BEGIN IMMEDIATE")
     except OperationalError as error:
         if last_try or "locked" not in str(error.orig):
             raise

@@ -218,7 +218,7 @@ def _approve(
     if held is None:
         return AlreadyAnswered(_outcome(connection, request_id, issuance.now))
     _check_same(request(connection, request_id, None), issuance)
-    check_renewable(connection, [issuance])
+    check_renewable(connection, issuance)
     try:
         issue(connection, issuance)
     except IntegrityError as error:

@@ -14,6 +14,7 @@ from sqlalchemy import and_, bindparam, func, select, update
 from scepkit.errors import StoreError
 from scepkit.store.audit import AuditAction, AuditEvent
 from scepkit.store.database import Database
+from scepkit.store.prepared import Prepared
 from scepkit.store.requests import outcome, request
 from scepkit.store.revocations import outdate_all, revocation
 from scepkit.store.tables import IS_SIGNED, requests
@@ -46,10 +47,12 @@ REFUSE = (
         decided_by=bindparam("who"),
     )
 )
-IS_UNDELIVERED = select(requests.c.id).where(
-    IS_SIGNED,
-    requests.c.serial == bindparam("of_serial"),
-    requests.c.issuer == bindparam("of_issuer"),
+IS_UNDELIVERED = Prepared(
+    select(requests.c.id).where(
+        IS_SIGNED,
+        requests.c.serial == bindparam("of_serial"),
+        requests.c.issuer == bindparam("of_issuer"),
+    )
 )
 UNDELIVERED = (
     select(func.count())
@@ -138,7 +141,7 @@ class Deliveries(Database):
         """
         with self._reading() as connection:
             values = {"of_serial": key.serial, "of_issuer": key.issuer}
-            return connection.execute(IS_UNDELIVERED, values).first() is not None
+            return IS_UNDELIVERED.first(connection, values) is not None
 
     def undelivered(self, before: datetime) -> int:
         """Count the certificates that are signed and not delivered, of requests from before that.

@@ -21,12 +21,14 @@ from scepkit.errors import StoreError
 from scepkit.store.connections import transaction
 from scepkit.store.database import Database
 from scepkit.store.engine import fault, is_locked, stands_off
-from scepkit.store.issuances import audit_event, record, record_all
+from scepkit.store.issuances import audit_event, issue_all, queue_all, record
+from scepkit.store.prepared import one_trip
 from scepkit.store.values import Recorded
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
+    from scepkit.store.audit import AuditEvent
     from scepkit.store.audit_trail import AuditTrail
     from scepkit.store.connections import ConnectionPool
     from scepkit.store.values import Answer, Issuance, NewEntry, QueuedEntry
@@ -222,33 +224,29 @@ def _write(
     answers: list[Answer | Exception]
     try:
         with transaction(connection):
-            answers = [*record_all(connection, entries)]
-            _append(connection, audit, entries, answers)
+            answers = [*queue_all(connection, entries)]
+            events = _events(entries, answers)
+            with one_trip(connection) as trip:
+                issue_all(trip, entries)
+                is_audited = audit.append_within(trip, events)
+            if not is_audited:
+                audit.append(connection, events)
     except OperationalError:
         raise
     except Exception:  # noqa: BLE001 - one by one shows whose fault it is
         with transaction(connection):
             answers = [_attempt(connection, entry) for entry in entries]
-            _append(connection, audit, entries, answers)
+            audit.append(connection, _events(entries, answers))
     return answers
 
 
-def _append(
-    connection: Connection,
-    audit: AuditTrail,
-    entries: list[NewEntry],
-    answers: list[Answer | Exception],
-) -> None:
-    """Write the audit records of what was recorded of a batch."""
-    if audit.node is None:
-        return
-    pairs = zip(entries, answers, strict=True)
-    events = [
+def _events(entries: list[NewEntry], answers: list[Answer | Exception]) -> list[AuditEvent]:
+    """Return the audit events of what was recorded of a batch."""
+    return [
         audit_event(entry, answer.outcome.request_id)
-        for entry, answer in pairs
+        for entry, answer in zip(entries, answers, strict=True)
         if isinstance(answer, Recorded)
     ]
-    audit.append(connection, events)
 
 
 def _attempt(connection: Connection, entry: NewEntry) -> Answer | Exception:

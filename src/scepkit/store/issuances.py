@@ -32,9 +32,9 @@ from sqlalchemy.exc import IntegrityError
 from scepkit.errors import StoreError
 from scepkit.protocol.certificate import show_serial
 from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent
-from scepkit.store.certificates import KEY, KEYS
 from scepkit.store.connections import savepoint
 from scepkit.store.deliveries import signed_columns
+from scepkit.store.prepared import Prepared, one_trip
 from scepkit.store.requests import QueueFullError, check_room, standing
 from scepkit.store.tables import (
     IS_OPEN,
@@ -60,24 +60,28 @@ from scepkit.store.values import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Insert
+    from sqlalchemy import Connection
 
+    from scepkit.store.prepared import Trip
     from scepkit.store.values import Answer, Conflict, NewEntry
 
-CLAIM = insert(transactions)
-ISSUE = insert(certificates)
-KEEP_PASSPHRASE = insert(passphrases)
-ANSWER = insert(requests)
+CLAIM = Prepared(insert(transactions))
+CLAIM_ROW = Prepared(insert(transactions).returning(transactions.c.id))
+ISSUE = Prepared(insert(certificates))
+KEEP_PASSPHRASE = Prepared(insert(passphrases))
+ANSWER = Prepared(insert(requests).returning(requests.c.id))
 # The same, for a transaction whose row was claimed a moment ago.
-ANSWER_CLAIMED = insert(requests).values(
-    transaction_row=select(transactions.c.id)
-    .where(
-        and_(
-            transactions.c.endpoint == bindparam("of_endpoint"),
-            transactions.c.transaction_id == bindparam("of_transaction_id"),
+ANSWER_CLAIMED = Prepared(
+    insert(requests).values(
+        transaction_row=select(transactions.c.id)
+        .where(
+            and_(
+                transactions.c.endpoint == bindparam("of_endpoint"),
+                transactions.c.transaction_id == bindparam("of_transaction_id"),
+            )
         )
+        .scalar_subquery()
     )
-    .scalar_subquery()
 )
 _SPENDABLE = and_(
     challenges.c.id == bindparam("challenge_id"),
@@ -87,7 +91,7 @@ _SPENDABLE = and_(
 )
 # The condition is the guard: of two that spend the same challenge, or of one that spends it and one
 # that voids it, one changes no row.
-SPEND = (
+SPEND = Prepared(
     update(challenges)
     .where(_SPENDABLE)
     .values(
@@ -96,39 +100,50 @@ SPEND = (
         spent_issuer=bindparam("by_issuer"),
     )
 )
-SPENDABLE = select(challenges.c.id).where(_SPENDABLE)
+SPENDABLE = Prepared(select(challenges.c.id).where(_SPENDABLE))
 # The lock is PostgreSQL's: a revocation then waits for the renewal's commit. On SQLite whoever
 # writes is alone anyway.
-RENEWABLE = (
+RENEWABLE = Prepared(
     select(certificates.c.serial)
     .where(
-        KEY.in_(KEYS),
+        certificates.c.serial == bindparam("of_serial"),
+        certificates.c.issuer == bindparam("of_issuer"),
         certificates.c.revoked_at.is_(None),
     )
-    .order_by(certificates.c.serial, certificates.c.issuer)
     .with_for_update(read=True)
 )
 
 
-def record_all(connection: Connection, entries: Sequence[NewEntry]) -> list[Answer]:
-    """Write several entries inside the connection's transaction, if nothing stands in the way.
+def queue_all(connection: Connection, entries: Sequence[NewEntry]) -> list[Answer]:
+    """Write those that wait, inside the connection's transaction; `issue_all` writes the others.
+
+    If something stands in the way, the transaction is to be rolled back, and `record` shows what
+    stands in whose way.
 
     Returns:
         One Recorded for each.
 
     Raises:
-        NotSpendableError, NotRenewableError, QueueFullError, SQLAlchemyError: the transaction is to
-            be rolled back; `record` shows what stands in whose way.
+        NotSpendableError, NotRenewableError, QueueFullError, SQLAlchemyError: something does.
     """
-    issuances = [entry for entry in entries if isinstance(entry, Issuance)]
-    check_renewable(connection, entries)
-    if issuances:
-        for statement, rows in _inserts(issuances):
-            connection.execute(statement, rows)
-        _spend(connection, [i for i in issuances if i.challenge_id is not None])
     return [
         _recorded(e) if isinstance(e, Issuance) else _queue_anew(connection, e) for e in entries
     ]
+
+
+def issue_all(trip: Trip, entries: Sequence[NewEntry]) -> None:
+    """Write those that are issued, if nothing stands in the way; what does so, as `queue_all`.
+
+    Raises:
+        NotSpendableError, NotRenewableError, SQLAlchemyError: something does; at the end of the
+            trip at the latest.
+    """
+    issuances = [entry for entry in entries if isinstance(entry, Issuance)]
+    hold_renewable(trip, issuances)
+    for statement, rows in _inserts(issuances):
+        trip.run(statement, *rows)
+    if spent := [_spent(i) for i in issuances if i.challenge_id is not None]:
+        trip.expect(SPEND, spent, NotSpendableError())
 
 
 def record(connection: Connection, entry: NewEntry) -> Answer:
@@ -205,24 +220,25 @@ def serial_is_taken(issuance: Issuance) -> StoreError:
 
 
 def _write(connection: Connection, entry: NewEntry, transaction_row: int | None) -> Recorded:
-    check_renewable(connection, [entry])
+    check_renewable(connection, entry)
     if isinstance(entry, QueuedEntry):
         return _queue(connection, entry, transaction_row or _claim(connection, entry))
     issue(connection, entry)
     row = transaction_row or _claim(connection, entry)
-    connection.execute(ANSWER, _issued_row(entry) | {"transaction_row": row})
-    _spend(connection, [entry] if entry.challenge_id is not None else [])
+    _insert(connection, ANSWER, _issued_row(entry) | {"transaction_row": row})
+    if entry.challenge_id is not None and SPEND.run(connection, _spent(entry)).rowcount != 1:
+        raise NotSpendableError
     return _recorded(entry)
 
 
 def issue(connection: Connection, issuance: Issuance) -> None:
     """Write the certificate; before the request and the spent challenge, which refer to it."""
-    connection.execute(ISSUE, _certificate_row(issuance))
+    ISSUE.run(connection, _certificate_row(issuance))
     if rows := _passphrase_rows([issuance]):
-        connection.execute(KEEP_PASSPHRASE, rows)
+        KEEP_PASSPHRASE.run(connection, *rows)
 
 
-def _inserts(issuances: Sequence[Issuance]) -> list[tuple[Insert, list[dict[str, Any]]]]:
+def _inserts(issuances: Sequence[Issuance]) -> list[tuple[Prepared, list[dict[str, Any]]]]:
     """Return what writes several issuances, table by table, what is referred to first."""
     rows = [
         (ISSUE, [_certificate_row(i) for i in issuances]),
@@ -241,20 +257,26 @@ def _passphrase_rows(issuances: Sequence[Issuance]) -> list[dict[str, Any]]:
     ]
 
 
-def check_renewable(connection: Connection, entries: Sequence[NewEntry]) -> None:
+def hold_renewable(trip: Trip, entries: Sequence[NewEntry]) -> None:
     """Refuse to renew what is revoked or unknown; what is good stays so until the commit.
 
     Raises:
-        NotRenewableError: one of them is not.
+        NotRenewableError: one of them is not; at the end of the trip.
     """
-    keys = {renewed for entry in entries if (renewed := entry.renewed) is not None}
-    if not keys:
-        return
-    if len(connection.scalars(RENEWABLE, {"keys": [*keys]}).all()) != len(keys):
-        raise NotRenewableError
+    # In one order, whoever asks: nobody waits for what another one holds who waits for this one.
+    for serial, issuer in sorted({one for entry in entries if (one := entry.renewed) is not None}):
+        values = {"of_serial": serial, "of_issuer": issuer}
+        trip.expect(RENEWABLE, [values], NotRenewableError())
+
+
+def check_renewable(connection: Connection, entry: NewEntry) -> None:
+    """Do the same as `hold_renewable`, for one entry and at once."""
+    with one_trip(connection) as trip:
+        hold_renewable(trip, [entry])
 
 
 def _queue_anew(connection: Connection, queued: QueuedEntry) -> Recorded:
+    check_renewable(connection, queued)
     return _queue(connection, queued, _claim(connection, queued))
 
 
@@ -266,7 +288,7 @@ def _queue(connection: Connection, queued: QueuedEntry, transaction_row: int) ->
             "of_endpoint": queued.endpoint,
             "now": queued.now,
         }
-        if connection.execute(SPENDABLE, values).first() is None:
+        if SPENDABLE.first(connection, values) is None:
             raise NotSpendableError
     request_id = _insert(
         connection, ANSWER, _waiting_row(queued) | {"transaction_row": transaction_row}
@@ -277,23 +299,16 @@ def _queue(connection: Connection, queued: QueuedEntry, transaction_row: int) ->
 
 
 def _claim(connection: Connection, entry: NewEntry) -> int:
-    return _insert(connection, CLAIM, _transaction_row(entry))
+    return _insert(connection, CLAIM_ROW, _transaction_row(entry))
 
 
-def _insert(connection: Connection, statement: Insert, row: dict[str, Any]) -> int:
-    key = connection.execute(statement, row).inserted_primary_key
-    if key is None:  # cannot be: both databases return it for a single row
+def _insert(connection: Connection, statement: Prepared, row: dict[str, Any]) -> int:
+    """Insert a row; return its number."""
+    returned = statement.first(connection, row)
+    if returned is None:  # cannot be: both databases return it for a single row
         raise StoreError("the database returned no key", hint="report this as a bug")
-    number: int = key[0]
+    number: int = returned[0]
     return number
-
-
-def _spend(connection: Connection, issuances: Sequence[Issuance]) -> None:
-    if not issuances:
-        return
-    result = connection.execute(SPEND, [_spent(i) for i in issuances])
-    if result.rowcount != len(issuances):
-        raise NotSpendableError
 
 
 def audit_event(entry: NewEntry, request_id: int | None = None) -> AuditEvent:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import and_, bindparam, func, or_, select, text
 
 from scepkit.store.database import Database
+from scepkit.store.prepared import Prepared
 from scepkit.store.tables import (
     IS_PENDING,
     certificates,
@@ -65,21 +66,21 @@ _ITS_CERTIFICATE = and_(
 )
 
 # Outer joins: a known transactionID with an unknown request still has an owner.
-ANSWERED = (
+ANSWERED = Prepared(
     select(*_ANSWER)
     .select_from(
         transactions.outerjoin(requests, _SAME_REQUEST).outerjoin(certificates, _ITS_CERTIFICATE)
     )
     .where(_OF_TRANSACTION)
 )
-NEWEST = (
+NEWEST = Prepared(
     select(*_ANSWER)
     .select_from(transactions.join(requests).outerjoin(certificates, _ITS_CERTIFICATE))
     .where(_OF_TRANSACTION)
     .order_by(requests.c.id.desc())
     .limit(1)
 )
-OUTCOME = (
+OUTCOME = Prepared(
     select(*_OUTCOME)
     .select_from(requests.outerjoin(certificates, _ITS_CERTIFICATE))
     .where(requests.c.id == bindparam("request_id"))
@@ -278,9 +279,9 @@ def standing(
     """
     values = {"endpoint": endpoint, "transaction_id": transaction_id}
     if fingerprint is None:
-        row = connection.execute(NEWEST, values).first()
+        row = NEWEST.first(connection, values)
     else:
-        row = connection.execute(ANSWERED, values | {"fingerprint": fingerprint}).first()
+        row = ANSWERED.first(connection, values | {"fingerprint": fingerprint})
     if row is None:
         return StoredTransaction(None, None)
     transaction_row, owner, *columns = row
@@ -293,7 +294,7 @@ def standing(
 
 def outcome(connection: Connection, request_id: int, now: datetime | None) -> StoredOutcome | None:
     """Return the state of the request with that number; None when there is none."""
-    row = connection.execute(OUTCOME, {"request_id": request_id}).first()
+    row = OUTCOME.first(connection, {"request_id": request_id})
     return None if row is None else _outcome(row, now)
 
 

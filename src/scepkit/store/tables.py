@@ -31,9 +31,27 @@ from sqlalchemy import (
     literal_column,
     text,
 )
+from sqlalchemy.dialects import sqlite
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.engine import Dialect
+    from sqlalchemy.types import TypeEngine
+
+
+class _SQLiteDateTime(sqlite.DATETIME):
+    """Writes a time as SQLAlchemy does, in a quarter of its time: an issuance has seven."""
+
+    def bind_processor(self, _dialect: Dialect) -> Callable[[datetime | None], str | None]:
+        """Return the function that writes one."""
+        return _written
+
+
+def _written(time: datetime | None) -> str | None:
+    if time is None:
+        return None
+    return time.replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -45,6 +63,12 @@ class UTCDateTime(TypeDecorator[datetime]):
 
     impl = DateTime(timezone=True)
     cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of a database for it."""
+        if dialect.name == "sqlite":
+            return _SQLiteDateTime()  # type: ignore[no-untyped-call]
+        return dialect.type_descriptor(self.impl)
 
     def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         """Convert to UTC; a naive time would silently mean local time, so it raises ValueError."""

@@ -1,0 +1,238 @@
+"""Statements that are compiled once for each database, and run on the driver's own cursor.
+
+SQLAlchemy looks at a statement and at each of its values anew whenever it is executed, which takes
+several times as long as the database needs for a look-up. Here the definition is SQLAlchemy's, and
+so are the text that comes of it and what its types do to values and to columns; all of that is
+worked out with the first use.
+
+An error of the driver becomes the one that SQLAlchemy would raise.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy.exc import DBAPIError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import TypeAlias
+
+    from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
+    from sqlalchemy.engine.interfaces import DBAPICursor
+
+    Statement: TypeAlias = Select[Any] | Insert | Update | Delete
+    Values: TypeAlias = Mapping[str, Any]
+
+
+class Prepared:
+    """A statement that requests pay for. Threads may share it.
+
+    No list is expanded: each of its parameters is one value.
+
+    Args:
+        statement: its definition.
+    """
+
+    def __init__(self, statement: Statement) -> None:
+        self.statement = statement
+        self._forms: dict[tuple[str, ...], _Form] = {}
+
+    def run(self, connection: Connection, *rows: Values) -> DBAPICursor:
+        """Run it for each of one or more rows of values, which have the same keys.
+
+        Returns:
+            A cursor whose `rowcount` is that of all together; within `one_trip`, once that is over.
+
+        Raises:
+            DBAPIError: the database failed.
+        """
+        form = self._form(connection, rows[0])
+        values = [form.bound(row) for row in rows]
+        try:
+            return form.execute(driver_of(connection), values)
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise translated(connection, error, form.text) from error
+
+    def all(self, connection: Connection, values: Values) -> list[list[Any]]:
+        """Return the rows that it gives for these values.
+
+        Raises:
+            DBAPIError: the database failed.
+        """
+        form = self._form(connection, values)
+        bound = form.bound(values)
+        try:
+            rows = form.execute(driver_of(connection), [bound]).fetchall()
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise translated(connection, error, form.text) from error
+        return [form.read(row) for row in rows]
+
+    def first(self, connection: Connection, values: Values) -> list[Any] | None:
+        """Return the first row that it gives for these values; None where there is none.
+
+        Raises:
+            DBAPIError: the database failed.
+        """
+        rows = self.all(connection, values)
+        return rows[0] if rows else None
+
+    def _form(self, connection: Connection, values: Values) -> _Form:
+        """Return its form for a database; what an INSERT names are the keys of the values."""
+        key = connection.dialect.name, *values
+        form = self._forms.get(key)
+        if form is None:
+            form = self._forms[key] = _Form(self.statement, connection.dialect, [*values])
+        return form
+
+
+class _Form:
+    """A statement as one driver takes it.
+
+    Attributes:
+        text: the SQL.
+    """
+
+    def __init__(self, statement: Statement, dialect: Dialect, keys: list[str]) -> None:
+        compiled: Any = statement.compile(dialect=dialect, column_keys=keys, for_executemany=True)
+        binds = {name: bind for bind, name in compiled.bind_names.items()}
+        self.text = str(compiled)
+        self._is_sqlite = dialect.name == "sqlite"
+        self._parameters = [
+            (name, binds[name].type.dialect_impl(dialect).bind_processor(dialect))
+            for name in compiled.positiontup or binds
+        ]
+        # What the definition itself gives, such as a limit.
+        self._constants = {
+            name: bind.effective_value for name, bind in binds.items() if not bind.required
+        }
+        processors = [
+            column.type.dialect_impl(dialect).result_processor(dialect, None)
+            for column in getattr(statement, "exported_columns", ())
+        ]
+        self._columns = [pair for pair in enumerate(processors) if pair[1] is not None]
+
+    def bound(self, values: Values) -> Any:
+        """Return values as the driver takes them."""
+        if self._constants:
+            values = {**self._constants, **values}
+        if self._is_sqlite:
+            return [
+                values[name] if process is None else process(values[name])
+                for name, process in self._parameters
+            ]
+        return {
+            name: values[name] if process is None else process(values[name])
+            for name, process in self._parameters
+        }
+
+    def execute(self, driver: Any, bound: Sequence[Any]) -> DBAPICursor:
+        """Run it with one or more lots of bound values; return the driver's cursor."""
+        cursor: DBAPICursor
+        if len(bound) > 1:
+            cursor = driver.cursor()
+            cursor.executemany(self.text, bound)
+        elif self._is_sqlite:
+            cursor = driver.execute(self.text, bound[0])
+        else:
+            cursor = driver.execute(self.text, bound[0], prepare=True)
+        return cursor
+
+    def read(self, row: Sequence[Any]) -> list[Any]:
+        """Return a row with its values as the types have them."""
+        values = [*row]
+        for number, process in self._columns:
+            if values[number] is not None:
+                values[number] = process(values[number])
+        return values
+
+
+class Trip:
+    """Statements that travel to a database server together.
+
+    What they have done, or why they failed, is known at the end of the trip. Until then nothing
+    else may use the connection.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._expected: list[tuple[Any, int, Exception]] = []
+
+    def run(self, statement: Prepared, *rows: Values) -> None:
+        """Run a statement for each of one or more rows of values."""
+        statement.run(self._connection, *rows)
+
+    def expect(self, statement: Prepared, rows: Sequence[Values], otherwise: Exception) -> None:
+        """Run a statement that changes, or finds, one row for each of these.
+
+        Args:
+            statement: an INSERT, UPDATE or DELETE; or a SELECT, for one row of values.
+            rows: the values.
+            otherwise: is raised at the end of the trip if it is not so.
+        """
+        cursor = statement.run(self._connection, *rows)
+        self._expected.append((cursor, len(rows), otherwise))
+
+    def judge(self) -> None:
+        """Raise the first of what was not to be."""
+        for cursor, count, otherwise in self._expected:
+            found = cursor.rowcount if cursor.description is None else len(cursor.fetchall())
+            if found != count:
+                raise otherwise
+
+
+@contextmanager
+def one_trip(connection: Connection) -> Iterator[Trip]:
+    """Let the statements inside travel together; SQLite runs each at once.
+
+    Raises:
+        DBAPIError: the database failed.
+    """
+    trip = Trip(connection)
+    if connection.dialect.name == "sqlite":
+        yield trip
+    else:
+        try:
+            with driver_of(connection).pipeline():
+                yield trip
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise translated(connection, error) from error
+    trip.judge()
+
+
+def say(connection: Connection, text: str) -> None:
+    """Run a statement without values or rows.
+
+    Raises:
+        DBAPIError: the database failed.
+    """
+    try:
+        driver_of(connection).execute(text).close()
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise translated(connection, error, text) from error
+
+
+def driver_of(connection: Connection) -> Any:
+    """Return the driver's connection."""
+    return connection.connection.dbapi_connection
+
+
+def translated(connection: Connection, error: Exception, text: str | None = None) -> DBAPIError:
+    """Return an error of the driver as SQLAlchemy has it, without values.
+
+    A connection that is lost is closed.
+    """
+    dialect: Any = connection.dialect
+    is_lost = dialect.is_disconnect(error, driver_of(connection), None)
+    if is_lost:
+        connection.invalidate(error)
+    return DBAPIError.instance(  # type: ignore[return-value]
+        text,
+        None,
+        error,
+        dialect.loaded_dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=is_lost,
+        dialect=dialect,
+    )
