@@ -23,7 +23,14 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from scepkit.ca.directory import founding, material, rollover, rotation
+from scepkit.ca.directory import (
+    adoption,
+    founding,
+    material,
+    requesting,
+    rollover,
+    rotation,
+)
 from scepkit.errors import SettingsError
 from scepkit.keys import pem as keys
 from scepkit.keys.passphrase import Passphrase
@@ -51,7 +58,23 @@ def change_passphrase(directory: Path, old: str | None, new: str | None) -> None
     )
 
 
+def adopt(directory: Path) -> None:
+    """Take what is in `incoming/` of the directory for its CA."""
+    place = directory / "incoming"
+    certificate, *above = keys.read_certificates(place / "ca.pem")
+    adoption.adopt(directory, certificate, keys.read_key(place / "key.pem"), above, now=NOW)
+
+
+def request(directory: Path) -> None:
+    """Make a key and a PKCS#10 for a CA."""
+    subject = founding.ca_name("Requested CA")
+    requesting.make(directory, subject=subject, key="ec:p256")
+
+
 OPERATIONS = {
+    "adopt": adopt,
+    "request": request,
+    "drop-request": requesting.drop,
     "create": partial(founding.create, layout="ec", now=NOW),
     "load_or_create": partial(founding.load_or_create, layout="ec", now=NOW),
     "prepare": partial(rollover.prepare, now=NOW),

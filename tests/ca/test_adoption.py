@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import chains
 from chains import SIGNS, issue, name, of_ad_cs
@@ -336,3 +337,82 @@ def test_what_a_request_asks_for(tmp_path):
     assert bits.crl_sign
     with pytest.raises(UsageError, match="cannot make a key"):
         requesting.make(tmp_path / "other", subject=name("Sub"), key="dsa:1024")
+
+
+# --- killed ---
+
+
+def incoming(directory, certificate, private, *above):
+    """Lay down what children.py takes for the CA of a directory."""
+    place = directory / "incoming"
+    place.mkdir(parents=True, exist_ok=True)
+    pem = b"".join(one.public_bytes(Encoding.PEM) for one in (certificate, *above))
+    (place / "ca.pem").write_bytes(pem)
+    write_key(place / "key.pem", private)
+
+
+def test_killed_while_the_first_ca_comes(tmp_path, sub, sub_key, root, now, killed):
+    """There is the CA, whole, or none; asked again it is there."""
+    incoming(tmp_path / "base", sub, sub_key, root)
+    seen = []
+    for left in killed("adopt", tmp_path / "base"):
+        seen.append(paths.exists(left))
+        if seen[-1]:
+            assert load(left, now=now).ca.certificate == sub
+        assert adopt(left, sub, sub_key, [root], now=now) in (Place.FIRST, Place.RENEWED)
+        assert load(left, now=now).ca.certificate == sub
+        assert read_certificates(left / paths.CHAIN) == (root,)
+        assert not (left / founding.STAGE).exists()
+    assert seen == sorted(seen)
+
+
+def test_killed_while_the_next_ca_comes(tmp_path, sub, sub_key, root, now, killed, new_keys):
+    base = tmp_path / "base"
+    founding.create(base, "ec", now=now)
+    before = load(base, now=now).ca.certificate
+    incoming(base, sub, sub_key, root)
+    seen = []
+    for left in killed("adopt", base):
+        material = load(left, now=now)
+        assert material.ca.certificate == before
+        seen.append(material.next is not None)
+        assert adopt(left, sub, sub_key, [root], now=now) in (Place.NEXT, Place.NEXT_RENEWED)
+        assert load(left, now=now).next.ca.certificate == sub
+        assert read_certificates(left / paths.NEXT / paths.CHAIN) == (root,)
+    assert seen == sorted(seen)
+    assert len(set(seen)) == 2
+
+
+def test_killed_while_a_certificate_is_renewed(tmp_path, sub, sub_key, root, root_key, now, killed):
+    base = tmp_path / "base"
+    adopt(base, sub, sub_key, [root], now=now)
+    longer = issue("Sub", sub_key, now, by=(root, root_key), days=3000)
+    incoming(base, longer, sub_key)
+    seen = []
+    for left in killed("adopt", base):
+        current = load(left, now=now).ca.certificate
+        assert current in (sub, longer)
+        seen.append(current == longer)
+        # The chain belongs to the certificate that is in force.
+        has_chain = (paths.in_force(left) / paths.CHAIN).exists()
+        assert has_chain == (current == sub)
+        assert adopt(left, longer, sub_key, [], now=now) is Place.RENEWED
+        assert load(left, now=now).ca.certificate == longer
+    assert seen == sorted(seen)
+    assert len(set(seen)) == 2
+
+
+def test_killed_while_a_request_is_made_and_dropped(tmp_path, killed):
+    """A key and its PKCS#10, or neither."""
+    for left in killed("request"):
+        waiting = requesting.find(left)
+        again = requesting.make(left, subject=founding.ca_name("Requested CA"), key="ec:p256")
+        assert waiting is None or waiting.pem == again.pem
+        assert again.key.public_key() == again.csr.public_key()
+    base = tmp_path / "base"
+    made = requesting.make(base, subject=founding.ca_name("Requested CA"), key="ec:p256")
+    for left in killed("drop-request", base):
+        waiting = requesting.find(left)
+        assert waiting is None or waiting.pem == made.pem
+        assert requesting.drop(left) == (waiting is not None)
+        assert not paths.has_request(left)
