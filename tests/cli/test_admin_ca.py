@@ -1,0 +1,350 @@
+"""`scep admin ca …`: a CA under somebody else's root, by the commands an operator gives."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
+
+import keys
+from chains import issue, of_ad_cs
+from scepkit.server import data_directory
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+SUBJECT = "CN=Device CA,O=Example,C=CH"
+ASKED = ("--subject", SUBJECT, "--key", "ec:p256")
+
+
+@pytest.fixture
+def root_key():
+    return keys.rsa_key("root", 2048)
+
+
+@pytest.fixture
+def root(root_key):
+    return issue("Example Root", root_key, NOW)
+
+
+def pem(*certificates):
+    return b"".join(one.public_bytes(ser.Encoding.PEM) for one in certificates)
+
+
+def signed(csr_pem, root, root_key, days=1000):
+    """Sign a PKCS#10 as a CA above does: with an ordinary subordinate's extensions."""
+    csr = x509.load_pem_x509_csr(csr_pem)
+    key_usage = issue("x", root_key, NOW).extensions.get_extension_for_class(x509.KeyUsage).value
+    return (
+        x509.CertificateBuilder()
+        .subject_name(csr.subject)
+        .issuer_name(root.subject)
+        .public_key(csr.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(key_usage, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(csr.public_key()), critical=False)
+        .sign(root_key, SHA256())
+    )
+
+
+@pytest.fixture
+def requested(scep, tmp_path, root):
+    """A server that waits for its CA's certificate."""
+    (tmp_path / "root.pem").write_bytes(pem(root))
+    status, out, err = scep("admin", "ca", "request", "default", *ASKED, "--dir", "s")
+    assert status == 0, err
+    return out.encode()
+
+
+def test_from_a_request_to_a_server(scep, tmp_path, requested, root, root_key):
+    """PEM on stdout, what to compare on stderr; the server starts below the root."""
+    status, out, err = scep("admin", "ca", "request", "default", *ASKED, "--dir", "s")
+    assert (status, out.encode()) == (0, requested)
+    assert "subject     CN=Device CA,O=Example,C=CH" in err
+    assert "key         ec:p256" in err
+    status, _, err = scep("serve", "--dir", "s", "--port", "0")
+    assert status == 2
+    assert "waits for its certificate" in err
+    assert "scep admin ca install" in err
+    certificate = signed(requested, root, root_key)
+    (tmp_path / "sub.pem").write_bytes(pem(certificate))
+    install = ("admin", "ca", "install", "default", "sub.pem", "--dir", "s", "--chain", "root.pem")
+    status, out, err = scep(*install)
+    assert status == 0, err
+    assert out.startswith("fingerprint  sha256:")
+    assert err == "CN=Device CA,O=Example,C=CH is the CA now\n"
+    home = data_directory.prepare(tmp_path / "s", now=datetime.now(UTC))
+    assert home.material.ca.certificate == certificate
+    assert home.authorities["default"].above == (root,)
+    assert home.made == ()
+    assert not (tmp_path / "s/request").exists()
+
+
+@pytest.fixture
+def server(scep, tmp_path):
+    """A server with the CA that it made itself."""
+    home = data_directory.prepare(tmp_path / "s", now=datetime.now(UTC), layout="single")
+    data_directory.open_store(home.settings).close()
+    return home
+
+
+def test_a_ca_that_has_issued_nothing_makes_room(scep, tmp_path, server, requested, root, root_key):
+    (tmp_path / "sub.der").write_bytes(
+        signed(requested, root, root_key).public_bytes(ser.Encoding.DER)
+    )
+    status, out, err = scep(
+        "admin",
+        "ca",
+        "install",
+        "default",
+        "sub.der",
+        "--dir",
+        "s",
+        "--chain",
+        "root.pem",
+        "--json",
+    )
+    assert status == 0, err
+    said = json.loads(out)
+    assert (said["place"], said["in_force"], said["has_root"]) == ("next", True, True)
+    assert "is the CA now" in err
+
+
+def test_a_ca_that_has_issued_stays(scep, tmp_path, server, requested, root, root_key, monkeypatch):
+    """The new one is the next, until it is put into force; --now does both."""
+    monkeypatch.setattr("scepkit.store.Store.has_issued", lambda *_: True)
+    certificate = signed(requested, root, root_key)
+    (tmp_path / "sub.p7b").write_bytes(
+        pkcs7.serialize_certificates([certificate, root], ser.Encoding.DER)
+    )
+    status, _, err = scep("admin", "ca", "install", "default", "sub.p7b", "--dir", "s")
+    assert status == 0, err
+    assert "is the next CA" in err
+    assert "scep admin rollover activate --dir s" in err
+    status, out, _ = scep("admin", "rollover", "status", "--dir", "s", "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["state"] for row in rows if row["role"].lower() == "ca"] == ["next", "current"]
+    status, _, err = scep("admin", "rollover", "activate", "--dir", "s", "--yes")
+    assert status == 0, err
+    status, out, _ = scep("admin", "audit", "list", "--dir", "s", "--json")
+    assert "ca-requested" in out
+    assert "ca-installed" in out
+
+
+def test_renewed_with_the_same_key(scep, tmp_path, server):
+    """The server's own root stays a root: this asks somebody above to certify its key."""
+    status, out, err = scep("admin", "ca", "request", "default", "--same-key", "--dir", "s")
+    assert status == 0, err
+    csr = x509.load_pem_x509_csr(out.encode())
+    assert csr.public_key() == server.material.ca.certificate.public_key()
+    assert csr.subject == server.material.ca.certificate.subject
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((), "one of --subject, --same-key and --drop is needed"),
+        (("--subject", SUBJECT, "--drop"), "one of --subject"),
+        (("--subject", "nonsense"), "nonsense"),
+        (("--subject", SUBJECT, "--key", "rsa:1024"), "cannot make a key of kind 'rsa:1024'"),
+        (("--same-key",), "there is no CA in"),
+    ],
+)
+def test_requests_that_cannot_be_made(scep, arguments, error):
+    status, out, err = scep("admin", "ca", "request", "default", *arguments, "--dir", "s")
+    assert status == 2
+    assert out == ""
+    assert error in err
+    assert "hint:" in err
+
+
+def test_names_of_cas(scep):
+    for ca, error in (("Vpn", "cannot be called"), ("vpn", "holds no SCEP server yet")):
+        status, _, err = scep("admin", "ca", "request", ca, "--subject", SUBJECT, "--dir", "s")
+        assert status == 2
+        assert error in err
+
+
+def test_installs_that_cannot_be(scep, tmp_path, requested, root, root_key):
+    other = issue("Other", keys.rsa_key("other", 2048), NOW, by=(root, root_key))
+    (tmp_path / "other.pem").write_bytes(pem(other))
+    (tmp_path / "key.pem").write_bytes(
+        root_key.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption())
+    )
+    for file, error in (
+        ("other.pem", "for another key than that of the request"),
+        ("key.pem", "holds no certificate"),
+        ("none.pem", "cannot read none.pem"),
+    ):
+        status, _, err = scep("admin", "ca", "install", "default", file, "--dir", "s")
+        assert status == 2
+        assert error in err
+        assert "hint:" in err
+    scep("admin", "ca", "request", "default", "--drop", "--dir", "s")
+    status, _, err = scep("admin", "ca", "install", "default", "other.pem", "--dir", "s")
+    assert status == 2
+    assert "no request for a CA certificate waits" in err
+
+
+# --- imported ---
+
+
+@pytest.fixture
+def ca_key():
+    return keys.rsa_key("imported", 2048)
+
+
+@pytest.fixture
+def ca(ca_key, root, root_key):
+    return of_ad_cs("Issuing CA", ca_key, NOW, (root, root_key))
+
+
+_PEM, _DER = ser.Encoding.PEM, ser.Encoding.DER
+_PKCS8, _PKCS1 = ser.PrivateFormat.PKCS8, ser.PrivateFormat.TraditionalOpenSSL
+
+
+@pytest.mark.parametrize(
+    ("encoding", "form", "passphrase"),
+    [
+        (_PEM, _PKCS8, None),
+        (_DER, _PKCS8, None),
+        (_PEM, _PKCS1, None),
+        (_DER, _PKCS1, None),
+        (_PEM, _PKCS8, "secret words"),
+        (_DER, _PKCS8, "secret words"),
+        (_PEM, _PKCS1, "secret words"),
+    ],
+)
+def test_keys_of_every_form(scep, tmp_path, ca, ca_key, root, encoding, form, passphrase):
+    """PKCS#1, PKCS#8; the certificate with its chain in one file."""
+    lock = ser.BestAvailableEncryption(passphrase.encode()) if passphrase else ser.NoEncryption()
+    (tmp_path / "ca.key").write_bytes(ca_key.private_bytes(encoding, form, lock))
+    (tmp_path / "ca.pem").write_bytes(pem(ca, root))
+    (tmp_path / "pass").write_text(passphrase or "")
+    (tmp_path / "pass").chmod(0o600)
+    files = ("--cert", "ca.pem", "--key", "ca.key")
+    if passphrase:
+        status, _, err = scep("admin", "ca", "import", "default", *files, "--dir", "s")
+        assert status == 2
+        assert "nobody can be asked" in err
+        files = (*files, "--key-passphrase-file", "pass")
+    status, _, err = scep("admin", "ca", "import", "default", *files, "--dir", "s")
+    assert status == 0, err
+    home = data_directory.prepare(tmp_path / "s", now=datetime.now(UTC))
+    assert home.material.ca.certificate == ca
+    assert home.authorities["default"].above == (root,)
+
+
+def test_sec1_of_openssl(scep, tmp_path, root, root_key):
+    made = subprocess.run(
+        ["openssl", "ecparam", "-genkey", "-name", "secp384r1", "-noout"],
+        capture_output=True,
+        check=True,
+    )
+    assert b"BEGIN EC PRIVATE KEY" in made.stdout
+    (tmp_path / "ca.key").write_bytes(made.stdout)
+    private = ser.load_pem_private_key(made.stdout, None)
+    (tmp_path / "ca.pem").write_bytes(pem(issue("EC CA", private, NOW, by=(root, root_key))))
+    status, _, err = scep(
+        "admin", "ca", "import", "default", "--cert", "ca.pem", "--key", "ca.key", "--dir", "s"
+    )
+    assert status == 0, err
+    assert "no root is known above it" in err
+
+
+@pytest.mark.parametrize("passphrase", [None, "secret words"])
+def test_pkcs12(scep, tmp_path, ca, ca_key, root, answer, passphrase):
+    lock = ser.BestAvailableEncryption(passphrase.encode()) if passphrase else ser.NoEncryption()
+    file = pkcs12.serialize_key_and_certificates(b"ca", ca_key, ca, [root], lock)
+    (tmp_path / "ca.p12").write_bytes(file)
+    command = ("admin", "ca", "import", "default", "--p12", "ca.p12", "--dir", "s")
+    if passphrase:
+        (tmp_path / "pass").write_text("another")
+        (tmp_path / "pass").chmod(0o600)
+        status, _, err = scep(*command, "--key-passphrase-file", "pass")
+        assert status == 2
+        assert "its passphrase is another one" in err
+        (tmp_path / "pass").write_text(passphrase)
+        command = (*command, "--key-passphrase-file", "pass")
+    status, _, err = scep(*command)
+    assert status == 0, err
+    home = data_directory.prepare(tmp_path / "s", now=datetime.now(UTC))
+    assert home.material.ca.certificate == ca
+    assert home.authorities["default"].above == (root,)
+
+
+def test_pkcs12_that_is_no_use(scep, tmp_path, ca, ca_key, root):
+    (tmp_path / "three.p12").write_bytes(three_keys(ca_key))
+    none = pkcs12.serialize_key_and_certificates(b"x", None, None, [root], ser.NoEncryption())
+    (tmp_path / "none.p12").write_bytes(none)
+    alone = pkcs12.serialize_key_and_certificates(b"x", ca_key, None, None, ser.NoEncryption())
+    (tmp_path / "alone.p12").write_bytes(alone)
+    (tmp_path / "garbage.p12").write_bytes(b"\x30\x03garbage")
+    (tmp_path / "pass").write_text("x")
+    (tmp_path / "pass").chmod(0o600)
+    for file, error in (
+        ("three.p12", "holds 3 private keys"),
+        ("none.p12", "holds no private key"),
+        ("alone.p12", "holds no certificate for its key"),
+        ("garbage.p12", "is no PKCS#12 file"),
+    ):
+        status, _, err = scep(
+            *("admin", "ca", "import", "default", "--p12", file, "--dir", "s"),
+            *("--key-passphrase-file", "pass"),
+        )
+        assert status == 2
+        assert error in err
+        assert "hint:" in err
+    assert not (tmp_path / "s/ca.pem").exists()
+
+
+def three_keys(ca_key):
+    """Return what looks like a PKCS#12 with three keys."""
+    private = [ca_key, keys.rsa_key("two", 2048), keys.rsa_key("three", 2048)]
+    one = [
+        pkcs12.serialize_key_and_certificates(b"x", key, None, None, ser.NoEncryption())
+        for key in private
+    ]
+    # Three files in a row have the bags of three keys; that none of them is whole does not matter.
+    return b"".join(one)
+
+
+def test_imports_that_cannot_be(scep, tmp_path, ca, ca_key, root, root_key):
+    (tmp_path / "ca.pem").write_bytes(pem(ca))
+    (tmp_path / "other.key").write_bytes(
+        root_key.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption())
+    )
+    for files, error in (
+        ((), "either --p12, or --cert and --key"),
+        (("--cert", "ca.pem"), "either --p12, or --cert and --key"),
+        (("--p12", "x", "--cert", "ca.pem", "--key", "k"), "either --p12"),
+        (("--cert", "ca.pem", "--key", "other.key"), "is for another key"),
+        (("--cert", "ca.pem", "--key", "ca.pem"), "holds no private key"),
+    ):
+        status, _, err = scep("admin", "ca", "import", "default", *files, "--dir", "s")
+        assert status == 2
+        assert error in err
+        assert "hint:" in err
+    assert not (tmp_path / "s/ca.pem").exists()
+
+
+def test_an_import_is_protected_with_the_others(scep, tmp_path, ca, ca_key, monkeypatch):
+    """The key never lies there in clear where the server's keys do not."""
+    (tmp_path / "ca.pem").write_bytes(pem(ca))
+    (tmp_path / "ca.key").write_bytes(
+        ca_key.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption())
+    )
+    monkeypatch.setenv("SCEP_KEY_PASSPHRASE", "a passphrase of some length")
+    status, _, err = scep(
+        "admin", "ca", "import", "default", "--cert", "ca.pem", "--key", "ca.key", "--dir", "s"
+    )
+    assert status == 0, err
+    written = (tmp_path / "s/ca-key.pem").read_text()
+    assert written.startswith("-----BEGIN ENCRYPTED PRIVATE KEY")
