@@ -20,7 +20,7 @@ from scepkit.protocol import name_attributes
 from scepkit.protocol.asn1 import der, strings
 from scepkit.protocol.asn1.strings import Undecodable
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.general_name import GeneralName
+from scepkit.protocol.general_name import ADDRESS_SIZES, GeneralName
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -168,7 +168,9 @@ def allowed_names(
     Raises:
         BadRequest: a name of an allowed kind that is not well-formed (RFC 5280 section 4.2.1.6).
     """
-    names = dict.fromkeys([_checked(name) for name in requested if name.kind in san_types])
+    names = dict.fromkeys(
+        [_checked(name, kind) for name in requested if (kind := name.kind) in san_types]
+    )
     emails = email_addresses(subject) if "email" in san_types else ()
     if emails:
         known = frozenset(map(str, names))
@@ -176,9 +178,9 @@ def allowed_names(
     return tuple(names)
 
 
-def _checked(name: GeneralName) -> GeneralName:
+def _checked(name: GeneralName, kind: str) -> GeneralName:
     try:
-        match name.kind:
+        match kind:
             case "ip":
                 _check_address(name)
             case "upn":
@@ -197,7 +199,7 @@ def _checked(name: GeneralName) -> GeneralName:
                 # Blanks pass: Intune writes "ID:Microsoft Endpoint Manager:GUID:...".
                 _check_ia5("uniformResourceIdentifier", name.string(), blanks=True)
     except Malformed as error:
-        raise BadRequest(f"a requested {name.kind} name cannot be read") from error
+        raise BadRequest(f"a requested {kind} name cannot be read") from error
     return name
 
 
@@ -213,7 +215,7 @@ def _check_host(value: str) -> None:
 
 def _check_address(name: GeneralName) -> None:
     # Eight or 32 octets are a network, which has its place in nameConstraints alone.
-    if name.address() is None:
+    if len(name.octets) not in ADDRESS_SIZES:
         raise BadRequest(f"an iPAddress has {len(name.octets)} octets, not 4 or 16")
 
 

@@ -56,6 +56,7 @@ _EXTENSION_REQUESTS = {
     _der.oid(MICROSOFT_EXTENSION_REQUEST),
     _der.oid(DRAFT_EXTENSION_REQUEST),
 }
+_EXTENSION_REQUEST = _der.oid(EXTENSION_REQUEST)
 _DRAFT = _der.oid(DRAFT_EXTENSION_REQUEST)
 _CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
 # The fields of CertificationRequest and CertificationRequestInfo; some devices leave the attributes
@@ -188,9 +189,7 @@ class CertificationRequest:
             BadRequest: the extensions cannot be read.
         """
         wanted = [one.der for one in self.extensions.all if one.identifier != _CHALLENGE]
-        attributes = (
-            [_der.attribute(_der.oid(EXTENSION_REQUEST), _der.sequence(*wanted))] if wanted else []
-        )
+        attributes = [_der.attribute(_EXTENSION_REQUEST, _der.sequence(*wanted))] if wanted else []
         return csr_writing.unsigned(self.subject.der, self.canonical_spki, attributes)
 
     def bound_to(self, subject: Name, names: Sequence[GeneralName]) -> CertificationRequest:

@@ -20,6 +20,7 @@ from scepkit.protocol.extensions import Extension
 CHALLENGE_PASSWORD = ObjectIdentifier("1.2.840.113549.1.9.7")
 EXTENSION_REQUEST = ObjectIdentifier("1.2.840.113549.1.9.14")
 _SHA256_WITH_RSA = ObjectIdentifier("1.2.840.113549.1.1.11")
+_UNSIGNED_ALGORITHM = der.algorithm(_SHA256_WITH_RSA)
 
 # RFC 2985 section 5.4.1 has 255 characters, and some services encrypted ones that are longer.
 MAX_CHALLENGE_LENGTH = 16384
@@ -80,7 +81,7 @@ def unsigned(
         signature: the octets that stand in for the signature.
     """
     info = _info(subject, spki, attributes)
-    return der.sequence(info, der.algorithm(_SHA256_WITH_RSA), der.bit_string(signature))
+    return der.sequence(info, _UNSIGNED_ALGORITHM, der.bit_string(signature))
 
 
 def _info(subject: bytes, spki: bytes, attributes: Iterable[bytes]) -> bytes:

@@ -34,7 +34,8 @@ UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 _UPN = _der.oid(UPN)
 _OTHER, _EMAIL, _DIRECTORY, _REGISTERED = 0xA0, 0x81, 0xA4, 0x88
 _KINDS = {_EMAIL: "email", 0x82: "dns", 0x86: "uri", 0x87: "ip", _DIRECTORY: "dir", 0x88: "rid"}
-_ADDRESS_SIZES = (4, 16)
+ADDRESS_SIZES = (4, 16)
+"""The octets of the addresses of hosts; a network has twice as many."""
 _WRITTEN_KINDS = ("dns", "ip", "email", "uri")
 
 
@@ -89,7 +90,7 @@ class GeneralName:
         Raises:
             Undecodable: it is no text.
         """
-        if self.kind != "upn":
+        if self.der[0] != _OTHER or self.kind != "upn":
             return strings.decode(strings.IA5_STRING, self.octets)
         value = self._other_name()[1]
         if not value:
@@ -98,7 +99,8 @@ class GeneralName:
 
     def address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         """Return the address of an `ip`; None if it is none, as a network is none."""
-        return ipaddress.ip_address(self.octets) if len(self.octets) in _ADDRESS_SIZES else None
+        octets = self.octets
+        return ipaddress.ip_address(octets) if len(octets) in ADDRESS_SIZES else None
 
     def __str__(self) -> str:
         """Return the kind and the value as text; equal names are equal text."""
@@ -114,8 +116,11 @@ class GeneralName:
             case "uri":
                 return f"uri:{self.string()}"
             case "ip":
+                octets = self.octets
+                if len(octets) == ADDRESS_SIZES[0]:
+                    return f"ip:{'.'.join(map(str, octets))}"  # quicker than an IPv4Address
                 address = self.address()
-                return f"ip:#{self.octets.hex()}" if address is None else f"ip:{address}"
+                return f"ip:#{octets.hex()}" if address is None else f"ip:{address}"
             case "upn":
                 return self.upn(self.string())._other_text()  # noqa: SLF001 - one of its own
             case "other":
@@ -146,7 +151,7 @@ def listed(names: Iterable[GeneralName]) -> str:
 
 
 def _listed(name: GeneralName) -> str:
-    if name.kind == "upn":
+    if name.der[0] == _OTHER and name.kind == "upn":
         try:
             return strings.shown(f"upn:{name.string()}")
         except (Malformed, strings.Undecodable):

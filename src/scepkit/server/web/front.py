@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import structlog
 
@@ -57,7 +58,7 @@ class Front(ABC):
         log.info(
             self.protocol.lower(),
             peer=exchange.peer,
-            **{name: one() if callable(one) else one for name, one in facts.items()},
+            **_worked_out(facts),
             status=response.status,
             ms=round(seconds * 1000, 1),
         )
@@ -105,3 +106,9 @@ class Front(ABC):
         """
         exchange.facts |= {"outcome": f"HTTP {error.status}", "reason": reason}
         return refusal(error)
+
+
+def _worked_out(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return facts with those that could wait until the reply was out; None is no fact."""
+    known = ((name, one() if callable(one) else one) for name, one in facts.items())
+    return {name: one for name, one in known if one is not None}

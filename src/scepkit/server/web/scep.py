@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 from scepkit.enrolment.challenges.static import OF_ALL
+from scepkit.enrolment.request import Granted
 from scepkit.errors import BoundReached, HTTPRefused, Local
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.scep import http, pkimessage
@@ -182,8 +183,8 @@ def _facts(decision: Decision) -> Facts:
             facts["challenge_label"] = decision.challenge.label
     if isinstance(answer, Failure) and answer.fail_info is not None:
         facts |= {"fail_info": answer.fail_info.name, "reason": decision.reason or answer.text}
-    if decision.cut:
-        facts["cut"] = list(decision.cut)
+    if isinstance(decision.outcome, Granted):
+        facts["cut"] = lambda: list(decision.cut) or None
     if decision.repeated:
         facts["repeated"] = True
     if decision.legacy:
