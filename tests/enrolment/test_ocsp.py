@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp as library
 
+import der
 import keys
 from enrolment.world import CA
 from ocsp import asking
@@ -318,6 +320,26 @@ def test_only_so_many_are_kept(site, world, monkeypatch):
     assert kept(site, one)
     site.ask(three)
     assert [kept(site, each) for each in (three, one, two)] == [True, True, False]
+
+
+def test_what_a_question_has_beside_is_not_kept(site, device):
+    """Anybody may ask, with extensions of any kind up to 64 KiB, and of many certificates."""
+    site.ask(keys.ra().x509)  # whatever is made once is made
+    padding = asking.extension("1.2.3", bytes(60_000))
+    tracemalloc.start()
+    for digest in (hashes.SHA1(), hashes.SHA256(), hashes.SHA384(), hashes.SHA512()):
+        for parameters in (der.NULL, b""):
+            names = asking.names(CA.certificate, digest)
+            asked = asking.raw_cert_id(
+                asking.OIDS[digest.name], *names, device.serial_number, parameters
+            )
+            question = asking.request(asked, single_extensions=[padding])
+            assert not site.service.answer(question).was_kept
+            assert site.service.answer(question).was_kept
+    del question
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 2 * len(padding)
 
 
 def test_signed_ahead(site, world):

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from threading import Lock
+from typing import NamedTuple
 
 from scepkit.ca.ocsp import OCSPResponder, OCSPResponders
 from scepkit.errors import Malformed
@@ -33,8 +33,7 @@ _ERRORS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class OCSPAnswer:
+class OCSPAnswer(NamedTuple):
     """An OCSP answer, with the fields that log and HTTP headers need.
 
     Attributes:
@@ -56,9 +55,7 @@ class OCSPAnswer:
     was_kept: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    question: bytes
+class _Kept(NamedTuple):
     status: Status
     answer: OCSPAnswer
     signed_at: datetime
@@ -120,7 +117,7 @@ class OCSPService:
         if kept is not None:
             return kept
         answer = self._signed(request, responses, responder, now)
-        self._keep(der, responses, answer)
+        self._keep(responses, answer)
         return answer
 
     def sign_ahead(self, within: timedelta) -> int:
@@ -140,11 +137,12 @@ class OCSPService:
         until = self._now() + within
         with self._lock:
             due = [one for one in self._wanted if self._kept[one].reused_until <= until]
-            questions = [self._kept.pop(one).question for one in due]
+            for one in due:
+                del self._kept[one]
             self._wanted.difference_update(due)
-        for question in questions:
-            self.answer(question)
-        return len(questions)
+        for one in due:
+            self.answer(ocsp.question(one))
+        return len(due)
 
     def _signed(
         self,
@@ -155,12 +153,15 @@ class OCSPService:
     ) -> OCSPAnswer:
         signer, end = responder.signer(now)
         until = min(now + self._lifetime, end)
+        is_lasting = request.nonce is None and all(
+            one.status is not Plain.UNKNOWN for one in responses
+        )
         return OCSPAnswer(
             ocsp.sign(responses, signer, produced_at=now, next_update=until, nonce=request.nonce),
             outcome=_outcome(responses),
-            serials=tuple(one.serial for one in request.certificates),
+            serials=tuple([one.serial for one in request.certificates]),
             produced_at=now,
-            lasting_until=until if request.nonce is None and _is_lasting(responses) else None,
+            lasting_until=until if is_lasting else None,
         )
 
     def _responses(
@@ -195,7 +196,7 @@ class OCSPService:
             self._wanted.add(response.cert_id)
             return kept.answer
 
-    def _keep(self, question: bytes, responses: list[SingleResponse], answer: OCSPAnswer) -> None:
+    def _keep(self, responses: list[SingleResponse], answer: OCSPAnswer) -> None:
         """Keep what others may be given too; what is unknown has no end and is not kept."""
         if len(responses) > 1 or answer.lasting_until is None or answer.produced_at is None:
             return
@@ -203,9 +204,8 @@ class OCSPService:
         half = answer.produced_at + (answer.lasting_until - answer.produced_at) / 2
         with self._lock:
             self._kept[response.cert_id] = _Kept(
-                question,
                 response.status,
-                replace(answer, was_kept=True),
+                answer._replace(was_kept=True),
                 answer.produced_at,
                 half,
             )
@@ -228,10 +228,6 @@ def _status(status: OCSPStatus | None, *, is_own: bool) -> Status:
     if status.revoked_at is None:
         return Plain.GOOD
     return Revoked(status.revoked_at, status.reason or 0)
-
-
-def _is_lasting(responses: list[SingleResponse]) -> bool:
-    return all(one.status is not Plain.UNKNOWN for one in responses)
 
 
 def _outcome(responses: list[SingleResponse]) -> str:

@@ -15,6 +15,7 @@ from scepkit.protocol.ocsp.request import (
     CertID,
     Request,
     issuer_id,
+    question,
     read_request,
 )
 from scepkit.protocol.ocsp.response import (
@@ -42,6 +43,7 @@ __all__ = [
     "Status",
     "error",
     "issuer_id",
+    "question",
     "read_request",
     "sign",
 ]

@@ -209,6 +209,11 @@ def _extensions(tagged: bytes, tag: int) -> list[Extension]:
     return found
 
 
+def question(cert_id: bytes) -> bytes:
+    """Return the request about one certificate, DER; it asks for no nonce."""
+    return _der.sequence(_der.sequence(_der.sequence(_der.sequence(cert_id))))
+
+
 def read_cert_id(der: bytes) -> CertID:
     """Read a CertID.
 

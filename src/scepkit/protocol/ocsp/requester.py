@@ -21,7 +21,7 @@ from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.crl import SKEW, Plain, Revoked, Status
 from scepkit.protocol.extensions import Extensions
-from scepkit.protocol.ocsp.request import HASHES, read_cert_id
+from scepkit.protocol.ocsp.request import HASHES, question, read_cert_id
 from scepkit.protocol.ocsp.response import ErrorStatus
 from scepkit.protocol.signatures import AlgorithmIdentifier
 
@@ -85,7 +85,7 @@ def ask(certificate: Certificate, issuer: Certificate) -> bytes:
         der.octet_string(key),
         certificate.serial_number,
     )
-    return der.sequence(der.sequence(der.sequence(der.sequence(cert_id))))
+    return question(cert_id)
 
 
 def read(
