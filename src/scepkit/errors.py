@@ -89,6 +89,7 @@ class Hint(StrEnum):
     SLOW = "allow it more time, if the network is slow"
     NO_ANSWER = "check the URL and the firewalls on the way, or allow it more time"
     CMP_UNKNOWN = "name its URL, such as http://ca.example/cmp/default"
+    CMP_UNRECORDED = "name the URL of its CA's CMP service"
     CMP_NOT_FOUND = "name the right URL; the CA may not offer CMP at all: then ask its operator"
     CMP_URL = "check the URL of the CMP service"
 

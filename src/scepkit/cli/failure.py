@@ -81,6 +81,8 @@ _COMMANDS: dict[str, str] = {
     Hint.SLOW: "allow it more time (--timeout), if the network is slow",
     Hint.NO_ANSWER: "check the URL and the firewalls on the way, or allow it more time (--timeout)",
     Hint.CMP_UNKNOWN: "name it: --cmp-url, such as http://ca.example/cmp/default",
+    Hint.CMP_UNRECORDED: "name the CA's CMP service: --cmp-url, such as "
+    "http://ca.example/cmp/default",
     Hint.CMP_NOT_FOUND: "name the right place (--cmp-url); the CA may not offer it at all: "
     "then ask its operator",
     Hint.CMP_URL: "check the URL (--cmp-url)",

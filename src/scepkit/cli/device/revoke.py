@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,18 +11,12 @@ import typer
 from scepkit.cli import options, terminal
 from scepkit.cli.help import Command
 from scepkit.cli.options import CONNECTION, WANTED, ReasonName, flag, option, read_reason
-from scepkit.errors import SettingsError, UsageError
+from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from scepkit.client.folder import Folder
-    from scepkit.client.folder.record import Record
-    from scepkit.client.revocation import Revoked
-    from scepkit.protocol import cmp
-    from scepkit.protocol.algorithms import Legacy
+    from scepkit.client.revoker import RevokedCertificate
     from scepkit.protocol.certificate import Certificate
-    from scepkit.protocol.scep.ca_certificates import TrustedCA
 
 _EPILOG = """
 \b
@@ -104,73 +98,25 @@ def revoke(
     """
     from scepkit.cli.device import challenge as challenges
     from scepkit.cli.device import connection, events, hints
-    from scepkit.client import revocation
-    from scepkit.client.trust import normalize_url
+    from scepkit.client.folder import Folder
+    from scepkit.client.revoker import Revoker
 
-    way = connection.of_options(timeout, proxy)
-    folder = events.existing(directory)
-    with folder.locked(), hints.naming_commands(folder):
-        folder.recover()
-        certificate = folder.require_certificate("that could be revoked")
-        record = folder.record()
-        secret = challenges.read(passphrase, passphrase_file, what="passphrase")
-        url = normalize_url(cmp_url) if cmp_url else _url(folder, record)
-        protector = _protector(folder, certificate, secret)
-        trusted = _trusted(folder)
-        _ask(certificate, yes=yes)
-        found = revocation.revoke(
-            url,
-            certificate,
-            protector,
-            trusted,
-            reason=reason.reason,
-            allowed=_allowed(legacy, record),
-            transport=way.transport(_tls_ca(tls_ca, record)),
-            pause=way.pause,
+    folder = Folder(directory)
+    revoker = Revoker(
+        folder,
+        connection.of_options(timeout, proxy),
+        url=cmp_url,
+        tls_ca=tls_ca,
+        allowed=None if legacy is None else options.read_legacy(legacy),
+        tell=events.EventPrinter(),
+    )
+    with hints.naming_commands(folder):
+        found = revoker.revoke(
+            reason.reason,
+            passphrase=partial(challenges.read, passphrase, passphrase_file, what="passphrase"),
+            confirm=partial(_ask, yes=yes),
         )
-        _note(folder, certificate, found, reason)
-    _report(folder, certificate, found, reason, as_json=as_json)
-
-
-def _url(folder: Folder, record: Record | None) -> str:
-    from scepkit.client import revocation
-
-    if record is None:
-        raise SettingsError(
-            f"the server of the certificate in {folder.path} is not recorded",
-            hint="name the CA's CMP service: --cmp-url, such as http://ca.example/cmp/default",
-        )
-    return revocation.cmp_url(record.url, record.ca_id)
-
-
-def _allowed(option: str | None, record: Record | None) -> frozenset[Legacy]:
-    if option is None and record is not None:
-        return record.allowed
-    return options.read_legacy(option or "")
-
-
-def _tls_ca(option: Path | None, record: Record | None) -> Path | None:
-    if option is None and record is not None and record.tls_ca:
-        return Path(record.tls_ca)
-    return option
-
-
-def _protector(
-    folder: Folder, certificate: Certificate, passphrase: str | None
-) -> Callable[[], cmp.Protector]:
-    from scepkit.client import revocation
-
-    if passphrase is not None:
-        return lambda: revocation.by_passphrase(passphrase, certificate)
-    key = folder.key()
-    return lambda: revocation.by_key(key, certificate)
-
-
-def _trusted(folder: Folder) -> TrustedCA:
-    from scepkit.protocol.scep import ca_certificates
-
-    anchor = folder.ca()
-    return ca_certificates.trust([*folder.chain(), anchor], anchor, datetime.now(UTC))
+    _report(folder, found, reason, as_json=as_json)
 
 
 def _ask(certificate: Certificate, *, yes: bool) -> None:
@@ -193,42 +139,26 @@ def _ask(certificate: Certificate, *, yes: bool) -> None:
         raise typer.Abort
 
 
-def _note(folder: Folder, certificate: Certificate, found: Revoked, reason: ReasonName) -> None:
-    """Keep it in the folder; what was said the first time stays."""
-    from scepkit.client.folder.record import RevocationNote
-    from scepkit.protocol.certificate import show_serial
-
-    if found.was_before and folder.revocation() is not None:
-        return
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    why = "" if found.was_before else reason.value
-    folder.note_revocation(RevocationNote(show_serial(certificate.serial), now, why))
-
-
 def _report(
-    folder: Folder,
-    certificate: Certificate,
-    found: Revoked,
-    reason: ReasonName,
-    *,
-    as_json: bool,
+    folder: Folder, found: RevokedCertificate, reason: ReasonName, *, as_json: bool
 ) -> None:
     from scepkit.cli import describe
     from scepkit.cli.device.hints import enroll_command
     from scepkit.protocol.certificate import show_serial
 
+    certificate, was_before = found.certificate, found.answer.was_before
     if as_json:
         terminal.json_data(
             {
                 "revoked": True,
-                "before": found.was_before,
-                "reason": None if found.was_before else reason.value,
+                "before": was_before,
+                "reason": None if was_before else reason.value,
                 **describe.summary(certificate),
             }
         )
         return
     name, number = describe.subject(certificate), show_serial(certificate.serial)
-    if found.was_before:
+    if was_before:
         terminal.say(f"the certificate of {name} was revoked before, serial {number}")
     else:
         terminal.say(f"revoked the certificate of {name}, serial {number}: {reason}")
