@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 import pytest
+from cryptography.hazmat.primitives.padding import PKCS7
 
 import forge
 import keys
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol import csr
-from scepkit.protocol.algorithms import AES128, NO_LEGACY, Legacy
+from scepkit.protocol.algorithms import AES128, CIPHERS, NO_LEGACY, Legacy
 from scepkit.protocol.cms import enveloped
 from scepkit.protocol.scep.messages import Failure, Pending, Success
 from scepkit.protocol.scep.responder import Responder
@@ -85,3 +86,30 @@ def test_a_request_that_is_not_verified_shows_no_secret():
     for shown in (repr(claim), repr(claim.request), repr(csr.read(der, NO_LEGACY))):
         assert "hunter2" not in shown
         assert b"hunter2".hex() not in shown
+
+
+@pytest.mark.rfc("P-54")
+@pytest.mark.parametrize(("cipher", "size"), [("aes128", 16), ("des3", 8)])
+def test_padding_is_right_where_the_library_says_so(cipher, size):
+    """With every last octet, that many times, once less and more, and with one of them wrong."""
+    for last in range(256):
+        for times in {1, last - 1, last, last + 1} & set(range(1, 3 * size)):
+            padded = bytearray(bytes(3 * size - times) + bytes([last]) * times)
+            damaged = padded.copy()
+            damaged[-times] ^= 1
+            for one in (bytes(padded), bytes(damaged)):
+                unpadder = PKCS7(8 * size).unpadder()
+                try:
+                    expected = unpadder.update(one) + unpadder.finalize(), True
+                except ValueError:
+                    expected = one, False
+                assert opened_raw(one, cipher, size) == expected
+
+
+def opened_raw(padded, cipher, size):
+    """Return the content of an envelope around octets that are not padded, and what it says."""
+    # Its first element has no end in here: the padding alone says where the content ends.
+    key, iv = b"k" * (16 if cipher == "aes128" else 24), b"i" * size
+    encrypted = forge.encrypt(padded, cipher, key, iv)[: len(padded)]
+    read = enveloped._read(forge.envelope(b"", cipher=cipher, encrypted=encrypted, cek=key, iv=iv))
+    return enveloped._decrypt(read, CIPHERS[read.cipher], key)

@@ -61,6 +61,8 @@ class Grammar:
         pattern: tags with what is said of them; see above.
     """
 
+    __slots__ = ("_cut", "_cut_row", "_pattern", "_what")
+
     def __init__(self, what: str, *pattern: int) -> None:
         self._what = what
         self._pattern = pattern
@@ -193,7 +195,8 @@ class _Source:
 
     def _write_one(self, field: int, fields: Iterator[int], depth: int) -> None:
         """Write what cuts the element at p, and the parts that follow in the pattern."""
-        self._write(_LENGTH if field & _TAG else _LENGTH_OF_ANY)
+        tag = field & _TAG
+        self._write(_LENGTH_OF_ANY if tag == ANY or tag in _ODD else _LENGTH)
         self._write(f"if a > e{depth}: return None")
         if field & WHOLE or not field & (CONTENT | ENTER | SKIP):
             self._write(f"{self._name()} = o[p:a]")

@@ -1,0 +1,251 @@
+"""A grammar's function cuts as its pattern says: held to a reader that takes it word by word."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import der
+from scepkit.errors import Malformed
+from scepkit.protocol.asn1 import ber, rewriting
+from scepkit.protocol.asn1.grammar import (
+    ANY,
+    CONTENT,
+    END,
+    ENTER,
+    OPTIONAL,
+    REST,
+    SKIP,
+    WHOLE,
+    Grammar,
+)
+
+TAGS = [0x02, 0x04, 0x06, 0x30, 0x31, 0x80, 0xA0]
+# First octets of tags of several octets, and a string in pieces, which no grammar's function cuts.
+ODD = [b"\x1f\x21", b"\xbf\x81\x01", b"\x24", b"\x33"]
+
+
+# --- one word of a pattern after the other --------------------------------------------------------
+
+
+class Misfit(Exception):
+    """The octets do not fit the pattern."""
+
+
+def length_of(octets):
+    """Return where the content of the first element begins and ends, strictly DER."""
+    if octets[:1] in {bytes([tag]) for tag in rewriting.PIECES}:
+        raise Misfit
+    after = 1
+    if octets[0] & 0x1F == 0x1F:
+        while octets[after] & 0x80:
+            after += 1
+        after += 1
+    size, begin = octets[after], after + 1
+    if size >= 0x80:
+        begin += size & 0x7F
+        size = int.from_bytes(octets[after + 1 : begin], "big")
+        if size < 0x80 or octets[after + 1] == 0:
+            raise Misfit
+    if begin + size > len(octets):
+        raise Misfit
+    return begin, begin + size
+
+
+def parts_of(pattern):
+    """Take what stands between an ENTER, which was just taken, and its END."""
+    inside, depth = [], 1
+    while depth:
+        inside.append(pattern.pop(0))
+        depth += -1 if inside[-1] == END else bool(inside[-1] & ENTER and inside[-1] != REST)
+    return inside[:-1]
+
+
+def cut(octets, pattern, *, missing=False):
+    """Return the fields, and the octets that are left."""
+    found, pattern = [], list(pattern)
+    while pattern:
+        word = pattern.pop(0)
+        parts = parts_of(pattern) if word & ENTER and word != REST else []
+        if word == REST:
+            found.append(octets)
+            octets = b""
+            continue
+        absent = missing or (word & OPTIONAL and not (octets and word & 0xFF in (ANY, octets[0])))
+        if not absent and not (octets and word & 0xFF in (ANY, octets[0])):
+            raise Misfit
+        begin, end = (0, 0) if absent else length_of(octets)
+        if word & WHOLE or not word & (CONTENT | ENTER | SKIP):
+            found.append(octets[:end])
+        if word & CONTENT:
+            found.append(octets[begin:end])
+        if word & ENTER:
+            inside, left = cut(octets[begin:end], parts, missing=absent)
+            if left:
+                raise Misfit
+            found += inside
+        octets = octets[end:]
+    return found, octets
+
+
+def expected(element, pattern):
+    """Return what a grammar has to make of an element; None if it is malformed."""
+    for form in (lambda: element, lambda: rewriting.to_der(element)):
+        try:
+            found, left = cut(form(), pattern)
+            if not left:
+                return found
+        except (Misfit, IndexError):
+            continue
+        except Malformed:
+            return None
+    return None
+
+
+# --- patterns, and octets that fit them, or nearly do ---------------------------------------------
+
+FLAGS = st.sampled_from([0, CONTENT, WHOLE, WHOLE | CONTENT, SKIP])
+
+
+@st.composite
+def words(draw, depth=0):
+    tag = draw(st.sampled_from([ANY, *TAGS]))
+    optional = draw(st.sampled_from([0, 0, OPTIONAL]))
+    if depth == 3 or draw(st.integers(0, 2)):
+        return [tag | optional | draw(FLAGS)]
+    flags = draw(st.sampled_from([0, WHOLE, CONTENT]))
+    inside = [word for some in draw(st.lists(words(depth + 1), max_size=3)) for word in some]
+    rest = [REST] if draw(st.integers(0, 5)) == 0 else []
+    return [tag | optional | flags | ENTER, *inside, *rest, END]
+
+
+PATTERNS = st.lists(words(), min_size=1, max_size=3).map(
+    lambda many: [w for one in many for w in one]
+)
+
+
+def fitting(draw, pattern):
+    out, pattern = b"", list(pattern)
+    while pattern:
+        word = pattern.pop(0)
+        parts = parts_of(pattern) if word & ENTER and word != REST else []
+        if word == REST:
+            out += draw(st.sampled_from([b"", der.octets(b"rest"), der.NULL]))
+            continue
+        tag = bytes([word & 0xFF]) if word & 0xFF else draw(st.sampled_from([b"\x13", *ODD]))
+        inside = fitting(draw, parts) if parts else draw(st.sampled_from(CONTENTS))
+        if word & OPTIONAL and draw(st.booleans()):
+            continue
+        out += tag + der.tlv(0, inside)[1:]
+    return out
+
+
+CONTENTS = [b"", b"x", b"\x02\x01\x05", bytes(0x7F), bytes(0x80), bytes(0xFF), bytes(0x100)]
+CONTENTS += [bytes(0xFFFF), bytes(0x10000)]
+
+
+@st.composite
+def cases(draw):
+    pattern = draw(PATTERNS)
+    octets = bytearray(fitting(draw, pattern))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, min(40, len(octets))))
+        match draw(st.sampled_from(["set", "cut", "drop", "insert"])):
+            case "set" if at < len(octets):
+                octets[at] = draw(st.sampled_from([0, 1, 0x1F, 0x24, 0x7F, 0x80, 0x81, 0x82, 0xFF]))
+            case "cut":
+                del octets[at:]
+            case "drop":
+                del octets[at : at + draw(st.integers(1, 3))]
+            case "insert":
+                octets[at:at] = draw(st.binary(max_size=3))
+    return pattern, bytes(octets)
+
+
+@given(cases())
+def test_an_element_is_cut_as_the_pattern_says(case):
+    pattern, octets = case
+    wanted = expected(octets, pattern)
+    if wanted is None:
+        with pytest.raises(Malformed):
+            Grammar("thing", *pattern).fields(octets)
+    else:
+        assert Grammar("thing", *pattern).fields(octets) == wanted
+
+
+@given(words(), st.lists(st.randoms(use_true_random=False), max_size=4), st.data())
+def test_a_row_is_cut_as_its_elements_are(pattern, many, data):
+    assume(not pattern[0] & OPTIONAL)
+    row = [fitting(data.draw, pattern) for _ in many]
+    wanted = [expected(one, pattern) for one in row]
+    assume(None not in wanted)
+    assert Grammar("thing", *pattern).rows(b"".join(row)) == list(map(tuple, wanted))
+
+
+@pytest.mark.parametrize("size", [0, 1, 0x7F, 0x80, 0xFF, 0x100, 0xFFFF, 0x10000])
+@pytest.mark.parametrize("tag", [b"\x04", b"\x1f\x21", b"\x9f\x81\x01"])
+def test_a_length_in_too_many_octets_is_rewritten(tag, size):
+    """What leaves a reader is DER, whichever of its branches has read the length."""
+    shortest = tag + der.octets(bytes(size))[1:]
+    for octets in range(1, 5):
+        if size < 1 << 8 * octets:
+            loose = tag + bytes([0x80 | octets]) + size.to_bytes(octets, "big") + bytes(size)
+            for pattern in ((ANY | WHOLE,), (0x30 | ENTER, ANY, END)):
+                inside = [loose, shortest] if len(pattern) == 1 else [der.seq(loose)]
+                for one in inside:
+                    assert Grammar("thing", *pattern).fields(one) == [shortest]
+            assert Grammar("thing", ANY).rows(loose + loose) == [(shortest,)] * 2
+
+
+@pytest.mark.parametrize(
+    ("pattern", "octets"),
+    [
+        # Octets that follow; a part too few, or too many; a part that is longer than the whole.
+        ((0x02,), "020105 00"),
+        ((0x30 | ENTER, 0x02, END), "3003020105 0500"),
+        ((0x30 | ENTER, 0x02, 0x02, END, 0x02), "3003020105 020106"),
+        ((0x30 | ENTER, 0x02, END), "3006020105 020106"),
+        ((0x30 | ENTER, 0x02, END, 0x02), "3002020105 020106"),
+        ((0x30 | ENTER, 0x02 | OPTIONAL, END, 0x02), "3002020105 020106"),
+        ((0x30 | ENTER, 0x31 | ENTER, 0x02, END, END), "30053106020105"),
+        ((0x30 | ENTER, 0x02 | SKIP, REST, END, 0x04 | OPTIONAL), "3002020405 0400"),
+        ((0x30 | ENTER, ANY | OPTIONAL, ANY | OPTIONAL, END), "3004020105 02"),
+    ],
+)
+def test_what_does_not_fit_is_malformed(pattern, octets):
+    with pytest.raises(Malformed):
+        Grammar("thing", *pattern).fields(bytes.fromhex(octets))
+
+
+@pytest.mark.parametrize("tag", [0x24, 0x33])
+def test_a_string_in_pieces_is_put_together_before_its_tag_is_looked_at(tag):
+    pieces = (
+        bytes([tag]) + b"\x06" + bytes([tag & ~0x20]) + b"\x01a" + bytes([tag & ~0x20]) + b"\x01b"
+    )
+    with pytest.raises(Malformed):
+        Grammar("thing", tag | CONTENT).fields(pieces)
+    assert Grammar("thing", tag & ~0x20 | CONTENT).fields(pieces) == [b"ab"]
+    assert ber.content(pieces, tag & ~0x20, "thing") == b"ab"
+
+
+def test_two_threads_make_the_function_of_one_grammar():
+    """Each gets the fields, whoever made the function that both use from then on."""
+    grammar, both = Grammar("thing", 0x30 | ENTER, 0x02, END), Barrier(2)
+
+    def read():
+        both.wait(10)
+        return grammar.fields(der.seq(der.integer(5)))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            first, second = threads.submit(read), threads.submit(read)
+            assert first.result() == second.result() == [der.integer(5)]
+    finally:
+        sys.setswitchinterval(before)
