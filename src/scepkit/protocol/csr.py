@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -51,14 +52,13 @@ __all__ = [
 # The same by other names (P-33): PKCS#9's and Microsoft's. That of old drafts needs a switch.
 MICROSOFT_EXTENSION_REQUEST = ObjectIdentifier("1.3.6.1.4.1.311.2.1.14")
 DRAFT_EXTENSION_REQUEST = ObjectIdentifier("2.16.840.1.113733.1.9.8")
-_EXTENSION_REQUESTS = {
-    _der.oid(EXTENSION_REQUEST),
-    _der.oid(MICROSOFT_EXTENSION_REQUEST),
-    _der.oid(DRAFT_EXTENSION_REQUEST),
-}
 _EXTENSION_REQUEST = _der.oid(EXTENSION_REQUEST)
+_EXTENSION_REQUESTS = frozenset(
+    map(_der.oid, (EXTENSION_REQUEST, MICROSOFT_EXTENSION_REQUEST, DRAFT_EXTENSION_REQUEST))
+)
 _DRAFT = _der.oid(DRAFT_EXTENSION_REQUEST)
 _CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
+_CHALLENGES = frozenset({_CHALLENGE})
 # The fields of CertificationRequest and CertificationRequestInfo; some devices leave the attributes
 # out altogether. What comes after them is not looked at.
 _REQUEST = Grammar(
@@ -105,7 +105,7 @@ class CertificationRequest:
     @property
     def canonical_spki(self) -> bytes:
         """Return the SubjectPublicKeyInfo, DER, in the one form that each key has."""
-        return public_keys.canonical(self.spki)
+        return public_keys.written(self.public_key)
 
     @property
     def key_hash(self) -> bytes:
@@ -121,8 +121,7 @@ class CertificationRequest:
         """
         try:
             return tuple(
-                (one.type, tuple(ber.split(one.content)))
-                for one in ber.attributes(self._attributes)
+                [(one.type, tuple(one.split())) for one in ber.attributes(self._attributes)]
             )
         except Malformed as error:
             raise BadRequest("the request's attributes cannot be read") from error
@@ -155,10 +154,10 @@ class CertificationRequest:
             BadRequest: there are several, or it is no text.
         """
         # Twice the same octets are one.
-        values = [*dict.fromkeys(self._values({_CHALLENGE}))]
+        values = self._values(_CHALLENGES)
         if not values:
             return None
-        if len(values) > 1:
+        if len(values) > 1 and len(set(values)) > 1:
             raise BadRequest("the request has several challengePasswords")
         try:
             tag = values[0][0]
@@ -254,7 +253,7 @@ class CertificationRequest:
 
         Where that is off, the request is refused: a certificate without the names helps nobody.
         """
-        if not any(kind == _DRAFT for kind, _ in self.attributes):
+        if _DRAFT not in dict(self.attributes):
             return None
         if Legacy.DRAFT_OIDS not in allowed:
             raise BadRequest(
@@ -263,7 +262,7 @@ class CertificationRequest:
             )
         return Legacy.DRAFT_OIDS
 
-    def _values(self, wanted: set[bytes]) -> list[bytes]:
+    def _values(self, wanted: frozenset[bytes]) -> list[bytes]:
         """Return the values of an attribute, whichever OID it goes by."""
         return [value for kind, values in self.attributes if kind in wanted for value in values]
 
@@ -348,8 +347,7 @@ class Unverifiable(Malformed):
         self.error = error
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
+class _Claim(NamedTuple):
     """A PKCS#10 that could be read as far as its signature, which is not verified."""
 
     request: CertificationRequest

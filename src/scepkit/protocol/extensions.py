@@ -313,14 +313,18 @@ def merged(lists: Iterable[bytes]) -> Extensions:
         BadRequest: two of them contradict each other in an extension that is looked at, or one is
             not made of extensions.
     """
-    found: dict[Extension, None] = {}
     try:
-        for der in lists:
-            found |= dict.fromkeys(Extensions.read_sequence(der).all)
+        read = [Extensions.read_sequence(der) for der in lists]
     except Malformed as error:
         raise BadRequest(f"the extension request cannot be read: {error.message}") from error
+    found = [extension for one in read for extension in one.all]
+    identifiers = [one.identifier for one in found]
+    if len(set(identifiers)) == len(found):
+        return read[0] if len(read) == 1 else Extensions(tuple(found))
+    found = list(dict.fromkeys(found))
+    identifiers = [one.identifier for one in found]
     for identifier, name in LOOKED_AT.items():
-        if sum(one.identifier == identifier for one in found) > 1:
+        if identifiers.count(identifier) > 1:
             raise BadRequest(f"the request asks for two different {name} extensions")
     return Extensions(tuple(found))
 

@@ -93,14 +93,10 @@ def load_any(spki: bytes) -> PublicKey:
     """
     if len(spki) > _LONGEST:
         raise BadAlg(f"public key of {len(spki)} octets", text="key type not supported")
-    identifier, parameters, bits = _INFO.fields(spki)
-    kind = ber.oid(identifier)
-    # Whole octets, or some bits fewer, which are then 0 (X.690 section 11.2.1).
-    if not bits or bits[0] >= min(8, 1 + 8 * len(bits[1:])) or bits[-1] & ~(-1 << bits[0]):
-        raise Malformed("not a SubjectPublicKeyInfo: its key is not a BIT STRING")
+    kind, parameters, octets = _cut(spki)
     # The library knows more names for RSA keys, and would load those without any bounds.
     if kind in (RSA_ENCRYPTION, RSASSA_PSS):
-        modulus, exponent = _bound_rsa(bits[1:])
+        modulus, exponent = _bound_rsa(octets)
         if kind == RSASSA_PSS:
             return _pss_key(spki, parameters or None, modulus, exponent)
     elif kind == EC_PUBLIC_KEY:
@@ -117,6 +113,17 @@ def load_any(spki: bytes) -> PublicKey:
     if not isinstance(key, _LOADED):
         raise BadAlg(f"{type(key).__name__} is not supported", text="key type not supported")
     return key
+
+
+def _cut(spki: bytes) -> tuple[ObjectIdentifier, bytes, bytes]:
+    """Return the kind of a key, its parameters, DER, and its octets."""
+    kind, parameters, bits = _INFO.fields(spki)
+    if parameters[:1] == der.NULL[:1] and parameters != der.NULL:
+        raise Malformed("not a SubjectPublicKeyInfo: NULL with a content")
+    # Whole octets, or some bits fewer, which are then 0 (X.690 section 11.2.1).
+    if not bits or bits[0] >= min(8, 1 + 8 * len(bits[1:])) or bits[-1] & ~(-1 << bits[0]):
+        raise Malformed("not a SubjectPublicKeyInfo: its key is no BIT STRING")
+    return ber.oid(kind), parameters, bits[1:]
 
 
 def _pss_key(spki: bytes, parameters: bytes | None, modulus: int, exponent: int) -> PSSPublicKey:
@@ -182,7 +189,7 @@ def _size(bits: int) -> BadRequest:
 
 def _bound_rsa(key: bytes) -> tuple[int, int]:
     """Return modulus and exponent of an RSAPublicKey that is not too large."""
-    modulus, exponent = map(_number, _RSA_KEY.fields(key))
+    modulus, exponent = (ber.integer(one, "RSA public key") for one in _RSA_KEY.fields(key))
     bits = modulus.bit_length()
     if not MIN_VERIFIABLE_BITS <= bits <= MAX_RSA_BITS:
         raise _size(bits)
@@ -199,10 +206,3 @@ def _bound_curve(parameters: bytes) -> None:
     if parameters in (b"", der.NULL):
         raise Malformed("an EC public key without a curve")
     ber.decode(ObjectIdentifier, parameters, "named curve")
-
-
-def _number(content: bytes) -> int:
-    """Return an INTEGER, which has no octet too many (X.690 section 8.3.2)."""
-    if not content or (len(content) > 1 and content[0] + (content[1] >> 7) in (0x00, 0x100)):
-        raise Malformed("not an RSA public key: a number is not in its shortest form")
-    return int.from_bytes(content, "big", signed=True)

@@ -33,6 +33,8 @@ from scepkit.protocol.asn1.rewriting import MAX_ELEMENTS, row_to_der, to_der, to
 _T = TypeVar("_T")
 
 _MULTI_OCTET = 0x1F
+# The first octet and the next bit: all 0, or all 1.
+_REDUNDANT = (0x00, 0x100)
 _INDEFINITE = 0x80
 
 # Year, then month, day, hour, minute; seconds and their fraction may be missing in BER, and the
@@ -83,6 +85,14 @@ class Attribute(NamedTuple):
         if self.value is not None:
             return [(self.content[0], self.value)]
         return tags_and_contents(self.content)
+
+    def split(self) -> list[bytes]:
+        """Cut its values apart.
+
+        Raises:
+            Malformed: that cannot be done.
+        """
+        return [self.content] if self.value is not None else split(self.content)
 
 
 # --- cutting --------------------------------------------------------------------------------------
@@ -189,6 +199,17 @@ def end(data: bytes) -> int | None:
 
 
 # --- decoding -------------------------------------------------------------------------------------
+
+
+def integer(content: bytes, what: str) -> int:
+    """Decode the content of an INTEGER, which has no octet too many (X.690 section 8.3.2).
+
+    Raises:
+        Malformed: it has, or it has none at all.
+    """
+    if not content or (len(content) > 1 and content[0] + (content[1] >> 7) in _REDUNDANT):
+        raise Malformed(f"not a {what}: an INTEGER that is not in its shortest form")
+    return int.from_bytes(content, "big", signed=True)
 
 
 @lru_cache(maxsize=256)

@@ -27,6 +27,8 @@ from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.signatures import AlgorithmIdentifier
 
+_PKCS1_V15 = (padding.PKCS1v15(),)
+
 
 @dataclass(frozen=True, slots=True)
 class KeyTransport:
@@ -121,7 +123,7 @@ def _schemes(algorithm: AlgorithmIdentifier) -> tuple[padding.AsymmetricPadding,
     and use MGF1 with that digest.
     """
     if algorithm.oid == RSA_ENCRYPTION:
-        return (padding.PKCS1v15(),)
+        return _PKCS1_V15
     if algorithm.oid != RSAES_OAEP:
         oid = algorithm.oid.dotted_string
         raise BadAlg(f"key-transport algorithm {oid} is not supported")

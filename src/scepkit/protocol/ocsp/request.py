@@ -90,8 +90,6 @@ _REQUEST = Grammar(
 _NONCE = Grammar("nonce", _der.OCTET_STRING | WHOLE | CONTENT)
 # RFC 5754: NULL or nothing. Anything else would be repeated, signed, in the response.
 _NO_PARAMETERS = (_der.NULL, b"")
-# X.690 section 8.3.2: these nine bits would be the same number without the first octet.
-_REDUNDANT = (0, 0x1FF)
 
 
 class CertID(NamedTuple):
@@ -225,10 +223,8 @@ def read_cert_id(der: bytes) -> CertID:
 
 
 def _cert_id(der: bytes, algorithm: bytes, name: bytes, key: bytes, number: bytes) -> CertID:
-    if not number or (len(number) > 1 and int.from_bytes(number[:2]) >> 7 in _REDUNDANT):
-        raise Malformed("the serial number of a CertID is no INTEGER")
     ber.oid(algorithm)  # is refused unless it is one
-    return CertID(der, algorithm + name + key, int.from_bytes(number, signed=True))
+    return CertID(der, algorithm + name + key, ber.integer(number, "CertID"))
 
 
 def _nonce(tagged: bytes) -> bytes | None:

@@ -134,24 +134,30 @@ def read(attributes: Iterable[Attribute]) -> Attributes:
     found: dict[bytes, list[tuple[int, bytes]]] = {}
     for one in attributes:
         if one.type in _NAMES:
-            found[one.type] = found.get(one.type, []) + one.values
+            before, values = found.get(one.type), one.values
+            found[one.type] = before + values if before else values
     times = found.pop(SIGNING_TIME, [])
     signing_time = ber.time(*times[0]) if len(times) == 1 else None
     transaction_id = _transaction_id(found.pop(TRANSACTION_ID, []))
     single = {kind: values[0] for kind, values in found.items() if len(values) == 1}
-    several = {kind: len(values) for kind, values in found.items() if len(values) > 1}
-    defects = [f"{_NAMES[kind]} occurs {several[kind]} times" for kind in _NAMES if kind in several]
+    defects: list[str] = []
+    if len(single) < len(found):
+        defects += (
+            f"{name} occurs {len(found[kind])} times"
+            for kind, name in _NAMES.items()
+            if len(found.get(kind, ())) > 1
+        )
     return Attributes(
-        transaction_id=transaction_id,
-        message_type=_number(single, MESSAGE_TYPE, defects),
-        sender_nonce=_nonce(single, SENDER_NONCE, defects),
-        recipient_nonce=_nonce(single, RECIPIENT_NONCE, defects),
-        pki_status=_number(single, PKI_STATUS, defects),
-        fail_info=_number(single, FAIL_INFO, defects),
-        fail_info_text=_text(single, FAIL_INFO_TEXT),
-        hresult=_text(single, MICROSOFT_HRESULT),
-        signing_time=signing_time,
-        defects=tuple(defects),
+        transaction_id,
+        _number(single, MESSAGE_TYPE, defects),
+        _nonce(single, SENDER_NONCE, defects),
+        _nonce(single, RECIPIENT_NONCE, defects),
+        _number(single, PKI_STATUS, defects),
+        _number(single, FAIL_INFO, defects),
+        _text(single, FAIL_INFO_TEXT),
+        _text(single, MICROSOFT_HRESULT),
+        signing_time,
+        tuple(defects),
     )
 
 

@@ -12,8 +12,14 @@ from typing import ClassVar, TypeAlias
 from scepkit.errors import FailInfo, Malformed
 from scepkit.protocol import csr
 from scepkit.protocol.asn1 import ber, der, types
+from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, Grammar
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.scep.attributes import MessageType, PKIStatus
+
+_ISSUER_AND_SUBJECT = Grammar("IssuerAndSubject", der.SEQUENCE | ENTER, ANY, ANY, END)
+_ISSUER_AND_SERIAL_NUMBER = Grammar(
+    "IssuerAndSerialNumber", der.SEQUENCE | ENTER, ANY, der.INTEGER | CONTENT, END
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +173,11 @@ def read_message_data(kind: MessageType, content: bytes, *, is_padded: bool = Tr
         case MessageType.RENEWAL_REQ:
             return RenewalReq(csr.verify(content, is_whole=is_padded))
         case MessageType.CERT_POLL:
-            names = ber.decode(types.IssuerAndSubject, content, "IssuerAndSubject")
+            issuer, subject = _ISSUER_AND_SUBJECT.fields(content)
             _check(is_padded)
-            return CertPoll(der.encode(names.issuer), der.encode(names.subject))
-    which = ber.decode(types.IssuerAndSerialNumber, content, "IssuerAndSerialNumber")
-    issuer, serial = der.encode(which.issuer), ber.parse(int, which.serialNumber, "INTEGER")
+            return CertPoll(issuer, subject)
+    issuer, number = _ISSUER_AND_SERIAL_NUMBER.fields(content)
+    serial = ber.integer(number, "IssuerAndSerialNumber")
     _check(is_padded)
     if kind is MessageType.GET_CERT:
         return GetCert(issuer, serial)

@@ -17,7 +17,7 @@ the one before it returns, so no step can be left out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from scepkit.errors import (
     BadAlg,
@@ -58,8 +58,7 @@ _DEFINED = {int(one): one for one in FailInfo}
 _TYPES = {int(one): one for one in MessageType}
 
 
-@dataclass(frozen=True, slots=True)
-class PKIMessage:
+class PKIMessage(NamedTuple):
     """A pkiMessage of which nothing is believed yet (steps 1 and 2).
 
     Attributes:
@@ -75,8 +74,7 @@ class PKIMessage:
     envelope: Envelope
 
 
-@dataclass(frozen=True, slots=True)
-class VerifiedMessage:
+class VerifiedMessage(NamedTuple):
     """A pkiMessage whose signature and attributes hold (steps 3 to 5).
 
     Attributes:
@@ -99,8 +97,7 @@ class VerifiedMessage:
         return self.envelope.message
 
 
-@dataclass(frozen=True, slots=True)
-class OpenedRequest:
+class OpenedRequest(NamedTuple):
     """A request out of its envelope (steps 6 and 7).
 
     Attributes:
@@ -176,13 +173,7 @@ def verify(
     kind = _TYPES.get(number)
     if kind is None:
         raise BadRequest(f"messageType {number} is not defined by RFC 8894")
-    return VerifiedMessage(
-        attributes=attributes,
-        message_type=kind,
-        envelope=message.envelope,
-        certificate=certificate,
-        digest=digest,
-    )
+    return VerifiedMessage(attributes, kind, message.envelope, certificate, digest)
 
 
 def _signer(message: PKIMessage, signers: Iterable[Certificate] | None) -> Certificate:
