@@ -9,7 +9,7 @@ JOBS ?= auto
 # Tests start `scep` hundreds of times: byte code that is not kept would be compiled every time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test peers lint conformance compatibility bench bench-crl bench-ocsp bench-abuse oracle walk lock clean
+.PHONY: help demo test peers lint conformance compatibility bench bench-crl bench-abuse oracle walk lock clean
 help:
 	@echo "make demo    a device gets a certificate from a fresh server, step by step"
 	@echo "make test    install what the tests need and run them, one process a core"
@@ -19,9 +19,9 @@ help:
 	@echo "make lint    formatter, linter, types, import rules"
 	@echo "make conformance  write docs/conformance.md from the tests' checklist ids"
 	@echo "make compatibility  run the real peers and write docs/compatibility.md"
-	@echo "make bench   enrolments per second beside the machine's own ceiling"
+	@echo "make bench   enrolments, renewals, OCSP, memory: beside private keys, and other servers"
+	@echo "             (BASE=commit compares with scepkit as it was there, OPTIONS=--quick tries)"
 	@echo "make bench-crl   seconds and memory of CRLs with up to a million entries"
-	@echo "make bench-ocsp  OCSP answers per second beside openssl speed"
 	@echo "make bench-abuse  hostile clients beside an honest fleet (20 minutes)"
 	@echo "make oracle  does a refused request tell how far its decryption came?"
 	@echo "make walk    through how many files one operation walks"
@@ -49,13 +49,10 @@ compatibility: .venv/dev
 	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses=8 --dist=worksteal tests/interop --compatibility=docs/compatibility.md
 
 bench: .venv/dev
-	@$(BIN)/python bench/run.py
+	@$(BIN)/python bench/run.py $(if $(BASE),--base $(BASE)) $(OPTIONS)
 
 bench-crl: .venv/dev
 	@$(BIN)/python bench/crl.py
-
-bench-ocsp: .venv/dev
-	@$(BIN)/python bench/ocsp.py
 
 bench-abuse: .venv/dev
 	@$(BIN)/python bench/abuse.py $(OPTIONS)

@@ -33,7 +33,7 @@ import load
 from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
-from run import _announced_port, _process
+from servers import announced_port, process
 from watching import MIB, Watch
 
 from hostile import KINDS
@@ -117,8 +117,9 @@ def measure(kind: str, prepared: Prepared, options: argparse.Namespace, scratch:
     shutil.copytree(prepared.home, home)
     command = [sys.executable, "-m", "scepkit", "serve", "--dir", str(home), "--port", "0"]
     command += ["--workers", str(options.workers)]
-    with (scratch / f"{kind}.log").open("wb") as log, _process(command, log) as server:
-        port = _announced_port(server)
+    file = scratch / f"{kind}.log"
+    with file.open("wb") as log, process(command, log) as server:
+        port = announced_port(server, file)
         with Watch(server.pid) as watch:
             _settle(port, watch)
             return _watched(kind, port, watch, prepared, options)

@@ -1,4 +1,4 @@
-"""Enrolment requests made beforehand, for one server: what a fleet would send."""
+"""Requests made beforehand, for one server: what a fleet would send; and what came back, opened."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.request import Request, urlopen
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256 as HASH
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import AttributeOID, NameOID
 
 from scepkit.enrolment.challenges.orders import ChallengeOrder
 from scepkit.protocol import csr
-from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256
+from scepkit.protocol.algorithms import AES128, NO_LEGACY, SHA256, Legacy
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.scep import pkimessage
 from scepkit.protocol.scep.attributes import TransactionID
-from scepkit.protocol.scep.messages import PKCSReq
+from scepkit.protocol.scep.messages import PKCSReq, RenewalReq, Success
 
 # Making a key costs as much as twenty enrolments; a request is new by its challenge, not its key.
 KEYS = 16
@@ -62,7 +64,7 @@ def _device(number: int) -> Credential:
 def make(
     fleet: Sequence[Credential], challenges: Sequence[str], recipient: Certificate
 ) -> Iterator[bytes]:
-    """Yield one PKCSReq for each challenge."""
+    """Yield one PKCSReq for each challenge; the device is `fleet[number % len(fleet)]`."""
     for number, challenge in enumerate(challenges):
         device = fleet[number % len(fleet)]
         subject = x509.Name(
@@ -78,13 +80,58 @@ def make(
             challenge_password=challenge,
             extensions=[x509.Extension(san.oid, False, san)],
         )
-        yield pkimessage.seal_request(
-            PKCSReq(csr.read(request, NO_LEGACY)),
-            transaction_id=TransactionID.new(os.urandom),
-            sender_nonce=os.urandom(16),
-            signer=device,
-            recipient=recipient,
-            digest=SHA256,
-            cipher=AES128,
-            random=os.urandom,
+        yield _sealed(PKCSReq(csr.read(request, NO_LEGACY)), device, recipient)
+
+
+def enrolled(
+    fleet: Sequence[Credential], url: str, challenges: Sequence[str], recipient: Certificate
+) -> list[Credential]:
+    """Enrol devices, one after the other, and return them with the certificates that they got."""
+    got = []
+    for device, request in zip(fleet, make(fleet, challenges, recipient), strict=True):
+        kind = {"Content-Type": "application/x-pki-message"}
+        asked = Request(f"{url}?operation=PKIOperation", request, kind)
+        with urlopen(asked) as answer:
+            got.append(Credential(device.key, Certificate.read(opened(answer.read(), device))))
+    return got
+
+
+def renewals(fleet: Sequence[Credential], recipient: Certificate, count: int) -> Iterator[bytes]:
+    """Yield RenewalReqs, each another one: it says so in an attribute that nobody reads."""
+    for number in range(count):
+        device = fleet[number % len(fleet)]
+        builder = x509.CertificateSigningRequestBuilder().subject_name(
+            x509.load_der_x509_certificate(device.certificate.der).subject
         )
+        builder = builder.add_attribute(AttributeOID.UNSTRUCTURED_NAME, f"{number}".encode())
+        request = builder.sign(device.key, HASH()).public_bytes(Encoding.DER)
+        yield _sealed(RenewalReq(csr.read(request, NO_LEGACY)), device, recipient)
+
+
+def _sealed(request: PKCSReq | RenewalReq, device: Credential, recipient: Certificate) -> bytes:
+    return pkimessage.seal_request(
+        request,
+        transaction_id=TransactionID.new(os.urandom),
+        sender_nonce=os.urandom(16),
+        signer=device,
+        recipient=recipient,
+        digest=SHA256,
+        cipher=AES128,
+        random=os.urandom,
+    )
+
+
+def opened(reply: bytes, device: Credential) -> bytes:
+    """Open a CertRep, and return the certificate in it that has the device's key.
+
+    Raises:
+        ScepError, ValueError: it cannot be opened, or there is no such certificate.
+    """
+    everything = frozenset(Legacy)
+    verified = pkimessage.verify(pkimessage.parse(reply), everything)
+    answer = pkimessage.open_reply(verified, [device], everything, os.urandom)
+    if isinstance(answer, Success):
+        for one in answer.certificates:
+            if Certificate.read(one).key_hash == device.certificate.key_hash:
+                return bytes(one)
+    raise ValueError(f"no certificate for the device: {answer}")

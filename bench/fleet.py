@@ -45,9 +45,68 @@ class Pace:
         time.sleep(max(0.0, mine - time.monotonic()))
 
 
+class Connection:
+    """One kept HTTP/1.1 connection."""
+
+    def __init__(self, host: str, port: int, path: str, timeout: float) -> None:
+        self._address = (host, port)
+        self._timeout = timeout
+        self._head = (
+            f"POST {path}?operation=PKIOperation HTTP/1.1\r\nHost: {host}:{port}\r\n"
+            "Content-Type: application/x-pki-message\r\nContent-Length: %d\r\n\r\n"
+        )
+        self._socket: socket.socket | None = None
+
+    def post(self, body: bytes) -> tuple[int, bytes]:
+        """Return status and body of the answer."""
+        if self._socket is None:
+            self._socket = socket.create_connection(self._address, self._timeout)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.sendall((self._head % len(body)).encode() + body)
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += self._more()
+        head, _, answer = data.partition(b"\r\n\r\n")
+        lower = head.lower()
+        if b"transfer-encoding: chunked" in lower:
+            answer = self._chunks(answer)
+        else:
+            size = int(lower.partition(b"content-length:")[2].split(b"\r\n")[0])
+            while len(answer) < size:
+                answer += self._more()
+        if b"connection: close" in lower:
+            self.close()
+        return int(head.split(b" ", 2)[1]), answer
+
+    def _chunks(self, data: bytes) -> bytes:
+        body = b""
+        while True:
+            while b"\r\n" not in data:
+                data += self._more()
+            line, _, data = data.partition(b"\r\n")
+            size = int(line, 16)
+            while len(data) < size + 2:
+                data += self._more()
+            if size == 0:
+                return body
+            body, data = body + data[:size], data[size + 2 :]
+
+    def _more(self) -> bytes:
+        data = self._socket.recv(65536) if self._socket else b""
+        if not data:
+            self.close()
+            raise ConnectionError("closed by the server")
+        return data
+
+    def close(self) -> None:
+        if self._socket:
+            self._socket.close()
+        self._socket = None
+
+
 def enrol(port: int, body: bytes) -> str:
     """Enrol over a connection of its own."""
-    connection = load.Connection(HOST, port, "/scep", PATIENCE)
+    connection = Connection(HOST, port, "/scep", PATIENCE)
     try:
         return load.outcome(*connection.post(body))
     finally:

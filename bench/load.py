@@ -1,26 +1,41 @@
 """The load generator: a process of its own that posts prepared requests over kept connections.
 
-    python bench/load.py HOST PORT PATH CONNECTIONS FILE
+    python bench/load.py PORT PATH scep|ocsp CONNECTIONS FILE
 
 FILE holds the requests, each behind its length in 4 octets.
-Prints JSON: seconds, and for each request its milliseconds and its pkiStatus or what went wrong.
-It speaks just enough HTTP to cost next to nothing itself: the server is measured on the same cores.
+A number on standard input asks for so many of them; for each number a line of JSON comes back: the
+seconds, the generator's own CPU seconds, the milliseconds of each request that succeeded, how many
+came back as what, and every fiftieth reply whole, with the number of its request.
+One event loop, and just enough HTTP to cost next to nothing: the server is measured on the same
+cores. OCSP requests are asked again when all have been.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import select
 import socket
 import struct
+import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
+from typing import Any, Self
 
+HOST = "127.0.0.1"
+TIMEOUT = 60.0
+SAMPLED = 50
+GOOD = "SUCCESS"
 # pkiStatus in a CertRep: the attribute's OID, SET, PrintableString of one character.
 _STATUS = bytes.fromhex("060a6086480186f84501090331031301")
-TIMEOUT = 60.0
+_NAMES = {b"0": GOOD, b"2": "FAILURE", b"3": "PENDING"}
+_OCSP_SUCCESSFUL = b"\x0a\x01\x00\xa0"
+_HEAD = "POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: {kind}\r\n"
 
 
 def read(path: Path) -> list[bytes]:
@@ -33,108 +48,214 @@ def read(path: Path) -> list[bytes]:
     return out
 
 
-def write(path: Path, requests: Iterator[bytes] | list[bytes]) -> None:
+def write(path: Path, requests: Iterator[bytes] | Sequence[bytes]) -> None:
     """Store prepared requests."""
-    path.write_bytes(b"".join(struct.pack(">I", len(r)) + r for r in requests))
-
-
-class Connection:
-    """One kept HTTP/1.1 connection."""
-
-    def __init__(self, host: str, port: int, path: str, timeout: float = TIMEOUT) -> None:
-        self._address = (host, port)
-        self._timeout = timeout
-        self._head = (
-            f"POST {path}?operation=PKIOperation HTTP/1.1\r\nHost: {host}:{port}\r\n"
-            "Content-Type: application/x-pki-message\r\nContent-Length: %d\r\n\r\n"
-        )
-        self._socket: socket.socket | None = None
-
-    def post(self, body: bytes) -> tuple[int, bytes]:
-        """Return status and body of the answer."""
-        if self._socket is None:
-            self._socket = socket.create_connection(self._address, self._timeout)
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.sendall((self._head % len(body)).encode() + body)
-        data = b""
-        while b"\r\n\r\n" not in data:
-            data += self._more()
-        head, _, answer = data.partition(b"\r\n\r\n")
-        lower = head.lower()
-        if b"transfer-encoding: chunked" in lower:
-            answer = self._chunks(answer)
-        else:
-            size = int(lower.partition(b"content-length:")[2].split(b"\r\n")[0])
-            while len(answer) < size:
-                answer += self._more()
-        if b"connection: close" in lower:
-            self.close()
-        return int(head.split(b" ", 2)[1]), answer
-
-    def _chunks(self, data: bytes) -> bytes:
-        body = b""
-        while True:
-            while b"\r\n" not in data:
-                data += self._more()
-            line, _, data = data.partition(b"\r\n")
-            size = int(line, 16)
-            while len(data) < size + 2:
-                data += self._more()
-            if size == 0:
-                return body
-            body, data = body + data[:size], data[size + 2 :]
-
-    def _more(self) -> bytes:
-        data = self._socket.recv(65536) if self._socket else b""
-        if not data:
-            self.close()
-            raise ConnectionError("closed by the server")
-        return data
-
-    def close(self) -> None:
-        if self._socket:
-            self._socket.close()
-        self._socket = None
+    with path.open("wb") as file:
+        for one in requests:
+            file.write(struct.pack(">I", len(one)) + one)
 
 
 def outcome(status: int, body: bytes) -> str:
     """Say what came back: `SUCCESS`, `FAILURE`, `PENDING` or `HTTP nnn`."""
     if status != 200:
         return f"HTTP {status}"
-    code = body.partition(_STATUS)[2][:1]
-    return {b"0": "SUCCESS", b"2": "FAILURE", b"3": "PENDING"}.get(code, "not a CertRep")
+    return _NAMES.get(body.partition(_STATUS)[2][:1], "not a CertRep")
+
+
+def ocsp_outcome(status: int, body: bytes) -> str:
+    """Say whether an OCSP answer is one."""
+    return GOOD if status == 200 and _OCSP_SUCCESSFUL in body[:12] else f"HTTP {status}"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of request: its media type, its query, and how its answers are judged."""
+
+    media_type: str
+    query: str
+    judge: Callable[[int, bytes], str]
+
+
+KINDS = {
+    "scep": Kind("application/x-pki-message", "?operation=PKIOperation", outcome),
+    "ocsp": Kind("application/ocsp-request", "", ocsp_outcome),
+}
+
+
+class Connection:
+    """One kept HTTP/1.1 connection; answers are read as they come."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.socket = socket.create_connection(address, TIMEOUT)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.data = b""
+        self.number = 0
+        self.started = 0.0
+
+    def post(self, number: int, request: bytes) -> None:
+        """Send a request."""
+        self.number, self.started, self.data = number, time.perf_counter(), b""
+        self.socket.sendall(request)
+
+    def answer(self) -> tuple[bytes, bytes] | None:
+        """Read what there is; return head and body once both are whole.
+
+        Raises:
+            ConnectionError: the server closed it.
+        """
+        more = self.socket.recv(65536)
+        if not more:
+            raise ConnectionResetError
+        self.data += more
+        head, end, body = self.data.partition(b"\r\n\r\n")
+        if not end:
+            return None
+        head = head.lower()
+        _, found, length = head.partition(b"content-length:")
+        if found:
+            return (head, body) if len(body) >= int(length.split(b"\r\n", 1)[0]) else None
+        return (head, unchunked(body)) if body.endswith(b"0\r\n\r\n") else None
+
+
+def unchunked(data: bytes) -> bytes:
+    """Return a body that came in chunks."""
+    body = b""
+    while data:
+        line, _, data = data.partition(b"\r\n")
+        size = int(line, 16)
+        body, data = body + data[:size], data[size + 2 :]
+        if size == 0:
+            break
+    return body
+
+
+class Loop:
+    """Posts requests over some connections at once.
+
+    Args:
+        port: the server's.
+        path: the resource.
+        kind: of the requests.
+        connections: how many are kept.
+    """
+
+    def __init__(self, port: int, path: str, kind: Kind, connections: int) -> None:
+        self._address = (HOST, port)
+        head = _HEAD.format(path=path + kind.query, port=port, kind=kind.media_type)
+        self._head = head + "Content-Length: {size}\r\n\r\n"
+        self._judge = kind.judge
+        self._epoll = select.epoll()
+        self._connections: dict[int, Connection] = {}
+        for _ in range(connections):
+            self._open()
+
+    def _open(self) -> Connection:
+        one = Connection(self._address)
+        self._connections[one.socket.fileno()] = one
+        self._epoll.register(one.socket, select.EPOLLIN)
+        return one
+
+    def _reopen(self, one: Connection) -> Connection:
+        del self._connections[one.socket.fileno()]
+        self._epoll.unregister(one.socket)
+        one.socket.close()
+        return self._open()
+
+    def _renew(self) -> None:
+        """Open anew what the server closed while nothing was asked."""
+        for descriptor, _ in self._epoll.poll(0):
+            self._reopen(self._connections[descriptor])
+
+    def post(self, bodies: Iterator[tuple[int, bytes]]) -> dict[str, Any]:
+        """Post all of them, and return what came back."""
+        counts: Counter[str] = Counter()
+        milliseconds: list[float] = []
+        sample: list[tuple[int, str]] = []
+        self._renew()
+        begun, cpu = time.perf_counter(), time.process_time()
+        busy = sum(self._next(one, bodies) for one in list(self._connections.values()))
+        while busy:
+            ready = self._epoll.poll(TIMEOUT)
+            if not ready:
+                counts["no answer"] += busy
+                break
+            for descriptor, _ in ready:
+                one = self._connections[descriptor]
+                try:
+                    answer = one.answer()
+                except OSError as error:
+                    counts[type(error).__name__] += 1
+                    busy += self._next(self._reopen(one), bodies) - 1
+                    continue
+                if answer is None:
+                    continue
+                head, body = answer
+                result = self._judge(int(head[9:12]), body)
+                counts[result] += 1
+                if result == GOOD:
+                    milliseconds.append((time.perf_counter() - one.started) * 1000)
+                    if one.number % SAMPLED == 0:
+                        sample.append((one.number, base64.b64encode(body).decode()))
+                if b"connection: close" in head:
+                    one = self._reopen(one)
+                busy += self._next(one, bodies) - 1
+        return {
+            "seconds": time.perf_counter() - begun,
+            "cpu": time.process_time() - cpu,
+            "milliseconds": milliseconds,
+            "counts": counts,
+            "sample": sample,
+        }
+
+    def _next(self, one: Connection, bodies: Iterator[tuple[int, bytes]]) -> bool:
+        for number, body in bodies:
+            one.post(number, self._head.format(size=len(body)).encode() + body)
+            return True
+        return False
+
+
+class Generator:
+    """The load generator, from outside; a context manager.
+
+    Args:
+        port, path, kind: where and what it posts.
+        connections: how many are kept.
+        file: with the requests.
+    """
+
+    def __init__(self, port: int, path: str, kind: str, connections: int, file: Path) -> None:
+        command = [sys.executable, __file__, str(port), path, kind, str(connections), str(file)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def post(self, count: int) -> dict[str, Any]:
+        """Have so many requests posted."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{count}\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit("the load generator ended; see above")
+        return json.loads(line)
 
 
 def main() -> None:
-    host, port, path, connections, file = sys.argv[1:]
-    requests = read(Path(file))
-    results: list[tuple[float, str]] = []
-    queue = iter(requests)
-    lock = threading.Lock()
-
-    def run() -> None:
-        connection = Connection(host, int(port), path)
-        while True:
-            with lock:
-                body = next(queue, None)
-            if body is None:
-                connection.close()
-                return
-            started = time.perf_counter()
-            try:
-                result = outcome(*connection.post(body))
-            except OSError as error:
-                connection.close()
-                result = type(error).__name__
-            results.append(((time.perf_counter() - started) * 1000, result))
-
-    threads = [threading.Thread(target=run) for _ in range(int(connections))]
-    started = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    print(json.dumps({"seconds": time.perf_counter() - started, "results": results}))
+    port, path, kind, connections, file = sys.argv[1:]
+    numbered: Any = enumerate(read(Path(file)))
+    if kind == "ocsp":
+        numbered = cycle(list(numbered))
+    loop = Loop(int(port), path, KINDS[kind], int(connections))
+    for line in sys.stdin:
+        count = range(int(line))
+        print(json.dumps(loop.post(one for _, one in zip(count, numbered))), flush=True)  # noqa: B905
 
 
 if __name__ == "__main__":

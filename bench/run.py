@@ -1,256 +1,334 @@
-"""Enrolments per second beside what this machine's private-key operations allow.
+"""How fast scepkit is, beside other servers and beside itself as it was.
 
-    make bench                          every layout, and Debian's scepserver where it is installed
-    python bench/run.py single --requests 2000 --connections 8 --workers 1
+    make bench                          every part
+    make bench BASE=f7e0514             and scepkit as it was at that commit
+    python bench/run.py enrolment --layouts single --databases sqlite --json FILE
+    python bench/report.py FILE         the tables of docs/performance.md, from such a file
 
-For each server: requests are made beforehand, each with a challenge of its own; a load generator
-in another process posts them over kept connections; both share the machine's cores.
-The ceiling is measured in the same run on the same machine:
-
-    cores / (sum of the private-key operations that one enrolment needs)
+Parts: enrolment, renewal, ocsp, stored (with a million certificates), memory, help (the command
+line). The servers of a part run at the same time and take turns under load; between the turns the
+private-key operations of an enrolment are measured, on all cores. The figure is the share: what
+those take of all the CPU time of the server's processes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import random
 import shutil
-import signal
-import socket
-import statistics
-import subprocess
-import sys
+import sqlite3
 import tempfile
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import enrolments
+import idle
 import load
+import report
+import servers
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from rich.console import Console
-from rich.table import Table
+from cryptography.hazmat.primitives.hashes import SHA1, Hash
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+from servers import Running, Sources
+from turns import WARM_UP, Contestant, alternate, console, load_average
 
-from scepkit.protocol.certificate import Certificate
+import postgresql
+import stored
+from scepkit.protocol.cms.enveloped import Credential
 from scepkit.server import app
-from scepkit.server import data_directory as directory
-from scepkit.store import Store
 
-HERE = Path(__file__).parent
 LAYOUTS = ("single", "default", "ec")
-console = Console(stderr=True)
+DATABASES = ("sqlite", "postgresql")
+OCSP_CERTIFICATES = 1000
+OCSP_FACTOR = 5
+"""Times as many requests in a turn as enrolments."""
+QUICK = {"rounds": 1, "requests": 20, "stored": 200, "workers": 1, "repeat": 1}
+
+Result = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Measured:
-    """How one server did."""
+class Bench:
+    """The parts, with what they have in common.
 
-    name: str
-    per_second: float
-    p50: float
-    p99: float
-    ceiling: float
-    refused: str
+    Args:
+        options: of the command line.
+        scratch: on the disk, since the fsync is part of what is measured.
+        sources: ours, and those of the commit to compare with.
+    """
 
+    def __init__(self, options: argparse.Namespace, scratch: Path, sources: list[Sources]) -> None:
+        self._options = options
+        self._scratch = scratch
+        self._sources = sources
+        self._fleet = enrolments.devices()
+        self._places = iter(range(10_000))
 
-# --- the ceiling ----------------------------------------------------------------------------------
+    def _place(self) -> Path:
+        """Return a path where nothing is yet."""
+        return self._scratch / f"place{next(self._places)}"
 
+    @property
+    def _count(self) -> int:
+        """How many requests a contestant gets altogether."""
+        return self._options.rounds * self._options.requests + 2 * self._options.connections + 64
 
-def operation_seconds(layout: str) -> float:
-    """Return the seconds of private-key work in one enrolment: decrypt, issue, sign the CertRep."""
-    ra = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    encrypted = ra.public_key().encrypt(b"0123456789abcdef", padding.PKCS1v15())
-    decrypt = _median(lambda: ra.decrypt(encrypted, padding.PKCS1v15()))
-    reply = _median(lambda: ra.sign(b"x", padding.PKCS1v15(), hashes.SHA256()))
-    if layout == "ec":
-        key = ec.generate_private_key(ec.SECP256R1())
-        return decrypt + reply + _median(lambda: key.sign(b"x", ec.ECDSA(hashes.SHA256())))
-    size = 3072 if layout == "default" else 2048
-    ca = rsa.generate_private_key(public_exponent=65537, key_size=size)
-    return decrypt + reply + _median(lambda: ca.sign(b"x", padding.PKCS1v15(), hashes.SHA256()))
+    # --- enrolment ---------------------------------------------------------------------------
 
+    def enrolment(self) -> Iterator[Result]:
+        """Measure first enrolments: layouts, databases, other servers."""
+        for database in self._options.databases:
+            for layout in self._options.layouts:
+                if database == "postgresql" and layout != self._options.layouts[0]:
+                    continue
+                peers = database == "sqlite" and layout == "single" and self._options.peers
+                yield self._enrolment(layout, database, peers=peers)
 
-def _median(operation: Callable[[], object], times: int = 200) -> float:
-    seconds = []
-    for _ in range(times):
-        started = time.perf_counter()
-        operation()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
+    def _enrolment(self, layout: str, database: str, *, peers: bool) -> Result:
+        with ExitStack() as stack:
+            contestants = [
+                stack.enter_context(self._ours(one, layout, database)) for one in self._sources
+            ]
+            for name in servers.built_peers() if peers else ():
+                start = servers.PEERS[name][1]
+                running = stack.enter_context(start(self._place()))
+                contestants.append(self._enrolling(name, running))
+            return self._measured(contestants, layout, layout=layout, database=database)
 
-
-# --- servers --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def scepkit_server(
-    scratch: Path, layout: str, count: int, workers: int
-) -> Iterator[tuple[int, str, Certificate, list[str]]]:
-    """Start our server; yield port, path, the certificate to encrypt to, and challenges."""
-    now = datetime.now(UTC)
-    home = directory.prepare(scratch / layout, now=now, layout=layout, port=0, workers=workers)
-    with Store.open(home.settings.database_url) as store:
-        challenges = enrolments.minted(directory.challenges_of(home, store), count, now=now)
-    log = (scratch / f"{layout}.log").open("wb")
-    command = [sys.executable, "-m", "scepkit", "serve", "--dir", str(scratch / layout)]
-    with _process([*command, "--port", "0"], log) as process:
-        port = _announced_port(process)
-        yield port, "/scep", Certificate.of(home.material.ra.certificate), challenges
-
-
-def _announced_port(process: subprocess.Popen[bytes]) -> int:
-    for line in process.stdout or ():
-        text = line.decode()
-        if "http://" in text:
-            return int(text.split("http://")[1].split("/")[0].rpartition(":")[2])
-    raise SystemExit("the server did not start; its log says why")
-
-
-@contextmanager
-def micromdm_server(scratch: Path, count: int) -> Iterator[tuple[int, str, Certificate, list[str]]]:
-    """Start Debian's scepserver, with one static challenge."""
-    depot = str(scratch / "depot")
-    subprocess.run(
-        ["scepserver", "ca", "-init", "-depot", depot, "-keySize", "2048"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    port = _free_port()
-    # It listens on every address; only loopback is spoken to here.
-    command = ["scepserver", "-depot", depot, "-port", str(port), "-challenge", "secret"]
-    with _process([*command, "-allowrenew", "0"], subprocess.DEVNULL):
-        _wait_for(port)
-        pem = (scratch / "depot" / "ca.pem").read_bytes()
-        ca = Certificate.of(x509.load_pem_x509_certificate(pem))
-        yield port, "/scep", ca, ["secret"] * count
-
-
-@contextmanager
-def _process(command: list[str], log: object) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log)  # type: ignore[arg-type]
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(40)
-        except subprocess.TimeoutExpired:
-            process.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for(port: int) -> None:
-    for _ in range(100):
-        try:
-            load.Connection("127.0.0.1", port, "/scep").post(b"")
-        except ConnectionRefusedError:
-            time.sleep(0.05)
-        else:
-            return
-    raise SystemExit("scepserver did not start")
-
-
-# --- one measurement ------------------------------------------------------------------------------
-
-
-def measure(
-    name: str,
-    server: tuple[int, str, Certificate, list[str]],
-    ceiling: float,
-    options: argparse.Namespace,
-    fleet: list[enrolments.Credential],
-    scratch: Path,
-) -> Measured:
-    port, path, recipient, challenges = server
-    console.log(f"{name}: making {len(challenges)} requests")
-    file = scratch / "requests"
-    load.write(file, enrolments.make(fleet, challenges, recipient))
-    console.log(f"{name}: posting them over {options.connections} connections")
-    command = [sys.executable, str(HERE / "load.py"), "127.0.0.1", str(port), path]
-    done = subprocess.run(
-        [*command, str(options.connections), str(file)],
-        check=True,
-        stdout=subprocess.PIPE,
-        timeout=600,
-    )
-    result = json.loads(done.stdout)
-    good = sorted(ms for ms, outcome in result["results"] if outcome == "SUCCESS")
-    bad = Counter(outcome for _, outcome in result["results"] if outcome != "SUCCESS")
-    return Measured(
-        name=name,
-        per_second=len(good) / result["seconds"],
-        p50=good[len(good) // 2] if good else 0.0,
-        p99=good[len(good) * 99 // 100] if good else 0.0,
-        ceiling=ceiling,
-        refused=", ".join(f"{n} {what}" for what, n in bad.items()) or "none",
-    )
-
-
-def run(options: argparse.Namespace) -> Iterator[Measured]:
-    fleet = enrolments.devices()
-    for layout in options.layouts:
-        # A fresh directory each: on the disk, since the fsync is part of what is measured.
-        with tempfile.TemporaryDirectory(dir=options.scratch) as name:
-            scratch = Path(name)
-            keys = "single" if layout == "scepserver" else layout
-            ceiling = app.cores() / operation_seconds(keys)
-            server = (
-                micromdm_server(scratch, options.requests)
-                if layout == "scepserver"
-                else scepkit_server(scratch, layout, options.requests, options.workers)
+    @contextmanager
+    def _ours(
+        self,
+        sources: Sources,
+        layout: str,
+        database: str = "sqlite",
+        *,
+        renewing: bool = False,
+        home: Path | None = None,
+    ) -> Iterator[Contestant]:
+        with ExitStack() as stack:
+            url, pid = None, None
+            if database == "postgresql":
+                cluster = stack.enter_context(postgresql.running("-c max_connections=200"))
+                url = stack.enter_context(cluster.fresh_database())
+                pid = cluster.pid
+            running = stack.enter_context(
+                servers.ours(
+                    home or self._place(),
+                    sources,
+                    layout=layout,
+                    workers=self._options.workers,
+                    database=url,
+                )
             )
-            with server as ready:
-                label = layout if layout == "scepserver" else f"scepkit {layout}"
-                yield measure(label, ready, ceiling, options, fleet, scratch)
+            contestant = self._enrolling(sources.name, running, renewing=renewing)
+            contestant.database = pid
+            yield contestant
+
+    def _enrolling(self, name: str, running: Running, *, renewing: bool = False) -> Contestant:
+        """Make requests for a server."""
+        fleet, count, file = self._fleet, self._count, self._place()
+        console.log(f"{name}: making {count} requests")
+        if renewing:
+            challenges = running.challenges(len(fleet))
+            fleet = enrolments.enrolled(fleet, running.url, challenges, running.recipient)
+            requests = enrolments.renewals(fleet, running.recipient, count)
+        else:
+            requests = enrolments.make(fleet, running.challenges(count), running.recipient)
+        load.write(file, requests)
+        return Contestant(
+            name,
+            running,
+            file,
+            connections=self._options.connections,
+            check=_checking(fleet, running),
+        )
+
+    def _measured(
+        self, contestants: list[Contestant], operations: str | None, **facts: object
+    ) -> Result:
+        before = load_average()
+        options = self._options
+        found = alternate(contestants, operations, options.rounds, options.requests)
+        return facts | {"servers": found, "load": [before, load_average()]}
+
+    def renewal(self) -> Iterator[Result]:
+        """Measure renewals: signed by the certificate, without a challenge."""
+        for layout in self._options.layouts[:1]:
+            with ExitStack() as stack:
+                contestants = [
+                    stack.enter_context(self._ours(one, layout, renewing=True))
+                    for one in self._sources
+                ]
+                yield self._measured(contestants, layout, layout=layout, database="sqlite")
+
+    def stored(self) -> Iterator[Result]:
+        """Measure enrolments with very many certificates stored, and with none."""
+        count = self._options.stored
+        console.log(f"a database with {count} certificates: made once, some minutes for a million")
+        template = stored.prepared(count, self._sources[0])
+        home = self._place()
+        shutil.copytree(template, home)
+        with ExitStack() as stack:
+            contestants = []
+            for number, place in ((0, self._place()), (count, home)):
+                one = stack.enter_context(self._ours(self._sources[0], "single", home=place))
+                one.name = f"{number:,} stored"
+                contestants.append(one)
+            yield self._measured(contestants, "single", layout="single", database="sqlite")
+
+    # --- OCSP --------------------------------------------------------------------------------
+
+    def ocsp(self) -> Iterator[Result]:
+        """Measure OCSP answers: signed for their question, and kept."""
+        for layout, key in (("ec", "EC P-256"), ("default", "RSA-2048")):
+            with ExitStack() as stack:
+                homes = {
+                    one.name: self._home_with_certificates(one, layout) for one in self._sources
+                }
+                running = {
+                    one.name: stack.enter_context(
+                        servers.ours(homes[one.name], one, workers=self._options.workers)
+                    )
+                    for one in self._sources
+                }
+                for what in ("signed", "cached"):
+                    contestants = [
+                        self._asking(name, server, homes[name], what)
+                        for name, server in running.items()
+                    ]
+                    count, before = self._options.requests * OCSP_FACTOR, load_average()
+                    found = alternate(contestants, None, self._options.rounds, count)
+                    yield {
+                        "key": key,
+                        "what": what,
+                        "servers": found,
+                        "load": [before, load_average()],
+                    }
+
+    def _home_with_certificates(self, sources: Sources, layout: str) -> Path:
+        home = self._place()
+        stored.enrol_two(home, sources, layout)
+        stored.fill(home / "scep.db", OCSP_CERTIFICATES)
+        return home
+
+    def _asking(self, name: str, running: Running, home: Path, what: str) -> Contestant:
+        with closing(sqlite3.connect(home / "scep.db")) as connection:
+            rows = connection.execute("SELECT serial FROM certificates").fetchall()
+        ca, file = next(one for one in running.certificates if one.is_ca), self._place()
+        load.write(file, _questions(ca.der, [int(one, 16) for (one,) in rows], what))
+        # What can be kept is, in every worker, before it counts.
+        is_kept = what == "cached"
+        return Contestant(
+            name,
+            running,
+            file,
+            kind="ocsp",
+            path="/ocsp/default",
+            connections=self._options.connections,
+            warm_up=4 * self._options.workers * len(rows) if is_kept else WARM_UP,
+        )
+
+    # --- memory, command line ----------------------------------------------------------------
+
+    def memory(self) -> Iterator[Result]:
+        """Measure the memory of an idle server."""
+        for workers in (1, 2):
+            for one in self._sources:
+                with servers.ours(self._place(), one, layout="single", workers=workers) as running:
+                    octets = idle.settled(running.pid)
+                yield {"server": one.name, "workers": workers, "mib": octets / 2**20}
+
+    def help(self) -> Iterator[Result]:
+        """Measure the start of the command line."""
+        yield from idle.starts(self._sources, self._scratch, self._options.repeat)
 
 
-def main() -> None:
+def _checking(fleet: list[Credential], running: Running) -> Callable[[int, bytes], None]:
+    """Return what opens a reply, and verifies the certificate in it."""
+
+    def check(number: int, reply: bytes) -> None:
+        certificate = enrolments.opened(reply, fleet[number % len(fleet)])
+        if not servers.is_issued_by(certificate, running):
+            raise SystemExit("a server gave a certificate that its CA did not sign")
+
+    return check
+
+
+def _questions(ca: bytes, serials: list[int], what: str) -> Iterator[bytes]:
+    """Yield OCSP requests with a CertID of SHA-1, as most clients write it."""
+    certificate = x509.load_der_x509_certificate(ca)
+    name = Hash(SHA1())
+    name.update(certificate.subject.public_bytes())
+    hashed = name.finalize()
+    key = x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
+    random.Random(1).shuffle(serials)
+    for serial in serials:
+        builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(hashed, key, serial, SHA1())
+        if what == "signed":
+            builder = builder.add_extension(x509.OCSPNonce(os.urandom(32)), critical=False)
+        yield builder.build().public_bytes(Encoding.DER)
+
+
+PARTS = {
+    "enrolment": Bench.enrolment,
+    "renewal": Bench.renewal,
+    "ocsp": Bench.ocsp,
+    "stored": Bench.stored,
+    "memory": Bench.memory,
+    "help": Bench.help,
+}
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    known = [*LAYOUTS, "scepserver"]
-    parser.add_argument("layouts", nargs="*", metavar="|".join(known), default=[])
-    parser.add_argument("--requests", type=int, default=3000)
-    parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--workers", type=int, default=app.cores(), help="default: one a core")
-    parser.add_argument("--scratch", type=Path, default=None, help="where the databases go")
+    add = parser.add_argument
+    add("parts", nargs="*", metavar="|".join(PARTS), default=[])
+    add("--base", metavar="COMMIT", help="compare with scepkit as it was there")
+    add("--layouts", nargs="+", default=list(LAYOUTS), choices=LAYOUTS)
+    add("--databases", nargs="+", default=list(DATABASES), choices=DATABASES)
+    add("--no-peers", dest="peers", action="store_false", help="only scepkit")
+    add("--rounds", type=int, default=6, help="turns of each server (default: 6)")
+    add("--requests", type=int, default=500, help="of a turn (default: 500)")
+    add("--connections", type=int, default=32)
+    add("--workers", type=int, default=app.cores(), help="processes of ours (default: one a core)")
+    add("--stored", type=int, default=1_000_000, help="certificates in the generated database")
+    add("--repeat", type=int, default=15, help="starts of the command line")
+    add("--quick", action="store_true", help="each part once and tiny: does it work?")
+    add("--json", type=Path, metavar="FILE", help="write the results there")
+    add("--scratch", type=Path, help="where the databases go")
     options = parser.parse_args()
-    if unknown := set(options.layouts) - set(known):
-        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    if not options.layouts:
-        options.layouts = known if shutil.which("scepserver") else list(LAYOUTS)
-        if "scepserver" not in options.layouts:
-            console.log(
-                "scepserver (Debian's package scep) is not installed: only ours is measured"
-            )
-    columns = ("server", "enrolments/s", "p50 ms", "p99 ms", "ceiling/s", "of ceiling", "refused")
-    table = Table(*columns)
-    for m in run(options):
-        table.add_row(
-            m.name,
-            f"{m.per_second:.0f}",
-            f"{m.p50:.1f}",
-            f"{m.p99:.1f}",
-            f"{m.ceiling:.0f}",
-            f"{m.per_second / m.ceiling:.0%}",
-            m.refused,
-        )
-    Console(width=100).print(table)
-    console.print(
-        f"{app.cores()} cores, {options.requests} requests, {options.connections} connections, "
-        f"{options.workers} worker process(es) of ours"
-    )
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    if options.quick:
+        vars(options).update(QUICK)
+    options.parts = options.parts or list(PARTS)
+    return options
+
+
+def main() -> None:
+    options = _options()
+    results: Result = {"conditions": report.conditions(options)}
+    if options.peers and "enrolment" in options.parts:
+        for name in servers.PEERS.keys() - set(servers.built_peers()):
+            console.log(f"{name} is not built, and not measured: make peers")
+    with tempfile.TemporaryDirectory(dir=options.scratch) as name:
+        scratch = Path(name)
+        base = servers.sources_of(options.base, scratch) if options.base else nullcontext()
+        with base as other:
+            sources = [Sources("scepkit"), *([other] if other else [])]
+            bench = Bench(options, scratch, sources)
+            for part in options.parts:
+                console.log(f"part {part}")
+                results[part] = list(PARTS[part](bench))
+                report.show({part: results[part]})
+                if options.json:
+                    options.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

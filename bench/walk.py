@@ -41,7 +41,7 @@ from cryptography.x509 import ocsp
 from enrolments import minted
 from rich.console import Console
 from rich.table import Table
-from run import scepkit_server
+from servers import Sources, ours
 
 import scepkit
 from scepkit import Client, generate_key
@@ -219,8 +219,9 @@ def on_the_server(scratch: Path, walk: Walk) -> Iterator[str]:
 
 def on_the_command_line(scratch: Path, walk: Walk) -> Iterator[str]:
     """Walk the commands; yield the name of each when it is done."""
-    with scepkit_server(scratch, "single", 2, 1) as (port, path, _, challenges):
-        url = f"http://127.0.0.1:{port}{path}"
+    home = scratch / "single"
+    with ours(home, Sources("walked"), layout="single") as server:
+        url, challenges = server.url, server.challenges(2)
         for n, challenge in enumerate(challenges):
             out = str(scratch / f"device{n}")
             _command(walk, "enroll", url, "--subject", "CN=device1", "--challenge", challenge,
@@ -229,12 +230,17 @@ def on_the_command_line(scratch: Path, walk: Walk) -> Iterator[str]:
         for n in range(len(challenges)):
             _command(walk, "renew", str(scratch / f"device{n}"), "--force")
         yield "scep renew"
-        home = str(scratch / "single")
         for n in range(len(challenges)):
             pem = (scratch / f"device{n}" / "cert.pem").read_bytes()
             certificate = x509.load_pem_x509_certificate(pem)
             _command(
-                walk, "admin", "revoke", f"{certificate.serial_number:x}", "--dir", home, "--yes"
+                walk,
+                "admin",
+                "revoke",
+                f"{certificate.serial_number:x}",
+                "--dir",
+                str(home),
+                "--yes",
             )
         yield "scep admin revoke"
 

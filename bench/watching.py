@@ -70,13 +70,28 @@ class Watch:
 
     def cpu(self) -> float:
         """Return the CPU seconds that it has taken."""
-        ticks = 0
-        for pid in _tree(self._pid):
-            with contextlib.suppress(OSError):
-                # The name, in parentheses, may hold blanks; behind it come the state and numbers.
-                numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                ticks += int(numbers[11]) + int(numbers[12])
-        return ticks / _TICKS
+        return cpu(self._pid)
+
+
+def cpu(pid: int) -> float:
+    """Return the CPU seconds, user and system, that a process and its children have taken."""
+    ticks = 0
+    for one in _tree(pid):
+        with contextlib.suppress(OSError):
+            # The name, in parentheses, may hold blanks; behind it come the state and numbers.
+            numbers = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(numbers[11]) + int(numbers[12])
+    return ticks / _TICKS
+
+
+def proportional(pid: int) -> int:
+    """Return the octets of memory of a process and its children; what is shared counts once."""
+    octets = 0
+    for one in _tree(pid):
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()
+            octets += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+    return octets
 
 
 def _tree(pid: int) -> Iterator[int]:

@@ -45,9 +45,10 @@ def _version(initdb):
 class Cluster:
     """A running server with its directory."""
 
-    def __init__(self, directory, programs):
+    def __init__(self, directory, programs, options=FAST):
         self.directory = directory
         self._programs = programs
+        self._options = options
         self._user = USER if os.geteuid() == 0 else None
 
     def url(self, database):
@@ -71,11 +72,15 @@ class Cluster:
         self._run("initdb", "--auth=trust", f"--username={USER}", "--no-sync", "--encoding=UTF8")
 
     def start(self):
-        options = f"{FAST} -c listen_addresses= -k {self.directory}"
+        options = f"{self._options} -c listen_addresses= -k {self.directory}"
         self._run("pg_ctl", "start", "--wait", f"--options={options}", f"--log={self._data}.log")
 
     def stop(self):
         self._run("pg_ctl", "stop", "--wait", "--mode=immediate")
+
+    @property
+    def pid(self):
+        return int((self._data / "postmaster.pid").read_text().split()[0])
 
     @property
     def _data(self):
@@ -100,12 +105,12 @@ class Cluster:
 
 
 @contextmanager
-def running():
+def running(options=FAST):
     """Make a server, start it, and throw it away at the end."""
     where = programs()
     # A short path: that of a Unix socket has 107 bytes at most.
     with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp") as directory:
-        cluster = Cluster(Path(directory), where)
+        cluster = Cluster(Path(directory), where, options)
         cluster.make()
         cluster.start()
         try:

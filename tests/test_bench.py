@@ -1,0 +1,82 @@
+"""The bench works: each part once, tiny. What it measures is not looked at, only that it does."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BENCH = ROOT / "bench"
+SMALLEST = ("--layouts", "single", "--databases", "sqlite", "--no-peers")
+PARTS = [
+    pytest.param(("enrolment", *SMALLEST), {"enrolment single sqlite"}, id="enrolment"),
+    pytest.param(
+        ("enrolment",),
+        {
+            "enrolment single sqlite",
+            "enrolment default sqlite",
+            "enrolment ec sqlite",
+            "enrolment single postgresql",
+        },
+        id="every enrolment",
+        marks=pytest.mark.long,
+    ),
+    pytest.param(("renewal",), {"renewal single sqlite"}, id="renewal"),
+    pytest.param(("stored",), {"stored single sqlite"}, id="stored"),
+    pytest.param(("ocsp",), {"ocsp"}, id="OCSP", marks=pytest.mark.long),
+    pytest.param(("memory", "help"), {"memory", "help"}, id="idle"),
+]
+
+
+@pytest.fixture(scope="module")
+def report():
+    spec = importlib.util.spec_from_file_location("bench_report", BENCH / "report.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclasses look there
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(("arguments", "names"), PARTS)
+def test_a_part_has_numbers(report, tmp_path, arguments, names):
+    """Every column but that of refusals, of every server."""
+    results = tmp_path / "results.json"
+    command = [sys.executable, BENCH / "run.py", *arguments, "--quick", "--json", results]
+    subprocess.run(
+        command, check=True, env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)}, timeout=900
+    )
+    found = {one.name: one for one in report.tables(json.loads(results.read_text()))}
+    assert set(found) - {"conditions"} == names
+    for name in names:
+        table = found[name]
+        assert table.rows
+        for row in table.rows:
+            cells = dict(zip(table.columns, row, strict=True))
+            for column, cell in cells.items():
+                expected = "none" if column in {"refused", "failed"} else r".*[a-zA-Z0-9].*"
+                assert re.fullmatch(expected, cell), (name, column, cell)
+
+
+def test_the_page_has_the_tables_of_its_results(report):
+    """No number on it was typed by hand."""
+    page = report.PAGE.read_text()
+    assert "<!-- bench: enrolment single sqlite -->" in page
+    assert report.rendered(page, json.loads(report.RESULTS.read_text())) == page
+
+
+def test_stages(tmp_path):
+    """A stage for what it names, in the sources that it runs with."""
+    results = tmp_path / "stages.json"
+    command = [sys.executable, BENCH / "stages.py", "enrolment", "--times", "20"]
+    subprocess.run([*command, "--json", results], check=True, timeout=300)
+    found = json.loads(results.read_text())["enrolment"]["microseconds"]
+    stages = {"parse", "verify", "open", "PKCS#10", "admission", "certify", "answer", "look-ups"}
+    assert stages <= found.keys()
+    assert all(value > 0 for value in found.values())
