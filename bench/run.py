@@ -107,22 +107,25 @@ class Bench:
         database: str = "sqlite",
         *,
         renewing: bool = False,
-        home: Path | None = None,
+        filled: int = 0,
     ) -> Iterator[Contestant]:
+        """Start our server, with so many certificates in its database."""
+        home = self._place()
         with ExitStack() as stack:
             url, pid = None, None
             if database == "postgresql":
                 cluster = stack.enter_context(postgresql.running("-c max_connections=200"))
-                url = stack.enter_context(cluster.fresh_database())
-                pid = cluster.pid
+                url, pid = stack.enter_context(cluster.fresh_database()), cluster.pid
+            if filled:
+                console.log(f"{filled:,} certificates: minutes for a million, SQLite's are kept")
+            if filled and url:
+                stored.enrol_two(home, sources, layout, url)
+                stored.fill_postgresql(url, filled)
+            elif filled:
+                shutil.copytree(stored.prepared(filled, sources), home)
+            workers = self._options.workers
             running = stack.enter_context(
-                servers.ours(
-                    home or self._place(),
-                    sources,
-                    layout=layout,
-                    workers=self._options.workers,
-                    database=url,
-                )
+                servers.ours(home, sources, layout=layout, workers=workers, database=url)
             )
             contestant = self._enrolling(sources.name, running, renewing=renewing)
             contestant.database = pid
@@ -167,18 +170,15 @@ class Bench:
 
     def stored(self) -> Iterator[Result]:
         """Measure enrolments with very many certificates stored, and with none."""
-        count = self._options.stored
-        console.log(f"a database with {count} certificates: made once, some minutes for a million")
-        template = stored.prepared(count, self._sources[0])
-        home = self._place()
-        shutil.copytree(template, home)
-        with ExitStack() as stack:
-            contestants = []
-            for number, place in ((0, self._place()), (count, home)):
-                one = stack.enter_context(self._ours(self._sources[0], "single", home=place))
-                one.name = f"{number:,} stored"
-                contestants.append(one)
-            yield self._measured(contestants, "single", layout="single", database="sqlite")
+        for database in self._options.databases:
+            with ExitStack() as stack:
+                contestants = []
+                for count in (0, self._options.stored):
+                    start = self._ours(self._sources[0], "single", database, filled=count)
+                    one = stack.enter_context(start)
+                    one.name = f"{count:,} stored"
+                    contestants.append(one)
+                yield self._measured(contestants, "single", layout="single", database=database)
 
     # --- OCSP --------------------------------------------------------------------------------
 
@@ -212,7 +212,7 @@ class Bench:
     def _home_with_certificates(self, sources: Sources, layout: str) -> Path:
         home = self._place()
         stored.enrol_two(home, sources, layout)
-        stored.fill(home / "scep.db", OCSP_CERTIFICATES)
+        stored.fill_sqlite(home / "scep.db", OCSP_CERTIFICATES)
         return home
 
     def _asking(self, name: str, running: Running, home: Path, what: str) -> Contestant:

@@ -101,8 +101,9 @@ def ours(
 
         def challenges(count: int) -> list[str]:
             new = scep("admin", "challenge", "new", "--dir", home, "--count", count)
+            command = [*new, "--expires", "6h"]
             said = subprocess.run(
-                [*new, "--expires", "6h"], env=variables, check=True, capture_output=True, text=True
+                command, env=variables, check=True, stdout=subprocess.PIPE, text=True
             )
             return said.stdout.split()
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from interop import building
+
 ROOT = Path(__file__).parent.parent
 BENCH = ROOT / "bench"
 SMALLEST = ("--layouts", "single", "--databases", "sqlite", "--no-peers")
@@ -28,10 +30,15 @@ PARTS = [
         id="every enrolment",
         marks=pytest.mark.long,
     ),
-    pytest.param(("renewal",), {"renewal single sqlite"}, id="renewal"),
-    pytest.param(("stored",), {"stored single sqlite"}, id="stored"),
+    pytest.param(("renewal",), {"renewal single sqlite"}, id="renewal", marks=pytest.mark.long),
+    pytest.param(
+        ("stored",),
+        {"stored single sqlite", "stored single postgresql"},
+        id="stored",
+        marks=pytest.mark.long,
+    ),
     pytest.param(("ocsp",), {"ocsp"}, id="OCSP", marks=pytest.mark.long),
-    pytest.param(("memory", "help"), {"memory", "help"}, id="idle"),
+    pytest.param(("memory", "help"), {"memory", "help"}, id="idle", marks=pytest.mark.long),
 ]
 
 
@@ -49,9 +56,8 @@ def test_a_part_has_numbers(report, tmp_path, arguments, names):
     """Every column but that of refusals, of every server."""
     results = tmp_path / "results.json"
     command = [sys.executable, BENCH / "run.py", *arguments, "--quick", "--json", results]
-    subprocess.run(
-        command, check=True, env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)}, timeout=900
-    )
+    places = {"XDG_CACHE_HOME": str(tmp_path), "SCEPKIT_PEERS": str(building.cache())}
+    subprocess.run(command, check=True, env=os.environ | places, timeout=900)
     found = {one.name: one for one in report.tables(json.loads(results.read_text()))}
     assert set(found) - {"conditions"} == names
     for name in names:
@@ -59,9 +65,10 @@ def test_a_part_has_numbers(report, tmp_path, arguments, names):
         assert table.rows
         for row in table.rows:
             cells = dict(zip(table.columns, row, strict=True))
-            for column, cell in cells.items():
-                expected = "none" if column in {"refused", "failed"} else r".*[a-zA-Z0-9].*"
-                assert re.fullmatch(expected, cell), (name, column, cell)
+            refused = cells.pop("refused", cells.pop("failed", "none"))
+            # Others may refuse under load.
+            assert refused == "none" or not row[0].startswith("scepkit"), (name, refused)
+            assert all(re.search("[a-zA-Z0-9]", cell) for cell in cells.values()), (name, cells)
 
 
 def test_the_page_has_the_tables_of_its_results(report):
