@@ -176,7 +176,7 @@ def _memory(found: list[dict[str, Any]]) -> Report:
 
 
 def _help(found: list[dict[str, Any]]) -> Report:
-    columns = ("program", "CPU s", "least", "beyond the bare one")
+    columns = ("program", "CPU s", "least", "beyond the first")
     rows = tuple(
         (one["program"], f"{one['cpu']:.3f}", f"{one['least']:.3f}", f"{one['beyond']:.3f}")
         for one in found
