@@ -208,7 +208,7 @@ def test_a_chore_that_fails_stops_no_other(swept, logged, broken):
 
 def test_what_a_service_said_is_forgotten_after_a_day(swept):
     world = swept()
-    world.store.assent(ASSENT, now=world.now)
+    world.store.assent(ASSENT, now=world.now).result()
     for hours, kept in ((23, True), (25, False)):
         begun = world.now
         world.now += timedelta(hours=hours)
@@ -235,7 +235,7 @@ def test_what_is_signed_and_not_delivered_is_told_of(swept, logged):
         world.now += timedelta(minutes=minutes)
         world.sweep.run()
         assert warned() == warnings
-    world.store.deliver(signed.outcome.granted.record.delivery, by="test", now=world.now)
+    world.store.deliver(signed.outcome.granted.record.delivery, by="test", now=world.now).result()
     world.sweep.run()
     assert warned() == [1, 1]
 

@@ -141,7 +141,7 @@ def test_a_delivery_that_is_refused_revokes_its_own(store, two, issuance):
     own = CertificateKey(1, b"E" * 32)
     assert store.is_undelivered(own)
     assert not store.is_undelivered(ONE)
-    store.refuse_delivery("d", fail_info=2, text="", reason="", by="al", now=NOW)
+    store.refuse_delivery("d", fail_info=2, text="", reason="", by="al", now=NOW).result()
     assert [row.key for row in store.certificates_with(1) if row.revoked_at] == [own]
 
 

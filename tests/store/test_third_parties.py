@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -18,6 +19,7 @@ from scepkit.store import (
 )
 from store.test_races import at_once
 from stored import CA, ENDPOINT, NOW
+from waiting import PATIENCE
 
 ASSENT = Assent(endpoint=ENDPOINT, transaction_id=b"a", signer_key=b"k" * 32, csr_digest=b"d" * 32)
 SECOND = timedelta(seconds=1)
@@ -30,10 +32,10 @@ def lookup(store, new):
 
 def test_a_yes_is_kept_until_it_is_too_old(store):
     assert not store.has_assent(ASSENT, since=NOW)
-    store.assent(ASSENT, now=NOW)
+    store.assent(ASSENT, now=NOW).result()
     assert store.has_assent(ASSENT, since=NOW)
     assert not store.has_assent(ASSENT, since=NOW + SECOND)
-    store.assent(ASSENT, now=NOW + SECOND)
+    store.assent(ASSENT, now=NOW + SECOND).result()
     assert store.has_assent(ASSENT, since=NOW + SECOND)
     assert store.forget_assents(NOW + SECOND) == 0
     assert store.forget_assents(NOW + 2 * SECOND) == 1
@@ -41,7 +43,7 @@ def test_a_yes_is_kept_until_it_is_too_old(store):
 
 
 def test_the_same_yes_at_once(store):
-    at_once([lambda: store.assent(ASSENT, now=NOW)] * 8)
+    at_once([lambda: store.assent(ASSENT, now=NOW).result()] * 8)
     assert store.has_assent(ASSENT, since=NOW)
 
 
@@ -50,7 +52,7 @@ def test_the_same_yes_at_once(store):
     [{"endpoint": "x"}, {"transaction_id": b"b"}, {"signer_key": b"x" * 32}, {"csr_digest": b""}],
 )
 def test_a_yes_is_for_one_request(store, other):
-    store.assent(ASSENT, now=NOW)
+    store.assent(ASSENT, now=NOW).result()
     assert not store.has_assent(Assent(**{**ASSENT.columns, **other}), since=NOW)
 
 
@@ -68,13 +70,13 @@ def test_what_is_signed_is_issued_when_it_is_delivered(store, issuance, put, sql
     repeated = issuance(**{**_same(new), "delivery": "d2"})
     assert store.record(repeated).result() == AlreadyAnswered(signed)
     for _ in range(2):
-        stands = store.deliver("d1", by="svc", now=NOW)
+        stands = store.deliver("d1", by="svc", now=NOW).result()
         assert (stands.status, stands.certificate) == (Status.ISSUED, new.certificate)
     assert lookup(store, new) == stands
     assert not store.is_undelivered(CertificateKey(new.serial, CA))
     assert store.undelivered(NOW + SECOND) == 0
     assert [row.serial for row in store.requests(status=Status.ISSUED)] == [new.serial]
-    assert store.refuse_delivery("d1", **REFUSAL) == stands
+    assert store.refuse_delivery("d1", **REFUSAL).result() == stands
     assert store.certificate(new.serial).revoked_at is None
     actions = "SELECT action FROM audit WHERE serial IS NOT NULL ORDER BY number"
     assert sql(actions) == [("issued",), ("delivered",)]
@@ -86,12 +88,12 @@ def test_what_is_refused_is_revoked(store, issuance, sql):
     store.record(new).result()
     number = store.reserve_crl_number(new.issuer)
     for _ in range(2):
-        stands = store.refuse_delivery("d1", **REFUSAL)
+        stands = store.refuse_delivery("d1", **REFUSAL).result()
         assert (stands.status, stands.fail_info, stands.reason) == (Status.REJECTED, 2, "no")
         assert stands.certificate is None
     row = store.certificate(new.serial)
     assert (row.revoked_at, row.revocation_reason, row.revoked_by) == (NOW, 5, "svc")
-    assert store.deliver("d1", by="svc", now=NOW) == stands
+    assert store.deliver("d1", by="svc", now=NOW).result() == stands
     assert sql("SELECT needed FROM crl_numbers") == [(number + 1,)]
 
 
@@ -101,8 +103,8 @@ def test_of_a_yes_and_a_no_at_once_one_stands(store, issuance):
         store.record(new).result()
         one, other = at_once(
             [
-                lambda n=number: store.deliver(f"d{n}", by="svc", now=NOW),
-                lambda n=number: store.refuse_delivery(f"d{n}", **REFUSAL),
+                lambda n=number: store.deliver(f"d{n}", by="svc", now=NOW).result(),
+                lambda n=number: store.refuse_delivery(f"d{n}", **REFUSAL).result(),
             ]
         )
         assert one.status == other.status == lookup(store, new).status
@@ -112,9 +114,9 @@ def test_of_a_yes_and_a_no_at_once_one_stands(store, issuance):
 
 def test_an_unknown_delivery(store):
     with pytest.raises(StoreError, match="no delivery"):
-        store.deliver("d1", by="svc", now=NOW)
+        store.deliver("d1", by="svc", now=NOW).result()
     with pytest.raises(StoreError, match="no delivery"):
-        store.refuse_delivery("d1", **REFUSAL)
+        store.refuse_delivery("d1", **REFUSAL).result()
 
 
 def test_signed_after_it_waited_for_a_ca(store, queued, grant):
@@ -125,7 +127,7 @@ def test_signed_after_it_waited_for_a_ca(store, queued, grant):
     made = grant(row, delivery="d1")
     answer = store.approve(row.id, made, by="Vault")
     assert answer.outcome.status is Status.SIGNED
-    assert store.deliver("d1", by="svc", now=NOW).status is Status.ISSUED
+    assert store.deliver("d1", by="svc", now=NOW).result().status is Status.ISSUED
     (row,) = store.requests(status=None)
     assert (row.status, row.waits_for) == (Status.ISSUED, None)
 
@@ -153,3 +155,40 @@ def test_a_renewal_is_signed_of_what_is_good_alone(store, issuance):
 def _same(new):
     names = "transaction_id signer_key fingerprint"
     return {name: getattr(new, name) for name in names.split()}
+
+
+def test_words_that_come_at_once_share_a_commit(store, issuance, monkeypatch):
+    """With each other, and with the certificates that are recorded at the time."""
+    signed = [issuance(delivery=f"d{number}") for number in range(6)]
+    for one in [store.record(new) for new in signed]:
+        one.result()
+    batches, whole = [], store._writer._write
+    begun, go = threading.Event(), threading.Event()
+
+    def write(entries):
+        batches.append(len(entries))
+        begun.set()
+        assert go.wait(PATIENCE)
+        return whole(entries)
+
+    monkeypatch.setattr(store._writer, "_write", write)
+    first = store.deliver("d0", by="svc", now=NOW)
+    assert begun.wait(PATIENCE)
+    # While that one is on its way to the disk.
+    more = [store.deliver(f"d{number}", by="svc", now=NOW) for number in range(1, 4)]
+    unknown = store.deliver("nobody's", by="svc", now=NOW)
+    refused = store.refuse_delivery("d4", **REFUSAL)
+    assent = store.assent(ASSENT, now=NOW)
+    new = issuance()
+    recorded = store.record(new)
+    go.set()
+    assert all(one.result().status is Status.ISSUED for one in (first, *more))
+    assert refused.result().status is Status.REJECTED
+    with pytest.raises(StoreError, match="there is no delivery nobody's"):
+        unknown.result()
+    assert assent.result() is None
+    assert isinstance(recorded.result(), Recorded)
+    assert batches == [1, 7]
+    assert store.has_assent(ASSENT, since=NOW)
+    assert store.certificate(new.serial).der == new.certificate
+    assert lookup(store, signed[5]).status is Status.SIGNED

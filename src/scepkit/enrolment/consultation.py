@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import uuid
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -137,10 +138,9 @@ class Consultation:
             renews=entry.renews,
         )
 
-    def _keep(self, assent: Assent, now: datetime, verdict: Verdict) -> None:
+    def _keep(self, assent: Assent, now: datetime, verdict: Verdict) -> Future[None] | None:
         """Store a yes before anything is signed: the service may have spent its secret with it."""
-        if isinstance(verdict, Yes):
-            self.store.assent(assent, now=now)
+        return self.store.assent(assent, now=now) if isinstance(verdict, Yes) else None
 
     def _judged(self, grant: Grant, name: str, verdict: Verdict, _kept: None) -> Next:
         if isinstance(verdict, Yes):

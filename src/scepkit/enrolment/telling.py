@@ -9,6 +9,7 @@ device's next attempt tells of the same delivery again.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -62,13 +63,13 @@ class Telling:
             renews=self.renews,
         )
 
-    def _keep(self, verdict: Verdict) -> StoredOutcome | None:
+    def _keep(self, verdict: Verdict) -> Future[StoredOutcome] | None:
         """Commit the outcome; not yet where the certificate is to be withdrawn first."""
         if isinstance(verdict, Yes):
             return self.store.deliver(self.delivery.id, by=self.teller.name, now=self.now())
         return self._refuse(verdict.reason) if self.issuer is None else None
 
-    def _refuse(self, reason: str, _word: object = None) -> StoredOutcome:
+    def _refuse(self, reason: str, _word: object = None) -> Future[StoredOutcome]:
         return self.store.refuse_delivery(
             self.delivery.id,
             fail_info=FailInfo.badRequest,

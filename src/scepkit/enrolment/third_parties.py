@@ -150,8 +150,9 @@ class Awaited:
         role: what it is asked as.
         name: the third party's.
         ask: begins to ask; called and awaited on the event loop.
-        keep: stores the word, or does nothing; called where one may wait for the disk.
-        go_on: returns what comes next, given the word and what `keep` returned; called where
+        keep: stores the word, or does nothing; called where one may wait for the disk. It may
+            return a future, which is resolved when that is on the disk.
+        go_on: returns what comes next, given the word and what was kept; called where
             private keys work. It may raise what `Admission.decide` does.
         may_cancel: whether it is no harm to stop asking when the device hangs up.
         granted: the certificate that has to be stored before it is asked.

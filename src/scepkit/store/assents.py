@@ -1,7 +1,7 @@
 """The yes of a service outside: stored before the signature, so that it is not asked twice.
 
 A service may spend a secret with its yes. A retransmission after a crash finds the yes here.
-It is good for one transactionID, one key that signed, and one PKCS#10.
+It is good for one transactionID, one key that signed, and one PKCS#10. `verdicts` stores it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
-from scepkit.store.connections import savepoint
 from scepkit.store.database import Database
 from scepkit.store.tables import assents
 
@@ -57,24 +55,14 @@ class Assent:
             "csr_digest": self.csr_digest,
         }
 
+    @property
+    def condition(self) -> dict[str, Any]:
+        """Return the parameters that find the row."""
+        return {f"of_{name}": value for name, value in self.columns.items()}
+
 
 class AssentRecords(Database):
     """The part of the store with what services outside have said yes to."""
-
-    def assent(self, assent: Assent, *, now: datetime) -> None:
-        """Store a yes; the same one again counts from now on.
-
-        Raises:
-            StoreError: the database cannot be written.
-        """
-        with self._writing("store a service's answer") as connection:
-            if connection.execute(SAY_AGAIN, _key(assent) | {"now": now}).rowcount:
-                return
-            try:
-                with savepoint(connection):
-                    connection.execute(SAY, assent.columns | {"said_at": now})
-            except IntegrityError:
-                return  # the same request at the same time, in another thread or process
 
     def has_assent(self, assent: Assent, *, since: datetime) -> bool:
         """Say whether a yes is stored that is no older than that.
@@ -83,7 +71,7 @@ class AssentRecords(Database):
             StoreError: the database cannot be read.
         """
         with self._reading() as connection:
-            said_at = connection.scalar(SAID, _key(assent))
+            said_at = connection.scalar(SAID, assent.condition)
             return said_at is not None and said_at >= since
 
     def forget_assents(self, before: datetime) -> int:
@@ -94,7 +82,3 @@ class AssentRecords(Database):
         """
         with self._writing("delete what is old") as connection:
             return connection.execute(FORGET, {"before": before}).rowcount
-
-
-def _key(assent: Assent) -> dict[str, Any]:
-    return {f"of_{name}": value for name, value in assent.columns.items()}

@@ -16,7 +16,7 @@ from scepkit.errors import Hint, UsageError
 from scepkit.protocol.certificate import show_serial
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
-from scepkit.store.tables import certificates
+from scepkit.store.tables import certificates, passphrases
 from scepkit.store.values import MAX_SERIAL_BITS, CertificateKey
 
 if TYPE_CHECKING:
@@ -98,6 +98,9 @@ WITH_SERIAL = (
     .where(certificates.c.serial == bindparam("of_serial"))
     .order_by(certificates.c.issued_at, certificates.c.issuer)
 )
+PASSPHRASE = select(passphrases.c.hidden).where(
+    passphrases.c.serial == bindparam("of_serial"), passphrases.c.issuer == bindparam("of_issuer")
+)
 HOLD = 6  # certificateHold: the one reason that another may follow
 _CHUNK = 500  # serial numbers in one statement
 
@@ -173,6 +176,21 @@ class CertificateRecords(Database):
         with self._reading() as connection:
             rows = connection.execute(WITH_SERIAL, {"of_serial": serial}).all()
         return [CertificateRow(*row) for row in rows]
+
+    def passphrase(self, named: Named) -> bytes | None:
+        """Return a certificate's revocation passphrase as `Issuance` brought it, or None.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            key = find_key(connection, named)
+            hidden: bytes | None = (
+                connection.scalar(PASSPHRASE, {"of_serial": key.serial, "of_issuer": key.issuer})
+                if key
+                else None
+            )
+        return hidden
 
     def find_certificate(self, issuer: bytes, serial: int) -> CertificateRow | None:
         """Return the certificate with that serial number, if that CA issued it.

@@ -2,7 +2,7 @@
 
 Such a certificate is stored, its challenge spent, and its request is `signed`: nobody is given it.
 Its delivery has an id of its own, by which the service knows it in every attempt. Then it is
-delivered, or the request is rejected and the certificate revoked, in one transaction.
+delivered, or the request is rejected and the certificate revoked, in one transaction (`verdicts`).
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, bindparam, func, select, update
 
 from scepkit.errors import StoreError
-from scepkit.store.audit import AuditAction, AuditEvent
+from scepkit.store.audit import AuditEvent
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
 from scepkit.store.requests import outcome, request
-from scepkit.store.revocations import outdate_all, revocation
 from scepkit.store.tables import IS_SIGNED, requests
-from scepkit.store.values import TELLER, CertificateKey, Status
+from scepkit.store.values import TELLER, Status
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from scepkit.store.values import Issuance, StoredOutcome
+    from scepkit.store.audit import AuditAction
+    from scepkit.store.values import CertificateKey, Issuance, StoredOutcome
 
 CESSATION_OF_OPERATION = 5  # RFC 5280 section 5.3.1
 
@@ -71,68 +71,6 @@ def signed_columns(issuance: Issuance) -> dict[str, Any]:
 class Deliveries(Database):
     """The part of the store with what is signed and not delivered."""
 
-    def deliver(self, delivery: str, *, by: str, now: datetime) -> StoredOutcome:
-        """Note that a certificate may be sent; again it changes nothing.
-
-        Args:
-            delivery: its id.
-            by: the service that agreed.
-            now: aware.
-
-        Returns:
-            What stands: the certificate, or what was decided before.
-
-        Raises:
-            StoreError: the database cannot be written, or has no such delivery.
-        """
-        with self._writing("store a service's answer") as connection:
-            values = {"of_delivery": delivery, "now": now}
-            is_new = connection.execute(DELIVER, values).rowcount == 1
-            stands = _outcome(connection, delivery)
-            if is_new:
-                event = _event(AuditAction.DELIVERED, connection, stands, delivery, by, now)
-                self._audit.append(connection, [event])
-            return stands
-
-    def refuse_delivery(
-        self, delivery: str, *, fail_info: int, text: str, reason: str, by: str, now: datetime
-    ) -> StoredOutcome:
-        """Reject a request whose certificate is signed, and revoke that certificate.
-
-        Args:
-            delivery: its id.
-            fail_info: the failInfo code for the device.
-            text: the failInfoText for the device.
-            reason: why, for the record.
-            by: the service that refused.
-            now: aware.
-
-        Returns:
-            What stands: this rejection, or what was decided before.
-
-        Raises:
-            StoreError: the database cannot be written, or has no such delivery.
-        """
-        with self._writing("store a service's answer") as connection:
-            signed = connection.execute(ITS_CERTIFICATE, {"of_delivery": delivery}).first()
-            values = {
-                "of_delivery": delivery,
-                "its_fail_info": fail_info,
-                "its_reason": text,
-                "who": by,
-                "now": now,
-            }
-            if signed is None or connection.execute(REFUSE, values).rowcount != 1:
-                return _outcome(connection, delivery)
-            stands = _outcome(connection, delivery)
-            step = revocation(CESSATION_OF_OPERATION, by, reason, now, None)
-            changes = step.take(connection, [CertificateKey(*signed)]).values()
-            outdate_all(connection, changes)
-            event = _event(AuditAction.REJECTED, connection, stands, delivery, by, now)
-            events = [event._replace(reason=reason), *step.events(changes)]
-            self._audit.append(connection, events)
-            return stands
-
     def is_undelivered(self, key: CertificateKey) -> bool:
         """Say whether a certificate is signed and not delivered.
 
@@ -153,7 +91,12 @@ class Deliveries(Database):
             return connection.execute(UNDELIVERED, {"before": before}).scalar_one()
 
 
-def _outcome(connection: Connection, delivery: str) -> StoredOutcome:
+def delivery_outcome(connection: Connection, delivery: str) -> StoredOutcome:
+    """Return what stands of a delivery.
+
+    Raises:
+        StoreError: there is no such delivery.
+    """
     number = connection.scalar(NUMBER, {"of_delivery": delivery})
     found = None if number is None else outcome(connection, number, None)
     if found is None:
@@ -163,7 +106,7 @@ def _outcome(connection: Connection, delivery: str) -> StoredOutcome:
     return found
 
 
-def _event(
+def delivery_event(
     action: AuditAction,
     connection: Connection,
     stands: StoredOutcome,
@@ -171,6 +114,7 @@ def _event(
     by: str,
     now: datetime,
 ) -> AuditEvent:
+    """Return the audit event of what was decided on a delivery."""
     row = request(connection, stands.request_id or 0, None)
     return AuditEvent(
         action,

@@ -10,15 +10,16 @@ batch fail. If it fails because another process has locked the database, so does
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from concurrent.futures import Future
 from threading import Condition, Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from scepkit.errors import StoreError
-from scepkit.store.connections import transaction
+from scepkit.store.connections import savepoint, transaction
 from scepkit.store.database import Database
 from scepkit.store.engine import fault, is_locked, stands_off
 from scepkit.store.issuances import audit_event, issue_all, queue_all, record
@@ -26,6 +27,8 @@ from scepkit.store.prepared import one_trip
 from scepkit.store.values import Recorded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection, Engine
 
     from scepkit.store.audit import AuditEvent
@@ -41,8 +44,19 @@ TRIES = 3  # of a batch; PostgreSQL ends a standoff of two by giving one of them
 _ACTION = "store the certificate"
 
 
+class Step(ABC):
+    """A change that shares a commit with others."""
+
+    @abstractmethod
+    def write(self, connection: Connection) -> tuple[Any, Sequence[AuditEvent]]:
+        """Write it within the connection's transaction; return what stands, and what was done."""
+
+
+_Item: TypeAlias = "tuple[NewEntry | Step, Future[Any]]"
+
+
 class Writer:
-    """The thread that writes issuances and requests that have to wait.
+    """The thread that writes issuances, requests that have to wait, and what else shares commits.
 
     Args:
         connections: where to write.
@@ -53,14 +67,14 @@ class Writer:
         self._connections = connections
         self._audit = audit
         self._coming = 0
-        self._waiting: deque[tuple[NewEntry, Future[Answer]]] = deque()
+        self._waiting: deque[_Item] = deque()
         self._changed = Condition()
         self._closed = False
         # A daemon: what is cut off at exit was never answered, so nothing is lost.
         self._thread = Thread(target=self._run, name="scepkit-store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, entry: NewEntry) -> Future[Answer]:
+    def submit(self, entry: NewEntry | Step) -> Future[Any]:
         """Queue one entry.
 
         Returns:
@@ -69,7 +83,7 @@ class Writer:
         Raises:
             StoreError: too much is waiting, or the store is closed.
         """
-        future: Future[Answer] = Future()
+        future: Future[Any] = Future()
         with self._changed:
             self._check_open()
             if len(self._waiting) >= QUEUE_LIMIT:
@@ -115,7 +129,7 @@ class Writer:
         while batch := self._take():
             self._settle(batch)
 
-    def _take(self) -> list[tuple[NewEntry, Future[Answer]]]:
+    def _take(self) -> list[_Item]:
         """Wait for work, and a moment for more of it, and take what is there; empty once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
@@ -126,7 +140,7 @@ class Writer:
     def _is_due(self) -> bool:
         return self._closed or len(self._waiting) >= min(self._coming, BATCH_LIMIT)
 
-    def _settle(self, batch: list[tuple[NewEntry, Future[Answer]]]) -> None:
+    def _settle(self, batch: list[_Item]) -> None:
         # A future marked as running can no longer be cancelled, so resolving it cannot fail.
         wanted = [item for item in batch if item[1].set_running_or_notify_cancel()]
         if not wanted:
@@ -153,7 +167,7 @@ class Writer:
             if future.set_running_or_notify_cancel():
                 future.set_exception(_failed(error))
 
-    def _write(self, entries: list[NewEntry]) -> list[Answer | Exception]:
+    def _write(self, entries: list[NewEntry | Step]) -> list[Any]:
         """Write all, again if another process' transaction was let through instead."""
         for _ in range(TRIES - 1):
             try:
@@ -163,7 +177,7 @@ class Writer:
                     raise
         return self._write_once(entries)
 
-    def _write_once(self, entries: list[NewEntry]) -> list[Answer | Exception]:
+    def _write_once(self, entries: list[NewEntry | Step]) -> list[Any]:
         with self._connections.connection() as connection:
             return _write(connection, entries, self._audit)
 
@@ -217,46 +231,56 @@ class GroupCommits(Database):
         self._writer.end_request()
 
 
-def _write(
-    connection: Connection, entries: list[NewEntry], audit: AuditTrail
-) -> list[Answer | Exception]:
+def _write(connection: Connection, entries: list[NewEntry | Step], audit: AuditTrail) -> list[Any]:
     """Write all in one transaction, or if something stands in the way, in another one by one."""
-    answers: list[Answer | Exception]
     try:
         with transaction(connection):
-            answers = [*queue_all(connection, entries)]
-            events = _events(entries, answers)
-            with one_trip(connection) as trip:
-                issue_all(trip, entries)
-                is_audited = audit.append_within(trip, events)
-            if not is_audited:
-                audit.append(connection, events)
+            return _write_together(connection, entries, audit)
     except OperationalError:
         raise
     except Exception:  # noqa: BLE001 - one by one shows whose fault it is
         with transaction(connection):
-            answers = [_attempt(connection, entry) for entry in entries]
-            audit.append(connection, _events(entries, answers))
-    return answers
+            written = [_attempt(connection, entry) for entry in entries]
+            audit.append(connection, [event for _, events in written for event in events])
+    return [answer for answer, _ in written]
 
 
-def _events(entries: list[NewEntry], answers: list[Answer | Exception]) -> list[AuditEvent]:
-    """Return the audit events of what was recorded of a batch."""
-    return [
-        audit_event(entry, answer.outcome.request_id)
-        for entry, answer in zip(entries, answers, strict=True)
-        if isinstance(answer, Recorded)
-    ]
+def _write_together(
+    connection: Connection, entries: list[NewEntry | Step], audit: AuditTrail
+) -> list[Any]:
+    steps = [step.write(connection) for step in entries if isinstance(step, Step)]
+    new = [entry for entry in entries if not isinstance(entry, Step)]
+    answers = [*queue_all(connection, new)]
+    events = [event for _, events in steps for event in events]
+    events += [event for pair in zip(new, answers, strict=True) for event in _events(*pair)]
+    with one_trip(connection) as trip:
+        issue_all(trip, new)
+        is_audited = audit.append_within(trip, events)
+    if not is_audited:
+        audit.append(connection, events)
+    taken, recorded = (answer for answer, _ in steps), iter(answers)
+    return [next(taken if isinstance(entry, Step) else recorded) for entry in entries]
 
 
-def _attempt(connection: Connection, entry: NewEntry) -> Answer | Exception:
+def _events(entry: NewEntry, answer: Answer) -> list[AuditEvent]:
+    """Return the audit event of an entry that was recorded."""
+    if not isinstance(answer, Recorded):
+        return []
+    return [audit_event(entry, answer.outcome.request_id)]
+
+
+def _attempt(connection: Connection, entry: NewEntry | Step) -> tuple[Any, Sequence[AuditEvent]]:
     """Write one entry; only a fault of the database itself may stop the others."""
     try:
-        return record(connection, entry)
+        if isinstance(entry, Step):
+            with savepoint(connection):
+                return entry.write(connection)
+        answer = record(connection, entry)
     except OperationalError:
         raise
     except Exception as error:  # noqa: BLE001 - one bad value must not fail its neighbours
-        return _failed(error)
+        return _failed(error), []
+    return answer, _events(entry, answer)
 
 
 def _failed(error: Exception) -> Exception:

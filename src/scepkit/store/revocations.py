@@ -12,18 +12,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 
+from scepkit.store import certificates as rows
 from scepkit.store.audit import AuditAction, AuditEvent, time_text
-from scepkit.store.certificates import (
-    HOLD,
-    certificate,
-    find_key,
-    find_keys,
-    hold_renewals,
-    renewed_from,
-)
+from scepkit.store.certificates import HOLD, find_key, find_keys
 from scepkit.store.crls import outdate
 from scepkit.store.database import Database
-from scepkit.store.tables import UTCDateTime, certificates, passphrases, revocations
+from scepkit.store.tables import UTCDateTime, certificates, revocations
 from scepkit.store.values import check_times
 
 if TYPE_CHECKING:
@@ -92,9 +86,6 @@ HISTORY = (
 )
 COUNTS = select(revocations.c.action, revocations.c.reason, func.count()).group_by(
     revocations.c.action, revocations.c.reason
-)
-PASSPHRASE = select(passphrases.c.hidden).where(
-    passphrases.c.serial == bindparam("of_serial"), passphrases.c.issuer == bindparam("of_issuer")
 )
 
 
@@ -227,7 +218,7 @@ class RevocationRecords(Database):
         step = revocation(reason, by, note, now, invalidity_date)
         with self._writing("revoke the certificate") as connection:
             if and_renewals:
-                hold_renewals(connection)
+                rows.hold_renewals(connection)
             keys = find_keys(connection, named)
             found = step.take(connection, keys)
             if and_renewals:
@@ -299,17 +290,6 @@ class RevocationRecords(Database):
             rows = connection.execute(COUNTS).all()
         return {(Action(action), reason): count for action, reason, count in rows}
 
-    def passphrase(self, named: Named) -> bytes | None:
-        """Return a certificate's revocation passphrase as `Issuance` brought it, or None.
-
-        Raises:
-            StoreError: the database cannot be read.
-        """
-        with self._reading() as connection:
-            key = find_key(connection, named)
-            hidden: bytes | None = connection.scalar(PASSPHRASE, _of(key)) if key else None
-        return hidden
-
 
 @dataclass(frozen=True, slots=True)
 class _Step:
@@ -333,7 +313,7 @@ class _Step:
             is_new = connection.execute(self.update, self.values | _of(key)).rowcount == 1
             if is_new:
                 connection.execute(NOTE, self.line | key._asdict())
-            row = certificate(connection, key)
+            row = rows.certificate(connection, key)
             found[key] = None if row is None else Change(row, is_new)
         return found
 
@@ -341,7 +321,7 @@ class _Step:
         """Change what was renewed from the certificates that were changed just now, and so on."""
         changed = [key for key, one in found.items() if one is not None and one.is_new]
         while changed:
-            renewals = [one for one in renewed_from(connection, changed) if one not in found]
+            renewals = [one for one in rows.renewed_from(connection, changed) if one not in found]
             more = self.take(connection, renewals)
             found.update(more)
             changed = [key for key, one in more.items() if one is not None and one.is_new]

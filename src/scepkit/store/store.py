@@ -14,7 +14,6 @@ from scepkit.store.crls import CRLRecords
 from scepkit.store.decisions import Decisions
 from scepkit.store.deliveries import Deliveries
 from scepkit.store.engine import BUSY_SECONDS, connect
-from scepkit.store.group_commit import GroupCommits
 from scepkit.store.listing import CertificateListing
 from scepkit.store.purge import Purging
 from scepkit.store.request_listing import RequestListing
@@ -22,6 +21,7 @@ from scepkit.store.requests import RequestRecords
 from scepkit.store.revocations import RevocationRecords
 from scepkit.store.schema import bring_up_to_date, version
 from scepkit.store.tables import metadata
+from scepkit.store.verdicts import Verdicts
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -30,7 +30,7 @@ TOUCH = update(version).values(version_num=version.c.version_num)
 
 
 class Store(
-    GroupCommits,
+    Verdicts,
     ChallengeRecords,
     RequestRecords,
     RequestListing,
@@ -47,7 +47,7 @@ class Store(
     """A database of challenges, transactions, requests, certificates and CRLs.
 
     Every process opens its own, after any fork. The methods block for as long as the disk takes,
-    except `record` and `queue`: their futures are resolved after the commit.
+    except `record`, `queue` and those of `Verdicts`: their futures are resolved after the commit.
 
     Args:
         engine: a database whose tables are current; `Store.open` makes one.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -70,10 +70,15 @@ class WaitingRoom:
             while isinstance(step, Waiting):
                 word = await self._word(step, gone)
                 with _reported(step, word):
-                    loop = asyncio.get_running_loop()
-                    kept = await loop.run_in_executor(self._storing, step.outcome.keep, word)
+                    kept = await self._kept(step, word)
                     step = await self._workers.go_on(service, step, word, kept)
             return step
+
+    async def _kept(self, step: Waiting, word: Any) -> Any:
+        """Store a word; those that come at once share a commit."""
+        loop = asyncio.get_running_loop()
+        kept = await loop.run_in_executor(self._storing, step.outcome.keep, word)
+        return await asyncio.wrap_future(kept) if isinstance(kept, Future) else kept
 
     @contextmanager
     def _place(self) -> Iterator[None]:
