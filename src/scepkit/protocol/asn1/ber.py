@@ -208,7 +208,7 @@ def integer(content: bytes, what: str) -> int:
         Malformed: it has, or it has none at all.
     """
     if not content or (len(content) > 1 and content[0] + (content[1] >> 7) in _REDUNDANT):
-        raise Malformed(f"not a {what}: an INTEGER that is not in its shortest form")
+        raise Malformed(f"not a {what}: a number in it is no INTEGER")
     return int.from_bytes(content, "big", signed=True)
 
 
