@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization as ser
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 
 import keys
@@ -348,3 +348,54 @@ def test_an_import_is_protected_with_the_others(scep, tmp_path, ca, ca_key, monk
     assert status == 0, err
     written = (tmp_path / "s/ca-key.pem").read_text()
     assert written.startswith("-----BEGIN ENCRYPTED PRIVATE KEY")
+
+
+# --- shown ---
+
+
+@pytest.fixture
+def imported(scep, tmp_path, ca, ca_key, root):
+    file = pkcs12.serialize_key_and_certificates(b"ca", ca_key, ca, [root], ser.NoEncryption())
+    (tmp_path / "ca.p12").write_bytes(file)
+    scep("admin", "ca", "import", "default", "--p12", "ca.p12", "--dir", "s")
+    home = data_directory.prepare(tmp_path / "s", now=datetime.now(UTC))
+    data_directory.open_store(home.settings).close()
+
+
+def test_list_and_show(scep, imported, ca, root):
+    """Fingerprints as devices show them, of the root, too."""
+    status, out, _ = scep("admin", "ca", "list", "--dir", "s")
+    assert status == 0
+    assert out.splitlines()[1].split()[:2] == ["default", "current"]
+    status, out, _ = scep("admin", "ca", "show", "--dir", "s")
+    for one in (ca, root):
+        for digest in (SHA256(), SHA1(), MD5()):
+            assert one.fingerprint(digest).hex() in out
+    assert "rsa:2048, in clear, in " in out
+    status, out, _ = scep("admin", "ca", "show", "--dir", "s", "--json")
+    said = json.loads(out)
+    assert said["subject"] == "CN=Issuing CA"
+    assert [one["subject"] for one in said["above"]] == ["CN=Example Root"]
+    assert said["key_encrypted"] is False
+
+
+def test_export(scep, tmp_path, imported, ca, root):
+    """As PEM on stdout, as DER or PKCS#7 in a file, alone or with the chain."""
+    export = ("admin", "ca", "export", "default", "--dir", "s")
+    _, out, _ = scep(*export)
+    assert x509.load_pem_x509_certificates(out.encode()) == [ca]
+    _, out, _ = scep(*export, "--chain")
+    assert x509.load_pem_x509_certificates(out.encode()) == [ca, root]
+    scep(*export, "--form", "der", "--out", "ca.der")
+    assert x509.load_der_x509_certificate((tmp_path / "ca.der").read_bytes()) == ca
+    scep(*export, "--form", "pkcs7", "--chain", "--out", "ca.p7b")
+    found = pkcs7.load_der_pkcs7_certificates((tmp_path / "ca.p7b").read_bytes())
+    assert set(found) == {ca, root}
+    for arguments, error in (
+        (("--form", "der"), "is for a file"),
+        (("--form", "der", "--chain", "--out", "x"), "holds one certificate"),
+        (("--generation", "old/1"), "has no generation"),
+    ):
+        status, _, err = scep(*export, *arguments)
+        assert status == 2
+        assert error in err
