@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from scepkit.protocol.certificate import Certificate, listed_names
 
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from scepkit.protocol.extensions import Extensions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(NamedTuple):
     """A certificate that somebody is entitled to.
 
     Attributes:

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from scepkit.ca.authority import Authority
 from scepkit.ca.issuer import Issuer
@@ -33,8 +33,7 @@ class Kind(IntEnum):
     """For a first certificate; from most clients, for the next one too (L-12)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnrolmentRequest:
+class EnrolmentRequest(NamedTuple):
     """A request for a certificate that could be read and whose sender is known.
 
     Attributes:
@@ -44,8 +43,8 @@ class EnrolmentRequest:
         subject: the subject of that, as it would stand in a certificate.
         sender: whose key signed the message, and its rights.
         authority: the CA that it was sent to.
-        peer: what the sender's address is counted under; empty where that is not known.
         now: the time of the decision, aware.
+        peer: what the sender's address is counted under; empty where that is not known.
     """
 
     kind: Kind
@@ -54,8 +53,8 @@ class EnrolmentRequest:
     subject: CertifiedName
     sender: Sender
     authority: Authority
-    peer: str = ""
     now: datetime
+    peer: str = ""
 
     def fingerprint(self, *, renewal: bool) -> bytes:
         """Return the octets that make a request the same request (checklist P-43), 32 of them.

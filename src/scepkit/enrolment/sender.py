@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
+from typing import NamedTuple
 
 from scepkit.ca.authority import Authority
 from scepkit.enrolment.issuers import Issuers, stored_certificate
@@ -25,6 +25,7 @@ from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.cms.enveloped import undecryptable
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.general_name import GeneralName
+from scepkit.protocol.once import once
 from scepkit.store import CertificateKey, Store
 
 
@@ -50,7 +51,7 @@ class RenewedCertificate:
         """Say whether it is a stored certificate of ours whose keyUsage has keyAgreement."""
         return self.key is not None and self.certificate.asserts_key_agreement
 
-    @cached_property
+    @once
     def names(self) -> tuple[GeneralName, ...]:
         """Return its subject alternative names; where they cannot be read, none."""
         try:
@@ -63,8 +64,7 @@ class RevokedSigner(BadRequest):
     """The signer's certificate is revoked: it entitles to nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(NamedTuple):
     """The sender of a request for a certificate.
 
     Attributes:
