@@ -102,7 +102,7 @@ class CertificationRequest:
         """Leave the secret out."""
         return f"<CertificationRequest {str(self.subject)!r}>"
 
-    @property
+    @once
     def canonical_spki(self) -> bytes:
         """Return the SubjectPublicKeyInfo, DER, in the one form that each key has."""
         return public_keys.written(self.public_key)
