@@ -39,8 +39,8 @@ from watching import MIB, Watch
 from hostile import KINDS
 from scepkit.ca.extensions import CRL_PATH, ca_id
 from scepkit.protocol.certificate import Certificate
-from scepkit.server import app
 from scepkit.server import data_directory as directory
+from scepkit.server.web.executors import cores
 from scepkit.store import Store
 
 HERE = Path(__file__).parent
@@ -292,7 +292,7 @@ def main() -> None:
     output.print("held: before / peak / after the rest", held(measured))
     output.print("the fleet: alone / beside the abuse / alone again", honest(measured))
     console.print(
-        f"{app.cores()} cores, {options.workers} worker process(es), "
+        f"{cores()} cores, {options.workers} worker process(es), "
         f"{options.rate:g} enrolments a second offered over {options.connections} connections, "
         f"{options.seconds:g} seconds of abuse from {options.addresses} address(es)"
     )

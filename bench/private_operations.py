@@ -14,7 +14,7 @@ from typing import Self
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 
-from scepkit.server import app
+from scepkit.server.web.executors import cores
 
 
 class PrivateOperations:
@@ -32,7 +32,7 @@ class PrivateOperations:
                 stdout=subprocess.PIPE,
                 text=True,
             )
-            for _ in range(app.cores())
+            for _ in range(cores())
         ]
 
     def __enter__(self) -> Self:

@@ -40,7 +40,7 @@ from turns import WARM_UP, Contestant, alternate, console, load_average
 import postgresql
 import stored
 from scepkit.protocol.cms.enveloped import Credential
-from scepkit.server import app
+from scepkit.server.web.executors import cores
 
 LAYOUTS = ("single", "default", "ec")
 DATABASES = ("sqlite", "postgresql")
@@ -296,7 +296,7 @@ def _options() -> argparse.Namespace:
     add("--rounds", type=int, default=6, help="turns of each server (default: 6)")
     add("--requests", type=int, default=500, help="of a turn (default: 500)")
     add("--connections", type=int, default=32)
-    add("--workers", type=int, default=app.cores(), help="processes of ours (default: one a core)")
+    add("--workers", type=int, default=cores(), help="processes of ours (default: one a core)")
     add("--stored", type=int, default=1_000_000, help="certificates in the generated database")
     add("--repeat", type=int, default=15, help="starts of the command line")
     add("--quick", action="store_true", help="each part once and tiny: does it work?")

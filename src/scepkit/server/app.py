@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import math
-import os
 import socket
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +28,7 @@ from scepkit.server.settings import Settings, public_urls
 from scepkit.server.web import metrics
 from scepkit.server.web.cmp import CMPFront
 from scepkit.server.web.crl_and_ca import Distribution
+from scepkit.server.web.executors import Executor, executors
 from scepkit.server.web.health import Conditions, Health
 from scepkit.server.web.metrics import RevocationMetrics
 from scepkit.server.web.ocsp import OCSPFront
@@ -85,15 +84,15 @@ def create(
     endpoints = in_force.endpoints
     health = _health(in_force, store, crls, lines)
     challenge_secrets.warn_of_static(settings, endpoint_files.challenges(home.files))
-    threads = _Threads.of(settings)
+    work = _Executors.of(settings)
     jobs = (
         *(endpoints, crls, in_force.sweeper, in_force.joining),
         *(OCSPPresigner(endpoints), health),
     )
     return Application(
-        routes=_routes(settings, store, endpoints, crls, health, threads),
+        routes=_routes(settings, store, endpoints, crls, health, work),
         jobs=jobs,
-        threads=threads,
+        work=work,
         store=store,
         tally=tally or Tally(),
         in_force=in_force,
@@ -116,33 +115,32 @@ def _health(in_force: InForce, store: Store, crls: CRLs, lines: log.LossyStream)
 
 
 @dataclass(frozen=True, slots=True)
-class _Threads:
-    """The threads that answer requests.
+class _Executors:
+    """Where requests are worked on.
 
     Attributes:
-        computing: do private-key work; the worker processes share the cores.
-        revoking: wait for the database, however long somebody else has it locked.
-        storing: wait for the disk, with what requests have waited for.
+        deciding: for what is asked by SCEP.
+        answering: for what is asked by OCSP.
+        revoking: threads that wait for the database, however long somebody else has it locked.
+        beside: threads for what waits for the disk or takes long.
     """
 
-    computing: ThreadPoolExecutor
+    deciding: Executor
+    answering: Executor
     revoking: ThreadPoolExecutor
-    storing: ThreadPoolExecutor
+    beside: ThreadPoolExecutor
 
     @classmethod
-    def of(cls, settings: Settings) -> _Threads:
+    def of(cls, settings: Settings) -> _Executors:
         return cls(
-            ThreadPoolExecutor(math.ceil(cores() / settings.workers), thread_name_prefix="scep"),
+            *executors(settings),
             ThreadPoolExecutor(2, thread_name_prefix="cmp"),
-            ThreadPoolExecutor(2, thread_name_prefix="keep"),
+            ThreadPoolExecutor(2, thread_name_prefix="beside"),
         )
 
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    def shutdown(self) -> None:
+        for one in (self.deciding, self.answering, self.revoking, self.beside):
+            one.shutdown()
 
 
 # Where clients of SCEP look: the path that users type, the one that RFC 8894 section 4.1 names, and
@@ -156,17 +154,17 @@ def _routes(
     endpoints: Endpoints,
     crls: CRLs,
     health: Health,
-    threads: _Threads,
+    work: _Executors,
 ) -> Mapping[str, Answerer]:
     """Return the objects that answer, by the first part of the path."""
-    scep = SCEPFront(endpoints, settings, threads.computing, threads.storing, store)
+    scep = SCEPFront(endpoints, settings, work.deciding, work.beside, store)
     distribution = Distribution(crls, utc_now)
     routes: dict[str, Answerer] = {
         **dict.fromkeys(SCEP_PATHS, scep),
-        "ocsp": OCSPFront(endpoints, threads.computing, store),
+        "ocsp": OCSPFront(endpoints, work.answering, store),
         "crl": distribution.crl,
         "ca": distribution.certificate,
-        "cmp": CMPFront(endpoints, threads.revoking, store),
+        "cmp": CMPFront(endpoints, work.revoking, store),
         "healthz": _whole_path("/healthz", health.answer),
     }
     if not settings.metrics:
@@ -206,7 +204,7 @@ class Application:
     Attributes:
         routes: answer requests, by the first part of their path.
         jobs: go on in the background while the server runs.
-        threads: answer requests.
+        work: where requests are worked on.
         store: the database.
         tally: counts the connections, with those of other workers.
         in_force: the settings.
@@ -215,7 +213,7 @@ class Application:
 
     routes: Mapping[str, Answerer]
     jobs: Sequence[Job]
-    threads: _Threads
+    work: _Executors
     store: Store
     tally: Tally
     in_force: InForce
@@ -249,9 +247,7 @@ class Application:
         """End it all, after the last request."""
         for job in reversed(self.jobs):
             job.close()
-        self.threads.computing.shutdown()
-        self.threads.revoking.shutdown()
-        self.threads.storing.shutdown()
+        self.work.shutdown()
         self.store.close()
 
 

@@ -40,6 +40,7 @@ from scepkit.server.settings import Settings
 from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.server.settings.public_urls import locations
 from scepkit.server.web.ca_publication import publish
+from scepkit.server.web.executors import MOST_ROUNDS
 from scepkit.services.cmp import CMPService
 from scepkit.services.ocsp import OCSPService
 from scepkit.services.scep import SCEPService
@@ -137,6 +138,7 @@ def _serve(
         recipients=tuple(recipient_id(one.certificate) for one in credentials),
         ocsp=ocsp,
         cmp=_cmp_service(ca, admission) if settings.cmp else None,
+        takes_long=responder.needs_password and settings.pbkdf2_rounds > MOST_ROUNDS,
     )
 
 

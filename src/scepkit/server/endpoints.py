@@ -52,6 +52,7 @@ class ServedEndpoint:
         recipients: what names its certificates in an envelope, see `addressing`.
         ocsp: says how the certificates of its CA stand; endpoints with one CA share it.
         cmp: has certificates revoked by their owners; None where that is turned off.
+        takes_long: whether requests may ask for so much work that others would wait for it.
     """
 
     ca: str
@@ -60,6 +61,7 @@ class ServedEndpoint:
     recipients: tuple[bytes, ...]
     ocsp: OCSPService
     cmp: CMPService | None = None
+    takes_long: bool = False
 
 
 class Endpoints:

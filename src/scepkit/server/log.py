@@ -7,6 +7,7 @@ What a peer sent is a value, never part of the message, and the renderers escape
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import select
@@ -14,7 +15,8 @@ import stat
 import sys
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -134,6 +136,23 @@ def _without_waiting(descriptor: int) -> int:
         return descriptor
 
 
+class _Lines:
+    """The logger at the end of structlog's chain: it writes lines that are made."""
+
+    def __init__(self, stream: LossyStream) -> None:
+        self._stream = stream
+
+    def __call__(self, *_arguments: Any) -> _Lines:
+        """Return itself: one for all."""
+        return self
+
+    def msg(self, line: str) -> None:
+        """Write a line."""
+        self._stream.write(f"{line}\n")
+
+    debug = info = warning = error = critical = msg
+
+
 def configure(form: str) -> LossyStream:
     """Set the log up, for this process.
 
@@ -146,26 +165,18 @@ def configure(form: str) -> LossyStream:
     stream = LossyStream(sys.stderr)
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        if as_text
-        else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if as_text else _as_json
     )
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-        _one_line,
-    ]
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[_complete, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", stream)),
+        logger_factory=_Lines(stream),
         cache_logger_on_first_use=True,
     )
     # What libraries log (asyncio, alembic) comes out in the same form.
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processor=renderer)
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=[_complete], processor=renderer)
     )
     root = logging.getLogger()
     root.handlers = [handler]
@@ -173,11 +184,26 @@ def configure(form: str) -> LossyStream:
     return stream
 
 
-def _one_line(
-    _logger: Any, _method: str, event: MutableMapping[str, Any]
+def _complete(
+    logger: Any, method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
-    """Escape control characters in text that a peer may have chosen."""
+    """Add level, time and traceback, and escape control characters in what a peer may have chosen.
+
+    In one step: there is a line for each request.
+    """
+    event["level"] = "error" if method == "exception" else method
+    event["timestamp"] = f"{datetime.now(UTC).replace(tzinfo=None).isoformat()}Z"
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, method, event)
     for key, value in event.items():
-        if key != "exception" and isinstance(value, str) and not value.isprintable():
+        if isinstance(value, str) and not value.isprintable() and key != "exception":
             event[key] = value.encode("unicode_escape").decode("ascii")
     return event
+
+
+# Made once: json.dumps would make another one for each line.
+_ENCODER = json.JSONEncoder(default=repr)
+
+
+def _as_json(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    return _ENCODER.encode(event)

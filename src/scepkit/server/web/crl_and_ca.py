@@ -208,7 +208,7 @@ class Distribution:
             response = refusal(HTTPRefused(404, _MISSING))
         else:
             response = _NOT_YET if found is None else self._response(exchange.head, found)
-        metrics.FETCHES.labels(what, str(response.status)).inc()
+        metrics.labelled(metrics.FETCHES, what, str(response.status)).inc()
         await exchange.send(response)
 
     def _response(self, head: Head, resource: Resource) -> HTTPResponse:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 import structlog
@@ -22,6 +21,7 @@ from scepkit.protocol.scep.http import HTTPResponse
 from scepkit.server.endpoints import Endpoints
 from scepkit.server.http.exchange import ClientGone, Exchange, refusal
 from scepkit.server.web import metrics
+from scepkit.server.web.executors import Executor
 from scepkit.server.web.worker_pool import ConcurrencyLimit, WorkerPool
 from scepkit.store import Store
 
@@ -33,16 +33,16 @@ class Front(ABC):
 
     Args:
         endpoints: those in service.
-        threads: for private-key work, or for what else takes its time.
+        executor: where requests are worked on.
         store: where the endpoints store what they decide.
     """
 
     protocol: ClassVar[str]
     """Its name, as it is written."""
 
-    def __init__(self, endpoints: Endpoints, threads: ThreadPoolExecutor, store: Store) -> None:
+    def __init__(self, endpoints: Endpoints, executor: Executor, store: Store) -> None:
         self._endpoints = endpoints
-        self._workers = WorkerPool(threads, store)
+        self._workers = WorkerPool(executor, store)
         self._limit = ConcurrencyLimit()
 
     async def __call__(self, exchange: Exchange) -> None:
@@ -54,7 +54,7 @@ class Front(ABC):
         if not facts:
             return
         seconds = time.perf_counter() - started
-        metrics.SECONDS.labels(facts.get("operation", self.protocol)).observe(seconds)
+        metrics.labelled(metrics.SECONDS, facts.get("operation", self.protocol)).observe(seconds)
         log.info(
             self.protocol.lower(),
             peer=exchange.peer,

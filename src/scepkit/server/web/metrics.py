@@ -9,10 +9,12 @@ Labels take only values of ours, never a peer's, so that their number is bounded
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator
 from threading import Lock
+from typing import TypeVar
 
 import structlog
 from prometheus_client import (
@@ -85,6 +87,15 @@ _ALL = (
     *(REQUESTS, SECONDS, LEGACY, CMP, OCSP, FETCHES, LOST, BOUNDS),
     *(WAITING, WAITED, UNSENT),
 )
+
+
+_AnyMetric = TypeVar("_AnyMetric", Counter, Gauge, Histogram)
+
+
+@functools.lru_cache(maxsize=4096)
+def labelled(metric: _AnyMetric, *labels: str) -> _AnyMetric:
+    """Return a metric with these labels; the library would look for it anew each time."""
+    return metric.labels(*labels)
 
 
 def render(*more: Collector) -> tuple[bytes, str]:

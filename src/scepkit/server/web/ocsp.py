@@ -82,7 +82,8 @@ def _decoded(text: str) -> bytes:
 def _response(exchange: Exchange, answer: OCSPAnswer) -> HTTPResponse:
     """Return the response with an answer; count it, and say its facts."""
     facts = exchange.facts
-    metrics.OCSP.labels(facts["endpoint"], answer.outcome, "yes" if answer.was_kept else "no").inc()
+    kept = "yes" if answer.was_kept else "no"
+    metrics.labelled(metrics.OCSP, facts["endpoint"], answer.outcome, kept).inc()
     facts["outcome"] = answer.outcome
     if len(answer.serials) == 1 and answer.outcome != "unknown":
         # Of an unknown one a client may say whatever it likes, at any length.

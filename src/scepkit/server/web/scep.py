@@ -28,8 +28,10 @@ from scepkit.server.http.bounds import BoundAlarms
 from scepkit.server.http.exchange import NO_STORE, Exchange
 from scepkit.server.settings import DEFAULT, Settings
 from scepkit.server.web import metrics
+from scepkit.server.web.executors import Executor
 from scepkit.server.web.front import Front
 from scepkit.server.web.waiting_room import WaitingRoom
+from scepkit.server.web.worker_pool import WorkerPool
 from scepkit.services.scep_decision import Decision, Waiting
 from scepkit.store import Store
 
@@ -50,8 +52,8 @@ class SCEPFront(Front):
     Args:
         endpoints: those in service.
         settings: bound how many requests wait for others, and for how long.
-        threads: for private-key work.
-        storing: for what may wait for the disk.
+        executor: where requests are decided.
+        beside: threads for what waits for the disk or takes long.
         store: where the endpoints store what they decide.
     """
 
@@ -61,13 +63,14 @@ class SCEPFront(Front):
         self,
         endpoints: Endpoints,
         settings: Settings,
-        threads: ThreadPoolExecutor,
-        storing: ThreadPoolExecutor,
+        executor: Executor,
+        beside: ThreadPoolExecutor,
         store: Store,
     ) -> None:
-        super().__init__(endpoints, threads, store)
+        super().__init__(endpoints, executor, store)
+        self._beside = WorkerPool(beside, store)
         self._waiting = WaitingRoom(
-            self._workers, storing, most=settings.max_waiting, seconds=settings.waiting_seconds
+            self._workers, beside, most=settings.max_waiting, seconds=settings.waiting_seconds
         )
         self._alarms = BoundAlarms()
         self._delay = RefusalDelay()
@@ -104,13 +107,14 @@ class SCEPFront(Front):
                 if not is_known:
                     # Another worker process may have shown a certificate that this one has not
                     # looked for yet: a device that encrypts to it must not be refused.
-                    await self._workers.run(self._endpoints.refresh)
+                    await self._beside.run(self._endpoints.refresh)
                     catalogue = self._endpoints.served
                     if (name or DEFAULT) in catalogue:
                         served = _find(catalogue, name, asked)
                 service = served.scep
                 exchange.facts["endpoint"] = service.name
-                decision = await self._workers.decide(asked.message, service, network)
+                workers = self._beside if served.takes_long else self._workers
+                decision = await workers.decide(asked.message, service, network)
             if isinstance(decision, Waiting):
                 # Not among those under way: else who waits would keep everybody else out.
                 decision = await self._waiting.decide(decision, service, exchange.gone)
@@ -156,11 +160,10 @@ def _find(
 
 def _count(facts: Facts) -> None:
     """Count a request in the metrics."""
-    metrics.REQUESTS.labels(
-        facts["endpoint"], facts["operation"], facts.get("message_type", ""), facts["outcome"]
-    ).inc()
+    about = (facts["operation"], facts.get("message_type", ""), facts["outcome"])
+    metrics.labelled(metrics.REQUESTS, facts["endpoint"], *about).inc()
     for name in facts.get("legacy", ()):
-        metrics.LEGACY.labels(facts["endpoint"], name).inc()
+        metrics.labelled(metrics.LEGACY, facts["endpoint"], name).inc()
 
 
 def _facts(decision: Decision) -> Facts:

@@ -1,28 +1,27 @@
-"""Work on requests, done in threads while the event loop waits, for a bounded number at once.
+"""Work on requests while the event loop waits, for a bounded number at once.
 
-Private-key work runs in a pool, because OpenSSL leaves the GIL for it; of as many threads as there
-are cores, all worker processes together, because more would only queue inside.
-A thread hands a new certificate straight to the store's writer, and the event loop hears of it when
-it is on the disk; waiting for the disk holds nothing up. The writer is told how many are on their
-way, so that they share commits.
+Whoever decides hands a new certificate straight to the store's writer, and the event loop hears of
+it when it is on the disk; waiting for the disk holds nothing up. The writer is told how many are on
+their way, so that they share commits.
 
 asyncio.wrap_future wakes the loop up for every single result: a system call, and the GIL changes
 hands twice. Results come in groups here, because many issuances share one commit; so one wake-up
-fetches all that have arrived until the loop looks.
+fetches all that have arrived until the loop looks. A result of the loop's own thread needs none.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from scepkit.errors import HTTPRefused
+from scepkit.server.web.executors import Executor
 from scepkit.services.scep import SCEPService
 from scepkit.services.scep_decision import Step, Waiting
 from scepkit.store import Answer, Recorded, Store
@@ -32,8 +31,10 @@ from scepkit.store import Answer, Recorded, Store
 LIMIT = 512
 
 _T = TypeVar("_T")
-_Decided: TypeAlias = tuple[Step, Answer | None]
-_Future: TypeAlias = "asyncio.Future[_Decided]"
+_Decided: TypeAlias = "asyncio.Future[tuple[Step, Answer | None]]"
+_Future: TypeAlias = "asyncio.Future[Any]"
+_HandOver: TypeAlias = Callable[[Any], None]
+"""Takes a result, or what was raised in place of it."""
 
 
 class ConcurrencyLimit:
@@ -63,27 +64,30 @@ class ConcurrencyLimit:
 
 
 class WorkerPool:
-    """Has endpoints answer in threads; for one event loop.
+    """Has endpoints answer; for one event loop.
 
     Args:
-        threads: the threads.
+        executor: where.
         store: where the endpoints store what they decide.
     """
 
-    def __init__(self, threads: ThreadPoolExecutor, store: Store) -> None:
-        self._threads = threads
+    def __init__(self, executor: Executor, store: Store) -> None:
+        self._executor = executor
         self._store = store
         self._handover: Handover | None = None
 
     async def run(self, work: Callable[..., _T], *arguments: object) -> _T:
-        """Return the result of a function that is called in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        """Return the result of a function that is called by the executor."""
+        future, hand_over = self._awaited()
+        self._executor.submit(_call, work, arguments, hand_over)
+        result: _T = await future
+        return result
 
     async def answer(self, service: Callable[[bytes], _T], message: bytes) -> _T:
         """Return the answer of a service that stores nothing, or waits until it has.
 
         Args:
-            service: answers; called in a thread.
+            service: answers; called by the executor.
             message: what it answers.
 
         Raises:
@@ -127,30 +131,33 @@ class WorkerPool:
 
     def _recorded(
         self, service: SCEPService, work: Callable[..., Step], *arguments: object
-    ) -> _Future:
+    ) -> _Decided:
         """Decide and store; the event loop hears of it when the answer is on the disk."""
+        step, hand_over = self._awaited()
+        self._store.begin_request()
+        self._executor.submit(self._decide, service, work, arguments, hand_over, time.monotonic())
+        return step
+
+    def _awaited(self) -> tuple[_Future, _HandOver]:
+        """Return a future, and what hands a result over to it from any thread."""
         loop = asyncio.get_running_loop()
         if self._handover is None:
             self._handover = Handover(loop)
         elif not self._handover.is_for(loop):
             # The first loop would hear of the result, and the second one wait for ever.
             raise RuntimeError("a WorkerPool is for one event loop, and there is a second one")
-        step: _Future = loop.create_future()
-        hand_over = functools.partial(_hand_over, self._handover, [step])
-        self._store.begin_request()
-        asked = time.monotonic()
-        self._threads.submit(self._decide, service, work, arguments, hand_over, asked)
-        return step
+        future: _Future = loop.create_future()
+        return future, functools.partial(_hand_over, self._handover, [future])
 
     def _decide(
         self,
         service: SCEPService,
         work: Callable[..., Step],
         arguments: tuple[object, ...],
-        hand_over: Callable[[_Decided | BaseException], None],
+        hand_over: _HandOver,
         asked: float,
     ) -> None:
-        """Decide in a thread of the pool, and have the record stored."""
+        """Decide, and have the record stored."""
         try:
             self._store.check_patience(asked)
             decision = work(*arguments)
@@ -170,14 +177,24 @@ class WorkerPool:
             )
 
 
-def _hand_over(handover: Handover, steps: list[_Future], result: _Decided | BaseException) -> None:
+def _call(work: Callable[..., Any], arguments: tuple[object, ...], hand_over: _HandOver) -> None:
+    try:
+        result = work(*arguments)
+    # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.
+    except BaseException as error:  # noqa: BLE001
+        hand_over(error)
+    else:
+        hand_over(result)
+
+
+def _hand_over(handover: Handover, steps: list[_Future], result: object) -> None:
     # Taken out, not only used: an error knows the frames that it came through, these know what they
     # were to hand over to, and that will know the error. The message would stay with them until the
     # collector comes.
     handover.put(functools.partial(_settle, steps.pop(), result))
 
 
-def _settle(step: _Future, result: _Decided | BaseException) -> None:
+def _settle(step: _Future, result: object) -> None:
     if step.done():  # cancelled: the server stops
         return
     if isinstance(result, BaseException):
@@ -187,14 +204,15 @@ def _settle(step: _Future, result: _Decided | BaseException) -> None:
 
 
 class Handover:
-    """Runs calls of other threads on the event loop, in their order.
+    """Runs calls on the event loop: those of one thread in their order.
 
     Args:
-        loop: the event loop.
+        loop: the event loop; this is its thread.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._thread = threading.get_ident()
         self._arrived: deque[Callable[[], None]] = deque()
         self._woken = False
 
@@ -203,7 +221,10 @@ class Handover:
         return loop is self._loop
 
     def put(self, settle: Callable[[], None]) -> None:
-        """Have a function called on the event loop; from any thread."""
+        """Have a function called on the event loop: at once, if this is its thread."""
+        if threading.get_ident() == self._thread:
+            settle()
+            return
         # In this order: who finds the loop woken already is in time for its look (_fetch).
         self._arrived.append(settle)
         if not self._woken:
