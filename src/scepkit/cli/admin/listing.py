@@ -27,7 +27,7 @@ from scepkit.cli.help import Command, examples
 from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
-    from scepkit.operations.search import Found
+    from scepkit.operations.search import Found, Query
 
 
 class Wanted(StrEnum):
@@ -185,31 +185,36 @@ def listing(
             **{one: options.read_time(text) for one, text in times.items()},
         )
         found = search.everything(store, query, now=utc_now(), after=after, limit=limit or None)
-        of_requests = query.state.is_of_requests
-        if as_json:
-            count, last = _print_json(found)
-        else:
-            several = len(home.settings.endpoint) > 1
-            count, last = _print_table(found, of_requests=of_requests, endpoints=several)
+        several = len(home.settings.endpoint) > 1
+        count = _print(found, query, limit, several=several, as_json=as_json)
         if endpoint is not None and not count:
             # What an endpoint that is gone has issued can still be listed; a typing error is told.
             endpoint_settings(home.settings, endpoint)
-    if as_json:
-        return
-    if not count:
+    if not count and not as_json:
         is_plain = query == search.Query(state=query.state, endpoint=endpoint)
         terminal.say(_EMPTY.get(wanted, "nothing found") if is_plain else "nothing found")
+
+
+def _print(
+    found: Iterable[Found], query: Query, limit: int, *, several: bool, as_json: bool
+) -> int:
+    """Write what was found, and how to go on where there may be more; return how much it is."""
+    if as_json:
+        return _print_json(found)
+    of_requests = query.state.is_of_requests
+    count, last = _print_table(found, of_requests=of_requests, endpoints=several)
     if limit and count == limit:
         terminal.say(f"go on with --after {last}")
+    return count
 
 
-def _print_json(found: Iterable[Found]) -> tuple[int, str]:
-    """Write one object a line; return how many, and the cursor of the last one."""
-    count, last = 0, ""
+def _print_json(found: Iterable[Found]) -> int:
+    """Write one object a line; return how many."""
+    count = 0
     for one in found:
-        count, last = count + 1, one.cursor
-        terminal.data(json.dumps({**_fields(one), **_names(one), "cursor": last}))
-    return count, last
+        count += 1
+        terminal.data(json.dumps({**_fields(one), **_names(one), "cursor": one.cursor}))
+    return count
 
 
 def _names(one: Found) -> dict[str, list[str]]:
