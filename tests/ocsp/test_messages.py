@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.x509 import ocsp as judge
 from hypothesis import given
 from hypothesis import strategies as st
@@ -133,7 +134,7 @@ def test_ber_is_repeated_as_der():
 def test_a_serial_number_has_one_form(number):
     octets = asking.cert_id(CA.x509, 1)[2:-3]
     made = asking.request(der.seq(octets, der.tlv(0x02, number)))
-    with pytest.raises(Malformed, match="no INTEGER"):
+    with pytest.raises(Malformed, match="INTEGER"):
         ocsp.read_request(made)
 
 
@@ -235,6 +236,69 @@ def test_an_error_is_five_octets(status):
     assert {one.name for one in judge.OCSPResponseStatus} - {"SUCCESSFUL"} == {
         one.name for one in ocsp.ErrorStatus
     }
+
+
+# From 1950 to 9999: OCSP has one form for all of them.
+_times = st.integers(-631_152_000, 253_402_300_799).map(
+    lambda seconds: datetime.fromtimestamp(seconds, UTC)
+)
+_statuses = st.sampled_from(ocsp.Plain) | st.builds(ocsp.Revoked, _times, st.integers(0, 255))
+_ids = st.builds(
+    asking.cert_id,
+    st.just(CA.x509),
+    st.integers(-(2**160), 2**160),
+    st.sampled_from(DIGESTS),
+)
+
+
+def _time(moment):
+    return der.tlv(0x18, f"{moment:%Y%m%d%H%M%SZ}".rjust(15, "0").encode())
+
+
+def _status(status):
+    if isinstance(status, ocsp.Plain):
+        return der.tlv({"good": 0x80, "unknown": 0x82}[status.value])
+    known = status.reason in {1, 2, 3, 4, 5, 6, 8, 9, 10}
+    reason = der.tlv(0xA0, der.tlv(0x0A, bytes([status.reason]))) if known else b""
+    return der.tlv(0xA1, _time(status.at), reason)
+
+
+@given(
+    st.lists(st.tuples(_ids, _statuses), min_size=1, max_size=5),
+    _times,
+    _times,
+    st.none() | st.binary(min_size=1, max_size=128),
+    st.booleans(),
+)
+def test_a_response_is_what_the_grammar_says(asked, produced, until, nonce, with_certificate):
+    certificate = CA.certificate if with_certificate else None
+    responses = [ocsp.SingleResponse(*one) for one in asked]
+    ours = ocsp.sign(
+        responses,
+        ocsp.Signer(CA.key, certificate),
+        produced_at=produced,
+        next_update=until,
+        nonce=None if nonce is None else der.octets(nonce),
+    )
+    key_hash = x509.SubjectKeyIdentifier.from_public_key(CA.key.public_key()).digest
+    singles = (
+        der.seq(cert_id, _status(status), _time(produced), der.tlv(0xA0, _time(until)))
+        for cert_id, status in asked
+    )
+    data = der.seq(
+        der.tlv(0xA2, der.octets(key_hash)),
+        _time(produced),
+        der.seq(*singles),
+        b"" if nonce is None else der.tlv(0xA1, der.seq(asking.nonce(nonce))),
+    )
+    basic = der.seq(
+        data,
+        der.algorithm("1.2.840.113549.1.1.11"),
+        der.bits(CA.key.sign(data, padding.PKCS1v15(), hashes.SHA256())),
+        der.tlv(0xA0, der.seq(CA.der)) if with_certificate else b"",
+    )
+    octets = der.seq(der.oid("1.3.6.1.5.5.7.48.1.1"), der.octets(basic))
+    assert ours == der.seq(der.tlv(0x0A, b"\0"), der.tlv(0xA0, octets))
 
 
 @given(st.lists(st.sampled_from([*ocsp.Plain, ocsp.Revoked(NOW, 3)]), min_size=1, max_size=100))
