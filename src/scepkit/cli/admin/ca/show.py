@@ -145,7 +145,9 @@ def export(
     *,
     state: _GenerationOption = "current",
     chain: Annotated[bool, typer.Option("--chain", help="The certificates above it, too.")] = False,
-    form: Annotated[Form, typer.Option("--form", help="pem, der or pkcs7.")] = Form.PEM,
+    form: Annotated[
+        Form, typer.Option("--form", metavar="FORM", help="pem, der or pkcs7.")
+    ] = Form.PEM,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write to this file.", show_default=False),
