@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import postgresql
 from enrolment import devices
 from ports import free_port
 from scepkit.protocol.scep.messages import Success
@@ -64,12 +65,12 @@ class Running:
         return [one for one in records if one["action"] == "settings-reloaded"]
 
 
-def start(directory, serve, workers):
+def start(directory, serve, workers, **env):
     path, metrics = directory(), free_port()
     (path / "scep.toml").write_text(BASE.format(metrics=metrics))
     (path / "shared.txt").touch(0o600)
     (path / "shared.txt").write_text(SECRETS[0])
-    running = Running(serve(path, "--workers", str(workers)), metrics)
+    running = Running(serve(path, "--workers", str(workers), **env), metrics)
     if workers > 1:
         wait_until(lambda: running.server.ask("/healthz").status == 200)
         wait_until(lambda: len(running.server.workers) == workers)
@@ -259,6 +260,25 @@ def test_a_worker_that_is_killed_after_a_bad_file(workers):
     assert workers.statuses("/scep/lab") == {200}
     assert workers.statuses("/scep/vpn") == {404}
     assert "Traceback" not in workers.server.log
+
+
+def test_workers_on_postgresql(directory, serve, monkeypatch):
+    """They take the settings over together, and go on enrolling into the one database."""
+    with postgresql.running() as cluster, cluster.fresh_database() as url:
+        monkeypatch.setenv("SCEP_DATABASE", url)
+        running = start(directory, serve, 2, SCEP_DATABASE=url)
+        running.take_over(VPN + SHARED)
+        assert running.statuses("/scep/vpn") == {200}
+        running.write("[[[")
+        refused = running.reload()
+        assert refused.returncode == 1
+        assert "the old settings stay in force" in refused.stderr
+        assert running.statuses("/scep/vpn") == {200}
+        assert enrols(running, SECRETS[0], "/scep/shared", "a")
+        running.take_over(SHARED)
+        assert running.statuses("/scep/vpn") == {404}
+        assert enrols(running, SECRETS[0], "/scep/shared", "b")
+        assert running.server.stop() == 0
 
 
 def test_no_server(directory):
