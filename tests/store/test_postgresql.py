@@ -76,8 +76,8 @@ def test_a_revocation_waits_for_the_renewal_that_was_first(
     real = group_commit.one_trip
 
     @contextmanager
-    def travel_and_stay(connection):
-        with real(connection) as trip:
+    def travel_and_stay(connection, **how):
+        with real(connection, **how) as trip:
             yield trip
         looked.set()
         go_on.wait()

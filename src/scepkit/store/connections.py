@@ -8,6 +8,8 @@ SAVEPOINT) and this file says BEGIN instead:
 - a connection that reads does not begin at all: each read of this package is one statement, which
   is a snapshot by itself in WAL mode.
 
+So it is on PostgreSQL, where the driver would wait for its own BEGIN before anything else travels.
+
 SQLAlchemy's recipe says BEGIN in an event listener, but any listener on "begin" makes every
 statement look for listeners. Without it, and with `savepoint`, an issuance takes a third less.
 
@@ -30,7 +32,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
 from scepkit.store.engine import PATIENCE, database_file, is_damaged
-from scepkit.store.prepared import say
+from scepkit.store.prepared import BEGIN, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -283,8 +285,8 @@ class ConnectionPool:
         opened = self._files.opened if self._files is not None else 0
         connection = self._engine.connect()
         is_sqlite = self._engine.dialect.name == "sqlite"
-        if not is_sqlite and not self._writing:
-            # Else the first statement would open a transaction that never ends.
+        if not is_sqlite:
+            # Else the driver would begin one by itself, and who reads would never end it.
             connection.execution_options(isolation_level="AUTOCOMMIT")
         connection.detach()  # so that closing it closes it, whatever state it is in
         if is_sqlite and self._writing:
@@ -297,11 +299,18 @@ class ConnectionPool:
 
 
 @contextmanager
-def transaction(connection: Connection) -> Iterator[None]:
-    """Write on a writing pool's connection: committed at the end, rolled back on an exception."""
+def transaction(connection: Connection, *, begins_with_trip: bool = False) -> Iterator[None]:
+    """Write on a writing pool's connection: committed at the end, rolled back on an exception.
+
+    Args:
+        connection: where to write.
+        begins_with_trip: whether the first thing that is done is `one_trip` that `begins`.
+    """
     with connection.begin():
         if connection.dialect.name == "sqlite":
             _begin_sqlite(connection)
+        elif not begins_with_trip:
+            say(connection, BEGIN)
         yield
         # Waiting may have taken long: what is committed now must still be found afterwards.
         check = connection.info.get(_CHECK)

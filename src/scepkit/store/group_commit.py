@@ -24,7 +24,7 @@ from scepkit.store.database import Database
 from scepkit.store.engine import fault, is_locked, stands_off
 from scepkit.store.issuances import audit_event, issue_all, queue_all, record
 from scepkit.store.prepared import one_trip
-from scepkit.store.values import Recorded
+from scepkit.store.values import Issuance, Recorded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from scepkit.store.audit import AuditEvent
     from scepkit.store.audit_trail import AuditTrail
     from scepkit.store.connections import ConnectionPool
-    from scepkit.store.values import Answer, Issuance, NewEntry, QueuedEntry
+    from scepkit.store.values import Answer, NewEntry, QueuedEntry
 
 BATCH_LIMIT = 64  # entries in one transaction: bounds how long other writers wait
 QUEUE_LIMIT = 1024  # entries that wait: beyond it a device does better to come back later
@@ -234,7 +234,7 @@ class GroupCommits(Database):
 def _write(connection: Connection, entries: list[NewEntry | Step], audit: AuditTrail) -> list[Any]:
     """Write all in one transaction, or if something stands in the way, in another one by one."""
     try:
-        with transaction(connection):
+        with transaction(connection, begins_with_trip=True):
             return _write_together(connection, entries, audit)
     except OperationalError:
         raise
@@ -248,15 +248,19 @@ def _write(connection: Connection, entries: list[NewEntry | Step], audit: AuditT
 def _write_together(
     connection: Connection, entries: list[NewEntry | Step], audit: AuditTrail
 ) -> list[Any]:
+    issuances = [entry for entry in entries if isinstance(entry, Issuance)]
+    with one_trip(connection, begins=True) as trip:
+        issue_all(trip, issuances)
+        # The others look for something first, and their records tell what they found.
+        is_audited = len(issuances) == len(entries) and audit.append_within(
+            trip, [audit_event(issuance) for issuance in issuances]
+        )
     steps = [step.write(connection) for step in entries if isinstance(step, Step)]
     new = [entry for entry in entries if not isinstance(entry, Step)]
-    answers = [*queue_all(connection, new)]
-    events = [event for _, events in steps for event in events]
-    events += [event for pair in zip(new, answers, strict=True) for event in _events(*pair)]
-    with one_trip(connection) as trip:
-        issue_all(trip, new)
-        is_audited = audit.append_within(trip, events)
+    answers = queue_all(connection, new)
     if not is_audited:
+        events = [event for _, events in steps for event in events]
+        events += [event for pair in zip(new, answers, strict=True) for event in _events(*pair)]
         audit.append(connection, events)
     taken, recorded = (answer for answer, _ in steps), iter(answers)
     return [next(taken if isinstance(entry, Step) else recorded) for entry in entries]

@@ -131,14 +131,13 @@ def queue_all(connection: Connection, entries: Sequence[NewEntry]) -> list[Answe
     ]
 
 
-def issue_all(trip: Trip, entries: Sequence[NewEntry]) -> None:
-    """Write those that are issued, if nothing stands in the way; what does so, as `queue_all`.
+def issue_all(trip: Trip, issuances: Sequence[Issuance]) -> None:
+    """Write what is issued, if nothing stands in the way; if something does, as in `queue_all`.
 
     Raises:
         NotSpendableError, NotRenewableError, SQLAlchemyError: something does; at the end of the
             trip at the latest.
     """
-    issuances = [entry for entry in entries if isinstance(entry, Issuance)]
     hold_renewable(trip, issuances)
     for statement, rows in _inserts(issuances):
         trip.run(statement, *rows)

@@ -13,17 +13,23 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import LargeBinary
 from sqlalchemy.exc import DBAPIError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
     from sqlalchemy import Connection, Delete, Dialect, Insert, Select, Update
     from sqlalchemy.engine.interfaces import DBAPICursor
+    from sqlalchemy.types import TypeEngine
 
     Statement: TypeAlias = Select[Any] | Insert | Update | Delete
     Values: TypeAlias = Mapping[str, Any]
+    Processor: TypeAlias = Callable[[Any], Any]
+
+
+BEGIN = "BEGIN"  # of a transaction that writes, on a database server
 
 
 class Prepared:
@@ -100,18 +106,18 @@ class _Form:
         self.text = str(compiled)
         self._is_sqlite = dialect.name == "sqlite"
         self._parameters = [
-            (name, binds[name].type.dialect_impl(dialect).bind_processor(dialect))
+            (name, _bind_processor(binds[name].type, dialect))
             for name in compiled.positiontup or binds
         ]
         # What the definition itself gives, such as a limit.
         self._constants = {
             name: bind.effective_value for name, bind in binds.items() if not bind.required
         }
-        processors = [
-            column.type.dialect_impl(dialect).result_processor(dialect, None)
-            for column in getattr(statement, "exported_columns", ())
+        columns = getattr(statement, "exported_columns", ())
+        processors = [_result_processor(column.type, dialect) for column in columns]
+        self._columns = [
+            (number, process) for number, process in enumerate(processors) if process is not None
         ]
-        self._columns = [pair for pair in enumerate(processors) if pair[1] is not None]
 
     def bound(self, values: Values) -> Any:
         """Return values as the driver takes them."""
@@ -146,6 +152,20 @@ class _Form:
             if values[number] is not None:
                 values[number] = process(values[number])
         return values
+
+
+def _bind_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:
+    """Return what a type does to a value; octets go to both drivers as they are."""
+    if isinstance(kind, LargeBinary):
+        return None
+    return kind.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _result_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:
+    """Return what a type does to a column; octets come from both drivers as they are."""
+    if isinstance(kind, LargeBinary):
+        return None
+    return kind.dialect_impl(dialect).result_processor(dialect, None)
 
 
 class Trip:
@@ -183,8 +203,12 @@ class Trip:
 
 
 @contextmanager
-def one_trip(connection: Connection) -> Iterator[Trip]:
+def one_trip(connection: Connection, *, begins: bool = False) -> Iterator[Trip]:
     """Let the statements inside travel together; SQLite runs each at once.
+
+    Args:
+        connection: which way they go.
+        begins: whether they are the first ones of a transaction, whose BEGIN travels with them.
 
     Raises:
         DBAPIError: the database failed.
@@ -194,7 +218,9 @@ def one_trip(connection: Connection) -> Iterator[Trip]:
         yield trip
     else:
         try:
-            with driver_of(connection).pipeline():
+            with (driver := driver_of(connection)).pipeline():
+                if begins:
+                    driver.execute(BEGIN)
                 yield trip
         except connection.dialect.loaded_dbapi.Error as error:
             raise translated(connection, error) from error
