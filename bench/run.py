@@ -21,7 +21,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -317,18 +317,21 @@ def main() -> None:
     if options.peers and "enrolment" in options.parts:
         for name in servers.PEERS.keys() - set(servers.built_peers()):
             console.log(f"{name} is not built, and not measured: make peers")
+    if "postgresql" in options.databases and not postgresql.installed():
+        console.log("PostgreSQL is not installed (Debian: postgresql), and not measured")
+        options.databases.remove("postgresql")
     with tempfile.TemporaryDirectory(dir=options.scratch) as name:
         scratch = Path(name)
-        base = servers.sources_of(options.base, scratch) if options.base else nullcontext()
-        with base as other:
-            sources = [Sources("scepkit"), *([other] if other else [])]
-            bench = Bench(options, scratch, sources)
-            for part in options.parts:
-                console.log(f"part {part}")
-                results[part] = list(PARTS[part](bench))
-                report.show({part: results[part]})
-                if options.json:
-                    options.json.write_text(json.dumps(results, indent=1) + "\n")
+        sources = [Sources("scepkit")]
+        if options.base:
+            sources.append(servers.sources_of(options.base, scratch))
+        bench = Bench(options, scratch, sources)
+        for part in options.parts:
+            console.log(f"part {part}")
+            results[part] = list(PARTS[part](bench))
+            report.show({part: results[part]})
+            if options.json:
+                options.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

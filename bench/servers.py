@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import IO
 
@@ -65,14 +67,17 @@ class Sources:
     Attributes:
         name: for tables.
         directory: `src`.
+        packages: what they need and this environment has not.
     """
 
     name: str
     directory: Path = ROOT / "src"
+    packages: Path | None = None
 
     def environment(self, database: str | None = None) -> dict[str, str]:
         """Return the variables of a process that runs them."""
-        variables = os.environ | {"PYTHONPATH": str(self.directory)}
+        places = [self.directory, *([self.packages] if self.packages else [])]
+        variables = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, places))}
         return variables | ({"SCEP_DATABASE": database} if database else {})
 
 
@@ -240,18 +245,40 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@contextmanager
-def sources_of(commit: str, scratch: Path) -> Iterator[Sources]:
+def sources_of(commit: str, scratch: Path) -> Sources:
     """Lay out scepkit's sources as they were at a commit."""
     place = scratch / "base"
     place.mkdir()
     archive = subprocess.run(
-        ["git", "archive", commit, "src"], cwd=ROOT, check=True, stdout=subprocess.PIPE
+        ["git", "archive", commit, "src", "requirements"],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
     )
     subprocess.run(["tar", "-x"], cwd=place, input=archive.stdout, check=True)
     name = ["git", "rev-parse", "--short", commit]
     short = subprocess.run(name, cwd=ROOT, check=True, capture_output=True, text=True)
-    yield Sources(f"scepkit {short.stdout.strip()}", place / "src")
+    packages = _missing(place / "requirements" / "run.txt", place)
+    return Sources(f"scepkit {short.stdout.strip()}", place / "src", packages)
+
+
+def _missing(locked: Path, place: Path) -> Path | None:
+    """Install what a lock file names and this environment has not; return where."""
+    wanted = []
+    for one in re.split(r"\n(?=[A-Za-z0-9])", locked.read_text()):
+        name = one.partition("==")[0]
+        try:
+            metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            wanted.append(one)
+    if not wanted:
+        return None
+    file, packages = place / "missing.txt", place / "packages"
+    file.write_text("\n".join(wanted) + "\n")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    command += ["--disable-pip-version-check", "--target", packages, "-r", file]
+    subprocess.run(command, check=True)
+    return packages
 
 
 def is_issued_by(certificate: bytes, running: Running) -> bool:

@@ -27,15 +27,20 @@ def programs():
 
     Skips the test where there are none, or fails it under CI.
     """
-    if found := shutil.which("initdb"):
-        return Path(found).parent
-    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=_version)
-    if versions:
-        return versions[-1].parent
+    if found := installed():
+        return found
     missing = f"PostgreSQL is not installed (Debian: apt-get install {PACKAGE})"
     if os.environ.get("CI"):
         pytest.fail(missing)
     pytest.skip(missing)
+
+
+def installed():
+    """Where the programs are, or None."""
+    if found := shutil.which("initdb"):
+        return Path(found).parent
+    versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=_version)
+    return versions[-1].parent if versions else None
 
 
 def _version(initdb):
