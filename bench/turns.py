@@ -166,4 +166,4 @@ def load_average() -> float:
 
 
 if sys.platform != "linux":
-    raise SystemExit("CPU time and memory are read from /proc, which only Linux has")
+    raise SystemExit("CPU time and memory are read as only Linux shows them")
