@@ -165,8 +165,8 @@ class SignatureScheme:
     @property
     def legacy(self) -> tuple[Legacy, ...]:
         """Return the names that have to be allowed for it, each once."""
-        found = (one.legacy for one in self._digests)
-        return tuple(dict.fromkeys(legacy for legacy in found if legacy is not None))
+        found = [one.legacy for one in self._digests if one.legacy is not None]
+        return tuple(dict.fromkeys(found)) if found else ()
 
     def require_key(self, key: PublicKey) -> None:
         """Refuse it for another kind of key.

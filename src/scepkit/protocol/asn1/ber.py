@@ -25,10 +25,8 @@ from scepkit.protocol.asn1.grammar import (
     OPTIONAL,
     WHOLE,
     Grammar,
-    NotDER,
-    span,
 )
-from scepkit.protocol.asn1.rewriting import MAX_ELEMENTS, row_to_der, to_der, too_many
+from scepkit.protocol.asn1.rewriting import row_to_der, to_der
 
 _T = TypeVar("_T")
 
@@ -58,6 +56,7 @@ _SINGLE_VALUED = Grammar(
     *(der.SEQUENCE | WHOLE | ENTER, ANY, der.SET | CONTENT | ENTER, ANY | CONTENT, END, END),
 )
 _ELEMENT = Grammar("ASN.1 element", ANY | WHOLE | CONTENT)
+_ANY = Grammar("ASN.1 element", ANY)
 
 
 class Attribute(NamedTuple):
@@ -170,18 +169,8 @@ def split(data: bytes | memoryview) -> list[bytes]:
             `MAX_ELEMENTS`.
     """
     octets = bytes(data)
-    found: list[bytes] = []
-    position, end = 0, len(octets)
-    try:
-        while position < end:
-            if len(found) == MAX_ELEMENTS:
-                raise too_many()
-            _, after = span(octets, position)
-            found.append(octets[position:after])
-            position = after
-    except (IndexError, NotDER):
-        return row_to_der(octets)
-    return found if position == end else row_to_der(octets)
+    found = _ANY.rows_if_fit(octets)
+    return row_to_der(octets) if found is None else [one for (one,) in found]
 
 
 def end(data: bytes) -> int | None:

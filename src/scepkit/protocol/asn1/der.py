@@ -1,9 +1,8 @@
 """Writing DER, element by element.
 
-What we write is put together from encoded parts in the order of the grammar in `types`; what peers
-write is read through the types there.
-Writing through the types as well would cost three crossings into the library for each element, and
-a reply has fifty.
+What we write is put together from encoded parts in the order of the grammar; `grammar` has the way
+back. Writing through the types of `types` would cost three crossings into the library for each
+element, and a reply has fifty.
 """
 
 from __future__ import annotations

@@ -59,15 +59,18 @@ class Grammar:
     Args:
         what: how to call an element in an error.
         pattern: tags with what is said of them; see above.
+
+    Attributes:
+        rows_if_fit: cuts a row as `rows` does; None if it is not DER, does not fit, or is long.
     """
 
-    __slots__ = ("_cut", "_cut_row", "_pattern", "_what")
+    __slots__ = ("_cut", "_pattern", "_what", "rows_if_fit")
 
     def __init__(self, what: str, *pattern: int) -> None:
         self._what = what
         self._pattern = pattern
         self._cut: _Cut = self._make_cut
-        self._cut_row: _CutRow = self._make_cut_row
+        self.rows_if_fit: _CutRow = self._make_rows_if_fit
 
     def fields(self, element: bytes) -> list[bytes]:
         """Cut one element into its fields.
@@ -100,22 +103,18 @@ class Grammar:
         """
         found = self.rows_if_fit(row)
         if found is None:
-            found = self._cut_row(b"".join(row_to_der(row)))
+            found = self.rows_if_fit(b"".join(row_to_der(row)))
         if found is None:
             raise self._misfit()
         return found
-
-    def rows_if_fit(self, row: bytes) -> list[tuple[bytes, ...]] | None:
-        """Cut a row as `rows` does; return None if it is not DER, does not fit, or is long."""
-        return self._cut_row(row)
 
     def _make_cut(self, octets: bytes) -> list[bytes] | None:
         self._cut = _element_function(self._pattern, self._what)
         return self._cut(octets)
 
-    def _make_cut_row(self, octets: bytes) -> list[tuple[bytes, ...]] | None:
-        self._cut_row = _row_function(self._pattern, self._what)
-        return self._cut_row(octets)
+    def _make_rows_if_fit(self, row: bytes) -> list[tuple[bytes, ...]] | None:
+        self.rows_if_fit = _row_function(self._pattern, self._what)
+        return self.rows_if_fit(row)
 
     def _misfit(self) -> Malformed:
         return Malformed(f"not {'an' if self._what[0] in 'aeiou' else 'a'} {self._what}")
@@ -243,26 +242,26 @@ def cut(o):
 
 
 def _compiled(what: str, source: str) -> Callable[[bytes], Any]:
-    names: dict[str, Any] = {"NotDER": NotDER, "ODD": _ODD, "span": span}
+    names: dict[str, Any] = {"NotDER": _NotDER, "ODD": _ODD, "span": _span}
     exec(compile(source, f"<{what}>", "exec"), names)  # noqa: S102 - of patterns, which are ours
     return names["cut"]  # type: ignore[no-any-return]
 
 
-class NotDER(Exception):
+class _NotDER(Exception):
     """Tag or length of an element are not written as DER has it."""
 
 
-def span(octets: bytes, start: int) -> tuple[int, int]:
+def _span(octets: bytes, start: int) -> tuple[int, int]:
     """Say where the content of an element begins and ends, whatever its tag and its length.
 
     Raises:
-        NotDER: it is a string in pieces, or the length is not in its shortest form.
+        _NotDER: it is a string in pieces, or the length is not in its shortest form.
         IndexError: its length is not all there.
         Malformed: nor is its tag.
     """
     tag, _ = octets[start], octets[start + 1]
     if tag in PIECES:
-        raise NotDER
+        raise _NotDER
     is_long = tag & _MULTI_OCTET == _MULTI_OCTET
     inside = (tag_end(octets, start) if is_long else start + 1) + 1
     size = octets[inside - 1]
@@ -270,5 +269,5 @@ def span(octets: bytes, start: int) -> tuple[int, int]:
         first, inside = inside, inside + size - _INDEFINITE
         size = int.from_bytes(octets[first:inside])
         if size < _INDEFINITE or not octets[first]:
-            raise NotDER
+            raise _NotDER
     return inside, inside + size

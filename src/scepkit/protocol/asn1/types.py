@@ -1,6 +1,6 @@
 """ASN.1 types, for what is rare, or written: declarations only.
 
-What every message has is cut instead, by patterns that stand beside its readers; see `ber`.
+What every message has is cut instead, by grammars that stand beside its readers; see `grammar`.
 
 - Names, serial numbers and keys are `TLV` (any element): they are compared and repeated
   byte for byte, never interpreted, so a certificate that no RFC 5280 parser would take still works.
