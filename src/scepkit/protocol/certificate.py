@@ -47,7 +47,7 @@ _CERTIFICATE = Grammar(
 )
 # Version; serial number, signature, issuer, validity, subject, key; then what is optional.
 _SIGNED = Grammar(
-    "certificate",
+    "certificate: a part is of another type, or missing",
     *(_der.SEQUENCE | ENTER, _VERSION | OPTIONAL | ENTER, _der.INTEGER | CONTENT, END),
     *(_der.INTEGER | WHOLE | CONTENT, _der.SEQUENCE | SKIP, *[_der.SEQUENCE] * 4, REST, END),
 )
