@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -85,6 +86,20 @@ def test_from_a_request_to_a_server(scep, tmp_path, requested, root, root_key):
     assert home.authorities["default"].above == (root,)
     assert home.made == ()
     assert not (tmp_path / "s/request").exists()
+
+
+def test_a_request_for_programs(scep, requested):
+    request = ("admin", "ca", "request", "default", "--dir", "s", "--json")
+    _, out, err = scep(*request, *ASKED)
+    said = json.loads(out)
+    assert said["csr"].encode() == requested
+    csr = x509.load_pem_x509_csr(requested)
+    spki = csr.public_key().public_bytes(_DER, ser.PublicFormat.SubjectPublicKeyInfo)
+    assert said["key_sha256"] == hashlib.sha256(spki).hexdigest()
+    assert (said["subject"], said["key"]) == (SUBJECT, "ec:p256")
+    assert "subject     CN=Device CA" in err
+    _, out, _ = scep(*request, "--drop")
+    assert json.loads(out) == {"dropped": True}
 
 
 @pytest.fixture
@@ -391,6 +406,13 @@ def test_export(scep, tmp_path, imported, ca, root):
     scep(*export, "--form", "pkcs7", "--chain", "--out", "ca.p7b")
     found = pkcs7.load_der_pkcs7_certificates((tmp_path / "ca.p7b").read_bytes())
     assert set(found) == {ca, root}
+    _, out, _ = scep(*export, "--chain", "--json")
+    assert json.loads(out) == {
+        "name": "default",
+        "state": "current",
+        "certificates": [pem(ca).decode(), pem(root).decode()],
+        "file": None,
+    }
     for arguments, error in (
         (("--form", "der"), "is for a file"),
         (("--form", "der", "--chain", "--out", "x"), "holds one certificate"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scepkit.cli import terminal
 from scepkit.cli.admin.ca.operator import NameArgument, opened
-from scepkit.cli.admin.server_directory import DEFAULT_DIRECTORY, DirectoryOption
+from scepkit.cli.admin.server_directory import DEFAULT_DIRECTORY, DirectoryOption, JsonOption
 from scepkit.cli.help import Command, examples
 from scepkit.errors import UsageError
 
@@ -55,6 +56,7 @@ def request(
     drop: Annotated[
         bool, typer.Option("--drop", help="Give up the request that waits, with its key.")
     ] = False,
+    as_json: JsonOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
     """Make the key of a CA, and print the PKCS#10 that the CA above signs.
@@ -73,6 +75,8 @@ def request(
 
         if drop:
             is_dropped = authorities.drop_request(operator)
+            if as_json:
+                terminal.json_data({"dropped": is_dropped})
             terminal.say("the request was given up" if is_dropped else "no request waits")
             return
         if subject is None:
@@ -81,25 +85,39 @@ def request(
             made = authorities.request(
                 operator, subject=parse_subject(subject), key=key, path_length=path_length
             )
-    terminal.data(made.pem.decode("ascii").rstrip("\n"))
-    _say(made)
+    pem = made.pem.decode("ascii")
+    facts = _facts(made)
+    if as_json:
+        terminal.json_data({**facts, "csr": pem})
+    else:
+        terminal.data(pem.rstrip("\n"))
+    _say(facts)
     terminal.say(
         f"have it signed as a subordinate CA, then: scep admin ca install {name} CERT --chain ROOT "
         f"--dir {directory}"
     )
 
 
-def _say(made: CARequest) -> None:
-    """Say what can be compared over the phone."""
+def _facts(made: CARequest) -> dict[str, str]:
+    """Return what a PKCS#10 can be compared by with whoever signs it."""
     import hashlib
 
     from scepkit.keys.pem import kind
     from scepkit.protocol.distinguished_name import Name
 
-    digest = hashlib.sha256(made.spki).hexdigest()
+    return {
+        "subject": str(Name.of(made.csr.subject)),
+        "key": kind(made.csr.public_key()),
+        "key_sha256": hashlib.sha256(made.spki).hexdigest(),
+    }
+
+
+def _say(facts: Mapping[str, str]) -> None:
+    """Say what can be compared over the phone."""
+    digest = facts["key_sha256"]
     groups = [digest[at : at + _GROUP] for at in range(0, len(digest), _GROUP)]
     half = len(groups) // 2
-    terminal.say(f"subject     {Name.of(made.csr.subject)}")
-    terminal.say(f"key         {kind(made.csr.public_key())}")
+    terminal.say(f"subject     {facts['subject']}")
+    terminal.say(f"key         {facts['key']}")
     terminal.say(f"SHA-256     {' '.join(groups[:half])}")
     terminal.say(f"of the key  {' '.join(groups[half:])}")

@@ -152,23 +152,34 @@ def export(
         Path | None,
         typer.Option(metavar="FILE", help="Write to this file.", show_default=False),
     ] = None,
+    as_json: JsonOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
     """Write the certificate of a CA to stdout as PEM, or to a file in another form."""
     from scepkit.keys.files import write_file
     from scepkit.operations.ca_listing import generation
 
-    if form is not Form.PEM and out is None:
+    if form is not Form.PEM and out is None and not as_json:
         raise UsageError(f"{form} is for a file", hint="name it with --out")
     if form is Form.DER and chain:
         raise UsageError("DER holds one certificate", hint="--form pkcs7 holds a chain")
     found = generation(_directories(directory), name, state)
-    content = _encoded(found.chain if chain else found.chain[:1], form)
-    if out is None:
+    chosen = found.chain if chain else found.chain[:1]
+    content = _encoded(chosen, form)
+    if as_json:
+        terminal.json_data(
+            {
+                "name": found.name,
+                "state": found.state,
+                "certificates": [_encoded([one], Form.PEM).decode("ascii") for one in chosen],
+                "file": out and str(out),
+            }
+        )
+    elif out is None:
         terminal.data(content.decode("ascii").rstrip("\n"))
-        return
-    write_file(out, content, mode=_MODE)
-    terminal.say(f"wrote {out}")
+    if out is not None:
+        write_file(out, content, mode=_MODE)
+        terminal.say(f"wrote {out}")
 
 
 def _encoded(certificates: Sequence[x509.Certificate], form: Form) -> bytes:
