@@ -252,7 +252,7 @@ _ids = st.builds(
 
 
 def _time(moment):
-    return der.tlv(0x18, f"{moment:%Y%m%d%H%M%SZ}".rjust(15, "0").encode())
+    return der.tlv(0x18, f"{moment:%Y%m%d%H%M%SZ}".encode())
 
 
 def _status(status):
