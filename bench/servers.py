@@ -112,7 +112,7 @@ def ours(
             )
             return said.stdout.split()
 
-        yield _running(server.pid, port, "/scep", challenges)
+        yield running(server.pid, port, "/scep", challenges)
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def step_ca(home: Path) -> Iterator[Running]:
     (home / "ca.json").write_text(json.dumps(settings))
     program = building.place(building.STEP_CA) / "step-ca"
     with (home / "log").open("wb") as log, process([program, home / "ca.json"], log) as server:
-        yield _running(server.pid, port, "/scep/devices", _static)
+        yield running(server.pid, port, "/scep/devices", _static)
 
 
 def _stepca_authority(home: Path) -> tuple[Path, Path]:
@@ -173,7 +173,7 @@ def scepserver(home: Path) -> Iterator[Running]:
     # It listens on every address; only loopback is spoken to here.
     command = [program, "-depot", depot, "-port", str(port), "-challenge", SECRET]
     with (home / "log").open("wb") as log, process([*command, "-allowrenew", "0"], log) as server:
-        yield _running(server.pid, port, "/scep", _static)
+        yield running(server.pid, port, "/scep", _static)
 
 
 def _static(count: int) -> list[str]:
@@ -191,7 +191,8 @@ def built_peers() -> list[str]:
     return [name for name, (peer, _) in PEERS.items() if building.place(peer).exists()]
 
 
-def _running(pid: int, port: int, path: str, challenges: Callable[[int], list[str]]) -> Running:
+def running(pid: int, port: int, path: str, challenges: Callable[[int], list[str]]) -> Running:
+    """Return a server that runs, once it answers."""
     url = f"http://127.0.0.1:{port}{path}?operation=GetCACert"
     certificates = ca_certificates.parse(_answer(url))
     top = ca_certificates.top(certificates)

@@ -1,127 +1,159 @@
 """What do requests that wait cost the others? Enrolments beside 500 waiting ones, and alone.
 
     python bench/waiting_step.py
-    python bench/waiting_step.py --waiting 2000 --rounds 20
+    python bench/waiting_step.py --waiting 2000 --rounds 10
 
-One process, one event loop, one database. At one endpoint a referee never answers; the other one
-has none. With and without requests that wait at the first, some enrolments at the second take
-turns, so that whatever disturbs one disturbs the other.
+A server of one process, over HTTP. 500 clients have sent their requests and wait for the answer: in
+one turn for a service that has to agree before the signature, in another for one that has to agree
+before the delivery. Ordinary enrolments beside them, and with nobody waiting, take turns, so that
+whatever disturbs one disturbs the other.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from enrolments import devices, make, minted
+import watching
+from enrolments import devices, make
+from load import GOOD, HOST, KINDS, TIMEOUT, Connection, Loop
+from servers import Sources, announced_port, process, running, scep
 
-from scepkit.enrolment.third_parties import Question, ThirdParties, Verdict
-from scepkit.protocol.certificate import Certificate
-from scepkit.server import data_directory
-from scepkit.server.app import cores
-from scepkit.server.assembly import assemble
-from scepkit.server.data_directory import challenges_of, open_store
-from scepkit.server.settings.endpoint import EndpointSettings
-from scepkit.server.web.waiting_room import WaitingRoom
-from scepkit.server.web.worker_pool import WorkerPool
-from scepkit.services.scep_decision import Waiting
-
-EACH = 64  # enrolments in a turn
-TOGETHER = 8
-
-
-class Silent:
-    """A referee that never answers."""
-
-    name = "silent"
-
-    async def judge(self, question: Question) -> Verdict:
-        """Wait for ever."""
-        await asyncio.Event().wait()
-        raise AssertionError(question)
+KIND = KINDS["scep"]
+ROLES = ("referee", "teller")
+ALONE = "nobody"
+_SETTINGS = """\
+max_connections_per_address = 100000
+max_waiting = 100000
+waiting_seconds = 3600
+[endpoint.referee]
+[endpoint.teller]
+"""
 
 
-class Server:
-    """A server without its HTTP, and the requests that it will get."""
+@dataclass
+class Spent:
+    """What enrolments cost in the turns of one kind.
 
-    def __init__(self, directory: Path, turns: int, waiting: int) -> None:
-        now = datetime.now(UTC)
-        endpoints = {"default": EndpointSettings(), "silent": EndpointSettings()}
-        home = data_directory.prepare(directory, now=now, layout="single", endpoint=endpoints)
-        store = open_store(home.settings, "1")
-        parties = {"silent": ThirdParties(referee=Silent())}
-        served = assemble(home, store, third_parties=parties)
-        self.ordinary, self.silent = served["default"].scep, served["silent"].scep
-        recipient = Certificate.of(home.material.ra.certificate)
-        secrets = {}
-        for name, count in (("default", turns * EACH), ("silent", waiting)):
-            secrets[name] = minted(challenges_of(home, store, name), count, now=now)
-        self.requests = iter([*make(devices(4), secrets["default"], recipient)])
-        self.waiting = [*make(devices(4), secrets["silent"], recipient)]
-        threads = ThreadPoolExecutor(cores())
-        self.workers = WorkerPool(threads, store)
-        self.room = WaitingRoom(self.workers, ThreadPoolExecutor(2), most=waiting, seconds=3600)
-        self.silent_count = 0
+    Attributes:
+        seconds: of the clock, for one enrolment.
+        cpu: of the server, for one.
+    """
 
-    async def turn(self, *, beside: bool) -> float:
-        """Enrol; return the seconds of an enrolment."""
-        tasks = [asyncio.create_task(self._wait(one)) for one in self.waiting] if beside else []
-        while self.silent_count < len(tasks):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        several = [next(self.requests) for _ in range(EACH)]
-        begun = time.perf_counter()
-        await asyncio.gather(*(self._enrol(several[at::TOGETHER]) for at in range(TOGETHER)))
-        seconds = (time.perf_counter() - begun) / EACH
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self.silent_count = 0
-        return seconds
-
-    async def _wait(self, message: bytes) -> None:
-        step = await self.workers.decide(message, self.silent)
-        if not isinstance(step, Waiting):
-            raise AssertionError("a request did not wait")  # noqa: TRY004
-        self.silent_count += 1
-        await self.room.decide(step, self.silent, asyncio.Event().wait)
-
-    async def _enrol(self, messages: Sequence[bytes]) -> None:
-        for message in messages:
-            step = await self.workers.decide(message, self.ordinary)
-            if isinstance(step, Waiting) or step.serial is None:
-                raise AssertionError("an enrolment was refused")
+    seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
 
 
-async def compare(server: Server, rounds: int) -> tuple[float, float]:
-    """Return the median seconds of an enrolment beside those that wait, and alone."""
-    spent: dict[bool, list[float]] = {True: [], False: []}
-    for number in range(rounds + 1):
-        for beside in (True, False) if number % 2 else (False, True):
-            seconds = await server.turn(beside=beside)
-            if number:  # the first one warms up
-                spent[beside].append(seconds)
-    return statistics.median(spent[True]), statistics.median(spent[False])
+class Waiting:
+    """The place where those that wait can be counted, and let go.
+
+    Args:
+        place: a directory.
+        port: of the server.
+    """
+
+    def __init__(self, place: Path, port: int) -> None:
+        self._asked, self._go, self._port = place / "asked", place / "go", port
+
+    @contextmanager
+    def beside(self, role: str, requests: Sequence[bytes]) -> Iterator[None]:
+        """Let requests wait, each on a connection of its own, until the block ends."""
+        self._go.unlink(missing_ok=True)
+        self._asked.write_bytes(b"")
+        waiting = [self._sent(role, one) for one in requests]
+        end = time.monotonic() + TIMEOUT
+        while self._asked.stat().st_size < len(requests):
+            if time.monotonic() > end:
+                raise TimeoutError(f"{self._asked.stat().st_size} of {len(requests)} wait")
+            time.sleep(0.05)
+        yield
+        self._go.touch()
+        for one in waiting:
+            while one.answer() is None:
+                pass
+            one.socket.close()
+
+    def _sent(self, role: str, request: bytes) -> Connection:
+        one = Connection((HOST, self._port))
+        head = f"POST /scep/{role}{KIND.query} HTTP/1.1\r\nHost: {HOST}\r\n"
+        head += f"Content-Type: {KIND.media_type}\r\nContent-Length: {len(request)}\r\n\r\n"
+        one.post(0, head.encode() + request)
+        return one
+
+
+def compare(home: Path, options: argparse.Namespace) -> dict[str, Spent]:
+    """Return what enrolments cost beside those that wait, of each kind, and alone."""
+    home.mkdir()
+    (home / "scep.toml").write_text(_SETTINGS)
+    place = home.parent
+    variables = Sources("this").environment()
+    command = [sys.executable, str(Path(__file__).with_name("waiting_server.py")), str(place)]
+    command += ["serve", "--dir", str(home), "--port", "0", "--layout", "single"]
+    log = place / "log"
+    turns = [*ROLES, ALONE]
+    spent = {one: Spent() for one in turns}
+    with log.open("wb") as file, process(command, file, variables) as server:
+        port = announced_port(server, log)
+        served = running(server.pid, port, "/scep", lambda count: _challenges(home, count))
+        fleet = devices(4)
+
+        def requests(count: int, endpoint: str = "default") -> Iterator[bytes]:
+            return make(fleet, _challenges(home, count, endpoint), served.recipient)
+
+        ordinary = requests(options.each * len(turns) * (options.rounds + 1))
+        waiting = Waiting(place, port)
+        loop = Loop(port, "/scep", KIND, options.connections)
+        for number in range(options.rounds + 1):
+            for role in turns[number % len(turns) :] + turns[: number % len(turns)]:
+                several = [next(ordinary) for _ in range(options.each)]
+                those = [] if role == ALONE else [*requests(options.waiting, role)]
+                with waiting.beside(role, those):
+                    before = watching.cpu(server.pid)
+                    came = loop.post(iter(enumerate(several)))
+                    cpu = watching.cpu(server.pid) - before
+                if came["counts"] != {GOOD: options.each}:
+                    raise SystemExit(f"enrolments went wrong: {came['counts']}")
+                if number:  # the first one warms up
+                    spent[role].seconds.append(came["seconds"] / options.each)
+                    spent[role].cpu.append(cpu / options.each)
+    return spent
+
+
+def _challenges(home: Path, count: int, endpoint: str = "default") -> list[str]:
+    command = scep("admin", "challenge", "new", "--dir", home, "--count", count)
+    command += ["--endpoint", endpoint, "--expires", "6h"]
+    variables = Sources("this").environment()
+    said = subprocess.run(command, env=variables, check=True, stdout=subprocess.PIPE, text=True)
+    return said.stdout.split()
 
 
 def main() -> None:
-    """Take turns, and print the ratio."""
+    """Take turns, and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--waiting", type=int, default=500)
+    parser.add_argument("--each", type=int, default=400, help="enrolments in a turn")
+    parser.add_argument("--connections", type=int, default=8)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        server = Server(Path(directory) / "data", 2 * (options.rounds + 1), options.waiting)
-        beside, alone = asyncio.run(compare(server, options.rounds))
-    print(f"beside {options.waiting} that wait  {beside * 1e3:.3f} ms an enrolment")
-    print(f"alone {alone * 1e3:.3f} ms")
-    print(f"ratio {beside / alone:.3f}")
+        spent = compare(Path(directory) / "data", options)
+    alone = spent[ALONE]
+    print("| waiting | ms an enrolment | ratio | CPU ms | ratio |\n|---|---|---|---|---|")
+    for role, one in spent.items():
+        who = "nobody" if role == ALONE else f"{options.waiting} for a {role}"
+        seconds, cpu = statistics.median(one.seconds), statistics.median(one.cpu)
+        ratios = seconds / statistics.median(alone.seconds), cpu / statistics.median(alone.cpu)
+        print(
+            f"| {who} | {seconds * 1e3:.2f} | {ratios[0]:.2f} | {cpu * 1e3:.2f} | {ratios[1]:.2f} |"
+        )
 
 
 if __name__ == "__main__":
