@@ -248,9 +248,9 @@ def test_health_tells_of_a_crl_that_cannot_be_made(app, monkeypatch, logged):
 
 
 def _crls_of(application):
-    (route,) = [one for one in application.routes if one.path.startswith("/crl/")]
-    assert isinstance(route.endpoint.__self__, Distribution)
-    return route.endpoint.__self__._crls
+    route = application.routes["crl"]
+    assert isinstance(route.__self__, Distribution)
+    return route.__self__._crls
 
 
 def test_before_there_is_a_crl(app):

@@ -82,9 +82,9 @@ class Resource:
         if self.fresh_until is not None:
             seconds = max(0, int((self.fresh_until - now).total_seconds()))
         return {
-            "ETag": self.etag,
-            "Last-Modified": format_datetime(_whole(self.last_modified), usegmt=True),
-            "Cache-Control": f"public, max-age={seconds}",
+            "etag": self.etag,
+            "last-modified": format_datetime(_whole(self.last_modified), usegmt=True),
+            "cache-control": f"public, max-age={seconds}",
         }
 
     def is_held(self, headers: Mapping[str, str]) -> bool:

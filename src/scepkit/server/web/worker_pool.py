@@ -133,6 +133,9 @@ class WorkerPool:
         self, service: SCEPService, work: Callable[..., Step], *arguments: object
     ) -> _Decided:
         """Decide and store; the event loop hears of it when the answer is on the disk."""
+        if self._handover and not self._handover.is_for(asyncio.get_running_loop()):
+            # The first loop would hear of what is stored, and the second one wait for ever.
+            raise RuntimeError("a WorkerPool is for one event loop, and there is a second one")
         step, hand_over = self._awaited()
         self._store.begin_request()
         self._executor.submit(self._decide, service, work, arguments, hand_over, time.monotonic())
@@ -141,11 +144,8 @@ class WorkerPool:
     def _awaited(self) -> tuple[_Future, _HandOver]:
         """Return a future, and what hands a result over to it from any thread."""
         loop = asyncio.get_running_loop()
-        if self._handover is None:
+        if self._handover is None or not self._handover.is_for(loop):
             self._handover = Handover(loop)
-        elif not self._handover.is_for(loop):
-            # The first loop would hear of the result, and the second one wait for ever.
-            raise RuntimeError("a WorkerPool is for one event loop, and there is a second one")
         future: _Future = loop.create_future()
         return future, functools.partial(_hand_over, self._handover, [future])
 
