@@ -269,20 +269,7 @@ class Admission:
         if queued and self.consultation is None:
             queued_entry = issuing.queue(self._record(Entry, *facts), self.rules)
             return Queued(queued_entry, challenge, queued_entry.renews)
-        # What is bound or stored has a subject of its own, which may be spelt in another way.
-        is_bound = granted.subject is not request.csr.subject
-        order = Order(
-            subject=granted.subject if is_bound else request.subject,
-            public_key=granted.public_key,
-            spki=granted.canonical_spki,
-            requested=granted.extensions,
-            profile=self.profile,
-            now=request.now,
-            csr=granted,
-            endpoint=self.endpoint,
-            transaction_id=request.transaction_id,
-            fingerprint=fingerprint,
-        )
+        order = self._order(request, granted, fingerprint)
         if self.consultation is not None:
             grant = Grant(
                 entry=self._record(Entry, *facts),
@@ -306,6 +293,24 @@ class Admission:
             names=certificate.names,
         )
         return Granted(issuance, challenge, issuance.renews, request.csr)
+
+    def _order(
+        self, request: EnrolmentRequest, granted: CertificationRequest, fingerprint: bytes
+    ) -> Order:
+        # What is bound or stored has a subject of its own, which may be spelt in another way.
+        is_bound = granted.subject is not request.csr.subject
+        return Order(
+            subject=granted.subject if is_bound else request.subject,
+            public_key=granted.public_key,
+            spki=granted.canonical_spki,
+            requested=granted.extensions,
+            profile=self.profile,
+            now=request.now,
+            csr=granted,
+            endpoint=self.endpoint,
+            transaction_id=request.transaction_id,
+            fingerprint=fingerprint,
+        )
 
     def _record(
         self,
