@@ -210,6 +210,17 @@ def test_two_processes_with_one_name_write_one_chain(url, spawn):
         assert kinds(store) == []
 
 
+def test_a_batch_finds_the_end_that_another_process_has_moved(url, issuance):
+    """It follows the end that it remembers, and learns only before its commit that it is none."""
+    with Store.open(url, node="host/1") as ours, Store.open(url, node="host/1") as other:
+        issued = [issuance() for _ in range(5)]
+        for writer, entry in zip([ours, ours, other, ours, other], issued, strict=True):
+            assert isinstance(writer.record(entry).result(), Recorded)
+        told = [int(record.members["serial"], 16) for record in chain(ours, "host/1")]
+        assert told == [entry.serial for entry in issued]
+        assert kinds(ours) == []
+
+
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
 def test_no_chain_waits_for_another(stores):
     """A transaction that has written to one chain is open while another one is written."""

@@ -5,8 +5,8 @@ The rules of this package:
 - It knows SQL and nothing else: no protocol, no certificate is parsed here, and there is no clock.
 - Whatever belongs together is written in one transaction or not at all, and nothing is answered
   before it is on the disk (`issuances`, `group_commit`).
-- SQLite and PostgreSQL run the same statements; only `engine` and `connections` know which one
-  it is.
+- SQLite and PostgreSQL run the same statements; only `engine`, `connections` and `prepared` know
+  which one it is.
 """
 
 from scepkit.store.assents import Assent

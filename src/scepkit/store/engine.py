@@ -1,6 +1,6 @@
 """The engine for a database URL, and the errors of a database in words an operator can act on.
 
-The only file, with `connections`, that knows which database it is.
+The only file, with `connections` and `prepared`, that knows which database it is.
 """
 
 from __future__ import annotations
