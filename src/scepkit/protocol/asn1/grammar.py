@@ -125,14 +125,15 @@ class Grammar:
 # The content of the element at p in the octets o: from i to a. Lengths of 256 to 65535 octets are
 # in two more, which is frequent enough to stand here; all others are short, or rare.
 _LENGTH = """\
-i = p + 2
-a = i + o[p + 1]
-if o[p + 1] >= 0x80:
-    if o[p + 1] == 0x82 and o[p + 2]:
-        i = p + 4
-        a = i + (o[p + 2] << 8 | o[p + 3])
-    else:
-        i, a = span(o, p)"""
+n = o[p + 1]
+if n < 0x80:
+    i = p + 2
+    a = i + n
+elif n == 0x82 and o[p + 2]:
+    i = p + 4
+    a = i + (o[p + 2] << 8 | o[p + 3])
+else:
+    i, a = span(o, p)"""
 _LENGTH_OF_ANY = f"""\
 if o[p] in ODD:
     i, a = span(o, p)
