@@ -91,10 +91,12 @@ class Connection:
         self.data = b""
         self.number = 0
         self.started = 0.0
+        self.is_busy = False
 
     def post(self, number: int, request: bytes) -> None:
         """Send a request."""
         self.number, self.started, self.data = number, time.perf_counter(), b""
+        self.is_busy = True
         self.socket.sendall(request)
 
     def answer(self) -> tuple[bytes, bytes] | None:
@@ -166,6 +168,11 @@ class Loop:
         for descriptor, _ in self._epoll.poll(0):
             self._reopen(self._connections[descriptor])
 
+    def _give_up(self) -> None:
+        """Wait no longer for answers that did not come."""
+        for one in [one for one in self._connections.values() if one.is_busy]:
+            self._reopen(one)
+
     def post(self, bodies: Iterator[tuple[int, bytes]]) -> dict[str, Any]:
         """Post all of them, and return what came back."""
         counts: Counter[str] = Counter()
@@ -178,17 +185,21 @@ class Loop:
             ready = self._epoll.poll(TIMEOUT)
             if not ready:
                 counts["no answer"] += busy
+                self._give_up()
                 break
             for descriptor, _ in ready:
                 one = self._connections[descriptor]
                 try:
                     answer = one.answer()
                 except OSError as error:
-                    counts[type(error).__name__] += 1
-                    busy += self._next(self._reopen(one), bodies) - 1
+                    anew = self._reopen(one)
+                    if one.is_busy:
+                        counts[type(error).__name__] += 1
+                        busy += self._next(anew, bodies) - 1
                     continue
                 if answer is None:
                     continue
+                one.is_busy = False
                 head, body = answer
                 result = self._judge(int(head[9:12]), body)
                 counts[result] += 1
