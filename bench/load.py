@@ -22,6 +22,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -163,6 +164,12 @@ class Loop:
         one.socket.close()
         return self._open()
 
+    def close(self) -> None:
+        """Close all connections."""
+        for one in self._connections.values():
+            one.socket.close()
+        self._epoll.close()
+
     def _renew(self) -> None:
         """Open anew what the server closed while nothing was asked."""
         for descriptor, _ in self._epoll.poll(0):
@@ -263,10 +270,10 @@ def main() -> None:
     numbered: Any = enumerate(read(Path(file)))
     if kind == "ocsp":
         numbered = cycle(list(numbered))
-    loop = Loop(int(port), path, KINDS[kind], int(connections))
-    for line in sys.stdin:
-        count = range(int(line))
-        print(json.dumps(loop.post(one for _, one in zip(count, numbered))), flush=True)  # noqa: B905
+    with closing(Loop(int(port), path, KINDS[kind], int(connections))) as loop:
+        for line in sys.stdin:
+            count = range(int(line))
+            print(json.dumps(loop.post(one for _, one in zip(count, numbered))), flush=True)  # noqa: B905
 
 
 if __name__ == "__main__":

@@ -6,8 +6,12 @@ import importlib.util
 import json
 import os
 import re
+import select
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -42,13 +46,17 @@ PARTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def report():
-    spec = importlib.util.spec_from_file_location("bench_report", BENCH / "report.py")
+def loaded(name):
+    spec = importlib.util.spec_from_file_location(f"bench_{name}", BENCH / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # its dataclasses look there
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def report():
+    return loaded("report")
 
 
 @pytest.mark.parametrize(("arguments", "names"), PARTS)
@@ -69,6 +77,28 @@ def test_a_part_has_numbers(report, tmp_path, arguments, names):
             # Others may refuse under load.
             assert refused == "none" or not row[0].startswith("scepkit"), (name, refused)
             assert all(re.search("[a-zA-Z0-9]", cell) for cell in cells.values()), (name, cells)
+
+
+def test_an_idle_connection_that_is_closed_counts_for_nothing():
+    """Servers close what is kept too long, also while others are being answered."""
+    load = loaded("load")
+    body = b"0\x03\x0a\x01\x00\xa0"
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        loop = load.Loop(listener.getsockname()[1], "/", load.KINDS["ocsp"], 3)
+        stack.enter_context(closing(loop))
+        connections = [stack.enter_context(listener.accept()[0]) for _ in range(3)]
+        posting = pool.submit(loop.post, iter([(7, b"a question")]))
+        (asked,), _, _ = select.select(connections, [], [])
+        for one in connections:
+            if one is not asked:
+                one.close()
+        for _ in range(2):  # it has noticed once it is back
+            stack.enter_context(listener.accept()[0])
+        asked.sendall(answer)
+        assert posting.result(60)["counts"] == {"SUCCESS": 1}
 
 
 def test_the_page_has_the_tables_of_its_results(report):
