@@ -6,13 +6,14 @@ Whoever revokes, an operator or a certificate's owner, does it here; who may is 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
 
 from scepkit.ca.authority import Authority
 from scepkit.ca.crl import CRLEntry, sign_crl
-from scepkit.errors import SettingsError, StoreError, UsageError
+from scepkit.errors import ScepError, SettingsError, StoreError, UsageError
 from scepkit.operations.selection import Selection, is_held
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.crl import Reason
@@ -257,6 +258,54 @@ def _up_to_date(
     if row is None or is_due(row, now, lifetime):
         return make_crl(store, authority, row, now=now, lifetime=lifetime)
     return row
+
+
+@dataclass(frozen=True, slots=True)
+class SignedCRLs:
+    """The CRLs that were signed after a change.
+
+    Attributes:
+        signed: each with its CA.
+        errors: why a CRL that knows of the change could not be signed.
+    """
+
+    signed: tuple[tuple[Authority, CRLRow], ...]
+    errors: tuple[ScepError, ...]
+
+
+def sign_all_outdated(
+    store: Store,
+    cas: Iterable[Callable[[], Iterable[Authority]]],
+    issuers: Collection[bytes | None],
+    *,
+    now: datetime,
+    lifetime: timedelta,
+) -> SignedCRLs:
+    """Sign the CRLs that do not know yet what was revoked or released.
+
+    A CA whose keys cannot be used is no reason not to sign the CRLs of the others.
+
+    Args:
+        store: where the certificates are.
+        cas: each reads the generations of one CA.
+        issuers: whose certificates were revoked or released.
+        now: the time, aware.
+        lifetime: of a CRL.
+    """
+    errors: list[ScepError] = []
+    signed: list[tuple[Authority, CRLRow]] = []
+    seen: set[bytes | None] = set()
+    for read in cas:
+        try:
+            for authority in read():
+                if authority.key_hash in issuers:
+                    row = sign_outdated(store, authority, now=now, lifetime=lifetime)
+                    if row is not None:
+                        signed.append((authority, row))
+                seen.add(authority.key_hash)
+        except ScepError as error:
+            errors.append(error)
+    return SignedCRLs(tuple(signed), () if seen.issuperset(issuers) else tuple(errors))
 
 
 def sign_outdated(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,7 @@ from scepkit.cli.admin.server_directory import (
 )
 from scepkit.cli.describe import timestamp
 from scepkit.cli.help import Command, examples
-from scepkit.errors import ScepError, UsageError
+from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
     from scepkit.ca.authority import Authority
@@ -108,24 +109,18 @@ def sign_outdated(
     from scepkit.operations import revocation
     from scepkit.server.data_directory import utc_now
 
-    errors: list[ScepError] = []
-    signed: set[bytes | None] = set()
-    lifetime = timedelta(hours=home.settings.crl_hours)
-    for name in home.settings.authorities:
-        try:
-            for authority in authorities_of(home, store, name):
-                if authority.key_hash in issuers:
-                    row = revocation.sign_outdated(
-                        store, authority, now=utc_now(), lifetime=lifetime
-                    )
-                    if row is not None:
-                        terminal.say(f"signed CRL number {row.number} of {_name(authority)}")
-                signed.add(authority.key_hash)
-        except ScepError as error:
-            errors.append(error)
-    if errors and not signed.issuperset(issuers):
+    found = revocation.sign_all_outdated(
+        store,
+        [partial(authorities_of, home, store, name) for name in home.settings.authorities],
+        issuers,
+        now=utc_now(),
+        lifetime=timedelta(hours=home.settings.crl_hours),
+    )
+    for authority, row in found.signed:
+        terminal.say(f"signed CRL number {row.number} of {_name(authority)}")
+    if found.errors:
         terminal.warn("the change is stored, but no new CRL could be signed")
-        for one in errors:
+        for one in found.errors:
             terminal.scep_error(one, as_json=as_json)
 
 
