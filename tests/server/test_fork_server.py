@@ -1,0 +1,115 @@
+"""The process that forks the workers, and the supervisor of workers that end or hang."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from scepkit.server import supervision
+from scepkit.server.supervision import STARTUP_FAILURE, Heartbeats, WorkerProcesses
+from server.live import environment
+from waiting import PATIENCE
+
+# In a process of its own: one that forks has no other threads.
+FORKS = """
+import signal, sys
+from scepkit.server.fork_server import ForkServer
+
+def work(number):
+    if number == 1:
+        return 7
+    if number == 2:
+        sys.exit(3)
+    if number == 3:
+        raise ZeroDivisionError
+    while True:
+        signal.pause()
+
+forks = ForkServer(lambda: None, work)
+for number in (1, 2, 3):
+    forks.start(number)
+    print(forks.ended())
+for _ in range(50):
+    forks.start(4)
+    forks.send(4, signal.SIGTERM)
+    assert forks.ended() == (4, -signal.SIGTERM)
+forks.close()
+print("closed")
+"""
+
+
+def test_starts_and_ends():
+    """Each end is told with its status; a signal is not lost that comes right after the fork."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=PATIENCE,
+    )
+    assert done.stdout.splitlines() == ["(1, 7)", "(2, 3)", "(3, 1)", "closed"], done.stderr
+    assert done.stderr.count("Traceback") == 1
+
+
+class Forks:
+    """As much of a ForkServer as is told what to do."""
+
+    def __init__(self, _load, _work):
+        self.did = []
+
+    def start(self, number):
+        self.did.append(number)
+
+    def send(self, number, sent):
+        self.did.append((number, sent))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Set the time by hand."""
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(supervision.time, "monotonic", lambda: clock.now)
+    return clock
+
+
+@pytest.fixture
+def processes(monkeypatch, clock):
+    """Return two workers that have started."""
+    monkeypatch.setattr(supervision, "ForkServer", Forks)
+    processes = WorkerProcesses(2, SimpleNamespace(heartbeats=Heartbeats(2)), None)
+    for number in (1, 2):
+        processes._start(number)
+    processes._forks.did.clear()
+    return processes
+
+
+def test_a_worker_that_hangs_is_killed_once(processes, clock):
+    """And replaced when it has ended; who gives a sign of life is left alone."""
+    clock.now += supervision._SILENT + 1
+    processes._heartbeats.beat(2)
+    for _ in range(2):
+        processes._kill_silent(is_late=False)
+    assert processes._forks.did == [(1, signal.SIGKILL)]
+    processes._replace(1, -signal.SIGKILL)
+    assert processes._forks.did[1:] == [1]
+
+
+def test_a_supervisor_that_stood_still_kills_nobody(processes, clock):
+    """The machine slept, or all of them were stopped together."""
+    clock.now += 3600
+    processes._kill_silent(is_late=True)
+    processes._kill_silent(is_late=False)
+    assert processes._forks.did == []
+
+
+def test_a_worker_that_cannot_start_ends_all(processes):
+    processes._replace(1, STARTUP_FAILURE)
+    assert not processes._could_start
+    assert processes._forks.did == [(2, signal.SIGTERM)]
+    processes._replace(2, 0)
+    assert processes._forks.did[1:] == []
