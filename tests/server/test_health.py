@@ -11,6 +11,7 @@ import pytest
 from scepkit.server import monitoring
 from scepkit.server.web import health
 from scepkit.server.web.health import Health, State, Word
+from server import socketless
 from waiting import PATIENCE, wait_until
 
 LATE = State(Word.DEGRADED, "the CRL is late")
@@ -36,8 +37,8 @@ def looking():
 
 
 def asked(one):
-    answer = asyncio.run(one.answer(None))
-    return answer.status_code, answer.body
+    answer = asyncio.run(socketless.ask(one, "/healthz"))
+    return answer.status, answer.body
 
 
 @pytest.mark.parametrize(
