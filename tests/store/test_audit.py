@@ -156,17 +156,28 @@ def test_a_record_is_not_there_without_what_it_tells_of(store, monkeypatch):
     assert kinds(store) == []
 
 
-def test_an_end_that_was_rolled_back_is_read_again(store, monkeypatch):
+def lose(store):
+    """Write a record, and roll it back."""
+    with store._writing("test") as connection:
+        store._audit.append(connection, [AuditEvent(AuditAction.JOINED, "lost", NOW)])
+        raise ValueError("no")
+
+
+def test_a_batch_leaves_no_gap_where_an_end_was_rolled_back(store, issuance):
+    """Nothing else has the number that it would give its record."""
+    note(store)
+    with pytest.raises(ValueError, match="no"):
+        lose(store)
+    assert isinstance(store.record(issuance()).result(), Recorded)
+    assert [one.number for one in chain(store)] == [1, 2]
+    assert kinds(store) == []
+
+
+def test_an_end_that_was_rolled_back_is_read_again(store):
     """Even where another record has its number by then."""
     note(store)
-
-    def fail():
-        with store._writing("test") as connection:
-            store._audit.append(connection, [AuditEvent(AuditAction.JOINED, "lost", NOW)])
-            raise ValueError("no")
-
     with pytest.raises(ValueError, match="no"):
-        fail()
+        lose(store)
     with Store.open(store._engine.url, node="test/1") as other:
         note(other)
     note(store)
