@@ -16,7 +16,8 @@ from scepkit.client.folder.files import read_certificate, read_certificates, wri
 from scepkit.errors import SettingsError
 from scepkit.protocol import extensions
 from scepkit.protocol.asn1 import textual
-from scepkit.protocol.certificate import Certificate, oddities, pem
+from scepkit.protocol.certificate import Certificate, pem
+from scepkit.protocol.oddities import oddities
 
 ODD = odd.ca(odd.SMITH, odd.SERIALS["negative"])
 

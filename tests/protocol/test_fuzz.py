@@ -29,9 +29,10 @@ from scepkit.protocol import chain, csr
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.asn1 import ber, rewriting, types
 from scepkit.protocol.asn1 import der as der_writing
-from scepkit.protocol.certificate import Certificate, oddities
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import signed
 from scepkit.protocol.cms.enveloped import Envelope
+from scepkit.protocol.oddities import oddities
 from scepkit.protocol.scep import (
     attributes,
     ca_certificates,

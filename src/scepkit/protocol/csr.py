@@ -10,7 +10,7 @@ for, and nothing is decoded that nobody asks for.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import NamedTuple
@@ -58,7 +58,6 @@ _EXTENSION_REQUESTS = frozenset(
 )
 _DRAFT = _der.oid(DRAFT_EXTENSION_REQUEST)
 _CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
-_CHALLENGES = frozenset({_CHALLENGE})
 # The fields of CertificationRequest and CertificationRequestInfo; some devices leave the attributes
 # out altogether. What comes after them is not looked at.
 _REQUEST = Grammar(
@@ -120,9 +119,8 @@ class CertificationRequest:
             BadRequest: they cannot be read.
         """
         try:
-            return tuple(
-                [(one.type, tuple(one.split())) for one in ber.attributes(self._attributes)]
-            )
+            found = ber.attributes(self._attributes)
+            return tuple([(one.type, tuple(one.split())) for one in found])
         except Malformed as error:
             raise BadRequest("the request's attributes cannot be read") from error
 
@@ -154,7 +152,7 @@ class CertificationRequest:
             BadRequest: there are several, or it is no text.
         """
         # Twice the same octets are one.
-        values = self._values(_CHALLENGES)
+        values = self._values({_CHALLENGE})
         if not values:
             return None
         if len(values) > 1 and len(set(values)) > 1:
@@ -262,7 +260,7 @@ class CertificationRequest:
             )
         return Legacy.DRAFT_OIDS
 
-    def _values(self, wanted: frozenset[bytes]) -> list[bytes]:
+    def _values(self, wanted: Collection[bytes]) -> list[bytes]:
         """Return the values of an attribute, whichever OID it goes by."""
         return [value for kind, values in self.attributes if kind in wanted for value in values]
 

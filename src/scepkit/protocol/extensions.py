@@ -33,10 +33,9 @@ from scepkit.protocol.once import once
 
 _BOOLEAN = 0x01
 # The fields of an Extension: extnID, then extnValue alone, or critical before it.
+_VALUE = ANY | WHOLE | CONTENT
 _EXTENSION = Grammar(
-    "extension",
-    *(_der.SEQUENCE | WHOLE | ENTER, _der.OID, ANY | WHOLE | CONTENT),
-    *(ANY | WHOLE | CONTENT | OPTIONAL, END),
+    "extension", _der.SEQUENCE | WHOLE | ENTER, _der.OID, _VALUE, _VALUE | OPTIONAL, END
 )
 _TAGGED_0 = 0xA0
 
@@ -314,18 +313,15 @@ def merged(lists: Iterable[bytes]) -> Extensions:
             not made of extensions.
     """
     try:
-        read = [Extensions.read_sequence(der) for der in lists]
+        found = [one for der in lists for one in Extensions.read_sequence(der).all]
     except Malformed as error:
         raise BadRequest(f"the extension request cannot be read: {error.message}") from error
-    found = [extension for one in read for extension in one.all]
-    identifiers = [one.identifier for one in found]
-    if len(set(identifiers)) == len(found):
-        return read[0] if len(read) == 1 else Extensions(tuple(found))
-    found = list(dict.fromkeys(found))
-    identifiers = [one.identifier for one in found]
-    for identifier, name in LOOKED_AT.items():
-        if identifiers.count(identifier) > 1:
-            raise BadRequest(f"the request asks for two different {name} extensions")
+    if len({one.identifier for one in found}) < len(found):
+        found = list(dict.fromkeys(found))
+        identifiers = [one.identifier for one in found]
+        for identifier, name in LOOKED_AT.items():
+            if identifiers.count(identifier) > 1:
+                raise BadRequest(f"the request asks for two different {name} extensions")
     return Extensions(tuple(found))
 
 

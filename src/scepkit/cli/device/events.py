@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from scepkit.cli import describe, failure, terminal
 from scepkit.cli.device import hints
 from scepkit.client import events, keys
-from scepkit.protocol.certificate import oddities, show_serial
+from scepkit.protocol.certificate import show_serial
+from scepkit.protocol.oddities import oddities
 
 if TYPE_CHECKING:
     from pathlib import Path
