@@ -35,6 +35,8 @@ from scepkit.errors import SettingsError
 from scepkit.keys import pem as keys
 from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import sha256_fingerprint
+from scepkit.operations import authorities
+from scepkit.operations.authorities import Operator
 from scepkit.server.key_protection import protect
 from scepkit.server.settings import Settings
 
@@ -65,6 +67,15 @@ def adopt(directory: Path) -> None:
     adoption.adopt(directory, certificate, keys.read_key(place / "key.pem"), above, now=NOW)
 
 
+def install(directory: Path, *, at_once: bool = False) -> None:
+    """Install what is in `incoming/` of the directory, as the answer to the request there."""
+    operator = Operator(
+        by="operator", ca="default", directory=directory, store=None, passphrase=None, now=NOW
+    )
+    certificates = keys.read_certificates(directory / "incoming/ca.pem")
+    authorities.install(operator, certificates, at_once=at_once)
+
+
 def request(directory: Path) -> None:
     """Make a key and a PKCS#10 for a CA."""
     subject = founding.ca_name("Requested CA")
@@ -73,6 +84,7 @@ def request(directory: Path) -> None:
 
 OPERATIONS = {
     "adopt": adopt,
+    "install": install,
     "request": request,
     "drop-request": requesting.drop,
     "create": partial(founding.create, layout="ec", now=NOW),

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 import chains
+from ca import children
 from chains import SIGNS, issue, name, of_ad_cs
 from scepkit.ca import suitability
 from scepkit.ca.directory import adoption, founding, paths, requesting, rollover
@@ -416,3 +417,62 @@ def test_killed_while_a_request_is_made_and_dropped(tmp_path, killed):
         assert waiting is None or waiting.pem == made.pem
         assert requesting.drop(left) == (waiting is not None)
         assert not paths.has_request(left)
+
+
+def requested(directory, root, root_key, now):
+    """Make a request, and lay down its answer for children.py; return that."""
+    made = requesting.make(directory, subject=name("Requested"), key="ec:p256")
+    certificate = issue("Requested", made.key, now, by=(root, root_key), path_length=0)
+    incoming(directory, certificate, made.key, root)
+    return certificate
+
+
+def is_whole(directory, certificate, root, now):
+    """Say whether a CA is in force with all that belongs to it, and nothing waits any more."""
+    material = load(directory, now=now)
+    assert material.ca.certificate == certificate
+    assert material.next is None
+    assert read_certificates(directory / paths.CHAIN) == (root,)
+    assert material.ra.certificate.issuer == certificate.subject
+    assert not rotate_ocsp(directory, now=now)
+    return not paths.has_request(directory)
+
+
+def test_killed_while_the_first_ca_is_installed(tmp_path, root, root_key, now, killed):
+    """Asked again it is done: the CA, its RA and its key for OCSP; the request is gone."""
+    base = tmp_path / "base"
+    certificate = requested(base, root, root_key, now)
+    for left in killed("install", base):
+        # Nothing, or a CA that loads.
+        assert not paths.exists(left) or load(left, now=now).ca.certificate == certificate
+        children.install(left)
+        assert is_whole(left, certificate, root, now)
+
+
+def test_killed_while_a_ca_makes_room(tmp_path, root, root_key, now, killed, new_keys):
+    """Between the steps the new one is the next already; asked again it is the CA."""
+    base = tmp_path / "base"
+    founding.create(base, "ec", now=now)
+    before = load(base, now=now).ca.certificate
+    certificate = requested(base, root, root_key, now)
+    seen = []
+    for left in killed("install", base):
+        material = load(left, now=now)
+        current, coming = material.ca.certificate, material.next and material.next.ca.certificate
+        assert (current, coming) in ((before, None), (before, certificate), (certificate, None))
+        seen.append((current == certificate, coming is not None))
+        children.install(left)
+        assert is_whole(left, certificate, root, now)
+        assert [one.certificate for one in load(left, now=now).previous] == [before]
+    assert {(False, False), (False, True), (True, False)} == set(seen)
+
+
+def test_killed_before_it_is_put_into_force_at_once(tmp_path, root, root_key, now, new_keys):
+    """`--now` again does what the first one did not come to."""
+    base = tmp_path / "base"
+    founding.create(base, "ec", now=now)
+    certificate = requested(base, root, root_key, now)
+    children.adopt(base)
+    assert load(base, now=now).next.ca.certificate == certificate
+    children.install(base, at_once=True)
+    assert is_whole(base, certificate, root, now)

@@ -184,7 +184,9 @@ def _take(
     """
     directory, now, passphrase = operator.directory, operator.now, operator.passphrase
     place = adoption.adopt(directory, certificate, key, above, now=now, passphrase=passphrase)
-    rolls = place is Place.NEXT and (at_once or not _has_issued(operator))
+    # Also one that was the next already: a kill may have come between the two steps.
+    is_next = place in (Place.NEXT, Place.NEXT_RENEWED)
+    rolls = is_next and (at_once or not _has_issued(operator))
     if rolls:
         rollover.activate(directory, now=now, passphrase=passphrase)
     rotation.rotate_ocsp(directory, now=now, passphrase=passphrase)

@@ -91,7 +91,7 @@ def report(installed: Installed, name: str, directory: Path, *, as_json: bool) -
     else:
         terminal.data(f"fingerprint  {fingerprint}")
     if installed.is_in_force:
-        is_new = installed.place in (Place.FIRST, Place.NEXT)
+        is_new = installed.place is not Place.RENEWED
         terminal.say(f"{subject} is {'the CA now' if is_new else 'renewed'}")
     else:
         options = f" --dir {directory}" + ("" if name == "default" else f" --ca {name}")
