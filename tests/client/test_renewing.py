@@ -13,7 +13,7 @@ from scepkit.client import renewer, rollover
 from scepkit.client.folder import Folder
 from scepkit.errors import UntrustedCA
 from scepkit.protocol.scep.attributes import TransactionID
-from scepkit.protocol.scep.transaction import Issued
+from scepkit.protocol.scep.transaction import CAInformation, Issued
 
 DAY = timedelta(days=1)
 NEXT = httpd.ca("next-ca")
@@ -78,6 +78,27 @@ def test_its_successor_is_trusted_once_it_was_vouched_for(serve, connect, folder
     found = rollover.find(client, client.ask(), folder)
     assert found.ca.certificates.anchor == NEXT.certificate
     assert found.rolled_over
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_below_one_root_who_issues_tells_them_apart(connect, serve, folder, is_named):
+    """The root is trusted all along; the next CA is in force when GetCACert shows it."""
+    root = httpd.ca("root")
+    before, coming = (
+        httpd.certify(name, keys.rsa_key(name), root, ca=True, not_before=httpd.today())
+        for name in ("before", "coming")
+    )
+    fill(folder, certificate(20, before), before, root.certificate)
+    folder.keep_next_ca([coming.certificate, root.certificate])
+    client = connect(serve())
+    for issuing, rolled_over in ((before, False), (coming, True)):
+        information = CAInformation(
+            frozenset({"scepstandard"}), (issuing.certificate, root.certificate)
+        )
+        anchor = root.certificate if is_named else None
+        found = rollover.find(client, information, folder, anchor=anchor)
+        assert found.ca.certificates.issuer == issuing.certificate
+        assert found.rolled_over is rolled_over
 
 
 def test_a_next_ca_that_is_over_is_trusted_no_more(serve, connect, folder):

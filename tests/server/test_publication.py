@@ -39,9 +39,9 @@ def material(ca, ra=None, coming=None):
     return Material(authority, RACredential(own.x509, own.key), chain, next=coming)
 
 
-def held(ca=ROOT, ra=None, above=(), coming=None):
-    upward = tuple(one.x509 for one in above)
-    return LoadedCA("default", Path("nowhere"), material(ca, ra, coming), upward)
+def held(ca=ROOT, ra=None, above=(), coming=None, above_next=()):
+    upward, upward_next = (tuple(one.x509 for one in upper) for upper in (above, above_next))
+    return LoadedCA("default", Path("nowhere"), material(ca, ra, coming), upward, upward_next)
 
 
 def shown(ca, **settings):
@@ -167,6 +167,23 @@ def test_the_next_ca(tmp_path):
     assert listed.count("subject=") == 2
     shown_now = ca_certificates.parse(published.answer(Operation.GET_CA_CERT).body)
     assert [*shown_now] == [RA.certificate, ISSUING.certificate]
+
+
+@pytest.mark.parametrize(
+    ("settings", "names"),
+    [
+        ({}, ["Middle RA", "Middle", "Root"]),
+        ({"include_root": False}, ["Middle RA", "Middle"]),
+        ({"ca_certificates": "ra+ca"}, ["Middle RA", "Middle"]),
+    ],
+)
+def test_the_next_ca_is_shown_with_its_chain(tmp_path, settings, names):
+    """Up to its root, unless the endpoint leaves that out of GetCACert, too."""
+    ca = held(ISSUING, RA, [ROOT], material(MIDDLE, NEXT_RA), above_next=[ROOT])
+    published = publish(ca, EndpointSettings(**settings), keys.NOW)
+    answer = published.answer(Operation.GET_NEXT_CA_CERT)
+    inner = OpenSSL(tmp_path).verify(answer.body, ISSUING)
+    assert [str(one.subject_name)[3:] for one in ca_certificates.parse(inner)] == names
 
 
 @pytest.mark.rfc("P-42")

@@ -31,6 +31,7 @@ from scepkit.errors import (
 from scepkit.protocol import chain
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep import capabilities, next_ca
+from scepkit.protocol.scep.ca_certificates import TrustedCA
 from scepkit.protocol.scep.capabilities import Capabilities
 from scepkit.protocol.scep.transaction import CAInformation
 
@@ -72,26 +73,27 @@ def find(
         SettingsError: a file cannot be used.
         LegacyRefused: the CA can only do algorithms that are not allowed.
     """
-    following = folder.next_ca()
-    if anchor is not None:
-        return FoundCA(client.trust(information, anchor, seen), rolled_over=anchor in following)
     # One that is over is trusted no more: nobody says so when a successor is given up.
-    anchor = successor(following, datetime.now(UTC))
-    if anchor is not None:
+    following = successor(folder.next_ca(), datetime.now(UTC))
+    if following is not None:
         # It is not in GetCACert before it is in force (RFC 8894 section 2.2), so it goes first.
         try:
-            return FoundCA(client.trust(information, anchor, seen), rolled_over=True)
+            ca = client.trust(information, anchor or following.anchor, seen)
         except UntrustedCA:
             pass
-    return FoundCA(client.trust(information, folder.ca(), seen), rolled_over=False)
+        else:
+            # Below one root the CA of before is trusted, too: which of them it is says who issues.
+            if ca.certificates.issuer == following.issuer:
+                return FoundCA(ca, rolled_over=True)
+    return FoundCA(client.trust(information, anchor or folder.ca(), seen), rolled_over=False)
 
 
-def successor(certificates: Sequence[Certificate], now: datetime) -> Certificate | None:
-    """Return the next CA certificate that a folder knows, unless it is over already."""
+def successor(certificates: Sequence[Certificate], now: datetime) -> TrustedCA | None:
+    """Return the next CA that a folder knows, unless it is over already."""
     if not certificates:
         return None
     try:
-        return next_ca.trust(certificates, now).anchor
+        return next_ca.trust(certificates, now)
     except BadReply:
         return None
 
@@ -154,7 +156,7 @@ def _ask(client: Client, folder: Folder, found: FoundCA, tell: Tell) -> CA:
     following = client.trust_next(found.ca, certificates)
     if folder.next_ca() != certificates:
         folder.keep_next_ca(certificates)
-        tell(NextCAAnnounced(following.certificates.anchor))
+        tell(NextCAAnnounced(following.certificates.issuer))
     return following
 
 

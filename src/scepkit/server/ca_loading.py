@@ -2,7 +2,8 @@
 
 Beside the files of scepkit.ca.directory.paths an intermediate CA may have
 
-    chain.pem     the certificates above ca.pem, from its issuer up, for GetCACert (P-28)
+    chain.pem     the certificates above ca.pem, from its issuer up, for GetCACert (P-28); and in
+                  next/ those above the next CA's, for GetNextCACert
 """
 
 from __future__ import annotations
@@ -35,12 +36,14 @@ class LoadedCA:
         directory: where its files are.
         material: its keys and certificates.
         above: the certificates above its own, from its issuer up; empty for a root.
+        above_next: the same of the next CA.
     """
 
     name: str
     directory: Path
     material: Material
     above: tuple[x509.Certificate, ...] = ()
+    above_next: tuple[x509.Certificate, ...] = ()
 
     @property
     def generations(self) -> tuple[Authority, ...]:
@@ -79,17 +82,27 @@ def _load(name: str, settings: Settings, now: datetime, passphrase: Passphrase |
 
     def read() -> LoadedCA:
         material = load(directory, now=now, passphrase=passphrase)
-        return LoadedCA(name, directory, material, _above(directory, material.ca.certificate))
+        coming = material.next
+        return LoadedCA(
+            *(name, directory, material),
+            above=_above(directory, material.ca),
+            above_next=() if coming is None else _above(directory / paths.NEXT, coming.ca),
+        )
 
     # Else another CA may come into force between the two.
     return paths.steadily(directory, read)
 
 
-def _above(directory: Path, certificate: x509.Certificate) -> tuple[x509.Certificate, ...]:
-    path = paths.in_force(directory) / paths.CHAIN
+def _above(place: Path, ca: Authority) -> tuple[x509.Certificate, ...]:
+    """Return the certificates above a generation's own, and check that each issued the one below.
+
+    Raises:
+        SettingsError: one did not, or the file cannot be read.
+    """
+    path = paths.in_force(place) / paths.CHAIN
     if not path.exists():
         return ()
-    above = read_certificates(path)
+    above, certificate = read_certificates(path), ca.certificate
     for issuer in above:
         if not chain.issued(Certificate.of(issuer), Certificate.of(certificate)):
             raise SettingsError(

@@ -125,7 +125,8 @@ def next_ca(
             hint="name it: scep get next-ca URL; or name a directory that records it: --dir DIR",
         )
     found = client.get_next_certificates(ca)
-    following = client.trust_next(ca, found).certificates.anchor
+    # Of a next CA below a root the one that will issue, not the root, which stays.
+    following = client.trust_next(ca, found).certificates.issuer
     others = [one for one in found if one != following]
     about = [describe.with_role("next CA", following)]
     about += [describe.with_role("with it", one) for one in others]

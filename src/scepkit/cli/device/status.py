@@ -100,8 +100,8 @@ def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]
     following = rollover.successor(folder.next_ca(), now)
     if following is not None:
         rows += [
-            ("next ca", str(following.subject_name)),
-            ("next ca from", following.not_before),
+            ("next ca", str(following.issuer.subject_name)),
+            ("next ca from", following.issuer.not_before),
         ]
     coming = folder.ahead.certificate()
     if coming is not None:

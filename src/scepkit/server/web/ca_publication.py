@@ -70,7 +70,7 @@ def publish(ca: LoadedCA, settings: EndpointSettings, now: datetime) -> Publicat
     return Publication(
         capabilities=HTTPResponse(200, capabilities.render(keywords(ca.material, settings))),
         ca_certificates=_ca_certificates(ca, settings),
-        next_ca_certificates=_next_ca_certificates(ca.material, now),
+        next_ca_certificates=_next_ca_certificates(ca, settings, now),
     )
 
 
@@ -110,18 +110,28 @@ def _shown(ca: LoadedCA, settings: EndpointSettings) -> Sequence[x509.Certificat
             "which devices have to encrypt to",
             hint='use "ra+ca" or "ra+chain", or a CA with the layout "single"',
         )
-    if shape in ("ca", "ra+ca"):
-        return [*ra, own]
-    above = [one for one in ca.above if settings.include_root or one.subject != one.issuer]
-    return [*ra, own, *above]
+    return [*ra, own, *_shown_above(ca.above, settings)]
 
 
-def _next_ca_certificates(material: Material, now: datetime) -> HTTPResponse | None:
+def _shown_above(
+    above: Sequence[x509.Certificate], settings: EndpointSettings
+) -> Sequence[x509.Certificate]:
+    """Return those of the certificates above a CA's own that an endpoint shows with it."""
+    if settings.ca_certificates in ("ca", "ra+ca"):
+        return ()
+    return [one for one in above if settings.include_root or one.subject != one.issuer]
+
+
+def _next_ca_certificates(
+    ca: LoadedCA, settings: EndpointSettings, now: datetime
+) -> HTTPResponse | None:
     """Say which CA comes next, signed by the current one (RFC 8894 section 4.7.1, A-08)."""
+    material = ca.material
     if material.next is None:
         return None
+    shown = [*material.next.chain, *_shown_above(ca.above_next, settings)]
     body = next_ca.make(
-        [one.public_bytes(Encoding.DER) for one in material.next.chain],
+        [one.public_bytes(Encoding.DER) for one in shown],
         key=material.ca.private_key,
         certificate=Certificate.of(material.ca.certificate),
         signing_time=now,
