@@ -33,7 +33,15 @@ from scepkit.errors import StoreError
 from scepkit.protocol.certificate import show_serial
 from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent
 from scepkit.store.connections import savepoint
-from scepkit.store.deliveries import signed_columns
+from scepkit.store.entry_rows import (
+    certificate_row,
+    claim_row,
+    claimed,
+    issued_row,
+    passphrase_rows,
+    spending,
+    waiting_row,
+)
 from scepkit.store.prepared import Prepared, one_trip
 from scepkit.store.requests import QueueFullError, check_room, standing
 from scepkit.store.tables import (
@@ -141,7 +149,7 @@ def issue_all(trip: Trip, issuances: Sequence[Issuance]) -> None:
     hold_renewable(trip, issuances)
     for statement, rows in _inserts(issuances):
         trip.run(statement, *rows)
-    if spent := [_spent(i) for i in issuances if i.challenge_id is not None]:
+    if spent := [spending(i) for i in issuances if i.challenge_id is not None]:
         trip.expect(SPEND, spent, NotSpendableError())
 
 
@@ -224,36 +232,28 @@ def _write(connection: Connection, entry: NewEntry, transaction_row: int | None)
         return _queue(connection, entry, transaction_row or _claim(connection, entry))
     issue(connection, entry)
     row = transaction_row or _claim(connection, entry)
-    _insert(connection, ANSWER, _issued_row(entry) | {"transaction_row": row})
-    if entry.challenge_id is not None and SPEND.run(connection, _spent(entry)).rowcount != 1:
+    _insert(connection, ANSWER, issued_row(entry) | {"transaction_row": row})
+    if entry.challenge_id is not None and SPEND.run(connection, spending(entry)).rowcount != 1:
         raise NotSpendableError
     return _recorded(entry)
 
 
 def issue(connection: Connection, issuance: Issuance) -> None:
     """Write the certificate; before the request and the spent challenge, which refer to it."""
-    ISSUE.run(connection, _certificate_row(issuance))
-    if rows := _passphrase_rows([issuance]):
+    ISSUE.run(connection, certificate_row(issuance))
+    if rows := passphrase_rows([issuance]):
         KEEP_PASSPHRASE.run(connection, *rows)
 
 
 def _inserts(issuances: Sequence[Issuance]) -> list[tuple[Prepared, list[dict[str, Any]]]]:
     """Return what writes several issuances, table by table, what is referred to first."""
     rows = [
-        (ISSUE, [_certificate_row(i) for i in issuances]),
-        (KEEP_PASSPHRASE, _passphrase_rows(issuances)),
-        (CLAIM, [_transaction_row(i) for i in issuances]),
-        (ANSWER_CLAIMED, [_issued_row(i) | _claimed(i) for i in issuances]),
+        (ISSUE, [certificate_row(i) for i in issuances]),
+        (KEEP_PASSPHRASE, passphrase_rows(issuances)),
+        (CLAIM, [claim_row(i) for i in issuances]),
+        (ANSWER_CLAIMED, [issued_row(i) | claimed(i) for i in issuances]),
     ]
     return [(statement, values) for statement, values in rows if values]
-
-
-def _passphrase_rows(issuances: Sequence[Issuance]) -> list[dict[str, Any]]:
-    return [
-        {"serial": issuance.serial, "issuer": issuance.issuer, "hidden": issuance.passphrase}
-        for issuance in issuances
-        if issuance.passphrase is not None
-    ]
 
 
 def hold_renewable(trip: Trip, entries: Sequence[NewEntry]) -> None:
@@ -290,7 +290,7 @@ def _queue(connection: Connection, queued: QueuedEntry, transaction_row: int) ->
         if SPENDABLE.first(connection, values) is None:
             raise NotSpendableError
     request_id = _insert(
-        connection, ANSWER, _waiting_row(queued) | {"transaction_row": transaction_row}
+        connection, ANSWER, waiting_row(queued) | {"transaction_row": transaction_row}
     )
     return Recorded(
         StoredOutcome(Status.PENDING, reply_secret=queued.reply_secret, request_id=request_id)
@@ -298,7 +298,7 @@ def _queue(connection: Connection, queued: QueuedEntry, transaction_row: int) ->
 
 
 def _claim(connection: Connection, entry: NewEntry) -> int:
-    return _insert(connection, CLAIM_ROW, _transaction_row(entry))
+    return _insert(connection, CLAIM_ROW, claim_row(entry))
 
 
 def _insert(connection: Connection, statement: Prepared, row: dict[str, Any]) -> int:
@@ -339,87 +339,3 @@ def audit_event(entry: NewEntry, request_id: int | None = None) -> AuditEvent:
         challenge=entry.challenge_id,
         details=details,
     )
-
-
-def _certificate_row(issuance: Issuance) -> dict[str, Any]:
-    """Return a row of `certificates`."""
-    return {
-        "serial": issuance.serial,
-        "endpoint": issuance.endpoint,
-        "subject": issuance.subject,
-        "der": issuance.certificate,
-        "not_before": issuance.not_before,
-        "not_after": issuance.not_after,
-        "public_key": issuance.public_key,
-        "names": issuance.names,
-        "issuer": issuance.issuer,
-        "issued_at": issuance.now,
-        **_renewed(issuance),
-    }
-
-
-def _renewed(entry: NewEntry) -> dict[str, Any]:
-    """Return the columns that name the certificate which is replaced."""
-    serial, issuer = entry.renewed or (None, None)
-    return {"renews": serial, "renews_issuer": issuer}
-
-
-def _transaction_row(entry: NewEntry) -> dict[str, Any]:
-    """Return a row of `transactions`."""
-    return {
-        "endpoint": entry.endpoint,
-        "transaction_id": entry.transaction_id,
-        "signer_key": entry.signer_key,
-    }
-
-
-def _claimed(issuance: Issuance) -> dict[str, Any]:
-    """Return the parameters that find the transaction just claimed."""
-    return {"of_endpoint": issuance.endpoint, "of_transaction_id": issuance.transaction_id}
-
-
-def _request_row(entry: NewEntry) -> dict[str, Any]:
-    return {
-        "fingerprint": entry.fingerprint,
-        "message_type": entry.message_type,
-        "csr": entry.csr,
-        "csr_digest": entry.csr_digest,
-        "subject": entry.subject,
-        "issuer": entry.issuer,
-        "reply_secret": entry.reply_secret,
-        "peer": entry.peer or None,
-        "created_at": entry.now,
-        **_renewed(entry),
-    }
-
-
-def _issued_row(issuance: Issuance) -> dict[str, Any]:
-    """Return a row of `requests` that has its certificate, but for its transaction."""
-    return _request_row(issuance) | {
-        "status": Status.ISSUED.value,
-        "serial": issuance.serial,
-        **signed_columns(issuance),
-    }
-
-
-def _waiting_row(queued: QueuedEntry) -> dict[str, Any]:
-    """Return a row of `requests` that waits, but for its transaction."""
-    return _request_row(queued) | {
-        "status": Status.PENDING.value,
-        "challenge_id": queued.challenge_id,
-        "expires_at": queued.expires_at,
-        "passphrase": queued.passphrase,
-        "queue": queued.endpoint,
-        "waits_for": queued.waits_for,
-    }
-
-
-def _spent(issuance: Issuance) -> dict[str, Any]:
-    """Return the parameters that spend a challenge."""
-    return {
-        "challenge_id": issuance.challenge_id,
-        "of_endpoint": issuance.endpoint,
-        "by_serial": issuance.serial,
-        "by_issuer": issuance.issuer,
-        "now": issuance.now,
-    }
