@@ -14,6 +14,7 @@ from scepkit.store.audit import SERVER, UNKNOWN, AuditAction, AuditEvent, AuditR
 from scepkit.store.certificates import CertificateRow, Named
 from scepkit.store.challenges import Challenge, ChallengeState
 from scepkit.store.crls import CRLRow, CRLState, RevokedRow
+from scepkit.store.imports import ForeignCertificate, ForeignRevocation, Import, Revocation
 from scepkit.store.listing import CertificateFilter, CertificatePage, CertificateStatus, Place
 from scepkit.store.purge import Purged
 from scepkit.store.request_listing import RequestFilter, RequestPage
@@ -65,6 +66,9 @@ __all__ = [
     "Change",
     "Conflict",
     "Entry",
+    "ForeignCertificate",
+    "ForeignRevocation",
+    "Import",
     "Issuance",
     "Named",
     "NewChallenge",
@@ -77,6 +81,7 @@ __all__ = [
     "RequestFilter",
     "RequestPage",
     "RequestRow",
+    "Revocation",
     "RevocationRow",
     "RevokedRow",
     "SignerRevoked",

@@ -63,6 +63,7 @@ class AuditAction(StrEnum):
     CA_REQUESTED = "ca-requested"
     CA_INSTALLED = "ca-installed"
     CA_IMPORTED = "ca-imported"
+    CERTIFICATES_IMPORTED = "certificates-imported"
     RA_REPLACED = "ra-replaced"
     OCSP_REPLACED = "ocsp-replaced"
     ROLLOVER_PREPARED = "rollover-prepared"

@@ -16,7 +16,7 @@ from scepkit.errors import Hint, UsageError
 from scepkit.protocol.certificate import show_serial
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
-from scepkit.store.tables import certificates, passphrases
+from scepkit.store.tables import certificates, passphrases, revoked_serials
 from scepkit.store.values import MAX_SERIAL_BITS, CertificateKey
 
 if TYPE_CHECKING:
@@ -85,6 +85,12 @@ _STATUS = select(
 STATUS = Prepared(_STATUS.where(certificates.c.serial == bindparam("of_serial")))
 # Written out anew for each number of serials, which for one would take longer than asking.
 STATUSES = _STATUS.where(certificates.c.serial.in_(bindparam("of_serials", expanding=True)))
+REVOKED_ELSEWHERE = select(
+    revoked_serials.c.serial, revoked_serials.c.revoked_at, revoked_serials.c.reason
+).where(
+    revoked_serials.c.issuer == bindparam("of_issuer"),
+    revoked_serials.c.serial.in_(bindparam("of_serials", expanding=True)),
+)
 KEY = tuple_(certificates.c.serial, certificates.c.issuer)
 KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
 CERTIFICATE = Prepared(
@@ -141,7 +147,7 @@ class CertificateRecords(Database):
     """The part of the store with the certificates."""
 
     def has_issued(self, issuer: bytes) -> bool:
-        """Say whether a CA has issued a certificate that is stored.
+        """Say whether a CA has issued a certificate that is stored, or known to be revoked.
 
         Args:
             issuer: SHA-256 of the CA's SubjectPublicKeyInfo.
@@ -149,9 +155,12 @@ class CertificateRecords(Database):
         Raises:
             StoreError: the database cannot be read.
         """
-        query = select(certificates.c.serial).where(certificates.c.issuer == issuer).limit(1)
+        queries = (
+            select(table.c.serial).where(table.c.issuer == issuer).limit(1)
+            for table in (certificates, revoked_serials)
+        )
         with self._reading() as connection:
-            return connection.execute(query).first() is not None
+            return any(connection.execute(query).first() is not None for query in queries)
 
     def certificate(self, named: Named) -> CertificateRow | None:
         """Return a certificate.
@@ -213,7 +222,7 @@ class CertificateRecords(Database):
             serials: some hundred numbers at most; those that no certificate can have cost nothing.
 
         Returns:
-            Those that the CA issued, as far as the store has them, by their serial numbers.
+            Those that the CA issued, as far as the store knows them, by their serial numbers.
 
         Raises:
             StoreError: the database cannot be read.
@@ -228,6 +237,12 @@ class CertificateRecords(Database):
             else:
                 values = {"of_issuer": issuer, "of_serials": possible}
                 rows = connection.execute(STATUSES, values).all()
+            if len(rows) < len(possible):
+                # What was revoked elsewhere, and is no certificate here.
+                found = {row[0] for row in rows}
+                others = [one for one in possible if one not in found]
+                values = {"of_issuer": issuer, "of_serials": others}
+                rows = [*connection.execute(REVOKED_ELSEWHERE, values).all(), *rows]
         return {serial: OCSPStatus(revoked_at, reason) for serial, revoked_at, reason in rows}
 
     def renewal_chains(self, named: Sequence[Named]) -> list[CertificateRow]:

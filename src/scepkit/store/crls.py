@@ -11,15 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.store.connections import savepoint
 from scepkit.store.database import Database
-from scepkit.store.tables import certificates, crl_numbers, crls
+from scepkit.store.tables import certificates, crl_numbers, crls, revoked_serials
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection, Insert, Update
@@ -68,6 +68,22 @@ REVOKED = (
         certificates.c.serial > bindparam("last"),
     )
     .order_by(certificates.c.serial)
+    .limit(bindparam("size"))
+)
+# Of which nobody knows the end, they are in every CRL.
+REVOKED_ELSEWHERE = (
+    select(
+        revoked_serials.c.serial,
+        revoked_serials.c.revoked_at,
+        revoked_serials.c.reason,
+        revoked_serials.c.invalidity_date,
+    )
+    .where(
+        revoked_serials.c.issuer == bindparam("of_issuer"),
+        or_(revoked_serials.c.not_after.is_(None), revoked_serials.c.not_after > bindparam("over")),
+        revoked_serials.c.serial > bindparam("last"),
+    )
+    .order_by(revoked_serials.c.serial)
     .limit(bindparam("size"))
 )
 
@@ -120,14 +136,20 @@ class CRLRecords(Database):
         Raises:
             StoreError: the database cannot be read.
         """
-        values: dict[str, Any] = {"of_issuer": issuer, "over": not_after, "size": PAGE, "last": 0}
-        while True:
-            with self._reading() as connection:
-                rows = connection.execute(REVOKED, values).all()
-            yield from (RevokedRow(*row) for row in rows)
-            if len(rows) < PAGE:
-                return
-            values["last"] = rows[-1].serial
+        # In this order: an import moves a number to its certificate, and then outdates the CRL.
+        for query in (REVOKED, REVOKED_ELSEWHERE):
+            values: dict[str, Any] = {
+                "of_issuer": issuer,
+                "over": not_after,
+                "size": PAGE,
+                "last": 0,
+            }
+            rows: Sequence[Any] = [None] * PAGE
+            while len(rows) == PAGE:
+                with self._reading() as connection:
+                    rows = connection.execute(query, values).all()
+                yield from (RevokedRow(*row) for row in rows)
+                values["last"] = rows[-1].serial if rows else 0
 
     def reserve_crl_number(self, issuer: bytes) -> int:
         """Return the next CRL number of a CA; never given twice, though a crash may leave a gap.

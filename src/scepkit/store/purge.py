@@ -19,6 +19,7 @@ from scepkit.store.tables import (
     passphrases,
     requests,
     revocations,
+    revoked_serials,
     transactions,
 )
 
@@ -79,6 +80,15 @@ OVER = (
     select(certificates.c.serial, certificates.c.issuer)
     .where(certificates.c.not_after < _BEFORE, ~_IS_RENEWED)
     .limit(_SIZE)
+)
+# What was revoked elsewhere; where nobody knows its end it stays.
+REVOKED_OVER = (
+    select(revoked_serials.c.serial, revoked_serials.c.issuer)
+    .where(revoked_serials.c.not_after < _BEFORE)
+    .limit(_SIZE)
+)
+DELETE_REVOKED = delete(revoked_serials).where(
+    tuple_(revoked_serials.c.serial, revoked_serials.c.issuer).in_(_KEYS)
 )
 FORGET_RENEWED = tuple(
     update(table)
@@ -147,7 +157,8 @@ class Purging(Database):
             decided_before: requests decided before this go, with transactions left empty (P-48).
             challenges_before: challenges that expired before this and nobody spent.
             certificates_before: certificates that ended before this, with their requests and
-                challenges. Keep them at least until a CRL after their end has listed the revoked.
+                challenges; those revoked elsewhere whose serial numbers alone are known count, too.
+                Keep them at least until a CRL after their end has listed the revoked.
             now: the time, aware, for the audit record. Audit records themselves are kept.
             by: who deletes, for the same.
             reason: why, for the same.
@@ -160,6 +171,7 @@ class Purging(Database):
             self._chunk_by_chunk(DECIDED, _delete_requests, decided_before, event),
             self._chunk_by_chunk(EXPIRED, _delete_challenges, challenges_before, event),
             self._chunk_by_chunk(OVER, _delete_certificates, certificates_before, event),
+            self._chunk_by_chunk(REVOKED_OVER, _delete_revoked, certificates_before, event),
         )
 
     def would_purge(
@@ -189,7 +201,8 @@ class Purging(Database):
                 requests=count(requests, _REQUEST),
                 transactions=count(transactions, _TRANSACTION),
                 challenges=count(challenges, _CHALLENGE),
-                certificates=count(certificates, _CERTIFICATE),
+                certificates=count(certificates, _CERTIFICATE)
+                + count(revoked_serials, revoked_serials.c.not_after < _CERTIFICATES),
             )
 
     def _chunk_by_chunk(
@@ -246,6 +259,12 @@ def _delete_certificates(connection: Connection, keys: Keys) -> Purged:
         deleted = connection.execute(statement, of).rowcount
     # The certificates come last: the others refer to them.
     return total._replace(certificates=deleted)
+
+
+def _delete_revoked(connection: Connection, keys: Keys) -> Purged:
+    return _NOTHING._replace(
+        certificates=connection.execute(DELETE_REVOKED, {"keys": keys}).rowcount
+    )
 
 
 def _sum(*counts: Purged) -> Purged:

@@ -14,6 +14,7 @@ from scepkit.store.crls import CRLRecords
 from scepkit.store.decisions import Decisions
 from scepkit.store.deliveries import Deliveries
 from scepkit.store.engine import BUSY_SECONDS, connect
+from scepkit.store.imports import Imports
 from scepkit.store.listing import CertificateListing
 from scepkit.store.purge import Purging
 from scepkit.store.request_listing import RequestListing
@@ -39,6 +40,7 @@ class Store(
     CertificateListing,
     RevocationRecords,
     CRLRecords,
+    Imports,
     Purging,
     AuditRecords,
     AssentRecords,

@@ -291,6 +291,22 @@ revocations = Table(
     Index(None, "serial"),
 )
 
+# What a CA revoked elsewhere, and whose certificate nobody has brought here (see `imports`). When
+# it is brought, the revocation goes into the certificate's own row.
+revoked_serials = Table(
+    "revoked_serials",
+    metadata,
+    Column("issuer", LargeBinary(32), nullable=False),
+    Column("serial", SerialNumber, nullable=False),
+    Column("revoked_at", UTCDateTime, nullable=False),
+    Column("reason", Integer, nullable=False),
+    Column("invalidity_date", UTCDateTime),
+    # NULL where nobody said: a CRL does not.
+    Column("not_after", UTCDateTime),
+    PrimaryKeyConstraint("issuer", "serial"),
+    Index(None, "not_after", **_where("not_after IS NOT NULL")),
+)
+
 # Apart from the certificates, which are listed: these are secrets, though encrypted.
 passphrases = Table(
     "passphrases",
