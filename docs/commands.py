@@ -43,6 +43,7 @@ COMMANDS = (
     ("admin", "ca", "install"),
     ("admin", "ca", "import"),
     ("admin", "ca", "protect"),
+    ("admin", "certificates", "import"),
     ("admin", "crl"),
     ("admin", "rollover", "prepare"),
     ("admin", "rollover", "activate"),

@@ -29,6 +29,7 @@ HOW_TO = ROOT / "docs/how-to"
 ELSEWHERE = {
     "devices.md": "configurations of devices",
     "installing.md": "tests/walk/test_debian.py",
+    "moving-from-another-ca.md": "a server of its own, below",
     "other-clients.md": "the tests of tests/interop",
     "running.md": "tests/interop/test_running.py, on a machine of its own",
     "stolen-laptop.md": "tests/interop/test_stolen_laptop.py",
@@ -137,6 +138,16 @@ def test_the_readme(tmp_path):
     bench = Bench(tmp_path, free_port())
     with bench.terminal(SCEP_PORT=str(bench.port)) as terminal:
         walk(bench.page(ROOT / "README.md"), terminal, bench.directory, skipped=MAKES_A_MACHINE)
+
+
+def test_moving_from_another_ca(tmp_path):
+    """A CA of openssl with devices; they renew here, and what is revoked does not."""
+    require("openssl")
+    (tmp_path / "walk").mkdir()
+    bench = Bench(tmp_path, free_port())
+    page = bench.page(HOW_TO / "moving-from-another-ca.md")
+    with bench.terminal(SCEP_PORT=str(bench.port)) as terminal:
+        walk(page, terminal, bench.directory, skipped=MAKES_A_MACHINE)
 
 
 # The pages that every change can break; the others are walked in the long form.

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 # What a shell reports for a command that was stopped by SIGPIPE.
 _BROKEN_PIPE = 141
+_EVERY = 5.0  # seconds between two lines of a tally
 _TABLE_PAGE = 500  # rows of a long table that are aligned at once
 
 
@@ -309,6 +310,47 @@ def bar(what: str, total: int, *, shown: bool) -> Iterator[Callable[[int], None]
     with shows.Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda more: progress.advance(task, more)
+
+
+@contextlib.contextmanager
+def tally(what: str) -> Iterator[Callable[[int], None]]:
+    """Show how many of something long are done, whose end nobody knows, and how many a second.
+
+    On a terminal it is a line that moves; elsewhere a line now and then.
+
+    Args:
+        what: is counted.
+
+    Yields:
+        what to call with how many more are done.
+    """
+    begun = told = time.monotonic()
+    total = 0
+
+    def line(now: float) -> str:
+        return f"{total} {what}, {total / max(now - begun, 0.001):.0f} a second"
+
+    if not sys.stderr.isatty():
+
+        def count(more: int) -> None:
+            nonlocal total, told
+            total, now = total + more, time.monotonic()
+            if now - told >= _EVERY:
+                say(line(now))
+                told = now
+
+        yield count
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(f"0 {what}") as status:
+
+        def move(more: int) -> None:
+            nonlocal total
+            total += more
+            status.update(line(time.monotonic()))
+
+        yield move
 
 
 def _hint(text: str) -> None:

@@ -91,7 +91,7 @@ def read(der: bytes, certificate: Certificate, issuer: Certificate, now: datetim
         entry = found.get_revoked_certificate_by_serial_number(certificate.serial)
         if entry is None:
             return Plain.GOOD
-        return Revoked(entry.revocation_date_utc, _reason(entry))
+        return Revoked(entry.revocation_date_utc, reason_of(entry))
     except (*_x509.UNUSABLE, x509.DuplicateExtension, OverflowError) as error:
         raise Malformed(f"not a CRL that can be used: {error}") from error
 
@@ -133,7 +133,12 @@ def _covers(point: x509.IssuingDistributionPoint, places: Sequence[str]) -> bool
     return not point.full_name or any(name.value in places for name in point.full_name)
 
 
-def _reason(entry: x509.RevokedCertificate) -> int:
+def reason_of(entry: x509.RevokedCertificate) -> int:
+    """Return the CRLReason code of an entry of a CRL.
+
+    Raises:
+        ValueError, DuplicateExtension: its extensions cannot be read.
+    """
     try:
         found = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
     except x509.ExtensionNotFound:

@@ -34,6 +34,18 @@ def read(path: Path, most: int) -> bytes:
     return content
 
 
+def check(path: Path) -> None:
+    """Refuse a file that cannot be opened; nothing is read.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint=_hint(error)) from error
+
+
 def _opened(path: Path) -> int:
     """Open a file, or a pipe without waiting for somebody to write to it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -45,7 +45,8 @@ def show(
         str,
         typer.Argument(
             metavar="SERIAL|REQUEST",
-            help="A certificate's serial number in hex, or a request's number.",
+            help="A certificate's serial number in hex (0x..., where it is decimal digits alone), "
+            "or a request's number.",
             show_default=False,
         ),
     ],
