@@ -28,7 +28,7 @@ from sqlalchemy import insert
 
 from scepkit.ca.authority import Authority
 from scepkit.ca.crl import CRLEntry, sign_crl
-from scepkit.ca.directory import founding, material
+from scepkit.ca.directory import founding, layouts, material
 from scepkit.operations import revocation
 from scepkit.store import Store
 from scepkit.store.tables import certificates
@@ -128,7 +128,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("sizes", nargs="*", type=int, default=list(SIZES), metavar="ENTRIES")
-    parser.add_argument("--layout", choices=sorted(founding.LAYOUTS), default="default")
+    parser.add_argument("--layout", choices=sorted(layouts.LAYOUTS), default="default")
     parser.add_argument("--scratch", type=Path, default=None, help="where the databases go")
     options = parser.parse_args()
     table = Table("entries", "", "seconds", "CPU s", "peak MiB", "octets")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from scepkit.server.settings import TEMPLATE, EndpointSettings, Settings
+from scepkit.server.settings.ca import CASettings
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bench/*.md")])
@@ -18,18 +19,18 @@ LINK = re.compile(r"\]\((?!https?://)([^)#]+)")
 
 def test_every_setting_is_documented():
     text = (ROOT / "docs/reference/settings.md").read_text("utf-8")
-    for name in [*Settings.model_fields, *EndpointSettings.model_fields]:
+    for name in [*Settings.model_fields, *EndpointSettings.model_fields, *CASettings.model_fields]:
         if name not in ("directory", "endpoint"):
             assert f"`{name}`" in text, name
             assert f"{name.upper()}`" in text, name
 
 
 def test_the_settings_file_of_a_new_server_names_what_there_is():
-    for name in [*Settings.model_fields, *EndpointSettings.model_fields]:
+    for name in [*Settings.model_fields, *EndpointSettings.model_fields, *CASettings.model_fields]:
         assert name in ("directory", "database") or name in TEMPLATE, name
 
 
-@pytest.mark.parametrize("kind", [Settings, EndpointSettings])
+@pytest.mark.parametrize("kind", [Settings, EndpointSettings, CASettings])
 def test_each_setting_has_one_line_in_its_docstring(kind):
     described = re.findall(r"^ {8}(\w+): ", kind.__doc__, re.MULTILINE)
     assert sorted(described) == sorted(kind.model_fields)

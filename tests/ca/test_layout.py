@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from scepkit.ca.authority import Authority
-from scepkit.ca.directory import founding, material
+from scepkit.ca.directory import founding, layouts, material
 from scepkit.ca.directory.founding import RA_VALIDITY
 from scepkit.ca.issuer import Order
 from scepkit.ca.profile import KEY_USAGES, Profile
@@ -136,7 +136,7 @@ def test_modes_under_a_hostile_umask(directory, now):
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
 
 
-@pytest.mark.parametrize("kind", founding.LAYOUTS)
+@pytest.mark.parametrize("kind", layouts.LAYOUTS)
 def test_load_finds_what_create_made(directory, now, kind):
     made = founding.create(directory, kind, now=now)
     before = {path: path.stat().st_mtime_ns for path in directory.iterdir()}

@@ -16,7 +16,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from scepkit.ca.directory import founding, paths, replacing, rollover, rotation
+from scepkit.ca.directory import founding, layouts, paths, replacing, rollover, rotation
 from scepkit.ca.directory.material import load
 from scepkit.errors import Hint, SettingsError, UsageError
 from scepkit.keys.pem import sha256_fingerprint, write_certificate, write_key
@@ -132,8 +132,8 @@ def test_a_tenth_generation_is_newer_than_the_ninth(directory, now):
     assert subject(material.previous[0].certificate) == "CN=Mill CA G2,O=Mill"
 
 
-@pytest.mark.parametrize("first", founding.LAYOUTS)
-@pytest.mark.parametrize("second", founding.LAYOUTS)
+@pytest.mark.parametrize("first", layouts.LAYOUTS)
+@pytest.mark.parametrize("second", layouts.LAYOUTS)
 def test_from_any_layout_to_any_other(tmp_path, now, first, second):
     made = founding.create(tmp_path, first, now=now)
     assert made.layout == first
@@ -146,7 +146,7 @@ def test_from_any_layout_to_any_other(tmp_path, now, first, second):
     assert (tmp_path / "ra.pem").exists() == (tmp_path / "ra-key.pem").exists()
 
 
-@pytest.mark.parametrize("kind", founding.LAYOUTS)
+@pytest.mark.parametrize("kind", layouts.LAYOUTS)
 def test_the_layout_stays_unless_another_is_asked_for(tmp_path, now, kind):
     founding.create(tmp_path, kind, now=now)
     assert rollover.prepare(tmp_path, now=now).next.layout == kind

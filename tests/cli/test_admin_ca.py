@@ -165,8 +165,8 @@ def test_renewed_with_the_same_key(scep, tmp_path, server):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ((), "one of --subject, --same-key and --drop is needed"),
-        (("--subject", SUBJECT, "--drop"), "one of --subject"),
+        ((), "the CA needs a name: neither --subject nor [ca.default] in scep.toml has one"),
+        (("--subject", SUBJECT, "--drop"), "--subject, --same-key and --drop exclude each other"),
         (("--subject", "nonsense"), "nonsense"),
         (("--subject", SUBJECT, "--key", "rsa:1024"), "cannot make a key of kind 'rsa:1024'"),
         (("--same-key",), "there is no CA in"),
@@ -178,6 +178,28 @@ def test_requests_that_cannot_be_made(scep, arguments, error):
     assert out == ""
     assert error in err
     assert "hint:" in err
+
+
+def test_what_scep_toml_says_of_a_ca_is_asked_for(scep, tmp_path):
+    """An option wins over it; what is chosen in neither is as ever."""
+    (tmp_path / "s").mkdir(mode=0o700)
+    (tmp_path / "s/scep.toml").write_text(
+        f'[ca.default]\nsubject = "{SUBJECT}"\nkey = "ec:p384"\npath_length = 2\n'
+    )
+    request = ("admin", "ca", "request", "default", "--dir", "s")
+    for options, name, key, length in (
+        ((), SUBJECT, "ec:p384", 2),
+        (("--subject", "CN=Another", "--key", "ec:p256"), "CN=Another", "ec:p256", 2),
+        (("--path-length", "0"), SUBJECT, "ec:p384", 0),
+    ):
+        status, out, err = scep(*request, *options, "--json")
+        assert status == 0, err
+        said = json.loads(out)
+        assert (said["subject"], said["key"]) == (name, key)
+        csr = x509.load_pem_x509_csr(said["csr"].encode())
+        basic = csr.extensions.get_extension_for_class(x509.BasicConstraints).value
+        assert basic.path_length == length
+        scep(*request, "--drop")
 
 
 def test_names_of_cas(scep):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from scepkit.errors import SettingsError
@@ -51,6 +53,33 @@ URL = "has to be a URL with http:// or https://, in quotes"
             'endpoint.default: challenge = "none" lets everybody in: it needs approval = "manual"',
         ),
         (
+            "[ca.default]\nsubjct = 'CN=A'",
+            "there is no setting `ca.default.subjct`; did you mean `subject`?",
+        ),
+        (
+            "[ca.default]\nport = 3",
+            "there is no setting `ca.default.port`; it goes above [ca.default]",
+        ),
+        (
+            "[endpoint.default]\nyears = 3",
+            "there is no setting `endpoint.default.years`; it goes below [ca.default]",
+        ),
+        ("ca = 3", "ca has to be a section, such as [ca.default]"),
+        (
+            "[ca.default]\nkey = 'rsa:1024'",
+            "ca.default.key has to be 'rsa:2048', 'rsa:3072', 'rsa:4096', 'ec:p256' or 'ec:p384'",
+        ),
+        ("[ca.default]\nyears = 100", "ca.default.years has to be at most 50"),
+        ("[ca.default]\npath_length = -1", "ca.default.path_length has to be at least 0"),
+        (
+            "[ca.default]\nsubject = 'O=Example'",
+            "ca.default.subject: 'O=Example' has no common name (begin with CN=)",
+        ),
+        (
+            "[ca.default]\nsubject = 'CN=" + "x" * 62 + "'",
+            f"ca.default.subject: '{'x' * 62}' cannot name a CA (1 to 61 octets for the CN)",
+        ),
+        (
             "port = -1\nworkers = 99",
             "port has to be at least 0; workers has to be at most 64",
         ),
@@ -60,8 +89,24 @@ def test_what_is_said(tmp_path, text, said):
     (tmp_path / "scep.toml").write_text(text)
     with pytest.raises(SettingsError) as caught:
         settings.load(tmp_path)
-    assert str(caught.value) == f"{tmp_path / 'scep.toml'} or SCEP_… variables: {said}"
+    start = f"{tmp_path / 'scep.toml'} or SCEP_… variables: {said}"
+    assert re.fullmatch(rf"{re.escape(start)} \(line \d+\)", str(caught.value))
     assert caught.value.hint == "correct it and start again"
+
+
+def test_the_line_is_named(tmp_path):
+    (tmp_path / "scep.toml").write_text("port = 1\n\n[ca.default]\nyears = 10\nkey = 'dsa'\n")
+    with pytest.raises(SettingsError, match=r"ca\.default\.key .* \(line 5\)$"):
+        settings.load(tmp_path)
+
+
+def test_a_ca_that_no_endpoint_has(tmp_path):
+    """A typing error would be a CA that nobody made so."""
+    (tmp_path / "scep.toml").write_text("[ca.defualt]\nyears = 3\n")
+    with pytest.raises(SettingsError, match=r"\[ca\.defualt\]: no endpoint has a CA of that name"):
+        settings.load(tmp_path)
+    with pytest.raises(SettingsError, match=r"did you mean \[ca\.default\]\?"):
+        settings.load(tmp_path)
 
 
 @pytest.mark.parametrize(

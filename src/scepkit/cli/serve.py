@@ -70,6 +70,13 @@ _LayoutOption = Annotated[
         "RSA-2048 RA) or single (one RSA-2048 key).",
     ),
 ]
+_CASubjectOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DN",
+        help="Name of a new CA, as RFC 4514 has it: 'CN=Example Device CA,O=Example,C=CH'.",
+    ),
+]
 _LegacyOption = Annotated[
     str | None,
     typer.Option(
@@ -91,6 +98,7 @@ NEEDED = (
 _EPILOG = examples(
     "scep serve",
     "scep serve --host 0.0.0.0 --public-url http://scep.example.com:8080/scep",
+    "scep serve --ca-subject 'CN=Example Device CA,O=Example,C=CH'",
 )
 
 
@@ -106,6 +114,7 @@ def serve(
     workers: _WorkersOption = None,
     public_url: _PublicURLOption = None,
     layout: _LayoutOption = None,
+    ca_subject: _CASubjectOption = None,
     legacy: _LegacyOption = None,
 ) -> None:
     """Run a SCEP server: a CA, its database and its endpoint.
@@ -127,6 +136,8 @@ def serve(
         "public_url": _checked_url(public_url),
     }
     options = dict(kept)
+    if ca_subject is not None:
+        options["ca"] = {DEFAULT: {"subject": checked_subject(ca_subject)}}
     if legacy is not None:
         options["endpoint"] = {DEFAULT: {"legacy": split_legacy(legacy)}}
     home = data_directory.prepare(
@@ -230,6 +241,19 @@ def _checked_url(url: str | None) -> str | None:
             hint="write it as devices reach the server, such as http://scep.example.com/scep",
         )
     return url
+
+
+def checked_subject(text: str) -> str:
+    """Return the name of a CA of an option, if it can be one.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    from scepkit.ca.directory.founding import check_name
+    from scepkit.protocol.rfc4514 import parse_subject
+
+    check_name(parse_subject(text))
+    return text
 
 
 def _shown(host: str) -> str:

@@ -52,6 +52,7 @@ _GENERATORS: dict[str, Callable[[], PrivateKey]] = {
     "ec:p256": partial(ec.generate_private_key, ec.SECP256R1()),
     "ec:p384": partial(ec.generate_private_key, ec.SECP384R1()),
 }
+KINDS = tuple(_GENERATORS)
 
 
 class EncryptedKey(SettingsError):
@@ -69,9 +70,7 @@ def generate(spec: str) -> PrivateKey:
     """
     generator = _GENERATORS.get(spec)
     if generator is None:
-        raise UsageError(
-            f"cannot make a key of kind {spec!r}", hint=f"one of {', '.join(_GENERATORS)}"
-        )
+        raise UsageError(f"cannot make a key of kind {spec!r}", hint=f"one of {', '.join(KINDS)}")
     return generator()
 
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from scepkit.ca import suitability
 from scepkit.ca.directory import adoption, material, paths, requesting, rollover, rotation
 from scepkit.ca.directory.adoption import Place
+from scepkit.ca.directory.layouts import USUAL, NewCA
 from scepkit.ca.directory.requesting import CARequest
 from scepkit.errors import Hint, SettingsError
 from scepkit.keys.passphrase import Passphrase
@@ -55,6 +56,7 @@ class Operator:
         store: the server's database; None before its first start.
         passphrase: what the keys are encrypted under, where they are.
         now: the time, aware.
+        new: what a CA of this name is to be, where it is made.
     """
 
     by: str
@@ -63,6 +65,7 @@ class Operator:
     store: Store | None
     passphrase: Passphrase | None
     now: datetime
+    new: NewCA = USUAL
 
 
 def request(

@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography import x509
 
 from scepkit.ca.directory import rollover
+from scepkit.ca.directory.layouts import USUAL, NewCA
 from scepkit.ca.directory.material import Material
 from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import sha256_fingerprint
@@ -27,6 +28,7 @@ def prepare(
     now: datetime,
     layout: str | None = None,
     common_name: str | None = None,
+    new: NewCA = USUAL,
     passphrase: Passphrase | None = None,
 ) -> Material:
     """Make the next CA; see `scepkit.ca.directory.rollover.prepare`.
@@ -39,13 +41,14 @@ def prepare(
         now: the time, aware.
         layout: the key layout; None for that of the current CA.
         common_name: its name; None for one made from the current name.
+        new: its life and its path length.
         passphrase: what the CA's keys are encrypted under, where they are.
 
     Raises:
         StoreError: the audit record cannot be written; the next CA is made.
     """
     made = rollover.prepare(
-        place, now=now, layout=layout, common_name=common_name, passphrase=passphrase
+        place, now=now, layout=layout, common_name=common_name, new=new, passphrase=passphrase
     )
     if made.next is not None:
         certificate = made.next.ca.certificate

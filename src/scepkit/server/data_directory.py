@@ -12,20 +12,20 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from sqlalchemy import URL
 
-from scepkit.ca.directory import founding, paths, rotation
+from scepkit.ca.directory import layouts, paths
 from scepkit.ca.directory.material import Material
 from scepkit.enrolment.challenges.one_time import OneTimeChallenges
-from scepkit.errors import EmptyDatabase, Hint, SettingsError, UsageError
+from scepkit.errors import EmptyDatabase, SettingsError, UsageError
 from scepkit.keys import ownership
 from scepkit.keys.files import check_writable, create_file, make_directory, refusals
 from scepkit.keys.passphrase import Passphrase
-from scepkit.server import ca_loading, endpoint_files, key_protection, permissions
+from scepkit.server import ca_loading, endpoint_files, key_protection, new_cas, permissions
 from scepkit.server import settings as server_settings
 from scepkit.server.ca_loading import LoadedCA
 from scepkit.server.challenge_secrets import CHALLENGE_KEY, is_key_encrypted, read_or_make_key
@@ -99,23 +99,21 @@ def prepare(
         directory: where.
         now: the time, aware.
         layout: the key layout for the default CA if it is new; that of an old one cannot be
-            changed.
+            changed, nor can its name.
         ask: asks a person for the passphrase of the keys, where it is needed and nothing names it.
         try_out: raises what is wrong with the settings of a first start, before any is kept.
-        options: settings that win over the file; host, port, workers and public_url are written to
-            the file at the first start, unless there is one.
+        options: settings that win over the file; host, port, workers, public_url and the CA's
+            name are written to the file at the first start, unless there is one.
 
     Raises:
         SettingsError: the directory, a file in it or a setting cannot be used.
-        UsageError: an unknown layout.
+        UsageError: an unknown layout, or one that does not go with the key of its CA.
     """
     _check_path(directory)
     permissions.check_directory(directory)
-    if layout not in (None, *founding.LAYOUTS):
+    if layout is not None:
         # Before anything is written: the next start would find the other options of this one.
-        raise UsageError(
-            f"there is no layout {layout!r}", hint=f"one of {', '.join(founding.LAYOUTS)}"
-        )
+        layouts.kinds(layout)
     if not paths.exists(directory):
         _refuse_foreign(directory)
         with refusals(f"cannot make {directory}"):
@@ -125,14 +123,13 @@ def prepare(
     settings = server_settings.load(directory, **options)
     permissions.check_settings(settings)
     key_protection.finish(settings)
+    new_cas.check(settings, layout)
     if is_first:
         try_out(settings)
         _write_settings(directory, settings)
     passphrases = passphrases_of(settings, ask)
     passphrase = passphrases.find()
-    made = tuple(
-        name for name in settings.authorities if _make(name, settings, layout, now, passphrase)
-    )
+    made = new_cas.make(settings, layout, now, passphrase)
     return Home(
         settings=settings,
         passphrases=passphrases,
@@ -207,9 +204,7 @@ def read_again(home: Home, *, now: datetime) -> tuple[Home, tuple[str, ...]]:
     files = endpoint_files.read_all(settings)
     passphrases = passphrases_of(settings, known=home.passphrases.find())
     passphrase = passphrases.find()
-    made = tuple(
-        name for name in settings.authorities if _make(name, settings, None, now, passphrase)
-    )
+    made = new_cas.make(settings, None, now, passphrase)
     again = replace(
         home,
         settings=settings,
@@ -366,32 +361,6 @@ def _was_served(directory: Path) -> bool:
         return any((directory / name).exists() for name in (CHALLENGE_KEY, HAS_DATABASE))
 
 
-def _make(
-    name: str,
-    settings: Settings,
-    layout: str | None,
-    now: datetime,
-    passphrase: Passphrase | None,
-) -> bool:
-    """Make a CA if it is new, or what of it has expired; return whether it is new."""
-    chosen = layout if name == DEFAULT and layout else settings.authority_layout(name)
-    path = settings.authority_directory(name)
-    is_new = not paths.exists(path)
-    if is_new and paths.has_request(path):
-        raise SettingsError(
-            f"the CA {name!r} waits for its certificate from the CA above",
-            hint=Hint.CA_REQUEST_WAITS,
-        )
-    if not is_new:
-        _replace_expired_ra(path, settings, now, passphrase)
-    material = founding.load_or_create(path, chosen or "default", now=now, passphrase=passphrase)
-    _check_layout(material, chosen, name)
-    # Where it cannot be written the CA answers OCSP itself, and the background task says why.
-    with suppress(SettingsError):
-        rotation.rotate_ocsp(path, now=now, passphrase=passphrase)
-    return is_new
-
-
 def _refuse_foreign(directory: Path) -> None:
     """Keep a typing error in --dir from turning somebody's directory into a CA."""
     if not directory.is_dir():
@@ -421,31 +390,6 @@ _OURS = frozenset(
 )
 
 
-def _replace_expired_ra(
-    path: Path, settings: Settings, now: datetime, passphrase: Passphrase | None
-) -> None:
-    """Make a server start again that was down while its RA's certificate came to its end."""
-    # Where that cannot be done, a directory may just be read-only; else the loading says why.
-    with suppress(SettingsError):
-        before = timedelta(days=settings.ra_rotation_days)
-        rotation.rotate_ra(path, now=now, before=before, passphrase=passphrase)
-
-
-def _check_layout(material: Material, wanted: str | None, name: str) -> None:
-    actual = material.layout
-    if wanted in (None, actual):
-        return
-    if name == DEFAULT:
-        raise SettingsError(
-            f"this server's CA has the key layout {actual!r}, not {wanted!r}",
-            hint="leave --layout and the setting `layout` out, or make another server with --dir",
-        )
-    raise SettingsError(
-        f"the CA {name!r} has the key layout {actual!r}, not {wanted!r}",
-        hint="leave the layout of its endpoint out, or name another CA with ca",
-    )
-
-
 def _write_settings(directory: Path, settings: Settings) -> None:
     path = directory / server_settings.FILE
     if path.exists():
@@ -456,6 +400,7 @@ def _write_settings(directory: Path, settings: Settings) -> None:
         port=settings.port,
         workers=settings.workers,
         public_url=settings.public_url,
+        ca_subject=settings.ca[DEFAULT].subject if DEFAULT in settings.ca else None,
     )
     create_file(path, text.encode("utf-8"), mode=0o644)
 

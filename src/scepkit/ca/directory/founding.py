@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import secrets
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from cryptography.x509.oid import NameOID
 
 from scepkit.ca.authority import Authority, random_serial
 from scepkit.ca.directory import paths, replacing
+from scepkit.ca.directory.layouts import USUAL, Keys, NewCA, kinds
 from scepkit.ca.directory.material import Material, load
 from scepkit.ca.directory.paths import CA_CERTIFICATE, FILES, exists
 from scepkit.ca.extensions import key_usage
@@ -59,62 +60,50 @@ STAGE = ".new-ca"
 """Where the files of a new CA are made."""
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The kinds of keys of a layout, as `generate` takes them.
-
-    Attributes:
-        ca: the CA's.
-        ra: the RA's; None: the CA's own key is the RA's.
-    """
-
-    ca: str
-    ra: str | None
-
-
-LAYOUTS = {
-    "default": Keys("rsa:3072", "rsa:2048"),
-    "ec": Keys("ec:p256", "rsa:2048"),
-    "single": Keys("rsa:2048", None),
-}
-
-
 def create(
     directory: Path,
-    layout: str,
+    layout: str | None,
     *,
     now: datetime,
     common_name: str | None = None,
     organization: str | None = None,
+    new: NewCA = USUAL,
     passphrase: Passphrase | None = None,
 ) -> Material:
     """Make a new CA in a directory, which is made (mode 0700) if it is not there.
 
     Args:
         directory: where to.
-        layout: a key of `LAYOUTS`.
+        layout: a key of `LAYOUTS`; None for the one that goes with the key of `new`.
         now: the time, aware.
         common_name: of the CA, at most 61 octets; "scepkit CA" and 8 random hex digits unless
             given, so that the CAs of two servers differ.
         organization: of the CA, at most 64 octets.
+        new: what else is chosen; its subject wins over the two before.
         passphrase: what its keys are encrypted under; None leaves them in clear.
 
     Raises:
-        UsageError: an unknown layout, or a name that cannot be one.
+        UsageError: an unknown layout, or one that does not go with the key; or a name that cannot
+            be one.
         SettingsError: there is a CA already, or half of one, or the file system refuses.
     """
-    keys = kinds(layout)
-    name = ca_name(common_name or f"scepkit CA {secrets.token_hex(4)}", organization)
+    keys = new.keys(layout)
+    name = new.subject or ca_name(common_name or f"scepkit CA {secrets.token_hex(4)}", organization)
     with replacing.locked(directory):
         heal(directory)
         check_vacant(directory)
-        stage_ca(directory / STAGE, keys, name, now, passphrase)
+        stage_ca(directory / STAGE, keys, name, now, passphrase, new)
         heal(directory)
     return load(directory, now=now, passphrase=passphrase)
 
 
 def load_or_create(
-    directory: Path, layout: str, *, now: datetime, passphrase: Passphrase | None = None
+    directory: Path,
+    layout: str | None,
+    *,
+    now: datetime,
+    new: NewCA = USUAL,
+    passphrase: Passphrase | None = None,
 ) -> Material:
     """Read the CA of a directory, or make one if there is none.
 
@@ -122,19 +111,22 @@ def load_or_create(
 
     Args:
         directory: where.
-        layout: a key of `LAYOUTS`, for a new CA; that of a CA which is there stays as it is.
+        layout: a key of `LAYOUTS`, for a new CA, or None as for `create`; that of a CA which is
+            there stays as it is.
         now: the time, aware.
+        new: what else is chosen of a new CA.
         passphrase: what its keys are encrypted under; None leaves those of a new CA in clear.
 
     Raises:
         UsageError: an unknown layout.
         SettingsError: as `load` and `create`.
     """
-    kinds(layout)
+    if layout is not None:
+        kinds(layout)
     # Without the lock first: the directory may be read-only, as a mounted secret is.
     if not exists(directory):
         try:
-            return create(directory, layout, now=now, passphrase=passphrase)
+            return create(directory, layout, now=now, new=new, passphrase=passphrase)
         except SettingsError:
             if not exists(directory):
                 raise
@@ -195,20 +187,13 @@ def check_vacant(directory: Path, names: Sequence[str] = FILES) -> None:
         )
 
 
-def kinds(layout: str) -> Keys:
-    """Look a layout up.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
-    found = LAYOUTS.get(layout)
-    if found is None:
-        raise UsageError(f"there is no layout {layout!r}", hint=f"one of {', '.join(LAYOUTS)}")
-    return found
-
-
 def stage_ca(
-    stage: Path, keys: Keys, name: x509.Name, now: datetime, passphrase: Passphrase | None
+    stage: Path,
+    keys: Keys,
+    name: x509.Name,
+    now: datetime,
+    passphrase: Passphrase | None,
+    new: NewCA = USUAL,
 ) -> None:
     """Write the files of a new CA into a directory, which is made; ca.pem comes last.
 
@@ -218,7 +203,14 @@ def stage_ca(
     with refusals(f"cannot make {stage}"):
         make_directory(stage)
     key = generate(keys.ca)
-    certificate = self_signed(key, name, now=now, decrypts=keys.ra is None)
+    certificate = self_signed(
+        key,
+        name,
+        now=now,
+        decrypts=keys.ra is None,
+        validity=new.validity,
+        path_length=new.path_length,
+    )
     write_key(stage / paths.CA_KEY, key, passphrase)
     if keys.ra is not None:
         stage_ra(stage, Authority(certificate, key), keys.ra, now, RA_VALIDITY, passphrase)
@@ -276,7 +268,13 @@ def renamed(name: x509.Name, common_name: str) -> x509.Name:
 
 
 def self_signed(
-    key: PrivateKey, name: x509.Name, *, now: datetime, decrypts: bool
+    key: PrivateKey,
+    name: x509.Name,
+    *,
+    now: datetime,
+    decrypts: bool,
+    validity: timedelta | None = None,
+    path_length: int = 0,
 ) -> x509.Certificate:
     """Issue a CA certificate to itself (RFC 5280 section 4.2.1).
 
@@ -285,6 +283,8 @@ def self_signed(
         name: the CA's.
         now: the time, aware.
         decrypts: this key is the RA's too, so keyUsage has keyEncipherment.
+        validity: how long from now on; None for `CA_VALIDITY`.
+        path_length: of CAs below it.
     """
     # digitalSignature always: RFC 8894 section 2.1.2, and macOS 10.13.4 refused CAs without it.
     usages = {"key_cert_sign", "crl_sign", "digital_signature"}
@@ -297,8 +297,8 @@ def self_signed(
         .public_key(key.public_key())
         .serial_number(random_serial())
         .not_valid_before(now - BACKDATE)
-        .not_valid_after(now + CA_VALIDITY)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .not_valid_after(now + (validity or CA_VALIDITY))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(
             key_usage(usages | ({"key_encipherment"} if decrypts else set())), critical=True
         )
@@ -331,13 +331,25 @@ def ra_certificate(
     return x509.load_der_x509_certificate(issued.der)
 
 
+def check_name(name: x509.Name) -> None:
+    """Refuse a name that a CA cannot have.
+
+    Raises:
+        UsageError: it has no common name, or one that leaves no room for that of its RA.
+    """
+    common_names = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if not common_names:
+        raise UsageError(f"'{Name.of(name)}' has no common name", hint="begin with CN=")
+    renamed(name, str(common_names[0].value))
+
+
 @contextmanager
 def _refusals(common_name: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, BadRequest) as error:
         raise UsageError(
-            f"{common_name!r} cannot name a CA", hint="1 to 61 octets for the name, 64 for the O"
+            f"{common_name!r} cannot name a CA", hint="1 to 61 octets for the CN"
         ) from error
 
 

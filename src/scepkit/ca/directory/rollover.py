@@ -12,15 +12,16 @@ Generations differ in their keys and in their names: by the issuer's name peers 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from scepkit.ca import checks, suitability
 from scepkit.ca.directory import founding, material, paths, replacing
-from scepkit.ca.directory.founding import kinds, stage_ca
+from scepkit.ca.directory.founding import stage_ca
+from scepkit.ca.directory.layouts import USUAL, NewCA, kinds
 from scepkit.errors import Hint, SettingsError, UsageError
-from scepkit.keys.pem import read_certificate
+from scepkit.keys.pem import KINDS, kind, read_certificate
 from scepkit.protocol.distinguished_name import Name
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def prepare(
     now: datetime,
     layout: str | None = None,
     common_name: str | None = None,
+    new: NewCA = USUAL,
     passphrase: Passphrase | None = None,
 ) -> Material:
     """Make the next CA and keep it beside the current one, in `next/`.
@@ -81,9 +83,10 @@ def prepare(
     Args:
         directory: the CA's.
         now: the time, aware.
-        layout: a key of `LAYOUTS`; the same as now unless given.
+        layout: a key of `LAYOUTS`; the same as now, with the same kind of key, unless given.
         common_name: of the next CA, at most 61 octets; that of the current one and a mark, as in
             "Mill CA G2", unless given. The rest of the name stays.
+        new: its life and its path length; what it is called and its keys are as above.
         passphrase: what its keys are encrypted under, those of the next CA too.
 
     Returns:
@@ -109,7 +112,8 @@ def prepare(
             )
         name = _next_name(directory, common_name)
         stage = replacing.scratch(directory, paths.NEXT)
-        stage_ca(stage, kinds(layout or current.layout), name, now, passphrase)
+        keys = kinds(layout) if layout else replace(kinds(current.layout), ca=_key_kind(current))
+        stage_ca(stage, keys, name, now, passphrase, new)
         replacing.move(stage, directory / paths.NEXT)
         replacing.heal(directory)
     return material.load(directory, now=now, passphrase=passphrase)
@@ -203,6 +207,12 @@ def _generation(place: Path, number: int | None = None) -> Generation:
     )
 
 
+def _key_kind(current: Material) -> str:
+    """Return the kind of key for a CA that follows: as strong as that of the one in force."""
+    found, usual = kind(current.ca.private_key), kinds(current.layout).ca
+    return found if found in KINDS else usual
+
+
 def _require_next(directory: Path, current: x509.Certificate) -> None:
     if not paths.has_next(directory):
         raise SettingsError(
@@ -212,13 +222,22 @@ def _require_next(directory: Path, current: x509.Certificate) -> None:
         )
 
 
+def is_used(directory: Path, name: x509.Name) -> bool:
+    """Say whether a CA here is or was called so.
+
+    Raises:
+        SettingsError: a certificate cannot be read.
+    """
+    return _folded(name) in {_folded(one) for one in _names(directory)}
+
+
 def check_unused(directory: Path, name: x509.Name) -> None:
     """Refuse the name of a CA that is or was here: peers tell generations apart by it.
 
     Raises:
         SettingsError: it has been used.
     """
-    if _folded(name) in {_folded(one) for one in _names(directory)}:
+    if is_used(directory, name):
         raise SettingsError(
             f'"{Name.of(name)}" is or was the name of a CA here, with another key',
             hint="devices tell CAs apart by their names: have the certificate issued for another",
@@ -252,8 +271,8 @@ def _marked(current: x509.Name, used: set[str]) -> x509.Name:
 
 def _names(directory: Path) -> Iterator[x509.Name]:
     yield read_certificate(directory / paths.CA_CERTIFICATE).subject
-    for kind in (paths.OLD, paths.CANCELLED):
-        for _, place in paths.numbered(directory / kind):
+    for others in (paths.OLD, paths.CANCELLED):
+        for _, place in paths.numbered(directory / others):
             yield read_certificate(place / paths.CA_CERTIFICATE).subject
 
 

@@ -95,6 +95,7 @@ def prepare(
             now=utc_now(),
             layout=layout,
             common_name=name,
+            new=home.settings.new_authority(ca),
             passphrase=home.passphrases.find(),
         )
     if made.next is not None:

@@ -10,11 +10,12 @@ import re
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -25,10 +26,12 @@ from pydantic_settings import SettingsError as SourceError
 from sqlalchemy import URL
 
 from scepkit.ca.directory.founding import RA_VALIDITY
+from scepkit.ca.directory.layouts import NewCA
 from scepkit.errors import SettingsError
 from scepkit.keys.files import plain_file, refusals
 from scepkit.server.http.peers import Proxies
 from scepkit.server.settings import errors as settings_errors
+from scepkit.server.settings.ca import CASettings
 from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.server.settings.template import TEMPLATE
 from scepkit.store.engine import sqlite_url
@@ -49,6 +52,7 @@ FIXED = (
 _NAME = re.compile(r"[a-z0-9-]{1,32}")
 # `/scep/cgi-bin/pkiclient.exe` is what devices make of `/scep`.
 _RESERVED = frozenset({"cgi-bin"})
+_USUAL_CA = CASettings()
 
 
 def _usual_proxies() -> tuple[str, ...]:
@@ -90,6 +94,7 @@ class Settings(BaseSettings):
         proxies: addresses and networks whose X-Forwarded-For is believed, or `*`.
         key_passphrase_file: the file with what the keys are encrypted under; relative to the
             directory.
+        ca: what CAs are, by name, where the server makes them.
         endpoint: the endpoints by name; `default` always exists.
     """
 
@@ -122,6 +127,7 @@ class Settings(BaseSettings):
     response_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
     proxies: tuple[str, ...] = Field(default_factory=_usual_proxies)
     key_passphrase_file: Path | None = None
+    ca: dict[str, CASettings] = {}
     endpoint: dict[str, EndpointSettings] = {DEFAULT: EndpointSettings()}
 
     @field_validator("endpoint")
@@ -132,6 +138,15 @@ class Settings(BaseSettings):
             _check_name(f"ca of [endpoint.{name}]", endpoint.ca)
         _check_layouts(value)
         return {DEFAULT: value.get(DEFAULT) or EndpointSettings(), **value}
+
+    @model_validator(mode="after")
+    def _check_cas(self) -> Self:
+        for name in self.ca:
+            if name not in self.authorities:
+                similar = get_close_matches(name, self.authorities, n=1)
+                meant = f"; did you mean [ca.{similar[0]}]?" if similar else ""
+                raise ValueError(f"[ca.{name}]: no endpoint has a CA of that name{meant}")
+        return self
 
     @field_validator("proxies")
     @classmethod
@@ -172,6 +187,10 @@ class Settings(BaseSettings):
     def authority_directory(self, name: str) -> Path:
         """Return where the files of a CA are."""
         return self.directory if name == DEFAULT else self.directory / f"ca-{name}"
+
+    def new_authority(self, name: str) -> NewCA:
+        """Return what a CA is to be, where it is made."""
+        return self.ca.get(name, _USUAL_CA).new
 
     def authority_layout(self, name: str) -> str | None:
         """Return the key layout that the settings name for a CA, if they do."""
@@ -217,7 +236,11 @@ def load(directory: Path, **options: Any) -> Settings:
     try:
         return Settings(directory=directory.absolute(), **given)
     except ValidationError as error:
-        raise SettingsError(_explain(path, error), hint=settings_errors.CORRECT) from error
+        line = settings_errors.place_of(error, path).line
+        where = f" (line {line})" if line else ""
+        raise SettingsError(
+            f"{_explain(path, error)}{where}", hint=settings_errors.CORRECT
+        ) from error
     except SourceError as error:
         # A scep.toml that is no TOML comes as itself.
         raise SettingsError(
@@ -268,7 +291,10 @@ def _check_layouts(endpoints: Mapping[str, EndpointSettings]) -> None:
 
 
 def _explain(path: Path, error: ValidationError) -> str:
-    # Neither is one to write there.
-    names = [name for name in Settings.model_fields if name not in ("directory", "endpoint")]
-    said = settings_errors.explain(error, names, EndpointSettings.model_fields)
+    # None of these is one to write there.
+    sections = ("directory", "endpoint", "ca")
+    names = [name for name in Settings.model_fields if name not in sections]
+    said = settings_errors.explain(
+        error, names, {"endpoint": EndpointSettings.model_fields, "ca": CASettings.model_fields}
+    )
     return f"{path} or SCEP_… variables: {said}"

@@ -24,7 +24,7 @@ _WANTED: Final = {
 _BY_TYPE: Final = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
-    "dict_type": "a section, such as [endpoint.default]",
+    "dict_type": "a section, such as [{section}.default]",
     "enum": "{expected}",
     "float_parsing": "a number",
     "float_type": "a number",
@@ -35,7 +35,7 @@ _BY_TYPE: Final = {
     "int_type": "a whole number",
     "less_than_equal": "at most {le}",
     "literal_error": "{expected}",
-    "model_type": "a section, such as [endpoint.default]",
+    "model_type": "a section, such as [{section}.default]",
     "path_type": "the name of a file, in quotes",
     "string_type": "text in quotes",
     "too_short": "a list of at least {min_length}",
@@ -81,17 +81,17 @@ def explain_variable(error: SettingsError, environment: Mapping[str, str]) -> st
 
 
 def explain(
-    error: ValidationError, settings: Collection[str], endpoint_settings: Collection[str]
+    error: ValidationError, settings: Collection[str], sections: Mapping[str, Collection[str]]
 ) -> str:
     """Return all that is wrong, in one line.
 
     Args:
         error: what the check of the settings raised.
         settings: the names of those of the server.
-        endpoint_settings: and of those of an endpoint.
+        sections: and of those of an endpoint and of a CA, by how their sections begin.
     """
     return "; ".join(
-        _unknown(item["loc"], settings, endpoint_settings)
+        _unknown(item["loc"], settings, sections)
         if item["type"] == "extra_forbidden"
         else _unfit(item["loc"], item["type"], item["msg"], item.get("ctx", {}))
         for item in error.errors(include_url=False)
@@ -156,18 +156,22 @@ def _parts(dotted: str) -> tuple[str, ...]:
 
 
 def _unknown(
-    place: tuple[int | str, ...], settings: Collection[str], endpoint_settings: Collection[str]
+    place: tuple[int | str, ...], settings: Collection[str], sections: Mapping[str, Collection[str]]
 ) -> str:
     *above, name = map(str, place)
-    known, others = (endpoint_settings, settings) if above else (settings, endpoint_settings)
+    known = sections.get(above[0], ()) if above else settings
     said = f"there is no setting `{_key(place)}`"
-    if name in others:
-        return f"{said}; it goes {'above' if above else 'below'} [endpoint.default]"
+    if above and name in settings:
+        return f"{said}; it goes above [{above[0]}.default]"
+    for section, others in sections.items():
+        if name in others and name not in known:
+            return f"{said}; it goes below [{section}.default]"
     similar = get_close_matches(name, known, n=1)
     return f"{said}; did you mean `{similar[0]}`?" if similar else said
 
 
 def _unfit(place: tuple[int | str, ...], kind: str, message: str, values: dict[str, Any]) -> str:
+    values = {**values, "section": place[0] if place else ""}
     wanted = _WANTED.get(_key(place)) or _BY_TYPE.get(kind, "").format_map(values)
     if wanted:
         return f"{_key(place)} has to be {wanted}"

@@ -14,14 +14,17 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 
 from scepkit.server.settings import DEFAULT, FILE, Settings
+from scepkit.server.settings.ca import CASettings
 from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.server.settings.template import toml_value
 
 _ENDPOINT: Final = "endpoint"
+_CA: Final = "ca"
+_SECTIONS: Final[Mapping[str, type[BaseModel]]] = {_ENDPOINT: EndpointSettings, _CA: CASettings}
 # May hold a password, in more than one place.
 _SECRET: Final = frozenset({"database"})
 
@@ -95,7 +98,8 @@ class _Source:
         hidden = key[-1] in _SECRET
         if self.is_options:
             text = ",".join(value) if isinstance(value, list) else str(value)
-            return f"--{key[-1].replace('_', '-')} {shlex.quote(text)}"
+            option = f"ca-{key[-1]}" if key[0] == _CA else key[-1]
+            return f"--{option.replace('_', '-')} {shlex.quote(text)}"
         if self.place is None:
             return f"{_variable(key)}" if hidden else f"{_variable(key)}={_as_variable(value)}"
         section = f"[{'.'.join(key[:-1])}] of " if len(key) > 1 else ""
@@ -128,7 +132,7 @@ def _flat(values: Mapping[str, Any], above: _Key = ()) -> Iterator[tuple[_Key, A
 
 def _normal(key: _Key, value: Any) -> Any:
     """Return a value as the server takes it: a variable has text where the file has a number."""
-    fields = EndpointSettings.model_fields if key[0] == _ENDPOINT else Settings.model_fields
+    fields = _SECTIONS.get(key[0], Settings).model_fields
     field = fields.get(key[-1])
     kind: Any = field.annotation if field else Any
     try:

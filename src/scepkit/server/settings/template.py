@@ -158,12 +158,24 @@ validity_days = 365
 # allowed_eku = ["client_auth", "server_auth", "email_protection", "ipsec_ike", \
 "ike_intermediate", "smartcard_logon"]
 # san_types = ["dns", "ip", "email", "uri", "upn"]
+
+# The CA "default", where the server makes it itself, and what scep admin ca request asks for unless
+# told otherwise: its name; its key, "rsa:2048", "rsa:3072", "rsa:4096", "ec:p256" or "ec:p384"; the
+# years that its own certificate is valid; and how many CAs may be below one another under it. A CA
+# that is there stays as it is. [ca.NAME] is for another one.
+{ca}
+# key = "rsa:3072"
+# years = 10
+# path_length = 0
 """
 
+_NO_CA_SUBJECT = '# [ca.default]\n# subject = "CN=Example Device CA,O=Example,C=CH"'
 _NO_PUBLIC_URL = '# public_url = "http://scep.example.com/scep"'
 
 
-def filled(*, host: str, port: int, workers: int, public_url: str) -> str:
+def filled(
+    *, host: str, port: int, workers: int, public_url: str, ca_subject: str | None = None
+) -> str:
     """Return the file of a new server.
 
     Args:
@@ -171,11 +183,13 @@ def filled(*, host: str, port: int, workers: int, public_url: str) -> str:
         port: the port to listen on.
         workers: the number of processes.
         public_url: the URL for devices; empty for none.
+        ca_subject: the name of the CA `default`, where it has been chosen.
     """
     return TEMPLATE.format(
         host=toml_value(host),
         port=port,
         workers=workers,
+        ca=f"[ca.default]\nsubject = {toml_value(ca_subject)}" if ca_subject else _NO_CA_SUBJECT,
         public_url=f"public_url = {toml_value(public_url)}" if public_url else _NO_PUBLIC_URL,
     )
 

@@ -68,6 +68,7 @@ def opened(directory: Path, name: str) -> Iterator[Operator]:
                 store=store,
                 passphrase=home.passphrases.find(),
                 now=utc_now(),
+                new=home.settings.new_authority(name),
             )
         return
     if name != server_settings.DEFAULT:
@@ -83,4 +84,5 @@ def opened(directory: Path, name: str) -> Iterator[Operator]:
         store=None,
         passphrase=passphrases_of(settings, asked_passphrase()).find(),
         now=utc_now(),
+        new=settings.new_authority(name),
     )

@@ -16,6 +16,7 @@ from scepkit.errors import UsageError
 if TYPE_CHECKING:
     from scepkit.ca.directory.requesting import CARequest
 
+_USUAL_KEY = "rsa:3072"
 _GROUP = 4  # hex digits that are read aloud together
 
 
@@ -39,16 +40,31 @@ def request(
     *,
     subject: Annotated[
         str | None,
-        typer.Option(metavar="DN", help="The CA's name, as RFC 4514 has it.", show_default=False),
+        typer.Option(
+            metavar="DN",
+            help="The CA's name, as RFC 4514 has it. Default: that of [ca.NAME] in scep.toml.",
+            show_default=False,
+        ),
     ] = None,
     key: Annotated[
-        str,
-        typer.Option(metavar="KIND", help="rsa:2048, rsa:3072, rsa:4096, ec:p256 or ec:p384."),
-    ] = "rsa:3072",
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="rsa:2048, rsa:3072, rsa:4096, ec:p256 or ec:p384. Default: rsa:3072, or that of "
+            "[ca.NAME] in scep.toml.",
+            show_default=False,
+        ),
+    ] = None,
     path_length: Annotated[
-        int,
-        typer.Option(min=0, max=8, metavar="N", help="How many CAs may be below one another."),
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0,
+            max=8,
+            metavar="N",
+            help="How many CAs may be below one another. Default: 0, or that of [ca.NAME].",
+            show_default=False,
+        ),
+    ] = None,
     same_key: Annotated[
         bool,
         typer.Option("--same-key", help="For the key and name of the CA that is there."),
@@ -64,27 +80,32 @@ def request(
     The PKCS#10 goes to stdout, what to compare with whoever signs it to stderr. The key stays here.
     Given again, the command prints the same request. It works before the first `scep serve`, too.
     """
-    if sum((subject is not None, same_key, drop)) != 1:
+    if sum((subject is not None, same_key, drop)) > 1:
         raise UsageError(
-            "one of --subject, --same-key and --drop is needed",
-            hint="--subject 'CN=Device CA,O=Example,C=CH' for a new CA",
+            "--subject, --same-key and --drop exclude each other", hint="give one of them"
         )
     with opened(directory, name) as operator:
         from scepkit.operations import authorities
         from scepkit.protocol.rfc4514 import parse_subject
 
+        length = operator.new.path_length if path_length is None else path_length
         if drop:
             is_dropped = authorities.drop_request(operator)
             if as_json:
                 terminal.json_data({"dropped": is_dropped})
             terminal.say("the request was given up" if is_dropped else "no request waits")
             return
-        if subject is None:
-            made = authorities.request_again(operator, path_length=path_length)
+        if same_key:
+            made = authorities.request_again(operator, path_length=length)
         else:
-            made = authorities.request(
-                operator, subject=parse_subject(subject), key=key, path_length=path_length
-            )
+            name_of_ca = parse_subject(subject) if subject else operator.new.subject
+            if name_of_ca is None:
+                raise UsageError(
+                    f"the CA needs a name: neither --subject nor [ca.{name}] in scep.toml has one",
+                    hint="--subject 'CN=Device CA,O=Example,C=CH' for a new CA",
+                )
+            kind = key or operator.new.key or _USUAL_KEY
+            made = authorities.request(operator, subject=name_of_ca, key=kind, path_length=length)
     pem = made.pem.decode("ascii")
     facts = _facts(made)
     if as_json:
