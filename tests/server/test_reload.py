@@ -262,6 +262,23 @@ def test_a_worker_that_is_killed_after_a_bad_file(workers):
     assert "Traceback" not in workers.server.log
 
 
+def test_workers_that_end_after_the_keys_were_encrypted(workers):
+    """None starts with the old settings; those that name the passphrase are taken over even so."""
+    directory = workers.server.directory
+    (directory / "passphrase").touch(0o600)
+    (directory / "passphrase").write_text("a long passphrase\n")
+    protecting = ("--new-passphrase-file", directory / "passphrase", "--dir", directory)
+    assert scep("admin", "ca", "protect", *protecting).returncode == 0
+    workers.write(base=BASE + 'key_passphrase_file = "passphrase"\n')
+    for pid in workers.server.workers:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: "a worker cannot start" in workers.server.log)
+    # Refused while a worker is being replaced at that very moment.
+    wait_until(lambda: workers.reload().returncode == 0)
+    wait_until(lambda: workers.server.ask("/healthz").text == '{"status":"ok"}')
+    assert workers.statuses("/scep") == {200}
+
+
 def test_workers_on_postgresql(directory, serve, monkeypatch):
     """They take the settings over together, and go on enrolling into the one database."""
     with postgresql.running() as cluster, cluster.fresh_database() as url:

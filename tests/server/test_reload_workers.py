@@ -143,6 +143,17 @@ def test_none_is_there(supervisor, other):
     assert Worker(path).settings.crl_hours == 24
 
 
+def test_one_that_cannot_start_is_not_waited_for(supervisor, other):
+    """It hangs up; the settings may be what it lacks."""
+    processes, path = supervisor
+    Worker(path).channel.close()
+    assert processes.replace(other) == 0
+    good = Worker(path, **GOOD)
+    assert good.settings.crl_hours == 7
+    Worker(path).channel.close()
+    assert processes.replace(other) == 1
+
+
 def test_the_passphrase_reaches_the_workers(home):
     """Nobody can ask in a worker process, nor need the file be readable there."""
     passphrases = PassphraseSource(known=Passphrase("correct horse", rounds=1))

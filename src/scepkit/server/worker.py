@@ -18,7 +18,7 @@ from scepkit.server.app import Application, create
 from scepkit.server.data_directory import open_existing
 from scepkit.server.http import serving
 from scepkit.server.http.tally import Tally
-from scepkit.server.reloading.workers import Supervisor
+from scepkit.server.reloading.workers import Received, Supervisor
 from scepkit.server.supervision import STARTUP_FAILURE, Heartbeats, Shared
 
 # Seconds until the next try to replace a worker process, when there was no way to start it.
@@ -59,22 +59,30 @@ def _begin_to_beat(number: int, heartbeats: Heartbeats) -> None:
 def _application(number: int, shared: Shared) -> Application:
     try:
         supervisor = Supervisor(shared.supervisor)
-        received = supervisor.received
-        settings = received.settings
-        log.configure(settings.log)
-        home = open_existing(
-            settings.directory,
-            now=datetime.now(UTC),
-            settings=settings,
-            passphrases=received.passphrases,
-        )
-        tally = Tally(shared.connections, shared.key)
-        app = create(replace(home, files=received.files), tally, str(number))
+        try:
+            app = _assembled(number, shared, supervisor.received)
+        except ScepError:
+            # Else other settings, which may be what helps, would wait for this worker in vain.
+            supervisor.close()
+            raise
     except ScepError as error:
         structlog.get_logger().error("a worker cannot start", error=error.message, hint=error.hint)
         _end_in_vain(shared)
     supervisor.follow(app.in_force)
     return app
+
+
+def _assembled(number: int, shared: Shared, received: Received) -> Application:
+    settings = received.settings
+    log.configure(settings.log)
+    home = open_existing(
+        settings.directory,
+        now=datetime.now(UTC),
+        settings=settings,
+        passphrases=received.passphrases,
+    )
+    tally = Tally(shared.connections, shared.key)
+    return create(replace(home, files=received.files), tally, str(number))
 
 
 def _end_in_vain(shared: Shared) -> NoReturn:

@@ -57,6 +57,7 @@ class Workers:
         # Held while settings are replaced: who starts meanwhile waits for the outcome.
         self._lock = Lock()
         self._channels: list[Channel] = []
+        self._had_worker = False
 
     def start(self) -> None:
         """Answer workers that start, in a thread of its own, until the process ends."""
@@ -93,9 +94,13 @@ class Workers:
     def _prepared(self, home: Home) -> list[Channel]:
         """Return the workers that are ready for other settings; none is left that is not.
 
+        Where all have ended, because they cannot serve with the old settings, none is asked: those
+        that replace them try the new ones.
+
         Raises:
             ScepError: one of them cannot use the settings, or does not answer.
         """
+        self._hang_up_on_gone()
         asked = len(self._channels)
         answers = self._asked(
             self._channels, {"do": "prepare", "settings": encode(home)}, PREPARE_SECONDS
@@ -103,7 +108,7 @@ class Workers:
         for answer in answers.values():
             if answer.get("error"):
                 raise SettingsError(answer["error"], hint=answer.get("hint", ""))
-        if not asked:
+        if not self._had_worker:
             raise ReloadRefused(
                 "no worker process has started yet", hint="reload again in a moment"
             )
@@ -155,14 +160,18 @@ class Workers:
         """Tell a worker that starts the settings in force."""
         channel = Channel(connection)
         with self._lock:
-            for gone in [one for one in self._channels if one.is_gone()]:
-                self._hang_up(gone)
+            self._hang_up_on_gone()
             try:
                 channel.send({"settings": encode(self._home), "fault": _fault(self._fault)})
             except OSError:
                 channel.close()
                 return
             self._channels.append(channel)
+            self._had_worker = True
+
+    def _hang_up_on_gone(self) -> None:
+        for gone in [one for one in self._channels if one.is_gone()]:
+            self._hang_up(gone)
 
 
 class Supervisor:
@@ -189,6 +198,10 @@ class Supervisor:
             ) from error
         self.received = decode(message["settings"])
         self._fault = message["fault"]
+
+    def close(self) -> None:
+        """Hang up, so that the supervisor does not wait for this worker's answers."""
+        self._channel.close()
 
     def follow(self, in_force: InForce) -> None:
         """Do what the supervisor says, in a thread of its own.
