@@ -21,6 +21,8 @@ from cryptography import x509
 import forge
 from enrolment import devices
 from ocsp import asking
+from scepkit.errors import Hint
+from scepkit.server import log
 from scepkit.server.log import LossyStream
 from server.live import PKI_OPERATION, SCEP, environment
 from waiting import PATIENCE, wait_until
@@ -259,3 +261,8 @@ def test_a_log_that_nobody_reads_holds_nothing_up(directory, serve, workers):
     finally:
         os.close(reading)
         os.close(writing)
+
+
+def test_a_hint_is_text_like_any_other():
+    line = log._complete(None, "error", {"event": "x", "hint": Hint.KEY_PROTECTION})
+    assert repr(line["hint"]) == repr(str(Hint.KEY_PROTECTION))

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections import deque
 from datetime import UTC, datetime
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -196,8 +197,12 @@ def _complete(
     if "exc_info" in event:
         event = structlog.processors.format_exc_info(logger, method, event)
     for key, value in event.items():
-        if isinstance(value, str) and not value.isprintable() and key != "exception":
+        if not isinstance(value, str):
+            continue
+        if not value.isprintable() and key != "exception":
             event[key] = value.encode("unicode_escape").decode("ascii")
+        elif isinstance(value, Enum):
+            event[key] = value.value
     return event
 
 
