@@ -308,10 +308,10 @@ def open_store(settings: Settings, slot: str = ADMIN) -> Store:
             hint="is the `database` setting right? restore it from a backup; or, if nothing that "
             f"was issued or revoked matters any more, delete {mark}",
         ) from error
-    if not is_new:
-        return store
-    with suppress(SettingsError):  # the directory may be read-only
-        create_file(mark, b"", mode=0o644)
+    # Before the first start there is no key of challenges: with the mark it would count as lost.
+    if is_new and (settings.directory / CHALLENGE_KEY).exists():
+        with suppress(SettingsError):  # the directory may be read-only
+            create_file(mark, b"", mode=0o644)
     return store
 
 
