@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openssl import OpenSSL
-from scepkit.ca.directory import founding, rollover
-from scepkit.ca.directory.founding import RA_VALIDITY
+from scepkit.ca.directory import founding, requesting, rollover
+from scepkit.ca.directory.adoption import adopt
+from scepkit.ca.directory.founding import RA_VALIDITY, ca_name, self_signed
 from scepkit.ca.directory.material import load, load_authorities, load_responders
 from scepkit.ca.directory.rotation import rotate_ocsp, rotate_ra
 from scepkit.errors import ScepError, SettingsError
 from scepkit.keys import files, passphrase, pem
 from scepkit.keys.passphrase import OtherEncryptionError, Passphrase, WrongPassphrase
+from scepkit.keys.pem import generate
 
 DAY = timedelta(days=1)
 TEXT = "correct hörse battery"
@@ -182,3 +184,21 @@ def test_a_protected_ca_without_its_passphrase(tmp_path, now, quick):
     with pytest.raises(SettingsError, match="is encrypted"):
         rollover.prepare(directory, now=now)
     assert sorted(path.read_bytes() for path in directory.iterdir()) == before
+
+
+@pytest.mark.usefixtures("new_keys", "no_fsync")
+@pytest.mark.parametrize("given", [None, "other"])
+def test_no_key_comes_beside_others_under_another_passphrase(tmp_path, now, quick, given):
+    """A server has one: it could read neither the next CA nor the key of the request."""
+    directory = tmp_path / "ca"
+    founding.create(directory, "single", now=now, passphrase=quick)
+    before = sorted(path.name for path in directory.iterdir())
+    other = generate("ec:p256")
+    name = ca_name("Other")
+    certificate = self_signed(other, name, now=now, decrypts=False)
+    passphrase = given and Passphrase(given, rounds=1)
+    with pytest.raises(SettingsError, match=r"is encrypted|does not open"):
+        adopt(directory, certificate, other, [], now=now, passphrase=passphrase)
+    with pytest.raises(SettingsError, match=r"is encrypted|does not open"):
+        requesting.make(directory, subject=name, key="ec:p256", passphrase=passphrase)
+    assert sorted(path.name for path in directory.iterdir()) == before

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 
 import keys
 from chains import issue, of_ad_cs
+from scepkit.errors import SettingsError
 from scepkit.server import data_directory
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -385,6 +386,47 @@ def test_an_import_is_protected_with_the_others(scep, tmp_path, ca, ca_key, monk
     assert status == 0, err
     written = (tmp_path / "s/ca-key.pem").read_text()
     assert written.startswith("-----BEGIN ENCRYPTED PRIVATE KEY")
+
+
+def test_a_wrong_passphrase_changes_nothing(scep, tmp_path, ca, ca_key, server, monkeypatch):
+    """Not for another CA of the server either, whose directory has no key yet."""
+    (tmp_path / "ca.pem").write_bytes(pem(ca))
+    (tmp_path / "ca.key").write_bytes(
+        ca_key.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption())
+    )
+    for name, text in (("right", "a passphrase of some length"), ("wrong", "another passphrase")):
+        (tmp_path / name).touch(0o600)
+        (tmp_path / name).write_text(text)
+    new = ("--new-passphrase-file", "right")
+    assert scep("admin", "ca", "protect", *new, "--dir", "s")[0] == 0
+    before = sorted(path for path in (tmp_path / "s").rglob("*") if path.suffix == ".pem")
+    monkeypatch.setenv("SCEP_KEY_PASSPHRASE_FILE", str(tmp_path / "wrong"))
+    for name in ("default", "other"):
+        for command in (
+            ("import", name, "--cert", "ca.pem", "--key", "ca.key"),
+            ("request", name, *ASKED),
+        ):
+            status, _, err = scep("admin", "ca", *command, "--dir", "s")
+            assert (status, "the passphrase does not open" in err) == (2, True)
+            assert len(err.splitlines()) == 2
+    assert sorted(path for path in (tmp_path / "s").rglob("*") if path.suffix == ".pem") == before
+
+
+def test_commands_before_the_first_start_are_none(scep, tmp_path, ca, ca_key):
+    """They make the database; the key of the challenges was not lost, it was never made."""
+    (tmp_path / "ca.pem").write_bytes(pem(ca))
+    (tmp_path / "ca.key").write_bytes(
+        ca_key.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption())
+    )
+    files = ("--cert", "ca.pem", "--key", "ca.key")
+    assert scep("admin", "ca", "import", "default", *files, "--dir", "s")[0] == 0
+    assert scep("admin", "ca", "list", "--dir", "s")[0] == 0
+    home = data_directory.prepare(tmp_path / "s", now=datetime.now(UTC))
+    assert home.is_first
+    data_directory.open_store(home.settings).close()
+    (tmp_path / "s/challenge.key").unlink()
+    with pytest.raises(SettingsError, match="is lost"):
+        data_directory.prepare(tmp_path / "s", now=datetime.now(UTC))
 
 
 # --- shown ---

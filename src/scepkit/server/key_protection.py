@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
-from scepkit.ca.directory import paths, replacing
+from scepkit.ca.directory import material, paths, replacing
 from scepkit.errors import SettingsError
 from scepkit.keys import ownership
 from scepkit.keys.files import (
@@ -27,7 +27,12 @@ from scepkit.keys.files import (
 )
 from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import KEY_MODE, key_pem, read_key
-from scepkit.server.challenge_secrets import CHALLENGE_KEY, key_file, read_or_make_key
+from scepkit.server.challenge_secrets import (
+    CHALLENGE_KEY,
+    is_key_encrypted,
+    key_file,
+    read_or_make_key,
+)
 from scepkit.server.settings import Settings
 from scepkit.store import AuditAction, AuditEvent, Store
 
@@ -88,6 +93,21 @@ def finish(settings: Settings) -> None:
     with ExitStack() as locks:
         _lock(settings, locks)
         _finish(settings.directory)
+
+
+def check(settings: Settings, passphrase: Passphrase | None) -> None:
+    """Refuse a passphrase that does not open the keys of a server that are encrypted.
+
+    Before another key is encrypted under it, beside those.
+
+    Raises:
+        WrongPassphrase: it is another one.
+        SettingsError: there is none, or a key cannot be read.
+    """
+    if is_key_encrypted(settings.directory):
+        read_or_make_key(settings.directory, settings.directory / CHALLENGE_KEY, lambda: passphrase)
+    for name in settings.authorities:
+        material.check_passphrase(settings.authority_directory(name), passphrase)
 
 
 def _lock(settings: Settings, locks: ExitStack) -> None:

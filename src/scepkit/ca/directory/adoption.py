@@ -22,6 +22,7 @@ from scepkit.ca import checks, suitability
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import founding, paths, replacing, rollover
 from scepkit.ca.directory.founding import RA_VALIDITY, stage_ra
+from scepkit.ca.directory.material import check_passphrase
 from scepkit.errors import Hint, SettingsError
 from scepkit.keys.files import make_directory, refusals, write_file
 from scepkit.keys.pem import CERTIFICATE_MODE, read_certificate, write_certificate, write_key
@@ -80,6 +81,7 @@ def adopt(
             _stage(directory / founding.STAGE, certificate, key, chain, now, passphrase)
             founding.heal(directory)
             return Place.FIRST
+        check_passphrase(directory, passphrase)
         if _is_for(directory, certificate):
             _renew(directory, directory, certificate, chain)
             return Place.RENEWED

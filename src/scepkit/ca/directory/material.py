@@ -12,7 +12,7 @@ from scepkit.ca import checks, ocsp
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import paths
 from scepkit.errors import Hint, SettingsError
-from scepkit.keys.pem import EncryptedKey, read_certificate, read_key
+from scepkit.keys.pem import EncryptedKey, is_encrypted, read_certificate, read_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -286,6 +286,20 @@ def key_of(place: Path, name: str, passphrase: Passphrase | None) -> PrivateKey:
         return read_key(place / name, passphrase)
     except EncryptedKey as error:
         raise SettingsError(error.message, hint=Hint.KEY_PROTECTION) from error
+
+
+def check_passphrase(directory: Path, passphrase: Passphrase | None) -> None:
+    """Refuse a passphrase that does not open the key of the CA in force, if that is encrypted.
+
+    What is written beside it belongs under the same one: else no server could read both.
+
+    Raises:
+        WrongPassphrase: it is another one.
+        SettingsError: there is none, or the key cannot be read.
+    """
+    place = paths.in_force(directory)
+    if is_encrypted(place / paths.CA_KEY):
+        key_of(place, paths.CA_KEY, passphrase)
 
 
 def load_responders(

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepkit.ca.directory import paths, replacing
-from scepkit.ca.directory.material import key_of
+from scepkit.ca.directory.material import check_passphrase, key_of
 from scepkit.ca.extensions import key_usage
 from scepkit.errors import Hint, SettingsError
 from scepkit.keys.files import read_file, refusals, write_file
@@ -76,6 +76,7 @@ def make(
         waiting = find(directory, passphrase)
         if waiting is not None:
             return _same(waiting, subject, directory)
+        check_passphrase(directory, passphrase)
         made = sign(generate(key), subject, path_length)
         stage = replacing.scratch(directory, paths.REQUEST)
         write_key(stage / paths.CA_KEY, made.key, passphrase)

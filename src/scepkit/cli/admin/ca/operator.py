@@ -47,11 +47,13 @@ def opened(directory: Path, name: str) -> Iterator[Operator]:
 
     Raises:
         UsageError: a CA cannot have this name.
-        SettingsError: there is no server yet, and this is not its first CA; or it cannot be read.
+        SettingsError: there is no server yet, and this is not its first CA; or it cannot be read;
+            or the passphrase does not open its keys.
     """
     become_server_user(directory)
     from scepkit.ca.directory import paths
     from scepkit.operations.authorities import Operator
+    from scepkit.server import key_protection
     from scepkit.server import settings as server_settings
     from scepkit.server.data_directory import passphrases_of, utc_now
 
@@ -61,12 +63,14 @@ def opened(directory: Path, name: str) -> Iterator[Operator]:
         )
     if paths.exists(directory):
         with records_opened(directory) as (home, store):
+            passphrase = home.passphrases.find()
+            key_protection.check(home.settings, passphrase)
             yield Operator(
                 by=who(),
                 ca=name,
                 directory=home.settings.authority_directory(name),
                 store=store,
-                passphrase=home.passphrases.find(),
+                passphrase=passphrase,
                 now=utc_now(),
                 new=home.settings.new_authority(name),
             )
