@@ -59,10 +59,10 @@ class Authority:
     __slots__ = (
         "_algorithm",
         "_algorithm_and_issuer",
-        "_digest",
         "_extensions",
         "_not_after",
         "_not_before",
+        "_sign",
         "certificate",
         "key_hash",
         "own",
@@ -79,8 +79,9 @@ class Authority:
         self.certificate = certificate
         self.own = Certificate.of(certificate)
         self.private_key = private_key
-        self._digest = _DIGESTS[signature_hash(private_key).name]
-        self._algorithm = signatures.signature_algorithm(private_key, self._digest)
+        digest = _DIGESTS[signature_hash(private_key).name]
+        self._algorithm = signatures.signature_algorithm(private_key, digest)
+        self._sign = signatures.signing(private_key, digest)
         self._not_before = certificate.not_valid_before_utc
         self._not_after = certificate.not_valid_after_utc
         self.key_hash = self.own.key_hash
@@ -130,7 +131,7 @@ class Authority:
             spki,
             _der.tagged(3, _der.sequence(self._extensions, granted, subject_key_identifier(spki))),
         )
-        signature = signatures.sign(self.private_key, to_be_signed, self._digest)
+        signature = self._sign(to_be_signed)
         der = _der.sequence(to_be_signed, self._algorithm, _der.bit_string(signature))
         key_hash = hashlib.sha256(spki).digest()
         return IssuedCertificate(der, serial, not_before, not_after, key_hash, listed(names))

@@ -10,9 +10,10 @@ know it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.asn1 import TLV
@@ -139,19 +140,41 @@ def read_algorithm(der: bytes) -> AlgorithmIdentifier:
 
 @dataclass(frozen=True, slots=True)
 class SignatureScheme:
-    """A way to verify a signature.
+    """A way to verify a signature; what all verifications have in common is made with it.
 
     Attributes:
         kind: the kind of key.
         digest: the digest of what is signed.
         mask: the digest of RSASSA-PSS's MGF1; None for every other signature.
         salt_length: octets of RSASSA-PSS's salt.
+        legacy: the names that have to be allowed for it, each once.
     """
 
     kind: _Kind
     digest: Digest
     mask: Digest | None = None
     salt_length: int = 0
+    legacy: tuple[Legacy, ...] = field(init=False, repr=False, compare=False)
+    _digests: tuple[Digest, ...] = field(init=False, repr=False, compare=False)
+    _arguments: tuple[Any, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        digests = (self.digest,) if self.mask is None else (self.digest, self.mask)
+        legacy = dict.fromkeys(one.legacy for one in digests if one.legacy is not None)
+        object.__setattr__(self, "legacy", tuple(legacy))
+        object.__setattr__(self, "_digests", digests)
+        object.__setattr__(self, "_arguments", self._of_verify())
+
+    def _of_verify(self) -> tuple[Any, ...]:
+        """Return what a key's `verify` takes behind the signature and the data."""
+        if self.kind is ed25519.Ed25519PublicKey:
+            return ()
+        if self.kind is ec.EllipticCurvePublicKey:
+            return (ec.ECDSA(self.digest.primitive),)
+        if self.mask is None:
+            return _PKCS1_V15, self.digest.primitive
+        scheme = padding.PSS(padding.MGF1(self.mask.primitive), self.salt_length)
+        return scheme, self.digest.primitive
 
     def __str__(self) -> str:
         """Return its name, for logs and failInfoText."""
@@ -162,19 +185,13 @@ class SignatureScheme:
             )
         return _NAMES[self.kind].format(self.digest.name)
 
-    @property
-    def legacy(self) -> tuple[Legacy, ...]:
-        """Return the names that have to be allowed for it, each once."""
-        found = [one.legacy for one in self._digests if one.legacy is not None]
-        return tuple(dict.fromkeys(found)) if found else ()
-
     def require_key(self, key: PublicKey) -> None:
         """Refuse it for another kind of key.
 
         Raises:
             BadAlg: the key cannot verify it.
         """
-        if not (self._fits(key) if isinstance(key, PSSPublicKey) else isinstance(key, self.kind)):
+        if not (self._fits(key) if type(key) is PSSPublicKey else isinstance(key, self.kind)):
             raise BadAlg(f"signature algorithm {self} is not supported for this key")
 
     def _fits(self, key: PSSPublicKey) -> bool:
@@ -198,28 +215,19 @@ class SignatureScheme:
                 raise not_allowed(one.name if self.mask is None else str(self), one.legacy)
 
     def verify(self, key: PublicKey, signature: bytes, data: bytes) -> bool:
-        """Say whether `signature` is the key's over `data`."""
-        if isinstance(key, PSSPublicKey):
-            key = key.rsa
+        """Say whether `signature` is the key's over `data`.
+
+        Args:
+            key: one that `require_key` lets pass.
+            signature: the signature.
+            data: what it is said to be over.
+        """
+        verifier: Any = key.rsa if type(key) is PSSPublicKey else key
         try:
-            if isinstance(key, rsa.RSAPublicKey):
-                key.verify(signature, data, self._padding(), self.digest.primitive)
-            elif isinstance(key, ec.EllipticCurvePublicKey):
-                key.verify(signature, data, ec.ECDSA(self.digest.primitive))
-            else:
-                key.verify(signature, data)
+            verifier.verify(signature, data, *self._arguments)
         except InvalidSignature:
             return False
         return True
-
-    @property
-    def _digests(self) -> tuple[Digest, ...]:
-        return (self.digest,) if self.mask is None else (self.digest, self.mask)
-
-    def _padding(self) -> padding.AsymmetricPadding:
-        if self.mask is None:
-            return _PKCS1_V15
-        return padding.PSS(padding.MGF1(self.mask.primitive), self.salt_length)
 
 
 def read(
@@ -350,20 +358,27 @@ def signature_algorithm(key: PrivateKey, digest: Digest) -> bytes:
     return der.algorithm(ED25519, b"")
 
 
-def sign(key: PrivateKey, data: bytes, digest: Digest, *, deterministic: bool = False) -> bytes:
-    """Return the key's signature over `data`: RSASSA-PKCS1-v1_5, ECDSA or Ed25519.
+def signing(
+    key: PrivateKey, digest: Digest, *, deterministic: bool = False
+) -> Callable[[bytes], bytes]:
+    """Return a function that signs with a key: RSASSA-PKCS1-v1_5, ECDSA or Ed25519.
 
     Args:
         key: the private key.
-        data: what is signed.
         digest: the digest, for keys that have a choice.
         deterministic: whether ECDSA too gives the same signature each time (RFC 6979).
     """
     if isinstance(key, rsa.RSAPrivateKey):
-        return key.sign(data, padding.PKCS1v15(), digest.primitive)
+        return lambda data: key.sign(data, _PKCS1_V15, digest.primitive)
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key.sign(data, ec.ECDSA(digest.primitive, deterministic_signing=deterministic))
-    return key.sign(data)
+        scheme = ec.ECDSA(digest.primitive, deterministic_signing=deterministic)
+        return lambda data: key.sign(data, scheme)
+    return key.sign
+
+
+def sign(key: PrivateKey, data: bytes, digest: Digest, *, deterministic: bool = False) -> bytes:
+    """Return the signature of a key over `data`; see `signing`."""
+    return signing(key, digest, deterministic=deterministic)(data)
 
 
 def _oid(table: dict[ObjectIdentifier, Digest], digest: Digest) -> ObjectIdentifier:

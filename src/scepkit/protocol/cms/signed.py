@@ -328,8 +328,8 @@ class Signer:
         self, credential: Credential, chosen: Digest, extra_certificates: Sequence[bytes] = ()
     ) -> None:
         key, certificate = credential.key, credential.certificate
-        self._key = key
         self._digest = signatures.signing_digest(key, chosen)
+        self._sign = signatures.signing(key, self._digest)
         any_digest = self._digest.of(b"")
         attribute = der.attribute(MESSAGE_DIGEST, der.octet_string(any_digest))
         self._before_digest = attribute.removesuffix(any_digest)
@@ -358,7 +358,7 @@ class Signer:
         message_digest = self._before_digest + digested
         # DER's order is one of octets, and so one of the attributes' lengths first.
         encoded = b"".join(sorted([_CONTENT_TYPE_IS_DATA, message_digest, *attributes]))
-        signature = signatures.sign(self._key, der.element(der.SET, encoded), self._digest)
+        signature = self._sign(der.element(der.SET, encoded))
         signer_info = der.sequence(
             self._signer,
             der.element(_SIGNED_ATTRS, encoded),
