@@ -101,10 +101,10 @@ class CertificationRequest:
         """Leave the secret out."""
         return f"<CertificationRequest {str(self.subject)!r}>"
 
-    @once
+    @property
     def canonical_spki(self) -> bytes:
         """Return the SubjectPublicKeyInfo, DER, in the one form that each key has."""
-        return public_keys.written(self.public_key)
+        return public_keys.canonical(self.spki)
 
     @property
     def key_hash(self) -> bytes:

@@ -52,8 +52,7 @@ _KINDS = {
     ObjectIdentifier("1.3.101.113"): "Ed448, ",
 }
 
-# Tuples, since a union of types is made anew wherever it is written.
-_RSA = (rsa.RSAPublicKey, PSSPublicKey)
+# A tuple, since a union of types is made anew wherever it is written.
 _LOADED = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)
 
 # Below this not even a signature can be checked: SHA-512 and its padding have no room.
@@ -134,6 +133,8 @@ def _pss_key(spki: bytes, parameters: bytes | None, modulus: int, exponent: int)
     return PSSPublicKey(key, spki, parameters)
 
 
+# Few, since what is no key may be as long as a whole request, and is remembered as well.
+@lru_cache(maxsize=64)
 def canonical(spki: bytes) -> bytes:
     """Return a SubjectPublicKeyInfo in the one form that its key has, DER.
 
@@ -158,7 +159,7 @@ def written(key: PublicKey) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-# Few, since what is no key may be as long as a whole request, and is remembered as well.
+# As few.
 @lru_cache(maxsize=64)
 def identity(spki: bytes) -> bytes:
     """Return SHA-256 of the `canonical` SubjectPublicKeyInfo, 32 octets: the identity of a key.
@@ -176,7 +177,7 @@ def check(key: PublicKey) -> None:
         BadRequest: an RSA key that is too small.
         BadAlg: an EC key on a curve that is not one of `CURVES`.
     """
-    if isinstance(key, _RSA):
+    if type(key) is PSSPublicKey or isinstance(key, rsa.RSAPublicKey):
         if key.key_size < MIN_RSA_BITS:
             raise _size(key.key_size)
     elif isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in CURVES:
