@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from scepkit.errors import Hint, UsageError
 from scepkit.store.audit import SERVER, AuditAction, AuditEvent
 from scepkit.store.database import PAGE, Database
-from scepkit.store.deliveries import signed_columns
+from scepkit.store.entry_rows import signed_columns
 from scepkit.store.issuances import (
     NotRenewableError,
     NotSpendableError,

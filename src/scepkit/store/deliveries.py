@@ -7,7 +7,7 @@ delivered, or the request is rejected and the certificate revoked, in one transa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, bindparam, func, select, update
 
@@ -17,16 +17,15 @@ from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
 from scepkit.store.requests import outcome, request
 from scepkit.store.tables import IS_SIGNED, requests
-from scepkit.store.values import TELLER, Status
+from scepkit.store.values import Status
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from typing import Any
 
     from sqlalchemy import Connection
 
     from scepkit.store.audit import AuditAction
-    from scepkit.store.values import CertificateKey, Issuance, StoredOutcome
+    from scepkit.store.values import CertificateKey, StoredOutcome
 
 CESSATION_OF_OPERATION = 5  # RFC 5280 section 5.3.1
 
@@ -59,13 +58,6 @@ UNDELIVERED = (
     .select_from(requests)
     .where(IS_SIGNED, requests.c.created_at < bindparam("before"))
 )
-
-
-def signed_columns(issuance: Issuance) -> dict[str, Any]:
-    """Return the columns that say whether the certificate of a request is delivered."""
-    if issuance.delivery is None:
-        return {"decided_at": issuance.now, "waits_for": None, "delivery": None}
-    return {"decided_at": None, "waits_for": TELLER, "delivery": issuance.delivery}
 
 
 class Deliveries(Database):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scepkit.store.deliveries import signed_columns
-from scepkit.store.values import Status
+from scepkit.store.values import TELLER, Status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +31,8 @@ def certificate_row(issuance: Issuance) -> dict[str, Any]:
 
 def _renewed(entry: NewEntry) -> dict[str, Any]:
     """Return the columns that name the certificate which is replaced."""
-    serial, issuer = entry.renewed or (None, None)
+    renewed = None if entry.renews is None else entry.renewed
+    serial, issuer = renewed or (None, None)
     return {"renews": serial, "renews_issuer": issuer}
 
 
@@ -72,6 +72,13 @@ def issued_row(issuance: Issuance) -> dict[str, Any]:
         "serial": issuance.serial,
         **signed_columns(issuance),
     }
+
+
+def signed_columns(issuance: Issuance) -> dict[str, Any]:
+    """Return the columns that say whether the certificate of a request is delivered."""
+    if issuance.delivery is None:
+        return {"decided_at": issuance.now, "waits_for": None, "delivery": None}
+    return {"decided_at": None, "waits_for": TELLER, "delivery": issuance.delivery}
 
 
 def waiting_row(queued: QueuedEntry) -> dict[str, Any]:

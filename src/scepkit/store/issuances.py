@@ -263,7 +263,8 @@ def hold_renewable(trip: Trip, entries: Sequence[NewEntry]) -> None:
         NotRenewableError: one of them is not; at the end of the trip.
     """
     # In one order, whoever asks: nobody waits for what another one holds who waits for this one.
-    for serial, issuer in sorted({one for entry in entries if (one := entry.renewed) is not None}):
+    renewed = {entry.renewed for entry in entries if entry.renews is not None}
+    for serial, issuer in sorted(one for one in renewed if one is not None):
         values = {"of_serial": serial, "of_issuer": issuer}
         trip.expect(RENEWABLE, [values], NotRenewableError())
 
