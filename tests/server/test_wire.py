@@ -556,18 +556,31 @@ def test_blanks_around_a_header(serving):
         assert read_answer(connection).body == b"3"
 
 
-def test_the_time_for_a_request_begins_with_it(serving, monkeypatch):
+def test_the_time_for_a_request_begins_with_it(serving):
     """Not with the request before, whose answer did not wait for its end."""
-    set_again = []
     server = serving()
     with server.connect() as connection:
         connection.sendall(b"POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
         assert read_answer(connection).status == 404
         (served,) = server.connections._counted
-        timer = served._timer
+        deadline = served._deadline
         connection.sendall(b"hello" + SMALL[:9])
-        wait_until(lambda: served._timer is not timer or set_again, "another timer")
-        assert timer.cancelled()
+        wait_until(lambda: served._deadline > deadline, "another deadline")
+        assert status(connection, SMALL[9:]) == 200
+
+
+def test_a_timer_that_comes_early(serving):
+    """It was set for another deadline: nobody is given up, and it is set again."""
+    server = serving()
+    with server.connect() as connection:
+        assert status(connection) == 200
+        (served,) = server.connections._counted
+        connection.sendall(SMALL[:9])
+        wait_until(lambda: served._state is wire._State.READING, "the next request")
+        looked = threading.Event()
+        served._loop.call_soon_threadsafe(lambda: (served._look(), looked.set()))
+        assert looked.wait(10)
+        assert served._timer.when() >= served._deadline
         assert status(connection, SMALL[9:]) == 200
 
 

@@ -6,6 +6,7 @@ import asyncio
 import enum
 from collections import deque
 from http import HTTPStatus
+from math import inf
 from typing import TYPE_CHECKING
 
 from scepkit.errors import HTTPRefused
@@ -81,6 +82,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._writable.set()
         self._state = _State.CLOSED
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline = inf
         # The first request has as long to begin as any has to arrive.
         self._patience: float = self._bounds.request_seconds
 
@@ -230,7 +232,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
             return False
         if len(self._queue) > self._bounds.pipelined:
             return False
-        return sum(one.held for one in self._queue) < _MAX_HELD
+        return sum([one.held for one in self._queue]) < _MAX_HELD
 
     def _refuse(self, error: HTTPRefused) -> None:
         """Remember to refuse what comes after the requests that could be read."""
@@ -258,7 +260,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
             self._close_if_done()
         self._set_reading()
         self._enter(self._next_state())
-        held = len(self._unread) + self._reader.held + sum(one.held for one in self._queue)
+        held = len(self._unread) + self._reader.held + sum([one.held for one in self._queue])
         self._connections.hold(self, held)
 
     def _start(self, exchange: Exchange) -> None:
@@ -344,16 +346,35 @@ class HTTPConnection(asyncio.BufferedProtocol):
             self._connections.wait_for(self)
 
     def _arm(self) -> None:
-        """Set the timer for what is waited for now."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._state in (_State.ANSWERING, _State.CLOSED):
+        """Set the deadline for what is waited for now, and a timer that looks at it in time.
+
+        A timer that comes too early sets itself again: that is once in a while, and each request
+        moves the deadline twice.
+        """
+        timer = self._timer
+        if self._state is _State.ANSWERING:
+            self._deadline = inf
             return
-        seconds = self._seconds()
-        if self._is_shutting_down:
-            seconds = min(seconds, _LAST)
-        self._timer = self._loop.call_later(seconds, self._give_up)
+        if self._state is _State.CLOSED:
+            self._deadline = -inf
+        else:
+            seconds = self._seconds()
+            if self._is_shutting_down:
+                seconds = min(seconds, _LAST)
+            self._deadline = self._loop.time() + seconds
+        if timer is not None and timer.when() > self._deadline:
+            timer.cancel()
+            timer = self._timer = None
+        if timer is None and self._state is not _State.CLOSED:
+            self._timer = self._loop.call_at(self._deadline, self._look)
+
+    def _look(self) -> None:
+        """Give up if the deadline is over; else go on waiting, if for anything."""
+        self._timer = None
+        if self._loop.time() >= self._deadline:
+            self._give_up()
+        elif self._deadline < inf:
+            self._timer = self._loop.call_at(self._deadline, self._look)
 
     def _seconds(self) -> float:
         match self._state:
