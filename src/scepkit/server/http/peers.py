@@ -35,12 +35,7 @@ def network(address: str) -> str:
     Returns:
         An IPv4 address, `2001:db8::/64`, or what is no address as it is.
     """
-    parsed = _parse(address)
-    if parsed is None:
-        return address[:_LONGEST]
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    return str(ipaddress.IPv6Network((parsed, _IPV6_PREFIX), strict=False))
+    return _network(address) if len(address) <= _LONGEST else address[:_LONGEST]
 
 
 class Proxies:
@@ -137,6 +132,16 @@ def host_and_port(address: object) -> tuple[str, int]:
 def _parse(address: str) -> _Address | None:
     # Before anything is kept of it: a peer may write what it likes there.
     return _parsed(address) if len(address) <= _LONGEST else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _network(address: str) -> str:
+    parsed = _parsed(address)
+    if parsed is None:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    return str(ipaddress.IPv6Network((parsed, _IPV6_PREFIX), strict=False))
 
 
 @functools.lru_cache(maxsize=4096)
