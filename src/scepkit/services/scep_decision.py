@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from scepkit.enrolment.request import Granted, Queued, Refused, Repeated
 from scepkit.enrolment.request import Outcome as EnrolmentOutcome
 from scepkit.enrolment.third_parties import Awaited
 from scepkit.errors import FailInfo
 from scepkit.protocol.algorithms import Legacy
+from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.scep import pkimessage
-from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.protocol.scep.messages import CertRep, Failure, Pending, Success
 from scepkit.protocol.scep.pkimessage import PKIMessage, VerifiedMessage
-from scepkit.store import Challenge, Issuance, QueuedEntry, Status, StoredOutcome
+from scepkit.store import Issuance, QueuedEntry, Status, StoredOutcome
 
 # Characters of a subject: more than any that is issued in earnest.
 _LOGGED = 500
@@ -92,16 +92,32 @@ class Decision:
         """Return the record to store before the reply may go out."""
         return self.outcome.record if isinstance(self.outcome, Granted | Queued) else None
 
-    @property
-    def message_type(self) -> str:
-        """Return the name of its messageType; `unverified` where its signature does not hold."""
-        verified = self.message.verified
-        return "unverified" if verified is None else verified.message_type.name
+    def facts(self) -> dict[str, Any]:
+        """Say what the log needs so that an operator can act on it.
 
-    @property
-    def transaction_id(self) -> TransactionID:
-        """Return the transactionID of the request."""
-        return self.message.received.attributes.transaction_id
+        A function among it is to be called when the reply is out.
+        """
+        answer, outcome, message = self.answer, self.outcome, self.message
+        verified = message.verified
+        facts: dict[str, Any] = {
+            "message_type": "unverified" if verified is None else verified.message_type.name,
+            "transaction_id": str(message.received.attributes.transaction_id),
+            "subject": lambda: self.subject,
+            "outcome": answer.pki_status.name,
+        }
+        if (serial := self.serial) is not None:
+            facts["serial"] = show_serial(serial)
+        if not isinstance(outcome, Retrieved):
+            facts |= _entitlement(outcome)
+        if isinstance(answer, Failure) and answer.fail_info is not None:
+            facts |= {"fail_info": answer.fail_info.name, "reason": self.reason or answer.text}
+        if isinstance(outcome, Granted):
+            facts["cut"] = lambda: list(outcome.cut) or None
+        if self.repeated:
+            facts["repeated"] = True
+        if message.legacy:
+            facts["legacy"] = [legacy.value for legacy in message.legacy]
+        return facts
 
     @property
     def subject(self) -> str:
@@ -140,21 +156,6 @@ class Decision:
         return self.message.serial
 
     @property
-    def renews(self) -> int | None:
-        """Return the serial number of the certificate that is renewed."""
-        return None if isinstance(self.outcome, Retrieved) else self.outcome.renews
-
-    @property
-    def challenge(self) -> Challenge | None:
-        """Return the one-time challenge that entitles it."""
-        return None if isinstance(self.outcome, Retrieved) else self.outcome.challenge
-
-    @property
-    def cut(self) -> tuple[str, ...]:
-        """Return the parts of the request that the certificate lacks."""
-        return self.outcome.cut if isinstance(self.outcome, Granted) else ()
-
-    @property
     def legacy(self) -> tuple[Legacy, ...]:
         """Return the legacy algorithms that the message uses, each allowed by name."""
         return self.message.legacy
@@ -179,6 +180,18 @@ class Waiting:
 
 
 Step: TypeAlias = Decision | Waiting
+
+
+def _entitlement(outcome: EnrolmentOutcome) -> dict[str, Any]:
+    """Say what a request was judged by: the certificate that is renewed, a one-time challenge."""
+    facts: dict[str, Any] = {}
+    if outcome.renews is not None:
+        facts["renews"] = show_serial(outcome.renews)
+    if outcome.challenge is not None:
+        facts["challenge_id"] = outcome.challenge.id
+        if outcome.challenge.label:
+            facts["challenge_label"] = outcome.challenge.label
+    return facts
 
 
 def cert_rep(outcome: Outcome) -> CertRep:

@@ -8,9 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 from scepkit.enrolment.challenges.static import OF_ALL
-from scepkit.enrolment.request import Granted
 from scepkit.errors import BoundReached, HTTPRefused, Local
-from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.scep import http, pkimessage
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse, Operation, SCEPRequest
 from scepkit.protocol.scep.messages import Failure
@@ -32,7 +30,7 @@ from scepkit.server.web.executors import Executor
 from scepkit.server.web.front import Front
 from scepkit.server.web.waiting_room import WaitingRoom
 from scepkit.server.web.worker_pool import WorkerPool
-from scepkit.services.scep_decision import Decision, Waiting
+from scepkit.services.scep_decision import Waiting
 from scepkit.store import Store
 
 Facts: TypeAlias = Mapping[str, Any]
@@ -127,7 +125,7 @@ class SCEPFront(Front):
             self._alarms.ring(OF_ALL, endpoint=service.name, hint=_GUESSED)
             # Not among those under way: else who guesses would keep everybody else out.
             await self._delay.wait()
-        exchange.facts |= _facts(decision)
+        exchange.facts |= decision.facts()
         return HTTPResponse(200, decision.reply, http.PKI_MESSAGE, NO_STORE)
 
     def _refuse(self, exchange: Exchange, error: HTTPRefused, reason: str) -> HTTPResponse:
@@ -164,35 +162,6 @@ def _count(facts: Facts) -> None:
     metrics.labelled(metrics.REQUESTS, facts["endpoint"], *about).inc()
     for name in facts.get("legacy", ()):
         metrics.labelled(metrics.LEGACY, facts["endpoint"], name).inc()
-
-
-def _facts(decision: Decision) -> Facts:
-    """Say what the log needs so that an operator can act on it."""
-    answer = decision.answer
-    facts: dict[str, Any] = {
-        "message_type": decision.message_type,
-        "transaction_id": str(decision.transaction_id),
-        # Not before the reply is out: see `Decision.subject`.
-        "subject": lambda: decision.subject,
-        "outcome": answer.pki_status.name,
-    }
-    if decision.serial is not None:
-        facts["serial"] = show_serial(decision.serial)
-    if decision.renews is not None:
-        facts["renews"] = show_serial(decision.renews)
-    if decision.challenge is not None:
-        facts["challenge_id"] = decision.challenge.id
-        if decision.challenge.label:
-            facts["challenge_label"] = decision.challenge.label
-    if isinstance(answer, Failure) and answer.fail_info is not None:
-        facts |= {"fail_info": answer.fail_info.name, "reason": decision.reason or answer.text}
-    if isinstance(decision.outcome, Granted):
-        facts["cut"] = lambda: list(decision.cut) or None
-    if decision.repeated:
-        facts["repeated"] = True
-    if decision.legacy:
-        facts["legacy"] = [legacy.value for legacy in decision.legacy]
-    return facts
 
 
 class RefusalDelay:
