@@ -42,6 +42,7 @@ COMMANDS = (
     ("admin", "ca", "request"),
     ("admin", "ca", "install"),
     ("admin", "ca", "import"),
+    ("admin", "ca", "ra"),
     ("admin", "ca", "protect"),
     ("admin", "certificates", "import"),
     ("admin", "crl"),

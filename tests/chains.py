@@ -13,6 +13,8 @@ TEMPLATE = ObjectIdentifier("1.3.6.1.4.1.311.21.7")
 
 
 def name(text):
+    if isinstance(text, x509.Name):
+        return text
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 

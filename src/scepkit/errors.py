@@ -67,6 +67,7 @@ class Hint(StrEnum):
     ISSUER = "say which CA, by the first digits of the SHA-256 of its public key"
     CERTIFICATES = "look at the list of certificates; nothing was changed"
     OWN_CERTIFICATES = "look at the list of the server's certificates"
+    MAKE_RA = "so it needs an RA: make one, or restore ra.pem and ra-key.pem beside it"
     REQUEST_CA = "make a PKCS#10 for it, and install the certificate that comes back"
     CA_REQUEST_WAITS = "install its certificate, or give the request up"
     KEY_PROTECTION = "tell the server what the CA's keys were encrypted under"

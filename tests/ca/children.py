@@ -96,6 +96,7 @@ OPERATIONS = {
     "rotate": partial(
         rotation.rotate_ra, now=NOW, before=timedelta(days=1000), validity=timedelta(days=1100)
     ),
+    "make-ra": partial(rotation.make_ra, now=NOW),
     "ocsp": partial(rotation.rotate_ocsp, now=NOW),
     "protect": partial(change_passphrase, old=None, new="new passphrase"),
     "change": partial(change_passphrase, old="old passphrase", new="new passphrase"),

@@ -12,13 +12,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 import chains
 from ca import children
 from chains import SIGNS, issue, name, of_ad_cs
-from scepkit.ca import suitability
-from scepkit.ca.directory import adoption, founding, paths, requesting, rollover
+from scepkit.ca import checks, suitability
+from scepkit.ca.directory import founding, paths, requesting, rollover, rotation
 from scepkit.ca.directory.adoption import Place, adopt
 from scepkit.ca.directory.material import load, load_responders
 from scepkit.ca.directory.rotation import rotate_ocsp
-from scepkit.errors import SettingsError, UsageError
+from scepkit.errors import Hint, SettingsError, UsageError
 from scepkit.keys.pem import read_certificates, write_certificate, write_key
+from scepkit.protocol.rfc4514 import parse_subject
 
 DAY = timedelta(days=1)
 
@@ -304,10 +305,72 @@ def test_a_subordinate_ca_is_never_followed_by_a_root(tmp_path, sub, sub_key, ro
 
 
 def test_what_needs_an_ra(root, root_key, sub, sub_key, now):
-    assert adoption.needs_ra(sub)
+    assert checks.needs_ra(sub)
     usages = (*SIGNS, "digital_signature", "key_encipherment")
-    assert adoption.needs_ra(issue("Root", root_key, now, usages=usages))  # EC decrypts nothing
-    assert not adoption.needs_ra(issue("Root", sub_key, now, usages=usages))
+    assert checks.needs_ra(issue("Root", root_key, now, usages=usages))  # EC decrypts nothing
+    assert not checks.needs_ra(issue("Root", sub_key, now, usages=usages))
+
+
+# --- its RA ---
+
+
+def without_ra(directory, *names):
+    """Take files of the RA away, or all of them."""
+    for one in names or (paths.RA_CERTIFICATE, paths.RA_KEY):
+        (directory / one).unlink()
+
+
+def test_an_ra_is_made_where_it_is_missing_or_half(tmp_path, sub, sub_key, root, now, new_keys):
+    directory = tmp_path / "ca"
+    adopt(directory, sub, sub_key, [root], now=now)
+    assert rotation.make_ra(directory, now=now) == ()
+    for lost in ((), (paths.RA_CERTIFICATE,), (paths.RA_KEY,)):
+        before = load(directory, now=now).ra.certificate
+        without_ra(directory, *lost)
+        with pytest.raises(SettingsError):
+            load(directory, now=now)
+        (made,) = rotation.make_ra(directory, now=now)
+        after = load(directory, now=now)
+        assert after.ra.certificate == made != before
+        assert made.issuer == sub.subject
+        assert read_certificates(directory / paths.CHAIN) == (root,)
+
+
+def test_what_a_ca_without_an_ra_says(tmp_path, sub, sub_key, root, now):
+    adopt(tmp_path / "ca", sub, sub_key, [root], now=now)
+    without_ra(tmp_path / "ca")
+    with pytest.raises(SettingsError, match="lacks digitalSignature, keyEncipherment") as caught:
+        load(tmp_path / "ca", now=now)
+    assert caught.value.hint == Hint.MAKE_RA
+
+
+def test_an_ra_of_the_next_ca(tmp_path, sub, sub_key, root, now, new_keys):
+    directory = tmp_path / "ca"
+    founding.create(directory, "single", now=now)
+    adopt(directory, sub, sub_key, [root], now=now)
+    without_ra(directory / paths.NEXT)
+    (made,) = rotation.make_ra(directory, now=now)
+    material = load(directory, now=now)
+    assert material.next.ra.certificate == made
+    # The current one is its own RA, and stays so.
+    assert material.layout == "single"
+
+
+@pytest.mark.parametrize(
+    ("subject", "wanted"),
+    [
+        (parse_subject("O=Example"), "CN=RA,O=Example"),
+        ("x" * 64, f"CN={'x' * 61} RA"),
+        ("\u00e4" * 32, "CN=" + 30 * "\u00e4" + " RA"),
+    ],
+)
+def test_names_that_leave_no_room(tmp_path, root, root_key, sub_key, now, subject, wanted):
+    """A CA from elsewhere is called as it is; its RA has another name than it."""
+    certificate = issue(subject, sub_key, now, by=(root, root_key))
+    adopt(tmp_path / "ca", certificate, sub_key, [root], now=now)
+    ra = load(tmp_path / "ca", now=now).ra.certificate
+    assert ra.subject.rfc4514_string() == wanted
+    assert rotate_ocsp(tmp_path / "ca", now=now)
 
 
 # --- requests ---
@@ -476,3 +539,19 @@ def test_killed_before_it_is_put_into_force_at_once(tmp_path, root, root_key, no
     assert load(base, now=now).next.ca.certificate == certificate
     children.install(base, at_once=True)
     assert is_whole(base, certificate, root, now)
+
+
+def test_killed_while_an_ra_is_made(tmp_path, sub, sub_key, root, now, killed):
+    """The CA lacks its RA, or has it; asked again it has it."""
+    base = tmp_path / "base"
+    adopt(base, sub, sub_key, [root], now=now)
+    without_ra(base)
+    seen = []
+    for left in killed("make-ra", base):
+        place = paths.in_force(left)
+        assert (place / paths.RA_KEY).exists() == (place / paths.RA_CERTIFICATE).exists()
+        seen.append(paths.has_ra(place))
+        rotation.make_ra(left, now=now)
+        assert load(left, now=now).ra.certificate.issuer == sub.subject
+    assert seen == sorted(seen)
+    assert len(set(seen)) == 2

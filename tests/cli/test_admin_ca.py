@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.hashes import MD5, SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 
 import keys
-from chains import issue, of_ad_cs
+from chains import SIGNS, issue, of_ad_cs
 from scepkit.errors import SettingsError
+from scepkit.keys.pem import write_key
 from scepkit.server import data_directory
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -485,3 +486,49 @@ def test_export(scep, tmp_path, imported, ca, root):
         status, _, err = scep(*export, *arguments)
         assert status == 2
         assert error in err
+
+
+# --- its RA ---
+
+
+def dropped(tmp_path, certificate, key):
+    """Put the files of a CA into a server's directory, as one did before there were commands."""
+    (tmp_path / "s").mkdir(mode=0o700)
+    (tmp_path / "s/ca.pem").write_bytes(pem(certificate))
+    write_key(tmp_path / "s/ca-key.pem", key)
+
+
+def test_files_that_were_dropped_into_the_directory(scep, tmp_path, root, root_key, ca_key):
+    """The first start makes the RA that an ordinary subordinate CA needs; a later one says how."""
+    certificate = issue("Issuing CA", ca_key, NOW, by=(root, root_key))
+    dropped(tmp_path, certificate, ca_key)
+    home = data_directory.prepare(tmp_path / "s", now=datetime.now(UTC))
+    assert home.material.ra.certificate.issuer == certificate.subject
+    assert home.made == ()
+    data_directory.open_store(home.settings).close()
+
+    for name in ("ra.pem", "ra-key.pem"):
+        (tmp_path / "s" / name).unlink()
+    status, _, err = scep("serve", "--dir", "s", "--port", "0")
+    assert status == 2
+    assert "lacks digitalSignature, keyEncipherment" in err
+    assert "hint: so it needs an RA: `scep admin ca ra` makes one" in err
+
+    status, out, err = scep("admin", "ca", "ra", "default", "--dir", "s")
+    assert (status, err) == (0, "CN=Issuing CA RA is the RA now\n")
+    home = data_directory.prepare(tmp_path / "s", now=datetime.now(UTC))
+    fingerprint = home.material.ra.certificate.fingerprint(SHA256()).hex()
+    assert out == f"fingerprint  sha256:{fingerprint}\n"
+    _, out, _ = scep("admin", "audit", "list", "--dir", "s", "--json")
+    assert "ra-replaced" in out
+
+    status, out, err = scep("admin", "ca", "ra", "default", "--dir", "s", "--json")
+    assert (status, json.loads(out)) == (0, {"made": []})
+    assert "nothing was made" in err
+
+
+def test_a_dropped_ca_that_can_do_without_an_ra(tmp_path, root, root_key, ca_key):
+    usages = (*SIGNS, "digital_signature", "key_encipherment")
+    dropped(tmp_path, issue("Whole CA", ca_key, NOW, by=(root, root_key), usages=usages), ca_key)
+    home = data_directory.prepare(tmp_path / "s", now=datetime.now(UTC))
+    assert home.material.layout == "single"

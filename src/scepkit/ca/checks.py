@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 CA_NEEDS = ("key_cert_sign",)
 RA_NEEDS = ("digital_signature", "key_encipherment")
 
+_MOST_OCTETS = 64  # RFC 5280 appendix A: ub-common-name, as the library counts it
+
 _RFC_NAMES = {
     "digital_signature": "digitalSignature",
     "key_encipherment": "keyEncipherment",
@@ -35,6 +37,17 @@ def needs_alone(certificate: x509.Certificate) -> tuple[str, ...]:
     """
     is_rsa = isinstance(certificate.public_key(), rsa.RSAPublicKey)
     return RA_NEEDS if is_rsa else ("digital_signature",)
+
+
+def needs_ra(certificate: x509.Certificate) -> bool:
+    """Say whether a CA needs an RA beside it: one that may not decrypt or sign replies does."""
+    is_rsa = isinstance(certificate.public_key(), rsa.RSAPublicKey)
+    return not is_rsa or not may_be_alone(certificate)
+
+
+def may_be_alone(certificate: x509.Certificate) -> bool:
+    """Say whether the keyUsage of a CA lets it do without an RA; see `needs_alone`."""
+    return has_key_usage(certificate, *needs_alone(certificate))
 
 
 def check_key_usage(
@@ -136,6 +149,12 @@ def common_name_of(name: x509.Name) -> str:
     """Return the common name of a CA; "CA" for a foreign one that has none."""
     found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(found[0].value) if found else "CA"
+
+
+def marked(common_name: str, mark: str) -> str:
+    """Return the common name of a CA with a mark behind it, cut to what a certificate has."""
+    room = _MOST_OCTETS - len(mark)
+    return common_name.encode("utf-8")[:room].decode("utf-8", "ignore") + mark
 
 
 def _lacking(certificate: x509.Certificate, needs: tuple[str, ...]) -> list[str]:

@@ -37,7 +37,6 @@ OCSP_VALIDITY = timedelta(days=30)
 the key can say "good" no longer than that."""
 
 _SUFFIX = " OCSP"
-_MOST_CHARACTERS = 64 - len(_SUFFIX)  # RFC 5280 appendix A.1: ub-common-name
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +169,6 @@ def is_fit(delegate: Delegate, ca: x509.Certificate, now: datetime) -> bool:
 
 
 def _name(issuer: x509.Name) -> x509.Name:
-    common = checks.common_name_of(issuer)[:_MOST_CHARACTERS] + _SUFFIX
+    common = checks.marked(checks.common_name_of(issuer), _SUFFIX)
     rest = [one for one in issuer if one.oid != NameOID.COMMON_NAME]
     return x509.Name([*rest, x509.NameAttribute(NameOID.COMMON_NAME, common)])

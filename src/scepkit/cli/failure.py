@@ -57,6 +57,8 @@ _COMMANDS: dict[str, str] = {
     Hint.CERTIFICATES: "scep admin list shows them; nothing was changed",
     Hint.ISSUER: "write SERIAL@CA, with the first digits of the SHA-256 of the CA's public key",
     Hint.OWN_CERTIFICATES: "scep admin list shows its certificates",
+    Hint.MAKE_RA: "so it needs an RA: `scep admin ca ra` makes one; or restore ra.pem and "
+    "ra-key.pem beside it",
     Hint.REQUEST_CA: "`scep admin ca request` makes a PKCS#10; `scep admin ca install` takes the "
     "certificate that comes back",
     Hint.CA_REQUEST_WAITS: "`scep admin ca install` takes its certificate; "

@@ -162,6 +162,24 @@ def bring_in(
     return _take(operator, certificate, key, above, action=AuditAction.CA_IMPORTED, at_once=at_once)
 
 
+def make_ra(operator: Operator) -> tuple[x509.Certificate, ...]:
+    """Make an RA where a CA needs one that is missing or half lost; return what was made.
+
+    Raises:
+        SettingsError: there is no CA, or its files cannot be read or written.
+        StoreError: the audit record cannot be written; the RA is made.
+    """
+    made = rotation.make_ra(operator.directory, now=operator.now, passphrase=operator.passphrase)
+    if operator.store is not None:
+        for one in made:
+            operator.store.write_audit(
+                event(
+                    AuditAction.RA_REPLACED, one, ca=operator.ca, by=operator.by, now=operator.now
+                )
+            )
+    return made
+
+
 def _take(
     operator: Operator,
     certificate: x509.Certificate,

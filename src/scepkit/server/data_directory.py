@@ -129,7 +129,7 @@ def prepare(
         _write_settings(directory, settings)
     passphrases = passphrases_of(settings, ask)
     passphrase = passphrases.find()
-    made = new_cas.make(settings, layout, now, passphrase)
+    made = new_cas.make(settings, layout, now, passphrase, is_first=is_first)
     return Home(
         settings=settings,
         passphrases=passphrases,

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from cryptography import x509
 
+from scepkit.ca import checks
 from scepkit.ca.directory import founding, paths, rollover, rotation
 from scepkit.ca.directory.material import Material
 from scepkit.errors import Hint, SettingsError
 from scepkit.keys.passphrase import Passphrase
+from scepkit.keys.pem import read_certificate
 from scepkit.protocol.distinguished_name import Name
 from scepkit.server.settings import DEFAULT, Settings
 
@@ -36,7 +38,12 @@ def check(settings: Settings, layout: str | None) -> None:
 
 
 def make(
-    settings: Settings, layout: str | None, now: datetime, passphrase: Passphrase | None
+    settings: Settings,
+    layout: str | None,
+    now: datetime,
+    passphrase: Passphrase | None,
+    *,
+    is_first: bool = False,
 ) -> tuple[str, ...]:
     """Make the CAs that are new, and of the others what has expired.
 
@@ -45,6 +52,7 @@ def make(
         layout: the key layout of the CA `default`, where an option names it.
         now: the time, aware.
         passphrase: what the keys are encrypted under, or are to be.
+        is_first: whether nothing has been served from the directory before.
 
     Returns:
         The names of those that are new.
@@ -53,9 +61,23 @@ def make(
         SettingsError: one waits for its certificate from elsewhere, is another one than the
             settings say, or the file system refuses.
     """
+    if is_first:
+        for name in settings.authorities:
+            _complete(settings.authority_directory(name), now, passphrase)
     return tuple(
         name for name in settings.authorities if _make(name, settings, layout, now, passphrase)
     )
+
+
+def _complete(path: Path, now: datetime, passphrase: Passphrase | None) -> None:
+    """Make the RA of a CA whose files somebody has put there, if it cannot do without one.
+
+    Only before the first start: later an RA that is not there was lost, and devices know it.
+    """
+    if paths.exists(path) and not paths.has_ra(path):
+        certificate = read_certificate(paths.in_force(path) / paths.CA_CERTIFICATE)
+        if not checks.may_be_alone(certificate):
+            rotation.make_ra(path, now=now, passphrase=passphrase)
 
 
 def _make(

@@ -15,7 +15,6 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.ca import checks, suitability
@@ -99,12 +98,6 @@ def adopt(
     return Place.NEXT
 
 
-def needs_ra(certificate: x509.Certificate) -> bool:
-    """Say whether a CA needs an RA beside it: one that may not decrypt or sign replies does."""
-    alone = checks.has_key_usage(certificate, *checks.needs_alone(certificate))
-    return not alone or not isinstance(certificate.public_key(), rsa.RSAPublicKey)
-
-
 def _stage(
     stage: Path,
     certificate: x509.Certificate,
@@ -117,7 +110,7 @@ def _stage(
     with refusals(f"cannot make {stage}"):
         make_directory(stage)
     write_key(stage / paths.CA_KEY, key, passphrase)
-    if needs_ra(certificate):
+    if checks.needs_ra(certificate):
         stage_ra(stage, Authority(certificate, key), _RA_KEY, now, RA_VALIDITY, passphrase)
     _write_chain(stage, chain)
     write_certificate(stage / paths.CA_CERTIFICATE, certificate)

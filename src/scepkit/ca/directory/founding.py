@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from scepkit.ca import checks
 from scepkit.ca.authority import Authority, random_serial
 from scepkit.ca.directory import paths, replacing
 from scepkit.ca.directory.layouts import USUAL, Keys, NewCA, kinds
@@ -55,6 +56,8 @@ happens once, long enough for a server that nobody starts for a while."""
 
 # No extendedKeyUsage: none is registered for SCEP, and devices stumble over those made up.
 _RA_PROFILE = Profile(default_eku=())
+
+_RA = " RA"
 
 STAGE = ".new-ca"
 """Where the files of a new CA are made."""
@@ -354,9 +357,12 @@ def _refusals(common_name: str) -> Iterator[None]:
 
 
 def _ra_name(name: x509.Name) -> x509.Name:
+    """Return the name of the RA of a CA, which may come from elsewhere: any name but the CA's."""
+    if not name.get_attributes_for_oid(NameOID.COMMON_NAME):
+        return x509.Name([*name, x509.NameAttribute(NameOID.COMMON_NAME, "RA")])
     return x509.Name(
         [
-            x509.NameAttribute(attribute.oid, _ra_common_name(str(attribute.value)))
+            x509.NameAttribute(attribute.oid, checks.marked(str(attribute.value), _RA))
             if attribute.oid == NameOID.COMMON_NAME
             else attribute
             for attribute in name
@@ -365,4 +371,4 @@ def _ra_name(name: x509.Name) -> x509.Name:
 
 
 def _ra_common_name(common_name: str) -> str:
-    return f"{common_name} RA"
+    return f"{common_name}{_RA}"

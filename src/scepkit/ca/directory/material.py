@@ -185,7 +185,7 @@ def _earlier_ra(
     if paths.has_ra(place):
         return _unless_expired(place, now, passphrase)
     # `single`: devices encrypted to the CA itself.
-    is_ra = checks.has_key_usage(ca.certificate, *checks.needs_alone(ca.certificate))
+    is_ra = checks.may_be_alone(ca.certificate)
     return RACredential(ca.certificate, ca.private_key) if is_ra else None
 
 
@@ -267,7 +267,7 @@ def _check_alone(ca: x509.Certificate) -> None:
     checks.check_key_usage(
         ca,
         *checks.needs_alone(ca),
-        hint=f"so it needs an RA: restore {paths.RA_CERTIFICATE} and {paths.RA_KEY} beside it",
+        hint=Hint.MAKE_RA,
     )
 
 

@@ -43,6 +43,8 @@ OCSP_BEFORE = timedelta(days=10)
 
 _DAY = timedelta(days=1)
 _SIZES = (2048, 3072, 4096)
+_NEW_RA = "rsa:2048"
+_OF_RA = (paths.RA_KEY, paths.RA_CERTIFICATE)
 
 
 def rotate_ra(
@@ -93,8 +95,11 @@ def rotate_ra(
 
 
 def _due(directory: Path, is_due: _Judge) -> list[Path]:
-    places = [directory, *([directory / paths.NEXT] if paths.has_next(directory) else [])]
-    return [place for place in places if _place_is_due(paths.in_force(place), is_due)]
+    return [place for place in _in_use(directory) if _place_is_due(paths.in_force(place), is_due)]
+
+
+def _in_use(directory: Path) -> list[Path]:
+    return [directory, *([directory / paths.NEXT] if paths.has_next(directory) else [])]
 
 
 def _place_is_due(place: Path, is_due: _Judge) -> bool:
@@ -129,12 +134,62 @@ def _rotate(
 ) -> None:
     certificate, key = _pair(place, paths.CA_CERTIFICATE, paths.CA_KEY, passphrase)
     kind = _kind(_pair(place, paths.RA_CERTIFICATE, paths.RA_KEY, passphrase)[0])
-    of_ra = (paths.RA_KEY, paths.RA_CERTIFICATE)
-    replacing.archive(directory, place, of_ra, paths.OLD_RA)
+    replacing.archive(directory, place, _OF_RA, paths.OLD_RA)
+    _put_ra(directory, place, Authority(certificate, key), kind, now, validity, passphrase)
+
+
+def _put_ra(
+    directory: Path,
+    place: Path,
+    ca: Authority,
+    kind: str,
+    now: datetime,
+    validity: timedelta,
+    passphrase: Passphrase | None,
+) -> None:
+    """Give a generation a new RA, in the place of whatever is there of one; under the lock."""
     stage = replacing.scratch(directory, "rotation")
-    replacing.copy(place, stage, [name for name in paths.FILES if name not in of_ra])
-    stage_ra(stage, Authority(certificate, key), kind, now, validity, passphrase)
+    replacing.copy(place, stage, [name for name in paths.FILES if name not in _OF_RA])
+    stage_ra(stage, ca, kind, now, validity, passphrase)
     replacing.replace(directory, place, stage)
+
+
+def make_ra(
+    directory: Path,
+    *,
+    now: datetime,
+    validity: timedelta = RA_VALIDITY,
+    passphrase: Passphrase | None = None,
+) -> tuple[x509.Certificate, ...]:
+    """Make an RA for a CA, and for the next one, where it needs one that is missing or half lost.
+
+    Args:
+        directory: the CA's.
+        now: the time, aware.
+        validity: of the new certificate; the CA's end cuts it.
+        passphrase: what the CA's keys are encrypted under, and the new one.
+
+    Returns:
+        The certificates of the new RAs.
+
+    Raises:
+        SettingsError: there is no CA, or its files cannot be read or written.
+    """
+    paths.require(directory)
+    with replacing.locked(directory):
+        replacing.heal(directory)
+        lacking = [place for place in _in_use(directory) if _lacks_ra(place)]
+        for place in lacking:
+            ca = Authority(*_pair(place, paths.CA_CERTIFICATE, paths.CA_KEY, passphrase))
+            _put_ra(directory, place, ca, _NEW_RA, now, validity, passphrase)
+    return tuple(read_certificate(place / paths.RA_CERTIFICATE) for place in lacking)
+
+
+def _lacks_ra(place: Path) -> bool:
+    if paths.has_ra(place):
+        # One half of it is no use without the other.
+        return not all((place / name).exists() for name in _OF_RA)
+    return checks.needs_ra(read_certificate(place / paths.CA_CERTIFICATE))
 
 
 def _pair(

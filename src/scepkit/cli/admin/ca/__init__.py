@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from scepkit.cli.admin.ca import importing, install, protect, request, show
+from scepkit.cli.admin.ca import importing, install, protect, ra, request, show
 from scepkit.cli.help import Group, examples
 
 group = typer.Typer(
@@ -16,7 +16,7 @@ group = typer.Typer(
     ),
     no_args_is_help=True,
 )
-for commands in (show, request, install, importing, protect):
+for commands in (show, request, install, importing, ra, protect):
     commands.register(group)
 
 
