@@ -27,6 +27,7 @@ HOW_TO = ROOT / "docs/how-to"
 
 # Pages that other tests run, or that need the device itself.
 ELSEWHERE = {
+    "below-your-own-root.md": "a server of its own, below",
     "devices.md": "configurations of devices",
     "installing.md": "tests/walk/test_debian.py",
     "moving-from-another-ca.md": "a server of its own, below",
@@ -81,17 +82,27 @@ class Bench:
 
     def _settle(self, command):
         """Wait until the server, which looks every two seconds, has seen a change of its CA."""
+        if command.startswith("scep admin ca install") and self._serves():
+            self._wait_for_next(command, (self.directory / "scep-data/next").is_dir())
         if change := re.match(
             r"scep admin rollover (prepare|activate|cancel)(?!.* --ca )", command
         ):
-            url = f"http://127.0.0.1:{self.port}/scep?operation=GetCACaps"
-            has_next = change[1] == "prepare"
+            self._wait_for_next(command, change[1] == "prepare")
 
-            def has_seen():
-                with urllib.request.urlopen(url) as answer:
-                    return (b"GetNextCACert" in answer.read()) == has_next
+    def _wait_for_next(self, command, has_next):
+        wait_until(lambda: (b"GetNextCACert" in self._capabilities()) == has_next, command)
 
-            wait_until(has_seen, command)
+    def _serves(self):
+        try:
+            self._capabilities()
+        except OSError:
+            return False
+        return True
+
+    def _capabilities(self):
+        url = f"http://127.0.0.1:{self.port}/scep?operation=GetCACaps"
+        with urllib.request.urlopen(url) as answer:
+            return answer.read()
 
     def page(self, path):
         """Return a page with the server's address for the one in the page."""
@@ -140,12 +151,16 @@ def test_the_readme(tmp_path):
         walk(bench.page(ROOT / "README.md"), terminal, bench.directory, skipped=MAKES_A_MACHINE)
 
 
-def test_moving_from_another_ca(tmp_path):
-    """A CA of openssl with devices; they renew here, and what is revoked does not."""
+@pytest.mark.parametrize("page", ["below-your-own-root.md", "moving-from-another-ca.md"])
+def test_a_server_of_its_own(tmp_path, page):
+    """Below a root of openssl; or a CA of openssl with devices, which renew here.
+
+    What they have verifies, and what is revoked does not.
+    """
     require("openssl")
     (tmp_path / "walk").mkdir()
     bench = Bench(tmp_path, free_port())
-    page = bench.page(HOW_TO / "moving-from-another-ca.md")
+    page = bench.page(HOW_TO / page)
     with bench.terminal(SCEP_PORT=str(bench.port)) as terminal:
         walk(page, terminal, bench.directory, skipped=MAKES_A_MACHINE)
 
