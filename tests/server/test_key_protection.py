@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -197,6 +198,7 @@ def test_nobody_is_asked_where_no_key_is_encrypted(directory):
         (b"", 0o600, "is empty"),
         (b"\nsecond line\n", 0o600, "is empty"),
         (b"\xff\xfe", 0o600, "UTF-8"),
+        (b"a" * 5000, 0o600, "more than 1000 octets"),
         (b"passphrase", 0o644, "open to others"),
     ],
 )
@@ -208,6 +210,37 @@ def test_a_passphrase_file_that_is_no_use(tmp_path, content, mode, error):
     with pytest.raises(SettingsError, match=error) as caught:
         read_passphrase(path)
     assert "passphrase file" in str(caught.value)
+
+
+def test_the_first_line_counts_from_everywhere(tmp_path, monkeypatch):
+    """Whatever an editor or a secret store puts around it."""
+    text = "  zwölf und mehr  "
+    for octets in (
+        text.encode(),
+        f"{text}\n".encode(),
+        f"\ufeff{text}\r\nsecond\n".encode(),
+        f"{text}\n".encode() + b"\xff" * 5000,
+    ):
+        path = tmp_path / "passphrase"
+        path.touch(0o600)
+        path.write_bytes(octets)
+        assert read_passphrase(path).text == text
+        monkeypatch.setitem(os.environb, VARIABLE.encode(), octets)
+        assert PassphraseSource().find().text == text
+
+
+def test_a_variable_that_is_no_text(monkeypatch):
+    monkeypatch.setitem(os.environb, VARIABLE.encode(), b"\xff\xfe a passphrase")
+    with pytest.raises(SettingsError, match=f"the variable {VARIABLE} is not text"):
+        PassphraseSource().find()
+    with pytest.raises(SettingsError, match="not text"):
+        Passphrase("\udcff a passphrase")
+
+
+@pytest.mark.parametrize("text", ["twelve\0 characters", "twelve\tcharacters", "ä" * 501])
+def test_a_new_passphrase_that_no_other_way_gives(text):
+    with pytest.raises(SettingsError, match=r"control character|more than"):
+        key_protection.new_passphrase(text)
 
 
 def test_a_new_passphrase_has_a_length():

@@ -67,12 +67,19 @@ class Passphrase:
         rounds: of PBKDF2, for what is encrypted.
 
     Raises:
-        SettingsError: it is empty.
+        SettingsError: it is empty, or holds what is no character.
     """
 
     def __init__(self, text: str, *, rounds: int = ROUNDS) -> None:
         if not text:
             raise SettingsError("the passphrase is empty", hint="choose a long one")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            # Not `from`: the exception holds the passphrase.
+            raise SettingsError(
+                "the passphrase is not text in UTF-8", hint="look at the terminal's locale"
+            ) from None
         self.text = text
         self._rounds = rounds
         self._lock = Lock()

@@ -33,6 +33,7 @@ from scepkit.server.challenge_secrets import (
     key_file,
     read_or_make_key,
 )
+from scepkit.server.passphrases import MOST_OCTETS
 from scepkit.server.settings import Settings
 from scepkit.store import AuditAction, AuditEvent, Store
 
@@ -185,11 +186,21 @@ def new_passphrase(text: str) -> Passphrase:
     """Return a passphrase for keys to be encrypted under.
 
     Raises:
-        SettingsError: it is shorter than `LEAST_CHARACTERS`.
+        SettingsError: it is shorter than `LEAST_CHARACTERS`, or cannot be given in every way in
+            which a server finds it.
     """
     if len(text) < LEAST_CHARACTERS:
         raise SettingsError(
             f"the passphrase has fewer than {LEAST_CHARACTERS} characters",
             hint="make one: openssl rand -base64 24",
         )
-    return Passphrase(text)
+    if not text.isprintable():
+        raise SettingsError(
+            "the passphrase has a control character", hint="nobody can type it; leave it out"
+        )
+    passphrase = Passphrase(text)
+    if len(text.encode()) > MOST_OCTETS:
+        raise SettingsError(
+            f"the passphrase has more than {MOST_OCTETS} octets", hint="32 are plenty"
+        )
+    return passphrase

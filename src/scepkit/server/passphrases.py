@@ -7,6 +7,7 @@ only if a key is encrypted.
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 from collections.abc import Callable
@@ -20,7 +21,8 @@ from scepkit.keys.passphrase import Passphrase
 VARIABLE = "SCEP_KEY_PASSPHRASE"
 CREDENTIAL = "scep-key-passphrase"
 _CREDENTIALS = "CREDENTIALS_DIRECTORY"
-_MOST_OCTETS = 4096
+MOST_OCTETS = 1000
+"""Of a passphrase: openssl reads 1023 of one."""
 
 
 class PassphraseSource:
@@ -61,8 +63,8 @@ class PassphraseSource:
     def _configured(self) -> Passphrase | None:
         if self._file is not None:
             return read_passphrase(self._file)
-        if text := os.environ.get(VARIABLE):
-            return Passphrase(text)
+        if octets := os.environb.get(VARIABLE.encode("ascii")):
+            return _first_line(octets, f"the variable {VARIABLE}")
         if directory := os.environ.get(_CREDENTIALS):
             path = Path(directory) / CREDENTIAL
             with refusals(f"cannot look for {path}"):
@@ -102,13 +104,26 @@ def read_passphrase(path: Path) -> Passphrase:
 def _read(path: Path) -> Passphrase:
     with refusals(f"cannot read the passphrase file {path}"):
         octets = read_file(path)
-    try:
-        text = octets[:_MOST_OCTETS].decode("utf-8").split("\n", 1)[0].rstrip("\r")
-    except UnicodeDecodeError:
-        # Not `from`: the exception holds what is in the file.
-        raise SettingsError(f"the passphrase file {path} is not text in UTF-8") from None
-    if not text:
+    return _first_line(octets, f"the passphrase file {path}")
+
+
+def _first_line(octets: bytes, source: str) -> Passphrase:
+    """Return the passphrase in the first line of a text; some editors put a mark before it (BOM).
+
+    Raises:
+        SettingsError: it is no text, or has none, or a very long one.
+    """
+    line = octets.removeprefix(codecs.BOM_UTF8).split(b"\n", 1)[0].rstrip(b"\r")
+    if len(line) > MOST_OCTETS:
         raise SettingsError(
-            f"the passphrase file {path} is empty", hint="its first line is the passphrase"
+            f"the first line of {source} has more than {MOST_OCTETS} octets",
+            hint="its first line is the passphrase; is it the right one?",
         )
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        # Not `from`: the exception holds the passphrase.
+        raise SettingsError(f"{source} is not text in UTF-8") from None
+    if not text:
+        raise SettingsError(f"{source} is empty", hint="its first line is the passphrase")
     return Passphrase(text)
