@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from scepkit.ca.directory import rollover, rotation
+from scepkit.ca.directory import requesting, rollover, rotation
+from scepkit.ca.directory.founding import RA_VALIDITY, ca_name
 from scepkit.errors import SettingsError
 from scepkit.keys.passphrase import Passphrase, WrongPassphrase
 from scepkit.keys.pem import is_encrypted
 from scepkit.server import data_directory, key_protection
+from scepkit.server.background.housekeeping import Sweep
 from scepkit.server.challenge_secrets import is_key_encrypted
 from scepkit.server.key_protection import NEW_KEYS, protect
 from scepkit.server.passphrases import CREDENTIAL, VARIABLE, PassphraseSource, read_passphrase
@@ -86,6 +88,35 @@ def test_every_key_is_encrypted_changed_and_laid_open_again(directory):
     assert not any(map(is_encrypted, key_files(directory)))
     assert same(opened(directory, None), before)
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in key_files(directory))
+
+
+def test_the_keys_of_a_ca_that_no_endpoint_uses_yet(directory):
+    """Else its certificate would come for a key under a passphrase of before."""
+    place = directory / "ca-later"
+    requesting.make(place, subject=ca_name("Later"), key="ec:p256")
+    for old, new in ((None, OLD), (OLD, NEW)):
+        change(directory, old, new)
+        assert all(map(is_encrypted, key_files(directory)))
+        assert requesting.find(place, quick(new)).csr.is_signature_valid
+
+
+def test_a_rotation_after_a_change_that_was_killed(directory, monkeypatch):
+    """The server, which has the old passphrase, makes no RA that the change would spoil."""
+    home, really = opened(directory, None), key_protection._finish
+
+    def killed(place):
+        if (place / NEW_KEYS).exists():
+            raise KeyboardInterrupt
+        really(place)
+
+    monkeypatch.setattr(key_protection, "_finish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        change(directory, None, NEW)
+    monkeypatch.undo()
+    later = NOW + RA_VALIDITY - timedelta(days=5)
+    with data_directory.open_store(home.settings) as store:
+        Sweep(home.settings, store, lambda: later).run()
+    assert same(opened(directory, NEW, now=later), home)
 
 
 def same(one, other):

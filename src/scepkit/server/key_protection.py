@@ -113,19 +113,28 @@ def check(settings: Settings, passphrase: Passphrase | None) -> None:
 
 def _lock(settings: Settings, locks: ExitStack) -> None:
     """Keep everybody else from changing a CA; what they left is finished first."""
-    for name in settings.authorities:
-        directory = settings.authority_directory(name)
-        if paths.exists(directory):
-            locks.enter_context(replacing.locked(directory))
-            replacing.heal(directory)
+    for directory in _directories(settings):
+        locks.enter_context(replacing.locked(directory))
+        replacing.heal(directory)
+
+
+def _directories(settings: Settings) -> list[Path]:
+    """List the directories of all CAs, whether an endpoint uses them at the moment or not.
+
+    One may wait for its certificate, or for its endpoint to come back.
+    """
+    named = {settings.authority_directory(name) for name in settings.authorities}
+    with refusals(f"cannot look into {settings.directory}"):
+        found = {*named, *settings.directory.glob("ca-*")}
+        return sorted(path for path in found if path.is_dir())
 
 
 def _names(settings: Settings) -> list[str]:
     """Return the key files of a server, relative to its directory."""
     keys = [
         path
-        for name in settings.authorities
-        for place in paths.places(settings.authority_directory(name))
+        for directory in _directories(settings)
+        for place in paths.places(directory)
         for key in paths.KEYS
         if (path := place / key).exists()
     ]

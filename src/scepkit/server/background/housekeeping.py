@@ -21,6 +21,7 @@ from scepkit.errors import ScepError
 from scepkit.keys import ownership
 from scepkit.operations.purging import purge
 from scepkit.operations.selection import Moment
+from scepkit.server import key_protection
 from scepkit.server.passphrases import PassphraseSource
 from scepkit.server.settings import Settings
 from scepkit.store import SERVER, AuditAction, AuditEvent, Store
@@ -89,6 +90,8 @@ class Sweep:
             log.info("old records were deleted", **purged._asdict())
 
     def _rotate_ra(self, ca: str) -> None:
+        # Else what a killed change of the passphrase left would undo it: the old key comes back.
+        key_protection.finish(self.settings)
         directory = self.settings.authority_directory(ca)
         before = timedelta(days=self.settings.ra_rotation_days)
         passphrase = self.passphrases.find()
@@ -97,6 +100,7 @@ class Sweep:
             self._record(AuditAction.RA_REPLACED, ca)
 
     def _rotate_ocsp(self, ca: str) -> None:
+        key_protection.finish(self.settings)
         directory = self.settings.authority_directory(ca)
         passphrase = self.passphrases.find()
         if rotation.rotate_ocsp(directory, now=self.now(), passphrase=passphrase):
