@@ -374,6 +374,24 @@ def test_imports_that_cannot_be(scep, tmp_path, ca, ca_key, root, root_key):
     assert not (tmp_path / "s/ca.pem").exists()
 
 
+@pytest.mark.parametrize("label", ["PKCS7", "CMS", "CERTIFICATE CHAIN", "PKCS #7 SIGNED DATA", ""])
+def test_pkcs7_of_openssl_in_any_order(scep, tmp_path, ca, ca_key, root, label, recwarn):
+    """It is BER, and its certificates are a set: the CA's is the one for the key."""
+    (tmp_path / "chain.pem").write_bytes(pem(root, ca))
+    (tmp_path / "ca.key").write_bytes(
+        ca_key.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption())
+    )
+    form = "PEM" if label else "DER"
+    command = f"openssl crl2pkcs7 -nocrl -certfile chain.pem -outform {form} -out ca.p7b"
+    subprocess.run(command.split(), cwd=tmp_path, check=True)
+    content = (tmp_path / "ca.p7b").read_bytes()
+    (tmp_path / "ca.p7b").write_bytes(content.replace(b"PKCS7--", f"{label}--".encode()))
+    files = ("--cert", "ca.p7b", "--key", "ca.key")
+    status, _, err = scep("admin", "ca", "import", "default", *files, "--dir", "s")
+    assert (status, err.strip()) == (0, "CN=Issuing CA is the CA now")
+    assert not recwarn.list
+
+
 def test_an_import_is_protected_with_the_others(scep, tmp_path, ca, ca_key, monkeypatch):
     """The key never lies there in clear where the server's keys do not."""
     (tmp_path / "ca.pem").write_bytes(pem(ca))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 MOST_OCTETS = 1 << 20
 """Of such a file: a hundred times more than a chain has."""
 
-_PKCS7 = re.compile(rb"-----BEGIN (PKCS7|CMS|CERTIFICATE CHAIN)-----")
+_PKCS7 = re.compile(rb"-----BEGIN (PKCS7|CMS|CERTIFICATE CHAIN|PKCS #7 SIGNED DATA)-----")
 _LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 
 
@@ -50,13 +51,22 @@ _HINT = "give a certificate as PEM (-----BEGIN CERTIFICATE-----), DER or PKCS#7"
 def _read(content: bytes) -> list[x509.Certificate]:
     if _PKCS7.search(content):
         # The library knows one label.
-        text = re.sub(rb"(BEGIN|END) (CMS|CERTIFICATE CHAIN)-", rb"\1 PKCS7-", content)
-        return pkcs7.load_pem_pkcs7_certificates(text)
+        labels = rb"(BEGIN|END) (CMS|CERTIFICATE CHAIN|PKCS #7 SIGNED DATA)-"
+        return _read_pkcs7(re.sub(labels, rb"\1 PKCS7-", content))
     if b"-----BEGIN " in content:
         return x509.load_pem_x509_certificates(content)
     try:
         return [x509.load_der_x509_certificate(content)]
     except ValueError:
+        return _read_pkcs7(content)
+
+
+def _read_pkcs7(content: bytes) -> list[x509.Certificate]:
+    with warnings.catch_warnings():
+        # The library warns of BER, which openssl and Windows write.
+        warnings.simplefilter("ignore", UserWarning)
+        if b"-----BEGIN " in content:
+            return pkcs7.load_pem_pkcs7_certificates(content)
         return pkcs7.load_der_pkcs7_certificates(content)
 
 

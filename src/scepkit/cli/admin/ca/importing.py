@@ -105,13 +105,18 @@ def _of_pkcs12(
 def _of_files(
     certificate: Path | None, key: Path | None, ask: Callable[[], str]
 ) -> tuple[x509.Certificate, PrivateKey, Sequence[x509.Certificate]]:
-    """Return what the two files hold; certificates that follow the CA's belong to its chain."""
+    """Return what the two files hold; what is not for the key belongs to the chain."""
+    from scepkit.ca.checks import has_key
     from scepkit.keys.key_files import MOST_OCTETS, read_key
 
     if certificate is None or key is None:
         raise UsageError("--cert and --key are both needed", hint="or give --p12")
-    own, *others = read(certificate)
-    return own, read_key(input_file.read(key, MOST_OCTETS), key, ask), others
+    found = read(certificate)
+    private_key = read_key(input_file.read(key, MOST_OCTETS), key, ask)
+    public_key = private_key.public_key()
+    # PKCS#7 has no order. Where none fits, what is said is about the first.
+    own = next((one for one in found if has_key(one, public_key)), found[0])
+    return own, private_key, [one for one in found if one != own]
 
 
 def _asking(path: Path | None) -> Callable[[], str]:
