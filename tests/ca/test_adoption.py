@@ -6,8 +6,10 @@ import subprocess
 from datetime import timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.x509.oid import ExtensionOID
 
 import chains
 from ca import children
@@ -221,6 +223,31 @@ def test_a_ca_that_can_be_its_own_ra(tmp_path, sub_key, root, root_key, now):
     sub = issue("Sub", sub_key, now, by=(root, root_key), usages=usages)
     adopt(tmp_path / "ca", sub, sub_key, [root], now=now)
     assert load(tmp_path / "ca", now=now).layout == "single"
+
+
+@pytest.mark.parametrize("oid", [ExtensionOID.KEY_USAGE, ExtensionOID.BASIC_CONSTRAINTS])
+def test_extensions_that_cannot_be_read(sub_key, now, oid):
+    named, extension = name("Damaged"), x509.UnrecognizedExtension(oid, b"\5\0")
+    damaged = (
+        x509.CertificateBuilder(named, named, sub_key.public_key(), 1, now - DAY, now + DAY)
+        .add_extension(extension, critical=False)
+        .sign(sub_key, hashes.SHA256())
+    )
+    with pytest.raises(SettingsError, match=r'extensions of .*"CN=Damaged" cannot be read'):
+        suitability.check(damaged, sub_key, [], now)
+
+
+def test_a_key_for_pss_alone(tmp_path):
+    """The library reads it as any other RSA key, and signs with it in a way it is not for."""
+    for command in (
+        "genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 -out k",
+        "req -x509 -key k -subj /CN=PSS -out c",
+    ):
+        subprocess.run(["openssl", *command.split()], cwd=tmp_path, check=True, capture_output=True)
+    certificate = x509.load_pem_x509_certificate((tmp_path / "c").read_bytes())
+    key = load_pem_private_key((tmp_path / "k").read_bytes(), None)
+    with pytest.raises(SettingsError, match="RSASSA-PSS alone"):
+        suitability.check(certificate, key, [], certificate.not_valid_before_utc + DAY)
 
 
 def test_one_of_ad_cs(tmp_path, sub_key, root, root_key, now):

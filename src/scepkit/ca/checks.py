@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
@@ -83,10 +83,17 @@ def check_is_ca(certificate: x509.Certificate) -> None:
     """Refuse a certificate that is not a CA's (RFC 5280 section 4.2.1.9).
 
     Raises:
-        SettingsError: basicConstraints is missing or says CA:FALSE.
+        SettingsError: basicConstraints is missing or says CA:FALSE, or an extension is damaged.
     """
     try:
-        constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        extensions = certificate.extensions
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise SettingsError(
+            f"the extensions of {label(certificate)} cannot be read",
+            hint="openssl x509 -noout -text shows them; have it issued without the damaged one",
+        ) from error
+    try:
+        constraints = extensions.get_extension_for_class(x509.BasicConstraints).value
     except x509.ExtensionNotFound:
         constraints = x509.BasicConstraints(ca=False, path_length=None)
     if not constraints.ca:
@@ -104,6 +111,14 @@ def check_key(certificate: x509.Certificate, key: PrivateKey) -> None:
             f"the private key is not that of {label(certificate)}",
             hint="two files of different CAs or of different times were mixed",
         )
+
+
+def has_key(certificate: x509.Certificate, key: object) -> bool:
+    """Tell whether a certificate is for a public key; not, if its own is of a kind unknown here."""
+    try:
+        return certificate.public_key() == key
+    except (ValueError, UnsupportedAlgorithm):
+        return False
 
 
 def check_validity(certificate: x509.Certificate, now: datetime) -> None:

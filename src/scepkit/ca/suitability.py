@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from scepkit.ca import checks
 from scepkit.ca.checks import label
@@ -27,6 +28,7 @@ CA_NEEDS = ("key_cert_sign", "crl_sign")
 
 _STRONG = frozenset({"sha256", "sha384", "sha512", "sha3-256", "sha3-384", "sha3-512"})
 _LEAST_RSA, _MOST_RSA = 2048, 8192
+_RSASSA_PSS = PublicKeyAlgorithmOID.RSASSA_PSS
 _LONGEST_CHAIN = 8
 _WHOLE_CHAIN = "give the certificates from its issuer up to the root"
 
@@ -51,7 +53,7 @@ def check(
     Raises:
         SettingsError: what is wrong, and what to do about it.
     """
-    if key.public_key() != certificate.public_key():
+    if not checks.has_key(certificate, key.public_key()):
         raise SettingsError(
             f"{label(certificate)} is for another key than the one here",
             hint="it must be issued from the PKCS#10 that was printed last; was another request "
@@ -87,6 +89,12 @@ def check_key_kind(certificate: x509.Certificate) -> None:
     """
     key = certificate.public_key()
     match key:
+        case rsa.RSAPublicKey() if certificate.public_key_algorithm_oid == _RSASSA_PSS:
+            raise SettingsError(
+                f"the key of {label(certificate)} is for RSASSA-PSS alone, which devices cannot "
+                "verify",
+                hint="take an ordinary RSA key (rsaEncryption)",
+            )
         case rsa.RSAPublicKey() if not _LEAST_RSA <= key.key_size <= _MOST_RSA:
             raise SettingsError(
                 f"the key of {label(certificate)} has {key.key_size} bits",
@@ -172,7 +180,7 @@ def _gap(
 def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 
