@@ -23,6 +23,11 @@ def file(tmp_path):
     [
         ('host = "127.0.0.1"', HOST, '--host 0.0.0.0 > host = "127.0.0.1" in {}'),
         ("port = 8080", {"port": 80}, "--port 80 > port = 8080 in {}"),
+        (
+            '[ca.default]\nsubject = "CN=A"\nyears = 5',
+            {"ca": {"default": {"subject": "CN=B"}}},
+            '--ca-subject CN=B > subject = "CN=A" in [ca.default] of {}',
+        ),
         ("workers = 2", {"workers": 1}, "--workers 1 > workers = 2 in {}"),
         (
             'public_url = "http://a.example/scep"',

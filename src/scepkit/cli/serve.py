@@ -127,7 +127,6 @@ def serve(
 
     from scepkit.server import data_directory, run
     from scepkit.server.reloading.hang_up import HangUp
-    from scepkit.server.settings import DEFAULT
 
     kept: dict[str, object] = {
         "host": host,
@@ -135,11 +134,7 @@ def serve(
         "workers": workers,
         "public_url": _checked_url(public_url),
     }
-    options = dict(kept)
-    if ca_subject is not None:
-        options["ca"] = {DEFAULT: {"subject": checked_subject(ca_subject)}}
-    if legacy is not None:
-        options["endpoint"] = {DEFAULT: {"legacy": split_legacy(legacy)}}
+    options = {**kept, **_sections(ca_subject, legacy)}
     home = data_directory.prepare(
         directory,
         now=datetime.now(UTC),
@@ -161,6 +156,18 @@ def serve(
         _announce(home, directory, f"http://{_shown(address[0])}:{address[1]}/scep")
         run.serve(home, listener, hang_up)
     terminal.say("stopped")
+
+
+def _sections(ca_subject: str | None, legacy: str | None) -> dict[str, object]:
+    """Return the options that are settings of the default CA and of the default endpoint."""
+    from scepkit.server.settings import DEFAULT
+
+    sections: dict[str, object] = {}
+    if ca_subject is not None:
+        sections["ca"] = {DEFAULT: {"subject": checked_subject(ca_subject)}}
+    if legacy is not None:
+        sections["endpoint"] = {DEFAULT: {"legacy": split_legacy(legacy)}}
+    return sections
 
 
 def asked_passphrase() -> Callable[[], str] | None:

@@ -98,8 +98,7 @@ def prepare(
     Args:
         directory: where.
         now: the time, aware.
-        layout: the key layout for the default CA if it is new; that of an old one cannot be
-            changed, nor can its name.
+        layout: the key layout for the default CA, if it is new.
         ask: asks a person for the passphrase of the keys, where it is needed and nothing names it.
         try_out: raises what is wrong with the settings of a first start, before any is kept.
         options: settings that win over the file; host, port, workers, public_url and the CA's
@@ -114,10 +113,7 @@ def prepare(
     if layout is not None:
         # Before anything is written: the next start would find the other options of this one.
         layouts.kinds(layout)
-    if not paths.exists(directory):
-        _refuse_foreign(directory)
-        with refusals(f"cannot make {directory}"):
-            make_directory(directory, to_owner=True)
+    _make_directory(directory)
     is_first = not _was_served(directory)
     # The settings are checked before a CA is made that would outlive a typing error.
     settings = server_settings.load(directory, **options)
@@ -359,6 +355,18 @@ def _was_served(directory: Path) -> bool:
     """
     with refusals(f"cannot look into {directory}"):
         return any((directory / name).exists() for name in (CHALLENGE_KEY, HAS_DATABASE))
+
+
+def _make_directory(directory: Path) -> None:
+    """Make the data directory, unless there is a CA in it already.
+
+    Raises:
+        SettingsError: it is somebody else's, or the file system refuses.
+    """
+    if not paths.exists(directory):
+        _refuse_foreign(directory)
+        with refusals(f"cannot make {directory}"):
+            make_directory(directory, to_owner=True)
 
 
 def _refuse_foreign(directory: Path) -> None:

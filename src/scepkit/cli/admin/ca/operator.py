@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -61,17 +62,15 @@ def opened(directory: Path, name: str) -> Iterator[Operator]:
         raise UsageError(
             f"a CA cannot be called {name!r}", hint="a name has 1 to 32 of a-z, 0-9 and -"
         )
+    operator = partial(Operator, by=who(), ca=name, now=utc_now())
     if paths.exists(directory):
         with records_opened(directory) as (home, store):
             passphrase = home.passphrases.find()
             key_protection.check(home.settings, passphrase)
-            yield Operator(
-                by=who(),
-                ca=name,
+            yield operator(
                 directory=home.settings.authority_directory(name),
                 store=store,
                 passphrase=passphrase,
-                now=utc_now(),
                 new=home.settings.new_authority(name),
             )
         return
@@ -81,12 +80,9 @@ def opened(directory: Path, name: str) -> Iterator[Operator]:
             hint="its first CA is called default; name its directory with --dir",
         )
     settings = server_settings.load(directory)
-    yield Operator(
-        by=who(),
-        ca=name,
+    yield operator(
         directory=directory,
         store=None,
         passphrase=passphrases_of(settings, asked_passphrase()).find(),
-        now=utc_now(),
         new=settings.new_authority(name),
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -14,10 +15,51 @@ from scepkit.cli.help import Command, examples
 from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from cryptography import x509
+
     from scepkit.ca.directory.requesting import CARequest
+    from scepkit.operations.authorities import Operator
 
 _USUAL_KEY = "rsa:3072"
 _GROUP = 4  # hex digits that are read aloud together
+
+
+_SubjectOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--subject",
+        metavar="DN",
+        help="The CA's name, as RFC 4514 has it. Default: that of [ca.NAME] in scep.toml.",
+        show_default=False,
+    ),
+]
+_KeyOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        metavar="KIND",
+        help="rsa:2048, rsa:3072, rsa:4096, ec:p256 or ec:p384. Default: rsa:3072, or that of "
+        "[ca.NAME] in scep.toml.",
+        show_default=False,
+    ),
+]
+_PathLengthOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--path-length",
+        min=0,
+        max=8,
+        metavar="N",
+        help="How many CAs may be below one another. Default: 0, or that of [ca.NAME].",
+        show_default=False,
+    ),
+]
+_SameKeyOption: TypeAlias = Annotated[
+    bool, typer.Option("--same-key", help="For the key and name of the CA that is there.")
+]
+_DropOption: TypeAlias = Annotated[
+    bool, typer.Option("--drop", help="Give up the request that waits, with its key.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -38,40 +80,11 @@ def register(app: typer.Typer) -> None:
 def request(
     name: NameArgument,
     *,
-    subject: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DN",
-            help="The CA's name, as RFC 4514 has it. Default: that of [ca.NAME] in scep.toml.",
-            show_default=False,
-        ),
-    ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="KIND",
-            help="rsa:2048, rsa:3072, rsa:4096, ec:p256 or ec:p384. Default: rsa:3072, or that of "
-            "[ca.NAME] in scep.toml.",
-            show_default=False,
-        ),
-    ] = None,
-    path_length: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=8,
-            metavar="N",
-            help="How many CAs may be below one another. Default: 0, or that of [ca.NAME].",
-            show_default=False,
-        ),
-    ] = None,
-    same_key: Annotated[
-        bool,
-        typer.Option("--same-key", help="For the key and name of the CA that is there."),
-    ] = False,
-    drop: Annotated[
-        bool, typer.Option("--drop", help="Give up the request that waits, with its key.")
-    ] = False,
+    subject: _SubjectOption = None,
+    key: _KeyOption = None,
+    path_length: _PathLengthOption = None,
+    same_key: _SameKeyOption = False,
+    drop: _DropOption = False,
     as_json: JsonOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
@@ -86,26 +99,45 @@ def request(
         )
     with opened(directory, name) as operator:
         from scepkit.operations import authorities
-        from scepkit.protocol.rfc4514 import parse_subject
 
-        length = operator.new.path_length if path_length is None else path_length
         if drop:
             is_dropped = authorities.drop_request(operator)
             if as_json:
                 terminal.json_data({"dropped": is_dropped})
             terminal.say("the request was given up" if is_dropped else "no request waits")
             return
-        if same_key:
-            made = authorities.request_again(operator, path_length=length)
-        else:
-            name_of_ca = parse_subject(subject) if subject else operator.new.subject
-            if name_of_ca is None:
-                raise UsageError(
-                    f"the CA needs a name: neither --subject nor [ca.{name}] in scep.toml has one",
-                    hint="--subject 'CN=Device CA,O=Example,C=CH' for a new CA",
-                )
-            kind = key or operator.new.key or _USUAL_KEY
-            made = authorities.request(operator, subject=name_of_ca, key=kind, path_length=length)
+        length = operator.new.path_length if path_length is None else path_length
+        made = (
+            authorities.request_again(operator, path_length=length)
+            if same_key
+            else authorities.request(
+                operator,
+                subject=_subject(operator, subject),
+                key=key or operator.new.key or _USUAL_KEY,
+                path_length=length,
+            )
+        )
+    _report(made, name, directory, as_json=as_json)
+
+
+def _subject(operator: Operator, text: str | None) -> x509.Name:
+    """Return the name of the CA: the one that was given, or else the one in scep.toml.
+
+    Raises:
+        UsageError: there is none, or it cannot be one.
+    """
+    from scepkit.protocol.rfc4514 import parse_subject
+
+    found = parse_subject(text) if text else operator.new.subject
+    if found is None:
+        raise UsageError(
+            f"the CA needs a name: neither --subject nor [ca.{operator.ca}] in scep.toml has one",
+            hint="--subject 'CN=Device CA,O=Example,C=CH' for a new CA",
+        )
+    return found
+
+
+def _report(made: CARequest, name: str, directory: Path, *, as_json: bool) -> None:
     pem = made.pem.decode("ascii")
     facts = _facts(made)
     if as_json:
