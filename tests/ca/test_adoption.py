@@ -582,3 +582,35 @@ def test_killed_while_an_ra_is_made(tmp_path, sub, sub_key, root, now, killed):
         assert load(left, now=now).ra.certificate.issuer == sub.subject
     assert seen == sorted(seen)
     assert len(set(seen)) == 2
+
+
+def constrained(*permitted):
+    constraints = x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=None)
+    return [constraints]
+
+
+def test_constraints_that_leave_no_name_to_the_ra(tmp_path, sub_key, root, root_key, now):
+    """The server would have no RA and no OCSP responder that anybody verifies."""
+    only = x509.DirectoryName(name("sub"))
+    sub = issue("sub", sub_key, now, by=(root, root_key), extensions=constrained(only))
+    with pytest.raises(SettingsError, match='"CN=sub RA", which the server needs'):
+        adopt(tmp_path / "ca", sub, sub_key, [root], now=now)
+    assert not paths.exists(tmp_path / "ca")
+
+
+def test_a_ca_outside_the_constraints_above_it(sub_key, root_key, now):
+    only = x509.DirectoryName(name("other"))
+    root = issue("root", root_key, now, extensions=constrained(only))
+    sub = issue("sub", sub_key, now, by=(root, root_key))
+    said = refused(sub, sub_key, [root], now)
+    assert '"CN=sub" may not be below the certificate "CN=root"' in said
+
+
+def test_what_a_ca_with_a_chain_above_issues(tmp_path, sub, sub_key, root_key, now):
+    """The chain that comes with it counts when its files are read: here the root ends sooner."""
+    root = issue("root", root_key, now, days=100)
+    sub = issue("sub", sub_key, now, by=(root, root_key))
+    adopt(tmp_path / "ca", sub, sub_key, [root], now=now)
+    loaded = load(tmp_path / "ca", now=now)
+    assert loaded.ca.limits.not_after == root.not_valid_after_utc < sub.not_valid_after_utc
+    assert loaded.ra.certificate.not_valid_after_utc == root.not_valid_after_utc

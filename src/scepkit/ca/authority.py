@@ -14,6 +14,7 @@ from cryptography import x509
 
 from scepkit.ca.extensions import authority_key_identifier, subject_key_identifier
 from scepkit.ca.issuer import IssuedCertificate
+from scepkit.ca.limits import Limits
 from scepkit.ca.profile import check_public_key, from_request
 from scepkit.ca.subject_rules import certified_subject
 from scepkit.errors import SettingsError
@@ -26,6 +27,7 @@ from scepkit.protocol.extensions import encoded
 from scepkit.protocol.general_name import listed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from scepkit.ca.extensions import Locations
@@ -46,25 +48,28 @@ class Authority:
         private_key: the key of that certificate; `checks` looks whether it is.
         locations: where its CRL, its certificate and its OCSP responder are, for the certificates
             that it issues; None leaves that out of them.
+        above: the certificates over its own, from its issuer up, as far as they are known.
 
     Attributes:
+        limits: what its own certificate and those above it allow.
         own: the CA's certificate as CMS names it.
         key_hash: SHA-256 of the DER SubjectPublicKeyInfo, 32 octets: which CA this is, whatever
             else may be of the same name.
 
     Raises:
-        SettingsError: a kind of key that certificates are not signed with.
+        SettingsError: a kind of key that certificates are not signed with, or name constraints that
+            cannot be read.
     """
 
     __slots__ = (
         "_algorithm",
         "_algorithm_and_issuer",
         "_extensions",
-        "_not_after",
-        "_not_before",
         "_sign",
+        "above",
         "certificate",
         "key_hash",
+        "limits",
         "own",
         "private_key",
     )
@@ -75,6 +80,7 @@ class Authority:
         private_key: PrivateKey,
         *,
         locations: Locations | None = None,
+        above: Sequence[x509.Certificate] = (),
     ) -> None:
         self.certificate = certificate
         self.own = Certificate.of(certificate)
@@ -82,8 +88,8 @@ class Authority:
         digest = _DIGESTS[signature_hash(private_key).name]
         self._algorithm = signatures.signature_algorithm(private_key, digest)
         self._sign = signatures.signing(private_key, digest)
-        self._not_before = certificate.not_valid_before_utc
-        self._not_after = certificate.not_valid_after_utc
+        self.above = tuple(above)
+        self.limits = Limits.of(certificate, above)
         self.key_hash = self.own.key_hash
         self._algorithm_and_issuer = self._algorithm + self.own.subject
         self._extensions = b"".join(
@@ -97,7 +103,7 @@ class Authority:
 
     def at(self, locations: Locations | None) -> Authority:
         """Return this CA, with these locations in what it issues."""
-        return Authority(self.certificate, self.private_key, locations=locations)
+        return Authority(self.certificate, self.private_key, locations=locations, above=self.above)
 
     @property
     def name(self) -> str:
@@ -108,8 +114,10 @@ class Authority:
         """Issue an end-entity certificate (RFC 5280 section 4).
 
         Raises:
-            BadRequest: the request cannot have a certificate of this profile.
-            SettingsError: the CA is not valid now, which is no fault of the peer's.
+            BadRequest: the request cannot have a certificate of this profile, or has a name that
+                the CA's name constraints do not allow.
+            SettingsError: the CA is not valid now, or may not issue by what is above it; that is
+                no fault of the peer's.
             ValueError: a serial number that no certificate can have.
         """
         profile, serial = order.profile, order.serial
@@ -122,6 +130,8 @@ class Authority:
         key = check_public_key(order.public_key, profile)
         spki = order.spki or public_keys.written(key)
         granted, names = from_request(order.requested, key, profile, subject)
+        if self.limits.constraints:
+            self.limits.check(subject, names)
         to_be_signed = _der.sequence(
             _VERSION_3,
             _der.integer(serial),
@@ -141,15 +151,21 @@ class Authority:
 
     def _validity(self, profile: Profile, now: datetime) -> tuple[datetime, datetime]:
         """Return the validity as certificates have it: in UTC, without fractions of seconds."""
-        if not self._not_before <= now < self._not_after:
+        start, end, fault = self.limits.not_before, self.limits.not_after, self.limits.fault
+        if fault:
             raise SettingsError(
-                f"the CA is valid from {self._not_before} to {self._not_after}, not now",
+                f"the CA may not issue: {fault}", hint="have the CA certified anew, or correctly"
+            )
+        if not start <= now < end:
+            whose = "the CA and those above it are" if self.above else "the CA is"
+            raise SettingsError(
+                f"{whose} valid from {start} to {end}, not now",
                 hint="look at the clock of this machine, or renew the CA",
             )
         now = now.astimezone(UTC)
         # A certificate that outlives its CA, or is older, fails in strict verifiers.
-        not_before = max(now - profile.backdate, self._not_before)
-        not_after = now + min(profile.validity, self._not_after - now)
+        not_before = max(now - profile.backdate, start)
+        not_after = now + min(profile.validity, end - now)
         return _whole(not_before), _whole(not_after)
 
 

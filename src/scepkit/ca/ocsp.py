@@ -23,6 +23,7 @@ from scepkit.errors import SettingsError
 from scepkit.keys.pem import signature_hash
 from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.ocsp import HASHES, CertID, Signer, issuer_id
 
 if TYPE_CHECKING:
@@ -134,17 +135,22 @@ def issue(
         key: the responder's.
         now: the time, aware.
         validity: how long from now on; the CA's end cuts it.
+
+    Raises:
+        SettingsError: the CA's name constraints do not allow the responder's name.
     """
     issuer = ca.certificate
+    name = name_for(issuer.subject)
+    ca.limits.check_own(Name.of(name))
     public = key.public_key()
-    end = min(now + validity, issuer.not_valid_after_utc)
+    end = min(now + validity, ca.limits.not_after)
     return (
         x509.CertificateBuilder()
-        .subject_name(_name(issuer.subject))
+        .subject_name(name)
         .issuer_name(issuer.subject)
         .public_key(public)
         .serial_number(random_serial())
-        .not_valid_before(max(now - BACKDATE, issuer.not_valid_before_utc))
+        .not_valid_before(max(now - BACKDATE, ca.limits.not_before))
         .not_valid_after(end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(key_usage({"digital_signature"}), critical=True)
@@ -168,7 +174,8 @@ def is_fit(delegate: Delegate, ca: x509.Certificate, now: datetime) -> bool:
     return ExtendedKeyUsageOID.OCSP_SIGNING in purposes
 
 
-def _name(issuer: x509.Name) -> x509.Name:
+def name_for(issuer: x509.Name) -> x509.Name:
+    """Return the name of the responder of a CA with that name."""
     common = checks.marked(checks.common_name_of(issuer), _SUFFIX)
     rest = [one for one in issuer if one.oid != NameOID.COMMON_NAME]
     return x509.Name([*rest, x509.NameAttribute(NameOID.COMMON_NAME, common)])

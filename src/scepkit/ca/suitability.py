@@ -15,7 +15,9 @@ from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from scepkit.ca import checks
 from scepkit.ca.checks import label
-from scepkit.errors import SettingsError
+from scepkit.ca.limits import constraints_of, path_length
+from scepkit.errors import BadRequest, Malformed, SettingsError
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ def check(
             "signed?",
         )
     check_key_kind(certificate)
+    for one in (certificate, *above):
+        constraints_of(one)  # before any other extension: the library reads all of them or none
     checks.check_is_ca(certificate)
     checks.check_key_usage(
         certificate,
@@ -77,6 +81,7 @@ def check(
     chain = _chain(certificate, above)
     for depth, one in enumerate(chain):
         _check_issuer(one, depth, now)
+    _check_names((certificate, *chain))
     return chain
 
 
@@ -219,11 +224,29 @@ def _check_issuer(certificate: x509.Certificate, below: int, now: datetime) -> N
             f"{label(certificate)} may not sign certificates: its keyUsage lacks keyCertSign",
             hint="is it the right one?",
         )
-    longest = certificate.extensions.get_extension_for_class(
-        x509.BasicConstraints
-    ).value.path_length
+    longest = path_length(certificate)
     if longest is not None and longest < below + 1:
         raise SettingsError(
             f"{label(certificate)} has a path length of {longest}: {below + 1} CAs are below it",
             hint="have the CA's certificate issued by a CA that may have CAs below it",
         )
+
+
+def _check_names(chain: Sequence[x509.Certificate]) -> None:
+    """Refuse a chain that its own name constraints do not allow (RFC 5280 section 6.1.3).
+
+    Args:
+        chain: from the CA here up.
+    """
+    for depth, issuer in enumerate(chain):
+        constraints = constraints_of(issuer)
+        if constraints is None:
+            continue
+        for one in map(Certificate.of, chain[:depth]):
+            try:
+                constraints.check(one.subject_name, one.alternative_names)
+            except (BadRequest, Malformed) as error:
+                raise SettingsError(
+                    f'"{one.subject_name}" may not be below {label(issuer)}: {error.message}',
+                    hint="have the CA's certificate issued with a name that is allowed there",
+                ) from error

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from scepkit.ca import checks, suitability
+from scepkit.ca import checks, ocsp, suitability
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import founding, paths, replacing, rollover
-from scepkit.ca.directory.founding import RA_VALIDITY, stage_ra
+from scepkit.ca.directory.founding import RA_VALIDITY, ra_name, stage_ra
 from scepkit.ca.directory.material import check_passphrase
+from scepkit.ca.limits import Limits
 from scepkit.errors import Hint, SettingsError
 from scepkit.keys.files import make_directory, refusals, write_file
 from scepkit.keys.pem import CERTIFICATE_MODE, read_certificate, write_certificate, write_key
+from scepkit.protocol.distinguished_name import Name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +74,7 @@ def adopt(
             already, or a name has been used, or the file system refuses.
     """
     chain = suitability.check(certificate, key, above, now)
+    _check_own_names(certificate, chain)
     with replacing.locked(directory):
         replacing.heal(directory)
         founding.heal(directory)
@@ -98,6 +101,18 @@ def adopt(
     return Place.NEXT
 
 
+def _check_own_names(certificate: x509.Certificate, above: Sequence[x509.Certificate]) -> None:
+    """Refuse a CA whose name constraints leave no name to those who answer for it.
+
+    Raises:
+        SettingsError: its RA or its OCSP responder could have no certificate.
+    """
+    limits = Limits.of(certificate, above)
+    of_ra = [ra_name(certificate.subject)] if checks.needs_ra(certificate) else []
+    for name in map(Name.of, (*of_ra, ocsp.name_for(certificate.subject))):
+        limits.check_own(name)
+
+
 def _stage(
     stage: Path,
     certificate: x509.Certificate,
@@ -111,7 +126,8 @@ def _stage(
         make_directory(stage)
     write_key(stage / paths.CA_KEY, key, passphrase)
     if checks.needs_ra(certificate):
-        stage_ra(stage, Authority(certificate, key), _RA_KEY, now, RA_VALIDITY, passphrase)
+        authority = Authority(certificate, key, above=chain)
+        stage_ra(stage, authority, _RA_KEY, now, RA_VALIDITY, passphrase)
     _write_chain(stage, chain)
     write_certificate(stage / paths.CA_CERTIFICATE, certificate)
 

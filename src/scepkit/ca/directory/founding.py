@@ -321,10 +321,15 @@ def ra_certificate(
         key: the RA's, RSA.
         now: the time, aware.
         validity: how long from now on; the CA's end cuts it.
+
+    Raises:
+        SettingsError: the CA is not valid now, or its name constraints do not allow the RA's name.
     """
+    subject = Name.of(ra_name(ca.certificate.subject))
+    ca.limits.check_own(subject)
     issued = ca.certify(
         Order(
-            subject=Name.of(_ra_name(ca.certificate.subject)),
+            subject=subject,
             public_key=key.public_key(),
             requested=NO_EXTENSIONS,
             profile=replace(_RA_PROFILE, validity=validity),
@@ -356,7 +361,7 @@ def _refusals(common_name: str) -> Iterator[None]:
         ) from error
 
 
-def _ra_name(name: x509.Name) -> x509.Name:
+def ra_name(name: x509.Name) -> x509.Name:
     """Return the name of the RA of a CA, which may come from elsewhere: any name but the CA's."""
     if not name.get_attributes_for_oid(NameOID.COMMON_NAME):
         return x509.Name([*name, x509.NameAttribute(NameOID.COMMON_NAME, "RA")])

@@ -12,7 +12,13 @@ from scepkit.ca import checks, ocsp
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import paths
 from scepkit.errors import Hint, SettingsError
-from scepkit.keys.pem import EncryptedKey, is_encrypted, read_certificate, read_key
+from scepkit.keys.pem import (
+    EncryptedKey,
+    is_encrypted,
+    read_certificate,
+    read_certificates,
+    read_key,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -240,7 +246,20 @@ def _authority(place: Path, now: datetime, passphrase: Passphrase | None) -> Aut
     key = key_of(place, paths.CA_KEY, passphrase)
     checks.check_is_ca(certificate)
     _check_fit(certificate, key, checks.CA_NEEDS, now)
-    return Authority(certificate, key)
+    return Authority(certificate, key, above=chain_of(place))
+
+
+def chain_of(place: Path) -> tuple[x509.Certificate, ...]:
+    """Return the certificates above a generation's CA, as far as they are known.
+
+    Args:
+        place: where the generation's files are.
+
+    Raises:
+        SettingsError: they cannot be read.
+    """
+    path = place / paths.CHAIN
+    return read_certificates(path) if path.exists() else ()
 
 
 def _ra(place: Path, now: datetime, passphrase: Passphrase | None) -> RACredential:

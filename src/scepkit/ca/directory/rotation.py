@@ -19,7 +19,7 @@ from scepkit.ca import checks, ocsp
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import paths, replacing
 from scepkit.ca.directory.founding import RA_VALIDITY, stage_ra
-from scepkit.ca.directory.material import key_of, read_delegate
+from scepkit.ca.directory.material import chain_of, key_of, read_delegate
 from scepkit.errors import UsageError
 from scepkit.keys import ownership
 from scepkit.keys.files import refusals, sync_directory
@@ -135,7 +135,8 @@ def _rotate(
     certificate, key = _pair(place, paths.CA_CERTIFICATE, paths.CA_KEY, passphrase)
     kind = _kind(_pair(place, paths.RA_CERTIFICATE, paths.RA_KEY, passphrase)[0])
     replacing.archive(directory, place, _OF_RA, paths.OLD_RA)
-    _put_ra(directory, place, Authority(certificate, key), kind, now, validity, passphrase)
+    ca = Authority(certificate, key, above=chain_of(place))
+    _put_ra(directory, place, ca, kind, now, validity, passphrase)
 
 
 def _put_ra(
@@ -180,7 +181,8 @@ def make_ra(
         replacing.heal(directory)
         lacking = [place for place in _in_use(directory) if _lacks_ra(place)]
         for place in lacking:
-            ca = Authority(*_pair(place, paths.CA_CERTIFICATE, paths.CA_KEY, passphrase))
+            pair = _pair(place, paths.CA_CERTIFICATE, paths.CA_KEY, passphrase)
+            ca = Authority(*pair, above=chain_of(place))
             _put_ra(directory, place, ca, _NEW_RA, now, validity, passphrase)
     return tuple(read_certificate(place / paths.RA_CERTIFICATE) for place in lacking)
 
@@ -291,7 +293,8 @@ def _make_responder(
     ca_key = key_of(place, paths.CA_KEY, passphrase)
     checks.check_key(certificate, ca_key)
     key = generate("ec:p256" if isinstance(ca_key, ec.EllipticCurvePrivateKey) else "rsa:2048")
-    made = ocsp.issue(Authority(certificate, ca_key), key, now=now, validity=validity)
+    authority = Authority(certificate, ca_key, above=chain_of(place))
+    made = ocsp.issue(authority, key, now=now, validity=validity)
     stage = replacing.scratch(directory, "ocsp")
     write_key(stage / paths.OCSP_KEY, key, passphrase)
     write_certificate(stage / paths.OCSP_CERTIFICATE, made)
