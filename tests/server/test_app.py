@@ -1,4 +1,4 @@
-"""The ASGI application without a socket: its answers, its log, its metrics, its faults."""
+"""The application without a socket: its answers, its log, its metrics, its faults."""
 
 from __future__ import annotations
 

@@ -56,6 +56,51 @@ def test_starts_and_ends():
     assert done.stderr.count("Traceback") == 1
 
 
+# A fork that fails, and one whose child gets a signal before it has a handler of its own.
+UNLUCKY = """
+import os, signal
+from scepkit.server.fork_server import ForkServer
+
+real = os.fork
+
+def signalled():
+    os.fork = failing
+    pid = real()
+    if pid == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return pid
+
+def failing():
+    os.fork = real
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGTERM, stop)
+os.fork = signalled
+forks = ForkServer(lambda: None, lambda number: 7)
+for _ in range(2):
+    forks.start(1)
+    print(forks.ended())
+forks.close()
+"""
+
+
+def test_a_signal_at_the_fork_and_a_fork_that_fails():
+    """Neither ends the process that forks; a worker that could not be made may be made later."""
+    done = subprocess.run(
+        [sys.executable, "-c", UNLUCKY],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=PATIENCE,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.stdout.splitlines()[-2:] == ["(1, 1)", "(1, 7)"], done.stderr
+
+
 class Forks:
     """As much of a ForkServer as is told what to do."""
 
@@ -96,7 +141,30 @@ def test_a_worker_that_hangs_is_killed_once(processes, clock):
         processes._kill_silent(is_late=False)
     assert processes._forks.did == [(1, signal.SIGKILL)]
     processes._replace(1, -signal.SIGKILL)
+    processes._start_due(clock.now)
     assert processes._forks.did[1:] == [1]
+
+
+def test_a_worker_that_ends_at_once_is_replaced_in_a_while(processes, clock):
+    """One that fails at each start takes no processor for itself, and fills no log."""
+    processes._replace(1, 1)
+    processes._start_due(clock.now)
+    assert processes._forks.did == []
+    clock.now += supervision._PAUSE
+    for _ in range(2):
+        processes._start_due(clock.now)
+    assert processes._forks.did == [1]
+
+
+def test_a_worker_that_waits_for_its_start_is_not_started_at_the_end(processes, clock):
+    processes._replace(1, 1)
+    processes._stop_all()
+    clock.now += 3600
+    processes._start_due(clock.now)
+    processes._replace(2, 0)
+    assert processes._forks.did == [(2, signal.SIGTERM)]
+    assert not processes._running
+    assert not processes._due
 
 
 def test_a_supervisor_that_stood_still_kills_nobody(processes, clock):

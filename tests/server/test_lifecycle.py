@@ -687,6 +687,22 @@ def test_workers_of_a_killed_parent(directory, serve, tmp_path):
     socket.create_server(("127.0.0.1", server.port)).close()
 
 
+def test_the_process_that_forks_is_killed(directory, serve, tmp_path):
+    """All end, the port is free, and one line says why; systemd starts the server again."""
+    path = directory()
+    server = serve(path, "--workers", "2", "--port", free_port(), TMPDIR=str(tmp_path))
+    pids = wait_until(lambda: len(server.workers) == 2 and server.workers, "the start of both")
+    parent = Path(f"/proc/{pids[0]}/stat").read_text().rpartition(")")[2].split()[1]
+    assert int(parent) != server.process.pid
+    os.kill(int(parent), signal.SIGKILL)
+    assert server.process.wait(PATIENCE) != 0
+    wait_until(lambda: not any(is_running(pid) for pid in pids), "the end of the workers")
+    socket.create_server(("127.0.0.1", server.port)).close()
+    assert (
+        "error: the process that starts the workers is gone\nhint: somebody killed it" in server.log
+    )
+
+
 def test_a_worker_that_dies(directory, serve, tmp_path):
     """A worker that is killed is replaced."""
     path = directory()

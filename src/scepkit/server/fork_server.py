@@ -21,11 +21,15 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NoReturn
 
+import structlog
+
 # The number of a worker, and a signal for it (0: it is to be forked); or its exit status.
 _MESSAGE = struct.Struct("!ii")
 
 # Signals of the terminal and of systemd come to all processes: here they mean nothing.
 _NOT_FOR_IT = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+log = structlog.get_logger()
 
 
 class ForkServer:
@@ -39,10 +43,13 @@ class ForkServer:
     def __init__(self, load: Callable[[], None], work: Callable[[int], int]) -> None:
         self._channel, other = socket.socketpair()
         _keep_shared()
+        # Its handlers are the supervisor's until it has its own.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_IT)
         self._pid = os.fork()
         if self._pid == 0:
             self._channel.close()
             _run_and_exit(lambda: _Forks(other, work).serve(load))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_FOR_IT)
         other.close()
 
     def fileno(self) -> int:
@@ -100,6 +107,7 @@ class _Forks:
         """Do what the supervisor says, until it is gone."""
         for one in _NOT_FOR_IT:
             signal.signal(one, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_FOR_IT)
         reading, writing = os.pipe()
         os.set_blocking(writing, False)
         # So that the end of a worker is seen at once.
@@ -136,7 +144,14 @@ class _Forks:
             return
         # A signal that comes before the worker can take it waits for it.
         signal.pthread_sigmask(signal.SIG_BLOCK, _NOT_FOR_IT)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            # No room for a process now: there may be later.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _NOT_FOR_IT)
+            log.error("a worker process cannot be made", worker=number, error=error.strerror)  # noqa: TRY400
+            self._channel.sendall(_MESSAGE.pack(number, 1))
+            return
         if pid == 0:
             signal.set_wakeup_fd(-1)
             for one in unused:

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import structlog
 
-from scepkit.errors import SettingsError
+from scepkit.errors import Local, SettingsError
 from scepkit.server import endpoint_files
 from scepkit.server.data_directory import Home
 from scepkit.server.fork_server import ForkServer
@@ -42,6 +42,10 @@ _SILENT = 10.0
 # Seconds between two looks at the signs of life; and when the supervisor itself stood still.
 _LOOK = 1.0
 _LATE = 5.0
+
+# Who lives for fewer seconds is replaced only after a pause: the next one may end as soon.
+_SHORT_LIFE = 5.0
+_PAUSE = 2.0
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -115,6 +119,9 @@ class WorkerProcesses:
         self._numbers = range(1, count + 1)
         self._heartbeats = shared.heartbeats
         self._running: set[int] = set()
+        self._started: dict[int, float] = {}
+        # When the next worker with this number is due.
+        self._due: dict[int, float] = {}
         self._could_start = True
         self._stops = False
 
@@ -135,13 +142,24 @@ class WorkerProcesses:
             Whether they could start.
 
         Raises:
-            OSError: the process that forks them is gone.
+            Local: the process that forks them is gone.
         """
+        try:
+            self._supervise()
+        except ConnectionError as error:
+            raise Local(
+                "the process that starts the workers is gone",
+                hint="somebody killed it, or the system for want of memory; start the server again",
+            ) from error
+        self._forks.close()
+        return self._could_start
+
+    def _supervise(self) -> None:
         with _woken_by_signals(self._note_stop) as woken:
             for number in self._numbers:
                 self._start(number)
             forks, looked = self._forks.fileno(), time.monotonic()
-            while self._running:
+            while self._running or self._due:
                 ready, _, _ = select.select([forks, woken], [], [], _LOOK)
                 if woken in ready:
                     os.read(woken, 512)
@@ -150,15 +168,20 @@ class WorkerProcesses:
                 if forks in ready:
                     self._replace(*self._forks.ended())
                 now = time.monotonic()
+                self._start_due(now)
                 self._kill_silent(is_late=now - looked > _LATE)
                 looked = now
-        self._forks.close()
-        return self._could_start
 
     def _start(self, number: int) -> None:
         self._heartbeats.beat(number)
         self._running.add(number)
+        self._started[number] = time.monotonic()
         self._forks.start(number)
+
+    def _start_due(self, now: float) -> None:
+        for number in [one for one, due in self._due.items() if due <= now]:
+            del self._due[number]
+            self._start(number)
 
     def _note_stop(self) -> None:
         self._stops = True
@@ -167,6 +190,7 @@ class WorkerProcesses:
         for number in self._running:
             self._forks.send(number, signal.SIGTERM)
         self._stops = False
+        self._due.clear()
         self._numbers = range(0)
 
     def _replace(self, number: int, status: int) -> None:
@@ -177,7 +201,9 @@ class WorkerProcesses:
             self._stop_all()
         elif number in self._numbers:
             _logger.warning("a worker process ended and is replaced", worker=number, status=status)
-            self._start(number)
+            now = time.monotonic()
+            is_short = now - self._started[number] < _SHORT_LIFE
+            self._due[number] = now + _PAUSE if is_short else now
 
     def _kill_silent(self, *, is_late: bool) -> None:
         """Kill workers that hang; after the supervisor itself stood still, give them time."""
@@ -217,6 +243,7 @@ def serve(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
 
     Raises:
         SettingsError: the worker processes could not start.
+        Local: they cannot be replaced any more.
     """
     settings = home.settings
     home = replace(home, files=endpoint_files.read_all(settings))

@@ -21,9 +21,6 @@ from scepkit.server.http.tally import Tally
 from scepkit.server.reloading.workers import Received, Supervisor
 from scepkit.server.supervision import STARTUP_FAILURE, Heartbeats, Shared
 
-# Seconds until the next try to replace a worker process, when there was no way to start it.
-RETRY = 2.0
-
 # Seconds between two signs of life.
 _BEAT = 1.0
 
@@ -91,7 +88,4 @@ def _end_in_vain(shared: Shared) -> NoReturn:
     At the start of the server no other one could either. Later on the others serve, and must not
     end for what may be over soon, such as a lock in the database: there is another try in a while.
     """
-    if not shared.mark_of_start.exists():
-        sys.exit(STARTUP_FAILURE)
-    time.sleep(RETRY)
-    sys.exit(1)
+    sys.exit(1 if shared.mark_of_start.exists() else STARTUP_FAILURE)
