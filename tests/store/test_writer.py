@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import event
@@ -77,6 +78,23 @@ def test_who_does_not_come_is_waited_for_only_a_moment(store, issuance):
     for _ in range(3):
         store.begin_request()
     assert isinstance(store.record(issuance()).result(PATIENCE), Recorded)
+
+
+@pytest.mark.parametrize(("coming", "moments"), [(0, 1), (1, 2), (3, 4), (100, 5)])
+def test_another_moment_is_waited_where_one_has_come(coming, moments):
+    """On a busy machine few come in one moment, and a commit for each costs it the most."""
+    waited = []
+
+    def wait_for(_is_due, seconds):
+        if len(waited) < coming:
+            writer._waiting.append("another one")
+        waited.append(seconds)
+        return False
+
+    changed = SimpleNamespace(wait_for=wait_for)
+    writer = SimpleNamespace(_waiting=["the first one"], _changed=changed, _is_due=None)
+    group_commit.Writer._gather(writer)
+    assert waited == [group_commit.GATHER_SECONDS] * moments
 
 
 def test_nobody_is_waited_for_at_the_end(store, issuance, monkeypatch):

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 BATCH_LIMIT = 64  # entries in one transaction: bounds how long other writers wait
 QUEUE_LIMIT = 1024  # entries that wait: beyond it a device does better to come back later
-GATHER_SECONDS = 0.05  # how long a commit waits at most for entries that are to come
+GATHER_SECONDS = 0.05  # how long a commit waits for another entry that is to come
+MOST_GATHERS = 5  # how often, if each time one came
 TRIES = 3  # of a batch; PostgreSQL ends a standoff of two by giving one of them up
 
 _ACTION = "store the certificate"
@@ -133,9 +134,16 @@ class Writer:
         """Wait for work, and a moment for more of it, and take what is there; empty once closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
-            self._changed.wait_for(self._is_due, GATHER_SECONDS)
+            self._gather()
             count = min(len(self._waiting), BATCH_LIMIT)
             return [self._waiting.popleft() for _ in range(count)]
+
+    def _gather(self) -> None:
+        """Wait until a commit is due, as long as more comes: a machine may be busy, or slow."""
+        for _ in range(MOST_GATHERS):
+            known = len(self._waiting)
+            if self._changed.wait_for(self._is_due, GATHER_SECONDS) or len(self._waiting) == known:
+                return
 
     def _is_due(self) -> bool:
         return self._closed or len(self._waiting) >= min(self._coming, BATCH_LIMIT)
