@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from scepkit.ca.directory import founding, layouts, paths, replacing, rollover, rotation
 from scepkit.ca.directory.material import load
 from scepkit.errors import Hint, SettingsError, UsageError
-from scepkit.keys.pem import sha256_fingerprint, write_certificate, write_key
+from scepkit.keys.pem import kind, sha256_fingerprint, write_certificate, write_key
 from waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("new_keys", "no_fsync")
@@ -150,6 +150,21 @@ def test_from_any_layout_to_any_other(tmp_path, now, first, second):
 def test_the_layout_stays_unless_another_is_asked_for(tmp_path, now, kind):
     founding.create(tmp_path, kind, now=now)
     assert rollover.prepare(tmp_path, now=now).next.layout == kind
+
+
+@pytest.mark.parametrize("spec", ["rsa:4096", "ec:p384"])
+def test_the_kind_of_key_stays(tmp_path, now, spec):
+    """A CA that its operator wanted stronger is not followed by a weaker one."""
+    founding.create(tmp_path, None, now=now, new=layouts.NewCA(key=spec))
+    assert kind(rollover.prepare(tmp_path, now=now).next.ca.private_key) == spec
+
+
+def test_after_an_ec_key_without_an_ra_comes_one_that_decrypts(tmp_path, now, ca):
+    """Such a CA is put into the directory by hand."""
+    write_key(tmp_path / "ca-key.pem", ca.private_key)
+    write_certificate(tmp_path / "ca.pem", ca.certificate)
+    coming = rollover.prepare(tmp_path, now=now).next
+    assert (coming.layout, kind(coming.ca.private_key)) == ("single", "rsa:2048")
 
 
 def test_names_of_ones_own(directory, now):

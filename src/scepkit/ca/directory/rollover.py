@@ -208,9 +208,13 @@ def _generation(place: Path, number: int | None = None) -> Generation:
 
 
 def _key_kind(current: Material) -> str:
-    """Return the kind of key for a CA that follows: as strong as that of the one in force."""
+    """Return the kind of key for a CA that follows: that of the one in force.
+
+    An EC key without an RA, which comes from elsewhere only, is followed by one that decrypts.
+    """
     found, usual = kind(current.ca.private_key), kinds(current.layout).ca
-    return found if found in KINDS else usual
+    is_usual = found.partition(":")[0] == usual.partition(":")[0]
+    return found if found in KINDS and is_usual else usual
 
 
 def _require_next(directory: Path, current: x509.Certificate) -> None:

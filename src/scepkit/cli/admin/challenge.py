@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 group = typer.Typer(
     name="challenge",
     cls=Group,
-    help="One-time challenges for devices, and a secret for all of them.",
+    help="Challenges for devices, and a secret for all of them.",
     epilog=examples(
         "scep admin challenge new",
         "scep admin challenge list --unspent",
