@@ -474,7 +474,23 @@ def test_list_and_show(scep, imported, ca, root):
     said = json.loads(out)
     assert said["subject"] == "CN=Issuing CA"
     assert [one["subject"] for one in said["above"]] == ["CN=Example Root"]
-    assert said["key_encrypted"] is False
+    assert said["key_state"] == "in clear"
+
+
+@pytest.mark.parametrize(
+    ("content", "state"),
+    [(None, "missing"), (b"-----BEGIN ENCRYPTED PRIVATE KEY-----", "encrypted")],
+)
+def test_show_says_how_the_key_is(scep, tmp_path, imported, content, state):
+    """A lost key is not one in clear."""
+    path = tmp_path / "s/ca-key.pem"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+        path.chmod(0o600)
+    status, out, _ = scep("admin", "ca", "show", "--dir", "s", "--json")
+    assert status == 0
+    assert json.loads(out)["key_state"] == state
 
 
 def test_export(scep, tmp_path, imported, ca, root):

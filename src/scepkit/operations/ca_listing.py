@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from cryptography import x509
@@ -12,6 +13,15 @@ from cryptography.hazmat.primitives import hashes
 from scepkit.ca.directory import paths
 from scepkit.errors import SettingsError, UsageError
 from scepkit.keys.pem import is_encrypted, read_certificate, read_certificates
+
+
+class KeyState(StrEnum):
+    """How the private key of a CA is in its file."""
+
+    CLEAR = "in clear"
+    ENCRYPTED = "encrypted"
+    MISSING = "missing"
+    UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +34,7 @@ class CAGeneration:
         certificate: its own.
         above: the certificates over it, from its issuer up, as far as they are known.
         key_file: where its private key is.
-        is_encrypted: whether the key is encrypted.
+        key_state: how it is there.
     """
 
     name: str
@@ -32,7 +42,7 @@ class CAGeneration:
     certificate: x509.Certificate
     above: tuple[x509.Certificate, ...]
     key_file: Path
-    is_encrypted: bool
+    key_state: KeyState
 
     @property
     def chain(self) -> tuple[x509.Certificate, ...]:
@@ -105,13 +115,14 @@ def _read(name: str, state: str, place: Path) -> CAGeneration:
         certificate=read_certificate(place / paths.CA_CERTIFICATE),
         above=read_certificates(chain) if chain.exists() else (),
         key_file=key_file,
-        is_encrypted=_is_encrypted(key_file),
+        key_state=_key_state(key_file),
     )
 
 
-def _is_encrypted(path: Path) -> bool:
+def _key_state(path: Path) -> KeyState:
     try:
-        return is_encrypted(path)
-    except SettingsError:
-        # Lost or unreadable: the list is for finding that out.
-        return False
+        if not path.exists():
+            return KeyState.MISSING
+        return KeyState.ENCRYPTED if is_encrypted(path) else KeyState.CLEAR
+    except (OSError, SettingsError):
+        return KeyState.UNREADABLE

@@ -114,7 +114,7 @@ def show(
     certificates = [_described(one) for one in found.chain]
     place = {
         "key_file": str(found.key_file),
-        "key_encrypted": found.is_encrypted,
+        "key_state": found.key_state.value,
         "key": _key(found),
     }
     if as_json:
@@ -124,13 +124,12 @@ def show(
         )
         return
     own, *above = certificates
-    encrypted = "encrypted" if found.is_encrypted else "in clear"
     terminal.data_fields(
         [
             ("CA", f"{found.name}, {found.state}"),
             ("subject", own["subject"]),
             *_lines(own),
-            ("key", f"{_key(found)}, {encrypted}, in {found.key_file}"),
+            ("key", f"{_key(found)}, {found.key_state}, in {found.key_file}"),
         ]
     )
     for one in above:
