@@ -15,7 +15,7 @@ from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.scep import pkimessage
 from scepkit.protocol.scep.messages import CertRep, Failure, Pending, Success
 from scepkit.protocol.scep.pkimessage import PKIMessage, VerifiedMessage
-from scepkit.store import Issuance, QueuedEntry, Status, StoredOutcome
+from scepkit.store import Challenge, Issuance, QueuedEntry, Status, StoredOutcome
 
 # Characters of a subject: more than any that is issued in earnest.
 _LOGGED = 500
@@ -154,6 +154,11 @@ class Decision:
             case Repeated(standing=standing):
                 return standing.serial
         return self.message.serial
+
+    @property
+    def challenge(self) -> Challenge | None:
+        """Return the one-time challenge that entitles it."""
+        return None if isinstance(self.outcome, Retrieved) else self.outcome.challenge
 
     @property
     def legacy(self) -> tuple[Legacy, ...]:
