@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -112,6 +113,26 @@ class Forks:
 
     def send(self, number, sent):
         self.did.append((number, sent))
+
+
+def test_what_a_killed_server_left_is_removed(tmp_path, monkeypatch):
+    """What is locked is in use, what is new will be, and what is no directory is nobody's."""
+    monkeypatch.setattr(supervision.tempfile, "tempdir", str(tmp_path))
+    left, new, other = (tmp_path / f"{name}" for name in ("scep-workers-1", "scep-workers-2", "x"))
+    for path in (left, new, other):
+        path.mkdir()
+        (path / "file").touch()
+    (tmp_path / "scep-workers-link").symlink_to(other)
+    with supervision._shared(2) as shared:
+        kept = shared.directory
+        assert left.exists()
+        for path in (left, other, kept):
+            os.utime(path, (0, 0))
+        with supervision._shared(2):
+            assert not left.exists()
+            assert kept.exists()
+    assert (new / "file").exists()
+    assert (other / "file").exists()
 
 
 @pytest.fixture

@@ -49,6 +49,10 @@ _PAUSE = 2.0
 
 _METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
+# Of the names of directories that processes share; one of fewer seconds may not be locked yet.
+_PREFIX = "scep-workers-"
+_NEW = 60.0
+
 _logger = structlog.get_logger()
 
 
@@ -277,17 +281,32 @@ def _serve_metrics(home: Home, shared: Shared) -> None:
 @contextlib.contextmanager
 def _shared(workers: int) -> Iterator[Shared]:
     """Give the workers what they share; prometheus_client knows of it by the environment."""
-    directory = Path(tempfile.mkdtemp(prefix="scep-workers-"))
+    _remove_left(Path(tempfile.gettempdir()))
+    directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     shared = Shared(directory, tally.new_key(), Heartbeats(workers))
     try:
         shared.metrics.mkdir()
         shared.connections.mkdir()
         os.environ[_METRICS] = str(shared.metrics)
-        # systemd-tmpfiles leaves alone what is locked.
+        # systemd-tmpfiles leaves alone what is locked, and so does the next server.
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield shared
     finally:
         os.close(descriptor)
         os.environ.pop(_METRICS, None)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _remove_left(temporary: Path) -> None:
+    """Remove what servers of this user have left that were killed: nobody holds its lock."""
+    for path in temporary.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                found = os.fstat(descriptor)
+                if found.st_uid == os.geteuid() and time.time() - found.st_mtime > _NEW:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(descriptor)
