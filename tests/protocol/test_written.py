@@ -45,6 +45,14 @@ replies = st.one_of(
 )
 
 
+@given(st.binary(min_size=1, max_size=255) | st.text("a1-:\\\x7f ", min_size=1).map(str.encode))
+def test_a_transaction_id_is_shown_in_printable_ascii(octets):
+    shown = str(TransactionID(octets))
+    assert shown == octets.decode("latin-1").encode("unicode_escape").decode("ascii")
+    assert shown.isascii()
+    assert shown.isprintable()
+
+
 def known():
     """Return a source of octets that are the same in every message."""
     numbers = count(1)

@@ -38,8 +38,12 @@ EVENTS = st.builds(
     reason=st.none() | TEXT,
     details=st.none()
     | st.dictionaries(
-        st.sampled_from(["count", "label", "sans"]),
-        st.integers(0, 2**53) | st.text(st.characters(codec="utf-8")) | st.just(["dns:a"]),
+        st.sampled_from(["count", "label", "sans"]) | st.text(st.characters(codec="utf-8")),
+        st.integers(-(2**53), 2**53)
+        | st.text(st.characters(codec="utf-8"))
+        | st.booleans()
+        | st.just(["dns:a", {"b": 1, "a": None}])
+        | st.just({"b": {"d": "\x7f", "c": 2}, "a": []}),
     ),
 )
 
@@ -51,6 +55,8 @@ def jcs(value):
         return "{" + ",".join(f"{jcs(key)}:{jcs(value[key])}" for key in keys) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(jcs, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int):
         return str(value)
     short = {"\b": "\\b", "\t": "\\t", "\n": "\\n", "\f": "\\f", "\r": "\\r"}
@@ -83,6 +89,23 @@ def test_anybody_can_work_the_hash_out_from_an_exported_line(event, number, prev
     assert (record.node, record.number, record.previous) == ("host/1", number, previous.hex())
     assert record.heads == {"host/2": (7, "ab" * 32)}
     assert "\0" not in record.line()
+
+
+@example(ODDEST, bytes(32))
+@given(EVENTS, st.binary(min_size=32, max_size=32))
+def test_a_record_is_written_as_a_json_library_writes_it(event, previous):
+    row = row_of(event, 'host/"1', 7, previous, {"host/2": {"number": 7, "hash": "ab" * 32}})
+    members = {name: value for name, value in row.items() if value is not None}
+    members |= {"format": 1, "previous": previous.hex(), "heads": json.loads(row["heads"])}
+    if event.details:
+        members["details"] = event.details
+        assert row["details"] == plain(event.details)
+    claimed = members.pop("hash")
+    assert hashlib.sha256(plain(members).encode()).digest() == claimed
+
+
+def plain(value):
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 @given(EVENTS, EVENTS)

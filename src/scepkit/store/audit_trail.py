@@ -76,12 +76,13 @@ OTHERS = (
 
 
 class _End(NamedTuple):
-    """The end of a chain, and when it last carried the others'."""
+    """The end of a chain, and when it last carried the others'; `joined` is `joined_at`, read."""
 
     number: int
     hash: bytes
     joined_number: int
     joined_at: str
+    joined: datetime | None
 
 
 class EndMovedError(Exception):
@@ -179,7 +180,7 @@ def _links(
     at = records[-1]["at"]
     new = end._replace(number=number, hash=previous)
     if heads is not None:
-        new = new._replace(joined_number=number, joined_at=at)
+        new = new._replace(joined_number=number, joined_at=at, joined=_read_time(at))
     return _Links(records, new, _move(node, end, new, at))
 
 
@@ -198,7 +199,8 @@ def _end(connection: Connection, node: str) -> _End:
         except IntegrityError:
             pass  # another process was faster
         row = connection.execute(END, values).one()
-    end = _End(row.number, row.hash, row.joined_number, row.joined_at)
+    joined = _read_time(row.joined_at)
+    end = _End(row.number, row.hash, row.joined_number, row.joined_at, joined)
     last = connection.execute(LAST, values).first()
     if last is not None and last.number > end.number:
         end = end._replace(number=last.number, hash=last.hash)
@@ -234,11 +236,18 @@ def _is_join_due(end: _End, events: Sequence[AuditEvent]) -> bool:
     event = events[0]
     if event.action in (AuditAction.STARTED, AuditAction.JOINED):
         return True
-    try:
-        since = event.at - datetime.fromisoformat(end.joined_at)
-    except (ValueError, TypeError):  # never yet
+    if end.joined is None or abs(event.at - end.joined) >= JOIN_AFTER:
         return True
-    return abs(since) >= JOIN_AFTER or end.number - end.joined_number >= JOIN_RECORDS
+    return end.number - end.joined_number >= JOIN_RECORDS
+
+
+def _read_time(text: str) -> datetime | None:
+    """Return a time of a record; None for what is none: no record has carried the others' yet."""
+    try:
+        time = datetime.fromisoformat(text)
+    except (ValueError, TypeError):
+        return None
+    return time if time.tzinfo is not None else None
 
 
 def _others(connection: Connection, node: str) -> Mapping[str, Any]:

@@ -89,7 +89,10 @@ class TransactionID:
 
     def __str__(self) -> str:
         """Return it for a log or a terminal: what is not printable ASCII is escaped."""
-        return self.value.decode("latin-1").encode("unicode_escape").decode("ascii")
+        text = self.value.decode("latin-1")
+        if text.isascii() and text.isprintable() and "\\" not in text:
+            return text
+        return text.encode("unicode_escape").decode("ascii")
 
 
 class Attributes(NamedTuple):
