@@ -79,6 +79,7 @@ def test_a_revocation_waits_for_its_certificate(store):
     assert revoked(store) == {7: (THEN, SUPERSEDED)}
     assert store.certificate(CertificateKey(7, CA)) is None
     assert store.has_issued(CA)
+    assert not store.has_issued(b"O" * 32)
     assert number(store) > first
     store.import_certificates([certificate(7), certificate(8)], **IMPORT)
     assert store.crl_state(CA).outdated

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from scepkit.store.tables import certificates
 from stored import CA, NOW
@@ -57,3 +57,18 @@ def test_by_the_primary_key(store, issuance):
             "WHERE serial = '1' AND issuer = x'00'"
         ).all()
     assert "USING INDEX sqlite_autoindex_certificates_1 (serial=? AND issuer=?)" in plan[0][-1]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_whether_a_ca_has_issued_is_read_from_an_index_alone(store):
+    """The certificates themselves, a hundred times as much, stay where they are."""
+    asked = []
+    event.listen(
+        store._engine, "before_cursor_execute", lambda *a: asked.append((a[2], tuple(a[3])))
+    )
+    assert not store.has_issued(b"O" * 32)
+    with store._engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[0][0]}", asked[0][1]).all()
+    assert [row[3] for row in plan] == [
+        "SCAN certificates USING COVERING INDEX sqlite_autoindex_certificates_1"
+    ]
