@@ -6,10 +6,10 @@ import pytest
 
 import keys
 from keys import NOW
-from scepkit.ca.directory import rollover, rotation
+from scepkit.ca.directory import adoption, rollover, rotation
 from scepkit.ca.directory.founding import RA_VALIDITY
 from scepkit.errors import SettingsError
-from scepkit.keys.pem import read_key, write_certificate, write_key
+from scepkit.keys.pem import write_certificate, write_key
 from scepkit.server import ca_loading
 from scepkit.server.settings import Settings
 
@@ -64,31 +64,26 @@ def test_a_rotation_leaves_it(load, directory):
     assert load().above == (ROOT.x509,)
 
 
-def test_a_rollover_takes_it_along(load, directory):
-    """The next CA is its own root; the chain stays with the CA that it is of."""
-    rollover.prepare(directory, now=NOW)
-    assert load().above == (ROOT.x509,)
-    rollover.activate(directory, now=NOW)
-    now_held = load()
-    assert now_held.material.ca.certificate.subject == keys.name("Issuing G2")
-    assert now_held.above == ()
-    assert (directory / "old/1/chain.pem").read_bytes()
+def test_a_root_is_not_made_to_follow_it(directory):
+    """Devices that trust the root above would not trust the next CA."""
+    with pytest.raises(SettingsError, match="is no root"):
+        rollover.prepare(directory, now=NOW)
 
 
 def test_a_next_ca_has_a_chain_of_its_own(load, directory):
-    """An operator may have the next CA certified by the root, too."""
-    rollover.prepare(directory, now=NOW)
-    key = read_key(directory / "next/ca-key.pem")
+    """Its chain comes with it, and that of before goes with the CA that it is of."""
     certified = keys.certify(
         "Issuing G2",
-        key,
+        keys.rsa_key("next"),
         ROOT,
         ca=True,
         key_usage=keys.usage("key_cert_sign", "crl_sign"),
         key_identifier=True,
     )
-    write_certificate(directory / "next/ca.pem", certified.x509)
-    write_certificate(directory / "next/chain.pem", ROOT.x509)
+    place = adoption.adopt(directory, certified.x509, certified.key, [ROOT.x509], now=NOW)
+    assert place is adoption.Place.NEXT
+    assert load().above == (ROOT.x509,)
     rollover.activate(directory, now=NOW)
     assert load().material.ca.certificate == certified.x509
     assert load().above == (ROOT.x509,)
+    assert (directory / "old/1/chain.pem").read_bytes()
