@@ -86,6 +86,28 @@ def test_one_is_revoked_and_the_other_is_good(store, two):
     assert store.certificate(TWO).revoked_at == NOW
 
 
+def test_records_tell_them_apart(store, two, issuance):
+    """The serial number alone would not say whose certificate was revoked, or renewed."""
+    renewal = issuance(serial=2, renews=1, renews_issuer=OTHER, delivery="one")
+    store.record(renewal).result()
+    store.revoke(TWO, reason=6, by="al", now=NOW)
+    store.release(TWO, by="al", now=NOW)
+    store.revoke(ONE, reason=1, by="al", now=NOW)
+    store.deliver("one", by="al", now=NOW).result()
+    records = [one for one in store.audit_chain("test/1", until=99) if "serial" in one.members]
+    told = [(one.members["action"], one.members["details"]["issuer_key"]) for one in records]
+    assert told == [
+        ("issued", CA.hex()),
+        ("issued", OTHER.hex()),
+        ("issued", CA.hex()),
+        ("held", OTHER.hex()),
+        ("released", OTHER.hex()),
+        ("revoked", CA.hex()),
+        ("delivered", CA.hex()),
+    ]
+    assert records[2].members["details"]["renews_issuer_key"] == OTHER.hex()
+
+
 def test_each_has_its_own_renewals(store, two, issuance):
     """A certificate of one CA may renew one of another: that of the next generation does."""
     first, second = issuance(renews=1), issuance(renews=1, renews_issuer=OTHER)

@@ -7,7 +7,7 @@ delivered, or the request is rejected and the certificate revoked, in one transa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, func, select, update
 
@@ -108,6 +108,9 @@ def delivery_event(
 ) -> AuditEvent:
     """Return the audit event of what was decided on a delivery."""
     row = request(connection, stands.request_id or 0, None)
+    details: dict[str, Any] = {"request": stands.request_id, "delivery": delivery}
+    if stands.serial is not None and row is not None and row.issuer is not None:
+        details["issuer_key"] = row.issuer.hex()
     return AuditEvent(
         action,
         by,
@@ -116,5 +119,5 @@ def delivery_event(
         serial=stands.serial,
         transaction_id=None if row is None else row.transaction_id,
         subject=stands.subject,
-        details={"request": stands.request_id, "delivery": delivery},
+        details=details,
     )

@@ -319,13 +319,15 @@ def audit_event(entry: NewEntry, request_id: int | None = None) -> AuditEvent:
         request_id: the number of a request that waits.
     """
     details: dict[str, Any] = {"message_type": entry.message_type}
-    if entry.renews is not None:
-        details["renews"] = show_serial(entry.renews)
+    if entry.renewed is not None:
+        details["renews"] = show_serial(entry.renewed.serial)
+        details["renews_issuer_key"] = entry.renewed.issuer.hex()
     if isinstance(entry, Issuance):
         action, serial = AuditAction.ISSUED, entry.serial
         if entry.delivery is not None:
             details["delivery"] = entry.delivery
         details["certificate"] = hashlib.sha256(entry.certificate).hexdigest()
+        details["issuer_key"] = entry.issuer.hex()
     else:
         action, serial = AuditAction.QUEUED, None
         details["request"] = request_id

@@ -341,7 +341,7 @@ class _Step:
                 serial=one.certificate.serial,
                 subject=one.certificate.subject,
                 reason=line["note"],
-                details=details,
+                details={**details, "issuer_key": one.certificate.issuer.hex()},
             )
             for one in changes
             if one is not None and one.is_new

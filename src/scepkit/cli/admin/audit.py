@@ -38,7 +38,11 @@ group = typer.Typer(
     no_args_is_help=True,
 )
 
-_COLUMNS = ("record", "at", "actor", "action", "serial", "transaction_id", "subject", "reason")
+_COLUMNS = (
+    *("record", "at", "actor", "action", "serial", "issuer", "transaction_id", "subject"),
+    "reason",
+)
+_ISSUER_SHOWN = 8  # digits of a CA, as other commands take them behind SERIAL@
 _PLACE = re.compile(r"(?P<node>\S+):(?P<number>[0-9]{1,18})")
 _SECONDS = len("2026-11-28T14:30:00")
 # Some ten thousand records are checked in a second.
@@ -246,6 +250,9 @@ def _row(record: AuditRecord) -> dict[str, str]:
     members: dict[str, Any] = {"record": f"{record.node}:{record.number}", **record.members}
     # As every other table of scep admin has times.
     members["at"] = f"{str(members.get('at'))[:_SECONDS]}+00:00"
+    details = members.get("details")
+    if isinstance(details, dict):
+        members["issuer"] = str(details.get("issuer_key", ""))[:_ISSUER_SHOWN]
     return {column: str(members.get(column, "")) for column in _COLUMNS}
 
 

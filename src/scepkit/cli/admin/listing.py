@@ -213,14 +213,18 @@ def _print_json(found: Iterable[Found]) -> int:
     count = 0
     for one in found:
         count += 1
-        terminal.data(json.dumps({**_fields(one), **_names(one), "cursor": one.cursor}))
+        terminal.data(json.dumps({**_fields(one), **_more(one), "cursor": one.cursor}))
     return count
 
 
-def _names(one: Found) -> dict[str, list[str]]:
-    """Return the names of a certificate, for programs."""
-    names: str | None = getattr(one.row, "names", None)
-    return {} if names is None else {"names": names.splitlines()}
+def _more(one: Found) -> dict[str, object]:
+    """Return what programs get beyond the table: of a certificate, its names and its CA."""
+    from scepkit.store import CertificateRow
+
+    row = one.row
+    if not isinstance(row, CertificateRow):
+        return {}
+    return {"names": row.names.splitlines(), "issuer_key": row.issuer.hex()}
 
 
 def _print_table(found: Iterable[Found], *, of_requests: bool, endpoints: bool) -> tuple[int, str]:

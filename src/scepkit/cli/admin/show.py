@@ -122,6 +122,7 @@ def _certificate(store: Store, number: str) -> _Shown:
         "names": ", ".join(map(str, certificate.alternative_names)),
         "key": _key(certificate.public_key),
         "issuer": str(certificate.issuer_name),
+        "issuer_key": row.issuer.hex(),
         "issued": timestamp(row.issued_at),
         "not_before": timestamp(row.not_before),
         "not_after": timestamp(row.not_after),
