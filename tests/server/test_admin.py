@@ -144,7 +144,7 @@ def test_list(directory, scep, challenges, serve):
             )
     status, out, err = scep("admin", "list", "--dir", path, "--limit", 2)
     heading, first, second = out.splitlines()
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, f"go on with --after {rows[1]['cursor']}\n")
     assert heading.split() == ["SERIAL", "SUBJECT", "ISSUED", "NOT_AFTER", "STATUS"]
     assert "\u202e" not in first
     assert "evil \\u202e" in first
