@@ -29,9 +29,11 @@ HOW_TO = ROOT / "docs/how-to"
 ELSEWHERE = {
     "below-your-own-root.md": "a server of its own, below",
     "devices.md": "configurations of devices",
+    "finding.md": "the transcripts tests/cli/admin/listing.txt and certificates.txt",
     "installing.md": "tests/walk/test_debian.py",
     "moving-from-another-ca.md": "a server of its own, below",
     "other-clients.md": "the tests of tests/interop",
+    "protecting-keys.md": "tests/server/test_key_protection.py; systemd's part on a machine",
     "running.md": "tests/interop/test_running.py, on a machine of its own",
     "stolen-laptop.md": "tests/interop/test_stolen_laptop.py",
 }

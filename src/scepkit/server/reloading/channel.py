@@ -11,7 +11,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,10 @@ class Channel:
             return True
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up, also while another thread waits for a message."""
+        with suppress(OSError):
+            # Closing alone waits for that thread.
+            self._connection.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
 
