@@ -26,7 +26,7 @@ _KEY_BAGS = tuple(bytes.fromhex("060b2a864886f70d010c0a01") + bytes([number]) fo
 
 @dataclass(frozen=True, slots=True)
 class KeyAndCertificates:
-    """What a PKCS#12 file holds.
+    """The contents of a PKCS#12 file: a key, its certificate, and others.
 
     Attributes:
         key: the private key.

@@ -31,7 +31,7 @@ from scepkit.store import AuditAction, AuditEvent, Store
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What became of a CA certificate from elsewhere.
+    """The outcome for a CA certificate from elsewhere.
 
     Attributes:
         certificate: the CA's.

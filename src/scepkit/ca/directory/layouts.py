@@ -1,4 +1,4 @@
-"""What the operator chooses of a new CA: the layout of its keys, its name, its life."""
+"""The choices of an operator for a new CA: the layout of its keys, its name, its life."""
 
 from __future__ import annotations
 

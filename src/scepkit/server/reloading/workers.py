@@ -259,7 +259,7 @@ def encode(home: Home) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What a worker process gets of its supervisor.
+    """The settings that a worker process gets from its supervisor, with what belongs to them.
 
     Attributes:
         settings: the settings in force.
