@@ -73,13 +73,10 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._queue: deque[Exchange] = deque()
         self._running: Exchange | None = None
         self._refusal: HTTPRefused | None = None
-        self._stops = False
-        self._has_ended = False
-        self._is_paused = False
-        self._is_lingering = False
-        self._is_shutting_down = False
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._stops = self._has_ended = self._is_paused = False
+        self._is_lingering = self._is_shutting_down = False
+        # Ends once the peer takes what was sent; None while it does.
+        self._full: asyncio.Future[None] | None = None
         self._state = _State.CLOSED
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = inf
@@ -118,7 +115,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
             exchange.lose()
         self._queue.clear()
         self._unread.clear()
-        self._writable.set()
+        self._go_on_writing()
         self._reader.close()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
@@ -142,13 +139,18 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """Begin to wait for the peer to take what was sent."""
-        self._writable.clear()
+        self._full = self._full or self._loop.create_future()
         self._settle()
 
     def resume_writing(self) -> None:
         """Go on sending, or with the next request."""
-        self._writable.set()
+        self._go_on_writing()
         self._settle()
+
+    def _go_on_writing(self) -> None:
+        full, self._full = self._full, None
+        if full is not None and not full.done():
+            full.set_result(None)
 
     def shutdown(self) -> None:
         """Answer the requests that have arrived, and close."""
@@ -162,7 +164,8 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def begin(self, head: Head) -> None:
         """Queue the request that has this head."""
-        self._queue.append(Exchange(head, self._peer.client(head.headers), self))
+        client, network = self._peer.client(head.headers)
+        self._queue.append(Exchange(head, client, self, network))
 
     def add(self, body: bytes) -> None:
         """Take a piece of the newest request's body."""
@@ -191,7 +194,8 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     async def drained(self) -> None:
         """Wait until all that was written is with the peer's side of the network."""
-        await self._writable.wait()
+        if self._full is not None:
+            await self._full
 
     def resume(self) -> None:
         """Cut what has arrived into requests, as far as they are wanted, and read on."""
@@ -228,15 +232,20 @@ class HTTPConnection(asyncio.BufferedProtocol):
             return False
         if self._queue and not self._queue[-1].is_whole:
             return len(self._queue[-1].arrived) < _MAX_HELD
-        if self._stops:
+        if self._stops or len(self._queue) > self._bounds.pipelined:
             return False
-        if len(self._queue) > self._bounds.pipelined:
-            return False
-        return sum([one.held for one in self._queue]) < _MAX_HELD
+        return self._held_in_queue() < _MAX_HELD
+
+    def _held_in_queue(self) -> int:
+        held = 0
+        for one in self._queue:
+            held += one.head.size + len(one.arrived)
+        return held
 
     def _refuse(self, error: HTTPRefused) -> None:
         """Remember to refuse what comes after the requests that could be read."""
-        self._connections.tell(error, self._peer.client(self._reader.headers))
+        client, _ = self._peer.client(self._reader.headers)
+        self._connections.tell(error, client)
         self._unread.clear()
         broken = self._queue[-1] if self._queue and not self._queue[-1].is_whole else None
         if broken is None:
@@ -254,24 +263,22 @@ class HTTPConnection(asyncio.BufferedProtocol):
         """Do what follows from what has happened: answer, close, read on or not, set the timer."""
         if self._state is _State.CLOSED:
             return
-        if self._queue and self._writable.is_set() and self._running is None:
-            self._start(self._queue[0])
-        if all(one.is_answered for one in self._queue):
-            self._close_if_done()
+        queue = self._queue
+        if queue and not queue[0].is_answered and self._full is None and self._running is None:
+            self._running = queue[0]
+            self._server.begin(self._answer(self._running))
+        # One behind the other: where the newest is answered, all are.
+        if (self._stops or self._refusal) and (not queue or queue[-1].is_answered):
+            self._close()
         self._set_reading()
         self._enter(self._next_state())
-        held = len(self._unread) + self._reader.held + sum([one.held for one in self._queue])
-        self._connections.hold(self, held)
-
-    def _start(self, exchange: Exchange) -> None:
-        if exchange.is_answered:
-            return
-        self._running = exchange
-        self._server.begin(self._answer(exchange))
+        held = len(self._unread) + self._reader.held + self._held_in_queue()
+        if held != self.held:
+            self._connections.hold(self, held)
 
     async def _answer(self, exchange: Exchange) -> None:
         """Have the request answered, unless a proxy asks too much at once for one address."""
-        address = self._peer.forwarded_network(exchange.head.headers)
+        address = exchange.network
         is_let_in = address is None or self._connections.enter(address)
         try:
             await exchange.run(self._server.answer if is_let_in else busy)
@@ -282,15 +289,16 @@ class HTTPConnection(asyncio.BufferedProtocol):
                 self._running = None
                 self._settle()
 
-    def _close_if_done(self) -> None:
+    def _close(self) -> None:
+        """Close behind the last answer, with the refusal of what came after it."""
         # Not again by the way: whoever writes may be told at once to pause, and settles.
         refused, self._refusal = self._refusal, None
         if refused is not None:
             self._say(refused)
             self._linger()
-        elif self._stops and self._queue:
+        elif self._queue:
             self._linger()
-        elif self._stops and not self._is_lingering:
+        elif not self._is_lingering:
             self._transport.close()
 
     def _say(self, error: HTTPRefused) -> None:
@@ -315,16 +323,18 @@ class HTTPConnection(asyncio.BufferedProtocol):
         # Behind its last request, too: how else would it show that the peer hangs up?
         may_want = self._wants_more() or (self._stops and bool(self._queue))
         wants = self._is_lingering or (not self._unread and may_want)
-        if wants and self._is_paused:
-            self._transport.resume_reading()
-        elif not wants and not self._is_paused:
-            self._transport.pause_reading()
-            if len(self._queue) > self._bounds.pipelined:
-                self._connections.ring("pipelined requests", self._peer.host, "max_pipelined")
+        if wants != self._is_paused:
+            return
         self._is_paused = not wants
+        if wants:
+            self._transport.resume_reading()
+            return
+        self._transport.pause_reading()
+        if len(self._queue) > self._bounds.pipelined:
+            self._connections.ring("pipelined requests", self._peer.host, "max_pipelined")
 
     def _next_state(self) -> _State:
-        if not self._writable.is_set():
+        if self._full is not None:
             return _State.WRITING
         if self._is_lingering:
             return _State.LINGERING
@@ -348,24 +358,18 @@ class HTTPConnection(asyncio.BufferedProtocol):
     def _arm(self) -> None:
         """Set the deadline for what is waited for now, and a timer that looks at it in time.
 
-        A timer that comes too early sets itself again: that is once in a while, and each request
-        moves the deadline twice.
+        A timer that comes too early sets itself again: each request moves the deadline twice.
         """
         timer = self._timer
         if self._state is _State.ANSWERING:
             self._deadline = inf
             return
-        if self._state is _State.CLOSED:
-            self._deadline = -inf
-        else:
-            seconds = self._seconds()
-            if self._is_shutting_down:
-                seconds = min(seconds, _LAST)
-            self._deadline = self._loop.time() + seconds
+        is_closed = self._state is _State.CLOSED
+        self._deadline = -inf if is_closed else self._loop.time() + self._seconds()
         if timer is not None and timer.when() > self._deadline:
             timer.cancel()
             timer = self._timer = None
-        if timer is None and self._state is not _State.CLOSED:
+        if timer is None and not is_closed:
             self._timer = self._loop.call_at(self._deadline, self._look)
 
     def _look(self) -> None:
@@ -377,21 +381,20 @@ class HTTPConnection(asyncio.BufferedProtocol):
             self._timer = self._loop.call_at(self._deadline, self._look)
 
     def _seconds(self) -> float:
-        match self._state:
-            case _State.WRITING:
-                return self._bounds.response_seconds
-            case _State.READING:
-                return self._bounds.request_seconds
-            case _State.LINGERING:
-                return _LINGER
-            case _:
-                return self._patience
+        seconds = self._patience
+        if self._state is _State.WRITING:
+            seconds = self._bounds.response_seconds
+        elif self._state is _State.READING:
+            seconds = self._bounds.request_seconds
+        elif self._state is _State.LINGERING:
+            seconds = _LINGER
+        return min(seconds, _LAST) if self._is_shutting_down else seconds
 
     def _give_up(self) -> None:
         """Close a connection whose peer takes too long."""
         if self._state is _State.READING:
             self._connections.ring("slow request", self._peer.host, "request_seconds")
-        if self._state is _State.WRITING:
+        elif self._state is _State.WRITING:
             self._connections.ring("slow reader", self._peer.host, "response_seconds")
         # What was not taken until now is not waited for any more either.
         self._transport.abort()

@@ -134,7 +134,8 @@ class Connections:
 
     def wait_for(self, connection: Connection) -> None:
         """Note that the server waits for the peer from now on, for this or for something else."""
-        self.answer(connection)
+        if connection in self._waiting:
+            self.answer(connection)
         if connection in self._counted:
             self._waiting[connection] = None
             self._waiting_of.setdefault(connection.address, {})[connection] = None

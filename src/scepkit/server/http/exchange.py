@@ -68,6 +68,7 @@ class Exchange:
         head: what stands before the body.
         peer: the address of whoever asks.
         wire: the connection.
+        network: as below.
 
     Attributes:
         head: as given.
@@ -76,16 +77,17 @@ class Exchange:
         is_whole: whether the request is.
         has_begun: whether octets of the response are out.
         is_answered: whether the response is complete.
+        network: what it is counted under beside the connection; None for nothing.
         keeps_alive: whether the connection may go on.
         arrived: octets of the body that were not taken yet.
     """
 
     __slots__ = (
         *("head", "peer", "facts", "is_whole", "has_begun", "is_answered", "keeps_alive"),
-        *("arrived", "_wire", "_is_gone", "_has_ended", "_owes_continue", "_news"),
+        *("arrived", "network", "_wire", "_is_gone", "_has_ended", "_owes_continue", "_news"),
     )
 
-    def __init__(self, head: Head, peer: str, wire: Wire) -> None:
+    def __init__(self, head: Head, peer: str, wire: Wire, network: str | None = None) -> None:
         self.head = head
         self.peer = peer
         self.facts: dict[str, Any] = {}
@@ -94,16 +96,12 @@ class Exchange:
         self.is_answered = False
         self.keeps_alive = head.keeps_alive
         self.arrived = bytearray()
+        self.network = network
         self._wire = wire
         self._is_gone = False
         self._has_ended = False
         self._owes_continue = head.expects_continue
-        self._news = asyncio.Event()
-
-    @property
-    def held(self) -> int:
-        """Return the number of octets that are kept for whoever answers."""
-        return self.head.size + len(self.arrived)
+        self._news: asyncio.Future[None] | None = None
 
     # --- from the connection ----------------------------------------------------------------------
 
@@ -111,22 +109,26 @@ class Exchange:
         """Take a piece of the body; nobody wants it any more once the response is complete."""
         if not self.is_answered:
             self.arrived += piece
-            self._news.set()
+            if self._news is not None:
+                self._tell()
 
     def end(self) -> None:
         """Take note that the request is whole."""
         self.is_whole = True
-        self._news.set()
+        if self._news is not None:
+            self._tell()
 
     def lose(self) -> None:
         """Take note that the peer is gone, or gives no more."""
         self._is_gone = True
-        self._news.set()
+        if self._news is not None:
+            self._tell()
 
     def end_sending(self) -> None:
         """Take note that the peer sends nothing more: whoever waits for others may give it up."""
         self._has_ended = True
-        self._news.set()
+        if self._news is not None:
+            self._tell()
 
     async def run(self, answer: Answerer) -> None:
         """Have the request answered.
@@ -152,6 +154,21 @@ class Exchange:
                 log.error("bug in scepkit; please report it", error="no response")
                 await self._fail()
 
+    def _tell(self) -> None:
+        """Let whoever waits for news look."""
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)
+
+    async def _hear(self) -> None:
+        """Wait for news, of which what has arrived already is some: it comes with `resume`."""
+        news = self._news = asyncio.get_running_loop().create_future()
+        try:
+            self._wire.resume()
+            await news
+        finally:
+            if self._news is news:
+                self._news = None
+
     async def _fail(self) -> None:
         if self.has_begun:
             self._wire.abort()
@@ -170,9 +187,10 @@ class Exchange:
             HTTPRefused: it is larger; HTTP 413.
             ClientGone: it never became whole.
         """
-        said = self.head.header(b"content-length")
-        if said and (not said.isdigit() or int(said) > most):
-            raise _too_large(most)
+        if not self.is_whole:
+            said = self.head.header(b"content-length")
+            if said and (not said.isdigit() or int(said) > most):
+                raise _too_large(most)
         body = bytearray()
         while True:
             body += self.arrived
@@ -186,10 +204,7 @@ class Exchange:
             if self._owes_continue:
                 self._owes_continue = False
                 self._wire.write(_CONTINUE)
-            # In this order: what has arrived already is news that comes with `resume`.
-            self._news.clear()
-            self._wire.resume()
-            await self._news.wait()
+            await self._hear()
 
     async def gone(self) -> None:
         """Return when the peer hangs up, or sends nothing more; only once the body was read.
@@ -197,9 +212,7 @@ class Exchange:
         Who has closed, and who goes on reading, look the same.
         """
         while not (self._is_gone or self._has_ended):
-            self._news.clear()
-            self._wire.resume()
-            await self._news.wait()
+            await self._hear()
 
     async def send(self, response: HTTPResponse) -> None:
         """Send the response: in one piece, unless it is large.
@@ -224,7 +237,6 @@ class Exchange:
             at += _PIECE
         self.is_answered = True
         self.arrived.clear()
-        self._news.set()
         self._wire.finish(self)
 
 

@@ -74,7 +74,10 @@ class Proxies:
         Returns:
             None when the proxy names none; `UNKNOWN` for what is no address.
         """
-        value = b",".join(text for name, text in headers if name == b"x-forwarded-for")
+        values = [text for name, text in headers if name == b"x-forwarded-for"]
+        if not values:
+            return None
+        value = b",".join(values)
         chain = [one for one in map(_host, value.decode("latin-1").split(",")) if one]
         for one in reversed(chain):
             parsed = _parse(one)
@@ -106,19 +109,17 @@ class Peer:
         self._is_proxy = proxies.include(host)
         self.network = None if self._is_proxy else network(host)
 
-    def client(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
-        """Return the address of whoever asks, as the log names it.
+    def client(self, headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str | None]:
+        """Return the address of whoever asks, as the log names it, and its network.
 
         Args:
             headers: of the request, as far as they have been read.
+
+        Returns:
+            The second is None but for whom a listed proxy asks: others count by the connection.
         """
         forwarded = self._proxies.forwarded(headers) if self._is_proxy else None
-        return forwarded or self.host
-
-    def forwarded_network(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-        """Return the network that a request of a listed proxy is counted under; else None."""
-        forwarded = self._proxies.forwarded(headers) if self._is_proxy else None
-        return None if forwarded is None else network(forwarded)
+        return (self.host, None) if forwarded is None else (forwarded, network(forwarded))
 
 
 def host_and_port(address: object) -> tuple[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -39,11 +38,10 @@ _NO_TLS = (
 )
 
 
-@dataclass(slots=True)
 class Head:
     """The head of a request: everything before its body.
 
-    Attributes:
+    Args:
         method: in upper case.
         url: as it was sent.
         path: of the URL, percent-decoded.
@@ -51,21 +49,36 @@ class Head:
         headers: names in lower case, in their order.
         keeps_alive: whether the connection may go on after the response.
         expects_continue: whether the peer waits to be told to send the body.
+
+    Attributes:
         size: octets that it takes in memory, about.
     """
 
-    method: str
-    url: bytes
-    path: str
-    query: bytes
-    headers: list[tuple[bytes, bytes]]
-    keeps_alive: bool
-    expects_continue: bool
-    size: int = field(init=False)
+    __slots__ = (
+        *("method", "url", "path", "query", "headers"),
+        *("keeps_alive", "expects_continue", "size"),
+    )
 
-    def __post_init__(self) -> None:
-        headers = sum(_HEADER_SIZE + len(name) + len(value) for name, value in self.headers)
-        self.size = _REQUEST_SIZE + len(self.url) + headers
+    def __init__(
+        self,
+        method: str,
+        url: bytes,
+        path: str,
+        query: bytes,
+        headers: list[tuple[bytes, bytes]],
+        keeps_alive: bool,  # noqa: FBT001 - as the request says it
+        expects_continue: bool,  # noqa: FBT001
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.keeps_alive = keeps_alive
+        self.expects_continue = expects_continue
+        self.size = _REQUEST_SIZE + len(url)
+        for name, value in headers:
+            self.size += _HEADER_SIZE + len(name) + len(value)
 
     def header(self, name: bytes) -> bytes:
         """Return the value of the first header with a name in lower case; empty without one."""
@@ -147,7 +160,14 @@ class RequestReader:
         """
         self.held += len(octets)
         try:
-            self._parse(octets)
+            while octets:
+                try:
+                    self._parser.feed_data(octets)
+                    break
+                except HttpParserUpgrade as upgrade:
+                    # It offers to go on in another protocol, and goes on in this one.
+                    octets = octets[upgrade.args[0] :]
+                    self._read_on_without_upgrade()
         except HttpParserError as error:
             raise self._refusal(error, octets) from error
         if self.held > _MAX_HEAD:
@@ -162,17 +182,6 @@ class RequestReader:
         # Else what comes after a request with `Connection: close` is an error.
         parser.set_dangerous_leniencies(lenient_data_after_close=True)
         return parser
-
-    def _parse(self, octets: bytes) -> None:
-        """Parse octets; a request that offers to go on in another protocol goes on in this one."""
-        while octets:
-            try:
-                self._parser.feed_data(octets)
-            except HttpParserUpgrade as upgrade:
-                octets = octets[upgrade.args[0] :]
-                self._read_on_without_upgrade()
-            else:
-                return
 
     def _read_on_without_upgrade(self) -> None:
         """Have the body read of a request that offers another protocol, as Java's client does.
@@ -234,18 +243,29 @@ class RequestReader:
         """Pass the head on."""
         if self._is_repeating:
             return
-        version = self._parser.get_http_version()
-        self._check_host(version)
+        is_old = self._parser.get_http_version() == "1.0"
+        hosts = length = 0
+        expects_continue = False
+        for name, value in self.headers:
+            if name == b"host":
+                hosts += 1
+            elif name == b"content-length":
+                length = int(value) if value.isdigit() else 0
+            elif name == b"expect" and value.lower() == b"100-continue":
+                expects_continue = not is_old
+        # RFC 9112 section 3.2. HTTP/1.0 knows no Host, and Cisco's routers send none.
+        if hosts > 1 or (hosts == 0 and not is_old):
+            raise HTTPRefused(400, "HTTP/1.1 needs one Host")
         head = Head(
             self._parser.get_method().decode("ascii"),
             self._url,
             *_path_and_query(self._url),
             list(self.headers),
-            version != "1.0" and self._parser.should_keep_alive(),
-            version != "1.0" and _has(self.headers, b"expect", b"100-continue"),
+            not is_old and self._parser.should_keep_alive(),
+            expects_continue,
         )
         self.held = 0
-        self._left = _length(self.headers)
+        self._left = length
         self._taker.begin(head)
 
     def on_body(self, body: bytes) -> None:
@@ -263,15 +283,6 @@ class RequestReader:
         self._left = 0
         self._taker.end()
 
-    def _check_host(self, version: str) -> None:
-        """Refuse a request that does not say once for which host it is (RFC 9112 section 3.2).
-
-        HTTP/1.0 knows no Host, and Cisco's routers send none.
-        """
-        hosts = sum(name == b"host" for name, _ in self.headers)
-        if hosts > 1 or (hosts == 0 and version != "1.0"):
-            raise HTTPRefused(400, "HTTP/1.1 needs one Host")
-
 
 def _path_and_query(url: bytes) -> tuple[str, bytes]:
     """Take a URL apart.
@@ -282,13 +293,3 @@ def _path_and_query(url: bytes) -> tuple[str, bytes]:
     """
     parsed = httptools.parse_url(url)
     return unquote((parsed.path or b"/").decode("ascii")), parsed.query or b""
-
-
-def _has(headers: list[tuple[bytes, bytes]], name: bytes, value: bytes) -> bool:
-    return any(one == name and said.lower() == value for one, said in headers)
-
-
-def _length(headers: list[tuple[bytes, bytes]]) -> int:
-    """Return the length of the body that follows, 0 where it is not said."""
-    said = next((value for name, value in headers if name == b"content-length"), b"")
-    return int(said) if said.isdigit() else 0

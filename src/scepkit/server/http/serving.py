@@ -103,7 +103,8 @@ class HTTPServer:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self._settled.set()
+        if not self._tasks:
+            self._settled.set()
 
     def _tell_the_time(self) -> None:
         now = time.time()
