@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from scepkit.cli import terminal
+from scepkit.cli import table, terminal
 from scepkit.server import data_directory
 from scepkit.store import Store
 from waiting import PATIENCE
@@ -106,7 +106,7 @@ def test_several_are_asked_about(admin, answer):
 
 
 def test_a_long_table_is_aligned_a_page_at_a_time(admin, monkeypatch):
-    monkeypatch.setattr(terminal, "_TABLE_PAGE", 2)
+    monkeypatch.setattr(table, "_PAGE", 2)
     admin("new", "--count", "3")
     admin("new", "--subject", "CN=long-name")
     lines = admin("list")[1].splitlines()

@@ -105,6 +105,7 @@ class Desk:
             )
         reply = self._ask(name, endpoint, secret)
         self.variables[name.upper()] = show_serial(reply.x509.serial_number)
+        self.variables["CA"] = home.authority_of(endpoint).material.ca.key_hash.hex()[:8]
 
     def request(self, name, endpoint="default"):
         self._ask(name, endpoint, None)

@@ -61,14 +61,10 @@ def test_data_ends_with_one_line_end(capsys):
     assert capsys.readouterr() == ("a\nb\n", "")
 
 
-def test_a_table(capsys):
-    rows = [{"name": "a", "size": "1"}, {"name": "long\x1b", "size": "22"}]
-    terminal.rows(rows, ("name", "size"), as_json=False, empty="none")
-    assert capsys.readouterr().out == "NAME      SIZE\na         1\nlong\\x1b  22\n"
-    terminal.rows(rows[:1], ("name", "size"), as_json=True, empty="none")
-    assert capsys.readouterr().out == '{"name": "a", "size": "1"}\n'
-    terminal.rows([], ("name",), as_json=False, empty="none")
-    assert capsys.readouterr() == ("", "none\n")
+def test_rows_for_programs(capsys):
+    terminal.json_lines([{"name": "a", "size": 1}, {"name": "b\x1b", "size": 2}])
+    out = capsys.readouterr().out
+    assert out == '{"name": "a", "size": 1}\n{"name": "b\\u001b", "size": 2}\n'
 
 
 def test_a_wait_is_said_once(capsys):

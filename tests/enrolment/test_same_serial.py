@@ -14,7 +14,7 @@ from scepkit.ca.authority import Authority
 from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.enrolment.rules import GetCertRule
 from scepkit.errors import UsageError
-from scepkit.operations import renewal_chain, revocation, selection
+from scepkit.operations import renewal_chain, revocation, search, selection
 from scepkit.protocol.crl import Reason
 from scepkit.store import CertificateKey
 
@@ -103,3 +103,12 @@ def test_a_file_names_the_certificate_in_it(world, both):
     for key, holder in zip(NAMES, both, strict=True):
         pem = holder.x509.public_bytes(Encoding.PEM)
         assert selection.by_certificate(world.store, pem, "f").key == key
+
+
+def test_a_list_of_either(world, both):
+    for own, holder in zip(NAMES, both, strict=True):
+        number, issuer = selection.parse_named(f"01@{own.issuer.hex()[:8]}")
+        query = search.Query(serial=number, issuer=issuer)
+        (found,) = search.everything(world.store, query, now=world.now, limit=2)
+        assert found.row.der == holder.x509.public_bytes(Encoding.DER)
+    assert len([*search.everything(world.store, search.Query(serial=1), now=world.now)]) == 2

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from scepkit.errors import StoreError, UsageError
+from scepkit.operations import audit
 from scepkit.store import (
     Action,
     CertificateKey,
@@ -106,6 +107,17 @@ def test_records_tell_them_apart(store, two, issuance):
         ("delivered", CA.hex()),
     ]
     assert records[2].members["details"]["renews_issuer_key"] == OTHER.hex()
+
+
+def test_records_are_found_by_the_certificate(store, two):
+    for key in (ONE, TWO):
+        store.revoke(key, reason=1, by="al", now=NOW)
+    for key in (ONE, TWO):
+        wanted = {"serial": "01", "issuer": key.issuer.hex()[:8]}
+        found = [one.members["action"] for one in audit.select(store, **wanted)]
+        assert found == ["revoked", "issued"]
+        (last,) = audit.select(store, **wanted, limit=1)
+        assert last.members["action"] == "revoked"
 
 
 def test_each_has_its_own_renewals(store, two, issuance):

@@ -21,7 +21,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import typer
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 # What a shell reports for a command that was stopped by SIGPIPE.
 _BROKEN_PIPE = 141
 _EVERY = 5.0  # seconds between two lines of a tally
-_TABLE_PAGE = 500  # rows of a long table that are aligned at once
 
 
 def replace_closed_streams() -> None:
@@ -76,55 +74,10 @@ def json_data(value: Mapping[str, object]) -> None:
     data(json.dumps(value, indent=2))
 
 
-def rows(
-    values: Sequence[Mapping[str, object]],
-    columns: Sequence[str],
-    *,
-    as_json: bool,
-    empty: str,
-) -> None:
-    """Write a table to stdout: aligned columns under a heading, or one JSON object a line.
-
-    Args:
-        values: the rows: text by column; for programs numbers and truth values too.
-        columns: which columns, in which order.
-        as_json: for programs.
-        empty: what to say, on stderr, when there are no rows.
-    """
-    if as_json:
-        for row in values:
-            data(json.dumps({column: row[column] for column in columns}))
-        return
-    if not values:
-        say(empty)
-        return
-    lines = [
-        [c.upper() for c in columns],
-        *([escape(str(row[c])) for c in columns] for row in values),
-    ]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    for line in lines:
-        data("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
-
-
-def long_table(values: Iterable[Mapping[str, str]], columns: Sequence[str]) -> int:
-    """Write a table to stdout that may be longer than memory holds; return how many rows it has.
-
-    Args:
-        values: the rows: text by column. Columns grow where a later row needs it.
-        columns: which columns, in which order.
-    """
-    rest, count = iter(values), 0
-    widths = [len(column) for column in columns]
-    while several := [*islice(rest, _TABLE_PAGE)]:
-        lines = [[escape(row[c]) for c in columns] for row in several]
-        if not count:
-            lines.insert(0, [c.upper() for c in columns])
-        widths = [max(w, *(len(line[i]) for line in lines)) for i, w in enumerate(widths)]
-        for line in lines:
-            data("  ".join(f"{cell:<{w}}" for cell, w in zip(line, widths, strict=True)).rstrip())
-        count += len(several)
-    return count
+def json_lines(values: Iterable[Mapping[str, object]]) -> None:
+    """Write rows to stdout, each a JSON object on a line of its own."""
+    for row in values:
+        data(json.dumps(row))
 
 
 def say(text: str = "") -> None:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from scepkit.store import AuditRecord, Store
 from scepkit.store.audit import FIRST_PREVIOUS, ranges
@@ -47,6 +47,24 @@ class Witness(NamedTuple):
 
     hash: str
     name: str
+
+
+def select(
+    store: Store, *, issuer: str = "", limit: int | None = None, **wanted: Any
+) -> Iterator[AuditRecord]:
+    """Return the records that are wanted, newest first.
+
+    Args:
+        store: where they are.
+        issuer: the first digits of the SHA-256 of the public key of the certificate's CA, in hex.
+        limit: at most so many.
+        wanted: as `Store.audit_records` takes it.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    found = store.audit_records(**wanted)
+    return islice((one for one in found if one.issuer.startswith(issuer)), limit)
 
 
 def export(store: Store, *, since: Mapping[str, int], heads_only: bool) -> Iterator[AuditRecord]:

@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import NamedTuple
 
 from scepkit.errors import Malformed, UsageError
 from scepkit.operations.selection import certificate_status, request_status
+from scepkit.operations.states import State
 from scepkit.protocol import csr, general_name
 from scepkit.store import (
     CertificateFilter,
@@ -34,30 +34,10 @@ _CURSOR = re.compile(
     r"(?P<time>[-0-9]{10}T[:0-9]{8}\.[0-9]{6}Z)_(?P<serial>[0-9a-f]{1,40})"
     r"_(?P<issuer>[0-9a-f]{8}|)"
 )
-_CURSOR_OF_REQUESTS = re.compile(r"[0-9]{1,15}")
+_CURSOR_REQUEST_STATUS = re.compile(r"[0-9]{1,15}")
 
 
-class State(StrEnum):
-    """The states to look for: those of certificates, then those of requests without one."""
-
-    ISSUED = "issued"
-    """All certificates, however they stand."""
-    VALID = "valid"
-    SIGNED = "signed"
-    REVOKED = "revoked"
-    HELD = "held"
-    EXPIRED = "expired"
-    PENDING = "pending"
-    REJECTED = "rejected"
-    LAPSED = "lapsed"
-
-    @property
-    def is_of_requests(self) -> bool:
-        """Say whether it is a state of requests."""
-        return self in _OF_REQUESTS
-
-
-_OF_REQUESTS = {
+_REQUEST_STATUS = {
     State.PENDING: Status.PENDING,
     State.REJECTED: Status.REJECTED,
     State.LAPSED: Status.EXPIRED,
@@ -72,6 +52,7 @@ class Query:
         state: how they stand.
         endpoint: the name of their endpoint.
         serial: the certificate's serial number.
+        issuer: the first digits of the SHA-256 of its CA's public key, in hex.
         subject: a text in the subject, in any case of ASCII letters.
         name: a text in a subject alternative name such as `dns:host.example`, likewise.
         key: SHA-256 of the canonical SubjectPublicKeyInfo.
@@ -84,6 +65,7 @@ class Query:
     state: State = State.ISSUED
     endpoint: str | None = None
     serial: int | None = None
+    issuer: str = ""
     subject: str | None = None
     name: str | None = None
     key: bytes | None = None
@@ -184,6 +166,7 @@ def _certificates(store: Store, query: Query, now: datetime, after: str | None, 
             _cursor(place(row)),
         )
         for row in page.rows
+        if row.issuer.hex().startswith(query.issuer)
     ]
     return Page(found, None if page.after is None else _cursor(page.after), wanted.is_scan)
 
@@ -192,7 +175,7 @@ def _requests(store: Store, query: Query, now: datetime, after: str | None, limi
     wanted = RequestFilter(
         now=now,
         endpoint=query.endpoint,
-        status=_OF_REQUESTS[query.state],
+        status=_REQUEST_STATUS[query.state],
         subject=query.subject,
         made_after=query.issued_after,
         made_before=query.issued_before,
@@ -242,7 +225,7 @@ def _place(cursor: str) -> Place:
 
 
 def _number(cursor: str) -> int:
-    if _CURSOR_OF_REQUESTS.fullmatch(cursor) is None:
+    if _CURSOR_REQUEST_STATUS.fullmatch(cursor) is None:
         raise _no_cursor(cursor)
     return int(cursor)
 

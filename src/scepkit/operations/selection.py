@@ -108,6 +108,21 @@ def parse_serial(text: str) -> int:
     return int(match[1], 16)
 
 
+def parse_named(text: str) -> tuple[int, str]:
+    """Read the name of a certificate: its serial number, and `@` and a CA where that is said.
+
+    Returns:
+        The serial number, and the first digits of the SHA-256 of the CA's public key; "" for any.
+
+    Raises:
+        UsageError: it is none.
+    """
+    number, _, issuer = text.strip().lower().partition("@")
+    if "@" in text and not _ISSUER.fullmatch(issuer):
+        raise UsageError(f"{text!r} names no CA behind the @", hint=Hint.ISSUER)
+    return parse_serial(number), issuer
+
+
 def by_serial(store: Store, serials: Iterable[str]) -> list[CertificateRow]:
     """Return the certificates with these serial numbers.
 
@@ -124,10 +139,8 @@ def by_serial(store: Store, serials: Iterable[str]) -> list[CertificateRow]:
 
 
 def _named(store: Store, text: str) -> CertificateRow:
-    number, _, issuer = text.strip().lower().partition("@")
-    if "@" in text and not _ISSUER.fullmatch(issuer):
-        raise UsageError(f"{text!r} names no CA behind the @", hint=Hint.ISSUER)
-    rows = store.certificates_with(parse_serial(number))
+    number, issuer = parse_named(text)
+    rows = store.certificates_with(number)
     found = [row for row in rows if row.issuer.hex().startswith(issuer)]
     if not found:
         raise UsageError(
@@ -135,8 +148,9 @@ def _named(store: Store, text: str) -> CertificateRow:
         )
     if len(found) > 1:
         names = ", ".join(f"{_with_issuer(row)} ({row.subject})" for row in found[:_SHOWN])
+        shown = show_serial(number)
         raise UsageError(
-            f"{len(found)} CAs have issued a certificate with the serial number {number}: {names}",
+            f"{len(found)} CAs have issued a certificate with the serial number {shown}: {names}",
             hint=Hint.ISSUER,
         )
     return found[0]

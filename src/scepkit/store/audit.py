@@ -126,6 +126,12 @@ class AuditRecord:
         return str(self.members.get("previous", ""))
 
     @property
+    def issuer(self) -> str:
+        """Return the SHA-256 of the public key of the certificate's CA, in hex; "" for none."""
+        details = self.members.get("details")
+        return str(details.get("issuer_key", "")) if isinstance(details, dict) else ""
+
+    @property
     def heads(self) -> dict[str, tuple[int, str]]:
         """Return the ends of other chains that it carries: number and hash, by node."""
         heads = self.members.get("heads")

@@ -134,7 +134,7 @@ def _tell(row: RequestRow, result: str, serial: str) -> None:
         "result": result,
         "serial": serial,
     }
-    terminal.rows([values], tuple(values), as_json=True, empty="")
+    terminal.json_lines([values])
 
 
 def _numbers(ids: list[str]) -> list[int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scepkit.cli import options, terminal
+from scepkit.cli import options, table, terminal
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
@@ -42,6 +42,7 @@ _COLUMNS = (
     *("record", "at", "actor", "action", "serial", "issuer", "transaction_id", "subject"),
     "reason",
 )
+_BELOW = ("reason", "subject", "transaction_id", "serial", "issuer")
 _ISSUER_SHOWN = 8  # digits of a CA, as other commands take them behind SERIAL@
 _PLACE = re.compile(r"(?P<node>\S+):(?P<number>[0-9]{1,18})")
 _SECONDS = len("2026-11-28T14:30:00")
@@ -95,7 +96,8 @@ def listing(
         str | None, typer.Option(metavar="ACTION", help="Only this action: issued, revoked, …")
     ] = None,
     serial: Annotated[
-        str | None, typer.Option(metavar="HEX", help="Only the certificate with this number.")
+        str | None,
+        typer.Option(metavar="SERIAL", help="Only the certificate with this number, or SERIAL@CA."),
     ] = None,
     transaction: Annotated[
         str | None, typer.Option(metavar="ID", help="Only this transactionID.")
@@ -110,24 +112,24 @@ def listing(
     An operator is named as the record of revocations names them; where a device asked, the actor is
     its address. With --json every record has all its members, as in an export.
     """
-    texts: dict[str, Any] = {
-        "actor": actor,
-        "action": _action(action),
-        "serial": _serial(serial),
-        "transaction_id": transaction,
-        "endpoint": endpoint,
-    }
     with records_opened(directory) as (_, store):
-        found = store.audit_records(
+        from scepkit.operations import audit
+
+        found = audit.select(
+            store,
             since=options.read_time(since),
             until=options.read_time(until),
+            actor=actor,
+            action=_action(action),
+            transaction_id=transaction,
+            endpoint=endpoint,
             limit=limit or None,
-            **texts,
+            **_certificate(serial),
         )
         if as_json:
             for record in found:
                 terminal.data(record.line())
-        elif not terminal.long_table(map(_row, found), _COLUMNS):
+        elif not table.write(map(_row, found), _COLUMNS, _BELOW):
             terminal.say("nothing found")
 
 
@@ -220,7 +222,7 @@ def _findings(check: AuditCheck, store: Store | None, exported: Path | None) -> 
 def _tell(one: Finding, *, as_json: bool) -> bool:
     """Print a finding; return True, to be counted."""
     if as_json:
-        terminal.rows([one._asdict()], one._fields, as_json=True, empty="")
+        terminal.json_lines([one._asdict()])
     else:
         terminal.data(terminal.escape(f"{one.node}:{one.number}: {one.kind}: {one.text}"))
     return True
@@ -250,9 +252,7 @@ def _row(record: AuditRecord) -> dict[str, str]:
     members: dict[str, Any] = {"record": f"{record.node}:{record.number}", **record.members}
     # As every other table of scep admin has times.
     members["at"] = f"{str(members.get('at'))[:_SECONDS]}+00:00"
-    details = members.get("details")
-    if isinstance(details, dict):
-        members["issuer"] = str(details.get("issuer_key", ""))[:_ISSUER_SHOWN]
+    members["issuer"] = record.issuer[:_ISSUER_SHOWN]
     return {column: str(members.get(column, "")) for column in _COLUMNS}
 
 
@@ -272,13 +272,15 @@ def _action(text: str | None) -> str | None:
     return text
 
 
-def _serial(text: str | None) -> str | None:
+def _certificate(text: str | None) -> dict[str, str]:
+    """Return how records name a certificate."""
     if text is None:
-        return None
-    from scepkit.operations.selection import parse_serial
+        return {}
+    from scepkit.operations.selection import parse_named
     from scepkit.protocol.certificate import show_serial
 
-    return show_serial(parse_serial(text))
+    number, issuer = parse_named(text)
+    return {"serial": show_serial(number), "issuer": issuer}
 
 
 def _place(text: str) -> tuple[str, int]:

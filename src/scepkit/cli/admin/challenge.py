@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scepkit.cli import terminal
+from scepkit.cli import table, terminal
 from scepkit.cli.admin import challenge_new, challenge_void
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
@@ -137,7 +137,8 @@ def listing(
         if as_json:
             is_empty = not _print_json(found, now)
         else:
-            is_empty = not terminal.long_table((_row(one, now) for one in found), _COLUMNS)
+            rows = (_table_row(one, now) for one in found)
+            is_empty = not table.write(rows, _COLUMNS, below=("sans", "subject"))
         if is_empty and endpoint is not None:
             # What an endpoint that is gone has can still be listed; a typing error is told.
             endpoint_settings(home.settings, endpoint)
@@ -165,6 +166,11 @@ def _row(one: Challenge, now: datetime) -> dict[str, str]:
         "expires": timestamp(one.expires_at),
         "state": one.state(now).value,
     }
+
+
+def _table_row(one: Challenge, now: datetime) -> dict[str, str]:
+    times = {"made": table.minute(one.created_at), "expires": table.minute(one.expires_at)}
+    return _row(one, now) | times
 
 
 def _whole(one: Challenge, now: datetime) -> dict[str, object]:

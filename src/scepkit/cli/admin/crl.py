@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from scepkit.store import CRLRow, Store
 
 _CRL_MODE = 0o644
-_COLUMNS = ("issuer", "number", "this_update", "next_update", "file", "pem")
 
 
 def register(app: typer.Typer) -> None:
@@ -75,7 +74,7 @@ def crl(
         write_file(out, content, mode=_CRL_MODE, hint=_hint())
     if as_json:
         lines = [_for_json(name, row, out) for name, row in zip(names, rows, strict=True)]
-        terminal.rows(lines, _COLUMNS, as_json=True, empty="")
+        terminal.json_lines(lines)
     elif out is None:
         terminal.data(content.decode("ascii"))
     for row in rows:

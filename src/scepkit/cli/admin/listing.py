@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from scepkit.cli import options, terminal
+from scepkit.cli import options, table, terminal
 from scepkit.cli.admin import input_file
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
@@ -24,24 +23,14 @@ from scepkit.cli.admin.server_directory import (
 )
 from scepkit.cli.describe import timestamp
 from scepkit.cli.help import Command, examples
+from scepkit.operations.states import State
 from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from scepkit.operations.search import Found, Query
-
-
-class Wanted(StrEnum):
-    """The states to list, as `operations.search.State` has them."""
-
-    ISSUED = "issued"
-    VALID = "valid"
-    SIGNED = "signed"
-    REVOKED = "revoked"
-    HELD = "held"
-    EXPIRED = "expired"
-    PENDING = "pending"
-    REJECTED = "rejected"
-    LAPSED = "lapsed"
+    from scepkit.server.settings import Settings
 
 
 _OF_REQUESTS: tuple[str, ...] = (
@@ -62,14 +51,18 @@ _OF_CERTIFICATES: tuple[str, ...] = (
     "status",
 )
 _EMPTY = {
-    Wanted.ISSUED: "no certificate was issued yet",
-    Wanted.PENDING: "no request waits for a decision",
+    State.ISSUED: "no certificate was issued yet",
+    State.PENDING: "no request waits for a decision",
 }
+_NOTHING = "nothing found"
 _HASH = re.compile(r"(?:sha256:)?((?:[0-9a-f]{2}:?){32})", re.IGNORECASE)
 _MAX_FILE = 64 * 1024  # octets of a key, a certificate or a request
 
+PendingOption: TypeAlias = Annotated[
+    bool, typer.Option("--pending", help="List the requests that wait for a decision.")
+]
 StateOption: TypeAlias = Annotated[
-    Wanted,
+    State,
     typer.Option(
         "--state",
         "--status",
@@ -96,7 +89,7 @@ KeyOption: TypeAlias = Annotated[
     ),
 ]
 SerialOption: TypeAlias = Annotated[
-    str | None, options.option(None, "HEX", "Only this serial number.")
+    str | None, options.option(None, "SERIAL", "Only this serial number, or SERIAL@CA.")
 ]
 Since: TypeAlias = Annotated[
     str | None,
@@ -137,10 +130,8 @@ def register(app: typer.Typer) -> None:
 def listing(
     *,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
-    pending: Annotated[
-        bool, typer.Option("--pending", help="List the requests that wait for a decision.")
-    ] = False,
-    state: StateOption = Wanted.ISSUED,
+    pending: PendingOption = False,
+    state: StateOption = State.ISSUED,
     endpoint: EndpointOption = None,
     subject: SubjectTextOption = None,
     name: NameOption = None,
@@ -160,52 +151,43 @@ def listing(
     reject and revoke take them. A request is listed with the SHA-256 of its PKCS#10, too: compare
     it with the one that the device shows.
 
-    Texts are found in any case of ASCII letters. What comes and goes between two lists makes no
-    other row come twice, or be left out, with --after.
+    Texts are found in any case of ASCII letters. Times are UTC; --json has their seconds. What
+    comes and goes between two lists makes no other row come twice, or be left out, with --after.
     """
-    wanted = Wanted.PENDING if pending else state
-    times = {
-        "issued_after": issued_after,
-        "issued_before": issued_before,
-        "expires_after": expires_after,
-        "expires_before": expires_before,
-    }
     with records_opened(directory) as (home, store):
         from scepkit.operations import search
-        from scepkit.operations.selection import parse_serial
-        from scepkit.server.data_directory import endpoint_settings, utc_now
+        from scepkit.server.data_directory import utc_now
 
         query = search.Query(
-            state=search.State(wanted),
+            state=State.PENDING if pending else state,
             endpoint=endpoint,
             subject=subject,
             name=name,
-            key=None if key is None else _key(key),
-            serial=None if serial is None else parse_serial(serial),
-            **{one: options.read_time(text) for one, text in times.items()},
+            key=_key(key),
+            **_certificate(serial),
+            issued_after=options.read_time(issued_after),
+            issued_before=options.read_time(issued_before),
+            expires_after=options.read_time(expires_after),
+            expires_before=options.read_time(expires_before),
         )
         found = search.everything(store, query, now=utc_now(), after=after, limit=limit or None)
-        several = len(home.settings.endpoint) > 1
-        count = _print(found, query, limit, several=several, as_json=as_json)
-        if endpoint is not None and not count:
-            # What an endpoint that is gone has issued can still be listed; a typing error is told.
-            endpoint_settings(home.settings, endpoint)
-    if not count and not as_json:
-        is_plain = query == search.Query(state=query.state, endpoint=endpoint)
-        terminal.say(_EMPTY.get(wanted, "nothing found") if is_plain else "nothing found")
+        if as_json:
+            count = _print_json(found)
+        else:
+            count = _print_table(found, query, limit, endpoints=len(home.settings.endpoint) > 1)
+        if not count:
+            _say_nothing(home.settings, query, as_json=as_json)
 
 
-def _print(
-    found: Iterable[Found], query: Query, limit: int, *, several: bool, as_json: bool
-) -> int:
-    """Write what was found, and how to go on where there may be more; return how much it is."""
-    if as_json:
-        return _print_json(found)
-    of_requests = query.state.is_of_requests
-    count, last = _print_table(found, of_requests=of_requests, endpoints=several)
-    if limit and count == limit:
-        terminal.say(f"go on with --after {last}")
-    return count
+def _say_nothing(settings: Settings, query: Query, *, as_json: bool) -> None:
+    from scepkit.server.data_directory import endpoint_settings
+
+    if query.endpoint is not None:
+        # What an endpoint that is gone has issued can still be listed; a typing error is told.
+        endpoint_settings(settings, query.endpoint)
+    if not as_json:
+        is_plain = query == type(query)(state=query.state, endpoint=query.endpoint)
+        terminal.say(_EMPTY.get(query.state, _NOTHING) if is_plain else _NOTHING)
 
 
 def _print_json(found: Iterable[Found]) -> int:
@@ -213,7 +195,7 @@ def _print_json(found: Iterable[Found]) -> int:
     count = 0
     for one in found:
         count += 1
-        terminal.data(json.dumps({**_fields(one), **_more(one), "cursor": one.cursor}))
+        terminal.data(json.dumps({**_fields(one, timestamp), **_more(one), "cursor": one.cursor}))
     return count
 
 
@@ -227,29 +209,34 @@ def _more(one: Found) -> dict[str, object]:
     return {"names": row.names.splitlines(), "issuer_key": row.issuer.hex()}
 
 
-def _print_table(found: Iterable[Found], *, of_requests: bool, endpoints: bool) -> tuple[int, str]:
-    """Write a table; return how many rows it has, and the cursor of the last one.
+def _print_table(found: Iterable[Found], query: Query, limit: int, *, endpoints: bool) -> int:
+    """Write a table, and how to go on where there may be more; return how many rows it has.
 
     Args:
         found: what was found.
-        of_requests: whether that is requests.
+        query: what was looked for.
+        limit: at most so many were; 0 for all.
         endpoints: whether there are several endpoints to tell apart.
     """
-    every = _OF_REQUESTS if of_requests else _OF_CERTIFICATES
-    is_told = endpoints or of_requests
-    columns = [one for one in every if is_told or one != "endpoint"]
     last = ""
 
     def rows() -> Iterator[dict[str, str]]:
         nonlocal last
         for one in found:
             last = one.cursor
-            yield _fields(one)
+            yield _fields(one, table.minute)
 
-    return terminal.long_table(rows(), columns), last
+    if query.state.is_of_requests:
+        count = table.write(rows(), _OF_REQUESTS, below=("sha256", "subject"))
+    else:
+        columns = [one for one in _OF_CERTIFICATES if endpoints or one != "endpoint"]
+        count = table.write(rows(), columns, below=("subject", "endpoint"))
+    if limit and count == limit:
+        terminal.say(f"go on with --after {last}")
+    return count
 
 
-def _fields(one: Found) -> dict[str, str]:
+def _fields(one: Found, time: Callable[[datetime | None], str]) -> dict[str, str]:
     from scepkit.store import CertificateRow
 
     row = one.row
@@ -258,23 +245,35 @@ def _fields(one: Found) -> dict[str, str]:
             "serial": show_serial(row.serial),
             "endpoint": row.endpoint,
             "subject": row.subject,
-            "issued": timestamp(row.issued_at),
-            "not_after": timestamp(row.not_after),
+            "issued": time(row.issued_at),
+            "not_after": time(row.not_after),
             "status": one.state,
         }
     return {
         "id": str(row.id),
         "endpoint": row.endpoint,
         "subject": row.subject or "",
-        "requested": timestamp(row.created_at),
-        "expires": timestamp(row.expires_at),
+        "requested": time(row.created_at),
+        "expires": time(row.expires_at),
         "status": one.state,
         "sha256": row.csr_digest.hex() if row.csr_digest else "",
     }
 
 
-def _key(text: str) -> bytes:
+def _certificate(text: str | None) -> dict[str, Any]:
+    """Return the part of a query that names a certificate."""
+    if text is None:
+        return {}
+    from scepkit.operations.selection import parse_named
+
+    number, issuer = parse_named(text)
+    return {"serial": number, "issuer": issuer}
+
+
+def _key(text: str | None) -> bytes | None:
     """Return the hash of a key that is told by it, or by a file."""
+    if text is None:
+        return None
     from scepkit.operations.key_file import read_key
 
     match = _HASH.fullmatch(text)

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 # As many are told one by one, if not as JSON; of more only how many they were.
 FEW = 20
 
-_COLUMNS = ("serial", "subject", "result", "reason", "revoked")
-
 
 def tell(
     change: Change, *, as_json: bool, done: str = "", before: str = "was revoked before"
@@ -64,7 +62,7 @@ def _row(row: CertificateRow, result: str) -> None:
         "reason": reason_name(row.revocation_reason),
         "revoked": timestamp(row.revoked_at),
     }
-    terminal.rows([values], _COLUMNS, as_json=True, empty="")
+    terminal.json_lines([values])
 
 
 def tell_over(rows: Sequence[CertificateRow], *, as_json: bool) -> None:

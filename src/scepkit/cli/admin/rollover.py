@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scepkit.cli import terminal
+from scepkit.cli import table, terminal
 from scepkit.cli.admin.revoke import Yes
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
@@ -101,7 +100,7 @@ def prepare(
     if made.next is not None:
         _say("the next CA", made.next.ca.certificate, as_json=as_json)
     if as_json:
-        _json_lines(_next(rollover.status(place)))
+        terminal.json_lines(_next(rollover.status(place)))
     terminal.say("devices can fetch it now (GetNextCACert); give them time before the next step:")
     terminal.say(f"scep admin rollover activate{_options(directory, ca)}")
 
@@ -144,7 +143,7 @@ def activate(
         )
     _say("the CA is now", material.ca.certificate, as_json=as_json)
     if as_json:
-        _json_lines(_generation("current", rollover.status(place).current))
+        terminal.json_lines(_generation("current", rollover.status(place).current))
 
 
 @group.command(
@@ -181,7 +180,7 @@ def cancel(
         dropped = drop_next(store, place, ca=ca, by=who(), now=utc_now())
     terminal.say(f"dropped {Name.of(dropped.subject)}")
     if as_json:
-        _json_lines([_row("cancelled", "ca", dropped)])
+        terminal.json_lines([_row("cancelled", "ca", dropped)])
 
 
 @group.command(
@@ -206,7 +205,7 @@ def status(
         *(_row("retired", "ra", one) for one in found.retired),
     ]
     if as_json:
-        _json_lines(rows)
+        terminal.json_lines(rows)
         return
     shown = [
         row
@@ -214,11 +213,7 @@ def status(
         | {"role": row["role"].upper()}
         for row in rows
     ]
-    terminal.rows(shown, _COLUMNS, as_json=False, empty="")
-
-
-def _json_lines(rows: Sequence[Mapping[str, str]]) -> None:
-    terminal.rows(rows, _COLUMNS, as_json=True, empty="")
+    table.write(shown, _COLUMNS, below=("sha256", "subject"))
 
 
 def _next(found: Generations) -> list[dict[str, str]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from scepkit.cli import terminal
+from scepkit.cli import table, terminal
 from scepkit.cli.admin.ca.operator import NameArgument
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from scepkit.operations.ca_listing import CAGeneration
 
-_COLUMNS = ("name", "state", "subject", "key", "not_after", "sha256")
-_SHOWN = ("name", "state", "subject", "key", "not_after")
+_COLUMNS = ("name", "state", "subject", "key", "not_after")
 _DATE = 10  # characters of a time
 _MODE = 0o644
 
@@ -91,10 +90,10 @@ def list_(
         for one in generations(_directories(directory))
     ]
     if as_json:
-        terminal.rows(rows, _COLUMNS, as_json=True, empty="")
+        terminal.json_lines(rows)
         return
     shown = [row | {"not_after": row["not_after"][:_DATE]} for row in rows]
-    terminal.rows(shown, _SHOWN, as_json=False, empty="")
+    table.write(shown, _COLUMNS, below=("subject",))
 
 
 def show(

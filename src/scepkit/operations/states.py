@@ -1,0 +1,25 @@
+"""The states to look for, by the words that operators use."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """The states to look for: those of certificates, then those of requests without one."""
+
+    ISSUED = "issued"
+    """All certificates, however they stand."""
+    VALID = "valid"
+    SIGNED = "signed"
+    REVOKED = "revoked"
+    HELD = "held"
+    EXPIRED = "expired"
+    PENDING = "pending"
+    REJECTED = "rejected"
+    LAPSED = "lapsed"
+
+    @property
+    def is_of_requests(self) -> bool:
+        """Say whether it is a state of requests."""
+        return self in (State.PENDING, State.REJECTED, State.LAPSED)
