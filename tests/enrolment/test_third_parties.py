@@ -461,7 +461,7 @@ def test_a_certificate_that_the_database_did_not_take_is_reported(world, monkeyp
     world.use(parties=ThirdParties(issuer=issuer))
     message = request(world, world.challenge())
 
-    def full(_decision):
+    def full(_decision, _promise):
         raise StoreError("the disk is full")
 
     with monkeypatch.context() as patch, capture_logs() as lines:

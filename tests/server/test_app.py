@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -184,12 +183,14 @@ def broken(monkeypatch):
     """Let a method of every store raise, or its future fail."""
 
     def broken(method, error):
-        def failing(*_arguments, **_more):
-            if method == "record" and isinstance(error, Future):
-                return error
+        def failing(*arguments, **_more):
+            if method == "commit":
+                *_, promise = arguments
+                promise.set_exception(error)
+                return promise
             raise error
 
-        monkeypatch.setattr(Store, method, failing)
+        monkeypatch.setattr(Store, "record" if method == "commit" else method, failing)
 
     return broken
 
@@ -203,10 +204,7 @@ def test_a_fault_of_the_database(app, challenges, broken, logged, method):
     secret = "guessed" if method == "lookup" else challenges(path)[0]
     message = devices.pkcs_req(secret, to=recipient(path), transaction_id="burning")
     error = StoreError("the disk is on fire", hint="leave the building")
-    if method == "commit":
-        error, future = Future(), error
-        error.set_exception(future)
-    broken("record" if method == "commit" else method, error)
+    broken(method, error)
     (answer,) = run(application, post(message))
     assert (answer.status, answer.body) == (503, b"try again later\n")
     assert int(answer.headers["retry-after"]) > 0
@@ -266,16 +264,15 @@ def test_too_many_at_once(app, challenges, monkeypatch, logged):
     let_go, waiting = threading.Event(), threading.Semaphore(0)
     record = Store.record
 
-    def slow(store, issuance):
+    def slow(store, issuance, promise):
         waiting.release()
-        future = Future()
 
         def later():
             let_go.wait(PATIENCE)
-            future.set_result(record(store, issuance).result(PATIENCE))
+            record(store, issuance, promise)
 
         threading.Thread(target=later).start()
-        return future
+        return promise
 
     monkeypatch.setattr(Store, "record", slow)
     messages = [
@@ -521,15 +518,13 @@ def test_two_at_once_and_the_disk(app, challenges, monkeypatch):
     let_go = threading.Event()
     record = Store.record
 
-    def slow(store, issuance):
-        future = Future()
-
+    def slow(store, issuance, promise):
         def later():
             let_go.wait(PATIENCE)
-            future.set_result(record(store, issuance).result(PATIENCE))
+            record(store, issuance, promise)
 
         threading.Thread(target=later).start()
-        return future
+        return promise
 
     monkeypatch.setattr(Store, "record", slow)
     ra = recipient(path)

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import threading
 import weakref
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -50,15 +50,14 @@ class Endpoint:
             raise self._decided
         return message
 
-    def record(self, decision):
+    def record(self, decision, promise):
         self.seen.append(self._store.coming)
         if isinstance(self._recorded, Exception):
             raise self._recorded
         if self._recorded is None:
             return None
-        future = Future()
-        future.set_result(self._recorded)
-        return future
+        promise.set_result(self._recorded)
+        return promise
 
 
 def decide(store, endpoint, messages):

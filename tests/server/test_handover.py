@@ -14,13 +14,16 @@ def test_many_results_share_a_wake_up():
 
     async def session():
         loop = asyncio.get_running_loop()
-        handover, got = Handover(loop), []
+        handover, steps = Handover(loop), [loop.create_future() for _ in range(100)]
+        got = []
+        for step in steps:
+            step.add_done_callback(lambda step: got.append(step.result()))
         real = loop.call_soon_threadsafe
         loop.call_soon_threadsafe = lambda *call: wake_ups.append(call) or real(*call)
 
         def work():
-            for number in range(100):
-                handover.put(lambda number=number: got.append(number))
+            for number, step in enumerate(steps):
+                handover.put(step, number)
 
         thread = threading.Thread(target=work)
         thread.start()
@@ -43,7 +46,7 @@ def test_none_is_lost():
 
         def work(mine):
             for step in mine:
-                handover.put(lambda step=step: step.set_result(None))
+                handover.put(step, None)
 
         for at in range(4):
             threading.Thread(target=work, args=[steps[at::4]]).start()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from datetime import datetime
+from typing import TypeVar, overload
 
 from scepkit.ca.subject_rules import CertifiedName, certified_subject
 from scepkit.enrolment import renewal
@@ -49,8 +50,9 @@ from scepkit.services.scep_decision import (
     loggable_serial,
 )
 from scepkit.services.scep_retrieval import Retrieval
-from scepkit.store import Answer, OtherOwner
+from scepkit.store import Answer, OtherOwner, Promise, QueuedEntry
 
+_Promise = TypeVar("_Promise", bound=Promise)
 _RETRIEVALS = frozenset({MessageType.GET_CERT, MessageType.GET_CRL})
 
 
@@ -155,21 +157,30 @@ class SCEPService:
             outcome = Refused(error, awaited.challenge, awaited.renews)
         return self._answered(waiting.message, outcome)
 
-    def record(self, decision: Step) -> Future[Answer] | None:
+    @overload
+    def record(self, decision: Step) -> Future[Answer] | None: ...
+    @overload
+    def record(self, decision: Step, promise: _Promise) -> _Promise | None: ...
+    def record(self, decision: Step, promise: Promise | None = None) -> Promise | None:
         """Store what has to be stored before the answer.
 
+        Args:
+            decision: what `decide` returned.
+            promise: gets what the store says, from another thread; None for a future.
+
         Returns:
-            None when there is nothing to store.
+            The promise; None when there is nothing to store.
 
         Raises:
             StoreError: the database cannot be used; HTTP 503.
         """
-        match decision.outcome:
-            case Granted(record=issuance) | Awaited(granted=Granted(record=issuance)):
-                return self._store.record(issuance)
-            case Queued(record=waiting):
-                return self._store.queue(waiting)
-        return None
+        entry = decision.record
+        if entry is None:
+            return None
+        promise = Future() if promise is None else promise
+        if isinstance(entry, QueuedEntry):
+            return self._store.queue(entry, promise)
+        return self._store.record(entry, promise)
 
     def conclude(self, decision: Step, recorded: Answer | None) -> Step:
         """Return the decision that stands after the commit; another one after a conflict only.

@@ -14,6 +14,7 @@ from scepkit.store.audit import SERVER, UNKNOWN, AuditAction, AuditEvent, AuditR
 from scepkit.store.certificates import CertificateRow, Named
 from scepkit.store.challenges import Challenge, ChallengeState
 from scepkit.store.crls import CRLRow, CRLState, RevokedRow
+from scepkit.store.group_commit import Promise
 from scepkit.store.imports import ForeignCertificate, ForeignRevocation, Import, Revocation
 from scepkit.store.listing import CertificateFilter, CertificatePage, CertificateStatus, Place
 from scepkit.store.purge import Purged
@@ -74,6 +75,7 @@ __all__ = [
     "NewChallenge",
     "OtherOwner",
     "Place",
+    "Promise",
     "Purged",
     "QueueFull",
     "QueuedEntry",

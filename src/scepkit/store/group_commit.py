@@ -13,8 +13,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from concurrent.futures import Future
-from threading import Condition, Thread
-from typing import TYPE_CHECKING, Any, TypeAlias
+from threading import Condition, Lock, Thread
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
@@ -53,7 +53,24 @@ class Step(ABC):
         """Write it within the connection's transaction; return what stands, and what was done."""
 
 
-_Item: TypeAlias = "tuple[NewEntry | Step, Future[Any]]"
+class Promise(Protocol):
+    """Takes what comes of an entry: a Future does, or what knows where to hand it over.
+
+    A Future has a lock and a condition of its own, which many requests need not pay for.
+    """
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Say whether the entry is wanted still; from now on it will be written."""
+
+    def set_result(self, result: Any, /) -> None:
+        """Take the answer of an entry whose commit is on the disk."""
+
+    def set_exception(self, exception: Exception, /) -> None:
+        """Take the reason why there is no answer."""
+
+
+_Item: TypeAlias = "tuple[NewEntry | Step, Promise]"
+_Promise = TypeVar("_Promise", bound=Promise)
 
 
 class Writer:
@@ -69,70 +86,81 @@ class Writer:
         self._audit = audit
         self._coming = 0
         self._waiting: deque[_Item] = deque()
-        self._changed = Condition()
+        self._lock = Lock()
+        self._changed = Condition(self._lock)
         self._closed = False
         # A daemon: what is cut off at exit was never answered, so nothing is lost.
         self._thread = Thread(target=self._run, name="scepkit-store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, entry: NewEntry | Step) -> Future[Any]:
+    def submit(self, entry: NewEntry | Step, promise: _Promise) -> _Promise:
         """Queue one entry.
 
+        Args:
+            entry: what to write.
+            promise: gets the answer once it is on the disk, or StoreError; from the writer's
+                thread.
+
         Returns:
-            A future that has the answer once it is on the disk, or StoreError.
+            The promise.
 
         Raises:
             StoreError: too much is waiting, or the store is closed.
         """
-        future: Future[Any] = Future()
-        with self._changed:
+        with self._lock:
             self._check_open()
             if len(self._waiting) >= QUEUE_LIMIT:
                 raise StoreError(
                     f"{QUEUE_LIMIT} certificates wait to be stored already",
                     hint="answer 503 and look at the speed of the disk",
                 )
-            self._waiting.append((entry, future))
+            self._waiting.append((entry, promise))
             # The first one starts the clock.
             if len(self._waiting) == 1 or self._is_due():
                 self._changed.notify()
-        return future
+        return promise
 
     def begin_request(self) -> None:
-        """Count a request that may become an entry; `end_request` is called for it once."""
-        with self._changed:
+        """Count a request that will be decided soon, so that commits wait a moment for it.
+
+        Whoever calls this calls `end_request` once for it.
+        """
+        with self._lock:
             self._coming += 1
 
     def end_request(self) -> None:
         """Stop counting a request that is decided, and whose entry, if it has one, is submitted."""
-        with self._changed:
+        with self._lock:
             self._coming -= 1
             if self._waiting and self._is_due():
                 self._changed.notify()
 
     def check(self) -> None:
         """Raise StoreError when nothing can be submitted any more."""
-        with self._changed:
+        with self._lock:
             self._check_open()
 
     def close(self) -> None:
         """Write the waiting entries, then end the thread; may be called again."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify()
         self._thread.join()
 
     def _check_open(self) -> None:
-        if self._closed or not self._thread.is_alive():
+        if self._closed:
             raise StoreError("the store is closed", hint="open it again")
 
     def _run(self) -> None:
-        while batch := self._take():
-            self._settle(batch)
+        try:
+            while batch := self._take():
+                self._settle(batch)
+        finally:
+            self._closed = True
 
     def _take(self) -> list[_Item]:
         """Wait for work, and a moment for more of it, and take what is there; empty once closed."""
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             self._gather()
             count = min(len(self._waiting), BATCH_LIMIT)
@@ -160,20 +188,20 @@ class Writer:
             answers = [_failed(error) for _ in wanted]
             if is_locked(error):
                 self._give_up(error)
-        for (_, future), answer in zip(wanted, answers, strict=True):
+        for (_, promise), answer in zip(wanted, answers, strict=True):
             if isinstance(answer, Exception):
-                future.set_exception(answer)
+                promise.set_exception(answer)
             else:
-                future.set_result(answer)
+                promise.set_result(answer)
 
     def _give_up(self, error: Exception) -> None:
         """Fail what waits behind a wait for a lock that was in vain, and would wait as long."""
-        with self._changed:
-            waiting = [item for _, item in self._waiting]
+        with self._lock:
+            waiting = [promise for _, promise in self._waiting]
             self._waiting.clear()
-        for future in waiting:
-            if future.set_running_or_notify_cancel():
-                future.set_exception(_failed(error))
+        for promise in waiting:
+            if promise.set_running_or_notify_cancel():
+                promise.set_exception(_failed(error))
 
     def _write(self, entries: list[NewEntry | Step]) -> list[Any]:
         """Write all, again if another process' transaction was let through instead."""
@@ -191,52 +219,64 @@ class Writer:
 
 
 class GroupCommits(Database):
-    """The part of the store that records what is granted, many entries in one commit."""
+    """The part of the store that records what is granted, many entries in one commit.
+
+    Attributes:
+        begin_request: counts a request that will be decided soon (`Writer.begin_request`).
+        end_request: stops counting one (`Writer.end_request`).
+    """
 
     def __init__(self, engine: Engine, node: str | None = None) -> None:
         super().__init__(engine, node)
         self._writer = Writer(self._writers, self._audit)
+        self.begin_request = self._writer.begin_request
+        self.end_request = self._writer.end_request
 
     def close(self) -> None:
         """Store the queued entries, then close all connections; may be called again."""
         self._writer.close()
         super().close()
 
-    def record(self, issuance: Issuance) -> Future[Answer]:
+    @overload
+    def record(self, issuance: Issuance) -> Future[Answer]: ...
+    @overload
+    def record(self, issuance: Issuance, promise: _Promise) -> _Promise: ...
+    def record(self, issuance: Issuance, promise: Promise | None = None) -> Promise:
         """Store a certificate, its request and its spent challenge in one atomic step.
 
+        Args:
+            issuance: all of that.
+            promise: gets the answer, from another thread; None for a new future, which stores
+                nothing where it is cancelled before its turn.
+
         Returns:
-            A future, resolved after the commit: Recorded, or the conflict that left nothing
-            behind (AlreadyAnswered, OtherOwner, ChallengeSpent, SignerRevoked), or StoreError.
-            Cancelling it before its turn means that nothing is stored.
+            The promise, kept after the commit: Recorded, or the conflict that left nothing behind
+            (AlreadyAnswered, OtherOwner, ChallengeSpent, SignerRevoked), or StoreError.
 
         Raises:
             StoreError: too much is queued, or the store is closed; answer HTTP 503 (P-78).
         """
-        return self._writer.submit(issuance)
+        return self._writer.submit(issuance, promise or Future())
 
-    def queue(self, queued: QueuedEntry) -> Future[Answer]:
+    @overload
+    def queue(self, queued: QueuedEntry) -> Future[Answer]: ...
+    @overload
+    def queue(self, queued: QueuedEntry, promise: _Promise) -> _Promise: ...
+    def queue(self, queued: QueuedEntry, promise: Promise | None = None) -> Promise:
         """Store a request that has to wait for a person; its challenge is looked at, not spent.
 
+        Args:
+            queued: the request.
+            promise: as in `record`.
+
         Returns:
-            A future as that of `record`: Recorded with a pending outcome, or AlreadyAnswered,
+            A promise as that of `record`: Recorded with a pending outcome, or AlreadyAnswered,
             OtherOwner, ChallengeSpent, SignerRevoked, QueueFull.
 
         Raises:
             StoreError: too much is queued, or the store is closed; answer HTTP 503 (P-78).
         """
-        return self._writer.submit(queued)
-
-    def begin_request(self) -> None:
-        """Count a request that will be decided soon, so that commits wait a moment for it.
-
-        Whoever calls this calls `end_request` once for it.
-        """
-        self._writer.begin_request()
-
-    def end_request(self) -> None:
-        """Stop counting a request: it is decided, and its entry is submitted."""
-        self._writer.end_request()
+        return self._writer.submit(queued, promise or Future())
 
 
 def _write(connection: Connection, entries: list[NewEntry | Step], audit: AuditTrail) -> list[Any]:

@@ -6,6 +6,7 @@ other and with the certificates that are recorded at the time (`group_commit`).
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,6 @@ from scepkit.store.revocations import outdate_all, revocation
 from scepkit.store.values import CertificateKey
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -48,7 +48,7 @@ class Verdicts(GroupCommits):
         Raises:
             StoreError: too much is queued, or the store is closed.
         """
-        return self._writer.submit(_Assenting(assent, now))
+        return self._writer.submit(_Assenting(assent, now), Future())
 
     def deliver(self, delivery: str, *, by: str, now: datetime) -> Future[StoredOutcome]:
         """Note that a certificate may be sent; again it changes nothing.
@@ -65,7 +65,7 @@ class Verdicts(GroupCommits):
         Raises:
             StoreError: too much is queued, or the store is closed.
         """
-        return self._writer.submit(_Delivering(delivery, by, now))
+        return self._writer.submit(_Delivering(delivery, by, now), Future())
 
     def refuse_delivery(
         self, delivery: str, *, fail_info: int, text: str, reason: str, by: str, now: datetime
@@ -86,7 +86,8 @@ class Verdicts(GroupCommits):
         Raises:
             StoreError: too much is queued, or the store is closed.
         """
-        return self._writer.submit(_Refusing(delivery, fail_info, text, reason, by, now))
+        refusing = _Refusing(delivery, fail_info, text, reason, by, now)
+        return self._writer.submit(refusing, Future())
 
 
 @dataclass(frozen=True, slots=True)

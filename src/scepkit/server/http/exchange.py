@@ -187,10 +187,9 @@ class Exchange:
             HTTPRefused: it is larger; HTTP 413.
             ClientGone: it never became whole.
         """
-        if not self.is_whole:
-            said = self.head.header(b"content-length")
-            if said and (not said.isdigit() or int(said) > most):
-                raise _too_large(most)
+        said = self.head.header(b"content-length")
+        if said and (not said.isdigit() or int(said) > most):
+            raise _too_large(most)
         body = bytearray()
         while True:
             body += self.arrived

@@ -12,7 +12,6 @@ fetches all that have arrived until the loop looks. A result of the loop's own t
 from __future__ import annotations
 
 import asyncio
-import functools
 import threading
 import time
 from collections import deque
@@ -33,8 +32,6 @@ LIMIT = 512
 _T = TypeVar("_T")
 _Decided: TypeAlias = "asyncio.Future[tuple[Step, Answer | None]]"
 _Future: TypeAlias = "asyncio.Future[Any]"
-_HandOver: TypeAlias = Callable[[Any], None]
-"""Takes a result, or what was raised in place of it."""
 
 
 class ConcurrencyLimit:
@@ -78,8 +75,9 @@ class WorkerPool:
 
     async def run(self, work: Callable[..., _T], *arguments: object) -> _T:
         """Return the result of a function that is called by the executor."""
-        future, hand_over = self._awaited()
-        self._executor.submit(_call, work, arguments, hand_over)
+        promise = Promised(self._to_the_loop())
+        future = promise.future
+        self._executor.submit(_call, work, arguments, promise)
         result: _T = await future
         return result
 
@@ -113,7 +111,7 @@ class WorkerPool:
             Local: the operator's fault or the disk's.
         """
         step, recorded = await self._recorded(service, service.decide, message, peer)
-        if isinstance(recorded, Recorded | None):
+        if recorded is None or type(recorded) is Recorded:
             return step
         return await self.run(service.conclude, step, recorded)
 
@@ -125,7 +123,7 @@ class WorkerPool:
         Arguments and exceptions are those of `SCEPService.go_on`.
         """
         step, recorded = await self._recorded(service, service.go_on, waiting, word, kept)
-        if isinstance(recorded, Recorded | None):
+        if recorded is None or type(recorded) is Recorded:
             return step
         return await self.run(service.conclude, step, recorded)
 
@@ -133,105 +131,130 @@ class WorkerPool:
         self, service: SCEPService, work: Callable[..., Step], *arguments: object
     ) -> _Decided:
         """Decide and store; the event loop hears of it when the answer is on the disk."""
-        if self._handover and not self._handover.is_for(asyncio.get_running_loop()):
+        promise = Promised(self._to_the_loop())
+        future = promise.future
+        self._store.begin_request()
+        self._executor.submit(self._decide, service, work, arguments, promise, time.monotonic())
+        return future
+
+    def _to_the_loop(self) -> Handover:
+        """Return what hands results over to the event loop.
+
+        Raises:
+            RuntimeError: it is not the first one.
+        """
+        loop = asyncio.get_running_loop()
+        if self._handover is None:
+            self._handover = Handover(loop)
+        elif self._handover.loop is not loop:
             # The first loop would hear of what is stored, and the second one wait for ever.
             raise RuntimeError("a WorkerPool is for one event loop, and there is a second one")
-        step, hand_over = self._awaited()
-        self._store.begin_request()
-        self._executor.submit(self._decide, service, work, arguments, hand_over, time.monotonic())
-        return step
-
-    def _awaited(self) -> tuple[_Future, _HandOver]:
-        """Return a future, and what hands a result over to it from any thread."""
-        loop = asyncio.get_running_loop()
-        if self._handover is None or not self._handover.is_for(loop):
-            self._handover = Handover(loop)
-        future: _Future = loop.create_future()
-        return future, functools.partial(_hand_over, self._handover, [future])
+        return self._handover
 
     def _decide(
         self,
         service: SCEPService,
         work: Callable[..., Step],
         arguments: tuple[object, ...],
-        hand_over: _HandOver,
+        promise: Promised,
         asked: float,
     ) -> None:
         """Decide, and have the record stored."""
         try:
             self._store.check_patience(asked)
-            decision = work(*arguments)
-            pending = service.record(decision)
+            promise.step = decision = work(*arguments)
+            # The store keeps the promise from its own thread: the event loop need not know of that.
+            if service.record(decision, promise) is None:
+                promise.set_result(None)
         # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.
         except BaseException as error:  # noqa: BLE001
-            hand_over(error)
-            return
+            promise.set_exception(error)
         finally:
             self._store.end_request()
-        if pending is None:
-            hand_over((decision, None))
-        else:
-            # Straight on to the writer's thread: the event loop need not know of this stage.
-            pending.add_done_callback(
-                lambda done: hand_over(done.exception() or (decision, done.result()))
-            )
 
 
-def _call(work: Callable[..., Any], arguments: tuple[object, ...], hand_over: _HandOver) -> None:
+class Promised:
+    """A result that the event loop waits for, and that may come from any thread.
+
+    Args:
+        handover: leads to the event loop, whose thread this is.
+
+    Attributes:
+        future: what is awaited.
+        step: a decision, whose result comes with it: what the store says of it.
+    """
+
+    __slots__ = ("_handover", "future", "step")
+
+    def __init__(self, handover: Handover) -> None:
+        self.future: _Future = handover.loop.create_future()
+        self.step: Step | None = None
+        self._handover = handover
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Want it, whoever may have gone: what is decided is stored."""
+        return True
+
+    def set_result(self, result: Any) -> None:
+        """Hand a result over."""
+        self._hand_over(result if self.step is None else (self.step, result))
+
+    def set_exception(self, exception: BaseException) -> None:
+        """Hand an error over, to be raised where the result is awaited."""
+        self._hand_over(exception)
+
+    def _hand_over(self, result: object) -> None:
+        # Taken out, not only used: an error knows the frames that it came through, these know the
+        # promise, and that would know the error. The message would stay with them until the
+        # collector comes.
+        future = self.future
+        del self.future
+        self._handover.put(future, result)
+
+
+def _call(work: Callable[..., Any], arguments: tuple[object, ...], promise: Promised) -> None:
     try:
         result = work(*arguments)
     # A panic in Rust is no Exception; whatever it is, it is raised again where it is awaited.
     except BaseException as error:  # noqa: BLE001
-        hand_over(error)
+        promise.set_exception(error)
     else:
-        hand_over(result)
-
-
-def _hand_over(handover: Handover, steps: list[_Future], result: object) -> None:
-    # Taken out, not only used: an error knows the frames that it came through, these know what they
-    # were to hand over to, and that will know the error. The message would stay with them until the
-    # collector comes.
-    handover.put(functools.partial(_settle, steps.pop(), result))
-
-
-def _settle(step: _Future, result: object) -> None:
-    if step.done():  # cancelled: the server stops
-        return
-    if isinstance(result, BaseException):
-        step.set_exception(result)
-    else:
-        step.set_result(result)
+        promise.set_result(result)
 
 
 class Handover:
-    """Runs calls on the event loop: those of one thread in their order.
+    """Settles futures on the event loop: those of one thread in their order.
 
     Args:
         loop: the event loop; this is its thread.
+
+    Attributes:
+        loop: as given.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+        self.loop = loop
         self._thread = threading.get_ident()
-        self._arrived: deque[Callable[[], None]] = deque()
+        self._arrived: deque[tuple[_Future, object]] = deque()
         self._woken = False
 
-    def is_for(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Say whether this is the event loop."""
-        return loop is self._loop
-
-    def put(self, settle: Callable[[], None]) -> None:
-        """Have a function called on the event loop: at once, if this is its thread."""
+    def put(self, future: _Future, result: object) -> None:
+        """Have a future get its result, or its error: at once, if this is the loop's thread."""
+        # In this order: who finds the loop woken already is in time for its look (settle).
+        self._arrived.append((future, result))
         if threading.get_ident() == self._thread:
-            settle()
-            return
-        # In this order: who finds the loop woken already is in time for its look (_fetch).
-        self._arrived.append(settle)
-        if not self._woken:
+            self._settle()
+        elif not self._woken:
             self._woken = True
-            self._loop.call_soon_threadsafe(self._fetch)
+            self.loop.call_soon_threadsafe(self._settle)
 
-    def _fetch(self) -> None:
+    def _settle(self) -> None:
         self._woken = False
         while self._arrived:
-            self._arrived.popleft()()
+            future, result = self._arrived.popleft()
+            if future.done():  # cancelled: the server stops
+                continue
+            if isinstance(result, BaseException):
+                future.set_exception(result)
+            else:
+                future.set_result(result)
