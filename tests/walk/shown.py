@@ -10,6 +10,7 @@ import re
 
 # The kinds of values that differ from run to run: those that later commands repeat, and the others.
 _REPEATED = (
+    r"\b\d{4}-\d\d-\d\dT[\d:.]+Z_[0-9a-f]+_[0-9a-f]{8}\b",
     r"sha256:[0-9a-f]{64}",
     r"\b[0-9a-f]{64}\b",
     r"\b[0-9a-f]{24,40}\b",
@@ -36,7 +37,7 @@ class Shown:
 
     def replaced(self, text):
         """Return a command or a file of the page with the values that came."""
-        for shown, came in self._came.items():
+        for shown, came in sorted(self._came.items(), key=_length, reverse=True):
             text = text.replace(shown, came)
         return text
 
@@ -77,6 +78,11 @@ class Shown:
                 pattern += kind
             read = value.end()
         return re.compile(pattern + _literal(line[read:]) + r"\s*"), values
+
+
+def _length(value):
+    """Return the length of a value that is shown: a longer one may have a shorter one in it."""
+    return len(value[0])
 
 
 def _literal(text):

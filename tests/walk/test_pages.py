@@ -29,11 +29,9 @@ HOW_TO = ROOT / "docs/how-to"
 ELSEWHERE = {
     "below-your-own-root.md": "a server of its own, below",
     "devices.md": "configurations of devices",
-    "finding.md": "the transcripts tests/cli/admin/listing.txt and certificates.txt",
     "installing.md": "tests/walk/test_debian.py",
     "moving-from-another-ca.md": "a server of its own, below",
     "other-clients.md": "the tests of tests/interop",
-    "protecting-keys.md": "tests/server/test_key_protection.py; systemd's part on a machine",
     "running.md": "tests/interop/test_running.py, on a machine of its own",
     "stolen-laptop.md": "tests/interop/test_stolen_laptop.py",
 }
@@ -44,6 +42,12 @@ _SYSTEMCTL = """\
 for unit; do :; done
 command -v systemd-analyze >/dev/null || exit 0
 exec systemd-analyze verify --recursive-errors=yes {units}/"${{unit%.*}}".*
+"""
+# Neither this machine's TPM nor a key of its own is asked for.
+_SYSTEMD_CREDS = """\
+PATH=${PATH#*:}
+command -v systemd-creds >/dev/null || exit 0
+exec systemd-creds --with-key=tpm2-absent "$@"
 """
 
 
@@ -65,6 +69,7 @@ class Bench:
             ("scep", f'exec {sys.executable} -m scepkit "$@"'),
             ("python", f'exec {sys.executable} "$@"'),
             ("systemctl", _SYSTEMCTL.format(units=units)),
+            ("systemd-creds", _SYSTEMD_CREDS),
             ("nginx", ":"),
         ):
             (programs / name).write_text(f"#!/bin/sh\n{command}\n")

@@ -25,6 +25,13 @@ def test_a_value_of_the_page_stands_for_the_one_that_came():
         shown.compare([f"revoked {SHOWN}"], f"revoked {SHOWN}")
 
 
+def test_a_value_within_another_one_is_part_of_it():
+    shown = Shown()
+    place = "2026-11-22T13:03:02.512004Z_{}_3fa4c2d1"
+    shown.compare([SHOWN, f"--after {place.format(SHOWN)}"], f"{CAME}\n--after {place.format(1)}\n")
+    assert shown.replaced(place.format(SHOWN)) == place.format(1)
+
+
 def test_a_page_goes_on_with_the_values_of_the_page_before():
     before = Shown()
     before.compare([SHOWN], CAME)
