@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 
 import keys
 from chains import SIGNS, issue, of_ad_cs
+from scepkit.ca.directory import requesting
 from scepkit.errors import SettingsError
-from scepkit.keys.pem import write_key
+from scepkit.keys.pem import generate, write_key
 from scepkit.server import data_directory
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -183,7 +184,7 @@ def test_requests_that_cannot_be_made(scep, arguments, error):
 
 
 def test_what_scep_toml_says_of_a_ca_is_asked_for(scep, tmp_path):
-    """An option wins over it; what is chosen in neither is as ever."""
+    """An option wins over it, but for the name, by which the server knows the CA."""
     (tmp_path / "s").mkdir(mode=0o700)
     (tmp_path / "s/scep.toml").write_text(
         f'[ca.default]\nsubject = "{SUBJECT}"\nkey = "ec:p384"\npath_length = 2\n'
@@ -191,7 +192,7 @@ def test_what_scep_toml_says_of_a_ca_is_asked_for(scep, tmp_path):
     request = ("admin", "ca", "request", "default", "--dir", "s")
     for options, name, key, length in (
         ((), SUBJECT, "ec:p384", 2),
-        (("--subject", "CN=Another", "--key", "ec:p256"), "CN=Another", "ec:p256", 2),
+        (("--subject", SUBJECT, "--key", "ec:p256"), SUBJECT, "ec:p256", 2),
         (("--path-length", "0"), SUBJECT, "ec:p384", 0),
     ):
         status, out, err = scep(*request, *options, "--json")
@@ -202,6 +203,8 @@ def test_what_scep_toml_says_of_a_ca_is_asked_for(scep, tmp_path):
         basic = csr.extensions.get_extension_for_class(x509.BasicConstraints).value
         assert basic.path_length == length
         scep(*request, "--drop")
+    status, _, err = scep(*request, "--subject", "CN=Another")
+    assert (status, f'"{SUBJECT}", not "CN=Another"' in err) == (2, True)
 
 
 def test_names_of_cas(scep):
@@ -209,6 +212,92 @@ def test_names_of_cas(scep):
         status, _, err = scep("admin", "ca", "request", ca, "--subject", SUBJECT, "--dir", "s")
         assert status == 2
         assert error in err
+
+
+@pytest.mark.parametrize(
+    ("layout", "key"), [("default", "rsa:3072"), ("ec", "ec:p256"), ("single", "rsa:2048")]
+)
+def test_a_layout_that_scep_toml_wants(scep, tmp_path, monkeypatch, root, root_key, layout, key):
+    """The request has its key; a certificate that would make another layout is refused."""
+    monkeypatch.setattr(requesting, "generate", _quick_key)
+    (tmp_path / "s").mkdir(mode=0o700)
+    (tmp_path / "s/scep.toml").write_text(f'[endpoint.default]\nlayout = "{layout}"\n')
+    admin = ("--dir", "s")
+    status, out, err = scep(
+        "admin", "ca", "request", "default", "--subject", SUBJECT, "--json", *admin
+    )
+    assert (status, json.loads(out)["key"]) == (0, key), err
+    (tmp_path / "ca.pem").write_bytes(pem(signed(json.loads(out)["csr"].encode(), root, root_key)))
+    status, _, err = scep("admin", "ca", "install", "default", "ca.pem", *admin)
+    # This certificate may not decrypt: an RA goes with it.
+    assert (status, "wants the key layout 'single'" in err) == (
+        (2, True) if layout == "single" else (0, False)
+    )
+    assert (tmp_path / "s/ca.pem").exists() == (layout != "single")
+
+
+def _quick_key(kind):
+    return keys.rsa_key(f"of-{kind}", int(kind[4:])) if kind[:4] == "rsa:" else generate(kind)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("defualt", "did you mean default? "), ("vpm", "did you mean vpn? "), ("zzz", "")],
+)
+def test_a_mistyped_name_makes_nothing(scep, tmp_path, server, ca, ca_key, typed, meant):
+    """Each command says which CAs there are, and which one looks like it."""
+    server = server.settings.directory
+    toml = server / "scep.toml"
+    toml.write_text(f'{toml.read_text()}\n[endpoint.vpn]\nca = "vpn"\n')
+    (tmp_path / "ca.pem").write_bytes(pem(ca))
+    write_key(tmp_path / "ca.key", ca_key, None)
+    before = sorted(server.rglob("*"))
+    for command in (
+        ("install", typed, "ca.pem"),
+        ("import", typed, "--cert", "ca.pem", "--key", "ca.key"),
+        ("ra", typed),
+        ("show", typed),
+        ("export", typed),
+        *([("request", typed, "--subject", "CN=x")] if meant else []),
+        *([("request", typed, "--drop")] if meant else []),
+    ):
+        status, _, err = scep("admin", "ca", *command, "--dir", server)
+        assert (status, f"there is no CA {typed!r}" in err) == (2, True), command
+        assert f"hint: {meant}there are: default, vpn" in " ".join(err.split())
+    assert sorted(server.rglob("*")) == before
+
+
+def test_nothing_is_made_where_no_server_is(scep, tmp_path, ca):
+    (tmp_path / "ca.pem").write_bytes(pem(ca))
+    for command in (
+        ("install", "default", "ca.pem"),
+        ("request", "default", "--drop"),
+        ("ra", "default"),
+        ("export", "default"),
+    ):
+        scep("admin", "ca", *command, "--dir", "elsewhere")
+        assert not (tmp_path / "elsewhere").exists(), command
+
+
+def test_a_request_for_another_ca_of_a_server(scep, tmp_path, server, root, root_key):
+    """It may come before the endpoint that has it; what is missing is said until it is there."""
+    server = server.settings.directory
+    status, out, err = scep("admin", "ca", "request", "vpn", *ASKED, "--dir", server)
+    assert (status, "put [endpoint.vpn]" in err) == (0, True)
+    listed = scep("admin", "ca", "list", "--dir", server)[1]
+    assert "vpn" not in listed
+    (tmp_path / "ca.pem").write_bytes(pem(signed(out.encode(), root, root_key)))
+    toml = server / "scep.toml"
+    toml.write_text(f'{toml.read_text()}\n[endpoint.vpn]\nca = "vpn"\n')
+    rows = scep("admin", "ca", "list", "--json", "--dir", server)[1].splitlines()
+    row = next(one for one in map(json.loads, rows) if one["name"] == "vpn")
+    assert (row["state"], row["subject"], row["not_after"]) == ("request", SUBJECT, "")
+    for command in (("show", "vpn"), ("export", "vpn")):
+        status, _, err = scep("admin", "ca", *command, "--dir", server)
+        assert (status, "waits for its certificate" in err) == (2, True)
+    status, _, err = scep("admin", "ca", "install", "vpn", "ca.pem", "--dir", server)
+    assert (status, "put [endpoint.vpn]" in err) == (0, False), err
+    assert data_directory.open_existing(server, now=NOW).authorities.keys() == {"default", "vpn"}
 
 
 def test_installs_that_cannot_be(scep, tmp_path, requested, root, root_key):

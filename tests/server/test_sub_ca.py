@@ -83,10 +83,14 @@ class Operator:
         """
         name = ("--subject", f"CN={common_name}", "--key", "ec:p256")
         certificate = self.root.sign(self.admin("ca", "request", "default", *name))
+        return certificate, self.installed(certificate, "default", *options)
+
+    def installed(self, certificate, ca, *options):
+        """Install a CA's certificate; return what the command says."""
         file = self.place / "signed.pem"
         file.write_bytes(certificate.public_bytes(Encoding.PEM))
-        install = ("ca", "install", "default", file, "--chain", self.root.file, "--json", *options)
-        return certificate, json.loads(self.admin(*install))
+        install = ("ca", "install", ca, file, "--chain", self.root.file, "--json", *options)
+        return json.loads(self.admin(*install))
 
     def everywhere(self, condition, what):
         """Wait until each worker says so, while the other stands still."""
@@ -105,11 +109,12 @@ class Operator:
     def shows(self, certificate):
         return certificate in self.server.shown_at()
 
-    def enrol(self):
-        challenge = self.admin("challenge", "new").strip()
+    def enrol(self, url=None, challenge=None, fingerprint=None):
+        """Enrol the device: at the default endpoint and trusting the root, unless given."""
+        challenge = challenge or self.admin("challenge", "new").strip()
         self.scep(
-            *("enroll", self.server.url, "--subject", "CN=device", "--key", "ec:p256"),
-            *("--challenge", challenge, "--fingerprint", self.root.fingerprint),
+            *("enroll", url or self.server.url, "--subject", "CN=device", "--key", "ec:p256"),
+            *("--challenge", challenge, "--fingerprint", fingerprint or self.root.fingerprint),
             *("--out", self.device),
         )
 

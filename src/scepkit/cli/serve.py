@@ -192,24 +192,29 @@ def _announce(home: Home, directory: Path, own_url: str) -> None:
     from scepkit.keys.pem import sha256_fingerprint
     from scepkit.server.settings import DEFAULT
 
-    url = home.settings.public_url or own_url
-    fingerprint = sha256_fingerprint(home.material.ca.certificate)
+    url, where = home.settings.public_url or own_url, shlex.quote(str(directory))
     for name in home.made:
         place = directory if name == DEFAULT else directory / f"ca-{name}"
         terminal.say(f"made a new CA in {place}")
-    terminal.data(f"URL          {url}")
-    terminal.data(f"fingerprint  {fingerprint}")
-    for name in home.settings.endpoint:
-        if name != DEFAULT:
+    for name, endpoint in home.settings.endpoint.items():
+        own = url if name == DEFAULT else f"{url.rstrip('/')}/{name}"
+        terminal.data(f"URL          {own}")
+        if endpoint.ca in home.authorities:
             certificate = home.authority_of(name).material.ca.certificate
-            terminal.data(f"URL          {url.rstrip('/')}/{name}")
             terminal.data(f"fingerprint  {sha256_fingerprint(certificate)}")
+        else:
+            terminal.say(
+                f"the CA {endpoint.ca!r} waits for its certificate: scep admin ca install "
+                f"{endpoint.ca} CERT --chain ROOT --dir {where}"
+            )
     settings = home.settings.endpoint[DEFAULT]
-    where = shlex.quote(str(directory))
     if settings.challenge == "one-time":
         terminal.say(f"a challenge: scep admin challenge new --dir {where}")
     if settings.approval == "manual":
         terminal.say(f"requests:    scep admin list --pending --dir {where}")
+    if settings.ca not in home.authorities:
+        return
+    fingerprint = sha256_fingerprint(home.authority_of(DEFAULT).material.ca.certificate)
     challenge = "" if settings.challenge == "none" else " --challenge CHALLENGE"
     terminal.say(
         f"a device:    scep enroll {url} --fingerprint {fingerprint} "

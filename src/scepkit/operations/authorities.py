@@ -58,6 +58,8 @@ class Operator:
         passphrase: what the keys are encrypted under, where they are.
         now: the time, aware.
         new: what a CA of this name is to be, where it is made.
+        layout: the layout of its keys that the settings name, if they do.
+        has_endpoint: whether an endpoint has this CA.
     """
 
     by: str
@@ -67,6 +69,8 @@ class Operator:
     passphrase: Passphrase | None
     now: datetime
     new: NewCA = USUAL
+    layout: str | None = None
+    has_endpoint: bool = True
 
 
 def request(
@@ -85,6 +89,7 @@ def request(
         SettingsError: the name has been used, another request waits, or the file system refuses.
         StoreError: the audit record cannot be written; the request is made.
     """
+    _check_subject(operator, subject)
     if paths.exists(operator.directory):
         rollover.check_unused(operator.directory, subject)
     made = requesting.make(
@@ -205,6 +210,8 @@ def _take(
         StoreError: the audit record cannot be written; the certificate is installed.
     """
     directory, now, passphrase = operator.directory, operator.now, operator.passphrase
+    _check_subject(operator, certificate.subject)
+    _check_layout(operator, certificate)
     place = adoption.adopt(directory, certificate, key, above, now=now, passphrase=passphrase)
     # Also one that was the next already: a kill may have come between the two steps.
     is_next = place in (Place.NEXT, Place.NEXT_RENEWED)
@@ -266,6 +273,39 @@ def _keys(operator: Operator) -> dict[bytes, PrivateKey]:
         certificate = read_certificate(place / paths.CA_CERTIFICATE)
         found[_spki(certificate)] = material.key_of(place, paths.CA_KEY, operator.passphrase)
     return found
+
+
+def _check_subject(operator: Operator, subject: x509.Name) -> None:
+    """Refuse a name that the settings do not allow: the next start would fail of it.
+
+    Raises:
+        SettingsError: they have another one, which no generation of the CA has.
+    """
+    wanted = operator.new.subject
+    if wanted is None or rollover.is_same(wanted, subject):
+        return
+    if not (paths.exists(operator.directory) and rollover.is_used(operator.directory, wanted)):
+        raise SettingsError(
+            f'scep.toml calls the CA {operator.ca!r} "{Name.of(wanted)}", not "{Name.of(subject)}"',
+            hint=f"correct subject in [ca.{operator.ca}] there, or leave it out",
+        )
+
+
+def _check_layout(operator: Operator, certificate: x509.Certificate) -> None:
+    """Refuse a CA with another layout of keys than the settings have: the next start would fail.
+
+    Raises:
+        SettingsError: so it is.
+    """
+    directory, layout = operator.directory, adoption.layout_of(certificate)
+    if paths.exists(directory) and adoption.is_for(directory, certificate):
+        return  # its RA stays
+    if operator.layout not in (None, layout):
+        raise SettingsError(
+            f"scep.toml wants the key layout {operator.layout!r} for the CA {operator.ca!r}; "
+            f"with this certificate it is {layout!r}",
+            hint=f"leave layout out of the endpoints with the CA {operator.ca!r}",
+        )
 
 
 def _has_issued(operator: Operator) -> bool:

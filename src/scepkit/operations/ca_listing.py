@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from scepkit.ca.directory import paths
+from scepkit.ca.directory import paths, requesting
 from scepkit.errors import SettingsError, UsageError
 from scepkit.keys.pem import is_encrypted, read_certificate, read_certificates
 
@@ -65,6 +66,41 @@ def generations(directories: Mapping[str, Path]) -> Iterator[CAGeneration]:
                 yield _read(name, state, place)
 
 
+def requests(
+    directories: Mapping[str, Path],
+) -> Iterator[tuple[str, x509.CertificateSigningRequest]]:
+    """Yield the requests for CA certificates that wait, each with the name of its CA.
+
+    Args:
+        directories: as for `generations`.
+
+    Raises:
+        SettingsError: one cannot be read.
+    """
+    for name, directory in directories.items():
+        csr = requesting.find_csr(directory)
+        if csr is not None:
+            yield name, csr
+
+
+def check_name(name: str, known: Collection[str], *, otherwise: str = "") -> None:
+    """Refuse a name that no CA has.
+
+    Args:
+        name: what was given.
+        known: the names of the CAs.
+        otherwise: what to do where the name is right.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if name not in known:
+        similar = get_close_matches(name, known, n=1)
+        meant = f"did you mean {similar[0]}? " if similar else ""
+        hint = f"{meant}there are: {', '.join(known)}{'; ' if otherwise else ''}{otherwise}"
+        raise UsageError(f"there is no CA {name!r}", hint=hint)
+
+
 def generation(directories: Mapping[str, Path], name: str, state: str) -> CAGeneration:
     """Return one generation of a CA.
 
@@ -77,8 +113,7 @@ def generation(directories: Mapping[str, Path], name: str, state: str) -> CAGene
         UsageError: there is no such CA, or no such generation.
         SettingsError: a certificate cannot be read.
     """
-    if name not in directories:
-        raise UsageError(f"there is no CA {name!r}", hint=f"one of {', '.join(directories)}")
+    check_name(name, directories)
     paths.require(directories[name])
     found = dict(_places(directories[name]))
     if state not in found:

@@ -54,7 +54,7 @@ def assemble(
     now: Callable[[], datetime] = utc_now,
     third_parties: Mapping[str, ThirdParties] = MappingProxyType({}),
 ) -> Mapping[str, ServedEndpoint]:
-    """Put all endpoints of a server together.
+    """Put the endpoints of a server together, but for those whose CA is yet to come.
 
     Args:
         home: its data directory.
@@ -79,6 +79,7 @@ def assemble(
     return {
         name: _serve(name, home, store, now, services[settings.ca], third_parties.get(name))
         for name, settings in home.settings.endpoint.items()
+        if settings.ca in services
     }
 
 

@@ -55,7 +55,7 @@ class LoadedCA:
 def load_all(
     settings: Settings, *, now: datetime, passphrase: Passphrase | None = None
 ) -> Mapping[str, LoadedCA]:
-    """Read all CAs of a server.
+    """Read all CAs of a server, but for those that are yet to come.
 
     Args:
         settings: which there are.
@@ -65,7 +65,20 @@ def load_all(
     Raises:
         SettingsError: a file is missing or cannot be used.
     """
-    return {name: _load(name, settings, now, passphrase) for name in settings.authorities}
+    return {name: _load(name, settings, now, passphrase) for name in present(settings)}
+
+
+def present(settings: Settings) -> tuple[str, ...]:
+    """Return the names of the CAs that are there, whole or not; the others are yet to come.
+
+    Raises:
+        SettingsError: a directory cannot be read.
+    """
+    return tuple(
+        name
+        for name in settings.authorities
+        if not paths.is_awaited(settings.authority_directory(name))
+    )
 
 
 def stamps(settings: Settings) -> tuple[Hashable, ...]:

@@ -50,7 +50,8 @@ class Home:
     Attributes:
         settings: as they apply.
         passphrases: finds what the keys are encrypted under.
-        authorities: the CAs by name; empty where `open_records` had no need of them.
+        authorities: the CAs by name, but for those that wait for their certificates; empty where
+            `open_records` had no need of them.
         made: the names of the CAs that this start made.
         is_first: whether nothing had been served from the directory before this start.
         files: the contents of the files that endpoints name; None where they are not read yet.
@@ -76,12 +77,19 @@ class Home:
 
     @property
     def material(self) -> Material:
-        """Return the CA of the default endpoint."""
-        return self.authority_of(DEFAULT).material
+        """Return the CA `default`, which is always there."""
+        return self.authorities[DEFAULT].material
 
     def authority_of(self, endpoint: str) -> LoadedCA:
-        """Return the CA of an endpoint."""
-        return self.authorities[self.settings.endpoint[endpoint].ca]
+        """Return the CA of an endpoint.
+
+        Raises:
+            SettingsError: it is yet to come.
+        """
+        name = self.settings.endpoint[endpoint].ca
+        if name not in self.authorities:
+            paths.require(self.settings.authority_directory(name))
+        return self.authorities[name]
 
 
 def prepare(

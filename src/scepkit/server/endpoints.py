@@ -69,10 +69,13 @@ class Endpoints:
 
     Args:
         stamp: returns something that changes with the files.
-        build: reads the files and puts all endpoints together.
+        build: reads the files and puts all endpoints together, but for those whose CA is yet to
+            come.
+        authorities: returns the names of the CAs by endpoint, as the settings in force have them.
 
     Attributes:
         served: the endpoints by name, as they are at this moment: read it once for each request.
+        authorities: as given.
         fault: the error of the files as they are now; None when they can be read.
 
     Raises:
@@ -80,8 +83,12 @@ class Endpoints:
     """
 
     def __init__(
-        self, stamp: Callable[[], Hashable], build: Callable[[], Mapping[str, ServedEndpoint]]
+        self,
+        stamp: Callable[[], Hashable],
+        build: Callable[[], Mapping[str, ServedEndpoint]],
+        authorities: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        self.authorities = authorities
         self._stamp = stamp
         self._build = build
         self._lock = Lock()

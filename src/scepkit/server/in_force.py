@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from scepkit.enrolment.third_parties import ThirdParties
-from scepkit.errors import ScepError, UsageError
+from scepkit.errors import ScepError, SettingsError, UsageError
 from scepkit.server import ca_loading
 from scepkit.server.assembly import assemble
 from scepkit.server.background.audit import AuditJoining
@@ -77,7 +77,9 @@ class InForce:
         self._prepared: _Prepared | None = None
         self._bounds = _bounds(home.settings)
         self._connections: Connections | None = None
-        self.endpoints = Endpoints(stamp=self._stamp, build=self._build)
+        self.endpoints = Endpoints(
+            stamp=self._stamp, build=self._build, authorities=self._authorities_by_endpoint
+        )
         self.joining = AuditJoining(
             store, self.authorities, utc_now, pause=_sweep_seconds(home.settings)
         )
@@ -143,10 +145,21 @@ class InForce:
     def _stamp(self) -> Hashable:
         return ca_loading.stamps(self.home.settings)
 
+    def _authorities_by_endpoint(self) -> Mapping[str, str]:
+        return {name: one.ca for name, one in self.home.settings.endpoint.items()}
+
     def _build(self) -> Mapping[str, ServedEndpoint]:
-        """Put the endpoints together after a change of the CAs' files; the settings stay."""
+        """Put the endpoints together after a change of the CAs' files; the settings stay.
+
+        Raises:
+            SettingsError: the files cannot be read, or those of a CA that was there are gone.
+        """
         passphrase = self.home.passphrases.find()
         found = ca_loading.load_all(self.home.settings, now=utc_now(), passphrase=passphrase)
+        if gone := self.home.authorities.keys() - found.keys():
+            raise SettingsError(
+                f"the files of the CA {min(gone)!r} are gone", hint="restore them from a backup"
+            )
         home = replace(self.home, authorities=found)
         served = assemble(home, self._store, third_parties=self._third_parties)
         self.home = home

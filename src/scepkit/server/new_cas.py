@@ -15,7 +15,7 @@ from cryptography import x509
 from scepkit.ca import checks
 from scepkit.ca.directory import founding, paths, rollover, rotation
 from scepkit.ca.directory.material import Material
-from scepkit.errors import Hint, SettingsError
+from scepkit.errors import SettingsError
 from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import read_certificate
 from scepkit.protocol.distinguished_name import Name
@@ -55,10 +55,11 @@ def make(
         is_first: whether nothing has been served from the directory before.
 
     Returns:
-        The names of those that are new.
+        The names of those that are new. What waits for its certificate from elsewhere is left
+        alone, unless it is the CA `default`: without that one there is no server.
 
     Raises:
-        SettingsError: one waits for its certificate from elsewhere, is another one than the
+        SettingsError: the CA `default` waits for its certificate, one is another one than the
             settings say, or the file system refuses.
     """
     if is_first:
@@ -92,10 +93,9 @@ def _make(
     path = settings.authority_directory(name)
     is_new = not paths.exists(path)
     if is_new and paths.has_request(path):
-        raise SettingsError(
-            f"the CA {name!r} waits for its certificate from the CA above",
-            hint=Hint.CA_REQUEST_WAITS,
-        )
+        if name == DEFAULT:
+            paths.require(path)
+        return False
     if not is_new:
         _replace_expired_ra(path, settings, now, passphrase)
     material = founding.load_or_create(path, chosen, now=now, new=new, passphrase=passphrase)

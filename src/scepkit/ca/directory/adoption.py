@@ -15,6 +15,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.ca import checks, ocsp, suitability
@@ -84,12 +85,12 @@ def adopt(
             founding.heal(directory)
             return Place.FIRST
         check_passphrase(directory, passphrase)
-        if _is_for(directory, certificate):
+        if is_for(directory, certificate):
             _renew(directory, directory, certificate, chain)
             return Place.RENEWED
         following = directory / paths.NEXT
         if paths.has_next(directory):
-            if not _is_for(following, certificate):
+            if not is_for(following, certificate):
                 raise SettingsError(f"{directory} has a next CA already", hint=Hint.END_ROLLOVER)
             _renew(directory, following, certificate, chain)
             return Place.NEXT_RENEWED
@@ -99,6 +100,13 @@ def adopt(
         replacing.move(stage, following)
         replacing.heal(directory)
     return Place.NEXT
+
+
+def layout_of(certificate: x509.Certificate) -> str:
+    """Return the name of the key layout that a CA from elsewhere comes to have."""
+    if not checks.needs_ra(certificate):
+        return "single"
+    return "ec" if isinstance(certificate.public_key(), ec.EllipticCurvePublicKey) else "default"
 
 
 def _check_own_names(certificate: x509.Certificate, above: Sequence[x509.Certificate]) -> None:
@@ -138,7 +146,7 @@ def _write_chain(stage: Path, chain: Sequence[x509.Certificate]) -> None:
         write_file(stage / paths.CHAIN, pem, mode=CERTIFICATE_MODE)
 
 
-def _is_for(place: Path, certificate: x509.Certificate) -> bool:
+def is_for(place: Path, certificate: x509.Certificate) -> bool:
     """Say whether a certificate is for the key of a generation."""
     current = read_certificate(paths.in_force(place) / paths.CA_CERTIFICATE)
     return current.public_key() == certificate.public_key()

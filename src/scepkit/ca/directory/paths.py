@@ -65,10 +65,27 @@ def require(directory: Path) -> None:
         SettingsError: ca.pem is not there, or cannot be looked for.
     """
     if not exists(directory):
+        if has_request(directory):
+            raise SettingsError(
+                f"the CA in {directory} waits for its certificate from the CA above",
+                hint=Hint.CA_REQUEST_WAITS,
+            )
         raise SettingsError(
             f"there is no CA in {directory}: no {CA_CERTIFICATE}",
             hint=Hint.MAKE_CA,
         )
+
+
+def is_awaited(directory: Path) -> bool:
+    """Say whether a CA is yet to come: its certificate is waited for, or nothing of it is there.
+
+    Raises:
+        SettingsError: the directory cannot be searched.
+    """
+    with refusals(f"cannot look into {directory}"):
+        if (directory / REQUEST).is_dir():
+            return not (directory / CA_CERTIFICATE).exists()
+        return not any((directory / name).exists() for name in FILES)
 
 
 def in_force(place: Path) -> Path:

@@ -92,19 +92,29 @@ def find(directory: Path, passphrase: Passphrase | None = None) -> CARequest | N
     Raises:
         SettingsError: it cannot be read.
     """
-    place = directory / paths.REQUEST
+    csr = find_csr(directory)
+    if csr is None:
+        return None
+    return CARequest(csr, key_of(directory / paths.REQUEST, paths.CA_KEY, passphrase))
+
+
+def find_csr(directory: Path) -> x509.CertificateSigningRequest | None:
+    """Return the PKCS#10 that waits, without its key; None where none does.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
     if not paths.has_request(directory):
         return None
-    path = place / paths.REQUEST_FILE
+    path = directory / paths.REQUEST / paths.REQUEST_FILE
     with refusals(f"cannot read {path}"):
         pem = read_file(path)
     try:
-        csr = x509.load_pem_x509_csr(pem)
+        return x509.load_pem_x509_csr(pem)
     except ValueError as error:
         raise SettingsError(
-            f"{path} is not a PKCS#10 in PEM", hint=f"restore it, or move {place} away"
+            f"{path} is not a PKCS#10 in PEM", hint=f"restore it, or move {path.parent} away"
         ) from error
-    return CARequest(csr, key_of(place, paths.CA_KEY, passphrase))
 
 
 def drop(directory: Path) -> bool:
@@ -113,6 +123,9 @@ def drop(directory: Path) -> bool:
     Raises:
         SettingsError: the file system refuses.
     """
+    if not paths.has_request(directory):
+        # The lock would make the directory.
+        return False
     with replacing.locked(directory):
         replacing.heal(directory)
         if not paths.has_request(directory):

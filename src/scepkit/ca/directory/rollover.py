@@ -226,6 +226,11 @@ def _require_next(directory: Path, current: x509.Certificate) -> None:
         )
 
 
+def is_same(name: x509.Name, other: x509.Name) -> bool:
+    """Say whether two names of CAs are one to devices: upper or lower case makes no difference."""
+    return _folded(name) == _folded(other)
+
+
 def is_used(directory: Path, name: x509.Name) -> bool:
     """Say whether a CA here is or was called so.
 

@@ -160,8 +160,8 @@ def _issuers(
             )
         ca = of_endpoint
     names = settings.authorities if ca is None else (ca,)
-    if ca is not None and ca not in settings.authorities:
-        raise UsageError(f"there is no CA {ca!r}", hint=f"one of {', '.join(settings.authorities)}")
+    if ca is not None:
+        ca_listing.check_name(ca, settings.authorities)
     directories = {name: settings.authority_directory(name) for name in names}
     known: set[bytes] = set()
     for one in ca_listing.generations(directories):

@@ -106,11 +106,12 @@ def sign_outdated(
         as_json: whether errors are told to programs.
     """
     from scepkit.operations import revocation
+    from scepkit.server.ca_loading import present
     from scepkit.server.data_directory import utc_now
 
     found = revocation.sign_all_outdated(
         store,
-        [partial(authorities_of, home, store, name) for name in home.settings.authorities],
+        [partial(authorities_of, home, store, name) for name in present(home.settings)],
         issuers,
         now=utc_now(),
         lifetime=timedelta(hours=home.settings.crl_hours),

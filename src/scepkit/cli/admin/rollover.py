@@ -19,7 +19,6 @@ from scepkit.cli.admin.server_directory import (
 )
 from scepkit.cli.describe import timestamp
 from scepkit.cli.help import Command, Group, examples
-from scepkit.errors import UsageError
 from scepkit.protocol.distinguished_name import Name
 
 if TYPE_CHECKING:
@@ -247,10 +246,10 @@ def _place(directory: Path, ca: str) -> Path:
     Raises:
         UsageError: there is none of that name.
     """
+    from scepkit.operations.ca_listing import check_name
+
     with records_opened(directory) as (home, _):
-        names = home.settings.authorities
-        if ca not in names:
-            raise UsageError(f"there is no CA {ca!r}", hint=f"one of {', '.join(names)}")
+        check_name(ca, home.settings.authorities)
         return home.settings.authority_directory(ca)
 
 

@@ -26,7 +26,7 @@ from scepkit.cli.serve import (
     asked_passphrase,
     require_server,
 )
-from scepkit.errors import SettingsError, UsageError
+from scepkit.errors import SettingsError
 from scepkit.keys.ownership import ROOT, user_name
 
 if TYPE_CHECKING:
@@ -141,12 +141,11 @@ def authorities_of(home: Home, store: Store, name: str) -> tuple[Authority, ...]
         SettingsError: its files cannot be used, or it has expired.
     """
     from scepkit.ca.directory.material import load_authorities
+    from scepkit.operations.ca_listing import check_name
     from scepkit.server.data_directory import utc_now
     from scepkit.server.settings import DEFAULT
 
-    names = home.settings.authorities
-    if name not in names:
-        raise UsageError(f"there is no CA {name!r}", hint=f"one of {', '.join(names)}")
+    check_name(name, home.settings.authorities)
     found = load_authorities(
         home.settings.authority_directory(name),
         now=utc_now(),

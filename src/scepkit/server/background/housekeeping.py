@@ -15,7 +15,7 @@ from threading import Event, Thread
 
 import structlog
 
-from scepkit.ca.directory import rotation
+from scepkit.ca.directory import paths, rotation
 from scepkit.enrolment.third_parties import ASSENT_LIFETIME
 from scepkit.errors import ScepError
 from scepkit.keys import ownership
@@ -61,8 +61,7 @@ class Sweep:
         _attempt(self._forget_assents)
         _attempt(self._purge)
         for name in self.settings.authorities:
-            _attempt(self._rotate_ra, ca=name)
-            _attempt(self._rotate_ocsp, ca=name)
+            _attempt(self._rotate, ca=name)
 
     def _expire(self) -> None:
         count = self.store.expire(self.now())
@@ -89,9 +88,16 @@ class Sweep:
         if any(purged):
             log.info("old records were deleted", **purged._asdict())
 
-    def _rotate_ra(self, ca: str) -> None:
+    def _rotate(self, ca: str) -> None:
         # Else what a killed change of the passphrase left would undo it: the old key comes back.
         key_protection.finish(self.settings)
+        directory = self.settings.authority_directory(ca)
+        if paths.has_request(directory) and not paths.exists(directory):
+            return  # its certificate is waited for
+        _attempt(self._rotate_ra, ca=ca)
+        _attempt(self._rotate_ocsp, ca=ca)
+
+    def _rotate_ra(self, ca: str) -> None:
         directory = self.settings.authority_directory(ca)
         before = timedelta(days=self.settings.ra_rotation_days)
         passphrase = self.passphrases.find()
@@ -100,7 +106,6 @@ class Sweep:
             self._record(AuditAction.RA_REPLACED, ca)
 
     def _rotate_ocsp(self, ca: str) -> None:
-        key_protection.finish(self.settings)
         directory = self.settings.authority_directory(ca)
         passphrase = self.passphrases.find()
         if rotation.rotate_ocsp(directory, now=self.now(), passphrase=passphrase):

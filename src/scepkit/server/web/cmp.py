@@ -38,6 +38,8 @@ class CMPFront(Front):
         if exchange.head.method != "POST":
             return refusal(not_allowed(("POST",)))
         served = self._endpoints.served.get(name)
+        if served is None:
+            self._check_awaited(exchange, name)
         if served is None or served.cmp is None:
             return refusal(HTTPRefused(404, "no such CMP endpoint"))
         exchange.facts["endpoint"] = name

@@ -96,6 +96,16 @@ class Front(ABC):
             ClientGone: it never became whole.
         """
 
+    def _check_awaited(self, exchange: Exchange, name: str) -> None:
+        """Refuse a request to an endpoint that is not served, if its CA is yet to come.
+
+        Raises:
+            HTTPRefused: so it is; whoever asks shall come back.
+        """
+        if name in self._endpoints.authorities():
+            exchange.facts["endpoint"] = name
+            raise HTTPRefused(503, "the CA of this endpoint waits for its own certificate")
+
     def _refuse(self, exchange: Exchange, error: HTTPRefused, reason: str) -> HTTPResponse:
         """Refuse a request in HTTP's words, and say that among the facts.
 

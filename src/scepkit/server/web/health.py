@@ -72,7 +72,8 @@ class Conditions:
     Attributes:
         settings: which endpoints there are.
         store: the database.
-        authorities: returns the CAs that are served.
+        authorities: returns the CAs that are served; those that wait for their certificates are
+            not among them.
         unreadable: returns why the CAs' files cannot be read; None when they can.
         crl_problems: returns what is wrong with the CRLs.
         log_is_lost: returns whether the last line of the log could not be written.
@@ -110,22 +111,29 @@ class Conditions:
     def _of_certificates(self) -> Iterator[State]:
         """Look at the CAs' and RAs' certificates: what is not valid now issues nothing."""
         endpoints = self.settings.endpoint
-        now, ended = self.now(), {}
-        for name, ca in self.authorities().items():
-            if faults := list(_faults(ca, now)):
-                ended[name] = faults
-        hit = [name for name, one in endpoints.items() if one.ca in ended]
+        now, there = self.now(), self.authorities()
+        found = {name: tuple(_faults(name, there, now)) for name in self.settings.authorities}
+        hit = [name for name, one in endpoints.items() if found[one.ca]]
         word = Word.FAILING if len(hit) == len(endpoints) else Word.DEGRADED
-        for faults in ended.values():
-            yield from (State(word, fault) for fault in faults)
+        for faults in found.values():
+            yield from (State(word, fault, hint) for fault, hint in faults)
 
 
-def _faults(ca: LoadedCA, now: datetime) -> Iterator[str]:
-    material = ca.material
+def _faults(
+    name: str, authorities: Mapping[str, LoadedCA], now: datetime
+) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a CA, and what may be done about it."""
+    if name not in authorities:
+        yield (
+            f"the CA {name!r} waits for its certificate from the CA above",
+            f"scep admin ca install {name} CERT --chain ROOT",
+        )
+        return
+    material = authorities[name].material
     own, ra = material.ca.certificate, material.ra.certificate
     for role, certificate in (("CA", own), *([] if ra == own else [("RA", ra)])):
         if fault := _fault(certificate, now):
-            yield f"the certificate of the {role} of {ca.name!r} {fault}"
+            yield f"the certificate of the {role} of {name!r} {fault}", ""
 
 
 def _fault(certificate: x509.Certificate, now: datetime) -> str | None:

@@ -48,6 +48,7 @@ class OCSPFront(Front):
             return refusal(not_allowed(METHODS))
         served = self._endpoints.served.get(name)
         if served is None:
+            self._check_awaited(exchange, name)
             return refusal(HTTPRefused(404, "no such OCSP responder"))
         exchange.facts["endpoint"] = name
         message = (

@@ -79,13 +79,14 @@ class SCEPFront(Front):
         name = name_by_path(head.path)
         # Once: while its body arrives other settings may come into force.
         catalogue = self._endpoints.served
-        if (name or DEFAULT) not in catalogue:
+        if name is not None and name not in catalogue:
+            self._check_awaited(exchange, name)
             raise unknown_path()
         facts["endpoint"] = name or DEFAULT
         asked = http.read_request(
             HTTPRequest(head.method, head.query, await exchange.body(http.MAX_BODY))
         )
-        served = _find(catalogue, name, asked)
+        served = self._find(catalogue, name, asked, exchange)
         facts |= {"endpoint": served.scep.name, "operation": asked.operation.value}
         if asked.operation is Operation.PKI_OPERATION:
             response = await self._pki_operation(name, asked, served, exchange)
@@ -108,7 +109,7 @@ class SCEPFront(Front):
                     await self._beside.run(self._endpoints.refresh)
                     catalogue = self._endpoints.served
                     if (name or DEFAULT) in catalogue:
-                        served = _find(catalogue, name, asked)
+                        served = self._find(catalogue, name, asked, exchange)
                 service = served.scep
                 exchange.facts["endpoint"] = service.name
                 workers = self._beside if served.takes_long else self._workers
@@ -128,6 +129,30 @@ class SCEPFront(Front):
         exchange.facts |= decision.facts()
         return HTTPResponse(200, decision.reply, http.PKI_MESSAGE, NO_STORE)
 
+    def _find(
+        self,
+        catalogue: Mapping[str, ServedEndpoint],
+        name: str | None,
+        asked: SCEPRequest,
+        exchange: Exchange,
+    ) -> ServedEndpoint:
+        """Return the endpoint that is to answer; its path may leave open which that is.
+
+        Raises:
+            HTTPRefused: its CA is yet to come.
+        """
+        if name is None:
+            if asked.operation is not Operation.PKI_OPERATION:
+                name = name_by_identifier(asked.identifier, self._endpoints.authorities())
+            elif len(catalogue) > 1:
+                recipients = {one: catalogue[one].recipients for one in catalogue}
+                name = name_by_recipient(asked.message, recipients)
+        found = catalogue.get(name or DEFAULT)
+        if found is None:
+            self._check_awaited(exchange, name or DEFAULT)
+            raise unknown_path()
+        return found
+
     def _refuse(self, exchange: Exchange, error: HTTPRefused, reason: str) -> HTTPResponse:
         facts = exchange.facts
         if "operation" not in facts:
@@ -140,20 +165,6 @@ class SCEPFront(Front):
         response = super()._refuse(exchange, error, reason)
         _count(facts)
         return response
-
-
-def _find(
-    catalogue: Mapping[str, ServedEndpoint], name: str | None, asked: SCEPRequest
-) -> ServedEndpoint:
-    """Return the endpoint that is to answer; its path may leave open which that is."""
-    if name is None and len(catalogue) > 1:
-        if asked.operation is Operation.PKI_OPERATION:
-            recipients = {one: catalogue[one].recipients for one in catalogue}
-            name = name_by_recipient(asked.message, recipients)
-        else:
-            authorities = {one: catalogue[one].ca for one in catalogue}
-            name = name_by_identifier(asked.identifier, authorities)
-    return catalogue[name or DEFAULT]
 
 
 def _count(facts: Facts) -> None:

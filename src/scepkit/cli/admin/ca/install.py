@@ -10,7 +10,13 @@ import typer
 
 from scepkit.cli import terminal
 from scepkit.cli.admin import input_file
-from scepkit.cli.admin.ca.operator import AtOnceOption, ChainOption, NameArgument, opened
+from scepkit.cli.admin.ca.operator import (
+    AtOnceOption,
+    ChainOption,
+    NameArgument,
+    opened,
+    say_unused,
+)
 from scepkit.cli.admin.server_directory import DEFAULT_DIRECTORY, DirectoryOption, JsonOption
 from scepkit.cli.help import Command, examples
 
@@ -55,7 +61,10 @@ def install(
 
         found = [one for path in (certificate, *chain) for one in read(path)]
         installed = authorities.install(operator, found, at_once=at_once)
+        has_endpoint = operator.has_endpoint
     report(installed, name, directory, as_json=as_json)
+    if not has_endpoint:
+        say_unused(name)
 
 
 def read(path: Path) -> Sequence[x509.Certificate]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from scepkit.cli import terminal
 from scepkit.cli.admin.server_directory import become_server_user, records_opened, who
 from scepkit.cli.serve import asked_passphrase
 from scepkit.errors import SettingsError, UsageError
@@ -39,15 +40,16 @@ ChainOption: TypeAlias = Annotated[
 
 
 @contextmanager
-def opened(directory: Path, name: str) -> Iterator[Operator]:
+def opened(directory: Path, name: str, *, may_be_new: bool = False) -> Iterator[Operator]:
     """Open a CA of a server.
 
     Args:
         directory: the server's.
         name: the CA's.
+        may_be_new: whether it may be a CA that is not there, nor in scep.toml.
 
     Raises:
-        UsageError: a CA cannot have this name.
+        UsageError: a CA cannot have this name, or none has it.
         SettingsError: there is no server yet, and this is not its first CA; or it cannot be read;
             or the passphrase does not open its keys.
     """
@@ -67,8 +69,14 @@ def opened(directory: Path, name: str) -> Iterator[Operator]:
         with records_opened(directory) as (home, store):
             passphrase = home.passphrases.find()
             key_protection.check(home.settings, passphrase)
+            place = home.settings.authority_directory(name)
+            known = home.settings.authorities
+            if name not in known:
+                _check_there(name, place, known, may_be_new=may_be_new)
             yield operator(
-                directory=home.settings.authority_directory(name),
+                directory=place,
+                has_endpoint=name in known,
+                layout=home.settings.authority_layout(name),
                 store=store,
                 passphrase=passphrase,
                 new=home.settings.new_authority(name),
@@ -85,4 +93,31 @@ def opened(directory: Path, name: str) -> Iterator[Operator]:
         store=None,
         passphrase=passphrases_of(settings, asked_passphrase()).find(),
         new=settings.new_authority(name),
+        layout=settings.authority_layout(name),
+    )
+
+
+def _check_there(name: str, place: Path, known: Sequence[str], *, may_be_new: bool) -> None:
+    """Refuse a CA that no endpoint has, if it is not there: its name may be mistyped.
+
+    Raises:
+        UsageError: there is none of that name, nor may there be a new one, or it would have nearly
+            the name of another.
+    """
+    from difflib import get_close_matches
+
+    from scepkit.ca.directory import paths
+    from scepkit.operations.ca_listing import check_name
+
+    is_there = paths.exists(place) or paths.has_request(place)
+    if not is_there and not (may_be_new and not get_close_matches(name, known)):
+        new = f'for a new CA, say first in scep.toml which endpoint has it: ca = "{name}"'
+        check_name(name, known, otherwise=new)
+
+
+def say_unused(name: str) -> None:
+    """Say what makes an endpoint use a CA that none has."""
+    terminal.say(
+        f'no endpoint has the CA {name!r} yet: put [endpoint.{name}] with ca = "{name}" into '
+        "scep.toml, then: scep admin reload"
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
 from scepkit.cli import terminal
-from scepkit.cli.admin.ca.operator import NameArgument, opened
+from scepkit.cli.admin.ca.operator import NameArgument, opened, say_unused
 from scepkit.cli.admin.server_directory import DEFAULT_DIRECTORY, DirectoryOption, JsonOption
 from scepkit.cli.help import Command, examples
 from scepkit.errors import UsageError
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from scepkit.ca.directory.requesting import CARequest
     from scepkit.operations.authorities import Operator
 
-_USUAL_KEY = "rsa:3072"
 _GROUP = 4  # hex digits that are read aloud together
 
 
@@ -38,8 +38,8 @@ _KeyOption: TypeAlias = Annotated[
     typer.Option(
         "--key",
         metavar="KIND",
-        help="rsa:2048, rsa:3072, rsa:4096, ec:p256 or ec:p384. Default: rsa:3072, or that of "
-        "[ca.NAME] in scep.toml.",
+        help="rsa:2048, rsa:3072, rsa:4096, ec:p256 or ec:p384. Default: rsa:3072, or what "
+        "scep.toml has: key in [ca.NAME], or the layout.",
         show_default=False,
     ),
 ]
@@ -97,7 +97,7 @@ def request(
         raise UsageError(
             "--subject, --same-key and --drop exclude each other", hint="give one of them"
         )
-    with opened(directory, name) as operator:
+    with opened(directory, name, may_be_new=True) as operator:
         from scepkit.operations import authorities
 
         if drop:
@@ -113,11 +113,14 @@ def request(
             else authorities.request(
                 operator,
                 subject=_subject(operator, subject),
-                key=key or operator.new.key or _USUAL_KEY,
+                key=replace(operator.new, key=key or operator.new.key).keys(operator.layout).ca,
                 path_length=length,
             )
         )
+        has_endpoint = operator.has_endpoint
     _report(made, name, directory, as_json=as_json)
+    if not has_endpoint:
+        say_unused(name)
 
 
 def _subject(operator: Operator, text: str | None) -> x509.Name:

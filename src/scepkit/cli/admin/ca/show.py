@@ -74,10 +74,15 @@ def register(app: typer.Typer) -> None:
 def list_(
     *, as_json: JsonLinesOption = False, directory: DirectoryOption = DEFAULT_DIRECTORY
 ) -> None:
-    """List the CAs of the server: the current generation of each, the next, and earlier ones."""
-    from scepkit.operations.ca_listing import fingerprints, generations
+    """List the CAs of the server: the current generation of each, the next, and earlier ones.
+
+    A request that waits for its certificate is listed, too.
+    """
+    from scepkit.keys.pem import kind
+    from scepkit.operations.ca_listing import fingerprints, generations, requests
     from scepkit.protocol.distinguished_name import Name
 
+    directories = _directories(directory)
     rows = [
         {
             "name": one.name,
@@ -87,7 +92,18 @@ def list_(
             "not_after": timestamp(one.certificate.not_valid_after_utc),
             "sha256": fingerprints(one.certificate)["sha256"],
         }
-        for one in generations(_directories(directory))
+        for one in generations(directories)
+    ]
+    rows += [
+        {
+            "name": name,
+            "state": "request",
+            "subject": str(Name.of(csr.subject)),
+            "key": kind(csr.public_key()),
+            "not_after": "",
+            "sha256": "",
+        }
+        for name, csr in requests(directories)
     ]
     if as_json:
         terminal.json_lines(rows)
