@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import founding
 from scepkit.ca.issuer import Order
-from scepkit.ca.profile import Profile
+from scepkit.ca.profiles.profile import Profile
 from scepkit.keys import pem as keys
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extensions, encoded

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import der
 from scepkit.ca.issuer import Order
-from scepkit.ca.profile import KEY_USAGES, SAN_TYPES, Profile
+from scepkit.ca.profiles.profile import KEY_USAGES, SAN_TYPES, Profile
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import KEY_USAGES as BITS
 from scepkit.protocol.extensions import Extensions, encoded, extension

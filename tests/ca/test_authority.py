@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from scepkit.ca.authority import random_serial
 from scepkit.ca.extensions import Locations
-from scepkit.ca.profile import Profile
+from scepkit.ca.profiles.profile import Profile
 from scepkit.errors import BadRequest, SettingsError, UsageError
 from scepkit.keys.pem import sha256_fingerprint
 from scepkit.protocol.general_name import UPN

@@ -14,7 +14,7 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.directory import founding, layouts, material
 from scepkit.ca.directory.founding import RA_VALIDITY
 from scepkit.ca.issuer import Order
-from scepkit.ca.profile import KEY_USAGES, Profile
+from scepkit.ca.profiles.profile import KEY_USAGES, Profile
 from scepkit.errors import Hint, SettingsError, UsageError
 from scepkit.keys.pem import (
     read_certificate,

@@ -20,7 +20,7 @@ from scepkit.ca import suitability
 from scepkit.ca.authority import Authority
 from scepkit.ca.issuer import Order
 from scepkit.ca.name_constraints import NameConstraints
-from scepkit.ca.profile import Profile
+from scepkit.ca.profiles.profile import Profile
 from scepkit.errors import BadRequest, Malformed, SettingsError
 from scepkit.protocol.asn1 import der
 from scepkit.protocol.distinguished_name import EMPTY, Name

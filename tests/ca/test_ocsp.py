@@ -18,7 +18,7 @@ from scepkit.ca.directory.material import load, load_responders
 from scepkit.ca.directory.rotation import OCSP_BEFORE, rotate_ocsp
 from scepkit.ca.issuer import Order
 from scepkit.ca.ocsp import OCSP_VALIDITY
-from scepkit.ca.profile import Profile
+from scepkit.ca.profiles.profile import Profile
 from scepkit.errors import SettingsError
 from scepkit.keys.pem import generate, read_certificate, write_certificate, write_key
 from scepkit.protocol.distinguished_name import Name

@@ -13,7 +13,7 @@ from scepkit.ca.directory.founding import CA_VALIDITY, RA_VALIDITY
 from scepkit.ca.directory.material import load
 from scepkit.ca.directory.rotation import rotate_ra
 from scepkit.ca.issuer import Order
-from scepkit.ca.profile import Profile
+from scepkit.ca.profiles.profile import Profile
 from scepkit.errors import SettingsError, UsageError
 from scepkit.keys.pem import write_certificate, write_key
 from scepkit.protocol.extensions import NO_EXTENSIONS

@@ -17,7 +17,7 @@ from enrolment.test_endpoint import OTHER_KEY
 from enrolment.test_races import at_once
 from enrolment.world import CA
 from scepkit.ca.authority import Authority
-from scepkit.ca.profile import Profile
+from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment.challenges import NoChallenge
 from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.errors import BadRequest, UsageError

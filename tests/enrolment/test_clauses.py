@@ -8,7 +8,7 @@ import forge
 import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
-from scepkit.ca.profile import Profile
+from scepkit.ca.profiles.profile import Profile
 from scepkit.protocol.scep.attributes import MessageType
 
 ASSIGNED = {3, 17, 19, 20, 21, 22}

@@ -18,7 +18,7 @@ from scepkit.ca import ocsp as ca_ocsp
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory.founding import ca_name, self_signed
 from scepkit.ca.ocsp import Delegate, OCSPResponder, OCSPResponders
-from scepkit.ca.profile import Profile
+from scepkit.ca.profiles.profile import Profile
 from scepkit.services import ocsp
 from scepkit.services.ocsp import OCSPService
 from waiting import PATIENCE

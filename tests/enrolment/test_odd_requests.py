@@ -18,7 +18,7 @@ import forge
 import keys
 from der import octets, oid, seq, set_, tlv
 from enrolment import devices
-from scepkit.ca.profile import Profile
+from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.protocol import csr
 from scepkit.protocol.scep.messages import PKCSReq, RenewalReq

@@ -12,7 +12,7 @@ from enrolment import devices
 from enrolment.test_challenges import REFUSAL
 from enrolment.world import CA
 from scepkit.ca.authority import Authority
-from scepkit.ca.profile import Profile
+from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment.challenges.static import StaticChallenge
 from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.enrolment.rules import RenewalRules

@@ -14,7 +14,7 @@ import keys
 import minted
 from enrolment import devices
 from scepkit.ca.authority import Authority
-from scepkit.ca.profile import Profile
+from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.challenges.one_time import OneTimeChallenges
 from scepkit.enrolment.consultation import Consultation

@@ -22,7 +22,7 @@ import keys
 import mutation
 import recipients
 from pair import Pair
-from scepkit.ca.profile import Profile, check_public_key, from_request
+from scepkit.ca.profiles.profile import Profile, check_public_key, from_request
 from scepkit.ca.subject_rules import certified_subject
 from scepkit.errors import ScepError
 from scepkit.protocol import chain, csr

@@ -11,7 +11,7 @@ import der
 import forge
 import keys
 import mutation
-from scepkit.ca.profile import SAN_TYPES
+from scepkit.ca.profiles.profile import SAN_TYPES
 from scepkit.ca.subject_rules import allowed_names, certified_subject
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol import general_name

@@ -15,6 +15,7 @@ from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.errors import SettingsError, UsageError
 from scepkit.server import assembly, challenge_secrets, data_directory, endpoint_files
 from scepkit.server.settings.endpoint import EndpointSettings
+from scepkit.server.settings.profiles.inheritance import ready
 from scepkit.store import Store
 
 
@@ -106,7 +107,7 @@ def test_no_renewal(assembled):
 
 def test_a_profile():
     """Names in scep.toml become what certificates are made of."""
-    profile = EndpointSettings(
+    endpoint = EndpointSettings(
         validity_days=30,
         rsa_bits=(3072, 4096),
         curves=["p384", "ed25519"],
@@ -114,7 +115,8 @@ def test_a_profile():
         default_eku=["server_auth", "1.2.3.4"],
         allowed_eku=["server_auth"],
         san_types=["dns"],
-    ).profile
+    )
+    profile = endpoint.changed(ready()["device"]).compiled("device")
     assert profile.validity == timedelta(days=30)
     assert profile.rsa_bits == (3072, 4096)
     assert profile.curves == {"secp384r1", "ed25519"}

@@ -620,7 +620,7 @@ def test_where_a_setting_comes_from(directory, monkeypatch):
     assert legacy() == ["des3"]
     assert legacy(endpoint={"default": {"legacy": ["sha1"]}}) == ["sha1"]
     assert legacy(endpoint={"default": {"legacy": []}}) == []
-    assert settings.load(path).endpoint["default"].profile.validity.days == 7
+    assert settings.load(path).profile_of("default").validity.days == 7
 
 
 # --- several workers ------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 import postgresql
 from enrolment import devices
@@ -118,6 +119,33 @@ def test_an_endpoint_comes_and_goes(running):
     assert running.server.stop() == 0
     assert "Traceback" not in running.server.log
     assert not list(running.server.directory.glob(".control-*"))
+
+
+def test_a_profile_in_a_file_of_its_own(running):
+    """What it says now counts for the next certificate, in all processes."""
+    (running.server.directory / "profiles").mkdir()
+    own = running.server.directory / "profiles/short.toml"
+    own.write_text('validity = "8h"\n')
+    running.take_over(SHARED + 'profile = "short"\n')
+
+    def hours(name):
+        ra = running.server.ra_at("/scep/shared")
+        message = devices.pkcs_req(SECRETS[0], to=ra, transaction_id=name)
+        rep = running.server.read(running.server.post(message, "/scep/shared"), None, ra).rep
+        certificate = x509.load_der_x509_certificate(rep.certificates[0])
+        return (certificate.not_valid_after_utc - certificate.not_valid_before_utc).seconds // 3600
+
+    assert [hours(f"first-{n}") for n in range(4)] == [8] * 4
+    own.write_text('validity = "4h"\n')
+    assert "changed: profile.short" in running.take_over(SHARED + 'profile = "short"\n')
+    assert [hours(f"next-{n}") for n in range(4)] == [4] * 4
+    own.write_text('validity = "4h"\nvalidty = "5h"\n')
+    refused = running.reload("--json")
+    assert refused.returncode == 1
+    outcome = json.loads(refused.stdout)
+    assert (outcome["file"], outcome["line"]) == (str(own), 2)
+    assert outcome["key"] == "profile.short.validty"
+    assert hours("last") == 4
 
 
 def test_a_hang_up(running):

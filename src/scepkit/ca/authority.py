@@ -15,7 +15,7 @@ from cryptography import x509
 from scepkit.ca.extensions import authority_key_identifier, subject_key_identifier
 from scepkit.ca.issuer import IssuedCertificate
 from scepkit.ca.limits import Limits
-from scepkit.ca.profile import check_public_key, from_request
+from scepkit.ca.profiles.profile import check_public_key, from_request
 from scepkit.ca.subject_rules import certified_subject
 from scepkit.errors import SettingsError
 from scepkit.keys.pem import signature_hash
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from scepkit.ca.extensions import Locations
     from scepkit.ca.issuer import Order
-    from scepkit.ca.profile import Profile
+    from scepkit.ca.profiles.profile import Profile
     from scepkit.keys.pem import PrivateKey
 
 _VERSION_3 = _der.tagged(0, _der.INTEGER_2)
@@ -166,6 +166,13 @@ class Authority:
         # A certificate that outlives its CA, or is older, fails in strict verifiers.
         not_before = max(now - profile.backdate, start)
         not_after = now + min(profile.validity, end - now)
+        if profile.not_after is not None:
+            if profile.not_after <= now:
+                raise SettingsError(
+                    f"the profile {profile.name!r} issues nothing after {profile.not_after}",
+                    hint="give it another not_after",
+                )
+            not_after = min(not_after, profile.not_after.astimezone(UTC))
         return _whole(not_before), _whole(not_after)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
-    from scepkit.ca.profile import Profile
+    from scepkit.ca.profiles.profile import Profile
     from scepkit.protocol.algorithms import PSSPublicKey
     from scepkit.protocol.csr import CertificationRequest
     from scepkit.protocol.distinguished_name import Name

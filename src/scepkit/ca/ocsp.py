@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from scepkit.ca import checks
 from scepkit.ca.authority import random_serial
 from scepkit.ca.extensions import authority_key_identifier, key_usage
-from scepkit.ca.profile import BACKDATE
+from scepkit.ca.profiles.profile import BACKDATE
 from scepkit.errors import SettingsError
 from scepkit.keys.pem import signature_hash
 from scepkit.protocol.asn1 import ber, types

@@ -20,6 +20,7 @@ from scepkit.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
     from scepkit.server.data_directory import Home
+    from scepkit.server.settings import Settings
 
 
 def _directory(text: str) -> Path:
@@ -144,7 +145,7 @@ def serve(
         try_out=run.try_out,
         **options,
     )
-    _tell_overruled(directory, options, layout)
+    _tell_overruled(home.settings, directory, options, layout)
     if home.is_first:
         _tell_not_kept(directory, kept)
     run.check(home)
@@ -222,11 +223,14 @@ def _announce(home: Home, directory: Path, own_url: str) -> None:
     )
 
 
-def _tell_overruled(directory: Path, options: dict[str, object], layout: str | None) -> None:
+def _tell_overruled(
+    settings: Settings, directory: Path, options: dict[str, object], layout: str | None
+) -> None:
     """Say which value counts of each setting that is given twice."""
     from scepkit.server.settings import precedence
 
-    for one in precedence.overruled(directory, options, layout):
+    twice = precedence.overruled(directory, options, layout)
+    for one in (*twice, *precedence.over_profiles(settings)):
         terminal.say(f"{one.winner} wins over {one.loser}")
 
 

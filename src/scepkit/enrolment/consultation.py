@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from scepkit.ca.authority import Authority
 from scepkit.ca.issuer import IssuedCertificate, Issuer, Later, Order
-from scepkit.ca.profile import Profile
+from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment import issuing
 from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.request import Granted, Outcome, Queued, Refused, Repeated, repeated

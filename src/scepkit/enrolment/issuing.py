@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from scepkit.ca.issuer import IssuedCertificate, Issuer, Order
-from scepkit.ca.profile import Profile
+from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment.rules import Rules
 from scepkit.errors import BoundReached
 from scepkit.protocol.csr import CertificationRequest

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scepkit.ca.authority import Authority
-from scepkit.ca.profile import Profile
+from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment import issuing
 from scepkit.enrolment.issuers import Issuers
 from scepkit.errors import FailInfo, Hint, UsageError

@@ -16,6 +16,7 @@ from scepkit.ca import checks
 from scepkit.ca.directory.material import Material, RACredential, load_responders
 from scepkit.ca.directory.paths import RA_CERTIFICATE, RA_KEY
 from scepkit.ca.extensions import Locations
+from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.challenges import ChallengeRule, NoChallenge
 from scepkit.enrolment.challenges.static import StaticChallenge, WrongChallenges
@@ -38,6 +39,7 @@ from scepkit.server.endpoint_files import EndpointFiles
 from scepkit.server.endpoints import ServedEndpoint, recipient_id
 from scepkit.server.settings import Settings
 from scepkit.server.settings.endpoint import EndpointSettings
+from scepkit.server.settings.profiles.format import RenewalSettings
 from scepkit.server.settings.public_urls import locations
 from scepkit.server.web.ca_publication import publish
 from scepkit.server.web.executors import MOST_ROUNDS
@@ -91,7 +93,8 @@ def approval_of(home: Home, store: Store, name: str) -> Approval:
     """
     settings = endpoint_settings(home.settings, name)
     issuers = _issuers(home.authority_of(name).material, locations(home.settings, name))
-    return Approval(endpoint=name, issuers=issuers, profile=settings.profile, store=store)
+    profile = home.settings.profile_of(name).compiled(settings.profile)
+    return Approval(endpoint=name, issuers=issuers, profile=profile, store=store)
 
 
 def _serve(
@@ -116,12 +119,14 @@ def _serve(
         now=now,
         max_iterations=settings.pbkdf2_rounds,
     )
-    rules = _rules(settings, home.settings, files)
+    profile = home.settings.profile_of(name)
+    compiled = profile.compiled(settings.profile)
+    rules = _rules(settings, home.settings, profile.renewal, files)
     issuers = _issuers(ca.material, locations(home.settings, name))
     admission = Admission(
         endpoint=name,
         issuers=issuers,
-        profile=settings.profile,
+        profile=compiled,
         rules=rules,
         store=store,
         challenges=_challenge_rule(name, home, store, files),
@@ -130,7 +135,7 @@ def _serve(
         tries=WrongChallenges(settings.wrong_challenges_per_minute, now)
         if settings.challenge == "static"
         else None,
-        consultation=_consultation(name, settings, issuers, rules, store, now, parties),
+        consultation=_consultation(name, compiled, issuers, rules, store, now, parties),
     )
     return ServedEndpoint(
         ca=ca.name,
@@ -145,7 +150,7 @@ def _serve(
 
 def _consultation(
     name: str,
-    settings: EndpointSettings,
+    profile: Profile,
     issuers: Issuers,
     rules: Rules,
     store: Store,
@@ -164,7 +169,7 @@ def _consultation(
             f'endpoint {name!r}: approval = "manual" does not go with a CA outside or a teller',
             hint="let that CA's operator decide, or the service",
         )
-    return Consultation(parties, issuers, store, rules, settings.profile, now)
+    return Consultation(parties, issuers, store, rules, profile, now)
 
 
 def _check_decryption(name: str, settings: EndpointSettings, ca: LoadedCA) -> None:
@@ -208,14 +213,16 @@ def _credential(ra: RACredential) -> Credential:
     return Credential(ra.private_key, Certificate.of(ra.certificate))
 
 
-def _rules(settings: EndpointSettings, server: Settings, files: EndpointFiles) -> Rules:
+def _rules(
+    settings: EndpointSettings, server: Settings, renewal: RenewalSettings, files: EndpointFiles
+) -> Rules:
     minutes = settings.signing_time_minutes
     return Rules(
         approval=settings.approval == "manual",
         pending_lifetime=timedelta(days=settings.pending_days),
         pending_per_address=settings.pending_per_address,
         pending_requests=settings.pending_requests,
-        renewal=_renewal(settings, files) if settings.renewal else None,
+        renewal=_renewal(renewal, files) if settings.renewal else None,
         get_cert=GetCertRule(settings.get_cert),
         get_crl=settings.get_crl,
         retrievals_per_minute=settings.retrievals_per_minute,
@@ -229,12 +236,11 @@ def _rules(settings: EndpointSettings, server: Settings, files: EndpointFiles) -
     )
 
 
-def _renewal(settings: EndpointSettings, files: EndpointFiles) -> RenewalRules:
-    days = settings.renewal_window_days
+def _renewal(settings: RenewalSettings, files: EndpointFiles) -> RenewalRules:
     return RenewalRules(
-        window=timedelta(days=days) if days else None,
-        grace=timedelta(days=settings.renewal_grace_days),
-        new_names=settings.renewal_new_names,
+        window=settings.window or None,
+        grace=settings.grace,
+        new_names=settings.new_names,
         anchors=tuple(map(Certificate.read, files.anchors)),
     )
 

@@ -33,6 +33,7 @@ from scepkit.server.endpoint_files import EndpointFiles
 from scepkit.server.passphrases import PassphraseSource
 from scepkit.server.settings import DEFAULT, FIXED, Settings, template
 from scepkit.server.settings.endpoint import EndpointSettings
+from scepkit.server.settings.errors import PROFILES
 from scepkit.store import Store
 from scepkit.store.engine import sqlite_file
 
@@ -396,6 +397,7 @@ _OURS = frozenset(
     {
         "lost+found",
         server_settings.FILE,
+        PROFILES,
         CHALLENGE_KEY,
         paths.REQUEST,
         paths.CA_KEY,

@@ -12,6 +12,7 @@ from pathlib import Path
 from scepkit.errors import SettingsError
 from scepkit.keys.files import refusals
 from scepkit.server.settings import FILE, Settings
+from scepkit.server.settings.errors import PROFILES
 from scepkit.store.engine import sqlite_file
 
 
@@ -28,6 +29,8 @@ def check_directory(directory: Path) -> None:
     with refusals(f"cannot use {directory}"):
         _check(directory)
         _check(directory / FILE)
+        for path in (directory / PROFILES, *(directory / PROFILES).glob("*.toml")):
+            _check(path)
         # Of a link, both where it is and where it leads to.
         for parent in {*directory.absolute().parents, *directory.resolve().parents}:
             _check_parent(parent)

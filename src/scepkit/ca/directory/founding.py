@@ -30,7 +30,7 @@ from scepkit.ca.directory.material import Material, load
 from scepkit.ca.directory.paths import CA_CERTIFICATE, FILES, exists
 from scepkit.ca.extensions import key_usage
 from scepkit.ca.issuer import Order
-from scepkit.ca.profile import BACKDATE, Profile
+from scepkit.ca.profiles.profile import BACKDATE, Profile
 from scepkit.ca.subject_rules import certified_subject
 from scepkit.errors import BadRequest, SettingsError, UsageError
 from scepkit.keys import ownership

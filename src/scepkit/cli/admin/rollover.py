@@ -313,7 +313,7 @@ def _certificate(one: x509.Certificate) -> str:
 
 
 def _prepared(following: Generation) -> str:
-    from scepkit.ca.profile import BACKDATE
+    from scepkit.ca.profiles.profile import BACKDATE
     from scepkit.cli import options
     from scepkit.server.data_directory import utc_now
 

@@ -188,9 +188,13 @@ def _warn(home: Home) -> None:
 def _changed(before: Home, after: Home) -> Iterator[str]:
     """Yield the settings that differ, and those whose file has other contents."""
     old, new = before.settings.endpoint, after.settings.endpoint
-    for name in (one for one in Settings.model_fields if one != "endpoint"):
+    for name in (one for one in Settings.model_fields if one not in ("endpoint", "profile")):
         if getattr(before.settings, name) != getattr(after.settings, name):
             yield name
+    was_said, is_said = before.settings.profile, after.settings.profile
+    for name in {**was_said, **is_said}:
+        if was_said.get(name) != is_said.get(name):
+            yield f"profile.{name}"
     for name in {**old, **new}:
         if name not in old or name not in new:
             yield f"endpoint.{name}"

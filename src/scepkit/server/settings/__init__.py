@@ -33,6 +33,9 @@ from scepkit.server.http.peers import Proxies
 from scepkit.server.settings import errors as settings_errors
 from scepkit.server.settings.ca import CASettings
 from scepkit.server.settings.endpoint import EndpointSettings
+from scepkit.server.settings.profiles import inheritance
+from scepkit.server.settings.profiles.files import ProfileFiles
+from scepkit.server.settings.profiles.format import ProfileSettings, tables
 from scepkit.server.settings.template import TEMPLATE
 from scepkit.store.engine import sqlite_url
 
@@ -95,6 +98,7 @@ class Settings(BaseSettings):
         key_passphrase_file: the file with what the keys are encrypted under; relative to the
             directory.
         ca: what CAs are, by name, where the server makes them.
+        profile: which certificates are issued, by the names of profiles; the ready ones, too.
         endpoint: the endpoints by name; `default` always exists.
     """
 
@@ -128,7 +132,15 @@ class Settings(BaseSettings):
     proxies: tuple[str, ...] = Field(default_factory=_usual_proxies)
     key_passphrase_file: Path | None = None
     ca: dict[str, CASettings] = {}
+    profile: Annotated[dict[str, ProfileSettings], Field(validate_default=True)] = {}
     endpoint: dict[str, EndpointSettings] = {DEFAULT: EndpointSettings()}
+
+    @field_validator("profile")
+    @classmethod
+    def _resolve_profiles(cls, value: dict[str, ProfileSettings]) -> dict[str, ProfileSettings]:
+        for name in value:
+            _check_name(f"[profile.{name}]", name)
+        return inheritance.resolved(value)
 
     @field_validator("endpoint")
     @classmethod
@@ -146,6 +158,14 @@ class Settings(BaseSettings):
                 similar = get_close_matches(name, self.authorities, n=1)
                 meant = f"; did you mean [ca.{similar[0]}]?" if similar else ""
                 raise ValueError(f"[ca.{name}]: no endpoint has a CA of that name{meant}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_profiles(self) -> Self:
+        for name, endpoint in self.endpoint.items():
+            place = ("endpoint", name, "profile")
+            inheritance.check_known(endpoint.profile, self.profile, *place)
+            self.profile_of(name)
         return self
 
     @field_validator("proxies")
@@ -167,7 +187,7 @@ class Settings(BaseSettings):
         del dotenv_settings, file_secret_settings
         directory = Path(init_settings()["directory"])
         file = TomlConfigSettingsSource(settings_cls, directory / FILE)
-        return init_settings, env_settings, file
+        return init_settings, env_settings, file, ProfileFiles(settings_cls, directory, file)
 
     @cached_property
     def database_url(self) -> str | URL:
@@ -182,7 +202,12 @@ class Settings(BaseSettings):
     @property
     def renewal_graces(self) -> dict[str, timedelta]:
         """Return how long each endpoint renews what has expired, by its name."""
-        return {name: timedelta(days=one.renewal_grace_days) for name, one in self.endpoint.items()}
+        return {name: self.profile_of(name).renewal.grace for name in self.endpoint}
+
+    def profile_of(self, endpoint: str) -> ProfileSettings:
+        """Return the profile of an endpoint, with what the endpoint says otherwise."""
+        settings = self.endpoint[endpoint]
+        return settings.changed(self.profile[settings.profile])
 
     def authority_directory(self, name: str) -> Path:
         """Return where the files of a CA are."""
@@ -236,10 +261,10 @@ def load(directory: Path, **options: Any) -> Settings:
     try:
         return Settings(directory=directory.absolute(), **given)
     except ValidationError as error:
-        line = settings_errors.place_of(error, path).line
-        where = f" (line {line})" if line else ""
+        place = settings_errors.place_of(error, path)
+        line = f" (line {place.line})" if place.line else ""
         raise SettingsError(
-            f"{_explain(path, error)}{where}", hint=settings_errors.CORRECT
+            f"{_explain(place.file or str(path), error)}{line}", hint=settings_errors.CORRECT
         ) from error
     except SourceError as error:
         # A scep.toml that is no TOML comes as itself.
@@ -290,11 +315,13 @@ def _check_layouts(endpoints: Mapping[str, EndpointSettings]) -> None:
             )
 
 
-def _explain(path: Path, error: ValidationError) -> str:
+def _explain(where: str, error: ValidationError) -> str:
     # None of these is one to write there.
-    sections = ("directory", "endpoint", "ca")
+    sections = ("directory", "endpoint", "ca", "profile")
     names = [name for name in Settings.model_fields if name not in sections]
-    said = settings_errors.explain(
-        error, names, {"endpoint": EndpointSettings.model_fields, "ca": CASettings.model_fields}
-    )
-    return f"{path} or SCEP_… variables: {said}"
+    keys = {
+        "endpoint": EndpointSettings.model_fields,
+        "ca": CASettings.model_fields,
+        **tables(ProfileSettings, "profile"),
+    }
+    return f"{where} or SCEP_… variables: {settings_errors.explain(error, names, keys)}"

@@ -12,13 +12,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from cryptography.x509 import ObjectIdentifier
-from cryptography.x509.oid import ExtendedKeyUsageOID
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from scepkit.ca.profile import KEY_USAGES, SAN_TYPES, Profile
 from scepkit.protocol.algorithms import Legacy
-from scepkit.protocol.extensions import PURPOSES
+from scepkit.server.settings.profiles.format import NameKind, ProfileSettings
+from scepkit.server.settings.profiles.values import Bits, Curve, Purpose, Usage
 
 Shape: TypeAlias = Literal["auto", "ca", "chain", "ra+ca", "ra+chain"]
 """The forms of the answer to GetCACert; `publication` defines each."""
@@ -45,17 +43,24 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 """Defaults by client family; docs/how-to/client-families.md says why."""
 
-CURVES = MappingProxyType(
-    {"p256": "secp256r1", "p384": "secp384r1", "p521": "secp521r1", "ed25519": "ed25519"}
-)
-
 _DAYS = 3650
 _Days: TypeAlias = Annotated[int, Field(ge=0, le=_DAYS)]
-_Bits: TypeAlias = Annotated[int, Field(ge=1024, le=16384)]
 
-
-# Whoever has these can call any certificate of the CA good (RFC 6960 section 4.2.2.2).
-_NEVER = frozenset({ExtendedKeyUsageOID.OCSP_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+PROFILE_KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        "validity_days": "validity",
+        "rsa_bits": "key.rsa_bits",
+        "curves": "key.kinds",
+        "key_usages": "key_usages",
+        "default_eku": "default_eku",
+        "allowed_eku": "allowed_eku",
+        "san_types": "names.kinds",
+        "renewal_window_days": "renewal.window",
+        "renewal_grace_days": "renewal.grace",
+        "renewal_new_names": "renewal.new_names",
+    }
+)
+"""The settings of an endpoint that say something else than its profile, and the profile's keys."""
 
 
 class EndpointSettings(BaseModel):
@@ -64,9 +69,10 @@ class EndpointSettings(BaseModel):
     Attributes:
         ca: the issuing CA: `default`, or another one, which the next start makes.
         layout: the key layout of that CA, when it is made; None for `default`.
+        profile: which certificates are issued, and how they are renewed.
         preset: the client family that the defaults below suit.
         legacy: old algorithms and forms that are off unless named here.
-        validity_days: the validity of an issued certificate.
+        validity_days: the validity of an issued certificate; None for that of the profile.
         approval: whether a right challenge is enough, or an operator approves as well.
         pending_days: the longest wait of a request for approval.
         pending_per_address: requests of one address (of IPv6, one /64) that wait at once; more get
@@ -80,7 +86,8 @@ class EndpointSettings(BaseModel):
             peace where some devices behind one address have a wrong one and try every minute, and
             are 2^24 guesses a year, which no secret worth the name minds.
         renewal: whether a current certificate entitles to the next one.
-        renewal_window_days: the time before a certificate's end in which it renews; 0 for any time.
+        renewal_window_days: the time before a certificate's end in which it renews; 0 for any time,
+            None for what the profile says.
         renewal_grace_days: the time after its end in which a certificate still renews.
         renewal_new_names: whether a renewal may ask for other names.
         renewal_anchors: PEM files: certificates of these CAs may be exchanged for one of ours.
@@ -101,7 +108,8 @@ class EndpointSettings(BaseModel):
         ca_certificates: the answer to GetCACert.
         include_root: whether that answer includes the root above an intermediate CA.
         reply_chain: whether a CertRep includes the CA certificates.
-        rsa_bits: the smallest and the largest RSA key, in bits.
+        rsa_bits: the smallest and the largest RSA key, in bits; as all below None for what the
+            profile says.
         curves: the kinds of keys besides RSA.
         key_usages: the most that keyUsage may assert.
         default_eku: the purposes of a certificate whose request names none.
@@ -113,9 +121,10 @@ class EndpointSettings(BaseModel):
 
     ca: str = "default"
     layout: Literal["default", "ec", "single"] | None = None
+    profile: str = "device"
     preset: Preset = "none"
     legacy: frozenset[Legacy] = frozenset()
-    validity_days: Annotated[int, Field(ge=1, le=_DAYS)] = 365
+    validity_days: Annotated[int, Field(ge=1, le=_DAYS)] | None = None
     approval: Literal["auto", "manual"] = "auto"
     pending_days: Annotated[int, Field(ge=1, le=_DAYS)] = 7
     pending_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 100
@@ -124,9 +133,9 @@ class EndpointSettings(BaseModel):
     challenge_file: Path | None = None
     wrong_challenges_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 30
     renewal: bool = True
-    renewal_window_days: _Days = 0
-    renewal_grace_days: _Days = 0
-    renewal_new_names: bool = False
+    renewal_window_days: _Days | None = None
+    renewal_grace_days: _Days | None = None
+    renewal_new_names: bool | None = None
     renewal_anchors: tuple[Path, ...] = ()
     get_cert: Literal["off", "own", "all"] = "own"
     get_crl: bool = True
@@ -141,22 +150,12 @@ class EndpointSettings(BaseModel):
     ca_certificates: Shape = "auto"
     include_root: bool = True
     reply_chain: bool = False
-    rsa_bits: tuple[_Bits, _Bits] = (2048, 8192)
-    curves: frozenset[Literal["p256", "p384", "p521", "ed25519"]] = frozenset(CURVES)  # type: ignore[arg-type]
-    key_usages: Annotated[
-        frozenset[Literal["digital_signature", "key_encipherment", "key_agreement"]],
-        Field(min_length=1),
-    ] = KEY_USAGES  # type: ignore[assignment]
-    default_eku: tuple[str, ...] = ("client_auth",)
-    allowed_eku: tuple[str, ...] = (
-        "client_auth",
-        "server_auth",
-        "email_protection",
-        "ipsec_ike",
-        "ike_intermediate",
-        "smartcard_logon",
-    )
-    san_types: frozenset[Literal["dns", "ip", "email", "uri", "upn"]] = SAN_TYPES  # type: ignore[assignment]
+    rsa_bits: tuple[Bits, Bits] | None = None
+    curves: frozenset[Curve] | None = None
+    key_usages: Annotated[frozenset[Usage], Field(min_length=1)] | None = None
+    default_eku: tuple[Purpose, ...] | None = None
+    allowed_eku: tuple[Purpose, ...] | None = None
+    san_types: frozenset[NameKind] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -165,17 +164,6 @@ class EndpointSettings(BaseModel):
         if not isinstance(value, dict):
             return value
         return {**PRESETS.get(str(value.get("preset")), {}), **value}
-
-    @field_validator("default_eku", "allowed_eku")
-    @classmethod
-    def _known_purposes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if _purpose(name) in _NEVER:
-                raise ValueError(
-                    f"{name!r} would let a device speak for the CA: leave it out, or name the "
-                    "purposes one by one"
-                )
-        return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -190,31 +178,28 @@ class EndpointSettings(BaseModel):
             )
         if self.preset == "intune" and self.approval == "manual":
             raise ValueError('preset = "intune" needs approval = "auto": Intune cannot wait')
-        if self.rsa_bits[0] > self.rsa_bits[1]:
+        if self.rsa_bits is not None and self.rsa_bits[0] > self.rsa_bits[1]:
             raise ValueError("rsa_bits is the smallest and then the largest RSA key, in bits")
         return self
 
+    def changed(self, profile: ProfileSettings) -> ProfileSettings:
+        """Return a profile with what the endpoint says otherwise."""
+        said = {PROFILE_KEYS[name]: self._in_profile(name, profile) for name in self.overrules}
+        values = profile.model_dump(exclude_unset=True)
+        for key, value in said.items():
+            table, _, last = key.rpartition(".")
+            held = values.setdefault(table, {}) if table else values
+            held[last] = value
+        return ProfileSettings(**values) if said else profile
+
     @property
-    def profile(self) -> Profile:
-        """Return the certificate profile of the endpoint."""
-        return Profile(
-            validity=timedelta(days=self.validity_days),
-            rsa_bits=self.rsa_bits,
-            curves=frozenset(CURVES[name] for name in self.curves),
-            key_usages=frozenset(self.key_usages),
-            default_eku=tuple(map(_purpose, self.default_eku)),
-            allowed_eku=frozenset(map(_purpose, self.allowed_eku)),
-            san_types=frozenset(self.san_types),
-        )
+    def overrules(self) -> tuple[str, ...]:
+        """Return the settings that say something else than the profile."""
+        return tuple(name for name in PROFILE_KEYS if getattr(self, name) is not None)
 
-
-def _purpose(name: str) -> ObjectIdentifier:
-    known = PURPOSES.get(name)
-    if known is not None:
-        return known
-    try:
-        return ObjectIdentifier(name)
-    except ValueError as error:
-        raise ValueError(
-            f"{name!r} is no purpose: one of {', '.join(PURPOSES)}, or an OID"
-        ) from error
+    def _in_profile(self, name: str, profile: ProfileSettings) -> Any:
+        """Return the value of a setting as profiles have it."""
+        value = getattr(self, name)
+        if name == "curves":
+            return value | (profile.key.kinds & {"rsa"})
+        return timedelta(days=value) if name.endswith("_days") else value

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
 _URL: Final = "a URL with http:// or https://, in quotes"
@@ -42,6 +43,9 @@ _BY_TYPE: Final = {
     "tuple_type": "a list, such as [1, 2]",
 }
 
+PROFILES: Final = "profiles"
+"""The directory beside scep.toml with profiles that have a file of their own."""
+
 # How tomllib says where; its attributes are newer than the oldest Python here.
 _TOML_LINE: Final = re.compile(r"\(at line (\d+)")
 _SECTION: Final = re.compile(r"\s*\[([^\[\]]+)\]")
@@ -51,6 +55,39 @@ CORRECT: Final = "correct it and start again"
 AS_JSON: Final = 'write lists as JSON, for instance \'["a", "b"]\''
 # How pydantic-settings names the setting whose variable it cannot read.
 _FIELD: Final = re.compile(r'for field "(\w+)"')
+
+
+class Misplaced(ValueError):
+    """An error at a key that is not the one under check.
+
+    Args:
+        said: what is wrong.
+        place: the key, part by part.
+
+    Attributes:
+        place: the key.
+    """
+
+    def __init__(self, said: str, *place: str) -> None:
+        super().__init__(said)
+        self.place = place
+
+
+class UnreadableFile(ValueError):
+    """A file beside scep.toml that is no TOML.
+
+    Args:
+        path: of the file.
+        cause: what the parser says.
+
+    Attributes:
+        place: the place of the error.
+    """
+
+    def __init__(self, path: Path, cause: tomllib.TOMLDecodeError) -> None:
+        super().__init__(str(cause))
+        found = _TOML_LINE.search(str(cause))
+        self.place = Place(str(path), int(found[1]) if found else 0)
 
 
 def toml_hint(error: tomllib.TOMLDecodeError) -> str:
@@ -88,12 +125,13 @@ def explain(
     Args:
         error: what the check of the settings raised.
         settings: the names of those of the server.
-        sections: and of those of an endpoint and of a CA, by how their sections begin.
+        sections: and of those of the other sections, by how these begin; those of a table in one
+            under its key, such as `profile.key`.
     """
     return "; ".join(
         _unknown(item["loc"], settings, sections)
         if item["type"] == "extra_forbidden"
-        else _unfit(item["loc"], item["type"], item["msg"], item.get("ctx", {}))
+        else _unfit(_where(item), item["type"], item["msg"], item.get("ctx", {}))
         for item in error.errors(include_url=False)
     )
 
@@ -123,12 +161,33 @@ def place_of(cause: BaseException | None, path: Path) -> Place:
     if isinstance(cause, tomllib.TOMLDecodeError):
         found = _TOML_LINE.search(str(cause))
         return Place(str(path), int(found[1]) if found else 0)
+    if isinstance(cause, UnreadableFile):
+        return cause.place
     if not isinstance(cause, ValidationError):
         return Place()
-    keys = tuple(str(one) for one in cause.errors(include_url=False)[0]["loc"])
+    keys = tuple(map(str, _where(cause.errors(include_url=False)[0])))
     line = _line_of(keys, path)
+    own = profile_file(path.parent, keys[1]) if keys[:1] == ("profile",) and keys[1:] else None
+    if not line and own is not None and own.exists():
+        return Place(str(own), _line_of(keys[2:], own), ".".join(keys))
     # A value that is not in the file is in a variable or an option.
     return Place(str(path) if line else "", line, ".".join(keys))
+
+
+def profile_file(directory: Path, name: str) -> Path:
+    """Return where a profile is that has a file of its own.
+
+    Args:
+        directory: the server's.
+        name: the profile's.
+    """
+    return directory / PROFILES / f"{name}.toml"
+
+
+def _where(item: ErrorDetails) -> tuple[int | str, ...]:
+    """Return the key of an error: the one under check, or the one that it names itself."""
+    error = item.get("ctx", {}).get("error")
+    return error.place if isinstance(error, Misplaced) else item["loc"]
 
 
 def _line_of(keys: tuple[str, ...], path: Path) -> int:
@@ -159,12 +218,13 @@ def _unknown(
     place: tuple[int | str, ...], settings: Collection[str], sections: Mapping[str, Collection[str]]
 ) -> str:
     *above, name = map(str, place)
-    known = sections.get(above[0], ()) if above else settings
+    # [profile.vpn.key] has the settings of `profile.key`.
+    known = sections.get(".".join([*above[:1], *above[2:]]), ()) if above else settings
     said = f"there is no setting `{_key(place)}`"
     if above and name in settings:
         return f"{said}; it goes above [{above[0]}.default]"
     for section, others in sections.items():
-        if name in others and name not in known:
+        if "." not in section and name in others and name not in known:
             return f"{said}; it goes below [{section}.default]"
     similar = get_close_matches(name, known, n=1)
     return f"{said}; did you mean `{similar[0]}`?" if similar else said

@@ -19,7 +19,8 @@ from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 
 from scepkit.server.settings import DEFAULT, FILE, Settings
 from scepkit.server.settings.ca import CASettings
-from scepkit.server.settings.endpoint import EndpointSettings
+from scepkit.server.settings.endpoint import PROFILE_KEYS, EndpointSettings
+from scepkit.server.settings.profiles import inheritance
 from scepkit.server.settings.template import toml_value
 
 _ENDPOINT: Final = "endpoint"
@@ -63,6 +64,23 @@ def overruled(
         if key in loser.values
         and winner is next(one for one in sources if key in one.values)
         and _normal(key, value) != _normal(key, loser.values[key])
+    ]
+
+
+def over_profiles(settings: Settings) -> list[Overruled]:
+    """Return the settings of endpoints that win over a profile which an endpoint names.
+
+    Args:
+        settings: the server's.
+    """
+    return [
+        Overruled(
+            f"{name} in [endpoint.{endpoint}]",
+            f"{PROFILE_KEYS[name]} in the profile {one.profile!r}",
+        )
+        for endpoint, one in settings.endpoint.items()
+        if one.profile != inheritance.DEFAULT
+        for name in one.overrules
     ]
 
 

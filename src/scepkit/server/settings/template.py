@@ -73,7 +73,11 @@ log = "auto"
 # outside the RFC, "des" and "md5"; "draft-oids": names in the form of old drafts. Every use is
 # logged.
 legacy = []
-validity_days = 365
+
+# Which certificates are issued: "device", another ready profile, or one of your own, [profile.NAME]
+# or profiles/NAME.toml; see docs/reference/profiles.md. What is set below wins over the profile.
+profile = "device"
+# validity_days = 365
 
 # The issuing CA: "default", or the name of another CA. Its directory is ca-NAME, and the next start
 # makes it with this key layout: "default", "ec" or "single".
@@ -147,9 +151,9 @@ validity_days = 365
 # Send the CA's certificates along with the issued one.
 # reply_chain = false
 
-# The certificate profile: smallest and largest RSA key, other kinds of keys, usages, purposes,
-# kinds of names. With "upn" the holder of a challenge that is bound to no names may ask for
-# anybody's name.
+# In place of what the profile says: smallest and largest RSA key, other kinds of keys, usages,
+# purposes, kinds of names. With "upn" the holder of a challenge that is bound to no names may ask
+# for anybody's name.
 # rsa_bits = [2048, 8192]
 # curves = ["p256", "p384", "p521", "ed25519"]
 # key_usages = ["digital_signature", "key_encipherment", "key_agreement"]

@@ -7,7 +7,7 @@ it asks for (basicConstraints, nameConstraints, policies, ...) has no way into a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -60,15 +60,21 @@ class Profile:
         SettingsError: a value that no certificate could follow.
     """
 
+    name: str = "device"
+    """The name of the profile, for people."""
+
     validity: timedelta = timedelta(days=365)
     """The validity of a certificate from now on; cut where the CA's own validity ends."""
+
+    not_after: datetime | None = None
+    """The moment, aware, that no certificate outlives; None: there is none."""
 
     backdate: timedelta = BACKDATE
     """The time before now at which the validity begins: devices' clocks are often late."""
 
-    rsa_bits: tuple[int, int] = (2048, 8192)
-    """The smallest and the largest RSA modulus, in bits. The upper bound is for those who must
-    verify: a 16384-bit key costs every relying party milliseconds a time."""
+    rsa_bits: tuple[int, int] | None = (2048, 8192)
+    """The smallest and the largest RSA modulus, in bits; None: no RSA. The upper bound is for those
+    who must verify: a 16384-bit key costs every relying party milliseconds a time."""
 
     curves: frozenset[str] = CURVES
     """The elliptic curves of keys, by the names of `ec.EllipticCurve`, and `ed25519` (RFC 8410);
@@ -127,6 +133,8 @@ def check_public_key(key: PublicKeyTypes | PSSPublicKey, profile: Profile) -> Pu
             allow.
     """
     if isinstance(key, rsa.RSAPublicKey) or isinstance(key, PSSPublicKey):  # noqa: SIM101 - quicker
+        if profile.rsa_bits is None:
+            raise BadRequest("an RSA key is not allowed here")
         low, high = profile.rsa_bits
         if not low <= key.key_size <= high:
             raise BadRequest(f"an RSA key of {key.key_size} bits, not {low} to {high}")

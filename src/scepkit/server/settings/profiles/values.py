@@ -1,0 +1,103 @@
+"""The values of a profile as people write them: lengths of time, purposes, kinds of keys."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, TypeAlias
+
+from cryptography.x509 import ObjectIdentifier
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+
+from scepkit.protocol.extensions import PURPOSES
+
+CURVES = MappingProxyType(
+    {"p256": "secp256r1", "p384": "secp384r1", "p521": "secp521r1", "ed25519": "ed25519"}
+)
+"""The kinds of keys besides RSA, and how the library calls their curves."""
+
+LONGEST = timedelta(days=50 * 365)
+
+Curve: TypeAlias = Literal["p256", "p384", "p521", "ed25519"]
+Bits: TypeAlias = Annotated[int, Field(ge=1024, le=16384)]
+Usage: TypeAlias = Literal["digital_signature", "key_encipherment", "key_agreement"]
+
+_DURATION = re.compile(r"(\d{1,6})([mhdwy])")
+_UNITS = {
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+    "y": timedelta(days=365),
+}
+# Whoever has these can call any certificate of the CA good (RFC 6960 section 4.2.2.2).
+_NEVER = frozenset({ExtendedKeyUsageOID.OCSP_SIGNING, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
+
+
+def _read_duration(value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError('a number with m, h, d, w or y in quotes, such as "8h", "90d" or "2y"')
+    length = int(found[1]) * _UNITS[found[2]]
+    if length > LONGEST:
+        raise ValueError("at most 50 years")
+    return length
+
+
+def show_duration(length: timedelta) -> str:
+    """Return a length of time as it is written in a profile."""
+    for unit in "ydhm":
+        count, rest = divmod(length, _UNITS[unit])
+        if not rest and (count or unit == "m"):
+            return f"{count}{unit}"
+    return f"{round(length / _UNITS['m'])}m"
+
+
+Duration: TypeAlias = Annotated[
+    timedelta,
+    BeforeValidator(_read_duration),
+    PlainSerializer(show_duration, return_type=str, when_used="json"),
+]
+
+
+def _aware(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("a time with its zone, such as 2030-01-01T00:00:00Z")
+    return value
+
+
+Moment: TypeAlias = Annotated[datetime, AfterValidator(_aware)]
+
+
+def purpose(name: str) -> ObjectIdentifier:
+    """Return a purpose of extKeyUsage.
+
+    Raises:
+        ValueError: it is none.
+    """
+    known = PURPOSES.get(name)
+    if known is not None:
+        return known
+    try:
+        return ObjectIdentifier(name)
+    except ValueError as error:
+        raise ValueError(
+            f"{name!r} is no purpose: one of {', '.join(PURPOSES)}, or an OID"
+        ) from error
+
+
+def _allowed_purpose(name: str) -> str:
+    if purpose(name) in _NEVER:
+        raise ValueError(
+            f"{name!r} would let a device speak for the CA: leave it out, or name the "
+            "purposes one by one"
+        )
+    return name
+
+
+Purpose: TypeAlias = Annotated[str, AfterValidator(_allowed_purpose)]
+"""A purpose that a certificate may have, by its name or its OID."""

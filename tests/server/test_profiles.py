@@ -1,0 +1,185 @@
+"""`[profile.NAME]` and profiles/NAME.toml: what is read, what extends what, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from scepkit.errors import SettingsError
+from scepkit.server import settings
+from scepkit.server.settings import errors, precedence
+from scepkit.server.settings.profiles import inheritance, values
+from scepkit.server.settings.profiles.format import ProfileSettings, tables
+
+PAGE = Path(__file__).parents[2] / "docs/reference/profiles.md"
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Return the settings for the text of scep.toml, and those of profiles, by name."""
+
+    def load(text="", **profiles):
+        (tmp_path / "scep.toml").write_text(text, "utf-8")
+        (tmp_path / "profiles").mkdir(exist_ok=True)
+        for name, one in profiles.items():
+            (tmp_path / "profiles" / f"{name}.toml").write_text(one, "utf-8")
+        return settings.load(tmp_path)
+
+    return load
+
+
+def test_an_endpoint_names_its_profile(load):
+    found = load(
+        '[profile.vpn]\nvalidity = "8h"\nkey.kinds = ["p256"]\n'
+        '[endpoint.vpn]\nprofile = "vpn"\n[endpoint.files]\nprofile = "printers"',
+        printers='backdate = "24h"\n[names]\nkinds = ["dns"]',
+    )
+    vpn = found.profile_of("vpn").compiled("vpn")
+    assert (vpn.name, vpn.validity, vpn.rsa_bits) == ("vpn", timedelta(hours=8), None)
+    assert vpn.curves == {"secp256r1"}
+    printers = found.profile_of("files").compiled("printers")
+    assert printers.backdate == timedelta(hours=24)
+    assert printers.san_types == {"dns"}
+    assert found.endpoint["default"].profile == "device"
+
+
+def test_a_profile_extends_another(load):
+    """Its own keys win; a table is put together, a list is replaced."""
+    found = load(
+        '[profile.a]\nvalidity = "30d"\ndefault_eku = ["server_auth"]\n'
+        '[profile.a.key]\nkinds = ["rsa"]\nrsa_bits = [3072, 4096]\n'
+        '[profile.b]\nextends = "a"\nkey.rsa_bits = [4096, 4096]\n'
+        '[profile.c]\nextends = "b"\ndefault_eku = []'
+    ).profile
+    assert found["c"].validity == timedelta(days=30)
+    assert found["c"].key.kinds == {"rsa"}
+    assert found["c"].key.rsa_bits == (4096, 4096)
+    assert found["c"].default_eku == ()
+    assert found["a"].key.rsa_bits == (3072, 4096)
+
+
+def test_a_ready_profile_can_be_changed(load):
+    found = load('[profile.device]\nvalidity = "7d"').profile
+    assert found["device"].validity == timedelta(days=7)
+    assert found["device"].description == inheritance.ready()["device"].description
+
+
+def test_a_profile_survives_the_way_to_a_worker(load):
+    found = load(
+        '[profile.a]\nvalidity = "8h"\nnot_after = 2030-01-01T00:00:00Z\n'
+        '[profile.b]\nextends = "a"\nbackdate = "90m"\n[endpoint.default]\nprofile = "b"'
+    )
+    again = settings.restore(found.model_dump(mode="json"))
+    assert again.profile == found.profile
+    assert again.profile_of("default").not_after == datetime(2030, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "line"),
+    [
+        ("[profile.a]\nvalidty = '8h'", "`profile.a.validty`; did you mean `validity`?", 2),
+        ("[profile.a.key]\nkind = ['rsa']", "`profile.a.key.kind`; did you mean `kinds`?", 2),
+        ("[profile.a]\nvalidity = '8 hours'", "profile.a.validity: a number with m, h, d", 2),
+        ("[profile.a]\nvalidity = 8", "profile.a.validity: a number with m, h, d", 2),
+        ("[profile.a]\nvalidity = '0d'", "profile.a.validity", 2),
+        ("[profile.a]\nvalidity = '99y'", "profile.a.validity: at most 50 years", 2),
+        ("[profile.a]\nnot_after = 2030-01-01T00:00:00", "profile.a.not_after: a time with", 2),
+        ("[profile.a]\nkey.kinds = []", "profile.a.key.kinds has to be a list of at least 1", 2),
+        ("[profile.a]\nkey.rsa_bits = [4096, 2048]", "profile.a.key.rsa_bits: the smallest", 2),
+        ("[profile.a]\ndefault_eku = ['party']", "'party' is no purpose", 2),
+        ("[profile.a]\nallowed_eku = ['2.5.29.37.0']", "speak for the CA", 2),
+        ("[profile.a]\nextends = 'devise'", "no profile 'devise'; did you mean 'device'?", 2),
+        ("[profile.A]", "a name has 1 to 32", 0),
+        ("[endpoint.default]\nprofile = 'devise'", "did you mean 'device'?", 2),
+        (
+            "[profile.a]\nextends = 'b'\n[profile.b]\nextends = 'c'\n[profile.c]\nextends = 'a'",
+            "profile.a.extends: no profile can come of this: a extends b extends c extends a",
+            2,
+        ),
+        ("[profile.a]\nextends = 'a'", "a extends a", 2),
+    ],
+)
+def test_what_is_refused(load, tmp_path, text, said, line):
+    """The error names the file, the key and the line."""
+    with pytest.raises(SettingsError) as refused:
+        load(text)
+    message = refused.value.message
+    assert said in message
+    assert str(tmp_path / "scep.toml") in message
+    assert message.endswith(f"(line {line})" if line else message)
+    assert errors.place_of(refused.value.__cause__, tmp_path / "scep.toml").line == line
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "line"),
+    [
+        ("\nvalidty = '8h'", "did you mean `validity`?", 2),
+        ("\n\n[key]\nkinds = ['des']", "profile.own.key.kinds", 4),
+        ("\nvalidity = ]\n", "Invalid value", 2),
+    ],
+)
+def test_what_is_refused_in_a_file_of_its_own(load, tmp_path, text, said, line):
+    with pytest.raises(SettingsError) as refused:
+        load(own=text)
+    own = tmp_path / "profiles/own.toml"
+    assert said in refused.value.message
+    assert str(own) in refused.value.message
+    place = errors.place_of(refused.value.__cause__, tmp_path / "scep.toml")
+    assert (place.file, place.line) == (str(own), line)
+
+
+def test_a_profile_in_two_places(load):
+    with pytest.raises(SettingsError, match=r"own.toml: scep.toml has \[profile.own\], too"):
+        load("[profile.own]\nvalidity = '8h'", own="validity = '8h'")
+
+
+def test_what_the_endpoint_says_wins_and_is_told(load):
+    found = load(
+        "[profile.a]\nvalidity = '8h'\nkey.kinds = ['rsa', 'p256']\n[endpoint.default]\n"
+        "validity_days = 3\n[endpoint.vpn]\nprofile = 'a'\nvalidity_days = 2\ncurves = []"
+    )
+    assert found.profile_of("vpn").validity == timedelta(days=2)
+    assert found.profile_of("vpn").key.kinds == {"rsa"}
+    assert [(one.winner, one.loser) for one in precedence.over_profiles(found)] == [
+        ("validity_days in [endpoint.vpn]", "validity in the profile 'a'"),
+        ("curves in [endpoint.vpn]", "key.kinds in the profile 'a'"),
+    ]
+
+
+@given(st.integers(1, 999_999), st.sampled_from("mhd"))
+def test_lengths_of_time_are_read_as_they_are_written(number, unit):
+    adapter = TypeAdapter(values.Duration)
+    try:
+        length = adapter.validate_python(f"{number}{unit}")
+    except ValueError:
+        return
+    assert adapter.validate_python(values.show_duration(length)) == length
+
+
+def _examples():
+    return re.findall(r"```toml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("example", _examples())
+def test_the_examples_of_the_reference_are_settings(load, example):
+    for name in load(example).endpoint:
+        load(example).profile_of(name).compiled(name)
+
+
+def test_the_reference_has_every_key_and_an_example_of_each():
+    text, examples = PAGE.read_text("utf-8"), "\n".join(_examples())
+    sections = tables(ProfileSettings, "profile")
+    for section, keys in sections.items():
+        for key in keys:
+            name = f"{section}.{key}".removeprefix("profile.")
+            if f"profile.{name}" in sections:
+                assert f".{name}]" in examples, name
+            else:
+                assert f"`{name}`" in text, name
+                assert re.search(rf"^{key} = ", examples, re.MULTILINE), name
