@@ -342,6 +342,25 @@ def test_what_a_question_has_beside_is_not_kept(site, device):
     assert held < 2 * len(padding)
 
 
+def test_every_form_of_a_question_finds_what_is_kept(site, device):
+    asked = asking.cert_id(CA.certificate, device.serial_number)
+    first = site.service.answer(asking.request(asked, extensions=[asking.extension("1.2.3", b"")]))
+    for question in (
+        asking.request(asked),
+        asking.request(asked, single_extensions=[asking.extension("1.2.3", b"")]),
+        asking.request(b"\x30\x80" + asked[2:] + b"\0\0"),
+        asking.request(asked, version=der.tlv(0xA0, der.integer(0))),
+    ):
+        found = site.service.answer(question)
+        assert (found.der, found.was_kept) == (first.der, True)
+
+
+def test_what_is_kept_is_found_without_reading_the_question_again(site, device, monkeypatch):
+    site.ask(device)
+    monkeypatch.setattr(ocsp.ocsp, "read_request", None)
+    assert kept(site, device)
+
+
 def test_signed_ahead(site, world):
     """What was asked for again is signed anew before it is too old; what was not is left alone."""
     popular, once = (world.enrolled(name).x509 for name in ("popular", "once"))

@@ -58,7 +58,18 @@ def test_a_request_of_the_library(digest, nonce):
 )
 def test_what_is_of_no_consequence(changes):
     made = asking.request(asking.cert_id(CA.x509, 7), **changes)
-    assert [one.serial for one in ocsp.read_request(made).certificates] == [7]
+    read = ocsp.read_request(made)
+    assert [one.serial for one in read.certificates] == [7]
+    assert read.shortest == asking.request(asking.cert_id(CA.x509, 7))
+
+
+def test_what_is_answered_for_one_request_alone_has_no_shorter_form():
+    asked = asking.cert_id(CA.x509, 7)
+    for made in (
+        asking.request(asked, extensions=[asking.nonce(b"n")]),
+        asking.request(*[asked] * 2),
+    ):
+        assert ocsp.read_request(made).shortest is None
 
 
 def test_a_hundred_certificates_and_not_one_more():
@@ -141,6 +152,7 @@ def test_a_serial_number_has_one_form(number):
 _SEEDS = [
     asking.library(keys.ra().x509, CA.x509, hashes.SHA1(), b"n" * 32),
     asking.request(*(asking.cert_id(CA.x509, number) for number in range(3))),
+    asking.request(asking.cert_id(CA.x509, 7)),
 ]
 
 
@@ -153,6 +165,9 @@ def test_whatever_comes(data):
         return
     for one in read.certificates:
         assert der.parse(one.der)
+    if read.shortest is not None:
+        again = ocsp.read_request(read.shortest)
+        assert (again.certificates, again.shortest) == (read.certificates, read.shortest)
 
 
 @pytest.mark.parametrize("kind", ["rsa", "p256", "p384", "p521"])

@@ -2,8 +2,9 @@
 
 The database is asked at every request, so that nothing that is revoked is ever called good again,
 whichever process revoked it. What is kept is only the signature: the signed response to a question
-without a nonce serves as long as the status is the same, for half of its life. What was asked for
-again meanwhile is then signed anew ahead of the next question (`sign_ahead`).
+without a nonce serves as long as the status is the same, for half of its life. It is found by the
+octets of the question's shortest form, which is what most clients send. What was asked for again
+meanwhile is then signed anew ahead of the next question (`sign_ahead`).
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class OCSPAnswer(NamedTuple):
 
 
 class _Kept(NamedTuple):
+    responder: OCSPResponder
+    serial: int
     status: Status
     answer: OCSPAnswer
     signed_at: datetime
@@ -88,7 +91,7 @@ class OCSPService:
         self._now = now
         self._lifetime = lifetime
         self._lock = Lock()
-        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()  # by the shortest form of a question
         self._wanted: set[bytes] = set()  # of those, what was asked for again
 
     def answer(self, der: bytes) -> OCSPAnswer:
@@ -104,20 +107,26 @@ class OCSPService:
             StoreError: the database cannot be read.
         """
         now = self._now().replace(microsecond=0)
+        kept = self._find(der, now)
+        if kept is not None:
+            return kept
         try:
             request = ocsp.read_request(der)
         except Malformed as error:
             return refusal(ErrorStatus.MALFORMED_REQUEST, error.message)
+        question = request.shortest
+        if question is not None and question != der:
+            kept = self._find(question, now)
+            if kept is not None:
+                return kept
         known = [self._responders.of(one) for one in request.certificates]
         responder = next((one for one in known if one is not None and one.end > now), None)
         if responder is None:
             return refusal(ErrorStatus.UNAUTHORIZED, "the certificate is of no CA of this server")
         responses = self._responses(request.certificates, known, responder)
-        kept = self._find(responses, now) if request.nonce is None else None
-        if kept is not None:
-            return kept
         answer = self._signed(request, responses, responder, now)
-        self._keep(responses, answer)
+        if question is not None:
+            self._keep(question, responses[0], answer, responder)
         return answer
 
     def sign_ahead(self, within: timedelta) -> int:
@@ -141,7 +150,7 @@ class OCSPService:
                 del self._kept[one]
             self._wanted.difference_update(due)
         for one in due:
-            self.answer(ocsp.question(one))
+            self.answer(one)
         return len(due)
 
     def _signed(
@@ -183,34 +192,43 @@ class OCSPService:
             for one, of in zip(certificates, known, strict=True)
         ]
 
-    def _find(self, responses: list[SingleResponse], now: datetime) -> OCSPAnswer | None:
+    def _find(self, question: bytes, now: datetime) -> OCSPAnswer | None:
         """Return the response that was signed before, if its status is still the same."""
-        if len(responses) > 1:
+        kept = self._kept.get(question)
+        if kept is None or not kept.is_good(now):
             return None
-        (response,) = responses
+        responder, serial = kept.responder, kept.serial
+        stored = self._store.ocsp_statuses(responder.authority.key_hash, (serial,))
+        if _status(stored.get(serial), is_own=serial in responder.own_serials) != kept.status:
+            return None
         with self._lock:
-            kept = self._kept.get(response.cert_id)
-            if kept is None or kept.status != response.status or not kept.is_good(now):
-                return None
-            self._kept.move_to_end(response.cert_id)
-            self._wanted.add(response.cert_id)
-            return kept.answer
+            if question in self._kept:  # another thread may have dropped it meanwhile
+                self._kept.move_to_end(question)
+                self._wanted.add(question)
+        return kept.answer
 
-    def _keep(self, responses: list[SingleResponse], answer: OCSPAnswer) -> None:
+    def _keep(
+        self,
+        question: bytes,
+        response: SingleResponse,
+        answer: OCSPAnswer,
+        responder: OCSPResponder,
+    ) -> None:
         """Keep what others may be given too; what is unknown has no end and is not kept."""
-        if len(responses) > 1 or answer.lasting_until is None or answer.produced_at is None:
+        if answer.lasting_until is None or answer.produced_at is None:
             return
-        (response,) = responses
         half = answer.produced_at + (answer.lasting_until - answer.produced_at) / 2
         with self._lock:
-            self._kept[response.cert_id] = _Kept(
+            self._kept[question] = _Kept(
+                responder,
+                answer.serials[0],
                 response.status,
                 answer._replace(was_kept=True),
                 answer.produced_at,
                 half,
             )
-            self._kept.move_to_end(response.cert_id)
-            self._wanted.discard(response.cert_id)
+            self._kept.move_to_end(question)
+            self._wanted.discard(question)
             if len(self._kept) > MAX_KEPT:
                 oldest, _ = self._kept.popitem(last=False)
                 self._wanted.discard(oldest)

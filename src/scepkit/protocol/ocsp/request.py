@@ -132,6 +132,16 @@ class Request(NamedTuple):
     certificates: list[CertID]
     nonce: bytes | None
 
+    @property
+    def shortest(self) -> bytes | None:
+        """Return the shortest request with the same answer, DER.
+
+        None where that answer is for this request alone: it has a nonce, or asks about several.
+        """
+        if self.nonce is not None or len(self.certificates) > 1:
+            return None
+        return question(self.certificates[0].der)
+
 
 def issuer_id(digest: Digest, name: bytes, key: bytes) -> bytes:
     """Return the octets that name an issuer in a CertID, whatever the parameters of the hash.
