@@ -1,7 +1,7 @@
 """Subject alternative names (RFC 5280 section 4.2.1.6): kept as they came, each of its kind.
 
-People write them as `dns:…`, `ip:…`, `email:…` or `uri:…`; without the prefix the kind is taken
-from how it looks.
+People write them as `dns:…`, `ip:…`, `email:…`, `uri:…` or `upn:…`; without the prefix the kind is
+taken from how it looks.
 
 GeneralName ::= CHOICE {
     otherName                 [0] OtherName,
@@ -36,7 +36,7 @@ _OTHER, _EMAIL, _DIRECTORY, _REGISTERED = 0xA0, 0x81, 0xA4, 0x88
 _KINDS = {_EMAIL: "email", 0x82: "dns", 0x86: "uri", 0x87: "ip", _DIRECTORY: "dir", 0x88: "rid"}
 ADDRESS_SIZES = (4, 16)
 """The octets of the addresses of hosts; a network has twice as many."""
-_WRITTEN_KINDS = ("dns", "ip", "email", "uri")
+_WRITTEN_KINDS = ("dns", "ip", "email", "uri", "upn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,11 @@ class GeneralName:
                 address = self.address()
                 return f"ip:#{octets.hex()}" if address is None else f"ip:{address}"
             case "upn":
-                return self.upn(self.string())._other_text()  # noqa: SLF001 - one of its own
+                # Active Directory takes no notice of case.
+                text = strings.lower(self.string())
+                if text.isprintable():
+                    return f"upn:{text}"
+                return self.upn(text)._other_text()  # noqa: SLF001 - one of its own
             case "other":
                 return self._other_text()
             case "rid":
@@ -146,17 +150,8 @@ class GeneralName:
 
 
 def listed(names: Iterable[GeneralName]) -> str:
-    """Return names to search in, one a line: as people write them, a `upn` as its text, too."""
-    return "\n".join(map(_listed, names))
-
-
-def _listed(name: GeneralName) -> str:
-    if name.der[0] == _OTHER and name.kind == "upn":
-        try:
-            return strings.shown(f"upn:{name.string()}")
-        except (Malformed, strings.Undecodable):
-            pass
-    return str(name)
+    """Return names to search in, one a line, as people write them."""
+    return "\n".join(map(str, names))
 
 
 def read(der: bytes) -> tuple[GeneralName, ...]:
@@ -185,7 +180,8 @@ def parse_san(text: str) -> x509.GeneralName:
     except ValueError as error:
         raise UsageError(
             f"{text!r} is not a subject alternative name: {error}",
-            hint="write dns:host.example, ip:192.0.2.1, email:a@b.example or uri:https://…",
+            hint="write dns:host.example, ip:192.0.2.1, email:a@b.example, uri:https://… or "
+            "upn:user@domain.example",
         ) from error
 
 
@@ -204,6 +200,8 @@ def _guess(text: str) -> str:
 def _general_name(kind: str, value: str) -> x509.GeneralName:
     if not value:
         raise ValueError("it is empty")
+    if kind == "upn":
+        return _user_principal_name(value)
     if not value.isascii():
         raise ValueError("it holds letters beyond ASCII; write them as xn--… (IDNA)")
     match kind:
@@ -216,3 +214,9 @@ def _general_name(kind: str, value: str) -> x509.GeneralName:
     if any(c.isspace() or c in ":@/" for c in value):
         raise ValueError("a host name has no spaces and none of : @ /")
     return x509.DNSName(value)
+
+
+def _user_principal_name(value: str) -> x509.OtherName:
+    if not value.isprintable() or not all(value.rpartition("@")):
+        raise ValueError("a user principal name is user@domain")
+    return x509.OtherName(UPN, _der.element(strings.UTF8_STRING, value.encode()))

@@ -47,8 +47,8 @@ _San = Annotated[
     option(
         WANTED,
         "NAME",
-        "Subject alternative name: dns:, ip:, email: or uri: and the name. Without the prefix "
-        "the kind is guessed. Repeatable.",
+        "Subject alternative name: dns:, ip:, email:, uri: or upn: and the name. Without the "
+        "prefix the kind is guessed. Repeatable.",
     ),
 ]
 
