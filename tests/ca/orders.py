@@ -17,6 +17,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from hypothesis import strategies as st
 
 import der
+from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import Order
 from scepkit.ca.profiles.profile import KEY_USAGES, SAN_TYPES, Profile
 from scepkit.protocol.distinguished_name import Name
@@ -144,6 +145,11 @@ class AlternativeName:
     asked: bytes
     certified: x509.GeneralName | None
 
+    @property
+    def is_identity(self) -> bool:
+        """Say whether somebody logs in by it."""
+        return self.kind == "upn" or SID.encode().lower() in self.asked.lower()
+
 
 def _named(kind, tag, text, make):
     return AlternativeName(kind, der.tlv(tag, text.encode()), make._init_without_validation(text))
@@ -155,6 +161,7 @@ def _upn(text, tag):
     return AlternativeName("upn", asked, x509.OtherName(UPN, der.utf8(text)))
 
 
+SID = "tag:microsoft.com,2022-09-14:sid:S-1-5-21-1-2-3-500"
 WORD = st.text("abcXYZ019-_", min_size=1, max_size=20)
 alternative_names = st.one_of(
     st.builds(lambda a, b: _named("dns", 0x82, f"{a}.{b}", x509.DNSName), WORD, WORD),
@@ -163,6 +170,9 @@ alternative_names = st.one_of(
         lambda text: _named("email", 0x81, text, x509.RFC822Name)
     ),
     WORD.map(lambda a: _named("uri", 0x86, f"ID:an {a}:x", x509.UniformResourceIdentifier)),
+    st.sampled_from([SID, SID.upper()]).map(
+        lambda text: _named("uri", 0x86, text, x509.UniformResourceIdentifier)
+    ),
     st.ip_addresses().map(
         lambda one: AlternativeName("ip", der.tlv(0x87, one.packed), x509.IPAddress(one))
     ),
@@ -175,6 +185,7 @@ PURPOSES = [
     *(ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH),
     *(ExtendedKeyUsageOID.IPSEC_IKE, ExtendedKeyUsageOID.EMAIL_PROTECTION),
     *(ExtendedKeyUsageOID.CODE_SIGNING, x509.ObjectIdentifier("1.2.3.4")),
+    ExtendedKeyUsageOID.SMARTCARD_LOGON,
 ]
 purposes = st.lists(st.sampled_from(PURPOSES), min_size=1, max_size=4)
 usages = st.frozensets(st.sampled_from(BITS[:7]), min_size=1)
@@ -186,6 +197,7 @@ profiles = st.builds(
     default_eku=purposes.map(lambda some: tuple(dict.fromkeys(some[:2]))) | st.just(()),
     allowed_eku=st.frozensets(st.sampled_from(PURPOSES)),
     san_types=st.frozensets(st.sampled_from(sorted(SAN_TYPES))) | st.just(SAN_TYPES),
+    identity=st.booleans(),
 )
 times = st.datetimes(
     datetime(2000, 1, 2),  # noqa: DTZ001 - hypothesis wants them so
@@ -227,6 +239,7 @@ class Wanted:
             profile=self.profile,
             now=self.now,
             serial=self.serial,
+            identity=Identity.TAKEN_OVER if self.profile.identity else Identity.LEFT_OUT,
             **more,
         )
 
@@ -268,7 +281,7 @@ ordinary = st.builds(
         names=names,
         usages=None,
         purposes=None,
-        profile=Profile(validity=one.profile.validity),
+        profile=Profile(validity=one.profile.validity, identity=one.profile.identity),
     ),
     wanted,
     st.lists(
@@ -301,14 +314,22 @@ def _granted_usages(one: Wanted) -> frozenset[str]:
 
 
 def _granted_purposes(one: Wanted) -> list[x509.ObjectIdentifier] | None:
-    if one.purposes is None:
-        return list(one.profile.default_eku)
-    allowed = one.profile.allowed_eku | set(one.profile.default_eku)
-    return [oid for oid in dict.fromkeys(one.purposes) if oid in allowed] or None
+    profile, asked = one.profile, one.purposes
+    if asked is None and not profile.default_eku:
+        return []
+    allowed = profile.allowed_eku | set(profile.default_eku)
+    if not profile.identity:
+        allowed -= {ExtendedKeyUsageOID.SMARTCARD_LOGON}
+    wanted = profile.default_eku if asked is None else asked
+    return [oid for oid in dict.fromkeys(wanted) if oid in allowed] or None
 
 
 def _granted_names(one: Wanted) -> list[x509.GeneralName]:
-    names = [n.certified for n in one.names if n.kind in one.profile.san_types]
+    names = [
+        n.certified
+        for n in one.names
+        if n.kind in one.profile.san_types and (one.profile.identity or not n.is_identity)
+    ]
     if "email" in one.profile.san_types:
         known = {n.value.lower() for n in names if isinstance(n, x509.RFC822Name)}
         of_subject = [a.email for rdn in one.rdns for a in rdn if a.email is not None]

@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
 from scepkit.ca.authority import random_serial
 from scepkit.ca.extensions import Locations
+from scepkit.ca.identity import Identity
 from scepkit.ca.profiles.profile import Profile
 from scepkit.errors import BadRequest, SettingsError, UsageError
 from scepkit.keys.pem import sha256_fingerprint
@@ -223,6 +224,7 @@ NAMES = {
     "uri": x509.UniformResourceIdentifier("ID:Microsoft Endpoint Manager:GUID:1"),
     "upn": x509.OtherName(UPN, b"\x0c\x04u@ex"),
 }
+VOUCHED = {"profile": Profile(identity=True), "identity": Identity.TAKEN_OVER}
 NEVER = [
     x509.OtherName(x509.ObjectIdentifier("1.2.3"), b"\x0c\x01u"),
     x509.DirectoryName(cn("x")),
@@ -232,7 +234,7 @@ NEVER = [
 
 def test_only_allowed_kinds_of_names_are_taken_over(issue, openssl, ca):
     asked = [NEVER[0], *NAMES.values(), *NEVER[1:], NAMES["dns"]]
-    certificate = issue(requested=[x509.SubjectAlternativeName(asked)])
+    certificate = issue(requested=[x509.SubjectAlternativeName(asked)], **VOUCHED)
     extension = find(certificate, x509.SubjectAlternativeName)
     assert list(extension.value) == list(NAMES.values())
     assert not extension.critical
@@ -242,9 +244,9 @@ def test_only_allowed_kinds_of_names_are_taken_over(issue, openssl, ca):
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_the_profile_says_which_kinds(issue, kind):
-    profile = Profile(san_types=frozenset({kind}))
+    allowed = {**VOUCHED, "profile": Profile(san_types=frozenset({kind}), identity=True)}
     asked = [*NEVER, *NAMES.values()]
-    certificate = issue(profile=profile, requested=[x509.SubjectAlternativeName(asked)])
+    certificate = issue(requested=[x509.SubjectAlternativeName(asked)], **allowed)
     assert list(find(certificate, x509.SubjectAlternativeName).value) == [NAMES[kind]]
 
 
@@ -299,7 +301,7 @@ def test_an_empty_subject_without_an_allowed_san_is_refused(issue, names):
 )
 def test_a_malformed_name_is_refused(issue, bad):
     with pytest.raises(BadRequest):
-        issue(requested=[x509.SubjectAlternativeName([NAMES["dns"], bad])])
+        issue(requested=[x509.SubjectAlternativeName([NAMES["dns"], bad])], **VOUCHED)
 
 
 @pytest.mark.parametrize(

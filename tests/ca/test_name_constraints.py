@@ -18,6 +18,7 @@ import keys
 from chains import usage
 from scepkit.ca import suitability
 from scepkit.ca.authority import Authority
+from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import Order
 from scepkit.ca.name_constraints import NameConstraints
 from scepkit.ca.profiles.profile import Profile
@@ -105,8 +106,9 @@ def order(subject, names, **more):
         subject=subject if isinstance(subject, Name) else Name.parse(subject),
         public_key=keys.ec_key("device").public_key(),
         requested=Extensions.read(asked),
-        profile=Profile(),
+        profile=Profile(identity=True),
         now=NOW,
+        identity=Identity.TAKEN_OVER,
         **more,
     )
 

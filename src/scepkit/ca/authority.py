@@ -129,7 +129,7 @@ class Authority:
         subject = certified_subject(order.subject)
         key = check_public_key(order.public_key, profile)
         spki = order.spki or public_keys.written(key)
-        granted, names = from_request(order.requested, key, profile, subject)
+        granted, names = from_request(order.requested, key, profile, subject, order.identity)
         if self.limits.constraints:
             self.limits.check(subject, names)
         to_be_signed = _der.sequence(

@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from scepkit.ca.identity import Identity
 from scepkit.protocol.certificate import Certificate, listed_names
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Order(NamedTuple):
         endpoint: the name of the endpoint that orders.
         transaction_id: the transactionID of the request.
         fingerprint: the octets that make a request the same request.
+        identity: the treatment of names and purposes by which somebody logs in.
     """
 
     subject: Name
@@ -54,6 +56,7 @@ class Order(NamedTuple):
     endpoint: str = ""
     transaction_id: bytes = b""
     fingerprint: bytes = b""
+    identity: Identity = Identity.LEFT_OUT
 
     @property
     def id(self) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.x509.oid import NameOID
 
+from scepkit.ca.identity import Identity
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol import name_attributes
 from scepkit.protocol.asn1 import der, strings
@@ -156,7 +157,10 @@ def _is_bit_string(octets: bytes) -> bool:
 
 
 def allowed_names(
-    requested: Iterable[GeneralName], subject: Name, san_types: frozenset[str]
+    requested: Iterable[GeneralName],
+    subject: Name,
+    san_types: frozenset[str],
+    identity: Identity = Identity.LEFT_OUT,
 ) -> tuple[GeneralName, ...]:
     """Pick the subjectAltNames that are taken over, each once, in the order of the request.
 
@@ -164,12 +168,18 @@ def allowed_names(
         requested: what the request asks for.
         subject: the certificate's, whose e-mail addresses belong there, too.
         san_types: the kinds that the profile allows.
+        identity: the treatment of names by which somebody logs in.
 
     Raises:
-        BadRequest: a name of an allowed kind that is not well-formed (RFC 5280 section 4.2.1.6).
+        BadRequest: a name of an allowed kind that is not well-formed (RFC 5280 section 4.2.1.6), or
+            that nobody vouches for.
     """
     names = dict.fromkeys(
-        [_checked(name, kind) for name in requested if (kind := name.kind) in san_types]
+        [
+            _checked(name, kind)
+            for name in requested
+            if (kind := name.kind) in san_types and identity.takes(name)
+        ]
     )
     emails = email_addresses(subject) if "email" in san_types else ()
     if emails:

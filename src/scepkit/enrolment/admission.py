@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import Order
-from scepkit.ca.profiles.profile import Profile
-from scepkit.ca.subject_rules import allowed_names
+from scepkit.ca.profiles.profile import Profile, check_names
 from scepkit.enrolment import issuing, renewal
 from scepkit.enrolment.challenges import MAX_LENGTH, ChallengeRule, too_long
 from scepkit.enrolment.challenges.one_time import bound, refused_as_spent
@@ -33,7 +33,8 @@ from scepkit.enrolment.rules import RenewalRules, Rules
 from scepkit.enrolment.secret_box import Passphrases, SecretBox
 from scepkit.enrolment.sender import RenewedCertificate, RevokedSigner, Sender, other_key, revoked
 from scepkit.enrolment.third_parties import Awaited
-from scepkit.errors import BadRequest, BoundReached, FailInfoError, SettingsError
+from scepkit.enrolment.vouching import treatment
+from scepkit.errors import BoundReached, FailInfoError, SettingsError
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
 from scepkit.store import (
@@ -135,10 +136,11 @@ class Admission:
         renews = None
         if renewed is not None and renewed.certificate.subject_name.matches(granted.subject):
             renews = renewed.key
-        if self.rules.approval:
-            self._check_names(granted, request.sender)
+        identity, queued = treatment(self.profile, granted, challenge), self.rules.approval
+        if queued:
+            self._check_names(granted, identity, request.sender)
         return self._granted(
-            request, granted, fingerprint, challenge, renews, queued=self.rules.approval
+            request, granted, fingerprint, challenge, renews, identity, queued=queued
         )
 
     def _check_subject(self, csr: CertificationRequest, sender: Sender) -> None:
@@ -147,17 +149,10 @@ class Admission:
         except FailInfoError as error:
             raise sender.told(error) from error
 
-    def _check_names(self, csr: CertificationRequest, sender: Sender) -> None:
-        """Refuse names that no certificate may have: an operator could only reject them.
-
-        Raises:
-            FailInfoError: there is one, or there is no name at all.
-        """
-        names = csr.extensions.subject_alternative_names
+    def _check_names(self, csr: CertificationRequest, identity: Identity, sender: Sender) -> None:
+        """Refuse names that no certificate may have: an operator could only reject them."""
         try:
-            if csr.subject.is_empty and not names:
-                raise BadRequest("the request has neither a subject nor a subjectAltName")
-            allowed_names(names, csr.subject, self.profile.san_types)
+            check_names(csr.extensions, csr.subject, self.profile, identity)
         except FailInfoError as error:
             raise sender.told(error) from error
 
@@ -217,7 +212,8 @@ class Admission:
             names = renewed.names if granted.extensions.subject_alternative_names else ()
             granted = granted.bound_to(renewed.certificate.subject_name, names)
         self._check_subject(granted, request.sender)
-        return self._granted(request, granted, fingerprint, challenge, renewed.key)
+        identity = treatment(self.profile, granted, challenge, renewed)
+        return self._granted(request, granted, fingerprint, challenge, renewed.key, identity)
 
     def _may_be_first(self, request: EnrolmentRequest, error: FailInfoError) -> bool:
         """Say whether a renewal that is refused may be a first enrolment: by whoever decides those.
@@ -259,6 +255,7 @@ class Admission:
         fingerprint: bytes,
         challenge: Challenge | None,
         renews: CertificateKey | None,
+        identity: Identity,
         *,
         queued: bool = False,
     ) -> Outcome | Awaited:
@@ -269,7 +266,7 @@ class Admission:
         if queued and self.consultation is None:
             queued_entry = issuing.queue(self._record(Entry, *facts), self.rules)
             return Queued(queued_entry, challenge, queued_entry.renews)
-        order = self._order(request, granted, fingerprint)
+        order = self._order(request, granted, fingerprint, identity)
         if self.consultation is not None:
             grant = Grant(
                 entry=self._record(Entry, *facts),
@@ -295,7 +292,11 @@ class Admission:
         return Granted(issuance, challenge, issuance.renews, request.csr)
 
     def _order(
-        self, request: EnrolmentRequest, granted: CertificationRequest, fingerprint: bytes
+        self,
+        request: EnrolmentRequest,
+        granted: CertificationRequest,
+        fingerprint: bytes,
+        identity: Identity,
     ) -> Order:
         # What is bound or stored has a subject of its own, which may be spelt in another way.
         is_bound = granted.subject is not request.csr.subject
@@ -310,6 +311,7 @@ class Admission:
             endpoint=self.endpoint,
             transaction_id=request.transaction_id,
             fingerprint=fingerprint,
+            identity=identity,
         )
 
     def _record(

@@ -35,6 +35,7 @@ from scepkit.enrolment.third_parties import (
     Verdict,
     Yes,
 )
+from scepkit.enrolment.vouching import treatment_of_waiting
 from scepkit.errors import BadRequest, FailInfoError, SettingsError
 from scepkit.protocol import csr
 from scepkit.protocol.csr import CertificationRequest
@@ -235,7 +236,8 @@ class Consultation:
             )
         wanted = csr.read_archived(row.csr)
         entry = issuing.entry_of(row, wanted.subject, issuer, now)
-        order = issuing.order(entry, wanted, self.profile)
+        identity = treatment_of_waiting(self.profile, wanted, row, self.store)
+        order = issuing.order(entry, wanted, self.profile, identity)
         return _order(
             issuer,
             order,

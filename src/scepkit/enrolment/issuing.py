@@ -7,6 +7,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
+from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import IssuedCertificate, Issuer, Order
 from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment.rules import Rules
@@ -68,13 +69,14 @@ def entry_of(row: RequestRow, subject: Name, issuer: Issuer, now: datetime) -> E
     )
 
 
-def order(entry: Entry, csr: CertificationRequest, profile: Profile) -> Order:
+def order(entry: Entry, csr: CertificationRequest, profile: Profile, identity: Identity) -> Order:
     """Return the order for the certificate of a request that has waited; it has the same id.
 
     Args:
         entry: the request.
         csr: what was kept of its PKCS#10.
         profile: what may be issued.
+        identity: the treatment of names and purposes by which somebody logs in.
     """
     return Order(
         subject=csr.subject,
@@ -87,6 +89,7 @@ def order(entry: Entry, csr: CertificationRequest, profile: Profile) -> Order:
         endpoint=entry.endpoint,
         transaction_id=entry.transaction_id,
         fingerprint=entry.fingerprint,
+        identity=identity,
     )
 
 

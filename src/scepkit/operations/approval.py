@@ -9,6 +9,7 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment import issuing
 from scepkit.enrolment.issuers import Issuers
+from scepkit.enrolment.vouching import treatment_of_waiting
 from scepkit.errors import FailInfo, Hint, UsageError
 from scepkit.protocol import comparison, csr
 from scepkit.protocol.certificate import Certificate
@@ -105,7 +106,8 @@ class Approval:
         self.issuers.check_subject(wanted.subject)
         authority = self._authority(row)
         entry = issuing.entry_of(row, wanted.subject, authority, now)
-        order = issuing.order(entry, wanted, self.profile)
+        identity = treatment_of_waiting(self.profile, wanted, row, self.store)
+        order = issuing.order(entry, wanted, self.profile, identity)
         return issuing.issuance(entry, authority.certify(order))
 
 

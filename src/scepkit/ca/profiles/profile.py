@@ -17,6 +17,7 @@ from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from scepkit.ca.extensions import key_usage
+from scepkit.ca.identity import Identity
 from scepkit.ca.subject_rules import allowed_names
 from scepkit.errors import BadRequest, Malformed, SettingsError
 from scepkit.protocol.algorithms import PSSPublicKey
@@ -40,7 +41,7 @@ KEY_USAGES = frozenset({"digital_signature", "key_encipherment", "key_agreement"
 
 SAN_TYPES = frozenset({"dns", "ip", "email", "uri", "upn"})
 """Kinds of subjectAltName that can be allowed; `upn` is Microsoft's otherName
-1.3.6.1.4.1.311.20.2.3."""
+1.3.6.1.4.1.311.20.2.3, and only where `Profile.identity` is."""
 
 _NOT_OF_RSA = frozenset({"key_agreement"})
 _NOT_OF_EC = frozenset({"key_encipherment"})
@@ -96,7 +97,6 @@ class Profile:
             ExtendedKeyUsageOID.EMAIL_PROTECTION,
             ExtendedKeyUsageOID.IPSEC_IKE,
             ObjectIdentifier("1.3.6.1.5.5.8.2.2"),  # iKEIntermediate: Cisco, Apple, strongSwan
-            ExtendedKeyUsageOID.SMARTCARD_LOGON,
         }
     )
     """The purposes that a request may name beside `default_eku` (RFC 5280 section 4.2.1.12). Not
@@ -105,6 +105,10 @@ class Profile:
 
     san_types: frozenset[str] = SAN_TYPES
     """The kinds of subjectAltName that are taken over, of `SAN_TYPES`; others are left out."""
+
+    identity: bool = False
+    """True takes names and purposes over by which somebody logs in to a Windows domain, where
+    somebody vouches for them (see `identity`); False leaves them out."""
 
     def __post_init__(self) -> None:
         if self.validity <= timedelta():
@@ -151,7 +155,11 @@ def check_public_key(key: PublicKeyTypes | PSSPublicKey, profile: Profile) -> Pu
 
 
 def from_request(
-    requested: Extensions, public_key: PublicKey, profile: Profile, subject: Name
+    requested: Extensions,
+    public_key: PublicKey,
+    profile: Profile,
+    subject: Name,
+    identity: Identity = Identity.LEFT_OUT,
 ) -> tuple[bytes, Sequence[GeneralName]]:
     """Return the extensions that depend on the request, DER, and the names that are among them.
 
@@ -160,6 +168,7 @@ def from_request(
         public_key: the key to be certified.
         profile: what may be granted.
         subject: the certificate's.
+        identity: the treatment of names and purposes by which somebody logs in.
 
     Raises:
         BadRequest: the request leaves no usage, no purpose or no name that the profile allows,
@@ -171,8 +180,8 @@ def from_request(
     except Malformed as error:
         raise BadRequest(f"the extension request cannot be read: {error.message}") from error
     usage = _key_usage(asked_usage, profile.key_usages, _impossible(public_key))
-    purposes = _extended_key_usage(asked_eku, profile)
-    allowed = allowed_names(names, subject, profile.san_types)
+    purposes = _extended_key_usage(asked_eku, profile, identity)
+    allowed = allowed_names(names, subject, profile.san_types, identity)
     if not allowed:
         if subject.is_empty:
             raise BadRequest("the request has neither a subject nor a subjectAltName allowed here")
@@ -181,6 +190,17 @@ def from_request(
     value = der.sequence(*(name.der for name in allowed))
     alternative = extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject.is_empty)
     return usage + purposes + alternative, allowed
+
+
+def check_names(requested: Extensions, subject: Name, profile: Profile, identity: Identity) -> None:
+    """Refuse names that no certificate may have, and a request without any.
+
+    Args and exceptions are those of `from_request`.
+    """
+    names = requested.subject_alternative_names
+    if subject.is_empty and not names:
+        raise BadRequest("the request has neither a subject nor a subjectAltName")
+    allowed_names(names, subject, profile.san_types, identity)
 
 
 # A profile allows three usages, and a request asks for some of nine.
@@ -217,14 +237,21 @@ def _impossible(public_key: PublicKey) -> frozenset[str]:
     return _NOT_OF_RSA | _NOT_OF_EC
 
 
-def _extended_key_usage(asked: tuple[ObjectIdentifier, ...] | None, profile: Profile) -> bytes:
+def _extended_key_usage(
+    asked: tuple[ObjectIdentifier, ...] | None, profile: Profile, identity: Identity
+) -> bytes:
     """Return extKeyUsage as an extension, DER; empty where the profile names no purpose."""
     if asked is None:
-        return _purposes(profile.default_eku)
-    # What a request gets that names none it may name too.
-    most, least = profile.allowed_eku, profile.default_eku
-    allowed = tuple([oid for oid in dict.fromkeys(asked) if oid in most or oid in least])
+        allowed = profile.default_eku
+        if not allowed:
+            return b""
+    else:
+        # What a request gets that names none it may name too.
+        most, least = profile.allowed_eku, profile.default_eku
+        allowed = tuple([oid for oid in dict.fromkeys(asked) if oid in most or oid in least])
+    allowed = identity.purposes(allowed)
     if not allowed:
+        # Without the extension it would be good for all of them.
         raise BadRequest("none of the requested extended key usages is allowed here")
     return _purposes(allowed)
 
@@ -232,4 +259,4 @@ def _extended_key_usage(asked: tuple[ObjectIdentifier, ...] | None, profile: Pro
 # Only what profiles allow is remembered, and not whatever a request names.
 @lru_cache(maxsize=64)
 def _purposes(allowed: tuple[ObjectIdentifier, ...]) -> bytes:
-    return encoded(x509.ExtendedKeyUsage(allowed)) if allowed else b""
+    return encoded(x509.ExtendedKeyUsage(allowed))

@@ -152,15 +152,14 @@ profile = "device"
 # reply_chain = false
 
 # In place of what the profile says: smallest and largest RSA key, other kinds of keys, usages,
-# purposes, kinds of names. With "upn" the holder of a challenge that is bound to no names may ask
-# for anybody's name.
+# purposes, kinds of names. What somebody logs in by to a Windows domain ("upn", "smartcard_logon")
+# is left out all the same.
 # rsa_bits = [2048, 8192]
 # curves = ["p256", "p384", "p521", "ed25519"]
 # key_usages = ["digital_signature", "key_encipherment", "key_agreement"]
 # A request that names no purposes gets default_eku; scep enroll --eku names them.
 # default_eku = ["client_auth"]
-# allowed_eku = ["client_auth", "server_auth", "email_protection", "ipsec_ike", \
-"ike_intermediate", "smartcard_logon"]
+# allowed_eku = ["client_auth", "server_auth", "email_protection", "ipsec_ike", "ike_intermediate"]
 # san_types = ["dns", "ip", "email", "uri", "upn"]
 
 # The CA "default", where the server makes it itself, and what scep admin ca request asks for unless

@@ -123,7 +123,6 @@ class ProfileSettings(Section):
         "email_protection",
         "ipsec_ike",
         "ike_intermediate",
-        "smartcard_logon",
     )
     names: NamesSettings = NamesSettings()
     renewal: RenewalSettings = RenewalSettings()
