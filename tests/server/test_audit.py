@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-from contextlib import contextmanager
+import sqlite3
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -76,6 +78,29 @@ def test_what_operators_do_is_theirs(directory):
         assert newest.members["subject"].startswith("CN=")
     done = scep("admin", "audit", "verify", "--dir", path)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_what_is_done_in_files_is_told_where_its_record_cannot_be_written(directory, tmp_path):
+    path = directory()
+    (tmp_path / "passphrase").write_text("correct horse battery staple\n")
+    (tmp_path / "passphrase").chmod(0o600)
+    with closing(sqlite3.connect(path / "scep.db")) as database:
+        database.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+    for step, told in {
+        ("rollover", "prepare"): "the next CA is made, but the audit record lacks it: ",
+        ("rollover", "activate", "--yes"): " is the CA now, but the audit record lacks it: ",
+        ("ca", "request", "default", "--subject", "CN=O"): "the request is made, but the audit",
+        ("ca", "protect", "--new-passphrase-file", tmp_path / "passphrase"): "are encrypted now, ",
+    }.items():
+        done = scep("admin", *step, "--dir", path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert told in done.stderr
+        assert "hint: it stays done: do not do it again; " in done.stderr
+    done = scep("admin", "rollover", "status", "--dir", path, "--json")
+    states = [json.loads(line)["state"] for line in done.stdout.splitlines()]
+    assert states == ["current", "current", "old/1", "old/1"]
 
 
 def test_a_first_start_records_its_ca(tmp_path, serve):

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
-from scepkit.store import AuditRecord, Store
+from scepkit.errors import StoreError
+from scepkit.store import AuditEvent, AuditRecord, Store
 from scepkit.store.audit import FIRST_PREVIOUS, ranges
 
 _SUSPECTS = 1000  # records of a chain that are compared with each other, for those that were moved
@@ -65,6 +66,27 @@ def select(
     """
     found = store.audit_records(**wanted)
     return islice((one for one in found if one.issuer.startswith(issuer)), limit)
+
+
+def record_done(store: Store, event: AuditEvent, done: str) -> None:
+    """Write the record of what is done already, in files, whatever becomes of the record.
+
+    Args:
+        store: where the record is.
+        event: what was done.
+        done: the same in words.
+
+    Raises:
+        StoreError: it cannot be written; the error says that it is done all the same.
+    """
+    try:
+        store.write_audit(event)
+    except StoreError as error:
+        raise StoreError(
+            f"{done}, but the audit record lacks it: {error.message}",
+            hint="it stays done: do not do it again; put the database right, and note elsewhere "
+            "what was done, when and by whom",
+        ) from error
 
 
 def export(store: Store, *, since: Mapping[str, int], heads_only: bool) -> Iterator[AuditRecord]:

@@ -23,6 +23,7 @@ from scepkit.ca.directory.requesting import CARequest
 from scepkit.errors import Hint, SettingsError
 from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import PrivateKey, read_certificate
+from scepkit.operations.audit import record_done
 from scepkit.operations.rollover import event
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
@@ -99,7 +100,7 @@ def request(
         path_length=path_length,
         passphrase=operator.passphrase,
     )
-    _record(operator, AuditAction.CA_REQUESTED, str(Name.of(subject)))
+    _record_request(operator, subject)
     return made
 
 
@@ -114,7 +115,7 @@ def request_again(operator: Operator, *, path_length: int | None) -> CARequest:
     place = paths.in_force(operator.directory)
     subject = read_certificate(place / paths.CA_CERTIFICATE).subject
     key = material.key_of(place, paths.CA_KEY, operator.passphrase)
-    _record(operator, AuditAction.CA_REQUESTED, str(Name.of(subject)))
+    _record_request(operator, subject)
     return requesting.sign(key, subject, path_length)
 
 
@@ -176,13 +177,8 @@ def make_ra(operator: Operator) -> tuple[x509.Certificate, ...]:
         StoreError: the audit record cannot be written; the RA is made.
     """
     made = rotation.make_ra(operator.directory, now=operator.now, passphrase=operator.passphrase)
-    if operator.store is not None:
-        for one in made:
-            operator.store.write_audit(
-                event(
-                    AuditAction.RA_REPLACED, one, ca=operator.ca, by=operator.by, now=operator.now
-                )
-            )
+    for one in made:
+        _record(operator, AuditAction.RA_REPLACED, one, "the RA is made")
     return made
 
 
@@ -222,10 +218,7 @@ def _take(
     waiting = requesting.find(directory, passphrase)
     if waiting is not None and waiting.spki == _spki(certificate):
         requesting.drop(directory)
-    if operator.store is not None:
-        operator.store.write_audit(
-            event(action, certificate, ca=operator.ca, by=operator.by, now=now)
-        )
+    _record(operator, action, certificate, "the CA's certificate is installed")
     chain = suitability.check(certificate, key, above, now)
     return Installed(
         certificate,
@@ -315,12 +308,24 @@ def _has_issued(operator: Operator) -> bool:
     return operator.store.has_issued(Certificate.of(current).key_hash)
 
 
-def _record(operator: Operator, action: AuditAction, subject: str) -> None:
+def _record(
+    operator: Operator, action: AuditAction, certificate: x509.Certificate, done: str
+) -> None:
     if operator.store is not None:
-        details = {"ca": operator.ca}
-        operator.store.write_audit(
-            AuditEvent(action, operator.by, operator.now, subject=subject, details=details)
+        told = event(action, certificate, ca=operator.ca, by=operator.by, now=operator.now)
+        record_done(operator.store, told, done)
+
+
+def _record_request(operator: Operator, subject: x509.Name) -> None:
+    if operator.store is not None:
+        told = AuditEvent(
+            AuditAction.CA_REQUESTED,
+            operator.by,
+            operator.now,
+            subject=str(Name.of(subject)),
+            details={"ca": operator.ca},
         )
+        record_done(operator.store, told, "the request is made")
 
 
 def _spki(certificate: x509.Certificate) -> bytes:

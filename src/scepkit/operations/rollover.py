@@ -15,6 +15,7 @@ from scepkit.ca.directory.layouts import USUAL, NewCA
 from scepkit.ca.directory.material import Material
 from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import sha256_fingerprint
+from scepkit.operations.audit import record_done
 from scepkit.protocol.distinguished_name import Name
 from scepkit.store import AuditAction, AuditEvent, Store
 
@@ -52,7 +53,8 @@ def prepare(
     )
     if made.next is not None:
         certificate = made.next.ca.certificate
-        store.write_audit(event(AuditAction.ROLLOVER_PREPARED, certificate, ca=ca, by=by, now=now))
+        prepared = event(AuditAction.ROLLOVER_PREPARED, certificate, ca=ca, by=by, now=now)
+        record_done(store, prepared, "the next CA is made")
     return made
 
 
@@ -68,14 +70,16 @@ def activate(
     """Make the next CA the current one; the rest as in `prepare`."""
     material = rollover.activate(place, now=now, passphrase=passphrase)
     certificate = material.ca.certificate
-    store.write_audit(event(AuditAction.ROLLOVER_ACTIVATED, certificate, ca=ca, by=by, now=now))
+    activated = event(AuditAction.ROLLOVER_ACTIVATED, certificate, ca=ca, by=by, now=now)
+    record_done(store, activated, f"{activated.subject} is the CA now")
     return material
 
 
 def cancel(store: Store, place: Path, *, ca: str, by: str, now: datetime) -> x509.Certificate:
     """Drop the next CA; return its certificate; the rest as in `prepare`."""
     dropped = rollover.cancel(place)
-    store.write_audit(event(AuditAction.ROLLOVER_CANCELLED, dropped, ca=ca, by=by, now=now))
+    cancelled = event(AuditAction.ROLLOVER_CANCELLED, dropped, ca=ca, by=by, now=now)
+    record_done(store, cancelled, "the next CA is dropped")
     return dropped
 
 

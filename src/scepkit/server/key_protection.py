@@ -27,6 +27,7 @@ from scepkit.keys.files import (
 )
 from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import KEY_MODE, key_pem, read_key
+from scepkit.operations.audit import record_done
 from scepkit.server.challenge_secrets import (
     CHALLENGE_KEY,
     is_key_encrypted,
@@ -78,7 +79,8 @@ def protect(
         _stage(settings.directory, names, old, new)
         _finish(settings.directory)
     details = {"files": len(names), "encrypted": new is not None}
-    store.write_audit(AuditEvent(AuditAction.KEYS_PROTECTED, by, now, details=details))
+    protected = AuditEvent(AuditAction.KEYS_PROTECTED, by, now, details=details)
+    record_done(store, protected, f"the keys are {'in clear' if new is None else 'encrypted'} now")
     return names
 
 
