@@ -139,12 +139,13 @@ class Authority:
             _der.sequence(_der.time(not_before), _der.time(not_after)),
             subject.der,
             spki,
-            _der.tagged(3, _der.sequence(self._extensions, granted, subject_key_identifier(spki))),
+            _der.tagged(3, _der.sequence(self._extensions, *granted, subject_key_identifier(spki))),
         )
         signature = self._sign(to_be_signed)
         der = _der.sequence(to_be_signed, self._algorithm, _der.bit_string(signature))
         key_hash = hashlib.sha256(spki).digest()
-        return IssuedCertificate(der, serial, not_before, not_after, key_hash, listed(names))
+        validity = not_before, not_after
+        return IssuedCertificate(der, serial, *validity, key_hash, listed(names), granted)
 
     def withdraw(self, certificate: IssuedCertificate) -> None:
         """Do nothing: a certificate of ours that is neither stored nor sent exists nowhere."""

@@ -7,7 +7,7 @@ that no thread which does private-key work waits with it.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from scepkit.ca.identity import Identity
@@ -79,6 +79,8 @@ class IssuedCertificate:
         not_after: the end of its validity, aware, in whole seconds.
         key_hash: SHA-256 of its canonical SubjectPublicKeyInfo, 32 octets.
         names: its alternative names, to search in (`listed_names`).
+        granted: those of its extensions that answer what was asked for, each DER, where that is
+            known without reading it.
     """
 
     der: bytes
@@ -87,6 +89,7 @@ class IssuedCertificate:
     not_after: datetime
     key_hash: bytes
     names: str = ""
+    granted: tuple[bytes, ...] = field(default=(), compare=False)
 
     @classmethod
     def read(cls, der: bytes) -> IssuedCertificate:

@@ -289,7 +289,7 @@ class Admission:
             public_key=certificate.key_hash,
             names=certificate.names,
         )
-        return Granted(issuance, challenge, issuance.renews, request.csr)
+        return Granted(issuance, challenge, issuance.renews, request.csr, certificate.granted)
 
     def _order(
         self,

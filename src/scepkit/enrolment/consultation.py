@@ -171,7 +171,7 @@ class Consultation:
         if issuer is not None and word.key_hash != grant.granted.key_hash:
             return _unusable(issuer, word)
         record = issuing.issuance(entry, word, self._delivery())
-        granted = Granted(record, challenge, entry.renews, grant.wanted, issuer)
+        granted = Granted(record, challenge, entry.renews, grant.wanted, word.granted, issuer)
         if self.parties.teller is None:
             return granted
         delivery = Delivery(

@@ -62,7 +62,8 @@ class LossyStream:
         """Write a line, if that can be done now; else keep it."""
         line = text.encode("utf-8", "replace")
         with self._lock:
-            self._drain()
+            if self._kept:
+                self._drain()
             if self._size + len(line) > _MAX_KEPT:
                 self._lose()
             else:
@@ -78,7 +79,8 @@ class LossyStream:
             self._drain()
 
     def _drain(self) -> None:
-        while self._kept and self._is_ready():
+        # An error does not wait either.
+        while self._kept and (self._poll is None or self._poll.poll(0)):
             line = self._kept.popleft()
             self._size -= len(line)
             try:
@@ -95,10 +97,6 @@ class LossyStream:
                 self._size += len(rest)
             if rest == line:
                 return
-
-    def _is_ready(self) -> bool:
-        """Say whether a write would not wait; an error does not wait either."""
-        return self._poll is None or bool(self._poll.poll(0))
 
     def _put(self, line: bytes) -> int:
         if self._descriptor is not None:

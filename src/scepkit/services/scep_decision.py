@@ -13,10 +13,12 @@ from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.scep import pkimessage
+from scepkit.protocol.scep.attributes import MessageType
 from scepkit.protocol.scep.messages import CertRep, Failure, Pending, Success
 from scepkit.protocol.scep.pkimessage import PKIMessage, VerifiedMessage
 from scepkit.store import Challenge, Issuance, QueuedEntry, Status, StoredOutcome
 
+_NAMES = {one: one.name for one in MessageType}
 # Characters of a subject: more than any that is issued in earnest.
 _LOGGED = 500
 # Beyond all serial numbers: they have at most 20 octets.
@@ -95,24 +97,30 @@ class Decision:
     def facts(self) -> dict[str, Any]:
         """Say what the log needs so that an operator can act on it.
 
-        A function among it is to be called when the reply is out.
+        To be asked for when the reply is out: how long a name takes to decode tells something of
+        what is in it, and the sender may be anybody who signed a captured envelope anew.
         """
         answer, outcome, message = self.answer, self.outcome, self.message
         verified = message.verified
         facts: dict[str, Any] = {
-            "message_type": "unverified" if verified is None else verified.message_type.name,
+            "message_type": "unverified" if verified is None else _NAMES[verified.message_type],
             "transaction_id": str(message.received.attributes.transaction_id),
-            "subject": lambda: self.subject,
+            "subject": self.subject,
             "outcome": answer.pki_status.name,
         }
         if (serial := self.serial) is not None:
             facts["serial"] = show_serial(serial)
         if not isinstance(outcome, Retrieved):
-            facts |= _entitlement(outcome)
+            if outcome.renews is not None:
+                facts["renews"] = show_serial(outcome.renews)
+            if outcome.challenge is not None:
+                facts["challenge_id"] = outcome.challenge.id
+                if outcome.challenge.label:
+                    facts["challenge_label"] = outcome.challenge.label
         if isinstance(answer, Failure) and answer.fail_info is not None:
             facts |= {"fail_info": answer.fail_info.name, "reason": self.reason or answer.text}
-        if isinstance(outcome, Granted):
-            facts["cut"] = lambda: list(outcome.cut) or None
+        if isinstance(outcome, Granted) and (cut := outcome.cut):
+            facts["cut"] = list(cut)
         if self.repeated:
             facts["repeated"] = True
         if message.legacy:
@@ -123,8 +131,7 @@ class Decision:
     def subject(self) -> str:
         """Return the subject of the request, for the log, no longer than a line that people read.
 
-        To be asked for when the reply is out: how long a name takes to decode tells something of
-        what is in it, and the sender may be anybody who signed a captured envelope anew.
+        To be asked for when the reply is out, as `facts` are.
         """
         requested = self.message.requested
         if requested is None or requested.is_empty:
@@ -190,18 +197,6 @@ class Waiting:
 
 
 Step: TypeAlias = Decision | Waiting
-
-
-def _entitlement(outcome: EnrolmentOutcome) -> dict[str, Any]:
-    """Say what a request was judged by: the certificate that is renewed, a one-time challenge."""
-    facts: dict[str, Any] = {}
-    if outcome.renews is not None:
-        facts["renews"] = show_serial(outcome.renews)
-    if outcome.challenge is not None:
-        facts["challenge_id"] = outcome.challenge.id
-        if outcome.challenge.label:
-            facts["challenge_label"] = outcome.challenge.label
-    return facts
 
 
 def cert_rep(outcome: Outcome) -> CertRep:

@@ -160,8 +160,8 @@ def from_request(
     profile: Profile,
     subject: Name,
     identity: Identity = Identity.LEFT_OUT,
-) -> tuple[bytes, Sequence[GeneralName]]:
-    """Return the extensions that depend on the request, DER, and the names that are among them.
+) -> tuple[tuple[bytes, ...], Sequence[GeneralName]]:
+    """Return the extensions that depend on the request, each DER, and the names among them.
 
     Args:
         requested: what the request asks for.
@@ -185,11 +185,11 @@ def from_request(
     if not allowed:
         if subject.is_empty:
             raise BadRequest("the request has neither a subject nor a subjectAltName allowed here")
-        return usage + purposes, ()
+        return (usage, purposes), ()
     # RFC 5280 section 4.2.1.6: critical if the subject is empty; else SHOULD be non-critical.
     value = der.sequence(*(name.der for name in allowed))
     alternative = extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject.is_empty)
-    return usage + purposes + alternative, allowed
+    return (usage, purposes, alternative), allowed
 
 
 def check_names(requested: Extensions, subject: Name, profile: Profile, identity: Identity) -> None:

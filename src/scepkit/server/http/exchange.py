@@ -74,6 +74,7 @@ class Exchange:
         head: as given.
         peer: as given.
         facts: the fields of its line in the log, as they become known to whoever answers.
+        more_facts: returns more of them, worked out when the response is out; None for no more.
         is_whole: whether the request is.
         has_begun: whether octets of the response are out.
         is_answered: whether the response is complete.
@@ -83,14 +84,16 @@ class Exchange:
     """
 
     __slots__ = (
-        *("head", "peer", "facts", "is_whole", "has_begun", "is_answered", "keeps_alive"),
-        *("arrived", "network", "_wire", "_is_gone", "_has_ended", "_owes_continue", "_news"),
+        *("head", "peer", "facts", "more_facts", "is_whole", "has_begun", "is_answered"),
+        *("keeps_alive", "arrived", "network"),
+        *("_wire", "_is_gone", "_has_ended", "_owes_continue", "_news"),
     )
 
     def __init__(self, head: Head, peer: str, wire: Wire, network: str | None = None) -> None:
         self.head = head
         self.peer = peer
         self.facts: dict[str, Any] = {}
+        self.more_facts: Callable[[], Mapping[str, Any]] | None = None
         self.is_whole = False
         self.has_begun = False
         self.is_answered = False

@@ -44,6 +44,8 @@ class Front(ABC):
         self._endpoints = endpoints
         self._workers = WorkerPool(executor, store)
         self._limit = ConcurrencyLimit()
+        # Bound once: a logger that is not makes another one for each line.
+        self._log = log.bind()
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one HTTP request, and write its line into the log."""
@@ -53,12 +55,15 @@ class Front(ABC):
         facts = exchange.facts
         if not facts:
             return
+        if exchange.more_facts is not None:
+            facts.update(exchange.more_facts())
+        self._count(facts)
         seconds = time.perf_counter() - started
         metrics.labelled(metrics.SECONDS, facts.get("operation", self.protocol)).observe(seconds)
-        log.info(
+        self._log.info(
             self.protocol.lower(),
             peer=exchange.peer,
-            **_worked_out(facts),
+            **facts,
             status=response.status,
             ms=round(seconds * 1000, 1),
         )
@@ -84,10 +89,7 @@ class Front(ABC):
 
     @abstractmethod
     async def _answer(self, exchange: Exchange) -> HTTPResponse:
-        """Answer a request, count it, and note the facts.
-
-        Without any facts it has no line in the log. A function among them is called when the
-        response is out.
+        """Answer a request, and note the facts; without any it has no line in the log.
 
         Raises:
             HTTPRefused: there is nothing to answer to.
@@ -106,6 +108,9 @@ class Front(ABC):
             exchange.facts["endpoint"] = name
             raise HTTPRefused(503, "the CA of this endpoint waits for its own certificate")
 
+    def _count(self, facts: Mapping[str, Any]) -> None:  # noqa: B027 - not all do it here
+        """Count a request whose response is out, by its facts."""
+
     def _refuse(self, exchange: Exchange, error: HTTPRefused, reason: str) -> HTTPResponse:
         """Refuse a request in HTTP's words, and say that among the facts.
 
@@ -116,9 +121,3 @@ class Front(ABC):
         """
         exchange.facts |= {"outcome": f"HTTP {error.status}", "reason": reason}
         return refusal(error)
-
-
-def _worked_out(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return facts with those that could wait until the reply was out; None is no fact."""
-    known = ((name, one() if callable(one) else one) for name, one in facts.items())
-    return {name: one for name, one in known if one is not None}

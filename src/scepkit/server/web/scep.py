@@ -87,14 +87,11 @@ class SCEPFront(Front):
             HTTPRequest(head.method, head.query, await exchange.body(http.MAX_BODY))
         )
         served = self._find(catalogue, name, asked, exchange)
-        facts |= {"endpoint": served.scep.name, "operation": asked.operation.value}
+        facts["endpoint"], facts["operation"] = served.scep.name, asked.operation
         if asked.operation is Operation.PKI_OPERATION:
-            response = await self._pki_operation(name, asked, served, exchange)
-        else:
-            response = served.publication.answer(asked.operation)
-            facts["outcome"] = "OK"
-        _count(facts)
-        return response
+            return await self._pki_operation(name, asked, served, exchange)
+        facts["outcome"] = "OK"
+        return served.publication.answer(asked.operation)
 
     async def _pki_operation(
         self, name: str | None, asked: SCEPRequest, served: ServedEndpoint, exchange: Exchange
@@ -126,7 +123,7 @@ class SCEPFront(Front):
             self._alarms.ring(OF_ALL, endpoint=service.name, hint=_GUESSED)
             # Not among those under way: else who guesses would keep everybody else out.
             await self._delay.wait()
-        exchange.facts |= decision.facts()
+        exchange.more_facts = decision.facts
         return HTTPResponse(200, decision.reply, http.PKI_MESSAGE, NO_STORE)
 
     def _find(
@@ -162,17 +159,13 @@ class SCEPFront(Front):
             self._alarms.ring(
                 error.bound, peer=network, endpoint=facts["endpoint"], hint=error.hint
             )
-        response = super()._refuse(exchange, error, reason)
-        _count(facts)
-        return response
+        return super()._refuse(exchange, error, reason)
 
-
-def _count(facts: Facts) -> None:
-    """Count a request in the metrics."""
-    about = (facts["operation"], facts.get("message_type", ""), facts["outcome"])
-    metrics.labelled(metrics.REQUESTS, facts["endpoint"], *about).inc()
-    for name in facts.get("legacy", ()):
-        metrics.labelled(metrics.LEGACY, facts["endpoint"], name).inc()
+    def _count(self, facts: Facts) -> None:
+        about = (facts["operation"], facts.get("message_type", ""), facts["outcome"])
+        metrics.labelled(metrics.REQUESTS, facts["endpoint"], *about).inc()
+        for name in facts.get("legacy", ()):
+            metrics.labelled(metrics.LEGACY, facts["endpoint"], name).inc()
 
 
 class RefusalDelay:

@@ -131,6 +131,10 @@ class WorkerPool:
         self, service: SCEPService, work: Callable[..., Step], *arguments: object
     ) -> _Decided:
         """Decide and store; the event loop hears of it when the answer is on the disk."""
+        before = self._handover
+        if before is not None and before.loop is not asyncio.get_running_loop():
+            # The first loop would hear of what is stored, and the second one wait for ever.
+            raise RuntimeError("a WorkerPool is for one event loop, and there is a second one")
         promise = Promised(self._to_the_loop())
         future = promise.future
         self._store.begin_request()
@@ -138,17 +142,10 @@ class WorkerPool:
         return future
 
     def _to_the_loop(self) -> Handover:
-        """Return what hands results over to the event loop.
-
-        Raises:
-            RuntimeError: it is not the first one.
-        """
+        """Return what hands results over to the event loop."""
         loop = asyncio.get_running_loop()
-        if self._handover is None:
+        if self._handover is None or self._handover.loop is not loop:
             self._handover = Handover(loop)
-        elif self._handover.loop is not loop:
-            # The first loop would hear of what is stored, and the second one wait for ever.
-            raise RuntimeError("a WorkerPool is for one event loop, and there is a second one")
         return self._handover
 
     def _decide(
