@@ -143,7 +143,7 @@ class Name:
             Malformed: it is no Name.
         """
         row = ber.content(self.der, _der.SEQUENCE, "Name")
-        single = _SINGLE.rows_if_fit(row)
+        single = _SINGLE.rows(row, _nothing)
         if single is not None:
             return tuple([(_attribute(*fields),) for fields in single])
         rdns = [
@@ -223,6 +223,10 @@ class Name:
 
 
 EMPTY = Name(_der.sequence())
+
+
+def _nothing(_: bytes) -> None:
+    return None
 
 
 def _attribute(kind: bytes, value: bytes, octets: bytes) -> NameAttribute:

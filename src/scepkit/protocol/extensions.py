@@ -129,10 +129,7 @@ class Extensions:
             Malformed: they cannot be told apart, or one is not made like an extension.
         """
         row = ber.content(der, _der.SEQUENCE, "list of extensions")
-        found = _EXTENSION.rows_if_fit(row)
-        if found is None:
-            return cls.read(ber.split(row))
-        return cls(tuple([_extension(*fields) for fields in found]))
+        return cls(tuple([_extension(*fields) for fields in _EXTENSION.rows(row, _fields)]))
 
     def __iter__(self) -> Iterator[Extension]:
         return iter(self.all)
@@ -275,6 +272,10 @@ class Extensions:
 
 
 NO_EXTENSIONS = Extensions()
+
+
+def _fields(row: bytes) -> list[list[bytes]]:
+    return [[one, *_EXTENSION.fields(one)[1:]] for one in ber.split(row)]
 
 
 def _extension(

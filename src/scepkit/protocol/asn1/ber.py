@@ -25,6 +25,7 @@ from scepkit.protocol.asn1.grammar import (
     OPTIONAL,
     WHOLE,
     Grammar,
+    Row,
 )
 from scepkit.protocol.asn1.rewriting import row_to_der, to_der
 
@@ -56,7 +57,7 @@ _SINGLE_VALUED = Grammar(
     *(der.SEQUENCE | WHOLE | ENTER, ANY, der.SET | CONTENT | ENTER, ANY | CONTENT, END, END),
 )
 _ELEMENT = Grammar("ASN.1 element", ANY | WHOLE | CONTENT)
-_ANY = Grammar("ASN.1 element", ANY)
+_ROW = Grammar("row of ASN.1 elements", Row([ANY], row_to_der, of_ones=True))
 
 
 class Attribute(NamedTuple):
@@ -103,13 +104,11 @@ def attributes(row: bytes) -> list[Attribute]:
     Raises:
         Malformed: it is no such row.
     """
-    found = _SINGLE_VALUED.rows_if_fit(row)
-    if found is not None:
-        return [Attribute(*fields) for fields in found]
-    return [
-        Attribute(whole, kind, b"".join(split(content)))
-        for whole, kind, content in _ATTRIBUTE.rows(row)
-    ]
+    return [Attribute(*fields) for fields in _SINGLE_VALUED.rows(row, _several_valued)]
+
+
+def _several_valued(row: bytes) -> list[tuple[bytes, bytes, bytes]]:
+    return [(whole, kind, b"".join(split(content))) for whole, kind, content in _ATTRIBUTE.rows(row)]
 
 
 @lru_cache(maxsize=128)
@@ -168,9 +167,7 @@ def split(data: bytes | memoryview) -> list[bytes]:
         Malformed: the row does not end where its last element ends, or has more elements than
             `MAX_ELEMENTS`.
     """
-    octets = bytes(data)
-    found = _ANY.rows_if_fit(octets)
-    return row_to_der(octets) if found is None else [one for (one,) in found]
+    return _ROW.fields(bytes(data))[0]  # type: ignore[no-any-return]
 
 
 def end(data: bytes) -> int | None:

@@ -18,6 +18,8 @@ way; see `rewriting`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
 from textwrap import indent
 from typing import Any, TypeAlias
 
@@ -49,8 +51,25 @@ _INDEFINITE = 0x80
 # Tags that are rewritten before they are cut, or that are the first of several octets.
 _ODD = PIECES | {tag for tag in range(0x100) if tag & _MULTI_OCTET == _MULTI_OCTET}
 
-_Cut: TypeAlias = Callable[[bytes], list[bytes] | None]
-_CutRow: TypeAlias = Callable[[bytes], list[tuple[bytes, ...]] | None]
+_Fields: TypeAlias = Callable[..., list[Any]]
+_Rows: TypeAlias = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """In a pattern: whatever is left of an element that was entered, as a row of one type.
+
+    It is one field: the list of its elements, each a tuple of fields.
+
+    Attributes:
+        pattern: the type.
+        otherwise: cuts a row that is not DER, does not fit, or is long.
+        of_ones: whether an element has one field, which stands in the list in the tuple's place.
+    """
+
+    pattern: Sequence[int | Row]
+    otherwise: Callable[[bytes], Any]
+    of_ones: bool = False
 
 
 class Grammar:
@@ -61,63 +80,40 @@ class Grammar:
         pattern: tags with what is said of them; see above.
 
     Attributes:
-        rows_if_fit: cuts a row as `rows` does; None if it is not DER, does not fit, or is long.
+        fields: cuts one element, DER or BER, into its fields: one for each element in the pattern
+            that is wanted; of one that is missing no octets, and of its parts none either.
+            What does not fit the grammar is `Malformed`.
+        rows: cuts a row of elements, without anything between them, into a list of the fields of
+            each. What does not fit, or is more than `MAX_ELEMENTS`, is `Malformed`.
+
+    Either takes a function as well, which gets what is not DER, does not fit, or is long, in place
+    of rewriting that.
     """
 
-    __slots__ = ("_cut", "_pattern", "_what", "rows_if_fit")
+    __slots__ = ("_pattern", "_what", "fields", "rows")
 
-    def __init__(self, what: str, *pattern: int) -> None:
+    def __init__(self, what: str, *pattern: int | Row) -> None:
         self._what = what
         self._pattern = pattern
-        self._cut: _Cut = self._make_cut
-        self.rows_if_fit: _CutRow = self._make_rows_if_fit
+        self.fields: _Fields = self._first_fields
+        self.rows: _Rows = self._first_rows
 
-    def fields(self, element: bytes) -> list[bytes]:
-        """Cut one element into its fields.
+    def _first_fields(self, element: bytes) -> list[Any]:
+        self.fields = _element_function(self._pattern, self._what, self._rewritten)
+        return self.fields(element)
 
-        Args:
-            element: exactly one element, DER or BER.
+    def _first_rows(self, *arguments: Any) -> Any:
+        self.rows = _row_function(self._pattern, self._what, self._rewritten_row)
+        return self.rows(*arguments)
 
-        Returns:
-            One for each element in the pattern that is wanted; of one that is missing, no octets,
-            and of its parts none either.
+    def _rewritten(self, element: bytes) -> list[Any]:
+        return self.fields(to_der(element), self._refuse)
 
-        Raises:
-            Malformed: it does not fit the grammar.
-        """
-        found = self._cut(element)
-        if found is None:
-            found = self._cut(to_der(element))
-        if found is None:
-            raise self._misfit()
-        return found
+    def _rewritten_row(self, row: bytes) -> Any:
+        return self.rows(b"".join(row_to_der(row)), self._refuse)
 
-    def rows(self, row: bytes) -> list[tuple[bytes, ...]]:
-        """Cut a row of elements into the fields of each.
-
-        Args:
-            row: elements of this type, DER or BER, without anything between them.
-
-        Raises:
-            Malformed: one does not fit the grammar, or they are more than `MAX_ELEMENTS`.
-        """
-        found = self.rows_if_fit(row)
-        if found is None:
-            found = self.rows_if_fit(b"".join(row_to_der(row)))
-        if found is None:
-            raise self._misfit()
-        return found
-
-    def _make_cut(self, octets: bytes) -> list[bytes] | None:
-        self._cut = _element_function(self._pattern, self._what)
-        return self._cut(octets)
-
-    def _make_rows_if_fit(self, row: bytes) -> list[tuple[bytes, ...]] | None:
-        self.rows_if_fit = _row_function(self._pattern, self._what)
-        return self.rows_if_fit(row)
-
-    def _misfit(self) -> Malformed:
-        return Malformed(f"not {'an' if self._what[0] in 'aeiou' else 'a'} {self._what}")
+    def _refuse(self, _: bytes) -> Any:
+        raise Malformed(f"not {'an' if self._what[0] in 'aeiou' else 'a'} {self._what}")
 
 
 # --- the function of a grammar --------------------------------------------------------------------
@@ -148,14 +144,17 @@ class _Source:
         pattern: the pattern.
 
     Attributes:
-        text: what cuts one element.
+        text: what cuts one element; it raises IndexError or NotDER for one that does not fit.
         names: the variables that then have its fields.
+        otherwise: what cuts the rows in it that do not fit, by the name of the function.
     """
 
-    def __init__(self, pattern: Sequence[int]) -> None:
+    def __init__(self, pattern: Sequence[int | Row]) -> None:
         self._lines: list[str] = []
-        self.names: list[str] = []
+        self._variables = (f"x{number}" for number in count())
         self._indent = ""
+        self.names: list[str] = []
+        self.otherwise: dict[str, Callable[[bytes], Any]] = {}
         self._write_fields(iter(pattern), 0)
         self.text = "\n".join(self._lines)
 
@@ -163,26 +162,28 @@ class _Source:
         self._lines += (self._indent + line for line in text.splitlines())
 
     def _name(self) -> str:
-        self.names.append(f"x{len(self.names)}")
+        self.names.append(next(self._variables))
         return self.names[-1]
 
-    def _write_fields(self, fields: Iterator[int], depth: int) -> None:
+    def _write_fields(self, fields: Iterator[int | Row], depth: int) -> None:
         """Write what cuts the parts of an element that ends at e0, e1, …, by its depth."""
         for field in fields:
-            if field == END:
-                self._write(f"if p != e{depth}: return None")
+            if isinstance(field, Row):
+                self._write_row(field, depth)
+            elif field == END:
+                self._write(f"if p != e{depth}: raise NotDER")
                 return
-            if field == REST:
+            elif field == REST:
                 self._write(f"{self._name()} = o[p:e{depth}]; p = e{depth}")
             elif field & OPTIONAL:
                 self._write_optional(field, fields, depth)
             else:
                 tag = field & _TAG
                 other = f" or o[p] != {tag}" if tag else ""
-                self._write(f"if p >= e{depth}{other}: return None")
+                self._write(f"if p >= e{depth}{other}: raise NotDER")
                 self._write_one(field, fields, depth)
 
-    def _write_optional(self, field: int, fields: Iterator[int], depth: int) -> None:
+    def _write_optional(self, field: int, fields: Iterator[int | Row], depth: int) -> None:
         known, tag = len(self.names), field & _TAG
         same = f" and o[p] == {tag}" if tag else ""
         self._write(f"if p < e{depth}{same}:")
@@ -193,11 +194,11 @@ class _Source:
         if missing:
             self._write(f'else: {missing}b""')
 
-    def _write_one(self, field: int, fields: Iterator[int], depth: int) -> None:
+    def _write_one(self, field: int, fields: Iterator[int | Row], depth: int) -> None:
         """Write what cuts the element at p, and the parts that follow in the pattern."""
         tag = field & _TAG
         self._write(_LENGTH_OF_ANY if tag == ANY or tag in _ODD else _LENGTH)
-        self._write(f"if a > e{depth}: return None")
+        self._write(f"if a > e{depth}: raise NotDER")
         if field & WHOLE or not field & (CONTENT | ENTER | SKIP):
             self._write(f"{self._name()} = o[p:a]")
         if field & CONTENT:
@@ -208,42 +209,64 @@ class _Source:
         else:
             self._write("p = a")
 
+    def _write_row(self, row: Row, depth: int) -> None:
+        """Write what cuts all that is left of an element as a row."""
+        name, outer, self.names = self._name(), self.names, []
+        self._write(f"s_{name} = p; {name} = []\ntry:\n    while p < e{depth}:")
+        self._indent += " " * 8
+        self._write_fields(iter(row.pattern), depth)
+        fields, self.names = self.names, outer
+        self._write(f"{name}.append({fields[0] if row.of_ones else _tuple(fields)})")
+        self._write(f"if len({name}) > {MAX_ELEMENTS // max(1, len(fields))}: raise NotDER")
+        self._indent = self._indent[8:]
+        self.otherwise[f"otherwise_{name}"] = row.otherwise
+        self._write(f"except (IndexError, NotDER): {name} = otherwise_{name}(o[s_{name} : e{depth}])")
+        self._write(f"p = e{depth}")
 
-def _element_function(pattern: Sequence[int], what: str) -> _Cut:
-    """Return the function that cuts one element; it returns None for what does not fit."""
+
+def _tuple(names: Sequence[str]) -> str:
+    return f"({', '.join(names)},)" if names else "()"
+
+
+def _element_function(
+    pattern: Sequence[int | Row], what: str, otherwise: Callable[[bytes], Any]
+) -> _Fields:
+    """Return the function that cuts one element."""
     source = _Source(pattern)
     return _compiled(
         what,
         f"""\
-def cut(o):
+def cut(o, otherwise=otherwise):
     p = 0; e0 = len(o)
     try:
 {indent(source.text, "        ")}
-    except (IndexError, NotDER): return None
-    return [{", ".join(source.names)}] if p == e0 else None""",
+        if p == e0: return [{", ".join(source.names)}]
+    except (IndexError, NotDER): pass
+    return otherwise(o)""",
+        otherwise=otherwise,
+        **source.otherwise,
     )
 
 
-def _row_function(pattern: Sequence[int], what: str) -> _CutRow:
-    """Return the function that cuts a row of elements; it returns None for what does not fit."""
-    source = _Source(pattern)
+def _row_function(
+    pattern: Sequence[int | Row], what: str, otherwise: Callable[[bytes], Any]
+) -> _Rows:
+    """Return the function that cuts a row of elements."""
+    source = _Source((Row(pattern, otherwise),))
+    (row,) = source.names
     return _compiled(
         what,
         f"""\
-def cut(o):
-    p = 0; e0 = len(o); rows = []
-    try:
-        while p < e0:
-            if len(rows) == {MAX_ELEMENTS // max(1, len(source.names))}: return None
-{indent(source.text, "            ")}
-            rows.append(({"".join(f"{name}, " for name in source.names)}))
-    except (IndexError, NotDER): return None
-    return rows""",
+def cut(o, otherwise_{row}=otherwise_{row}):
+    p = 0; e0 = len(o)
+{indent(source.text, "    ")}
+    return {row}""",
+        **source.otherwise,
     )
 
 
-def _compiled(what: str, source: str) -> Callable[[bytes], Any]:
-    names: dict[str, Any] = {"NotDER": _NotDER, "ODD": _ODD, "span": _span}
+def _compiled(what: str, source: str, **functions: Callable[[bytes], Any]) -> Callable[..., Any]:
+    names: dict[str, Any] = {"NotDER": _NotDER, "ODD": _ODD, "span": _span, **functions}
     exec(compile(source, f"<{what}>", "exec"), names)  # noqa: S102 - of patterns, which are ours
     return names["cut"]  # type: ignore[no-any-return]
 
