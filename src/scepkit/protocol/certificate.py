@@ -49,7 +49,8 @@ _CERTIFICATE = Grammar(
 _SIGNED = Grammar(
     "certificate: a part is of another type, or missing",
     *(_der.SEQUENCE | ENTER, _VERSION | OPTIONAL | ENTER, _der.INTEGER | CONTENT, END),
-    *(_der.INTEGER | WHOLE | CONTENT, _der.SEQUENCE | SKIP, *[_der.SEQUENCE] * 4, REST, END),
+    *(_der.INTEGER | WHOLE | CONTENT, _der.SEQUENCE | SKIP, *[_der.SEQUENCE] * 4),
+    *(_EXTENSIONS | WHOLE | CONTENT | OPTIONAL, REST, END),
 )
 _VALIDITY = Grammar("validity", _der.SEQUENCE | ENTER, *[ANY | WHOLE | CONTENT] * 2, END)
 _PEM_WIDTH = 64
@@ -94,12 +95,12 @@ class Certificate:
             Malformed: it is not a certificate.
         """
         signed, algorithm, signature = _CERTIFICATE.fields(der)
-        version, serial, number, issuer, validity, subject, spki, optional = _SIGNED.fields(signed)
-        extensions = b""
-        for tag, content in ber.tags_and_contents(optional) if optional else ():
-            if tag == _EXTENSIONS:
-                extensions = content
-                break
+        version, serial, number, issuer, validity, subject, spki, *optional = _SIGNED.fields(signed)
+        held, extensions, more = optional
+        if more:
+            # Such as issuerUniqueID, which nobody has made for decades.
+            others = [content for tag, content in ber.tags_and_contents(more) if tag == _EXTENSIONS]
+            extensions = extensions if held or not others else others[0]
         rest = _Rest(version, number, validity, extensions, signed, algorithm, signature[1:])
         return cls(der, issuer, serial, subject, spki, rest)
 

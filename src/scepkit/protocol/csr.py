@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -24,7 +24,18 @@ from scepkit.protocol import csr_writing, extensions, public_keys, signatures
 from scepkit.protocol.algorithms import Legacy, PublicKey
 from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
-from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, REST, SKIP, Grammar
+from scepkit.protocol.asn1.ber import Attribute
+from scepkit.protocol.asn1.grammar import (
+    ANY,
+    CONTENT,
+    END,
+    ENTER,
+    OPTIONAL,
+    REST,
+    SKIP,
+    Grammar,
+    Row,
+)
 from scepkit.protocol.csr_writing import (
     CHALLENGE_PASSWORD,
     EXTENSION_REQUEST,
@@ -66,7 +77,9 @@ _REQUEST = Grammar(
 )
 _INFO = Grammar(
     "PKCS#10 request",
-    *(_der.SEQUENCE | ENTER, ANY | SKIP, ANY, ANY, 0xA0 | CONTENT | OPTIONAL, REST, END),
+    *(_der.SEQUENCE | ENTER, ANY | SKIP, ANY, ANY),
+    # Attributes that cannot be cut yet stay a row: what is wrong is told when the signature holds.
+    *(0xA0 | ENTER | OPTIONAL, Row(ber.SINGLE_VALUED, bytes), END, REST, END),
 )
 
 
@@ -94,7 +107,7 @@ class CertificationRequest:
     spki: bytes = field(repr=False)
     public_key: PublicKey = field(repr=False)
     algorithm: SignatureScheme | None
-    _attributes: bytes = field(repr=False)
+    _attributes: list[Attribute] | bytes = field(repr=False, compare=False)
     _names: tuple[GeneralName, ...] | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
@@ -111,16 +124,22 @@ class CertificationRequest:
         """Return the identity of its key, 32 octets: SHA-256 of `canonical_spki`."""
         return public_keys.identity(self.spki)
 
-    @once
+    @property
     def attributes(self) -> tuple[tuple[bytes, tuple[bytes, ...]], ...]:
-        """Return its attributes in the order received.
+        """Return its attributes in the order received: types and values, DER.
 
         Raises:
             BadRequest: they cannot be read.
         """
+        return tuple((kind, tuple(ber.split(values))) for _, kind, values, _ in self._row)
+
+    @once
+    def _row(self) -> list[Attribute]:
+        """Its attributes, cut; raises as `attributes` does."""
+        if isinstance(self._attributes, list):
+            return self._attributes
         try:
-            found = ber.attributes(self._attributes)
-            return tuple([(one.type, tuple(one.split())) for one in found])
+            return ber.attributes(self._attributes)
         except Malformed as error:
             raise BadRequest("the request's attributes cannot be read") from error
 
@@ -140,9 +159,8 @@ class CertificationRequest:
 
         Services that judge the raw PKCS#10 take nothing but one of PKCS#9's.
         """
-        return tuple(
-            object_identifier(kind) for kind, _ in self.attributes if kind in _EXTENSION_REQUESTS
-        )
+        kinds = (kind for _, kind, _, _ in self._row if kind in _EXTENSION_REQUESTS)
+        return tuple(map(object_identifier, kinds))
 
     @once
     def challenge_password(self) -> str | None:
@@ -158,8 +176,7 @@ class CertificationRequest:
         if len(values) > 1 and len(set(values)) > 1:
             raise BadRequest("the request has several challengePasswords")
         try:
-            tag = values[0][0]
-            text = strings.decode(tag, ber.content(values[0], tag, "challengePassword"))
+            text = strings.decode(*ber.tag_and_content(values[0]))
         except (Malformed, strings.Undecodable):
             # Not `from`: whatever it holds may be the password.
             raise BadRequest("the request's challengePassword cannot be read as text") from None
@@ -251,7 +268,7 @@ class CertificationRequest:
 
         Where that is off, the request is refused: a certificate without the names helps nobody.
         """
-        if _DRAFT not in dict(self.attributes):
+        if all(kind != _DRAFT for _, kind, _, _ in self._row):
             return None
         if Legacy.DRAFT_OIDS not in allowed:
             raise BadRequest(
@@ -262,7 +279,11 @@ class CertificationRequest:
 
     def _values(self, wanted: Collection[bytes]) -> list[bytes]:
         """Return the values of an attribute, whichever OID it goes by."""
-        return [value for kind, values in self.attributes if kind in wanted for value in values]
+        found: list[bytes] = []
+        for _, kind, values, value in self._row:
+            if kind in wanted:
+                found += ber.split(values) if value is None else [values]
+        return found
 
 
 def read(der: bytes, allowed: frozenset[Legacy]) -> CertificationRequest:
@@ -322,7 +343,7 @@ def read_archived(der: bytes) -> CertificationRequest:
     Raises:
         Malformed, BadRequest, BadAlg: it is not what was kept.
     """
-    (info, _, _), (subject, spki, attributes) = _cut(der)
+    info, _, _, subject, spki, attributes = _cut(der)
     key = public_keys.load(spki)
     return CertificationRequest(der, info, Name(subject), spki, key, None, attributes)
 
@@ -358,7 +379,7 @@ class _Claim(NamedTuple):
 
 
 def _claim(der: bytes) -> _Claim:
-    (info, algorithm, signature), (subject, spki, attributes) = _cut(der)
+    info, algorithm, signature, subject, spki, attributes = _cut(der)
     identifier = signatures.read_algorithm(algorithm)
     if signature[:1] != b"\0":
         raise Malformed("the PKCS#10 request's signature is not made of octets")
@@ -386,15 +407,15 @@ def _decoy() -> _Claim:
     return _claim(csr_writing.unsigned(_der.sequence(), spki, attributes, signature))
 
 
-def _cut(der: bytes) -> tuple[tuple[bytes, bytes, bytes], tuple[bytes, bytes, bytes]]:
+def _cut(der: bytes) -> list[Any]:
     """Cut a CertificationRequest (RFC 2986 section 4.2), and its CertificationRequestInfo.
 
     Returns:
         CertificationRequestInfo and AlgorithmIdentifier, DER, and the content of the BIT STRING;
-        then subject and SubjectPublicKeyInfo, DER, and the content of the attributes.
+        then subject and SubjectPublicKeyInfo, DER, and the attributes.
     """
-    info, algorithm, signature = _REQUEST.fields(der)
-    subject, spki, attributes, more = _INFO.fields(info)
+    whole = _REQUEST.fields(der)
+    *parts, attributes, more = _INFO.fields(whole[0])
     if more and ber.split(more) and not attributes:
         raise Malformed("not a PKCS#10 request: its attributes are of another type")
-    return (info, algorithm, signature), (subject, spki, attributes)
+    return [*whole, *parts, attributes or []]

@@ -29,6 +29,8 @@ from scepkit.protocol.algorithms import (
     RSASSA_PSS,
     PSSPublicKey,
     PublicKey,
+    is_ec,
+    is_rsa,
 )
 from scepkit.protocol.asn1 import ber, der
 from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, Grammar
@@ -177,10 +179,10 @@ def check(key: PublicKey) -> None:
         BadRequest: an RSA key that is too small.
         BadAlg: an EC key on a curve that is not one of `CURVES`.
     """
-    if type(key) is PSSPublicKey or isinstance(key, rsa.RSAPublicKey):
+    if type(key) is PSSPublicKey or is_rsa(key):
         if key.key_size < MIN_RSA_BITS:
             raise _size(key.key_size)
-    elif isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in CURVES:
+    elif is_ec(key) and key.curve.name not in CURVES:
         raise BadAlg(f"an EC key on the curve {key.curve.name} is not accepted")
 
 
@@ -190,7 +192,8 @@ def _size(bits: int) -> BadRequest:
 
 def _bound_rsa(key: bytes) -> tuple[int, int]:
     """Return modulus and exponent of an RSAPublicKey that is not too large."""
-    modulus, exponent = (ber.integer(one, "RSA public key") for one in _RSA_KEY.fields(key))
+    n, e = _RSA_KEY.fields(key)
+    modulus, exponent = ber.integer(n, "RSA public key"), ber.integer(e, "RSA public key")
     bits = modulus.bit_length()
     if not MIN_VERIFIABLE_BITS <= bits <= MAX_RSA_BITS:
         raise _size(bits)

@@ -41,6 +41,7 @@ from scepkit.protocol.algorithms import (
     PrivateKey,
     PSSPublicKey,
     PublicKey,
+    is_a,
     not_allowed,
 )
 from scepkit.protocol.asn1 import ber, der, types
@@ -138,6 +139,17 @@ def read_algorithm(der: bytes) -> AlgorithmIdentifier:
     return AlgorithmIdentifier(*ber.algorithm(der))
 
 
+def received_algorithm(der: bytes) -> AlgorithmIdentifier:
+    """Read an AlgorithmIdentifier of CMS, however long its parameters are.
+
+    Raises:
+        Malformed: it is none.
+    """
+    if len(der) > _LONGEST:
+        return AlgorithmIdentifier(*ber.algorithm(der))
+    return read_algorithm(der)
+
+
 @dataclass(frozen=True, slots=True)
 class SignatureScheme:
     """A way to verify a signature; what all verifications have in common is made with it.
@@ -148,6 +160,7 @@ class SignatureScheme:
         mask: the digest of RSASSA-PSS's MGF1; None for every other signature.
         salt_length: octets of RSASSA-PSS's salt.
         legacy: the names that have to be allowed for it, each once.
+        _is_free: whether it is supported, and nothing has to be allowed for it.
     """
 
     kind: _Kind
@@ -156,6 +169,7 @@ class SignatureScheme:
     salt_length: int = 0
     legacy: tuple[Legacy, ...] = field(init=False, repr=False, compare=False)
     _digests: tuple[Digest, ...] = field(init=False, repr=False, compare=False)
+    _is_free: bool = field(init=False, repr=False, compare=False)
     _arguments: tuple[Any, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -163,6 +177,8 @@ class SignatureScheme:
         legacy = dict.fromkeys(one.legacy for one in digests if one.legacy is not None)
         object.__setattr__(self, "legacy", tuple(legacy))
         object.__setattr__(self, "_digests", digests)
+        is_free = not legacy and all(one.oid in DIGESTS for one in digests)
+        object.__setattr__(self, "_is_free", is_free)
         object.__setattr__(self, "_arguments", self._of_verify())
 
     def _of_verify(self) -> tuple[Any, ...]:
@@ -191,7 +207,7 @@ class SignatureScheme:
         Raises:
             BadAlg: the key cannot verify it.
         """
-        if not (self._fits(key) if type(key) is PSSPublicKey else isinstance(key, self.kind)):
+        if not (self._fits(key) if type(key) is PSSPublicKey else is_a(type(key), self.kind)):
             raise BadAlg(f"signature algorithm {self} is not supported for this key")
 
     def _fits(self, key: PSSPublicKey) -> bool:
@@ -208,6 +224,8 @@ class SignatureScheme:
         Raises:
             BadAlg: a digest of it is not supported, or is legacy and not in `allowed`.
         """
+        if self._is_free:
+            return
         for one in self._digests:
             if one.oid not in DIGESTS:
                 raise BadAlg(f"signature algorithm {self} is not supported")

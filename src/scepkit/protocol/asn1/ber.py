@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import TypeAlias, TypeVar
 
 from cryptography.hazmat import asn1
 from cryptography.hazmat.asn1 import TLV
@@ -47,68 +47,40 @@ _YEAR_DIGITS = {der.UTC_TIME: 2, der.GENERALIZED_TIME: 4}
 # AlgorithmIdentifier ::= SEQUENCE { algorithm OBJECT IDENTIFIER, parameters ANY OPTIONAL }
 _ALGORITHM = Grammar("AlgorithmIdentifier", der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END)
 # Attribute ::= SEQUENCE { attrType OBJECT IDENTIFIER, attrValues SET OF AttributeValue }
-# With any number of values; and with a single one, as nearly all have, cut together with the rest.
+# With any number of values; and with a single one, as nearly all have.
 _ATTRIBUTE = Grammar(
     "row of attributes, each with a SET of values",
     *(der.SEQUENCE | WHOLE | ENTER, ANY, der.SET | CONTENT, END),
 )
-_SINGLE_VALUED = Grammar(
-    "row of attributes with one value each",
+SINGLE_VALUED = (
     *(der.SEQUENCE | WHOLE | ENTER, ANY, der.SET | CONTENT | ENTER, ANY | CONTENT, END, END),
 )
+"""An Attribute with one value, in a grammar; it gives the fields of an `Attribute`."""
 _ELEMENT = Grammar("ASN.1 element", ANY | WHOLE | CONTENT)
 _ROW = Grammar("row of ASN.1 elements", Row([ANY], row_to_der, of_ones=True))
 
 
-class Attribute(NamedTuple):
-    """An Attribute as it came (RFC 5652 section 5.3, RFC 2986 section 4.1).
-
-    Attributes:
-        der: all of it.
-        type: its OID, DER, or what stands in its place.
-        content: its values in a row; the tag and length of each are DER.
-        value: the content of the value, where it has one; None where that is not known.
-    """
-
-    der: bytes
-    type: bytes
-    content: bytes
-    value: bytes | None = None
-
-    @property
-    def values(self) -> list[tuple[int, bytes]]:
-        """Return tag and content of each of its values.
-
-        Raises:
-            Malformed: they cannot be told apart.
-        """
-        if self.value is not None:
-            return [(self.content[0], self.value)]
-        return tags_and_contents(self.content)
-
-    def split(self) -> list[bytes]:
-        """Cut its values apart.
-
-        Raises:
-            Malformed: that cannot be done.
-        """
-        return [self.content] if self.value is not None else split(self.content)
+Attribute: TypeAlias = tuple[bytes, bytes, bytes, bytes | None]
+"""An Attribute as it came (RFC 5652 section 5.3, RFC 2986 section 4.1): all of it, DER; its type,
+DER, or what stands in its place; its values in a row, the tag and length of each DER; and where it
+has one value, the content of that. A tuple and no more: a request has seven."""
 
 
 # --- cutting --------------------------------------------------------------------------------------
 
 
 def attributes(row: bytes) -> list[Attribute]:
-    """Cut a row of Attributes.
+    """Cut a row of Attributes, some of which may not be `SINGLE_VALUED`.
 
     Raises:
         Malformed: it is no such row.
     """
-    return [Attribute(*fields) for fields in _SINGLE_VALUED.rows(row, _several_valued)]
+    return [_attribute(whole, kind, split(values)) for whole, kind, values in _ATTRIBUTE.rows(row)]
 
 
-def _several_valued(row: bytes) -> list[tuple[bytes, bytes, bytes]]:
-    return [(whole, kind, b"".join(split(content))) for whole, kind, content in _ATTRIBUTE.rows(row)]
+def _attribute(whole: bytes, kind: bytes, values: list[bytes]) -> Attribute:
+    value = tag_and_content(values[0])[1] if len(values) == 1 else None
+    return whole, kind, b"".join(values), value
 
 
 @lru_cache(maxsize=128)
@@ -127,7 +99,7 @@ def content(element: bytes, tag: int, what: str) -> bytes:
     Raises:
         Malformed: it is not one whole element with that tag.
     """
-    return _holding(tag, what).fields(element)[0]
+    return _holding(tag, what).fields(element)[0]  # type: ignore[no-any-return]
 
 
 def tag_and_content(element: bytes) -> tuple[int, bytes]:
@@ -274,7 +246,8 @@ def time(tag: int, content: bytes) -> datetime | None:
     match = _TIME.fullmatch(content)
     if match is None or len(match[1]) != _YEAR_DIGITS.get(tag):
         return None
-    year, month, day, hour, minute, second = (int(one or 0) for one in match.groups()[:6])
+    year, month, day, hour, minute = map(int, match.group(1, 2, 3, 4, 5))
+    second = int(match[6] or 0)
     if tag == der.UTC_TIME:
         # RFC 5280 section 4.1.2.5.1: 1950 to 2049.
         year += 1900 if year >= 50 else 2000  # noqa: PLR2004

@@ -220,7 +220,9 @@ class _Source:
         self._write(f"if len({name}) > {MAX_ELEMENTS // max(1, len(fields))}: raise NotDER")
         self._indent = self._indent[8:]
         self.otherwise[f"otherwise_{name}"] = row.otherwise
-        self._write(f"except (IndexError, NotDER): {name} = otherwise_{name}(o[s_{name} : e{depth}])")
+        self._write(
+            f"except (IndexError, NotDER): {name} = otherwise_{name}(o[s_{name} : e{depth}])"
+        )
         self._write(f"p = e{depth}")
 
 

@@ -27,7 +27,7 @@ from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadAlg, BadRequest, Malformed
 from scepkit.protocol import algorithms
-from scepkit.protocol.algorithms import Cipher, Legacy
+from scepkit.protocol.algorithms import Cipher, Legacy, is_ec, is_rsa
 from scepkit.protocol.asn1 import ber, der
 from scepkit.protocol.asn1.grammar import (
     ANY,
@@ -38,6 +38,7 @@ from scepkit.protocol.asn1.grammar import (
     SKIP,
     WHOLE,
     Grammar,
+    Row,
 )
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import key_agreement as _key_agreement
@@ -76,7 +77,9 @@ ENVELOPED_DATA = der.oid(ObjectIdentifier("1.2.840.113549.1.7.3"))
 # the two is ever there.
 _ENVELOPED_DATA = Grammar(
     "CMS EnvelopedData",
-    *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, 0xA0 | OPTIONAL | SKIP, ANY | CONTENT),
+    *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, 0xA0 | OPTIONAL | SKIP),
+    # Those that are not DER are for who looks for its own among them.
+    *(ANY | ENTER, Row([ANY], bytes, of_ones=True), END),
     *(der.SEQUENCE | ENTER, der.OID | SKIP),
     *(der.SEQUENCE | ENTER, der.OID, ANY | WHOLE | CONTENT | OPTIONAL, END),
     *(0x80 | CONTENT | OPTIONAL, 0xA0 | CONTENT | OPTIONAL, END),
@@ -142,13 +145,13 @@ class _EnvelopedData(NamedTuple):
     """The parts of an EnvelopedData that opening it takes.
 
     Attributes:
-        recipients: RecipientInfos in a row.
+        recipients: RecipientInfos, or a row of them.
         cipher: OID of the cipher.
         iv: its parameter; empty when it has none that is an OCTET STRING.
         encrypted: the encrypted content.
     """
 
-    recipients: bytes
+    recipients: list[bytes] | bytes
     cipher: ObjectIdentifier
     iv: bytes
     encrypted: bytes
@@ -350,13 +353,13 @@ def seal(
     """
     cek = random(chosen.key_size)
     iv = random(chosen.block_size)
-    match _way(recipient, chosen, password, key_agreement=key_agreement):
-        case rsa.RSAPublicKey() as key:
-            lock = key_transport.write(cek, recipient, key, oaep=oaep)
-        case ec.EllipticCurvePublicKey() as key:
-            lock = _key_agreement.write(cek, recipient, key, chosen, random)
-        case secret:
-            lock = password_recipient.write(cek, secret, chosen, random)
+    way = _way(recipient, chosen, password, key_agreement=key_agreement)
+    if is_rsa(way):
+        lock = key_transport.write(cek, recipient, way, oaep=oaep)
+    elif is_ec(way):
+        lock = _key_agreement.write(cek, recipient, way, chosen, random)
+    elif isinstance(way, str):
+        lock = password_recipient.write(cek, way, chosen, random)
     # RFC 5652 section 6.3: as many octets as the last block lacks, each of them that number. Then
     # all blocks are whole, and nothing is left for `finalize`.
     size = chosen.block_size - len(content) % chosen.block_size
@@ -386,11 +389,11 @@ def _way(
 ) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | str:
     """Return the secret that locks the content key: the recipient's key, or the password."""
     key = recipient.public_key
-    if isinstance(key, rsa.RSAPublicKey):
+    if is_rsa(key):
         return key
     if password:
         return password
-    if isinstance(key, ec.EllipticCurvePublicKey) and key_agreement:
+    if is_ec(key) and key_agreement:
         _key_agreement.wrap_for(chosen)
         return key
     raise BadAlg(

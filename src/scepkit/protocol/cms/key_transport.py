@@ -21,6 +21,7 @@ from scepkit.protocol.algorithms import (
     Digest,
     Legacy,
     PrivateKey,
+    decrypts,
     digest,
 )
 from scepkit.protocol.asn1 import ber, der, types
@@ -53,10 +54,9 @@ class KeyTransport:
         failure shows as a wrong length or as rubbish later.
         All schemes are tried, whether one has succeeded or not.
         """
-        readings = [self._decrypt(scheme) for scheme in self.schemes]
-        if len(readings) == 1:
-            return readings[0]
-        return _combined(readings, self.key.key_size // 8)
+        if len(self.schemes) == 1:
+            return self._decrypt(self.schemes[0])
+        return _combined([self._decrypt(one) for one in self.schemes], self.key.key_size // 8)
 
     def _decrypt(self, scheme: padding.AsymmetricPadding) -> bytes:
         try:
@@ -78,7 +78,7 @@ def read(algorithm: AlgorithmIdentifier, encrypted: bytes, key: PrivateKey) -> K
         BadAlg: the key is not RSA, or the algorithm is unknown.
     """
     schemes = _schemes(algorithm)
-    if not isinstance(key, rsa.RSAPrivateKey):
+    if not decrypts(key):
         raise BadAlg("key transport is not for the key of the certificate that it names")
     return KeyTransport(key, schemes, encrypted)
 

@@ -8,14 +8,14 @@ from typing import TypeAlias
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.asn1 import ber, der, types
-from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, SKIP, Grammar
+from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, SKIP, WHOLE, Grammar
 from scepkit.protocol.cms import key_agreement, key_transport, password_recipient
 from scepkit.protocol.cms.key_agreement import KeyAgreement
 from scepkit.protocol.cms.key_transport import KeyTransport
 from scepkit.protocol.cms.password_recipient import PasswordLock
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS
 from scepkit.protocol.cms.signed import CERTIFICATE_IDENTIFIER, Credential
-from scepkit.protocol.signatures import AlgorithmIdentifier
+from scepkit.protocol.signatures import received_algorithm
 
 # A client that encrypts to every certificate it was given needs a handful.
 MAX_RECIPIENTS = 16
@@ -33,7 +33,7 @@ PASSWORD = 0xA3
 _KEY_TRANSPORT = Grammar(
     "KeyTransRecipientInfo",
     *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, *CERTIFICATE_IDENTIFIER),
-    *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END),
+    *(der.SEQUENCE | WHOLE | ENTER, der.OID | SKIP, ANY | OPTIONAL | SKIP, END),
     *(der.OCTET_STRING | CONTENT, END),
 )
 
@@ -42,7 +42,7 @@ Lock: TypeAlias = KeyTransport | KeyAgreement | PasswordLock
 
 
 def find(
-    infos: bytes,
+    infos: list[bytes] | bytes,
     credentials: Sequence[Credential],
     password: str | None,
     allowed: frozenset[Legacy],
@@ -51,7 +51,7 @@ def find(
     """Take up the first RecipientInfo that is for us; what is not ours is not read further.
 
     Args:
-        infos: RecipientInfos in a row.
+        infos: RecipientInfos, or a row of them.
         credentials: the keys that it may be for.
         password: the one that it may be for.
         allowed: the legacy algorithms that are allowed.
@@ -65,16 +65,16 @@ def find(
         BadAlg: an algorithm is unknown or not allowed, or asks for too much work.
         BadRequest: none is for us.
     """
-    recipients = ber.split(infos)
+    recipients = infos if isinstance(infos, list) else ber.split(infos)
     if len(recipients) > MAX_RECIPIENTS:
         raise Malformed(f"{len(recipients)} recipients in one envelope")
     for element in recipients:
         if element[0] == KEY_TRANSPORT:
-            issuer, serial, identifier, oid, parameters, encrypted = _KEY_TRANSPORT.fields(element)
+            issuer, serial, identifier, algorithm, encrypted = _KEY_TRANSPORT.fields(element)
             credential = _addressee(issuer + serial, identifier, credentials)
             if credential is not None:
-                algorithm = AlgorithmIdentifier(ber.oid(oid), parameters or None)
-                return key_transport.read(algorithm, encrypted, credential.key), credential
+                way = received_algorithm(algorithm)
+                return key_transport.read(way, encrypted, credential.key), credential
         elif element[0] == KEY_AGREEMENT:
             found = _key_agreement_for(element, credentials, allowed)
             if found is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.x509 import ObjectIdentifier
@@ -29,6 +29,7 @@ from scepkit.protocol.asn1.grammar import (
     SKIP,
     WHOLE,
     Grammar,
+    Row,
 )
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.signatures import AlgorithmIdentifier
@@ -60,12 +61,6 @@ MAX_CERTIFICATES = 32
 #     eContentType ContentType,
 #     eContent [0] EXPLICIT OCTET STRING OPTIONAL }
 CONTENT_INFO = Grammar("CMS ContentInfo", der.SEQUENCE | ENTER, der.OID, 0xA0 | CONTENT, END)
-_SIGNED_DATA = Grammar(
-    "CMS SignedData",
-    *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, ANY | SKIP, der.SEQUENCE | ENTER, der.OID),
-    *(0xA0 | ENTER | OPTIONAL, der.OCTET_STRING | WHOLE | CONTENT, END, END),
-    *(0xA0 | CONTENT | OPTIONAL, 0xA1 | CONTENT | OPTIONAL, ANY | CONTENT, END),
-)
 # SignerIdentifier, RecipientIdentifier ::= CHOICE {
 #     issuerAndSerialNumber IssuerAndSerialNumber,
 #     subjectKeyIdentifier [0] SubjectKeyIdentifier }
@@ -83,12 +78,20 @@ CERTIFICATE_IDENTIFIER = (
 #     signatureAlgorithm SignatureAlgorithmIdentifier,
 #     signature SignatureValue,
 #     unsignedAttrs [1] IMPLICIT UnsignedAttributes OPTIONAL }
-_SIGNER_INFO = Grammar(
-    "CMS SignerInfo",
+_SIGNER_INFO = (
     *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, *CERTIFICATE_IDENTIFIER),
-    *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL | SKIP, END, 0xA0 | CONTENT | OPTIONAL),
-    *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL, END),
+    *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL | SKIP, END),
+    *(0xA0 | ENTER | OPTIONAL, Row(ber.SINGLE_VALUED, ber.attributes), END),
+    *(der.SEQUENCE | WHOLE | ENTER, der.OID | SKIP, ANY | OPTIONAL | SKIP, END),
     *(der.OCTET_STRING | CONTENT, 0xA1 | OPTIONAL | SKIP, END),
+)
+_ROW = Row([ANY], ber.split, of_ones=True)
+_SIGNED_DATA = Grammar(
+    "CMS SignedData",
+    *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, ANY | SKIP, der.SEQUENCE | ENTER, der.OID),
+    *(0xA0 | ENTER | OPTIONAL, der.OCTET_STRING | WHOLE | CONTENT, END, END),
+    *(0xA0 | ENTER | OPTIONAL, _ROW, END, 0xA1 | ENTER | OPTIONAL, _ROW, END),
+    *(ANY | ENTER, Row(_SIGNER_INFO, Grammar("CMS SignerInfo", *_SIGNER_INFO).rows), END, END),
 )
 _CERTIFICATES, _CRLS, _SIGNED_ATTRS = 0xA0, 0xA1, 0xA0
 # Where they stand in a SignerInfo.
@@ -175,29 +178,25 @@ def read_signed_data(message: bytes) -> SignedData:
     if kind != SIGNED_DATA:
         raise Malformed(f"CMS content type {ber.oid(kind).dotted_string}, not SignedData")
     content_type, held, content, certificates, crls, signers = _SIGNED_DATA.fields(signed)
-    brought = ber.split(certificates)
-    if len(brought) > MAX_CERTIFICATES:
-        raise Malformed(f"{len(brought)} certificates in one message")
+    if len(certificates) > MAX_CERTIFICATES:
+        raise Malformed(f"{len(certificates)} certificates in one message")
     return SignedData(
         content_type,
         content if held else None,
-        tuple(brought),
-        tuple(ber.split(crls)),
-        tuple(
-            _signer_info(fields, message, position)
-            for position, fields in enumerate(_SIGNER_INFO.rows(signers))
-        ),
+        tuple(certificates),
+        tuple(crls),
+        tuple([_signer_info(message, *one) for one in enumerate(signers)]),
     )
 
 
-def _signer_info(fields: tuple[bytes, ...], message: bytes, position: int) -> SignerInfo:
-    issuer, serial, identifier, digest_oid, attributes, oid, parameters, signature = fields
+def _signer_info(message: bytes, position: int, fields: tuple[Any, ...]) -> SignerInfo:
+    issuer, serial, identifier, digest_oid, attributes, algorithm, signature = fields
     return SignerInfo(
         issuer + serial,
         identifier,
         ber.oid(digest_oid),
-        AlgorithmIdentifier(ber.oid(oid), parameters or None),
-        ber.attributes(attributes),
+        signatures.received_algorithm(algorithm),
+        attributes,
         signature,
         message,
         position,
@@ -235,16 +234,20 @@ def verify(
     # (2)
     used = digest(signer.digest_algorithm, allowed)
     # (3)
-    types = _values(signer, CONTENT_TYPE)
+    types = digests = b""
+    for _, kind, values, _ in signer.attributes:
+        if kind == CONTENT_TYPE:
+            types += values
+        elif kind == MESSAGE_DIGEST:
+            digests += values
     if types and types != data.content_type:
         reason = "the contentType attribute is not the type of the content"
         raise _mismatch(CONTENT_TYPE, types, reason)
     # (4)
-    digests = _values(signer, MESSAGE_DIGEST)
     if not hmac.compare_digest(digests, der.octet_string(used.of(data.content or b""))):
         raise _mismatch(MESSAGE_DIGEST, digests, "the content does not match its digest")
     # (5) by the rule of RFC 5652 section 5.4, a DER SET OF, or as some devices do it instead
-    proper = der.set_of(*[one.der for one in signer.attributes])
+    proper = der.set_of(*[one[0] for one in signer.attributes])
     key = certificate.public_key
     scheme = signatures.read(signer.signature_algorithm, key, allowed, signer_digest=used)
     signature = signer.signature
@@ -253,11 +256,6 @@ def verify(
     ):
         raise BadMessageCheck("the signature does not verify")
     return used
-
-
-def _values(signer: SignerInfo, kind: bytes) -> bytes:
-    """Return the values of a signed attribute in a row, from wherever it occurs."""
-    return b"".join([content for _, type_, content, _ in signer.attributes if type_ == kind])
 
 
 def _mismatch(kind: bytes, values: bytes, reason: str) -> BadMessageCheck:
@@ -277,7 +275,7 @@ def _as_sent(signer: SignerInfo, proper: bytes) -> Iterator[bytes]:
     a signature over them is the signer's word for them. Only their order and the form of their
     lengths are not what DER would have; nothing is read in two ways.
     """
-    sent = der.element(der.SET, *(one.der for one in signer.attributes))
+    sent = der.element(der.SET, *[one[0] for one in signer.attributes])
     if sent != proper:
         yield sent
     try:

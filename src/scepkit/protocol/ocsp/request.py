@@ -181,7 +181,7 @@ def read_request(der: bytes) -> Request:
 
 def _explicit(tagged: bytes, tag: int, inside: int = ANY) -> bytes:
     """Return the one element inside an EXPLICIT tag."""
-    return _tagged(tag, inside).fields(tagged)[0]
+    return _tagged(tag, inside).fields(tagged)[0]  # type: ignore[no-any-return]
 
 
 @cache
@@ -247,4 +247,4 @@ def _nonce(tagged: bytes) -> bytes | None:
     der, nonce = _NONCE.fields(found[0])
     if not 1 <= len(nonce) <= MAX_NONCE:
         raise Malformed(f"an OCSP nonce of {len(nonce)} octets, not 1 to {MAX_NONCE}")
-    return der
+    return der  # type: ignore[no-any-return]

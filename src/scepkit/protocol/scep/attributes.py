@@ -134,32 +134,31 @@ def read(attributes: Iterable[Attribute]) -> Attributes:
     Raises:
         Malformed: there is no single usable transactionID.
     """
-    found: dict[bytes, list[tuple[int, bytes]]] = {}
-    for one in attributes:
-        if one.type in _NAMES:
-            before, values = found.get(one.type), one.values
-            found[one.type] = before + values if before else values
-    times = found.pop(SIGNING_TIME, [])
-    signing_time = ber.time(*times[0]) if len(times) == 1 else None
-    transaction_id = _transaction_id(found.pop(TRANSACTION_ID, []))
-    single = {kind: values[0] for kind, values in found.items() if len(values) == 1}
+    single: dict[bytes, tuple[int, bytes]] = {}
+    several: dict[bytes, int] = {}
+    for _, kind, values, value in attributes:
+        if kind not in _NAMES or not values:
+            continue
+        if value is not None and kind not in single and kind not in several:
+            single[kind] = values[0], value
+        else:
+            before = several.get(kind, 0) if single.pop(kind, None) is None else 1
+            several[kind] = before + len(ber.split(values))
     defects: list[str] = []
-    if len(single) < len(found):
-        defects += (
-            f"{name} occurs {len(found[kind])} times"
-            for kind, name in _NAMES.items()
-            if len(found.get(kind, ())) > 1
-        )
+    if several:
+        several.pop(SIGNING_TIME, None)
+        repeated = (kind for kind in _NAMES if kind in several)
+        defects += (f"{_NAMES[kind]} occurs {several[kind]} times" for kind in repeated)
     return Attributes(
-        transaction_id,
+        _transaction_id(single, several),
         _number(single, MESSAGE_TYPE, defects),
         _nonce(single, SENDER_NONCE, defects),
         _nonce(single, RECIPIENT_NONCE, defects),
-        _number(single, PKI_STATUS, defects),
-        _number(single, FAIL_INFO, defects),
-        _text(single, FAIL_INFO_TEXT),
-        _text(single, MICROSOFT_HRESULT),
-        signing_time,
+        _number(single, PKI_STATUS, defects) if PKI_STATUS in single else None,
+        _number(single, FAIL_INFO, defects) if FAIL_INFO in single else None,
+        _text(single, FAIL_INFO_TEXT) if FAIL_INFO_TEXT in single else None,
+        _text(single, MICROSOFT_HRESULT) if MICROSOFT_HRESULT in single else None,
+        ber.time(*single[SIGNING_TIME]) if SIGNING_TIME in single else None,
         tuple(defects),
     )
 
@@ -197,10 +196,11 @@ def _numbered(kind: bytes, number: int) -> bytes:
     return der.attribute(kind, der.element(_PRINTABLE_STRING, b"%d" % number))
 
 
-def _transaction_id(values: list[tuple[int, bytes]]) -> TransactionID:
-    if len(values) != 1:
-        raise Malformed(f"{len(values)} transactionIDs where one is needed")
-    ((tag, value),) = values
+def _transaction_id(single: _Single, several: Mapping[bytes, int]) -> TransactionID:
+    if TRANSACTION_ID not in single:
+        number = several.get(TRANSACTION_ID, 0)
+        raise Malformed(f"{number} transactionIDs where one is needed")
+    tag, value = single[TRANSACTION_ID]
     if tag not in _TEXT_TAGS:
         raise Malformed("the transactionID is not a string")
     if not 1 <= len(value) <= MAX_TRANSACTION_ID_SIZE:
