@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import keys
 from scepkit.errors import ScepError
-from scepkit.protocol import public_keys, signatures
+from scepkit.protocol import algorithms, public_keys
 from scepkit.protocol.asn1 import der
 from scepkit.protocol.distinguished_name import object_identifier
 
@@ -39,7 +39,7 @@ def oid(number):
         (public_keys.identity, long),
         (public_keys.canonical, pss_key),
         (public_keys.load_any, pss_key),
-        (signatures.read_algorithm, lambda number: der.sequence(PSS, long(number))),
+        (algorithms.read_algorithm, lambda number: der.sequence(PSS, long(number))),
         (object_identifier, oid),
     ],
 )

@@ -27,9 +27,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from scepkit.protocol.distinguished_name import NameAttribute
+    from scepkit.protocol.name_attributes import AttributeType
 
 _BIT_STRING = 0x03
 _EMAIL_ADDRESS = der.oid(NameOID.EMAIL_ADDRESS)
+_UNIQUE_IDENTIFIER = der.oid(NameOID.X500_UNIQUE_IDENTIFIER)
 _LONGEST_HOST = 253  # RFC 1035 section 2.3.4, as text
 _NO_HOST = frozenset("/:@\\")
 
@@ -123,29 +125,39 @@ def email_addresses(subject: Name) -> tuple[GeneralName, ...]:
 
 
 def _certified(attribute: NameAttribute) -> bytes:
-    oid, tag = attribute.oid, attribute.tag
-    if oid is None:
+    kind = name_attributes.of_type(attribute.type)
+    if kind is None:
         raise BadRequest("the subject has an attribute whose type cannot be read")
-    kind = name_attributes.find(oid)
-    label = f"the subject's {kind.label}"
-    if tag == _BIT_STRING and oid == NameOID.X500_UNIQUE_IDENTIFIER:
-        if not _is_bit_string(attribute.octets):
-            raise BadRequest(f"{label} is not a valid BIT STRING")
-        return der.sequence(attribute.type, attribute.value)
-    try:
-        text = attribute.text()
-    except Undecodable as error:
-        raise BadRequest(f"{label} {error}") from error
+    text, tag = attribute.string, attribute.value[0]
+    if text is None:
+        _check_octets(attribute, kind)
+        return attribute.der
     fault = kind.fault(text)
     if fault:
-        raise BadRequest(f"{label} {fault}")
-    _refuse_characters(label, text)
+        raise BadRequest(f"{_label(kind)} {fault}")
+    if not (text.isascii() and text.isprintable()):
+        _refuse_characters(_label(kind), text)
     if (tag == kind.string or tag in kind.also) and strings.fits(text, tag):
-        return der.sequence(attribute.type, attribute.value)
+        return attribute.der
     if not strings.fits(text, kind.string):
         name = strings.NAMES[kind.string]
-        raise BadRequest(f"{label} has characters that are in no {name}")
+        raise BadRequest(f"{_label(kind)} has characters that are in no {name}")
     return der.sequence(attribute.type, der.element(kind.string, text.encode()))
+
+
+def _label(kind: AttributeType) -> str:
+    return f"the subject's {kind.label}"
+
+
+def _check_octets(attribute: NameAttribute, kind: AttributeType) -> None:
+    """Refuse a value that is no text, but for the one attribute that has a BIT STRING."""
+    if attribute.tag != _BIT_STRING or attribute.type != _UNIQUE_IDENTIFIER:
+        try:
+            attribute.text()
+        except Undecodable as error:
+            raise BadRequest(f"{_label(kind)} {error}") from error
+    elif not _is_bit_string(attribute.octets):
+        raise BadRequest(f"{_label(kind)} is not a valid BIT STRING")
 
 
 def _is_bit_string(octets: bytes) -> bool:

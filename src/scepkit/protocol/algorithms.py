@@ -13,8 +13,8 @@ import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cache
-from typing import Any, TypeAlias, TypeGuard
+from functools import cache, lru_cache
+from typing import Any, NamedTuple, TypeAlias, TypeGuard
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import hashes
@@ -24,7 +24,9 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.errors import BadAlg, LegacyRefused
+from scepkit.errors import BadAlg, LegacyRefused, Malformed
+from scepkit.protocol.asn1 import ber, types
+from scepkit.protocol.asn1 import der as _der
 
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -338,3 +340,51 @@ def not_allowed(what: str, needed: Legacy) -> BadAlg:
         hint=f"to allow it, name {needed.value!r} in the legacy setting",
         legacy=(needed.value,),
     )
+
+
+# --- as they came ---------------------------------------------------------------------------------
+
+# Octets of an AlgorithmIdentifier; RSASSA-PSS has the longest parameters, of some 70.
+LONGEST = 1024
+
+
+class AlgorithmIdentifier(NamedTuple):
+    """An algorithm and its parameters as they came (RFC 5280 section 4.1.1.2).
+
+    Attributes:
+        oid: which algorithm.
+        parameters: DER; None when there are none.
+    """
+
+    oid: ObjectIdentifier
+    parameters: bytes | None = None
+
+    @classmethod
+    def of(cls, info: types.AlgorithmIdentifier) -> AlgorithmIdentifier:
+        """Return the value of a decoded AlgorithmIdentifier."""
+        parameters = None if info.parameters is None else _der.encode(info.parameters)
+        return cls(info.algorithm, parameters)
+
+
+# Few are in use: each is decoded once. What is refused is not remembered.
+@lru_cache(maxsize=128)
+def read_algorithm(der: bytes) -> AlgorithmIdentifier:
+    """Read the AlgorithmIdentifier of a signature.
+
+    Raises:
+        Malformed: it is none.
+    """
+    if len(der) > LONGEST:
+        raise Malformed(f"an AlgorithmIdentifier of {len(der)} octets")
+    return AlgorithmIdentifier(*ber.algorithm(der))
+
+
+def received_algorithm(der: bytes) -> AlgorithmIdentifier:
+    """Read an AlgorithmIdentifier of CMS, however long its parameters are.
+
+    Raises:
+        Malformed: it is none.
+    """
+    if len(der) > LONGEST:
+        return AlgorithmIdentifier(*ber.algorithm(der))
+    return read_algorithm(der)

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from scepkit.errors import FailInfoError, Malformed
 from scepkit.protocol import extensions, general_name, public_keys, signatures
-from scepkit.protocol.algorithms import Legacy, PublicKey
+from scepkit.protocol.algorithms import Legacy, PublicKey, read_algorithm
 from scepkit.protocol.asn1 import ber, rewriting
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1 import x509 as _x509
@@ -253,7 +253,7 @@ class Certificate:
         _, _, _, _, signed, algorithm, signature = self._rest
         try:
             key = public_keys.load_any(spki)
-            scheme = signatures.read(signatures.read_algorithm(algorithm), key, allowed)
+            scheme = signatures.read(read_algorithm(algorithm), key, allowed)
         except (FailInfoError, Malformed):
             return False
         if scheme.verify(key, signature, signed):

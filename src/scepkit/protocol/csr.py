@@ -9,19 +9,16 @@ for, and nothing is decoded that nobody asks for.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, NamedTuple
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.errors import BadRequest, FailInfoError, Malformed
+from scepkit.errors import BadRequest, FailInfoError, Malformed, Unverifiable
 from scepkit.protocol import csr_writing, extensions, public_keys, signatures
-from scepkit.protocol.algorithms import Legacy, PublicKey
+from scepkit.protocol.algorithms import Legacy, PublicKey, read_algorithm
 from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1.ber import Attribute
@@ -42,7 +39,7 @@ from scepkit.protocol.csr_writing import (
     MAX_CHALLENGE_LENGTH,
     build,
 )
-from scepkit.protocol.distinguished_name import Name, object_identifier
+from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.once import once
@@ -53,7 +50,6 @@ __all__ = [
     "EXTENSION_REQUEST",
     "MAX_CHALLENGE_LENGTH",
     "CertificationRequest",
-    "Unverifiable",
     "build",
     "read",
     "read_archived",
@@ -61,13 +57,10 @@ __all__ = [
 ]
 
 # The same by other names (P-33): PKCS#9's and Microsoft's. That of old drafts needs a switch.
-MICROSOFT_EXTENSION_REQUEST = ObjectIdentifier("1.3.6.1.4.1.311.2.1.14")
-DRAFT_EXTENSION_REQUEST = ObjectIdentifier("2.16.840.1.113733.1.9.8")
 _EXTENSION_REQUEST = _der.oid(EXTENSION_REQUEST)
-_EXTENSION_REQUESTS = frozenset(
-    map(_der.oid, (EXTENSION_REQUEST, MICROSOFT_EXTENSION_REQUEST, DRAFT_EXTENSION_REQUEST))
-)
-_DRAFT = _der.oid(DRAFT_EXTENSION_REQUEST)
+_MICROSOFT = _der.oid(ObjectIdentifier("1.3.6.1.4.1.311.2.1.14"))
+_DRAFT = _der.oid(ObjectIdentifier("2.16.840.1.113733.1.9.8"))
+_EXTENSION_REQUESTS = frozenset({_EXTENSION_REQUEST, _MICROSOFT, _DRAFT})
 _CHALLENGE = _der.oid(CHALLENGE_PASSWORD)
 # The fields of CertificationRequest and CertificationRequestInfo; some devices leave the attributes
 # out altogether. What comes after them is not looked at.
@@ -160,7 +153,7 @@ class CertificationRequest:
         Services that judge the raw PKCS#10 take nothing but one of PKCS#9's.
         """
         kinds = (kind for _, kind, _, _ in self._row if kind in _EXTENSION_REQUESTS)
-        return tuple(map(object_identifier, kinds))
+        return tuple(map(ber.object_identifier, kinds))
 
     @once
     def challenge_password(self) -> str | None:
@@ -348,24 +341,6 @@ def read_archived(der: bytes) -> CertificationRequest:
     return CertificationRequest(der, info, Name(subject), spki, key, None, attributes)
 
 
-class Unverifiable(Malformed):
-    """A PKCS#10 whose signature is of a kind that is not supported, or its key is.
-
-    Args:
-        spki: its key, DER as received.
-        error: what is not supported.
-
-    Attributes:
-        key_hash: SHA-256 of the canonical SubjectPublicKeyInfo, 32 octets.
-        error: what is not supported.
-    """
-
-    def __init__(self, spki: bytes, error: FailInfoError) -> None:
-        super().__init__(f"the PKCS#10 request cannot be verified: {error.message}")
-        self.key_hash = public_keys.identity(spki)
-        self.error = error
-
-
 class _Claim(NamedTuple):
     """A PKCS#10 that could be read as far as its signature, which is not verified."""
 
@@ -380,7 +355,7 @@ class _Claim(NamedTuple):
 
 def _claim(der: bytes) -> _Claim:
     info, algorithm, signature, subject, spki, attributes = _cut(der)
-    identifier = signatures.read_algorithm(algorithm)
+    identifier = read_algorithm(algorithm)
     if signature[:1] != b"\0":
         raise Malformed("the PKCS#10 request's signature is not made of octets")
     try:
@@ -388,23 +363,15 @@ def _claim(der: bytes) -> _Claim:
         scheme = signatures.parse(identifier)
         scheme.require_key(key)
     except FailInfoError as error:
-        raise Unverifiable(spki, error) from error
+        raise Unverifiable(public_keys.identity(spki), error) from error
     request = CertificationRequest(der, info, Name(subject), spki, key, scheme, attributes)
     return _Claim(request, signature[1:], scheme)
 
 
 @cache
 def _decoy() -> _Claim:
-    """Return a PKCS#10 like most, which nobody signed: work for when there is none to verify."""
-    octets = hashlib.shake_256(b"scepkit").digest(256)
-    modulus = int.from_bytes(octets, "big") | 1 << 2047 | 1
-    public_key = rsa.RSAPublicNumbers(65537, modulus).public_key()
-    spki = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    attributes = [
-        _der.attribute(_der.oid(CHALLENGE_PASSWORD), csr_writing.directory_string("A" * 32))
-    ]
-    signature = b"\0" + octets[1:]
-    return _claim(csr_writing.unsigned(_der.sequence(), spki, attributes, signature))
+    """Return a PKCS#10 to verify where there is none: the same work."""
+    return _claim(csr_writing.signed_by_nobody())
 
 
 def _cut(der: bytes) -> list[Any]:

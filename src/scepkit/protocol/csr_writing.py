@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 
 from cryptography import x509
 from cryptography.hazmat.asn1 import PrintableString
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
@@ -104,3 +106,13 @@ def _extension(extension: x509.Extension[x509.ExtensionType] | Extension) -> byt
             extnValue=extension.value.public_bytes(),
         )
     )
+
+
+def signed_by_nobody() -> bytes:
+    """Return a PKCS#10 like most, DER, with a key of nobody and a wrong signature."""
+    octets = hashlib.shake_256(b"scepkit").digest(256)
+    modulus = int.from_bytes(octets, "big") | 1 << 2047 | 1
+    key = rsa.RSAPublicNumbers(65537, modulus).public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    attributes = [der.attribute(der.oid(CHALLENGE_PASSWORD), directory_string("A" * 32))]
+    return unsigned(der.sequence(), spki, attributes, b"\0" + octets[1:])

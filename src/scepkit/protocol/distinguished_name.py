@@ -11,59 +11,55 @@ octet in one; see `asn1.strings` for what is read all the same.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.hazmat import asn1
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import Malformed
 from scepkit.protocol import name_attributes, rfc4514
 from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
-from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, WHOLE, Grammar
+from scepkit.protocol.asn1.ber import object_identifier
+from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, WHOLE, Grammar, Row
 from scepkit.protocol.once import once
 
-_ATTRIBUTE = Grammar("attribute of a Name", _der.SEQUENCE | ENTER, ANY, ANY | WHOLE | CONTENT, END)
+_TYPE_AND_VALUE = (_der.SEQUENCE | WHOLE | ENTER, ANY, ANY | WHOLE | CONTENT, END)
+_ATTRIBUTE = Grammar("attribute of a Name", *_TYPE_AND_VALUE)
 _LABELS = {_der.oid(oid): kind.label for oid, kind in name_attributes.BY_OID.items()}
-# A part of a Name with a single attribute, as nearly all have.
-_SINGLE = Grammar(
-    "part of a Name with one attribute",
-    *(_der.SET | ENTER, _der.SEQUENCE | ENTER, ANY, ANY | WHOLE | CONTENT, END, END),
-)
+# A part of a Name with a single attribute, as nearly all have; another Name stays a row.
+_SINGLE = (_der.SET | ENTER, *_TYPE_AND_VALUE, END)
+_NAME = Grammar("Name", _der.SEQUENCE | ENTER, Row(_SINGLE, bytes), END)
 # How much of a name that cannot be read is shown.
 _SHOWN = 32
-
-
-# Few, since what is none may be as long as a whole request, and is remembered as well.
-@lru_cache(maxsize=64)
-def object_identifier(der: bytes) -> ObjectIdentifier | None:
-    """Return the DER of an OBJECT IDENTIFIER as one; None if it is none."""
-    try:
-        return asn1.decode_der(ObjectIdentifier, der)
-    except ValueError:
-        return None
 
 
 class NameAttribute(NamedTuple):
     """An AttributeTypeAndValue as it came.
 
     Attributes:
+        der: all of it, DER.
         type: its OBJECT IDENTIFIER, DER.
         value: its value, DER.
-        oid: its type; None if that cannot be read.
-        tag: the tag octet of its value.
         octets: the content of its value.
         string: its value as text; None if it is none.
     """
 
+    der: bytes
     type: bytes
     value: bytes
-    oid: ObjectIdentifier | None
-    tag: int
     octets: bytes
     string: str | None
+
+    @property
+    def oid(self) -> ObjectIdentifier | None:
+        """Return its type; None if that cannot be read."""
+        return object_identifier(self.type)
+
+    @property
+    def tag(self) -> int:
+        """Return the tag octet of its value."""
+        return self.value[0]
 
     def __repr__(self) -> str:
         """Leave its value out."""
@@ -75,17 +71,19 @@ class NameAttribute(NamedTuple):
         Raises:
             Malformed: that cannot be read.
         """
-        if self.oid is None:
+        oid = self.oid
+        if oid is None:
             raise Malformed("an attribute of a name has a type that cannot be read")
-        return self.oid
+        return oid
 
     @property
     def label(self) -> str:
         """Return the name of its type, such as `CN`; where that has none its OID in dots."""
-        if self.oid is None:
+        oid = self.oid
+        if oid is None:
             return f"#{self.type.hex()}"
-        known = name_attributes.BY_OID.get(self.oid)
-        return self.oid.dotted_string if known is None else known.label
+        known = name_attributes.BY_OID.get(oid)
+        return oid.dotted_string if known is None else known.label
 
     def text(self) -> str:
         """Return its value as text.
@@ -142,10 +140,9 @@ class Name:
         Raises:
             Malformed: it is no Name.
         """
-        row = ber.content(self.der, _der.SEQUENCE, "Name")
-        single = _SINGLE.rows(row, _nothing)
-        if single is not None:
-            return tuple([(_attribute(*fields),) for fields in single])
+        (row,) = _NAME.fields(self.der)
+        if isinstance(row, list):
+            return tuple([(_attribute(*fields),) for fields in row])
         rdns = [
             [_ATTRIBUTE.fields(one) for one in ber.parts(rdn, _der.SET, "part of a Name")]
             for rdn in ber.split(row)
@@ -217,7 +214,7 @@ class Name:
     @once
     def _text(self) -> str:
         try:
-            return ",".join("+".join(map(str, rdn)) for rdn in reversed(self.rdns))
+            return ",".join(["+".join(map(str, rdn)) for rdn in reversed(self.rdns)])
         except Malformed:
             return f"#{self.der[:_SHOWN].hex()}"
 
@@ -225,15 +222,8 @@ class Name:
 EMPTY = Name(_der.sequence())
 
 
-def _nothing(_: bytes) -> None:
-    return None
-
-
-def _attribute(kind: bytes, value: bytes, octets: bytes) -> NameAttribute:
-    tag = value[0]
-    return NameAttribute(
-        kind, value, object_identifier(kind), tag, octets, strings.text(tag, octets)
-    )
+def _attribute(der: bytes, kind: bytes, value: bytes, octets: bytes) -> NameAttribute:
+    return NameAttribute(der, kind, value, octets, strings.text(value[0], octets))
 
 
 def _written(attribute: rfc4514.Attribute) -> bytes:

@@ -27,7 +27,6 @@ from scepkit.protocol import general_name
 from scepkit.protocol.asn1 import ber
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, WHOLE, Grammar
-from scepkit.protocol.distinguished_name import object_identifier
 from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.once import once
 
@@ -99,7 +98,7 @@ class Extension:
     @property
     def oid(self) -> ObjectIdentifier | None:
         """Return its extnID; None if that cannot be read."""
-        return object_identifier(self.identifier)
+        return ber.object_identifier(self.identifier)
 
 
 @dataclass(frozen=True)
@@ -191,7 +190,7 @@ class Extensions:
         value = self.find(EXTENDED_KEY_USAGE)
         if value is None:
             return None
-        purposes = map(object_identifier, ber.parts(value, _der.SEQUENCE, "extKeyUsage"))
+        purposes = map(ber.object_identifier, ber.parts(value, _der.SEQUENCE, "extKeyUsage"))
         # One that no OBJECT IDENTIFIER can be is none that anybody allows.
         return tuple(one for one in purposes if one is not None)
 
@@ -233,11 +232,8 @@ class Extensions:
             )
             for one in self.all
         ]
-        return tuple(
-            one
-            for one, der in zip(self.all, plain, strict=True)
-            if one.value is None or one.der != der
-        )
+        pairs = zip(self.all, plain, strict=True)
+        return tuple(one for one, der in pairs if one.value is None or one.der != der)
 
     @once
     def crl_places(self) -> tuple[str, ...]:

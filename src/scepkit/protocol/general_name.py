@@ -26,7 +26,7 @@ from cryptography import x509
 from scepkit.errors import Malformed, UsageError
 from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
-from scepkit.protocol.distinguished_name import Name, object_identifier
+from scepkit.protocol.distinguished_name import Name
 
 UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 """Microsoft's user principal name, an otherName."""
@@ -130,7 +130,7 @@ class GeneralName:
             case "other":
                 return self._other_text()
             case "rid":
-                oid = object_identifier(_der.retag(self.der, 0x06))
+                oid = ber.object_identifier(_der.retag(self.der, 0x06))
                 return f"unknown:{self.der.hex()}" if oid is None else f"rid:{oid.dotted_string}"
             case "dir":
                 return f"dir:{Name(self.octets)}"
@@ -138,7 +138,7 @@ class GeneralName:
 
     def _other_text(self) -> str:
         kind, value = self._other_name()
-        oid = object_identifier(kind)
+        oid = ber.object_identifier(kind)
         name = f"#{kind.hex()}" if oid is None else oid.dotted_string
         return f"other:{name}:{value.hex()}"
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from cryptography.x509 import ObjectIdentifier
 
+from scepkit.protocol.asn1 import ber, der
 from scepkit.protocol.asn1.strings import IA5_STRING, PRINTABLE_STRING, UTF8_STRING
 
 
@@ -204,6 +205,8 @@ BY_OID: Mapping[ObjectIdentifier, AttributeType] = MappingProxyType(
 )
 """The kinds of attributes that have names, by OID."""
 
+_BY_TYPE = {der.oid(oid): one for oid, one in BY_OID.items()}
+
 BY_NAME: Mapping[str, AttributeType] = MappingProxyType(
     {name.lower(): one for one in _all() for name in _names(one)}
 )
@@ -215,3 +218,12 @@ def find(oid: ObjectIdentifier) -> AttributeType:
     return BY_OID.get(oid) or AttributeType(
         oid.dotted_string, oid.dotted_string, oid.dotted_string, also=(PRINTABLE_STRING,)
     )
+
+
+def of_type(kind: bytes) -> AttributeType | None:
+    """Return a kind of attribute by its OID in DER, as `find` does; None if that is no OID."""
+    known = _BY_TYPE.get(kind)
+    if known is None:
+        oid = ber.object_identifier(kind)
+        return None if oid is None else find(oid)
+    return known

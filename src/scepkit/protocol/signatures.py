@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.asn1 import TLV
@@ -21,11 +21,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.errors import BadAlg, Malformed
+from scepkit.errors import BadAlg
 from scepkit.protocol.algorithms import (
     DIGESTS,
     EC_PUBLIC_KEY,
     ED25519,
+    LONGEST,
     MAX_RSA_BITS,
     MD5,
     MGF1,
@@ -36,6 +37,7 @@ from scepkit.protocol.algorithms import (
     SHA256,
     SHA384,
     SHA512,
+    AlgorithmIdentifier,
     Digest,
     Legacy,
     PrivateKey,
@@ -49,8 +51,6 @@ from scepkit.protocol.asn1 import ber, der, types
 _PKCS1_V15 = padding.PKCS1v15()
 _DEFAULT_SALT = 20
 _MAX_SALT = MAX_RSA_BITS // 8
-# Octets of an AlgorithmIdentifier; RSASSA-PSS has the longest parameters, of some 70.
-_LONGEST = 1024
 
 # Not supported, but verified: only when the signature of a PKCS#10 holds, its sender may be told
 # what is wrong with it.
@@ -106,48 +106,6 @@ _NAMES: dict[_Kind, str] = {
     ec.EllipticCurvePublicKey: "ECDSA with {}",
     ed25519.Ed25519PublicKey: "Ed25519",
 }
-
-
-class AlgorithmIdentifier(NamedTuple):
-    """An algorithm and its parameters as they came (RFC 5280 section 4.1.1.2).
-
-    Attributes:
-        oid: which algorithm.
-        parameters: DER; None when there are none.
-    """
-
-    oid: ObjectIdentifier
-    parameters: bytes | None = None
-
-    @classmethod
-    def of(cls, info: types.AlgorithmIdentifier) -> AlgorithmIdentifier:
-        """Return the value of a decoded AlgorithmIdentifier."""
-        parameters = None if info.parameters is None else der.encode(info.parameters)
-        return cls(info.algorithm, parameters)
-
-
-# Few are in use: each is decoded once. What is refused is not remembered.
-@lru_cache(maxsize=128)
-def read_algorithm(der: bytes) -> AlgorithmIdentifier:
-    """Read the AlgorithmIdentifier of a signature.
-
-    Raises:
-        Malformed: it is none.
-    """
-    if len(der) > _LONGEST:
-        raise Malformed(f"an AlgorithmIdentifier of {len(der)} octets")
-    return AlgorithmIdentifier(*ber.algorithm(der))
-
-
-def received_algorithm(der: bytes) -> AlgorithmIdentifier:
-    """Read an AlgorithmIdentifier of CMS, however long its parameters are.
-
-    Raises:
-        Malformed: it is none.
-    """
-    if len(der) > _LONGEST:
-        return AlgorithmIdentifier(*ber.algorithm(der))
-    return read_algorithm(der)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +244,7 @@ def parse(algorithm: AlgorithmIdentifier, signer_digest: Digest | None = None) -
         BadAlg: it cannot be verified.
     """
     parameters = algorithm.parameters
-    if parameters is not None and len(parameters) > _LONGEST:
+    if parameters is not None and len(parameters) > LONGEST:
         return _scheme.__wrapped__(algorithm, signer_digest)
     return _scheme(algorithm, signer_digest)
 

@@ -180,6 +180,16 @@ def oid(element: bytes) -> ObjectIdentifier:
     return decode(ObjectIdentifier, element, "OBJECT IDENTIFIER")
 
 
+# Few, since what is none may be as long as a whole request, and is remembered as well.
+@lru_cache(maxsize=64)
+def object_identifier(der: bytes) -> ObjectIdentifier | None:
+    """Return the DER of an OBJECT IDENTIFIER as one; None if it is none."""
+    try:
+        return asn1.decode_der(ObjectIdentifier, der)
+    except ValueError:
+        return None
+
+
 def algorithm(element: bytes) -> tuple[ObjectIdentifier, bytes | None]:
     """Take an AlgorithmIdentifier apart; the parameters are DER, None when there are none.
 

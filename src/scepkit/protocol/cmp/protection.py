@@ -31,6 +31,7 @@ from scepkit.protocol.algorithms import (
     PRFS,
     SHA1,
     SHA256,
+    AlgorithmIdentifier,
     Digest,
     Legacy,
 )
@@ -43,7 +44,6 @@ from scepkit.protocol.cmp.status import BadAlg, BadDataFormat, BadMessageCheck
 from scepkit.protocol.cms import pbkdf2
 from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS, Derivation, check_iterations
-from scepkit.protocol.signatures import AlgorithmIdentifier
 
 PASSWORD_BASED_MAC = ObjectIdentifier("1.2.840.113533.7.66.13")
 PBMAC1 = ObjectIdentifier("1.2.840.113549.1.5.14")

@@ -360,8 +360,7 @@ def seal(
         lock = _key_agreement.write(cek, recipient, way, chosen, random)
     elif isinstance(way, str):
         lock = password_recipient.write(cek, way, chosen, random)
-    # RFC 5652 section 6.3: as many octets as the last block lacks, each of them that number. Then
-    # all blocks are whole, and nothing is left for `finalize`.
+    # RFC 5652 section 6.3, as above. All blocks are whole: nothing is left for `finalize`.
     size = chosen.block_size - len(content) % chosen.block_size
     encryptor = CipherContext(chosen.primitive(cek), CBC(iv)).encryptor()
     encrypted = encryptor.update(content + bytes([size]) * size)

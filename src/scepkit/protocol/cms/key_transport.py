@@ -18,6 +18,7 @@ from scepkit.protocol.algorithms import (
     RSAES_OAEP,
     SHA1,
     SHA256,
+    AlgorithmIdentifier,
     Digest,
     Legacy,
     PrivateKey,
@@ -26,7 +27,6 @@ from scepkit.protocol.algorithms import (
 )
 from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.signatures import AlgorithmIdentifier
 
 _PKCS1_V15 = (padding.PKCS1v15(),)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from scepkit.errors import BadRequest, Malformed
-from scepkit.protocol.algorithms import Legacy
+from scepkit.protocol.algorithms import Legacy, received_algorithm
 from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, SKIP, WHOLE, Grammar
 from scepkit.protocol.cms import key_agreement, key_transport, password_recipient
@@ -15,7 +15,6 @@ from scepkit.protocol.cms.key_transport import KeyTransport
 from scepkit.protocol.cms.password_recipient import PasswordLock
 from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS
 from scepkit.protocol.cms.signed import CERTIFICATE_IDENTIFIER, Credential
-from scepkit.protocol.signatures import received_algorithm
 
 # A client that encrypts to every certificate it was given needs a handful.
 MAX_RECIPIENTS = 16

@@ -17,7 +17,15 @@ from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadMessageCheck, Malformed
 from scepkit.protocol import signatures
-from scepkit.protocol.algorithms import RSA_ENCRYPTION, Digest, Legacy, PrivateKey, digest
+from scepkit.protocol.algorithms import (
+    RSA_ENCRYPTION,
+    AlgorithmIdentifier,
+    Digest,
+    Legacy,
+    PrivateKey,
+    digest,
+    received_algorithm,
+)
 from scepkit.protocol.asn1 import ber, der, rewriting
 from scepkit.protocol.asn1.ber import Attribute
 from scepkit.protocol.asn1.grammar import (
@@ -32,7 +40,6 @@ from scepkit.protocol.asn1.grammar import (
     Row,
 )
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.signatures import AlgorithmIdentifier
 
 # OIDs, DER.
 DATA = der.oid(ObjectIdentifier("1.2.840.113549.1.7.1"))
@@ -195,7 +202,7 @@ def _signer_info(message: bytes, position: int, fields: tuple[Any, ...]) -> Sign
         issuer + serial,
         identifier,
         ber.oid(digest_oid),
-        signatures.received_algorithm(algorithm),
+        received_algorithm(algorithm),
         attributes,
         signature,
         message,

@@ -16,14 +16,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, OCSPExtensionOID
 
 from scepkit.errors import BadReply, FailInfoError, Malformed
 from scepkit.protocol import chain, signatures
-from scepkit.protocol.algorithms import NO_LEGACY, SHA1, Legacy
+from scepkit.protocol.algorithms import NO_LEGACY, SHA1, AlgorithmIdentifier, Legacy, read_algorithm
 from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.crl import SKEW, Plain, Revoked, Status
 from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.ocsp.request import HASHES, question, read_cert_id
 from scepkit.protocol.ocsp.response import ErrorStatus
-from scepkit.protocol.signatures import AlgorithmIdentifier
 
 MAX_RESPONSE = 64 * 1024
 """Octets. An answer about one certificate, with the responder's own, is below 8 KiB."""
@@ -148,7 +147,7 @@ def _basic(response: bytes) -> _Basic:
         certificates = _inside(more[0], "certificates") if more else []
         return _Basic(
             signed=signed,
-            algorithm=signatures.read_algorithm(algorithm),
+            algorithm=read_algorithm(algorithm),
             signature=ber.content(bits, der.BIT_STRING, "signature")[1:],
             certificates=tuple(certificates[:_MAX_CERTIFICATES]),
             singles=tuple(_singles(signed)),

@@ -27,6 +27,7 @@ from scepkit.errors import (
     FailInfo,
     FailInfoError,
     Malformed,
+    Unverifiable,
 )
 from scepkit.protocol import algorithms
 from scepkit.protocol.algorithms import Digest, Legacy
@@ -34,7 +35,6 @@ from scepkit.protocol.certificate import Certificate, readable
 from scepkit.protocol.cms import signed as cms
 from scepkit.protocol.cms.enveloped import Credential, Envelope, Random, undecryptable
 from scepkit.protocol.cms.pbkdf2 import MAX_FOR_STRANGERS
-from scepkit.protocol.csr import Unverifiable
 from scepkit.protocol.scep import messages
 from scepkit.protocol.scep.attributes import Attributes, MessageType, PKIStatus, read
 from scepkit.protocol.scep.messages import CertRep, Failure, Pending, Request, Success
