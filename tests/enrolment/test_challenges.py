@@ -21,6 +21,7 @@ from enrolment import devices
 from enrolment.world import HOUR, NAME, World
 from scepkit.enrolment.challenges import REFUSED
 from scepkit.enrolment.challenges.one_time import OneTimeChallenges, _check_binding
+from scepkit.enrolment.challenges.orders import ChallengeOrder
 from scepkit.errors import BadRequest, StoreError, UsageError
 from scepkit.operations import challenges
 from scepkit.protocol import csr as pkcs10
@@ -85,6 +86,34 @@ def test_labels(world):
 
 
 @pytest.mark.rfc("S-2.4-2", "S-2.4-3", "S-2.4-7", "P-59", "P-75", "S-7.3-2", "S-7.3-3", "A-05")
+@pytest.mark.parametrize(
+    "data",
+    [
+        ["owner"],
+        ["=x"],
+        ["Owner=x"],
+        ["owner="],
+        ["owner=x", "owner=y"],
+        ["owner=a\nb"],
+        ["owner=" + "x" * 1001],
+        ["x" * 33 + "=y"],
+    ],
+)
+def test_data_that_cannot_be_used(data):
+    """It is refused before a challenge is made."""
+    with pytest.raises(UsageError):
+        ChallengeOrder.of(timedelta(hours=1), data=data)
+
+
+def test_data():
+    """A value may hold whatever a line can show, an equals sign too."""
+    data = ["owner=a=b", "mail=x@y.example"]
+    assert ChallengeOrder.of(timedelta(hours=1), data=data).data == {
+        "owner": "a=b",
+        "mail": "x@y.example",
+    }
+
+
 def test_one_answer_for_every_refusal(world):
     """Whatever is wrong with a challenge, the device reads the same; only the log differs."""
     spent, expired, own, voided = (world.challenge() for _ in range(4))

@@ -49,6 +49,13 @@ def test_the_numbers_are_those_of_the_challenges_in_their_order(store):
     assert store.add_challenges([]) == []
 
 
+def test_the_data_of_a_challenge_is_kept(store):
+    new = [make_challenge(data={"upn": "ä@example.com", "owner": '"{{ 1 }}'}), make_challenge()]
+    store.add_challenges(new)
+    found = [store.find_challenge(one.endpoint, one.mac).data for one in new]
+    assert found == [{"upn": "ä@example.com", "owner": '"{{ 1 }}'}, {}]
+
+
 def test_by_endpoint_subject_label_and_state(store, issuance, put, void, ids):
     first = put(subject="CN=Router_1", label="order 1").id
     second = put(endpoint="other", label="order 2").id

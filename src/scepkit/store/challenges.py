@@ -22,7 +22,7 @@ from scepkit.store.prepared import Prepared
 from scepkit.store.tables import IS_OPEN, UTCDateTime, challenges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import ColumnElement, Select
@@ -52,6 +52,9 @@ VOID = (
 )
 
 
+_SANS = [column.name for column in challenges.c].index("sans")
+
+
 class ChallengeState(StrEnum):
     """The state of a challenge; one that is spent or void stays so when it expires."""
 
@@ -65,7 +68,8 @@ class ChallengeState(StrEnum):
 class Challenge:
     """A stored challenge; `spent_serial` names the one certificate it was good for.
 
-    `label` is what people find it by, `voided_by` who took it back, `void_reason` why.
+    `label` is what people find it by, `data` what a profile may put into its certificate,
+    `voided_by` who took it back, `void_reason` why.
     """
 
     id: int
@@ -82,6 +86,7 @@ class Challenge:
     voided_by: str | None = None
     void_reason: str | None = None
     spent_issuer: bytes | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
 
     def state(self, now: datetime) -> ChallengeState:
         """Return its present state."""
@@ -273,8 +278,9 @@ def _after(wanted: Sequence[ColumnElement[bool]], after: Challenge | None) -> Se
 
 
 def _challenge(columns: Sequence[Any]) -> Challenge:
-    number, endpoint, mac, subject, sans, *others = columns
-    return Challenge(number, endpoint, mac, subject, tuple(sans), *others)
+    values = [*columns]
+    values[_SANS], values[-1] = tuple(values[_SANS]), values[-1] or {}
+    return Challenge(*values)
 
 
 def _row(challenge: NewChallenge) -> dict[str, object]:
@@ -286,4 +292,5 @@ def _row(challenge: NewChallenge) -> dict[str, object]:
         "created_at": challenge.created_at,
         "expires_at": challenge.expires_at,
         "label": challenge.label,
+        "data": dict(challenge.data) or None,
     }

@@ -181,6 +181,8 @@ challenges = Table(
     Column("voided_by", Text),
     Column("void_reason", Text),
     Column("spent_issuer", LargeBinary(32)),
+    # What the certificate is made of beside its request: texts by name.
+    Column("data", JSON(none_as_null=True)),
     _certificate_named_by("spent_serial", "spent_issuer"),
     UniqueConstraint("endpoint", "mac"),
     CheckConstraint("(spent_at IS NULL) = (spent_serial IS NULL)", name="spent"),

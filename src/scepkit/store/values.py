@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 DIGEST_SIZE = 32  # SHA-256 and HMAC-SHA-256
@@ -257,6 +258,7 @@ class NewChallenge:
         created_at: aware.
         expires_at: aware; from this instant on it is refused.
         label: what people find it by; None for nothing.
+        data: what a profile may put into the certificate, by name.
 
     Raises:
         UsageError: a size is wrong or a time has no zone.
@@ -269,6 +271,7 @@ class NewChallenge:
     subject: str | None = None
     sans: tuple[str, ...] = ()
     label: str | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_digests(self.mac)

@@ -65,6 +65,13 @@ Label: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="TEXT", help="Label for challenge list, challenge void and the log."),
 ]
+Data: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="Data that the profile of the endpoint puts into the certificate. Repeatable.",
+    ),
+]
 File: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -89,6 +96,7 @@ def new(
     san: Names = None,
     expires: Expires = "1h",
     label: Label = None,
+    data: Data = None,
     reason: ReasonOption = "",
     batch: File = None,
     as_json: JsonLinesOption = False,
@@ -103,9 +111,9 @@ def new(
     lifetime = options.read_duration(expires)
     if san and subject is None:
         raise UsageError("--san needs --subject", hint="name the subject of these names")
-    if batch is not None and (subject is not None or san or count != 1):
+    if batch is not None and (subject is not None or san or data or count != 1):
         raise UsageError(
-            "--batch excludes --subject, --san and --count",
+            "--batch excludes --subject, --san, --data and --count",
             hint="put them into the rows of the file",
         )
     with records_opened(directory) as (home, store):
@@ -121,7 +129,9 @@ def new(
             if batch is None
             else _read(batch, Defaults(lifetime, label, options.read_duration))
         )
-        alike = ChallengeOrder.of(lifetime, subject=subject, sans=san or (), label=label)
+        alike = ChallengeOrder.of(
+            lifetime, subject=subject, sans=san or (), label=label, data=data or ()
+        )
         orders = [alike] * count if rows is None else rows.orders
         minted = mint(challenges, orders, by=who(), now=utc_now(), reason=reason)
     with _kept_from_loss(minted):

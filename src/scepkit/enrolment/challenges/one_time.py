@@ -62,6 +62,7 @@ class OneTimeChallenges:
             subject=order.subject,
             sans=order.sans,
             label=order.label,
+            data=order.data,
         )
 
     def judge(self, request: CertificationRequest, now: datetime) -> Challenge:

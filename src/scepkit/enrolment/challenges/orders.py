@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -10,6 +11,11 @@ from scepkit.errors import UsageError
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName, parse_san
 from scepkit.protocol.rfc4514 import parse_subject
+
+MAX_DATA = 1000
+"""The characters that a value in the data of a challenge may have."""
+
+_DATA_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 MAX_LABEL = 100
 """The characters that a label may have."""
@@ -24,12 +30,14 @@ class ChallengeOrder:
         subject: the only subject that it is good for, as text; None for any.
         sans: the only subject alternative names that it is good for, as text.
         label: what people find it by; None for nothing.
+        data: what the endpoint's profile may put into the certificate, by name.
     """
 
     lifetime: timedelta
     subject: str | None = None
     sans: tuple[str, ...] = ()
     label: str | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -39,6 +47,7 @@ class ChallengeOrder:
         subject: str | None = None,
         sans: Sequence[str] = (),
         label: str | None = None,
+        data: Sequence[str] = (),
     ) -> ChallengeOrder:
         """Return the order for options as people write them.
 
@@ -47,10 +56,11 @@ class ChallengeOrder:
             subject: RFC 4514.
             sans: as `parse_san` reads them.
             label: text; blanks around it do not count.
+            data: as `read_data` reads them.
 
         Raises:
-            UsageError: the subject, a name or the label cannot be used, or there are names without
-                a subject.
+            UsageError: the subject, a name, the label or data cannot be used, or there are names
+                without a subject.
         """
         if sans and subject is None:
             raise UsageError(
@@ -61,6 +71,7 @@ class ChallengeOrder:
             None if subject is None else read_subject(subject),
             tuple(map(read_name, sans)),
             None if label is None else read_label(label),
+            read_data(data),
         )
 
 
@@ -99,6 +110,28 @@ def read_name(text: str) -> str:
         UsageError: it is none.
     """
     return str(GeneralName.of(parse_san(text)))
+
+
+def read_data(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the data of a challenge from `name=value` pairs.
+
+    Raises:
+        UsageError: one is none, has a name that is there already, or holds what cannot be in a
+            certificate.
+    """
+    data: dict[str, str] = {}
+    for pair in pairs:
+        name, separator, value = pair.partition("=")
+        if not separator or not _DATA_NAME.fullmatch(name):
+            raise UsageError(
+                f"{pair!r} is no data", hint="write NAME=VALUE; a name has a-z, 0-9 and _"
+            )
+        if name in data:
+            raise UsageError(f"the data {name} is given twice")
+        if not value.isprintable() or not 0 < len(value) <= MAX_DATA:
+            raise UsageError(f"the data {name} has to be 1 to {MAX_DATA} characters in one line")
+        data[name] = value
+    return data
 
 
 def read_label(text: str) -> str:
