@@ -40,6 +40,10 @@ def test_the_commands_page_is_what_the_commands_say():
     subprocess.run([sys.executable, ROOT / "docs/commands.py", "--check"], check=True)
 
 
+def test_the_certificates_of_the_ready_profiles_are_what_is_issued():
+    subprocess.run([sys.executable, ROOT / "docs/ready_profiles.py", "--check"], check=True)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in LINK.findall(page.read_text("utf-8")):

@@ -54,6 +54,36 @@ class GoPeer:
 
 
 @dataclass(frozen=True)
+class GoProgram:
+    """A program of our own in Go, of its standard library alone."""
+
+    name: str
+    sources: Path
+
+    needs = ("go",)
+    where = "https://go.dev/dl, or Debian's golang-go"
+
+    @property
+    def id(self):
+        return f"{self.name}-{_digest(self.sources)}"
+
+    def build(self, directory):
+        """Build into a directory."""
+        variables = {"GOFLAGS": "-trimpath -buildvcs=false", "CGO_ENABLED": "0"}
+        _run(
+            "go",
+            "build",
+            "-C",
+            self.sources,
+            "-o",
+            directory / self.name,
+            ".",
+            cwd=directory,
+            **variables,
+        )
+
+
+@dataclass(frozen=True)
 class MavenPeer:
     """A Java library and our driver of it, that becomes classes beside the library's jars."""
 
@@ -66,10 +96,7 @@ class MavenPeer:
 
     @property
     def id(self):
-        digest = hashlib.sha256()
-        for file in sorted(self.sources.iterdir()):
-            digest.update(file.read_bytes())
-        return f"{self.name}-{self.version}-{digest.hexdigest()[:12]}"
+        return f"{self.name}-{self.version}-{_digest(self.sources)}"
 
     def build(self, directory):
         """Build into a directory: jars in lib/, the driver in classes/."""
@@ -80,6 +107,13 @@ class MavenPeer:
         options = ("--release", "17", "-Xlint:all", "-encoding", "UTF-8", "-cp", f"{jars}/*")
         sources = self.sources.glob("*.java")
         _run("javac", *options, "-d", directory / "classes", *sources, cwd=directory)
+
+
+def _digest(sources):
+    digest = hashlib.sha256()
+    for file in sorted(sources.iterdir()):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -155,6 +189,7 @@ MICROMDM = GoPeer(
 )
 STEP_CA = GoPeer("step-ca", "0.30.2", ("github.com/smallstep/certificates/cmd/step-ca",))
 JSCEP = MavenPeer("jscep", "2.5.8", Path(__file__).parent / "jscep")
+GO_VERIFY = GoProgram("goverify", Path(__file__).parent / "goverify")
 DEBIAN_13 = DebianPeer(
     "debian",
     "trixie",
@@ -168,7 +203,7 @@ DEBIAN_13 = DebianPeer(
     ),
 )
 
-PEERS = (MICROMDM, STEP_CA, JSCEP, DEBIAN_13)
+PEERS = (MICROMDM, STEP_CA, JSCEP, GO_VERIFY, DEBIAN_13)
 
 
 def cache():

@@ -15,7 +15,7 @@ from interop import building
 from waiting import PATIENCE
 
 APT = (
-    "apt-get install --no-install-recommends openssl scep strongswan-pki"
+    "apt-get install --no-install-recommends openssl gnutls-bin scep strongswan-pki"
     " libstrongswan-extra-plugins libstrongswan-standard-plugins certmonger dbus bubblewrap curl"
     " nginx-light iproute2 sqlite3 sudo systemd"
 )

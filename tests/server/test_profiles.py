@@ -183,3 +183,42 @@ def test_the_reference_has_every_key_and_an_example_of_each():
             else:
                 assert f"`{name}`" in text, name
                 assert re.search(rf"^{key} = ", examples, re.MULTILINE), name
+
+
+# --- the ready ones -------------------------------------------------------------------------------
+
+READY = {
+    *("device", "vpn-client", "vpn-gateway", "wifi-eap-tls", "tls-server", "network-device"),
+    *("apple", "windows-device", "windows-user"),
+}
+
+
+def test_the_ready_profiles_are_there(load):
+    found = load("".join(f'[endpoint.{one}]\nprofile = "{one}"\n' for one in sorted(READY)))
+    assert found.profile.keys() == READY
+    for name in READY:
+        profile = found.profile_of(name).compiled(name)
+        assert profile.identity is name.startswith("windows-")
+        assert profile.backdate == timedelta(hours=24 if name.startswith("windows-") else 5 / 60)
+        assert found.profile[name].description
+
+
+@pytest.mark.parametrize("text", ["", 'extends = "tls-server"', 'extends = "device"'])
+def test_no_other_profile_is_for_log_ins(load, text):
+    with pytest.raises(
+        SettingsError, match="extends windows-device or windows-user is for log-ins"
+    ):
+        load(f"[profile.own]\nidentity = true\n{text}")
+
+
+def test_what_extends_one_for_log_ins_is_for_log_ins(load):
+    found = load(
+        '[profile.staff]\nextends = "windows-user"\nidentity = true\n'
+        '[profile.guests]\nextends = "staff"\nidentity = false\n'
+        '[profile.windows-device]\nvalidity = "30d"'
+    )
+    again = settings.restore(found.model_dump(mode="json"))
+    for one in (found.profile, again.profile):
+        assert one["staff"].compiled("staff").identity
+        assert one["windows-device"].compiled("windows-device").identity
+        assert not one["guests"].compiled("guests").identity

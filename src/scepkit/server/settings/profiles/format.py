@@ -105,6 +105,9 @@ class ProfileSettings(Section):
         key_usages: the most that keyUsage may assert.
         default_eku: the purposes of a certificate whose request names none.
         allowed_eku: the purposes that a request may name, besides those of `default_eku`.
+        identity: whether names and purposes are taken over by which somebody logs in to a Windows
+            domain, where a challenge is bound to them; true only in ready profiles, and in what
+            extends them.
         names: the subject alternative names.
         renewal: when and how a certificate is renewed.
     """
@@ -124,6 +127,7 @@ class ProfileSettings(Section):
         "ipsec_ike",
         "ike_intermediate",
     )
+    identity: bool = False
     names: NamesSettings = NamesSettings()
     renewal: RenewalSettings = RenewalSettings()
 
@@ -147,4 +151,5 @@ class ProfileSettings(Section):
             default_eku=tuple(map(purpose, self.default_eku)),
             allowed_eku=frozenset(map(purpose, self.allowed_eku)),
             san_types=frozenset(self.names.kinds),
+            identity=self.identity,
         )

@@ -63,13 +63,24 @@ def check_known(name: str, known: Mapping[str, object], *place: str) -> None:
 
 def _resolve(name: str, own: Mapping[str, ProfileSettings]) -> ProfileSettings:
     values: dict[str, Any] = {}
-    for one in reversed(list(_line(name, own))):
+    line = list(_line(name, own))
+    for one in reversed(line):
         values = _merged(values, one.model_dump(exclude_unset=True))
+    if values.get("identity") and not any(one.identity for one in line if _is_ready(one)):
+        logging_in = [which for which, one in ready().items() if one.identity]
+        raise Misplaced(
+            f"only what extends {' or '.join(logging_in)} is for log-ins",
+            *("profile", name, "identity"),
+        )
     try:
         return ProfileSettings(**values)
     except ValidationError as error:
         said = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())
         raise Misplaced(f"with what it extends: {said}", "profile", name) from error
+
+
+def _is_ready(profile: ProfileSettings) -> bool:
+    return any(profile is one for one in ready().values())
 
 
 def _line(name: str, own: Mapping[str, ProfileSettings]) -> Iterator[ProfileSettings]:

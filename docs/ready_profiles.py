@@ -1,0 +1,198 @@
+"""Write the certificates in docs/reference/ready-profiles.md as they are really issued.
+
+python docs/ready_profiles.py           writes them
+python docs/ready_profiles.py --check   ends with status 1 if they are out of date
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from scepkit.ca.authority import Authority
+from scepkit.ca.directory.founding import ca_name, self_signed
+from scepkit.ca.extensions import Locations, ca_id
+from scepkit.ca.identity import Identity
+from scepkit.ca.issuer import Order
+from scepkit.keys import pem
+from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.extensions import (
+    Extensions,
+    encoded,
+    purpose_name,
+    read_purposes,
+)
+from scepkit.protocol.general_name import parse_san
+from scepkit.server.settings.profiles import inheritance
+
+PAGE = Path(__file__).parent / "reference" / "ready-profiles.md"
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+# The certificate of a profile stands behind its mark, in a block of its own.
+_BLOCK = re.compile(r"(<!-- issued: ([a-z-]+) -->\n\n```\n).*?(```\n)", re.DOTALL)
+_SID = "uri:tag:microsoft.com,2022-09-14:sid:S-1-5-21-1004336348-1177238915-682003330-1104"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A request as such devices send it.
+
+    Attributes:
+        subject: RFC 4514.
+        names: the alternative names that it asks for.
+        purposes: those that it asks for; None for none.
+        bound: whether its challenge is bound to these names.
+    """
+
+    subject: str
+    names: tuple[str, ...]
+    purposes: tuple[str, ...] | None = None
+    bound: bool = False
+
+
+SAMPLES = {
+    "device": Sample(
+        "CN=printer3,O=Example", ("dns:printer3.example.com", "upn:printer3@corp.example")
+    ),
+    "vpn-client": Sample(
+        "CN=laptop7,O=Example", ("dns:laptop7.example.com", "email:al@example.com")
+    ),
+    "vpn-gateway": Sample("CN=vpn.example.com,O=Example", ("dns:vpn.example.com", "ip:192.0.2.7")),
+    "wifi-eap-tls": Sample("CN=tablet5,O=Example", ("dns:tablet5.example.com",)),
+    "tls-server": Sample(
+        "CN=www.example.com,O=Example", ("dns:www.example.com", "dns:example.com", "ip:192.0.2.8")
+    ),
+    "network-device": Sample(
+        "CN=router1.example.com,serialNumber=FOC12345678", ("dns:router1.example.com",)
+    ),
+    "apple": Sample(
+        "CN=iPad of Al,O=Example", ("email:al@example.com", "upn:al@corp.example", _SID)
+    ),
+    "windows-device": Sample("CN=laptop7", ("dns:laptop7.corp.example", _SID), bound=True),
+    "windows-user": Sample(
+        "CN=Al", ("upn:al@corp.example", _SID), ("client_auth", "smartcard_logon"), bound=True
+    ),
+}
+
+
+def issued(
+    name: str, ca: Authority, key: pem.PrivateKey, sample: Sample, now: datetime = NOW
+) -> bytes:
+    """Issue a certificate of a ready profile, and return it as DER."""
+    asked = [x509.SubjectAlternativeName([parse_san(one) for one in sample.names])]
+    wanted = [encoded(one) for one in asked]
+    if sample.purposes is not None:
+        wanted.append(encoded(x509.ExtendedKeyUsage(read_purposes(sample.purposes))))
+    profile = inheritance.ready()[name].compiled(name)
+    identity = Identity.TAKEN_OVER if sample.bound and profile.identity else Identity.LEFT_OUT
+    order = Order(
+        subject=Name.parse(sample.subject),
+        public_key=key.public_key(),
+        requested=Extensions.read(wanted),
+        profile=profile,
+        now=now,
+        identity=identity,
+    )
+    return ca.certify(order).der
+
+
+def new_ca(kind: str, now: datetime = NOW) -> Authority:
+    """Found a CA with a key of that kind, a month ago: nothing is older than its CA."""
+    key, then = pem.generate(kind), now - timedelta(days=30)
+    certificate = self_signed(key, ca_name("Example CA"), now=then, decrypts=False)
+    return Authority(certificate, key, locations=Locations("http://pki.example.com"))
+
+
+def _text(der: bytes) -> Iterator[str]:
+    """Return a certificate in lines; what is drawn at random is left out."""
+    one = Certificate.read(der)
+    library = x509.load_der_x509_certificate(der)
+    start, end = one.validity
+    yield f"Subject:  {one.subject_name}"
+    yield f"Issuer:   {one.issuer_name}"
+    yield f"Validity: {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+    yield f"Key:      {_key(library.public_key())}"
+    yield "Extensions:"
+    for extension in library.extensions:
+        critical = ", critical" if extension.critical else ""
+        lines = list(_value(extension.value, one))
+        yield f"  {extension.oid._name}{critical}: {lines[0]}"  # noqa: SLF001 - as RFC 5280 spells it
+        yield from (f"    {line}" for line in lines[1:])
+
+
+def _key(key: object) -> str:
+    match key:
+        case rsa.RSAPublicKey():
+            return f"RSA, {key.key_size} bits"
+        case ec.EllipticCurvePublicKey():
+            return f"EC, {key.curve.name}"
+    raise TypeError(key)
+
+
+def _value(value: x509.ExtensionType, one: Certificate) -> Iterator[str]:
+    match value:
+        case x509.BasicConstraints():
+            yield "CA:TRUE" if value.ca else "CA:FALSE"
+        case x509.KeyUsage():
+            yield ", ".join(sorted(one.extensions.key_usage or ()))
+        case x509.ExtendedKeyUsage():
+            yield ", ".join(map(purpose_name, value))
+        case x509.SubjectAlternativeName():
+            yield ""
+            yield from map(str, one.alternative_names)
+        case x509.SubjectKeyIdentifier():
+            yield "SHA-1 of the key"
+        case x509.AuthorityKeyIdentifier():
+            yield "the CA's"
+        case x509.CRLDistributionPoints():
+            yield from one.extensions.crl_places
+        case x509.AuthorityInformationAccess():
+            yield ""
+            for access in value:
+                yield f"{access.access_method._name} {access.access_location.value}"  # noqa: SLF001
+        case _:
+            raise TypeError(value)
+
+
+def certificate_text(name: str, ca: Authority) -> str:
+    """Return the request of a profile and what is issued for it, for people."""
+    sample = SAMPLES[name]
+    lines = [
+        f"asked for: {sample.subject}",
+        *(f"           {one}" for one in sample.names),
+    ]
+    if sample.purposes is not None:
+        lines.append(f"           {', '.join(sample.purposes)}")
+    if sample.bound:
+        lines.append("           with a challenge that is bound to these names")
+    of_rsa = issued(name, ca, pem.generate("rsa:2048"), sample)
+    of_ec = issued(name, ca, pem.generate("ec:p256"), sample)
+    had = [*map(str, Certificate.read(of_rsa).alternative_names)]
+    lines += [f"left out:  {one}" for one in sample.names if one not in had]
+    lines += ["", *_text(of_rsa), "", "and with an EC key:"]
+    lines += [line for line in _text(of_ec) if line not in lines]
+    text = "".join(f"{line.rstrip()}\n" for line in lines)
+    return text.replace(ca_id(ca.key_hash), "ID-OF-THE-CA")
+
+
+def page(text: str) -> str:
+    """Return the page with its certificates anew."""
+    ca = new_ca("ec:p256")
+    return _BLOCK.sub(lambda one: one[1] + certificate_text(one[2], ca) + one[3], text)
+
+
+if __name__ == "__main__":
+    written = PAGE.read_text("utf-8")
+    missing = inheritance.ready().keys() ^ {one[2] for one in _BLOCK.finditer(written)}
+    if missing:
+        sys.exit(f"{PAGE.name} and the ready profiles differ: {', '.join(sorted(missing))}")
+    if "--check" in sys.argv:
+        sys.exit(0 if written == page(written) else f"{PAGE.name} is out of date")
+    PAGE.write_text(page(written), "utf-8")

@@ -1,0 +1,3 @@
+module scepkit.example/goverify
+
+go 1.19
