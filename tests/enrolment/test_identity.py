@@ -77,7 +77,7 @@ def test_device_certificates_are_issued_without(world, enrol, name, bound):
     sans = [HOST, name]
     secret = world.challenge(subject="CN=device", sans=sans) if bound else world.challenge()
     message = devices.seal(PKCSReq(wanted(*sans, challenge=secret)), to=world.ra)
-    assert world.endpoint.decide(message).outcome.cut == (f"name {name}",)
+    assert world.endpoint.decide(message).outcome.cut == (f"name {name} (identity)",)
     assert names(world.ask(message)) == [HOST]
 
 

@@ -18,6 +18,7 @@ from scepkit.protocol.extensions import purpose_name, read_purposes
 from scepkit.protocol.rfc4514 import parse_subject
 
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
+RULE = "no {}".format
 WWW, MAIL = x509.DNSName("www.example.com"), x509.RFC822Name("a@b.example")
 EC = keys.ec_key("device")
 
@@ -65,7 +66,7 @@ def compared(asked, got, **how):
 )
 def test_what_is_as_it_was_asked_for_is_not_told(asked, got):
     assert compared(asked, got) == ()
-    assert comparison.cut(request(*asked), certificate(*got)) == ()
+    assert comparison.cut(request(*asked), certificate(*got), RULE) == ()
 
 
 def test_what_was_cut_and_added_is_told():
@@ -121,18 +122,19 @@ def test_the_log_is_told_of_every_extension_that_is_not_there():
     asked = request(names(WWW, MAIL), eku(SERVER), constraints, odd)
     no_ca = extension(x509.BasicConstraints(ca=False, path_length=None))
     got = certificate(names(WWW), eku(CLIENT), no_ca)
-    assert comparison.cut(asked, got) == (
-        "name email:a@b.example",
-        "purpose server_auth",
-        "extension 2.5.29.19",
-        "extension 1.2.3",
+    assert comparison.cut(asked, got, RULE) == (
+        "name email:a@b.example (no names)",
+        "purpose server_auth (no purposes)",
+        "extension 2.5.29.19 (no extension)",
+        "extension 1.2.3 (no extension)",
     )
-    assert comparison.cut(asked, certificate(names(WWW, MAIL), eku(SERVER), constraints, odd)) == ()
+    all_of_it = certificate(names(WWW, MAIL), eku(SERVER), constraints, odd)
+    assert comparison.cut(asked, all_of_it, RULE) == ()
 
 
 def test_however_much_was_cut_a_line_stays_a_line():
     many = names(*(x509.DNSName(f"{'x' * 300}{n}.example") for n in range(100)))
-    told = comparison.cut(request(many), certificate())
+    told = comparison.cut(request(many), certificate(), RULE)
     assert told[-1] == "80 more"
     assert sum(map(len, told)) < 5000
     (change,) = comparison.compare(request(many), certificate())

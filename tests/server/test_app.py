@@ -383,7 +383,7 @@ def test_what_was_cut_from_a_request_is_logged(app, challenges, logged):
 
     run(application, asking(0, 2), asking(0, 2), asking(1, 1))
     cut, again, whole = logged
-    assert cut["cut"] == ["name ip:192.0.2.1", "purpose code_signing"]
+    assert cut["cut"] == ["name ip:192.0.2.1 (names.kinds)", "purpose code_signing (allowed_eku)"]
     assert again["repeated"]
     assert "cut" not in again
     assert whole["outcome"] == "SUCCESS"

@@ -188,7 +188,7 @@ def test_what_a_server_cuts_is_said_at_both_ends(site):
     assert "the purpose server_auth: asked for, but not in the certificate" in said
     assert "the name ip:192.0.2.1: asked for, but not in the certificate" in said
     line = here.server.logged(serial=here.serial)
-    assert line["cut"] == ["name ip:192.0.2.1", "purpose server_auth"]
+    assert line["cut"] == ["name ip:192.0.2.1 (names.kinds)", "purpose server_auth (allowed_eku)"]
 
 
 @pytest.mark.rfc("S-2.5-5", "S-4.4-2", "S-2.4-7", "L-15")

@@ -15,10 +15,10 @@ from typing import NamedTuple, TypeAlias
 
 from scepkit.ca.authority import Authority
 from scepkit.ca.issuer import Issuer
+from scepkit.ca.profiles.cut import cut
 from scepkit.ca.subject_rules import CertifiedName
 from scepkit.enrolment.sender import Sender
 from scepkit.errors import BadRequest, FailInfoError
-from scepkit.protocol import comparison
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.store import Challenge, Issuance, OtherOwner, QueuedEntry, StoredOutcome
@@ -101,7 +101,7 @@ class Granted:
         if {one.der for one in self.wanted.extensions.all}.issubset(self.extensions):
             # The way of most requests: the same octets.
             return ()
-        return comparison.cut(self.wanted, Certificate.read(self.record.certificate))
+        return cut(self.wanted, Certificate.read(self.record.certificate))
 
 
 @dataclass(frozen=True, slots=True)

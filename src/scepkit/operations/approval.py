@@ -11,8 +11,7 @@ from scepkit.enrolment import issuing
 from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.vouching import treatment_of_waiting
 from scepkit.errors import FailInfo, Hint, UsageError
-from scepkit.protocol import comparison, csr
-from scepkit.protocol.certificate import Certificate
+from scepkit.protocol import csr
 from scepkit.store import Answer, Issuance, RequestRow, Store, StoredOutcome
 
 REJECTED = "the request was rejected by the CA's operator"
@@ -119,10 +118,3 @@ def reject(store: Store, request_id: int, *, reason: str, by: str, now: datetime
     return store.reject(
         request_id, fail_info=FailInfo.badRequest, reason=reason or REJECTED, by=by, now=now
     )
-
-
-def cut(row: RequestRow, issued: StoredOutcome) -> tuple[str, ...]:
-    """Return the parts of a request that the certificate issued for it lacks."""
-    if issued.certificate is None:
-        return ()
-    return comparison.cut(csr.read_archived(row.csr), Certificate.read(issued.certificate))

@@ -6,7 +6,7 @@ the CA). Both ends want to know: a device before it finds out in use, an operato
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from cryptography.x509 import ObjectIdentifier
@@ -21,6 +21,7 @@ from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.name_attributes import BY_NAME
 
 SUBJECT, NAMES, PURPOSES, KEY_USAGE = "subject", "names", "purposes", "key_usage"
+EXTENSION = "extension"
 
 _NOUNS = {NAMES: "name", PURPOSES: "purpose", KEY_USAGE: "key usage"}
 _EMAIL = BY_NAME["emailaddress"].oid
@@ -93,10 +94,18 @@ def compare(request: CertificationRequest, certificate: Certificate) -> tuple[Ch
         return ()
 
 
-def cut(request: CertificationRequest, certificate: Certificate) -> tuple[str, ...]:
+def cut(
+    request: CertificationRequest, certificate: Certificate, rule: Callable[[str, str], str]
+) -> tuple[str, ...]:
     """Return the requested values that a certificate lacks, each in a few words for a log.
 
     All extensions that are asked for count, those that nobody decodes by their OID.
+
+    Args:
+        request: what was asked for.
+        certificate: what was issued.
+        rule: names the rule that left a value out, given `NAMES`, `PURPOSES`, `KEY_USAGE` or
+            `EXTENSION` and the value as text.
     """
     had = {(one.identifier, one.value) for one in certificate.extensions.all}
     others = [one for one in request.extensions.all if (one.identifier, one.value) not in had]
@@ -104,16 +113,17 @@ def cut(request: CertificationRequest, certificate: Certificate) -> tuple[str, .
         # The way of most requests: the same octets.
         return ()
     found = [
-        f"{_NOUNS[change.what]} {_short(value)}"
+        f"{_NOUNS[change.what]} {_short(value)} ({rule(change.what, value)})"
         for change in compare(request, certificate)
         if change.what in _NOUNS
         for value in change.missing
     ]
-    found += [
-        f"extension {'#' + one.identifier.hex() if one.oid is None else one.oid.dotted_string}"
+    oids = [
+        f"#{one.identifier.hex()}" if one.oid is None else one.oid.dotted_string
         for one in others
         if one.identifier not in LOOKED_AT
     ]
+    found += [f"extension {oid} ({rule(EXTENSION, oid)})" for oid in oids]
     return (*found[:_MOST], f"{len(found) - _MOST} more") if len(found) > _MOST else tuple(found)
 
 

@@ -112,6 +112,9 @@ REQUESTS = select(
     requests.c.renews_issuer,
 ).join_from(requests, transactions)
 REQUEST = REQUESTS.where(requests.c.id == bindparam("request_id"))
+OF_CERTIFICATE = REQUESTS.where(
+    requests.c.serial == bindparam("serial"), requests.c.issuer == bindparam("issuer")
+)
 # What is over by then no longer waits, though nobody may have written that yet.
 IN_ALL = (
     select(func.count())
@@ -263,6 +266,16 @@ class RequestRecords(Database):
         """
         with self._reading() as connection:
             return request(connection, request_id, now)
+
+    def request_of(self, key: CertificateKey) -> RequestRow | None:
+        """Return the request that got a certificate; None where it is not kept.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            row = connection.execute(OF_CERTIFICATE, key._asdict()).first()
+            return None if row is None else as_of(None, row)
 
 
 def standing(

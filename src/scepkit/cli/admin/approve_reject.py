@@ -69,7 +69,7 @@ def approve(
     """
     numbers = _numbers(ids)
     with keys_opened(directory) as (home, store):
-        from scepkit.operations.approval import cut
+        from scepkit.ca.profiles.cut import cut_from
         from scepkit.server.assembly import approval_of
         from scepkit.server.data_directory import utc_now
 
@@ -84,7 +84,7 @@ def approve(
             else:
                 terminal.data(serial)
             terminal.say(f"request {number}: issued to {row.subject}")
-            for one in cut(row, outcome):
+            for one in cut_from(row.csr, outcome.certificate):
                 terminal.say(f"request {number}: asked for, but not in the certificate: {one}")
 
         _for_each(numbers, decide, as_json=as_json)

@@ -74,6 +74,7 @@ def show(
         terminal.json_data(
             {
                 **found.fields,
+                "cut": [*found.cut],
                 "history": found.history,
                 "chain": [link_fields(one) for one in found.chain],
                 "pem": found.pem,
@@ -81,6 +82,7 @@ def show(
         )
     else:
         told = [(name, value) for name, value in found.fields.items() if value]
+        told += [("left out", one) for one in found.cut]
         told += [("history", _in_words(one)) for one in found.history]
         told += [("chain", line) for line in _drawn(found.chain, found.key)]
         terminal.data_fields(told)
@@ -96,6 +98,7 @@ class _Shown:
         key: the certificate's name.
         history: what an operator did with the certificate.
         chain: the renewal chain that it is in.
+        cut: what the request asked for, and the certificate has not.
     """
 
     fields: dict[str, str]
@@ -103,16 +106,18 @@ class _Shown:
     key: CertificateKey | None = None
     history: Sequence[dict[str, str]] = ()
     chain: Sequence[Link] = ()
+    cut: Sequence[str] = ()
 
 
 def _certificate(store: Store, number: str) -> _Shown:
+    from scepkit.ca.profiles.cut import cut_from
     from scepkit.operations import renewal_chain
     from scepkit.operations.selection import by_serial, certificate_status
     from scepkit.protocol.certificate import Certificate, fingerprint
     from scepkit.server.data_directory import utc_now
 
     (row,) = by_serial(store, [number])
-    now = utc_now()
+    now, request = utc_now(), store.request_of(row.key)
     certificate = Certificate.read(row.der)
     fields = {
         "serial": show_serial(row.serial),
@@ -140,6 +145,7 @@ def _certificate(store: Store, number: str) -> _Shown:
         row.key,
         [_done(one) for one in store.revocation_history(row.key)],
         [*renewal_chain.links(store.renewal_chains([row.key]), now)],
+        () if request is None else cut_from(request.csr, row.der),
     )
 
 
