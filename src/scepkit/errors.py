@@ -70,7 +70,10 @@ class Hint(StrEnum):
     MAKE_RA = "so it needs an RA: make one, or restore ra.pem and ra-key.pem beside it"
     REQUEST_CA = "make a PKCS#10 for it, and install the certificate that comes back"
     CA_REQUEST_WAITS = "install its certificate, or give the request up"
-    KEY_PROTECTION = "tell the server what the CA's keys were encrypted under"
+    KEY_PROTECTION = (
+        "tell the server what the CA's keys were encrypted under, and have it read its settings "
+        "again"
+    )
     # To a device's owner.
     FINGERPRINT = "give sha256: and 64 hex digits"
     REPLACED_CA = "the CA may have been replaced; ask its operator for the new one's fingerprint"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from scepkit.ca.directory import requesting, rollover, rotation
+from scepkit.ca.directory import founding, paths, requesting, rollover, rotation
 from scepkit.ca.directory.founding import RA_VALIDITY, ca_name
+from scepkit.ca.directory.layouts import LAYOUTS
 from scepkit.errors import SettingsError
 from scepkit.keys.passphrase import Passphrase, WrongPassphrase
 from scepkit.keys.pem import is_encrypted
@@ -98,6 +99,19 @@ def test_the_keys_of_a_ca_that_no_endpoint_uses_yet(directory):
         change(directory, old, new)
         assert all(map(is_encrypted, key_files(directory)))
         assert requesting.find(place, quick(new)).csr.is_signature_valid
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_the_keys_of_a_ca_whose_founding_was_killed(directory, is_whole):
+    """It is finished or dropped first: else its keys would come into force in clear later."""
+    place = directory / "ca-later"
+    founding.stage_ca(place / founding.STAGE, LAYOUTS["ec"], ca_name("Later"), NOW, None)
+    if not is_whole:
+        (place / founding.STAGE / "ca.pem").unlink()
+    change(directory, None, OLD)
+    assert paths.exists(place) is is_whole
+    assert not (place / founding.STAGE).exists()
+    assert all(map(is_encrypted, key_files(directory)))
 
 
 def test_a_rotation_after_a_change_that_was_killed(directory, monkeypatch):

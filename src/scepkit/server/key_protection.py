@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
-from scepkit.ca.directory import material, paths, replacing
+from scepkit.ca.directory import founding, material, paths, replacing
 from scepkit.errors import SettingsError
 from scepkit.keys import ownership
 from scepkit.keys.files import (
@@ -118,6 +118,8 @@ def _lock(settings: Settings, locks: ExitStack) -> None:
     for directory in _directories(settings):
         locks.enter_context(replacing.locked(directory))
         replacing.heal(directory)
+        # Its keys would stay as they are, and come into force as such.
+        founding.heal(directory)
 
 
 def _directories(settings: Settings) -> list[Path]:

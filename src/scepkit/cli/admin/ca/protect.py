@@ -79,7 +79,12 @@ def protect(
     terminal.say(f"{len(names)} key files in {directory} are {state} now")
     if new is not None:
         terminal.say("keep the passphrase somewhere else, too: without it the keys are lost")
-    terminal.say("a server that runs takes it over with: scep admin reload")
+        if home.settings.key_passphrase_file is None:
+            file = "FILE" if new_passphrase_file is None else new_passphrase_file.absolute()
+            terminal.say(
+                f'tell the server where it is: key_passphrase_file = "{file}" in scep.toml'
+            )
+    terminal.say(f"a server that runs takes it over with: scep admin reload --dir {directory}")
 
 
 def _new_passphrase(path: Path | None) -> Passphrase:
