@@ -11,6 +11,7 @@ import binascii
 import hashlib
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 from scepkit.ca.extensions import OCSP_PATH
 from scepkit.errors import HTTPRefused
@@ -108,5 +109,6 @@ def _response(exchange: Exchange, answer: OCSPAnswer) -> HTTPResponse:
     return HTTPResponse(200, answer.der, RESPONSE_TYPE, headers)
 
 
+@lru_cache(maxsize=1024)
 def _http_date(moment: datetime) -> str:
     return format_datetime(moment, usegmt=True)
