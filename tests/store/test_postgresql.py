@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -24,9 +25,10 @@ from scepkit.store import (
     group_commit,
     schema,
 )
+from scepkit.store.challenges import MANY
 from scepkit.store.engine import fault
 from scepkit.store.tables import metadata
-from stored import NOW
+from stored import NOW, make_challenge
 from waiting import PATIENCE, wait_until
 
 
@@ -323,3 +325,14 @@ def test_a_database_of_the_locale_c(cluster):
             assert connection.scalar(select(literal("Zürich"))) == "Zürich"
         made.dispose()
         Store.open(url).close()
+
+
+def test_challenges_that_were_just_made_are_found_by_their_mac(store, url):
+    """What the database has not counted yet it would look through, one after the other."""
+    new = [make_challenge() for _ in range(MANY)]
+    store.add_challenges(new)
+    asked = {"endpoint": new[0].endpoint, "mac": new[0].mac}
+    with psycopg.connect(url) as connection:
+        text = "EXPLAIN SELECT * FROM challenges WHERE endpoint = %(endpoint)s AND mac = %(mac)s"
+        plan = [line for (line,) in connection.execute(text, asked)]
+    assert any("Index Cond" in line and "mac" in line for line in plan), plan
