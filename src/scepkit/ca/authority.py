@@ -22,6 +22,7 @@ from scepkit.keys.pem import signature_hash
 from scepkit.protocol import public_keys, signatures
 from scepkit.protocol.algorithms import SHA256, SHA384, SHA512
 from scepkit.protocol.asn1 import der as _der
+from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.extensions import encoded
 from scepkit.protocol.general_name import listed
@@ -35,7 +36,13 @@ if TYPE_CHECKING:
     from scepkit.ca.profiles.profile import Profile
     from scepkit.keys.pem import PrivateKey
 
-_VERSION_3 = _der.tagged(0, _der.INTEGER_2)
+# TBSCertificate (RFC 5280 section 4.1): version 3, the serial number, signature and issuer, the
+# validity, subject, key, and extensions.
+_TO_BE_SIGNED = Skeleton(
+    *(_der.SEQUENCE, _der.tagged(0, _der.INTEGER_2), ..., ..., (_der.SEQUENCE, ..., ...)),
+    *(..., ..., (0xA3, (_der.SEQUENCE, ...))),
+)
+_CERTIFICATE = Skeleton(_der.SEQUENCE, ..., ..., (_der.BIT_STRING, b"\0", ...))
 _SERIALS = 1 << 159  # RFC 5280 section 4.1.2.2: at most 20 octets
 _DIGESTS = {one.name: one for one in (SHA256, SHA384, SHA512)}
 
@@ -132,17 +139,12 @@ class Authority:
         granted, names = from_request(order.requested, key, profile, subject, order.identity)
         if self.limits.constraints:
             self.limits.check(subject, names)
-        to_be_signed = _der.sequence(
-            _VERSION_3,
-            _der.integer(serial),
-            self._algorithm_and_issuer,
-            _der.sequence(_der.time(not_before), _der.time(not_after)),
-            subject.der,
-            spki,
-            _der.tagged(3, _der.sequence(self._extensions, *granted, subject_key_identifier(spki))),
+        extensions = b"".join((self._extensions, *granted, subject_key_identifier(spki)))
+        to_be_signed = _TO_BE_SIGNED.write(
+            *(_der.integer(serial), self._algorithm_and_issuer),
+            *(_der.time(not_before), _der.time(not_after), subject.der, spki, extensions),
         )
-        signature = self._sign(to_be_signed)
-        der = _der.sequence(to_be_signed, self._algorithm, _der.bit_string(signature))
+        der = _CERTIFICATE.write(to_be_signed, self._algorithm, self._sign(to_be_signed))
         key_hash = hashlib.sha256(spki).digest()
         validity = not_before, not_after
         return IssuedCertificate(der, serial, *validity, key_hash, listed(names), granted)

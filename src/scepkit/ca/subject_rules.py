@@ -90,7 +90,7 @@ def certified_subject(subject: Name) -> CertifiedName:
     for rdn in rdns:
         if len(rdn) != 1:
             _check_part(rdn)
-    name = der.sequence(*[der.set_of(*rdn) for rdn in written])
+    name = der.sequence(*[der.element(der.SET, *sorted(rdn)) for rdn in written])
     return CertifiedName(name, email_addresses(subject))
 
 

@@ -240,11 +240,12 @@ class CertificationRequest:
             BadAlg: its signature algorithm or its key's curve is not allowed.
         """
         public_keys.check(self.public_key)
-        uses: list[Legacy | None] = []
+        uses: list[Legacy] = []
         if self.algorithm is not None:
             self.algorithm.require(allowed)
             uses += self.algorithm.legacy
-        uses.append(self._form(allowed))
+        if self._is_draft(allowed):
+            uses.append(Legacy.DRAFT_OIDS)
         try:
             _ = self.subject.rdns
         except Malformed as error:
@@ -254,21 +255,21 @@ class CertificationRequest:
         except Malformed as error:
             raise BadRequest(f"the extension request cannot be read: {error.message}") from error
         _ = self.challenge_password
-        return tuple(use for use in uses if use is not None)
+        return tuple(uses)
 
-    def _form(self, allowed: frozenset[Legacy]) -> Legacy | None:
+    def _is_draft(self, allowed: frozenset[Legacy]) -> bool:
         """Say whether the extensions are asked for as old drafts did it.
 
         Where that is off, the request is refused: a certificate without the names helps nobody.
         """
-        if all(kind != _DRAFT for _, kind, _, _ in self._row):
-            return None
+        if _DRAFT not in [kind for _, kind, _, _ in self._row]:
+            return False
         if Legacy.DRAFT_OIDS not in allowed:
             raise BadRequest(
                 "the extension request is in the old form of a draft, which is not allowed here",
                 hint=f"to allow it, name {Legacy.DRAFT_OIDS.value!r} in the legacy setting",
             )
-        return Legacy.DRAFT_OIDS
+        return True
 
     def _values(self, wanted: Collection[bytes]) -> list[bytes]:
         """Return the values of an attribute, whichever OID it goes by."""

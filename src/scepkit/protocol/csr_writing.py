@@ -15,6 +15,7 @@ from scepkit.errors import UsageError
 from scepkit.protocol import signatures
 from scepkit.protocol.algorithms import SHA256, Digest, PrivateKey
 from scepkit.protocol.asn1 import der, types
+from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.asn1.strings import PRINTABLE
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extension
@@ -22,7 +23,12 @@ from scepkit.protocol.extensions import Extension
 CHALLENGE_PASSWORD = ObjectIdentifier("1.2.840.113549.1.9.7")
 EXTENSION_REQUEST = ObjectIdentifier("1.2.840.113549.1.9.14")
 _SHA256_WITH_RSA = ObjectIdentifier("1.2.840.113549.1.1.11")
-_UNSIGNED_ALGORITHM = der.algorithm(_SHA256_WITH_RSA)
+# A CertificationRequestInfo (RFC 2986 section 4.1): subject, key, attributes. And one unsigned.
+_FIELDS = (der.SEQUENCE, der.INTEGER_0, ..., ..., (0xA0, ...))
+_INFO = Skeleton(*_FIELDS)
+_UNSIGNED = Skeleton(
+    *(der.SEQUENCE, _FIELDS, der.algorithm(_SHA256_WITH_RSA), (der.BIT_STRING, b"\0", ...))
+)
 
 # RFC 2985 section 5.4.1 has 255 characters, and some services encrypted ones that are longer.
 MAX_CHALLENGE_LENGTH = 16384
@@ -63,7 +69,7 @@ def build(
         attributes.append(der.attribute(der.oid(EXTENSION_REQUEST), der.sequence(*wanted)))
     spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     named = subject if isinstance(subject, Name) else Name.of(subject)
-    info = _info(named.der, spki, attributes)
+    info = _INFO.write(named.der, spki, b"".join(sorted(attributes)))
     digest = signatures.signing_digest(key, digest)
     # The same request again is the same bytes, of EC keys as well: it can be told by its digest.
     signature = signatures.sign(key, info, digest, deterministic=True)
@@ -82,13 +88,7 @@ def unsigned(
         attributes: DER.
         signature: the octets that stand in for the signature.
     """
-    info = _info(subject, spki, attributes)
-    return der.sequence(info, _UNSIGNED_ALGORITHM, der.bit_string(signature))
-
-
-def _info(subject: bytes, spki: bytes, attributes: Iterable[bytes]) -> bytes:
-    """Write a CertificationRequestInfo (RFC 2986 section 4.1)."""
-    return der.sequence(der.INTEGER_0, subject, spki, der.tagged(0, *sorted(attributes)))
+    return _UNSIGNED.write(subject, spki, b"".join(sorted(attributes)), signature)
 
 
 def directory_string(text: str) -> bytes:

@@ -40,6 +40,7 @@ from scepkit.protocol.asn1.grammar import (
     Grammar,
     Row,
 )
+from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import key_agreement as _key_agreement
 from scepkit.protocol.cms import key_transport, password_recipient, recipients
@@ -92,7 +93,10 @@ _VERSIONS = {
     PASSWORD: der.INTEGER_3,
 }
 
-_ENCRYPTED_CONTENT = 0x80
+_ENVELOPED = Skeleton(
+    *(der.SEQUENCE, ENVELOPED_DATA),
+    (der.EXPLICIT_0, (der.SEQUENCE, ..., (der.SET, ...), (der.SEQUENCE, ..., ..., (0x80, ...)))),
+)
 # What an EncryptedContentInfo has before the IV: the type of its content, and the cipher.
 _UP_TO_IV = {
     oid: DATA + der.sequence(der.oid(oid), der.octet_string(bytes(size)))[:-size]
@@ -364,12 +368,7 @@ def seal(
     size = chosen.block_size - len(content) % chosen.block_size
     encryptor = CipherContext(chosen.primitive(cek), CBC(iv)).encryptor()
     encrypted = encryptor.update(content + bytes([size]) * size)
-    enveloped = der.sequence(
-        _VERSIONS[lock[0]],
-        der.element(der.SET, lock),
-        der.sequence(_UP_TO_IV[chosen.oid], iv, der.element(_ENCRYPTED_CONTENT, encrypted)),
-    )
-    return der.sequence(ENVELOPED_DATA, der.element(der.EXPLICIT_0, enveloped))
+    return _ENVELOPED.write(_VERSIONS[lock[0]], lock, _UP_TO_IV[chosen.oid], iv, encrypted)
 
 
 def check_recipient(

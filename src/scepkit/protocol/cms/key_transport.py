@@ -26,8 +26,12 @@ from scepkit.protocol.algorithms import (
     digest,
 )
 from scepkit.protocol.asn1 import ber, der, types
+from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.certificate import Certificate
 
+_WRITTEN = Skeleton(
+    *(der.SEQUENCE, der.INTEGER_0, (der.SEQUENCE, ..., ...), ..., (der.OCTET_STRING, ...))
+)
 _PKCS1_V15 = (padding.PKCS1v15(),)
 
 
@@ -93,12 +97,8 @@ def write(cek: bytes, recipient: Certificate, key: rsa.RSAPublicKey, *, oaep: bo
         oaep: RSAES-OAEP with SHA-256 in place of RSAES-PKCS1-v1_5.
     """
     algorithm, scheme = _OURS_OAEP if oaep else _OURS
-    return der.sequence(
-        der.INTEGER_0,
-        der.sequence(recipient.issuer, recipient.serial_number),
-        algorithm,
-        der.octet_string(key.encrypt(cek, scheme)),
-    )
+    encrypted = key.encrypt(cek, scheme)
+    return _WRITTEN.write(recipient.issuer, recipient.serial_number, algorithm, encrypted)
 
 
 def _combined(readings: Sequence[bytes], size: int) -> bytes:

@@ -39,6 +39,7 @@ from scepkit.protocol.asn1.grammar import (
     Grammar,
     Row,
 )
+from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.certificate import Certificate
 
 # OIDs, DER.
@@ -104,9 +105,20 @@ _CERTIFICATES, _CRLS, _SIGNED_ATTRS = 0xA0, 0xA1, 0xA0
 # Where they stand in a SignerInfo.
 _SIGNED_ATTRIBUTES = 3
 
+# Both in their ContentInfo: a SignedData over id-data with one SignerInfo, and one without content.
+_DATA_CONTENT = (der.SEQUENCE, DATA, (der.EXPLICIT_0, (der.OCTET_STRING, ...)))
+_ONE_SIGNER = (der.SEQUENCE, ..., (_SIGNED_ATTRS, ...), ..., (der.OCTET_STRING, ...))
+_SIGNED = Skeleton(
+    *(der.SEQUENCE, SIGNED_DATA),
+    (der.EXPLICIT_0, (der.SEQUENCE, ..., _DATA_CONTENT, ..., (der.SET, _ONE_SIGNER))),
+)
 _NOTHING = der.set_of()
 # Version, no digest, no content.
 _NO_CONTENT = der.INTEGER_1 + _NOTHING + der.sequence(DATA)
+_CERTIFICATES_ONLY = Skeleton(
+    *(der.SEQUENCE, SIGNED_DATA),
+    (der.EXPLICIT_0, (der.SEQUENCE, _NO_CONTENT, ..., ..., _NOTHING)),
+)
 _CONTENT_TYPE_IS_DATA = der.attribute(CONTENT_TYPE, DATA)
 
 
@@ -364,17 +376,9 @@ class Signer:
         # DER's order is one of octets, and so one of the attributes' lengths first.
         encoded = b"".join(sorted([_CONTENT_TYPE_IS_DATA, message_digest, *attributes]))
         signature = self._sign(der.element(der.SET, encoded))
-        signer_info = der.sequence(
-            self._signer,
-            der.element(_SIGNED_ATTRS, encoded),
-            self._algorithm,
-            der.octet_string(signature),
-        )
-        return _content_info(
-            self._head,
-            der.sequence(DATA, der.element(der.EXPLICIT_0, der.octet_string(content))),
-            self._certificates,
-            der.element(der.SET, signer_info),
+        return _SIGNED.write(
+            *(self._head, content, self._certificates),
+            *(self._signer, encoded, self._algorithm, signature),
         )
 
 
@@ -383,14 +387,7 @@ def certs_only(certificates: Sequence[bytes] = (), crls: Sequence[bytes] = ()) -
 
     The order is kept, so that the leaf stays first, which DER's SET order would not.
     """
-    return _content_info(
-        _NO_CONTENT,
+    return _CERTIFICATES_ONLY.write(
         der.element(_CERTIFICATES, *certificates) if certificates else b"",
         der.element(_CRLS, *crls) if crls else b"",
-        _NOTHING,
     )
-
-
-def _content_info(*fields: bytes) -> bytes:
-    """Return the ContentInfo of a SignedData, given its fields in their order."""
-    return der.sequence(SIGNED_DATA, der.element(der.EXPLICIT_0, der.sequence(*fields)))

@@ -14,6 +14,7 @@ from cryptography.x509 import ObjectIdentifier
 from scepkit.errors import Malformed
 from scepkit.protocol.asn1 import ber, der
 from scepkit.protocol.asn1.ber import Attribute
+from scepkit.protocol.asn1.skeleton import Skeleton
 
 # OIDs, DER.
 MESSAGE_TYPE = der.oid(ObjectIdentifier("2.16.840.1.113733.1.9.2"))
@@ -45,6 +46,11 @@ _NAMES = {
     FAIL_INFO_TEXT: "failInfoText",
     MICROSOFT_HRESULT: "HRESULT",
     SIGNING_TIME: "signingTime",
+}
+
+_NONCES = {
+    kind: Skeleton(der.SEQUENCE, kind, (der.SET, (der.OCTET_STRING, ...)))
+    for kind in (SENDER_NONCE, RECIPIENT_NONCE)
 }
 
 _Single: TypeAlias = Mapping[bytes, tuple[int, bytes]]
@@ -180,7 +186,7 @@ def write(attributes: Attributes) -> list[bytes]:
         (RECIPIENT_NONCE, attributes.recipient_nonce),
     ):
         if nonce is not None:
-            out.append(der.attribute(kind, der.octet_string(nonce)))
+            out.append(_NONCES[kind].write(nonce))
     if attributes.fail_info_text is not None:
         text = der.element(_UTF8_STRING, attributes.fail_info_text.encode())
         out.append(der.attribute(FAIL_INFO_TEXT, text))
