@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -15,8 +16,14 @@ from scepkit.errors import SettingsError
 from scepkit.server import settings
 from scepkit.server.settings import errors, precedence
 from scepkit.server.settings.profiles import inheritance, values
-from scepkit.server.settings.profiles.format import ProfileSettings, tables
+from scepkit.server.settings.profiles.format import (
+    AttributeSettings,
+    NameKind,
+    ProfileSettings,
+    tables,
+)
 
+NAME_KINDS = get_args(NameKind)
 PAGE = Path(__file__).parents[2] / "docs/reference/profiles.md"
 
 
@@ -175,12 +182,17 @@ def test_the_examples_of_the_reference_are_settings(load, example):
 def test_the_reference_has_every_key_and_an_example_of_each():
     text, examples = PAGE.read_text("utf-8"), "\n".join(_examples())
     sections = tables(ProfileSettings, "profile")
+    sections |= tables(AttributeSettings, "profile.subject.ATTRIBUTE")
     for section, keys in sections.items():
         for key in keys:
             name = f"{section}.{key}".removeprefix("profile.")
             if f"profile.{name}" in sections:
-                assert f".{name}]" in examples, name
+                assert re.search(rf"^\[profile[.][^.]+[.]{name}", examples, re.MULTILINE), name
+            elif name == "subject":
+                assert "[profile.staff.subject.CN]" in examples
             else:
+                for kind in NAME_KINDS:
+                    name = name.replace(f"names.{kind}.", "names.KIND.")
                 assert f"`{name}`" in text, name
                 assert re.search(rf"^{key} = ", examples, re.MULTILINE), name
 

@@ -207,6 +207,8 @@ def _checked(name: GeneralName, kind: str) -> GeneralName:
                 _check_address(name)
             case "upn":
                 return _user_principal_name(name)
+            case "dir":
+                return GeneralName(der.tagged(4, certified_subject(Name(name.octets)).der))
             case "dns":
                 host = name.string()
                 # RFC 5280: a dNSName of " " MUST NOT be used; no host name holds a blank.

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import Order
 from scepkit.ca.profiles.profile import Profile, check_names
-from scepkit.enrolment import issuing, renewal
+from scepkit.enrolment import granting, issuing, renewal
 from scepkit.enrolment.challenges import MAX_LENGTH, ChallengeRule, too_long
-from scepkit.enrolment.challenges.one_time import bound, refused_as_spent
+from scepkit.enrolment.challenges.one_time import refused_as_spent
 from scepkit.enrolment.challenges.static import WrongChallenges
 from scepkit.enrolment.consultation import Consultation, Grant
 from scepkit.enrolment.issuers import Issuers
@@ -31,7 +31,7 @@ from scepkit.enrolment.request import (
 )
 from scepkit.enrolment.rules import RenewalRules, Rules
 from scepkit.enrolment.secret_box import Passphrases, SecretBox
-from scepkit.enrolment.sender import RenewedCertificate, RevokedSigner, Sender, other_key, revoked
+from scepkit.enrolment.sender import RenewedCertificate, RevokedSigner, other_key, revoked
 from scepkit.enrolment.third_parties import Awaited
 from scepkit.enrolment.vouching import treatment
 from scepkit.errors import BoundReached, FailInfoError, SettingsError
@@ -131,30 +131,22 @@ class Admission:
             if standing is None:
                 raise
             return repeated(standing)
-        granted = bound(request.csr, challenge)
-        self._check_subject(granted, request.sender)
+        profile, queued = self.profile, self.rules.approval
+        try:
+            granted = granting.first(request.csr, profile, self.endpoint, challenge)
+            self.issuers.check_subject(granted.subject)
+            identity = treatment(profile, granted, challenge)
+            if queued:
+                # An operator could only reject what no certificate may have.
+                check_names(granted.extensions, granted.subject, profile, identity)
+        except FailInfoError as error:
+            raise request.sender.told(error) from error
         renews = None
         if renewed is not None and renewed.certificate.subject_name.matches(granted.subject):
             renews = renewed.key
-        identity, queued = treatment(self.profile, granted, challenge), self.rules.approval
-        if queued:
-            self._check_names(granted, identity, request.sender)
         return self._granted(
             request, granted, fingerprint, challenge, renews, identity, queued=queued
         )
-
-    def _check_subject(self, csr: CertificationRequest, sender: Sender) -> None:
-        try:
-            self.issuers.check_subject(csr.subject)
-        except FailInfoError as error:
-            raise sender.told(error) from error
-
-    def _check_names(self, csr: CertificationRequest, identity: Identity, sender: Sender) -> None:
-        """Refuse names that no certificate may have: an operator could only reject them."""
-        try:
-            check_names(csr.extensions, csr.subject, self.profile, identity)
-        except FailInfoError as error:
-            raise sender.told(error) from error
 
     def _entitling(self, request: EnrolmentRequest) -> Challenge | None:
         if self.rules.approval and request.csr.challenge_password is None:
@@ -199,19 +191,20 @@ class Admission:
             standing = self._standing(request, fingerprint)
             if standing is not None:
                 return repeated(standing, renews=renewed.serial)
-            renewal.check(request, renewed, rules)
+            renewal.check(request, renewed, rules, self.profile)
         except FailInfoError as error:
             if not self._may_be_first(request, error):
                 raise
             # Not entitled by its certificate, but perhaps by its challenge, as a new device is.
             return self._first(request, renewed)
         challenge = self._confirmed(request, renewed)
-        granted = request.csr
-        if not rules.new_names:
-            # Where it asks for no name, those of the certificate need not be read.
-            names = renewed.names if granted.extensions.subject_alternative_names else ()
-            granted = granted.bound_to(renewed.certificate.subject_name, names)
-        self._check_subject(granted, request.sender)
+        try:
+            granted = granting.renewal(
+                request.csr, self.profile, self.endpoint, renewed, new_names=rules.new_names
+            )
+            self.issuers.check_subject(granted.subject)
+        except FailInfoError as error:
+            raise request.sender.told(error) from error
         identity = treatment(self.profile, granted, challenge, renewed)
         return self._granted(request, granted, fingerprint, challenge, renewed.key, identity)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from scepkit.ca.profiles.profile import Profile
 from scepkit.ca.subject_rules import email_addresses
 from scepkit.enrolment.request import EnrolmentRequest
 from scepkit.enrolment.rules import RenewalRules
@@ -19,13 +20,16 @@ class TooEarly(BadRequest):
     """The signer's certificate is not near its end yet."""
 
 
-def check(request: EnrolmentRequest, renewed: RenewedCertificate, rules: RenewalRules) -> None:
+def check(
+    request: EnrolmentRequest, renewed: RenewedCertificate, rules: RenewalRules, profile: Profile
+) -> None:
     """Hold a renewal to the rules: how it is signed, when, and for which names.
 
     Args:
         request: the request.
         renewed: the certificate that it renews.
         rules: the endpoint's.
+        profile: what it issues.
 
     Raises:
         BadAlg: it is signed over a digest that collides.
@@ -36,7 +40,7 @@ def check(request: EnrolmentRequest, renewed: RenewedCertificate, rules: Renewal
     if rules.new_names:
         return
     wanted, subject = request.csr, renewed.certificate.subject_name
-    if not subject.matches(wanted.subject):
+    if not profile.of_request(subject).matches(profile.of_request(wanted.subject)):
         raise other_subject(f"a renewal of {subject} asks for {wanted.subject}")
     names = wanted.extensions.subject_alternative_names
     if not names:

@@ -22,9 +22,10 @@ def treatment(
 ) -> Identity:
     """Return the treatment of the identity that a request asks for.
 
-    A bound challenge vouches: the request was held to its names. A certificate of this server's
-    that is renewed vouches for what it has itself. An operator who approves sees a name, and not
-    whose device it is; and another CA's certificate says what that CA says.
+    A bound challenge vouches: the request was held to its names. The data of any challenge vouch
+    for the names that the profile makes of them. A certificate of this server's that is renewed
+    vouches for what it has itself. An operator who approves sees a name, and not whose device it
+    is; and another CA's certificate says what that CA says.
 
     Args:
         profile: what may be issued.
@@ -36,9 +37,14 @@ def treatment(
         return Identity.LEFT_OUT
     if challenge is not None and challenge.subject is not None:
         return Identity.TAKEN_OVER
+    wanted = granted.extensions
+    if challenge is not None and profile.names is not None:
+        vouched = profile.names.vouched({"label": challenge.label, "data": challenge.data})
+        if vouched and identity.asked(wanted.subject_alternative_names, None) <= vouched:
+            return Identity.TAKEN_OVER
     if renewed is None or renewed.key is None:
         return Identity.REFUSED
-    wanted, had = granted.extensions, renewed.certificate.extensions
+    had = renewed.certificate.extensions
     names = identity.asked(wanted.subject_alternative_names, wanted.extended_key_usage)
     vouched = identity.asked(renewed.names, had.extended_key_usage)
     return Identity.TAKEN_OVER if names <= vouched else Identity.REFUSED

@@ -102,6 +102,8 @@ class Approval:
     def _issue(self, row: RequestRow, now: datetime) -> Issuance:
         # Its signature was verified when it came.
         wanted = csr.read_archived(row.csr)
+        # The rules may be others than when it was queued.
+        wanted = self.profile.named(wanted, None)
         self.issuers.check_subject(wanted.subject)
         authority = self._authority(row)
         entry = issuing.entry_of(row, wanted.subject, authority, now)

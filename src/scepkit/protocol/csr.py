@@ -224,6 +224,10 @@ class CertificationRequest:
             _names=None if bound == asked else bound,
         )
 
+    def named(self, subject: Name, names: tuple[GeneralName, ...]) -> CertificationRequest:
+        """Return the request with another subject and other names."""
+        return replace(self, subject=subject, _names=names)
+
     def check(self, allowed: frozenset[Legacy]) -> tuple[Legacy, ...]:
         """Make sure that all of it can be read and used.
 

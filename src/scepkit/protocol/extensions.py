@@ -37,6 +37,7 @@ _EXTENSION = Grammar(
     "extension", _der.SEQUENCE | WHOLE | ENTER, _der.OID, _VALUE, _VALUE | OPTIONAL, END
 )
 _TAGGED_0 = 0xA0
+_EMPTY = _der.sequence()
 
 KEY_USAGE = _der.oid(ExtensionOID.KEY_USAGE)
 EXTENDED_KEY_USAGE = _der.oid(ExtensionOID.EXTENDED_KEY_USAGE)
@@ -154,6 +155,8 @@ class Extensions:
         value = _der.sequence(*(name.der for name in names))
         der = extension(SUBJECT_ALTERNATIVE_NAME, value)
         changed = Extension(SUBJECT_ALTERNATIVE_NAME, critical=False, value=value, der=der)
+        if all(one.identifier != changed.identifier for one in self.all):
+            return Extensions((*self.all, changed)) if value != _EMPTY else self
         return Extensions(
             tuple(changed if e.identifier == changed.identifier else e for e in self.all)
         )

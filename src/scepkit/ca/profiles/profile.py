@@ -25,11 +25,15 @@ from scepkit.protocol.asn1 import der
 from scepkit.protocol.extensions import SUBJECT_ALTERNATIVE_NAME, encoded, extension
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
+    from scepkit.ca.profiles.names import NameRules
+    from scepkit.ca.profiles.subject import SubjectRules
+    from scepkit.ca.profiles.templates import Values
     from scepkit.protocol.algorithms import PublicKey
+    from scepkit.protocol.csr import CertificationRequest
     from scepkit.protocol.distinguished_name import Name
     from scepkit.protocol.extensions import Extensions
     from scepkit.protocol.general_name import GeneralName
@@ -42,6 +46,9 @@ KEY_USAGES = frozenset({"digital_signature", "key_encipherment", "key_agreement"
 SAN_TYPES = frozenset({"dns", "ip", "email", "uri", "upn"})
 """Kinds of subjectAltName that can be allowed; `upn` is Microsoft's otherName
 1.3.6.1.4.1.311.20.2.3, and only where `Profile.identity` is."""
+
+NAME_KINDS = SAN_TYPES | {"dir"}
+"""All kinds that can be allowed; `dir` is a directoryName."""
 
 _NOT_OF_RSA = frozenset({"key_agreement"})
 _NOT_OF_EC = frozenset({"key_encipherment"})
@@ -104,7 +111,13 @@ class Profile:
     beyond one device."""
 
     san_types: frozenset[str] = SAN_TYPES
-    """The kinds of subjectAltName that are taken over, of `SAN_TYPES`; others are left out."""
+    """The kinds of subjectAltName that are taken over, of `NAME_KINDS`; others are left out."""
+
+    subject: SubjectRules | None = None
+    """The rules on the subject; None: there are none."""
+
+    names: NameRules | None = None
+    """The rules on alternative names; None: there are none."""
 
     identity: bool = False
     """True takes names and purposes over by which somebody logs in to a Windows domain, where
@@ -118,8 +131,42 @@ class Profile:
         if not self.key_usages:
             raise SettingsError("a profile must allow at least one key usage")
         _check_known("key usage", self.key_usages, KEY_USAGES)
-        _check_known("kind of subjectAltName", self.san_types, SAN_TYPES)
+        _check_known("kind of subjectAltName", self.san_types, NAME_KINDS)
         _check_known("curve", self.curves, CURVES)
+
+    def named(
+        self, csr: CertificationRequest, values: Callable[[], Values] | None
+    ) -> CertificationRequest:
+        """Return a request with the names that its certificate gets; the same where it has them.
+
+        Args:
+            csr: the request, of somebody who is entitled to a certificate.
+            values: returns what templates may name; None where they have made their names before.
+
+        Raises:
+            BadRequest: its names do not follow the rules; the text names attribute and rule.
+        """
+        rules, names = self.subject, self.names
+        if rules is None and names is None:
+            return csr
+        made: Values | None = None
+        if values is not None:
+            makes = (rules is not None and rules.makes) or (names is not None and names.makes)
+            made = values() if makes else {}
+        subject = csr.subject if rules is None else rules.certified(csr.subject, made)
+        asked = csr.extensions.subject_alternative_names
+        granted = asked if names is None else names.certified(asked, subject, made)
+        if subject is csr.subject and granted is asked:
+            return csr
+        return csr.named(subject, granted)
+
+    def of_request(self, subject: Name) -> Name:
+        """Return the part of a subject that a request has, and the profile does not make.
+
+        Raises:
+            Malformed: it cannot be read.
+        """
+        return subject if self.subject is None else self.subject.of_request(subject)
 
 
 def _check_known(what: str, asked: frozenset[str], known: frozenset[str]) -> None:

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from scepkit.protocol.algorithms import Legacy
 from scepkit.server.settings.profiles.format import NameKind, ProfileSettings
-from scepkit.server.settings.profiles.values import Bits, Curve, Purpose, Usage
+from scepkit.server.settings.profiles.values import READY, Bits, Curve, Purpose, Usage
 
 Shape: TypeAlias = Literal["auto", "ca", "chain", "ra+ca", "ra+chain"]
 """The forms of the answer to GetCACert; `publication` defines each."""
@@ -190,7 +190,7 @@ class EndpointSettings(BaseModel):
             table, _, last = key.rpartition(".")
             held = values.setdefault(table, {}) if table else values
             held[last] = value
-        return ProfileSettings(**values) if said else profile
+        return ProfileSettings.model_validate(values, context={READY: True}) if said else profile
 
     @property
     def overrules(self) -> tuple[str, ...]:

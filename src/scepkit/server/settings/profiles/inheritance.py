@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from scepkit.server.settings.errors import Misplaced
 from scepkit.server.settings.profiles.format import ProfileSettings
+from scepkit.server.settings.profiles.values import READY
 
 DEFAULT = "device"
 """The profile of an endpoint that names none."""
@@ -23,7 +24,9 @@ def ready() -> Mapping[str, ProfileSettings]:
     """Return the profiles that come with the package, by name."""
     files = resources.files("scepkit.ca.profiles") / "ready"
     return {
-        file.name.removesuffix(".toml"): ProfileSettings(**tomllib.loads(file.read_text("utf-8")))
+        file.name.removesuffix(".toml"): ProfileSettings.model_validate(
+            tomllib.loads(file.read_text("utf-8")), context={READY: True}
+        )
         for file in sorted(files.iterdir(), key=lambda one: one.name)
         if file.name.endswith(".toml")
     }
@@ -73,7 +76,7 @@ def _resolve(name: str, own: Mapping[str, ProfileSettings]) -> ProfileSettings:
             *("profile", name, "identity"),
         )
     try:
-        return ProfileSettings(**values)
+        return ProfileSettings.model_validate(values, context={READY: name not in own})
     except ValidationError as error:
         said = "; ".join(one["msg"].removeprefix("Value error, ") for one in error.errors())
         raise Misplaced(f"with what it extends: {said}", "profile", name) from error

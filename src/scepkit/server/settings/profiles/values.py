@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
 
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+)
 
+from scepkit.ca.profiles.patterns import Pattern
+from scepkit.ca.profiles.templates import Template
+from scepkit.errors import SettingsError
+from scepkit.protocol import name_attributes
+from scepkit.protocol.asn1 import der
+from scepkit.protocol.asn1.ber import object_identifier
 from scepkit.protocol.extensions import PURPOSES
 
 CURVES = MappingProxyType(
@@ -101,3 +114,64 @@ def _allowed_purpose(name: str) -> str:
 
 Purpose: TypeAlias = Annotated[str, AfterValidator(_allowed_purpose)]
 """A purpose that a certificate may have, by its name or its OID."""
+
+
+def attribute_type(name: str) -> bytes:
+    """Return the type of an attribute of names, DER.
+
+    Args:
+        name: one of its names in any case, or its OID.
+
+    Raises:
+        ValueError: it is none.
+    """
+    known = name_attributes.BY_NAME.get(name.lower())
+    if known is not None and known.is_text:
+        return der.oid(ObjectIdentifier(known.oid))
+    try:
+        return der.oid(ObjectIdentifier(name))
+    except ValueError as error:
+        near = get_close_matches(name.lower(), name_attributes.BY_NAME, n=1)
+        meant = f"; did you mean {name_attributes.BY_NAME[near[0]].label}?" if near else ""
+        raise ValueError(f"{name!r} is no attribute of a subject{meant}") from error
+
+
+def _label(name: str) -> str:
+    """Return the one name of an attribute, so that each has one rule."""
+    oid = object_identifier(attribute_type(name))
+    return name if oid is None else name_attributes.find(oid).label
+
+
+AttributeName: TypeAlias = Annotated[str, AfterValidator(_label)]
+"""The type of an attribute of subjects, by its name or its OID."""
+
+
+def _suffix(text: str) -> str:
+    plain = text.lower().strip(".")
+    if not plain.isascii() or not all(plain.split(".")) or not _DOMAIN.isdisjoint(plain):
+        raise ValueError(f"{text!r} is no domain, such as example.com")
+    return plain
+
+
+_DOMAIN = frozenset(" /:@*")
+Suffix: TypeAlias = Annotated[str, AfterValidator(_suffix)]
+"""A domain."""
+
+
+def _compiles(kind: type[Pattern | Template]) -> AfterValidator:
+    def check(text: str, info: ValidationInfo) -> str:
+        # Those of ready profiles are tested, and need no package unless they are used.
+        if not (info.context or {}).get(READY):
+            try:
+                kind.of(text)
+            except SettingsError as error:
+                hint = f" ({error.hint})" if error.hint else ""
+                raise ValueError(f"{error.message}{hint}") from error
+        return text
+
+    return AfterValidator(check)
+
+
+READY = "ready"
+PatternText: TypeAlias = Annotated[str, Field(max_length=1000), _compiles(Pattern)]
+TemplateText: TypeAlias = Annotated[str, Field(max_length=1000), _compiles(Template)]

@@ -1,0 +1,229 @@
+"""The rules of a profile on alternative names: which of each kind, how many, and which it adds."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from scepkit.ca.profiles.patterns import Pattern
+from scepkit.ca.profiles.templates import Template, Values
+from scepkit.ca.subject_rules import email_addresses
+from scepkit.errors import BadRequest, Malformed
+from scepkit.protocol.asn1 import der
+from scepkit.protocol.asn1.strings import Undecodable
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.general_name import GeneralName
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_TAGS = {"email": 0x81, "dns": 0x82, "uri": 0x86}
+_WILDCARD = "*."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NameRule:
+    """The rule of one kind of name. A name has to follow all that is there.
+
+    Attributes:
+        patterns: one of them has to match the whole name.
+        suffixes: domains, below or at one of which the name has to be.
+        networks: in one of which an address has to be.
+        least: how many names of the kind there have to be.
+        most: how many there may be; None for as many as one likes.
+        wildcards: whether a host name may begin with `*.`.
+        added: templates of the names that the profile adds.
+    """
+
+    patterns: tuple[Pattern, ...] = ()
+    suffixes: tuple[str, ...] = ()
+    networks: tuple[Network, ...] = ()
+    least: int = 0
+    most: int | None = None
+    wildcards: bool = False
+    added: tuple[Template, ...] = ()
+
+
+_ANY = NameRule()
+
+
+@dataclass(frozen=True, slots=True)
+class NameRules:
+    """The rules on alternative names.
+
+    Attributes:
+        profile: the profile's name.
+        kinds: the kinds that a certificate may have; names of others are left out.
+        rules: by kind.
+        most: how many names there may be in all.
+    """
+
+    profile: str
+    kinds: frozenset[str]
+    rules: Mapping[str, NameRule] = field(default_factory=dict)
+    most: int = 100
+
+    @property
+    def makes(self) -> bool:
+        """Say whether a template makes something."""
+        return any(rule.added for rule in self.rules.values())
+
+    @property
+    def added_kinds(self) -> frozenset[str]:
+        """Return the kinds of which the profile adds names."""
+        return frozenset(kind for kind, rule in self.rules.items() if rule.added)
+
+    def certified(
+        self, names: tuple[GeneralName, ...], subject: Name, values: Values | None
+    ) -> tuple[GeneralName, ...]:
+        """Return the names that a certificate has; the same where nothing is changed.
+
+        Args:
+            names: those asked for, or certified before.
+            subject: the certificate's, whose e-mail addresses are among its names.
+            values: of which templates make theirs; None where they have made them before.
+
+        Raises:
+            BadRequest: one does not follow the rules; the text names kind and rule.
+        """
+        try:
+            if values is not None:
+                names = self._with_added(names, values)
+            counted = [one for one in names if one.kind in self.kinds]
+            if "email" in self.rules and "email" in self.kinds:
+                counted += [one for one in email_addresses(subject) if one not in names]
+            self._check(counted)
+        except (Malformed, Undecodable) as error:
+            raise BadRequest("a requested alternative name cannot be read") from error
+        return names
+
+    def vouched(self, challenge: Mapping[str, Any]) -> frozenset[str]:
+        """Return the names for which a challenge vouches: made of nothing but what it holds.
+
+        Args:
+            challenge: its `label` and `data`.
+        """
+        found = set()
+        for kind, rule in self.rules.items():
+            for template in (one for one in rule.added if one.names <= {"challenge"}):
+                with suppress(BadRequest):
+                    text = template.value({"challenge": challenge}, kind)
+                    found |= {str(_name(kind, text))} if text else set()
+        return frozenset(found)
+
+    def _with_added(
+        self, names: tuple[GeneralName, ...], values: Values
+    ) -> tuple[GeneralName, ...]:
+        known = frozenset(map(str, names))
+        for kind, rule in self.rules.items():
+            for template in rule.added:
+                text = template.value(values, f"the {kind} name that is added")
+                made = _name(kind, text) if text else None
+                if made is not None and str(made) not in known:
+                    known |= {str(made)}
+                    names = (*names, made)
+        return names
+
+    def _check(self, names: list[GeneralName]) -> None:
+        if len(names) > self.most:
+            what = f"{len(names)} alternative names are too many, at most {self.most} are allowed"
+            raise BadRequest(f"{what} (names.max of the profile {self.profile!r})")
+        for name in names:
+            kind = name.kind
+            self._check_one(kind, name, self.rules.get(kind, _ANY))
+        if self.rules:
+            found = Counter(one.kind for one in names)
+            for kind, rule in self.rules.items():
+                self._check_count(kind, rule, found[kind])
+
+    def _check_one(self, kind: str, name: GeneralName, rule: NameRule) -> None:
+        text = _text(kind, name)
+        if kind == "dns" and "*" in text:
+            self._check_wildcard(text, rule)
+        if rule.networks and not _is_in(name, rule.networks):
+            raise self._refused(kind, "is in none of the networks", "networks")
+        if rule.suffixes and not _is_below(_domain(kind, text), rule.suffixes):
+            raise self._refused(kind, "has none of the suffixes", "suffixes")
+        if rule.patterns and not any(one.matches(text) for one in rule.patterns):
+            raise self._refused(kind, "matches none of the patterns", "patterns")
+
+    def _check_wildcard(self, text: str, rule: NameRule) -> None:
+        if not rule.wildcards:
+            raise self._refused("dns", "has a wildcard", "wildcards")
+        below = text.removeprefix(_WILDCARD)
+        if "*" in below or below == text:
+            raise self._refused("dns", "has a wildcard that is not its first label", "wildcards")
+        if _public_suffixes().is_public(below.rstrip(".")):
+            raise self._refused("dns", "has a wildcard on a public suffix", "wildcards")
+
+    def _check_count(self, kind: str, rule: NameRule, count: int) -> None:
+        if count < rule.least:
+            what = f"is there {count} times, at least {rule.least} are needed"
+            raise self._refused(kind, what, "min")
+        if rule.most is not None and count > rule.most:
+            what = f"is there {count} times, at most {rule.most} are allowed"
+            raise self._refused(kind, what, "max")
+
+    def _refused(self, kind: str, what: str, key: str) -> BadRequest:
+        shown = "directory" if kind == "dir" else kind
+        return BadRequest(
+            f"the {shown} name {what} (names.{shown}.{key} of the profile {self.profile!r})"
+        )
+
+
+def _name(kind: str, text: str) -> GeneralName:
+    """Return the name with a text.
+
+    Raises:
+        BadRequest: the text is none.
+    """
+    try:
+        if kind == "upn":
+            return GeneralName.upn(text)
+        if kind == "ip":
+            return GeneralName(der.element(0x87, ipaddress.ip_address(text).packed))
+        if kind == "dir":
+            return GeneralName(der.tagged(4, Name.parse(text).der))
+        return GeneralName(der.element(_TAGS[kind], text.encode("ascii")))
+    except ValueError as error:
+        raise BadRequest(f"the {kind} name that is added is none") from error
+
+
+def _text(kind: str, name: GeneralName) -> str:
+    if kind in ("ip", "dir"):
+        return str(name).removeprefix(f"{kind}:")
+    text = name.string()
+    return text.lower() if kind == "dns" else text
+
+
+def _domain(kind: str, text: str) -> str:
+    """Return the domain that a name is in."""
+    if kind == "uri":
+        try:
+            return urlsplit(text).hostname or ""
+        except ValueError:
+            return ""
+    return text.rpartition("@")[2]
+
+
+def _is_below(domain: str, suffixes: tuple[str, ...]) -> bool:
+    domain = f".{domain.lower().rstrip('.')}"
+    return any(domain.endswith(f".{suffix}") for suffix in suffixes)
+
+
+def _is_in(name: GeneralName, networks: tuple[Network, ...]) -> bool:
+    address = name.address()
+    return address is not None and any(address in network for network in networks)
+
+
+@cache
+def _public_suffixes() -> Any:
+    # 50 ms, for the first wildcard alone.
+    from publicsuffixlist import PublicSuffixList
+
+    return PublicSuffixList()

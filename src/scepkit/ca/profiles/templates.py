@@ -1,0 +1,181 @@
+"""Templates: one makes the text of one attribute, or of one name, of what is known of a request.
+
+What comes out is a value: it is put into its place in DER, and nothing in it can add an attribute
+or a name. A template computes nothing: it has no calls, no multiplication and a few filters alone,
+so that no value of a stranger's makes it take long or much room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeAlias
+
+from scepkit.ca.profiles.extras import needed
+from scepkit.errors import BadRequest, Malformed, SettingsError
+from scepkit.protocol.asn1.strings import Undecodable
+from scepkit.protocol.csr import CertificationRequest
+
+LONGEST = 1024
+"""The characters that a template may make."""
+
+FILTERS = ("default", "first", "join", "last", "length", "lower", "replace", "trim", "upper")
+"""The filters that a template may use."""
+
+Values: TypeAlias = Mapping[str, Any]
+"""What a template may name: texts, and maps and lists of texts."""
+
+VALUES = frozenset({"subject", "subject_all", "names", "challenge", "endpoint"})
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template, compiled.
+
+    Attributes:
+        text: as it is written.
+        names: the values that it names, of `VALUES`.
+    """
+
+    text: str
+    names: frozenset[str]
+    _compiled: Any
+
+    @classmethod
+    def of(cls, text: str) -> Template:
+        """Compile a template.
+
+        Raises:
+            SettingsError: it is none, or names what no template has; or the engine is not
+                installed.
+        """
+        jinja2 = needed("jinja2", "a template")
+        try:
+            tree = _environment().parse(text)
+            names = _named(tree)
+            unknown = sorted(names - VALUES)
+            if unknown:
+                raise SettingsError(
+                    f"the template {text!r} names {unknown[0]!r}; there are "
+                    f"{', '.join(sorted(VALUES))}"
+                )
+            return cls(text, names, _environment().from_string(text))
+        except jinja2.TemplateError as error:
+            raise SettingsError(f"{text!r} is no template: {error}") from error
+
+    def value(self, values: Values, label: str) -> str:
+        """Return the text that it makes; "" for nothing.
+
+        Args:
+            values: what is known of the request.
+            label: what the text is for, as a refusal names it.
+
+        Raises:
+            BadRequest: it needs a value that is not known, or makes more than fits.
+        """
+        try:
+            text = self._compiled.render(values)
+        except Exception as error:
+            # Whatever it is: of what the template needs, the request has something else.
+            kind = type(error).__name__
+            raise BadRequest(
+                f"{label} cannot be made by its template: {kind}: {str(error)[:200]}",
+                text=f"{label} cannot be made: a value that it needs is missing or does not fit",
+            ) from error
+        if len(text) > LONGEST:
+            raise BadRequest(f"{label} would have {len(text)} characters, at most {LONGEST} fit")
+        return str(text)
+
+
+def values_of(
+    csr: CertificationRequest, endpoint: str, challenge: Mapping[str, Any] | None
+) -> Values:
+    """Return what templates may name of a request.
+
+    Args:
+        csr: the request.
+        endpoint: the name of the endpoint.
+        challenge: `label` and `data` of the challenge that entitles it; None without one.
+
+    Raises:
+        BadRequest: the request cannot be read.
+    """
+    attributes: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
+    try:
+        for attribute in (one for rdn in csr.subject.rdns for one in rdn):
+            attributes.setdefault(attribute.label, []).append(attribute.text())
+        for name in csr.extensions.subject_alternative_names:
+            if name.kind in ("dns", "email", "uri", "upn"):
+                names.setdefault(name.kind, []).append(name.string())
+            elif name.kind == "ip":
+                names.setdefault("ip", []).append(str(name).removeprefix("ip:"))
+    except (Malformed, Undecodable) as error:
+        raise BadRequest("a name in the request cannot be read") from error
+    return {
+        "subject": {label: texts[0] for label, texts in attributes.items()},
+        "subject_all": attributes,
+        "names": names,
+        "challenge": challenge or {},
+        "endpoint": endpoint,
+    }
+
+
+@cache
+def _environment() -> Any:
+    jinja2, sandbox = needed("jinja2", "a template"), needed("jinja2.sandbox", "a template")
+    base: Any = sandbox.ImmutableSandboxedEnvironment
+
+    class Environment(base):  # type: ignore[misc]
+        """Without calls, attributes and the operators that make much of little."""
+
+        intercepted_binops = frozenset({"*", "**", "%", "//", "/"})
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            del context, left, right
+            raise sandbox.SecurityError(f"a template has no {operator}")
+
+        def is_safe_callable(self, obj: Any) -> bool:
+            del obj
+            return False
+
+        def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+            del obj, attr, value
+            return False
+
+        def getattr(self, obj: Any, attribute: str) -> Any:
+            """Return a value of a map by its name; `items` is one, too, and no method."""
+            if isinstance(obj, Mapping) and attribute in obj:
+                return obj[attribute]
+            return self.undefined(obj=obj, name=attribute)
+
+    environment = Environment(undefined=jinja2.StrictUndefined, autoescape=False)
+    environment.globals.clear()
+    environment.filters = {name: environment.filters[name] for name in FILTERS}
+    environment.tests = {"defined": environment.tests["defined"]}
+    return environment
+
+
+def _named(tree: Any) -> frozenset[str]:
+    """Return the values that a template names, and refuse the parts that none needs."""
+    nodes = needed("jinja2.nodes", "a template")
+    for kind, what in (
+        (nodes.For, "loops"),
+        (nodes.Call, "calls"),
+        (nodes.Macro, "macros"),
+        (nodes.CallBlock, "macros"),
+        (nodes.Include, "includes"),
+        (nodes.Import, "imports"),
+        (nodes.FromImport, "imports"),
+        (nodes.Extends, "inheritance"),
+        (nodes.Block, "blocks"),
+        (nodes.FilterBlock, "blocks"),
+        (nodes.Mul, "multiplication"),
+        (nodes.Pow, "powers"),
+        (nodes.Mod, "formatting"),
+    ):
+        if tree.find(kind) is not None:
+            raise SettingsError(f"a template has no {what}")
+    meta = needed("jinja2.meta", "a template")
+    return frozenset(meta.find_undeclared_variables(tree))

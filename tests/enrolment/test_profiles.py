@@ -1,0 +1,380 @@
+"""Profiles: the subject, the names and the templates of a certificate, as devices meet them."""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
+
+import keys
+from enrolment import devices
+from scepkit.ca.profiles.patterns import Pattern
+from scepkit.ca.profiles.templates import Template
+from scepkit.errors import BadRequest, SettingsError
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.rfc4514 import parse_subject
+from scepkit.server.settings.profiles.format import ProfileSettings
+
+pytest.importorskip("jinja2", reason="pip install 'scepkit[profiles]'")
+pytest.importorskip("re2", reason="pip install 'scepkit[profiles]'")
+
+
+@pytest.fixture
+def profile(world):
+    """Make the endpoint issue by a profile, written as in scep.toml."""
+
+    def use(**keys):
+        world.use(profile=ProfileSettings(**keys).compiled("vpn"))
+
+    return use
+
+
+def enrol(world, subject="CN=device", *, sans=(), data=(), label=None):
+    """Return the reply for a request with its own transactionID."""
+    secret = world.challenge(data=data, label=label)
+    return world.enrol(secret, subject=subject, sans=sans, transaction_id=secret)
+
+
+def subject(reply):
+    return str(Name.of(reply.x509.subject))
+
+
+def names(reply):
+    found = reply.x509.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [str(one.value) for one in found]
+
+
+# --- the subject ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rules", "asked", "said"),
+    [
+        ({"O": {"required": True}}, "CN=a", "the subject's O is missing (subject.O.required"),
+        ({"O": {"forbidden": True}}, "CN=a,O=x", "O is not allowed (subject.O.forbidden"),
+        ({"OU": {"max": 1}}, "CN=a,OU=x,OU=y", "OU is there 2 times, at most 1"),
+        ({"CN": {"pattern": "[a-z]+"}}, "CN=a1", "CN does not match the pattern (subject.CN.p"),
+        ({"cn": {"pattern": "[a-z]+"}}, "CN=a b", "(subject.CN.pattern of the profile 'vpn')"),
+        ({"2.5.4.3": {"pattern": "[a-z]+"}}, "CN=A", "subject.CN.pattern"),
+        ({"OU": {"pattern": "x"}}, "CN=a,OU=x,OU=y", "OU does not match"),
+    ],
+)
+def test_a_subject_that_is_refused(world, profile, rules, asked, said):
+    """The device reads attribute and rule, and its challenge stays good."""
+    profile(subject=rules)
+    fail_info, text = enrol(world, asked).refusal
+    assert fail_info == "badRequest"
+    assert said in text
+    assert (world.issued, world.spent) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("rules", "others", "asked", "certified"),
+    [
+        ({"O": {"fixed": "Example"}}, "allow", "CN=a", "O=Example,CN=a"),
+        ({"O": {"fixed": "Example"}}, "allow", "CN=a,O=x,C=CH", "CN=a,O=Example,C=CH"),
+        ({"O": {"fixed": "Example"}}, "allow", "CN=a,O=x,O=y", "CN=a,O=Example"),
+        ({"O": {"fixed": 'E",CN=root'}}, "allow", "CN=a", 'O=E\\"\\,CN=root,CN=a'),
+        ({"C": {"fixed": "CH"}}, "allow", "CN=a,C=DE", "CN=a,C=CH"),
+        ({"CN": {"required": True}}, "cut", "CN=a,O=x,OU=y", "CN=a"),
+        ({}, "allow", "CN=a,O=x", "CN=a,O=x"),
+        ({"OU": {"template": "{{ endpoint }}"}}, "allow", "CN=a", "OU=default,CN=a"),
+        ({"CN": {"template": "{{ subject.CN | lower }}"}}, "allow", "CN=ABC", "CN=abc"),
+        ({"OU": {"template": "{{ subject.OU | default('') }}"}}, "allow", "CN=a", "CN=a"),
+        ({"O": {"template": "{{ subject_all.OU | join('-') }}"}}, "allow", "OU=x", "O=x,OU=x"),
+    ],
+)
+def test_a_subject_that_the_profile_makes(world, profile, rules, others, asked, certified):
+    profile(subject=rules, other_attributes=others)
+    assert subject(enrol(world, asked)) == certified
+
+
+def test_other_attributes_are_refused(world, profile):
+    profile(subject={"CN": {}}, other_attributes="refuse")
+    assert subject(enrol(world, "CN=a")) == "CN=a"
+    assert "O is not allowed (other_attributes" in enrol(world, "CN=a,O=x").refusal[1]
+
+
+def test_what_a_challenge_says(world, profile):
+    """Its label and its data are values of templates; a request cannot say them."""
+    profile(
+        subject={
+            "OU": {"template": "{{ challenge.label }}"},
+            "O": {"template": "{{ challenge.data.owner }}"},
+        }
+    )
+    reply = enrol(world, "CN=a,O=x", data=["owner=Example, Inc."], label="order 17")
+    assert subject(reply) == "OU=order 17,CN=a,O=Example\\, Inc."
+    text = enrol(world, label="order 17").refusal[1]
+    assert (
+        text == "the subject's O cannot be made: a value that it needs is missing or does not fit"
+    )
+
+
+HOSTILE = ['"', "'; DROP", "{{ 7 * 7 }}", "{% for x in y %}", "\\,O=evil", "+CN=root", "x" * 60]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+@pytest.mark.parametrize("made", ["{{ subject.CN }}", "{{ challenge.data.v }}"])
+def test_a_hostile_value_is_a_value(world, profile, value, made):
+    """Nothing in it is a template, or an attribute more."""
+    profile(subject={"OU": {"template": made}})
+    attribute = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, value)])
+    reply = enrol(world, attribute, data=[f"v={value}"])
+    (made,) = reply.x509.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
+    assert made.value == value
+    assert len(list(reply.x509.subject)) == 2
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\0b", "\u202ex", "x" * 65, "x" * 1024])
+def test_a_value_that_cannot_be_in_a_name_is_refused(world, profile, value):
+    """Whatever the template makes of it: of `description` a request may have more than of OU."""
+    profile(
+        subject={"OU": {"template": "{{ subject.description }}"}},
+        other_attributes="cut",
+    )
+    description = x509.NameAttribute(x509.ObjectIdentifier("2.5.4.13"), value)
+    asked = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a"), description])
+    assert enrol(world, asked).refusal[0] == "badRequest"
+    assert (world.issued, world.spent) == (0, 0)
+
+
+def test_a_value_that_is_too_long_is_refused():
+    template = Template.of("{{ challenge.data.v }}")
+    values = {"challenge": {"data": {"v": "x" * 1_000_000}}}
+    with pytest.raises(BadRequest, match="at most 1024 fit"):
+        template.value(values, "OU")
+
+
+@given(st.text(max_size=80))
+def test_a_template_puts_out_what_it_is_given(value):
+    template = Template.of("{{ subject.CN }}")
+    assert template.value({"subject": {"CN": value}}, "CN") == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{",
+        "{% for a in names %}{% endfor %}",
+        "{{ range(10) }}",
+        "{{ subject.CN.upper() }}",
+        "{{ 'a' * 1000000000 }}",
+        "{{ '%999999999d' % 1 }}",
+        "{{ subject.CN | format }}",
+        "{{ 9 ** 99999999 }}",
+        "{{ ''.__class__.__mro__ }}",
+        "{% include 'x' %}",
+        "{{ request.CN }}",
+        "{{ cycler }}",
+        "{% macro a() %}{% endmacro %}",
+        "{{ subject | attr('CN') }}",
+    ],
+)
+def test_a_template_that_is_refused(text):
+    """At the start, or with every request; it never computes anything."""
+    begun = time.process_time()
+    with pytest.raises((SettingsError, BadRequest)):
+        Template.of(text).value({"subject": {"CN": "a"}}, "CN")
+    assert time.process_time() - begun < 5
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rules", "asked", "said"),
+    [
+        ({"dns": {"suffixes": ["example.com"]}}, ["dns:a.example.org"], "names.dns.suffixes"),
+        ({"dns": {"suffixes": ["example.com"]}}, ["dns:evilexample.com"], "names.dns.suffixes"),
+        ({"dns": {"patterns": ["[a-z]+[.]lan"]}}, ["dns:a1.lan"], "names.dns.patterns"),
+        ({"dns": {"min": 1}}, [], "is there 0 times, at least 1 are needed (names.dns.min"),
+        ({"dns": {"max": 1}}, ["dns:a.x", "dns:b.x"], "names.dns.max"),
+        ({}, ["dns:*.example.com"], "has a wildcard (names.dns.wildcards"),
+        ({"dns": {"wildcards": True}}, ["dns:*.com"], "a wildcard on a public suffix"),
+        ({"dns": {"wildcards": True}}, ["dns:*.co.uk"], "a wildcard on a public suffix"),
+        ({"dns": {"wildcards": True}}, ["dns:a.*.example.com"], "is not its first label"),
+        ({"dns": {"wildcards": True}}, ["dns:a*.example.com"], "is not its first label"),
+        ({"dns": {"wildcards": True}}, ["dns:*.*.example.com"], "is not its first label"),
+        ({"ip": {"networks": ["10.0.0.0/8"]}}, ["ip:192.0.2.1"], "names.ip.networks"),
+        ({"ip": {"networks": ["10.0.0.0/8"]}}, ["ip:2001:db8::1"], "names.ip.networks"),
+        ({"email": {"suffixes": ["example.com"]}}, ["email:a@example.org"], "names.email.suff"),
+        ({"uri": {"suffixes": ["example.com"]}}, ["uri:http://a@b/example.com"], "names.uri.s"),
+        ({"uri": {"patterns": ["https://.*"]}}, ["uri:http://a/"], "names.uri.patterns"),
+        ({"max": 2}, ["dns:a.x", "dns:b.x", "dns:c.x"], "3 alternative names are too many"),
+        ({}, [f"dns:h{n}.x" for n in range(3000)], "3000 alternative names are too many"),
+    ],
+)
+def test_names_that_are_refused(world, profile, rules, asked, said):
+    profile(names=rules)
+    assert said in enrol(world, sans=asked).refusal[1]
+    assert (world.issued, world.spent) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("rules", "asked", "certified"),
+    [
+        ({"dns": {"suffixes": [".Example.com"]}}, ["dns:a.EXAMPLE.com"], ["a.EXAMPLE.com"]),
+        ({"dns": {"suffixes": ["example.com"]}}, ["dns:example.com"], ["example.com"]),
+        ({"dns": {"wildcards": True}}, ["dns:*.example.co.uk"], ["*.example.co.uk"]),
+        ({"ip": {"networks": ["10.0.0.0/8", "2001:db8::/32"]}}, ["ip:10.1.2.3"], ["10.1.2.3"]),
+        ({"kinds": ["ip"]}, ["dns:*.com", "ip:10.1.2.3"], ["10.1.2.3"]),
+        ({"dns": {"add": ["{{ subject.CN }}.lan"]}}, ["ip:10.1.2.3"], ["10.1.2.3", "device.lan"]),
+        ({"dns": {"add": ["{{ subject.CN }}.lan"]}}, [], ["device.lan"]),
+        ({"dns": {"add": ["device.lan"]}}, ["dns:device.lan"], ["device.lan"]),
+        ({"ip": {"add": ["{{ challenge.data.ip }}"]}}, [], ["192.0.2.7"]),
+    ],
+)
+def test_names_that_are_certified(world, profile, rules, asked, certified):
+    profile(names=rules)
+    assert names(enrol(world, sans=asked, data=["ip=192.0.2.7"])) == certified
+
+
+def test_an_added_name_follows_the_rules_too(world, profile):
+    profile(names={"dns": {"add": ["{{ subject.CN }}"], "suffixes": ["example.com"]}})
+    assert names(enrol(world, "CN=a.example.com")) == ["a.example.com"]
+    assert "names.dns.suffixes" in enrol(world, "CN=a.example.org").refusal[1]
+
+
+@pytest.mark.parametrize("value", ["ä.example", "a b", "a\\nb", "x" * 300])
+def test_an_added_name_that_is_none(world, profile, value):
+    profile(names={"dns": {"add": ["{{ challenge.data.v }}"]}})
+    assert enrol(world, data=[f"v={value}"]).refusal[0] == "badRequest"
+    assert world.issued == 0
+
+
+def test_addresses_in_the_subject_follow_the_rules(world, profile):
+    """They become alternative names, whatever the request says."""
+    profile(names={"email": {"suffixes": ["example.com"]}})
+    assert "names.email" in enrol(world, "CN=a,E=x@example.org").refusal[1]
+    assert names(enrol(world, "CN=a,E=x@example.com")) == ["x@example.com"]
+
+
+def test_directory_names(world, profile):
+    """They are taken over where they are allowed, and have to match as they are written."""
+    directory = x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a")]))
+    profile(names={"kinds": ["dns", "directory"], "directory": {"patterns": ["CN=a"]}})
+    found = enrol(world, sans=[directory]).x509.extensions
+    value = found.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert list(value) == [directory]
+    other = x509.DirectoryName(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "b")]))
+    assert "names.directory.patterns" in enrol(world, sans=[other]).refusal[1]
+
+
+@given(st.ip_addresses(v=4), st.integers(7, 32))
+def test_networks(address, length):
+    network = ipaddress.ip_network(f"10.0.0.0/{length}")
+    rules = ProfileSettings(names={"ip": {"networks": [str(network)]}}).compiled("vpn").names
+    wanted = devices.request(sans=[f"ip:{address}"]).extensions.subject_alternative_names
+    try:
+        assert rules.certified(wanted, Name.of(parse_subject("CN=a")), {}) == wanted
+    except BadRequest:
+        assert address not in network
+    else:
+        assert address in network
+
+
+@pytest.mark.parametrize("text", ["(", "(?=a)", r"(a)\1", "a{1001}", "(a{1000}){1000}"])
+def test_a_pattern_that_is_refused(text):
+    with pytest.raises(SettingsError, match="is no pattern"):
+        Pattern.of(text)
+
+
+@pytest.mark.parametrize("text", ["(a+)+b", "(a|a)*b", "(.*)*z", "(x+x+)+y"])
+def test_a_pattern_that_would_go_back_for_ever(text):
+    assert not Pattern.of(text).matches("a" * 100_000 + "x" * 100_000)
+
+
+def test_a_pattern_matches_the_whole():
+    assert Pattern.of("a|ab").matches("ab")
+    assert not Pattern.of("a").matches("ab")
+    assert not Pattern.of(".*").matches("\ud800")
+
+
+# --- renewals -------------------------------------------------------------------------------------
+
+
+def renewed(world, reply, subject="CN=device", **how):
+    holder = keys.Holder(keys.device().key, reply.x509)
+    return world.renew(holder, subject=subject, transaction_id=f"next {subject}", **how)
+
+
+def test_a_renewal_keeps_what_the_profile_has_made(world, profile):
+    """The device asks as at first; the values of its challenge are gone, and are kept."""
+    profile(
+        subject={
+            "O": {"fixed": "Example"},
+            "OU": {"template": "{{ challenge.data.unit }}"},
+        },
+        names={"dns": {"add": ["{{ challenge.data.host }}"]}},
+    )
+    first = enrol(world, data=["unit=Lab", "host=a.example"])
+    assert subject(first) == "OU=Lab,O=Example,CN=device"
+    again = renewed(world, first)
+    assert (subject(again), names(again)) == (subject(first), ["a.example"])
+    # With the subject of its certificate, as others do.
+    other = renewed(world, first, "CN=device,O=Example,OU=Lab")
+    assert (subject(other), names(other)) == (subject(first), ["a.example"])
+    text = renewed(world, first, "CN=other").refusal[1]
+    assert "has to be for the subject" in text
+
+
+def test_a_renewal_is_held_to_the_rules_of_today(world, profile):
+    profile()
+    first = enrol(world, sans=["dns:a.example.org"])
+    profile(names={"dns": {"suffixes": ["example.com"]}})
+    assert "names.dns.suffixes" in renewed(world, first, sans=["dns:a.example.org"]).refusal[1]
+    profile(subject={"CN": {"pattern": "x.*"}})
+    assert "subject.CN.pattern" in renewed(world, first).refusal[1]
+
+
+# --- who decides ----------------------------------------------------------------------------------
+
+
+def test_a_request_that_waits_has_its_names_already(world, profile):
+    """The operator sees them, and approves what is held to the rules of that time."""
+    profile(subject={"O": {"fixed": "Example"}}, names={"dns": {"add": ["{{ subject.CN }}.lan"]}})
+    world.use(approval=True)
+    world.enrol(transaction_id="w")
+    (row,) = world.store.requests()
+    assert row.subject == "O=Example,CN=device"
+    world.approval.approve(row.id, by="me", now=world.now)
+    reply = world.poll(transaction_id="w")
+    assert (subject(reply), names(reply)) == ("O=Example,CN=device", ["device.lan"])
+
+
+def test_a_stranger_is_told_nothing_of_the_rules(world, profile):
+    """Without a right challenge a request that breaks them is like any other."""
+    profile(subject={"CN": {"pattern": "x"}})
+    assert world.enrol("wrong", subject="CN=device").refusal == (
+        "badRequest",
+        "the challengePassword is missing or not valid for this request",
+    )
+
+
+# --- identity -------------------------------------------------------------------------------------
+
+LOG_IN = {"names": {"upn": {"add": ["{{ challenge.data.upn }}"]}}, "identity": True}
+
+
+def test_the_data_of_a_challenge_say_who_somebody_is(world, profile):
+    """The profile makes the name of them; a request may ask for the same, and for no other."""
+    profile(**LOG_IN)
+    mine, other = "upn:me@example.com", "upn:admin@example.com"
+    for asked in ((), (mine,)):
+        certificate = enrol(world, sans=asked, data=["upn=me@example.com"]).x509
+        assert certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    assert (
+        "user principal name" in enrol(world, sans=[other], data=["upn=me@example.com"]).refusal[1]
+    )
+
+
+def test_a_template_of_the_requests_own_values_vouches_for_nobody(world, profile):
+    profile(names={"upn": {"add": ["{{ subject.CN }}@example.com"]}}, identity=True)
+    assert "user principal name" in enrol(world, "CN=admin", data=["upn=x@y"]).refusal[1]
+    assert world.issued == 0
