@@ -6,11 +6,10 @@ one changes no row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from time import sleep
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, insert, literal, select, update
 from sqlalchemy.exc import IntegrityError
@@ -65,8 +64,7 @@ class ChallengeState(StrEnum):
     VOID = "void"
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(NamedTuple):
     """A stored challenge; `spent_serial` names the one certificate it was good for.
 
     `label` is what people find it by, `data` what a profile may put into its certificate,
@@ -75,7 +73,7 @@ class Challenge:
 
     id: int
     endpoint: str
-    mac: bytes = field(repr=False)
+    mac: bytes
     subject: str | None
     sans: tuple[str, ...]
     created_at: datetime
@@ -88,6 +86,9 @@ class Challenge:
     void_reason: str | None = None
     spent_issuer: bytes | None = None
     data: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<challenge {self.id} of {self.endpoint}>"  # never the MAC
 
     def state(self, now: datetime) -> ChallengeState:
         """Return its present state."""

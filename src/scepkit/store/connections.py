@@ -25,6 +25,7 @@ import ctypes
 import os
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, TypeAlias
@@ -36,7 +37,7 @@ from scepkit.store.prepared import BEGIN, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+    from types import TracebackType
 
     from sqlalchemy import Connection, Engine
 
@@ -44,7 +45,6 @@ NAP_SECONDS = 0.001  # and how often to look; about the time of one commit
 
 
 _CHECK = "scepkit_check"  # the key of a connection's info that holds what is asked before a commit
-_OPENED = "scepkit_opened"  # the key of one that holds which opening of the files it belongs to
 
 _Identity: TypeAlias = tuple[int, int] | None
 
@@ -70,15 +70,13 @@ class DatabaseFiles:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._files: dict[Path, _Identity] = {}
+        self._files: dict[str, _Identity] = {}
         self._mending = Lock()
         self._is_closed = False
         self.opened = 0  # how often the files were opened: a connection of before is of no use
         self._path = database_file(engine.url)
         if self._path is not None:
-            self._wal, self._index = (
-                self._path.with_name(f"{self._path.name}{end}") for end in ("-wal", "-shm")
-            )
+            self._wal, self._index = f"{self._path}-wal", f"{self._path}-shm"
             self._open()
 
     def _open(self) -> None:
@@ -93,9 +91,9 @@ class DatabaseFiles:
         # Shows what a WAL holds that has no name any more; SQLite has no locks on it.
         self._old = os.open(self._wal, os.O_RDONLY) if self._wal in self._files else None
 
-    def _all_files(self) -> tuple[Path, ...]:
+    def _all_files(self) -> tuple[str, ...]:
         # In this order: what a WAL held must not be written into another database.
-        return (self._path, self._index, self._wal) if self._path is not None else ()
+        return (str(self._path), self._index, self._wal) if self._path is not None else ()
 
     def check(self) -> None:
         """Compare the files with those that were opened; it takes some microseconds.
@@ -126,12 +124,12 @@ class DatabaseFiles:
             now = _identity(file)
             if now != identity:
                 what = "removed" if now is None else "replaced"
-                raise Moved(f"{file.name} was {what} under the running server")
+                raise Moved(f"{Path(file).name} was {what} under the running server")
         if opened != self.opened:
             raise Moved(self._removed())
 
     def _removed(self) -> str:
-        return f"{self._wal.name} was removed under the running server"
+        return f"{Path(self._wal).name} was removed under the running server"
 
     def _mend(self) -> bool:
         """Empty a removed WAL into the database, then open a new one; return whether that is done.
@@ -155,7 +153,7 @@ class DatabaseFiles:
     def _is_empty(self) -> bool:
         return self._old is not None and os.fstat(self._old).st_size == 0
 
-    def _moved(self) -> list[Path]:
+    def _moved(self) -> list[str]:
         return [file for file, identity in self._files.items() if _identity(file) != identity]
 
     def _empty(self) -> None:
@@ -192,7 +190,7 @@ class DatabaseFiles:
                 os.close(self._old)
 
 
-def _is_unwritten(path: Path) -> bool:
+def _is_unwritten(path: str) -> bool:
     """Say whether a WAL is not there, or was only opened: the index tells of the old one then."""
     try:
         return os.stat(path).st_size == 0  # noqa: PTH116 - as below
@@ -205,9 +203,9 @@ def _keep_for_good(connection: object) -> None:
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
-def _identity(path: Path) -> _Identity:
+def _identity(path: str) -> _Identity:
     try:
-        found = os.stat(path)  # noqa: PTH116 - twice as fast, several times a request
+        found = os.stat(path)  # noqa: PTH116 - three times as fast, several times a request
     except OSError:
         return None
     return found.st_dev, found.st_ino
@@ -237,28 +235,36 @@ class ConnectionPool:
         self._writing = writing
         self._files = files
         self.damage: DBAPIError | None = None
-        self._idle: list[Connection] = []  # appending and popping are atomic
+        self._idle: list[Kept] = []  # appending and popping are atomic
         self._closed = False
 
-    @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """Return a connection for one thread; after any exception it is not used again."""
+    def connection(self) -> Kept:
+        """Return a connection for one thread, for a `with` block that begins at once."""
+        opened = 0
         if self._files is not None:
             self._files.check()
-        connection = self._take()
+            opened = self._files.opened
         try:
-            yield connection
-        except BaseException as error:
-            connection.close()
-            if isinstance(error, DBAPIError):
-                if error.connection_invalidated:
-                    self._drop_idle()  # the server went away, and with it all of them
-                if is_damaged(error):
-                    self.damage = error
-            raise
-        self._idle.append(connection)
+            while (kept := self._idle.pop()).opened != opened:
+                kept.connection.close()
+        except IndexError:
+            return self._open()
+        return kept
+
+    def give_back(self, kept: Kept) -> None:
+        """Take a connection back that may be used again."""
+        self._idle.append(kept)
         if self._closed:  # while this one was in use
             self.close()
+
+    def drop(self, kept: Kept, error: BaseException) -> None:
+        """Take a connection back that is not used again, after any exception."""
+        kept.connection.close()
+        if isinstance(error, DBAPIError):
+            if error.connection_invalidated:
+                self._drop_idle()  # the server went away, and with it all of them
+            if is_damaged(error):
+                self.damage = error
 
     def close(self) -> None:
         """Close idle connections, and each other one as soon as it is given back."""
@@ -268,20 +274,9 @@ class ConnectionPool:
     def _drop_idle(self) -> None:
         with suppress(IndexError):  # another thread may take the last one
             while True:
-                self._idle.pop().close()
+                self._idle.pop().connection.close()
 
-    def _take(self) -> Connection:
-        try:
-            while not self._is_current(connection := self._idle.pop()):
-                connection.close()
-        except IndexError:
-            return self._open()
-        return connection
-
-    def _is_current(self, connection: Connection) -> bool:
-        return self._files is None or connection.info[_OPENED] == self._files.opened
-
-    def _open(self) -> Connection:
+    def _open(self) -> Kept:
         opened = self._files.opened if self._files is not None else 0
         connection = self._engine.connect()
         is_sqlite = self._engine.dialect.name == "sqlite"
@@ -293,9 +288,43 @@ class ConnectionPool:
             connection.exec_driver_sql("PRAGMA busy_timeout=0")  # see _begin_sqlite
             connection.rollback()
         if self._files is not None:
-            connection.info[_OPENED] = opened
             connection.info[_CHECK] = partial(self._files.compare, opened)
-        return connection
+        return Kept(self, connection, opened)
+
+
+class Kept:
+    """A connection that stays open between uses: each is a `with` block.
+
+    Args:
+        pool: what it is lent by, and given back to.
+        connection: the connection.
+        opened: which opening of the files it belongs to.
+
+    Attributes:
+        connection: as given.
+        opened: as given.
+    """
+
+    __slots__ = ("_pool", "connection", "opened")
+
+    def __init__(self, pool: ConnectionPool, connection: Connection, opened: int) -> None:
+        self._pool = pool
+        self.connection = connection
+        self.opened = opened
+
+    def __enter__(self) -> Connection:
+        return self.connection
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._pool.give_back(self)
+        else:
+            self._pool.drop(self, error)
 
 
 @contextmanager

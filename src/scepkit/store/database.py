@@ -15,8 +15,11 @@ from scepkit.store.engine import fault, is_locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import TracebackType
 
     from sqlalchemy import Connection, Engine, Select
+
+    from scepkit.store.connections import Kept
 
 PAGE = 500  # rows read at a time: about a megabyte
 
@@ -73,18 +76,16 @@ class Database:
         if damage is not None:
             raise fault("use the database", damage) from None
 
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """Lend a connection to read with.
+    def _reading(self) -> Reading:
+        """Lend a connection to read with, for a `with` block that begins at once.
 
         Raises:
-            StoreError: the database cannot be read.
+            StoreError: the database cannot be read; also what is an error of it inside the block.
         """
         try:
-            with self._readers.connection() as connection:
-                yield connection
+            return Reading(self._readers.connection(), self.failure)
         except (SQLAlchemyError, OSError) as error:
-            raise self._failure("read the database", error) from error
+            raise self.failure("read the database", error) from error
 
     @contextmanager
     def _writing(self, action: str) -> Iterator[Connection]:
@@ -100,9 +101,9 @@ class Database:
             with self._writers.connection() as connection, transaction(connection):
                 yield connection
         except (SQLAlchemyError, OSError) as error:
-            raise self._failure(action, error) from error
+            raise self.failure(action, error) from error
 
-    def _failure(self, action: str, error: Exception) -> StoreError:
+    def failure(self, action: str, error: Exception) -> StoreError:
         """Return an error in words; a wait for a lock in vain is noted for `check_patience`."""
         if is_locked(error):
             self._gave_up = monotonic()
@@ -139,3 +140,31 @@ class Database:
                 return
             after = rows[-1]
             left = None if left is None else left - size
+
+
+class Reading:
+    """A connection that is read with; an error of the database becomes a StoreError.
+
+    Args:
+        kept: the connection.
+        failure: returns an error in words, after what was being done.
+    """
+
+    __slots__ = ("_failure", "_kept")
+
+    def __init__(self, kept: Kept, failure: Callable[[str, Exception], StoreError]) -> None:
+        self._kept = kept
+        self._failure = failure
+
+    def __enter__(self) -> Connection:
+        return self._kept.connection
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._kept.__exit__(kind, error, traceback)
+        if isinstance(error, (SQLAlchemyError, OSError)):
+            raise self._failure("read the database", error) from error

@@ -11,6 +11,7 @@ An error of the driver becomes the one that SQLAlchemy would raise.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import LargeBinary
@@ -68,9 +69,9 @@ class Prepared:
             DBAPIError: the database failed.
         """
         form = self._form(connection, values)
-        bound = form.bound(values)
+        bound = [form.bound(values)]
         try:
-            rows = form.execute(driver_of(connection), [bound]).fetchall()
+            rows = form.execute(connection.connection.dbapi_connection, bound).fetchall()
         except connection.dialect.loaded_dbapi.Error as error:
             raise translated(connection, error, form.text) from error
         return [form.read(row) for row in rows]
@@ -105,9 +106,15 @@ class _Form:
         binds = {name: bind for bind, name in compiled.bind_names.items()}
         self.text = str(compiled)
         self._is_sqlite = dialect.name == "sqlite"
+        names = [*(compiled.positiontup or binds)]
+        # SQLite takes values by their places, the other driver by their names.
+        self._places = [*range(len(names))] if self._is_sqlite else names
+        self._take = _taking(names)
+        processors = [_bind_processor(binds[name].type, dialect) for name in names]
         self._parameters = [
-            (name, _bind_processor(binds[name].type, dialect))
-            for name in compiled.positiontup or binds
+            (place, process)
+            for place, process in zip(self._places, processors, strict=True)
+            if process is not None
         ]
         # What the definition itself gives, such as a limit.
         self._constants = {
@@ -123,15 +130,11 @@ class _Form:
         """Return values as the driver takes them."""
         if self._constants:
             values = {**self._constants, **values}
-        if self._is_sqlite:
-            return [
-                values[name] if process is None else process(values[name])
-                for name, process in self._parameters
-            ]
-        return {
-            name: values[name] if process is None else process(values[name])
-            for name, process in self._parameters
-        }
+        taken = self._take(values)
+        bound: Any = [*taken] if self._is_sqlite else dict(zip(self._places, taken, strict=True))
+        for place, process in self._parameters:
+            bound[place] = process(bound[place])
+        return bound
 
     def execute(self, driver: Any, bound: Sequence[Any]) -> DBAPICursor:
         """Run it with one or more lots of bound values; return the driver's cursor."""
@@ -152,6 +155,13 @@ class _Form:
             if values[number] is not None:
                 values[number] = process(values[number])
         return values
+
+
+def _taking(names: Sequence[str]) -> Callable[[Values], Sequence[Any]]:
+    """Return what takes values out by their names, in this order."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda values: [values[name] for name in names]
 
 
 def _bind_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:

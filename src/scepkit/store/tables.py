@@ -6,6 +6,7 @@ the two. Every constraint has a name, because only named ones can be altered lat
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,10 @@ def _in_utc(time: datetime) -> datetime:
 
 def _text_of(time: datetime | None) -> str | None:
     """Return a time as SQLite has it: `2026-11-05 12:00:00.123456`, in UTC."""
-    return None if time is None else _in_utc(time).isoformat(" ", "microseconds")[:26]
+    if time is None:
+        return None
+    in_utc = time if time.tzinfo is UTC else _in_utc(time)
+    return in_utc.isoformat(" ", "microseconds")[:26]
 
 
 def _time_of(text: str | None) -> datetime | None:
@@ -94,13 +98,40 @@ class SerialNumber(TypeDecorator[int]):
     impl = String(40)
     cache_ok = True
 
+    def bind_processor(self, _dialect: Dialect) -> Callable[[int | None], str | None]:
+        """Return what writes a number: an issuance has several, and one call is enough for each."""
+        return _hex_of
+
     def process_bind_param(self, value: int | None, _dialect: Dialect) -> str | None:
         """Write hex without leading zeros, as operators see it."""
-        return None if value is None else f"{value:x}"
+        return _hex_of(value)
 
     def process_result_value(self, value: str | None, _dialect: Dialect) -> int | None:
         """Read the hex back."""
         return None if value is None else int(value, 16)
+
+
+def _hex_of(serial: int | None) -> str | None:
+    return None if serial is None else f"{serial:x}"
+
+
+class Texts(TypeDecorator[list[str]]):
+    """A list of texts, as JSON; most are empty."""
+
+    impl = JSON
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any] | None:
+        """Return what reads a list; PostgreSQL's driver does it by itself."""
+        if dialect.name == "sqlite":
+            return _texts_of
+        return super().result_processor(dialect, coltype)
+
+
+def _texts_of(text: str | None) -> list[str] | None:
+    if text == "[]":
+        return []
+    return None if text is None else json.loads(text)
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -169,7 +200,7 @@ challenges = Table(
     Column("endpoint", String(64), nullable=False),
     Column("mac", LargeBinary(32), nullable=False),
     Column("subject", Text),
-    Column("sans", JSON, nullable=False),
+    Column("sans", Texts, nullable=False),
     Column("created_at", UTCDateTime, nullable=False),
     Column("expires_at", UTCDateTime, nullable=False),
     Column("spent_at", UTCDateTime),
