@@ -223,7 +223,7 @@ def row_of(
         "number": number,
         "at": time_text(event.at),
         "actor": _clean(event.actor),
-        "action": event.action.value,
+        "action": str(event.action),
         "endpoint": event.endpoint or None,
         "serial": None if serial is None else show_serial(serial),
         "transaction_id": None if transaction_id is None else str(TransactionID(transaction_id)),
@@ -267,13 +267,15 @@ def _written(row: Mapping[str, Any]) -> str:
 
 def _object(values: Mapping[str, Any]) -> str:
     """Write an object as `canonical` does; text and whole numbers, which most have, at once."""
-    return f"{{{','.join([f'{_quoted(name)}:{_value(values[name])}' for name in sorted(values)])}}}"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, str):
-        return _quoted(value)
-    return str(value) if type(value) is int else _ENCODER.encode(value)
+    members = []
+    for name in sorted(values):
+        value = values[name]
+        if isinstance(value, str):
+            text = _quoted(value)
+        else:
+            text = str(value) if type(value) is int else _ENCODER.encode(value)
+        members.append(f"{_quoted(name)}:{text}")
+    return f"{{{','.join(members)}}}"
 
 
 def time_text(at: datetime) -> str:

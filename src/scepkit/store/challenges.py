@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import partial
 from time import sleep
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import bindparam, insert, literal, select, update
@@ -85,10 +86,11 @@ class Challenge(NamedTuple):
     voided_by: str | None = None
     void_reason: str | None = None
     spent_issuer: bytes | None = None
-    data: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, str] = MappingProxyType({})
 
     def __repr__(self) -> str:
-        return f"<challenge {self.id} of {self.endpoint}>"  # never the MAC
+        """Name it, and never show the MAC."""
+        return f"<challenge {self.id} of {self.endpoint}>"
 
     def state(self, now: datetime) -> ChallengeState:
         """Return its present state."""

@@ -12,28 +12,38 @@ if TYPE_CHECKING:
     from scepkit.store.values import Issuance, NewEntry, QueuedEntry
 
 
-def certificate_row(issuance: Issuance) -> dict[str, Any]:
-    """Return a row of `certificates`."""
+def issued(issuance: Issuance) -> dict[str, Any]:
+    """Return the parameters of all that writes a certificate and its request.
+
+    One lot for all of these statements: each takes those out that it names.
+    """
+    renewed = None if issuance.renews is None else issuance.renewed
+    is_signed = issuance.delivery is not None
     return {
-        "serial": issuance.serial,
-        "endpoint": issuance.endpoint,
-        "subject": issuance.subject,
-        "der": issuance.certificate,
-        "not_before": issuance.not_before,
-        "not_after": issuance.not_after,
-        "public_key": issuance.public_key,
-        "names": issuance.names,
-        "issuer": issuance.issuer,
-        "issued_at": issuance.now,
-        **_renewed(issuance),
+        "new_serial": issuance.serial,
+        "new_endpoint": issuance.endpoint,
+        "new_subject": issuance.subject,
+        "new_der": issuance.certificate,
+        "new_not_before": issuance.not_before,
+        "new_not_after": issuance.not_after,
+        "new_public_key": issuance.public_key,
+        "new_names": issuance.names,
+        "new_issuer": issuance.issuer,
+        "new_now": issuance.now,
+        "new_renews": None if renewed is None else renewed.serial,
+        "new_renews_issuer": None if renewed is None else renewed.issuer,
+        "new_transaction_id": issuance.transaction_id,
+        "new_signer_key": issuance.signer_key,
+        "new_fingerprint": issuance.fingerprint,
+        "new_message_type": issuance.message_type,
+        "new_csr": issuance.csr,
+        "new_csr_digest": issuance.csr_digest,
+        "new_reply_secret": issuance.reply_secret,
+        "new_peer": issuance.peer or None,
+        "new_decided_at": None if is_signed else issuance.now,
+        "new_waits_for": TELLER if is_signed else None,
+        "new_delivery": issuance.delivery,
     }
-
-
-def _renewed(entry: NewEntry) -> dict[str, Any]:
-    """Return the columns that name the certificate which is replaced."""
-    renewed = None if entry.renews is None else entry.renewed
-    serial, issuer = renewed or (None, None)
-    return {"renews": serial, "renews_issuer": issuer}
 
 
 def claim_row(entry: NewEntry) -> dict[str, Any]:
@@ -42,35 +52,6 @@ def claim_row(entry: NewEntry) -> dict[str, Any]:
         "endpoint": entry.endpoint,
         "transaction_id": entry.transaction_id,
         "signer_key": entry.signer_key,
-    }
-
-
-def claimed(issuance: Issuance) -> dict[str, Any]:
-    """Return the parameters that find the transaction just claimed."""
-    return {"of_endpoint": issuance.endpoint, "of_transaction_id": issuance.transaction_id}
-
-
-def _request_row(entry: NewEntry) -> dict[str, Any]:
-    return {
-        "fingerprint": entry.fingerprint,
-        "message_type": entry.message_type,
-        "csr": entry.csr,
-        "csr_digest": entry.csr_digest,
-        "subject": entry.subject,
-        "issuer": entry.issuer,
-        "reply_secret": entry.reply_secret,
-        "peer": entry.peer or None,
-        "created_at": entry.now,
-        **_renewed(entry),
-    }
-
-
-def issued_row(issuance: Issuance) -> dict[str, Any]:
-    """Return a row of `requests` that has its certificate, but for its transaction."""
-    return _request_row(issuance) | {
-        "status": Status.ISSUED.value,
-        "serial": issuance.serial,
-        **signed_columns(issuance),
     }
 
 
@@ -83,7 +64,19 @@ def signed_columns(issuance: Issuance) -> dict[str, Any]:
 
 def waiting_row(queued: QueuedEntry) -> dict[str, Any]:
     """Return a row of `requests` that waits, but for its transaction."""
-    return _request_row(queued) | {
+    renewed = queued.renewed
+    return {
+        "fingerprint": queued.fingerprint,
+        "message_type": queued.message_type,
+        "csr": queued.csr,
+        "csr_digest": queued.csr_digest,
+        "subject": queued.subject,
+        "issuer": queued.issuer,
+        "reply_secret": queued.reply_secret,
+        "peer": queued.peer or None,
+        "created_at": queued.now,
+        "renews": None if renewed is None else renewed.serial,
+        "renews_issuer": None if renewed is None else renewed.issuer,
         "status": Status.PENDING.value,
         "challenge_id": queued.challenge_id,
         "expires_at": queued.expires_at,

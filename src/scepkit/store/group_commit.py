@@ -22,7 +22,7 @@ from scepkit.errors import StoreError
 from scepkit.store.connections import savepoint, transaction
 from scepkit.store.database import Database
 from scepkit.store.engine import fault, is_locked, stands_off
-from scepkit.store.issuances import audit_event, issue_all, queue_all, record
+from scepkit.store.issuances import answer_all, audit_event, issue_all, record
 from scepkit.store.prepared import one_trip
 from scepkit.store.values import Issuance, Recorded
 
@@ -303,13 +303,14 @@ def _write_together(
         is_audited = len(issuances) == len(entries) and audit.append_within(
             trip, [audit_event(issuance) for issuance in issuances]
         )
+    if is_audited:
+        return answer_all(connection, issuances)
     steps = [step.write(connection) for step in entries if isinstance(step, Step)]
     new = [entry for entry in entries if not isinstance(entry, Step)]
-    answers = queue_all(connection, new)
-    if not is_audited:
-        events = [event for _, events in steps for event in events]
-        events += [event for pair in zip(new, answers, strict=True) for event in _events(*pair)]
-        audit.append(connection, events)
+    answers = answer_all(connection, new)
+    events = [event for _, events in steps for event in events]
+    events += [event for pair in zip(new, answers, strict=True) for event in _events(*pair)]
+    audit.append(connection, events)
     taken, recorded = (answer for answer, _ in steps), iter(answers)
     return [next(taken if isinstance(entry, Step) else recorded) for entry in entries]
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, insert, select, update
+from sqlalchemy import and_, bindparam, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import StoreError
@@ -34,10 +34,8 @@ from scepkit.protocol.certificate import show_serial
 from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent
 from scepkit.store.connections import savepoint
 from scepkit.store.entry_rows import (
-    certificate_row,
     claim_row,
-    claimed,
-    issued_row,
+    issued,
     passphrase_rows,
     spending,
     waiting_row,
@@ -73,24 +71,48 @@ if TYPE_CHECKING:
     from scepkit.store.prepared import Trip
     from scepkit.store.values import Answer, Conflict, NewEntry
 
-CLAIM = Prepared(insert(transactions))
+_OF_ISSUED = (
+    *("serial", "endpoint", "subject", "der", "not_before", "not_after", "public_key", "names"),
+    *("issuer", "renews", "renews_issuer"),
+)
+_OF_ANSWER = (
+    *("fingerprint", "message_type", "csr", "csr_digest", "subject", "issuer", "reply_secret"),
+    *("peer", "renews", "renews_issuer", "serial", "decided_at", "waits_for", "delivery"),
+)
+
+
+def _parameters(*columns: str) -> dict[str, Any]:
+    """Return the parameters of `entry_rows.issued` for columns, by their names."""
+    return {name: bindparam(f"new_{name}") for name in columns}
+
+
+CLAIM = Prepared(
+    insert(transactions).values(_parameters("endpoint", "transaction_id", "signer_key"))
+)
 CLAIM_ROW = Prepared(insert(transactions).returning(transactions.c.id))
-ISSUE = Prepared(insert(certificates))
+ISSUE = Prepared(
+    insert(certificates).values(_parameters(*_OF_ISSUED) | {"issued_at": bindparam("new_now")})
+)
 KEEP_PASSPHRASE = Prepared(insert(passphrases))
-ANSWER = Prepared(insert(requests).returning(requests.c.id))
-# The same, for a transaction whose row was claimed a moment ago.
-ANSWER_CLAIMED = Prepared(
+# The row of its transaction was claimed before.
+ANSWER = Prepared(
     insert(requests).values(
-        transaction_row=select(transactions.c.id)
-        .where(
-            and_(
-                transactions.c.endpoint == bindparam("of_endpoint"),
-                transactions.c.transaction_id == bindparam("of_transaction_id"),
+        _parameters(*_OF_ANSWER)
+        | {
+            "transaction_row": select(transactions.c.id)
+            .where(
+                and_(
+                    transactions.c.endpoint == bindparam("new_endpoint"),
+                    transactions.c.transaction_id == bindparam("new_transaction_id"),
+                )
             )
-        )
-        .scalar_subquery()
+            .scalar_subquery(),
+            "status": literal_column(f"'{Status.ISSUED.value}'"),
+            "created_at": bindparam("new_now"),
+        }
     )
 )
+QUEUE = Prepared(insert(requests).returning(requests.c.id))
 _SPENDABLE = and_(
     challenges.c.id == bindparam("challenge_id"),
     challenges.c.endpoint == bindparam("of_endpoint"),
@@ -122,8 +144,8 @@ RENEWABLE = Prepared(
 )
 
 
-def queue_all(connection: Connection, entries: Sequence[NewEntry]) -> list[Answer]:
-    """Write those that wait, inside the connection's transaction; `issue_all` writes the others.
+def answer_all(connection: Connection, entries: Sequence[NewEntry]) -> list[Answer]:
+    """Write those that wait, inside the connection's transaction; `issue_all` wrote the others.
 
     If something stands in the way, the transaction is to be rolled back, and `record` shows what
     stands in whose way.
@@ -140,7 +162,7 @@ def queue_all(connection: Connection, entries: Sequence[NewEntry]) -> list[Answe
 
 
 def issue_all(trip: Trip, issuances: Sequence[Issuance]) -> None:
-    """Write what is issued, if nothing stands in the way; if something does, as in `queue_all`.
+    """Write what is issued, if nothing stands in the way; if something does, as in `answer_all`.
 
     Raises:
         NotSpendableError, NotRenewableError, SQLAlchemyError: something does; at the end of the
@@ -231,8 +253,10 @@ def _write(connection: Connection, entry: NewEntry, transaction_row: int | None)
     if isinstance(entry, QueuedEntry):
         return _queue(connection, entry, transaction_row or _claim(connection, entry))
     issue(connection, entry)
-    row = transaction_row or _claim(connection, entry)
-    _insert(connection, ANSWER, issued_row(entry) | {"transaction_row": row})
+    parameters = issued(entry)
+    if transaction_row is None:
+        CLAIM.run(connection, parameters)
+    ANSWER.run(connection, parameters)
     if entry.challenge_id is not None and SPEND.run(connection, spending(entry)).rowcount != 1:
         raise NotSpendableError
     return _recorded(entry)
@@ -240,20 +264,17 @@ def _write(connection: Connection, entry: NewEntry, transaction_row: int | None)
 
 def issue(connection: Connection, issuance: Issuance) -> None:
     """Write the certificate; before the request and the spent challenge, which refer to it."""
-    ISSUE.run(connection, certificate_row(issuance))
+    ISSUE.run(connection, issued(issuance))
     if rows := passphrase_rows([issuance]):
         KEEP_PASSPHRASE.run(connection, *rows)
 
 
 def _inserts(issuances: Sequence[Issuance]) -> list[tuple[Prepared, list[dict[str, Any]]]]:
     """Return what writes several issuances, table by table, what is referred to first."""
-    rows = [
-        (ISSUE, [certificate_row(i) for i in issuances]),
-        (KEEP_PASSPHRASE, passphrase_rows(issuances)),
-        (CLAIM, [claim_row(i) for i in issuances]),
-        (ANSWER_CLAIMED, [issued_row(i) | claimed(i) for i in issuances]),
-    ]
-    return [(statement, values) for statement, values in rows if values]
+    rows = [issued(one) for one in issuances]
+    passphrases = passphrase_rows(issuances)
+    inserts = [(ISSUE, rows), (KEEP_PASSPHRASE, passphrases), (CLAIM, rows), (ANSWER, rows)]
+    return [(statement, values) for statement, values in inserts if values]
 
 
 def hold_renewable(trip: Trip, entries: Sequence[NewEntry]) -> None:
@@ -291,7 +312,7 @@ def _queue(connection: Connection, queued: QueuedEntry, transaction_row: int) ->
         if SPENDABLE.first(connection, values) is None:
             raise NotSpendableError
     request_id = _insert(
-        connection, ANSWER, waiting_row(queued) | {"transaction_row": transaction_row}
+        connection, QUEUE, waiting_row(queued) | {"transaction_row": transaction_row}
     )
     return Recorded(
         StoredOutcome(Status.PENDING, reply_secret=queued.reply_secret, request_id=request_id)
@@ -318,10 +339,10 @@ def audit_event(entry: NewEntry, request_id: int | None = None) -> AuditEvent:
         entry: what was recorded.
         request_id: the number of a request that waits.
     """
-    details: dict[str, Any] = {"message_type": entry.message_type}
-    if entry.renewed is not None:
-        details["renews"] = show_serial(entry.renewed.serial)
-        details["renews_issuer_key"] = entry.renewed.issuer.hex()
+    details: dict[str, Any] = {"message_type": int(entry.message_type)}
+    if entry.renews is not None and (renewed := entry.renewed) is not None:
+        details["renews"] = show_serial(renewed.serial)
+        details["renews_issuer_key"] = renewed.issuer.hex()
     if isinstance(entry, Issuance):
         action, serial = AuditAction.ISSUED, entry.serial
         if entry.delivery is not None:
