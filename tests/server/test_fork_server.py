@@ -12,8 +12,8 @@ import pytest
 
 from scepkit.server import supervision
 from scepkit.server.supervision import STARTUP_FAILURE, Heartbeats, WorkerProcesses
-from server.live import environment
-from waiting import PATIENCE
+from server.live import children_of, environment
+from waiting import PATIENCE, wait_until
 
 # In a process of its own: one that forks has no other threads.
 FORKS = """
@@ -113,6 +113,35 @@ class Forks:
 
     def send(self, number, sent):
         self.did.append((number, sent))
+
+
+# Loaded by each interpreter at its start: notes which process imports the application.
+NOTING = """
+import os, sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "scepkit.server.app":
+            with open(os.environ["NOTED"], "a") as file:
+                print(os.getpid(), file=file)
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def test_the_workers_are_forked_from_the_one_process_that_imported_the_application(
+    directory, serve, tmp_path
+):
+    """So they share its memory; and the supervisor does without."""
+    (tmp_path / "sitecustomize.py").write_text(NOTING)
+    noted = tmp_path / "noted"
+    places = os.pathsep.join(
+        [str(tmp_path), *environment().get("PYTHONPATH", "").split(os.pathsep)]
+    )
+    server = serve(directory(), "--workers", "2", PYTHONPATH=places, NOTED=str(noted))
+    wait_until(lambda: len(server.workers) == 2, "the start of both")
+    server.ask("/healthz")
+    assert [int(pid) for pid in noted.read_text().split()] == children_of(server.pid)
 
 
 def test_what_a_killed_server_left_is_removed(tmp_path, monkeypatch):

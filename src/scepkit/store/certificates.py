@@ -149,8 +149,8 @@ class CertificateRecords(Database):
     def has_issued(self, issuer: bytes) -> bool:
         """Say whether a CA has issued a certificate that is stored, or known to be revoked.
 
-        Where it has not, all names are read: from the index of the primary key on SQLite, a third
-        of a second for a million. An index of its own would cost each enrolment more than that.
+        Where it has not, all names are read: from the index of the primary key, a third of a second
+        for a million. An index of its own would cost each enrolment more than that.
 
         Args:
             issuer: SHA-256 of the CA's SubjectPublicKeyInfo.
