@@ -1,10 +1,11 @@
 """The results of the bench as tables: on the screen, and in docs/performance.md.
 
     python bench/report.py FILE         writes the page's tables, and docs/performance.json
-    python bench/report.py second=FILE  those of another run, as "second NAME"
+    python bench/report.py noifma=FILE  those of another run, as "noifma NAME"
 
 A table of the page stands between two comments, `<!-- bench: NAME -->` and `<!-- bench end -->`;
-nobody writes there by hand. What is not in FILE stays as it is.
+nobody writes there by hand. What is not in FILE stays as it is, and what no run has measured says
+so.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ RESULTS = ROOT / "docs" / "performance.json"
 QUIET = 0.5
 """The load average up to which a machine counts as idle before a run."""
 
-_OURS = "scepkit"
+_UNMEASURED = "Not measured yet.\n"
 _BLOCK = re.compile(r"(<!-- bench: (?P<name>[a-z0-9 -]+) -->\n).*?(<!-- bench end -->)", re.DOTALL)
 _DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
@@ -197,17 +198,17 @@ def show(results: dict[str, Any]) -> None:
 
 
 def rendered(page: str, runs: dict[str, dict[str, Any]]) -> str:
-    """Return the page with its tables as the runs have them.
-
-    Raises:
-        KeyError: the page has a table that nobody measured.
-    """
+    """Return the page with its tables as the runs have them."""
     found = {
         f"{run} {one.name}".strip(): one.markdown()
         for run, results in runs.items()
         for one in tables(results)
     }
-    return _BLOCK.sub(lambda match: f"{match[1]}\n{found[match['name']]}\n{match[3]}", page)
+
+    def table(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{found.get(match['name'], _UNMEASURED)}\n{match[3]}"
+
+    return _BLOCK.sub(table, page)
 
 
 def main() -> None:

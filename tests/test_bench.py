@@ -108,6 +108,21 @@ def test_the_page_has_the_tables_of_its_results(report):
     assert report.rendered(page, json.loads(report.RESULTS.read_text())) == page
 
 
+def test_the_page_has_tables_of_several_runs(report):
+    """A run of another name has tables of its own; what no run has measured says so."""
+    help_ = [{"program": "scep", "cpu": 0.2, "least": 0.1, "beyond": 0.05}]
+    page = "".join(
+        f"<!-- bench: {name} -->\nold\n<!-- bench end -->\n"
+        for name in ("help", "noifma help", "noifma memory")
+    )
+    written = report.rendered(page, {"": {"help": []}, "noifma": {"help": help_}})
+    first, second, third = written.split("<!-- bench end -->\n")[:3]
+    assert "scep" not in first
+    assert "| scep | 0.200 | 0.100 | 0.050 |" in second
+    assert third == "<!-- bench: noifma memory -->\n\nNot measured yet.\n\n"
+    assert "old" not in written
+
+
 def test_stages(tmp_path):
     """A stage for what it names, in the sources that it runs with."""
     results = tmp_path / "stages.json"
