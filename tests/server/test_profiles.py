@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from scepkit.errors import SettingsError
 from scepkit.server import settings
 from scepkit.server.settings import errors, precedence
-from scepkit.server.settings.profiles import inheritance, values
+from scepkit.server.settings.profiles import inheritance, log_ins, values
 from scepkit.server.settings.profiles.format import (
     AttributeSettings,
     NameKind,
@@ -234,3 +234,22 @@ def test_what_extends_one_for_log_ins_is_for_log_ins(load):
         assert one["staff"].compiled("staff").identity
         assert one["windows-device"].compiled("windows-device").identity
         assert not one["guests"].compiled("guests").identity
+
+
+@pytest.mark.parametrize(
+    ("text", "left_out"),
+    [
+        ("", []),
+        ('san_types = ["dns", "upn"]', ["upn"]),
+        (
+            'allowed_eku = ["client_auth", "smartcard_logon", "1.3.6.1.5.2.3.5"]',
+            ["smartcard_logon", "1.3.6.1.5.2.3.5"],
+        ),
+        ('default_eku = ["smartcard_logon"]', ["smartcard_logon"]),
+        ('profile = "windows-user"\nsan_types = ["upn"]', []),
+    ],
+)
+def test_settings_that_name_a_log_in_are_warned_of(load, logged, text, left_out):
+    """They keep working; what they name is left out of certificates all the same."""
+    log_ins.warn(load(f"[endpoint.default]\n{text}"))
+    assert [one["left_out"] for one in logged] == ([left_out] if left_out else [])

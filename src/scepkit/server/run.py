@@ -22,6 +22,7 @@ from scepkit.server.reloading.control import Control
 from scepkit.server.reloading.hang_up import SIGHUP, HangUp
 from scepkit.server.reloading.reloader import Reloader, ThisProcess
 from scepkit.server.settings import DEFAULT, Settings, public_urls
+from scepkit.server.settings.profiles import log_ins
 
 
 def check(home: Home) -> None:
@@ -148,6 +149,7 @@ def serve(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
     _allow_all_descriptors()
     log.configure(home.settings.log)
     public_urls.warn_of_none(home.settings)
+    log_ins.warn(home.settings)
     if home.settings.workers == 1:
         _serve_here(home, listener, hang_up)
     else:

@@ -16,6 +16,7 @@ from scepkit.server.background.audit import record_new
 from scepkit.server.data_directory import Home, open_store, read_again, utc_now
 from scepkit.server.settings import FILE, Settings, public_urls
 from scepkit.server.settings import errors as settings_errors
+from scepkit.server.settings.profiles import log_ins
 from scepkit.store import SERVER, AuditAction, AuditEvent
 
 if TYPE_CHECKING:
@@ -182,6 +183,7 @@ class Reloader:
 def _warn(home: Home) -> None:
     """Warn of what the start warns of, too."""
     public_urls.warn(home.settings)
+    log_ins.warn(home.settings)
     challenge_secrets.warn_of_static(home.settings, endpoint_files.challenges(home.files))
 
 
