@@ -28,7 +28,7 @@ UPN = "upn:alice@corp.example"
 SID = "uri:tag:microsoft.com,2022-09-14:sid:S-1-5-21-1-2-3-500"
 ESCAPED = "uri:TAG:microsoft.com%2C2022-09-14:sid:S-1-5-21-1-2-3-500"
 HOST = "dns:host.example"
-ONLY = "is only for a challenge that is bound to it, or for a renewal that has it already"
+ONLY = "is only for a challenge that names it, or for a renewal that has it already"
 
 
 def names(reply):

@@ -17,7 +17,9 @@ from scepkit.ca.profiles.patterns import Pattern
 from scepkit.ca.profiles.templates import Template
 from scepkit.errors import BadRequest, SettingsError
 from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.extensions import read_purposes
 from scepkit.protocol.rfc4514 import parse_subject
+from scepkit.protocol.scep.messages import PKCSReq
 from scepkit.server.settings.profiles.format import ProfileSettings
 
 pytest.importorskip("jinja2", reason="pip install 'scepkit[profiles]'")
@@ -372,6 +374,26 @@ def test_the_data_of_a_challenge_say_who_somebody_is(world, profile):
     assert (
         "user principal name" in enrol(world, sans=[other], data=["upn=me@example.com"]).refusal[1]
     )
+
+
+def test_the_data_of_a_host_say_nothing_of_a_log_in(world, profile):
+    """The purpose of one wants a challenge that names who logs in."""
+    purposes = ["client_auth", "smartcard_logon"]
+    wanted = x509.ExtendedKeyUsage(read_purposes(purposes))
+    asked = [x509.Extension(wanted.oid, False, wanted)]
+
+    def reply(kind, data):
+        profile(
+            names={kind: {"add": [f"{{{{ challenge.data.{kind} }}}}"]}},
+            allowed_eku=purposes,
+            identity=True,
+        )
+        secret = world.challenge(data=data)
+        message = PKCSReq(devices.request(secret, extensions=asked))
+        return world.ask(devices.seal(message, to=world.ra, transaction_id=secret))
+
+    assert "smartcard_logon" in reply("dns", ["dns=host.example"]).refusal[1]
+    assert reply("upn", ["upn=me@example.com"]).certificate
 
 
 def test_a_template_of_the_requests_own_values_vouches_for_nobody(world, profile):

@@ -113,6 +113,6 @@ class Identity(Enum):
 
 def _not_vouched(what: str) -> BadRequest:
     return BadRequest(
-        f"{what} is only for a challenge that is bound to it, or for a renewal that has it already",
+        f"{what} is only for a challenge that names it, or for a renewal that has it already",
         hint="bind the challenge to the subject and to these names",
     )

@@ -40,7 +40,9 @@ def treatment(
     wanted = granted.extensions
     if challenge is not None and profile.names is not None:
         vouched = profile.names.vouched({"label": challenge.label, "data": challenge.data})
-        if vouched and identity.asked(wanted.subject_alternative_names, None) <= vouched:
+        named = identity.asked(wanted.subject_alternative_names, None)
+        # Data that name a host say nothing of whose log-in a purpose would be for.
+        if named and named <= vouched:
             return Identity.TAKEN_OVER
     if renewed is None or renewed.key is None:
         return Identity.REFUSED
