@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from cryptography.x509.oid import ExtensionOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 import chains
 from ca import children
@@ -130,6 +130,119 @@ def signed_by_openssl(private, digest, directory, by=None):
         ["openssl", "req", *arguments, "-subj", subject], capture_output=True, check=True
     )
     return chains.x509.load_pem_x509_certificate(made.stdout)
+
+
+ANY_POLICY = x509.ObjectIdentifier("2.5.29.32.0")
+UNKNOWN = x509.ObjectIdentifier("1.3.6.1.4.1.99999.1")
+
+
+def altered(certificate, by, *, drop=None, loosen=None, add=()):
+    """Return a certificate issued once more, with other extensions.
+
+    Args:
+        certificate: the one of before.
+        by: its issuer's certificate and key.
+        drop: an extension that is left out.
+        loosen: one that is not critical.
+        add: extensions, each with whether it is critical.
+    """
+    builder = x509.CertificateBuilder(
+        certificate.issuer,
+        certificate.subject,
+        certificate.public_key(),
+        certificate.serial_number,
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+    )
+    for one in certificate.extensions:
+        if one.oid != drop:
+            builder = builder.add_extension(one.value, one.critical and one.oid != loosen)
+    for value, critical in add:
+        builder = builder.add_extension(value, critical)
+    return builder.sign(by[1], hashes.SHA256())
+
+
+def verifies(tmp_path, root, sub, now, *strict):
+    """Say whether openssl verifies a certificate up to a root."""
+    write_certificate(tmp_path / "root.pem", root)
+    write_certificate(tmp_path / "sub.pem", sub)
+    files = ("-CAfile", tmp_path / "root.pem", tmp_path / "sub.pem")
+    command = ["openssl", "verify", *strict, "-attime", str(int(now.timestamp())), *files]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"loosen": ExtensionOID.BASIC_CONSTRAINTS}, "basicConstraints are not critical"),
+        ({"drop": ExtensionOID.SUBJECT_KEY_IDENTIFIER}, "no subjectKeyIdentifier"),
+        ({"drop": ExtensionOID.AUTHORITY_KEY_IDENTIFIER}, "no authorityKeyIdentifier"),
+        ({}, ""),
+    ],
+)
+def test_what_only_strict_verifiers_refuse(
+    tmp_path, sub, sub_key, root, root_key, now, change, said
+):
+    """It is told and taken; openssl's strict reading is the measure."""
+    found = altered(sub, (root, root_key), **change)
+    assert suitability.check(found, sub_key, [root], now) == (root,)
+    doubts = [*suitability.doubts(found)]
+    assert verifies(tmp_path, root, found, now)
+    assert verifies(tmp_path, root, found, now, "-x509_strict") is (not doubts)
+    assert [said in one for one in doubts] == ([True] if said else [])
+
+
+@pytest.mark.parametrize("critical", [True, False])
+@pytest.mark.parametrize("which", ["sub", "root"])
+def test_a_critical_extension_that_nobody_knows(
+    tmp_path, sub, sub_key, root, root_key, now, critical, which
+):
+    """In the CA's certificate or above it: whoever verifies refuses all that is below."""
+    add = [(x509.UnrecognizedExtension(UNKNOWN, b"\x05\x00"), critical)]
+    if which == "sub":
+        sub = altered(sub, (root, root_key), add=add)
+    else:
+        root = altered(root, (root, root_key), add=add)
+    assert verifies(tmp_path, root, sub, now) is (not critical)
+    if critical:
+        assert UNKNOWN.dotted_string in refused(sub, sub_key, [root], now)
+    else:
+        assert suitability.check(sub, sub_key, [root], now) == (root,)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        x509.CertificatePolicies(
+            [x509.PolicyInformation(x509.ObjectIdentifier("2.5.29.32.0"), None)]
+        ),
+        x509.PolicyConstraints(require_explicit_policy=5, inhibit_policy_mapping=None),
+        x509.InhibitAnyPolicy(3),
+        x509.ExtendedKeyUsage([x509.ObjectIdentifier("1.3.6.1.5.5.7.3.2")]),
+    ],
+)
+def test_critical_extensions_that_everybody_knows(
+    tmp_path, sub, sub_key, root, root_key, now, value
+):
+    found = altered(sub, (root, root_key), add=[(value, True)])
+    assert suitability.check(found, sub_key, [root], now) == (root,)
+    assert verifies(tmp_path, root, found, now)
+
+
+@pytest.mark.parametrize(
+    ("oid", "text", "said"),
+    [
+        (NameOID.ORGANIZATION_NAME, "x" * 70, "O has 70 characters, at most 64 fit"),
+        (NameOID.COUNTRY_NAME, "CHE", "C must have two letters"),
+    ],
+)
+def test_a_name_that_no_ra_can_have(tmp_path, sub_key, now, oid, text, said):
+    """Others read it, but nothing is issued with it here; and nothing is made."""
+    common = x509.NameAttribute(NameOID.COMMON_NAME, "Long")
+    name = x509.Name([x509.NameAttribute(oid, text, _validate=False), common])
+    with pytest.raises(SettingsError, match=said):
+        adopt(tmp_path / "ca", issue(name, sub_key, now), sub_key, [], now=now)
+    assert not (tmp_path / "ca").exists()
 
 
 def test_path_lengths(sub, sub_key, root_key, now, key):

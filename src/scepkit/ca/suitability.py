@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import PublicKeyAlgorithmOID
+from cryptography.x509.oid import ExtensionOID, PublicKeyAlgorithmOID
 
 from scepkit.ca import checks
 from scepkit.ca.checks import label
@@ -21,7 +21,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from scepkit.keys.pem import PrivateKey
@@ -32,6 +32,21 @@ _STRONG = frozenset({"sha256", "sha384", "sha512", "sha3-256", "sha3-384", "sha3
 _LEAST_RSA, _MOST_RSA = 2048, 8192
 _RSASSA_PSS = PublicKeyAlgorithmOID.RSASSA_PSS
 _LONGEST_CHAIN = 8
+# RFC 5280 section 4.2: what a verifier has to process; and what openssl does besides.
+_KNOWN = frozenset(
+    {
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.CERTIFICATE_POLICIES,
+        ExtensionOID.POLICY_MAPPINGS,
+        ExtensionOID.POLICY_CONSTRAINTS,
+        ExtensionOID.INHIBIT_ANY_POLICY,
+        ExtensionOID.NAME_CONSTRAINTS,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.CRL_DISTRIBUTION_POINTS,
+    }
+)
 _WHOLE_CHAIN = "give the certificates from its issuer up to the root"
 
 
@@ -81,8 +96,27 @@ def check(
     chain = _chain(certificate, above)
     for depth, one in enumerate(chain):
         _check_issuer(one, depth, now)
+    for one in (certificate, *chain):
+        _check_critical(one)
     _check_names((certificate, *chain))
     return chain
+
+
+def doubts(certificate: x509.Certificate) -> Iterator[str]:
+    """Yield what RFC 5280 wants of a CA's certificate and strict verifiers miss in this one.
+
+    Most verifiers pass over it, so it is no reason to refuse the CA.
+
+    Args:
+        certificate: one that has passed `check`.
+    """
+    found = {one.oid: one for one in certificate.extensions}
+    if not found[ExtensionOID.BASIC_CONSTRAINTS].critical:
+        yield "its basicConstraints are not critical (RFC 5280 section 4.2.1.9)"
+    if ExtensionOID.SUBJECT_KEY_IDENTIFIER not in found:
+        yield "it has no subjectKeyIdentifier (RFC 5280 section 4.2.1.2)"
+    if not is_self_issued(certificate) and ExtensionOID.AUTHORITY_KEY_IDENTIFIER not in found:
+        yield "it has no authorityKeyIdentifier (RFC 5280 section 4.2.1.1)"
 
 
 def check_key_kind(certificate: x509.Certificate) -> None:
@@ -230,6 +264,21 @@ def _check_issuer(certificate: x509.Certificate, below: int, now: datetime) -> N
             f"{label(certificate)} has a path length of {longest}: {below + 1} CAs are below it",
             hint="have the CA's certificate issued by a CA that may have CAs below it",
         )
+
+
+def _check_critical(certificate: x509.Certificate) -> None:
+    """Refuse a critical extension that verifiers do not know (RFC 5280 section 4.2).
+
+    Raises:
+        SettingsError: there is one: whoever verifies refuses all that is below.
+    """
+    for one in certificate.extensions:
+        if one.critical and one.oid not in _KNOWN:
+            raise SettingsError(
+                f"{label(certificate)} has a critical extension that verifiers do not know: "
+                f"{one.oid.dotted_string}",
+                hint="they refuse all that is below it; have it issued without, or not critical",
+            )
 
 
 def _check_names(chain: Sequence[x509.Certificate]) -> None:

@@ -39,12 +39,14 @@ class Installed:
         place: where it has come.
         is_in_force: whether it is the CA from now on.
         has_root: whether the chain above it is known up to a root.
+        doubts: what strict verifiers miss in it, which is no reason to refuse it.
     """
 
     certificate: x509.Certificate
     place: Place
     is_in_force: bool
     has_root: bool
+    doubts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,7 @@ def _take(
         place,
         is_in_force=rolls or place in (Place.FIRST, Place.RENEWED),
         has_root=suitability.is_self_issued((certificate, *chain)[-1]),
+        doubts=tuple(suitability.doubts(certificate)),
     )
 
 

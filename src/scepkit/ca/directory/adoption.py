@@ -24,7 +24,8 @@ from scepkit.ca.directory import founding, paths, replacing, rollover
 from scepkit.ca.directory.founding import RA_VALIDITY, ra_name, stage_ra
 from scepkit.ca.directory.material import check_passphrase
 from scepkit.ca.limits import Limits
-from scepkit.errors import Hint, SettingsError
+from scepkit.ca.subject_rules import certified_subject
+from scepkit.errors import BadRequest, Hint, SettingsError
 from scepkit.keys.files import make_directory, refusals, write_file
 from scepkit.keys.pem import CERTIFICATE_MODE, read_certificate, write_certificate, write_key
 from scepkit.protocol.distinguished_name import Name
@@ -110,7 +111,7 @@ def layout_of(certificate: x509.Certificate) -> str:
 
 
 def _check_own_names(certificate: x509.Certificate, above: Sequence[x509.Certificate]) -> None:
-    """Refuse a CA whose name constraints leave no name to those who answer for it.
+    """Refuse a CA whose name, or whose constraints, leave no name to those who answer for it.
 
     Raises:
         SettingsError: its RA or its OCSP responder could have no certificate.
@@ -118,6 +119,14 @@ def _check_own_names(certificate: x509.Certificate, above: Sequence[x509.Certifi
     limits = Limits.of(certificate, above)
     of_ra = [ra_name(certificate.subject)] if checks.needs_ra(certificate) else []
     for name in map(Name.of, (*of_ra, ocsp.name_for(certificate.subject))):
+        try:
+            certified_subject(name)
+        except BadRequest as error:
+            raise SettingsError(
+                f"nobody can be named after {checks.label(certificate)}: {error.message}",
+                hint="its RA and its OCSP responder have its name and a mark; RFC 5280 appendix A "
+                "has the lengths",
+            ) from error
         limits.check_own(name)
 
 

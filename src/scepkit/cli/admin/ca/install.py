@@ -95,6 +95,7 @@ def report(installed: Installed, name: str, directory: Path, *, as_json: bool) -
                 "place": installed.place.value,
                 "in_force": installed.is_in_force,
                 "has_root": installed.has_root,
+                "doubts": list(installed.doubts),
             }
         )
     else:
@@ -106,6 +107,8 @@ def report(installed: Installed, name: str, directory: Path, *, as_json: bool) -
         options = f" --dir {directory}" + ("" if name == "default" else f" --ca {name}")
         terminal.say(f"{subject} is the next CA; devices can fetch it (GetNextCACert)")
         terminal.say(f"give them time, then: scep admin rollover activate{options}")
+    for doubt in installed.doubts:
+        terminal.warn(f"strict verifiers refuse the CA's certificate: {doubt}")
     if not installed.has_root:
         terminal.say(
             "warning: no root is known above it; give the certificates up to the root with "
