@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import ipaddress
 import time
+from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+import der
+import forge
 import keys
 from enrolment import devices
+from enrolment.world import CA
+from scepkit.ca.issuer import Order
+from scepkit.ca.profiles.key_rules import read_blocklist
 from scepkit.ca.profiles.patterns import Pattern
 from scepkit.ca.profiles.templates import Template
 from scepkit.errors import BadRequest, SettingsError
+from scepkit.protocol import csr as pkcs10
+from scepkit.protocol import csr_writing
+from scepkit.protocol.algorithms import NO_LEGACY
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.extensions import read_purposes
+from scepkit.protocol.extensions import extension, read_purposes
 from scepkit.protocol.rfc4514 import parse_subject
 from scepkit.protocol.scep.messages import PKCSReq
 from scepkit.server.settings.profiles.format import ProfileSettings
@@ -357,6 +367,120 @@ def test_a_stranger_is_told_nothing_of_the_rules(world, profile):
         "badRequest",
         "the challengePassword is missing or not valid for this request",
     )
+
+
+# --- keys, validity, further extensions -----------------------------------------------------------
+
+
+def test_a_blocked_key(world):
+    """By its hash; another key gets its certificate."""
+    blocked = read_blocklist(f"# lost\n\n{keys.device().certificate.key_hash.hex()}  # why\n")
+    world.use(profile=ProfileSettings().compiled("vpn", blocked))
+    assert "the key is blocked (key.blocklist" in enrol(world).refusal[1]
+    secret = world.challenge()
+    assert world.enrol(secret, signer=keys.device("other"), transaction_id="o").x509
+
+
+@pytest.mark.parametrize("line", ["x", "00", "00" * 33, "é"])
+def test_a_blocklist_that_is_none(line):
+    with pytest.raises(SettingsError, match="line 2 is no SHA-256"):
+        read_blocklist(f"{'00' * 32}\n{line}\n")
+
+
+def test_weak_keys():
+    """Close primes, small factors, and ROCA are found; an ordinary key is not."""
+    pytest.importorskip("badkeys", reason="pip install 'scepkit[badkeys]'")
+    rules = ProfileSettings(key={"weak": "refuse"}).compiled("vpn").keys
+    prime = 2**521 - 1
+    close = rsa.RSAPublicNumbers(65537, (prime * 3**320 | 1) ** 2).public_key()
+    small = rsa.RSAPublicNumbers(65537, (2**1279 - 1) * 10007).public_key()
+    for key, said in ((close, "close together"), (small, "small factor")):
+        with pytest.raises(BadRequest, match=said):
+            rules.check(key, b"")
+    rules.check(keys.device().key.public_key(), b"")
+
+
+def pair(name, value):
+    texts = [der.tlv(0x1E, text.encode("utf-16-be")) for text in (name, value)]
+    return der.seq(*texts)
+
+
+@pytest.mark.parametrize(
+    ("asked", "hours"),
+    [
+        ((("ValidityPeriod", "Hours"), ("ValidityPeriodUnits", "5")), 5),
+        ((("ValidityPeriodUnits", "2"), ("ValidityPeriod", "Days")), 48),
+        ((("ValidityPeriod", "Years"), ("ValidityPeriodUnits", "9")), 365 * 24),
+        ((("ValidityPeriod", "Days"),), 365 * 24),
+        ((("ValidityPeriod", "Days"), ("ValidityPeriodUnits", "0")), 365 * 24),
+        ((("ValidityPeriod", "Days"), ("ValidityPeriodUnits", "-1")), 365 * 24),
+        ((("ValidityPeriod", "Days"), ("ValidityPeriodUnits", "9" * 400)), 365 * 24),
+        ((("ValidityPeriod", "Ages"), ("ValidityPeriodUnits", "1")), 365 * 24),
+    ],
+)
+def test_a_request_may_shorten_its_validity(world, asked, hours):
+    """And not lengthen it; what cannot be read asks for nothing."""
+    request = forged(asked)
+    for mode, expected in (("shorten", hours), ("ignore", 365 * 24)):
+        profile = ProfileSettings(requested_validity=mode, backdate="0m").compiled("vpn")
+        order = Order(request.subject, request.public_key, request.extensions, profile, keys.NOW)
+        issued = CA.certify(order._replace(csr=request))
+        assert issued.not_after - issued.not_before == timedelta(hours=expected)
+
+
+def forged(pairs):
+    """Return a PKCS#10 with pairs of names and values, as archives are read: unsigned."""
+    kind = der.oid("1.3.6.1.4.1.311.13.2.1")
+    attributes = [der.seq(kind, der.set_(pair(*one))) for one in pairs]
+    request = devices.request()
+    return pkcs10.read_archived(
+        csr_writing.unsigned(request.subject.der, request.canonical_spki, attributes)
+    )
+
+
+POLICY = {"oid": "1.2.3.4", "cps": "https://a.example/cps"}
+
+
+def test_further_extensions(world, profile):
+    """Policies and constant ones are in each certificate, others where a request has them."""
+    profile(
+        policies=[POLICY],
+        extensions=[{"oid": "1.2.3.5", "value": "0c0161"}],
+        copied_extensions=["1.2.3.6"],
+    )
+    found = enrol_with(world, ("1.2.3.6", b"\x05\0"), ("1.2.3.7", b"\x05\0")).x509.extensions
+    (policy,) = found.get_extension_for_class(x509.CertificatePolicies).value
+    assert policy.policy_qualifiers == ["https://a.example/cps"]
+    others = {one.oid.dotted_string: one.value.public_bytes() for one in found}
+    assert (others["1.2.3.5"], others["1.2.3.6"]) == (b"\x0c\x01a", b"\x05\0")
+    assert "1.2.3.7" not in others
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([b""], "is no DER"),
+        ([b"\x05"], "is no DER"),
+        ([b"\x05\0\0"], "is no DER"),
+        ([b"\x04\x81\x01a"], "is no DER"),
+        ([b"\x04\x82\x10\x01" + bytes(4097)], "has 4101 octets, at most 4096"),
+        ([b"\x05\0", b"\x04\0"], "is there twice"),
+    ],
+)
+def test_a_copied_extension_that_is_refused(world, profile, values, said):
+    profile(copied_extensions=["1.2.3.6"])
+    reply = enrol_with(world, *(("1.2.3.6", value) for value in values))
+    assert f"the extension 1.2.3.6 {said}" in reply.refusal[1]
+    assert world.spent == 0
+
+
+def enrol_with(world, *extensions):
+    """Return the reply to a request with extensions, each an OID and its value."""
+    wanted = der.seq(*(extension(der.oid(oid), value) for oid, value in extensions))
+    secret = world.challenge()
+    attributes = [forge.challenge(secret), forge.attribute("1.2.840.113549.1.9.14", wanted)]
+    request = pkcs10.read(forge.csr(keys.device().key, attributes=attributes), NO_LEGACY)
+    return world.ask(devices.seal(PKCSReq(request), to=world.ra, transaction_id=secret))
 
 
 # --- identity -------------------------------------------------------------------------------------

@@ -16,11 +16,12 @@ from scepkit.errors import SettingsError
 from scepkit.server import settings
 from scepkit.server.settings import errors, precedence
 from scepkit.server.settings.profiles import inheritance, log_ins, values
-from scepkit.server.settings.profiles.format import (
+from scepkit.server.settings.profiles.format import ProfileSettings, tables
+from scepkit.server.settings.profiles.sections import (
     AttributeSettings,
+    ExtensionSettings,
     NameKind,
-    ProfileSettings,
-    tables,
+    PolicySettings,
 )
 
 NAME_KINDS = get_args(NameKind)
@@ -82,7 +83,7 @@ def test_a_profile_survives_the_way_to_a_worker(load):
         '[profile.a]\nvalidity = "8h"\nnot_after = 2030-01-01T00:00:00Z\n'
         '[profile.b]\nextends = "a"\nbackdate = "90m"\n[endpoint.default]\nprofile = "b"'
     )
-    again = settings.restore(found.model_dump(mode="json"))
+    again = settings.restore(found.model_dump(mode="json", exclude_none=True))
     assert again.profile == found.profile
     assert again.profile_of("default").not_after == datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -102,6 +103,27 @@ def test_a_profile_survives_the_way_to_a_worker(load):
         ("[profile.a]\ndefault_eku = ['party']", "'party' is no purpose", 2),
         ("[profile.a]\nallowed_eku = ['2.5.29.37.0']", "speak for the CA", 2),
         ("[profile.a]\nextends = 'devise'", "no profile 'devise'; did you mean 'device'?", 2),
+        ("\n[profile.a.subject.CM]\nmax = 1", "'CM' is no attribute of a subject", 2),
+        ("[profile.a]\nsubject.CN.maxx = 1", "`profile.a.subject.CN.maxx`; did you mean", 2),
+        ("[profile.a]\nsubject.CN.pattern = '('", "'(' is no pattern", 2),
+        ("[profile.a]\nsubject.CN.template = '{{'", "'{{' is no template", 2),
+        ("[profile.a]\nsubject.CN.template = '{{ x }}'", "names 'x'; there are", 2),
+        ("[profile.a.subject.CN]\nfixed = 'a'\ntemplate = 'b'", "keep one of the two", 1),
+        ("[profile.a.subject.CN]\nfixed = 'a'\nforbidden = true", "contradicts", 1),
+        ("[profile.a]\nother_attributes = 'drop'", "'allow', 'cut' or 'refuse'", 2),
+        ("[profile.a.names]\nip.networks = ['10.0.0.1/8']", "names.ip.networks", 2),
+        ("[profile.a.names]\ndns.networks = ['10.0.0.0/8']", "networks are for ip", 1),
+        ("[profile.a.names]\nip.wildcards = true", "wildcards are for dns", 1),
+        ("[profile.a.names]\ndns.suffixes = ['a b']", "'a b' is no domain", 2),
+        ("[profile.a.names]\ndns.min = 2\ndns.max = 1", "dns has a max below its min", 1),
+        ("[profile.a.names]\nkinds = ['ip']\ndns.min = 1", "dns is not among the kinds", 1),
+        ("[profile.a]\ncopied_extensions = ['2.5.29.19']", "basicConstraints is never", 2),
+        ("[profile.a]\ncopied_extensions = ['1.3.6.1.4.1.311.25.2']", "security identifier", 2),
+        ("[profile.a]\ncopied_extensions = ['x']", "'x' is no OID", 2),
+        ("[[profile.a.extensions]]\noid = '1.2.3'\nvalue = '0c05'", "one element of DER", 0),
+        ("[[profile.a.extensions]]\noid = '2.5.29.32'\nvalue = '0500'", "Policies is never", 0),
+        ("[[profile.a.policies]]\noid = '1.2.3'\ncps = 'x y'", "policies.0.cps", 0),
+        ("[profile.a]\nkey.weak = 'perhaps'", "'allow' or 'refuse'", 2),
         ("[profile.A]", "a name has 1 to 32", 0),
         ("[endpoint.default]\nprofile = 'devise'", "did you mean 'device'?", 2),
         (
@@ -182,14 +204,22 @@ def test_the_examples_of_the_reference_are_settings(load, example):
 def test_the_reference_has_every_key_and_an_example_of_each():
     text, examples = PAGE.read_text("utf-8"), "\n".join(_examples())
     sections = tables(ProfileSettings, "profile")
-    sections |= tables(AttributeSettings, "profile.subject.ATTRIBUTE")
+    sections |= {
+        "profile.subject.ATTRIBUTE": AttributeSettings.model_fields,
+        "profile.policies.": PolicySettings.model_fields,
+        "profile.extensions.": ExtensionSettings.model_fields,
+    }
     for section, keys in sections.items():
         for key in keys:
-            name = f"{section}.{key}".removeprefix("profile.")
+            if section.endswith(".*"):
+                continue
+            name = f"{section}.{key}".removeprefix("profile.").replace("..", ".")
             if f"profile.{name}" in sections:
                 assert re.search(rf"^\[profile[.][^.]+[.]{name}", examples, re.MULTILINE), name
             elif name == "subject":
                 assert "[profile.staff.subject.CN]" in examples
+            elif name in ("policies", "extensions"):
+                assert re.search(rf"^\[\[profile[.]\w+[.]{name}\]\]", examples, re.MULTILINE)
             else:
                 for kind in NAME_KINDS:
                     name = name.replace(f"names.{kind}.", "names.KIND.")
@@ -229,7 +259,7 @@ def test_what_extends_one_for_log_ins_is_for_log_ins(load):
         '[profile.guests]\nextends = "staff"\nidentity = false\n'
         '[profile.windows-device]\nvalidity = "30d"'
     )
-    again = settings.restore(found.model_dump(mode="json"))
+    again = settings.restore(found.model_dump(mode="json", exclude_none=True))
     for one in (found.profile, again.profile):
         assert one["staff"].compiled("staff").identity
         assert one["windows-device"].compiled("windows-device").identity

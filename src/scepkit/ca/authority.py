@@ -16,6 +16,7 @@ from scepkit.ca.extensions import authority_key_identifier, subject_key_identifi
 from scepkit.ca.issuer import IssuedCertificate
 from scepkit.ca.limits import Limits
 from scepkit.ca.profiles.profile import check_public_key, from_request
+from scepkit.ca.profiles.requested_validity import requested
 from scepkit.ca.subject_rules import certified_subject
 from scepkit.errors import SettingsError
 from scepkit.keys.pem import signature_hash
@@ -29,7 +30,7 @@ from scepkit.protocol.general_name import listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from scepkit.ca.extensions import Locations
     from scepkit.ca.issuer import Order
@@ -132,10 +133,13 @@ class Authority:
             serial = random_serial()
         elif not 0 < serial < _SERIALS:
             raise ValueError(f"a certificate cannot have the serial number {serial}")
-        not_before, not_after = self._validity(profile, order.now)
+        wanted = requested(order.csr) if profile.shortens and order.csr is not None else None
+        not_before, not_after = self._validity(profile, order.now, wanted)
         subject = certified_subject(order.subject)
         key = check_public_key(order.public_key, profile)
         spki = order.spki or public_keys.written(key)
+        if profile.keys is not None:
+            profile.keys.check(key, spki)
         granted, names = from_request(order.requested, key, profile, subject, order.identity)
         if self.limits.constraints:
             self.limits.check(subject, names)
@@ -152,7 +156,9 @@ class Authority:
     def withdraw(self, certificate: IssuedCertificate) -> None:
         """Do nothing: a certificate of ours that is neither stored nor sent exists nowhere."""
 
-    def _validity(self, profile: Profile, now: datetime) -> tuple[datetime, datetime]:
+    def _validity(
+        self, profile: Profile, now: datetime, wanted: timedelta | None
+    ) -> tuple[datetime, datetime]:
         """Return the validity as certificates have it: in UTC, without fractions of seconds."""
         start, end, fault = self.limits.not_before, self.limits.not_after, self.limits.fault
         if fault:
@@ -169,6 +175,8 @@ class Authority:
         # A certificate that outlives its CA, or is older, fails in strict verifiers.
         not_before = max(now - profile.backdate, start)
         not_after = now + min(profile.validity, end - now)
+        if wanted is not None:
+            not_after = min(not_after, now + wanted)
         if profile.not_after is not None:
             if profile.not_after <= now:
                 raise SettingsError(

@@ -39,7 +39,7 @@ from scepkit.server.endpoint_files import EndpointFiles
 from scepkit.server.endpoints import ServedEndpoint, recipient_id
 from scepkit.server.settings import Settings
 from scepkit.server.settings.endpoint import EndpointSettings
-from scepkit.server.settings.profiles.format import RenewalSettings
+from scepkit.server.settings.profiles.sections import RenewalSettings
 from scepkit.server.settings.public_urls import locations
 from scepkit.server.web.ca_publication import publish
 from scepkit.server.web.executors import MOST_ROUNDS
@@ -93,7 +93,8 @@ def approval_of(home: Home, store: Store, name: str) -> Approval:
     """
     settings = endpoint_settings(home.settings, name)
     issuers = _issuers(home.authority_of(name).material, locations(home.settings, name))
-    profile = home.settings.profile_of(name).compiled(settings.profile)
+    blocked = endpoint_files.blocked_keys(home.settings, name)
+    profile = home.settings.profile_of(name).compiled(settings.profile, blocked)
     return Approval(endpoint=name, issuers=issuers, profile=profile, store=store)
 
 
@@ -120,7 +121,7 @@ def _serve(
         max_iterations=settings.pbkdf2_rounds,
     )
     profile = home.settings.profile_of(name)
-    compiled = profile.compiled(settings.profile)
+    compiled = profile.compiled(settings.profile, files.blocked)
     rules = _rules(settings, home.settings, profile.renewal, files)
     issuers = _issuers(ca.material, locations(home.settings, name))
     admission = Admission(

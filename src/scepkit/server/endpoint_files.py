@@ -12,6 +12,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from scepkit.ca.profiles.key_rules import read_blocklist
+from scepkit.errors import SettingsError
+from scepkit.keys.files import refusals
 from scepkit.keys.pem import read_certificates
 from scepkit.server.challenge_secrets import read_static
 from scepkit.server.settings import Settings
@@ -24,19 +27,29 @@ class EndpointFiles:
     Attributes:
         challenge: the static challenge; empty where there is none. Secret.
         anchors: the certificates of `renewal_anchors`, DER.
+        blocked: the hashes in the profile's `key.blocklist`.
     """
 
     challenge: str = field(default="", repr=False)
     anchors: tuple[bytes, ...] = ()
+    blocked: frozenset[bytes] = field(default=frozenset(), repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON has it."""
-        return {"challenge": self.challenge, "anchors": [one.hex() for one in self.anchors]}
+        return {
+            "challenge": self.challenge,
+            "anchors": [one.hex() for one in self.anchors],
+            "blocked": [one.hex() for one in sorted(self.blocked)],
+        }
 
     @classmethod
     def of_json(cls, value: Mapping[str, Any]) -> EndpointFiles:
         """Return it from what `to_json` gave."""
-        return cls(value["challenge"], tuple(map(bytes.fromhex, value["anchors"])))
+        return cls(
+            value["challenge"],
+            tuple(map(bytes.fromhex, value["anchors"])),
+            frozenset(map(bytes.fromhex, value["blocked"])),
+        )
 
 
 def read_all(settings: Settings) -> Mapping[str, EndpointFiles]:
@@ -69,4 +82,26 @@ def _read(settings: Settings, name: str) -> EndpointFiles:
         for path in (endpoint.renewal_anchors if endpoint.renewal else ())
         for one in read_certificates(settings.directory / path)
     ]
-    return EndpointFiles(challenge, tuple(anchors))
+    return EndpointFiles(challenge, tuple(anchors), blocked_keys(settings, name))
+
+
+def blocked_keys(settings: Settings, name: str) -> frozenset[bytes]:
+    """Read the blocked keys of an endpoint.
+
+    Args:
+        settings: the server's.
+        name: the endpoint.
+
+    Raises:
+        SettingsError: the file cannot be used.
+    """
+    named = settings.profile_of(name).key.blocklist
+    if named is None:
+        return frozenset()
+    path = settings.directory / named
+    with refusals(f"cannot read {path}"):
+        text = path.read_text("ascii", errors="replace")
+    try:
+        return read_blocklist(text)
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error.message}", hint=error.hint) from error

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
+    from scepkit.ca.profiles.further import FurtherExtensions
+    from scepkit.ca.profiles.key_rules import KeyRules
     from scepkit.ca.profiles.names import NameRules
     from scepkit.ca.profiles.subject import SubjectRules
     from scepkit.ca.profiles.templates import Values
@@ -118,6 +120,15 @@ class Profile:
 
     names: NameRules | None = None
     """The rules on alternative names; None: there are none."""
+
+    keys: KeyRules | None = None
+    """The rules on keys beside kind and size; None: there are none."""
+
+    further: FurtherExtensions | None = None
+    """Further extensions; None: there are none."""
+
+    shortens: bool = False
+    """True lets a request shorten its validity, as Windows asks for it."""
 
     identity: bool = False
     """True takes names and purposes over by which somebody logs in to a Windows domain, where
@@ -229,14 +240,15 @@ def from_request(
     usage = _key_usage(asked_usage, profile.key_usages, _impossible(public_key))
     purposes = _extended_key_usage(asked_eku, profile, identity)
     allowed = allowed_names(names, subject, profile.san_types, identity)
+    further = () if profile.further is None else profile.further.of(requested)
     if not allowed:
         if subject.is_empty:
             raise BadRequest("the request has neither a subject nor a subjectAltName allowed here")
-        return (usage, purposes), ()
+        return (usage, purposes, *further), ()
     # RFC 5280 section 4.2.1.6: critical if the subject is empty; else SHOULD be non-critical.
     value = der.sequence(*(name.der for name in allowed))
     alternative = extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject.is_empty)
-    return (usage, purposes, alternative), allowed
+    return (usage, purposes, alternative, *further), allowed
 
 
 def check_names(requested: Extensions, subject: Name, profile: Profile, identity: Identity) -> None:

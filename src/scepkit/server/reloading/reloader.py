@@ -212,4 +212,8 @@ def _values(home: Home, name: str) -> Mapping[str, Any]:
     """
     values = home.settings.endpoint[name].model_dump()
     files = (home.files or {})[name]
-    return values | {"challenge_file": files.challenge, "renewal_anchors": files.anchors}
+    return values | {
+        "challenge_file": files.challenge,
+        "renewal_anchors": files.anchors,
+        "key.blocklist": files.blocked,
+    }

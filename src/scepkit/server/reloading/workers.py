@@ -252,7 +252,7 @@ def encode(home: Home) -> dict[str, Any]:
     passphrase = home.passphrases.find()
     return {
         "passphrase": None if passphrase is None else passphrase.text,
-        "settings": home.settings.model_dump(mode="json"),
+        "settings": home.settings.model_dump(mode="json", exclude_none=True),
         "files": {name: one.to_json() for name, one in (home.files or {}).items()},
     }
 

@@ -241,7 +241,7 @@ class _Complete(Settings):
 
 
 def restore(values: Mapping[str, Any]) -> Settings:
-    """Return settings from all their values, as `model_dump(mode="json")` gave them."""
+    """Return settings from all their values, as `model_dump` gave them in JSON, without None."""
     return _Complete(**values)
 
 

@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from scepkit.protocol.algorithms import Legacy
-from scepkit.server.settings.profiles.format import NameKind, ProfileSettings
+from scepkit.server.settings.profiles.format import ProfileSettings
+from scepkit.server.settings.profiles.sections import NameKind
 from scepkit.server.settings.profiles.values import READY, Bits, Curve, Purpose, Usage
 
 Shape: TypeAlias = Literal["auto", "ca", "chain", "ra+ca", "ra+chain"]
@@ -150,12 +151,13 @@ class EndpointSettings(BaseModel):
     ca_certificates: Shape = "auto"
     include_root: bool = True
     reply_chain: bool = False
-    rsa_bits: tuple[Bits, Bits] | None = None
-    curves: frozenset[Curve] | None = None
-    key_usages: Annotated[frozenset[Usage], Field(min_length=1)] | None = None
-    default_eku: tuple[Purpose, ...] | None = None
-    allowed_eku: tuple[Purpose, ...] | None = None
-    san_types: frozenset[NameKind] | None = None
+    # A list is not `| None`: the variable of one that cannot be read would pass for no JSON.
+    rsa_bits: tuple[Bits, Bits] = None  # type: ignore[assignment]
+    curves: frozenset[Curve] = None  # type: ignore[assignment]
+    key_usages: Annotated[frozenset[Usage], Field(min_length=1)] = None  # type: ignore[assignment]
+    default_eku: tuple[Purpose, ...] = None  # type: ignore[assignment]
+    allowed_eku: tuple[Purpose, ...] = None  # type: ignore[assignment]
+    san_types: frozenset[NameKind] = None  # type: ignore[assignment]
 
     @model_validator(mode="before")
     @classmethod
@@ -178,7 +180,7 @@ class EndpointSettings(BaseModel):
             )
         if self.preset == "intune" and self.approval == "manual":
             raise ValueError('preset = "intune" needs approval = "auto": Intune cannot wait')
-        if self.rsa_bits is not None and self.rsa_bits[0] > self.rsa_bits[1]:
+        if "rsa_bits" in self.overrules and self.rsa_bits[0] > self.rsa_bits[1]:
             raise ValueError("rsa_bits is the smallest and then the largest RSA key, in bits")
         return self
 

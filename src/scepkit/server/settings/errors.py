@@ -43,6 +43,9 @@ _BY_TYPE: Final = {
     "tuple_type": "a list, such as [1, 2]",
 }
 
+EACH: Final = "*"
+"""Stands for the names, or the numbers, of tables that have the same keys."""
+
 PROFILES: Final = "profiles"
 """The directory beside scep.toml with profiles that have a file of their own."""
 
@@ -126,7 +129,8 @@ def explain(
         error: what the check of the settings raised.
         settings: the names of those of the server.
         sections: and of those of the other sections, by how these begin; those of a table in one
-            under its key, such as `profile.key`.
+            under its key, such as `profile.key`, and those of one of several tables under
+            `profile.subject.*`.
     """
     return "; ".join(
         _unknown(item["loc"], settings, sections)
@@ -219,7 +223,9 @@ def _unknown(
 ) -> str:
     *above, name = map(str, place)
     # [profile.vpn.key] has the settings of `profile.key`.
-    known = sections.get(".".join([*above[:1], *above[2:]]), ()) if above else settings
+    table = [*above[:1], *above[2:]]
+    each = ".".join([*table[:-1], EACH])
+    known = sections.get(".".join(table), sections.get(each, ())) if above else settings
     said = f"there is no setting `{_key(place)}`"
     if above and name in settings:
         return f"{said}; it goes above [{above[0]}.default]"

@@ -5,47 +5,47 @@ All keys have a default, so that a profile says only in what it differs from the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import timedelta
-from typing import Annotated, Literal, Self, TypeAlias, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, field_validator, model_validator
+from cryptography.x509 import ObjectIdentifier
+from pydantic import (
+    BaseModel,
+    Field,
+    model_validator,
+)
 
-from scepkit.ca.profiles.names import NameRule, NameRules
+from scepkit.ca.profiles import further
+from scepkit.ca.profiles.further import FurtherExtensions
+from scepkit.ca.profiles.key_rules import KeyRules, weaknesses
 from scepkit.ca.profiles.patterns import Pattern
-from scepkit.ca.profiles.profile import BACKDATE, KEY_USAGES, SAN_TYPES, Profile
+from scepkit.ca.profiles.profile import BACKDATE, KEY_USAGES, Profile
 from scepkit.ca.profiles.subject import AttributeRule, Others, SubjectRules
 from scepkit.ca.profiles.templates import Template
+from scepkit.protocol.asn1 import der
+from scepkit.server.settings.errors import EACH
+from scepkit.server.settings.profiles.sections import (
+    AttributeSettings,
+    ExtensionSettings,
+    KeySettings,
+    NamesSettings,
+    PolicySettings,
+    RenewalSettings,
+    Section,
+    kinds,
+)
 from scepkit.server.settings.profiles.values import (
     CURVES,
     AttributeName,
-    Bits,
-    Curve,
     Duration,
+    ExtensionType,
     Moment,
-    PatternText,
     Purpose,
-    Suffix,
-    TemplateText,
     Usage,
     attribute_type,
     purpose,
 )
-
-NameKind: TypeAlias = Literal["dns", "ip", "email", "uri", "upn", "directory"]
-
-_KINDS = {"directory": "dir"}
-
-
-def kinds(names: Iterable[str]) -> frozenset[str]:
-    """Return kinds of names as names say theirs."""
-    return frozenset(_KINDS.get(name, name) for name in names)
-
-
-class Section(BaseModel):
-    """A table of a profile."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def tables(section: type[BaseModel], name: str) -> dict[str, Collection[str]]:
@@ -60,155 +60,10 @@ def tables(section: type[BaseModel], name: str) -> dict[str, Collection[str]]:
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             found |= tables(kind, f"{name}.{key}")
+        for one in get_args(kind):
+            if isinstance(one, type) and issubclass(one, BaseModel):
+                found[f"{name}.{key}.{EACH}"] = one.model_fields
     return found
-
-
-class KeySettings(Section):
-    """`[profile.NAME.key]`.
-
-    Attributes:
-        kinds: the kinds of keys.
-        rsa_bits: the smallest and the largest RSA key, in bits.
-    """
-
-    kinds: Annotated[frozenset[Literal["rsa"] | Curve], Field(min_length=1)] = frozenset(
-        {"rsa", *CURVES}  # type: ignore[arg-type]
-    )
-    rsa_bits: tuple[Bits, Bits] = (2048, 8192)
-
-    @field_validator("rsa_bits")
-    @classmethod
-    def _in_order(cls, value: tuple[int, int]) -> tuple[int, int]:
-        if value[0] > value[1]:
-            raise ValueError("the smallest and then the largest RSA key, in bits")
-        return value
-
-
-class AttributeSettings(Section):
-    """`[profile.NAME.subject.ATTRIBUTE]`.
-
-    Attributes:
-        required: whether a subject has to have one.
-        forbidden: whether a subject must have none.
-        max: how many there may be.
-        pattern: what each has to match, as a whole.
-        fixed: the one value, whatever a request says.
-        template: makes the one value.
-    """
-
-    required: bool = False
-    forbidden: bool = False
-    max: Annotated[int, Field(ge=1, le=100)] | None = None
-    pattern: PatternText | None = None
-    fixed: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
-    template: TemplateText | None = None
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        if self.fixed is not None and self.template is not None:
-            raise ValueError("fixed and template both make the one value: keep one of the two")
-        made = self.fixed is not None or self.template is not None
-        if self.forbidden and (self.required or made):
-            raise ValueError("forbidden contradicts what else is said of it")
-        return self
-
-
-class KindSettings(Section):
-    """`[profile.NAME.names.KIND]`. A name has to follow all that is said.
-
-    Attributes:
-        patterns: one of them has to match the whole name.
-        suffixes: domains, at or below one of which the name has to be.
-        networks: in one of which an address has to be.
-        min: how many names of the kind there have to be.
-        max: how many there may be.
-        wildcards: whether a host name may begin with `*.`; never on a public suffix.
-        add: templates, each of which makes a name more.
-    """
-
-    patterns: tuple[PatternText, ...] = ()
-    suffixes: tuple[Suffix, ...] = ()
-    networks: tuple[IPvAnyNetwork, ...] = ()
-    min: Annotated[int, Field(ge=0, le=1000)] = 0
-    max: Annotated[int, Field(ge=0, le=1000)] | None = None
-    wildcards: bool = False
-    add: tuple[TemplateText, ...] = ()
-
-    @property
-    def compiled(self) -> NameRule:
-        """Return the rule of the kind."""
-        return NameRule(
-            patterns=tuple(map(Pattern.of, self.patterns)),
-            suffixes=self.suffixes,
-            networks=self.networks,
-            least=self.min,
-            most=self.max,
-            wildcards=self.wildcards,
-            added=tuple(map(Template.of, self.add)),
-        )
-
-
-class NamesSettings(Section):
-    """`[profile.NAME.names]`.
-
-    Attributes:
-        kinds: the kinds of alternative names that are taken from a request; others are left out.
-        max: how many names there may be in all.
-        dns: the rules on host names.
-        ip: on addresses.
-        email: on e-mail addresses, those in the subject, too.
-        uri: on URIs.
-        upn: on user principal names.
-        directory: on directory names, which compare as RFC 4514 writes them.
-    """
-
-    kinds: frozenset[NameKind] = SAN_TYPES  # type: ignore[assignment]
-    max: Annotated[int, Field(ge=1, le=1000)] = 100
-    dns: KindSettings = KindSettings()
-    ip: KindSettings = KindSettings()
-    email: KindSettings = KindSettings()
-    uri: KindSettings = KindSettings()
-    upn: KindSettings = KindSettings()
-    directory: KindSettings = KindSettings()
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        for kind in get_args(NameKind):
-            rule = getattr(self, kind)
-            if kind not in self.kinds and (rule.min or rule.add):
-                raise ValueError(f"{kind} is not among the kinds, and has a min or an add")
-            if rule.networks and kind != "ip":
-                raise ValueError(f"networks are for ip, and not for {kind}")
-            if rule.suffixes and kind in ("ip", "directory"):
-                raise ValueError(f"suffixes are not for {kind}")
-            if rule.wildcards and kind != "dns":
-                raise ValueError(f"wildcards are for dns, and not for {kind}")
-            if rule.max is not None and rule.max < rule.min:
-                raise ValueError(f"{kind} has a max below its min")
-        return self
-
-    def compiled(self, profile: str) -> NameRules:
-        """Return the rules on alternative names."""
-        usual = KindSettings()
-        given = {kind: getattr(self, kind) for kind in get_args(NameKind)}
-        rules = {
-            _KINDS.get(kind, kind): one.compiled for kind, one in given.items() if one != usual
-        }
-        return NameRules(profile, kinds(self.kinds), rules, self.max)
-
-
-class RenewalSettings(Section):
-    """`[profile.NAME.renewal]`.
-
-    Attributes:
-        window: the time before a certificate's end in which it renews; "0d" for any time.
-        grace: the time after its end in which a certificate still renews.
-        new_names: whether a renewal may ask for other names.
-    """
-
-    window: Duration = timedelta()
-    grace: Duration = timedelta()
-    new_names: bool = False
 
 
 class ProfileSettings(Section):
@@ -220,6 +75,7 @@ class ProfileSettings(Section):
         validity: of a certificate, from now on.
         not_after: the moment that no certificate outlives; none unless there is one.
         backdate: how long before now a certificate begins to be valid.
+        requested_validity: whether a request may shorten its validity, as Windows asks for it.
         key: the keys.
         key_usages: the most that keyUsage may assert.
         default_eku: the purposes of a certificate whose request names none.
@@ -230,6 +86,9 @@ class ProfileSettings(Section):
         subject: the attributes of the subject, by their names or OIDs.
         other_attributes: what becomes of attributes that `subject` does not name.
         names: the subject alternative names.
+        policies: the certificate policies.
+        extensions: further extensions, which are always the same.
+        copied_extensions: further extensions that are taken over from a request, by OID.
         renewal: when and how a certificate is renewed.
     """
 
@@ -238,6 +97,7 @@ class ProfileSettings(Section):
     validity: Annotated[Duration, Field(gt=timedelta())] = timedelta(days=365)
     not_after: Moment | None = None
     backdate: Duration = BACKDATE
+    requested_validity: Literal["ignore", "shorten"] = "ignore"
     key: KeySettings = KeySettings()
     key_usages: Annotated[frozenset[Usage], Field(min_length=1)] = KEY_USAGES  # type: ignore[assignment]
     default_eku: tuple[Purpose, ...] = ("client_auth",)
@@ -249,16 +109,31 @@ class ProfileSettings(Section):
         "ike_intermediate",
     )
     identity: bool = False
-    subject: dict[AttributeName, AttributeSettings] = {}
+    subject: dict[AttributeName, AttributeSettings] = {}  # noqa: RUF012 - pydantic copies it
     other_attributes: Others = "allow"
     names: NamesSettings = NamesSettings()
+    policies: tuple[PolicySettings, ...] = ()
+    extensions: tuple[ExtensionSettings, ...] = ()
+    copied_extensions: frozenset[ExtensionType] = frozenset()
     renewal: RenewalSettings = RenewalSettings()
 
-    def compiled(self, name: str) -> Profile:
+    @model_validator(mode="after")
+    def _adds_each_once(self) -> Self:
+        added = [one.oid for one in self.extensions]
+        for one in (*added, *self.copied_extensions):
+            if [*added, *self.copied_extensions].count(one) > 1:
+                raise ValueError(f"the extension {one} is added or copied twice")
+        policies = [one.oid for one in self.policies]
+        if len(set(policies)) < len(policies):
+            raise ValueError("a policy is there twice")
+        return self
+
+    def compiled(self, name: str, blocked: frozenset[bytes] = frozenset()) -> Profile:
         """Return the profile as certificates are made by it.
 
         Args:
             name: the profile's.
+            blocked: the contents of its `key.blocklist`.
 
         Raises:
             SettingsError: a value that no certificate could follow.
@@ -276,6 +151,9 @@ class ProfileSettings(Section):
             san_types=kinds(self.names.kinds),
             subject=self._subject(name),
             names=self.names.compiled(name),
+            keys=self._keys(name, blocked),
+            further=self._further(name),
+            shortens=self.requested_validity == "shorten",
             identity=self.identity,
         )
 
@@ -296,3 +174,21 @@ class ProfileSettings(Section):
             for name, one in self.subject.items()
         ]
         return SubjectRules(profile, {one.type: one for one in rules}, self.other_attributes)
+
+    def _keys(self, profile: str, blocked: frozenset[bytes]) -> KeyRules | None:
+        is_strict = self.key.weak == "refuse"
+        if not is_strict and not blocked:
+            return None
+        return KeyRules(profile, blocked, weaknesses() if is_strict else ())
+
+    def _further(self, profile: str) -> FurtherExtensions | None:
+        if not (self.policies or self.extensions or self.copied_extensions):
+            return None
+        constant = [
+            further.constant(one.oid, bytes.fromhex(one.value), critical=one.critical)
+            for one in self.extensions
+        ]
+        if self.policies:
+            constant.insert(0, further.policies([(one.oid, one.cps) for one in self.policies]))
+        copied = frozenset(der.oid(ObjectIdentifier(one)) for one in self.copied_extensions)
+        return FurtherExtensions(profile, tuple(constant), copied)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from difflib import get_close_matches
+from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -18,6 +20,7 @@ from pydantic import (
     ValidationInfo,
 )
 
+from scepkit.ca.profiles import further
 from scepkit.ca.profiles.patterns import Pattern
 from scepkit.ca.profiles.templates import Template
 from scepkit.errors import SettingsError
@@ -158,15 +161,24 @@ Suffix: TypeAlias = Annotated[str, AfterValidator(_suffix)]
 """A domain."""
 
 
+def installed(use: Callable[[], object]) -> None:
+    """Use what may need a package more.
+
+    Raises:
+        ValueError: it cannot be used.
+    """
+    try:
+        use()
+    except SettingsError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        raise ValueError(f"{error.message}{hint}") from error
+
+
 def _compiles(kind: type[Pattern | Template]) -> AfterValidator:
     def check(text: str, info: ValidationInfo) -> str:
         # Those of ready profiles are tested, and need no package unless they are used.
         if not (info.context or {}).get(READY):
-            try:
-                kind.of(text)
-            except SettingsError as error:
-                hint = f" ({error.hint})" if error.hint else ""
-                raise ValueError(f"{error.message}{hint}") from error
+            installed(partial(kind.of, text))
         return text
 
     return AfterValidator(check)
@@ -175,3 +187,38 @@ def _compiles(kind: type[Pattern | Template]) -> AfterValidator:
 READY = "ready"
 PatternText: TypeAlias = Annotated[str, Field(max_length=1000), _compiles(Pattern)]
 TemplateText: TypeAlias = Annotated[str, Field(max_length=1000), _compiles(Template)]
+
+
+def oid(text: str) -> str:
+    """Return an OID in dots.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return ObjectIdentifier(text).dotted_string
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no OID, such as 1.3.6.1.4.1.311.20.2") from error
+
+
+def _extension_type(text: str) -> str:
+    return further.check_type(oid(text))
+
+
+ExtensionType: TypeAlias = Annotated[str, AfterValidator(_extension_type)]
+"""The OID of an extension that has no rules of its own."""
+
+
+def check_der(text: str) -> str:
+    """Return the hex of one element, DER.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        is_der = further.is_der(bytes.fromhex(text))
+    except ValueError:
+        is_der = False
+    if not is_der:
+        raise ValueError('one element of DER in hex, such as "0c04 74657374"')
+    return text
