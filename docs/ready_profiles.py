@@ -37,7 +37,11 @@ PAGE = Path(__file__).parent / "reference" / "ready-profiles.md"
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 # The certificate of a profile stands behind its mark, in a block of its own.
 _BLOCK = re.compile(r"(<!-- issued: ([a-z-]+) -->\n\n```\n).*?(```\n)", re.DOTALL)
+_NAMES = {"1.3.6.1.4.1.311.25.2": "1.3.6.1.4.1.311.25.2 (SID)"}
 _SID = "uri:tag:microsoft.com,2022-09-14:sid:S-1-5-21-1004336348-1177238915-682003330-1104"
+
+
+_SID_LENGTH = len(_SID.rpartition(":")[2])
 
 
 @dataclass(frozen=True)
@@ -122,8 +126,12 @@ def _text(der: bytes) -> Iterator[str]:
     yield "Extensions:"
     for extension in library.extensions:
         critical = ", critical" if extension.critical else ""
-        lines = list(_value(extension.value, one))
-        yield f"  {extension.oid._name}{critical}: {lines[0]}"  # noqa: SLF001 - as RFC 5280 spells it
+        if isinstance(extension.value, x509.UnrecognizedExtension):
+            lines = [extension.value.value[-_SID_LENGTH:].decode()]
+        else:
+            lines = list(_value(extension.value, one))
+        name = _NAMES.get(extension.oid.dotted_string, extension.oid._name)  # noqa: SLF001
+        yield f"  {name}{critical}: {lines[0]}"
         yield from (f"    {line}" for line in lines[1:])
 
 

@@ -170,9 +170,7 @@ alternative_names = st.one_of(
         lambda text: _named("email", 0x81, text, x509.RFC822Name)
     ),
     WORD.map(lambda a: _named("uri", 0x86, f"ID:an {a}:x", x509.UniformResourceIdentifier)),
-    st.sampled_from([SID, SID.upper()]).map(
-        lambda text: _named("uri", 0x86, text, x509.UniformResourceIdentifier)
-    ),
+    st.just(SID).map(lambda text: _named("uri", 0x86, text, x509.UniformResourceIdentifier)),
     st.ip_addresses().map(
         lambda one: AlternativeName("ip", der.tlv(0x87, one.packed), x509.IPAddress(one))
     ),
@@ -375,6 +373,13 @@ def built(one: Wanted, public_key, ca, locations=None) -> x509.Certificate | Non
     if names:
         value = x509.SubjectAlternativeName(names)
         builder = builder.add_extension(value, critical=not one.rdns)
+    if x509.UniformResourceIdentifier(SID) in names:
+        sid = der.tlv(0x04, SID.partition(":sid:")[2].encode())
+        other = der.tlv(0xA0, der.oid("1.3.6.1.4.1.311.25.2.1"), der.tlv(0xA0, sid))
+        oid = x509.ObjectIdentifier("1.3.6.1.4.1.311.25.2")
+        builder = builder.add_extension(
+            x509.UnrecognizedExtension(oid, der.seq(other)), critical=False
+        )
     identifier = x509.SubjectKeyIdentifier.from_public_key(public_key)
     return builder.add_extension(identifier, critical=False).sign(
         ca.private_key, issuer.signature_hash_algorithm

@@ -112,7 +112,7 @@ def names(certificate):
 
 
 SAN, EKU = ExtensionOID.SUBJECT_ALTERNATIVE_NAME, ExtensionOID.EXTENDED_KEY_USAGE
-CLAIMS = {"upn": UPN_NAME, "sid": SID_NAME, "SID": x509.UniformResourceIdentifier(SID.upper())}
+CLAIMS = {"upn": UPN_NAME, "sid": SID_NAME}
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
@@ -180,9 +180,41 @@ def test_other_names_of_accounts_are_in_no_certificate(issue, kind, treatment):
     assert names(issue(requested=asked, profile=LOGIN, identity=treatment)) == [HOST]
 
 
+SECURITY = x509.ObjectIdentifier("1.3.6.1.4.1.311.25.2")
+
+
 @pytest.mark.parametrize("treatment", Identity)
 def test_the_sid_extension_is_never_taken_from_a_request(issue, treatment):
-    sid = x509.ObjectIdentifier("1.3.6.1.4.1.311.25.2")
-    asked = [x509.UnrecognizedExtension(sid, der.seq())]
+    asked = [x509.UnrecognizedExtension(SECURITY, der.seq())]
     issued = issue(requested=asked, profile=LOGIN, identity=treatment)
-    assert sid not in [one.oid for one in issued.extensions]
+    assert SECURITY not in [one.oid for one in issued.extensions]
+
+
+def test_the_sid_of_a_uri_is_an_extension_too(issue):
+    """As AD CS writes it, for domain controllers that do not know the URI."""
+    asked = [x509.SubjectAlternativeName([SID_NAME, HOST])]
+    issued = issue(requested=asked, profile=LOGIN, identity=Identity.TAKEN_OVER)
+    found = issued.extensions.get_extension_for_oid(SECURITY)
+    assert not found.critical
+    head = bytes.fromhex("3024a022060a2b060104018237190201a0140412")
+    assert found.value.value == head + b"S-1-5-21-1-2-3-500"
+
+
+@pytest.mark.parametrize(
+    "sids",
+    [
+        [SID.upper()],
+        [SID.replace(",", "%2C")],
+        [SID + " "],
+        [SID + "-"],
+        ["tag:microsoft.com,2022-09-14:sid:"],
+        ["tag:microsoft.com,2022-09-14:sid:admin"],
+        ["tag:microsoft.com,2030-01-01:sid:S-1-5-18"],
+        [SID, SID + "0"],
+    ],
+)
+def test_a_sid_that_readers_could_read_in_two_ways_is_refused(issue, sids):
+    """Also of somebody who was given it: nobody knows which one a domain controller takes."""
+    asked = [x509.SubjectAlternativeName(map(x509.UniformResourceIdentifier, sids))]
+    with pytest.raises(BadRequest, match="written so"):
+        issue(requested=asked, profile=LOGIN, identity=Identity.TAKEN_OVER)

@@ -10,6 +10,7 @@ written that into the account.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import Enum
 from urllib.parse import unquote_to_bytes
@@ -18,8 +19,9 @@ from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from scepkit.errors import BadRequest, Malformed
+from scepkit.protocol.asn1 import der
 from scepkit.protocol.asn1.strings import Undecodable
-from scepkit.protocol.extensions import purpose_name
+from scepkit.protocol.extensions import extension, purpose_name
 from scepkit.protocol.general_name import GeneralName
 
 PURPOSES = frozenset(
@@ -35,6 +37,9 @@ PURPOSES = frozenset(
 # Microsoft's "tag:microsoft.com,2022-09-14:sid:S-1-5-…". All of their tags count: those to come
 # would be believed by domain controllers before they are known here.
 _TAG = b"tag:microsoft.com,"
+_SID = re.compile(r"tag:microsoft\.com,2022-09-14:sid:(S-1-[0-9]{1,15}(?:-[0-9]{1,10}){1,15})")
+_SECURITY = der.oid(ObjectIdentifier("1.3.6.1.4.1.311.25.2"))  # szOID_NTDS_CA_SECURITY_EXT
+_OBJECT_SID = der.oid(ObjectIdentifier("1.3.6.1.4.1.311.25.2.1"))
 # What a reader may take for nothing.
 _IGNORED = bytes([*range(0x21), 0x7F])
 _MOST_DECODED = 8
@@ -64,6 +69,32 @@ def _has_tag(uri: bytes) -> bool:
         uri = decoded
     # Nobody encodes an address so often who has nothing to hide.
     return True
+
+
+def sid_extension(names: Iterable[GeneralName]) -> bytes:
+    """Return Microsoft's extension with the security identifier that is in a URI among names, DER.
+
+    Domain controllers that do not know the URI look for the extension (MS-WCCE 2.2.2.7.7.4).
+
+    Returns:
+        Nothing where no name has one.
+
+    Raises:
+        BadRequest: two names have different ones, or one that is written otherwise than Microsoft
+            does.
+    """
+    found = {name.string() for name in names if name.kind == "uri" and is_name(name)}
+    if not found:
+        return b""
+    sids = {_SID.fullmatch(uri) for uri in found}
+    if len(found) > 1 or None in sids:
+        raise BadRequest(
+            "the uris with a security identifier are not one "
+            "tag:microsoft.com,2022-09-14:sid:S-1-…, written so"
+        )
+    (sid,) = (one[1] for one in sids if one is not None)
+    value = der.tagged(0, der.octet_string(sid.encode("ascii")))
+    return extension(_SECURITY, der.sequence(der.tagged(0, _OBJECT_SID + value)))
 
 
 def asked(

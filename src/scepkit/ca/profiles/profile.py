@@ -17,7 +17,7 @@ from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from scepkit.ca.extensions import key_usage
-from scepkit.ca.identity import Identity
+from scepkit.ca.identity import Identity, sid_extension
 from scepkit.ca.subject_rules import allowed_names
 from scepkit.errors import BadRequest, Malformed, SettingsError
 from scepkit.protocol.algorithms import PSSPublicKey
@@ -248,6 +248,8 @@ def from_request(
     # RFC 5280 section 4.2.1.6: critical if the subject is empty; else SHOULD be non-critical.
     value = der.sequence(*(name.der for name in allowed))
     alternative = extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject.is_empty)
+    if profile.identity:
+        further = (*further, sid_extension(allowed))
     return (usage, purposes, alternative, *further), allowed
 
 
