@@ -18,7 +18,7 @@ _KEYS = {
     comparison.NAMES: "names.kinds",
     comparison.PURPOSES: "allowed_eku",
     comparison.KEY_USAGE: "key_usages",
-    comparison.EXTENSION: "extensions",
+    comparison.EXTENSION: "copied_extensions",
 }
 _LOG_INS = frozenset(map(purpose_name, identity.PURPOSES))
 
