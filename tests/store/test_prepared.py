@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -234,7 +234,8 @@ class _Counter:
                 ).start()
 
     def _pass_on(self, source, sink, turns, is_client):
-        with closing(sink):
+        # The other direction may be over already, and has closed this one's source.
+        with closing(sink), suppress(OSError):
             while octets := source.recv(1 << 20):
                 # A Flush comes after a Sync: nobody waits for it, and the answer may be under way.
                 if octets != FLUSH:

@@ -123,7 +123,9 @@ class Admission:
             raise other_key()
         fingerprint = request.fingerprint(renewal=False)
         try:
-            challenge = self._entitling(request)
+            challenge = None
+            if not self.rules.approval or request.csr.challenge_password is not None:
+                challenge = self._judge(request)
         except (FailInfoError, BoundReached):
             # A lost reply must not make a challenge "already used" (P-44): before a request is
             # refused, it is looked up. The commit looks as well, before it spends anything.
@@ -147,11 +149,6 @@ class Admission:
         return self._granted(
             request, granted, fingerprint, challenge, renews, identity, queued=queued
         )
-
-    def _entitling(self, request: EnrolmentRequest) -> Challenge | None:
-        if self.rules.approval and request.csr.challenge_password is None:
-            return None
-        return self._judge(request)
 
     def _judge(self, request: EnrolmentRequest, renewed: Name | None = None) -> Challenge | None:
         """Judge a challenge, within the bound on wrong ones; no challenge is no guess.

@@ -66,8 +66,9 @@ class Issuers:
         Raises:
             BadRequest: it is such a name, however it is spelt.
         """
-        if any(subject.matches(name) for name in self._reserved):
-            raise BadRequest("the subject is that of the CA or of its RA")
+        for name in self._reserved:
+            if subject.matches(name):
+                raise BadRequest("the subject is that of the CA or of its RA")
 
     def addressed(self, recipient: Credential | None) -> IssuingCA:
         """Return the CA that a request is for (S-5.1-2).

@@ -13,7 +13,7 @@ commit has succeeded, and after a conflict it is dropped for one that repeats wh
 from __future__ import annotations
 
 from concurrent.futures import Future
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar, overload
 
 from scepkit.ca.subject_rules import CertifiedName, certified_subject
@@ -132,7 +132,8 @@ class SCEPService:
             read.verified = verified
             read.legacy = self._responder.legacy_uses(received)
             now = self._now()
-            self._check_time(verified, now)
+            if self._rules.signing_time is not None:
+                self._check_time(verified, self._rules.signing_time, now)
             match verified.message_type:
                 case MessageType.PKCS_REQ | MessageType.RENEWAL_REQ:
                     return self._enrol(read, verified, peer, now)
@@ -230,10 +231,10 @@ class SCEPService:
             key_agreement=read.key_agreement,
         )
 
-    def _check_time(self, verified: VerifiedMessage, now: datetime) -> None:
+    def _check_time(self, verified: VerifiedMessage, limit: timedelta, now: datetime) -> None:
         """Hold a signingTime, if there is one, to this server's clock (S-3.2.1.4-5)."""
-        limit, signed = self._rules.signing_time, verified.attributes.signing_time
-        if limit is not None and signed is not None and abs(now - signed) > limit:
+        signed = verified.attributes.signing_time
+        if signed is not None and abs(now - signed) > limit:
             raise BadTime(f"the message was signed at {signed}, by the device's clock")
 
     # --- CertPoll, GetCert, GetCRL ----------------------------------------------------------------
@@ -323,29 +324,31 @@ class SCEPService:
         wanted = opened.request
         if not isinstance(wanted, PKCSReq | RenewalReq):
             raise BadRequest("not a PKCSReq or RenewalReq")
-        csr = wanted.csr
+        csr, is_renewal = wanted.csr, verified.message_type is MessageType.RENEWAL_REQ
         read.requested = csr.subject
-        read.add_legacy(opened.legacy)
+        if opened.legacy:
+            read.add_legacy(opened.legacy)
         outcome: Outcome | Awaited
         try:
             sender = self._senders.identify(
                 verified.certificate,
                 verified.digest,
                 csr,
-                is_renewal=verified.message_type is MessageType.RENEWAL_REQ,
+                is_renewal=is_renewal,
                 embedded=read.received.signed.certificates,
                 now=now,
             )
             subject, inside = self._check_readable(csr, sender, verified, now)
             read.password = csr.challenge_password
-            read.add_legacy(inside)
+            if inside:
+                read.add_legacy(inside)
             if sender.renewed is not None:
                 read.key_agreement = sender.renewed.asserts_key_agreement
             self._responder.check_deliverable(
                 verified, read.password, key_agreement=read.key_agreement
             )
             request = EnrolmentRequest(
-                kind=Kind(verified.message_type),
+                kind=Kind.RENEWAL if is_renewal else Kind.FIRST,
                 transaction_id=verified.attributes.transaction_id.value,
                 csr=csr,
                 subject=subject,

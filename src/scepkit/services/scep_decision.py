@@ -55,8 +55,7 @@ class ReadMessage:
 
     def add_legacy(self, uses: tuple[Legacy, ...]) -> None:
         """Add more that had to be allowed; a message and what is inside are often signed alike."""
-        if uses:
-            self.legacy = tuple(dict.fromkeys(self.legacy + uses))
+        self.legacy = tuple(dict.fromkeys(self.legacy + uses))
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class Database:
             StoreError: the database cannot be read; also what is an error of it inside the block.
         """
         try:
-            return Reading(self._readers.connection(), self.failure)
+            return Reading(self._readers, self._readers.connection(), self.failure)
         except (SQLAlchemyError, OSError) as error:
             raise self.failure("read the database", error) from error
 
@@ -146,13 +146,17 @@ class Reading:
     """A connection that is read with; an error of the database becomes a StoreError.
 
     Args:
+        pool: what it is given back to.
         kept: the connection.
         failure: returns an error in words, after what was being done.
     """
 
-    __slots__ = ("_failure", "_kept")
+    __slots__ = ("_failure", "_kept", "_pool")
 
-    def __init__(self, kept: Kept, failure: Callable[[str, Exception], StoreError]) -> None:
+    def __init__(
+        self, pool: ConnectionPool, kept: Kept, failure: Callable[[str, Exception], StoreError]
+    ) -> None:
+        self._pool = pool
         self._kept = kept
         self._failure = failure
 
@@ -161,10 +165,13 @@ class Reading:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        _kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        _traceback: TracebackType | None,
     ) -> None:
-        self._kept.__exit__(kind, error, traceback)
+        if error is None:
+            self._pool.give_back(self._kept)
+            return
+        self._pool.drop(self._kept, error)
         if isinstance(error, (SQLAlchemyError, OSError)):
             raise self._failure("read the database", error) from error

@@ -108,7 +108,8 @@ class Writer:
             StoreError: too much is waiting, or the store is closed.
         """
         with self._lock:
-            self._check_open()
+            if self._closed:
+                raise _closed()
             if len(self._waiting) >= QUEUE_LIMIT:
                 raise StoreError(
                     f"{QUEUE_LIMIT} certificates wait to be stored already",
@@ -138,7 +139,8 @@ class Writer:
     def check(self) -> None:
         """Raise StoreError when nothing can be submitted any more."""
         with self._lock:
-            self._check_open()
+            if self._closed:
+                raise _closed()
 
     def close(self) -> None:
         """Write the waiting entries, then end the thread; may be called again."""
@@ -146,10 +148,6 @@ class Writer:
             self._closed = True
             self._changed.notify()
         self._thread.join()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StoreError("the store is closed", hint="open it again")
 
     def _run(self) -> None:
         try:
@@ -334,6 +332,10 @@ def _attempt(connection: Connection, entry: NewEntry | Step) -> tuple[Any, Seque
     except Exception as error:  # noqa: BLE001 - one bad value must not fail its neighbours
         return _failed(error), []
     return answer, _events(entry, answer)
+
+
+def _closed() -> StoreError:
+    return StoreError("the store is closed", hint="open it again")
 
 
 def _failed(error: Exception) -> Exception:

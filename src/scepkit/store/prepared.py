@@ -55,10 +55,11 @@ class Prepared:
         Raises:
             DBAPIError: the database failed.
         """
-        form = self._form(connection, rows[0])
+        first = rows[0]
+        form = self._forms.get((connection.dialect.name, *first)) or self._form(connection, first)
         values = [form.bound(row) for row in rows]
         try:
-            return form.execute(driver_of(connection), values)
+            return form.execute(connection.connection.dbapi_connection, values)
         except connection.dialect.loaded_dbapi.Error as error:
             raise translated(connection, error, form.text) from error
 
@@ -68,7 +69,7 @@ class Prepared:
         Raises:
             DBAPIError: the database failed.
         """
-        form = self._form(connection, values)
+        form = self._forms.get((connection.dialect.name, *values)) or self._form(connection, values)
         bound = [form.bound(values)]
         try:
             rows = form.execute(connection.connection.dbapi_connection, bound).fetchall()
@@ -86,11 +87,9 @@ class Prepared:
         return rows[0] if rows else None
 
     def _form(self, connection: Connection, values: Values) -> _Form:
-        """Return its form for a database; what an INSERT names are the keys of the values."""
-        key = connection.dialect.name, *values
-        form = self._forms.get(key)
-        if form is None:
-            form = self._forms[key] = _Form(self.statement, connection.dialect, [*values])
+        """Make its form for a database; what an INSERT names are the keys of the values."""
+        form = _Form(self.statement, connection.dialect, [*values])
+        self._forms[connection.dialect.name, *values] = form
         return form
 
 

@@ -167,9 +167,13 @@ class Entry:
     now: datetime
 
     def __post_init__(self) -> None:
-        _check_transaction_id(self.transaction_id)
-        _check_digests(self.signer_key, self.fingerprint, self.csr_digest, self.issuer)
-        check_times(self.now)
+        if not 1 <= len(self.transaction_id) <= MAX_TRANSACTION_ID:
+            raise _wrong_transaction_id(self.transaction_id)
+        for digest in (self.signer_key, self.fingerprint, self.csr_digest, self.issuer):
+            if len(digest) != DIGEST_SIZE:
+                raise _wrong_digest(digest)
+        if self.now.utcoffset() is None:
+            raise without_zone()
 
     @property
     def renewed(self) -> CertificateKey | None:
@@ -208,9 +212,12 @@ class Issuance(Entry):
 
     def __post_init__(self) -> None:
         Entry.__post_init__(self)  # super() does not work in classes with slots
-        _check_serial(self.serial)
-        _check_digests(self.public_key)
-        check_times(self.not_before, self.not_after)
+        if self.serial <= 0 or self.serial.bit_length() > MAX_SERIAL_BITS:
+            raise _wrong_serial()
+        if len(self.public_key) != DIGEST_SIZE:
+            raise _wrong_digest(self.public_key)
+        if self.not_before.utcoffset() is None or self.not_after.utcoffset() is None:
+            raise without_zone()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,8 +246,8 @@ class QueuedEntry(Entry):
 
     def __post_init__(self) -> None:
         Entry.__post_init__(self)  # super() does not work in classes with slots
-        if self.expires_at is not None:
-            check_times(self.expires_at)
+        if self.expires_at is not None and self.expires_at.utcoffset() is None:
+            raise without_zone()
 
 
 NewEntry: TypeAlias = Issuance | QueuedEntry
@@ -274,33 +281,37 @@ class NewChallenge:
     data: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_digests(self.mac)
+        if len(self.mac) != DIGEST_SIZE:
+            raise _wrong_digest(self.mac)
         check_times(self.created_at, self.expires_at)
 
 
-def _check_transaction_id(transaction_id: bytes) -> None:
-    if not 1 <= len(transaction_id) <= MAX_TRANSACTION_ID:
-        raise UsageError(
-            f"a transactionID of {len(transaction_id)} bytes cannot be stored",
-            hint=f"refuse the request: 1 to {MAX_TRANSACTION_ID} bytes are accepted",
-        )
+def _wrong_transaction_id(transaction_id: bytes) -> UsageError:
+    return UsageError(
+        f"a transactionID of {len(transaction_id)} bytes cannot be stored",
+        hint=f"refuse the request: 1 to {MAX_TRANSACTION_ID} bytes are accepted",
+    )
 
 
-def _check_serial(serial: int) -> None:
-    if serial <= 0 or serial.bit_length() > MAX_SERIAL_BITS:
-        raise UsageError(
-            "the serial number is not a positive number of at most 159 bits",
-            hint="draw 127 random bits (RFC 5280 section 4.1.2.2)",
-        )
+def _wrong_serial() -> UsageError:
+    return UsageError(
+        "the serial number is not a positive number of at most 159 bits",
+        hint="draw 127 random bits (RFC 5280 section 4.1.2.2)",
+    )
 
 
-def _check_digests(*digests: bytes) -> None:
-    for digest in digests:
-        if len(digest) != DIGEST_SIZE:
-            raise UsageError(
-                f"a digest of {len(digest)} bytes cannot be stored",
-                hint=f"digests here are SHA-256, {DIGEST_SIZE} bytes",
-            )
+def _wrong_digest(digest: bytes) -> UsageError:
+    return UsageError(
+        f"a digest of {len(digest)} bytes cannot be stored",
+        hint=f"digests here are SHA-256, {DIGEST_SIZE} bytes",
+    )
+
+
+def without_zone() -> UsageError:
+    """Return the error for a time without a zone."""
+    return UsageError(
+        "a time without a zone cannot be stored", hint="use datetime.now(datetime.UTC)"
+    )
 
 
 def check_times(*times: datetime) -> None:
@@ -311,6 +322,4 @@ def check_times(*times: datetime) -> None:
     """
     for time in times:
         if time.utcoffset() is None:
-            raise UsageError(
-                "a time without a zone cannot be stored", hint="use datetime.now(datetime.UTC)"
-            )
+            raise without_zone()

@@ -234,7 +234,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
             return len(self._queue[-1].arrived) < _MAX_HELD
         if self._stops or len(self._queue) > self._bounds.pipelined:
             return False
-        return self._held_in_queue() < _MAX_HELD
+        return not self._queue or self._held_in_queue() < _MAX_HELD
 
     def _held_in_queue(self) -> int:
         held = 0
@@ -272,7 +272,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
             self._close()
         self._set_reading()
         self._enter(self._next_state())
-        held = len(self._unread) + self._reader.held + self._held_in_queue()
+        held = len(self._unread) + self._reader.held + (self._held_in_queue() if queue else 0)
         if held != self.held:
             self._connections.hold(self, held)
 

@@ -74,7 +74,10 @@ class Proxies:
         Returns:
             None when the proxy names none; `UNKNOWN` for what is no address.
         """
-        values = [text for name, text in headers if name == b"x-forwarded-for"]
+        values = []
+        for name, text in headers:
+            if name == b"x-forwarded-for":
+                values.append(text)
         if not values:
             return None
         value = b",".join(values)

@@ -129,12 +129,14 @@ class RequestReader:
         taker: what takes them.
 
     Attributes:
+        wants: the most octets to feed it.
         has_begun: whether the next request has begun and is not whole.
         headers: of the newest request, as far as they have been read.
         held: octets of it that nobody has taken yet.
     """
 
     def __init__(self, taker: Taker) -> None:
+        self.wants = _PIECE
         self.has_begun = False
         self.held = 0
         self._taker = taker
@@ -143,11 +145,6 @@ class RequestReader:
         self._url = b""
         self.headers: list[tuple[bytes, bytes]] = []
         self._left = 0
-
-    @property
-    def wants(self) -> int:
-        """Return the most octets to feed it."""
-        return min(self._left, _MAX_BODY_PIECE) or _PIECE
 
     def feed(self, octets: bytes) -> None:
         """Parse the next octets.
@@ -266,12 +263,14 @@ class RequestReader:
         )
         self.held = 0
         self._left = length
+        self.wants = min(length, _MAX_BODY_PIECE) or _PIECE
         self._taker.begin(head)
 
     def on_body(self, body: bytes) -> None:
         """Pass on a piece of the body."""
         self.held = 0
         self._left = max(0, self._left - len(body))
+        self.wants = min(self._left, _MAX_BODY_PIECE) or _PIECE
         self._taker.add(body)
 
     def on_message_complete(self) -> None:
@@ -281,6 +280,7 @@ class RequestReader:
         self.has_begun = False
         self.held = 0
         self._left = 0
+        self.wants = _PIECE
         self._taker.end()
 
 
@@ -292,4 +292,5 @@ def _path_and_query(url: bytes) -> tuple[str, bytes]:
         UnicodeDecodeError: it is not ASCII.
     """
     parsed = httptools.parse_url(url)
-    return unquote((parsed.path or b"/").decode("ascii")), parsed.query or b""
+    path = (parsed.path or b"/").decode("ascii")
+    return unquote(path) if "%" in path else path, parsed.query or b""
