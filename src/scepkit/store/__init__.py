@@ -9,7 +9,6 @@ The rules of this package:
   which one it is.
 """
 
-from scepkit.store.assents import Assent
 from scepkit.store.audit import SERVER, UNKNOWN, AuditAction, AuditEvent, AuditRecord
 from scepkit.store.certificates import CertificateRow, Named
 from scepkit.store.challenges import Challenge, ChallengeState
@@ -41,6 +40,7 @@ from scepkit.store.values import (
     Status,
     StoredOutcome,
 )
+from scepkit.store.verdicts import Assent
 
 __all__ = [
     "ISSUER",

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import update
 
-from scepkit.store.assents import AssentRecords
 from scepkit.store.audit_records import AuditRecords
 from scepkit.store.certificates import CertificateRecords
 from scepkit.store.challenges import ChallengeRecords
 from scepkit.store.crls import CRLRecords
 from scepkit.store.decisions import Decisions
-from scepkit.store.deliveries import Deliveries
 from scepkit.store.engine import BUSY_SECONDS, connect
 from scepkit.store.imports import Imports
 from scepkit.store.listing import CertificateListing
@@ -43,8 +41,6 @@ class Store(
     Imports,
     Purging,
     AuditRecords,
-    AssentRecords,
-    Deliveries,
 ):
     """A database of challenges, transactions, requests, certificates and CRLs.
 

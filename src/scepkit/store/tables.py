@@ -351,7 +351,7 @@ passphrases = Table(
     _certificate_named_by("serial", "issuer"),
 )
 
-# What services outside said yes to (see `assents`).
+# What services outside said yes to (see `verdicts`).
 assents = Table(
     "assents",
     metadata,

@@ -2,6 +2,15 @@
 
 Many services answer at once, or one answers many at once. So their words share commits with each
 other and with the certificates that are recorded at the time (`group_commit`).
+
+A yes before the signature is an assent. A service may spend a secret with it, so it is not asked
+twice: a retransmission after a crash finds the yes here. It is good for one transactionID, one key
+that signed, and one PKCS#10.
+
+A certificate that is signed is delivered only when a service has agreed to that. It is stored, its
+challenge spent, and its request is `signed`: nobody is given it. Its delivery has an id of its own,
+by which the service knows it in every attempt. Then it is delivered, or the request is rejected and
+the certificate revoked, in one transaction.
 """
 
 from __future__ import annotations
@@ -11,22 +20,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from scepkit.store.assents import SAY, SAY_AGAIN, Assent
+from scepkit.errors import StoreError
 from scepkit.store.audit import AuditAction, AuditEvent
 from scepkit.store.connections import savepoint
-from scepkit.store.deliveries import (
-    CESSATION_OF_OPERATION,
-    DELIVER,
-    ITS_CERTIFICATE,
-    REFUSE,
-    delivery_event,
-    delivery_outcome,
-)
 from scepkit.store.group_commit import GroupCommits, Step
+from scepkit.store.prepared import Prepared
+from scepkit.store.requests import outcome, request
 from scepkit.store.revocations import outdate_all, revocation
-from scepkit.store.values import CertificateKey
+from scepkit.store.tables import IS_SIGNED, assents, requests
+from scepkit.store.values import CertificateKey, Status
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -34,6 +39,81 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from scepkit.store.values import StoredOutcome
+
+_THIS_ASSENT = and_(
+    assents.c.endpoint == bindparam("of_endpoint"),
+    assents.c.transaction_id == bindparam("of_transaction_id"),
+    assents.c.signer_key == bindparam("of_signer_key"),
+    assents.c.csr_digest == bindparam("of_csr_digest"),
+)
+SAID = select(assents.c.said_at).where(_THIS_ASSENT)
+SAY_AGAIN = update(assents).where(_THIS_ASSENT).values(said_at=bindparam("now"))
+SAY = insert(assents)
+FORGET = delete(assents).where(assents.c.said_at < bindparam("before"))
+
+CESSATION_OF_OPERATION = 5  # RFC 5280 section 5.3.1
+
+_THIS_DELIVERY = and_(IS_SIGNED, requests.c.delivery == bindparam("of_delivery"))
+ITS_CERTIFICATE = select(requests.c.serial, requests.c.issuer).where(_THIS_DELIVERY)
+NUMBER = select(requests.c.id).where(requests.c.delivery == bindparam("of_delivery"))
+DELIVER = update(requests).where(_THIS_DELIVERY).values(waits_for=None, decided_at=bindparam("now"))
+REFUSE = (
+    update(requests)
+    .where(_THIS_DELIVERY)
+    .values(
+        status=Status.REJECTED.value,
+        serial=None,
+        waits_for=None,
+        fail_info=bindparam("its_fail_info"),
+        reason=bindparam("its_reason"),
+        decided_at=bindparam("now"),
+        decided_by=bindparam("who"),
+    )
+)
+IS_UNDELIVERED = Prepared(
+    select(requests.c.id).where(
+        IS_SIGNED,
+        requests.c.serial == bindparam("of_serial"),
+        requests.c.issuer == bindparam("of_issuer"),
+    )
+)
+UNDELIVERED = (
+    select(func.count())
+    .select_from(requests)
+    .where(IS_SIGNED, requests.c.created_at < bindparam("before"))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assent:
+    """The request that a service said yes to.
+
+    Attributes:
+        endpoint: the name of the SCEP endpoint.
+        transaction_id: the transactionID as received.
+        signer_key: SHA-256 of the request signer's SubjectPublicKeyInfo.
+        csr_digest: SHA-256 of the PKCS#10 as received.
+    """
+
+    endpoint: str
+    transaction_id: bytes
+    signer_key: bytes
+    csr_digest: bytes
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Return the row's key."""
+        return {
+            "endpoint": self.endpoint,
+            "transaction_id": self.transaction_id,
+            "signer_key": self.signer_key,
+            "csr_digest": self.csr_digest,
+        }
+
+    @property
+    def condition(self) -> dict[str, Any]:
+        """Return the parameters that find the row."""
+        return {f"of_{name}": value for name, value in self.columns.items()}
 
 
 class Verdicts(GroupCommits):
@@ -89,6 +169,44 @@ class Verdicts(GroupCommits):
         refusing = _Refusing(delivery, fail_info, text, reason, by, now)
         return self._writer.submit(refusing, Future())
 
+    def has_assent(self, assent: Assent, *, since: datetime) -> bool:
+        """Say whether a yes is stored that is no older than that.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            said_at = connection.scalar(SAID, assent.condition)
+            return said_at is not None and said_at >= since
+
+    def forget_assents(self, before: datetime) -> int:
+        """Delete what was said before that; return how many.
+
+        Raises:
+            StoreError: the database cannot be written.
+        """
+        with self._writing("delete what is old") as connection:
+            return connection.execute(FORGET, {"before": before}).rowcount
+
+    def is_undelivered(self, key: CertificateKey) -> bool:
+        """Say whether a certificate is signed and not delivered.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            values = {"of_serial": key.serial, "of_issuer": key.issuer}
+            return IS_UNDELIVERED.first(connection, values) is not None
+
+    def undelivered(self, before: datetime) -> int:
+        """Count the certificates that are signed and not delivered, of requests from before that.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            return connection.execute(UNDELIVERED, {"before": before}).scalar_one()
+
 
 @dataclass(frozen=True, slots=True)
 class _Assenting(Step):
@@ -118,12 +236,10 @@ class _Delivering(Step):
         """Write that it may be sent, unless something else was decided before."""
         values = {"of_delivery": self.delivery, "now": self.now}
         is_new = connection.execute(DELIVER, values).rowcount == 1
-        stands = delivery_outcome(connection, self.delivery)
+        stands = _outcome(connection, self.delivery)
         if not is_new:
             return stands, []
-        event = delivery_event(
-            AuditAction.DELIVERED, connection, stands, self.delivery, self.by, self.now
-        )
+        event = _event(AuditAction.DELIVERED, connection, stands, self.delivery, self.by, self.now)
         return stands, [event]
 
 
@@ -149,12 +265,50 @@ class _Refusing(Step):
             "now": self.now,
         }
         if signed is None or connection.execute(REFUSE, values).rowcount != 1:
-            return delivery_outcome(connection, self.delivery), []
-        stands = delivery_outcome(connection, self.delivery)
+            return _outcome(connection, self.delivery), []
+        stands = _outcome(connection, self.delivery)
         step = revocation(CESSATION_OF_OPERATION, self.by, self.reason, self.now, None)
         changes = step.take(connection, [CertificateKey(*signed)]).values()
         outdate_all(connection, changes)
-        event = delivery_event(
-            AuditAction.REJECTED, connection, stands, self.delivery, self.by, self.now
-        )
+        event = _event(AuditAction.REJECTED, connection, stands, self.delivery, self.by, self.now)
         return stands, [event._replace(reason=self.reason), *step.events(changes)]
+
+
+def _outcome(connection: Connection, delivery: str) -> StoredOutcome:
+    """Return what stands of a delivery.
+
+    Raises:
+        StoreError: there is no such delivery.
+    """
+    number = connection.scalar(NUMBER, {"of_delivery": delivery})
+    found = None if number is None else outcome(connection, number, None)
+    if found is None:
+        raise StoreError(
+            f"there is no delivery {delivery}", hint="was an old backup put in place meanwhile?"
+        )
+    return found
+
+
+def _event(
+    action: AuditAction,
+    connection: Connection,
+    stands: StoredOutcome,
+    delivery: str,
+    by: str,
+    now: datetime,
+) -> AuditEvent:
+    """Return the audit event of what was decided on a delivery."""
+    row = request(connection, stands.request_id or 0, None)
+    details: dict[str, Any] = {"request": stands.request_id, "delivery": delivery}
+    if stands.serial is not None and row is not None and row.issuer is not None:
+        details["issuer_key"] = row.issuer.hex()
+    return AuditEvent(
+        action,
+        by,
+        now,
+        endpoint=None if row is None else row.endpoint,
+        serial=stands.serial,
+        transaction_id=None if row is None else row.transaction_id,
+        subject=stands.subject,
+        details=details,
+    )
