@@ -113,7 +113,7 @@ class Grammar:
         return self.rows(b"".join(row_to_der(row)), self._refuse)
 
     def _refuse(self, _: bytes) -> Any:
-        raise Malformed(f"not {'an' if self._what[0] in 'aeiou' else 'a'} {self._what}")
+        raise Malformed(f"not {'an' if self._what[0] in 'aeiouA' else 'a'} {self._what}")
 
 
 # --- the function of a grammar --------------------------------------------------------------------
@@ -179,8 +179,10 @@ class _Source:
                 self._write_optional(field, fields, depth)
             else:
                 tag = field & _TAG
-                other = f" or o[p] != {tag}" if tag else ""
-                self._write(f"if p >= e{depth}{other}: raise NotDER")
+                # Where nothing is left, the tag is of what follows, and that ends too late.
+                wrong = [f"p >= e{depth}"] if tag == ANY or tag in _ODD else []
+                wrong += [f"o[p] != {tag}"] if tag else []
+                self._write(f"if {' or '.join(wrong)}: raise NotDER")
                 self._write_one(field, fields, depth)
 
     def _write_optional(self, field: int, fields: Iterator[int | Row], depth: int) -> None:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol.algorithms import Legacy, received_algorithm
 from scepkit.protocol.asn1 import ber, der, types
-from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, SKIP, WHOLE, Grammar
+from scepkit.protocol.asn1.grammar import CONTENT, END, ENTER, SKIP, Grammar
 from scepkit.protocol.cms import key_agreement, key_transport, password_recipient
 from scepkit.protocol.cms.key_agreement import KeyAgreement
 from scepkit.protocol.cms.key_transport import KeyTransport
@@ -32,8 +32,7 @@ PASSWORD = 0xA3
 _KEY_TRANSPORT = Grammar(
     "KeyTransRecipientInfo",
     *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, *CERTIFICATE_IDENTIFIER),
-    *(der.SEQUENCE | WHOLE | ENTER, der.OID | SKIP, ANY | OPTIONAL | SKIP, END),
-    *(der.OCTET_STRING | CONTENT, END),
+    *(der.SEQUENCE, der.OCTET_STRING | CONTENT, END),
 )
 
 Lock: TypeAlias = KeyTransport | KeyAgreement | PasswordLock

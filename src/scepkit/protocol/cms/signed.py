@@ -88,10 +88,8 @@ CERTIFICATE_IDENTIFIER = (
 #     unsignedAttrs [1] IMPLICIT UnsignedAttributes OPTIONAL }
 _SIGNER_INFO = (
     *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, *CERTIFICATE_IDENTIFIER),
-    *(der.SEQUENCE | ENTER, der.OID, ANY | OPTIONAL | SKIP, END),
-    *(0xA0 | ENTER | OPTIONAL, Row(ber.SINGLE_VALUED, ber.attributes), END),
-    *(der.SEQUENCE | WHOLE | ENTER, der.OID | SKIP, ANY | OPTIONAL | SKIP, END),
-    *(der.OCTET_STRING | CONTENT, 0xA1 | OPTIONAL | SKIP, END),
+    *(der.SEQUENCE, 0xA0 | ENTER | OPTIONAL, Row(ber.SINGLE_VALUED, ber.attributes), END),
+    *(der.SEQUENCE, der.OCTET_STRING | CONTENT, 0xA1 | OPTIONAL | SKIP, END),
 )
 _ROW = Row([ANY], ber.split, of_ones=True)
 _SIGNED_DATA = Grammar(
@@ -209,11 +207,11 @@ def read_signed_data(message: bytes) -> SignedData:
 
 
 def _signer_info(message: bytes, position: int, fields: tuple[Any, ...]) -> SignerInfo:
-    issuer, serial, identifier, digest_oid, attributes, algorithm, signature = fields
+    issuer, serial, identifier, digest_algorithm, attributes, algorithm, signature = fields
     return SignerInfo(
         issuer + serial,
         identifier,
-        ber.oid(digest_oid),
+        received_algorithm(digest_algorithm).oid,
         received_algorithm(algorithm),
         attributes,
         signature,
