@@ -151,7 +151,9 @@ class Authority:
         der = _CERTIFICATE.write(to_be_signed, self._algorithm, self._sign(to_be_signed))
         key_hash = hashlib.sha256(spki).digest()
         validity = not_before, not_after
-        return IssuedCertificate(der, serial, *validity, key_hash, listed(names), granted)
+        return IssuedCertificate(
+            der, serial, *validity, key_hash, listed(names) if names else "", granted
+        )
 
     def withdraw(self, certificate: IssuedCertificate) -> None:
         """Do nothing: a certificate of ours that is neither stored nor sent exists nowhere."""

@@ -124,9 +124,8 @@ class CertificationRequest:
         Raises:
             BadRequest: they cannot be read.
         """
-        return tuple((kind, tuple(ber.split(values))) for _, kind, values, _ in self._row)
+        return tuple((kind, tuple(ber.split(values))) for _, kind, values, _ in self._row())
 
-    @once
     def _row(self) -> list[Attribute]:
         """Its attributes, cut; raises as `attributes` does."""
         if isinstance(self._attributes, list):
@@ -143,7 +142,8 @@ class CertificationRequest:
         Raises:
             BadRequest: they cannot be read, or contradict each other; see `extensions.merged`.
         """
-        found = extensions.merged(self._values(_EXTENSION_REQUESTS))
+        lists = self._values(_EXTENSION_REQUESTS)
+        found = extensions.merged(lists) if lists else extensions.NO_EXTENSIONS
         return found if self._names is None else found.with_names(self._names)
 
     @once
@@ -152,7 +152,7 @@ class CertificationRequest:
 
         Services that judge the raw PKCS#10 take nothing but one of PKCS#9's.
         """
-        kinds = (kind for _, kind, _, _ in self._row if kind in _EXTENSION_REQUESTS)
+        kinds = (kind for _, kind, _, _ in self._row() if kind in _EXTENSION_REQUESTS)
         return tuple(map(ber.object_identifier, kinds))
 
     @once
@@ -185,7 +185,7 @@ class CertificationRequest:
         """Say whether a challengePassword is among the extensions, where it does not count."""
         return any(one.identifier == _CHALLENGE for one in self.extensions.all)
 
-    @once
+    @property
     def archive(self) -> bytes:
         """Return subject, key and extensions as a PKCS#10 without secrets and signature.
 
@@ -266,7 +266,7 @@ class CertificationRequest:
 
         Where that is off, the request is refused: a certificate without the names helps nobody.
         """
-        if _DRAFT not in [kind for _, kind, _, _ in self._row]:
+        if _DRAFT not in [kind for _, kind, _, _ in self._row()]:
             return False
         if Legacy.DRAFT_OIDS not in allowed:
             raise BadRequest(
@@ -278,7 +278,7 @@ class CertificationRequest:
     def _values(self, wanted: Collection[bytes]) -> list[bytes]:
         """Return the values of an attribute, whichever OID it goes by."""
         found: list[bytes] = []
-        for _, kind, values, value in self._row:
+        for _, kind, values, value in self._row():
             if kind in wanted:
                 found += ber.split(values) if value is None else [values]
         return found

@@ -317,8 +317,6 @@ def merged(lists: Iterable[bytes]) -> Extensions:
         found = [one for der in lists for one in Extensions.read_sequence(der).all]
     except Malformed as error:
         raise BadRequest(f"the extension request cannot be read: {error.message}") from error
-    if not found:
-        return NO_EXTENSIONS
     if len({one.identifier for one in found}) < len(found):
         found = list(dict.fromkeys(found))
         identifiers = [one.identifier for one in found]

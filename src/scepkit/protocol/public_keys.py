@@ -10,7 +10,7 @@ import hashlib
 from functools import lru_cache
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -53,9 +53,6 @@ _KINDS = {
     ObjectIdentifier("1.3.101.110"): "X25519, ",
     ObjectIdentifier("1.3.101.113"): "Ed448, ",
 }
-
-# A tuple, since a union of types is made anew wherever it is written.
-_LOADED = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey)
 
 # Below this not even a signature can be checked: SHA-512 and its padding have no room.
 MIN_VERIFIABLE_BITS = 752
@@ -111,7 +108,7 @@ def load_any(spki: bytes) -> PublicKey:
         raise BadAlg(f"public key not supported: {error}", text="key type not supported") from error
     except ValueError as error:
         raise Malformed(f"not a public key: {error}") from error
-    if not isinstance(key, _LOADED):
+    if not (is_rsa(key) or is_ec(key) or isinstance(key, ed25519.Ed25519PublicKey)):
         raise BadAlg(f"{type(key).__name__} is not supported", text="key type not supported")
     return key
 

@@ -118,8 +118,8 @@ class Grammar:
 
 # --- the function of a grammar --------------------------------------------------------------------
 
-# The content of the element at p in the octets o: from i to a. Lengths of 256 to 65535 octets are
-# in two more, which is frequent enough to stand here; all others are short, or rare.
+# The content of the element at p in the octets o: from i to a. Lengths of 128 to 65535 octets are
+# in one or two more, which is frequent enough to stand here; all others are short, or rare.
 _LENGTH = """\
 n = o[p + 1]
 if n < 0x80:
@@ -128,6 +128,9 @@ if n < 0x80:
 elif n == 0x82 and o[p + 2]:
     i = p + 4
     a = i + (o[p + 2] << 8 | o[p + 3])
+elif n == 0x81 and o[p + 2] > 0x7F:
+    i = p + 3
+    a = i + o[p + 2]
 else:
     i, a = span(o, p)"""
 _LENGTH_OF_ANY = f"""\

@@ -113,8 +113,8 @@ class Attributes(NamedTuple):
         fail_info: the number; None when missing or no number.
         fail_info_text: for humans only.
         hresult: what NDES says about a failure.
-        signing_time: when the sender says it signed, aware; None when missing or unreadable. It
-            is not SCEP's own and devices have no clocks, so that a broken one is no defect (P-22).
+        signed_at: the value of a signingTime, DER; None when missing. It is not SCEP's own, and
+            devices have no clocks, so that a broken one is no defect (P-22).
         defects: what is wrong with them, if anything; a message with a defect is refused.
     """
 
@@ -126,8 +126,13 @@ class Attributes(NamedTuple):
     fail_info: int | None = None
     fail_info_text: str | None = None
     hresult: str | None = None
-    signing_time: datetime | None = None
+    signed_at: bytes | None = None
     defects: tuple[str, ...] = ()
+
+    @property
+    def signing_time(self) -> datetime | None:
+        """Return when the sender says it signed, aware; None when missing or unreadable."""
+        return None if self.signed_at is None else ber.time(*ber.tag_and_content(self.signed_at))
 
 
 def read(attributes: Iterable[Attribute]) -> Attributes:
@@ -141,12 +146,15 @@ def read(attributes: Iterable[Attribute]) -> Attributes:
         Malformed: there is no single usable transactionID.
     """
     single: dict[bytes, tuple[int, bytes]] = {}
+    signed_at = None
     several: dict[bytes, int] = {}
     for _, kind, values, value in attributes:
         if kind not in _NAMES or not values:
             continue
         if value is not None and kind not in single and kind not in several:
             single[kind] = values[0], value
+            if kind == SIGNING_TIME:
+                signed_at = values
         else:
             before = several.get(kind, 0) if single.pop(kind, None) is None else 1
             several[kind] = before + len(ber.split(values))
@@ -164,7 +172,7 @@ def read(attributes: Iterable[Attribute]) -> Attributes:
         _number(single, FAIL_INFO, defects) if FAIL_INFO in single else None,
         _text(single, FAIL_INFO_TEXT) if FAIL_INFO_TEXT in single else None,
         _text(single, MICROSOFT_HRESULT) if MICROSOFT_HRESULT in single else None,
-        ber.time(*single[SIGNING_TIME]) if SIGNING_TIME in single else None,
+        signed_at if SIGNING_TIME in single else None,
         tuple(defects),
     )
 
@@ -190,8 +198,8 @@ def write(attributes: Attributes) -> list[bytes]:
     if attributes.fail_info_text is not None:
         text = der.element(_UTF8_STRING, attributes.fail_info_text.encode())
         out.append(der.attribute(FAIL_INFO_TEXT, text))
-    if attributes.signing_time is not None:
-        out.append(der.attribute(SIGNING_TIME, der.time(attributes.signing_time)))
+    if attributes.signed_at is not None:
+        out.append(der.attribute(SIGNING_TIME, attributes.signed_at))
     return out
 
 

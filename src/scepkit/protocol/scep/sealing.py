@@ -7,6 +7,7 @@ from datetime import datetime
 
 from scepkit.errors import BadMessageCheck, FailInfo
 from scepkit.protocol.algorithms import Cipher, Digest
+from scepkit.protocol.asn1 import der
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import enveloped, signed
 from scepkit.protocol.cms.enveloped import Credential, Random
@@ -52,7 +53,7 @@ def seal_request(
         transaction_id=transaction_id,
         message_type=request.message_type,
         sender_nonce=sender_nonce,
-        signing_time=signing_time,
+        signed_at=None if signing_time is None else der.time(signing_time),
     )
     content = enveloped.seal(
         messages.write_message_data(request),
@@ -130,5 +131,5 @@ def _answering(
         pki_status=reply.pki_status,
         fail_info=fail_info,
         fail_info_text=text,
-        signing_time=signing_time,
+        signed_at=None if signing_time is None else der.time(signing_time),
     )
