@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,6 +38,7 @@ NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 # The certificate of a profile stands behind its mark, in a block of its own.
 _BLOCK = re.compile(r"(<!-- issued: ([a-z-]+) -->\n\n```\n).*?(```\n)", re.DOTALL)
 _NAMES = {"1.3.6.1.4.1.311.25.2": "1.3.6.1.4.1.311.25.2 (SID)"}
+_TABLE = re.compile(r"(<!-- profiles -->\n\n).*?(<!-- end -->\n)", re.DOTALL)
 _SID = "uri:tag:microsoft.com,2022-09-14:sid:S-1-5-21-1004336348-1177238915-682003330-1104"
 
 
@@ -190,9 +191,27 @@ def certificate_text(name: str, ca: Authority) -> str:
     return text.replace(ca_id(ca.key_hash), "ID-OF-THE-CA")
 
 
+def table() -> str:
+    """Return the profiles side by side."""
+    head = "profile", "for", "purposes, where a request names none", "others", "names"
+    lines = [f"| {' | '.join(head)} |", "|---|---|---|---|---|"]
+    for name in SAMPLES:
+        one = inheritance.ready()[name]
+        more = [purpose for purpose in one.allowed_eku if purpose not in one.default_eku]
+        kinds = sorted(one.names.kinds - (set() if one.identity else {"upn"}))
+        cells = [f"[`{name}`](#{name})", one.description, _code(one.default_eku), _code(more)]
+        lines.append(f"| {' | '.join([*cells, ', '.join(kinds)])} |")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{one}`" for one in names)
+
+
 def page(text: str) -> str:
-    """Return the page with its certificates anew."""
+    """Return the page with its table and certificates anew."""
     ca = new_ca("ec:p256")
+    text = _TABLE.sub(lambda one: f"{one[1]}{table()}\n{one[2]}", text)
     return _BLOCK.sub(lambda one: one[1] + certificate_text(one[2], ca) + one[3], text)
 
 

@@ -70,17 +70,7 @@ class GoProgram:
     def build(self, directory):
         """Build into a directory."""
         variables = {"GOFLAGS": "-trimpath -buildvcs=false", "CGO_ENABLED": "0"}
-        _run(
-            "go",
-            "build",
-            "-C",
-            self.sources,
-            "-o",
-            directory / self.name,
-            ".",
-            cwd=directory,
-            **variables,
-        )
+        _run("go", "build", "-o", directory / self.name, ".", cwd=self.sources, **variables)
 
 
 @dataclass(frozen=True)

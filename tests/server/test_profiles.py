@@ -243,6 +243,8 @@ def test_the_ready_profiles_are_there(load):
         assert profile.identity is name.startswith("windows-")
         assert profile.backdate == timedelta(hours=24 if name.startswith("windows-") else 5 / 60)
         assert found.profile[name].description
+        shortens = found.profile[name].requested_validity == "shorten"
+        assert shortens is name.startswith("windows-")
 
 
 @pytest.mark.parametrize("text", ["", 'extends = "tls-server"', 'extends = "device"'])

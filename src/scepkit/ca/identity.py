@@ -34,6 +34,9 @@ PURPOSES = frozenset(
 )
 """The purposes that make a certificate good for a log-in, or for one in another's name."""
 
+KINDS = frozenset({"upn", "uri"})
+"""The kinds of alternative names that may say who somebody is; no name of another kind does."""
+
 # Microsoft's "tag:microsoft.com,2022-09-14:sid:S-1-5-…". All of their tags count: those to come
 # would be believed by domain controllers before they are known here.
 _TAG = b"tag:microsoft.com,"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.x509.oid import NameOID
 
+from scepkit.ca.identity import KINDS as IDENTITY_KINDS
 from scepkit.ca.identity import Identity
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol import name_attributes
@@ -190,7 +191,8 @@ def allowed_names(
         [
             _checked(name, kind)
             for name in requested
-            if (kind := name.kind) in san_types and identity.takes(name)
+            if (kind := name.kind) in san_types
+            and (kind not in IDENTITY_KINDS or identity.takes(name))
         ]
     )
     emails = email_addresses(subject) if "email" in san_types else ()
