@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from scepkit.errors import SettingsError
-from scepkit.server import settings
+from scepkit.server import endpoint_files, settings
 from scepkit.server.settings import errors, precedence
 from scepkit.server.settings.profiles import inheritance, log_ins, values
 from scepkit.server.settings.profiles.format import ProfileSettings, tables
@@ -161,6 +162,31 @@ def test_what_is_refused_in_a_file_of_its_own(load, tmp_path, text, said, line):
     assert str(own) in refused.value.message
     place = errors.place_of(refused.value.__cause__, tmp_path / "scep.toml")
     assert (place.file, place.line) == (str(own), line)
+
+
+def test_blocklists(load, tmp_path, monkeypatch):
+    """One that several profiles name is read once; the bound holds for all together."""
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.txt").write_text(name.encode().hex().ljust(64, "0"))
+    found = load(
+        "".join(
+            f'[profile.p{n}]\nkey.blocklist = "{file}.txt"\n[endpoint.e{n}]\nprofile = "p{n}"\n'
+            for n, file in enumerate(["one", "two", "one"])
+        )
+    )
+    files = endpoint_files.read_all(found)
+    assert files["e0"].blocked is files["e2"].blocked
+    assert b"two".ljust(32, b"\0") in files["e1"].blocked
+    assert files["default"].blocked is None
+    said = endpoint_files.to_json(files)
+    assert len(said["blocklists"]) == 2
+    assert endpoint_files.of_json(json.loads(json.dumps(said))) == files
+    monkeypatch.setattr(endpoint_files, "MOST", 1)
+    with pytest.raises(SettingsError, match="the blocklists of all profiles have more than 1 keys"):
+        endpoint_files.read_all(found)
+    (tmp_path / "one.txt").unlink()
+    with pytest.raises(SettingsError, match=r"cannot read .*one.txt: No such file"):
+        endpoint_files.read_all(found)
 
 
 def test_a_profile_in_two_places(load):

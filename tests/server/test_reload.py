@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+import keys
 import postgresql
 from enrolment import devices
 from ports import free_port
@@ -235,6 +237,24 @@ def test_a_changed_challenge_file(running):
     assert enrols(running, SECRETS[1], "/scep/shared", "c")
     assert not enrols(running, SECRETS[0], "/scep/shared", "d")
     assert not any(one in running.server.log for one in SECRETS)
+
+
+def test_a_blocklist(running):
+    """An edited one counts from the reload on, in all processes; a bad one changes nothing."""
+    listed = running.server.directory / "weak.txt"
+    listed.write_text("# none\n")
+    text = SHARED + 'profile = "listed"\n[profile.listed]\nkey.blocklist = "weak.txt"\n'
+    running.take_over(text)
+    assert enrols(running, SECRETS[0], "/scep/shared", "a")
+    listed.write_text(hashlib.sha256(keys.spki(keys.rsa_key())).hexdigest())
+    assert enrols(running, SECRETS[0], "/scep/shared", "b")
+    assert "changed: endpoint.shared.key.blocklist" in running.take_over(text)
+    assert not any(enrols(running, SECRETS[0], "/scep/shared", f"c{n}") for n in range(OFTEN))
+    listed.write_text("\nno digest\n")
+    done = running.reload()
+    assert done.returncode == 1
+    assert f"{listed}, line 2: no SHA-256" in " ".join(done.stderr.split())
+    assert not enrols(running, SECRETS[0], "/scep/shared", "d")
 
 
 def test_what_stays_until_a_restart(running):

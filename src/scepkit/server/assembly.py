@@ -35,7 +35,7 @@ from scepkit.protocol.scep.responder import Responder
 from scepkit.server import endpoint_files
 from scepkit.server.ca_loading import LoadedCA
 from scepkit.server.data_directory import Home, challenges_of, endpoint_settings, utc_now
-from scepkit.server.endpoint_files import EndpointFiles
+from scepkit.server.endpoint_files import BlocklistFiles, EndpointFiles
 from scepkit.server.endpoints import ServedEndpoint, recipient_id
 from scepkit.server.settings import Settings
 from scepkit.server.settings.endpoint import EndpointSettings
@@ -93,7 +93,7 @@ def approval_of(home: Home, store: Store, name: str) -> Approval:
     """
     settings = endpoint_settings(home.settings, name)
     issuers = _issuers(home.authority_of(name).material, locations(home.settings, name))
-    blocked = endpoint_files.blocked_keys(home.settings, name)
+    blocked = BlocklistFiles(home.settings).of(name)
     profile = home.settings.profile_of(name).compiled(settings.profile, blocked)
     return Approval(endpoint=name, issuers=issuers, profile=profile, store=store)
 

@@ -6,15 +6,17 @@ that is edited later counts when the settings are read again, in all worker proc
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from scepkit.ca.profiles.key_rules import read_blocklist
+from scepkit.ca.profiles.blocklist import MOST, Blocklist, lines_of
 from scepkit.errors import SettingsError
-from scepkit.keys.files import refusals
+from scepkit.keys.files import plain_file, refusals
 from scepkit.keys.pem import read_certificates
 from scepkit.server.challenge_secrets import read_static
 from scepkit.server.settings import Settings
@@ -27,29 +29,45 @@ class EndpointFiles:
     Attributes:
         challenge: the static challenge; empty where there is none. Secret.
         anchors: the certificates of `renewal_anchors`, DER.
-        blocked: the hashes in the profile's `key.blocklist`.
+        blocked: the keys on the profile's `key.blocklist`.
     """
 
     challenge: str = field(default="", repr=False)
     anchors: tuple[bytes, ...] = ()
-    blocked: frozenset[bytes] = field(default=frozenset(), repr=False)
+    blocked: Blocklist | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
-        return {
-            "challenge": self.challenge,
-            "anchors": [one.hex() for one in self.anchors],
-            "blocked": [one.hex() for one in sorted(self.blocked)],
-        }
 
-    @classmethod
-    def of_json(cls, value: Mapping[str, Any]) -> EndpointFiles:
-        """Return it from what `to_json` gave."""
-        return cls(
-            value["challenge"],
-            tuple(map(bytes.fromhex, value["anchors"])),
-            frozenset(map(bytes.fromhex, value["blocked"])),
+def to_json(files: Mapping[str, EndpointFiles]) -> dict[str, Any]:
+    """Return the files of all endpoints as JSON has them: a list that several name is there once.
+
+    Args:
+        files: by endpoint.
+    """
+    lists = {one.blocked.name: one.blocked for one in files.values() if one.blocked is not None}
+    return {
+        "blocklists": {name: b64encode(one.octets).decode() for name, one in lists.items()},
+        "endpoints": {
+            name: {
+                "challenge": one.challenge,
+                "anchors": [anchor.hex() for anchor in one.anchors],
+                "blocked": None if one.blocked is None else one.blocked.name,
+            }
+            for name, one in files.items()
+        },
+    }
+
+
+def of_json(value: Mapping[str, Any]) -> Mapping[str, EndpointFiles]:
+    """Return them from what `to_json` gave."""
+    lists = {name: Blocklist(name, b64decode(one)) for name, one in value["blocklists"].items()}
+    return {
+        name: EndpointFiles(
+            one["challenge"],
+            tuple(map(bytes.fromhex, one["anchors"])),
+            lists.get(one["blocked"]),
         )
+        for name, one in value["endpoints"].items()
+    }
 
 
 def read_all(settings: Settings) -> Mapping[str, EndpointFiles]:
@@ -64,7 +82,8 @@ def read_all(settings: Settings) -> Mapping[str, EndpointFiles]:
     Raises:
         SettingsError: one of them cannot be used.
     """
-    return {name: _read(settings, name) for name in settings.endpoint}
+    lists = BlocklistFiles(settings)
+    return {name: _read(settings, name, lists.of(name)) for name in settings.endpoint}
 
 
 def challenges(files: Mapping[str, EndpointFiles] | None) -> Mapping[str, str]:
@@ -72,7 +91,7 @@ def challenges(files: Mapping[str, EndpointFiles] | None) -> Mapping[str, str]:
     return {name: one.challenge for name, one in (files or {}).items() if one.challenge}
 
 
-def _read(settings: Settings, name: str) -> EndpointFiles:
+def _read(settings: Settings, name: str, blocked: Blocklist | None) -> EndpointFiles:
     endpoint = settings.endpoint[name]
     challenge = ""
     if endpoint.challenge == "static" and endpoint.challenge_file is not None:
@@ -82,26 +101,36 @@ def _read(settings: Settings, name: str) -> EndpointFiles:
         for path in (endpoint.renewal_anchors if endpoint.renewal else ())
         for one in read_certificates(settings.directory / path)
     ]
-    return EndpointFiles(challenge, tuple(anchors), blocked_keys(settings, name))
+    return EndpointFiles(challenge, tuple(anchors), blocked)
 
 
-def blocked_keys(settings: Settings, name: str) -> frozenset[bytes]:
-    """Read the blocked keys of an endpoint.
+class BlocklistFiles:
+    """The files with blocked keys that profiles name; each is read once.
 
     Args:
         settings: the server's.
-        name: the endpoint.
-
-    Raises:
-        SettingsError: the file cannot be used.
     """
-    named = settings.profile_of(name).key.blocklist
-    if named is None:
-        return frozenset()
-    path = settings.directory / named
-    with refusals(f"cannot read {path}"):
-        text = path.read_text("ascii", errors="replace")
-    try:
-        return read_blocklist(text)
-    except SettingsError as error:
-        raise SettingsError(f"{path}: {error.message}", hint=error.hint) from error
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lists: dict[Path, Blocklist] = {}
+
+    def of(self, endpoint: str) -> Blocklist | None:
+        """Return the keys that get no certificate of an endpoint.
+
+        Raises:
+            SettingsError: its file cannot be used, or all have too many keys together.
+        """
+        named = self._settings.profile_of(endpoint).key.blocklist
+        if named is None:
+            return None
+        path = self._settings.directory / named
+        if path not in self._lists:
+            with refusals(f"cannot read {path}"), plain_file(path) as file:
+                self._lists[path] = Blocklist.read(str(path), lines_of(file))
+            if sum(map(len, self._lists.values())) > MOST:
+                raise SettingsError(
+                    f"the blocklists of all profiles have more than {MOST} keys",
+                    hint="shorten them",
+                )
+        return self._lists[path]

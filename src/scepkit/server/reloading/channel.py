@@ -54,7 +54,9 @@ class Channel:
             OSError: the other end is gone, or said nothing in time, or what is no message.
         """
         end = None if seconds is None else time.monotonic() + seconds
-        while (at := self._received.find(b"\n")) < 0:
+        searched = 0
+        while (at := self._received.find(b"\n", searched)) < 0:
+            searched = len(self._received)
             # A timeout of 0 would mean not to wait, which has another error.
             self._connection.settimeout(end and max(0.001, end - time.monotonic()))
             piece = self._connection.recv(_PIECE)

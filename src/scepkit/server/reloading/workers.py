@@ -22,6 +22,7 @@ import structlog
 
 from scepkit.errors import ReloadRefused, ScepError, SettingsError
 from scepkit.keys.passphrase import Passphrase
+from scepkit.server import endpoint_files
 from scepkit.server.data_directory import Home
 from scepkit.server.endpoint_files import EndpointFiles
 from scepkit.server.passphrases import PassphraseSource
@@ -253,7 +254,7 @@ def encode(home: Home) -> dict[str, Any]:
     return {
         "passphrase": None if passphrase is None else passphrase.text,
         "settings": home.settings.model_dump(mode="json", exclude_none=True),
-        "files": {name: one.to_json() for name, one in (home.files or {}).items()},
+        "files": endpoint_files.to_json(home.files or {}),
     }
 
 
@@ -274,7 +275,7 @@ class Received:
 
 def decode(message: Mapping[str, Any]) -> Received:
     """Return the settings and what belongs to them from what `encode` gave."""
-    files = {name: EndpointFiles.of_json(one) for name, one in message["files"].items()}
+    files = endpoint_files.of_json(message["files"])
     text = message["passphrase"]
     known = None if text is None else Passphrase(text)
     return Received(restore(message["settings"]), files, PassphraseSource(known=known))

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from scepkit.ca.profiles import further
+from scepkit.ca.profiles.blocklist import Blocklist
 from scepkit.ca.profiles.further import FurtherExtensions
 from scepkit.ca.profiles.key_rules import KeyRules, weaknesses
 from scepkit.ca.profiles.patterns import Pattern
@@ -128,7 +129,7 @@ class ProfileSettings(Section):
             raise ValueError("a policy is there twice")
         return self
 
-    def compiled(self, name: str, blocked: frozenset[bytes] = frozenset()) -> Profile:
+    def compiled(self, name: str, blocked: Blocklist | None = None) -> Profile:
         """Return the profile as certificates are made by it.
 
         Args:
@@ -175,9 +176,9 @@ class ProfileSettings(Section):
         ]
         return SubjectRules(profile, {one.type: one for one in rules}, self.other_attributes)
 
-    def _keys(self, profile: str, blocked: frozenset[bytes]) -> KeyRules | None:
+    def _keys(self, profile: str, blocked: Blocklist | None) -> KeyRules | None:
         is_strict = self.key.weak == "refuse"
-        if not is_strict and not blocked:
+        if not is_strict and blocked is None:
             return None
         return KeyRules(profile, blocked, weaknesses() if is_strict else ())
 
