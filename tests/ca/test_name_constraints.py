@@ -23,10 +23,12 @@ from scepkit.ca.issuer import Order
 from scepkit.ca.name_constraints import NameConstraints
 from scepkit.ca.profiles.profile import Profile
 from scepkit.errors import BadRequest, Malformed, SettingsError
+from scepkit.operations.profile_trial import fault
 from scepkit.protocol.asn1 import der
 from scepkit.protocol.distinguished_name import EMPTY, Name
 from scepkit.protocol.extensions import SUBJECT_ALTERNATIVE_NAME, Extensions, extension
 from scepkit.protocol.general_name import GeneralName
+from scepkit.server.settings.profiles.format import ProfileSettings
 from waiting import PATIENCE
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -371,3 +373,23 @@ def test_more_names_than_can_be_compared():
     found = NameConstraints.read(constraints([dns(f"a{n}.com") for n in range(1100)]), "CN=ca")
     with pytest.raises(BadRequest, match="too many"):
         found.check(EMPTY, [dns("a1.com")] * 1000)
+
+
+@pytest.mark.parametrize(
+    ("suffixes", "said"),
+    [
+        ({"dns": ["example.com"]}, ""),
+        ({"dns": ["example.org", "example.com"]}, ""),
+        ({"dns": ["example.org"]}, "the CA may issue no dns name that the profile allows: "),
+        ({"dns": ["example.com"], "email": ["example.org"]}, "no email name that the profile"),
+    ],
+)
+def test_a_profile_whose_names_the_ca_may_not_issue(suffixes, said):
+    """The start and `scep admin profile check` refuse it."""
+    permitted = [dns("example.com"), email("example.com")]
+    authority = Authority(*certified(constraints(permitted)))
+    names = {kind: {"suffixes": some} for kind, some in suffixes.items()}
+    profile = ProfileSettings(names=names).compiled("hosts")
+    found = fault(profile, authority)
+    assert found.startswith(said) if said.startswith("the") else said in found
+    assert bool(found) == bool(said)

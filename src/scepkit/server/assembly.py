@@ -27,6 +27,7 @@ from scepkit.enrolment.secret_box import SecretBox
 from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.errors import SettingsError
 from scepkit.keys.pem import PrivateKey
+from scepkit.operations import profile_trial
 from scepkit.operations.approval import Approval
 from scepkit.protocol import chain, cmp
 from scepkit.protocol.certificate import Certificate
@@ -122,6 +123,11 @@ def _serve(
     )
     profile = home.settings.profile_of(name)
     compiled = profile.compiled(settings.profile, files.blocked)
+    said = profile_trial.fault(compiled, ca.material.ca)
+    if said:
+        raise SettingsError(
+            f"endpoint {name!r}: {said}", hint=f"change the profile {settings.profile!r}"
+        )
     rules = _rules(settings, home.settings, profile.renewal, files)
     issuers = _issuers(ca.material, locations(home.settings, name))
     admission = Admission(

@@ -23,6 +23,7 @@ from scepkit.protocol.general_name import GeneralName
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _TAGS = {"email": 0x81, "dns": 0x82, "uri": 0x86}
+_SAMPLES = {"dns": "host.{}", "email": "user@{}", "uri": "https://host.{}/"}
 _WILDCARD = "*."
 
 
@@ -101,6 +102,14 @@ class NameRules:
         except (Malformed, Undecodable) as error:
             raise BadRequest("a requested alternative name cannot be read") from error
         return names
+
+    def samples(self) -> dict[str, tuple[GeneralName, ...]]:
+        """Return a name below each suffix, by kind: for whoever asks what a CA may issue."""
+        return {
+            kind: tuple(_name(kind, _SAMPLES[kind].format(one)) for one in rule.suffixes)
+            for kind, rule in self.rules.items()
+            if rule.suffixes and kind in _SAMPLES
+        }
 
     def vouched(self, challenge: Mapping[str, Any]) -> frozenset[str]:
         """Return the names for which a challenge vouches: made of nothing but what it holds.
