@@ -15,6 +15,7 @@ import stat
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -112,27 +113,26 @@ class LossyStream:
 
 
 def _watch(stream: TextIO) -> tuple[select.poll | None, int | None]:
-    """Return the poll that tells whether a stream can be written, and its file, if it has one."""
+    """Return the poll that tells whether a stream can be written, and its file, if it has one.
+
+    A pipe is opened once more, so that writing does not wait, and what else writes to it still
+    does: it need not be asked before, nor need a file. Between asking and writing another process
+    may fill a pipe.
+    """
     try:
-        descriptor = _without_waiting(stream.fileno())
+        descriptor = stream.fileno()
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISREG(mode):
+            return None, descriptor
+        if stat.S_ISFIFO(mode):
+            with suppress(OSError):
+                flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+                return None, os.open(f"/proc/self/fd/{descriptor}", flags)
         poll = select.poll()
         poll.register(descriptor, select.POLLOUT)
     except (OSError, ValueError):
         return None, None
     return poll, descriptor
-
-
-def _without_waiting(descriptor: int) -> int:
-    """Open a pipe once more, so that writing does not wait, and what else writes to it still does.
-
-    Between asking and writing another process may fill it.
-    """
-    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
-        return descriptor
-    try:
-        return os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return descriptor
 
 
 class _Lines:

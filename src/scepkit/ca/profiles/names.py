@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -93,7 +92,7 @@ class NameRules:
             BadRequest: one does not follow the rules; the text names kind and rule.
         """
         try:
-            if values is not None:
+            if values:
                 names = self._with_added(names, values)
             counted = [one for one in names if one.kind in self.kinds]
             if "email" in self.rules and "email" in self.kinds:
@@ -146,9 +145,9 @@ class NameRules:
             kind = name.kind
             self._check_one(kind, name, self.rules.get(kind, _ANY))
         if self.rules:
-            found = Counter(one.kind for one in names)
+            kinds = [one.kind for one in names]
             for kind, rule in self.rules.items():
-                self._check_count(kind, rule, found[kind])
+                self._check_count(kind, rule, kinds.count(kind))
 
     def _check_one(self, kind: str, name: GeneralName, rule: NameRule) -> None:
         text = _text(kind, name)
