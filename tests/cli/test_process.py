@@ -34,10 +34,12 @@ def loaded(*arguments):
     return status, set(modules)
 
 
-def test_help_loads_neither_the_server_nor_the_network():
-    status, modules = loaded("enroll", "--help")
+@pytest.mark.parametrize("words", [["enroll", "--help"], ["--help"]])
+def test_help_loads_neither_the_server_nor_the_network(words):
+    status, modules = loaded(*words)
     assert status == 0
     assert not modules & (HEAVY | {"urllib3", "pydantic", "rich", "scepkit.server"})
+    assert "scepkit.cli.admin" not in modules
 
 
 def test_enrolling_loads_nothing_of_the_server(serve):

@@ -20,35 +20,29 @@ from scepkit.cli.help import Group, examples, plain
 from scepkit.errors import ScepError
 
 
-class _Root(Group):
-    """The group `scep`, which loads the commands of an operator when they are asked for.
+class _Admin(Group):
+    """The group `scep admin`, which loads its commands when they are asked for.
 
     A device has no use for them, and they take as long as all others.
     """
 
     @property
     def commands(self) -> MutableMapping[str, Any]:
-        """Return all commands by name."""
-        if "admin" not in self._commands:
+        """Return the commands of an operator by name, in their order."""
+        if not self._commands:
             from scepkit.cli import admin
 
-            alone = typer.Typer(rich_markup_mode=None)
-            alone.add_typer(admin.app, name="admin")
-            self._commands["admin"] = typer.main.get_group(alone).commands["admin"]
+            self._commands.update(admin.commands())
         return self._commands
 
     @commands.setter
     def commands(self, commands: MutableMapping[str, Any]) -> None:
         self._commands = commands
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command; None if there is none of that name."""
-        return self._commands.get(cmd_name) or super().get_command(ctx, cmd_name)
-
 
 app = typer.Typer(
     name="scep",
-    cls=_Root,
+    cls=Group,
     help="SCEP (RFC 8894): get certificates for devices, and issue them.",
     epilog=examples(
         "scep serve",
@@ -70,6 +64,19 @@ get.register(app)
 retrieve.register()
 # The server's.
 serve.register(app)
+app.add_typer(
+    typer.Typer(
+        cls=_Admin,
+        help="Operate a server: challenges, requests, certificates, rollover.",
+        epilog=examples(
+            "scep admin challenge new --subject CN=dev1,O=Example",
+            "scep admin list --pending",
+            "scep admin revoke 5a1f... --reason superseded",
+        ),
+        no_args_is_help=True,
+    ),
+    name="admin",
+)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001

@@ -24,7 +24,7 @@ from scepkit.cli.admin import (
     rollover,
     show,
 )
-from scepkit.cli.help import Group, examples
+from scepkit.cli.help import Group
 
 # As an operator meets them. Typer would put those with commands of their own last.
 _ORDER = (
@@ -46,22 +46,14 @@ _ORDER = (
 )
 
 
-class _Ordered(Group):
-    def list_commands(self, ctx: Any) -> list[str]:
-        return sorted(super().list_commands(ctx), key=_ORDER.index)
+def commands() -> dict[str, Any]:
+    """Return the commands by name, in the order of --help."""
+    found = typer.main.get_group(_app).commands
+    return {name: found[name] for name in _ORDER}
 
 
-app = typer.Typer(
-    cls=_Ordered,
-    help="Operate a server: challenges, requests, certificates, rollover.",
-    epilog=examples(
-        "scep admin challenge new --subject CN=dev1,O=Example",
-        "scep admin list --pending",
-        "scep admin revoke 5a1f... --reason superseded",
-    ),
-    no_args_is_help=True,
-)
-for commands in (
+_app = typer.Typer(cls=Group, rich_markup_mode=None)
+for _group in (
     challenge,
     listing,
     show,
@@ -76,4 +68,4 @@ for commands in (
     purge,
     audit,
 ):
-    commands.register(app)
+    _group.register(_app)
