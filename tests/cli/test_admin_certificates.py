@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -18,6 +20,8 @@ from scepkit.operations import certificate_import
 from scepkit.protocol.certificate import Certificate
 from scepkit.server import data_directory
 from scepkit.store import CertificateKey
+from server.live import SCEP, environment
+from waiting import wait_until
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
@@ -460,3 +464,43 @@ def test_how_far_it_is_and_how_fast(old, monkeypatch):
     _, err = old.bring("all", all=pem(*(old.issue(f"dev{n}") for n in range(3))))
     assert "3 certificates and revocations, " in err
     assert " a second" in err
+
+
+def test_an_import_that_is_killed_is_done_by_the_next(old):
+    """A process of its own, killed with -9 among its commits: nothing is lost or double."""
+    many = [old.issue(f"dev{n}") for n in range(3000)]
+    (old.path / "all").write_bytes(pem(*many))
+    (old.path / "crl").write_bytes(der(old.crl(*((one.serial_number, None) for one in many[::2]))))
+    command = [*SCEP, "admin", "certificates", "import", "all", "--crl", "crl", "--dir", "s"]
+    process = subprocess.Popen(command, cwd=old.path, stderr=subprocess.DEVNULL, env=environment())
+    with old.store() as store:
+        keys_of = [CertificateKey(one.serial_number, old.issuer) for one in many]
+        wait_until(lambda: len(store.stored_among(keys_of[:500])) >= 200, "a part of it")
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        stored = sum(len(store.stored_among(keys_of[at : at + 500])) for at in range(0, 3000, 500))
+    assert 200 <= stored < 3000
+    done, _ = old.bring("all", "--crl", "crl")
+    # What was taken over is known; the CRL came first, as a whole.
+    assert counts(done) == (3000 - stored, stored, 0, 0, 0)
+    for at in (0, stored - 1, stored, stored + 1, 2999):
+        assert old.status(many[at].serial_number) == ("good" if at % 2 else 0)
+    assert old.scep("admin", "audit", "verify", "--dir", "s")[0] == 0
+
+
+def test_an_index_of_ten_thousand_lines(old):
+    """What is revoked is known by its serial number, and what is at hand is listed."""
+    many = [old.issue(f"dev{n}") for n in range(100)]
+    (old.path / "newcerts").mkdir()
+    lines = []
+    for one in many:
+        (old.path / f"newcerts/{one.serial_number:X}.pem").write_bytes(pem(one))
+        lines.append(line(one.serial_number))
+    revoked = range(0xC00000, 0xC00000 + 9900)
+    lines += [line(serial, "R", f"{REVOKED:%y%m%d%H%M%S}Z,superseded") for serial in revoked]
+    done, _ = old.bring("index.txt", **{"index.txt": b"".join(lines)})
+    assert counts(done) == (100, 0, 9900, 0, 0)
+    with old.store() as store:
+        assert {row.serial for row in store.revoked(old.issuer, not_after=NOW)} == {*revoked}
+    done, _ = old.bring("index.txt")
+    assert counts(done) == (0, 100, 0, 0, 0)

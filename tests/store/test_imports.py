@@ -6,6 +6,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
 from scepkit.store import (
     Action,
@@ -52,6 +53,26 @@ def number(store):
 
 def revoked(store, now=NOW):
     return {row.serial: (row.revoked_at, row.reason) for row in store.revoked(CA, not_after=now)}
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_nothing_is_looked_through_from_end_to_end(store):
+    """Else each hundred of an import would cost as much as all that is stored already."""
+    asked = []
+    event.listen(
+        store._engine, "before_cursor_execute", lambda *a: asked.append((a[2], a[3], a[5]))
+    )
+    store.import_revocations([revocation(7), revocation(8)], **IMPORT)
+    store.import_certificates([certificate(7), certificate(9)], **IMPORT)
+    store.import_revocations([revocation(9)], **IMPORT)
+    assert store.stored_among([certificate(9).key]) == {certificate(9).key}
+    with store._engine.connect() as connection:
+        for statement, values, is_many in [*asked]:
+            if not is_many and statement.split()[0] in ("SELECT", "UPDATE", "DELETE"):
+                query = f"EXPLAIN QUERY PLAN {statement}"
+                plan = [row[3] for row in connection.exec_driver_sql(query, values)]
+                tables = ("SCAN certificates", "SCAN revoked_serials")
+                assert not [line for line in plan if line.startswith(tables)], statement
 
 
 def test_a_certificate_is_stored_once_and_never_changed(store):

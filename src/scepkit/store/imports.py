@@ -24,22 +24,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection
+    from sqlalchemy import BindParameter, Connection
 
+# The parts of the names once more by themselves: for pairs alone SQLite looks through all rows.
+_SERIALS: BindParameter[Any] = bindparam("serials", expanding=True)
+_ISSUERS: BindParameter[Any] = bindparam("issuers", expanding=True)
+_AMONG = certificates.c.serial.in_(_SERIALS), KEY.in_(KEYS)
 _SERIAL_KEY = tuple_(revoked_serials.c.serial, revoked_serials.c.issuer)
+_AMONG_SERIALS = (
+    revoked_serials.c.issuer.in_(_ISSUERS),
+    revoked_serials.c.serial.in_(_SERIALS),
+    _SERIAL_KEY.in_(KEYS),
+)
 _NAME = certificates.c.serial, certificates.c.issuer
-NAMES = select(*_NAME).where(KEY.in_(KEYS))
-STORED = select(*_NAME, certificates.c.der).where(KEY.in_(KEYS))
+NAMES = select(*_NAME).where(*_AMONG)
+STORED = select(*_NAME, certificates.c.der).where(*_AMONG)
 # No reason: it is not revoked.
-REASONS = select(*_NAME, certificates.c.revocation_reason).where(KEY.in_(KEYS))
+REASONS = select(*_NAME, certificates.c.revocation_reason).where(*_AMONG)
 WAITING = select(
     revoked_serials.c.serial,
     revoked_serials.c.issuer,
     revoked_serials.c.revoked_at,
     revoked_serials.c.reason,
     revoked_serials.c.invalidity_date,
-).where(_SERIAL_KEY.in_(KEYS))
-TAKEN = delete(revoked_serials).where(_SERIAL_KEY.in_(KEYS))
+).where(*_AMONG_SERIALS)
+TAKEN = delete(revoked_serials).where(*_AMONG_SERIALS)
 ADD_CERTIFICATES = insert(certificates)
 ADD_SERIALS = insert(revoked_serials)
 _IN_CERTIFICATES = (
@@ -144,7 +153,7 @@ class Imports(Database):
         results: list[Import] = []
         with self._writing("import the certificates") as connection:
             _alone(connection)
-            stored = {_key(row): row.der for row in connection.execute(STORED, {"keys": keys})}
+            stored = {_key(row): row.der for row in connection.execute(STORED, _named(keys))}
             waiting = _waiting(connection, keys)
             rows, notes = [], []
             for one in foreign:
@@ -162,7 +171,7 @@ class Imports(Database):
                 connection.execute(ADD_CERTIFICATES, rows)
             if notes:
                 connection.execute(NOTE, notes)
-                connection.execute(TAKEN, {"keys": keys})
+                connection.execute(TAKEN, _named(keys))
                 _outdate(connection, (one["issuer"] for one in notes))
         return results
 
@@ -191,7 +200,7 @@ class Imports(Database):
         keys = [one.key for one in foreign]
         with self._writing("import the revocations") as connection:
             _alone(connection)
-            stored = {_key(row): row[2] for row in connection.execute(REASONS, {"keys": keys})}
+            stored = {_key(row): row[2] for row in connection.execute(REASONS, _named(keys))}
             waiting = {key: one.reason for key, one in _waiting(connection, keys).items()}
             results = []
             for one in foreign:
@@ -218,7 +227,7 @@ class Imports(Database):
             StoreError: the database cannot be read.
         """
         with self._reading() as connection:
-            return {CertificateKey(*row) for row in connection.execute(NAMES, {"keys": keys})}
+            return {CertificateKey(*row) for row in connection.execute(NAMES, _named(keys))}
 
 
 def _alone(connection: Connection) -> None:
@@ -231,10 +240,16 @@ def _key(row: Any) -> CertificateKey:
     return CertificateKey(row.serial, row.issuer)
 
 
+def _named(keys: Sequence[CertificateKey]) -> dict[str, Any]:
+    """Return the parameters of a statement about some hundred certificates."""
+    issuers = {key.issuer for key in keys}
+    return {"keys": keys, "serials": [key.serial for key in keys], "issuers": [*issuers]}
+
+
 def _waiting(
     connection: Connection, keys: Sequence[CertificateKey]
 ) -> dict[CertificateKey, Revocation]:
-    rows = connection.execute(WAITING, {"keys": keys}).all()
+    rows = connection.execute(WAITING, _named(keys)).all()
     return {_key(row): Revocation(*row[2:]) for row in rows}
 
 
