@@ -179,6 +179,15 @@ class Profile:
         """
         return subject if self.subject is None else self.subject.of_request(subject)
 
+    def refusal(self, what: str, key: str) -> BadRequest:
+        """Return the refusal of a request that does not follow the profile.
+
+        Args:
+            what: the attribute, and what is wrong with it; no value of the request's.
+            key: the profile's key that it does not follow.
+        """
+        return BadRequest(f"{what} ({key} of the profile {self.name!r})")
+
 
 def _check_known(what: str, asked: frozenset[str], known: frozenset[str]) -> None:
     for name in sorted(asked - known):
@@ -196,18 +205,20 @@ def check_public_key(key: PublicKeyTypes | PSSPublicKey, profile: Profile) -> Pu
     """
     if isinstance(key, rsa.RSAPublicKey) or isinstance(key, PSSPublicKey):  # noqa: SIM101 - quicker
         if profile.rsa_bits is None:
-            raise BadRequest("an RSA key is not allowed here")
+            raise profile.refusal("an RSA key is not allowed here", "key.kinds")
         low, high = profile.rsa_bits
         if not low <= key.key_size <= high:
-            raise BadRequest(f"an RSA key of {key.key_size} bits, not {low} to {high}")
+            size = f"an RSA key of {key.key_size} bits, not {low} to {high}"
+            raise profile.refusal(size, "key.rsa_bits")
         return key
     if isinstance(key, ec.EllipticCurvePublicKey):
         if key.curve.name not in profile.curves:
-            raise BadRequest(f"an EC key on the curve {key.curve.name} is not allowed here")
+            curve = f"an EC key on the curve {key.curve.name} is not allowed here"
+            raise profile.refusal(curve, "key.kinds")
         return key
     if isinstance(key, ed25519.Ed25519PublicKey):
         if ED25519 not in profile.curves:
-            raise BadRequest("an Ed25519 key is not allowed here")
+            raise profile.refusal("an Ed25519 key is not allowed here", "key.kinds")
         return key
     raise BadRequest("the public key is none of RSA, EC and Ed25519")
 
@@ -238,12 +249,16 @@ def from_request(
     except Malformed as error:
         raise BadRequest(f"the extension request cannot be read: {error.message}") from error
     usage = _key_usage(asked_usage, profile.key_usages, _impossible(public_key))
+    if not usage:
+        what = "none of the requested key usages is allowed here for such a key"
+        raise profile.refusal(what, "key_usages")
     purposes = _extended_key_usage(asked_eku, profile, identity)
     allowed = allowed_names(names, subject, profile.san_types, identity)
     further = () if profile.further is None else profile.further.of(requested)
     if not allowed:
         if subject.is_empty:
-            raise BadRequest("the request has neither a subject nor a subjectAltName allowed here")
+            what = "the request has neither a subject nor a subjectAltName allowed here"
+            raise profile.refusal(what, "names.kinds")
         return (usage, purposes, *further), ()
     # RFC 5280 section 4.2.1.6: critical if the subject is empty; else SHOULD be non-critical.
     value = der.sequence(*(name.der for name in allowed))
@@ -269,7 +284,7 @@ def check_names(requested: Extensions, subject: Name, profile: Profile, identity
 def _key_usage(
     asked: frozenset[str] | None, allowed: frozenset[str], impossible: frozenset[str]
 ) -> bytes:
-    """Return keyUsage as an extension, DER.
+    """Return keyUsage as an extension, DER; empty where none is left.
 
     Args:
         asked: the usages that a request names; None if it names none.
@@ -282,11 +297,9 @@ def _key_usage(
         usages -= {"key_agreement"}
     else:
         usages &= asked
-    if not usages:
-        # RFC 5280 section 4.2.1.3: at least one bit MUST be set. To set one that was not asked
-        # for would give the device something it did not want.
-        raise BadRequest("none of the requested key usages is allowed here for such a key")
-    return encoded(key_usage(usages), critical=True)
+    # RFC 5280 section 4.2.1.3: at least one bit MUST be set. To set one that was not asked for
+    # would give the device something it did not want.
+    return encoded(key_usage(usages), critical=True) if usages else b""
 
 
 def _impossible(public_key: PublicKey) -> frozenset[str]:
@@ -313,7 +326,8 @@ def _extended_key_usage(
     allowed = identity.purposes(allowed)
     if not allowed:
         # Without the extension it would be good for all of them.
-        raise BadRequest("none of the requested extended key usages is allowed here")
+        what = "none of the requested extended key usages is allowed here"
+        raise profile.refusal(what, "allowed_eku")
     return _purposes(allowed)
 
 
