@@ -221,6 +221,14 @@ def _examples():
     return re.findall(r"```toml\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
 
 
+@pytest.fixture
+def packages():
+    """Skip where the packages of patterns and templates, or the tests of keys, are missing."""
+    for package, extra in (("jinja2", "profiles"), ("re2", "profiles"), ("badkeys", "badkeys")):
+        pytest.importorskip(package, reason=f"pip install 'scepkit[{extra}]'")
+
+
+@pytest.mark.usefixtures("packages")
 @pytest.mark.parametrize("example", _examples())
 def test_the_examples_of_the_reference_are_settings(load, example):
     for name in load(example).endpoint:

@@ -34,6 +34,7 @@ ELSEWHERE = {
     "other-clients.md": "the tests of tests/interop",
     "running.md": "tests/interop/test_running.py, on a machine of its own",
     "stolen-laptop.md": "tests/interop/test_stolen_laptop.py",
+    "which-certificate-for-whom.md": "a server of its own, below",
 }
 MAKES_A_MACHINE = r"apt-get |make |\. \.venv/|echo 127\.0\.0\.1 |useradd |pipx? |uv |cd "
 # Units are judged by systemd itself, where it is; they run in tests/interop.
@@ -170,6 +171,18 @@ def test_a_server_of_its_own(tmp_path, page):
     page = bench.page(HOW_TO / page)
     with bench.terminal(SCEP_PORT=str(bench.port)) as terminal:
         walk(page, terminal, bench.directory, skipped=MAKES_A_MACHINE)
+
+
+def test_which_certificate_for_whom(tmp_path):
+    """From a fresh server to three endpoints with three profiles, and a device on each."""
+    require("openssl")
+    for package in ("jinja2", "re2"):
+        pytest.importorskip(package, reason="pip install 'scepkit[profiles]'")
+    (tmp_path / "walk").mkdir()
+    bench = Bench(tmp_path, free_port())
+    page = bench.page(HOW_TO / "which-certificate-for-whom.md")
+    with bench.terminal() as terminal:
+        walk(page, terminal, bench.directory)
 
 
 # The pages that every change can break; the others are walked in the long form.
