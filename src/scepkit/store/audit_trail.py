@@ -178,9 +178,8 @@ def _links(
         records.append(row_of(event, node, number, previous, None if records else heads))
         previous = records[-1]["hash"]
     at = records[-1]["at"]
-    new = end._replace(number=number, hash=previous)
-    if heads is not None:
-        new = new._replace(joined_number=number, joined_at=at, joined=_read_time(at))
+    joined = end[2:] if heads is None else (number, at, _read_time(at))
+    new = _End(number, previous, *joined)
     return _Links(records, new, _move(node, end, new, at))
 
 
