@@ -24,7 +24,8 @@ from enrolments import devices, make, minted
 from scepkit.protocol.certificate import Certificate
 from scepkit.server import data_directory
 from scepkit.server.assembly import assemble
-from scepkit.server.data_directory import challenges_of, open_store
+from scepkit.server.data_directory import challenges_of
+from scepkit.server.database import open_store
 
 EACH = 64  # enrolments in a turn
 

@@ -103,12 +103,13 @@ class Server:
     def __init__(self, directory: Path, layout: str) -> None:
         from scepkit.server import data_directory
         from scepkit.server.assembly import assemble
+        from scepkit.server.database import open_store
 
         self._now = datetime.now(UTC)
         # The keys of a first start come from the generator, those of a second from files.
         data_directory.prepare(directory, now=self._now, layout=layout)
         self.home = data_directory.prepare(directory, now=self._now)
-        self.store = data_directory.open_store(self.home.settings, "1")
+        self.store = open_store(self.home.settings, "1")
         self.served = assemble(self.home, self.store)["default"]
         self._challenges = data_directory.challenges_of(self.home, self.store)
         self._last = b""

@@ -19,6 +19,7 @@ from scepkit.ca.directory import requesting
 from scepkit.errors import SettingsError
 from scepkit.keys.pem import generate, write_key
 from scepkit.server import data_directory
+from scepkit.server.database import open_store
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 SUBJECT = "CN=Device CA,O=Example,C=CH"
@@ -109,7 +110,7 @@ def test_a_request_for_programs(scep, requested):
 def server(scep, tmp_path):
     """A server with the CA that it made itself."""
     home = data_directory.prepare(tmp_path / "s", now=datetime.now(UTC), layout="single")
-    data_directory.open_store(home.settings).close()
+    open_store(home.settings).close()
     return home
 
 
@@ -531,7 +532,7 @@ def test_commands_before_the_first_start_are_none(scep, tmp_path, ca, ca_key):
     assert scep("admin", "ca", "list", "--dir", "s")[0] == 0
     home = data_directory.prepare(tmp_path / "s", now=datetime.now(UTC))
     assert home.is_first
-    data_directory.open_store(home.settings).close()
+    open_store(home.settings).close()
     (tmp_path / "s/challenge.key").unlink()
     with pytest.raises(SettingsError, match="is lost"):
         data_directory.prepare(tmp_path / "s", now=datetime.now(UTC))
@@ -546,7 +547,7 @@ def imported(scep, tmp_path, ca, ca_key, root):
     (tmp_path / "ca.p12").write_bytes(file)
     scep("admin", "ca", "import", "default", "--p12", "ca.p12", "--dir", "s")
     home = data_directory.prepare(tmp_path / "s", now=datetime.now(UTC))
-    data_directory.open_store(home.settings).close()
+    open_store(home.settings).close()
 
 
 def test_list_and_show(scep, imported, ca, root):
@@ -628,7 +629,7 @@ def test_files_that_were_dropped_into_the_directory(scep, tmp_path, root, root_k
     home = data_directory.prepare(tmp_path / "s", now=datetime.now(UTC))
     assert home.material.ra.certificate.issuer == certificate.subject
     assert home.made == ()
-    data_directory.open_store(home.settings).close()
+    open_store(home.settings).close()
 
     for name in ("ra.pem", "ra-key.pem"):
         (tmp_path / "s" / name).unlink()

@@ -19,6 +19,7 @@ from chains import issue, name
 from scepkit.operations import certificate_import
 from scepkit.protocol.certificate import Certificate
 from scepkit.server import data_directory
+from scepkit.server.database import open_store
 from scepkit.store import CertificateKey
 from server.live import SCEP, environment
 from waiting import wait_until
@@ -44,9 +45,7 @@ class Elsewhere:
         found = ("--cert", "ca.pem", "--key", "ca.key")
         status, _, err = scep("admin", "ca", "import", "default", *found, "--dir", "s")
         assert status == 0, err
-        data_directory.open_store(
-            data_directory.prepare(path / "s", now=datetime.now(UTC)).settings
-        ).close()
+        open_store(data_directory.prepare(path / "s", now=datetime.now(UTC)).settings).close()
 
     @property
     def issuer(self):
@@ -96,7 +95,7 @@ class Elsewhere:
 
     def store(self):
         settings = data_directory.open_records(self.path / "s").settings
-        return data_directory.open_store(settings)
+        return open_store(settings)
 
     def status(self, serial):
         """Say how a certificate stands, as OCSP is told: None, `good` or a reason."""

@@ -16,6 +16,7 @@ from others import NAMELESS, NOBODY
 from scepkit.cli.admin import server_directory
 from scepkit.keys import files, ownership
 from scepkit.server import data_directory
+from scepkit.server.database import open_store
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def commands():
 def made(tmp_path_factory):
     path = tmp_path_factory.mktemp("made") / "data"
     home = data_directory.prepare(path, now=datetime.now(UTC), layout="ec")
-    data_directory.open_store(home.settings).close()
+    open_store(home.settings).close()
     return path
 
 

@@ -18,6 +18,7 @@ import pytest
 import others
 from others import NAMELESS, NOBODY
 from scepkit.server import data_directory
+from scepkit.server.database import open_store
 
 # Whichever the path is, one of these needs it.
 COMMANDS = {
@@ -108,7 +109,7 @@ def commands():
 def made(tmp_path_factory):
     path = tmp_path_factory.mktemp("made") / "data"
     home = data_directory.prepare(path, now=datetime.now(UTC), layout="ec")
-    data_directory.open_store(home.settings).close()
+    open_store(home.settings).close()
     return path
 
 

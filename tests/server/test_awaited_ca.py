@@ -16,6 +16,7 @@ from cryptography.x509.ocsp import OCSPResponseStatus, load_der_ocsp_response
 from ports import free_port
 from scepkit.server import data_directory
 from scepkit.server.background.housekeeping import Sweep
+from scepkit.server.database import open_store
 from server.test_sub_ca import Operator, Root
 from waiting import wait_until
 
@@ -182,6 +183,6 @@ def test_what_needs_the_ca_says_so(operator, scep):
 def test_the_background_task_leaves_it_alone(operator, logged):
     """Nothing of it can be rotated, and that is no fault."""
     home = data_directory.open_existing(operator.directory, now=data_directory.utc_now())
-    with data_directory.open_store(home.settings) as store:
+    with open_store(home.settings) as store:
         Sweep(home.settings, store, data_directory.utc_now, home.passphrases).run()
     assert [line for line in logged if line["log_level"] == "error"] == []

@@ -11,6 +11,7 @@ import pytest
 from scepkit.ca.directory.founding import create
 from scepkit.errors import SettingsError
 from scepkit.server import data_directory
+from scepkit.server.database import open_store
 from scepkit.server.web.health import Conditions, Word
 
 DAY = timedelta(days=1)
@@ -30,7 +31,7 @@ def conditions(directory):
             # The CA of this one is a year younger.
             create(path / "ca-vpn", "single", now=now - 800 * DAY)
         home = data_directory.prepare(path, now=now, endpoint=endpoints)
-        store = data_directory.open_store(home.settings)
+        store = open_store(home.settings)
         opened.append(store)
         good = {
             "authorities": lambda: home.authorities,

@@ -19,6 +19,7 @@ from scepkit.keys.pem import is_encrypted
 from scepkit.server import data_directory, key_protection
 from scepkit.server.background.housekeeping import Sweep
 from scepkit.server.challenge_secrets import is_key_encrypted
+from scepkit.server.database import open_store
 from scepkit.server.key_protection import NEW_KEYS, protect
 from scepkit.server.passphrases import CREDENTIAL, VARIABLE, PassphraseSource, read_passphrase
 
@@ -57,7 +58,7 @@ def opened(directory, text, now=NOW):
 
 def change(directory, old, new):
     home = opened(directory, old)
-    with data_directory.open_store(home.settings) as store:
+    with open_store(home.settings) as store:
         given = {"old": quick(old), "new": quick(new), "by": "operator", "now": NOW}
         names = protect(home.settings, store, **given)
         return names, list(store.audit_records())
@@ -128,7 +129,7 @@ def test_a_rotation_after_a_change_that_was_killed(directory, monkeypatch):
         change(directory, None, NEW)
     monkeypatch.undo()
     later = NOW + RA_VALIDITY - timedelta(days=5)
-    with data_directory.open_store(home.settings) as store:
+    with open_store(home.settings) as store:
         Sweep(home.settings, store, lambda: later).run()
     assert same(opened(directory, NEW, now=later), home)
 
@@ -144,7 +145,7 @@ def test_a_wrong_passphrase_changes_nothing(directory):
     change(directory, None, OLD)
     before = [path.read_bytes() for path in key_files(directory)]
     home = opened(directory, OLD)
-    with data_directory.open_store(home.settings) as store, pytest.raises(WrongPassphrase):
+    with open_store(home.settings) as store, pytest.raises(WrongPassphrase):
         protect(home.settings, store, old=quick("x"), new=quick(NEW), by="operator", now=NOW)
     assert [path.read_bytes() for path in key_files(directory)] == before
     assert not (directory / NEW_KEYS).exists()

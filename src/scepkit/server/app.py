@@ -18,7 +18,8 @@ from scepkit.server import challenge_secrets, endpoint_files, log, monitoring
 from scepkit.server.background.crl_signing import LOCK, CRLs
 from scepkit.server.background.housekeeping import Sweep, Sweeper
 from scepkit.server.background.ocsp_presigning import OCSPPresigner
-from scepkit.server.data_directory import Home, open_store, utc_now
+from scepkit.server.data_directory import Home, utc_now
+from scepkit.server.database import open_store
 from scepkit.server.endpoints import Endpoints
 from scepkit.server.http.exchange import Answerer, Exchange, not_allowed, not_found, refusal
 from scepkit.server.http.serving import HTTPServer, stopped_by_signals
@@ -85,13 +86,10 @@ def create(
     health = _health(in_force, store, crls, lines)
     challenge_secrets.warn_of_static(settings, endpoint_files.challenges(home.files))
     work = _Executors.of(settings)
-    jobs = (
-        *(endpoints, crls, in_force.sweeper, in_force.joining),
-        *(OCSPPresigner(endpoints), health),
-    )
+    ocsp = OCSPPresigner(endpoints)
     return Application(
         routes=_routes(settings, store, endpoints, crls, health, work),
-        jobs=jobs,
+        jobs=(endpoints, crls, in_force.sweeper, in_force.joining, ocsp, health),
         work=work,
         store=store,
         tally=tally or Tally(),

@@ -6,39 +6,34 @@ files of the CA `default` (see scepkit.ca.directory.paths) · ca-NAME/ with thos
 
 from __future__ import annotations
 
-import os
-import re
-import socket
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import URL
-
 from scepkit.ca.directory import layouts, paths
 from scepkit.ca.directory.material import Material
 from scepkit.enrolment.challenges.one_time import OneTimeChallenges
-from scepkit.errors import EmptyDatabase, SettingsError, UsageError
-from scepkit.keys import ownership
-from scepkit.keys.files import check_writable, create_file, make_directory, refusals
+from scepkit.errors import SettingsError, UsageError
 from scepkit.keys.passphrase import Passphrase
-from scepkit.server import ca_loading, endpoint_files, key_protection, new_cas, permissions
+from scepkit.server import (
+    ca_loading,
+    endpoint_files,
+    first_start,
+    key_protection,
+    new_cas,
+    permissions,
+)
 from scepkit.server import settings as server_settings
 from scepkit.server.ca_loading import LoadedCA
-from scepkit.server.challenge_secrets import CHALLENGE_KEY, is_key_encrypted, read_or_make_key
+from scepkit.server.challenge_secrets import is_key_encrypted, read_or_make_key
+from scepkit.server.database import HAS_DATABASE
 from scepkit.server.endpoint_files import EndpointFiles
 from scepkit.server.passphrases import PassphraseSource
-from scepkit.server.settings import DEFAULT, FIXED, Settings, template
+from scepkit.server.settings import DEFAULT, FIXED, Settings
 from scepkit.server.settings.endpoint import EndpointSettings
-from scepkit.server.settings.errors import PROFILES
 from scepkit.store import Store
-from scepkit.store.engine import sqlite_file
-
-HAS_DATABASE = ".database"
-ADMIN = "admin"  # the slot of all commands beside the server
 
 utc_now = partial(datetime.now, UTC)
 """Returns the time, aware: the clock of the server and of the commands beside it."""
@@ -117,13 +112,10 @@ def prepare(
         SettingsError: the directory, a file in it or a setting cannot be used.
         UsageError: an unknown layout, or one that does not go with the key of its CA.
     """
-    _check_path(directory)
-    permissions.check_directory(directory)
     if layout is not None:
         # Before anything is written: the next start would find the other options of this one.
         layouts.kinds(layout)
-    _make_directory(directory)
-    is_first = not _was_served(directory)
+    is_first = first_start.make(directory)
     # The settings are checked before a CA is made that would outlive a typing error.
     settings = server_settings.load(directory, **options)
     permissions.check_settings(settings)
@@ -131,7 +123,7 @@ def prepare(
     new_cas.check(settings, layout)
     if is_first:
         try_out(settings)
-        _write_settings(directory, settings)
+        first_start.write_settings(directory, settings)
     passphrases = passphrases_of(settings, ask)
     passphrase = passphrases.find()
     made = new_cas.make(settings, layout, now, passphrase, is_first=is_first)
@@ -270,7 +262,7 @@ def open_records(
         SettingsError: there is none, or something in it cannot be used.
     """
     if not paths.exists(directory):
-        _check_path(directory)
+        first_start.check_path(directory)
         raise SettingsError(
             f"{directory} holds no SCEP server",
             hint=f"name its directory with --dir, or make one: scep serve --dir {directory}",
@@ -281,146 +273,6 @@ def open_records(
     key_protection.finish(settings)
     passphrases = passphrases or passphrases_of(settings, ask)
     return Home(settings=settings, passphrases=passphrases, authorities={})
-
-
-def open_store(settings: Settings, slot: str = ADMIN) -> Store:
-    """Open the server's database; one that is empty only if it is the first.
-
-    On another one nothing would be revoked any more, and nothing could be renewed.
-
-    Args:
-        settings: where it is.
-        slot: the process's place on this host, for its chain of audit records.
-
-    Raises:
-        StoreError: it cannot be used.
-        EmptyDatabase: it is empty, and there was one before.
-    """
-    mark, url = settings.directory / HAS_DATABASE, settings.database_url
-    with refusals("cannot use the database"):
-        is_new = not mark.exists()
-        _check_database(url, is_new=is_new)
-    try:
-        store = Store.open(
-            url,
-            create=is_new,
-            patience=settings.database_seconds,
-            node=_node(slot) if settings.audit else None,
-        )
-    except EmptyDatabase as error:
-        raise EmptyDatabase(
-            f"{error.message}, but {settings.directory} was served with one before",
-            hint="is the `database` setting right? restore it from a backup; or, if nothing that "
-            f"was issued or revoked matters any more, delete {mark}",
-        ) from error
-    # Before the first start there is no key of challenges: with the mark it would count as lost.
-    if is_new and (settings.directory / CHALLENGE_KEY).exists():
-        with suppress(SettingsError):  # the directory may be read-only
-            create_file(mark, b"", mode=0o644)
-    return store
-
-
-def _node(slot: str) -> str:
-    """Return the name of a process's chain of audit records: the same at every start."""
-    host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())[:48]
-    return f"{host}/{slot}"
-
-
-def _check_database(url: str | URL, *, is_new: bool) -> None:
-    """Find what is wrong with the files of an SQLite database, which SQLite does not name.
-
-    A new one is made here, so that it belongs to the directory's owner whoever makes it.
-
-    Args:
-        url: of the database.
-        is_new: whether it may be made.
-
-    Raises:
-        OSError: one of them cannot be read and written, or is no plain file.
-    """
-    path = sqlite_file(url)
-    if path is None:
-        return
-    if is_new and not path.exists():
-        for name in (path, Path(f"{path}.lock")):
-            os.close(ownership.open_file(name))
-    for end in ("", ".lock", "-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            check_writable(Path(f"{path}{end}"))
-
-
-def _check_path(directory: Path) -> None:
-    with refusals(f"cannot use {directory}"):
-        for path in (directory, *directory.parents):
-            if path.exists() and not path.is_dir():
-                raise SettingsError(f"{path} is not a directory", hint="choose another --dir")
-
-
-def _was_served(directory: Path) -> bool:
-    """Say whether there was a start before: that there is a CA does not, it may be somebody's own.
-
-    Raises:
-        SettingsError: the directory cannot be searched.
-    """
-    with refusals(f"cannot look into {directory}"):
-        return any((directory / name).exists() for name in (CHALLENGE_KEY, HAS_DATABASE))
-
-
-def _make_directory(directory: Path) -> None:
-    """Make the data directory, unless there is a CA in it already.
-
-    Raises:
-        SettingsError: it is somebody else's, or the file system refuses.
-    """
-    if not paths.exists(directory):
-        _refuse_foreign(directory)
-        with refusals(f"cannot make {directory}"):
-            make_directory(directory, to_owner=True)
-
-
-def _refuse_foreign(directory: Path) -> None:
-    """Keep a typing error in --dir from turning somebody's directory into a CA."""
-    if not directory.is_dir():
-        return
-    with refusals(f"cannot look into {directory}"):
-        found = sorted(p.name for p in directory.iterdir() if not p.name.startswith("."))
-    strange = [name for name in found if name not in _OURS]
-    # Settings that were put there first say what the directory is to be.
-    if strange and server_settings.FILE not in found:
-        raise SettingsError(
-            f"{directory} is not empty and holds no SCEP server: {', '.join(strange[:3])}",
-            hint="choose an empty or new directory with --dir",
-        )
-
-
-_OURS = frozenset(
-    {
-        "lost+found",
-        server_settings.FILE,
-        PROFILES,
-        CHALLENGE_KEY,
-        paths.REQUEST,
-        paths.CA_KEY,
-        paths.CA_CERTIFICATE,
-        paths.RA_KEY,
-        paths.RA_CERTIFICATE,
-    }
-)
-
-
-def _write_settings(directory: Path, settings: Settings) -> None:
-    path = directory / server_settings.FILE
-    if path.exists():
-        return
-    # What is weak is not kept: nobody who tries something once means it for good.
-    text = template.filled(
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
-        public_url=settings.public_url,
-        ca_subject=settings.ca[DEFAULT].subject if DEFAULT in settings.ca else None,
-    )
-    create_file(path, text.encode("utf-8"), mode=0o644)
 
 
 def challenges_of(home: Home, store: Store, name: str = DEFAULT) -> OneTimeChallenges:

@@ -17,7 +17,8 @@ from scepkit.errors import SettingsError
 from scepkit.server import log, supervision
 from scepkit.server.assembly import assemble
 from scepkit.server.background.audit import record_new
-from scepkit.server.data_directory import Home, open_store
+from scepkit.server.data_directory import Home
+from scepkit.server.database import open_store
 from scepkit.server.reloading.control import Control
 from scepkit.server.reloading.hang_up import SIGHUP, HangUp
 from scepkit.server.reloading.reloader import Reloader, ThisProcess

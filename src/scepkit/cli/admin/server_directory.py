@@ -91,7 +91,8 @@ def records_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
     """
     require_server()
     _become_owner(directory)
-    from scepkit.server.data_directory import open_records, open_store
+    from scepkit.server.data_directory import open_records
+    from scepkit.server.database import open_store
 
     home = open_records(directory, ask=asked_passphrase())
     with open_store(home.settings) as store:
@@ -103,7 +104,8 @@ def keys_opened(directory: Path) -> Iterator[tuple[Home, Store]]:
     """Open a server's settings, keys and database."""
     require_server()
     _become_owner(directory)
-    from scepkit.server.data_directory import open_existing, open_store, utc_now
+    from scepkit.server.data_directory import open_existing, utc_now
+    from scepkit.server.database import open_store
 
     home = open_existing(directory, now=utc_now(), ask=asked_passphrase())
     with open_store(home.settings) as store:

@@ -13,7 +13,8 @@ import structlog
 from scepkit.errors import ScepError, StoreError
 from scepkit.server import challenge_secrets, endpoint_files
 from scepkit.server.background.audit import record_new
-from scepkit.server.data_directory import Home, open_store, read_again, utc_now
+from scepkit.server.data_directory import Home, read_again, utc_now
+from scepkit.server.database import open_store
 from scepkit.server.settings import FILE, Settings, public_urls
 from scepkit.server.settings import errors as settings_errors
 from scepkit.server.settings.profiles import log_ins
