@@ -677,12 +677,15 @@ def _stop_and(pid, action):
             os.kill(pid, signal.SIGCONT)
 
 
-def test_workers_of_a_killed_parent(directory, serve, tmp_path):
-    """kill -9 of the parent ends its workers too, so that the port is free again."""
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_workers_of_a_killed_parent(directory, serve, tmp_path, is_stopped):
+    """kill -9 of the parent ends its workers, stopped ones too, so that the port is free again."""
     path = directory()
     server = serve(path, "--workers", "2", "--port", free_port(), TMPDIR=str(tmp_path))
     pids = wait_until(lambda: len(server.workers) == 2 and server.workers, "the start of both")
     assert server.ask("/scep?operation=GetCACaps").status == 200
+    if is_stopped:
+        os.kill(pids[0], signal.SIGSTOP)
     server.process.kill()
     server.process.wait()
     wait_until(lambda: not any(is_running(pid) for pid in pids), "the end of the workers")

@@ -126,9 +126,15 @@ class _Forks:
             if channel in ready:
                 message = self._channel.recv(_MESSAGE.size, socket.MSG_WAITALL)
                 if len(message) < _MESSAGE.size:
+                    self._wake()
                     return 0
                 number, sent = _MESSAGE.unpack(message)
                 self._obey(number, sent, unused=(reading, writing))
+
+    def _wake(self) -> None:
+        """Let stopped workers go on, so that they see that the supervisor is gone, and end too."""
+        for pid in self._numbers:
+            os.kill(pid, signal.SIGCONT)
 
     def _ended(self) -> Iterator[tuple[int, int]]:
         while self._numbers:
