@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import timedelta
 
 import pytest
@@ -325,6 +326,19 @@ def test_why_a_list_says_it_was_revoked(device, ca, reason, code):
 
 def test_a_list_without_it(device, ca):
     assert crl.read(responders.crl([(7, None)]), device, ca, NOW) == Plain.GOOD
+
+
+def test_a_list_as_text(device, ca):
+    """Some servers publish it in PEM, where RFC 5280 section 4.2.1.13 asks for DER."""
+    der = responders.crl([(device.serial, None)])
+    text = base64.encodebytes(der)
+    pem = b"-----BEGIN X509 CRL-----\n%b-----END X509 CRL-----\n" % text
+    for content in (pem, b"a comment\r\n" + pem.replace(b"\n", b"\r\n"), text):
+        assert crl.read(content, device, ca, NOW) == crl.read(der, device, ca, NOW)
+    with pytest.raises(Malformed, match="more than 1"):
+        crl.read(pem + pem, device, ca, NOW)
+    with pytest.raises(Malformed):
+        crl.read(pem.replace(b"X509 CRL", b"CERTIFICATE"), device, ca, NOW)
 
 
 def point(**how):

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from scepkit.errors import BadReply, FailInfoError, Malformed
 from scepkit.protocol import public_keys
 from scepkit.protocol.algorithms import PSSPublicKey
+from scepkit.protocol.asn1 import textual
 from scepkit.protocol.asn1 import x509 as _x509
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
@@ -64,11 +65,11 @@ SKEW = timedelta(minutes=5)
 """By how much clocks may differ."""
 
 
-def read(der: bytes, certificate: Certificate, issuer: Certificate, now: datetime) -> Status:
+def read(content: bytes, certificate: Certificate, issuer: Certificate, now: datetime) -> Status:
     """Look a certificate up in its issuer's CRL.
 
     Args:
-        der: the CRL.
+        content: the CRL, in DER as RFC 5280 section 4.2.1.13 asks, or in PEM or base64.
         certificate: what to look up.
         issuer: the certificate of its issuer.
         now: an aware datetime.
@@ -80,7 +81,7 @@ def read(der: bytes, certificate: Certificate, issuer: Certificate, now: datetim
         BadReply: the CRL must not be believed, is not current, or does not cover the certificate.
         Malformed: it is no CRL.
     """
-    found = _x509.crl(der)
+    found = _x509.crl(textual.crl(content))
     if not is_signed(issuer, found):
         raise BadReply("the CRL is not signed by the certificate's issuer")
     until = found.next_update_utc

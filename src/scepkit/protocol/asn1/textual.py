@@ -19,7 +19,9 @@ _PEM = re.compile(
     rb"-----([A-Za-z0-9+/=\s]*)-----END \1-----"
 )
 
-# No certificate and no CMS message is among these: both hold an OBJECT IDENTIFIER, whose tag is 6.
+_CRL = re.compile(rb"-----BEGIN (X509 CRL)-----([A-Za-z0-9+/=\s]*)-----END \1-----")  # section 6
+
+# No certificate, CRL or CMS message is among these: all hold an OBJECT IDENTIFIER, whose tag is 6.
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_=\s-]+")
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 
@@ -34,10 +36,7 @@ def blocks(body: bytes, most: int) -> tuple[bytes, ...]:
     Raises:
         Malformed: there are more, or one is not base64.
     """
-    found = pem(body, most)
-    if found:
-        return found
-    return (_decode(body) if _BASE64.fullmatch(body) else body,)
+    return pem(body, most) or (_unpacked(body),)
 
 
 def pem(text: bytes, most: int) -> tuple[bytes, ...]:
@@ -50,12 +49,7 @@ def pem(text: bytes, most: int) -> tuple[bytes, ...]:
     Raises:
         Malformed: there are more, or one is not base64.
     """
-    found: list[bytes] = []
-    for block in _PEM.finditer(text):
-        if len(found) == most:
-            raise Malformed(f"more than {most} PEM blocks")
-        found.append(_decode(block[2]))
-    return tuple(found)
+    return _blocks(_PEM, text, most)
 
 
 def single(body: bytes) -> bytes:
@@ -65,6 +59,28 @@ def single(body: bytes) -> bytes:
         Malformed: there are several, or it is not base64.
     """
     return blocks(body, 1)[0]
+
+
+def crl(body: bytes) -> bytes:
+    """Return the one CRL that an answer holds, as `single` does.
+
+    Raises:
+        Malformed: there are several, or it is not base64.
+    """
+    return (_blocks(_CRL, body, 1) or (_unpacked(body),))[0]
+
+
+def _blocks(kind: re.Pattern[bytes], text: bytes, most: int) -> tuple[bytes, ...]:
+    found: list[bytes] = []
+    for block in kind.finditer(text):
+        if len(found) == most:
+            raise Malformed(f"more than {most} PEM blocks")
+        found.append(_decode(block[2]))
+    return tuple(found)
+
+
+def _unpacked(body: bytes) -> bytes:
+    return _decode(body) if _BASE64.fullmatch(body) else body
 
 
 def _decode(text: bytes) -> bytes:
