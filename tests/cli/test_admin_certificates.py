@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -503,3 +504,16 @@ def test_an_index_of_ten_thousand_lines(old):
         assert {row.serial for row in store.revoked(old.issuer, not_after=NOW)} == {*revoked}
     done, _ = old.bring("index.txt")
     assert counts(done) == (0, 100, 0, 0, 0)
+
+
+def test_pipes_in_a_directory_are_passed_over(old, tmp_path):
+    """One that somebody holds open, and never writes to, would hold the import for ever."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/a.pem").write_bytes(pem(old.issue()))
+    os.mkfifo(tmp_path / "d/b.pem")
+    holder = os.open(tmp_path / "d/b.pem", os.O_RDWR)
+    try:
+        done, _ = old.bring(tmp_path / "d")
+    finally:
+        os.close(holder)
+    assert (done.certificates, done.skipped) == (1, 0)

@@ -73,6 +73,10 @@ def is_regular(path: Path) -> bool:
         return False
 
 
+def _is_pipe(path: Path) -> bool:
+    return path.is_fifo() or path.is_socket()
+
+
 def walk(directory: Path, names: AbstractSet[str] = frozenset()) -> Iterator[Path]:
     """Yield the files in a directory, and in those below it, that have the suffix of certificates.
 
@@ -88,6 +92,8 @@ def walk(directory: Path, names: AbstractSet[str] = frozenset()) -> Iterator[Pat
     for path in found:
         if path.is_dir() and not path.is_symlink():
             yield from walk(path, names)
+        elif _is_pipe(path):
+            continue  # nobody has named it, and somebody may never write to it
         elif path.name in names if names else path.suffix.lower() in _SUFFIXES:
             yield path
 

@@ -21,6 +21,7 @@ from scepkit.cli.admin.server_directory import (
 )
 from scepkit.cli.help import Command, Group, examples
 from scepkit.errors import UsageError
+from scepkit.keys.files import plain_file
 
 if TYPE_CHECKING:
     from scepkit.operations.audit import AuditCheck, Finding
@@ -237,15 +238,30 @@ def _reader(path: Path) -> Callable[[], Iterable[AuditRecord]]:
     from scepkit.store import AuditRecord
 
     def read() -> Iterator[AuditRecord]:
-        with path.open(encoding="utf-8", errors="surrogateescape") as lines:
-            for number, line in enumerate(lines, 1):
-                try:
-                    yield AuditRecord.of_line(line)
-                except UsageError as error:
-                    text = f"{path}: line {number} is no audit record"
-                    raise UsageError(text, hint=error.hint) from error
+        for number, line in enumerate(_lines(path), 1):
+            try:
+                yield AuditRecord.of_line(line)
+            except UsageError as error:
+                text = f"{path}: line {number} is no audit record"
+                raise UsageError(text, hint=error.hint) from error
 
     return read
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a file that can be read twice, which a pipe cannot.
+
+    Raises:
+        UsageError: it is none, or cannot be read.
+    """
+    try:
+        with plain_file(path) as file:
+            for line in file:
+                yield line.decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", hint="name the file of an export"
+        ) from error
 
 
 def _row(record: AuditRecord) -> dict[str, str]:

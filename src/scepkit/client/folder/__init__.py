@@ -33,7 +33,13 @@ from scepkit.client.folder.files import (
     write_certificates,
 )
 from scepkit.client.folder.record import Record, RevocationNote
-from scepkit.keys.files import refusals, remove_unfinished, sync_directory, write_file
+from scepkit.keys.files import (
+    read_file,
+    refusals,
+    remove_unfinished,
+    sync_directory,
+    write_file,
+)
 from scepkit.keys.pem import CERTIFICATE_MODE, write_key
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.certificate import Certificate, pem
@@ -192,7 +198,7 @@ class Folder(FolderFiles):
         coming.check_links()
         with refusals(f"cannot read {coming.path}"):
             public = {
-                name: (coming.path / name).read_bytes()
+                name: read_file(coming.path / name)
                 for name in (CA, CHAIN, RECORD, CERTIFICATE)
                 if (coming.path / name).exists()
             }

@@ -14,7 +14,7 @@ from typing import Any
 
 from scepkit.client.trust import normalize_url
 from scepkit.errors import Hint, SettingsError
-from scepkit.keys.files import write_file
+from scepkit.keys.files import plain_file, write_file
 from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.certificate import read_serial, show_serial
 from scepkit.protocol.crl import Reason
@@ -139,7 +139,7 @@ def read(path: Path) -> Record | None:
         SettingsError: it cannot be used.
     """
     try:
-        with path.open("rb") as file:
+        with plain_file(path) as file:
             found = json.loads(file.read(_MAX_SIZE))
         known = [field.name for field in fields(Record) if field.name in found]
         return Record(**{name: _value(found[name], name) for name in known})
@@ -211,7 +211,7 @@ def read_note(path: Path) -> RevocationNote | None:
         SettingsError: it cannot be used.
     """
     try:
-        with path.open("rb") as file:
+        with plain_file(path) as file:
             found = json.loads(file.read(_NOTE_SIZE))
         note = RevocationNote(*(str(found[name]) for name in ("serial", "at", "reason")))
         _check_time(note.at)

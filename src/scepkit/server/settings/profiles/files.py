@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from scepkit.errors import SettingsError
-from scepkit.keys.files import refusals
+from scepkit.keys.files import read_file, refusals
 from scepkit.server.settings.errors import PROFILES, UnreadableFile, toml_hint
 
 
@@ -59,7 +59,7 @@ _SECTION = "profile"
 def _read(path: Path) -> dict[str, Any]:
     with refusals(f"cannot read {path}"):
         try:
-            return tomllib.loads(path.read_text("utf-8"))
+            return tomllib.loads(read_file(path).decode("utf-8"))
         except tomllib.TOMLDecodeError as error:
             fault = UnreadableFile(path, error)
             raise SettingsError(f"{path}: {error}", hint=toml_hint(error)) from fault
