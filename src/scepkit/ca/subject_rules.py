@@ -85,13 +85,16 @@ def certified_subject(subject: Name) -> CertifiedName:
         return subject
     try:
         rdns = subject.rdns
-        written = [[_certified(attribute) for attribute in rdn] for rdn in rdns]
+        written = [
+            _certified(*rdn) if len(rdn) == 1 else b"".join(sorted(map(_certified, rdn)))
+            for rdn in rdns
+        ]
     except Malformed as error:
         raise BadRequest(f"the subject cannot be read: {error.message}") from error
     for rdn in rdns:
         if len(rdn) != 1:
             _check_part(rdn)
-    name = der.sequence(*[der.element(der.SET, *sorted(rdn)) for rdn in written])
+    name = der.sequence(*[der.element(der.SET, rdn) for rdn in written])
     return CertifiedName(name, email_addresses(subject))
 
 

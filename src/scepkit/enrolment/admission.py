@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import Order
 from scepkit.ca.profiles.profile import Profile, check_names
@@ -35,6 +33,7 @@ from scepkit.enrolment.sender import RenewedCertificate, RevokedSigner, other_ke
 from scepkit.enrolment.third_parties import Awaited
 from scepkit.enrolment.vouching import treatment
 from scepkit.errors import BoundReached, FailInfoError, SettingsError
+from scepkit.protocol.algorithms import is_rsa
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
 from scepkit.store import (
@@ -339,7 +338,7 @@ class Admission:
     def _reply_secret(self, request: EnrolmentRequest) -> bytes | None:
         """Encrypt the password that polls will be answered with, for keys that cannot decrypt."""
         password, signer = request.csr.challenge_password, request.sender.certificate
-        if password is None or isinstance(signer.public_key, rsa.RSAPublicKey):
+        if password is None or is_rsa(signer.public_key):
             return None
         return self.secret_box.hide(password, signer.key_hash)
 

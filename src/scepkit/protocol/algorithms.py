@@ -10,7 +10,7 @@ Legacy algorithms are never chosen, only answered.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache, lru_cache
@@ -20,11 +20,13 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm
+from cryptography.hazmat.primitives.ciphers import Cipher as CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.errors import BadAlg, LegacyRefused, Malformed
+from scepkit.errors import BadAlg, Malformed
 from scepkit.protocol.asn1 import ber, types
 from scepkit.protocol.asn1 import der as _der
 
@@ -151,6 +153,27 @@ class Cipher:
     primitive: Callable[[bytes], BlockCipherAlgorithm]
     keyword: str | None = None
     legacy: Legacy | None = None
+
+    def context(self, key: bytes, iv: bytes) -> CipherContext[CBC]:
+        """Return what encrypts or decrypts with a key.
+
+        Raises:
+            ValueError: key or IV are of another length than this cipher's.
+        """
+        if len(key) != self.key_size or len(iv) != self.block_size:
+            raise ValueError(f"a key or an IV of a wrong length for {self.name}")
+        return _Checked(self.primitive(key), CBC(iv))
+
+
+class _Checked(CipherContext[CBC]):
+    """What the library makes of a cipher and a mode, without asking whether they are such.
+
+    That takes as long as making the rest of it; `Cipher.context` has looked at the lengths.
+    """
+
+    def __init__(self, algorithm: BlockCipherAlgorithm, mode: CBC) -> None:
+        self.algorithm = algorithm
+        self.mode = mode
 
 
 def _single_des(key: bytes) -> BlockCipherAlgorithm:
@@ -281,46 +304,6 @@ def key_wrap(oid: ObjectIdentifier, allowed: frozenset[Legacy]) -> KeyWrap:
     if found.legacy is not None and found.legacy not in allowed:
         raise not_allowed(f"{found.legacy.value} key wrap", found.legacy)
     return found
-
-
-def names_to_allow(allowed: Collection[Legacy], needed: Collection[Legacy]) -> tuple[str, ...]:
-    """Return the list that allows more: all names, not the new ones alone.
-
-    Whoever put those in the place of the old list would lose what was allowed already.
-    """
-    return tuple(name.value for name in Legacy if name in allowed or name in needed)
-
-
-def listed(names: Collection[Legacy]) -> str:
-    """Return names for a sentence: `sha1 and des`."""
-    *most, last = (name.value for name in Legacy if name in names)
-    return f"{', '.join(most)} and {last}" if most else last
-
-
-def several_not_allowed(needed: Collection[Legacy]) -> BadAlg:
-    """Return the refusal of all that would have to be allowed for a message, at once."""
-    names = tuple(name.value for name in Legacy if name in needed)
-    return BadAlg(
-        f"{listed(needed)} are not allowed here",
-        hint=f"to allow them, name {', '.join(map(repr, names))} in the legacy setting",
-        legacy=names,
-    )
-
-
-def reply_refused(needed: Collection[Legacy], allowed: Collection[Legacy]) -> LegacyRefused:
-    """Return the error for a CA's answer that uses an algorithm the user did not allow.
-
-    Args:
-        needed: all that it takes.
-        allowed: what the user allowed.
-    """
-    missing = [name for name in needed if name not in allowed]
-    return LegacyRefused(
-        f"the CA answered with {listed(missing)}, which {'was' if len(missing) == 1 else 'were'} "
-        "not allowed",
-        hint="if it can do no better, allow it",
-        names=names_to_allow(allowed, needed),
-    )
 
 
 def _require(algorithm: Digest | Cipher, allowed: frozenset[Legacy]) -> None:

@@ -124,8 +124,9 @@ class CertificationRequest:
         Raises:
             BadRequest: they cannot be read.
         """
-        return tuple((kind, tuple(ber.split(values))) for _, kind, values, _ in self._row())
+        return tuple((kind, tuple(ber.split(values))) for _, kind, values, _ in self._row)
 
+    @property
     def _row(self) -> list[Attribute]:
         """Its attributes, cut; raises as `attributes` does."""
         if isinstance(self._attributes, list):
@@ -152,7 +153,7 @@ class CertificationRequest:
 
         Services that judge the raw PKCS#10 take nothing but one of PKCS#9's.
         """
-        kinds = (kind for _, kind, _, _ in self._row() if kind in _EXTENSION_REQUESTS)
+        kinds = (kind for _, kind, _, _ in self._row if kind in _EXTENSION_REQUESTS)
         return tuple(map(ber.object_identifier, kinds))
 
     @once
@@ -245,7 +246,7 @@ class CertificationRequest:
         """
         public_keys.check(self.public_key)
         uses: list[Legacy] = []
-        if self.algorithm is not None:
+        if self.algorithm is not None and not self.algorithm.is_free:
             self.algorithm.require(allowed)
             uses += self.algorithm.legacy
         if self._is_draft(allowed):
@@ -266,7 +267,7 @@ class CertificationRequest:
 
         Where that is off, the request is refused: a certificate without the names helps nobody.
         """
-        if _DRAFT not in [kind for _, kind, _, _ in self._row()]:
+        if _DRAFT not in [kind for _, kind, _, _ in self._row]:
             return False
         if Legacy.DRAFT_OIDS not in allowed:
             raise BadRequest(
@@ -278,7 +279,7 @@ class CertificationRequest:
     def _values(self, wanted: Collection[bytes]) -> list[bytes]:
         """Return the values of an attribute, whichever OID it goes by."""
         found: list[bytes] = []
-        for _, kind, values, value in self._row():
+        for _, kind, values, value in self._row:
             if kind in wanted:
                 found += ber.split(values) if value is None else [values]
         return found

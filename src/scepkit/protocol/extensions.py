@@ -30,7 +30,7 @@ from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, OPTIONAL, WH
 from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.once import once
 
-_BOOLEAN = 0x01
+_BOOLEAN, _TAGGED_0 = 0x01, 0xA0
 # The fields of an Extension: extnID, then extnValue alone, or critical before it.
 _VALUE = ANY | WHOLE | CONTENT
 _EXTENSION = Grammar(

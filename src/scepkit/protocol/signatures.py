@@ -118,7 +118,7 @@ class SignatureScheme:
         mask: the digest of RSASSA-PSS's MGF1; None for every other signature.
         salt_length: octets of RSASSA-PSS's salt.
         legacy: the names that have to be allowed for it, each once.
-        _is_free: whether it is supported, and nothing has to be allowed for it.
+        is_free: whether it is supported, and nothing has to be allowed for it.
     """
 
     kind: _Kind
@@ -127,7 +127,7 @@ class SignatureScheme:
     salt_length: int = 0
     legacy: tuple[Legacy, ...] = field(init=False, repr=False, compare=False)
     _digests: tuple[Digest, ...] = field(init=False, repr=False, compare=False)
-    _is_free: bool = field(init=False, repr=False, compare=False)
+    is_free: bool = field(init=False, repr=False, compare=False)
     _arguments: tuple[Any, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -136,7 +136,7 @@ class SignatureScheme:
         object.__setattr__(self, "legacy", tuple(legacy))
         object.__setattr__(self, "_digests", digests)
         is_free = not legacy and all(one.oid in DIGESTS for one in digests)
-        object.__setattr__(self, "_is_free", is_free)
+        object.__setattr__(self, "is_free", is_free)
         object.__setattr__(self, "_arguments", self._of_verify())
 
     def _of_verify(self) -> tuple[Any, ...]:
@@ -182,8 +182,6 @@ class SignatureScheme:
         Raises:
             BadAlg: a digest of it is not supported, or is legacy and not in `allowed`.
         """
-        if self._is_free:
-            return
         for one in self._digests:
             if one.oid not in DIGESTS:
                 raise BadAlg(f"signature algorithm {self} is not supported")
@@ -227,7 +225,8 @@ def read(
     """
     scheme = parse(algorithm, signer_digest)
     scheme.require_key(key)
-    scheme.require(allowed)
+    if not scheme.is_free:
+        scheme.require(allowed)
     return scheme
 
 

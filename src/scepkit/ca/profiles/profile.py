@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
@@ -20,7 +20,7 @@ from scepkit.ca.extensions import key_usage
 from scepkit.ca.identity import Identity, sid_extension
 from scepkit.ca.subject_rules import allowed_names
 from scepkit.errors import BadRequest, Malformed, SettingsError
-from scepkit.protocol.algorithms import PSSPublicKey
+from scepkit.protocol.algorithms import PSSPublicKey, is_ec, is_rsa
 from scepkit.protocol.asn1 import der
 from scepkit.protocol.extensions import SUBJECT_ALTERNATIVE_NAME, encoded, extension
 
@@ -203,7 +203,7 @@ def check_public_key(key: PublicKeyTypes | PSSPublicKey, profile: Profile) -> Pu
         BadRequest: none of RSA, EC and Ed25519, or a size or a curve that the profile does not
             allow.
     """
-    if isinstance(key, rsa.RSAPublicKey) or isinstance(key, PSSPublicKey):  # noqa: SIM101 - quicker
+    if is_rsa(key) or isinstance(key, PSSPublicKey):
         if profile.rsa_bits is None:
             raise profile.refusal("an RSA key is not allowed here", "key.kinds")
         low, high = profile.rsa_bits
@@ -211,7 +211,7 @@ def check_public_key(key: PublicKeyTypes | PSSPublicKey, profile: Profile) -> Pu
             size = f"an RSA key of {key.key_size} bits, not {low} to {high}"
             raise profile.refusal(size, "key.rsa_bits")
         return key
-    if isinstance(key, ec.EllipticCurvePublicKey):
+    if is_ec(key):
         if key.curve.name not in profile.curves:
             curve = f"an EC key on the curve {key.curve.name} is not allowed here"
             raise profile.refusal(curve, "key.kinds")
@@ -304,9 +304,9 @@ def _key_usage(
 
 def _impossible(public_key: PublicKey) -> frozenset[str]:
     """Name the usages that a kind of key must not have (RFC 5480 section 3, RFC 8410 section 5)."""
-    if isinstance(public_key, rsa.RSAPublicKey):
+    if is_rsa(public_key):
         return _NOT_OF_RSA
-    if isinstance(public_key, ec.EllipticCurvePublicKey):
+    if is_ec(public_key):
         return _NOT_OF_EC
     return _NOT_OF_RSA | _NOT_OF_EC
 

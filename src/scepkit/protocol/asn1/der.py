@@ -114,10 +114,10 @@ def algorithm(identifier: ObjectIdentifier, parameters: bytes = NULL) -> bytes:
 
 def time(moment: datetime) -> bytes:
     """Return an aware time as certificates, CRLs and CMS write it, DER."""
-    moment = moment.astimezone(UTC)
-    year = moment.year
-    if year < _FIRST_GENERALIZED_YEAR:
-        return _UTC_TIME_OF_13 + _PAIRS[year % 100] + _after_year(moment)
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    if moment.year < _FIRST_GENERALIZED_YEAR:
+        return _UTC_TIME_OF_13 + _PAIRS[moment.year % 100] + _after_year(moment)
     return generalized_time(moment)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from scepkit.errors import BadReply, Malformed, UntrustedCA
-from scepkit.protocol.algorithms import NO_LEGACY, Legacy, reply_refused
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.certificate import Certificate, dated
 from scepkit.protocol.cmp import message, revocation
 from scepkit.protocol.cmp.message import BodyType, Header, Message
@@ -31,6 +31,7 @@ from scepkit.protocol.cmp.protection import (
 )
 from scepkit.protocol.cmp.revocation import RevocationRequest
 from scepkit.protocol.cmp.status import BadAlg, CMPError, RevocationRefused, StatusInfo
+from scepkit.protocol.refusals import reply_refused
 from scepkit.protocol.scep import ca_certificates
 from scepkit.protocol.scep.ca_certificates import TrustedCA
 

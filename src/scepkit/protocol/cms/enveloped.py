@@ -21,8 +21,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.ciphers import Cipher as CipherContext
-from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.errors import BadAlg, BadRequest, Malformed
@@ -316,8 +314,7 @@ def _decrypt(enveloped: _EnvelopedData, used: Cipher, key: bytes) -> tuple[bytes
     encrypted, size = enveloped.encrypted, used.block_size
     if len(encrypted) % size:
         raise undecryptable("wrong key, or damaged in transit")
-    decryptor = CipherContext(used.primitive(key), CBC(enveloped.iv)).decryptor()
-    padded = decryptor.update(encrypted)
+    padded = used.context(key, enveloped.iv).decryptor().update(encrypted)
     # RFC 5652 section 6.3: as many octets as the last block lacks, each of them that number.
     padding = padded[-1] if padded else 0
     expected = padded[-size:-padding] + padded[-1:] * padding
@@ -366,7 +363,7 @@ def seal(
         lock = password_recipient.write(cek, way, chosen, random)
     # RFC 5652 section 6.3, as above. All blocks are whole: nothing is left for `finalize`.
     size = chosen.block_size - len(content) % chosen.block_size
-    encryptor = CipherContext(chosen.primitive(cek), CBC(iv)).encryptor()
+    encryptor = chosen.context(cek, iv).encryptor()
     encrypted = encryptor.update(content + bytes([size]) * size)
     return _ENVELOPED.write(_VERSIONS[lock[0]], lock, _UP_TO_IV[chosen.oid], iv, encrypted)
 

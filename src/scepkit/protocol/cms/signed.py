@@ -264,7 +264,7 @@ def verify(
     if not hmac.compare_digest(digests, der.octet_string(used.of(data.content or b""))):
         raise _mismatch(MESSAGE_DIGEST, digests, "the content does not match its digest")
     # (5) by the rule of RFC 5652 section 5.4, a DER SET OF, or as some devices do it instead
-    proper = der.set_of(*[one[0] for one in signer.attributes])
+    proper = der.element(der.SET, *sorted([one[0] for one in signer.attributes]))
     key = certificate.public_key
     scheme = signatures.read(signer.signature_algorithm, key, allowed, signer_digest=used)
     signature = signer.signature

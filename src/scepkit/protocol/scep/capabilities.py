@@ -17,8 +17,8 @@ from scepkit.protocol.algorithms import (
     Cipher,
     Digest,
     Legacy,
-    names_to_allow,
 )
+from scepkit.protocol.refusals import names_to_allow
 
 # Keywords as the registry of RFC 8894 section 6 spells them.
 AES = "AES"

@@ -24,9 +24,10 @@ from scepkit.errors import (
     TransportError,
     UsageError,
 )
-from scepkit.protocol.algorithms import NO_LEGACY, Legacy, reply_refused
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.asn1 import textual
 from scepkit.protocol.cms.enveloped import Credential
+from scepkit.protocol.refusals import reply_refused
 from scepkit.protocol.scep import flow, http, pkimessage
 from scepkit.protocol.scep.attributes import NONCE_SIZE, PKIStatus, TransactionID
 from scepkit.protocol.scep.ca_certificates import TrustedCA

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from scepkit.errors import BadAlg, BadReply, FailInfoError, Malformed, UntrustedCA
-from scepkit.protocol import algorithms, chain
+from scepkit.protocol import chain, refusals
 from scepkit.protocol.algorithms import SHA256, Legacy, PrivateKey
 from scepkit.protocol.asn1 import der, textual
 from scepkit.protocol.certificate import Certificate, dated
@@ -88,7 +88,7 @@ def read(
         # Nobody is told to allow anything for what is not the CA's, or would not be believed then.
         _believed(outer, ca, frozenset(Legacy), now)
         needed = signed.legacy_uses(*_signer(outer, ca))
-        raise algorithms.reply_refused(needed, allowed) from error
+        raise refusals.reply_refused(needed, allowed) from error
 
 
 def trust(certificates: Sequence[Certificate], now: datetime) -> TrustedCA:

@@ -29,7 +29,7 @@ from scepkit.errors import (
     Malformed,
     Unverifiable,
 )
-from scepkit.protocol import algorithms
+from scepkit.protocol import refusals
 from scepkit.protocol.algorithms import Digest, Legacy
 from scepkit.protocol.certificate import Certificate, readable
 from scepkit.protocol.cms import signed as cms
@@ -200,7 +200,7 @@ def _several_refused(
     if cipher is not None and cipher.legacy is not None:
         uses |= {cipher.legacy}
     needed = uses - allowed
-    return algorithms.several_not_allowed(needed) if len(needed) > 1 else None
+    return refusals.several_not_allowed(needed) if len(needed) > 1 else None
 
 
 # --- requests -------------------------------------------------------------------------------------
