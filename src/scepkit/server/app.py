@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -217,10 +217,10 @@ class Application:
     in_force: InForce
     health: Health
 
-    async def answer(self, exchange: Exchange) -> None:
-        """Answer a request."""
+    def answer(self, exchange: Exchange) -> Awaitable[None]:
+        """Return the answering of a request."""
         first, _, _ = exchange.head.path.removeprefix("/").partition("/")
-        await self.routes.get(first, _nowhere)(exchange)
+        return self.routes.get(first, _nowhere)(exchange)
 
     async def serve(self, listener: socket.socket) -> None:
         """Serve on a socket until SIGTERM or SIGINT, and finish the requests under way."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from datetime import datetime, timedelta
-from typing import TypeVar, overload
 
 from scepkit.ca.subject_rules import CertifiedName, certified_subject
 from scepkit.enrolment import renewal
@@ -50,9 +49,8 @@ from scepkit.services.scep_decision import (
     loggable_serial,
 )
 from scepkit.services.scep_retrieval import Retrieval
-from scepkit.store import Answer, OtherOwner, Promise, QueuedEntry
+from scepkit.store import Answer, OtherOwner, Promise
 
-_Promise = TypeVar("_Promise", bound=Promise)
 _RETRIEVALS = frozenset({MessageType.GET_CERT, MessageType.GET_CRL})
 
 
@@ -104,8 +102,8 @@ class SCEPService:
             StoreError: the database cannot be used; HTTP 503.
         """
         step = self.decide(message, peer)
-        recorded = self.record(step)
-        step = self.conclude(step, recorded.result() if recorded else None)
+        stored: Future[Answer] = Future()
+        step = self.conclude(step, stored.result() if self.record(step, stored) else None)
         if isinstance(step, Decision):
             return step.reply
         raise UsageError("the request waits for a third party, which is awaited elsewhere")
@@ -158,10 +156,6 @@ class SCEPService:
             outcome = Refused(error, awaited.challenge, awaited.renews)
         return self._answered(waiting.message, outcome)
 
-    @overload
-    def record(self, decision: Step) -> Future[Answer] | None: ...
-    @overload
-    def record(self, decision: Step, promise: _Promise) -> _Promise | None: ...
     def record(self, decision: Step, promise: Promise | None = None) -> Promise | None:
         """Store what has to be stored before the answer.
 
@@ -175,13 +169,12 @@ class SCEPService:
         Raises:
             StoreError: the database cannot be used; HTTP 503.
         """
-        entry = decision.record
-        if entry is None:
-            return None
-        promise = Future() if promise is None else promise
-        if isinstance(entry, QueuedEntry):
-            return self._store.queue(entry, promise)
-        return self._store.record(entry, promise)
+        match decision.outcome:
+            case Granted(record=issuance) | Awaited(granted=Granted(record=issuance)):
+                return self._store.record(issuance, promise or Future())
+            case Queued(record=waiting):
+                return self._store.queue(waiting, promise or Future())
+        return None
 
     def conclude(self, decision: Step, recorded: Answer | None) -> Step:
         """Return the decision that stands after the commit; another one after a conflict only.

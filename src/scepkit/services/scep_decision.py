@@ -189,11 +189,6 @@ class Waiting:
     message: ReadMessage
     outcome: Awaited
 
-    @property
-    def record(self) -> Issuance | None:
-        """Return the record to store before the third party is asked."""
-        return None if self.outcome.granted is None else self.outcome.granted.record
-
 
 Step: TypeAlias = Decision | Waiting
 

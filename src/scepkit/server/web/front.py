@@ -50,7 +50,12 @@ class Front(ABC):
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one HTTP request, and write its line into the log."""
         started = time.perf_counter()
-        response = await self._respond(exchange)
+        try:
+            response = await self._answer(exchange)
+        except ClientGone:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is an answer and a line
+            response = self._failed(exchange, error)
         await exchange.send(response)
         facts = exchange.facts
         if not facts:
@@ -68,24 +73,21 @@ class Front(ABC):
             ms=round(seconds * 1000, 1),
         )
 
-    async def _respond(self, exchange: Exchange) -> HTTPResponse:
-        try:
-            return await self._answer(exchange)
-        except HTTPRefused as error:
-            return self._refuse(exchange, error, error.message)
-        except Malformed as error:
-            refused = HTTPRefused(400, f"not a {self.protocol} message")
-            return self._refuse(exchange, refused, error.message)
-        except Local as error:
-            # The operator's fault or the disk's: the client shall come back (P-78).
-            log.error("server fault", error=error.message, hint=error.hint)  # noqa: TRY400
-            return self._refuse(exchange, HTTPRefused(503, "try again later"), error.message)
-        except ClientGone:
-            raise
-        except Exception as error:
-            log.exception("bug in scepkit; please report it")
-            refused = HTTPRefused(500, "internal error")
-            return self._refuse(exchange, refused, type(error).__name__)
+    def _failed(self, exchange: Exchange, error: Exception) -> HTTPResponse:
+        """Return the response to a request that could not be answered."""
+        match error:
+            case HTTPRefused():
+                return self._refuse(exchange, error, error.message)
+            case Malformed():
+                refused = HTTPRefused(400, f"not a {self.protocol} message")
+                return self._refuse(exchange, refused, error.message)
+            case Local():
+                # The operator's fault or the disk's: the client shall come back (P-78).
+                log.error("server fault", error=error.message, hint=error.hint)
+                return self._refuse(exchange, HTTPRefused(503, "try again later"), error.message)
+        log.error("bug in scepkit; please report it", exc_info=error)
+        refused = HTTPRefused(500, "internal error")
+        return self._refuse(exchange, refused, type(error).__name__)
 
     @abstractmethod
     async def _answer(self, exchange: Exchange) -> HTTPResponse:
