@@ -91,6 +91,14 @@ def test_a_key_usage_that_is_not_enough(sub_key, root, root_key, now, usages, la
     assert lacks in refused(certificate, sub_key, [], now)
 
 
+def test_a_root_without_key_usage(root_key, now):
+    """It may be old; its own key signs it anew."""
+    root = issue("Root", root_key, now, usages=None)
+    with pytest.raises(SettingsError, match="lacks keyCertSign, cRLSign") as caught:
+        suitability.check(root, root_key, [], now)
+    assert "sign it anew with the same key" in caught.value.hint
+
+
 def test_validity(sub_key, root, root_key, now):
     over = issue("Sub", sub_key, now, by=(root, root_key), begins=now - 10 * DAY, days=9)
     assert "expired on" in refused(over, sub_key, [], now)

@@ -103,9 +103,9 @@ def test_the_line_is_named(tmp_path):
 def test_a_ca_that_no_endpoint_has(tmp_path):
     """A typing error would be a CA that nobody made so."""
     (tmp_path / "scep.toml").write_text("[ca.defualt]\nyears = 3\n")
-    with pytest.raises(SettingsError, match=r"\[ca\.defualt\]: no endpoint has a CA of that name"):
+    with pytest.raises(SettingsError, match=r": ca\.defualt: no endpoint has a CA of that name"):
         settings.load(tmp_path)
-    with pytest.raises(SettingsError, match=r"did you mean \[ca\.default\]\?"):
+    with pytest.raises(SettingsError, match=r"did you mean \[ca\.default\]\? \(line 1\)$"):
         settings.load(tmp_path)
 
 

@@ -73,8 +73,7 @@ def check(
     if not checks.has_key(certificate, key.public_key()):
         raise SettingsError(
             f"{label(certificate)} is for another key than the one here",
-            hint="it must be issued from the PKCS#10 that was printed last; was another request "
-            "signed?",
+            hint="the two are of different CAs, or of different times",
         )
     check_key_kind(certificate)
     for one in (certificate, *above):
@@ -83,7 +82,10 @@ def check(
     checks.check_key_usage(
         certificate,
         *CA_NEEDS,
-        hint="ask for a certificate of a subordinate CA: keyUsage keyCertSign and cRLSign",
+        hint="sign it anew with the same key and name, and with keyUsage keyCertSign and cRLSign; "
+        "what it has issued stays good"
+        if is_self_issued(certificate)
+        else "ask for a certificate of a subordinate CA: keyUsage keyCertSign and cRLSign",
     )
     checks.check_validity(certificate, now)
     if not certificate.subject.rdns:

@@ -249,7 +249,8 @@ def check_unused(directory: Path, name: x509.Name) -> None:
     if is_used(directory, name):
         raise SettingsError(
             f'"{Name.of(name)}" is or was the name of a CA here, with another key',
-            hint="devices tell CAs apart by their names: have the certificate issued for another",
+            hint="devices tell CAs apart by their names: take another name; for a longer life with "
+            "the name that it has, the CA keeps its key",
         )
 
 

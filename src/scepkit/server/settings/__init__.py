@@ -157,7 +157,8 @@ class Settings(BaseSettings):
             if name not in self.authorities:
                 similar = get_close_matches(name, self.authorities, n=1)
                 meant = f"; did you mean [ca.{similar[0]}]?" if similar else ""
-                raise ValueError(f"[ca.{name}]: no endpoint has a CA of that name{meant}")
+                said = f"no endpoint has a CA of that name{meant}"
+                raise settings_errors.Misplaced(said, "ca", name)
         return self
 
     @model_validator(mode="after")
