@@ -11,9 +11,12 @@ import signal
 import urllib.request
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.ocsp import OCSPResponseStatus, load_der_ocsp_response
 
+from chains import issue
 from ports import free_port
+from scepkit.keys.pem import write_certificate, write_key
 from scepkit.server import data_directory
 from scepkit.server.background.housekeeping import Sweep
 from scepkit.server.database import open_store
@@ -186,3 +189,23 @@ def test_the_background_task_leaves_it_alone(operator, logged):
     with open_store(home.settings) as store:
         Sweep(home.settings, store, data_directory.utc_now, home.passphrases).run()
     assert [line for line in logged if line["log_level"] == "error"] == []
+
+
+def test_files_that_are_put_there_by_hand(running, scep):
+    """What is missing of a CA is said with the command that makes it; then it is served."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    root = running.root
+    certificate = issue("By hand", key, root.now, by=(root.certificate, root.key))
+    place = running.directory / "ca-hand"
+    place.mkdir(mode=0o700)
+    write_key(place / "ca-key.pem", key)
+    write_certificate(place / "ca.pem", certificate)
+    write_certificate(place / "chain.pem", root.certificate)
+    toml = running.directory / "scep.toml"
+    toml.write_text(toml.read_text() + '\n[endpoint.hand]\nca = "hand"\n')
+    status, _, err = scep("admin", "reload", "--dir", running.directory)
+    assert (status, "`scep admin ca ra` makes one" in " ".join(err.split())) == (1, True)
+    running.admin("ca", "ra", "hand")
+    running.admin("reload")
+    running.everywhere(lambda: serves(running, "/scep/hand"), "the CA")
+    assert certificate in running.server.shown_at("/scep/hand")

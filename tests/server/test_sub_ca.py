@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from chains import issue
+from chains import issue, of_ad_cs
 from openssl import OpenSSL
 from waiting import wait_until
 
@@ -194,3 +194,20 @@ def test_a_longer_life_with_the_same_key(operator):
     operator.everywhere(lambda: operator.shows(longer), "the renewed certificate")
     operator.scep("renew", operator.device, "--force")
     operator.check_device(longer)
+
+
+def test_below_ad_cs(tmp_path, serve, scep):
+    """A certificate of the template SubCA: what Microsoft adds to it is in nobody's way."""
+    root = Root(tmp_path)
+    operator = Operator(tmp_path, scep, root)
+    csr = operator.admin("ca", "request", "default", "--subject", "CN=Device CA")
+    asked = Public(x509.load_pem_x509_csr(csr.encode()))
+    certificate = of_ad_cs("Device CA", asked, root.now, (root.certificate, root.key))
+    said = operator.installed(certificate, "default")
+    assert (said["place"], said["has_root"], said["doubts"]) == ("first", True, [])
+    operator.server = serve(operator.directory)
+    operator.enrol()
+    operator.check_device(certificate)
+    operator.scep("renew", operator.device, "--force")
+    operator.check_device(certificate)
+    assert operator.server.stop() == 0
