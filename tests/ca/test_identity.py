@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import urllib.parse
 from ipaddress import ip_address
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -16,6 +18,7 @@ from scepkit.ca.identity import Identity
 from scepkit.ca.profiles.profile import Profile
 from scepkit.errors import BadRequest
 from scepkit.protocol.distinguished_name import EMPTY
+from scepkit.protocol.extensions import Extensions, extension
 from scepkit.protocol.general_name import UPN, GeneralName
 
 SID = "tag:microsoft.com,2022-09-14:sid:S-1-5-21-1-2-3-500"
@@ -136,6 +139,57 @@ def test_what_is_vouched_for_is_taken_over(issue, claim):
     asked = [x509.SubjectAlternativeName([HOST, claim])]
     issued = issue(requested=asked, profile=LOGIN, identity=Identity.TAKEN_OVER)
     assert names(issued) == [HOST, claim]
+
+
+_PIECES = st.sampled_from(
+    [
+        *SID,
+        "tag:",
+        "microsoft.com",
+        ",",
+        "sid:",
+        "%3A",
+        "%2C",
+        "%25",
+        "%74",
+        "%0",
+        "%",
+        " ",
+        "S-1-5",
+    ]
+)
+_SPELLED = st.lists(_PIECES, max_size=40).map("".join) | st.lists(
+    st.sampled_from(["", "%", " ", "URL="]), max_size=3
+).map(lambda junk: "".join(junk) + SID)
+_UPN_OID = der.oid(UPN.dotted_string)
+_VALUES = st.binary(max_size=20) | st.text(max_size=20).map(der.utf8)
+_ANY_NAME = st.one_of(
+    _SPELLED.map(uri),
+    st.tuples(_SPELLED, st.lists(st.booleans(), min_size=200, max_size=200)).map(
+        lambda one: uri("".join(f"%{ord(c):02X}" if b else c for c, b in zip(*one, strict=False)))
+    ),
+    _VALUES.map(lambda v: GeneralName(der.tlv(0xA0, _UPN_OID, der.tlv(0xA0, v)))),
+    st.tuples(st.binary(max_size=4), _VALUES).map(
+        lambda one: GeneralName(der.tlv(0xA0, one[0], _UPN_OID, der.tlv(0xA0, one[1])))
+    ),
+    st.binary(max_size=30).map(lambda octets: GeneralName(der.tlv(0xA0, octets))),
+)
+
+
+@given(st.lists(_ANY_NAME, min_size=1, max_size=4))
+def test_no_request_gets_an_identity_of_an_ordinary_profile(issue, asked):
+    """As a reader of URIs sees it that is not ours, and by the octets of the UPN's type."""
+    wanted = Extensions.read([extension(der.oid("2.5.29.17"), der.seq(*(n.der for n in asked)))])
+    try:
+        issued = issue(requested=wanted)
+    except BadRequest:
+        return
+    assert _UPN_OID not in issued.public_bytes(Encoding.DER)
+    for one in names(issued):
+        text = one.value
+        for _ in range(6):
+            assert "tag:microsoft.com" not in text.lower().replace(" ", "")
+            text = urllib.parse.unquote(text)
 
 
 def test_an_identity_alone_is_no_name_of_a_device(issue):
