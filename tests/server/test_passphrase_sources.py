@@ -17,6 +17,7 @@ import pytest
 
 from scepkit.keys.passphrase import Passphrase
 from scepkit.server import data_directory, key_protection
+from scepkit.server.database import open_store
 from scepkit.server.passphrases import CREDENTIAL, VARIABLE
 from server.live import SCEP, Server, environment, scep
 from waiting import wait_until
@@ -32,7 +33,7 @@ def protected(directory):
     """A data directory with encrypted keys."""
     path = directory()
     settings = data_directory.open_records(path).settings
-    with data_directory.open_store(settings) as store:
+    with open_store(settings) as store:
         key_protection.protect(
             *(settings, store),
             old=None,
