@@ -13,12 +13,13 @@ from scepkit.protocol.algorithms import Legacy
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.scep import pkimessage
-from scepkit.protocol.scep.attributes import MessageType
+from scepkit.protocol.scep.attributes import MessageType, PKIStatus
 from scepkit.protocol.scep.messages import CertRep, Failure, Pending, Success
 from scepkit.protocol.scep.pkimessage import PKIMessage, VerifiedMessage
 from scepkit.store import Challenge, Issuance, QueuedEntry, Status, StoredOutcome
 
 _NAMES = {one: one.name for one in MessageType}
+_STATUSES = {one: one.name for one in PKIStatus}
 # Characters of a subject: more than any that is issued in earnest.
 _LOGGED = 500
 # Beyond all serial numbers: they have at most 20 octets.
@@ -105,7 +106,7 @@ class Decision:
             "message_type": "unverified" if verified is None else _NAMES[verified.message_type],
             "transaction_id": str(message.received.attributes.transaction_id),
             "subject": self.subject,
-            "outcome": answer.pki_status.name,
+            "outcome": _STATUSES[answer.pki_status],
         }
         if (serial := self.serial) is not None:
             facts["serial"] = show_serial(serial)

@@ -214,8 +214,8 @@ class CertificateRecords(Database):
         Raises:
             StoreError: the database cannot be read.
         """
-        with self._reading() as connection:
-            return certificate(connection, CertificateKey(serial, issuer))
+        row = self._look_up(CERTIFICATE, {"of_serial": serial, "of_issuer": issuer})
+        return None if row is None else CertificateRow(*row)
 
     def ocsp_statuses(self, issuer: bytes, serials: Iterable[int]) -> dict[int, OCSPStatus]:
         """Return the status of certificates of a CA at this moment, expired ones included.

@@ -144,9 +144,8 @@ class ChallengeRecords(Database):
         Raises:
             StoreError: the database cannot be read.
         """
-        with self._reading() as connection:
-            row = BY_MAC.first(connection, {"endpoint": endpoint, "mac": mac})
-            return None if row is None else _challenge(row)
+        row = self._look_up(BY_MAC, {"endpoint": endpoint, "mac": mac})
+        return None if row is None else _challenge(row)
 
     def challenge(self, challenge_id: int) -> Challenge | None:
         """Return the challenge with that number; None when there is none.

@@ -14,12 +14,13 @@ from scepkit.store.connections import ConnectionPool, DatabaseFiles, transaction
 from scepkit.store.engine import fault, is_locked
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     from sqlalchemy import Connection, Engine, Select
 
     from scepkit.store.connections import Kept
+    from scepkit.store.prepared import Prepared
 
 PAGE = 500  # rows read at a time: about a megabyte
 
@@ -86,6 +87,24 @@ class Database:
             return Reading(self._readers, self._readers.connection(), self.failure)
         except (SQLAlchemyError, OSError) as error:
             raise self.failure("read the database", error) from error
+
+    def _look_up(self, statement: Prepared, values: Mapping[str, Any]) -> list[Any] | None:
+        """Return the first row that a statement gives; None where there is none.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        try:
+            kept = self._readers.connection()
+            try:
+                row = statement.first(kept.connection, values)
+            except BaseException as error:
+                self._readers.drop(kept, error)
+                raise
+        except (SQLAlchemyError, OSError) as error:
+            raise self.failure("read the database", error) from error
+        self._readers.give_back(kept)
+        return row
 
     @contextmanager
     def _writing(self, action: str) -> Iterator[Connection]:

@@ -69,12 +69,7 @@ class Prepared:
         Raises:
             DBAPIError: the database failed.
         """
-        form = self._forms.get((connection.dialect.name, *values)) or self._form(connection, values)
-        bound = [form.bound(values)]
-        try:
-            rows = form.execute(connection.connection.dbapi_connection, bound).fetchall()
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise translated(connection, error, form.text) from error
+        form, rows = self._rows(connection, values)
         return [form.read(row) for row in rows]
 
     def first(self, connection: Connection, values: Values) -> list[Any] | None:
@@ -83,8 +78,16 @@ class Prepared:
         Raises:
             DBAPIError: the database failed.
         """
-        rows = self.all(connection, values)
-        return rows[0] if rows else None
+        form, rows = self._rows(connection, values)
+        return form.read(rows[0]) if rows else None
+
+    def _rows(self, connection: Connection, values: Values) -> tuple[_Form, Sequence[Any]]:
+        form = self._forms.get((connection.dialect.name, *values)) or self._form(connection, values)
+        bound = [form.bound(values)]
+        try:
+            return form, form.execute(connection.connection.dbapi_connection, bound).fetchall()
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise translated(connection, error, form.text) from error
 
     def _form(self, connection: Connection, values: Values) -> _Form:
         """Make its form for a database; what an INSERT names are the keys of the values."""

@@ -194,9 +194,8 @@ class Verdicts(GroupCommits):
         Raises:
             StoreError: the database cannot be read.
         """
-        with self._reading() as connection:
-            values = {"of_serial": key.serial, "of_issuer": key.issuer}
-            return IS_UNDELIVERED.first(connection, values) is not None
+        values = {"of_serial": key.serial, "of_issuer": key.issuer}
+        return self._look_up(IS_UNDELIVERED, values) is not None
 
     def undelivered(self, before: datetime) -> int:
         """Count the certificates that are signed and not delivered, of requests from before that.

@@ -365,7 +365,16 @@ class HTTPConnection(asyncio.BufferedProtocol):
             self._deadline = inf
             return
         is_closed = self._state is _State.CLOSED
-        self._deadline = -inf if is_closed else self._loop.time() + self._seconds()
+        seconds = self._patience
+        if self._state is _State.WRITING:
+            seconds = self._bounds.response_seconds
+        elif self._state is _State.READING:
+            seconds = self._bounds.request_seconds
+        elif self._state is _State.LINGERING:
+            seconds = _LINGER
+        if self._is_shutting_down:
+            seconds = min(seconds, _LAST)
+        self._deadline = -inf if is_closed else self._loop.time() + seconds
         if timer is not None and timer.when() > self._deadline:
             timer.cancel()
             timer = self._timer = None
@@ -379,16 +388,6 @@ class HTTPConnection(asyncio.BufferedProtocol):
             self._give_up()
         elif self._deadline < inf:
             self._timer = self._loop.call_at(self._deadline, self._look)
-
-    def _seconds(self) -> float:
-        seconds = self._patience
-        if self._state is _State.WRITING:
-            seconds = self._bounds.response_seconds
-        elif self._state is _State.READING:
-            seconds = self._bounds.request_seconds
-        elif self._state is _State.LINGERING:
-            seconds = _LINGER
-        return min(seconds, _LAST) if self._is_shutting_down else seconds
 
     def _give_up(self) -> None:
         """Close a connection whose peer takes too long."""

@@ -87,7 +87,7 @@ class SCEPFront(Front):
             HTTPRequest(head.method, head.query, await exchange.body(http.MAX_BODY))
         )
         served = self._find(catalogue, name, asked, exchange)
-        facts["endpoint"], facts["operation"] = served.scep.name, asked.operation
+        facts["endpoint"], facts["operation"] = served.scep.name, str(asked.operation)
         if asked.operation is Operation.PKI_OPERATION:
             return await self._pki_operation(name, asked, served, exchange)
         facts["outcome"] = "OK"
