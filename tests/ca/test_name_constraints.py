@@ -20,7 +20,7 @@ from scepkit.ca import suitability
 from scepkit.ca.authority import Authority
 from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import Order
-from scepkit.ca.name_constraints import NameConstraints
+from scepkit.ca.name_constraints import NameConstraints, _text_of
 from scepkit.ca.profiles.profile import Profile
 from scepkit.errors import BadRequest, Malformed, SettingsError
 from scepkit.operations.profile_trial import fault
@@ -287,6 +287,24 @@ def test_a_refusal_names_the_kind_and_the_rule(tmp_path, permitted, excluded, su
     base = str((permitted or excluded)[0])
     if "subtree" in told and not base.startswith("ip:"):
         assert base.partition(":")[2] in found.value.message
+
+
+@pytest.mark.parametrize(
+    ("octets", "shown"),
+    [
+        (b"\x0a\0\0\0\xff\0\0\0", "10.0.0.0/8"),
+        (b"\x0a\0\0\0\0\0\0\0", "10.0.0.0/0"),
+        (b"\x0a\1\2\3\xff\xff\xff\xff", "10.1.2.3/32"),
+        (b"\x0a\0\0\1\xff\0\0\xff", "10.0.0.1/255.0.0.255"),
+        (bytes.fromhex("20010db8") + bytes(12) + b"\xff" * 4 + bytes(12), "2001:db8::/32"),
+        (b"\x0a\0\0\0\xff", "#0a000000ff"),
+        (b"\x0a\0\0\0\xff\0\0\0\0", "#0a000000ff00000000"),
+        (b"", "#"),
+    ],
+)
+def test_networks_are_shown_as_people_write_them(octets, shown):
+    name = GeneralName(der.element(0x87, octets))
+    assert _text_of(name) == f"ip:{shown}"
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,8 @@ def test_what_needs_the_ca_says_so(operator, scep):
         ("rollover", "status", "--ca", "sales"),
         ("crl", "--ca", "sales"),
         ("ca", "show", "sales"),
+        ("certificates", "import", "--ca", "sales", operator.root.file),
+        ("certificates", "import", "--endpoint", "shop", operator.root.file),
     ):
         status, _, err = scep("admin", *command, "--dir", operator.directory)
         assert (status, "waits for its certificate" in err) == (2, True), command

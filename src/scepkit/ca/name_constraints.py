@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, NamedTuple, TypeAlias
 
 from cryptography.x509.oid import NameOID
@@ -177,7 +178,13 @@ def _text_of(name: GeneralName) -> str:
     if name.kind != "ip":
         return str(name)
     half = len(name.octets) // 2
-    return f"ip:{name.octets[:half].hex()}/{name.octets[half:].hex()}"
+    address, mask = name.octets[:half], name.octets[half:]
+    if len(name.octets) not in {2 * size for size in ADDRESS_SIZES}:
+        return f"ip:#{name.octets.hex()}"
+    bits = f"{int.from_bytes(mask):b}".zfill(8 * half)
+    length = bits.find("0") if "0" in bits else len(bits)
+    is_prefix = "1" not in bits[length:]
+    return f"ip:{ip_address(address)}/{length if is_prefix else ip_address(mask)}"
 
 
 def _ia5(name: GeneralName) -> str:

@@ -147,6 +147,7 @@ def _issuers(
     Raises:
         UsageError: there is no such CA, generation or endpoint, or it has to be said which.
     """
+    from scepkit.ca.directory import paths
     from scepkit.operations import ca_listing
     from scepkit.operations.certificate_import import ForeignIssuer
     from scepkit.protocol.certificate import Certificate
@@ -171,6 +172,8 @@ def _issuers(
             known.add(certificate.key_hash)
             yield ForeignIssuer(certificate, endpoint or _endpoint_of(settings, one.name))
     if not known:
+        for directory in directories.values():
+            paths.require(directory)
         raise UsageError(
             f"there is no generation {generation!r}", hint="scep admin ca list shows them"
         )
