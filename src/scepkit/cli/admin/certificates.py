@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from scepkit.cli import terminal
+from scepkit.cli import options, terminal
 from scepkit.cli.admin import input_file
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
@@ -41,33 +41,27 @@ _FilesArgument: TypeAlias = Annotated[
 ]
 _CRLOption: TypeAlias = Annotated[
     list[Path],
-    typer.Option(
-        "--crl",
-        metavar="FILE",
-        help="A CRL of the CA, PEM or DER; may be given several times.",
-        show_default=False,
+    options.option(
+        None, "FILE", "A CRL of the CA, PEM or DER; may be given several times.", "--crl"
     ),
 ]
 _CAOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--ca", metavar="NAME", help="Only this CA's certificates.", show_default=False),
+    options.option(None, "NAME", "Only this CA's certificates.", "--ca"),
 ]
 _GenerationOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        "--generation",
-        metavar="NAME",
-        help="Only of this generation of it: current, next or old/N.",
-        show_default=False,
+    options.option(
+        None, "NAME", "Only of this generation of it: current, next or old/N.", "--generation"
     ),
 ]
 _EndpointOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
+    options.option(
+        None,
+        "NAME",
+        "Endpoint that will renew them; needed where the CA has several.",
         "--endpoint",
-        metavar="NAME",
-        help="Endpoint that will renew them; needed where the CA has several.",
-        show_default=False,
     ),
 ]
 

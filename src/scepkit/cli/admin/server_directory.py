@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from scepkit.cli import terminal
+from scepkit.cli import options, terminal
 from scepkit.cli.serve import (
     DEFAULT_DIRECTORY,
     NEEDED,
@@ -58,22 +58,18 @@ CAOption: TypeAlias = Annotated[
 ]
 EndpointOption: TypeAlias = Annotated[
     str | None,
-    typer.Option("--endpoint", metavar="NAME", help="Only this endpoint.", show_default=False),
+    options.option(None, "NAME", "Only this endpoint.", "--endpoint"),
 ]
 SubjectTextOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        "--subject", metavar="TEXT", help="Only subjects with this text.", show_default=False
-    ),
+    options.option(None, "TEXT", "Only subjects with this text.", "--subject"),
 ]
 LimitOption: TypeAlias = Annotated[
     int, typer.Option("--limit", min=0, metavar="N", help="Print at most N of them; 0 for all.")
 ]
 ReasonOption: TypeAlias = Annotated[
     str,
-    typer.Option(
-        "--reason", metavar="TEXT", help="Reason, for the audit record.", show_default=False
-    ),
+    options.option(None, "TEXT", "Reason, for the audit record.", "--reason"),
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 JsonLinesOption: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]

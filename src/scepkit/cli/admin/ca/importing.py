@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from scepkit.cli import terminal
+from scepkit.cli import options, terminal
 from scepkit.cli.admin import input_file
 from scepkit.cli.admin.ca.install import read, report
 from scepkit.cli.admin.ca.operator import AtOnceOption, ChainOption, NameArgument, opened
@@ -23,25 +23,23 @@ if TYPE_CHECKING:
 
 _CertificateOption: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--cert", metavar="FILE", help="The CA's certificate.", show_default=False),
+    options.option(None, "FILE", "The CA's certificate.", "--cert"),
 ]
 _KeyOption: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
-        "--key", metavar="FILE", help="Its private key, encrypted or not.", show_default=False
-    ),
+    options.option(None, "FILE", "Its private key, encrypted or not.", "--key"),
 ]
 _PKCS12Option: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--p12", metavar="FILE", help="A PKCS#12 file with both.", show_default=False),
+    options.option(None, "FILE", "A PKCS#12 file with both.", "--p12"),
 ]
 _PassphraseOption: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
+    options.option(
+        None,
+        "FILE",
+        "File whose first line opens the key or the PKCS#12; without it you are asked.",
         "--key-passphrase-file",
-        metavar="FILE",
-        help="File whose first line opens the key or the PKCS#12; without it you are asked.",
-        show_default=False,
     ),
 ]
 

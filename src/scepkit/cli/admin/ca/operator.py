@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from scepkit.cli import terminal
+from scepkit.cli import options, terminal
 from scepkit.cli.admin.server_directory import become_server_user, records_opened, who
 from scepkit.cli.serve import asked_passphrase
 from scepkit.errors import SettingsError, UsageError
@@ -30,11 +30,11 @@ AtOnceOption: TypeAlias = Annotated[
 ]
 ChainOption: TypeAlias = Annotated[
     list[Path],
-    typer.Option(
+    options.option(
+        None,
+        "FILE",
+        "The certificates above it, up to the root; may be given several times.",
         "--chain",
-        metavar="FILE",
-        help="The certificates above it, up to the root; may be given several times.",
-        show_default=False,
     ),
 ]
 

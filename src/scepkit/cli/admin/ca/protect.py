@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from scepkit.cli import terminal
+from scepkit.cli import options, terminal
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 _NewPassphraseOption: TypeAlias = Annotated[
     Path | None,
-    typer.Option(
+    options.option(
+        None,
+        "FILE",
+        "File whose first line is the new passphrase; without it you are asked.",
         "--new-passphrase-file",
-        metavar="FILE",
-        help="File whose first line is the new passphrase; without it you are asked.",
-        show_default=False,
     ),
 ]
 _RemoveOption: TypeAlias = Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from scepkit.cli import terminal
+from scepkit.cli import options, terminal
 from scepkit.cli.admin.ca.operator import NameArgument, opened, say_unused
 from scepkit.cli.admin.server_directory import DEFAULT_DIRECTORY, DirectoryOption, JsonOption
 from scepkit.cli.help import Command, examples
@@ -26,21 +26,21 @@ _GROUP = 4  # hex digits that are read aloud together
 
 _SubjectOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
+    options.option(
+        None,
+        "DN",
+        "The CA's name, as RFC 4514 has it. Default: that of [ca.NAME] in scep.toml.",
         "--subject",
-        metavar="DN",
-        help="The CA's name, as RFC 4514 has it. Default: that of [ca.NAME] in scep.toml.",
-        show_default=False,
     ),
 ]
 _KeyOption: TypeAlias = Annotated[
     str | None,
-    typer.Option(
-        "--key",
-        metavar="KIND",
-        help="rsa:2048, rsa:3072, rsa:4096, ec:p256 or ec:p384. Default: rsa:3072, or what "
+    options.option(
+        None,
+        "KIND",
+        "rsa:2048, rsa:3072, rsa:4096, ec:p256 or ec:p384. Default: rsa:3072, or what "
         "scep.toml has: key in [ca.NAME], or the layout.",
-        show_default=False,
+        "--key",
     ),
 ]
 _PathLengthOption: TypeAlias = Annotated[
