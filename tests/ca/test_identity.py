@@ -53,6 +53,11 @@ def test_a_sid_is_found_however_it_is_spelled(upper, escaped, more, before):
     assert identity.is_name(uri(before + text))
 
 
+@given(st.integers(0, len(SID)), st.sampled_from([" ", "  ", "%20", "%09", "%00", "%2520"]))
+def test_what_a_reader_may_skip_hides_no_sid(at, blank):
+    assert identity.is_name(uri(SID[:at] + blank + SID[at:]))
+
+
 @given(st.text(st.characters(max_codepoint=0xFF), max_size=300))
 @example("%" * 300)
 @example("%25" * 100)

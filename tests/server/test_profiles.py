@@ -319,3 +319,18 @@ def test_settings_that_name_a_log_in_are_warned_of(load, logged, text, left_out)
     """They keep working; what they name is left out of certificates all the same."""
     log_ins.warn(load(f"[endpoint.default]\n{text}"))
     assert [one["left_out"] for one in logged] == ([left_out] if left_out else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        ('profile = "windows-user"', []),
+        ('profile = "windows-user"\nchallenge = "none"\napproval = "manual"', ["none"]),
+        ('profile = "device"\nchallenge = "none"\napproval = "manual"', []),
+        ('profile = "own"\nchallenge = "static"\nchallenge_file = "x"', []),
+    ],
+)
+def test_an_endpoint_for_log_ins_wants_challenges_that_name_somebody(load, logged, text, warned):
+    own = 'extends = "windows-user"\nidentity = false'
+    log_ins.warn(load(f"[endpoint.default]\n{text}", own=own))
+    assert [one["challenge"] for one in logged] == warned

@@ -1,4 +1,4 @@
-"""Settings that ask for log-ins to a Windows domain where the profile leaves them out."""
+"""Settings that ask for log-ins to a Windows domain where there can be none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,17 @@ log = structlog.get_logger()
 def warn(settings: Settings) -> None:
     """Say it in the log when an endpoint's settings name what its certificates will not have."""
     for endpoint, one in settings.endpoint.items():
-        asked = [*_left_out(settings.profile_of(endpoint))]
+        profile = settings.profile_of(endpoint)
+        if profile.identity and one.challenge != "one-time":
+            log.warning(
+                "no challenge of this endpoint names anybody: what asks for a log-in is refused",
+                endpoint=endpoint,
+                profile=one.profile,
+                challenge=one.challenge,
+                hint='challenge = "one-time", and challenges that are bound; or identity = false '
+                "in the profile",
+            )
+        asked = [*_left_out(profile)]
         if asked:
             log.warning(
                 "the names and purposes of a log-in are left out of certificates",
