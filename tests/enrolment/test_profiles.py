@@ -22,6 +22,7 @@ from scepkit.ca.issuer import Order
 from scepkit.ca.profiles.blocklist import Blocklist
 from scepkit.ca.profiles.patterns import Pattern
 from scepkit.ca.profiles.templates import Template
+from scepkit.enrolment.rules import KeyChange, RenewalRules
 from scepkit.errors import BadRequest, SettingsError
 from scepkit.protocol import csr as pkcs10
 from scepkit.protocol import csr_writing
@@ -343,6 +344,28 @@ def test_a_renewal_is_held_to_the_rules_of_today(world, profile):
     assert "names.dns.suffixes" in renewed(world, first, sans=["dns:a.example.org"]).refusal[1]
     profile(subject={"CN": {"pattern": "x.*"}})
     assert "subject.CN.pattern" in renewed(world, first).refusal[1]
+
+
+@pytest.mark.parametrize("kind", [17, 19])
+@pytest.mark.parametrize(
+    ("rule", "key", "said"),
+    [
+        (KeyChange.ALLOWED, "device", ""),
+        (KeyChange.ALLOWED, "next", ""),
+        (KeyChange.NEEDED, "device", "for another key than its certificate has"),
+        (KeyChange.NEEDED, "next", ""),
+        (KeyChange.FORBIDDEN, "device", ""),
+        (KeyChange.FORBIDDEN, "next", "for the key that its certificate has"),
+    ],
+)
+def test_the_key_of_a_renewal(world, rule, key, said, kind):
+    device = world.enrolled()
+    world.use(renewal=RenewalRules(same_key=rule))
+    reply = world.renew(device, key=keys.rsa_key(key), kind=kind)
+    if said:
+        assert said in reply.refusal[1]
+    else:
+        assert reply.x509.public_key() == keys.rsa_key(key).public_key()
 
 
 # --- who decides ----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from scepkit.errors import SettingsError
 from scepkit.server import endpoint_files, settings
 from scepkit.server.settings import errors, precedence
+from scepkit.server.settings.endpoint import PROFILE_KEYS
 from scepkit.server.settings.profiles import inheritance, log_ins, values
 from scepkit.server.settings.profiles.format import ProfileSettings, tables
 from scepkit.server.settings.profiles.sections import (
@@ -233,6 +234,12 @@ def packages():
 def test_the_examples_of_the_reference_are_settings(load, example):
     for name in load(example).endpoint:
         load(example).profile_of(name).compiled(name)
+
+
+def test_the_reference_has_the_settings_that_say_the_same():
+    text = PAGE.read_text("utf-8")
+    for setting, key in PROFILE_KEYS.items():
+        assert re.search(rf"^\| `{setting}` \| `{key}`", text, re.MULTILINE), setting
 
 
 def test_the_reference_has_every_key_and_an_example_of_each():

@@ -10,7 +10,7 @@ from datetime import datetime
 from scepkit.ca.profiles.profile import Profile
 from scepkit.ca.subject_rules import email_addresses
 from scepkit.enrolment.request import EnrolmentRequest
-from scepkit.enrolment.rules import RenewalRules
+from scepkit.enrolment.rules import KeyChange, RenewalRules
 from scepkit.enrolment.sender import RenewedCertificate, Sender, other_subject
 from scepkit.errors import BadAlg, BadRequest
 from scepkit.protocol.certificate import Certificate
@@ -34,9 +34,10 @@ def check(
     Raises:
         BadAlg: it is signed over a digest that collides.
         TooEarly: it is.
-        BadRequest: it is too late, or asks for other names.
+        BadRequest: it is too late, for a key that the rules do not allow, or asks for other names.
     """
     check_signature(request.sender, renewed, rules, request.now)
+    _check_key(request.sender, rules)
     if rules.new_names:
         return
     wanted, subject = request.csr, renewed.certificate.subject_name
@@ -53,6 +54,13 @@ def check(
                 f"the certificate that signed does not have the name {name}",
                 text="the certificate that signed does not have all of these names",
             )
+
+
+def _check_key(sender: Sender, rules: RenewalRules) -> None:
+    if rules.same_key is KeyChange.NEEDED and sender.is_own:
+        raise BadRequest("a renewal has to be for another key than its certificate has")
+    if rules.same_key is KeyChange.FORBIDDEN and not sender.is_own:
+        raise BadRequest("a renewal has to be for the key that its certificate has")
 
 
 def check_signature(

@@ -19,6 +19,17 @@ class GetCertRule(StrEnum):
     ALL = "all"
 
 
+class KeyChange(StrEnum):
+    """The rule on the key of a renewal, by what becomes of one for the same key."""
+
+    ALLOWED = "allow"
+    """For the same key or another one."""
+    NEEDED = "refuse"
+    """For another key alone: what has leaked unseen ends with its certificate."""
+    FORBIDDEN = "require"
+    """For the same key alone: one that cannot leave its chip, and was attested once."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenewalRules:
     """The right to renew, and its time (checklist P-57)."""
@@ -31,6 +42,9 @@ class RenewalRules:
 
     new_names: bool = False
     """True allows a renewal another subject or more names than the certificate has."""
+
+    same_key: KeyChange = KeyChange.ALLOWED
+    """Whether a renewal may, must or must not be for another key than its certificate has."""
 
     anchors: tuple[Certificate, ...] = ()
     """CAs of others whose certificates may sign a RenewalReq (RFC 8894 section 2.3, case 3).

@@ -22,7 +22,7 @@ from scepkit.enrolment.challenges import ChallengeRule, NoChallenge
 from scepkit.enrolment.challenges.static import StaticChallenge, WrongChallenges
 from scepkit.enrolment.consultation import Consultation
 from scepkit.enrolment.issuers import Issuers, IssuingCA
-from scepkit.enrolment.rules import GetCertRule, RenewalRules, Rules
+from scepkit.enrolment.rules import GetCertRule, KeyChange, RenewalRules, Rules
 from scepkit.enrolment.secret_box import SecretBox
 from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.errors import SettingsError
@@ -248,6 +248,7 @@ def _renewal(settings: RenewalSettings, files: EndpointFiles) -> RenewalRules:
         window=settings.window or None,
         grace=settings.grace,
         new_names=settings.new_names,
+        same_key=KeyChange(settings.same_key),
         anchors=tuple(map(Certificate.read, files.anchors)),
     )
 
