@@ -21,6 +21,7 @@ from enrolment.world import CA
 from scepkit.ca.issuer import Order
 from scepkit.ca.profiles.blocklist import Blocklist
 from scepkit.ca.profiles.patterns import Pattern
+from scepkit.ca.profiles.profile import Profile
 from scepkit.ca.profiles.templates import Template
 from scepkit.enrolment.rules import KeyChange, RenewalRules
 from scepkit.errors import BadRequest, SettingsError
@@ -541,3 +542,41 @@ def test_a_template_of_the_requests_own_values_vouches_for_nobody(world, profile
     profile(names={"upn": {"add": ["{{ subject.CN }}@example.com"]}}, identity=True)
     assert "user principal name" in enrol(world, "CN=admin", data=["upn=x@y"]).refusal[1]
     assert world.issued == 0
+
+
+# --- the length of a renewal chain ----------------------------------------------------------------
+
+
+def chained(world, holder, days):
+    """Renew a certificate after some days; return the reply."""
+    world.now += timedelta(days=days)
+    return world.renew(holder, transaction_id=f"chain {world.now}")
+
+
+@pytest.mark.parametrize("purged", [False, True])
+def test_a_chain_of_renewals_ends(world, purged):
+    """It counts from the first certificate, also when that is deleted long since."""
+    world.use(profile=Profile(validity=timedelta(days=100)))
+    world.use(renewal=RenewalRules(longest=timedelta(days=200)))
+    holder = world.enrolled()
+    for _ in range(2):
+        holder = keys.Holder(holder.key, chained(world, holder, 90).x509)
+        if purged:
+            world.sql("UPDATE certificates SET renews = NULL, renews_issuer = NULL")
+    reply = chained(world, holder, 30)
+    assert reply.refusal == (
+        "badRequest",
+        "this certificate has been renewed for as long as is allowed",
+    )
+    # With a challenge it is a first enrolment, and the time begins anew.
+    anew = world.renew(holder, challenge=world.challenge(), kind=19, transaction_id="anew")
+    assert anew.x509
+    again = chained(world, keys.Holder(holder.key, anew.x509), 90)
+    assert again.x509
+
+
+def test_a_chain_without_an_end(world):
+    world.use(profile=Profile(validity=timedelta(days=100)))
+    holder = world.enrolled()
+    for _ in range(3):
+        holder = keys.Holder(holder.key, chained(world, holder, 90).x509)

@@ -146,7 +146,14 @@ class Admission:
         if renewed is not None and renewed.certificate.subject_name.matches(granted.subject):
             renews = renewed.key
         return self._granted(
-            request, granted, fingerprint, challenge, renews, identity, queued=queued
+            request,
+            granted,
+            fingerprint,
+            challenge,
+            renews,
+            identity,
+            queued=queued,
+            is_anew=True,
         )
 
     def _judge(self, request: EnrolmentRequest, renewed: Name | None = None) -> Challenge | None:
@@ -247,11 +254,12 @@ class Admission:
         identity: Identity,
         *,
         queued: bool = False,
+        is_anew: bool = False,
     ) -> Outcome | Awaited:
         """Have the certificate signed, or queue the request, or ask the third parties."""
         keeps = self.rules.revocation_passphrase
         passphrase = self.passphrases.to_keep(request.csr, renews) if keeps else None
-        facts = request, granted, fingerprint, challenge, renews, passphrase
+        facts = request, granted, fingerprint, challenge, renews, passphrase, is_anew
         if queued and self.consultation is None:
             queued_entry = issuing.queue(self._record(Entry, *facts), self.rules)
             return Queued(queued_entry, challenge, queued_entry.renews)
@@ -312,6 +320,7 @@ class Admission:
         challenge: Challenge | None,
         renews: CertificateKey | None,
         passphrase: bytes | None,
+        is_anew: bool,  # noqa: FBT001 - one of the facts
         **certificate: Any,
     ) -> _Record:
         """Return the record of a granted request: an Entry, or with its certificate an Issuance."""
@@ -328,6 +337,7 @@ class Admission:
             challenge_id=None if challenge is None else challenge.id,
             renews=None if renews is None else renews.serial,
             renews_issuer=None if renews is None else renews.issuer,
+            is_anew=is_anew,
             reply_secret=self._reply_secret(request),
             passphrase=passphrase,
             peer=request.peer,

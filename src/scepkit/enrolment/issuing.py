@@ -65,6 +65,8 @@ def entry_of(row: RequestRow, subject: Name, issuer: Issuer, now: datetime) -> E
         challenge_id=row.challenge_id,
         renews=row.renews,
         renews_issuer=row.renews_issuer,
+        # Where an operator decides, no certificate has entitled it.
+        is_anew=row.waits_for is None,
         now=now,
     )
 

@@ -38,6 +38,7 @@ def check(
     """
     check_signature(request.sender, renewed, rules, request.now)
     _check_key(request.sender, rules)
+    _check_chain(renewed, rules, request.now)
     if rules.new_names:
         return
     wanted, subject = request.csr, renewed.certificate.subject_name
@@ -61,6 +62,17 @@ def _check_key(sender: Sender, rules: RenewalRules) -> None:
         raise BadRequest("a renewal has to be for another key than its certificate has")
     if rules.same_key is KeyChange.FORBIDDEN and not sender.is_own:
         raise BadRequest("a renewal has to be for the key that its certificate has")
+
+
+def _check_chain(renewed: RenewedCertificate, rules: RenewalRules, now: datetime) -> None:
+    if rules.longest is not None and renewed.began is not None:
+        end = renewed.began + rules.longest
+        if now > end:
+            raise BadRequest(
+                f"the renewals since {renewed.began} could go on until {end}",
+                text="this certificate has been renewed for as long as is allowed",
+                hint="enrol anew with a challenge",
+            )
 
 
 def check_signature(

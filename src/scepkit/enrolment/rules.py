@@ -43,6 +43,10 @@ class RenewalRules:
     new_names: bool = False
     """True allows a renewal another subject or more names than the certificate has."""
 
+    longest: timedelta | None = None
+    """The time for which certificates can be renewed one after another, from the first one's issue
+    on; None: for ever. Then a device enrols anew."""
+
     same_key: KeyChange = KeyChange.ALLOWED
     """Whether a renewal may, must or must not be for another key than its certificate has."""
 
@@ -53,6 +57,8 @@ class RenewalRules:
     def __post_init__(self) -> None:
         if self.window is not None and self.window <= timedelta():
             raise SettingsError("a renewal window must be longer than nothing")
+        if self.longest is not None and self.longest <= timedelta():
+            raise SettingsError("renewals must be allowed for longer than nothing")
         if self.grace < timedelta():
             raise SettingsError("a renewal grace cannot be negative")
 

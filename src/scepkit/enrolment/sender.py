@@ -36,10 +36,12 @@ class RenewedCertificate:
     Attributes:
         certificate: the certificate.
         key: the name under which it is stored; None for another CA's.
+        began: when the first certificate of its renewal chain was issued; None for another CA's.
     """
 
     certificate: Certificate
     key: CertificateKey | None
+    began: datetime | None = None
 
     @property
     def serial(self) -> int | None:
@@ -182,7 +184,7 @@ class Senders:
             )
         if row.revoked_at is not None:
             raise revoked()
-        return RenewedCertificate(signer, row.key)
+        return RenewedCertificate(signer, row.key, row.chain_began or row.issued_at)
 
     def _foreign(
         self,

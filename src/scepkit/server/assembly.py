@@ -248,6 +248,7 @@ def _renewal(settings: RenewalSettings, files: EndpointFiles) -> RenewalRules:
         window=settings.window or None,
         grace=settings.grace,
         new_names=settings.new_names,
+        longest=settings.longest or None,
         same_key=KeyChange(settings.same_key),
         anchors=tuple(map(Certificate.read, files.anchors)),
     )

@@ -38,7 +38,8 @@ class CertificateRow:
     until `Store.assign_issuer`; `revocation_reason` is a CRLReason code, `invalidity_date` since
     when its key is thought to be in wrong hands, `renews` the serial number of the certificate
     that it replaced, and `renews_issuer` the CA of that one; `names` its subject alternative names
-    as `listed_names` writes them.
+    as `listed_names` writes them; `chain_began` is when the first of its renewal chain was issued,
+    None where that is this one.
     """
 
     serial: int
@@ -57,6 +58,7 @@ class CertificateRow:
     invalidity_date: datetime | None
     names: str = ""
     renews_issuer: bytes | None = None
+    chain_began: datetime | None = None
 
     @property
     def key(self) -> CertificateKey:

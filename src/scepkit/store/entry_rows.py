@@ -18,6 +18,7 @@ def issued(issuance: Issuance) -> dict[str, Any]:
     One lot for all of these statements: each takes those out that it names.
     """
     renewed = None if issuance.renews is None else issuance.renewed
+    chain = None if issuance.is_anew else renewed
     is_signed = issuance.delivery is not None
     return {
         "new_serial": issuance.serial,
@@ -32,6 +33,8 @@ def issued(issuance: Issuance) -> dict[str, Any]:
         "new_now": issuance.now,
         "new_renews": None if renewed is None else renewed.serial,
         "new_renews_issuer": None if renewed is None else renewed.issuer,
+        "new_chain_serial": None if chain is None else chain.serial,
+        "new_chain_issuer": None if chain is None else chain.issuer,
         "new_transaction_id": issuance.transaction_id,
         "new_signer_key": issuance.signer_key,
         "new_fingerprint": issuance.fingerprint,

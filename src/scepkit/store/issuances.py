@@ -26,7 +26,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, insert, literal_column, select, update
+from sqlalchemy import and_, bindparam, func, insert, literal_column, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import StoreError
@@ -90,8 +90,20 @@ CLAIM = Prepared(
     insert(transactions).values(_parameters("endpoint", "transaction_id", "signer_key"))
 )
 CLAIM_ROW = Prepared(insert(transactions).returning(transactions.c.id))
+_PARENT = certificates.alias("parent")
 ISSUE = Prepared(
-    insert(certificates).values(_parameters(*_OF_ISSUED) | {"issued_at": bindparam("new_now")})
+    insert(certificates).values(
+        _parameters(*_OF_ISSUED)
+        | {
+            "issued_at": bindparam("new_now"),
+            "chain_began": select(func.coalesce(_PARENT.c.chain_began, _PARENT.c.issued_at))
+            .where(
+                _PARENT.c.serial == bindparam("new_chain_serial"),
+                _PARENT.c.issuer == bindparam("new_chain_issuer"),
+            )
+            .scalar_subquery(),
+        }
+    )
 )
 KEEP_PASSPHRASE = Prepared(insert(passphrases))
 # The row of its transaction was claimed before.

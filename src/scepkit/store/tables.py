@@ -178,6 +178,9 @@ certificates = Table(
     # index for each name would cost each issuance more than a search is worth.
     Column("names", Text, nullable=False, server_default=text("''")),
     Column("renews_issuer", LargeBinary(32)),
+    # When the first certificate of its renewal chain was issued, which may be purged by now; NULL
+    # where that is this one.
+    Column("chain_began", UTCDateTime),
     # Each CA counts for itself. The serial comes first: an operator names a certificate by that.
     PrimaryKeyConstraint("serial", "issuer"),
     _certificate_named_by("renews", "renews_issuer"),

@@ -139,6 +139,8 @@ class Entry:
         renews: the serial number of the certificate that is replaced, if the store has it; nothing
             is written when it is revoked by then.
         renews_issuer: which CA issued that one, as in `issuer`; None for the same.
+        is_anew: whether it begins a renewal chain anew, because somebody has entitled it beside the
+            certificate that it replaces.
         reply_secret: what the reply will be encrypted with, itself encrypted by the caller, for
             polls that ask for it later; None where the reply goes to the signer's key.
         passphrase: what may revoke the certificate, encrypted by the caller; None for nothing.
@@ -161,6 +163,7 @@ class Entry:
     challenge_id: int | None
     renews: int | None = None
     renews_issuer: bytes | None = None
+    is_anew: bool = False
     reply_secret: bytes | None = field(default=None, repr=False)
     passphrase: bytes | None = field(default=None, repr=False)
     peer: str = ""

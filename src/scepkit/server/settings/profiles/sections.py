@@ -230,10 +230,12 @@ class RenewalSettings(Section):
         window: the time before a certificate's end in which it renews; "0d" for any time.
         grace: the time after its end in which a certificate still renews.
         new_names: whether a renewal may ask for other names.
+        longest: the time for which certificates can be renewed one after another; "0d" for ever.
         same_key: whether a renewal may be for the key that the certificate has.
     """
 
     window: Duration = timedelta()
     grace: Duration = timedelta()
     new_names: bool = False
+    longest: Duration = timedelta()
     same_key: Literal["allow", "refuse", "require"] = "allow"
