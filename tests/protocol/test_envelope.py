@@ -113,3 +113,15 @@ def opened_raw(padded, cipher, size):
     encrypted = forge.encrypt(padded, cipher, key, iv)[: len(padded)]
     read = enveloped._read(forge.envelope(b"", cipher=cipher, encrypted=encrypted, cek=key, iv=iv))
     return enveloped._decrypt(read, CIPHERS[read.cipher], key)
+
+
+@pytest.mark.parametrize("cipher", CIPHERS.values(), ids=lambda cipher: cipher.name)
+def test_a_cipher_takes_no_key_and_no_iv_of_another_length(cipher):
+    """The library is not asked again whether they fit."""
+    key, iv = os.urandom(cipher.key_size), os.urandom(cipher.block_size)
+    octets = os.urandom(4 * cipher.block_size)
+    there, back = cipher.context(key, iv).encryptor(), cipher.context(key, iv).decryptor()
+    assert back.update(there.update(octets)) == octets
+    for wrong in ((key[:-1], iv), (key + b"x", iv), (key, iv[:-1]), (key, iv + b"x"), (key, b"")):
+        with pytest.raises(ValueError, match="a wrong length"):
+            cipher.context(*wrong)

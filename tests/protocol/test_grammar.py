@@ -23,6 +23,7 @@ from scepkit.protocol.asn1.grammar import (
     SKIP,
     WHOLE,
     Grammar,
+    Row,
 )
 
 TAGS = [0x02, 0x04, 0x06, 0x30, 0x31, 0x80, 0xA0]
@@ -57,12 +58,33 @@ def length_of(octets):
     return begin, begin + size
 
 
+def enters(word):
+    """Say whether the parts of an element follow in the pattern."""
+    return not isinstance(word, Row) and word != REST and bool(word & ENTER)
+
+
+def uncut(octets):
+    return "not cut", octets
+
+
+def cut_row(octets, row):
+    """Return the elements of a row, or what stands for one that does not fit."""
+    found, left = [], octets
+    try:
+        while left:
+            one, left = cut(left, row.pattern)
+            found.append(one[0] if row.of_ones else tuple(one))
+    except (Misfit, IndexError):
+        return row.otherwise(octets)
+    return found
+
+
 def parts_of(pattern):
     """Take what stands between an ENTER, which was just taken, and its END."""
     inside, depth = [], 1
     while depth:
         inside.append(pattern.pop(0))
-        depth += -1 if inside[-1] == END else bool(inside[-1] & ENTER and inside[-1] != REST)
+        depth += -1 if inside[-1] == END else enters(inside[-1])
     return inside[:-1]
 
 
@@ -71,9 +93,9 @@ def cut(octets, pattern, *, missing=False):
     found, pattern = [], list(pattern)
     while pattern:
         word = pattern.pop(0)
-        parts = parts_of(pattern) if word & ENTER and word != REST else []
-        if word == REST:
-            found.append(octets)
+        parts = parts_of(pattern) if enters(word) else []
+        if word == REST or isinstance(word, Row):
+            found.append(cut_row(octets, word) if word != REST and not missing else octets)
             octets = b""
             continue
         absent = missing or (word & OPTIONAL and not (octets and word & 0xFF in (ANY, octets[0])))
@@ -120,8 +142,19 @@ def words(draw, depth=0):
         return [tag | optional | draw(FLAGS)]
     flags = draw(st.sampled_from([0, WHOLE, CONTENT]))
     inside = [word for some in draw(st.lists(words(depth + 1), max_size=3)) for word in some]
-    rest = [REST] if draw(st.integers(0, 5)) == 0 else []
+    rest = draw(st.sampled_from([[]] * 4 + [[REST], [draw(rows(depth + 1))]]))
     return [tag | optional | flags | ENTER, *inside, *rest, END]
+
+
+@st.composite
+def rows(draw, depth):
+    pattern = draw(words(depth))
+    of_ones = not enters(pattern[0]) and pattern[0] & (WHOLE | CONTENT | SKIP) in (
+        0,
+        WHOLE,
+        CONTENT,
+    )
+    return Row([pattern[0] & ~OPTIONAL, *pattern[1:]], uncut, of_ones and draw(st.booleans()))
 
 
 PATTERNS = st.lists(words(), min_size=1, max_size=3).map(
@@ -133,7 +166,10 @@ def fitting(draw, pattern):
     out, pattern = b"", list(pattern)
     while pattern:
         word = pattern.pop(0)
-        parts = parts_of(pattern) if word & ENTER and word != REST else []
+        parts = parts_of(pattern) if enters(word) else []
+        if isinstance(word, Row):
+            out += b"".join(fitting(draw, word.pattern) for _ in range(draw(st.integers(0, 3))))
+            continue
         if word == REST:
             out += draw(st.sampled_from([b"", der.octets(b"rest"), der.NULL]))
             continue
@@ -249,3 +285,43 @@ def test_two_threads_make_the_function_of_one_grammar():
             assert first.result() == second.result() == [der.integer(5)]
     finally:
         sys.setswitchinterval(before)
+
+
+ONES, PAIRS = Row([0x02 | CONTENT], uncut, of_ones=True), Row([0x02, 0x04 | CONTENT], uncut)
+
+
+@pytest.mark.parametrize(
+    ("row", "inside", "wanted"),
+    [
+        (ONES, "", []),
+        (ONES, "020105 020106", [b"\x05", b"\x06"]),
+        (PAIRS, "020105 040178", [(b"\x02\x01\x05", b"x")]),
+        # Another tag; an element too few; one that is longer than the row, or has no end.
+        (ONES, "020105 040106", None),
+        (PAIRS, "020105", None),
+        (ONES, "020105 02050607", None),
+        (ONES, "02", None),
+        # Not DER: a length in too many octets; a tag that does not end.
+        (ONES, "02810105", None),
+        (Row([ANY], uncut), "1fffffffffff00", None),
+    ],
+)
+@pytest.mark.parametrize("after", ["", "0403010203"])
+def test_a_row_ends_where_its_element_ends_whatever_is_in_it(row, inside, wanted, after):
+    """What does not fit is given to somebody else, as it came; what follows is cut all the same."""
+    octets, more = bytes.fromhex(inside), bytes.fromhex(after)
+    grammar = Grammar("thing", 0x30 | ENTER, 0x30 | ENTER, row, END, 0x04 | OPTIONAL, END)
+    found = grammar.fields(der.seq(der.seq(octets), more))
+    assert found == [uncut(octets) if wanted is None else wanted, more]
+
+
+def test_a_row_in_what_is_missing_is_empty():
+    grammar = Grammar("thing", 0x30 | ENTER, 0xA0 | ENTER | OPTIONAL, ONES, END, 0x02, END)
+    assert grammar.fields(der.seq(der.integer(5))) == [b"", der.integer(5)]
+
+
+def test_a_row_of_too_many_elements_is_not_cut():
+    grammar = Grammar("thing", 0x30 | ENTER, ONES, END)
+    most = der.integer(5) * rewriting.MAX_ELEMENTS
+    assert grammar.fields(der.seq(most)) == [[b"\x05"] * rewriting.MAX_ELEMENTS]
+    assert grammar.fields(der.seq(most, der.integer(5))) == [uncut(most + der.integer(5))]

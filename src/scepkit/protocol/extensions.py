@@ -36,7 +36,6 @@ _VALUE = ANY | WHOLE | CONTENT
 _EXTENSION = Grammar(
     "extension", _der.SEQUENCE | WHOLE | ENTER, _der.OID, _VALUE, _VALUE | OPTIONAL, END
 )
-_TAGGED_0 = 0xA0
 _EMPTY = _der.sequence()
 
 KEY_USAGE = _der.oid(ExtensionOID.KEY_USAGE)

@@ -286,15 +286,18 @@ def _span(octets: bytes, start: int) -> tuple[int, int]:
     """Say where the content of an element begins and ends, whatever its tag and its length.
 
     Raises:
-        _NotDER: it is a string in pieces, or the length is not in its shortest form.
+        _NotDER: it is a string in pieces, the length is not in its shortest form, or the tag is
+            none.
         IndexError: its length is not all there.
-        Malformed: nor is its tag.
     """
     tag, _ = octets[start], octets[start + 1]
     if tag in PIECES:
         raise _NotDER
-    is_long = tag & _MULTI_OCTET == _MULTI_OCTET
-    inside = (tag_end(octets, start) if is_long else start + 1) + 1
+    try:
+        is_long = tag & _MULTI_OCTET == _MULTI_OCTET
+        inside = (tag_end(octets, start) if is_long else start + 1) + 1
+    except Malformed as error:
+        raise _NotDER from error
     size = octets[inside - 1]
     if size >= _INDEFINITE:
         first, inside = inside, inside + size - _INDEFINITE
