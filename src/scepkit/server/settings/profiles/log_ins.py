@@ -44,7 +44,8 @@ def warn(settings: Settings) -> None:
 
 def _left_out(profile: ProfileSettings) -> Iterator[str]:
     """Yield what a profile names and does not grant; by default it names no purpose of a log-in."""
-    if profile.identity:
+    # Whoever has written that a profile is not for log-ins knows.
+    if profile.identity or "identity" in profile.model_fields_set:
         return
     if "upn" in profile.names.kinds and "kinds" in profile.names.model_fields_set:
         yield "upn"
