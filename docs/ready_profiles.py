@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory.founding import ca_name, self_signed
 from scepkit.ca.extensions import Locations, ca_id
 from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import Order
+from scepkit.cli.certificate_text import lines as certificate_lines
 from scepkit.keys import pem
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import (
     Extensions,
     encoded,
-    purpose_name,
     read_purposes,
 )
 from scepkit.protocol.general_name import parse_san
@@ -37,12 +36,8 @@ PAGE = Path(__file__).parent / "reference" / "ready-profiles.md"
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 # The certificate of a profile stands behind its mark, in a block of its own.
 _BLOCK = re.compile(r"(<!-- issued: ([a-z-]+) -->\n\n```\n).*?(```\n)", re.DOTALL)
-_NAMES = {"1.3.6.1.4.1.311.25.2": "1.3.6.1.4.1.311.25.2 (SID)"}
 _TABLE = re.compile(r"(<!-- profiles -->\n\n).*?(<!-- end -->\n)", re.DOTALL)
 _SID = "uri:tag:microsoft.com,2022-09-14:sid:S-1-5-21-1004336348-1177238915-682003330-1104"
-
-
-_SID_LENGTH = len(_SID.rpartition(":")[2])
 
 
 @dataclass(frozen=True)
@@ -115,61 +110,6 @@ def new_ca(kind: str, now: datetime = NOW) -> Authority:
     return Authority(certificate, key, locations=Locations("http://pki.example.com"))
 
 
-def _text(der: bytes) -> Iterator[str]:
-    """Return a certificate in lines; what is drawn at random is left out."""
-    one = Certificate.read(der)
-    library = x509.load_der_x509_certificate(der)
-    start, end = one.validity
-    yield f"Subject:  {one.subject_name}"
-    yield f"Issuer:   {one.issuer_name}"
-    yield f"Validity: {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
-    yield f"Key:      {_key(library.public_key())}"
-    yield "Extensions:"
-    for extension in library.extensions:
-        critical = ", critical" if extension.critical else ""
-        if isinstance(extension.value, x509.UnrecognizedExtension):
-            lines = [extension.value.value[-_SID_LENGTH:].decode()]
-        else:
-            lines = list(_value(extension.value, one))
-        name = _NAMES.get(extension.oid.dotted_string, extension.oid._name)  # noqa: SLF001
-        yield f"  {name}{critical}: {lines[0]}"
-        yield from (f"    {line}" for line in lines[1:])
-
-
-def _key(key: object) -> str:
-    match key:
-        case rsa.RSAPublicKey():
-            return f"RSA, {key.key_size} bits"
-        case ec.EllipticCurvePublicKey():
-            return f"EC, {key.curve.name}"
-    raise TypeError(key)
-
-
-def _value(value: x509.ExtensionType, one: Certificate) -> Iterator[str]:
-    match value:
-        case x509.BasicConstraints():
-            yield "CA:TRUE" if value.ca else "CA:FALSE"
-        case x509.KeyUsage():
-            yield ", ".join(sorted(one.extensions.key_usage or ()))
-        case x509.ExtendedKeyUsage():
-            yield ", ".join(map(purpose_name, value))
-        case x509.SubjectAlternativeName():
-            yield ""
-            yield from map(str, one.alternative_names)
-        case x509.SubjectKeyIdentifier():
-            yield "SHA-1 of the key"
-        case x509.AuthorityKeyIdentifier():
-            yield "the CA's"
-        case x509.CRLDistributionPoints():
-            yield from one.extensions.crl_places
-        case x509.AuthorityInformationAccess():
-            yield ""
-            for access in value:
-                yield f"{access.access_method._name} {access.access_location.value}"  # noqa: SLF001
-        case _:
-            raise TypeError(value)
-
-
 def certificate_text(name: str, ca: Authority) -> str:
     """Return the request of a profile and what is issued for it, for people."""
     sample = SAMPLES[name]
@@ -185,8 +125,8 @@ def certificate_text(name: str, ca: Authority) -> str:
     of_ec = issued(name, ca, pem.generate("ec:p256"), sample)
     had = [*map(str, Certificate.read(of_rsa).alternative_names)]
     lines += [f"left out:  {one}" for one in sample.names if one not in had]
-    lines += ["", *_text(of_rsa), "", "and with an EC key:"]
-    lines += [line for line in _text(of_ec) if line not in lines]
+    lines += ["", *certificate_lines(Certificate.read(of_rsa)), "", "and with an EC key:"]
+    lines += [line for line in certificate_lines(Certificate.read(of_ec)) if line not in lines]
     text = "".join(f"{line.rstrip()}\n" for line in lines)
     return text.replace(ca_id(ca.key_hash), "ID-OF-THE-CA")
 

@@ -21,9 +21,9 @@ from scepkit.ca.authority import Authority
 from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import Order
 from scepkit.ca.name_constraints import NameConstraints, _text_of
+from scepkit.ca.profiles.issuable import name_fault
 from scepkit.ca.profiles.profile import Profile
 from scepkit.errors import BadRequest, Malformed, SettingsError
-from scepkit.operations.profile_trial import fault
 from scepkit.protocol.asn1 import der
 from scepkit.protocol.distinguished_name import EMPTY, Name
 from scepkit.protocol.extensions import SUBJECT_ALTERNATIVE_NAME, Extensions, extension
@@ -408,6 +408,6 @@ def test_a_profile_whose_names_the_ca_may_not_issue(suffixes, said):
     authority = Authority(*certified(constraints(permitted)))
     names = {kind: {"suffixes": some} for kind, some in suffixes.items()}
     profile = ProfileSettings(names=names).compiled("hosts")
-    found = fault(profile, authority)
+    found = name_fault(profile, authority)
     assert found.startswith(said) if said.startswith("the") else said in found
     assert bool(found) == bool(said)

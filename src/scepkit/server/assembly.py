@@ -16,6 +16,7 @@ from scepkit.ca import checks
 from scepkit.ca.directory.material import Material, RACredential, load_responders
 from scepkit.ca.directory.paths import RA_CERTIFICATE, RA_KEY
 from scepkit.ca.extensions import Locations
+from scepkit.ca.profiles import issuable
 from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.challenges import ChallengeRule, NoChallenge
@@ -27,7 +28,6 @@ from scepkit.enrolment.secret_box import SecretBox
 from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.errors import SettingsError
 from scepkit.keys.pem import PrivateKey
-from scepkit.operations import profile_trial
 from scepkit.operations.approval import Approval
 from scepkit.protocol import chain, cmp
 from scepkit.protocol.certificate import Certificate
@@ -94,8 +94,8 @@ def approval_of(home: Home, store: Store, name: str) -> Approval:
     """
     settings = endpoint_settings(home.settings, name)
     issuers = _issuers(home.authority_of(name).material, locations(home.settings, name))
-    blocked = BlocklistFiles(home.settings).of(name)
-    profile = home.settings.profile_of(name).compiled(settings.profile, blocked)
+    found = home.settings.profile_of(name)
+    profile = found.compiled(settings.profile, BlocklistFiles(home.settings).of(found))
     return Approval(endpoint=name, issuers=issuers, profile=profile, store=store)
 
 
@@ -123,12 +123,12 @@ def _serve(
     )
     profile = home.settings.profile_of(name)
     compiled = profile.compiled(settings.profile, files.blocked)
-    said = profile_trial.fault(compiled, ca.material.ca)
+    said = issuable.name_fault(compiled, ca.material.ca)
     if said:
         raise SettingsError(
             f"endpoint {name!r}: {said}", hint=f"change the profile {settings.profile!r}"
         )
-    rules = _rules(settings, home.settings, profile.renewal, files)
+    rules = rules_of(settings, home.settings, profile.renewal, files)
     issuers = _issuers(ca.material, locations(home.settings, name))
     admission = Admission(
         endpoint=name,
@@ -220,9 +220,17 @@ def _credential(ra: RACredential) -> Credential:
     return Credential(ra.private_key, Certificate.of(ra.certificate))
 
 
-def _rules(
+def rules_of(
     settings: EndpointSettings, server: Settings, renewal: RenewalSettings, files: EndpointFiles
 ) -> Rules:
+    """Return the rules of an endpoint.
+
+    Args:
+        settings: the endpoint's.
+        server: those of the server.
+        renewal: those of its profile.
+        files: the contents of the files that they name.
+    """
     minutes = settings.signing_time_minutes
     return Rules(
         approval=settings.approval == "manual",

@@ -20,6 +20,7 @@ from scepkit.keys.files import plain_file, refusals
 from scepkit.keys.pem import read_certificates
 from scepkit.server.challenge_secrets import read_static
 from scepkit.server.settings import Settings
+from scepkit.server.settings.profiles.format import ProfileSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,10 @@ def read_all(settings: Settings) -> Mapping[str, EndpointFiles]:
         SettingsError: one of them cannot be used.
     """
     lists = BlocklistFiles(settings)
-    return {name: _read(settings, name, lists.of(name)) for name in settings.endpoint}
+    return {
+        name: _read(settings, name, lists.of(settings.profile_of(name)))
+        for name in settings.endpoint
+    }
 
 
 def challenges(files: Mapping[str, EndpointFiles] | None) -> Mapping[str, str]:
@@ -115,13 +119,13 @@ class BlocklistFiles:
         self._settings = settings
         self._lists: dict[Path, Blocklist] = {}
 
-    def of(self, endpoint: str) -> Blocklist | None:
-        """Return the keys that get no certificate of an endpoint.
+    def of(self, profile: ProfileSettings) -> Blocklist | None:
+        """Return the keys that get no certificate of a profile.
 
         Raises:
             SettingsError: its file cannot be used, or all have too many keys together.
         """
-        named = self._settings.profile_of(endpoint).key.blocklist
+        named = profile.key.blocklist
         if named is None:
             return None
         path = self._settings.directory / named

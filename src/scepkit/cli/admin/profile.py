@@ -1,16 +1,16 @@
-"""`scep admin profile`: which certificates the endpoints issue, and what a request would get."""
+"""`scep admin profile`: which certificates the endpoints issue."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scepkit.cli import table, terminal
-from scepkit.cli.admin import input_file
+from scepkit.cli.admin import profile_try
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
@@ -18,21 +18,19 @@ from scepkit.cli.admin.server_directory import (
     JsonOption,
     records_opened,
 )
-from scepkit.cli.describe import timestamp
-from scepkit.cli.failure import FAILED
+from scepkit.cli.failure import WRONG_USAGE
 from scepkit.cli.help import Command, Group, examples
-from scepkit.errors import UsageError
+from scepkit.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
-    from scepkit.ca.authority import Authority
-    from scepkit.operations.ca_listing import CAGeneration
-    from scepkit.operations.profile_trial import Trial
-    from scepkit.protocol.certificate import Certificate
     from scepkit.server.settings import Settings
     from scepkit.server.settings.profiles.format import ProfileSettings
 
-_COLUMNS = ("name", "extends", "endpoints", "description")
-_MOST_OCTETS = 1 << 20
+_COLUMNS = ("name", "extends", "from", "endpoints", "description")
+
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the profile.", show_default=False)
+]
 
 group = typer.Typer(
     cls=Group,
@@ -54,7 +52,7 @@ def register(app: typer.Typer) -> None:
         (
             "try",
             "Show the certificate that a request would get.",
-            try_,
+            profile_try.try_,
             "scep admin profile try vpn-client device.csr --data owner=alice",
         ),
     ):
@@ -65,12 +63,20 @@ def register(app: typer.Typer) -> None:
 def list_(
     *, as_json: JsonLinesOption = False, directory: DirectoryOption = DEFAULT_DIRECTORY
 ) -> None:
-    """List the profiles: the ready ones, your own, and which endpoints issue by them."""
-    settings = _settings(directory)
+    """List the profiles: what each extends, where it stands, and which endpoints have it.
+
+    A profile stands in a file, is ready, which is to say that it came with the server, or is a
+    ready one that a file changes.
+    """
+    with records_opened(directory) as (home, _):
+        settings = home.settings
+    from scepkit.server.settings.profiles.origins import standing
+
     rows = [
         {
             "name": name,
             "extends": one.extends or "",
+            "from": standing(settings, name),
             "endpoints": " ".join(_endpoints(settings, name)),
             "description": one.description,
         }
@@ -83,182 +89,164 @@ def list_(
 
 
 def show(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the profile.")],
+    name: NameArgument,
     *,
     as_json: JsonOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
-    """Show all that a profile says, with what it has from those that it extends, as TOML.
+    """Show every key of a profile, its value, and the profile that this comes from.
 
-    An endpoint may say otherwise; what it says is not shown here.
+    It is TOML that can be pasted, and says the same whatever that other profile says later.
+    What an endpoint says otherwise is told, too.
     """
-    profile = _profile(_settings(directory), name)
-    values = profile.model_dump(mode="json", exclude_none=True)
+    with records_opened(directory) as (home, _):
+        settings = home.settings
+    from scepkit.cli.admin import profile_toml
+    from scepkit.server.settings.profiles import origins
+
+    profile = known(settings, name)
+    places = origins.origins(settings, name)
+    values = origins.values(profile)
     if as_json:
-        terminal.json_data({"name": name, **values})
+        terminal.json_data(
+            {
+                "name": name,
+                "from": origins.standing(settings, name),
+                "endpoints": _endpoints(settings, name),
+                "keys": values,
+                "origins": {".".join(key): origin for key, origin in places.items()},
+            }
+        )
         return
-    for line in _toml(values):
+    for line in _heading(settings, name):
+        terminal.data(f"# {terminal.escape(line)}")
+    for line in profile_toml.section(name, values, places, origins.NOT_SAID):
         terminal.data(line)
+
+
+def _heading(settings: Settings, name: str) -> Iterator[str]:
+    from scepkit.server.settings.profiles.origins import standing
+
+    yield f"{name}: {standing(settings, name)}; beside each key the profile that it comes from"
+    for endpoint in _endpoints(settings, name):
+        said = settings.endpoint[endpoint].overrules
+        other = f", which says otherwise: {', '.join(said)}" if said else ""
+        yield f"endpoint {endpoint}{other}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fault:
+    """A fault that `check` finds.
+
+    Attributes:
+        severity: `error`, or `warning` where certificates are issued all the same.
+        message: what is wrong.
+        profile: the profile, where it is one's.
+        endpoint: the endpoint, where it is one's.
+        file: the file, where it is in one.
+        line: its line; 0 where that is not known.
+        key: the setting.
+    """
+
+    severity: str = "error"
+    message: str
+    profile: str = ""
+    endpoint: str = ""
+    file: str = ""
+    line: int = 0
+    key: str = ""
+
+    def __str__(self) -> str:
+        line = f", line {self.line}" if self.line else ""
+        where = f"{self.file}{line}: " if self.file else ""
+        if self.profile:
+            where += f"profile {self.profile}"
+            where += f" at the endpoint {self.endpoint}: " if self.endpoint else ": "
+        return f"{where}{self.message}"
 
 
 def check(
     *, as_json: JsonLinesOption = False, directory: DirectoryOption = DEFAULT_DIRECTORY
 ) -> None:
-    """Check all profiles as the next start would, and whether the CAs may issue by them.
+    """Check the settings and all profiles as the next start would, and tell all that is wrong.
 
-    What cannot be read is an error with its file, line and key. The status is 1 where a CA may not
-    issue what its endpoint's profile allows.
+    An error has its file, line and key. It is one, too, if the CA of an endpoint may issue nothing
+    by its profile, and a warning if certificates end with the CA, or are for what the CA is not.
+
+    The status is 2 if there is an error.
     """
-    from scepkit.operations.profile_trial import fault
-
-    rows = []
-    with records_opened(directory) as (home, _):
-        settings = home.settings
-        for name, one in settings.profile.items():
-            compiled = one.compiled(name)
-            endpoints = _endpoints(settings, name)
-            faults = [fault(compiled, _stand_in(settings, endpoint)) for endpoint in endpoints]
-            said = next((one for one in faults if one), "") or _end(one)
-            rows.append({"name": name, "fault": said})
+    found = list(_faults(directory))
+    errors = [one for one in found if one.severity == "error"]
     if as_json:
-        terminal.json_lines(rows)
-    for row in rows:
-        if row["fault"]:
-            terminal.error(f"the profile {row['name']}: {row['fault']}")
-    if any(row["fault"] for row in rows):
-        raise typer.Exit(FAILED)
-    terminal.say(f"{len(rows)} profiles are good")
+        terminal.json_lines(asdict(one) for one in found)
+    else:
+        for one in found:
+            say = terminal.error if one in errors else terminal.warn
+            say(str(one))
+    if errors:
+        raise typer.Exit(WRONG_USAGE)
+    if not as_json:
+        terminal.say("the settings and all profiles are good")
 
 
-def try_(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the profile.")],
-    request: Annotated[
-        Path, typer.Argument(metavar="CSR", help="PKCS#10, PEM or DER; - is stdin.")
-    ],
-    *,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Data of the challenge. Repeatable."),
-    ] = None,
-    label: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Label of the challenge.")
-    ] = None,
-    bound: Annotated[
-        bool,
-        typer.Option("--bound", help="As if the challenge were bound to the request's names."),
-    ] = False,
-    endpoint: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Endpoint; the first one with this profile if not given."
-        ),
-    ] = None,
-    as_json: JsonOption = False,
-    directory: DirectoryOption = DEFAULT_DIRECTORY,
-) -> None:
-    """Show the certificate that a first request would get: PEM on stdout, signed by nobody's key.
+def _faults(directory: Path) -> Iterator[_Fault]:
+    from scepkit.cli.serve import require_server
 
-    The rules that have made, changed or left something out are on stderr, and the word of pkilint
-    where it is installed. Nothing is issued, and no challenge is needed. Status 1: it is refused.
-    """
-    from scepkit.operations import linting
+    require_server()
+    from scepkit.server import settings as server_settings
 
-    settings, octets = _settings(directory), input_file.read(request, _MOST_OCTETS)
-    trial, where = _tried(settings, name, octets, endpoint, data or (), label, is_bound=bound)
-    lint = None if trial.certificate is None else linting.findings(trial.certificate.der)
-    if as_json:
-        terminal.json_data(_for_json(trial, where, lint))
-    elif trial.certificate is not None:
-        _print(trial, trial.certificate, lint)
-    if trial.certificate is None:
-        terminal.error(f"refused at the endpoint {where}: {trial.refused}")
-        raise typer.Exit(FAILED)
+    try:
+        with records_opened(directory) as (home, _):
+            settings = home.settings
+    except SettingsError as error:
+        for place, said in server_settings.faults(error, directory):
+            yield _Fault(message=said, file=place.file, line=place.line, key=place.key)
+        return
+    yield from _of_profiles(settings)
+    for endpoint in settings.endpoint:
+        yield from _of_endpoint(settings, endpoint)
 
 
-def _tried(
-    settings: Settings,
-    name: str,
-    octets: bytes,
-    endpoint: str | None,
-    data: Any,
-    label: str | None,
-    *,
-    is_bound: bool,
-) -> tuple[Trial, str]:
-    """Return the outcome of a trial, and the endpoint that it is at."""
-    from scepkit.enrolment.challenges.orders import read_data
-    from scepkit.operations.profile_trial import Challenged, attempt, read_request
-    from scepkit.server.data_directory import endpoint_settings, utc_now
+def _of_profiles(settings: Settings) -> Iterator[_Fault]:
+    from scepkit.server.data_directory import utc_now
     from scepkit.server.endpoint_files import BlocklistFiles
-    from scepkit.server.settings import DEFAULT
-    from scepkit.server.settings.public_urls import locations
 
-    profile = _profile(settings, name)
-    where = endpoint or next(iter(_endpoints(settings, name)), DEFAULT)
-    found = endpoint_settings(settings, where)
-    blocked = None
-    if found.profile == name:
-        profile, blocked = settings.profile_of(where), BlocklistFiles(settings).of(where)
-    trial = attempt(
-        read_request(octets),
-        profile.compiled(name, blocked),
-        Challenged(label, read_data(data), is_bound),
-        endpoint=where,
-        chain=_generation(settings, where).chain,
-        locations=locations(settings, where),
-        now=utc_now(),
-    )
-    return trial, where
+    files = BlocklistFiles(settings)
+    for name, one in settings.profile.items():
+        try:
+            profile = one.compiled(name, files.of(one))
+        except SettingsError as error:
+            yield _Fault(message=error.message, profile=name)
+            continue
+        if profile.not_after is not None and profile.not_after <= utc_now():
+            said = f"not_after is over: {profile.not_after}"
+            yield _Fault(message=said, profile=name, key=f"profile.{name}.not_after")
 
 
-def _print(trial: Trial, certificate: Certificate, lint: tuple[str, ...] | None) -> None:
-    from scepkit.cli.describe import pem
+def _of_endpoint(settings: Settings, endpoint: str) -> Iterator[_Fault]:
+    from scepkit.ca.profiles import issuable
+    from scepkit.server.data_directory import utc_now
+    from scepkit.server.rehearsal import stand_in
 
-    terminal.data(pem([certificate]).rstrip("\n"))
-    terminal.fields([*_described(certificate).items()])
-    for rule in trial.rules:
-        terminal.say(f"rule: {rule}")
-    if lint is None:
-        terminal.say("pkilint is not installed")
-    for finding in lint or ():
-        terminal.say(f"pkilint: {finding}")
-    if lint == ():
-        terminal.say("pkilint finds nothing")
-
-
-def _described(certificate: Certificate) -> dict[str, str]:
-    from scepkit.protocol.extensions import purpose_name
-
-    start, end = certificate.validity
-    extensions = certificate.extensions
-    return {
-        "subject": str(certificate.subject_name),
-        "names": ", ".join(map(str, certificate.alternative_names)),
-        "valid": f"{timestamp(start)} to {timestamp(end)}",
-        "key usage": ", ".join(sorted(extensions.key_usage or ())),
-        "purposes": ", ".join(map(purpose_name, extensions.extended_key_usage or ())),
-    }
+    name = settings.endpoint[endpoint].profile
+    where: dict[str, Any] = {"profile": name, "endpoint": endpoint}
+    try:
+        profile, ca = settings.profile_of(endpoint).compiled(name), stand_in(settings, endpoint)
+    except (SettingsError, UsageError) as error:
+        yield _Fault(message=error.message, **where)
+        return
+    for said in issuable.faults(profile, ca, utc_now()):
+        yield _Fault(message=said, **where)
+    for said in issuable.remarks(profile, ca, utc_now()):
+        yield _Fault(severity="warning", message=said, **where)
 
 
-def _for_json(trial: Trial, endpoint: str, lint: tuple[str, ...] | None) -> dict[str, object]:
-    from scepkit.cli.describe import pem
+def known(settings: Settings, name: str) -> ProfileSettings:
+    """Return a profile.
 
-    found = trial.certificate
-    return {
-        "endpoint": endpoint,
-        "refused": trial.refused,
-        "rules": [*trial.rules],
-        "pkilint": None if lint is None else [*lint],
-        "pem": "" if found is None else pem([found]),
-    }
-
-
-def _settings(directory: Path) -> Settings:
-    with records_opened(directory) as (home, _):
-        return home.settings
-
-
-def _profile(settings: Settings, name: str) -> ProfileSettings:
+    Raises:
+        UsageError: there is none of that name.
+    """
     from scepkit.server.settings.profiles.inheritance import check_known
 
     try:
@@ -270,55 +258,3 @@ def _profile(settings: Settings, name: str) -> ProfileSettings:
 
 def _endpoints(settings: Settings, profile: str) -> list[str]:
     return [name for name, one in settings.endpoint.items() if one.profile == profile]
-
-
-def _generation(settings: Settings, endpoint: str) -> CAGeneration:
-    from scepkit.operations.ca_listing import generation
-
-    directories = {name: settings.authority_directory(name) for name in settings.authorities}
-    return generation(directories, settings.endpoint[endpoint].ca, "current")
-
-
-def _stand_in(settings: Settings, endpoint: str) -> Authority:
-    from scepkit.operations.profile_trial import stand_in
-
-    return stand_in(_generation(settings, endpoint).chain, None)
-
-
-def _end(profile: ProfileSettings) -> str:
-    from scepkit.server.data_directory import utc_now
-
-    end: datetime | None = profile.not_after
-    return f"its not_after, {end}, is over" if end is not None and end <= utc_now() else ""
-
-
-def _toml(values: Mapping[str, Any], above: str = "") -> Iterator[str]:
-    """Yield the lines of a profile's own file: plain keys first, then its tables."""
-    from scepkit.server.settings.template import toml_value
-
-    tables = {key: one for key, one in values.items() if isinstance(one, dict)}
-    several = {
-        key: one
-        for key, one in values.items()
-        if isinstance(one, list) and one and isinstance(one[0], dict)
-    }
-    for key, value in values.items():
-        if key not in tables and key not in several:
-            plain = isinstance(value, str) and key == "not_after"
-            yield f"{key} = {value if plain else toml_value(_sorted(key, value))}"
-    for key, rows in several.items():
-        for row in rows:
-            yield f"\n[[{above}{key}]]"
-            yield from _toml(row)
-    for key, value in tables.items():
-        if value:
-            name = key if key.replace("_", "").replace("-", "").isalnum() else toml_value(key)
-            lines = [*_toml(value, f"{above}{name}.")]
-            if lines and not lines[0].startswith("\n"):
-                yield f"\n[{above}{name}]"
-            yield from lines
-
-
-def _sorted(key: str, value: Any) -> Any:
-    """Put what has no order of its own into one."""
-    return sorted(value) if key in ("kinds", "key_usages", "copied_extensions") else value

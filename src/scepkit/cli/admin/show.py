@@ -111,6 +111,7 @@ class _Shown:
 
 def _certificate(store: Store, number: str) -> _Shown:
     from scepkit.ca.profiles.cut import cut_from
+    from scepkit.cli import certificate_text
     from scepkit.operations import renewal_chain
     from scepkit.operations.selection import by_serial, certificate_status
     from scepkit.protocol.certificate import Certificate, fingerprint
@@ -125,7 +126,7 @@ def _certificate(store: Store, number: str) -> _Shown:
         "endpoint": row.endpoint,
         "subject": row.subject,
         "names": ", ".join(map(str, certificate.alternative_names)),
-        "key": _key(certificate.public_key),
+        "key": certificate_text.key(certificate.public_key),
         "issuer": str(certificate.issuer_name),
         "issuer_key": row.issuer.hex(),
         "issued": timestamp(row.issued_at),
@@ -167,6 +168,7 @@ def _in_words(line: dict[str, str]) -> str:
 
 
 def _request(store: Store, number: str) -> _Shown:
+    from scepkit.cli import certificate_text
     from scepkit.operations.selection import request_status
     from scepkit.protocol import csr
     from scepkit.protocol.scep.attributes import MessageType, TransactionID
@@ -184,7 +186,7 @@ def _request(store: Store, number: str) -> _Shown:
         "endpoint": row.endpoint,
         "subject": str(wanted.subject),
         "names": ", ".join(map(str, wanted.extensions.subject_alternative_names)),
-        "key": _key(wanted.public_key),
+        "key": certificate_text.key(wanted.public_key),
         "type": MessageType(row.message_type).name,
         "transaction_id": str(TransactionID(row.transaction_id)),
         "requested": timestamp(row.created_at),
@@ -198,21 +200,6 @@ def _request(store: Store, number: str) -> _Shown:
         "sha256": row.csr_digest.hex() if row.csr_digest else "",
     }
     return _Shown(fields, _pem(row.csr, "CERTIFICATE REQUEST"))
-
-
-def _key(key: object) -> str:
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
-
-    from scepkit.protocol.algorithms import PSSPublicKey
-
-    match key:
-        case PSSPublicKey():
-            return f"RSA for RSASSA-PSS alone, {key.key_size} bits"
-        case rsa.RSAPublicKey():
-            return f"RSA, {key.key_size} bits"
-        case ec.EllipticCurvePublicKey():
-            return f"EC, {key.curve.name}"
-    return type(key).__name__.removesuffix("PublicKey")
 
 
 def _pem(der: bytes, label: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from difflib import get_close_matches
 from functools import cached_property
@@ -316,7 +316,25 @@ def _check_layouts(endpoints: Mapping[str, EndpointSettings]) -> None:
             )
 
 
+def faults(error: SettingsError, directory: Path) -> list[tuple[settings_errors.Place, str]]:
+    """Return all that is wrong with the settings, each with its place.
+
+    Args:
+        error: what `load` raised.
+        directory: the server's.
+    """
+    cause = error.__cause__
+    if isinstance(cause, ValidationError):
+        return settings_errors.faults(cause, directory / FILE, *_known())
+    return [(settings_errors.place_of(cause, directory / FILE), error.message)]
+
+
 def _explain(where: str, error: ValidationError) -> str:
+    return f"{where} or SCEP_… variables: {settings_errors.explain(error, *_known())}"
+
+
+def _known() -> tuple[list[str], dict[str, Collection[str]]]:
+    """Return the settings that there are: those of the server, and those of sections."""
     # None of these is one to write there.
     sections = ("directory", "endpoint", "ca", "profile")
     names = [name for name in Settings.model_fields if name not in sections]
@@ -325,4 +343,4 @@ def _explain(where: str, error: ValidationError) -> str:
         "ca": CASettings.model_fields,
         **tables(ProfileSettings, "profile"),
     }
-    return f"{where} or SCEP_… variables: {settings_errors.explain(error, names, keys)}"
+    return names, keys

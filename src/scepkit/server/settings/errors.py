@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -132,12 +133,35 @@ def explain(
             under its key, such as `profile.key`, and those of one of several tables under
             `profile.subject.*`.
     """
-    return "; ".join(
-        _unknown(item["loc"], settings, sections)
-        if item["type"] == "extra_forbidden"
-        else _unfit(_where(item), item["type"], item["msg"], item.get("ctx", {}))
+    return "; ".join(_said(item, settings, sections) for item in error.errors(include_url=False))
+
+
+def faults(
+    error: ValidationError,
+    path: Path,
+    settings: Collection[str],
+    sections: Mapping[str, Collection[str]],
+) -> list[tuple[Place, str]]:
+    """Return all that is wrong, each with its place.
+
+    Args:
+        error: what the check of the settings raised.
+        path: of scep.toml.
+        settings: as for `explain`.
+        sections: as for `explain`.
+    """
+    return [
+        (_place(item, path), _said(item, settings, sections))
         for item in error.errors(include_url=False)
-    )
+    ]
+
+
+def _said(
+    item: ErrorDetails, settings: Collection[str], sections: Mapping[str, Collection[str]]
+) -> str:
+    if item["type"] == "extra_forbidden":
+        return _unknown(item["loc"], settings, sections)
+    return _unfit(_where(item), item["type"], item["msg"], item.get("ctx", {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +193,11 @@ def place_of(cause: BaseException | None, path: Path) -> Place:
         return cause.place
     if not isinstance(cause, ValidationError):
         return Place()
-    keys = tuple(map(str, _where(cause.errors(include_url=False)[0])))
+    return _place(cause.errors(include_url=False)[0], path)
+
+
+def _place(item: ErrorDetails, path: Path) -> Place:
+    keys = tuple(map(str, _where(item)))
     line = _line_of(keys, path)
     own = profile_file(path.parent, keys[1]) if keys[:1] == ("profile",) and keys[1:] else None
     if not line and own is not None and own.exists():
@@ -192,6 +220,16 @@ def _where(item: ErrorDetails) -> tuple[int | str, ...]:
     """Return the key of an error: the one under check, or the one that it names itself."""
     error = item.get("ctx", {}).get("error")
     return error.place if isinstance(error, Misplaced) else item["loc"]
+
+
+def line_of(section: tuple[str, ...], path: Path) -> int:
+    """Return the line at which a section begins, or the first one in it; 0 for none."""
+    with suppress(OSError, ValueError):
+        for number, content in enumerate(path.read_text("utf-8").splitlines(), 1):
+            found = _SECTION.match(content)
+            if found and _parts(found[1])[: len(section)] == section:
+                return number
+    return 0
 
 
 def _line_of(keys: tuple[str, ...], path: Path) -> int:
