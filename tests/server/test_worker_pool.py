@@ -53,3 +53,17 @@ def test_none_is_lost():
         await asyncio.wait_for(asyncio.gather(*steps), PATIENCE)
 
     asyncio.run(session())
+
+
+def test_a_result_of_the_loop_needs_no_wake_up():
+    async def session():
+        loop = asyncio.get_running_loop()
+        handover, step = Handover(loop), loop.create_future()
+        handover.put(step, 1)
+        assert step.done()
+        cancelled = loop.create_future()
+        cancelled.cancel()
+        handover.put(cancelled, 2)  # nobody waits for it: the server stops
+        return await step
+
+    assert asyncio.run(session()) == 1

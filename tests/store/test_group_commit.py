@@ -315,3 +315,46 @@ def test_a_batch_without_conflicts_takes_one_statement_a_table(
     assert all(isinstance(future.result(), Recorded) for future in futures)
     # Of two batches: up to four for the tables of each, and two for its audit records.
     assert 6 <= sum(text.startswith(("INSERT", "UPDATE")) for text in statements) <= 12
+
+
+def test_a_promise_is_kept_after_its_commit(store, issuance, counts):
+    """Whoever hands results on by other means than a future pays for none."""
+    kept = threading.Event()
+
+    class Promise:
+        def set_running_or_notify_cancel(self):
+            return True
+
+        def set_result(self, answer):
+            self.answer, self.stored = answer, counts()[0]
+            kept.set()
+
+    promise = Promise()
+    assert store.record(issuance(), promise) is promise
+    assert kept.wait(PATIENCE)
+    assert isinstance(promise.answer, Recorded)
+    assert promise.stored == 1
+
+
+def test_a_promise_that_nobody_wants_is_not_written(store, issuance, counts):
+    class Unwanted:
+        def set_running_or_notify_cancel(self):
+            return False
+
+    store.record(issuance(), Unwanted())
+    assert isinstance(store.record(issuance()).result(PATIENCE), Recorded)
+    assert counts()[0] == 1
+
+
+def test_nothing_is_taken_once_the_thread_has_ended(store, issuance, monkeypatch):
+    """It would never be written, and whoever waits for it would wait for ever."""
+
+    def end(*_):
+        raise SystemExit
+
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    monkeypatch.setattr(group_commit.Writer, "_settle", end)
+    store.record(issuance())
+    store._writer._thread.join(PATIENCE)
+    with pytest.raises(StoreError, match="closed"):
+        store.record(issuance())
