@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
 from scepkit.store import Purged, Recorded
 from scepkit.store import purge as purging
@@ -125,6 +127,25 @@ def test_it_goes_chunk_by_chunk(store, issuance, purge, monkeypatch):
     assert all(isinstance(future.result(), Recorded) for future in futures)
     assert purge(decided_before=NOW + DAY) == Purged(11, 11, 0, 0)
     assert purge(certificates_before=NOW + 9999 * DAY) == Purged(0, 0, 0, 11)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_no_statement_of_a_purge_looks_through_a_table(store, issued, purge):
+    """As they are run, for several certificates at once."""
+    asked = []
+    for _ in range(3):
+        issued(not_after=NOW + DAY)
+    event.listen(
+        store._engine, "before_cursor_execute", lambda *a: asked.append((a[2], a[3], a[5]))
+    )
+    assert purge(certificates_before=NOW + 2 * DAY).certificates == 3
+    with store._engine.connect() as connection:
+        for statement, values, is_many in [*asked]:
+            if re.search(r" IN \((\?|VALUES)", statement) and not is_many:
+                query = f"EXPLAIN QUERY PLAN {statement}"
+                plan = [row[3] for row in connection.exec_driver_sql(query, values)]
+                scans = [line for line in plan if re.match(r"SCAN (?!\d|CONSTANT)", line)]
+                assert not scans, (statement, plan)
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import BindParameter, Connection, Select
+    from sqlalchemy import BindParameter, ColumnElement, Connection, Select
 
 
 Named: TypeAlias = CertificateKey | int
@@ -94,7 +94,28 @@ REVOKED_ELSEWHERE = select(
     revoked_serials.c.serial.in_(bindparam("of_serials", expanding=True)),
 )
 KEY = tuple_(certificates.c.serial, certificates.c.issuer)
-KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
+_KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
+_SERIALS: BindParameter[Any] = bindparam("serials", expanding=True)
+_ISSUERS: BindParameter[Any] = bindparam("issuers", expanding=True)
+
+
+def among(serial: ColumnElement[Any], issuer: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Return the condition that two columns name one of some hundred certificates; see `these`.
+
+    Both stand in it by themselves, too: for pairs alone SQLite looks through the whole table.
+    """
+    return and_(serial.in_(_SERIALS), issuer.in_(_ISSUERS), tuple_(serial, issuer).in_(_KEYS))
+
+
+def these(keys: Sequence[CertificateKey]) -> dict[str, Any]:
+    """Return the parameters of a statement that has a condition of `among`."""
+    return {
+        "keys": keys,
+        "serials": [serial for serial, _ in keys],
+        "issuers": list({issuer for _, issuer in keys}),
+    }
+
+
 CERTIFICATE = Prepared(
     select(certificates).where(
         certificates.c.serial == bindparam("of_serial"),
@@ -116,7 +137,9 @@ _CHUNK = 500  # serial numbers in one statement
 def _chains() -> Select[Any]:
     """Return one statement, so that what it reads is one state of the database."""
     row, parent, child = certificates.c, certificates.alias("parent"), certificates.alias("child")
-    start = select(row.serial, row.issuer, row.renews, row.renews_issuer).where(KEY.in_(KEYS))
+    start = select(row.serial, row.issuer, row.renews, row.renews_issuer).where(
+        among(row.serial, row.issuer)
+    )
     # UNION, and not UNION ALL: branches meet further up.
     up = start.cte("up", recursive=True)
     up = up.union(
@@ -140,7 +163,7 @@ def _chains() -> Select[Any]:
 
 CHAINS = _chains()
 RENEWED_FROM = select(certificates.c.serial, certificates.c.issuer).where(
-    tuple_(certificates.c.renews, certificates.c.renews_issuer).in_(KEYS),
+    among(certificates.c.renews, certificates.c.renews_issuer),
     or_(certificates.c.revoked_at.is_(None), certificates.c.revocation_reason == HOLD),
 )
 
@@ -264,7 +287,7 @@ class CertificateRecords(Database):
         for start in range(0, len(named), _CHUNK):
             with self._reading() as connection:
                 keys = find_keys(connection, named[start : start + _CHUNK])
-                rows = connection.execute(CHAINS, {"keys": [one for one in keys if one]})
+                rows = connection.execute(CHAINS, these([one for one in keys if one]))
                 found.update((one.key, one) for one in (CertificateRow(*row) for row in rows))
         return sorted(found.values(), key=lambda row: (row.issued_at, row.key))
 
@@ -313,6 +336,6 @@ def renewed_from(connection: Connection, keys: Sequence[CertificateKey]) -> list
     """Return the direct renewals of these certificates that are not revoked for good."""
     found: set[CertificateKey] = set()
     for start in range(0, len(keys), _CHUNK):
-        rows = connection.execute(RENEWED_FROM, {"keys": keys[start : start + _CHUNK]})
+        rows = connection.execute(RENEWED_FROM, these(keys[start : start + _CHUNK]))
         found.update(CertificateKey(*row) for row in rows)
     return sorted(found)

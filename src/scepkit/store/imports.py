@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
-from scepkit.store.certificates import HOLD, KEY, KEYS
+from scepkit.store.certificates import HOLD, among, these
 from scepkit.store.crls import outdate
 from scepkit.store.database import Database
 from scepkit.store.revocations import NOTE, Action
@@ -24,31 +24,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
-    from sqlalchemy import BindParameter, Connection
+    from sqlalchemy import Connection
 
-# The parts of the names once more by themselves: for pairs alone SQLite looks through all rows.
-_SERIALS: BindParameter[Any] = bindparam("serials", expanding=True)
-_ISSUERS: BindParameter[Any] = bindparam("issuers", expanding=True)
-_AMONG = certificates.c.serial.in_(_SERIALS), KEY.in_(KEYS)
-_SERIAL_KEY = tuple_(revoked_serials.c.serial, revoked_serials.c.issuer)
-_AMONG_SERIALS = (
-    revoked_serials.c.issuer.in_(_ISSUERS),
-    revoked_serials.c.serial.in_(_SERIALS),
-    _SERIAL_KEY.in_(KEYS),
-)
+_AMONG = among(certificates.c.serial, certificates.c.issuer)
+_AMONG_SERIALS = among(revoked_serials.c.serial, revoked_serials.c.issuer)
 _NAME = certificates.c.serial, certificates.c.issuer
-NAMES = select(*_NAME).where(*_AMONG)
-STORED = select(*_NAME, certificates.c.der).where(*_AMONG)
+NAMES = select(*_NAME).where(_AMONG)
+STORED = select(*_NAME, certificates.c.der).where(_AMONG)
 # No reason: it is not revoked.
-REASONS = select(*_NAME, certificates.c.revocation_reason).where(*_AMONG)
+REASONS = select(*_NAME, certificates.c.revocation_reason).where(_AMONG)
 WAITING = select(
     revoked_serials.c.serial,
     revoked_serials.c.issuer,
     revoked_serials.c.revoked_at,
     revoked_serials.c.reason,
     revoked_serials.c.invalidity_date,
-).where(*_AMONG_SERIALS)
-TAKEN = delete(revoked_serials).where(*_AMONG_SERIALS)
+).where(_AMONG_SERIALS)
+TAKEN = delete(revoked_serials).where(_AMONG_SERIALS)
 ADD_CERTIFICATES = insert(certificates)
 ADD_SERIALS = insert(revoked_serials)
 _IN_CERTIFICATES = (
@@ -153,7 +145,7 @@ class Imports(Database):
         results: list[Import] = []
         with self._writing("import the certificates") as connection:
             _alone(connection)
-            stored = {_key(row): row.der for row in connection.execute(STORED, _named(keys))}
+            stored = {_key(row): row.der for row in connection.execute(STORED, these(keys))}
             waiting = _waiting(connection, keys)
             rows, notes = [], []
             for one in foreign:
@@ -171,7 +163,7 @@ class Imports(Database):
                 connection.execute(ADD_CERTIFICATES, rows)
             if notes:
                 connection.execute(NOTE, notes)
-                connection.execute(TAKEN, _named(keys))
+                connection.execute(TAKEN, these(keys))
                 _outdate(connection, (one["issuer"] for one in notes))
         return results
 
@@ -200,7 +192,7 @@ class Imports(Database):
         keys = [one.key for one in foreign]
         with self._writing("import the revocations") as connection:
             _alone(connection)
-            stored = {_key(row): row[2] for row in connection.execute(REASONS, _named(keys))}
+            stored = {_key(row): row[2] for row in connection.execute(REASONS, these(keys))}
             waiting = {key: one.reason for key, one in _waiting(connection, keys).items()}
             results = []
             for one in foreign:
@@ -227,7 +219,7 @@ class Imports(Database):
             StoreError: the database cannot be read.
         """
         with self._reading() as connection:
-            return {CertificateKey(*row) for row in connection.execute(NAMES, _named(keys))}
+            return {CertificateKey(*row) for row in connection.execute(NAMES, these(keys))}
 
 
 def _alone(connection: Connection) -> None:
@@ -240,16 +232,10 @@ def _key(row: Any) -> CertificateKey:
     return CertificateKey(row.serial, row.issuer)
 
 
-def _named(keys: Sequence[CertificateKey]) -> dict[str, Any]:
-    """Return the parameters of a statement about some hundred certificates."""
-    issuers = {key.issuer for key in keys}
-    return {"keys": keys, "serials": [key.serial for key in keys], "issuers": [*issuers]}
-
-
 def _waiting(
     connection: Connection, keys: Sequence[CertificateKey]
 ) -> dict[CertificateKey, Revocation]:
-    rows = connection.execute(WAITING, _named(keys)).all()
+    rows = connection.execute(WAITING, these(keys)).all()
     return {_key(row): Revocation(*row[2:]) for row in rows}
 
 

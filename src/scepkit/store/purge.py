@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from sqlalchemy import and_, bindparam, delete, exists, func, not_, or_, select, tuple_, update
 
 from scepkit.store.audit import SERVER, AuditAction, AuditEvent, time_text
+from scepkit.store.certificates import among, these
 from scepkit.store.database import Database
 from scepkit.store.tables import (
     IS_PENDING,
@@ -40,9 +41,7 @@ _SIZE: BindParameter[int] = bindparam("size")
 _KEYS: BindParameter[Any] = bindparam("keys", expanding=True)
 
 DECIDED = select(requests.c.id).where(requests.c.decided_at < _BEFORE).limit(_SIZE)
-OF_CERTIFICATES = select(requests.c.id).where(
-    tuple_(requests.c.serial, requests.c.issuer).in_(_KEYS)
-)
+OF_CERTIFICATES = select(requests.c.id).where(among(requests.c.serial, requests.c.issuer))
 OF_REQUESTS = select(requests.c.transaction_row).where(requests.c.id.in_(_KEYS)).distinct()
 HOLD = (
     select(transactions.c.id)
@@ -65,7 +64,9 @@ EXPIRED = (
     .limit(_SIZE)
 )
 _SPENT_FOR = tuple_(challenges.c.spent_serial, challenges.c.spent_issuer)
-BY_CERTIFICATES = select(challenges.c.id).where(_SPENT_FOR.in_(_KEYS))
+BY_CERTIFICATES = select(challenges.c.id).where(
+    among(challenges.c.spent_serial, challenges.c.spent_issuer)
+)
 FORGET_CHALLENGES = (
     update(requests).where(requests.c.challenge_id.in_(_KEYS)).values(challenge_id=None)
 )
@@ -88,16 +89,16 @@ REVOKED_OVER = (
     .limit(_SIZE)
 )
 DELETE_REVOKED = delete(revoked_serials).where(
-    tuple_(revoked_serials.c.serial, revoked_serials.c.issuer).in_(_KEYS)
+    among(revoked_serials.c.serial, revoked_serials.c.issuer)
 )
 FORGET_RENEWED = tuple(
     update(table)
-    .where(tuple_(table.c.renews, table.c.renews_issuer).in_(_KEYS))
+    .where(among(table.c.renews, table.c.renews_issuer))
     .values(renews=None, renews_issuer=None)
     for table in (requests, certificates)
 )
 DELETE_OF_CERTIFICATES = tuple(
-    delete(table).where(tuple_(table.c.serial, table.c.issuer).in_(_KEYS))
+    delete(table).where(among(table.c.serial, table.c.issuer))
     for table in (revocations, passphrases, certificates)
 )
 
@@ -250,7 +251,7 @@ def _delete_challenges(connection: Connection, keys: Keys) -> Purged:
 
 def _delete_certificates(connection: Connection, keys: Keys) -> Purged:
     """Delete certificates, and before them the rows that refer to them."""
-    of = {"keys": keys}
+    of = these(keys)
     total = _sum(
         _delete_requests(connection, _keys(connection, OF_CERTIFICATES, of)),
         _delete_challenges(connection, _keys(connection, BY_CERTIFICATES, of)),
@@ -262,9 +263,7 @@ def _delete_certificates(connection: Connection, keys: Keys) -> Purged:
 
 
 def _delete_revoked(connection: Connection, keys: Keys) -> Purged:
-    return _NOTHING._replace(
-        certificates=connection.execute(DELETE_REVOKED, {"keys": keys}).rowcount
-    )
+    return _NOTHING._replace(certificates=connection.execute(DELETE_REVOKED, these(keys)).rowcount)
 
 
 def _sum(*counts: Purged) -> Purged:
