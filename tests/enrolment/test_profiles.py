@@ -33,6 +33,7 @@ from scepkit.protocol.extensions import extension, read_purposes
 from scepkit.protocol.rfc4514 import parse_subject
 from scepkit.protocol.scep.messages import PKCSReq
 from scepkit.server.settings.profiles.format import ProfileSettings
+from scepkit.server.settings.profiles.values import attribute_type
 
 pytest.importorskip("jinja2", reason="pip install 'scepkit[profiles]'")
 pytest.importorskip("re2", reason="pip install 'scepkit[profiles]'")
@@ -128,6 +129,41 @@ def test_what_a_challenge_says(world, profile):
     assert (
         text == "the subject's O cannot be made: a value that it needs is missing or does not fit"
     )
+
+
+ATTRIBUTES = st.sampled_from(["CN", "O", "OU", "serialNumber", "UID"])
+TEXTS = st.text('abc ,+="\\\\#', min_size=1, max_size=5).filter(str.strip)
+
+
+@given(
+    st.lists(st.lists(st.tuples(ATTRIBUTES, TEXTS), min_size=1, max_size=2), max_size=4),
+    st.dictionaries(ATTRIBUTES, TEXTS, max_size=3),
+    st.sampled_from(["allow", "cut"]),
+)
+def test_what_is_fixed_is_there_once_and_all_else_stays(parts, fixed, others):
+    """Whatever a subject is like, and whatever the values are; to do it again changes nothing."""
+    subject = Name(
+        der.seq(
+            *(
+                der.set_(*(der.seq(attribute_type(one), der.utf8(text)) for one, text in part))
+                for part in parts
+            )
+        )
+    )
+    rules = ProfileSettings(
+        subject={one: {"fixed": text} for one, text in fixed.items()}, other_attributes=others
+    ).compiled("vpn")
+    if rules.subject is None:
+        return
+    made = rules.subject.certified(subject, {})
+    found = [(one.label, one.text()) for rdn in made.rdns for one in rdn]
+    for one, text in fixed.items():
+        assert [value for label, value in found if label == one] == [text]
+    asked = [(one.label, one.text()) for rdn in subject.rdns for one in rdn]
+    left = [one for one in asked if one[0] not in fixed] if others == "allow" else []
+    assert sorted(one for one in found if one[0] not in fixed) == sorted(left)
+    assert rules.subject.certified(made, None) is made
+    assert rules.of_request(made).matches(rules.of_request(subject))
 
 
 HOSTILE = ['"', "'; DROP", "{{ 7 * 7 }}", "{% for x in y %}", "\\,O=evil", "+CN=root", "x" * 60]
@@ -382,6 +418,18 @@ def test_a_request_that_waits_has_its_names_already(world, profile):
     world.approval.approve(row.id, by="me", now=world.now)
     reply = world.poll(transaction_id="w")
     assert (subject(reply), names(reply)) == ("O=Example,CN=device", ["device.lan"])
+
+
+def test_a_request_that_has_waited_is_held_to_the_rules_of_today(world, profile):
+    """The operator is told, and the request waits on."""
+    profile()
+    world.use(approval=True)
+    world.enrol(sans=["dns:a.example.org"], transaction_id="w")
+    (row,) = world.store.requests()
+    profile(names={"dns": {"suffixes": ["example.com"]}})
+    with pytest.raises(BadRequest, match=r"names\.dns\.suffixes"):
+        world.approval.approve(row.id, by="me", now=world.now)
+    assert world.issued == 0
 
 
 def test_a_stranger_is_told_nothing_of_the_rules(world, profile):
