@@ -453,6 +453,15 @@ def test_a_blocked_key(world):
     assert world.enrol(secret, signer=keys.device("other"), transaction_id="o").x509
 
 
+@pytest.mark.parametrize("how", ["blocked", "kinds"])
+def test_a_key_that_is_refused_does_not_wait_for_an_operator(world, how):
+    blocked = Blocklist.read("weak.txt", [keys.device().certificate.key_hash.hex().encode()])
+    key = {"kinds": ["p256"]} if how == "kinds" else {}
+    world.use(profile=ProfileSettings(key=key).compiled("vpn", blocked), approval=True)
+    assert "of the profile 'vpn'" in enrol(world).refusal[1]
+    assert not world.sql("SELECT * FROM requests")
+
+
 def test_weak_keys():
     """Close primes, small factors, and ROCA are found; an ordinary key is not."""
     pytest.importorskip("badkeys", reason="pip install 'scepkit[badkeys]'")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import Order
-from scepkit.ca.profiles.profile import Profile, check_names
+from scepkit.ca.profiles.profile import Profile, check_key, check_names
 from scepkit.enrolment import granting, issuing, renewal
 from scepkit.enrolment.challenges import MAX_LENGTH, ChallengeRule, too_long
 from scepkit.enrolment.challenges.one_time import refused_as_spent
@@ -139,6 +139,7 @@ class Admission:
             identity = treatment(profile, granted, challenge)
             if queued:
                 # An operator could only reject what no certificate may have.
+                check_key(granted.public_key, granted.canonical_spki, profile)
                 check_names(granted.extensions, granted.subject, profile, identity)
         except FailInfoError as error:
             raise request.sender.told(error) from error

@@ -268,6 +268,22 @@ def from_request(
     return (usage, purposes, alternative, *further), allowed
 
 
+def check_key(key: PublicKey, spki: bytes, profile: Profile) -> None:
+    """Refuse a key that no certificate may be for.
+
+    Args:
+        key: the key.
+        spki: its canonical SubjectPublicKeyInfo, DER.
+        profile: what may be granted.
+
+    Raises:
+        BadRequest: its kind or size is not allowed, or it is blocked or weak.
+    """
+    check_public_key(key, profile)
+    if profile.keys is not None:
+        profile.keys.check(key, spki)
+
+
 def check_names(requested: Extensions, subject: Name, profile: Profile, identity: Identity) -> None:
     """Refuse names that no certificate may have, and a request without any.
 

@@ -199,7 +199,8 @@ def _faults(directory: Path) -> Iterator[_Fault]:
         with records_opened(directory) as (home, _):
             settings = home.settings
     except SettingsError as error:
-        for place, said in server_settings.faults(error, directory):
+        found = server_settings.faults(error, directory)
+        for place, said in sorted(found, key=lambda one: (one[0].file, one[0].line)):
             yield _Fault(message=said, file=place.file, line=place.line, key=place.key)
         return
     yield from _of_profiles(settings)
