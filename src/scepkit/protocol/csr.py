@@ -267,7 +267,7 @@ class CertificationRequest:
 
         Where that is off, the request is refused: a certificate without the names helps nobody.
         """
-        if _DRAFT not in [kind for _, kind, _, _ in self._row]:
+        if _DRAFT not in [one[1] for one in self._row]:
             return False
         if Legacy.DRAFT_OIDS not in allowed:
             raise BadRequest(

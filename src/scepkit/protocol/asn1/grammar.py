@@ -7,9 +7,9 @@ A reader writes the grammar as tags, in order, and gets the fields:
     kind, parameters = ALGORITHM.fields(element)
 
 Nearly everything that is read is cut here, seventy elements of a request, so a grammar is not
-interpreted: at its first use it is made into one Python function without loops and calls, which
-takes a third of the time. Each cut in there is held to the end of the element that it is in,
-because `_write_one` is the only place that writes cuts.
+interpreted: at its first use it is made into one Python function without calls, and with no loops
+but for rows, which takes a third of the time. Each cut in there is held to the end of the element
+that it is in, because `_write_one` is the only place that writes cuts.
 
 What is not DER, and so fits no such function, is rewritten as DER, all of it, and cut in the same
 way; see `rewriting`.
@@ -59,7 +59,8 @@ _Rows: TypeAlias = Callable[..., Any]
 class Row:
     """In a pattern: whatever is left of an element that was entered, as a row of one type.
 
-    It is one field: the list of its elements, each a tuple of fields.
+    It is one field: the list of its elements, each a tuple of fields; no octets where the element
+    that it is the row of is missing.
 
     Attributes:
         pattern: the type.

@@ -146,8 +146,8 @@ def read(attributes: Iterable[Attribute]) -> Attributes:
         Malformed: there is no single usable transactionID.
     """
     single: dict[bytes, tuple[int, bytes]] = {}
-    signed_at = None
     several: dict[bytes, int] = {}
+    signed_at = None
     for _, kind, values, value in attributes:
         if kind not in _NAMES or not values:
             continue
