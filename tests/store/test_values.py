@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from scepkit.errors import UsageError
-from scepkit.store.tables import UTCDateTime
+from scepkit.store.column_types import UTCDateTime
 
 
 @pytest.mark.parametrize(

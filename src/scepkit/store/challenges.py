@@ -17,9 +17,10 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import UsageError
 from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent, ranges, time_text
+from scepkit.store.column_types import UTCDateTime
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
-from scepkit.store.tables import IS_OPEN, UTCDateTime, challenges
+from scepkit.store.tables import IS_OPEN, challenges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import Hint, UsageError
 from scepkit.store.audit import SERVER, AuditAction, AuditEvent
+from scepkit.store.column_types import SerialNumber
 from scepkit.store.database import PAGE, Database
 from scepkit.store.entry_rows import signed_columns
 from scepkit.store.issuances import (
@@ -27,7 +28,6 @@ from scepkit.store.requests import outcome, request
 from scepkit.store.tables import (
     IS_OPEN,
     IS_PENDING,
-    SerialNumber,
     challenges,
     passphrases,
     requests,

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 
 from scepkit.store.certificates import HOLD, among, these
+from scepkit.store.column_types import UTCDateTime
 from scepkit.store.crls import outdate
 from scepkit.store.database import Database
 from scepkit.store.revocations import NOTE, Action
-from scepkit.store.tables import UTCDateTime, certificates, revoked_serials
+from scepkit.store.tables import certificates, revoked_serials
 from scepkit.store.values import CertificateKey, check_times
 
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ from sqlalchemy import and_, func, literal, select, tuple_
 
 from scepkit.errors import UsageError
 from scepkit.store.certificates import HOLD, KEY, CertificateRow
+from scepkit.store.column_types import SerialNumber, UTCDateTime
 from scepkit.store.database import PAGE, Database
-from scepkit.store.tables import IS_SIGNED, SerialNumber, UTCDateTime, certificates, requests
+from scepkit.store.tables import IS_SIGNED, certificates, requests
 from scepkit.store.values import CertificateKey
 
 if TYPE_CHECKING:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import and_, func, literal, or_, select
 
+from scepkit.store.column_types import UTCDateTime
 from scepkit.store.database import PAGE, Database
 from scepkit.store.listing import SCAN
 from scepkit.store.requests import REQUESTS, RequestRow, as_of
-from scepkit.store.tables import IS_PENDING, IS_SIGNED, UTCDateTime, requests, transactions
+from scepkit.store.tables import IS_PENDING, IS_SIGNED, requests, transactions
 from scepkit.store.values import Status
 
 if TYPE_CHECKING:

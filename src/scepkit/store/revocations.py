@@ -15,9 +15,10 @@ from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 from scepkit.store import certificates as rows
 from scepkit.store.audit import AuditAction, AuditEvent, time_text
 from scepkit.store.certificates import HOLD, find_key, find_keys
+from scepkit.store.column_types import UTCDateTime
 from scepkit.store.crls import outdate
 from scepkit.store.database import Database
-from scepkit.store.tables import UTCDateTime, certificates, revocations
+from scepkit.store.tables import certificates, revocations
 from scepkit.store.values import check_times
 
 if TYPE_CHECKING:
