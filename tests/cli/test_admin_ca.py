@@ -55,6 +55,10 @@ def signed(csr_pem, root, root_key, days=1000):
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(key_usage, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(csr.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()),
+            critical=False,
+        )
         .sign(root_key, SHA256())
     )
 
@@ -90,6 +94,14 @@ def test_from_a_request_to_a_server(scep, tmp_path, requested, root, root_key):
     assert home.authorities["default"].above == (root,)
     assert home.made == ()
     assert not (tmp_path / "s/request").exists()
+
+
+def test_what_a_server_waits_for_before_its_first_start(scep, tmp_path, requested):
+    """No other CA is made, and whatever needs a CA says for what it waits."""
+    for command in (("serve",), ("admin", "ca", "list"), ("admin", "challenge", "new")):
+        status, _, err = scep(*command, "--dir", "s")
+        assert (status, "waits for its certificate" in err) == (2, True), command
+    assert not (tmp_path / "s/ca.pem").exists()
 
 
 def test_a_request_for_programs(scep, requested):

@@ -263,6 +263,8 @@ def open_records(
     """
     if not paths.exists(directory):
         first_start.check_path(directory)
+        if paths.has_request(directory):
+            paths.require(directory)
         raise SettingsError(
             f"{directory} holds no SCEP server",
             hint=f"name its directory with --dir, or make one: scep serve --dir {directory}",
