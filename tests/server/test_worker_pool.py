@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import closing
 
-from scepkit.server.web.worker_pool import Handover
+from scepkit.server.web.worker_pool import Handover, Promised
+from scepkit.store import Recorded, Store
+from stored import make_issuance
 from waiting import PATIENCE
 
 
@@ -67,3 +70,13 @@ def test_a_result_of_the_loop_needs_no_wake_up():
         return await step
 
     assert asyncio.run(session()) == 1
+
+
+def test_a_result_for_a_loop_that_is_closed_is_dropped(tmp_path):
+    """The store's thread gives it, and has to write for others still."""
+    loop = asyncio.new_event_loop()
+    promise = Promised(Handover(loop))
+    with closing(Store.open(f"sqlite:///{tmp_path}/scep.db")) as store:
+        loop.close()
+        store.record(make_issuance(), promise)
+        assert isinstance(store.record(make_issuance()).result(PATIENCE), Recorded)

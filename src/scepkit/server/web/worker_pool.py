@@ -243,7 +243,10 @@ class Handover:
             self._settle()
         elif not self._woken:
             self._woken = True
-            self.loop.call_soon_threadsafe(self._settle)
+            try:
+                self.loop.call_soon_threadsafe(self._settle)
+            except RuntimeError:  # it is closed: nobody waits any more, and whoever gives goes on
+                self._arrived.clear()
 
     def _settle(self) -> None:
         self._woken = False
