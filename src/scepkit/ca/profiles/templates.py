@@ -43,8 +43,13 @@ class Template:
     _compiled: Any
 
     @classmethod
-    def of(cls, text: str) -> Template:
+    def of(cls, text: str, *, makes_name: bool = False) -> Template:
         """Compile a template.
+
+        Args:
+            text: as it is written.
+            makes_name: whether it makes a distinguished name, in which each value that it puts in
+                stays one attribute's.
 
         Raises:
             SettingsError: it is none, or names what no template has; or the engine is not
@@ -52,7 +57,8 @@ class Template:
         """
         jinja2 = needed("jinja2", "a template")
         try:
-            tree = _environment().parse(text)
+            environment = _environment(makes_name)
+            tree = environment.parse(text)
             names = _named(tree)
             unknown = sorted(names - VALUES)
             if unknown:
@@ -60,7 +66,7 @@ class Template:
                     f"the template {text!r} names {unknown[0]!r}; there are "
                     f"{', '.join(sorted(VALUES))}"
                 )
-            return cls(text, names, _environment().from_string(text))
+            return cls(text, names, environment.from_string(text))
         except jinja2.TemplateError as error:
             raise SettingsError(f"{text!r} is no template: {error}") from error
 
@@ -123,7 +129,7 @@ def values_of(
 
 
 @cache
-def _environment() -> Any:
+def _environment(makes_name: bool) -> Any:  # noqa: FBT001 - one of two
     jinja2, sandbox = needed("jinja2", "a template"), needed("jinja2.sandbox", "a template")
     base: Any = sandbox.ImmutableSandboxedEnvironment
 
@@ -150,11 +156,23 @@ def _environment() -> Any:
                 return obj[attribute]
             return self.undefined(obj=obj, name=attribute)
 
-    environment = Environment(undefined=jinja2.StrictUndefined, autoescape=False)
+    environment = Environment(
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,
+        finalize=_of_one_attribute if makes_name else None,
+    )
     environment.globals.clear()
     environment.filters = {name: environment.filters[name] for name in FILTERS}
     environment.tests = {"defined": environment.tests["defined"]}
     return environment
+
+
+def _of_one_attribute(value: Any) -> str:
+    """Write a value so that nothing in it ends it: as octets, but for letters and digits."""
+    return "".join(
+        one if one.isalnum() else "".join(f"\\{octet:02x}" for octet in one.encode())
+        for one in str(value)
+    )
 
 
 def _named(tree: Any) -> frozenset[str]:

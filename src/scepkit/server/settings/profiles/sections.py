@@ -134,8 +134,7 @@ class KindSettings(Section):
     wildcards: bool = False
     add: tuple[TemplateText, ...] = ()
 
-    @property
-    def compiled(self) -> NameRule:
+    def compiled(self, kind: NameKind) -> NameRule:
         """Return the rule of the kind."""
         return NameRule(
             patterns=tuple(map(Pattern.of, self.patterns)),
@@ -144,7 +143,7 @@ class KindSettings(Section):
             least=self.min,
             most=self.max,
             wildcards=self.wildcards,
-            added=tuple(map(Template.of, self.add)),
+            added=tuple(Template.of(one, makes_name=kind == "directory") for one in self.add),
         )
 
 
@@ -192,7 +191,9 @@ class NamesSettings(Section):
         usual = KindSettings()
         given = {kind: getattr(self, kind) for kind in get_args(NameKind)}
         rules = {
-            _KINDS.get(kind, kind): one.compiled for kind, one in given.items() if one != usual
+            _KINDS.get(kind, kind): one.compiled(kind)
+            for kind, one in given.items()
+            if one != usual
         }
         return NameRules(profile, kinds(self.kinds), rules, self.max)
 
