@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import der
@@ -137,7 +137,8 @@ TEXTS = st.text('abc ,+="\\\\#', min_size=1, max_size=5).filter(str.strip)
 
 @given(
     st.lists(st.lists(st.tuples(ATTRIBUTES, TEXTS), min_size=1, max_size=2), max_size=4),
-    st.dictionaries(ATTRIBUTES, TEXTS, max_size=3),
+    # Not every text can be a serialNumber, and what cannot is no profile's.
+    st.dictionaries(ATTRIBUTES.filter(lambda one: one != "serialNumber"), TEXTS, max_size=3),
     st.sampled_from(["allow", "cut"]),
 )
 def test_what_is_fixed_is_there_once_and_all_else_stays(parts, fixed, others):
@@ -248,6 +249,8 @@ def test_a_template_that_is_refused(text):
         ({}, ["dns:*.example.com"], "has a wildcard (names.dns.wildcards"),
         ({"dns": {"wildcards": True}}, ["dns:*.com"], "a wildcard on a public suffix"),
         ({"dns": {"wildcards": True}}, ["dns:*.co.uk"], "a wildcard on a public suffix"),
+        ({"dns": {"wildcards": True}}, ["dns:*."], "a wildcard on a public suffix"),
+        ({"dns": {"wildcards": True}}, ["dns:*.COM."], "a wildcard on a public suffix"),
         ({"dns": {"wildcards": True}}, ["dns:a.*.example.com"], "is not its first label"),
         ({"dns": {"wildcards": True}}, ["dns:a*.example.com"], "is not its first label"),
         ({"dns": {"wildcards": True}}, ["dns:*.*.example.com"], "is not its first label"),
@@ -255,6 +258,7 @@ def test_a_template_that_is_refused(text):
         ({"ip": {"networks": ["10.0.0.0/8"]}}, ["ip:2001:db8::1"], "names.ip.networks"),
         ({"email": {"suffixes": ["example.com"]}}, ["email:a@example.org"], "names.email.suff"),
         ({"uri": {"suffixes": ["example.com"]}}, ["uri:http://a@b/example.com"], "names.uri.s"),
+        ({"dns": {"min": 2}}, ["dns:a.x", "dns:a.x"], "is there 1 times, at least 2"),
         ({"uri": {"patterns": ["https://.*"]}}, ["uri:http://a/"], "names.uri.patterns"),
         ({"max": 2}, ["dns:a.x", "dns:b.x", "dns:c.x"], "3 alternative names are too many"),
         ({}, [f"dns:h{n}.x" for n in range(3000)], "3000 alternative names are too many"),
@@ -303,6 +307,61 @@ def test_addresses_in_the_subject_follow_the_rules(world, profile):
     profile(names={"email": {"suffixes": ["example.com"]}})
     assert "names.email" in enrol(world, "CN=a,E=x@example.org").refusal[1]
     assert names(enrol(world, "CN=a,E=x@example.com")) == ["x@example.com"]
+
+
+@pytest.mark.parametrize(
+    "address", ['"x"@example.org', "X <x@example.org>", "x@example.org,a@example.com", "x@[::1]"]
+)
+@pytest.mark.parametrize("rule", [{"suffixes": ["example.com"]}, {"max": 0}, {"patterns": [".*"]}])
+def test_what_stands_for_an_address_does_not_pass_by_the_rules(world, profile, rule, address):
+    """It would be no alternative name, and in the subject all the same."""
+    asked = x509.Name([x509.NameAttribute(NameOID.EMAIL_ADDRESS, address)])
+    profile(names={"email": rule})
+    assert "is not one address" in enrol(world, asked).refusal[1]
+    profile(names={"dns": {"max": 1}})
+    assert enrol(world, asked).x509
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "https://evil.org\\.example.com/",
+        "https://evil.org\\@a.example.com/",
+        "https://evil.org%2f.example.com/",
+        "https://evil.org .example.com/",
+        "https://a.example.com@evil.org/",
+        "https:evil.org//a.example.com",
+        "https://[::1]/.example.com",
+    ],
+)
+def test_a_host_that_readers_differ_on_is_below_no_suffix(world, profile, uri):
+    profile(names={"uri": {"suffixes": ["example.com"]}})
+    asked = x509.UniformResourceIdentifier(uri)
+    assert "names.uri.suffixes" in enrol(world, sans=[asked]).refusal[1]
+
+
+@pytest.mark.parametrize("uri", ["https://A.example.com:8443/x?y#z", "ldap://me@example.com./"])
+def test_a_host_below_a_suffix(world, profile, uri):
+    profile(names={"uri": {"suffixes": ["example.com"]}})
+    assert names(enrol(world, sans=[x509.UniformResourceIdentifier(uri)])) == [uri]
+
+
+@given(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=20))
+@example("x,O=evil")
+@example("x+O=evil")
+@example("#0500")
+@example('"\\')
+def test_a_value_in_a_directory_name_is_one_attribute(value):
+    rules = ProfileSettings(
+        names={
+            "kinds": ["directory"],
+            "directory": {"add": ["CN={{ subject.CN }}+O={{ endpoint }},OU=a\\,b"]},
+        }
+    ).compiled("vpn")
+    known = {"subject": {"CN": value}, "endpoint": value}
+    (made,) = rules.names.certified((), Name.of(parse_subject("CN=a")), known)
+    found = [[(one.label, one.text()) for one in rdn] for rdn in Name(made.octets).rdns]
+    assert sorted(sorted(rdn) for rdn in found) == [[("CN", value), ("O", value)], [("OU", "a,b")]]
 
 
 def test_directory_names(world, profile):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from scepkit.protocol.name_attributes import AttributeType
 
 _BIT_STRING = 0x03
-_EMAIL_ADDRESS = der.oid(NameOID.EMAIL_ADDRESS)
+EMAIL_ADDRESS = der.oid(NameOID.EMAIL_ADDRESS)
 _UNIQUE_IDENTIFIER = der.oid(NameOID.X500_UNIQUE_IDENTIFIER)
 _LONGEST_HOST = 253  # RFC 1035 section 2.3.4, as text
 _NO_HOST = frozenset("/:@\\")
@@ -123,7 +123,7 @@ def email_addresses(subject: Name) -> tuple[GeneralName, ...]:
             GeneralName.email(attribute.text())
             for rdn in subject.rdns
             for attribute in rdn
-            if attribute.type == _EMAIL_ADDRESS and _MAILBOX.fullmatch(attribute.text())
+            if attribute.type == EMAIL_ADDRESS and _MAILBOX.fullmatch(attribute.text())
         ]
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 
 from scepkit.ca.profiles.patterns import Pattern
 from scepkit.ca.profiles.templates import Template, Values
-from scepkit.ca.subject_rules import email_addresses
+from scepkit.ca.subject_rules import EMAIL_ADDRESS, email_addresses
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol.asn1 import der
 from scepkit.protocol.asn1.strings import Undecodable
@@ -24,6 +25,9 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _TAGS = {"email": 0x81, "dns": 0x82, "uri": 0x86}
 _SAMPLES = {"dns": "host.{}", "email": "user@{}", "uri": "https://host.{}/"}
 _WILDCARD = "*."
+# What has a host of plain letters: a backslash or an escaped slash ends a host for some readers,
+# and not for others ("https://evil.example\\.example.com/").
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:-]*@)?([A-Za-z0-9._-]+)(?::[0-9]*)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +98,30 @@ class NameRules:
         try:
             if values:
                 names = self._with_added(names, values)
-            counted = [one for one in names if one.kind in self.kinds]
+            # A certificate has each once.
+            counted = list(dict.fromkeys([one for one in names if one.kind in self.kinds]))
             if "email" in self.rules and "email" in self.kinds:
-                counted += [one for one in email_addresses(subject) if one not in names]
+                counted += self._emails(subject, counted)
             self._check(counted)
         except (Malformed, Undecodable) as error:
             raise BadRequest("a requested alternative name cannot be read") from error
         return names
+
+    def _emails(self, subject: Name, counted: list[GeneralName]) -> list[GeneralName]:
+        """Return the e-mail addresses in a subject that are not counted yet.
+
+        What is there in the place of an address and is none becomes no alternative name, so that
+        rules would say nothing of it; people and programs read it all the same.
+        """
+        rule, found = self.rules["email"], email_addresses(subject)
+        if rule.patterns or rule.suffixes or rule.most is not None:
+            written = [one for rdn in subject.rdns for one in rdn if one.type == EMAIL_ADDRESS]
+            if len(written) > len(found):
+                raise BadRequest(
+                    "the subject's emailAddress is not one address, as the rules on e-mail "
+                    f"addresses need it (names.email of the profile {self.profile!r})"
+                )
+        return [one for one in found if one not in counted]
 
     def samples(self) -> dict[str, tuple[GeneralName, ...]]:
         """Return a name below each suffix, by kind: for whoever asks what a CA may issue."""
@@ -166,7 +187,8 @@ class NameRules:
         below = text.removeprefix(_WILDCARD)
         if "*" in below or below == text:
             raise self._refused("dns", "has a wildcard that is not its first label", "wildcards")
-        if _public_suffixes().is_public(below.rstrip(".")):
+        domain = below.rstrip(".")
+        if not domain or _public_suffixes().is_public(domain):
             raise self._refused("dns", "has a wildcard on a public suffix", "wildcards")
 
     def _check_count(self, kind: str, rule: NameRule, count: int) -> None:
@@ -210,12 +232,13 @@ def _text(kind: str, name: GeneralName) -> str:
 
 
 def _domain(kind: str, text: str) -> str:
-    """Return the domain that a name is in."""
+    """Return the domain that a name is in; nothing where readers could differ on it."""
     if kind == "uri":
         try:
-            return urlsplit(text).hostname or ""
+            found = _AUTHORITY.fullmatch(urlsplit(text).netloc)
         except ValueError:
             return ""
+        return "" if found is None else found[1]
     return text.rpartition("@")[2]
 
 
