@@ -5,14 +5,15 @@ All keys have a default, so that a profile says only in what it differs from the
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from cryptography.x509 import ObjectIdentifier
 from pydantic import (
     BaseModel,
     Field,
+    field_validator,
     model_validator,
 )
 
@@ -24,7 +25,10 @@ from scepkit.ca.profiles.patterns import Pattern
 from scepkit.ca.profiles.profile import BACKDATE, KEY_USAGES, Profile
 from scepkit.ca.profiles.subject import AttributeRule, Others, SubjectRules
 from scepkit.ca.profiles.templates import Template
+from scepkit.ca.subject_rules import certified_subject
+from scepkit.errors import BadRequest
 from scepkit.protocol.asn1 import der
+from scepkit.protocol.distinguished_name import Name
 from scepkit.server.settings.errors import EACH
 from scepkit.server.settings.profiles.sections import (
     AttributeSettings,
@@ -45,6 +49,7 @@ from scepkit.server.settings.profiles.values import (
     Purpose,
     Usage,
     attribute_type,
+    label,
     purpose,
 )
 
@@ -118,6 +123,32 @@ class ProfileSettings(Section):
     copied_extensions: frozenset[ExtensionType] = frozenset()
     renewal: RenewalSettings = RenewalSettings()
 
+    @field_validator("subject", mode="before")
+    @classmethod
+    def _has_one_rule_for_each(cls, value: Any) -> Any:
+        seen: dict[str, str] = {}
+        for name in value if isinstance(value, Mapping) else ():
+            try:
+                other = seen.setdefault(label(name), name)
+            except ValueError:
+                continue  # said of the key itself
+            if other != name:
+                raise ValueError(f"{other} and {name} are one attribute: keep one of the two")
+        return value
+
+    @model_validator(mode="after")
+    def _fixes_what_can_be_certified(self) -> Self:
+        for name, one in self.subject.items():
+            if one.fixed is None:
+                continue
+            rules = SubjectRules("", {attribute_type(name): _rule(name, one)})
+            try:
+                certified_subject(rules.certified(Name(der.sequence()), None))
+            except BadRequest as error:
+                said = error.message.partition(" (")[0]
+                raise ValueError(f"subject.{name}.fixed: {said}") from error
+        return self
+
     @model_validator(mode="after")
     def _adds_each_once(self) -> Self:
         added = [one.oid for one in self.extensions]
@@ -161,19 +192,7 @@ class ProfileSettings(Section):
     def _subject(self, profile: str) -> SubjectRules | None:
         if not self.subject and self.other_attributes == "allow":
             return None
-        rules = [
-            AttributeRule(
-                label=name,
-                type=attribute_type(name),
-                required=one.required,
-                forbidden=one.forbidden,
-                most=one.max,
-                pattern=None if one.pattern is None else Pattern.of(one.pattern),
-                fixed=one.fixed,
-                template=None if one.template is None else Template.of(one.template),
-            )
-            for name, one in self.subject.items()
-        ]
+        rules = [_rule(name, one) for name, one in self.subject.items()]
         return SubjectRules(profile, {one.type: one for one in rules}, self.other_attributes)
 
     def _keys(self, profile: str, blocked: Blocklist | None) -> KeyRules | None:
@@ -193,3 +212,16 @@ class ProfileSettings(Section):
             constant.insert(0, further.policies([(one.oid, one.cps) for one in self.policies]))
         copied = frozenset(der.oid(ObjectIdentifier(one)) for one in self.copied_extensions)
         return FurtherExtensions(profile, tuple(constant), copied)
+
+
+def _rule(name: str, one: AttributeSettings) -> AttributeRule:
+    return AttributeRule(
+        label=name,
+        type=attribute_type(name),
+        required=one.required,
+        forbidden=one.forbidden,
+        most=one.max,
+        pattern=None if one.pattern is None else Pattern.of(one.pattern),
+        fixed=one.fixed,
+        template=None if one.template is None else Template.of(one.template),
+    )

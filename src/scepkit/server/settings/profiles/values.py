@@ -40,6 +40,7 @@ Curve: TypeAlias = Literal["p256", "p384", "p521", "ed25519"]
 Bits: TypeAlias = Annotated[int, Field(ge=1024, le=16384)]
 Usage: TypeAlias = Literal["digital_signature", "key_encipherment", "key_agreement"]
 
+_MOMENT = "a time with its zone, such as 2030-01-01T00:00:00Z"
 _DURATION = re.compile(r"(\d{1,6})([mhdwy])")
 _UNITS = {
     "m": timedelta(minutes=1),
@@ -80,13 +81,20 @@ Duration: TypeAlias = Annotated[
 ]
 
 
-def _aware(value: datetime) -> datetime:
-    if value.tzinfo is None:
-        raise ValueError("a time with its zone, such as 2030-01-01T00:00:00Z")
+def _read_moment(value: Any) -> Any:
+    # A year alone would count as seconds since 1970.
+    if isinstance(value, int) or (isinstance(value, str) and "T" not in value.upper()):
+        raise ValueError(_MOMENT)
     return value
 
 
-Moment: TypeAlias = Annotated[datetime, AfterValidator(_aware)]
+def _aware(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError(_MOMENT)
+    return value
+
+
+Moment: TypeAlias = Annotated[datetime, BeforeValidator(_read_moment), AfterValidator(_aware)]
 
 
 def purpose(name: str) -> ObjectIdentifier:
@@ -139,13 +147,17 @@ def attribute_type(name: str) -> bytes:
         raise ValueError(f"{name!r} is no attribute of a subject{meant}") from error
 
 
-def _label(name: str) -> str:
-    """Return the one name of an attribute, so that each has one rule."""
+def label(name: str) -> str:
+    """Return the one name of an attribute, so that each has one rule.
+
+    Raises:
+        ValueError: it is none.
+    """
     oid = object_identifier(attribute_type(name))
     return name if oid is None else name_attributes.find(oid).label
 
 
-AttributeName: TypeAlias = Annotated[str, AfterValidator(_label)]
+AttributeName: TypeAlias = Annotated[str, AfterValidator(label)]
 """The type of an attribute of subjects, by its name or its OID."""
 
 
