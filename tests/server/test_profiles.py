@@ -174,6 +174,15 @@ def test_what_is_refused_in_a_file_of_its_own(load, tmp_path, text, said, line):
     assert (place.file, place.line) == (str(own), line)
 
 
+def test_lists_that_lie_too_deep_in_each_other(load, tmp_path):
+    """The reader of TOML goes down into each."""
+    deep = "a = " + "[" * 5000 + "]" * 5000
+    for text, profiles, file in ((deep, {}, "scep.toml"), ("", {"own": deep}, "profiles/own.toml")):
+        with pytest.raises(SettingsError, match="too deep in each other") as refused:
+            load(text, **profiles)
+        assert str(tmp_path / file) in refused.value.message
+
+
 def test_blocklists(load, tmp_path, monkeypatch):
     """One that several profiles name is read once; the bound holds for all together."""
     for name in ("one", "two"):

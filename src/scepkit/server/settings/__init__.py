@@ -278,6 +278,8 @@ def load(directory: Path, **options: Any) -> Settings:
         raise SettingsError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path} is not UTF-8 text") from error
+    except RecursionError as error:
+        raise SettingsError(f"{path}: lists or tables lie too deep in each other") from error
 
 
 def _check_file(path: Path) -> None:

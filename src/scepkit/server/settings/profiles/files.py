@@ -65,3 +65,5 @@ def _read(path: Path) -> dict[str, Any]:
             raise SettingsError(f"{path}: {error}", hint=toml_hint(error)) from fault
         except UnicodeDecodeError as error:
             raise SettingsError(f"{path} is not UTF-8 text") from error
+        except RecursionError as error:
+            raise SettingsError(f"{path}: lists or tables lie too deep in each other") from error
