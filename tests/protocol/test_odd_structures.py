@@ -14,6 +14,7 @@ from der import NULL, bits, integer, octets, oid, printable, seq, set_, tlv, utf
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol import csr, extensions
 from scepkit.protocol.algorithms import NO_LEGACY
+from scepkit.protocol.asn1 import ber
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import signed
 from scepkit.protocol.cms.enveloped import Envelope
@@ -225,6 +226,17 @@ def test_a_certificate_whose_version_is_no_number_is_refused(version):
         Certificate.read(forge.certificate(keys.rsa_key(), version=version))
 
 
+def test_signatures_are_bounded(monkeypatch):
+    """More than any message has are refused before their attributes are rewritten as DER."""
+    loose = forge.attribute("1.2.3", long_length(octets(b"x")))
+    one = forge.signer_info(b"", [loose], keys.device())
+    most = signed.read_signed_data(forge.signed_data(b"", [one] * 32))
+    assert [value for *_, value in most.signers[-1].attributes].count(b"x") == 1
+    monkeypatch.setattr(signed.ber, "attributes", None)
+    with pytest.raises(Malformed, match="33 SignerInfos in one message"):
+        signed.read_signed_data(forge.signed_data(b"", [one] * 33))
+
+
 # --- PKCS#10 --------------------------------------------------------------------------------------
 
 
@@ -247,6 +259,15 @@ def test_attributes_with_several_values_or_none_are_read():
     found = csr.read(request(attributes), NO_LEGACY)
     assert found.challenge_password == "secret"
     assert [values for _, values in found.attributes][:2] == [(NULL, octets(b"x")), ()]
+
+
+def test_attributes_that_are_not_der_are_rewritten_once(monkeypatch):
+    several = forge.attribute("1.2.3", long_length(octets(b"x")))
+    whole = request(tlv(0xA0, several, forge.challenge("secret")))
+    rows, real = [], ber.attributes
+    monkeypatch.setattr(ber, "attributes", lambda row: rows.append(row) or real(row))
+    found = csr.read(whole, NO_LEGACY)
+    assert (found.challenge_password, len(found.attributes), len(rows)) == ("secret", 2, 1)
 
 
 def test_what_comes_after_the_attributes_is_not_looked_at():

@@ -48,8 +48,9 @@ SIGNED_DATA = der.oid(ObjectIdentifier("1.2.840.113549.1.7.2"))
 CONTENT_TYPE = der.oid(ObjectIdentifier("1.2.840.113549.1.9.3"))
 MESSAGE_DIGEST = der.oid(ObjectIdentifier("1.2.840.113549.1.9.4"))
 
-# More certificates than any chain has: a bound on what one message can make us parse.
-MAX_CERTIFICATES = 32
+# More certificates than any chain has, and more signatures than any message: bounds on what one
+# message can make us parse.
+MAX_CERTIFICATES = MAX_SIGNERS = 32
 
 # ContentInfo ::= SEQUENCE {
 #     contentType  ContentType,
@@ -88,7 +89,8 @@ CERTIFICATE_IDENTIFIER = (
 #     unsignedAttrs [1] IMPLICIT UnsignedAttributes OPTIONAL }
 _SIGNER_INFO = (
     *(der.SEQUENCE | ENTER, der.INTEGER | SKIP, *CERTIFICATE_IDENTIFIER),
-    *(der.SEQUENCE, 0xA0 | ENTER | OPTIONAL, Row(ber.SINGLE_VALUED, ber.attributes), END),
+    # Attributes that are not DER stay a row until it is known how many signatures there are.
+    *(der.SEQUENCE, 0xA0 | ENTER | OPTIONAL, Row(ber.SINGLE_VALUED, bytes), END),
     *(der.SEQUENCE, der.OCTET_STRING | CONTENT, 0xA1 | OPTIONAL | SKIP, END),
 )
 _ROW = Row([ANY], ber.split, of_ones=True)
@@ -197,6 +199,8 @@ def read_signed_data(message: bytes) -> SignedData:
     content_type, held, content, certificates, crls, signers = _SIGNED_DATA.fields(signed)
     if len(certificates) > MAX_CERTIFICATES:
         raise Malformed(f"{len(certificates)} certificates in one message")
+    if len(signers) > MAX_SIGNERS:
+        raise Malformed(f"{len(signers)} SignerInfos in one message")
     return SignedData(
         content_type,
         content if held else None,
@@ -213,7 +217,7 @@ def _signer_info(message: bytes, position: int, fields: tuple[Any, ...]) -> Sign
         identifier,
         received_algorithm(digest_algorithm).oid,
         received_algorithm(algorithm),
-        attributes,
+        attributes if isinstance(attributes, list) else ber.attributes(attributes),
         signature,
         message,
         position,
