@@ -131,6 +131,20 @@ def test_what_a_challenge_says(world, profile):
     )
 
 
+def test_a_label_that_a_challenge_has_not_is_missing(world, profile):
+    """It is no text, such as `None`."""
+    profile(subject={"OU": {"template": "{{ challenge.label }}"}})
+    assert "a value that it needs is missing" in enrol(world).refusal[1]
+    profile(subject={"OU": {"template": "{{ challenge.label | default('none') }}"}})
+    assert subject(enrol(world)) == "OU=none,CN=device"
+
+
+@pytest.mark.parametrize("made", ["{{ challenge.data }}", "{{ subject_all.CN }}", "{{ self }}"])
+def test_what_is_no_text_is_no_value(world, profile, made):
+    profile(subject={"OU": {"template": made}})
+    assert "does not fit" in enrol(world, data=["owner=a"]).refusal[1]
+
+
 ATTRIBUTES = st.sampled_from(["CN", "O", "OU", "serialNumber", "UID"])
 TEXTS = st.text('abc ,+="\\\\#', min_size=1, max_size=5).filter(str.strip)
 
@@ -225,6 +239,9 @@ def test_a_template_puts_out_what_it_is_given(value):
         "{{ cycler }}",
         "{% macro a() %}{% endmacro %}",
         "{{ subject | attr('CN') }}",
+        "{{ subject.CN | replace('a', subject.O) }}",
+        "{{ subject_all.OU | join(subject.CN) }}",
+        "{{ subject_all.OU | join(d=subject.CN) }}",
     ],
 )
 def test_a_template_that_is_refused(text):

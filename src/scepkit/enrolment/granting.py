@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scepkit.ca.profiles.templates import values_of
 from scepkit.enrolment.challenges.one_time import bound
@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from scepkit.enrolment.sender import RenewedCertificate
     from scepkit.protocol.csr import CertificationRequest
     from scepkit.store import Challenge
+
+
+def values_of_challenge(challenge: Challenge) -> dict[str, Any]:
+    """Return what templates may name of a challenge; a label that it has not is missing."""
+    label = {} if challenge.label is None else {"label": challenge.label}
+    return {**label, "data": challenge.data}
 
 
 def first(
@@ -29,7 +35,7 @@ def first(
         BadRequest: the names do not follow the profile's rules.
     """
     granted = bound(csr, challenge)
-    known = None if challenge is None else {"label": challenge.label, "data": challenge.data}
+    known = None if challenge is None else values_of_challenge(challenge)
     return profile.named(granted, lambda: values_of(granted, endpoint, known))
 
 

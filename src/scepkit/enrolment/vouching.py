@@ -8,6 +8,7 @@ from __future__ import annotations
 from scepkit.ca import identity
 from scepkit.ca.identity import Identity
 from scepkit.ca.profiles.profile import Profile
+from scepkit.enrolment.granting import values_of_challenge
 from scepkit.enrolment.sender import RenewedCertificate
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
@@ -39,7 +40,7 @@ def treatment(
         return Identity.TAKEN_OVER
     wanted = granted.extensions
     if challenge is not None and profile.names is not None:
-        vouched = profile.names.vouched({"label": challenge.label, "data": challenge.data})
+        vouched = profile.names.vouched(values_of_challenge(challenge))
         named = identity.asked(wanted.subject_alternative_names, None)
         # Data that name a host say nothing of whose log-in a purpose would be for.
         if named and named <= vouched:

@@ -159,7 +159,7 @@ def _environment(makes_name: bool) -> Any:  # noqa: FBT001 - one of two
     environment = Environment(
         undefined=jinja2.StrictUndefined,
         autoescape=False,
-        finalize=_of_one_attribute if makes_name else None,
+        finalize=_of_one_attribute if makes_name else _text,
     )
     environment.globals.clear()
     environment.filters = {name: environment.filters[name] for name in FILTERS}
@@ -171,8 +171,16 @@ def _of_one_attribute(value: Any) -> str:
     """Write a value so that nothing in it ends it: as octets, but for letters and digits."""
     return "".join(
         one if one.isalnum() else "".join(f"\\{octet:02x}" for octet in one.encode())
-        for one in str(value)
+        for one in _text(value)
     )
+
+
+def _text(value: Any) -> str:
+    """Return a value that is a text; raise for one that is missing, a list or a map."""
+    text = str(value)  # what is missing raises here
+    if not isinstance(value, str | int):
+        raise TypeError(f"a {type(value).__name__} is no text")
+    return text
 
 
 def _named(tree: Any) -> frozenset[str]:
@@ -195,5 +203,12 @@ def _named(tree: Any) -> frozenset[str]:
     ):
         if tree.find(kind) is not None:
             raise SettingsError(f"a template has no {what}")
+    for one in tree.find_all(nodes.Filter):
+        given = (*one.args, *(pair.value for pair in one.kwargs), one.dyn_args, one.dyn_kwargs)
+        # A long value of a request for each of many of its letters would be longer than memory.
+        if one.name in ("join", "replace") and not all(
+            what is None or isinstance(what, nodes.Const) for what in given
+        ):
+            raise SettingsError(f"a template {one.name}s with texts that stand in it alone")
     meta = needed("jinja2.meta", "a template")
     return frozenset(meta.find_undeclared_variables(tree))
