@@ -46,6 +46,9 @@ _RSA_KEY = Grammar(
     "RSA public key", der.SEQUENCE | ENTER, der.INTEGER | CONTENT, der.INTEGER | CONTENT, END
 )
 
+_RSA, _RSASSA_PSS, _EC, _ED25519 = map(
+    der.oid, (RSA_ENCRYPTION, RSASSA_PSS, EC_PUBLIC_KEY, ED25519)
+)
 # For logs, of those that somebody may meet; all others go by their OID.
 _KINDS = {
     ObjectIdentifier("1.2.840.113549.1.1.7"): "id-RSAES-OAEP, ",
@@ -93,15 +96,16 @@ def load_any(spki: bytes) -> PublicKey:
         raise BadAlg(f"public key of {len(spki)} octets", text="key type not supported")
     kind, parameters, octets = _cut(spki)
     # The library knows more names for RSA keys, and would load those without any bounds.
-    if kind in (RSA_ENCRYPTION, RSASSA_PSS):
+    if kind in (_RSA, _RSASSA_PSS):
         modulus, exponent = _bound_rsa(octets)
-        if kind == RSASSA_PSS:
+        if kind == _RSASSA_PSS:
             return _pss_key(spki, parameters or None, modulus, exponent)
-    elif kind == EC_PUBLIC_KEY:
+    elif kind == _EC:
         _bound_curve(parameters)
-    elif kind != ED25519:
-        name = _KINDS.get(kind, "")
-        raise BadAlg(f"public key of {name}{kind.dotted_string}", text="key type not supported")
+    elif kind != _ED25519:
+        oid = ber.oid(kind)
+        name = f"{_KINDS.get(oid, '')}{oid.dotted_string}"
+        raise BadAlg(f"public key of {name}", text="key type not supported")
     try:
         key = load_der_public_key(spki)
     except UnsupportedAlgorithm as error:
@@ -113,15 +117,21 @@ def load_any(spki: bytes) -> PublicKey:
     return key
 
 
-def _cut(spki: bytes) -> tuple[ObjectIdentifier, bytes, bytes]:
-    """Return the kind of a key, its parameters, DER, and its octets."""
+def _cut(spki: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return the kind of a key and its parameters, DER, and its octets."""
     kind, parameters, bits = _INFO.fields(spki)
     if parameters[:1] == der.NULL[:1] and parameters != der.NULL:
         raise Malformed("not a SubjectPublicKeyInfo: NULL with a content")
     # Whole octets, or some bits fewer, which are then 0 (X.690 section 11.2.1).
-    if not bits or bits[0] >= min(8, 1 + 8 * len(bits[1:])) or bits[-1] & ~(-1 << bits[0]):
+    unused, octets = bits[:1], bits[1:]
+    if unused != b"\0" and not (unused and octets and _are_unused(unused[0], octets[-1])):
         raise Malformed("not a SubjectPublicKeyInfo: its key is no BIT STRING")
-    return ber.oid(kind), parameters, bits[1:]
+    return kind, parameters, octets
+
+
+def _are_unused(bits: int, octet: int) -> bool:
+    """Say whether so many bits at the end of an octet may be there for nothing."""
+    return bits < 8 and not octet & ~(-1 << bits)  # noqa: PLR2004 - bits of an octet
 
 
 def _pss_key(spki: bytes, parameters: bytes | None, modulus: int, exponent: int) -> PSSPublicKey:
