@@ -86,7 +86,7 @@ def sid_extension(names: Iterable[GeneralName]) -> bytes:
         BadRequest: two names have different ones, or one that is written otherwise than Microsoft
             does.
     """
-    found = {name.string() for name in names if name.kind == "uri" and is_name(name)}
+    found = {name.string for name in names if name.kind == "uri" and is_name(name)}
     if not found:
         return b""
     sids = {_SID.fullmatch(uri) for uri in found}

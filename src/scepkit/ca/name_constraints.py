@@ -297,7 +297,7 @@ def _compared(name: GeneralName) -> _Compared:
     kind = name.der[0]
     label = f"a subjectAltName of the kind {_KINDS.get(kind, 'unknown')}"
     if kind in (_DNS, _EMAIL, _URI):
-        return _Compared(kind, label, name.string())
+        return _Compared(kind, label, name.string)
     if kind == _DIRECTORY:
         return _Compared(kind, label, _parts(Name(name.octets)))
     return _Compared(kind, label, name.octets)

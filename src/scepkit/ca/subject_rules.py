@@ -215,18 +215,18 @@ def _checked(name: GeneralName, kind: str) -> GeneralName:
             case "dir":
                 return GeneralName(der.tagged(4, certified_subject(Name(name.octets)).der))
             case "dns":
-                host = name.string()
+                host = name.string
                 # RFC 5280: a dNSName of " " MUST NOT be used; no host name holds a blank.
                 _check_ia5("dNSName", host, blanks=False)
                 _check_host(host)
             case "email":
-                address = name.string()
+                address = name.string
                 _check_ia5("rfc822Name", address, blanks=False)
                 if not all(address.partition("@")) or address.count("@") > 1:
                     raise BadRequest("the rfc822Name is not one address")
             case "uri":
                 # Blanks pass: Intune writes "ID:Microsoft Endpoint Manager:GUID:...".
-                _check_ia5("uniformResourceIdentifier", name.string(), blanks=True)
+                _check_ia5("uniformResourceIdentifier", name.string, blanks=True)
     except Malformed as error:
         raise BadRequest(f"a requested {kind} name cannot be read") from error
     return name
@@ -251,7 +251,7 @@ def _check_address(name: GeneralName) -> None:
 def _user_principal_name(name: GeneralName) -> GeneralName:
     label = "the user principal name"
     try:
-        text = name.string()
+        text = name.string
     except Undecodable as error:
         raise BadRequest(f"{label} {error}") from error
     if not text.strip():

@@ -27,6 +27,7 @@ from scepkit.errors import Malformed, UsageError
 from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.once import once
 
 UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
 """Microsoft's user principal name, an otherName."""
@@ -39,9 +40,9 @@ ADDRESS_SIZES = (4, 16)
 _WRITTEN_KINDS = ("dns", "ip", "email", "uri", "upn")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GeneralName:
-    """A subject alternative name as it came.
+    """A subject alternative name as it came; what it says is read once.
 
     Attributes:
         der: the GeneralName.
@@ -69,7 +70,7 @@ class GeneralName:
         """Return an e-mail address, which is ASCII, as one of ours."""
         return cls(_der.element(_EMAIL, address.encode("ascii")))
 
-    @property
+    @once
     def kind(self) -> str:
         """Return one of `dns`, `ip`, `email`, `uri`, `upn`, `dir`, `rid`, `other` and `unknown`."""
         if self.der[0] != _OTHER:
@@ -84,13 +85,14 @@ class GeneralName:
         """Return the content of the element."""
         return ber.content(self.der, self.der[0], "subject alternative name")
 
+    @once
     def string(self) -> str:
         """Return the text of a `dns`, `email`, `uri` or `upn`.
 
         Raises:
             Undecodable: it is no text.
         """
-        if self.der[0] != _OTHER or self.kind != "upn":
+        if self.kind != "upn":
             return strings.decode(strings.IA5_STRING, self.octets)
         value = self._other_name()[1]
         if not value:
@@ -104,17 +106,21 @@ class GeneralName:
 
     def __str__(self) -> str:
         """Return the kind and the value as text; equal names are equal text."""
+        return self._text
+
+    @once
+    def _text(self) -> str:
         try:
-            return strings.shown(self._text())
+            return strings.shown(self._value())
         except (Malformed, strings.Undecodable):
             return f"unknown:{self.der.hex()}"
 
-    def _text(self) -> str:
+    def _value(self) -> str:
         match self.kind:
             case "dns" | "email" as kind:
-                return f"{kind}:{strings.lower(self.string())}"
+                return f"{kind}:{strings.lower(self.string)}"
             case "uri":
-                return f"uri:{self.string()}"
+                return f"uri:{self.string}"
             case "ip":
                 octets = self.octets
                 if len(octets) == ADDRESS_SIZES[0]:
@@ -123,7 +129,7 @@ class GeneralName:
                 return f"ip:#{octets.hex()}" if address is None else f"ip:{address}"
             case "upn":
                 # Active Directory takes no notice of case.
-                text = strings.lower(self.string())
+                text = strings.lower(self.string)
                 if text.isprintable():
                     return f"upn:{text}"
                 return self.upn(text)._other_text()  # noqa: SLF001 - one of its own

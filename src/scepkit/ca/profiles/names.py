@@ -227,7 +227,7 @@ def _name(kind: str, text: str) -> GeneralName:
 def _text(kind: str, name: GeneralName) -> str:
     if kind in ("ip", "dir"):
         return str(name).removeprefix(f"{kind}:")
-    text = name.string()
+    text = name.string
     return text.lower() if kind == "dns" else text
 
 

@@ -114,7 +114,7 @@ def values_of(
             attributes.setdefault(attribute.label, []).append(attribute.text())
         for name in csr.extensions.subject_alternative_names:
             if name.kind in ("dns", "email", "uri", "upn"):
-                names.setdefault(name.kind, []).append(name.string())
+                names.setdefault(name.kind, []).append(name.string)
             elif name.kind == "ip":
                 names.setdefault("ip", []).append(str(name).removeprefix("ip:"))
     except (Malformed, Undecodable) as error:
