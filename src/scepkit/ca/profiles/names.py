@@ -19,6 +19,7 @@ from scepkit.protocol.asn1 import der
 from scepkit.protocol.asn1.strings import Undecodable
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName
+from scepkit.protocol.once import once
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -56,7 +57,7 @@ class NameRule:
 _ANY = NameRule()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NameRules:
     """The rules on alternative names.
 
@@ -72,7 +73,7 @@ class NameRules:
     rules: Mapping[str, NameRule] = field(default_factory=dict)
     most: int = 100
 
-    @property
+    @once
     def makes(self) -> bool:
         """Say whether a template makes something."""
         return any(rule.added for rule in self.rules.values())

@@ -12,6 +12,7 @@ from scepkit.ca.profiles.templates import Template, Values
 from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol.asn1 import der, strings
 from scepkit.protocol.distinguished_name import Name, NameAttribute
+from scepkit.protocol.once import once
 
 Others: TypeAlias = Literal["allow", "cut", "refuse"]
 
@@ -54,7 +55,7 @@ class AttributeRule:
         return self.template.value(values, f"the subject's {self.label}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SubjectRules:
     """The rules on the subject.
 
@@ -68,7 +69,7 @@ class SubjectRules:
     rules: Mapping[bytes, AttributeRule] = field(default_factory=dict)
     others: Others = "allow"
 
-    @property
+    @once
     def makes(self) -> bool:
         """Say whether a template makes something."""
         return any(rule.template is not None for rule in self.rules.values())
