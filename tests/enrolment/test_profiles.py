@@ -101,7 +101,7 @@ def test_a_subject_that_is_refused(world, profile, rules, asked, said):
         ({"OU": {"template": "{{ endpoint }}"}}, "allow", "CN=a", "OU=default,CN=a"),
         ({"CN": {"template": "{{ subject.CN | lower }}"}}, "allow", "CN=ABC", "CN=abc"),
         ({"OU": {"template": "{{ subject.OU | default('') }}"}}, "allow", "CN=a", "CN=a"),
-        ({"O": {"template": "{{ subject.CN | join('-') }}"}}, "allow", "OU=x", "O=x,OU=x"),
+        ({"O": {"template": "{{ subject_all.OU | join('-') }}"}}, "allow", "OU=x", "O=x,OU=x"),
     ],
 )
 def test_a_subject_that_the_profile_makes(world, profile, rules, others, asked, certified):
