@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from scepkit.ca.identity import Identity
 from scepkit.protocol.certificate import Certificate, listed_names
+from scepkit.protocol.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -66,7 +67,7 @@ class Order(NamedTuple):
         return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class IssuedCertificate:
     """A certificate as its issuer hands it over: its octets, and what has to be stored beside them.
 

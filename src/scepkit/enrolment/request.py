@@ -21,6 +21,7 @@ from scepkit.enrolment.sender import Sender
 from scepkit.errors import BadRequest, FailInfoError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
+from scepkit.protocol.value import value
 from scepkit.store import Challenge, Issuance, OtherOwner, QueuedEntry, StoredOutcome
 
 
@@ -72,7 +73,7 @@ class EnrolmentRequest(NamedTuple):
         return digest.digest()
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Granted:
     """The certificate is signed; it is sent once it is stored.
 

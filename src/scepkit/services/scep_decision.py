@@ -16,6 +16,7 @@ from scepkit.protocol.scep import pkimessage
 from scepkit.protocol.scep.attributes import MessageType, PKIStatus
 from scepkit.protocol.scep.messages import CertRep, Failure, Pending, Success
 from scepkit.protocol.scep.pkimessage import PKIMessage, VerifiedMessage
+from scepkit.protocol.value import value
 from scepkit.store import Challenge, Issuance, QueuedEntry, Status, StoredOutcome
 
 _NAMES = {one: one.name for one in MessageType}
@@ -73,7 +74,7 @@ class Retrieved:
 Outcome: TypeAlias = EnrolmentOutcome | Retrieved
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Decision:
     """A decision on a pkiMessage; its reply may go out once `record`, if any, is stored.
 

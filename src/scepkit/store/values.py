@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from scepkit.errors import UsageError
+from scepkit.protocol.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,7 +121,7 @@ Conflict: TypeAlias = AlreadyAnswered | OtherOwner | ChallengeSpent | SignerRevo
 Answer: TypeAlias = Recorded | Conflict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Entry:
     """The record of a granted request, at once or after approval.
 
@@ -187,7 +188,7 @@ class Entry:
         return CertificateKey(self.renews, issuer)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Issuance(Entry):
     """All that is written when a certificate is issued, in one atomic step.
 
@@ -223,7 +224,7 @@ class Issuance(Entry):
             raise without_zone()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class QueuedEntry(Entry):
     """All that is written when a request has to wait for a person.
 

@@ -46,6 +46,7 @@ from scepkit.protocol.cms.pbkdf2 import MAX_ITERATIONS
 from scepkit.protocol.cms.recipients import KEY_AGREEMENT, KEY_TRANSPORT, PASSWORD
 from scepkit.protocol.cms.signed import CONTENT_INFO, DATA, Credential
 from scepkit.protocol.once import once
+from scepkit.protocol.value import value
 
 __all__ = [
     "Credential",
@@ -110,7 +111,7 @@ _ANY_PASSWORD = "any"  # noqa: S105 - where only the kind of lock is asked for
 _UNDECRYPTABLE = "the encrypted part could not be read"
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class Opened:
     """The content of an envelope, and the algorithms that closed it.
 

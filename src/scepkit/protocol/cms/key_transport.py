@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import reduce
 from operator import or_
 from typing import ClassVar
@@ -28,6 +28,7 @@ from scepkit.protocol.algorithms import (
 from scepkit.protocol.asn1 import ber, der, types
 from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.value import value
 
 _WRITTEN = Skeleton(
     *(der.SEQUENCE, der.INTEGER_0, (der.SEQUENCE, ..., ...), ..., (der.OCTET_STRING, ...))
@@ -35,7 +36,7 @@ _WRITTEN = Skeleton(
 _PKCS1_V15 = (padding.PKCS1v15(),)
 
 
-@dataclass(frozen=True, slots=True)
+@value()
 class KeyTransport:
     """A content-encryption key that an RSA key of ours can decrypt.
 
