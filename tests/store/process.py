@@ -10,7 +10,14 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from time import sleep
 
-from scepkit.store import AuditAction, AuditEvent, SignerRevoked, Store
+from scepkit.store import (
+    AuditAction,
+    AuditEvent,
+    CertificateKey,
+    SameSubject,
+    SignerRevoked,
+    Store,
+)
 from stored import CA, NOW, make_grant, make_issuance, make_queued, put_challenge
 
 
@@ -131,6 +138,26 @@ def approve_one(store):
     return f"{grant.serial:x}"
 
 
+def replace_one(store):
+    digest = os.urandom(32)
+    old = make_issuance(subject_digest=digest)
+    new = make_issuance(subject_digest=digest, same_subject=SameSubject.REPLACED)
+    for one in (old, new):
+        store.record(one).result()
+    store.replace(CertificateKey(new.serial, new.issuer), now=NOW)
+    return f"{old.serial:x} {new.serial:x}"
+
+
+def one_of_subject(url, times):
+    with Store.open(url) as store:
+        for number in range(int(times)):
+            new = make_issuance(
+                subject_digest=bytes([number]) * 32, same_subject=SameSubject.REFUSED
+            )
+            wait()
+            say(type(store.record(new).result()).__name__)
+
+
 def sign_one(store):
     number = store.reserve_crl_number(CA)
     store.put_crl(CA, number, b"crl", NOW, NOW)
@@ -149,6 +176,8 @@ ROLES = {
     "audit": audit,
     "record for ever": for_ever(record_one),
     "approve for ever": for_ever(approve_one),
+    "one of subject": one_of_subject,
+    "replace for ever": for_ever(replace_one),
     "sign for ever": for_ever(sign_one),
 }
 

@@ -11,9 +11,8 @@ from typing import Any, TypeVar
 from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import Order
 from scepkit.ca.profiles.profile import Profile, check_key, check_names
-from scepkit.enrolment import granting, issuing, renewal
+from scepkit.enrolment import granting, issuing, renewal, same_subject
 from scepkit.enrolment.challenges import MAX_LENGTH, ChallengeRule, too_long
-from scepkit.enrolment.challenges.one_time import refused_as_spent
 from scepkit.enrolment.challenges.static import WrongChallenges
 from scepkit.enrolment.consultation import Consultation, Grant
 from scepkit.enrolment.issuers import Issuers
@@ -23,13 +22,13 @@ from scepkit.enrolment.request import (
     Kind,
     Outcome,
     Queued,
-    Refused,
     Repeated,
     repeated,
 )
 from scepkit.enrolment.rules import RenewalRules, Rules
 from scepkit.enrolment.secret_box import Passphrases, SecretBox
-from scepkit.enrolment.sender import RenewedCertificate, RevokedSigner, other_key, revoked
+from scepkit.enrolment.sender import RenewedCertificate, RevokedSigner, other_key
+from scepkit.enrolment.settling import settle
 from scepkit.enrolment.third_parties import Awaited
 from scepkit.enrolment.vouching import treatment
 from scepkit.errors import BoundReached, FailInfoError, SettingsError
@@ -37,17 +36,13 @@ from scepkit.protocol.algorithms import is_rsa
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
 from scepkit.store import (
-    AlreadyAnswered,
     Answer,
     CertificateKey,
     Challenge,
-    ChallengeSpent,
     Entry,
     Issuance,
     OtherOwner,
-    QueueFull,
-    Recorded,
-    SignerRevoked,
+    SameSubject,
     Store,
     StoredOutcome,
 )
@@ -143,19 +138,10 @@ class Admission:
                 check_names(granted.extensions, granted.subject, profile, identity)
         except FailInfoError as error:
             raise request.sender.told(error) from error
-        renews = None
-        if renewed is not None and renewed.certificate.subject_name.matches(granted.subject):
-            renews = renewed.key
-        return self._granted(
-            request,
-            granted,
-            fingerprint,
-            challenge,
-            renews,
-            identity,
-            queued=queued,
-            is_anew=True,
-        )
+        if renewed and not renewed.certificate.subject_name.matches(granted.subject):
+            renewed = None
+        facts = request, granted, fingerprint, challenge, renewed, identity
+        return self._granted(*facts, queued=queued, is_anew=True)
 
     def _judge(self, request: EnrolmentRequest, renewed: Name | None = None) -> Challenge | None:
         """Judge a challenge, within the bound on wrong ones; no challenge is no guess.
@@ -210,7 +196,7 @@ class Admission:
         except FailInfoError as error:
             raise request.sender.told(error) from error
         identity = treatment(self.profile, granted, challenge, renewed)
-        return self._granted(request, granted, fingerprint, challenge, renewed.key, identity)
+        return self._granted(request, granted, fingerprint, challenge, renewed, identity)
 
     def _may_be_first(self, request: EnrolmentRequest, error: FailInfoError) -> bool:
         """Say whether a renewal that is refused may be a first enrolment: by whoever decides those.
@@ -251,16 +237,26 @@ class Admission:
         granted: CertificationRequest,
         fingerprint: bytes,
         challenge: Challenge | None,
-        renews: CertificateKey | None,
+        renewed: RenewedCertificate | None,
         identity: Identity,
         *,
         queued: bool = False,
         is_anew: bool = False,
     ) -> Outcome | Awaited:
         """Have the certificate signed, or queue the request, or ask the third parties."""
+        renews = None if renewed is None else renewed.key
+        again = SameSubject.ALLOWED
+        if self.rules.subject.treatment is not again:
+            try:
+                again = self._treat_again(request, granted, challenge, renewed, queued=queued)
+            except FailInfoError as error:
+                standing = self._standing(request, fingerprint)
+                if standing is None:
+                    raise request.sender.told(error) from error
+                return repeated(standing, challenge, None if renews is None else renews.serial)
         keeps = self.rules.revocation_passphrase
         passphrase = self.passphrases.to_keep(request.csr, renews) if keeps else None
-        facts = request, granted, fingerprint, challenge, renews, passphrase, is_anew
+        facts = request, granted, fingerprint, challenge, renews, passphrase, is_anew, again
         if queued and self.consultation is None:
             queued_entry = issuing.queue(self._record(Entry, *facts), self.rules)
             return Queued(queued_entry, challenge, queued_entry.renews)
@@ -288,6 +284,29 @@ class Admission:
             names=certificate.names,
         )
         return Granted(issuance, challenge, issuance.renews, request.csr, certificate.granted)
+
+    def _treat_again(
+        self,
+        request: EnrolmentRequest,
+        granted: CertificationRequest,
+        challenge: Challenge | None,
+        renewed: RenewedCertificate | None,
+        *,
+        queued: bool,
+    ) -> SameSubject:
+        """Return the treatment of a request whose subject may have a certificate.
+
+        What an operator decides comes from anybody, who is not told which subjects have one.
+
+        Raises:
+            BadRequest: the subject has one, or nobody bound the request to it.
+        """
+        subject, profile = granted.subject, self.profile
+        again = same_subject.treatment(self.rules.subject, profile, subject, challenge, renewed)
+        digest = None if queued or again is not SameSubject.REFUSED else subject.digest
+        if digest and self.store.has_other(self.endpoint, digest, granted.key_hash, request.now):
+            raise same_subject.taken(profile)
+        return again
 
     def _order(
         self,
@@ -322,6 +341,7 @@ class Admission:
         renews: CertificateKey | None,
         passphrase: bytes | None,
         is_anew: bool,  # noqa: FBT001 - one of the facts
+        again: SameSubject,
         **certificate: Any,
     ) -> _Record:
         """Return the record of a granted request: an Entry, or with its certificate an Issuance."""
@@ -341,6 +361,9 @@ class Admission:
             is_anew=is_anew,
             reply_secret=self._reply_secret(request),
             passphrase=passphrase,
+            subject_digest=granted.subject.digest,
+            same_subject=again,
+            replace_at=self.rules.subject.replace_at(again, request.now),
             peer=request.peer,
             now=request.now,
             **certificate,
@@ -355,7 +378,7 @@ class Admission:
 
     def settle(self, decided: Granted | Queued, answer: Answer) -> Outcome | Awaited:
         """Return what comes next after the commit; arguments as for the function."""
-        outcome = settle(decided, answer)
+        outcome = settle(decided, answer, self.profile)
         if self.consultation is None or outcome is decided or not isinstance(decided, Granted):
             return outcome
         return self.consultation.settle(decided, outcome)
@@ -372,29 +395,3 @@ class Admission:
                 hint="was the server started without it?",
             )
         return self.consultation.resume(outcome, self.now())
-
-
-def settle(decided: Granted | Queued, answer: Answer) -> Outcome:
-    """Return the outcome that stands after the commit.
-
-    Args:
-        decided: what was to be stored.
-        answer: what the store says: it is, or what stood in its way.
-
-    Raises:
-        BoundReached: too many requests wait already.
-    """
-    challenge, renews = decided.challenge, decided.renews
-    match answer:
-        case Recorded():
-            return decided
-        case AlreadyAnswered(outcome=standing):
-            return Repeated(standing, challenge, renews)
-        case OtherOwner():
-            return repeated(answer, challenge, renews)
-        case ChallengeSpent():
-            return Refused(refused_as_spent(), challenge, renews)
-        case SignerRevoked():
-            return Refused(revoked(), challenge, renews)
-        case QueueFull():
-            raise issuing.queue_full(answer)

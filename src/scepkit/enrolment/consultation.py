@@ -19,7 +19,7 @@ from typing import TypeAlias
 from scepkit.ca.authority import Authority
 from scepkit.ca.issuer import IssuedCertificate, Issuer, Later, Order
 from scepkit.ca.profiles.profile import Profile
-from scepkit.enrolment import issuing
+from scepkit.enrolment import issuing, same_subject
 from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.request import Granted, Outcome, Queued, Refused, Repeated, repeated
 from scepkit.enrolment.rules import Rules
@@ -235,7 +235,11 @@ class Consultation:
                 hint="reject it: the device then asks the CA of today",
             )
         wanted = csr.read_archived(row.csr)
-        entry = issuing.entry_of(row, wanted.subject, issuer, now)
+        rule = self.rules.subject
+        again = same_subject.treatment_of_waiting(
+            rule, self.profile, wanted.subject, row, self.store
+        )
+        entry = issuing.entry_of(row, wanted.subject, issuer, now, again, rule)
         identity = treatment_of_waiting(self.profile, wanted, row, self.store)
         order = issuing.order(entry, wanted, self.profile, identity)
         return _order(

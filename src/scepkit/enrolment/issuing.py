@@ -10,11 +10,11 @@ from typing import Any
 from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import IssuedCertificate, Issuer, Order
 from scepkit.ca.profiles.profile import Profile
-from scepkit.enrolment.rules import Rules
+from scepkit.enrolment.rules import Rules, SubjectRule
 from scepkit.errors import BoundReached
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
-from scepkit.store import Entry, Issuance, QueuedEntry, QueueFull, RequestRow
+from scepkit.store import Entry, Issuance, QueuedEntry, QueueFull, RequestRow, SameSubject
 
 # Those who decide are people, so sooner is no use.
 _RETRY_SECONDS = 300
@@ -43,7 +43,14 @@ def issuance(entry: Entry, certificate: IssuedCertificate, delivery: str | None 
     )
 
 
-def entry_of(row: RequestRow, subject: Name, issuer: Issuer, now: datetime) -> Entry:
+def entry_of(
+    row: RequestRow,
+    subject: Name,
+    issuer: Issuer,
+    now: datetime,
+    same_subject: SameSubject,
+    rule: SubjectRule,
+) -> Entry:
     """Return the record of a request that has waited, to go on with.
 
     Args:
@@ -51,6 +58,8 @@ def entry_of(row: RequestRow, subject: Name, issuer: Issuer, now: datetime) -> E
         subject: what it asks for as its subject.
         issuer: whoever certifies it.
         now: the time, aware.
+        same_subject: what becomes of it where that subject has a valid certificate.
+        rule: the endpoint's rule on that.
     """
     return Entry(
         endpoint=row.endpoint,
@@ -67,6 +76,9 @@ def entry_of(row: RequestRow, subject: Name, issuer: Issuer, now: datetime) -> E
         renews_issuer=row.renews_issuer,
         # Where an operator decides, no certificate has entitled it.
         is_anew=row.waits_for is None,
+        subject_digest=subject.digest,
+        same_subject=same_subject,
+        replace_at=rule.replace_at(same_subject, now),
         now=now,
     )
 

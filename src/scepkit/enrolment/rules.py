@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from scepkit.errors import SettingsError
 from scepkit.protocol.certificate import Certificate
+from scepkit.store import SameSubject
 
 
 class GetCertRule(StrEnum):
@@ -64,6 +65,29 @@ class RenewalRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectRule:
+    """The rule on another key for a subject that has a valid certificate."""
+
+    treatment: SameSubject = SameSubject.ALLOWED
+    """What becomes of it."""
+
+    replace_after: timedelta | None = None
+    """The time after which the new certificate takes the place of the others, though its key has
+    not signed; None: not before that."""
+
+    def replace_at(self, treatment: SameSubject, now: datetime) -> datetime | None:
+        """Return when a certificate takes the place of others at the latest.
+
+        Args:
+            treatment: what becomes of this one.
+            now: when it is issued.
+        """
+        if treatment is not SameSubject.REPLACED or self.replace_after is None:
+            return None
+        return now + self.replace_after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """The rules of one endpoint."""
 
@@ -82,6 +106,9 @@ class Rules:
 
     renewal: RenewalRules | None = RenewalRules()
     """The right to renew; None: nobody."""
+
+    subject: SubjectRule = SubjectRule()
+    """The rule on subjects that have a valid certificate."""
 
     get_cert: GetCertRule = GetCertRule.OWN
     """The right to fetch certificates."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from scepkit.ca.authority import Authority
 from scepkit.ca.profiles.profile import Profile
-from scepkit.enrolment import issuing
+from scepkit.enrolment import issuing, same_subject
 from scepkit.enrolment.issuers import Issuers
+from scepkit.enrolment.rules import SubjectRule
 from scepkit.enrolment.vouching import treatment_of_waiting
 from scepkit.errors import FailInfo, Hint, UsageError
 from scepkit.protocol import csr
@@ -26,12 +27,14 @@ class Approval:
         issuers: its CAs.
         profile: what it issues.
         store: where requests wait.
+        subject_rule: the rule on subjects that have a valid certificate.
     """
 
     endpoint: str
     issuers: Issuers
     profile: Profile
     store: Store
+    subject_rule: SubjectRule = field(default_factory=SubjectRule)
 
     def approve(self, request_id: int, *, by: str, now: datetime, reason: str = "") -> Answer:
         """Issue the certificate that a waiting request asks for, and store both as one.
@@ -43,7 +46,8 @@ class Approval:
             reason: why, for the record; no device is told of it.
 
         Returns:
-            Recorded; or what stood in the way: AlreadyAnswered, ChallengeSpent, SignerRevoked.
+            Recorded; or what stood in the way: AlreadyAnswered, ChallengeSpent, SignerRevoked,
+            SubjectTaken.
 
         Raises:
             UsageError: this endpoint has no such request, or the CA that it was made to is no more.
@@ -106,7 +110,10 @@ class Approval:
         wanted = self.profile.named(wanted, None)
         self.issuers.check_subject(wanted.subject)
         authority = self._authority(row)
-        entry = issuing.entry_of(row, wanted.subject, authority, now)
+        again = same_subject.treatment_of_waiting(
+            self.subject_rule, self.profile, wanted.subject, row, self.store
+        )
+        entry = issuing.entry_of(row, wanted.subject, authority, now, again, self.subject_rule)
         identity = treatment_of_waiting(self.profile, wanted, row, self.store)
         order = issuing.order(entry, wanted, self.profile, identity)
         return issuing.issuance(entry, authority.certify(order))

@@ -233,6 +233,7 @@ class CertificateImport:
             not_after=end,
             public_key=found.key_hash,
             names=listed_names(piece.der),
+            subject_digest=found.subject_name.digest,
         )
 
     def _issuer_of(self, found: Certificate) -> ForeignIssuer | str:

@@ -330,3 +330,11 @@ def listed_names(der: bytes) -> str:
         return general_name.listed(Certificate.read(der).alternative_names)
     except Malformed:
         return ""
+
+
+def subject_digest(der: bytes) -> bytes | None:
+    """Return what a certificate's subject has in common with equal ones; None for no subject."""
+    try:
+        return Certificate.read(der).subject_name.digest
+    except Malformed:
+        return None

@@ -10,6 +10,7 @@ octet in one; see `asn1.strings` for what is read all the same.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -167,6 +168,22 @@ class Name:
             return len(self.rdns) == len(other.rdns) and self._comparable == other._comparable
         except Malformed:
             return False
+
+    @property
+    def digest(self) -> bytes | None:
+        """Return 32 octets that two names have in common if they match; None of an empty name."""
+        if self.is_empty:
+            return None
+        try:
+            parts = self._comparable
+        except Malformed:
+            return hashlib.sha256(b"octets" + self.der).digest()
+        # With all lengths, so that no text in a name can pass for two.
+        counted = [
+            b"".join([b"%d." % len(part), *(b"%d:%b" % (len(one), one) for one in part)])
+            for part in parts
+        ]
+        return hashlib.sha256(b"parts" + b"".join(counted)).digest()
 
     def reads_like(self, other: Name) -> bool:
         """Say whether two names are spelled alike: the same texts in the same order."""

@@ -23,7 +23,7 @@ from scepkit.enrolment.challenges import ChallengeRule, NoChallenge
 from scepkit.enrolment.challenges.static import StaticChallenge, WrongChallenges
 from scepkit.enrolment.consultation import Consultation
 from scepkit.enrolment.issuers import Issuers, IssuingCA
-from scepkit.enrolment.rules import GetCertRule, KeyChange, RenewalRules, Rules
+from scepkit.enrolment.rules import GetCertRule, KeyChange, RenewalRules, Rules, SubjectRule
 from scepkit.enrolment.secret_box import SecretBox
 from scepkit.enrolment.third_parties import ThirdParties
 from scepkit.errors import SettingsError
@@ -40,6 +40,7 @@ from scepkit.server.endpoint_files import BlocklistFiles, EndpointFiles
 from scepkit.server.endpoints import ServedEndpoint, recipient_id
 from scepkit.server.settings import Settings
 from scepkit.server.settings.endpoint import EndpointSettings
+from scepkit.server.settings.profiles.format import ProfileSettings
 from scepkit.server.settings.profiles.sections import RenewalSettings
 from scepkit.server.settings.public_urls import locations
 from scepkit.server.web.ca_publication import publish
@@ -47,7 +48,7 @@ from scepkit.server.web.executors import MOST_ROUNDS
 from scepkit.services.cmp import CMPService
 from scepkit.services.ocsp import OCSPService
 from scepkit.services.scep import SCEPService
-from scepkit.store import Store
+from scepkit.store import SameSubject, Store
 
 
 def assemble(
@@ -96,7 +97,7 @@ def approval_of(home: Home, store: Store, name: str) -> Approval:
     issuers = _issuers(home.authority_of(name).material, locations(home.settings, name))
     found = home.settings.profile_of(name)
     profile = found.compiled(settings.profile, BlocklistFiles(home.settings).of(found))
-    return Approval(endpoint=name, issuers=issuers, profile=profile, store=store)
+    return Approval(name, issuers, profile, store, subject_rule(found))
 
 
 def _serve(
@@ -111,6 +112,8 @@ def _serve(
     files = (home.files or {}).get(name, EndpointFiles())
     ca = home.authority_of(name)
     _check_decryption(name, settings, ca)
+    profile = home.settings.profile_of(name)
+    _check_replacing(name, settings, profile)
     credentials = [_credential(one) for one in _recipients(ca.material)]
     responder = Responder(
         signer=_credential(ca.material.ra),
@@ -121,14 +124,13 @@ def _serve(
         now=now,
         max_iterations=settings.pbkdf2_rounds,
     )
-    profile = home.settings.profile_of(name)
     compiled = profile.compiled(settings.profile, files.blocked)
     said = issuable.name_fault(compiled, ca.material.ca)
     if said:
         raise SettingsError(
             f"endpoint {name!r}: {said}", hint=f"change the profile {settings.profile!r}"
         )
-    rules = rules_of(settings, home.settings, profile.renewal, files)
+    rules = rules_of(settings, home.settings, profile, files)
     issuers = _issuers(ca.material, locations(home.settings, name))
     admission = Admission(
         endpoint=name,
@@ -199,6 +201,20 @@ def _check_decryption(name: str, settings: EndpointSettings, ca: LoadedCA) -> No
     )
 
 
+def _check_replacing(name: str, settings: EndpointSettings, profile: ProfileSettings) -> None:
+    """Refuse to replace certificates where no challenge can be bound to a subject.
+
+    Raises:
+        SettingsError: that is so: anybody could take anybody's certificate.
+    """
+    if profile.same_subject == "replace" and settings.challenge != "one-time":
+        raise SettingsError(
+            f'endpoint {name!r}: same_subject = "replace" of the profile {settings.profile!r} '
+            f'does not go with challenge = "{settings.challenge}", which is bound to no subject',
+            hint='challenge = "one-time", or same_subject = "refuse"',
+        )
+
+
 def _issuing(material: Material) -> list[Material]:
     """Return the generations of a CA that issue certificates: the current one, and the next."""
     return [material] if material.next is None else [material, material.next]
@@ -221,14 +237,14 @@ def _credential(ra: RACredential) -> Credential:
 
 
 def rules_of(
-    settings: EndpointSettings, server: Settings, renewal: RenewalSettings, files: EndpointFiles
+    settings: EndpointSettings, server: Settings, profile: ProfileSettings, files: EndpointFiles
 ) -> Rules:
     """Return the rules of an endpoint.
 
     Args:
         settings: the endpoint's.
         server: those of the server.
-        renewal: those of its profile.
+        profile: its profile.
         files: the contents of the files that they name.
     """
     minutes = settings.signing_time_minutes
@@ -237,7 +253,8 @@ def rules_of(
         pending_lifetime=timedelta(days=settings.pending_days),
         pending_per_address=settings.pending_per_address,
         pending_requests=settings.pending_requests,
-        renewal=_renewal(renewal, files) if settings.renewal else None,
+        renewal=_renewal(profile.renewal, files) if settings.renewal else None,
+        subject=subject_rule(profile),
         get_cert=GetCertRule(settings.get_cert),
         get_crl=settings.get_crl,
         retrievals_per_minute=settings.retrievals_per_minute,
@@ -248,6 +265,13 @@ def rules_of(
         revocation_passphrase=settings.revocation_passphrase,
         pbkdf2_rounds=settings.pbkdf2_rounds,
         crl_lifetime=timedelta(hours=server.crl_hours),
+    )
+
+
+def subject_rule(profile: ProfileSettings) -> SubjectRule:
+    """Return a profile's rule on subjects that have a valid certificate."""
+    return SubjectRule(
+        treatment=SameSubject(profile.same_subject), replace_after=profile.replace_after or None
     )
 
 

@@ -85,7 +85,7 @@ def rehearsal(
     found = settings.profile_of(endpoint) if own.profile == profile else settings.profile[profile]
     blocked = BlocklistFiles(settings).of(found)
     files = endpoint_files.read_all(settings)[endpoint]
-    rules = rules_of(own, settings, found.renewal, files)
+    rules = rules_of(own, settings, found, files)
     return Admission(
         endpoint=endpoint,
         issuers=_stand_ins(settings, endpoint),

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from datetime import datetime, timedelta
 
 from scepkit.ca.subject_rules import CertifiedName, certified_subject
-from scepkit.enrolment import renewal
+from scepkit.enrolment import renewal, same_subject
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.request import (
     EnrolmentRequest,
@@ -49,7 +49,7 @@ from scepkit.services.scep_decision import (
     loggable_serial,
 )
 from scepkit.services.scep_retrieval import Retrieval
-from scepkit.store import Answer, OtherOwner, Promise
+from scepkit.store import Answer, OtherOwner, Promise, SameSubject
 
 _RETRIEVALS = frozenset({MessageType.GET_CERT, MessageType.GET_CRL})
 
@@ -130,6 +130,8 @@ class SCEPService:
             read.verified = verified
             read.legacy = self._responder.legacy_uses(received)
             now = self._now()
+            if self._rules.subject.treatment is SameSubject.REPLACED:
+                same_subject.sign(verified.certificate, self.name, self._issuers, self._store, now)
             if self._rules.signing_time is not None:
                 self._check_time(verified, self._rules.signing_time, now)
             match verified.message_type:

@@ -36,9 +36,11 @@ from scepkit.store.values import (
     QueuedEntry,
     QueueFull,
     Recorded,
+    SameSubject,
     SignerRevoked,
     Status,
     StoredOutcome,
+    SubjectTaken,
 )
 from scepkit.store.verdicts import Assent
 
@@ -86,8 +88,10 @@ __all__ = [
     "Revocation",
     "RevocationRow",
     "RevokedRow",
+    "SameSubject",
     "SignerRevoked",
     "Status",
     "Store",
     "StoredOutcome",
+    "SubjectTaken",
 ]

@@ -39,7 +39,7 @@ class CertificateRow:
     when its key is thought to be in wrong hands, `renews` the serial number of the certificate
     that it replaced, and `renews_issuer` the CA of that one; `names` its subject alternative names
     as `listed_names` writes them; `chain_began` is when the first of its renewal chain was issued,
-    None where that is this one.
+    None where that is this one; `subject_digest` what equal subjects have in common.
     """
 
     serial: int
@@ -59,6 +59,7 @@ class CertificateRow:
     names: str = ""
     renews_issuer: bytes | None = None
     chain_began: datetime | None = None
+    subject_digest: bytes | None = None
 
     @property
     def key(self) -> CertificateKey:

@@ -24,6 +24,7 @@ from scepkit.store.issuances import (
     issue,
     serial_is_taken,
 )
+from scepkit.store.replacements import SubjectTakenError
 from scepkit.store.requests import outcome, request
 from scepkit.store.tables import (
     IS_OPEN,
@@ -42,6 +43,7 @@ from scepkit.store.values import (
     SignerRevoked,
     Status,
     StoredOutcome,
+    SubjectTaken,
 )
 
 if TYPE_CHECKING:
@@ -141,7 +143,8 @@ class Decisions(Database):
         Returns:
             Recorded; or, with nothing written, AlreadyAnswered when it is decided or has expired,
             ChallengeSpent when another certificate took its challenge or somebody voided it,
-            SignerRevoked when the certificate to be renewed was revoked.
+            SignerRevoked when the certificate to be renewed was revoked, SubjectTaken when its
+            subject has a certificate and may have one only.
 
         Raises:
             UsageError: there is no such request, or the issuance is for another one.
@@ -158,6 +161,8 @@ class Decisions(Database):
             return ChallengeSpent()
         except NotRenewableError:
             return SignerRevoked()
+        except SubjectTakenError:
+            return SubjectTaken()
 
     def reject(
         self, request_id: int, *, fail_info: int, reason: str, by: str, now: datetime

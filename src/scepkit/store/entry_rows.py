@@ -29,6 +29,7 @@ def issued(issuance: Issuance) -> dict[str, Any]:
         "new_not_after": issuance.not_after,
         "new_public_key": issuance.public_key,
         "new_names": issuance.names,
+        "new_subject_digest": issuance.subject_digest,
         "new_issuer": issuance.issuer,
         "new_now": issuance.now,
         "new_renews": None if renewed is None else renewed.serial,

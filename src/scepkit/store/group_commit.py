@@ -24,7 +24,7 @@ from scepkit.store.database import Database
 from scepkit.store.engine import fault, is_locked, stands_off
 from scepkit.store.issuances import answer_all, audit_event, issue_all, record
 from scepkit.store.prepared import one_trip
-from scepkit.store.values import Issuance, Recorded
+from scepkit.store.values import Issuance, Recorded, SameSubject
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +51,24 @@ class Step(ABC):
     @abstractmethod
     def write(self, connection: Connection) -> tuple[Any, Sequence[AuditEvent]]:
         """Write it within the connection's transaction; return what stands, and what was done."""
+
+
+class OneOfSubject(Step):
+    """An issuance that depends on the other certificates of its subject.
+
+    Those of its own batch count, too: so it is not written together with others.
+
+    Args:
+        issuance: the issuance.
+    """
+
+    def __init__(self, issuance: Issuance) -> None:
+        self._issuance = issuance
+
+    def write(self, connection: Connection) -> tuple[Any, Sequence[AuditEvent]]:
+        """Write it, or return the conflict that left nothing behind."""
+        answer = record(connection, self._issuance)
+        return answer, _events(self._issuance, answer)
 
 
 class Promise(Protocol):
@@ -249,12 +267,15 @@ class GroupCommits(Database):
 
         Returns:
             The promise, kept after the commit: Recorded, or the conflict that left nothing behind
-            (AlreadyAnswered, OtherOwner, ChallengeSpent, SignerRevoked), or StoreError.
+            (AlreadyAnswered, OtherOwner, ChallengeSpent, SignerRevoked, SubjectTaken), or
+            StoreError.
 
         Raises:
             StoreError: too much is queued, or the store is closed; answer HTTP 503 (P-78).
         """
-        return self._writer.submit(issuance, promise or Future())
+        is_free = issuance.same_subject is SameSubject.ALLOWED
+        entry = issuance if is_free else OneOfSubject(issuance)
+        return self._writer.submit(entry, promise or Future())
 
     @overload
     def queue(self, queued: QueuedEntry) -> Future[Answer]: ...

@@ -107,6 +107,7 @@ class ForeignCertificate:
     not_after: datetime
     public_key: bytes
     names: str = ""
+    subject_digest: bytes | None = None
 
 
 class Import(Enum):
@@ -252,6 +253,7 @@ def _row(one: ForeignCertificate, revocation: Revocation | None, by: str) -> dic
         "not_after": one.not_after,
         "public_key": one.public_key,
         "names": one.names,
+        "subject_digest": one.subject_digest,
         # Nobody knows it better.
         "issued_at": one.not_before,
         "revoked_at": at,

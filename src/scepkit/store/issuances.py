@@ -10,8 +10,9 @@ only looked at, to be spent when the request is approved (`decisions`).
    the commit, so that a revocation comes before the renewal or after it.
 4. As many requests wait already as may: QueueFull. Those that queue do so one after the other,
    whatever process they are of, so that no two can both take the last place (`check_room`).
-5. The challenge is spent, void, expired or not of this endpoint: ChallengeSpent.
-6. Otherwise everything is written: Recorded.
+5. Another key has a valid certificate for the subject, where that may have one: SubjectTaken.
+6. The challenge is spent, void, expired or not of this endpoint: ChallengeSpent.
+7. Otherwise everything is written: Recorded.
 
 Two processes may both find 1 and 2 clear. The unique constraints let one of them through; the
 other is rolled back to the savepoint and reads again what the first has written.
@@ -41,6 +42,7 @@ from scepkit.store.entry_rows import (
     waiting_row,
 )
 from scepkit.store.prepared import Prepared, one_trip
+from scepkit.store.replacements import SubjectTakenError, other_certificates, replace_later
 from scepkit.store.requests import QueueFullError, check_room, standing
 from scepkit.store.tables import (
     IS_OPEN,
@@ -61,6 +63,7 @@ from scepkit.store.values import (
     SignerRevoked,
     Status,
     StoredOutcome,
+    SubjectTaken,
 )
 
 if TYPE_CHECKING:
@@ -73,7 +76,7 @@ if TYPE_CHECKING:
 
 _OF_ISSUED = (
     *("serial", "endpoint", "subject", "der", "not_before", "not_after", "public_key", "names"),
-    *("issuer", "renews", "renews_issuer"),
+    *("issuer", "renews", "renews_issuer", "subject_digest"),
 )
 _OF_ANSWER = (
     *("fingerprint", "message_type", "csr", "csr_digest", "subject", "issuer", "reply_secret"),
@@ -225,6 +228,8 @@ def _attempt(connection: Connection, entry: NewEntry) -> Answer:
         return ChallengeSpent()
     except NotRenewableError:
         return SignerRevoked()
+    except SubjectTakenError:
+        return SubjectTaken()
     except QueueFullError as full:
         return QueueFull(full.of_peer)
 
@@ -275,8 +280,14 @@ def _write(connection: Connection, entry: NewEntry, transaction_row: int | None)
 
 
 def issue(connection: Connection, issuance: Issuance) -> None:
-    """Write the certificate; before the request and the spent challenge, which refer to it."""
+    """Write the certificate; before the request and the spent challenge, which refer to it.
+
+    Raises:
+        SubjectTakenError: its subject has one, and may have one only.
+    """
+    others = other_certificates(connection, issuance)
     ISSUE.run(connection, issued(issuance))
+    replace_later(connection, issuance, others)
     if rows := passphrase_rows([issuance]):
         KEEP_PASSPHRASE.run(connection, *rows)
 

@@ -18,6 +18,7 @@ from scepkit.store.tables import (
     certificates,
     challenges,
     passphrases,
+    replacements,
     requests,
     revocations,
     revoked_serials,
@@ -97,9 +98,12 @@ FORGET_RENEWED = tuple(
     .values(renews=None, renews_issuer=None)
     for table in (requests, certificates)
 )
-DELETE_OF_CERTIFICATES = tuple(
-    delete(table).where(among(table.c.serial, table.c.issuer))
-    for table in (revocations, passphrases, certificates)
+DELETE_OF_CERTIFICATES = (
+    delete(replacements).where(among(replacements.c.by_serial, replacements.c.by_issuer)),
+    *(
+        delete(table).where(among(table.c.serial, table.c.issuer))
+        for table in (replacements, revocations, passphrases, certificates)
+    ),
 )
 
 # The same conditions for `would_purge`, each with what the other deletions would take with it.

@@ -15,6 +15,7 @@ from scepkit.store.engine import BUSY_SECONDS, connect
 from scepkit.store.imports import Imports
 from scepkit.store.listing import CertificateListing
 from scepkit.store.purge import Purging
+from scepkit.store.replacements import Replacements
 from scepkit.store.request_listing import RequestListing
 from scepkit.store.requests import RequestRecords
 from scepkit.store.revocations import RevocationRecords
@@ -37,6 +38,7 @@ class Store(
     CertificateRecords,
     CertificateListing,
     RevocationRecords,
+    Replacements,
     CRLRecords,
     Imports,
     Purging,

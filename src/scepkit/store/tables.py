@@ -79,6 +79,8 @@ certificates = Table(
     # When the first certificate of its renewal chain was issued, which may be purged by now; NULL
     # where that is this one.
     Column("chain_began", UTCDateTime),
+    # What equal subjects have in common (`Name.digest`); NULL where there is no subject.
+    Column("subject_digest", LargeBinary(32)),
     # Each CA counts for itself. The serial comes first: an operator names a certificate by that.
     PrimaryKeyConstraint("serial", "issuer"),
     _certificate_named_by("renews", "renews_issuer"),
@@ -87,6 +89,8 @@ certificates = Table(
     Index(None, "endpoint", "issued_at", "serial"),
     # The certificates of a key: one that has leaked is to be found at once.
     Index(None, "public_key"),
+    # Those of a subject.
+    Index(None, "subject_digest", **_where("subject_digest IS NOT NULL")),
     # What a CRL is made of.
     Index(None, "issuer", "serial", **_where("revoked_at IS NOT NULL")),
     # For the purge; and to delete a row, whatever could refer to it has to be found.
@@ -250,6 +254,23 @@ passphrases = Table(
     Column("issuer", LargeBinary(32), nullable=False),
     PrimaryKeyConstraint("serial", "issuer"),
     _certificate_named_by("serial", "issuer"),
+)
+
+# Certificates that another one takes the place of when its key signs, or at a time.
+replacements = Table(
+    "replacements",
+    metadata,
+    Column("serial", SerialNumber, nullable=False),
+    Column("issuer", LargeBinary(32), nullable=False),
+    Column("by_serial", SerialNumber, nullable=False),
+    Column("by_issuer", LargeBinary(32), nullable=False),
+    # NULL: not before its key signs.
+    Column("due_at", UTCDateTime),
+    PrimaryKeyConstraint("serial", "issuer", "by_serial", "by_issuer"),
+    _certificate_named_by("serial", "issuer"),
+    _certificate_named_by("by_serial", "by_issuer"),
+    Index(None, "by_serial"),
+    Index(None, "due_at", **_where("due_at IS NOT NULL")),
 )
 
 # What services outside said yes to (see `verdicts`).

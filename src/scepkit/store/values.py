@@ -36,6 +36,15 @@ class CertificateKey(NamedTuple):
     issuer: bytes
 
 
+class SameSubject(StrEnum):
+    """The treatment of a certificate for another key where its subject has a valid one."""
+
+    ALLOWED = "allow"
+    REFUSED = "refuse"
+    REPLACED = "replace"
+    """It is issued, and takes the place of the other ones later."""
+
+
 class Status(StrEnum):
     """The state of a request."""
 
@@ -117,7 +126,14 @@ class SignerRevoked:
     """The certificate to be renewed is revoked or unknown: it renews nothing any more."""
 
 
-Conflict: TypeAlias = AlreadyAnswered | OtherOwner | ChallengeSpent | SignerRevoked | QueueFull
+@dataclass(frozen=True, slots=True)
+class SubjectTaken:
+    """The subject has a valid certificate for another key, and may have one only."""
+
+
+Conflict: TypeAlias = (
+    AlreadyAnswered | OtherOwner | ChallengeSpent | SignerRevoked | SubjectTaken | QueueFull
+)
 Answer: TypeAlias = Recorded | Conflict
 
 
@@ -146,6 +162,11 @@ class Entry:
             polls that ask for it later; None where the reply goes to the signer's key.
         passphrase: what may revoke the certificate, encrypted by the caller; None for nothing.
         peer: what the sender's address is counted under; empty where that is not known.
+        subject_digest: 32 octets that equal subjects have in common; None where there is none.
+        same_subject: what becomes of it where that subject has a valid certificate of the endpoint
+            for another key.
+        replace_at: when it takes the place of such ones at the latest, aware; None: when its key
+            signs.
         now: the time of the decision, aware; the store has no clock.
 
     Raises:
@@ -168,6 +189,9 @@ class Entry:
     reply_secret: bytes | None = field(default=None, repr=False)
     passphrase: bytes | None = field(default=None, repr=False)
     peer: str = ""
+    subject_digest: bytes | None = None
+    same_subject: SameSubject = SameSubject.ALLOWED
+    replace_at: datetime | None = None
     now: datetime
 
     def __post_init__(self) -> None:

@@ -177,7 +177,13 @@ def _row(store: Store, number: int) -> RequestRow:
 
 def _issued(number: int, answer: Answer) -> tuple[int, StoredOutcome]:
     """Return the serial number of the certificate after an approval, and the outcome."""
-    from scepkit.store import AlreadyAnswered, ChallengeSpent, Recorded, SignerRevoked
+    from scepkit.store import (
+        AlreadyAnswered,
+        ChallengeSpent,
+        Recorded,
+        SignerRevoked,
+        SubjectTaken,
+    )
 
     match answer:
         case Recorded(outcome=outcome) if outcome.serial is not None:
@@ -193,6 +199,12 @@ def _issued(number: int, answer: Answer) -> tuple[int, StoredOutcome]:
             raise UsageError(
                 f"request {number}: the certificate that it renews is revoked",
                 hint=f"scep admin reject {number}",
+            )
+        case SubjectTaken():
+            raise UsageError(
+                f"request {number}: its subject has a valid certificate for another key "
+                "(same_subject of the profile)",
+                hint=f"revoke that one, or scep admin reject {number}",
             )
     raise UsageError(
         f"request {number} belongs to another key", hint="bug in scepkit; please report it"

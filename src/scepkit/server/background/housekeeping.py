@@ -57,6 +57,7 @@ class Sweep:
     def run(self) -> None:
         """Do all of it; a failure of one part is logged, and the rest is done."""
         _attempt(self._expire)
+        _attempt(self._replace)
         _attempt(self._undelivered)
         _attempt(self._forget_assents)
         _attempt(self._purge)
@@ -67,6 +68,11 @@ class Sweep:
         count = self.store.expire(self.now())
         if count:
             log.info("requests expired before they were decided", count=count)
+
+    def _replace(self) -> None:
+        count = self.store.replace_due(self.now())
+        if count:
+            log.info("certificates were replaced whose successor has not signed yet", count=count)
 
     def _undelivered(self) -> None:
         """Tell of what was signed and not delivered: devices come back for it, or never."""

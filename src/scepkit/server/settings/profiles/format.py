@@ -96,6 +96,9 @@ class ProfileSettings(Section):
         extensions: further extensions, which are always the same.
         copied_extensions: further extensions that are taken over from a request, by OID.
         renewal: when and how a certificate is renewed.
+        same_subject: what becomes of another key for a subject that has a valid certificate.
+        replace_after: when it takes the place of the others though its key has not signed; "0d" for
+            not before that.
     """
 
     extends: str | None = None
@@ -122,6 +125,8 @@ class ProfileSettings(Section):
     extensions: tuple[ExtensionSettings, ...] = ()
     copied_extensions: frozenset[ExtensionType] = frozenset()
     renewal: RenewalSettings = RenewalSettings()
+    same_subject: Literal["allow", "refuse", "replace"] = "allow"
+    replace_after: Duration = timedelta()
 
     @field_validator("subject", mode="before")
     @classmethod
@@ -158,6 +163,12 @@ class ProfileSettings(Section):
         policies = [one.oid for one in self.policies]
         if len(set(policies)) < len(policies):
             raise ValueError("a policy is there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _replaces_what_it_may(self) -> Self:
+        if self.replace_after and self.same_subject != "replace":
+            raise ValueError('replace_after is for same_subject = "replace"')
         return self
 
     def compiled(self, name: str, blocked: Blocklist | None = None) -> Profile:
