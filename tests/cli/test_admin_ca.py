@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 
 import keys
 from chains import SIGNS, issue, of_ad_cs
-from scepkit.ca.directory import requesting
+from scepkit.ca.directory import paths, requesting
 from scepkit.errors import SettingsError
-from scepkit.keys.pem import generate, write_key
+from scepkit.keys.pem import generate, read_certificates, write_key
 from scepkit.server import data_directory
 from scepkit.server.database import open_store
 
@@ -167,6 +167,39 @@ def test_a_ca_that_has_issued_stays(scep, tmp_path, server, requested, root, roo
     status, out, _ = scep("admin", "audit", "list", "--dir", "s", "--json")
     assert "ca-requested" in out
     assert "ca-installed" in out
+
+
+def test_what_is_above_a_ca_stays_known(
+    scep, tmp_path, server, requested, root, root_key, monkeypatch
+):
+    """A renewed certificate and a next CA need no --chain again, and lose none."""
+    chain = tmp_path / "s" / paths.CHAIN
+    monkeypatch.setattr("scepkit.store.Store.has_issued", lambda *_: False)
+    install = ("admin", "ca", "install", "default", "sub.pem", "--dir", "s")
+    (tmp_path / "sub.pem").write_bytes(pem(signed(requested, root, root_key)))
+    status, out, err = scep(*install, "--chain", "root.pem", "--json")
+    assert (status, json.loads(out)["has_root"]) == (0, True), err
+
+    (tmp_path / "sub.pem").write_bytes(pem(signed(requested, root, root_key, days=1500)))
+    status, out, err = scep(*install, "--json")
+    assert (status, json.loads(out)["place"]) == (0, "renewed"), err
+    assert json.loads(out)["has_root"]
+    assert read_certificates(chain) == (root,)
+
+    monkeypatch.setattr("scepkit.store.Store.has_issued", lambda *_: True)
+    status, csr, err = scep("admin", "ca", "request", "default", "--subject", "CN=2", "--dir", "s")
+    (tmp_path / "sub.pem").write_bytes(pem(signed(csr.encode(), root, root_key)))
+    status, out, err = scep(*install, "--json")
+    assert (status, json.loads(out)["place"]) == (0, "next"), err
+    assert json.loads(out)["has_root"]
+    assert read_certificates(tmp_path / "s" / paths.NEXT / paths.CHAIN) == (root,)
+
+    # Of another root nothing is known: it is not taken for one that is.
+    other_key = keys.rsa_key("other", 2048)
+    other = issue("Other Root", other_key, NOW)
+    (tmp_path / "sub.pem").write_bytes(pem(signed(csr.encode(), other, other_key)))
+    status, out, err = scep(*install, "--json")
+    assert (status, json.loads(out)["has_root"]) == (0, False), err
 
 
 def test_renewed_with_the_same_key(scep, tmp_path, server):

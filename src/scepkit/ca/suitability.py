@@ -21,7 +21,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
     from scepkit.keys.pem import PrivateKey
@@ -199,6 +199,25 @@ def _chain(
     if left:
         raise _gap(certificate, last, left[0])
     return tuple(chain)
+
+
+def continued(
+    certificate: x509.Certificate,
+    chain: Sequence[x509.Certificate],
+    known: Iterable[x509.Certificate],
+) -> tuple[x509.Certificate, ...]:
+    """Return a chain, and of the certificates known before what goes on where it ends.
+
+    Args:
+        certificate: the CA's.
+        chain: above it, in order; may be empty, or end below the root.
+        known: other certificates, each before those above it.
+    """
+    found = [certificate, *chain]
+    for one in known:
+        if not is_self_issued(found[-1]) and one not in found and _issued(one, found[-1]):
+            found.append(one)
+    return tuple(found[1:])
 
 
 def _gap(

@@ -210,7 +210,10 @@ def _take(
     directory, now, passphrase = operator.directory, operator.now, operator.passphrase
     _check_subject(operator, certificate.subject)
     _check_layout(operator, certificate)
-    place = adoption.adopt(directory, certificate, key, above, now=now, passphrase=passphrase)
+    chain = suitability.check(certificate, key, above, now)
+    # What is above a CA stays known when its certificate, or the next CA's, comes alone.
+    chain = suitability.continued(certificate, chain, adoption.known_above(directory))
+    place = adoption.adopt(directory, certificate, key, chain, now=now, passphrase=passphrase)
     # Also one that was the next already: a kill may have come between the two steps.
     is_next = place in (Place.NEXT, Place.NEXT_RENEWED)
     rolls = is_next and (at_once or not _has_issued(operator))
@@ -221,7 +224,6 @@ def _take(
     if waiting is not None and waiting.spki == _spki(certificate):
         requesting.drop(directory)
     _record(operator, action, certificate, "the CA's certificate is installed")
-    chain = suitability.check(certificate, key, above, now)
     return Installed(
         certificate,
         place,

@@ -27,7 +27,13 @@ from scepkit.ca.limits import Limits
 from scepkit.ca.subject_rules import certified_subject
 from scepkit.errors import BadRequest, Hint, SettingsError
 from scepkit.keys.files import make_directory, refusals, write_file
-from scepkit.keys.pem import CERTIFICATE_MODE, read_certificate, write_certificate, write_key
+from scepkit.keys.pem import (
+    CERTIFICATE_MODE,
+    read_certificate,
+    read_certificates,
+    write_certificate,
+    write_key,
+)
 from scepkit.protocol.distinguished_name import Name
 
 if TYPE_CHECKING:
@@ -101,6 +107,17 @@ def adopt(
         replacing.move(stage, following)
         replacing.heal(directory)
     return Place.NEXT
+
+
+def known_above(directory: Path) -> list[x509.Certificate]:
+    """Return the certificates above the CAs of a directory, each before those above it.
+
+    Raises:
+        SettingsError: they cannot be read.
+    """
+    places = map(paths.in_force, (directory, directory / paths.NEXT))
+    chains = [place / paths.CHAIN for place in places if (place / paths.CHAIN).exists()]
+    return [one for path in chains for one in read_certificates(path)]
 
 
 def layout_of(certificate: x509.Certificate) -> str:

@@ -33,7 +33,8 @@ ChainOption: TypeAlias = Annotated[
     options.option(
         None,
         "FILE",
-        "The certificates above it, up to the root; may be given several times.",
+        "The certificates above it, up to the root; may be given several times. What is above the "
+        "CA that is there need not be given again.",
         "--chain",
     ),
 ]
