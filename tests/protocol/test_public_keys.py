@@ -1,0 +1,33 @@
+"""A SubjectPublicKeyInfo is held to X.690 before OpenSSL sees it."""
+
+from __future__ import annotations
+
+import pytest
+
+from scepkit.errors import Malformed
+from scepkit.protocol import public_keys
+from scepkit.protocol.algorithms import ED25519
+from scepkit.protocol.asn1 import der
+
+# One octet of a key is too few: a BIT STRING that holds it is right, and the key is none.
+RIGHT, WRONG = "not a public key", "its key is no BIT STRING"
+
+
+def refusal(bits):
+    spki = der.sequence(der.algorithm(ED25519, b""), der.element(der.BIT_STRING, bits))
+    with pytest.raises(Malformed) as error:
+        public_keys.load_any(spki)
+    return error.value.message
+
+
+@pytest.mark.parametrize("unused", [*range(10), 0x80, 0xFF])
+def test_as_many_bits_are_unused_as_are_0_at_the_end(unused):
+    """X.690 sections 8.6.2 and 11.2.1: up to seven, all of them 0, and none of no octet."""
+    for octets in (b"", *(bytes([octet]) for octet in range(256)), b"\x01\x00"):
+        written = "".join(f"{octet:08b}" for octet in octets)
+        is_right = unused < 8 and written.endswith("0" * unused)
+        assert (RIGHT if is_right else WRONG) in refusal(bytes([unused]) + octets)
+
+
+def test_a_bit_string_says_how_many_bits_are_unused():
+    assert WRONG in refusal(b"")
