@@ -188,9 +188,11 @@ def test_one_after_the_other_before_any_signs(put_one, store):
 
 
 def test_a_purge_takes_them_along(put_one, store, sql):
-    put_one()
+    """Whichever ends first, what is replaced or what replaces it."""
+    put_one(not_after=NOW + 700 * DAY)
     put_one(REPLACED, not_after=NOW + 500 * DAY)
-    put_one(REPLACED, not_after=NOW + 700 * DAY)
+    put_one(subject_digest=b"T" * 32, not_after=NOW + 500 * DAY)
+    put_one(REPLACED, subject_digest=b"T" * 32, not_after=NOW + 700 * DAY)
     late = NOW + 600 * DAY
     times = dict.fromkeys(("decided_before", "challenges_before", "certificates_before"), late)
     assert store.purge(**times, now=late).certificates == 2
