@@ -202,7 +202,7 @@ def test_what_the_operator_sees(directory, scep):
     assert rows[0]["not_after"] == f"{read_pem(path / 'ca.pem').not_valid_after_utc.isoformat()}"
     unknown = rollover("status", "--ca", "lab")
     assert (unknown.returncode, unknown.stderr) == (
-        *(2, "error: there is no CA 'lab'\nhint: one of default\n"),
+        *(2, "error: there is no CA 'lab'\nhint: there are: default\n"),
     )
 
 
