@@ -364,17 +364,3 @@ class BadCertId(FailInfoError):
     """Nothing matches the given criteria."""
 
     fail_info = FailInfo.badCertId
-
-
-class Unverifiable(Malformed):
-    """A PKCS#10 whose signature is of a kind that is not supported, or its key is.
-
-    Args:
-        key_hash: the identity of its key, 32 octets.
-        error: what is not supported.
-    """
-
-    def __init__(self, key_hash: bytes, error: FailInfoError) -> None:
-        super().__init__(f"the PKCS#10 request cannot be verified: {error.message}")
-        self.key_hash = key_hash
-        self.error = error

@@ -77,7 +77,9 @@ class Terminal:
         if text.startswith("scep serve"):
             return self._serve(text)
         ours, its = pty.openpty()
-        termios.tcsetwinsize(its, (50, 500))  # wide enough for every line of a page
+        termios.tcsetwinsize(
+            its, (50, 500)
+        )  # as COLUMNS says: wide enough for every line of a page
         process = subprocess.Popen(
             [*self._outside, "bash", "-c", _TYPE, self._kept, text],
             **self._how(stdin=its, stdout=its),
@@ -106,7 +108,7 @@ class Terminal:
     def _how(self, **more):
         return more | {
             "cwd": self._directory,
-            "env": self._environment | {"TERM": "dumb"},
+            "env": self._environment | {"TERM": "dumb", "COLUMNS": "500"},
             "stderr": subprocess.STDOUT,
         }
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.errors import BadRequest, FailInfoError, Malformed, Unverifiable
+from scepkit.errors import BadRequest, FailInfoError, Malformed
 from scepkit.protocol import csr_writing, extensions, public_keys, signatures
 from scepkit.protocol.algorithms import Legacy, PublicKey, read_algorithm
 from scepkit.protocol.asn1 import ber, strings
@@ -43,6 +43,7 @@ from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.extensions import Extensions
 from scepkit.protocol.general_name import GeneralName
 from scepkit.protocol.once import once
+from scepkit.protocol.refusals import Unverifiable
 from scepkit.protocol.signatures import SignatureScheme
 
 __all__ = [

@@ -1,11 +1,25 @@
-"""Refusals that name every algorithm that would have to be allowed, and not the first one alone."""
+"""Refusals of algorithms: of all that would have to be allowed, or of what is not supported."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from scepkit.errors import BadAlg, LegacyRefused
+from scepkit.errors import BadAlg, FailInfoError, LegacyRefused, Malformed
 from scepkit.protocol.algorithms import Legacy
+
+
+class Unverifiable(Malformed):
+    """A PKCS#10 whose signature is of a kind that is not supported, or its key is.
+
+    Args:
+        key_hash: the identity of its key, 32 octets.
+        error: what is not supported.
+    """
+
+    def __init__(self, key_hash: bytes, error: FailInfoError) -> None:
+        super().__init__(f"the PKCS#10 request cannot be verified: {error.message}")
+        self.key_hash = key_hash
+        self.error = error
 
 
 def names_to_allow(allowed: Collection[Legacy], needed: Collection[Legacy]) -> tuple[str, ...]:

@@ -159,11 +159,25 @@ class SignerInfo:
     message: bytes = field(repr=False, compare=False)
     position: int = field(compare=False)
 
-    def made_by(self, certificate: Certificate) -> bool:
-        """Say whether the SignerIdentifier names this certificate."""
-        if self.signer:
-            return self.signer == certificate.issuer + certificate.serial_number
-        return self.key_identifier == certificate.subject_key_identifier
+    def find(self, certificates: Iterable[Certificate]) -> Certificate | None:
+        """Find the certificate that the SignerIdentifier names; return None if it is not there."""
+        others = []
+        for one in certificates:
+            named = one.issuer + one.serial_number if self.signer else one.subject_key_identifier
+            if named == (self.signer or self.key_identifier):
+                return one
+            others.append(one)
+        # An issuer may be BER inside, here or in the certificate.
+        wanted = _in_der(self.signer)
+        found = (one for one in others if wanted == _in_der(one.issuer + one.serial_number))
+        return next(found, None) if wanted else None
+
+
+def _in_der(row: bytes) -> list[bytes]:
+    try:
+        return rewriting.row_to_der(row)
+    except Malformed:
+        return []
 
 
 class SignedData(NamedTuple):

@@ -166,9 +166,9 @@ def _unbelievable(why: str, *, final: bool = False) -> BadReply:
 
 def _signer(outer: signed.SignedData, ca: TrustedCA) -> tuple[signed.SignerInfo, Certificate]:
     for signer in outer.signers:
-        for certificate in ca.signers:
-            if signer.made_by(certificate):
-                return signer, certificate
+        certificate = signer.find(ca.signers)
+        if certificate is not None:
+            return signer, certificate
     who = "an unknown signer" if outer.signers else "nobody"
     raise Malformed(f"it is signed by {who}, not by the CA that is trusted")
 

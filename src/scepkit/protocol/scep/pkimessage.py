@@ -27,7 +27,6 @@ from scepkit.errors import (
     FailInfo,
     FailInfoError,
     Malformed,
-    Unverifiable,
 )
 from scepkit.protocol import refusals
 from scepkit.protocol.algorithms import Digest, Legacy
@@ -179,10 +178,10 @@ def verify(
 def _signer(message: PKIMessage, signers: Iterable[Certificate] | None) -> Certificate:
     if signers is None:
         signers = readable(message.signed.certificates)
-    for certificate in signers:
-        if message.signer.made_by(certificate):
-            return certificate
-    raise BadMessageCheck("the certificate that signed the message is not known")
+    certificate = message.signer.find(signers)
+    if certificate is None:
+        raise BadMessageCheck("the certificate that signed the message is not known")
+    return certificate
 
 
 def _several_refused(
@@ -247,7 +246,7 @@ def open_request(
     kind, content, is_padded = message.message_type, opened.content, opened.is_padded
     try:
         request = messages.read_message_data(kind, content, is_padded=is_padded)
-    except Unverifiable as error:
+    except refusals.Unverifiable as error:
         # Whoever signed with the very key that is inside wrote it, and may know what is wrong.
         if error.key_hash == message.certificate.key_hash:
             raise error.error from error
