@@ -69,7 +69,7 @@ class SubjectRule:
     """The rule on another key for a subject that has a valid certificate."""
 
     treatment: SameSubject = SameSubject.ALLOWED
-    """What becomes of it."""
+    """Treatment of such a request."""
 
     replace_after: timedelta | None = None
     """The time after which the new certificate takes the place of the others, though its key has

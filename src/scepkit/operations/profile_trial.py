@@ -30,7 +30,7 @@ from scepkit.store import Challenge
 
 @dataclass(frozen=True, slots=True)
 class Challenged:
-    """What a challenge says of the device that has it.
+    """The word of a challenge on the device that has it.
 
     Attributes:
         label: its label.

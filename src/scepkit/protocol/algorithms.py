@@ -166,7 +166,7 @@ class Cipher:
 
 
 class _Checked(CipherContext[CBC]):
-    """What the library makes of a cipher and a mode, without asking whether they are such.
+    """Hold a cipher and a mode as the library does, without asking whether they are such.
 
     That takes as long as making the rest of it; `Cipher.context` has looked at the lengths.
     """

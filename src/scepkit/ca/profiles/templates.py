@@ -24,7 +24,7 @@ FILTERS = ("default", "first", "join", "last", "length", "lower", "replace", "tr
 """The filters that a template may use."""
 
 Values: TypeAlias = Mapping[str, Any]
-"""What a template may name: texts, and maps and lists of texts."""
+"""Values that a template may name: texts, and maps and lists of texts."""
 
 VALUES = frozenset({"subject", "subject_all", "names", "challenge", "endpoint"})
 

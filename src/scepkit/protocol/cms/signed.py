@@ -52,10 +52,7 @@ MESSAGE_DIGEST = der.oid(ObjectIdentifier("1.2.840.113549.1.9.4"))
 # message can make us parse.
 MAX_CERTIFICATES = MAX_SIGNERS = 32
 
-# ContentInfo ::= SEQUENCE {
-#     contentType  ContentType,
-#     content  [0] EXPLICIT ANY DEFINED BY contentType }
-#
+# ContentInfo ::= SEQUENCE { contentType ContentType, content [0] EXPLICIT ANY }
 # SignedData ::= SEQUENCE {
 #     version CMSVersion,
 #     digestAlgorithms SET OF DigestAlgorithmIdentifier,
@@ -63,25 +60,20 @@ MAX_CERTIFICATES = MAX_SIGNERS = 32
 #     certificates [0] IMPLICIT CertificateSet OPTIONAL,
 #     crls [1] IMPLICIT RevocationInfoChoices OPTIONAL,
 #     signerInfos SET OF SignerInfo }
-#
 # The two sets go by where they stand, whatever their tags.
-#
 # EncapsulatedContentInfo ::= SEQUENCE {
-#     eContentType ContentType,
-#     eContent [0] EXPLICIT OCTET STRING OPTIONAL }
+#     eContentType ContentType, eContent [0] EXPLICIT OCTET STRING OPTIONAL }
 CONTENT_INFO = Grammar("CMS ContentInfo", der.SEQUENCE | ENTER, der.OID, 0xA0 | CONTENT, END)
 # SignerIdentifier, RecipientIdentifier ::= CHOICE {
 #     issuerAndSerialNumber IssuerAndSerialNumber,
 #     subjectKeyIdentifier [0] SubjectKeyIdentifier }
-#
 # IssuerAndSerialNumber ::= SEQUENCE { issuer Name, serialNumber CertificateSerialNumber }
 CERTIFICATE_IDENTIFIER = (
     *(der.SEQUENCE | ENTER | OPTIONAL, ANY, ANY, END),
     0x80 | CONTENT | OPTIONAL,
 )
 # SignerInfo ::= SEQUENCE {
-#     version CMSVersion,
-#     sid SignerIdentifier,
+#     version CMSVersion, sid SignerIdentifier,
 #     digestAlgorithm DigestAlgorithmIdentifier,
 #     signedAttrs [0] IMPLICIT SignedAttributes OPTIONAL,
 #     signatureAlgorithm SignatureAlgorithmIdentifier,
@@ -102,8 +94,7 @@ _SIGNED_DATA = Grammar(
     *(ANY | ENTER, Row(_SIGNER_INFO, Grammar("CMS SignerInfo", *_SIGNER_INFO).rows), END, END),
 )
 _CERTIFICATES, _CRLS, _SIGNED_ATTRS = 0xA0, 0xA1, 0xA0
-# Where they stand in a SignerInfo.
-_SIGNED_ATTRIBUTES = 3
+_SIGNED_ATTRIBUTES = 3  # where they stand in a SignerInfo
 
 # Both in their ContentInfo: a SignedData over id-data with one SignerInfo, and one without content.
 _DATA_CONTENT = (der.SEQUENCE, DATA, (der.EXPLICIT_0, (der.OCTET_STRING, ...)))
