@@ -21,7 +21,7 @@ SAID = capabilities.parse(b"SCEPStandard\nRenewal")
 @pytest.fixture
 def world(world, monkeypatch):
     """The clock of both ends is that of the world."""
-    monkeypatch.setattr("scepkit.client.client.now", lambda: world.now)
+    monkeypatch.setattr("scepkit.client.clock.now", lambda: world.now)
     return world
 
 

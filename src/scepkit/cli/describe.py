@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 
+from scepkit.client import clock
 from scepkit.errors import Malformed, UntrustedCA
 from scepkit.protocol import certificate
 from scepkit.protocol.algorithms import DIGESTS
@@ -68,20 +69,20 @@ def fingerprint(one: Certificate) -> str:
 def validity(one: Certificate) -> str:
     """Return from when to when a certificate is valid, and whether that is not now."""
     start, end = one.validity
-    now = datetime.now(UTC)
+    now = clock.now()
     remark = " (expired)" if now > end else " (not yet valid)" if now < start else ""
     return f"{start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC{remark}"
 
 
 def is_early(one: Certificate) -> bool:
     """Say whether a certificate is not valid yet by this machine's clock."""
-    return datetime.now(UTC) < one.not_before
+    return clock.now() < one.not_before
 
 
 def slow_clock(one: Certificate) -> str:
     """Return the remark on this machine's clock if a certificate is not valid yet by it."""
     return (
-        f"not valid yet by this machine's clock: that says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, "
+        f"not valid yet by this machine's clock: that says {clock.now():%Y-%m-%d %H:%M} UTC, "
         f"and the certificate begins at {one.not_before:%Y-%m-%d %H:%M} UTC"
     )
 
@@ -159,7 +160,7 @@ def roles(certificates: Sequence[Certificate]) -> list[Role]:
     """Return the purpose of each certificate in a GetCACert answer (checklist P-29)."""
     try:
         anchor = ca_certificates.top(certificates)
-        ca = ca_certificates.trust(certificates, anchor, datetime.now(UTC))
+        ca = ca_certificates.trust(certificates, anchor, clock.now())
     except UntrustedCA:
         return [Role("unknown")] * len(certificates)
     return [_role(one, ca) for one in certificates]

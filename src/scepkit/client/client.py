@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from scepkit.client import prepared_request, revocation
+from scepkit.client import clock, prepared_request, revocation
 from scepkit.client.folder.record import Record
 from scepkit.client.prepared_request import PreparedRequest
 from scepkit.client.revocation import Revoked
 from scepkit.client.transport import Pause, sleep
-from scepkit.client.trust import CA, CAClient, now
+from scepkit.client.trust import CA, CAClient
 from scepkit.protocol import chain
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.certificate import Certificate
@@ -104,7 +104,7 @@ class Client(CAClient):
             purposes=purposes,
             challenge=challenge,
             transaction_id=transaction_id,
-            now=now(),
+            now=clock.now(),
         )
         return self.submit(ca, prepared)
 
@@ -295,7 +295,7 @@ class Client(CAClient):
             choice=ca.choice,
             signer=signer,
             random=os.urandom,
-            now=now,
+            now=clock.now,
             allowed=self.allowed,
             limits=self._limits,
         )

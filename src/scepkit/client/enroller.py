@@ -12,12 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
 
-from scepkit.client import events, keys, prepared_request
+from scepkit.client import clock, events, keys, prepared_request
 from scepkit.client.client import CA, Client
 from scepkit.client.events import Tell
 from scepkit.client.folder import Folder, place
@@ -124,7 +123,7 @@ class Enroller:
             if self._folder.recover():
                 self._tell(events.InstallationFinished(self._folder.path))
             if not force:
-                self._folder.check_free(datetime.now(UTC))
+                self._folder.check_free(clock.now())
             exposed = None if is_new else place.writable_by_others(self._folder.path)
             if exposed is not None:
                 self._tell(events.OthersCanWrite(self._folder.path, exposed))
@@ -154,7 +153,7 @@ class Enroller:
             names=asked.names,
             purposes=asked.purposes,
             challenge=challenge,
-            now=datetime.now(UTC),
+            now=clock.now(),
         )
         record = Record(
             url=client.url,

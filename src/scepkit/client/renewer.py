@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.client import events, keys, prepared_request, revocation_check, rollover
+from scepkit.client import clock, events, keys, prepared_request, revocation_check, rollover
 from scepkit.client.client import CA, Client, Connection
 from scepkit.client.events import Tell
 from scepkit.client.folder import Folder, place
@@ -198,7 +198,7 @@ class Renewer:
             yield
 
     def _is_due(self, current: Certificate, options: RenewalOptions) -> bool:
-        is_time = datetime.now(UTC) >= due(current, options.before)
+        is_time = clock.now() >= due(current, options.before)
         return is_time or options.force or self._folder.unfinished.exists()
 
     def _not_due(self, current: Certificate, record: Record, options: RenewalOptions) -> NotDue:

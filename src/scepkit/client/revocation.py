@@ -10,9 +10,9 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from urllib.parse import urlsplit, urlunsplit
 
+from scepkit.client import clock
 from scepkit.client.transport import Pause, Transport, run_flow, sleep
 from scepkit.errors import Hint, TransportError, UsageError
 from scepkit.protocol import cmp
@@ -154,7 +154,7 @@ def _once(
     limits: Limits,
 ) -> Flow[Revoked]:
     sent = cmp.make_request(
-        wanted, protector, recipient=wanted.issuer, now=datetime.now(UTC), random=os.urandom
+        wanted, protector, recipient=wanted.issuer, now=clock.now(), random=os.urandom
     )
 
     def read(response: HTTPResponse) -> cmp.RevocationResponse:
@@ -164,7 +164,7 @@ def _once(
                 status=response.status,
                 hint=Hint.CMP_URL,
             )
-        return cmp.read_response(response.body, sent, ca, now=datetime.now(UTC), allowed=allowed)
+        return cmp.read_response(response.body, sent, ca, now=clock.now(), allowed=allowed)
 
     request = HTTPRequest("POST", b"", sent.der, cmp.MEDIA_TYPE)
     try:

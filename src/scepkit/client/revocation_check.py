@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
+from scepkit.client import clock
 from scepkit.client.client import Connection
 from scepkit.client.events import HoldEnded, RevocationUnknown, Tell
 from scepkit.client.folder import Folder
@@ -92,7 +93,7 @@ def check(
     """
     transport = connection.transport(longest=TIMEOUT, max_response=MAX_CRL)
     try:
-        found = look(certificate, _issuers(folder), transport, lambda: datetime.now(UTC), allowed)
+        found = look(certificate, _issuers(folder), transport, clock.now, allowed)
     finally:
         transport.close()
     if isinstance(found.status, Revoked):

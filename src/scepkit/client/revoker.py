@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from scepkit.client import events, revocation
+from scepkit.client import clock, events, revocation
 from scepkit.client.client import Connection
 from scepkit.client.events import Tell
 from scepkit.client.folder import Folder, place
@@ -136,7 +135,7 @@ class Revoker:
     def _trusted(self) -> TrustedCA:
         anchor = self._folder.ca()
         chain = [*self._folder.chain(), anchor]
-        return ca_certificates.trust(chain, anchor, datetime.now(UTC))
+        return ca_certificates.trust(chain, anchor, clock.now())
 
     def _accepted(self, record: Record | None) -> frozenset[Legacy]:
         if self._allowed is not None:
@@ -152,6 +151,6 @@ class Revoker:
         """Keep it in the folder; what was said the first time stays."""
         if answer.was_before and self._folder.revocation() is not None:
             return
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        now = clock.now().isoformat(timespec="seconds")
         why = "" if answer.was_before else reason.name
         self._folder.note_revocation(RevocationNote(show_serial(certificate.serial), now, why))

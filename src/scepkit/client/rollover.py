@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
+from scepkit.client import clock
 from scepkit.client.client import CA, Client
 from scepkit.client.events import (
     NextCAAnnounced,
@@ -74,7 +75,7 @@ def find(
         LegacyRefused: the CA can only do algorithms that are not allowed.
     """
     # One that is over is trusted no more: nobody says so when a successor is given up.
-    following = successor(folder.next_ca(), datetime.now(UTC))
+    following = successor(folder.next_ca(), clock.now())
     if following is not None:
         # It is not in GetCACert before it is in force (RFC 8894 section 2.2), so it goes first.
         try:
@@ -140,7 +141,7 @@ def learn(
     waits = folder.ahead.path.exists()
     if found.rolled_over or not (must or waits or not _was_asked(record)):
         return None, record
-    asked = replace(record, checked_at=datetime.now(UTC).isoformat(timespec="seconds"))
+    asked = replace(record, checked_at=clock.now().isoformat(timespec="seconds"))
     if not (must or capabilities.GET_NEXT_CA_CERT.lower() in found.ca.capabilities):
         return None, asked
     try:
@@ -181,7 +182,7 @@ def _was_asked(record: Record) -> bool:
     """Say whether the CA has answered within a day."""
     if not record.checked_at:
         return False
-    return datetime.now(UTC) - datetime.fromisoformat(record.checked_at) < _LOOK_AHEAD
+    return clock.now() - datetime.fromisoformat(record.checked_at) < _LOOK_AHEAD
 
 
 def switch(folder: Folder, found: FoundCA, tell: Tell) -> bool:
@@ -190,7 +191,7 @@ def switch(folder: Folder, found: FoundCA, tell: Tell) -> bool:
     Returns:
         Whether it was.
     """
-    if not may_switch(folder, datetime.now(UTC), rolled_over=found.rolled_over):
+    if not may_switch(folder, clock.now(), rolled_over=found.rolled_over):
         return False
     folder.switch()
     tell(NextCAInForce())

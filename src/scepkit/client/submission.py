@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 
-from scepkit.client import keys
+from scepkit.client import clock, keys
 from scepkit.client.client import CA, Client
 from scepkit.client.events import (
     KeyStays,
@@ -112,7 +111,7 @@ class Submission:
     def _keep(
         self, request: PreparedRequest, key: PrivateKey, record: Record, begun: Record | None
     ) -> None:
-        now = datetime.now(UTC)
+        now = clock.now()
         self._folder.begin(key, record.requested(str(request.transaction_id), now, begun))
 
     def _resume(self, request: PreparedRequest) -> Issued | None:

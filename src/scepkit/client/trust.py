@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
+from scepkit.client import clock
 from scepkit.client.transport import Pause, T, Transport, run_flow, sleep
 from scepkit.errors import LegacyRefused, Malformed, TransportError, UsageError
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
@@ -163,7 +163,7 @@ class CAClient:
         found = seen if information.unanswered else information.capabilities
         missing = capabilities.withdrawn(found, seen)
         return CA(
-            ca_certificates.trust(information.certificates, anchor, now()),
+            ca_certificates.trust(information.certificates, anchor, clock.now()),
             self._choose(found | missing, information.unanswered),
             found | missing,
             missing,
@@ -209,7 +209,7 @@ class CAClient:
         return self._run(
             transaction.next_ca_certificates(
                 ca.certificates,
-                now,
+                clock.now,
                 identifier=self.identifier,
                 allowed=self.allowed,
                 limits=self._limits,
@@ -226,7 +226,7 @@ class CAClient:
         Raises:
             BadReply: there is no CA certificate among them, or it is over already.
         """
-        return replace(ca, certificates=next_ca.trust(certificates, now()))
+        return replace(ca, certificates=next_ca.trust(certificates, clock.now()))
 
     def get_next_ca(self, ca: CA) -> CA:
         """Ask for the CA that will follow a trusted one (RFC 8894 section 4.7).
@@ -246,8 +246,3 @@ def _http_transport() -> Transport:
     from scepkit.client.http import HTTPTransport
 
     return HTTPTransport()
-
-
-def now() -> datetime:
-    """Return the time by this machine's clock, aware."""
-    return datetime.now(UTC)

@@ -9,6 +9,7 @@ import typer
 
 from scepkit.cli import options, terminal
 from scepkit.cli.help import Command
+from scepkit.client import clock
 
 if TYPE_CHECKING:
     from scepkit.client.folder import Folder
@@ -54,7 +55,7 @@ def status(
     """
     from scepkit.cli.device.events import existing
 
-    folder, now = existing(directory), datetime.now(UTC)
+    folder, now = existing(directory), clock.now()
     state, rows = _look(folder, now)
     if as_json:
         terminal.json_data(
@@ -162,7 +163,7 @@ def _text(value: object) -> str:
     if not isinstance(value, datetime):
         return str(value)
 
-    left = value - datetime.now(UTC)
+    left = value - clock.now()
     when = (
         f"in {options.show_duration(left)}"
         if left.total_seconds() > 0
