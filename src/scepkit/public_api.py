@@ -3,7 +3,7 @@
 They stand here, since `scepkit` itself loads them when the first of them is asked for.
 """
 
-from scepkit.client import events
+from scepkit.client import events, prepared_request
 from scepkit.client.client import CA, Client, Connection
 from scepkit.client.enroller import Enroller
 from scepkit.client.folder import Folder
@@ -167,6 +167,7 @@ __all__ = [
     "http",
     "next_ca",
     "pkimessage",
+    "prepared_request",
     "run",
     "run_flow",
 ]

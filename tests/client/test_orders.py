@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import forge
@@ -15,9 +16,11 @@ from odd import TRUE
 from scepkit.client import prepared_request
 from scepkit.client.keys import check_spec, generate_key, kind, self_signed
 from scepkit.errors import UsageError
+from scepkit.protocol import csr
+from scepkit.protocol.algorithms import SHA1, Legacy
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.extensions import KEY_USAGE
-from scepkit.protocol.scep.messages import PKCSReq
+from scepkit.protocol.extensions import KEY_USAGE, encoded
+from scepkit.protocol.scep.messages import PKCSReq, RenewalReq
 
 KEY = keys.rsa_key("client")
 
@@ -242,3 +245,131 @@ def test_each_renewal_is_a_transaction_of_its_own():
     other = keys.customer("another")
     assert prepared_request.prepare_renewal(other.key, other.certificate, KEY).transaction_id != one
     assert make(f"CN={keys.customer().x509.subject.rfc4514_string()[3:]}").transaction_id != one
+
+
+# --- a PKCS#10 of somebody else's, and extensions of one's own ------------------------------------
+
+TEMPLATE = x509.Extension(
+    x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2"),
+    critical=False,
+    value=x509.UnrecognizedExtension(
+        x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2"), b"\x1e\x06\0W\0e\0b"
+    ),
+)
+
+
+def asked(order):
+    """Return the extensions of a request as somebody else reads them: by OID."""
+    found = x509.load_der_x509_csr(order.request.csr.der).extensions
+    return {one.oid.dotted_string: one.value.public_bytes() for one in found}
+
+
+def written(subject="dev1", key=KEY, **how):
+    """Write a PKCS#10 with the library, as somebody else would."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(keys.name(subject))
+    if "challenge" in how:
+        password = x509.oid.AttributeOID.CHALLENGE_PASSWORD
+        builder = builder.add_attribute(password, how["challenge"])
+    return builder.sign(key, how.get("digest", keys.SHA256))
+
+
+def of_csr(wanted, key=KEY, **how):
+    return prepared_request.of_csr(key, wanted, now=keys.NOW, **how)
+
+
+@pytest.mark.parametrize("encoding", [Encoding.DER, Encoding.PEM])
+def test_a_csr_of_somebody_else_goes_out_as_it_is(encoding):
+    wanted = written(challenge=b"hunter2")
+    order = of_csr(wanted.public_bytes(encoding))
+    assert isinstance(order.request, PKCSReq)
+    assert order.request.csr.der == wanted.public_bytes(Encoding.DER)
+    assert order.request.csr.challenge_password == "hunter2"
+    signer = order.signer.certificate.x509()
+    signer.verify_directly_issued_by(signer)
+    assert (signer.subject, signer.public_key()) == (wanted.subject, KEY.public_key())
+    assert of_csr(order.request.csr).transaction_id == order.transaction_id
+    assert of_csr(written("dev2").public_bytes(Encoding.DER)).transaction_id != order.transaction_id
+
+
+def test_the_new_key_of_a_renewal_may_be_somewhere_else():
+    """The PKCS#10 proves it; the message is signed with the current key."""
+    current = keys.customer()
+    order = of_csr(written().public_bytes(Encoding.DER), current.key, renewed=current.certificate)
+    assert isinstance(order.request, RenewalReq)
+    assert (order.signer.key, order.signer.certificate) == (current.key, current.certificate)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "how", "match"),
+    [
+        (lambda: b"", {}, "PKCS#10 cannot be used"),
+        (lambda: b"\x30\x00", {}, "PKCS#10 cannot be used"),
+        (lambda: keys.ca().x509.public_bytes(Encoding.PEM), {}, "PKCS#10 cannot be used"),
+        (lambda: written().public_bytes(Encoding.PEM) * 2, {}, "more than 1 PEM block"),
+        (lambda: written().public_bytes(Encoding.DER)[:-1] + b"?", {}, "does not verify"),
+        (lambda: written(key=keys.rsa_key("other")).public_bytes(Encoding.DER), {}, "not the key"),
+        (
+            lambda: written().public_bytes(Encoding.DER),
+            {"renewed": keys.customer().certificate},
+            "not the key of the current certificate",
+        ),
+    ],
+)
+def test_a_csr_that_cannot_be_sent(wanted, how, match):
+    with pytest.raises(UsageError, match=match):
+        of_csr(wanted(), **how)
+
+
+def test_an_old_signature_of_a_csr_needs_leave():
+    der = csr.build(keys.name("dev1"), KEY, digest=SHA1)
+    with pytest.raises(UsageError, match=r"PKCS#10 cannot be used: .*(sha1|SHA-1)"):
+        of_csr(der)
+    assert of_csr(der, allowed=frozenset({Legacy.SHA1})).request.csr.der == der
+
+
+def test_extensions_of_ones_own():
+    as_object = make(extensions=[TEMPLATE], names=["dev1.example"])
+    der = encoded(TEMPLATE.value)
+    assert make(extensions=[der], names=["dev1.example"]).request.csr.der == (
+        as_object.request.csr.der
+    )
+    assert asked(as_object) == {
+        "1.3.6.1.4.1.311.20.2": b"\x1e\x06\0W\0e\0b",
+        "2.5.29.17": x509.SubjectAlternativeName([x509.DNSName("dev1.example")]).public_bytes(),
+    }
+
+
+def test_a_key_usage_of_ones_own_is_the_only_one():
+    usage = keys.usage("digital_signature")
+    own = x509.Extension(usage.oid, critical=True, value=usage)
+    order = make(key=generate_key("ec:p256"), extensions=[own])
+    assert asked(order) == {"2.5.29.15": usage.public_bytes()}
+
+
+def test_a_renewal_asks_for_other_names():
+    names = x509.SubjectAlternativeName([x509.DNSName("new.example")])
+    current = keys.certify("dev1", KEY, keys.ca(), purposes=[SERVER]).certificate
+    own = x509.Extension(names.oid, critical=False, value=names)
+    order = prepared_request.prepare_renewal(KEY, current, KEY, extensions=[own, TEMPLATE])
+    assert asked(order)["2.5.29.17"] == names.public_bytes()
+    assert purposes(order) == (SERVER,)
+
+
+@pytest.mark.parametrize(
+    ("how", "match"),
+    [
+        ({"extensions": [TEMPLATE, TEMPLATE]}, r"asked for twice: 1\.3\.6\.1\.4\.1\.311\.20\.2"),
+        ({"extensions": [b"?"]}, "cannot be asked for"),
+        (
+            {
+                "names": ["a.example"],
+                "extensions": [encoded(x509.SubjectAlternativeName([x509.DNSName("b")]))],
+            },
+            r"asked for twice: 2\.5\.29\.17",
+        ),
+        ({"extensions": [odd.extension(odd.NAMES, b"?")]}, "cannot be asked for"),
+    ],
+)
+def test_extensions_that_cannot_be_asked_for(how, match):
+    with pytest.raises(UsageError, match=match):
+        make(**how)

@@ -22,7 +22,7 @@ from cryptography import x509
 
 from scepkit.client import clock, prepared_request, revocation
 from scepkit.client.folder.record import Record
-from scepkit.client.prepared_request import PreparedRequest
+from scepkit.client.prepared_request import AskedExtension, PreparedRequest
 from scepkit.client.revocation import Revoked
 from scepkit.client.transport import Pause, sleep
 from scepkit.client.trust import CA, CAClient
@@ -65,6 +65,7 @@ class Client(CAClient):
         *,
         names: Iterable[str | x509.GeneralName] = (),
         purposes: Iterable[str | x509.ObjectIdentifier] = (),
+        extensions: Iterable[AskedExtension] = (),
         challenge: str | None = None,
         transaction_id: TransactionID | None = None,
     ) -> Issued:
@@ -81,6 +82,7 @@ class Client(CAClient):
             names: subject alternative names, or text such as `dns:dev1.example`.
             purposes: for extendedKeyUsage, by OID or by name such as `server_auth`; none leaves
                 them to the CA.
+            extensions: what else to ask for. A keyUsage among them takes the place of ours.
             challenge: the challengePassword, if the CA wants one.
             transaction_id: derived from all of the above unless given.
 
@@ -102,9 +104,9 @@ class Client(CAClient):
             subject,
             names=names,
             purposes=purposes,
+            extensions=extensions,
             challenge=challenge,
             transaction_id=transaction_id,
-            now=clock.now(),
         )
         return self.submit(ca, prepared)
 
@@ -116,6 +118,7 @@ class Client(CAClient):
         new_key: PrivateKey,
         *,
         purposes: Iterable[str | x509.ObjectIdentifier] | None = None,
+        extensions: Iterable[AskedExtension] = (),
         challenge: str | None = None,
         issuers: Iterable[Certificate] = (),
         message_type: MessageType | None = None,
@@ -133,6 +136,8 @@ class Client(CAClient):
             new_key: the key to be certified; the current one again is allowed.
             purposes: for extendedKeyUsage; those of the certificate unless given, none leaves them
                 to the CA.
+            extensions: what else to ask for. Names among them take the place of the certificate's,
+                and a keyUsage that of ours.
             challenge: the challengePassword, for a CA that wants one here too.
             issuers: the chain of the current certificate, from its issuer up, for a CA that renews
                 what another one issued.
@@ -153,6 +158,7 @@ class Client(CAClient):
             certificate,
             new_key,
             purposes=purposes,
+            extensions=extensions,
             challenge=challenge,
             issuers=issuers,
             transaction_id=transaction_id,

@@ -20,6 +20,9 @@ _PEM = re.compile(
 )
 
 _CRL = re.compile(rb"-----BEGIN (X509 CRL)-----([A-Za-z0-9+/=\s]*)-----END \1-----")  # section 6
+_REQUEST = re.compile(  # section 7
+    rb"-----BEGIN ((?:NEW )?CERTIFICATE REQUEST)-----([A-Za-z0-9+/=\s]*)-----END \1-----"
+)
 
 # No certificate, CRL or CMS message is among these: all hold an OBJECT IDENTIFIER, whose tag is 6.
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_=\s-]+")
@@ -68,6 +71,15 @@ def crl(body: bytes) -> bytes:
         Malformed: there are several, or it is not base64.
     """
     return (_blocks(_CRL, body, 1) or (_unpacked(body),))[0]
+
+
+def request(body: bytes) -> bytes:
+    """Return the one PKCS#10 that a file holds, as `single` does.
+
+    Raises:
+        Malformed: there are several, or it is not base64.
+    """
+    return (_blocks(_REQUEST, body, 1) or (_unpacked(body),))[0]
 
 
 def _blocks(kind: re.Pattern[bytes], text: bytes, most: int) -> tuple[bytes, ...]:
