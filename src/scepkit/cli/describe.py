@@ -25,6 +25,7 @@ _KEYWORDS = (
     capabilities.RENEWAL,
     *sorted(digest.keyword for digest in DIGESTS.values() if digest.keyword),
     capabilities.STANDARD,
+    capabilities.WHEN_TO_RENEW,
 )
 
 

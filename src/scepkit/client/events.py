@@ -176,6 +176,17 @@ class HoldEnded:
     """The certificate was on hold, and is not any more."""
 
 
+@dataclass(frozen=True, slots=True)
+class RenewalInfoUnknown:
+    """The server did not say when the certificate is best renewed.
+
+    Attributes:
+        error: why not.
+    """
+
+    error: ScepError
+
+
 Event: TypeAlias = (
     OthersCanWrite
     | InstallationFinished
@@ -192,6 +203,7 @@ Event: TypeAlias = (
     | NextCAInForce
     | RevocationUnknown
     | HoldEnded
+    | RenewalInfoUnknown
 )
 
 Tell: TypeAlias = Callable[[Event], None]

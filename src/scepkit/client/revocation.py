@@ -22,14 +22,8 @@ from scepkit.protocol.cmp import FailureInfo, Reason
 from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.scep.ca_certificates import TrustedCA
 from scepkit.protocol.scep.flow import Flow, Limits, ask
-from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
+from scepkit.protocol.scep.http import SCEP_PATH, HTTPRequest, HTTPResponse
 
-# What a SCEP server's path looks like, with the name of an endpoint and what devices append.
-_SCEP_PATH = re.compile(
-    r"(?P<before>.*?)/(?:scep|cgi-bin/pkiclient\.exe|pkiclient\.exe)"
-    r"(?:/(?!cgi-bin(?:/|$))(?P<name>[a-z0-9-]{1,32}))?(?:/cgi-bin)?(?:/pkiclient\.exe)?/?",
-    re.IGNORECASE,
-)
 _NAME = re.compile(r"[a-z0-9-]{1,32}", re.IGNORECASE)
 _DEFAULT = "default"
 
@@ -60,7 +54,7 @@ def cmp_url(url: str, ca_id: str = "") -> str:
         UsageError: the path is not one that such a server has.
     """
     parts = urlsplit(url)
-    match = _SCEP_PATH.fullmatch(parts.path)
+    match = SCEP_PATH.fullmatch(parts.path)
     if match is None:
         raise UsageError(f"the CMP service of {url} is not known", hint=Hint.CMP_UNKNOWN)
     name = match["name"] or (ca_id if _NAME.fullmatch(ca_id) else _DEFAULT)

@@ -54,6 +54,11 @@ class EventPrinter:
                     f"the CA's successor cannot be trusted: {event.error.message}",
                     failure.hint(event.error),
                 )
+            case events.RenewalInfoUnknown():
+                terminal.warn(
+                    "the server does not say when the certificate is best renewed: "
+                    f"{event.error.message}"
+                )
             case _:
                 terminal.say(_line(event))
 

@@ -28,6 +28,14 @@ POST = "POSTPKIOperation"
 RENEWAL = "Renewal"
 STANDARD = "SCEPStandard"
 
+WHEN_TO_RENEW = "WhenToRenew"
+"""Our own: the server has renewal information (RFC 9773; see `renewal_info`).
+
+Clients find their keywords in a list in many ways. strongSwan takes a line for every keyword that
+begins with it, certmonger for every keyword of its length, others look for a keyword anywhere in
+the list. So this one is the beginning of none, as long as none, and holds none.
+"""
+
 Capabilities: TypeAlias = frozenset[str]
 
 # What the strength of messages depends on, as `parse` returns it.

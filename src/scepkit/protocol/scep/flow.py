@@ -143,12 +143,12 @@ def _usable(response: HTTPResponse | None) -> HTTPResponse:
         raise TransportError(
             f"the server answered HTTP {response.status}{detail}",
             status=response.status,
-            retry_after=_retry_after(response),
+            retry_after=retry_after(response),
         )
     return response
 
 
-def _retry_after(response: HTTPResponse) -> float | None:
+def retry_after(response: HTTPResponse) -> float | None:
     """Return the seconds that a server asks to wait (RFC 9110 section 10.2.3)."""
     # A transport of somebody's own may write the names as it likes.
     headers = {name.lower(): value for name, value in response.headers.items()}

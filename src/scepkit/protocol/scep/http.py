@@ -27,6 +27,13 @@ MAX_BODY = 128 * 1024
 MAX_QUERY = 192 * 1024
 _MAX_IDENTIFIER = 255
 
+SCEP_PATH = re.compile(
+    r"(?P<before>.*?)/(?:scep|cgi-bin/pkiclient\.exe|pkiclient\.exe)"
+    r"(?:/(?!cgi-bin(?:/|$))(?P<name>[a-z0-9-]{1,32}))?(?:/cgi-bin)?(?:/pkiclient\.exe)?/?",
+    re.IGNORECASE,
+)
+"""The path of a SCEP server, with the name of an endpoint and what devices append."""
+
 
 class Operation(StrEnum):
     """RFC 8894 section 4: the `operation` parameter."""
