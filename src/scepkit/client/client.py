@@ -356,7 +356,8 @@ class Connection:
             SettingsError: the file with the TLS CA cannot be used.
         """
         # Here, since urllib3 takes as long to import as everything else together.
-        from scepkit.client.http import MAX_RESPONSE, HTTPTransport
+        from scepkit.client.http import HTTPTransport
+        from scepkit.client.http_policy import MAX_RESPONSE
 
         return HTTPTransport(
             timeout=min(self.timeout, longest),

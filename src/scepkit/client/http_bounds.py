@@ -27,10 +27,8 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
-from scepkit.errors import TransportError
-
-MAX_HEAD = 256 * 1024
-"""Octets before the body: a proxy's answer, interim answers, the head; usual are some hundred."""
+from scepkit.client import http_policy
+from scepkit.client.http_policy import MAX_HEAD
 
 # Seconds. A socket takes no more than the system's time_t.
 _LONGEST = 1e8
@@ -95,10 +93,7 @@ class ExchangeBounds:
             return
         self._head -= octets
         if self._head < 0:
-            raise TransportError(
-                f"the server's answer has not begun after {MAX_HEAD} octets",
-                hint="check the URL: no answer of a SCEP server has a head that long",
-            )
+            raise http_policy.head_too_long()
 
 
 # Connections outlive an exchange, and urllib3 hands nothing through to them: each one asks for the

@@ -1,0 +1,289 @@
+"""The rules of an exchange over HTTP and HTTPS, for whichever library carries it.
+
+No more than MAX_RESPONSE octets are read (less, if asked for), no exchange takes longer than the
+time-out, a redirect never leaves HTTPS, nothing is repeated here (the flows do that), nothing is
+decompressed, and nothing but `ScepError` comes out.
+
+A GET follows every redirect. A POST follows 307 and 308, which ask for the same request at another
+place (RFC 9110 section 15.4); 301, 302 and 303 may make a GET without its body of it, so they are
+refused with the URL to use. Where a message ends up does not matter: it is encrypted to the CA, and
+a reply has to be the CA's.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from scepkit.errors import Hint, SettingsError, TransportError, UsageError
+from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
+
+# Octets: a CRL with half a million entries; a chain of eight RSA-4096 certificates is below 20 KiB.
+MAX_RESPONSE = 32 * 1024 * 1024
+MAX_HEAD = 256 * 1024
+"""Octets before the body: a proxy's answer, interim answers, the head; usual are some hundred."""
+MAX_REDIRECTS = 5
+TIMEOUT = 30.0
+"""Seconds."""
+CHUNK = 64 * 1024
+"""Octets that are read at a time."""
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SAME_METHOD = frozenset({307, 308})
+
+
+def target(url: str, request: HTTPRequest) -> str:
+    """Return the URL of a request: the server's with the request's query."""
+    if not request.query:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}{request.query.decode('ascii')}"
+
+
+def headers(request: HTTPRequest) -> dict[str, str]:
+    """Return the headers to send."""
+    sent = {"User-Agent": "scepkit", "Accept": "*/*", "Accept-Encoding": "identity"}
+    if request.content_type:
+        sent["Content-Type"] = request.content_type
+    return sent
+
+
+def response(status: int, body: bytes, received: Iterable[tuple[str, str]]) -> HTTPResponse:
+    """Return an answer as a value.
+
+    Args:
+        status: its status.
+        body: its body, within the bound.
+        received: its headers.
+    """
+    found = {name.lower(): value for name, value in received}
+    kind = found.get("content-type", "").partition(";")[0].strip().lower()
+    return HTTPResponse(status=status, body=body, content_type=kind, headers=found)
+
+
+def redirect(url: str, request: HTTPRequest, answer: HTTPResponse) -> str | None:
+    """Return the URL that an answer leads to; None when it is no redirect.
+
+    Args:
+        url: what was asked for.
+        request: the request.
+        answer: its answer.
+
+    Raises:
+        TransportError: the redirect is not one to follow.
+    """
+    location, status = answer.headers.get("location"), answer.status
+    if status not in _REDIRECTS or location is None:
+        return None
+    try:
+        following = urljoin(url, location)
+        parts = urlsplit(following)
+    except ValueError as error:
+        raise TransportError("the server redirects to what is no URL", status=status) from error
+    place = f"{parts.scheme}://{parts.netloc}{parts.path}"
+    if request.method != "GET" and status not in _SAME_METHOD:
+        raise TransportError(
+            "the server redirects a POST, which is not followed",
+            status=status,
+            hint=f"use the URL that it points to: {place}",
+        )
+    if parts.scheme not in ("http", "https"):
+        raise TransportError(
+            f"the server redirects to {place}, which is neither HTTP nor HTTPS", status=status
+        )
+    if urlsplit(url).scheme == "https" and parts.scheme != "https":
+        raise TransportError(f"the server redirects to {place}, away from HTTPS", status=status)
+    return following
+
+
+def check_url(url: str) -> None:
+    """Refuse what is no URL: one may come from a certificate.
+
+    Raises:
+        TransportError: it is none.
+    """
+    try:
+        parts = urlsplit(url)
+        is_one = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise TransportError("this is no URL of a server")
+
+
+def check_proxy(proxy: str) -> None:
+    """Refuse what is no HTTP proxy; its password is not repeated.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        parts = urlsplit(proxy)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one:
+        raise UsageError(
+            "the proxy is not the URL of an HTTP proxy",
+            hint="it starts with http://, such as http://proxy.example:3128",
+        )
+
+
+def proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for a URL (`http_proxy` and its like)."""
+    parts = urlsplit(url)
+    if proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Return the TLS settings of a client.
+
+    Args:
+        ca_file: PEM certificates to trust in place of the system's.
+
+    Raises:
+        SettingsError: the file cannot be used.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError as error:
+        raise SettingsError(
+            f"{ca_file} holds no certificates in PEM",
+            hint="it should start with -----BEGIN CERTIFICATE-----",
+        ) from error
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read {ca_file}: {error.strerror}", hint=Hint.TLS_CA_FILE
+        ) from error
+
+
+# --- what is said about an exchange that failed ---------------------------------------------------
+
+
+def too_many_redirects(status: int) -> TransportError:
+    """Return the error for redirects without end."""
+    return TransportError(f"the server redirects more than {MAX_REDIRECTS} times", status=status)
+
+
+def too_long(longest: int, status: int) -> TransportError:
+    """Return the error for a body that is longer than allowed."""
+    return TransportError(
+        f"the answer is longer than {longest} octets",
+        status=status,
+        hint="check the URL: no answer of a SCEP server is that long",
+    )
+
+
+def head_too_long() -> TransportError:
+    """Return the error for an answer that does not begin."""
+    return TransportError(
+        f"the server's answer has not begun after {MAX_HEAD} octets",
+        hint="check the URL: no answer of a SCEP server has a head that long",
+    )
+
+
+def too_slow(url: str, timeout: float, *, has_begun: bool) -> TransportError:
+    """Return the error for an exchange that took too long.
+
+    Args:
+        url: what was asked for; only its host is named.
+        timeout: seconds, for the whole exchange.
+        has_begun: whether the head of the answer was here already.
+    """
+    if has_begun:
+        return TransportError(
+            f"the answer from {host(url)} was not complete within {timeout:g} seconds",
+            hint=Hint.SLOW,
+        )
+    return TransportError(
+        f"no answer from {host(url)} within {timeout:g} seconds", hint=Hint.NO_ANSWER
+    )
+
+
+def unknown_host(url: str) -> TransportError:
+    """Return the error for a host name without an address."""
+    return TransportError(
+        f"the host name {urlsplit(url).hostname} is not known",
+        hint="check the URL, and the DNS of this machine",
+    )
+
+
+def not_connected(url: str, error: BaseException) -> TransportError:
+    """Return the error for a host that is not reached.
+
+    Args:
+        url: what was asked for; only its host is named.
+        error: the operating system's.
+    """
+    if isinstance(error, ConnectionRefusedError):
+        return TransportError(
+            f"nothing listens at {host(url)}: connection refused",
+            hint="check the host and the port, and that the server is running",
+        )
+    return TransportError(
+        f"cannot connect to {host(url)}: {words(error)}", hint="check the URL and the network"
+    )
+
+
+def proxy_failed(url: str, error: BaseException) -> TransportError:
+    """Return the error for a proxy that is of no use."""
+    return TransportError(
+        f"the proxy on the way to {host(url)} failed: {words(error)}", hint=Hint.PROXY
+    )
+
+
+def tls_failed(url: str, error: object) -> TransportError:
+    """Return the error for a server with which no TLS is possible.
+
+    Args:
+        url: what was asked for; only its host is named.
+        error: what ssl raised, or words.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return TransportError(
+            f"the TLS certificate of {host(url)} is not trusted: {error.verify_message}",
+            hint=Hint.UNTRUSTED_TLS,
+        )
+    reason = (isinstance(error, ssl.SSLError) and error.reason) or str(error)
+    return TransportError(
+        f"TLS with {host(url)} failed: {reason.replace('_', ' ').lower()}",
+        hint="does the server speak HTTPS at this port? If not, the URL starts with http://",
+    )
+
+
+def broke_off(url: str, error: BaseException) -> TransportError:
+    """Return the error for everything else."""
+    return TransportError(
+        f"the connection to {host(url)} broke off: {words(error)}",
+        hint="check the URL: does a web server answer there?",
+    )
+
+
+def host(url: str) -> str:
+    """Return host and port of a URL, without a password."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def words(error: BaseException) -> str:
+    """Return the operating system's own words, rather than those of each layer above it."""
+    error = source(error)
+    said = (isinstance(error, OSError) and error.strerror) or str(error)
+    return " ".join(said.split()) or type(error).__name__
+
+
+def source(error: BaseException) -> BaseException:
+    """Return the error behind an error, as deep as there is one."""
+    while (cause := _cause(error)) is not None:
+        error = cause
+    return error
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    if error.__cause__ is not None:
+        return error.__cause__
+    return next((arg for arg in error.args if isinstance(arg, BaseException)), None)
