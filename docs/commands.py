@@ -40,6 +40,8 @@ COMMANDS = (
     ("admin", "profile", "show"),
     ("admin", "profile", "check"),
     ("admin", "profile", "try"),
+    ("admin", "endpoint", "list"),
+    ("admin", "endpoint", "show"),
     ("admin", "ca", "list"),
     ("admin", "ca", "show"),
     ("admin", "ca", "export"),

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import re
 import shlex
-import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -154,7 +153,7 @@ def serve(
     _say_owner(directory)
     hang_up = HangUp()
     with run.until_stopped():
-        _announce(home, directory, f"http://{_shown(address[0])}:{address[1]}/scep")
+        _announce(home, directory, address[0], address[1])
         run.serve(home, listener, hang_up)
     terminal.say("stopped")
 
@@ -188,18 +187,18 @@ def _say_owner(directory: Path) -> None:
         terminal.say(f"running as root; new files in {directory} belong to {name}")
 
 
-def _announce(home: Home, directory: Path, own_url: str) -> None:
+def _announce(home: Home, directory: Path, host: str, port: int) -> None:
     """Say where the endpoints are, how to know their CAs, and what to type on a device."""
     from scepkit.keys.pem import sha256_fingerprint
-    from scepkit.server.settings import DEFAULT
+    from scepkit.server.settings import DEFAULT, public_urls
 
-    url, where = home.settings.public_url or own_url, shlex.quote(str(directory))
+    url = home.settings.public_url or public_urls.of_address(host, port)
+    where = shlex.quote(str(directory))
     for name in home.made:
         place = directory if name == DEFAULT else directory / f"ca-{name}"
         terminal.say(f"made a new CA in {place}")
     for name, endpoint in home.settings.endpoint.items():
-        own = url if name == DEFAULT else f"{url.rstrip('/')}/{name}"
-        terminal.data(f"URL          {own}")
+        terminal.data(f"URL          {public_urls.of_endpoint(url, name)}")
         if endpoint.ca in home.authorities:
             certificate = home.authority_of(name).material.ca.certificate
             terminal.data(f"fingerprint  {sha256_fingerprint(certificate)}")
@@ -270,13 +269,6 @@ def checked_subject(text: str) -> str:
 
     check_name(parse_subject(text))
     return text
-
-
-def _shown(host: str) -> str:
-    """Return an address as it is in a URL; for all addresses, the name of this machine."""
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared only
-        return socket.gethostname()
-    return f"[{host}]" if ":" in host else host
 
 
 def split_legacy(text: str) -> list[str]:

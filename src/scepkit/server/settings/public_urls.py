@@ -1,6 +1,9 @@
-"""The URLs in an endpoint's certificates: CRL, OCSP responder and CA certificate."""
+"""The URLs of endpoints, and those in their certificates: CRL, OCSP responder, CA certificate."""
 
 from __future__ import annotations
+
+import ipaddress
+import socket
 
 import structlog
 
@@ -12,6 +15,40 @@ from scepkit.server.settings import DEFAULT, FILE, Settings
 _SCEP_PATHS = ("/pkiclient.exe", "/cgi-bin", "/scep")
 
 log = structlog.get_logger()
+
+
+def of_endpoint(base: str, endpoint: str) -> str:
+    """Return the SCEP URL of an endpoint.
+
+    Args:
+        base: the URL of the default one.
+        endpoint: its name.
+    """
+    return base if endpoint == DEFAULT else f"{base.rstrip('/')}/{endpoint}"
+
+
+def of_address(host: str, port: int) -> str:
+    """Return the SCEP URL of the default endpoint at an address that a server listens on."""
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared only
+        host = socket.gethostname()
+    return f"http://[{host}]:{port}/scep" if ":" in host else f"http://{host}:{port}/scep"
+
+
+def base(settings: Settings) -> str:
+    """Return the SCEP URL of the default endpoint; "" where the server takes any free port."""
+    if settings.public_url:
+        return settings.public_url
+    return of_address(settings.host, settings.port) if settings.port else ""
+
+
+def is_local(settings: Settings) -> bool:
+    """Say whether no other machine than the server's own can use its URL, by all that is known."""
+    if settings.public_url:
+        return False
+    try:
+        return ipaddress.ip_address(settings.host).is_loopback
+    except ValueError:
+        return settings.host == "localhost"
 
 
 def locations(settings: Settings, endpoint: str) -> Locations | None:

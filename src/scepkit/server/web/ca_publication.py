@@ -12,7 +12,6 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from scepkit.ca.directory.material import Material
 from scepkit.errors import HTTPRefused, SettingsError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms import signed
@@ -68,16 +67,23 @@ def publish(ca: LoadedCA, settings: EndpointSettings, now: datetime) -> Publicat
         SettingsError: the CA cannot be shown as ca_certificates says.
     """
     return Publication(
-        capabilities=HTTPResponse(200, capabilities.render(keywords(ca.material, settings))),
+        capabilities=HTTPResponse(
+            200, capabilities.render(keywords(settings, has_next=ca.material.next is not None))
+        ),
         ca_certificates=_ca_certificates(ca, settings),
         next_ca_certificates=_next_ca_certificates(ca, settings, now),
     )
 
 
-def keywords(material: Material, settings: EndpointSettings) -> tuple[str, ...]:
-    """Return the keywords of GetCACaps, each of them true (RFC 8894 section 3.5.2)."""
+def keywords(settings: EndpointSettings, *, has_next: bool) -> tuple[str, ...]:
+    """Return the keywords of GetCACaps, each of them true (RFC 8894 section 3.5.2).
+
+    Args:
+        settings: the endpoint's.
+        has_next: whether its CA has a next one.
+    """
     enabled = [
-        (capabilities.GET_NEXT_CA_CERT, material.next is not None),
+        (capabilities.GET_NEXT_CA_CERT, has_next),
         (capabilities.RENEWAL, settings.renewal),
     ]
     return (
@@ -110,10 +116,10 @@ def _shown(ca: LoadedCA, settings: EndpointSettings) -> Sequence[x509.Certificat
             "which devices have to encrypt to",
             hint='use "ra+ca" or "ra+chain", or a CA with the layout "single"',
         )
-    return [*ra, own, *_shown_above(ca.above, settings)]
+    return [*ra, own, *shown_above(ca.above, settings)]
 
 
-def _shown_above(
+def shown_above(
     above: Sequence[x509.Certificate], settings: EndpointSettings
 ) -> Sequence[x509.Certificate]:
     """Return those of the certificates above a CA's own that an endpoint shows with it."""
@@ -129,7 +135,7 @@ def _next_ca_certificates(
     material = ca.material
     if material.next is None:
         return None
-    shown = [*material.next.chain, *_shown_above(ca.above_next, settings)]
+    shown = [*material.next.chain, *shown_above(ca.above_next, settings)]
     body = next_ca.make(
         [one.public_bytes(Encoding.DER) for one in shown],
         key=material.ca.private_key,
