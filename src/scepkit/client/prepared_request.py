@@ -7,7 +7,6 @@ client that lost the answer, or was killed, asks again and gets the certificate 
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,13 +14,12 @@ from typing import TypeAlias
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509 import ObjectIdentifier
 
 from scepkit.client import clock, keys
 from scepkit.errors import BadAlg, BadRequest, Malformed, UsageError
-from scepkit.protocol import csr, public_keys
-from scepkit.protocol.algorithms import NO_LEGACY, Legacy, PrivateKey
+from scepkit.protocol import csr, public_keys, signatures
+from scepkit.protocol.algorithms import NO_LEGACY, SHA256, Legacy, PrivateKey
 from scepkit.protocol.asn1 import textual
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.enveloped import Credential
@@ -71,11 +69,9 @@ class PreparedRequest:
         Two requests for the same with other challenges are two transactions, but who has the
         certificate of one needs none of the other.
         """
-        csr = self.request.csr
-        extensions = (one.value or b"" for one in csr.extensions)
-        renewed = self.signer.certificate.der if isinstance(self.request, RenewalReq) else b""
-        parts = (csr.spki, csr.subject.der, *extensions, renewed)
-        return hashlib.sha256(b"".join(parts)).hexdigest()
+        is_renewal = isinstance(self.request, RenewalReq)
+        renewed = self.signer.certificate.der if is_renewal else b""
+        return _fingerprint(self.request.csr, renewed)
 
 
 def prepare(
@@ -300,9 +296,29 @@ def _transaction_id(
 ) -> TransactionID:
     """Derive the transactionID from everything in the request (RFC 8894 section 3.2.1.1).
 
-    Keyed with the private key: the request holds the challenge, which nobody who sees the
-    transactionID may try to guess from it.
+    The request's signature is part of it, and only the key makes that: the request holds the
+    challenge, which nobody who sees the transactionID may try to guess from it. A key that signs
+    the same anew each time, as EC keys in some devices do, would make another transaction of each
+    attempt: there the challenge and the signature are left out.
     """
-    secret = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    digest = hmac.digest(secret, request.info + renewed, hashlib.sha256)
-    return TransactionID(digest[:16].hex().encode())
+    if _signs_alike(key, request):
+        digest = hashlib.sha256(request.der + renewed).hexdigest()
+    else:
+        digest = _fingerprint(request, renewed)
+    return TransactionID(digest[:32].encode())
+
+
+def _signs_alike(key: PrivateKey, request: CertificationRequest) -> bool:
+    """Say whether a key signs the same data again as it has signed them in a request."""
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        return True
+    digest = signatures.signing_digest(key, SHA256)
+    again = signatures.sign(key, request.info, digest, deterministic=True)
+    return request.der.endswith(again)
+
+
+def _fingerprint(request: CertificationRequest, renewed: bytes) -> str:
+    """Return the SHA-256 of a request in hex, without the challenge and the signature."""
+    extensions = (one.value or b"" for one in request.extensions)
+    parts = (request.spki, request.subject.der, *extensions, renewed)
+    return hashlib.sha256(b"".join(parts)).hexdigest()
