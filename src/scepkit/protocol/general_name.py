@@ -1,7 +1,7 @@
 """Subject alternative names (RFC 5280 section 4.2.1.6): kept as they came, each of its kind.
 
-People write them as `dns:…`, `ip:…`, `email:…`, `uri:…` or `upn:…`; without the prefix the kind is
-taken from how it looks.
+People write them as `dns:…`, `ip:…`, `email:…`, `uri:…`, `upn:…` or `dirname:…`; without the prefix
+the kind is taken from how it looks.
 
 GeneralName ::= CHOICE {
     otherName                 [0] OtherName,
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from cryptography import x509
 
 from scepkit.errors import Malformed, UsageError
+from scepkit.protocol import rfc4514
 from scepkit.protocol.asn1 import ber, strings
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.distinguished_name import Name
@@ -37,7 +38,9 @@ _OTHER, _EMAIL, _DIRECTORY, _REGISTERED = 0xA0, 0x81, 0xA4, 0x88
 _KINDS = {_EMAIL: "email", 0x82: "dns", 0x86: "uri", 0x87: "ip", _DIRECTORY: "dir", 0x88: "rid"}
 ADDRESS_SIZES = (4, 16)
 """The octets of the addresses of hosts; a network has twice as many."""
-_WRITTEN_KINDS = ("dns", "ip", "email", "uri", "upn")
+# `dir` is how such a name is shown.
+WRITTEN_KINDS = ("dns", "ip", "email", "uri", "upn", "dirname", "dir")
+"""The kinds that people may write, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -179,15 +182,15 @@ def parse_san(text: str) -> x509.GeneralName:
         UsageError: it is not one.
     """
     kind, separator, value = text.partition(":")
-    if not separator or kind.lower() not in _WRITTEN_KINDS or text.startswith(f"{kind}://"):
+    if not separator or kind.lower() not in WRITTEN_KINDS or text.startswith(f"{kind}://"):
         kind, value = _guess(text), text
     try:
         return _general_name(kind.lower(), value.strip())
     except ValueError as error:
         raise UsageError(
             f"{text!r} is not a subject alternative name: {error}",
-            hint="write dns:host.example, ip:192.0.2.1, email:a@b.example, uri:https://… or "
-            "upn:user@domain.example",
+            hint="write dns:host.example, ip:192.0.2.1, email:a@b.example, uri:https://…, "
+            "upn:user@domain.example or dirname:CN=host,O=Example",
         ) from error
 
 
@@ -208,6 +211,8 @@ def _general_name(kind: str, value: str) -> x509.GeneralName:
         raise ValueError("it is empty")
     if kind == "upn":
         return _user_principal_name(value)
+    if kind in ("dirname", "dir"):
+        return _directory_name(value)
     if not value.isascii():
         raise ValueError("it holds letters beyond ASCII; write them as xn--… (IDNA)")
     match kind:
@@ -226,3 +231,10 @@ def _user_principal_name(value: str) -> x509.OtherName:
     if not value.isprintable() or not all(value.rpartition("@")):
         raise ValueError("a user principal name is user@domain")
     return x509.OtherName(UPN, _der.element(strings.UTF8_STRING, value.encode()))
+
+
+def _directory_name(value: str) -> x509.DirectoryName:
+    try:
+        return x509.DirectoryName(rfc4514.parse_subject(value))
+    except UsageError as error:
+        raise ValueError(error.message) from error
