@@ -109,6 +109,18 @@ Challenge: TypeAlias = Annotated[
 ChallengeFile: TypeAlias = Annotated[
     Path | None, option(WANTED, "FILE", "Read the challenge from the first line of this file.")
 ]
+ChallengeCommand: TypeAlias = Annotated[
+    str | None,
+    option(
+        WANTED,
+        "COMMAND",
+        "Take the challenge from the first line that this command prints: a program and its "
+        "arguments, quoted as for a shell, which is not used. It has a minute.",
+    ),
+]
+ChallengePrompt: TypeAlias = Annotated[
+    bool, flag(WANTED, "Ask for the challenge on the terminal.", "--challenge-prompt")
+]
 PollInterval: TypeAlias = Annotated[
     float,
     option(

@@ -1,4 +1,4 @@
-"""The source of a challenge or a passphrase: an option, stdin, a file or the environment.
+"""The source of a challenge or a passphrase: an option, a file, a command, a person, a variable.
 
 An option is seen by everybody on the machine who may run `ps`; the others are not.
 """
@@ -10,61 +10,74 @@ import sys
 from pathlib import Path
 
 from scepkit.cli import terminal
-from scepkit.errors import SettingsError, UsageError
+from scepkit.client import secret_source
+from scepkit.errors import UsageError
 
 
 def read(
-    option: str | None, file: Path | None, *, environment: bool = True, what: str = "challenge"
+    option: str | None,
+    file: Path | None,
+    command: str | None = None,
+    *,
+    prompt: bool = False,
+    environment: bool = True,
+    what: str = "challenge",
 ) -> str | None:
     """Return the challenge, or None when there is none.
 
     Args:
         option: the value of --challenge; `-` stands for stdin.
         file: the value of --challenge-file.
+        command: the value of --challenge-command.
+        prompt: whether --challenge-prompt is given.
         environment: whether to look there (SCEP_CHALLENGE) as well.
         what: what else it is called in these names.
 
     Raises:
-        UsageError: both are given, or what is named is empty.
-        SettingsError: the file cannot be read.
+        UsageError: several are given, or what is named is empty.
+        SettingsError: the file cannot be read, the command does not do, or nobody can be asked.
     """
-    if option is not None and file is not None:
-        raise UsageError(f"--{what} and --{what}-file exclude each other")
+    check(option, file, command, prompt=prompt, what=what)
     if file is not None:
-        return _first_line(_content(file), str(file), what)
+        return secret_source.first_line(secret_source.read_text(file), str(file), what)
+    if command is not None:
+        return secret_source.by_command(command, what)
+    if prompt:
+        if not terminal.can_ask():
+            raise UsageError(
+                f"--{what}-prompt: there is no terminal to ask at",
+                hint=f"give --{what}-file or --{what}-command, or run it at a terminal",
+            )
+        return secret_source.first_line(terminal.secret(what.capitalize()), "the answer", what)
     if option == "-":
-        return _first_line(_from_stdin(what), "stdin", what)
+        text = terminal.secret(what.capitalize()) if terminal.can_ask() else sys.stdin.readline()
+        return secret_source.first_line(text, "stdin", what)
     if option is not None:
-        return _first_line(option, f"--{what}", what)
+        return secret_source.first_line(option, f"--{what}", what)
     return (os.environ.get(f"SCEP_{what.upper()}") or None) if environment else None
 
 
-def _from_stdin(what: str) -> str:
-    if terminal.can_ask():
-        return terminal.secret(what.capitalize())
-    return sys.stdin.readline()
+def check(
+    option: str | None, file: Path | None, command: str | None, *, prompt: bool, what: str
+) -> None:
+    """Refuse more than one place that it comes from.
+
+    Raises:
+        UsageError: there are several.
+    """
+    given = {"": option is not None, "-file": file, "-command": command is not None}
+    given["-prompt"] = prompt
+    names = [f"--{what}{end}" for end, value in given.items() if value]
+    if len(names) > 1:
+        raise UsageError(f"{' and '.join(names)} exclude each other")
 
 
-def _content(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(
-            f"cannot read {file}: {error.strerror}",
-            hint="name a file whose first line is the secret, and that this user may read",
-        ) from error
-    except UnicodeDecodeError:
-        # Not `from`: the exception holds what is in the file.
-        raise SettingsError(
-            f"{file} is not text in UTF-8",
-            hint="name a file whose first line is the secret, as text",
-        ) from None
+def ask(what: str) -> str:
+    """Ask for a secret on the terminal.
 
-
-def _first_line(text: str, where: str, what: str) -> str:
-    line = text.split("\n", 1)[0].rstrip("\r")
-    if not line:
-        raise UsageError(
-            f"there is no {what} in {where}", hint=f"the {what} is the first line, and not empty"
-        )
-    return line
+    Raises:
+        SettingsError: there is none.
+    """
+    if not terminal.can_ask():
+        return secret_source.nobody(what)
+    return terminal.secret(what.capitalize())

@@ -33,7 +33,8 @@ _Subject = Annotated[
         WANTED,
         "DN",
         "Subject of the certificate, such as CN=dev1,O=Example (RFC 4514). In a value, put a "
-        'backslash before , + " and #.',
+        'backslash before , + " and #. {hostname}, {fqdn} and {serial} stand for facts of this '
+        "machine.",
     ),
 ]
 
@@ -47,8 +48,9 @@ _San = Annotated[
     option(
         WANTED,
         "NAME",
-        "Subject alternative name: dns:, ip:, email:, uri: or upn: and the name. Without the "
-        "prefix the kind is guessed. Repeatable.",
+        "Subject alternative name: dns:, ip:, email:, uri:, upn: or dirname: and the name. Without "
+        "the prefix the kind is guessed. {hostname}, {fqdn} and {serial} as in the subject. "
+        "Repeatable.",
     ),
 ]
 
@@ -104,6 +106,8 @@ def enroll(
     eku: options.Eku = None,
     challenge: options.Challenge = None,
     challenge_file: options.ChallengeFile = None,
+    challenge_command: options.ChallengeCommand = None,
+    challenge_prompt: options.ChallengePrompt = False,
     key: _Key = "rsa:2048",
     force: _Force = False,
     fingerprint: options.Fingerprint = "",
@@ -125,20 +129,23 @@ def enroll(
     """
     from scepkit.cli.device import challenge as challenges
     from scepkit.cli.device import connection, events, hints
+    from scepkit.client import host_facts
     from scepkit.client.enroller import Enroller
     from scepkit.client.folder import Folder
     from scepkit.protocol.general_name import parse_san
     from scepkit.protocol.rfc4514 import parse_subject
 
     # What can be wrong with the options is said before anything happens.
-    name, names = parse_subject(subject), [*map(parse_san, san or ())]
+    name = parse_subject(host_facts.fill_subject(subject))
+    names = [parse_san(host_facts.fill_name(one)) for one in san or ()]
     asked = options.read_purposes(eku or ())
     anchor = connection.AnchorOptions(fingerprint, ca_file, insecure=insecure)
     way = connection.of_options(timeout, proxy, poll_interval, max_wait)
     client = connection.client(url, way, ca_id=ca_id, tls_ca=tls_ca, legacy=legacy)
     folder, printer = Folder(out), events.EventPrinter()
     enroller = Enroller(client, folder, anchor.choose, tls_ca=tls_ca, tell=printer)
-    secret = partial(challenges.read, challenge, challenge_file)
+    places = (challenge, challenge_file, challenge_command)
+    secret = partial(challenges.read, *places, prompt=challenge_prompt)
     with hints.naming_commands(folder, printer):
         issued = enroller.enrol(
             name, names=names, purposes=asked, key=key, challenge=secret, force=force

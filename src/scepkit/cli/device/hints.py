@@ -29,7 +29,7 @@ FIRST = "scep enroll URL --subject DN --out "
 """The command for a directory that knows nothing, without that directory."""
 
 # Kinds of names that --san takes.
-_KINDS = ("dns:", "ip:", "email:", "uri:")
+_KINDS = ("dns:", "ip:", "email:", "uri:", "upn:", "dir:")
 
 
 @contextmanager

@@ -121,6 +121,8 @@ def renew(
     message: _Message = "",
     challenge: _Challenge = None,
     challenge_file: options.ChallengeFile = None,
+    challenge_command: options.ChallengeCommand = None,
+    challenge_prompt: options.ChallengePrompt = False,
     fingerprint: options.Fingerprint = "",
     ca_file: options.CaFile = None,
     legacy: options.KnownLegacy = None,
@@ -153,7 +155,8 @@ def renew(
     way = connection.of_options(timeout, proxy, poll_interval, max_wait)
     changes = connection.changes(url, ca_id, legacy, tls_ca)
     # One that enrolled the device is still in many an environment, and is spent.
-    secret = partial(challenges.read, challenge, challenge_file, environment=False)
+    places = (challenge, challenge_file, challenge_command)
+    secret = partial(challenges.read, *places, prompt=challenge_prompt, environment=False)
     folder, printer = Folder(directory), events.EventPrinter()
     renewer = Renewer(folder, way, server=changes, trust=trusted, tell=printer)
     with hints.naming_commands(folder, printer):
