@@ -3,7 +3,8 @@
 They stand here, since `scepkit` itself loads them when the first of them is asked for.
 """
 
-from scepkit.client import events, prepared_request
+from scepkit.client import events, flows, prepared_request
+from scepkit.client.aio import AsyncClient, AsyncTransport, run_flow_async
 from scepkit.client.client import CA, Client, Connection
 from scepkit.client.enroller import Enroller
 from scepkit.client.folder import Folder
@@ -15,7 +16,7 @@ from scepkit.client.renewer import NotDue, RenewalOptions, Renewed, Renewer, Wai
 from scepkit.client.revocation import Revoked
 from scepkit.client.transport import Transport, run_flow
 from scepkit.client.transport import run_flow as run
-from scepkit.client.trust import ChooseAnchor, by_fingerprint
+from scepkit.client.trust import ChooseAnchor, SCEPServer, by_fingerprint
 from scepkit.errors import (
     BadAlg,
     BadCertId,
@@ -58,7 +59,7 @@ from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.crl import Reason
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.scep import ca_certificates as cacerts
-from scepkit.protocol.scep import capabilities, http, next_ca, pkimessage
+from scepkit.protocol.scep import capabilities, flow, http, next_ca, pkimessage, transaction
 from scepkit.protocol.scep.attributes import MessageType, TransactionID
 from scepkit.protocol.scep.ca_certificates import TrustedCA
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
@@ -80,6 +81,8 @@ from scepkit.protocol.scep.transaction import CAInformation, Flow, Issued, Limit
 
 __all__ = [
     "CA",
+    "AsyncClient",
+    "AsyncTransport",
     "BadAlg",
     "BadCertId",
     "BadMessageCheck",
@@ -139,6 +142,7 @@ __all__ = [
     "Responder",
     "RevocationRefused",
     "Revoked",
+    "SCEPServer",
     "ScepError",
     "ServerChanges",
     "SettingsError",
@@ -163,6 +167,8 @@ __all__ = [
     "cms",
     "csr",
     "events",
+    "flow",
+    "flows",
     "generate_key",
     "http",
     "next_ca",
@@ -170,4 +176,6 @@ __all__ = [
     "prepared_request",
     "run",
     "run_flow",
+    "run_flow_async",
+    "transaction",
 ]

@@ -11,7 +11,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 import httpd
 import keys
+from client.blocking import Blocking
 from httpd import Site
+from scepkit.client.aio import AsyncClient
+from scepkit.client.aio_http import AsyncHTTPTransport
 from scepkit.client.client import Client
 from scepkit.client.http import HTTPTransport
 from waiting import PATIENCE
@@ -32,8 +35,22 @@ def serve():
 
 
 @pytest.fixture
-def transport():
-    with contextlib.closing(HTTPTransport(timeout=PATIENCE)) as made:
+def kind():
+    """Whose tests these are: `sync`; a file whose tests are for both clients says so."""
+    return "sync"
+
+
+@pytest.fixture
+def new_transport(kind):
+    """Return a function that makes a transport; `closing` closes it."""
+    if kind == "sync":
+        return HTTPTransport
+    return lambda **how: Blocking(lambda: AsyncHTTPTransport(**how))
+
+
+@pytest.fixture
+def transport(new_transport):
+    with contextlib.closing(new_transport(timeout=PATIENCE)) as made:
         yield made
 
 
@@ -44,11 +61,17 @@ def waits():
 
 
 @pytest.fixture
-def connect(transport, waits):
+def connect(kind, transport, waits):
     """Return a client for a site; time passes at once."""
 
+    async def pause(wait):
+        waits.append(wait)
+
     def connect(site, **how):
-        return Client(site.url, transport=transport, pause=waits.append, **how)
+        if kind == "sync":
+            return Client(site.url, transport=transport, pause=waits.append, **how)
+        how |= {"transport": transport.made, "pause": pause}
+        return Blocking(lambda: AsyncClient(site.url, **how), transport.runner)
 
     return connect
 

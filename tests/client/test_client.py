@@ -34,6 +34,11 @@ from scepkit.protocol.scep.transaction import Limits
 HTML = HTTPResponse(200, b"<html><body>Welcome to nginx!</body></html>", "text/html")
 
 
+@pytest.fixture(params=["sync", "async"])
+def kind(request):
+    return request.param
+
+
 @pytest.fixture
 def key():
     return keys.rsa_key("client")

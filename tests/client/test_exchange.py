@@ -95,13 +95,18 @@ def reads_slowly(connection, pause):
 MUCH = HTTPRequest("POST", b"operation=PKIOperation", bytes(64 * 1024 * 1024))
 
 
+@pytest.fixture(params=["sync", "async"])
+def kind(request):
+    return request.param
+
+
 @pytest.fixture(params=[False, True], ids=["plain", "tls"])
-def asks(request, tls_files):
+def asks(request, tls_files, new_transport):
     """Let an impatient client, or one of that patience, ask a hostile server."""
 
     def asks(behave, question=CAPS, timeout=LITTLE):
         tls = tls_files / "server.pem" if request.param else None
-        client = HTTPTransport(timeout=timeout, ca_file=tls_files / "ca.pem")
+        client = new_transport(timeout=timeout, ca_file=tls_files / "ca.pem")
         with contextlib.closing(client), Hostile(behave, tls=tls) as server:
             return client.send(server.url, question)
 
@@ -153,7 +158,7 @@ def test_a_few_interim_answers_do_no_harm(asks):
     assert asks(behave, timeout=PATIENCE).body == b"x"
 
 
-def test_the_next_exchange_on_a_connection_has_its_own_time():
+def test_the_next_exchange_on_a_connection_has_its_own_time(new_transport):
     """And its own count: more heads than one may be long come by this connection."""
 
     def behave(connection, _pause):
@@ -164,7 +169,7 @@ def test_the_next_exchange_on_a_connection_has_its_own_time():
                 connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 4000 + OK)
 
     connections = []
-    client = HTTPTransport(timeout=PATIENCE)
+    client = new_transport(timeout=PATIENCE)
     with contextlib.closing(client), Hostile(behave) as server:
         for _ in range(4):
             assert client.send(server.url, CAPS).body == b"x"
@@ -173,13 +178,13 @@ def test_the_next_exchange_on_a_connection_has_its_own_time():
 
 @pytest.mark.parametrize("target", ["http", "https"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_what_a_proxy_answers_ends_in_time(tls_files, monkeypatch, scheme, target):
+def test_what_a_proxy_answers_ends_in_time(new_transport, tls_files, monkeypatch, scheme, target):
     """What it answers to CONNECT is read before TLS with the server begins."""
     # A proxy that does TLS is checked with the certificates of the system.
     monkeypatch.setenv("SSL_CERT_FILE", str(tls_files / "ca.pem"))
     tls = tls_files / "server.pem" if scheme == "https" else None
     with Hostile(head_octet_by_octet, tls=tls) as proxy:
-        client = HTTPTransport(timeout=LITTLE, proxy=proxy.origin)
+        client = new_transport(timeout=LITTLE, proxy=proxy.origin)
         with (
             contextlib.closing(client),
             pytest.raises(TransportError, match=r"no answer from ca\.example within 0\.3 seconds"),
@@ -212,20 +217,20 @@ def test_connecting_shares_the_time_among_the_addresses(monkeypatch):
     assert given == [2, 2, 2, 2]
 
 
-def test_the_first_address_that_answers_is_used(serve, monkeypatch):
+def test_the_first_address_that_answers_is_used(new_transport, serve, monkeypatch):
     site = serve()
     host, _, port = site.origin.removeprefix("http://").partition(":")
     places = [(host, free_port()), (host, int(port))]
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place) for place in places]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_how: found)
-    with contextlib.closing(HTTPTransport(timeout=PATIENCE)) as client:
+    with contextlib.closing(new_transport(timeout=PATIENCE)) as client:
         assert client.send("http://ca.example/scep", CAPS).status == 200
 
 
-def test_no_time_at_all(serve):
+def test_no_time_at_all(new_transport, serve):
     site = serve()
     with (
-        contextlib.closing(HTTPTransport(timeout=0)) as client,
+        contextlib.closing(new_transport(timeout=0)) as client,
         pytest.raises(TransportError, match="within 0 seconds"),
     ):
         client.send(site.url, CAPS)

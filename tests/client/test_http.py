@@ -9,7 +9,7 @@ import pytest
 
 from httpd import DROP, HANG
 from ports import free_port
-from scepkit.client import http as client_http
+from scepkit.client import http_policy
 from scepkit.client.http import HTTPTransport
 from scepkit.errors import Hint, SettingsError, TransportError, UsageError
 from scepkit.protocol.scep import http
@@ -18,6 +18,11 @@ from waiting import PATIENCE
 
 CAPS = http.get(Operation.GET_CA_CAPS)
 MESSAGE = http.pki_operation(b"\x30\x00", post=True)
+
+
+@pytest.fixture(params=["sync", "async"])
+def kind(request):
+    return request.param
 
 
 def redirect(place, status=302):
@@ -37,12 +42,13 @@ def test_a_query_in_the_url_stays(serve, transport):
     assert site.requests[0].query == b"profile=a&operation=GetCACaps"
 
 
-def test_one_connection_carries_several_requests(serve, transport):
+def test_one_connection_carries_several_requests(serve):
     site = serve()
-    for _ in range(3):
-        assert transport.send(site.url, CAPS).status == 200
-    (manager,) = transport._managers.values()
-    assert manager.connection_from_url(site.url).num_connections == 1
+    with HTTPTransport() as transport:
+        for _ in range(3):
+            assert transport.send(site.url, CAPS).status == 200
+        (manager,) = transport._managers.values()
+        assert manager.connection_from_url(site.url).num_connections == 1
 
 
 def test_nobody_listens(transport):
@@ -62,11 +68,11 @@ def test_an_unknown_host(transport, monkeypatch):
     assert "DNS" in caught.value.hint
 
 
-def test_a_server_that_does_not_answer_in_time(serve):
+def test_a_server_that_does_not_answer_in_time(new_transport, serve):
     site = serve()
     site.next(Operation.GET_CA_CAPS, HANG)
     with (
-        contextlib.closing(HTTPTransport(timeout=0.1)) as impatient,
+        contextlib.closing(new_transport(timeout=0.1)) as impatient,
         pytest.raises(TransportError, match=r"no answer from 127\.0\.0\.1:\d+ within 0\.1 seconds"),
     ):
         impatient.send(site.url, CAPS)
@@ -80,12 +86,12 @@ def test_a_connection_that_breaks(serve, transport):
     assert "\n" not in caught.value.message
 
 
-def test_a_body_that_is_too_long(serve):
+def test_a_body_that_is_too_long(new_transport, serve):
     """One octet above the bound is refused, the longest is read, and the next request is sent."""
-    assert client_http.MAX_RESPONSE == 32 * 1024 * 1024
+    assert http_policy.MAX_RESPONSE == 32 * 1024 * 1024
     site = serve()
     site.next(Operation.GET_CA_CAPS, *(HTTPResponse(200, bytes(n)) for n in (100_001, 100_000)))
-    with contextlib.closing(HTTPTransport(timeout=PATIENCE, max_response=100_000)) as transport:
+    with contextlib.closing(new_transport(timeout=PATIENCE, max_response=100_000)) as transport:
         with pytest.raises(TransportError, match="longer than 100000 octets"):
             transport.send(site.url, CAPS)
         assert len(transport.send(site.url, CAPS).body) == 100_000
@@ -151,24 +157,24 @@ def test_a_proxy_of_the_environment_is_used(serve, transport, monkeypatch):
     assert site.paths == ["http://ca.example/scep"]
 
 
-def test_a_proxy_of_ones_own_goes_before_the_environments(serve, monkeypatch):
+def test_a_proxy_of_ones_own_goes_before_the_environments(new_transport, serve, monkeypatch):
     site = serve()
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
-    with contextlib.closing(HTTPTransport(proxy=site.origin)) as transport:
+    with contextlib.closing(new_transport(proxy=site.origin)) as transport:
         assert transport.send("http://ca.example/scep", CAPS).status == 200
     assert site.paths == ["http://ca.example/scep"]
 
 
-def test_no_proxy_at_all(serve, monkeypatch):
+def test_no_proxy_at_all(new_transport, serve, monkeypatch):
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
-    with contextlib.closing(HTTPTransport(proxy="")) as transport:
+    with contextlib.closing(new_transport(proxy="")) as transport:
         assert transport.send(serve().url, CAPS).status == 200
 
 
 @pytest.mark.parametrize("proxy", ["proxy.example", "socks5://user:hunter2@x:1", "http://", "::"])
-def test_what_is_no_proxy(proxy):
+def test_what_is_no_proxy(new_transport, proxy):
     with pytest.raises(UsageError, match="not the URL of an HTTP proxy") as caught:
-        HTTPTransport(proxy=proxy)
+        new_transport(proxy=proxy)
     assert "hunter2" not in f"{caught.value.message}{caught.value.hint}"
 
 
@@ -195,9 +201,9 @@ def test_a_proxy_that_is_none(transport, monkeypatch):
 # --- TLS ------------------------------------------------------------------------------------------
 
 
-def test_https_with_a_ca_of_ones_own(serve, tls_files):
+def test_https_with_a_ca_of_ones_own(new_transport, serve, tls_files):
     site = serve(tls=tls_files / "server.pem")
-    with contextlib.closing(HTTPTransport(ca_file=tls_files / "ca.pem")) as transport:
+    with contextlib.closing(new_transport(ca_file=tls_files / "ca.pem")) as transport:
         assert transport.send(site.url, CAPS).status == 200
 
 
@@ -209,11 +215,11 @@ def test_https_with_a_stranger_is_refused(serve, tls_files, transport):
     assert not site.requests
 
 
-def test_https_never_follows_to_http(serve, tls_files):
+def test_https_never_follows_to_http(new_transport, serve, tls_files):
     site = serve(tls=tls_files / "server.pem")
     site.next(Operation.GET_CA_CAPS, redirect("http://127.0.0.1/?operation=GetCACaps"))
     with (
-        contextlib.closing(HTTPTransport(ca_file=tls_files / "ca.pem")) as transport,
+        contextlib.closing(new_transport(ca_file=tls_files / "ca.pem")) as transport,
         pytest.raises(TransportError, match="away from HTTPS"),
     ):
         transport.send(site.url, CAPS)
@@ -226,9 +232,9 @@ def test_https_where_http_is_spoken(serve, transport):
     assert "http://" in caught.value.hint
 
 
-def test_a_file_without_certificates(tmp_path):
+def test_a_file_without_certificates(new_transport, tmp_path):
     (tmp_path / "ca.pem").write_text("nothing")
     with pytest.raises(SettingsError, match="no certificates"):
-        HTTPTransport(ca_file=tmp_path / "ca.pem")
+        new_transport(ca_file=tmp_path / "ca.pem")
     with pytest.raises(SettingsError, match="No such file"):
-        HTTPTransport(ca_file=tmp_path / "missing.pem")
+        new_transport(ca_file=tmp_path / "missing.pem")

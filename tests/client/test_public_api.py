@@ -11,7 +11,10 @@ import scepkit
 import scepkit.errors
 import scepkit.public_api
 
-HEAVY = {"urllib3", "typer", "rich", "sqlalchemy", "httptools", "uvloop", "pydantic", "structlog"}
+HEAVY = {
+    *("aiohttp", "asyncio", "urllib3", "typer", "rich"),
+    *("sqlalchemy", "httptools", "uvloop", "pydantic", "structlog"),
+}
 
 
 def loaded_by(statement):
@@ -69,4 +72,20 @@ def test_nothing_heavy_is_loaded():
 
 def test_the_transport_loads_urllib3_and_nothing_of_the_server():
     loaded = loaded_by("import scepkit.client.http") & HEAVY
-    assert loaded == {"urllib3"}
+    # urllib3 loads asyncio itself.
+    assert loaded - {"asyncio"} == {"urllib3"}
+
+
+def test_the_transport_for_asyncio_does_without_urllib3():
+    loaded = loaded_by("import scepkit.client.aio_http") & HEAVY
+    assert loaded == {"aiohttp", "asyncio"}
+
+
+def test_an_extra_that_is_missing_is_named_in_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    monkeypatch.delitem(sys.modules, "scepkit.client.aio_http", raising=False)
+    with pytest.raises(scepkit.SettingsError, match="aiohttp is not installed") as caught:
+        scepkit.AsyncClient("http://ca.example/scep")
+    assert "\n" not in caught.value.message
+    assert caught.value.hint == "pip install 'scepkit[async]'"
+    monkeypatch.undo()

@@ -32,6 +32,7 @@ def asked(monkeypatch):
     def revoke(url, wanted, protector, trusted, **how):
         calls.append((url, wanted, protector(), trusted, how))
         return Revoked(was_before=len(calls) > 1)
+        yield
 
     monkeypatch.setattr(revocation, "revoke", revoke)
     return calls

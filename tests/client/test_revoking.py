@@ -21,6 +21,7 @@ from scepkit.client.client import CA, Client
 from scepkit.client.folder import REVOCATION, Folder
 from scepkit.client.folder.record import Record, RevocationNote
 from scepkit.client.http import HTTPTransport
+from scepkit.client.transport import run_flow
 from scepkit.errors import BadReply, Hint, LegacyRefused, SettingsError, TransportError, UsageError
 from scepkit.protocol import algorithms, cmp
 from scepkit.protocol.algorithms import Legacy
@@ -73,15 +74,16 @@ class Owner:
 
     def revoke(self, ca=None, protector=None, **how):
         device = self.device
-        return revoking.revoke(
+        flow = revoking.revoke(
             how.pop("url", self.url),
             device.certificate,
             protector or (lambda: revoking.by_key(device.key, device.certificate)),
             ca or world.trusted(),
-            transport=HTTPTransport(proxy=""),
-            pause=self.waits.append,
             **how,
         )
+        # The flow says where it goes.
+        with HTTPTransport(proxy="") as transport:
+            return run_flow(flow, transport, "http://nowhere.invalid/", self.waits.append)
 
 
 def test_the_key():

@@ -1,310 +1,131 @@
 """A SCEP client for other programs.
 
-client = Client("http://ca.example/scep")
-ca = client.get_ca("sha256:5a1f…")
-key = generate_key("rsa:2048")
-issued = client.enrol(ca, key, "CN=dev1,O=Example", challenge="…")
-issued.certificate, issued.chain
+with Client("http://ca.example/scep") as client:
+    ca = client.get_ca("sha256:5a1f…")
+    key = generate_key("rsa:2048")
+    issued = client.enrol(ca, key, "CN=dev1,O=Example", challenge="…")
+    issued.certificate, issued.chain
 
-issued = client.renew(ca, key, issued.certificate, generate_key("rsa:2048"))
+    issued = client.renew(ca, key, issued.certificate, generate_key("rsa:2048"))
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import wraps
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
-from cryptography import x509
-
-from scepkit.client import clock, prepared_request, revocation
+from scepkit.client import flows
 from scepkit.client.folder.record import Record
-from scepkit.client.prepared_request import AskedExtension, PreparedRequest
-from scepkit.client.revocation import Revoked
-from scepkit.client.transport import Pause, sleep
-from scepkit.client.trust import CA, CAClient
-from scepkit.protocol import chain
-from scepkit.protocol.algorithms import PrivateKey
-from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.cms.enveloped import Credential
-from scepkit.protocol.crl import Reason
-from scepkit.protocol.scep import next_ca, transaction
-from scepkit.protocol.scep.attributes import MessageType, TransactionID
-from scepkit.protocol.scep.messages import RenewalReq
-from scepkit.protocol.scep.transaction import Exchange, Issued, Limits
+from scepkit.client.transport import Pause, Transport, run_flow, sleep
+from scepkit.client.trust import CA, SCEPServer
+from scepkit.protocol.algorithms import NO_LEGACY, Legacy
+from scepkit.protocol.scep.flow import Flow, Limits
 
 if TYPE_CHECKING:
     from scepkit.client.http import HTTPTransport
 
 __all__ = ["CA", "Client", "Connection"]
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
-class Client(CAClient):
+
+def _run(
+    flow: Callable[Concatenate[SCEPServer, _P], Flow[_T]],
+) -> Callable[Concatenate[Client, _P], _T]:
+    """Return the method of a client that runs a flow to its end."""
+
+    @wraps(flow)
+    def method(self: Client, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return self.run(flow(self, *args, **kwargs))
+
+    return method
+
+
+class Client(SCEPServer):
     """Gets certificates from one SCEP server.
+
+    Its methods are the flows of `scepkit.flows`. It may be used in several threads at once.
 
     Args:
         url: the server's, such as `http://ca.example/scep`.
         identifier: selects among several CAs, for servers that need it.
-        transport: the way to reach it; HTTP(S) by urllib3 unless given.
+        transport: the way to reach it; HTTP(S) by urllib3 unless given. One that is given is its
+            owner's to close.
         allowed: legacy algorithms to use with a CA that can do no better.
         limits: the pace of polling, and its end.
-        pause: called for every wait; see `scepkit.client.transport.run_flow`.
+        pause: called for every wait; see `run_flow`.
 
     Raises:
         UsageError: the URL is none.
     """
 
-    def enrol(
+    def __init__(
         self,
-        ca: CA,
-        key: PrivateKey,
-        subject: str | x509.Name,
+        url: str,
         *,
-        names: Iterable[str | x509.GeneralName] = (),
-        purposes: Iterable[str | x509.ObjectIdentifier] = (),
-        extensions: Iterable[AskedExtension] = (),
-        challenge: str | None = None,
-        transaction_id: TransactionID | None = None,
-    ) -> Issued:
-        """Get a first certificate for a key.
+        identifier: str = "",
+        transport: Transport | None = None,
+        allowed: frozenset[Legacy] = NO_LEGACY,
+        limits: Limits | None = None,
+        pause: Pause = sleep,
+    ) -> None:
+        super().__init__(url, identifier=identifier, allowed=allowed, limits=limits)
+        self._closing = ExitStack()
+        self._transport = transport or self._closing.enter_context(_http_transport())
+        self._pause = pause
 
-        Called again with the same arguments it asks for the same again, and gets the certificate
-        that may have been issued meanwhile; so keep the key until its certificate is there.
-        Only a RequestRefused ends the matter: then take a fresh key, or a fresh transaction_id.
+    def __enter__(self) -> Self:
+        return self
 
-        Args:
-            ca: what `get_ca` or `trust` returned.
-            key: the key to be certified.
-            subject: a name, or RFC 4514 text such as `CN=dev1,O=Example`.
-            names: subject alternative names, or text such as `dns:dev1.example`.
-            purposes: for extendedKeyUsage, by OID or by name such as `server_auth`; none leaves
-                them to the CA.
-            extensions: what else to ask for. A keyUsage among them takes the place of ours.
-            challenge: the challengePassword, if the CA wants one.
-            transaction_id: derived from all of the above unless given.
-
-        Returns:
-            The certificate and its chain; everything about them has been checked. Its `changes` say
-            what the CA issued otherwise than it was asked for.
-
-        Raises:
-            UsageError: an argument cannot be written into a request.
-            RequestRefused: the CA said no.
-            StillPending: the CA has not decided, and the limits were reached.
-            UnverifiedCertificate: the CA gave certificates, none of which must be installed.
-            BadReply: the answer must not be believed.
-            LegacyRefused: the answer uses algorithms that are not allowed.
-            TransportError: no answer.
-        """
-        prepared = prepared_request.prepare(
-            key,
-            subject,
-            names=names,
-            purposes=purposes,
-            extensions=extensions,
-            challenge=challenge,
-            transaction_id=transaction_id,
-        )
-        return self.submit(ca, prepared)
-
-    def renew(
+    def __exit__(
         self,
-        ca: CA,
-        key: PrivateKey,
-        certificate: Certificate,
-        new_key: PrivateKey,
-        *,
-        purposes: Iterable[str | x509.ObjectIdentifier] | None = None,
-        extensions: Iterable[AskedExtension] = (),
-        challenge: str | None = None,
-        issuers: Iterable[Certificate] = (),
-        message_type: MessageType | None = None,
-        following: CA | None = None,
-        transaction_id: TransactionID | None = None,
-    ) -> Issued:
-        """Get a certificate for the same names in place of one (RFC 8894 sections 2.3 and 2.5).
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
-        The current key reads the answer: keep it until the new certificate is there.
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._closing.close()
+
+    def run(self, flow: Flow[_T]) -> _T:
+        """Run a flow with this server.
 
         Args:
-            ca: what `get_ca` or `trust` returned.
-            key: the current key.
-            certificate: the current certificate.
-            new_key: the key to be certified; the current one again is allowed.
-            purposes: for extendedKeyUsage; those of the certificate unless given, none leaves them
-                to the CA.
-            extensions: what else to ask for. Names among them take the place of the certificate's,
-                and a keyUsage that of ours.
-            challenge: the challengePassword, for a CA that wants one here too.
-            issuers: the chain of the current certificate, from its issuer up, for a CA that renews
-                what another one issued.
-            message_type: RENEWAL_REQ or PKCS_REQ; by what the CA can do unless given.
-            following: what `get_next_ca` returned, to have the certificate from the next CA.
-            transaction_id: derived from all of the above unless given.
-
-        Returns:
-            The certificate and its chain; everything about them has been checked. One of the next
-            CA's may not be valid yet.
+            flow: of `scepkit.flows` or `scepkit.transaction`, or one of your own.
 
         Raises:
-            UsageError, RequestRefused, StillPending, BadReply, LegacyRefused, TransportError: see
-                `enrol`.
+            ScepError: what the flow raises.
         """
-        prepared = prepared_request.prepare_renewal(
-            key,
-            certificate,
-            new_key,
-            purposes=purposes,
-            extensions=extensions,
-            challenge=challenge,
-            issuers=issuers,
-            transaction_id=transaction_id,
-        )
-        return self.submit(ca, prepared, message_type=message_type, following=following)
+        return run_flow(flow, self._transport, self.url, self._pause)
 
-    def submit(
-        self,
-        ca: CA,
-        prepared: PreparedRequest,
-        *,
-        message_type: MessageType | None = None,
-        following: CA | None = None,
-    ) -> Issued:
-        """Get the certificate for a request (RFC 8894 sections 4.3 to 4.5), polling while it waits.
+    get_capabilities = _run(flows.get_capabilities)
+    ask = _run(flows.ask)
+    get_ca = _run(flows.get_ca)
+    get_next_certificates = _run(flows.get_next_certificates)
+    get_next_ca = _run(flows.get_next_ca)
+    enrol = _run(flows.enrol)
+    renew = _run(flows.renew)
+    submit = _run(flows.submit)
+    resume = _run(flows.resume)
+    get_cert = _run(flows.get_cert)
+    get_crl = _run(flows.get_crl)
+    revoke = _run(flows.revoke)
 
-        Args:
-            ca: the CA.
-            prepared: what is asked for, and as whom; see `prepared_request`.
-            message_type: for a renewal: RenewalReq or PKCSReq; by what the CA can do unless given.
-            following: the CA that follows `ca`, if that one is to issue.
 
-        Raises:
-            RequestRefused: the CA refused.
-            StillPending: the limits of polling were reached.
-            BadReply: an answer must not be believed.
-            TransportError: no answer.
-        """
-        request, exchange = prepared.request, self._ordering(ca, prepared, following)
-        if isinstance(request, RenewalReq):
-            types = transaction.renewal_types(ca.choice, message_type)
-            return self._run(
-                transaction.renew(exchange, request.csr, prepared.transaction_id, types=types)
-            )
-        return self._run(transaction.enrol(exchange, request, prepared.transaction_id))
+def _http_transport() -> HTTPTransport:
+    # Here, since urllib3 takes as long to import as everything else together.
+    from scepkit.client.http import HTTPTransport
 
-    def resume(self, ca: CA, prepared: PreparedRequest, *, following: CA | None = None) -> Issued:
-        """Get the certificate for a request that was submitted earlier, without its challenge.
-
-        Raises:
-            RequestRefused: the CA said no, or knows nothing of it (any more).
-            StillPending, BadReply, LegacyRefused, TransportError: see `enrol`.
-        """
-        exchange = self._ordering(ca, prepared, following)
-        return self._run(transaction.resume(exchange, prepared.request, prepared.transaction_id))
-
-    def get_cert(
-        self,
-        ca: CA,
-        key: PrivateKey,
-        certificate: Certificate,
-        serial_number: int | None = None,
-    ) -> Certificate:
-        """Ask the CA for a certificate that it issued (RFC 8894 section 2.6).
-
-        Args:
-            ca: what `get_ca` or `trust` returned.
-            key: the key of a certificate of that CA, which signs.
-            certificate: that certificate.
-            serial_number: of the one that is asked for; that certificate's own unless given.
-
-        Raises:
-            RequestRefused: there is none, or the CA does not give it to its holder.
-            BadReply, LegacyRefused, TransportError: see `enrol`.
-        """
-        used = self._exchange(ca, Credential(key, certificate))
-        number = certificate.serial if serial_number is None else serial_number
-        return self._run(transaction.get_cert(used, certificate.issuer_name, number))
-
-    def get_crl(
-        self, ca: CA, key: PrivateKey, certificate: Certificate
-    ) -> x509.CertificateRevocationList:
-        """Ask the CA for the CRL that covers a certificate (RFC 8894 section 2.7).
-
-        For a CA whose certificates do not name a place to fetch it from.
-
-        Args:
-            ca: what `get_ca` or `trust` returned.
-            key: the key of a certificate of that CA, which signs.
-            certificate: that certificate.
-
-        Raises:
-            RequestRefused: there is none, or the CA does not give it.
-            BadReply, LegacyRefused, TransportError: see `enrol`.
-        """
-        used = self._exchange(ca, Credential(key, certificate))
-        return self._run(transaction.get_crl(used, certificate.issuer_name, certificate.serial))
-
-    def revoke(
-        self,
-        ca: CA,
-        key: PrivateKey,
-        certificate: Certificate,
-        *,
-        reason: Reason | None = None,
-        url: str = "",
-    ) -> Revoked:
-        """Have a certificate revoked with its own key, by CMP: SCEP has no message for that.
-
-        Args:
-            ca: what `get_ca` or `trust` returned.
-            key: the certificate's.
-            certificate: what is to be revoked.
-            reason: why; None to say nothing.
-            url: where the CA speaks CMP; where a server of this project does unless given.
-
-        Raises:
-            RevocationRefused: the CA says no.
-            BadReply, LegacyRefused, TransportError: see `enrol`.
-            UsageError: the URL has to be given.
-        """
-        return revocation.revoke(
-            url or revocation.cmp_url(self.url, self.identifier),
-            certificate,
-            lambda: revocation.by_key(key, certificate),
-            ca.certificates,
-            reason=reason,
-            allowed=self.allowed,
-            transport=self._transport,
-            limits=self._limits,
-            pause=self._pause,
-        )
-
-    def _ordering(self, ca: CA, prepared: PreparedRequest, following: CA | None) -> Exchange:
-        """Return the parameters that stay the same while a certificate is got."""
-        current = ca.certificates
-        coming = following.certificates if following else None
-        known = (*current.authorities, *(coming.authorities if coming else ()))
-        return replace(
-            self._exchange(ca, prepared.signer),
-            ca=next_ca.ahead(current, coming) if coming else current,
-            password=prepared.request.csr.challenge_password,
-            ahead=coming is not None,
-            issuers=_unknown(prepared, known),
-        )
-
-    def _exchange(self, ca: CA, signer: Credential) -> Exchange:
-        return Exchange(
-            ca=ca.certificates,
-            choice=ca.choice,
-            signer=signer,
-            random=os.urandom,
-            now=clock.now,
-            allowed=self.allowed,
-            limits=self._limits,
-        )
+    return HTTPTransport()
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,15 +186,3 @@ class Connection:
             proxy=self.proxy,
             max_response=max_response or MAX_RESPONSE,
         )
-
-
-def _unknown(prepared: PreparedRequest, known: Iterable[Certificate]) -> tuple[bytes, ...]:
-    """Return the issuers of who signs, DER, unless the CA has issued that certificate itself.
-
-    Only a CA that takes certificates of others (RFC 8894 section 2.3, case 3) has any use for them.
-    """
-    if not prepared.issuers:
-        return ()
-    if any(chain.issued(authority, prepared.signer.certificate) for authority in known):
-        return ()
-    return tuple(issuer.der for issuer in prepared.issuers)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from scepkit.client import clock
-from scepkit.client.transport import Pause, Transport, run_flow, sleep
 from scepkit.errors import Hint, TransportError, UsageError
 from scepkit.protocol import cmp
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy, PrivateKey
@@ -86,10 +85,8 @@ def revoke(
     *,
     reason: Reason | None = None,
     allowed: frozenset[Legacy] = NO_LEGACY,
-    transport: Transport,
     limits: Limits | None = None,
-    pause: Pause = sleep,
-) -> Revoked:
+) -> Flow[Revoked]:
     """Have a certificate revoked.
 
     Args:
@@ -99,9 +96,7 @@ def revoke(
         ca: the CA that is trusted.
         reason: why; None to say nothing.
         allowed: legacy algorithms that the answer may be signed with.
-        transport: how to reach the server.
         limits: for repetitions.
-        pause: called for every wait.
 
     Raises:
         RevocationRefused: the CA says no.
@@ -110,9 +105,8 @@ def revoke(
         TransportError: no answer.
     """
     wanted = cmp.RevocationRequest.of(certificate, reason)
-    flow = _flow(wanted, protector, ca, allowed, limits or Limits())
     try:
-        return run_flow(flow, transport, url, pause)
+        return (yield from _flow(url, wanted, protector, ca, allowed, limits or Limits()))
     except TransportError as error:
         if error.status == _NOT_FOUND:
             raise TransportError(
@@ -124,6 +118,7 @@ def revoke(
 
 
 def _flow(
+    url: str,
     wanted: cmp.RevocationRequest,
     protector: Callable[[], cmp.Protector],
     ca: TrustedCA,
@@ -131,16 +126,17 @@ def _flow(
     limits: Limits,
 ) -> Flow[Revoked]:
     try:
-        return (yield from _once(wanted, protector(), ca, allowed, limits))
+        return (yield from _once(url, wanted, protector(), ca, allowed, limits))
     except cmp.RevocationRefused as refused:
         if FailureInfo.transactionIdInUse not in refused.status.failures:
             raise
     # The number was drawn for this, so the CA has had this very request: its answer was lost. What
     # it was, is the answer to the next one.
-    return (yield from _once(wanted, protector(), ca, allowed, limits))
+    return (yield from _once(url, wanted, protector(), ca, allowed, limits))
 
 
 def _once(
+    url: str,
     wanted: cmp.RevocationRequest,
     protector: cmp.Protector,
     ca: TrustedCA,
@@ -160,7 +156,7 @@ def _once(
             )
         return cmp.read_response(response.body, sent, ca, now=clock.now(), allowed=allowed)
 
-    request = HTTPRequest("POST", b"", sent.der, cmp.MEDIA_TYPE)
+    request = HTTPRequest("POST", b"", sent.der, cmp.MEDIA_TYPE, url)
     try:
         granted = yield from ask(request, limits, read)
     except cmp.RevocationRefused as refused:

@@ -17,6 +17,7 @@ from scepkit.client.events import Tell
 from scepkit.client.folder import Folder, place
 from scepkit.client.folder.record import Record, RevocationNote
 from scepkit.client.revocation import Revoked
+from scepkit.client.transport import run_flow
 from scepkit.client.trust import normalize_url
 from scepkit.errors import Hint, SettingsError
 from scepkit.protocol import cmp
@@ -103,16 +104,11 @@ class Revoker:
             url = normalize_url(self._url) if self._url else self._recorded_url(record)
             protector, trusted = self._protector(certificate, secret), self._trusted()
             confirm(certificate)
-            answer = revocation.revoke(
-                url,
-                certificate,
-                protector,
-                trusted,
-                reason=reason,
-                allowed=self._accepted(record),
-                transport=self._connection.transport(self._trusted_for_tls(record)),
-                pause=self._connection.pause,
+            flow = revocation.revoke(
+                url, certificate, protector, trusted, reason=reason, allowed=self._accepted(record)
             )
+            transport = self._connection.transport(self._trusted_for_tls(record))
+            answer = run_flow(flow, transport, url, self._connection.pause)
             self._note(certificate, answer, reason)
         return RevokedCertificate(certificate, answer)
 

@@ -23,7 +23,7 @@ class Transport(Protocol):
 
         Args:
             url: the server's, without the request's query.
-            request: what to send.
+            request: what to send; its own `url` has been looked at already.
 
         Returns:
             The answer, whatever its status.
@@ -49,7 +49,7 @@ def run_flow(flow: Flow[T], transport: Transport, url: str, pause: Pause = sleep
     Args:
         flow: what to do.
         transport: how to reach the server.
-        url: where the server is.
+        url: where the server is, for the requests that name no other place.
         pause: called for every wait; returns when the time is over. The place for a progress
             display, and for a program's own way to sleep or to give up (by raising).
 
@@ -67,7 +67,7 @@ def run_flow(flow: Flow[T], transport: Transport, url: str, pause: Pause = sleep
                 step = flow.send(None)
                 continue
             try:
-                response = transport.send(url, step)
+                response = transport.send(step.url or url, step)
             except TransportError as error:
                 # The flow knows whether that is worth another attempt.
                 step = flow.throw(error)

@@ -1,4 +1,4 @@
-"""The CA behind a SCEP server: its own claims, and the trust in them."""
+"""The CA behind a SCEP server, the trust in it, and the server that both clients know."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 
 from scepkit.client import clock
-from scepkit.client.transport import Pause, T, Transport, run_flow, sleep
-from scepkit.errors import LegacyRefused, Malformed, TransportError, UsageError
+from scepkit.errors import LegacyRefused, UsageError
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.scep import ca_certificates, capabilities, next_ca, transaction
+from scepkit.protocol.scep import ca_certificates, capabilities, next_ca
 from scepkit.protocol.scep.ca_certificates import TrustedCA
 from scepkit.protocol.scep.capabilities import Capabilities, Choice
 from scepkit.protocol.scep.transaction import CAInformation, Limits
@@ -44,11 +43,6 @@ def normalize_url(url: str) -> str:
             hint="it starts with http:// or https://, such as http://ca.example/scep",
         )
     return urlunsplit((parts.scheme, parts.netloc, parts.path or DEFAULT_PATH, parts.query, ""))
-
-
-_CHECK_URL = "check the URL; a browser shows what is there"
-_CHECK_PATH = "check the path of the URL: the part after /scep/ is the name of an endpoint"
-_NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +81,19 @@ def by_fingerprint(fingerprint: str) -> ChooseAnchor:
     return lambda said: ca_certificates.find(said.certificates, fingerprint)
 
 
-class CAClient:
-    """Asks a SCEP server about its CA; nothing of this needs a key.
+class SCEPServer:
+    """Knows a SCEP server, and says which of its CAs to trust; nothing of this asks anybody.
 
-    Its arguments are `scepkit.client.client.Client`'s.
+    `Client` and `AsyncClient` are one each, and `flows` are run with one.
+
+    Args:
+        url: the server's, such as `http://ca.example/scep`.
+        identifier: selects among several CAs, for servers that need it.
+        allowed: legacy algorithms to use with a CA that can do no better.
+        limits: the pace of polling, and its end.
+
+    Raises:
+        UsageError: the URL is none.
     """
 
     def __init__(
@@ -98,48 +101,13 @@ class CAClient:
         url: str,
         *,
         identifier: str = "",
-        transport: Transport | None = None,
         allowed: frozenset[Legacy] = NO_LEGACY,
         limits: Limits | None = None,
-        pause: Pause = sleep,
     ) -> None:
         self.url = normalize_url(url)
         self.identifier = identifier
-        self._transport = transport or _http_transport()
         self.allowed = allowed
-        self._limits = limits or Limits()
-        self._pause = pause
-
-    def get_capabilities(self) -> Capabilities:
-        """Ask for the server's capabilities (RFC 8894 section 3.5.1).
-
-        Returns:
-            Keywords in lower case; none when the server has no usable answer.
-
-        Raises:
-            TransportError: the server cannot be reached, or is too busy to say.
-        """
-        return self._run(transaction.ca_capabilities(self.identifier, self._limits))
-
-    def ask(self) -> CAInformation:
-        """Ask for capabilities and certificates; nothing of the answer is authenticated.
-
-        Raises:
-            TransportError: no answer.
-            Malformed: the answer holds no certificates.
-        """
-        try:
-            return self._run(transaction.ca_information(self.identifier, self._limits))
-        except Malformed as error:
-            raise Malformed(
-                f"{self.url} does not answer like a SCEP server: {error.message}",
-                hint=_CHECK_URL,
-            ) from error
-        except TransportError as error:
-            if error.status is None:
-                raise
-            hint = _CHECK_PATH if error.status == _NOT_FOUND else _CHECK_URL
-            raise TransportError(error.message, status=error.status, hint=hint) from error
+        self.limits = limits or Limits()
 
     def trust(
         self,
@@ -150,7 +118,7 @@ class CAClient:
         """Trust a CA by one of its certificates (RFC 8894 section 2.2).
 
         Args:
-            information: what `ask` returned.
+            information: what `flows.ask` returned.
             anchor: the CA certificate, among them or above them, that was compared out of band.
             seen: the `capabilities` that an earlier `trust` returned, so that whoever is in
                 between cannot make the CA look weaker than it is (checklist P-61).
@@ -181,41 +149,6 @@ class CAClient:
                 hint="the server is busy, or a proxy before it cannot reach it; ask again later",
             ) from error
 
-    def get_ca(self, fingerprint: str) -> CA:
-        """Ask for the CA's certificates and trust the one with a fingerprint.
-
-        Args:
-            fingerprint: as for `by_fingerprint`.
-
-        Raises:
-            UntrustedCA: the server has no such CA certificate.
-            LegacyRefused: the CA can only do algorithms that are not allowed.
-            TransportError: no answer.
-            Malformed: the answer holds no certificates.
-        """
-        choose = by_fingerprint(fingerprint)
-        information = self.ask()
-        return self.trust(information, choose(information))
-
-    def get_next_certificates(self, ca: CA) -> tuple[Certificate, ...]:
-        """Ask for the next CA's certificates, as the current CA vouches for them.
-
-        Raises:
-            NoSuccessor: there is none, which is the usual state of a CA.
-            TransportError: no answer.
-            BadReply: the answer must not be believed.
-            LegacyRefused: the CA signed it with algorithms that are not allowed.
-        """
-        return self._run(
-            transaction.next_ca_certificates(
-                ca.certificates,
-                clock.now,
-                identifier=self.identifier,
-                allowed=self.allowed,
-                limits=self._limits,
-            )
-        )
-
     def trust_next(self, ca: CA, certificates: Sequence[Certificate]) -> CA:
         """Trust the next CA as the current one vouched for it.
 
@@ -227,22 +160,3 @@ class CAClient:
             BadReply: there is no CA certificate among them, or it is over already.
         """
         return replace(ca, certificates=next_ca.trust(certificates, clock.now()))
-
-    def get_next_ca(self, ca: CA) -> CA:
-        """Ask for the CA that will follow a trusted one (RFC 8894 section 4.7).
-
-        Raises:
-            NoSuccessor, TransportError, LegacyRefused: see `get_next_certificates`.
-            BadReply: the answer must not be believed, or the next CA is over already.
-        """
-        return self.trust_next(ca, self.get_next_certificates(ca))
-
-    def _run(self, flow: transaction.Flow[T]) -> T:
-        return run_flow(flow, self._transport, self.url, self._pause)
-
-
-def _http_transport() -> Transport:
-    # Here, since urllib3 takes as long to import as everything else together.
-    from scepkit.client.http import HTTPTransport
-
-    return HTTPTransport()

@@ -56,12 +56,14 @@ class HTTPRequest:
         query: the query, still percent-encoded.
         body: of a POST.
         content_type: of the body; what a server does not look at.
+        url: where it goes, if not to the server that a client's flow is run with.
     """
 
     method: str
     query: bytes
     body: bytes = b""
     content_type: str = ""
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
