@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import httpd
 from interop import building
 from interop.programs import expect, inside, require, run
+from scepkit.protocol.scep import capabilities
 from waiting import wait_until
 
 pytestmark = [
@@ -279,3 +281,15 @@ def test_rekeys(server, pki, device, openssl, tmp_path, layout):
     assert "DNS:device.example" in openssl.facts(second, "-ext", "subjectAltName")
     assert openssl.public_key(second) != openssl.public_key(first)
     serving.answered("SUCCESS", message_type="RENEWAL_REQ")
+
+
+def test_our_own_keyword_means_nothing_to_it(pki, openssl, tmp_path):
+    """5.9.8 takes a line for each keyword that begins with it; WhenToRenew is none of that."""
+    key, ca = tmp_path / "device.key", tmp_path / "ca.pem"
+    openssl("genrsa", "-out", key, 2048)
+    ca.write_text(httpd.ca().certificate.pem(), "ascii")
+    with httpd.Site(caps=[capabilities.WHEN_TO_RENEW]) as site:
+        urls = ("--scep", "--url", site.url, "--in", key, *NAMES)
+        shown = pki(*urls, "--cacert-enc", ca, "--cacert-sig", ca, "--cacert", ca)
+    assert shown.status != 0
+    assert "digest algorithm not supported by CA" in shown.err

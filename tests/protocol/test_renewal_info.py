@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import subprocess
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -271,3 +275,18 @@ def test_our_keyword_is_taken_for_no_other_one(keyword):
     # Others: a line that begins with the keyword, or the keyword anywhere in the list.
     assert keyword.lower() not in own.lower()
     assert own[0].lower() != keyword[0].lower()
+
+
+@pytest.mark.parametrize("serial", [1, 0x7F, 0x80, 0x1234, SERIAL, 2**127 - 1, 2**158])
+def test_the_page_tells_a_shell_how_to_name_a_certificate(tmp_path, serial):
+    page = Path(__file__).parents[2] / "docs/reference/renewal-information.md"
+    script = re.search(r"```\n(name\(\).*?)```", page.read_text("utf-8"), re.DOTALL)[1]
+    for program in ("bash", "openssl", "xxd"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    one = identified(serial=serial)
+    (tmp_path / "cert.pem").write_text(one.pem(), "ascii")
+    told = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert told.stdout.strip() == str(CertID.of(one))

@@ -28,7 +28,7 @@ from server import socketless
 from server.live import PKI_OPERATION, certificates
 from waiting import PATIENCE
 
-DEFAULT = b"AES\nPOSTPKIOperation\nSHA-256\nSHA-384\nSHA-512\nSCEPStandard\nRenewal\n"
+DEFAULT = b"AES\nPOSTPKIOperation\nSHA-256\nSHA-384\nSHA-512\nSCEPStandard\nRenewal\nWhenToRenew\n"
 
 
 def recipient(path) -> Certificate:

@@ -97,6 +97,7 @@ def test_each_tells_its_own_truth(many):
     }
     assert {name for name in caps if "SHA-1" in caps[name]} == {"lab"}
     assert {name for name in caps if "Renewal" not in caps[name]} == {"lab"}
+    assert {name for name in caps if "WhenToRenew" not in caps[name]} == {"lab"}
     assert many.ask("/scep?operation=GetCACaps").text.split() == caps["default"]
     assert many.ask("/cgi-bin/pkiclient.exe?operation=GetCACaps").text.split() == caps["default"]
 

@@ -64,6 +64,11 @@ def authority_key_identifier(certificate: x509.Certificate) -> x509.AuthorityKey
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski)
 
 
+def key_identifier(certificate: x509.Certificate) -> bytes:
+    """Return the octets that name this CA's key in all that it signs."""
+    return authority_key_identifier(certificate).key_identifier or b""
+
+
 def subject_key_identifier(spki: bytes) -> bytes:
     """Return the extension that names a certificate's key, DER (RFC 5280 section 4.2.1.2, (1)).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from fractions import Fraction
 
 from scepkit.errors import SettingsError
 from scepkit.protocol.certificate import Certificate
@@ -51,6 +52,13 @@ class RenewalRules:
     same_key: KeyChange = KeyChange.ALLOWED
     """Whether a renewal may, must or must not be for another key than its certificate has."""
 
+    suggest: Fraction | None = None
+    """The point of a certificate's life from which its renewal is suggested; None: two thirds, and
+    not before its last 30 days."""
+
+    spread: timedelta | None = None
+    """The time over which suggestions for one moment are spread; None: a third of what is left."""
+
     anchors: tuple[Certificate, ...] = ()
     """CAs of others whose certificates may sign a RenewalReq (RFC 8894 section 2.3, case 3).
     Whether such a certificate was revoked is not known here."""
@@ -62,6 +70,8 @@ class RenewalRules:
             raise SettingsError("renewals must be allowed for longer than nothing")
         if self.grace < timedelta():
             raise SettingsError("a renewal grace cannot be negative")
+        if self.suggest is not None and not 0 <= self.suggest < 1:
+            raise SettingsError("a renewal is suggested within a certificate's life")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -33,6 +33,7 @@ from scepkit.server.web.executors import Executor, executors
 from scepkit.server.web.health import Conditions, Health
 from scepkit.server.web.metrics import RevocationMetrics
 from scepkit.server.web.ocsp import OCSPFront
+from scepkit.server.web.renewal_info import RenewalInfoFront
 from scepkit.server.web.scep import SCEPFront
 from scepkit.store import Store
 
@@ -162,6 +163,7 @@ def _routes(
         "ocsp": OCSPFront(endpoints, work.answering, store),
         "crl": distribution.crl,
         "ca": distribution.certificate,
+        "renewal-info": RenewalInfoFront(endpoints, work.answering, store),
         "cmp": CMPFront(endpoints, work.revoking, store),
         "healthz": _whole_path("/healthz", health.answer),
     }

@@ -42,11 +42,13 @@ from scepkit.server.settings import Settings
 from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.server.settings.profiles.format import ProfileSettings
 from scepkit.server.settings.profiles.sections import RenewalSettings
+from scepkit.server.settings.profiles.values import point
 from scepkit.server.settings.public_urls import locations
 from scepkit.server.web.ca_publication import publish
 from scepkit.server.web.executors import MOST_ROUNDS
 from scepkit.services.cmp import CMPService
 from scepkit.services.ocsp import OCSPService
+from scepkit.services.renewal_info import RenewalTimes
 from scepkit.services.scep import SCEPService
 from scepkit.store import SameSubject, Store
 
@@ -153,6 +155,7 @@ def _serve(
         recipients=tuple(recipient_id(one.certificate) for one in credentials),
         ocsp=ocsp,
         cmp=_cmp_service(ca, admission) if settings.cmp else None,
+        renewals=RenewalTimes(issuers, rules.renewal),
         takes_long=responder.needs_password and settings.pbkdf2_rounds > MOST_ROUNDS,
     )
 
@@ -282,6 +285,8 @@ def _renewal(settings: RenewalSettings, files: EndpointFiles) -> RenewalRules:
         new_names=settings.new_names,
         longest=settings.longest or None,
         same_key=KeyChange(settings.same_key),
+        suggest=point(settings.suggest) if settings.suggest else None,
+        spread=settings.spread or None,
         anchors=tuple(map(Certificate.read, files.anchors)),
     )
 

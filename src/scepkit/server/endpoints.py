@@ -30,6 +30,7 @@ from scepkit.server.settings import DEFAULT
 from scepkit.server.web.ca_publication import Publication
 from scepkit.services.cmp import CMPService
 from scepkit.services.ocsp import OCSPService
+from scepkit.services.renewal_info import RenewalTimes
 from scepkit.services.scep import SCEPService
 
 # Seconds between two looks at the files of the CAs.
@@ -51,6 +52,7 @@ class ServedEndpoint:
         publication: what needs no deciding.
         recipients: what names its certificates in an envelope, see `addressing`.
         ocsp: says how the certificates of its CA stand; endpoints with one CA share it.
+        renewals: says when its certificates are best renewed.
         cmp: has certificates revoked by their owners; None where that is turned off.
         takes_long: whether requests may ask for so much work that others would wait for it.
     """
@@ -60,6 +62,7 @@ class ServedEndpoint:
     publication: Publication
     recipients: tuple[bytes, ...]
     ocsp: OCSPService
+    renewals: RenewalTimes
     cmp: CMPService | None = None
     takes_long: bool = False
 

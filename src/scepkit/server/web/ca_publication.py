@@ -85,6 +85,7 @@ def keywords(settings: EndpointSettings, *, has_next: bool) -> tuple[str, ...]:
     enabled = [
         (capabilities.GET_NEXT_CA_CERT, has_next),
         (capabilities.RENEWAL, settings.renewal),
+        (capabilities.WHEN_TO_RENEW, settings.renewal),
     ]
     return (
         *capabilities.offered(settings.legacy),

@@ -62,7 +62,11 @@ CMP = Counter("scep_cmp_responses", "CMP requests answered.", ["endpoint", "outc
 
 OCSP = Counter("scep_ocsp_responses", "OCSP requests answered.", ["endpoint", "outcome", "kept"])
 
-FETCHES = Counter("scep_fetches", "Requests for CRLs and CA certificates.", ["what", "status"])
+FETCHES = Counter(
+    "scep_fetches",
+    "Requests for CRLs, CA certificates and renewal information.",
+    ["what", "status"],
+)
 
 LOST = Counter("scep_log_lines_lost", "Lines of the log that could not be written.")
 

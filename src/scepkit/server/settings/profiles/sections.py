@@ -29,6 +29,7 @@ from scepkit.server.settings.profiles.values import (
     Duration,
     ExtensionType,
     PatternText,
+    Point,
     Suffix,
     TemplateText,
     check_der,
@@ -233,6 +234,9 @@ class RenewalSettings(Section):
         new_names: whether a renewal may ask for other names.
         longest: the time for which certificates can be renewed one after another; "0d" for ever.
         same_key: whether a renewal may be for the key that the certificate has.
+        suggest: the point of a certificate's life from which its renewal is suggested; two thirds,
+            and not before its last 30 days, unless given.
+        spread: the time over which suggestions are spread; "0d" for a third of what is left.
     """
 
     window: Duration = timedelta()
@@ -240,3 +244,5 @@ class RenewalSettings(Section):
     new_names: bool = False
     longest: Duration = timedelta()
     same_key: Literal["allow", "refuse", "require"] = "allow"
+    suggest: Point | None = None
+    spread: Duration = timedelta()

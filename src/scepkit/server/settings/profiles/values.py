@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from difflib import get_close_matches
+from fractions import Fraction
 from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
@@ -42,6 +43,7 @@ Usage: TypeAlias = Literal["digital_signature", "key_encipherment", "key_agreeme
 
 _MOMENT = "a time with its zone, such as 2030-01-01T00:00:00Z"
 _DURATION = re.compile(r"(\d{1,6})([mhdwy])")
+_POINT = re.compile(r"(\d{1,4})(?:/(\d{1,4})|%)")
 _UNITS = {
     "m": timedelta(minutes=1),
     "h": timedelta(hours=1),
@@ -79,6 +81,30 @@ Duration: TypeAlias = Annotated[
     BeforeValidator(_read_duration),
     PlainSerializer(show_duration, return_type=str, when_used="json"),
 ]
+
+
+def point(text: str) -> Fraction:
+    """Return a point of a certificate's life, as a part of it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = _POINT.fullmatch(text)
+    part = Fraction(0)
+    if found is not None and int(found[2] or 100):
+        part = Fraction(int(found[1]), int(found[2] or 100))
+    if not 0 < part < 1:
+        raise ValueError('a part of a certificate\'s life, such as "2/3" or "60%"')
+    return part
+
+
+def _check_point(text: str) -> str:
+    point(text)
+    return text
+
+
+Point: TypeAlias = Annotated[str, AfterValidator(_check_point)]
+"""A point of a certificate's life, as `point` reads it."""
 
 
 def _read_moment(value: Any) -> Any:
