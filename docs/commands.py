@@ -25,6 +25,8 @@ COMMANDS = (
     ("get", "next-ca"),
     ("get", "cert"),
     ("get", "crl"),
+    ("fleet", "enroll"),
+    ("fleet", "status"),
     ("serve",),
     ("admin", "challenge", "new"),
     ("admin", "challenge", "list"),

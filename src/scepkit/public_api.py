@@ -7,6 +7,11 @@ from scepkit.client import events, flows, prepared_request
 from scepkit.client.aio import AsyncClient, AsyncTransport, run_flow_async
 from scepkit.client.client import CA, Client, Connection
 from scepkit.client.enroller import Enroller
+from scepkit.client.fleet import events as fleet_events
+from scepkit.client.fleet.devices import Device, DeviceList
+from scepkit.client.fleet.enroller import FleetEnroller, FleetReport
+from scepkit.client.fleet.enrolment import FleetOptions
+from scepkit.client.fleet.server import FleetServer
 from scepkit.client.folder import Folder
 from scepkit.client.folder.record import ServerChanges
 from scepkit.client.keys import generate_key
@@ -100,11 +105,17 @@ __all__ = [
     "Client",
     "Connection",
     "Credential",
+    "Device",
+    "DeviceList",
     "EmptyDatabase",
     "Enroller",
     "FailInfo",
     "FailInfoError",
     "Failure",
+    "FleetEnroller",
+    "FleetOptions",
+    "FleetReport",
+    "FleetServer",
     "Flow",
     "Folder",
     "GetCRL",
@@ -167,6 +178,7 @@ __all__ = [
     "cms",
     "csr",
     "events",
+    "fleet_events",
     "flow",
     "flows",
     "generate_key",

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scepkit.cli import failure, serve, terminal
+from scepkit.cli import failure, fleet, serve, terminal
 from scepkit.cli.device import enroll, get, renew, retrieve, revoke, status
 from scepkit.cli.failure import Failure
 from scepkit.cli.help import Group, examples, plain
@@ -62,6 +62,7 @@ status.register(app)
 revoke.register(app)
 get.register(app)
 retrieve.register()
+fleet.register(app)
 # The server's.
 serve.register(app)
 app.add_typer(

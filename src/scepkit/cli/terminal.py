@@ -21,7 +21,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import typer
 
@@ -304,6 +304,65 @@ def tally(what: str) -> Iterator[Callable[[int], None]]:
             status.update(line(time.monotonic()))
 
         yield move
+
+
+class Course:
+    """Shows how far something long has come, how fast it goes, and when it will be over.
+
+    On a terminal it is a bar that moves; elsewhere a line now and then.
+
+    Args:
+        what: is counted, such as `devices`.
+        total: how many there are to do.
+    """
+
+    def __init__(self, what: str, total: int) -> None:
+        self._what = what
+        self._total = total
+        self._done = 0
+        self._begun = self._told = time.monotonic()
+        self._move: Callable[[int], None] | None = None
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[Self]:
+        """Show it while the block runs."""
+        if not sys.stderr.isatty():
+            yield self
+            return
+        from rich import progress as shows
+        from rich.console import Console
+
+        columns = (
+            shows.BarColumn(bar_width=None),
+            shows.MofNCompleteColumn(),
+            shows.TextColumn(self._what + "{task.fields[rate]}"),
+            shows.TimeRemainingColumn(compact=True),
+        )
+        with shows.Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("", total=self._total, rate="")
+
+            def move(more: int) -> None:
+                progress.update(task, advance=more, rate=f", {self._rate():.1f} a second,")
+
+            self._move = move
+            yield self
+            self._move = None
+
+    def advance(self, more: int = 1) -> None:
+        """Count what is done."""
+        self._done += more
+        if self._move is not None:
+            self._move(more)
+            return
+        now = time.monotonic()
+        if now - self._told >= _EVERY:
+            self._told = now
+            rate = self._rate()
+            left = timedelta(seconds=round((self._total - self._done) / rate))
+            say(f"{self._done} of {self._total} {self._what}, {rate:.1f} a second, {left} left")
+
+    def _rate(self) -> float:
+        return self._done / max(time.monotonic() - self._begun, 0.001)
 
 
 def _hint(text: str) -> None:
