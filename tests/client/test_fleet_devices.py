@@ -64,10 +64,19 @@ def test_a_row_may_have_blank_lines_around_it_and_empty_values_behind(read):
     assert [(one.name, one.line) for one in found] == [("dev1", 4)]
 
 
+def test_the_answer_to_a_batch_of_challenges_is_a_list(read):
+    (device,) = read(
+        "subject,sans,label,challenge,id\n"
+        '"CN=router11,O=Example",dns:router11.example;ip:192.0.2.11,order-17,JYK2,3\n'
+    )
+    assert (device.name, device.challenge) == ("router11", "JYK2")
+    assert [str(one.value) for one in device.names] == ["router11.example", "192.0.2.11"]
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "line 1: there is no column name"),
+        ("", "line 1: there is no column subject"),
         ("name,key\n", "line 1: there is no column subject"),
         ("name,subject,challange\n", "line 1: there is no such column as 'challange'"),
         ("name,subject,name\n", "line 1: there are two columns name"),
@@ -81,13 +90,16 @@ def test_a_row_may_have_blank_lines_around_it_and_empty_values_behind(read):
         ("name,subject,key\ndev1,CN=dev1,rsa:512\n", "line 2, column key: "),
         ("name,subject,url\ndev1,CN=dev1,ftp://x\n", "line 2, column url: "),
         ('name,subject\n"a\nb",CN=dev1\n', "line 2, column name: there is a control character"),
-        ("name,subject\ndev1,CN=dev1\nDEV1,CN=dev2\n", "line 3, column name: DEV1 is in line 2"),
+        ("name,subject\ndev1,CN=dev1\nDEV1,CN=dev2\n", "line 3: DEV1 is in line 2 already"),
+        ("subject\nCN=dev1\nCN=dev1\n", "line 3: dev1 is in line 2 already"),
+        ("subject\nO=Example\n", "line 2, column subject: it has no CN"),
+        ("subject,sans\nCN=a,nonsense of:x\n", "line 2, column sans: "),
         ('name,subject\ndev1,"CN=dev1\ndev2,CN=dev2\n', "line 2: this is not CSV"),
         ('name,subject\ndev1,"CN=dev1"x\n', "line 2: this is not CSV"),
         (b"name,subject\ndev1,CN=dev1\ndev2,CN=M\xfcller\n", "line 3: it is not text in UTF-8"),
         (b"name,subject\ndev1,CN=a\0b\n", "line 2: it has a NUL"),
         ("name,subject\n" + "x" * 70000, "line 2: it has more than 65536 octets"),
-        ("name,subject\n" + "x" * 201 + ",CN=a\n", "line 2, column name: it has more than 200"),
+        ("name,subject\n" + "x" * 201 + ",CN=a\n", "line 2, column name: the name has more"),
     ],
 )
 def test_a_mistake_has_its_place(read, content, said):

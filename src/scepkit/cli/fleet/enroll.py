@@ -23,8 +23,9 @@ Examples:
 The list is CSV in UTF-8, with , or ; between the values:
   name;subject;san;challenge
   dev1;CN=dev1,O=Example;dns:dev1.example|ip:192.0.2.1;SECRET
-Columns: name and subject; san (several with | between them), challenge, key
-and url if need be. A column whose name begins with # is for people.
+Columns: subject; and if need be name (else the CN is it), san (several with
+| between them), challenge, key and url. A column whose name begins with # is
+for people. What a batch of scep admin challenge new prints is such a list.
 
 \b
 Exit status:

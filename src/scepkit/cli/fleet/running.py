@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -33,13 +34,19 @@ class FleetPrinter:
         self._said = 0
         self._course: terminal.Course | None = None
         self._shown = ExitStack()
+        self._check: Callable[[int], None] | None = None
 
     def __call__(self, event: events.FleetEvent) -> None:
         """Print an event."""
         match event:
             case events.RowWrong():
                 self._say_some(str(event.problem), "there is more that is wrong")
+            case events.RowsChecked():
+                if self._check is None:
+                    self._check = self._shown.enter_context(terminal.tally("rows checked"))
+                self._check(event.more)
             case events.FleetBegun():
+                self.close()
                 self._begin(event)
             case events.DeviceEnded():
                 self._end(event.result)
@@ -53,7 +60,7 @@ class FleetPrinter:
                 EventPrinter()(event)
 
     def close(self) -> None:
-        """End the bar."""
+        """End what moves on the terminal."""
         self._shown.close()
 
     def _begin(self, event: events.FleetBegun) -> None:
@@ -105,13 +112,26 @@ def run(fleet: FleetEnroller, printer: FleetPrinter, directory: Path, *, as_json
     finally:
         printer.close()
     found = summary.FleetSummary(directory, report.plan, report.counts)
-    if report.stopped:
-        terminal.say(f"stopped: {report.stopped}; {_GOES_ON}")
     if as_json:
         terminal.json_data(found.json())
     else:
         terminal.data_fields(found.fields())
+        _say_rest(found, report.stopped)
     return found.exit_status
+
+
+def _say_rest(found: summary.FleetSummary, stopped: str) -> None:
+    """Say what is left to do, if anything is."""
+    if waiting := found.counts.get(State.WAITING, 0):
+        terminal.say(f"{waiting} waiting for approval: the same command asks again")
+    if failed := found.failed:
+        were = "was" if failed == 1 else "were"
+        terminal.error(
+            f"{failed} of {found.plan.devices} devices {were} refused, or failed"
+            + (f"; stopped: {stopped}" if stopped else ""),
+            f"scep fleet status {shlex.quote(str(found.directory))} --failed says why; {_GOES_ON}, "
+            "and asks for them again",
+        )
 
 
 def _say_state(directory: Path) -> None:

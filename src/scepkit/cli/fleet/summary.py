@@ -32,9 +32,14 @@ class FleetSummary:
         return max(0, self.plan.devices - sum(self.counts.values()))
 
     @property
+    def failed(self) -> int:
+        """Return how many devices were refused, or failed."""
+        return self.counts.get(State.REFUSED, 0) + self.counts.get(State.FAILED, 0)
+
+    @property
     def exit_status(self) -> int:
         """Return 0 if all are done, 1 if some failed, 3 if it goes on."""
-        if self.counts.get(State.REFUSED, 0) + self.counts.get(State.FAILED, 0):
+        if self.failed:
             return FAILED
         return PENDING if self.to_do + self.counts.get(State.WAITING, 0) else 0
 

@@ -3,12 +3,16 @@
     name;subject;san;challenge
     dev1;CN=dev1,O=Example;dns:dev1.example|ip:192.0.2.1;…
 
-The first row has the names of the columns, in any order: `name` and `subject`, and if need be `san`
-(several with `|` between them), `challenge`, `key` and `url`. A column whose name begins with `#`
-is for people. The file is UTF-8, with or without BOM, with `,` or `;` between the values.
+The first row has the names of the columns, in any order: `subject`, and if need be `name` (else the
+CN is it), `san` (several with `|` between them), `challenge`, `key` and `url`. A column whose name
+begins with `#` is for people. The file is UTF-8, with or without BOM, with `,` or `;` between the
+values.
 
-It is read row by row: of those that were read only the names are kept, to find the second of a
-name.
+So is what a batch of challenges comes as, which has `sans` with `;` or blanks between them, and
+`label`, `expires` and `id`, which say nothing to a device.
+
+The file is read row by row: of those that were read only the names are kept, to find the second of
+a name.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from scepkit.client import keys
 from scepkit.client.trust import normalize_url
@@ -31,9 +36,11 @@ from scepkit.protocol.general_name import parse_san
 from scepkit.protocol.rfc4514 import parse_subject
 
 COLUMNS = ("name", "subject", "san", "challenge", "key", "url")
-REQUIRED = ("name", "subject")
+_OF_BATCH = ("sans", "label", "expires", "id")
+_KNOWN = frozenset((*COLUMNS, *_OF_BATCH))
 BETWEEN_NAMES = "|"
 """What is between two subject alternative names: no name has it without an escape."""
+_BETWEEN_NAMES_OF_BATCH = re.compile(r"[;\s]+")
 
 _DELIMITERS = (",", ";", "\t")
 _MOST_OCTETS = 64 * 1024  # of a line
@@ -260,16 +267,15 @@ def _header(line: str) -> tuple[tuple[str, ...], str]:
     The delimiter is the one with which most columns are known.
     """
     found = {sign: _columns(line, sign) for sign in _DELIMITERS}
-    delimiter = max(found, key=lambda sign: len(set(found[sign]) & set(COLUMNS)))
+    delimiter = max(found, key=lambda sign: len(set(found[sign]) & _KNOWN))
     columns = found[delimiter]
     known = f"the columns are {', '.join(COLUMNS)}; the name of one for people begins with #"
-    for name in REQUIRED:
-        if name not in columns:
-            raise _UnreadableError(f"there is no column {name}", known)
+    if "subject" not in columns:
+        raise _UnreadableError("there is no column subject", known)
     for name in columns:
-        if name not in COLUMNS and not name.startswith("#"):
+        if name not in _KNOWN and not name.startswith("#"):
             raise _UnreadableError(f"there is no such column as {name!r}", known)
-        if name in COLUMNS and columns.count(name) > 1:
+        if name in _KNOWN and columns.count(name) > 1:
             raise _UnreadableError(f"there are two columns {name}", known)
     return columns, delimiter
 
@@ -293,29 +299,44 @@ def _row(columns: tuple[str, ...], values: list[str]) -> _Row:
         )
     row = {name: value.strip() for name, value in zip(columns, values, strict=True)}
     for name, value in row.items():
-        if name in COLUMNS and not value.isprintable():
+        if name in _KNOWN and not value.isprintable():
             raise _MistakeError(name, "there is a control character or a line end in it")
     return row
 
 
 def _device(row: _Row, line: int) -> Device:
-    for column in REQUIRED:
-        if not row[column]:
-            raise _MistakeError(column, "it is empty")
-    name = row["name"]
-    if len(name) > _LONGEST_NAME:
-        raise _MistakeError("name", f"it has more than {_LONGEST_NAME} characters")
-    key, url = row.get("key", ""), row.get("url", "")
+    if not row["subject"]:
+        raise _MistakeError("subject", "it is empty")
     with _MistakeOf("subject"):
         subject = parse_subject(row["subject"])
     with _MistakeOf("san"):
-        names = tuple(parse_san(one.strip()) for one in _split(row.get("san", "")))
+        names = [parse_san(one.strip()) for one in _split(row.get("san", ""))]
+    with _MistakeOf("sans"):
+        several = _BETWEEN_NAMES_OF_BATCH.split(row.get("sans", ""))
+        names += [parse_san(one) for one in several if one]
+    key, url = row.get("key", ""), row.get("url", "")
     with _MistakeOf("key"):
         if key:
             keys.check_spec(key)
     with _MistakeOf("url"):
         url = normalize_url(url) if url else ""
-    return Device(name, subject, names, row.get("challenge") or None, key, url, line)
+    challenge = row.get("challenge") or None
+    return Device(_name(row, subject), subject, tuple(names), challenge, key, url, line)
+
+
+def _name(row: _Row, subject: x509.Name) -> str:
+    if "name" in row:
+        column, name = "name", row["name"]
+    else:
+        common = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        column, name = "subject", str(common[0].value) if common else ""
+    if not name:
+        raise _MistakeError(
+            column, "it is empty" if column == "name" else "it has no CN to name the device by"
+        )
+    if len(name) > _LONGEST_NAME:
+        raise _MistakeError(column, f"the name has more than {_LONGEST_NAME} characters")
+    return name
 
 
 def _split(names: str) -> list[str]:
@@ -341,7 +362,7 @@ def _check_new(device: Device, seen: dict[str, int]) -> None:
     before = seen.setdefault(device.file_name.lower(), device.line)
     if before != device.line:
         raise _MistakeError(
-            "name",
+            "",
             f"{device.name} is in line {before} already",
             "upper and lower case are the same: not every file system tells them apart",
         )

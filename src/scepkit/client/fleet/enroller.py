@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 # Of a device that the server does not answer while it answers others.
 _MOST_MISSES = 5
+_TOLD_ROWS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,8 @@ class FleetEnroller:
         devices = to_do = listed = 0
         for device in self._devices.checked(lambda one: self._tell(events.RowWrong(one))):
             devices += 1
+            if devices % _TOLD_ROWS == 0:
+                self._tell(events.RowsChecked(_TOLD_ROWS))
             to_do += not opened.is_done(device)
             listed += opened.results.state(device.name) is not None
         # What earlier lists had stays in the results.

@@ -24,6 +24,17 @@ class RowWrong:
 
 
 @dataclass(frozen=True, slots=True)
+class RowsChecked:
+    """More rows of the list are right.
+
+    Attributes:
+        more: how many.
+    """
+
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
 class FleetBegun:
     """The list is right, and the first request goes out.
 
@@ -76,6 +87,7 @@ FleetEvent: TypeAlias = (
     CATrusted
     | OthersCanWrite
     | RowWrong
+    | RowsChecked
     | FleetBegun
     | DeviceEnded
     | ServerAway
