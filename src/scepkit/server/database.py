@@ -24,7 +24,7 @@ HAS_DATABASE = ".database"
 ADMIN = "admin"  # the slot of all commands beside the server
 
 
-def open_store(settings: Settings, slot: str = ADMIN) -> Store:
+def open_store(settings: Settings, slot: str = ADMIN, *, apart: bool = False) -> Store:
     """Open the server's database; one that is empty only if it is the first.
 
     On another one nothing would be revoked any more, and nothing could be renewed.
@@ -32,6 +32,7 @@ def open_store(settings: Settings, slot: str = ADMIN) -> Store:
     Args:
         settings: where it is.
         slot: the process's place on this host, for its chain of audit records.
+        apart: whether tables are made and migrated in a child process, as in `Store.open`.
 
     Raises:
         StoreError: it cannot be used.
@@ -47,6 +48,7 @@ def open_store(settings: Settings, slot: str = ADMIN) -> Store:
             create=is_new,
             patience=settings.database_seconds,
             node=_node(slot) if settings.audit else None,
+            apart=apart,
         )
     except EmptyDatabase as error:
         raise EmptyDatabase(

@@ -34,7 +34,7 @@ def check(home: Home) -> None:
         SettingsError: a file that a setting names cannot be used, a setting does not fit its CA, or
             the address for the metrics cannot be used.
     """
-    with open_store(home.settings) as store:
+    with open_store(home.settings, apart=True) as store:
         assemble(home, store)
         record_new(home, store)
     if home.settings.metrics:

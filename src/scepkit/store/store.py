@@ -62,6 +62,7 @@ class Store(
         create: bool = True,
         patience: float = BUSY_SECONDS,
         node: str | None = None,
+        apart: bool = False,
     ) -> Self:
         """Open a database, creating or migrating its tables where needed.
 
@@ -71,6 +72,8 @@ class Store(
             patience: seconds to wait for what another process has locked.
             node: the name of the process for the audit record, the same one at every start; None
                 to write no audit record.
+            apart: whether tables are made and migrated in a child process, if this one has a single
+                thread.
 
         Raises:
             EmptyDatabase: they may not, and there are none.
@@ -79,7 +82,7 @@ class Store(
         """
         engine = connect(url, patience=patience)
         try:
-            bring_up_to_date(engine, create=create)
+            bring_up_to_date(engine, create=create, apart=apart)
         except BaseException:
             engine.dispose()
             raise
