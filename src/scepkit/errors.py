@@ -124,6 +124,10 @@ class SettingsError(Local):
     """A file, a directory or a setting cannot be used."""
 
 
+class DirectoryBusy(SettingsError):
+    """Another process is at work in a device's directory."""
+
+
 class StoreError(Local):
     """The database cannot be used."""
 

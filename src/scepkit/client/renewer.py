@@ -45,7 +45,12 @@ def due(certificate: Certificate, before: timedelta | None = None) -> datetime:
         before: how long before its end; a third of its life unless given, at most 30 days.
     """
     start, end = certificate.validity
-    return end - (min((end - start) / 3, _LONGEST) if before is None else before)
+    return due_within(start, end) if before is None else end - before
+
+
+def due_within(start: datetime, end: datetime) -> datetime:
+    """Return from when on a certificate is usually renewed whose life is from start to end."""
+    return end - min((end - start) / 3, _LONGEST)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from scepkit.errors import SettingsError
+from scepkit.errors import DirectoryBusy, SettingsError
 from scepkit.keys.files import make_directory, refusals
 
 _ELSEWHERE = "choose another directory, one that this user may write to"
@@ -110,7 +110,8 @@ def locked(path: Path, *, inner: bool) -> Iterator[None]:
     kernel's, on the directory itself: it leaves no file, and ends with the process.
 
     Raises:
-        SettingsError: another process holds it, or the file system refuses.
+        DirectoryBusy: another process holds it.
+        SettingsError: the file system refuses.
     """
     made = make(path, inner=inner)
     with refusals(f"cannot open the directory {path}", _ELSEWHERE):
@@ -190,8 +191,8 @@ def _lock(descriptor: int, path: Path) -> None:
         raise _busy(path)
 
 
-def _busy(path: Path) -> SettingsError:
-    return SettingsError(
+def _busy(path: Path) -> DirectoryBusy:
+    return DirectoryBusy(
         f"another scep is at work in {path}", hint="wait until it has ended, or stop it"
     )
 

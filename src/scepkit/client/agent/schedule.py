@@ -1,0 +1,115 @@
+"""The schedule of renewals: the time of the next one, and the pauses after failures.
+
+What is drawn at random is drawn from a hash of the certificate and the host: a restart draws the
+same again, and a fleet is spread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from scepkit.client import renewer
+from scepkit.errors import UsageError
+from scepkit.protocol.certificate import Certificate
+
+SHORTEST, LONGEST = timedelta(minutes=1), timedelta(hours=6)
+"""The bounds of a pause after a failure."""
+
+LONGEST_EXPIRED = timedelta(hours=1)
+"""The longest pause when the certificate is over."""
+
+LONGEST_POLL = timedelta(hours=1)
+"""The longest pause between two questions for a request that waits for approval."""
+
+# A renewal is put off by up to this share of what is left of the certificate's life.
+_SPREAD = 0.1
+# What a minimum interval must leave of a short life, where none is set.
+_SHARE = 10
+_USUAL_INTERVAL = timedelta(hours=1)
+
+
+def read_point(text: str) -> Fraction:
+    """Read a point of a certificate's life, such as `2/3`, `66%` or `0.66`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    plain = text.strip()
+    try:
+        found = Fraction(plain[:-1]) / 100 if plain.endswith("%") else Fraction(plain)
+    except (ValueError, ZeroDivisionError):
+        found = Fraction(0)
+    if not 0 < found < 1:
+        raise UsageError(
+            f"{text!r} is not a point of a certificate's life",
+            hint="a share between 0 and 1, such as 2/3, 66% or 0.66",
+        )
+    return found
+
+
+def draw(*words: str) -> float:
+    """Return a number from 0 to below 1, the same for the same words."""
+    digest = hashlib.sha256("\0".join(words).encode("utf-8", "surrogateescape")).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def own_time(
+    certificate: Certificate,
+    got_at: datetime,
+    at: Fraction | None,
+    host: str | None = None,
+) -> datetime:
+    """Return when a certificate is to be renewed, by the agent's own schedule.
+
+    Its life begins when it was got: a CA may date it back by any length, and a certificate whose
+    time had always come already would be renewed without end.
+
+    Args:
+        certificate: the certificate.
+        got_at: when it was got.
+        at: the point of its life; None for the last third, at most 30 days.
+        host: name of this machine, unless given.
+    """
+    start, end = certificate.validity
+    if start < got_at < end:
+        start = got_at
+    earliest = renewer.due_within(start, end) if at is None else start + (end - start) * float(at)
+    words = (f"{certificate.serial:x}", platform.node() if host is None else host)
+    return earliest + (end - earliest) * _SPREAD * draw(*words)
+
+
+def least_interval(certificate: Certificate, wanted: timedelta | None) -> timedelta:
+    """Return the least time between two certificates of a directory.
+
+    Args:
+        certificate: the current one.
+        wanted: what is set; None for an hour, or a tenth of a shorter life.
+    """
+    if wanted is not None:
+        return wanted
+    start, end = certificate.validity
+    return max(SHORTEST, min(_USUAL_INTERVAL, (end - start) / _SHARE))
+
+
+def pause(
+    failures: int, left: timedelta | None, *words: str, longest: timedelta = LONGEST
+) -> timedelta:
+    """Return the time to the next attempt after failures: it doubles, within bounds.
+
+    Args:
+        failures: how many there were, one after the other.
+        left: of the certificate's life; None where that does not matter. Near its end a pause is
+            shorter.
+        words: what makes this attempt another one than those of other directories.
+        longest: the bound, before that.
+    """
+    most = longest
+    if left is not None:
+        most = min(most, left / _SHARE if left > timedelta() else LONGEST_EXPIRED)
+    # The exponent is bounded: a timedelta is not.
+    doubled = SHORTEST * (1 << min(max(failures, 1) - 1, 20))
+    drawn = min(doubled, most) * (0.75 + 0.25 * draw(*words, str(failures)))
+    return max(SHORTEST, drawn)

@@ -1,0 +1,388 @@
+"""One visit to a directory: look at what is there, renew if it is due, and deploy.
+
+All is read from the disk, and what matters is written there before and after each step. So a visit
+that is killed at any instant is made good by the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from pathlib import Path
+
+from scepkit.client import clock
+from scepkit.client import events as renewal_events
+from scepkit.client.agent import deployment, events, places, schedule, state_file
+from scepkit.client.agent.events import AgentEvent
+from scepkit.client.agent.settings import AgentSettings, of_directory
+from scepkit.client.agent.state import HookState, Standing, State
+from scepkit.client.agent.state_file import StateFile
+from scepkit.client.client import Connection
+from scepkit.client.folder import KEY, Folder
+from scepkit.client.folder.files import CERTIFICATE
+from scepkit.client.renewer import RenewalOptions, Renewer
+from scepkit.errors import (
+    CertificateRevoked,
+    DirectoryBusy,
+    Hint,
+    RequestRefused,
+    ScepError,
+    SettingsError,
+    StillPending,
+    TransportError,
+)
+from scepkit.protocol import certificate as certificates
+from scepkit.protocol.certificate import Certificate
+
+
+class Verdict(Enum):
+    """The verdict on a visit."""
+
+    WELL = "well"
+    WAITS = "waits"
+    FAILED = "failed"
+    BUSY = "busy"
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """The result of a visit.
+
+    Attributes:
+        directory: which.
+        verdict: whether somebody should look at it.
+        state: of the directory now.
+        certificate: the current one; None where there is none that can be read.
+    """
+
+    directory: Path
+    verdict: Verdict
+    state: State
+    certificate: Certificate | None = None
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """The things that visits of one agent share.
+
+    Attributes:
+        settings: what counts where a directory has none of its own.
+        connection: how servers are reached.
+        tell: takes the events.
+        away: the servers that could not be reached in this pass, by URL, and why: others that wait
+            for the same one would only wait, too.
+        unsaved: the states that could not be written.
+        eager: whether to try again what failed, without waiting.
+    """
+
+    settings: AgentSettings
+    connection: Connection
+    tell: Callable[[AgentEvent], None]
+    away: MutableMapping[str, TransportError]
+    unsaved: MutableMapping[Path, State]
+    eager: bool = False
+
+
+def visit(directory: Path, around: Surroundings) -> Visit:
+    """Look after a directory once; nothing that goes wrong in it is raised."""
+    try:
+        with places.locked(directory):
+            return _Work(directory, around).done()
+    except DirectoryBusy:
+        around.tell(events.AnotherAtWork(directory))
+        return Visit(directory, Verdict.BUSY, state_file.seen(directory))
+
+
+class _Work:
+    """One visit under way."""
+
+    def __init__(self, directory: Path, around: Surroundings) -> None:
+        self._directory = directory
+        self._around = around
+        self._tell = around.tell
+        self._folder = Folder(directory)
+        self._now = clock.now()
+        self._certificate: Certificate | None = None
+        self._is_refused = False
+        self._is_usable = True
+        self._settings = self._read_settings()
+        self._file = StateFile(directory, around.unsaved, around.tell)
+        self._state = replace(self._file.read().by_clock(self._now), looked_at=self._now)
+
+    def done(self) -> Visit:
+        """Do all of it."""
+        self._try(self._look, self._unusable)
+        if self._is_usable:
+            self._try(self._renew, self._failed)
+            self._try(self._deploy, self._failed)
+        self._state = self._with_next()
+        self._file.write(self._state)
+        return Visit(self._directory, self._verdict(), self._state, self._certificate)
+
+    def _try(self, step: Callable[[], None], failed: Callable[[ScepError], None]) -> None:
+        """Do a step; what goes wrong in one directory must not keep an agent from the others."""
+        try:
+            step()
+        except DirectoryBusy:
+            raise
+        except ScepError as error:
+            failed(error)
+        except Exception as error:  # noqa: BLE001
+            failed(SettingsError(f"this should not happen: {type(error).__name__}: {error}"))
+
+    def _unusable(self, error: ScepError) -> None:
+        """Take note of a directory that only a person can put right."""
+        self._is_usable = False
+        failed = self._state.became(Standing.FAILED, self._now, error.message)
+        self._state = replace(failed, renew_at=None)
+        self._tell(events.DirectoryUnusable(self._directory, error))
+
+    def _read_settings(self) -> AgentSettings:
+        try:
+            return of_directory(self._directory, self._around.settings)
+        except SettingsError as error:
+            self._tell(events.SettingsRefused(self._directory, error))
+            self._is_refused = True
+            return replace(self._around.settings, hooks=())
+
+    def _look(self) -> None:
+        """See which certificate there is, and since when.
+
+        Raises:
+            SettingsError: it cannot be used.
+        """
+        folder = self._folder
+        folder.check_exists()
+        self._certificate = folder.certificate()
+        if self._certificate is None:
+            return
+        if not (self._directory / KEY).exists():
+            raise SettingsError(f"{self._directory / KEY} is missing", hint=Hint.NEW_CERTIFICATE)
+        digest = certificates.fingerprint(self._certificate.der)
+        if self._state.certificate != digest:
+            # Somebody else renewed it, or this agent did and was killed before it could say so.
+            written = (self._directory / CERTIFICATE).stat().st_mtime
+            got_at = min(datetime.fromtimestamp(written, UTC), self._now)
+            self._state = self._with_certificate(digest, got_at)
+        elif self._state.failures == 0:
+            self._state = self._state.became(Standing.VALID, self._now)
+        self._state = replace(self._state, renew_at=self._renew_at(self._certificate))
+
+    def _with_certificate(self, digest: str, got_at: datetime) -> State:
+        """Return the state with another certificate."""
+        return replace(
+            self._state.became(Standing.VALID, self._now),
+            certificate=digest,
+            got_at=got_at,
+            failures=0,
+            running=False,
+            retry_at=None,
+            advised_at=None,
+            advise_again_at=None,
+            explanation="",
+        )
+
+    def _renew_at(self, certificate: Certificate) -> datetime:
+        """Return when a certificate is to be renewed, but not soon after it was got."""
+        got_at = self._state.got_at or self._now
+        latest = schedule.own_time(certificate, got_at, self._settings.at)
+        earliest = got_at + schedule.least_interval(certificate, self._settings.min_interval)
+        return max(latest, earliest)
+
+    def _renew(self) -> None:
+        """Renew if that is due and not put off, or ask the CA what it has to say."""
+        found, renew_at = self._certificate, self._state.renew_at
+        is_interrupted = (self._directory / f"{CERTIFICATE}.new").exists()
+        if not is_interrupted and (found is None or renew_at is None):
+            self._state = self._missing()
+            return
+        is_due = self._folder.unfinished.exists() or (
+            renew_at is not None and self._now >= renew_at
+        )
+        if not is_interrupted and (self._is_put_off() or not (is_due or self._is_look_due())):
+            return
+        if is_due:
+            failures = self._state.failures + 1
+            self._state = replace(self._state, failures=failures, running=True, tried_at=self._now)
+            self._file.write(self._state)
+        self._attempt(found, renew_at)
+
+    def _missing(self) -> State:
+        is_lost = bool(self._state.certificate)
+        said = f"{self._directory / CERTIFICATE} is missing"
+        waiting = "the first one is still awaited" if self._folder.unfinished.exists() else said
+        return replace(
+            self._state.became(Standing.MISSING, self._now, said if is_lost else waiting),
+            renew_at=None,
+            retry_at=None,
+        )
+
+    def _is_put_off(self) -> bool:
+        """Say whether a renewal failed not long ago.
+
+        One over which the agent was killed did not, the first time.
+        """
+        last = self._state
+        if self._around.eager or (last.running and last.failures <= 1):
+            return False
+        return last.retry_at is not None and self._now < last.retry_at
+
+    def _is_look_due(self) -> bool:
+        if self._state.retry_at is not None:
+            return True
+        asked_at = self._state.asked_at
+        return asked_at is None or self._now >= asked_at + self._settings.look_every
+
+    def _attempt(self, before: Certificate | None, renew_at: datetime | None) -> None:
+        """Renew, or ask the CA about revocation and its successor."""
+        options = RenewalOptions()
+        if before is not None and renew_at is not None:
+            options = RenewalOptions(before=before.not_after - renew_at)
+        try:
+            self._check_reachable()
+            Renewer(self._folder, self._connection(), tell=self._relay).renew(options)
+        except DirectoryBusy:
+            self._state = replace(
+                self._state, running=False, failures=max(self._state.failures - 1, 0)
+            )
+            self._file.write(self._state)
+            raise
+        except ScepError as error:
+            self._failed(error)
+        else:
+            self._state = replace(
+                self._state.became(Standing.VALID, self._now),
+                failures=0,
+                running=False,
+                retry_at=None,
+                asked_at=self._now,
+            )
+        # Also after a failure: an interrupted installation may have been finished before it.
+        self._see_new(before)
+
+    def _see_new(self, before: Certificate | None) -> None:
+        """Take note of a certificate that was installed just now."""
+        found = self._certificate = self._folder.certificate()
+        if found is None or (before is not None and found.der == before.der):
+            return
+        is_failed = self._state.failures > 0
+        standing, said = self._state.standing, self._state.said
+        self._state = self._with_certificate(certificates.fingerprint(found.der), self._now)
+        if is_failed:
+            self._state = self._state.became(standing, self._now, said)
+        self._state = replace(self._state, renew_at=self._renew_at(found))
+        self._tell(events.CertificateInstalled(self._directory, found))
+        self._file.write(self._state)
+
+    def _check_reachable(self) -> None:
+        """Leave a server alone that was away a moment ago, for another directory.
+
+        Raises:
+            TransportError: it was.
+        """
+        record = self._folder.record()
+        if record is not None and record.url in self._around.away:
+            raise self._around.away[record.url]
+
+    def _connection(self) -> Connection:
+        timeout = self._settings.timeout
+        usual = self._around.connection
+        return usual if timeout is None else replace(usual, timeout=timeout)
+
+    def _relay(self, event: renewal_events.Event) -> None:
+        if isinstance(event, renewal_events.NextCAUnknown):
+            self._note_away(event.error)
+        self._tell(events.RenewerSaid(self._directory, event))
+
+    def _note_away(self, error: ScepError) -> None:
+        record = self._folder.record()
+        if record is not None and isinstance(error, TransportError) and error.status is None:
+            self._around.away[record.url] = error
+
+    def _failed(self, error: ScepError) -> None:
+        """Take note of a failure, and of when to try again."""
+        self._note_away(error)
+        standing, last = _standing(error), self._state
+        failures = last.failures if last.running else last.failures + 1
+        retry_at = self._now + self._pause(error, failures)
+        self._state = replace(
+            last.became(standing, self._now, error.message),
+            failures=failures,
+            running=False,
+            tried_at=self._now,
+            retry_at=retry_at,
+        )
+        self._tell(events.RenewalFailed(self._directory, standing, error, retry_at))
+
+    def _pause(self, error: ScepError, failures: int) -> timedelta:
+        found = self._certificate
+        left = found.not_after - self._now if found is not None else None
+        longest = schedule.LONGEST_POLL if isinstance(error, StillPending) else schedule.LONGEST
+        own = schedule.pause(failures, left, self._state.certificate, longest=longest)
+        asked = error.retry_after if isinstance(error, TransportError) else None
+        return own if asked is None else max(own, timedelta(seconds=min(asked, _LONGEST_ASKED)))
+
+    def _deploy(self) -> None:
+        """Run the hooks if they are due."""
+        found, settings = self._certificate, self._settings
+        if found is None or self._is_refused:
+            return
+        if not settings.hooks:
+            # There were some, perhaps.
+            self._state = replace(self._state, hook=HookState(done=self._state.hook.done))
+            return
+        hook = deployment.wanted(self._state.hook, found)
+        self._state = replace(self._state, hook=hook)
+        if deployment.is_deployed(hook, found):
+            return
+        if not (self._around.eager or deployment.is_time(hook, self._now)):
+            return
+        hook = deployment.begun(hook, found, self._now)
+        self._state = replace(self._state, hook=hook)
+        self._file.write(self._state)
+        hook = deployment.run(hook, self._folder, found, settings, self._tell)
+        self._state = replace(self._state, hook=hook)
+        if not (self._directory / CERTIFICATE).exists():
+            self._state, self._certificate = self._missing(), None
+
+    def _with_next(self) -> State:
+        """Return the state with what comes next."""
+        now = self._state
+        steps = []
+        if now.retry_at is not None:
+            steps.append(
+                (now.retry_at, "ask again" if now.standing is Standing.WAITING else "try again")
+            )
+        elif now.renew_at is not None:
+            steps.append((now.renew_at, "renew"))
+        if now.hook.retry_at is not None:
+            steps.append((now.hook.retry_at, "run the hook"))
+        at, what = min(steps, default=(None, ""))
+        return replace(now, next=what, next_at=at)
+
+    def _verdict(self) -> Verdict:
+        found, now = self._certificate, self._state
+        is_over = found is None or self._now > found.not_after
+        if is_over or self._is_refused or now.hook.failures:
+            return Verdict.FAILED
+        if now.standing is Standing.WAITING:
+            return Verdict.WAITS
+        return Verdict.WELL if now.standing is Standing.VALID else Verdict.FAILED
+
+
+_LONGEST_ASKED = schedule.LONGEST.total_seconds()
+
+
+def _standing(error: ScepError) -> Standing:
+    match error:
+        case StillPending():
+            return Standing.WAITING
+        case TransportError():
+            return Standing.UNREACHABLE
+        case RequestRefused():
+            return Standing.REFUSED
+        case CertificateRevoked():
+            return Standing.REVOKED
+    return Standing.FAILED
