@@ -20,6 +20,7 @@ COMMANDS = (
     ("renew",),
     ("status",),
     ("revoke",),
+    ("agent", "run"),
     ("get", "caps"),
     ("get", "ca"),
     ("get", "next-ca"),

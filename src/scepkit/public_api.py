@@ -86,6 +86,8 @@ from scepkit.protocol.scep.transaction import CAInformation, Flow, Issued, Limit
 
 __all__ = [
     "CA",
+    "Agent",
+    "AgentSettings",
     "AsyncClient",
     "AsyncTransport",
     "BadAlg",
@@ -169,8 +171,10 @@ __all__ = [
     "UnverifiedCertificate",
     "UsageError",
     "VerifiedMessage",
+    "Visit",
     "Wait",
     "WaitsAhead",
+    "agent_events",
     "by_fingerprint",
     "cacerts",
     "capabilities",

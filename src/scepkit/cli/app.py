@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from scepkit.cli import failure, fleet, serve, terminal
-from scepkit.cli.device import enroll, get, renew, retrieve, revoke, status
+from scepkit.cli.device import agent, enroll, get, renew, retrieve, revoke, status
 from scepkit.cli.failure import Failure
 from scepkit.cli.help import Group, examples, plain
 from scepkit.errors import ScepError
@@ -60,6 +60,7 @@ enroll.register(app)
 renew.register(app)
 status.register(app)
 revoke.register(app)
+agent.register(app)
 get.register(app)
 retrieve.register()
 fleet.register(app)

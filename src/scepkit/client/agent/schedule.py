@@ -56,6 +56,28 @@ def draw(*words: str) -> float:
     return int.from_bytes(digest[:6], "big") / 2**48
 
 
+def renew_at(
+    certificate: Certificate,
+    got_at: datetime,
+    *,
+    at: Fraction | None = None,
+    interval: timedelta | None = None,
+    advised: datetime | None = None,
+) -> datetime:
+    """Return when a certificate is to be renewed.
+
+    Args:
+        certificate: the certificate.
+        got_at: when it was got.
+        at: the point of its life; None for the last third, at most 30 days.
+        interval: the least time after `got_at`; see `least_interval`.
+        advised: when the server wants it: that can only bring the renewal forward.
+    """
+    own = own_time(certificate, got_at, at)
+    earliest = got_at + least_interval(certificate, interval)
+    return max(own if advised is None else min(own, advised), earliest)
+
+
 def own_time(
     certificate: Certificate,
     got_at: datetime,

@@ -14,8 +14,16 @@ from enum import StrEnum
 from typing import Any
 
 from scepkit.client.agent import schedule
+from scepkit.errors import (
+    CertificateRevoked,
+    RequestRefused,
+    ScepError,
+    StillPending,
+    TransportError,
+)
 
 _MOST_FAILURES = 1_000_000
+_LONGEST_ADVICE = timedelta(hours=24)
 
 
 class Standing(StrEnum):
@@ -29,6 +37,20 @@ class Standing(StrEnum):
     REVOKED = "revoked"
     FAILED = "failed"
     MISSING = "no certificate"
+
+    @classmethod
+    def of(cls, error: ScepError) -> Standing:
+        """Return the standing after an attempt to renew that ended with an error."""
+        match error:
+            case StillPending():
+                return cls.WAITING
+            case TransportError():
+                return cls.UNREACHABLE
+            case RequestRefused():
+                return cls.REFUSED
+            case CertificateRevoked():
+                return cls.REVOKED
+        return cls.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +135,7 @@ class State:
         What was done at a time that is not past yet, was done now; so nothing waits for ever, and
         nothing is done again at once.
         """
-        got, since, hook = self.got_at, self.since, self.hook
+        got, since, hook, again = self.got_at, self.since, self.hook, self.advise_again_at
         tried, retry = _at_most(self.tried_at, self.retry_at, now)
         hook_tried, hook_retry = _at_most(hook.tried_at, hook.retry_at, now)
         return replace(
@@ -123,7 +145,8 @@ class State:
             tried_at=tried,
             retry_at=retry,
             # What is not past yet is not known: to ask once more is not much.
-            asked_at=None if self.asked_at is None or self.asked_at > now else self.asked_at,
+            asked_at=self.asked_at if self.asked_at and self.asked_at <= now else None,
+            advise_again_at=again if again and again <= now + _LONGEST_ADVICE else None,
             hook=replace(hook, tried_at=hook_tried, retry_at=hook_retry),
         )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scepkit.client import clock
 from scepkit.client import events as renewal_events
-from scepkit.client.agent import deployment, events, places, schedule, state_file
+from scepkit.client.agent import advice, deployment, events, places, schedule, state_file
 from scepkit.client.agent.events import AgentEvent
 from scepkit.client.agent.settings import AgentSettings, of_directory
 from scepkit.client.agent.state import HookState, Standing, State
@@ -24,10 +24,8 @@ from scepkit.client.folder import KEY, Folder
 from scepkit.client.folder.files import CERTIFICATE
 from scepkit.client.renewer import RenewalOptions, Renewer
 from scepkit.errors import (
-    CertificateRevoked,
     DirectoryBusy,
     Hint,
-    RequestRefused,
     ScepError,
     SettingsError,
     StillPending,
@@ -103,7 +101,7 @@ class _Work:
         self._around = around
         self._tell = around.tell
         self._folder = Folder(directory)
-        self._now = clock.now()
+        self._now = clock.now().replace(microsecond=0)
         self._certificate: Certificate | None = None
         self._is_refused = False
         self._is_usable = True
@@ -168,6 +166,7 @@ class _Work:
             self._state = self._with_certificate(digest, got_at)
         elif self._state.failures == 0:
             self._state = self._state.became(Standing.VALID, self._now)
+        self._ask_advice(self._certificate)
         self._state = replace(self._state, renew_at=self._renew_at(self._certificate))
 
     def _with_certificate(self, digest: str, got_at: datetime) -> State:
@@ -186,10 +185,23 @@ class _Work:
 
     def _renew_at(self, certificate: Certificate) -> datetime:
         """Return when a certificate is to be renewed, but not soon after it was got."""
-        got_at = self._state.got_at or self._now
-        latest = schedule.own_time(certificate, got_at, self._settings.at)
-        earliest = got_at + schedule.least_interval(certificate, self._settings.min_interval)
-        return max(latest, earliest)
+        return schedule.renew_at(
+            certificate,
+            self._state.got_at or self._now,
+            at=self._settings.at,
+            interval=self._settings.min_interval,
+            advised=self._state.advised_at,
+        )
+
+    def _ask_advice(self, certificate: Certificate) -> None:
+        """Ask the server when it wants the certificate to be renewed, if it may be asked now."""
+        record, again_at = self._folder.record(), self._state.advise_again_at
+        is_put_off = again_at is not None and self._now < again_at and not self._around.eager
+        if record is None or is_put_off or record.url in self._around.away:
+            return
+        self._state = advice.asked(
+            self._state, record, certificate, self._connection(), self._relay
+        )
 
     def _renew(self) -> None:
         """Renew if that is due and not put off, or ask the CA what it has to say."""
@@ -292,7 +304,7 @@ class _Work:
         return usual if timeout is None else replace(usual, timeout=timeout)
 
     def _relay(self, event: renewal_events.Event) -> None:
-        if isinstance(event, renewal_events.NextCAUnknown):
+        if isinstance(event, renewal_events.NextCAUnknown | renewal_events.RenewalInfoUnknown):
             self._note_away(event.error)
         self._tell(events.RenewerSaid(self._directory, event))
 
@@ -304,7 +316,7 @@ class _Work:
     def _failed(self, error: ScepError) -> None:
         """Take note of a failure, and of when to try again."""
         self._note_away(error)
-        standing, last = _standing(error), self._state
+        standing, last = Standing.of(error), self._state
         failures = last.failures if last.running else last.failures + 1
         retry_at = self._now + self._pause(error, failures)
         self._state = replace(
@@ -373,16 +385,3 @@ class _Work:
 
 
 _LONGEST_ASKED = schedule.LONGEST.total_seconds()
-
-
-def _standing(error: ScepError) -> Standing:
-    match error:
-        case StillPending():
-            return Standing.WAITING
-        case TransportError():
-            return Standing.UNREACHABLE
-        case RequestRefused():
-            return Standing.REFUSED
-        case CertificateRevoked():
-            return Standing.REVOKED
-    return Standing.FAILED
