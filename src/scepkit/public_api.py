@@ -4,6 +4,10 @@ They stand here, since `scepkit` itself loads them when the first of them is ask
 """
 
 from scepkit.client import events, flows, prepared_request
+from scepkit.client.agent import events as agent_events
+from scepkit.client.agent.agent import Agent
+from scepkit.client.agent.settings import AgentSettings
+from scepkit.client.agent.visit import Visit
 from scepkit.client.aio import AsyncClient, AsyncTransport, run_flow_async
 from scepkit.client.client import CA, Client, Connection
 from scepkit.client.enroller import Enroller
@@ -31,6 +35,7 @@ from scepkit.errors import (
     BadTime,
     BoundReached,
     CertificateRevoked,
+    DirectoryBusy,
     EmptyDatabase,
     FailInfo,
     FailInfoError,
@@ -109,6 +114,7 @@ __all__ = [
     "Credential",
     "Device",
     "DeviceList",
+    "DirectoryBusy",
     "EmptyDatabase",
     "Enroller",
     "FailInfo",

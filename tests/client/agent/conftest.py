@@ -31,16 +31,16 @@ def _quick_keys(monkeypatch):
 
 
 class Clock:
-    """The time by the device's clock."""
+    """The time by the device's clock, which passes when the test says so."""
 
     def __init__(self):
-        self.ahead = timedelta()
+        self.time = datetime.now(UTC).replace(microsecond=0)
 
     def __call__(self):
-        return datetime.now(UTC) + self.ahead
+        return self.time
 
     def jump(self, **how):
-        self.ahead += timedelta(**how)
+        self.time += timedelta(**how)
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _EPILOG = """
 \b
 Examples:
-  scep agent --once /etc/scep
-  scep agent --once --list /etc/scep.list --at 2/3 \\
+  scep agent run --once /etc/scep
+  scep agent run --once --list /etc/scep.list --at 2/3 \\
       --deploy-hook "systemctl reload nginx"
 
 \b
