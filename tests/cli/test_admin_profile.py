@@ -375,3 +375,55 @@ def test_hostile_names(admin, tmp_path, name):
     told = done.out + done.err
     assert all(one.isprintable() for line in told.split("\n") for one in line)
     assert done.code == (0 if name.isascii() and name.isprintable() and len(name) < 65 else 1)
+
+
+ASKED = """
+[profile.staff]
+extends = "windows-user"
+[profile.staff.subject.OU]
+template = "{{ service.data.department }}"
+[profile.staff.names.upn]
+add = ["{{ service.names.upn | first }}"]
+[endpoint.staff]
+profile = "staff"
+"""
+
+REPLACING = """
+[profile.one]
+same_subject = "replace"
+[endpoint.one]
+profile = "one"
+challenge = "none"
+approval = "manual"
+"""
+
+
+def test_a_trial_with_the_answer_of_a_service(admin, asked):
+    given = ["--service", "department=IT", "--service-subject", "CN=a"]
+    names = ["--service-san", "upn:al@corp.example", "--service-san", "dns:a.example.com"]
+    done = admin("try", "staff", asked(), *given, *names, "--json", text=ASKED)
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
+    assert "added: OU=IT (subject.OU.template)" in told["rules"]
+    assert "added: name upn:al@corp.example (names.upn.add)" in told["rules"]
+    other = admin("try", "staff", asked("CN=b"), *given, *names, text=ASKED)
+    assert (other.code, "the answer of the service is for the subject CN=a" in other.err) == (
+        1,
+        True,
+    )
+    without = admin("try", "staff", asked(), text=ASKED)
+    assert (without.code, "OU cannot be made by its template" in without.err) == (1, True)
+    names_alone = admin("try", "staff", asked(), *names, text=ASKED)
+    assert (names_alone.code, "no subject that they belong to" in names_alone.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (ASKED, "needs the answer of a service, and none is asked here"),
+        (REPLACING, "which is bound to no subject"),
+    ],
+)
+def test_the_check_tells_what_no_request_could_be_entitled_to(admin, text, said):
+    done = admin("check", text=text)
+    assert (done.code, said in done.err) == (2, True), done.err

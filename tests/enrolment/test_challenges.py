@@ -19,15 +19,16 @@ import keys
 import minted
 from enrolment import devices
 from enrolment.world import HOUR, NAME, World
+from scepkit.enrolment import binding
 from scepkit.enrolment.challenges import REFUSED
-from scepkit.enrolment.challenges.one_time import OneTimeChallenges, _check_binding
+from scepkit.enrolment.challenges.one_time import OneTimeChallenges
 from scepkit.enrolment.challenges.orders import ChallengeOrder
 from scepkit.errors import BadRequest, StoreError, UsageError
 from scepkit.operations import challenges
 from scepkit.protocol import csr as pkcs10
 from scepkit.protocol.algorithms import NO_LEGACY
+from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.rfc4514 import parse_subject
-from scepkit.store import Challenge
 
 REFUSAL = ("badRequest", REFUSED)
 
@@ -322,10 +323,9 @@ def test_a_binding_survives_the_database(attributes):
         stored = parse_subject(name.rfc4514_string()).rfc4514_string()
     except UsageError:
         reject()
-    challenge = Challenge(1, "default", b"", stored, (), keys.NOW, keys.NOW, None, None)
     key = keys.ec_key()
     der = pkcs10.build(name, key)
-    _check_binding(challenge, pkcs10.read(der, NO_LEGACY))
+    assert not binding.fault(pkcs10.read(der, NO_LEGACY), Name.parse(stored), ())
 
 
 # --- secrets --------------------------------------------------------------------------------------

@@ -162,7 +162,7 @@ def test_silence_is_a_failure_too(world):
 def test_no_word_falls_through_to_another_rule(world):
     """What is neither yes nor no grants nothing."""
     world.use(parties=ThirdParties(referee=Referee(None)))
-    with pytest.raises(AttributeError):
+    with pytest.raises(ThirdPartyFailed, match="the word of MDM is neither a yes nor a no"):
         ask(world, request(world, world.challenge()))
     assert (world.issued, world.spent) == (0, 0)
 

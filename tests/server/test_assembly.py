@@ -251,3 +251,29 @@ def test_an_operator_does_not_approve_in_their_place(assembled, roles):
 @pytest.mark.parametrize("approval", ["manual", "auto"])
 def test_an_operator_approves_what_a_referee_has_judged(assembled, approval):
     assert assembled(approval=approval, parties=ThirdParties(referee=Party()))
+
+
+TEMPLATE = '[profile.mdm.subject.OU]\ntemplate = "{{ service.data.ou }}"\n'
+REPLACE = '[profile.mdm]\nsame_subject = "replace"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "said"),
+    [
+        (TEMPLATE, {}, "needs the answer of a service"),
+        (REPLACE, {"challenge": "none", "approval": "manual"}, "bound to no subject"),
+    ],
+)
+@pytest.mark.parametrize("parties", [None, ThirdParties(), "referee"])
+def test_a_profile_that_needs_a_service(assembled, text, more, said, parties):
+    """Refused at the start where none is asked; a teller or a CA outside is none."""
+
+    def prepare(path):
+        (path / "scep.toml").write_text(text)
+
+    if parties == "referee":
+        referee = type("Referee", (), {"name": "MDM"})()
+        assert assembled(prepare, ThirdParties(referee=referee), profile="mdm", **more)
+        return
+    with pytest.raises(SettingsError, match=said):
+        assembled(prepare, parties, profile="mdm", **more)

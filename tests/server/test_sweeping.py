@@ -208,12 +208,12 @@ def test_a_chore_that_fails_stops_no_other(swept, logged, broken):
 
 def test_what_a_service_said_is_forgotten_after_a_day(swept):
     world = swept()
-    world.store.assent(ASSENT, now=world.now).result()
+    world.store.assent(ASSENT, {}, by="MDM", now=world.now, since=world.now).result()
     for hours, kept in ((23, True), (25, False)):
         begun = world.now
         world.now += timedelta(hours=hours)
         world.sweep.run()
-        assert world.store.has_assent(ASSENT, since=begun) is kept
+        assert (world.store.answer_to(ASSENT, since=begun) == {}) is kept
         world.now = begun
 
 

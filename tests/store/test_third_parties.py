@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -16,6 +18,7 @@ from scepkit.store import (
     Recorded,
     SignerRevoked,
     Status,
+    Store,
 )
 from store.test_races import at_once
 from stored import CA, ENDPOINT, NOW
@@ -30,21 +33,82 @@ def lookup(store, new):
     return store.lookup(new.endpoint, new.transaction_id, new.signer_key, new.fingerprint)
 
 
+def say(store, answer=None, assent=ASSENT, *, now=NOW, since=NOW):
+    """Store a yes; return the future of what stands."""
+    return store.assent(assent, answer or {}, by="svc", now=now, since=since)
+
+
 def test_a_yes_is_kept_until_it_is_too_old(store):
-    assert not store.has_assent(ASSENT, since=NOW)
-    store.assent(ASSENT, now=NOW).result()
-    assert store.has_assent(ASSENT, since=NOW)
-    assert not store.has_assent(ASSENT, since=NOW + SECOND)
-    store.assent(ASSENT, now=NOW + SECOND).result()
-    assert store.has_assent(ASSENT, since=NOW + SECOND)
+    assert store.answer_to(ASSENT) is None
+    say(store).result()
+    assert store.answer_to(ASSENT, since=NOW) == {}
+    assert store.answer_to(ASSENT, since=NOW + SECOND) is None
+    say(store, now=NOW + SECOND, since=NOW + SECOND).result()
+    assert store.answer_to(ASSENT, since=NOW + SECOND) == {}
     assert store.forget_assents(NOW + SECOND) == 0
     assert store.forget_assents(NOW + 2 * SECOND) == 1
-    assert not store.has_assent(ASSENT, since=NOW)
+    assert store.answer_to(ASSENT) is None
 
 
 def test_the_same_yes_at_once(store):
-    at_once([lambda: store.assent(ASSENT, now=NOW).result()] * 8)
-    assert store.has_assent(ASSENT, since=NOW)
+    at_once([lambda: say(store).result()] * 8)
+    assert store.answer_to(ASSENT) == {}
+
+
+def test_the_first_answer_stays(store):
+    first, second = {"data": {"owner": "al"}}, {"data": {"owner": "bo"}}
+    assert say(store, first).result() == first
+    assert say(store, second).result() == first
+    assert say(store).result() == first
+    assert store.answer_to(ASSENT) == first
+    # One that is too old counts no more.
+    assert say(store, second, now=NOW + SECOND, since=NOW + SECOND).result() == second
+    assert say(store, now=NOW + 2 * SECOND, since=NOW + 2 * SECOND).result() == {}
+    assert store.answer_to(ASSENT) == {}
+
+
+def test_an_answer_is_in_the_audit_record_without_its_data(store):
+    """Once, when it is stored; a yes alone says nothing that would have to be recorded."""
+    answer = {"subject": "CN=a", "names": ["dns:a"], "validity_seconds": 60, "data": {"a": "b"}}
+    for said in ({}, answer, answer):
+        say(store, said, now=NOW + SECOND, since=NOW + SECOND if said else NOW).result()
+        store.forget_assents(NOW + 2 * SECOND)
+    say(store, answer).result()
+    say(store, {"data": {"a": "c"}}).result()
+    records = [one.members for one in store.audit_chain("test/1", after=0, until=100)]
+    assert [one["action"] for one in records] == ["answered"] * 3
+    assert (records[0]["actor"], records[0]["subject"]) == ("svc", "CN=a")
+    assert records[0]["details"] == {"names": ["dns:a"], "validity_seconds": 60}
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["one store", "two stores"])
+def test_of_different_answers_at_once_one_stands(url, count):
+    """Two stores on one database have two writers, as two processes have."""
+    answers = [{"data": {"owner": name}} for name in "abcdefgh"]
+    with ExitStack() as stack:
+        stores = [stack.enter_context(Store.open(url)) for _ in range(count)]
+        saying = [partial(say, stores[number % count], one) for number, one in enumerate(answers)]
+        stands = at_once(saying)
+        assert stands == [stores[0].answer_to(ASSENT)] * len(answers)
+        assert stands[0] in answers
+
+
+def test_an_answer_is_kept_while_its_request_waits(store, queued):
+    entry = queued(waits_for=ISSUER)
+    assent = Assent(
+        endpoint=entry.endpoint,
+        transaction_id=entry.transaction_id,
+        signer_key=entry.signer_key,
+        csr_digest=entry.csr_digest,
+    )
+    answer = {"subject": "CN=a"}
+    say(store, answer, assent).result()
+    store.queue(entry).result()
+    assert store.forget_assents(NOW + SECOND) == 0
+    assert store.answer_to(assent) == answer
+    (row,) = store.requests()
+    store.reject(row.id, fail_info=2, reason="", by="al", now=NOW)
+    assert store.forget_assents(NOW + SECOND) == 1
 
 
 @pytest.mark.parametrize(
@@ -52,8 +116,8 @@ def test_the_same_yes_at_once(store):
     [{"endpoint": "x"}, {"transaction_id": b"b"}, {"signer_key": b"x" * 32}, {"csr_digest": b""}],
 )
 def test_a_yes_is_for_one_request(store, other):
-    store.assent(ASSENT, now=NOW).result()
-    assert not store.has_assent(Assent(**{**ASSENT.columns, **other}), since=NOW)
+    say(store).result()
+    assert store.answer_to(Assent(**{**ASSENT.columns, **other})) is None
 
 
 def test_what_is_signed_is_issued_when_it_is_delivered(store, issuance, put, sql):
@@ -178,7 +242,7 @@ def test_words_that_come_at_once_share_a_commit(store, issuance, monkeypatch):
     more = [store.deliver(f"d{number}", by="svc", now=NOW) for number in range(1, 4)]
     unknown = store.deliver("nobody's", by="svc", now=NOW)
     refused = store.refuse_delivery("d4", **REFUSAL)
-    assent = store.assent(ASSENT, now=NOW)
+    assent = say(store, {"subject": "CN=a"})
     new = issuance()
     recorded = store.record(new)
     go.set()
@@ -186,9 +250,9 @@ def test_words_that_come_at_once_share_a_commit(store, issuance, monkeypatch):
     assert refused.result().status is Status.REJECTED
     with pytest.raises(StoreError, match="there is no delivery nobody's"):
         unknown.result()
-    assert assent.result() is None
+    assert assent.result() == {"subject": "CN=a"}
     assert isinstance(recorded.result(), Recorded)
     assert batches == [1, 7]
-    assert store.has_assent(ASSENT, since=NOW)
+    assert store.answer_to(ASSENT) == {"subject": "CN=a"}
     assert store.certificate(new.serial).der == new.certificate
     assert lookup(store, signed[5]).status is Status.SIGNED

@@ -133,8 +133,10 @@ class Authority:
             serial = random_serial()
         elif not 0 < serial < _SERIALS:
             raise ValueError(f"a certificate cannot have the serial number {serial}")
-        wanted = requested(order.csr) if profile.shortens and order.csr is not None else None
-        not_before, not_after = self._validity(profile, order.now, wanted)
+        most = order.validity
+        if profile.shortens and order.csr is not None and (wanted := requested(order.csr)):
+            most = wanted if most is None else min(most, wanted)
+        not_before, not_after = self._validity(profile, order.now, most)
         subject = certified_subject(order.subject)
         key = check_public_key(order.public_key, profile)
         spki = order.spki or public_keys.written(key)
@@ -159,7 +161,7 @@ class Authority:
         """Do nothing: a certificate of ours that is neither stored nor sent exists nowhere."""
 
     def _validity(
-        self, profile: Profile, now: datetime, wanted: timedelta | None
+        self, profile: Profile, now: datetime, most: timedelta | None
     ) -> tuple[datetime, datetime]:
         """Return the validity as certificates have it: in UTC, without fractions of seconds."""
         start, end, fault = self.limits.not_before, self.limits.not_after, self.limits.fault
@@ -177,8 +179,8 @@ class Authority:
         # A certificate that outlives its CA, or is older, fails in strict verifiers.
         not_before = max(now - profile.backdate, start)
         not_after = now + min(profile.validity, end - now)
-        if wanted is not None:
-            not_after = min(not_after, now + wanted)
+        if most is not None:
+            not_after = min(not_after, now + most)
         if profile.not_after is not None:
             if profile.not_after <= now:
                 raise SettingsError(

@@ -16,7 +16,7 @@ from scepkit.protocol.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
@@ -44,6 +44,7 @@ class Order(NamedTuple):
         transaction_id: the transactionID of the request.
         fingerprint: the octets that make a request the same request.
         identity: the treatment of names and purposes by which somebody logs in.
+        validity: the most that it may be valid for, where somebody has said that.
     """
 
     subject: Name
@@ -58,13 +59,19 @@ class Order(NamedTuple):
     transaction_id: bytes = b""
     fingerprint: bytes = b""
     identity: Identity = Identity.LEFT_OUT
+    validity: timedelta | None = None
 
     @property
     def id(self) -> str:
         """Return the name of the order; it is the same in every attempt, also after a crash."""
-        parts = self.endpoint.encode(), self.transaction_id, self.fingerprint
-        digests = (hashlib.sha256(one).digest() for one in parts)
-        return hashlib.sha256(b"".join(digests)).hexdigest()
+        return order_id(self.endpoint, self.transaction_id, self.fingerprint)
+
+
+def order_id(endpoint: str, transaction_id: bytes, fingerprint: bytes) -> str:
+    """Return the name of the order for a request; arguments as in `Order`."""
+    parts = endpoint.encode(), transaction_id, fingerprint
+    digests = (hashlib.sha256(one).digest() for one in parts)
+    return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 @value()

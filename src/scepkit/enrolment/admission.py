@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
 
-from scepkit.ca.identity import Identity
-from scepkit.ca.issuer import Order
-from scepkit.ca.profiles.profile import Profile, check_key, check_names
-from scepkit.enrolment import granting, issuing, renewal, same_subject
+from scepkit.enrolment import issuing, renewal
 from scepkit.enrolment.challenges import MAX_LENGTH, ChallengeRule, too_long
 from scepkit.enrolment.challenges.static import WrongChallenges
-from scepkit.enrolment.consultation import Consultation, Grant
-from scepkit.enrolment.issuers import Issuers
+from scepkit.enrolment.consultation import Consultation
+from scepkit.enrolment.granting import Claim, Granting
 from scepkit.enrolment.request import (
     EnrolmentRequest,
     Granted,
@@ -25,63 +20,37 @@ from scepkit.enrolment.request import (
     Repeated,
     repeated,
 )
-from scepkit.enrolment.rules import RenewalRules, Rules
-from scepkit.enrolment.secret_box import Passphrases, SecretBox
+from scepkit.enrolment.rules import RenewalRules
 from scepkit.enrolment.sender import RenewedCertificate, RevokedSigner, other_key
 from scepkit.enrolment.settling import settle
 from scepkit.enrolment.third_parties import Awaited
-from scepkit.enrolment.vouching import treatment
 from scepkit.errors import BoundReached, FailInfoError, SettingsError
-from scepkit.protocol.algorithms import is_rsa
-from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
 from scepkit.store import (
     Answer,
-    CertificateKey,
     Challenge,
     Entry,
     Issuance,
     OtherOwner,
-    SameSubject,
-    Store,
     StoredOutcome,
 )
 
-_Record = TypeVar("_Record", bound=Entry)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
+class Admission(Granting):
     """Decides on requests for certificates at one endpoint. Threads may share it.
 
     Attributes:
-        endpoint: the endpoint's name in the store.
-        issuers: its CAs.
-        profile: what it issues.
-        rules: what it allows.
-        store: what must survive.
         challenges: who may have a first certificate.
-        secret_box: keeps the challenges that replies are encrypted with, or that revoke.
         now: returns the time as an aware datetime.
         tries: bounds wrong challenges, where one is the same for all; None: no bound.
         consultation: asks the third parties; None: there are none.
     """
 
-    endpoint: str
-    issuers: Issuers
-    profile: Profile
-    rules: Rules
-    store: Store
     challenges: ChallengeRule
-    secret_box: SecretBox
     now: Callable[[], datetime]
     tries: WrongChallenges | None = None
     consultation: Consultation | None = None
-
-    @property
-    def passphrases(self) -> Passphrases:
-        """Return the passphrases that revoke certificates without their key."""
-        return Passphrases(self.store, self.secret_box)
 
     def decide(self, request: EnrolmentRequest) -> Outcome | Awaited:
         """Grant a request its certificate, or a place in the queue (checklist section 8).
@@ -127,21 +96,7 @@ class Admission:
             if standing is None:
                 raise
             return repeated(standing)
-        profile, queued = self.profile, self.rules.approval
-        try:
-            granted = granting.first(request.csr, profile, self.endpoint, challenge)
-            self.issuers.check_subject(granted.subject)
-            identity = treatment(profile, granted, challenge)
-            if queued:
-                # An operator could only reject what no certificate may have.
-                check_key(granted.public_key, granted.canonical_spki, profile)
-                check_names(granted.extensions, granted.subject, profile, identity)
-        except FailInfoError as error:
-            raise request.sender.told(error) from error
-        if renewed and not renewed.certificate.subject_name.matches(granted.subject):
-            renewed = None
-        facts = request, granted, fingerprint, challenge, renewed, identity
-        return self._granted(*facts, queued=queued, is_anew=True)
+        return self._granted(Claim(request, fingerprint, challenge, renewed, is_first=True))
 
     def _judge(self, request: EnrolmentRequest, renewed: Name | None = None) -> Challenge | None:
         """Judge a challenge, within the bound on wrong ones; no challenge is no guess.
@@ -188,15 +143,7 @@ class Admission:
             # Not entitled by its certificate, but perhaps by its challenge, as a new device is.
             return self._first(request, renewed)
         challenge = self._confirmed(request, renewed)
-        try:
-            granted = granting.renewal(
-                request.csr, self.profile, self.endpoint, renewed, new_names=rules.new_names
-            )
-            self.issuers.check_subject(granted.subject)
-        except FailInfoError as error:
-            raise request.sender.told(error) from error
-        identity = treatment(self.profile, granted, challenge, renewed)
-        return self._granted(request, granted, fingerprint, challenge, renewed, identity)
+        return self._granted(Claim(request, fingerprint, challenge, renewed, is_first=False))
 
     def _may_be_first(self, request: EnrolmentRequest, error: FailInfoError) -> bool:
         """Say whether a renewal that is refused may be a first enrolment: by whoever decides those.
@@ -231,51 +178,25 @@ class Admission:
             now=request.now,
         )
 
-    def _granted(
-        self,
-        request: EnrolmentRequest,
-        granted: CertificationRequest,
-        fingerprint: bytes,
-        challenge: Challenge | None,
-        renewed: RenewedCertificate | None,
-        identity: Identity,
-        *,
-        queued: bool = False,
-        is_anew: bool = False,
-    ) -> Outcome | Awaited:
+    def _granted(self, claim: Claim) -> Outcome | Awaited:
         """Have the certificate signed, or queue the request, or ask the third parties."""
-        renews = None if renewed is None else renewed.key
-        again = SameSubject.ALLOWED
-        if self.rules.subject.treatment is not again:
-            try:
-                again = self._treat_again(request, granted, challenge, renewed, queued=queued)
-            except FailInfoError as error:
-                standing = self._standing(request, fingerprint)
-                if standing is None:
-                    raise request.sender.told(error) from error
-                return repeated(standing, challenge, None if renews is None else renews.serial)
-        keeps = self.rules.revocation_passphrase
-        passphrase = self.passphrases.to_keep(request.csr, renews) if keeps else None
-        facts = request, granted, fingerprint, challenge, renews, passphrase, is_anew, again
-        if queued and self.consultation is None:
-            queued_entry = issuing.queue(self._record(Entry, *facts), self.rules)
-            return Queued(queued_entry, challenge, queued_entry.renews)
-        order = self._order(request, granted, fingerprint, identity)
         if self.consultation is not None:
-            grant = Grant(
-                entry=self._record(Entry, *facts),
-                order=order,
-                wanted=request.csr,
-                granted=granted,
-                challenge=challenge,
-                authority=request.authority,
-                queued=queued,
-            )
-            return self.consultation.begin(grant)
+            return self.consultation.begin(claim, self)
+        request, challenge = claim.request, claim.challenge
+        try:
+            order, facts = self.grant(claim)
+        except FailInfoError:
+            # What was answered before is answered so again, whatever the rules are by now.
+            standing = self._standing(request, claim.fingerprint)
+            if standing is None:
+                raise
+            return repeated(standing, challenge, claim.renews)
+        if claim.is_first and self.rules.approval:
+            queued = issuing.queue(Entry(**facts), self.rules)
+            return Queued(queued, challenge, queued.renews)
         certificate = request.authority.certify(order)
-        issuance = self._record(
-            Issuance,
-            *facts,
+        issuance = Issuance(
+            **facts,
             certificate=certificate.der,
             serial=certificate.serial,
             not_before=certificate.not_before,
@@ -284,97 +205,6 @@ class Admission:
             names=certificate.names,
         )
         return Granted(issuance, challenge, issuance.renews, request.csr, certificate.granted)
-
-    def _treat_again(
-        self,
-        request: EnrolmentRequest,
-        granted: CertificationRequest,
-        challenge: Challenge | None,
-        renewed: RenewedCertificate | None,
-        *,
-        queued: bool,
-    ) -> SameSubject:
-        """Return the treatment of a request whose subject may have a certificate.
-
-        What an operator decides comes from anybody, who is not told which subjects have one.
-
-        Raises:
-            BadRequest: the subject has one, or nobody bound the request to it.
-        """
-        subject, profile = granted.subject, self.profile
-        again = same_subject.treatment(self.rules.subject, profile, subject, challenge, renewed)
-        digest = None if queued or again is not SameSubject.REFUSED else subject.digest
-        if digest and self.store.has_other(self.endpoint, digest, granted.key_hash, request.now):
-            raise same_subject.taken(profile)
-        return again
-
-    def _order(
-        self,
-        request: EnrolmentRequest,
-        granted: CertificationRequest,
-        fingerprint: bytes,
-        identity: Identity,
-    ) -> Order:
-        # What is bound or stored has a subject of its own, which may be spelt in another way.
-        is_bound = granted.subject is not request.csr.subject
-        return Order(
-            subject=granted.subject if is_bound else request.subject,
-            public_key=granted.public_key,
-            spki=granted.canonical_spki,
-            requested=granted.extensions,
-            profile=self.profile,
-            now=request.now,
-            csr=granted,
-            endpoint=self.endpoint,
-            transaction_id=request.transaction_id,
-            fingerprint=fingerprint,
-            identity=identity,
-        )
-
-    def _record(
-        self,
-        kind: Callable[..., _Record],
-        request: EnrolmentRequest,
-        granted: CertificationRequest,
-        fingerprint: bytes,
-        challenge: Challenge | None,
-        renews: CertificateKey | None,
-        passphrase: bytes | None,
-        is_anew: bool,  # noqa: FBT001 - one of the facts
-        again: SameSubject,
-        **certificate: Any,
-    ) -> _Record:
-        """Return the record of a granted request: an Entry, or with its certificate an Issuance."""
-        return kind(
-            endpoint=self.endpoint,
-            transaction_id=request.transaction_id,
-            signer_key=request.sender.certificate.key_hash,
-            fingerprint=fingerprint,
-            message_type=request.kind,
-            csr=granted.archive,
-            csr_digest=hashlib.sha256(granted.der).digest(),
-            subject=str(granted.subject),
-            issuer=request.authority.key_hash,
-            challenge_id=None if challenge is None else challenge.id,
-            renews=None if renews is None else renews.serial,
-            renews_issuer=None if renews is None else renews.issuer,
-            is_anew=is_anew,
-            reply_secret=self._reply_secret(request),
-            passphrase=passphrase,
-            subject_digest=granted.subject.digest,
-            same_subject=again,
-            replace_at=self.rules.subject.replace_at(again, request.now),
-            peer=request.peer,
-            now=request.now,
-            **certificate,
-        )
-
-    def _reply_secret(self, request: EnrolmentRequest) -> bytes | None:
-        """Encrypt the password that polls will be answered with, for keys that cannot decrypt."""
-        password, signer = request.csr.challenge_password, request.sender.certificate
-        if password is None or is_rsa(signer.public_key):
-            return None
-        return self.secret_box.hide(password, signer.key_hash)
 
     def settle(self, decided: Granted | Queued, answer: Answer) -> Outcome | Awaited:
         """Return what comes next after the commit; arguments as for the function."""

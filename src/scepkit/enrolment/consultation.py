@@ -7,6 +7,7 @@ to go on.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import uuid
 from collections.abc import Callable
@@ -16,18 +17,20 @@ from datetime import datetime
 from functools import partial
 from typing import TypeAlias
 
-from scepkit.ca.authority import Authority
-from scepkit.ca.issuer import IssuedCertificate, Issuer, Later, Order
+from scepkit.ca.issuer import IssuedCertificate, Issuer, Later, Order, order_id
 from scepkit.ca.profiles.profile import Profile
-from scepkit.enrolment import issuing, same_subject
+from scepkit.enrolment import issuing
+from scepkit.enrolment.answers import NOTHING, REFUSED, ServiceAnswer
+from scepkit.enrolment.granting import Claim, Granting
 from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.request import Granted, Outcome, Queued, Refused, Repeated, repeated
 from scepkit.enrolment.rules import Rules
-from scepkit.enrolment.telling import REFUSED, Next, Telling, withdraw
+from scepkit.enrolment.telling import Next, Telling, withdraw
 from scepkit.enrolment.third_parties import (
     ASSENT_LIFETIME,
     Awaited,
     Delivery,
+    No,
     Question,
     Role,
     Teller,
@@ -35,8 +38,7 @@ from scepkit.enrolment.third_parties import (
     Verdict,
     Yes,
 )
-from scepkit.enrolment.vouching import treatment_of_waiting
-from scepkit.errors import BadRequest, FailInfoError, SettingsError
+from scepkit.errors import BadRequest, FailInfoError, SettingsError, ThirdPartyFailed
 from scepkit.protocol import csr
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.store import (
@@ -50,32 +52,10 @@ from scepkit.store import (
     RequestRow,
     Status,
     Store,
+    StoredAnswer,
 )
 
 _Word: TypeAlias = IssuedCertificate | Later | FailInfoError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
-    """A request that is entitled, as far as this server alone can say.
-
-    Attributes:
-        entry: its record.
-        order: the certificate that it would get.
-        wanted: what it asks for.
-        granted: what of that it may have.
-        challenge: the one-time challenge that entitles it.
-        authority: the CA that it was sent to.
-        queued: whether an operator decides, too.
-    """
-
-    entry: Entry
-    order: Order
-    wanted: CertificationRequest
-    granted: CertificationRequest
-    challenge: Challenge | None
-    authority: Authority
-    queued: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,80 +78,105 @@ class Consultation:
     profile: Profile
     now: Callable[[], datetime]
 
-    def begin(self, grant: Grant) -> Next:
+    def begin(self, claim: Claim, granting: Granting) -> Next:
         """Return the outcome of a request, or whose word it waits for.
+
+        Args:
+            claim: the request.
+            granting: grants it, when there is an answer.
 
         Raises:
             FailInfoError: it is refused.
             StoreError, SettingsError: this server is at fault.
         """
-        entry, referee = grant.entry, self.parties.referee
+        request, referee, endpoint = claim.request, self.parties.referee, granting.endpoint
+        key, now = request.sender.certificate.key_hash, request.now
         standing = self.store.lookup(
-            entry.endpoint, entry.transaction_id, entry.signer_key, entry.fingerprint, now=entry.now
+            endpoint, request.transaction_id, key, claim.fingerprint, now=now
         )
         if standing is not None:
             # A third party is not asked about what was answered before.
-            return repeated(standing, grant.challenge, entry.renews)
+            return repeated(standing, claim.challenge, claim.renews)
+        if referee is None:
+            return self._certify(claim, granting)
         assent = Assent(
-            endpoint=entry.endpoint,
-            transaction_id=entry.transaction_id,
-            signer_key=entry.signer_key,
-            csr_digest=entry.csr_digest,
+            endpoint=endpoint,
+            transaction_id=request.transaction_id,
+            signer_key=key,
+            csr_digest=hashlib.sha256(request.csr.der).digest(),
         )
-        if referee is None or self.store.has_assent(assent, since=entry.now - ASSENT_LIFETIME):
-            return self._certify(grant)
-        question = Question(
-            id=grant.order.id,
-            endpoint=entry.endpoint,
-            transaction_id=entry.transaction_id,
-            csr=grant.wanted,
-            subject=entry.subject,
-            renews=entry.renews,
-        )
+        said = self.store.answer_to(assent, since=now - ASSENT_LIFETIME)
+        if said is not None:
+            return self._judged(claim, granting, referee.name, Yes(), said)
+        question = _question(claim, granting)
         return Awaited(
             role=Role.REFEREE,
             name=referee.name,
             ask=partial(referee.judge, question),
-            keep=partial(self._keep, assent, entry.now),
-            go_on=partial(self._judged, grant, referee.name),
+            keep=partial(self._keep, assent, referee.name, now),
+            go_on=partial(self._judged, claim, granting, referee.name),
             may_cancel=True,
-            challenge=grant.challenge,
-            renews=entry.renews,
+            challenge=claim.challenge,
+            renews=claim.renews,
         )
 
-    def _keep(self, assent: Assent, now: datetime, verdict: Verdict) -> Future[None] | None:
-        """Store a yes before anything is signed: the service may have spent its secret with it."""
-        return self.store.assent(assent, now=now) if isinstance(verdict, Yes) else None
+    def _keep(
+        self, assent: Assent, name: str, now: datetime, verdict: object
+    ) -> Future[StoredAnswer] | None:
+        """Store a yes before anything is signed: the service may have spent its secret with it.
 
-    def _judged(self, grant: Grant, name: str, verdict: Verdict, _kept: None) -> Next:
-        if isinstance(verdict, Yes):
-            return self._certify(grant)
-        error = BadRequest(f"{name} says no: {verdict.reason}", text=REFUSED)
-        return Refused(error, grant.challenge, grant.entry.renews)
+        Raises:
+            ThirdPartyFailed: it is no verdict.
+        """
+        if isinstance(verdict, No):
+            return None
+        answer: object = verdict.answer if isinstance(verdict, Yes) else None
+        if not isinstance(answer, ServiceAnswer):
+            raise ThirdPartyFailed(f"the word of {name} is neither a yes nor a no")
+        since = now - ASSENT_LIFETIME
+        return self.store.assent(assent, answer.members, by=name, now=now, since=since)
 
-    def _certify(self, grant: Grant) -> Next:
-        if grant.queued:
-            waiting = issuing.queue(grant.entry, self.rules)
-            return Queued(waiting, grant.challenge, grant.entry.renews)
-        issuer = self.parties.issuer
+    def _judged(
+        self,
+        claim: Claim,
+        granting: Granting,
+        name: str,
+        verdict: Verdict,
+        stored: StoredAnswer | None,
+    ) -> Next:
+        """Go on with the answer that is stored: of two attempts at once, that of the first one."""
+        if isinstance(verdict, No):
+            error = BadRequest(f"{name} says no: {verdict.reason}", text=REFUSED)
+            return Refused(error, claim.challenge, claim.renews)
+        return self._certify(claim, granting, ServiceAnswer.read(stored), name)
+
+    def _certify(
+        self, claim: Claim, granting: Granting, answer: ServiceAnswer = NOTHING, name: str = ""
+    ) -> Next:
+        order, facts = granting.grant(claim, answer, name)
+        entry, issuer = Entry(**facts), self.parties.issuer
+        if claim.is_first and self.rules.approval:
+            return Queued(issuing.queue(entry, self.rules), claim.challenge, entry.renews)
         if issuer is None:
-            word: _Word = grant.authority.certify(grant.order)
-            return self._certified(grant, None, word, None)
-        go_on = partial(self._certified, grant, issuer)
-        return _order(issuer, grant.order, go_on, grant.challenge, grant.entry.renews)
+            certificate = claim.request.authority.certify(order)
+            return self._certified(claim, entry, None, certificate, None)
+        go_on = partial(self._certified, claim, entry, issuer)
+        return _order(issuer, order, go_on, claim.challenge, entry.renews)
 
-    def _certified(self, grant: Grant, issuer: Issuer | None, word: _Word, _kept: object) -> Next:
-        entry, challenge = grant.entry, grant.challenge
+    def _certified(
+        self, claim: Claim, entry: Entry, issuer: Issuer | None, word: _Word, _kept: object
+    ) -> Next:
+        wanted, challenge = claim.request.csr, claim.challenge
         if isinstance(word, FailInfoError):
             raise word
         if issuer is not None:
             entry = replace(entry, issuer=issuer.key_hash)
         if isinstance(word, Later):
             return Queued(issuing.queue(entry, self.rules, ISSUER), challenge, entry.renews)
-        if issuer is not None and word.key_hash != grant.granted.key_hash:
+        if issuer is not None and word.key_hash != wanted.key_hash:
             return _unusable(issuer, word)
         record = issuing.issuance(entry, word, self._delivery())
-        granted = Granted(record, challenge, entry.renews, grant.wanted, word.granted, issuer)
+        granted = Granted(record, challenge, entry.renews, wanted, word.granted, issuer)
         if self.parties.teller is None:
             return granted
         delivery = Delivery(
@@ -235,13 +240,9 @@ class Consultation:
                 hint="reject it: the device then asks the CA of today",
             )
         wanted = csr.read_archived(row.csr)
-        rule = self.rules.subject
-        again = same_subject.treatment_of_waiting(
-            rule, self.profile, wanted.subject, row, self.store
+        entry, order = issuing.waited(
+            row, wanted, issuer, self.profile, self.rules.subject, self.store, now
         )
-        entry = issuing.entry_of(row, wanted.subject, issuer, now, again, rule)
-        identity = treatment_of_waiting(self.profile, wanted, row, self.store)
-        order = issuing.order(entry, wanted, self.profile, identity)
         return _order(
             issuer,
             order,
@@ -342,6 +343,21 @@ class Consultation:
         if isinstance(stands, Repeated) and stands.standing.certificate == certificate.der:
             return stands
         return withdraw(issuer, certificate, lambda _word, _kept: stands)
+
+
+def _question(claim: Claim, granting: Granting) -> Question:
+    """Return what a referee is asked about a request that no rule stands against so far."""
+    request, granted = claim.request, granting.check(claim)
+    renewing = claim.renewing(granted.subject)
+    return Question(
+        id=order_id(granting.endpoint, request.transaction_id, claim.fingerprint),
+        endpoint=granting.endpoint,
+        transaction_id=request.transaction_id,
+        csr=request.csr,
+        subject=str(granted.subject),
+        names=tuple(map(str, granted.extensions.subject_alternative_names)),
+        renews=None if renewing is None else renewing.serial,
+    )
 
 
 def _order(

@@ -1,66 +1,260 @@
-"""The names that a request is granted: as they are bound or stored, and as the profile has them."""
+"""Granting: the names, the order and the record of a request that somebody is entitled to.
+
+A service's answer may say more of a request than its challenge does. So a request is granted when
+the answer is there; before a service is asked, it is held to all rules that need no answer.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from scepkit.ca.identity import Identity
+from scepkit.ca.issuer import Order
+from scepkit.ca.profiles.profile import check_key, check_names, from_request
 from scepkit.ca.profiles.templates import values_of
-from scepkit.enrolment.challenges.one_time import bound
+from scepkit.enrolment import binding, same_subject
+from scepkit.enrolment.answers import NOTHING, ServiceAnswer
+from scepkit.enrolment.secret_box import Passphrases, SecretBox
+from scepkit.enrolment.vouching import treatment, vouchers
+from scepkit.errors import FailInfoError
+from scepkit.protocol.algorithms import is_rsa
+from scepkit.store import SameSubject
 
 if TYPE_CHECKING:
     from scepkit.ca.profiles.profile import Profile
+    from scepkit.enrolment.issuers import Issuers
+    from scepkit.enrolment.request import EnrolmentRequest
+    from scepkit.enrolment.rules import Rules
     from scepkit.enrolment.sender import RenewedCertificate
     from scepkit.protocol.csr import CertificationRequest
-    from scepkit.store import Challenge
+    from scepkit.protocol.distinguished_name import Name
+    from scepkit.store import Challenge, Store
 
 
-def values_of_challenge(challenge: Challenge) -> dict[str, Any]:
-    """Return what templates may name of a challenge; a label that it has not is missing."""
-    label = {} if challenge.label is None else {"label": challenge.label}
-    return {**label, "data": challenge.data}
+class Claim(NamedTuple):
+    """A request that is entitled to a certificate, as far as this server alone can say.
 
-
-def first(
-    csr: CertificationRequest, profile: Profile, endpoint: str, challenge: Challenge | None
-) -> CertificationRequest:
-    """Return a first request with the names that its certificate gets.
-
-    Args:
-        csr: the request.
-        profile: what the endpoint issues.
-        endpoint: its name.
-        challenge: what entitles the request.
-
-    Raises:
-        BadRequest: the names do not follow the profile's rules.
+    Attributes:
+        request: the request.
+        fingerprint: what makes it the same request.
+        challenge: the one-time challenge that entitles it.
+        renewed: the certificate that signed it, where that is one of a renewal chain.
+        is_first: whether somebody else than that certificate entitles it.
     """
-    granted = bound(csr, challenge)
-    known = None if challenge is None else values_of_challenge(challenge)
-    return profile.named(granted, lambda: values_of(granted, endpoint, known))
+
+    request: EnrolmentRequest
+    fingerprint: bytes
+    challenge: Challenge | None
+    renewed: RenewedCertificate | None
+    is_first: bool
+
+    def renewing(self, subject: Name) -> RenewedCertificate | None:
+        """Return the certificate that the one for a subject comes after in a renewal chain."""
+        renewed = self.renewed
+        if renewed is None or not self.is_first:
+            return renewed
+        return renewed if renewed.certificate.subject_name.matches(subject) else None
+
+    @property
+    def renews(self) -> int | None:
+        """Return the serial number of the certificate that signed, for the log."""
+        return None if self.renewed is None else self.renewed.serial
 
 
-def renewal(
-    csr: CertificationRequest,
-    profile: Profile,
-    endpoint: str,
-    renewed: RenewedCertificate,
-    *,
-    new_names: bool,
-) -> CertificationRequest:
-    """Return a renewal with the names that its certificate gets.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Granting:
+    """Grants requests at one endpoint. Threads may share it.
 
-    Args:
-        csr: the request, held to the rules of renewals.
-        profile: what the endpoint issues.
-        endpoint: its name.
-        renewed: the certificate that is renewed.
-        new_names: whether it may ask for others.
-
-    Raises:
-        BadRequest: the names do not follow the profile's rules.
+    Attributes:
+        endpoint: the endpoint's name in the store.
+        issuers: its CAs.
+        profile: what it issues.
+        rules: what it allows.
+        store: what must survive.
+        secret_box: keeps the challenges that replies are encrypted with, or that revoke.
     """
-    if new_names:
-        return profile.named(csr, lambda: values_of(csr, endpoint, None))
+
+    endpoint: str
+    issuers: Issuers
+    profile: Profile
+    rules: Rules
+    store: Store
+    secret_box: SecretBox
+
+    @property
+    def passphrases(self) -> Passphrases:
+        """Return the passphrases that revoke certificates without their key."""
+        return Passphrases(self.store, self.secret_box)
+
+    def grant(
+        self, claim: Claim, answer: ServiceAnswer = NOTHING, by: str = ""
+    ) -> tuple[Order, dict[str, Any]]:
+        """Return the order for a request's certificate, and the fields of its `Entry`.
+
+        Args:
+            claim: the request.
+            answer: what a service says of it.
+            by: that service's name.
+
+        Raises:
+            FailInfoError: the request does not follow the rules; as its sender may be told it.
+            StoreError: the database cannot be read.
+        """
+        request, challenge, renewed = claim.request, claim.challenge, claim.renewed
+        profile, again = self.profile, SameSubject.ALLOWED
+        try:
+            granted = self._named(claim, profile, answer, by)
+            subject = granted.subject
+            self.issuers.check_subject(subject)
+            entitles = None if claim.is_first else renewed
+            identity = treatment(profile, granted, challenge, entitles, answer)
+            if self.rules.approval and claim.is_first:
+                # An operator could only reject what no certificate may have.
+                check_key(granted.public_key, granted.canonical_spki, profile)
+                check_names(granted.extensions, subject, profile, identity)
+            if renewed is not None:
+                renewed = claim.renewing(subject)
+            if self.rules.subject.treatment is not again:
+                again = self._treat_again(claim, granted, renewed, answer)
+        except FailInfoError as error:
+            raise request.sender.told(error) from error
+        # What is bound or stored has a subject of its own, which may be spelt in another way.
+        is_bound = subject is not request.csr.subject
+        order = Order(
+            subject=subject if is_bound else request.subject,
+            public_key=granted.public_key,
+            spki=granted.canonical_spki,
+            requested=granted.extensions,
+            profile=profile,
+            now=request.now,
+            csr=granted,
+            endpoint=self.endpoint,
+            transaction_id=request.transaction_id,
+            fingerprint=claim.fingerprint,
+            identity=identity,
+            validity=answer.validity,
+        )
+        return order, self._record(claim, granted, renewed, again)
+
+    def check(self, claim: Claim) -> CertificationRequest:
+        """Hold a request to all rules that need no answer of a service.
+
+        Returns:
+            The request with its names, as far as no answer changes them.
+
+        Raises:
+            FailInfoError, StoreError: as in `grant`.
+        """
+        request, profile = claim.request, self.profile.without_service
+        is_whole = profile is self.profile
+        try:
+            granted = self._named(claim, profile, NOTHING, "")
+            wanted = granted.extensions
+            check_key(granted.public_key, granted.canonical_spki, profile)
+            if is_whole:
+                self.issuers.check_subject(granted.subject)
+            if is_whole or not granted.subject.is_empty or wanted.subject_alternative_names:
+                # Who somebody is may be what the answer says.
+                identity = Identity.TAKEN_OVER if profile.identity else Identity.LEFT_OUT
+                from_request(wanted, granted.public_key, profile, granted.subject, identity)
+            if is_whole and self.rules.subject.treatment is SameSubject.REFUSED:
+                self._treat_again(claim, granted, claim.renewed, NOTHING)
+        except FailInfoError as error:
+            raise request.sender.told(error) from error
+        return granted
+
+    def _named(
+        self, claim: Claim, profile: Profile, answer: ServiceAnswer, by: str
+    ) -> CertificationRequest:
+        """Return a request with the names that its certificate gets.
+
+        Raises:
+            BadRequest: the names do not follow the profile's rules, or are not as they are bound.
+        """
+        request, challenge, renewed = claim.request.csr, claim.challenge, claim.renewed
+        renewal = self.rules.renewal
+        if not claim.is_first and renewed and not (renewal and renewal.new_names):
+            return profile.named(answer.bound(_renewed(request, renewed, profile), by), None)
+        granted = request
+        if claim.is_first and challenge is not None and challenge.subject is not None:
+            granted = binding.bound(request, challenge.subject, challenge.sans)
+        if answer.subject is not None:
+            granted = answer.bound(granted, by)
+        known = challenge if claim.is_first else None
+        return profile.named(
+            granted, lambda: values_of(granted, self.endpoint, vouchers(known, answer))
+        )
+
+    def _treat_again(
+        self,
+        claim: Claim,
+        granted: CertificationRequest,
+        renewed: RenewedCertificate | None,
+        answer: ServiceAnswer,
+    ) -> SameSubject:
+        """Return the treatment of a request whose subject may have a certificate.
+
+        What an operator decides comes from anybody, who is not told which subjects have one.
+
+        Raises:
+            BadRequest: the subject has one, or nobody bound the request to it.
+        """
+        subject, profile, rule = granted.subject, self.profile, self.rules.subject
+        again = same_subject.treatment(rule, profile, subject, claim.challenge, renewed, answer)
+        is_queued = claim.is_first and self.rules.approval
+        digest = None if is_queued or again is not SameSubject.REFUSED else subject.digest
+        now = claim.request.now
+        if digest and self.store.has_other(self.endpoint, digest, granted.key_hash, now):
+            raise same_subject.taken(profile)
+        return again
+
+    def _record(
+        self,
+        claim: Claim,
+        granted: CertificationRequest,
+        renewed: RenewedCertificate | None,
+        again: SameSubject,
+    ) -> dict[str, Any]:
+        request, challenge = claim.request, claim.challenge
+        renews = None if renewed is None else renewed.key
+        keeps = self.rules.revocation_passphrase
+        return {
+            "endpoint": self.endpoint,
+            "transaction_id": request.transaction_id,
+            "signer_key": request.sender.certificate.key_hash,
+            "fingerprint": claim.fingerprint,
+            "message_type": request.kind,
+            "csr": granted.archive,
+            "csr_digest": hashlib.sha256(granted.der).digest(),
+            "subject": str(granted.subject),
+            "issuer": request.authority.key_hash,
+            "challenge_id": None if challenge is None else challenge.id,
+            "renews": None if renews is None else renews.serial,
+            "renews_issuer": None if renews is None else renews.issuer,
+            "is_anew": claim.is_first,
+            "reply_secret": self._reply_secret(request),
+            "passphrase": self.passphrases.to_keep(request.csr, renews) if keeps else None,
+            "subject_digest": granted.subject.digest,
+            "same_subject": again,
+            "replace_at": self.rules.subject.replace_at(again, request.now),
+            "peer": request.peer,
+            "now": request.now,
+        }
+
+    def _reply_secret(self, request: EnrolmentRequest) -> bytes | None:
+        """Encrypt the password that polls will be answered with, for keys that cannot decrypt."""
+        password, signer = request.csr.challenge_password, request.sender.certificate
+        if password is None or is_rsa(signer.public_key):
+            return None
+        return self.secret_box.hide(password, signer.key_hash)
+
+
+def _renewed(
+    csr: CertificationRequest, renewed: RenewedCertificate, profile: Profile
+) -> CertificationRequest:
+    """Return a renewal with the names of its certificate, as it was held to them."""
     # Where it asks for no name, those of the certificate need not be read.
     names = renewed.names if csr.extensions.subject_alternative_names else ()
     granted = csr.bound_to(renewed.certificate.subject_name, names)
@@ -70,4 +264,4 @@ def renewal(
         kept = granted.extensions.subject_alternative_names
         kept += tuple(one for one in renewed.names if one.kind in added and one not in kept)
         granted = granted.named(granted.subject, kept)
-    return profile.named(granted, None)
+    return granted

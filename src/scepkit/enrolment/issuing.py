@@ -7,14 +7,27 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import IssuedCertificate, Issuer, Order
 from scepkit.ca.profiles.profile import Profile
+from scepkit.enrolment import same_subject
+from scepkit.enrolment.answers import ServiceAnswer
 from scepkit.enrolment.rules import Rules, SubjectRule
+from scepkit.enrolment.sender import RenewedCertificate
+from scepkit.enrolment.vouching import treatment
 from scepkit.errors import BoundReached
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
-from scepkit.store import Entry, Issuance, QueuedEntry, QueueFull, RequestRow, SameSubject
+from scepkit.store import (
+    Assent,
+    Entry,
+    Issuance,
+    QueuedEntry,
+    QueueFull,
+    RequestRow,
+    SameSubject,
+    Store,
+)
 
 # Those who decide are people, so sooner is no use.
 _RETRY_SECONDS = 300
@@ -83,28 +96,73 @@ def entry_of(
     )
 
 
-def order(entry: Entry, csr: CertificationRequest, profile: Profile, identity: Identity) -> Order:
-    """Return the order for the certificate of a request that has waited; it has the same id.
+def waited(
+    row: RequestRow,
+    wanted: CertificationRequest,
+    issuer: Issuer,
+    profile: Profile,
+    rule: SubjectRule,
+    store: Store,
+    now: datetime,
+) -> tuple[Entry, Order]:
+    """Return the record of a request that has waited, and the order for its certificate.
+
+    The order has the same id as before. The rules are those of today, and whoever vouched for the
+    request vouches still.
 
     Args:
-        entry: the request.
-        csr: what was kept of its PKCS#10.
+        row: the request as it is stored.
+        wanted: what was kept of its PKCS#10, with its names.
+        issuer: whoever certifies it.
         profile: what may be issued.
-        identity: the treatment of names and purposes by which somebody logs in.
+        rule: the endpoint's, on subjects that have a valid certificate.
+        store: where the challenge is, the certificate that signed, and the answer of a service.
+        now: the time, aware.
+
+    Raises:
+        BadRequest: it would replace what nobody bound it to.
+        StoreError: the database cannot be read.
     """
-    return Order(
-        subject=csr.subject,
-        public_key=csr.public_key,
-        spki=csr.canonical_spki,
-        requested=csr.extensions,
+    challenge = None if row.challenge_id is None else store.challenge(row.challenge_id)
+    renewed = _signer(row, store)
+    answer, subject = _answer(row, store), wanted.subject
+    again = same_subject.treatment(rule, profile, subject, challenge, renewed, answer)
+    # Where an operator decides, the certificate that signed has entitled to nothing.
+    entitles = None if challenge is not None or row.waits_for is None else renewed
+    entry = entry_of(row, subject, issuer, now, again, rule)
+    return entry, Order(
+        subject=subject,
+        public_key=wanted.public_key,
+        spki=wanted.canonical_spki,
+        requested=wanted.extensions,
         profile=profile,
-        now=entry.now,
-        csr=csr,
-        endpoint=entry.endpoint,
-        transaction_id=entry.transaction_id,
-        fingerprint=entry.fingerprint,
-        identity=identity,
+        now=now,
+        csr=wanted,
+        endpoint=row.endpoint,
+        transaction_id=row.transaction_id,
+        fingerprint=row.fingerprint,
+        identity=treatment(profile, wanted, challenge, entitles, answer),
+        validity=answer.validity,
     )
+
+
+def _signer(row: RequestRow, store: Store) -> RenewedCertificate | None:
+    """Return the certificate that signed a request, where that is one of a renewal chain."""
+    if row.renewed is None:
+        return None
+    found = store.find_certificate(row.renewed.issuer, row.renewed.serial)
+    return None if found is None else RenewedCertificate(Certificate.read(found.der), found.key)
+
+
+def _answer(row: RequestRow, store: Store) -> ServiceAnswer:
+    """Return what a service has said of a request; nothing where none was asked."""
+    assent = Assent(
+        endpoint=row.endpoint,
+        transaction_id=row.transaction_id,
+        signer_key=row.signer_key,
+        csr_digest=row.csr_digest or b"",
+    )
+    return ServiceAnswer.read(store.answer_to(assent) or {})
 
 
 def queue(entry: Entry, rules: Rules, waits_for: str | None = None) -> QueuedEntry:

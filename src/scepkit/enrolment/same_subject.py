@@ -1,7 +1,7 @@
 """The same subject again: another key for a subject that has a valid certificate.
 
 Whoever may replace a certificate takes it from its holder. So that needs somebody who is bound to
-the subject: by the challenge, or by the certificate that signed.
+the subject: by the challenge, by a service's answer, or by the certificate that signed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from scepkit.enrolment.answers import NOTHING, ServiceAnswer
 from scepkit.enrolment.issuers import Issuers, stored_certificate
 from scepkit.enrolment.rules import SubjectRule
 from scepkit.enrolment.sender import RenewedCertificate
@@ -19,7 +20,7 @@ from scepkit.store import SameSubject
 
 if TYPE_CHECKING:
     from scepkit.ca.profiles.profile import Profile
-    from scepkit.store import Challenge, RequestRow, Store
+    from scepkit.store import Challenge, Store
 
 KEY = "same_subject"
 
@@ -30,6 +31,7 @@ def treatment(
     subject: Name,
     challenge: Challenge | None,
     renewed: RenewedCertificate | None,
+    answer: ServiceAnswer = NOTHING,
 ) -> SameSubject:
     """Return the treatment of a request whose subject has a valid certificate.
 
@@ -39,6 +41,7 @@ def treatment(
         subject: what the certificate gets.
         challenge: what entitles it.
         renewed: the certificate that signed.
+        answer: what a service says of it.
 
     Raises:
         BadRequest: it would replace what nobody bound it to.
@@ -50,35 +53,10 @@ def treatment(
     is_signed = own is not None and own.subject_name.matches(subject)
     if rule.treatment is SameSubject.REFUSED:
         return SameSubject.ALLOWED if is_signed else SameSubject.REFUSED
-    if is_signed or _is_bound(profile, subject, challenge):
+    bound = None if challenge is None else challenge.subject
+    if is_signed or any(_names(one, subject, profile) for one in (bound, answer.subject)):
         return SameSubject.REPLACED
     raise profile.refusal("no bound challenge or certificate vouches for the subject", KEY)
-
-
-def treatment_of_waiting(
-    rule: SubjectRule, profile: Profile, subject: Name, row: RequestRow, store: Store
-) -> SameSubject:
-    """Return the same for a request that has waited.
-
-    Args:
-        rule: the endpoint's.
-        profile: what it issues.
-        subject: what the certificate gets.
-        row: the request as it is stored.
-        store: where its challenge is, and the certificate that signed.
-
-    Raises:
-        BadRequest: as in `treatment`.
-        StoreError: the database cannot be read.
-    """
-    if rule.treatment is SameSubject.ALLOWED:
-        return SameSubject.ALLOWED
-    challenge = None if row.challenge_id is None else store.challenge(row.challenge_id)
-    found = None
-    if row.renewed is not None:
-        found = store.find_certificate(row.renewed.issuer, row.renewed.serial)
-    renewed = None if found is None else RenewedCertificate(Certificate.read(found.der), found.key)
-    return treatment(rule, profile, subject, challenge, renewed)
 
 
 def taken(profile: Profile) -> BadRequest:
@@ -107,13 +85,13 @@ def sign(signer: Certificate, endpoint: str, issuers: Issuers, store: Store, now
         store.replace(row.key, now=now)
 
 
-def _is_bound(profile: Profile, subject: Name, challenge: Challenge | None) -> bool:
-    """Say whether a challenge is bound to what a subject has of a request, if it has anything."""
-    if challenge is None or challenge.subject is None:
+def _names(bound: str | None, subject: Name, profile: Profile) -> bool:
+    """Say whether what is bound names what a subject has of a request, if it has anything."""
+    if bound is None:
         return False
     try:
         # What the profile makes may be the same for all devices: it names none of them.
         own = profile.of_request(subject)
-        return not own.is_empty and own.matches(profile.of_request(Name.parse(challenge.subject)))
+        return not own.is_empty and own.matches(profile.of_request(Name.parse(bound)))
     except Malformed:
         return False

@@ -16,12 +16,11 @@ from functools import partial
 from typing import TypeAlias
 
 from scepkit.ca.issuer import IssuedCertificate, Issuer
+from scepkit.enrolment.answers import REFUSED
 from scepkit.enrolment.request import Outcome, Refused, Repeated
 from scepkit.enrolment.third_parties import Awaited, Delivery, Role, Teller, Verdict, Yes
 from scepkit.errors import BadRequest, FailInfo
 from scepkit.store import Challenge, Status, Store, StoredOutcome
-
-REFUSED = "the request was refused"
 
 Next: TypeAlias = Outcome | Awaited
 

@@ -13,6 +13,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from scepkit.enrolment.answers import NOTHING, ServiceAnswer
+
 if TYPE_CHECKING:
     from scepkit.ca.issuer import IssuedCertificate, Issuer
     from scepkit.enrolment.request import Granted
@@ -25,7 +27,14 @@ ASSENT_LIFETIME = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Yes:
-    """The third party agrees."""
+    """The third party agrees.
+
+    Attributes:
+        answer: what a referee adds to that. It binds the request, and the endpoint's profile may
+            put it into the certificate.
+    """
+
+    answer: ServiceAnswer = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,9 @@ class Question:
         endpoint: the name of the endpoint.
         transaction_id: the transactionID as received.
         csr: the PKCS#10, its challengePassword included.
-        subject: the subject that the certificate would have.
+        subject: the subject that the certificate would have, as far as the answer does not change
+            it.
+        names: the alternative names, likewise, such as `dns:host.example`.
         renews: the serial number of the certificate that is renewed.
     """
 
@@ -60,6 +71,7 @@ class Question:
     transaction_id: bytes
     csr: CertificationRequest
     subject: str
+    names: tuple[str, ...]
     renews: int | None
 
 

@@ -7,10 +7,9 @@ from datetime import datetime
 
 from scepkit.ca.authority import Authority
 from scepkit.ca.profiles.profile import Profile
-from scepkit.enrolment import issuing, same_subject
+from scepkit.enrolment import issuing
 from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.rules import SubjectRule
-from scepkit.enrolment.vouching import treatment_of_waiting
 from scepkit.errors import FailInfo, Hint, UsageError
 from scepkit.protocol import csr
 from scepkit.store import Answer, Issuance, RequestRow, Store, StoredOutcome
@@ -110,12 +109,9 @@ class Approval:
         wanted = self.profile.named(wanted, None)
         self.issuers.check_subject(wanted.subject)
         authority = self._authority(row)
-        again = same_subject.treatment_of_waiting(
-            self.subject_rule, self.profile, wanted.subject, row, self.store
+        entry, order = issuing.waited(
+            row, wanted, authority, self.profile, self.subject_rule, self.store, now
         )
-        entry = issuing.entry_of(row, wanted.subject, authority, now, again, self.subject_rule)
-        identity = treatment_of_waiting(self.profile, wanted, row, self.store)
-        order = issuing.order(entry, wanted, self.profile, identity)
         return issuing.issuance(entry, authority.certify(order))
 
 

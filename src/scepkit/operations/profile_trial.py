@@ -5,6 +5,7 @@ It goes the way of an enrolment as far as the commit, with `Admission.decide`; n
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from scepkit.ca.subject_rules import certified_subject
 from scepkit.enrolment.admission import Admission
 from scepkit.enrolment.request import EnrolmentRequest, Granted, Kind
 from scepkit.enrolment.sender import Sender, Senders
+from scepkit.enrolment.third_parties import Awaited
 from scepkit.errors import FailInfoError
 from scepkit.protocol.algorithms import SHA256, Legacy
 from scepkit.protocol.certificate import Certificate
@@ -115,6 +117,10 @@ def attempt(
             now=now,
         )
         outcome = admission.decide(request)
+        if isinstance(outcome, Awaited):
+            # The word of a service; it is kept nowhere.
+            word = asyncio.run(outcome.word())
+            outcome = outcome.go_on(word, word.answer.members)
     except FailInfoError as error:
         return Trial(refusal=error)
     if not isinstance(outcome, Granted):

@@ -115,7 +115,6 @@ def _serve(
     ca = home.authority_of(name)
     _check_decryption(name, settings, ca)
     profile = home.settings.profile_of(name)
-    _check_replacing(name, settings, profile)
     credentials = [_credential(one) for one in _recipients(ca.material)]
     responder = Responder(
         signer=_credential(ca.material.ra),
@@ -127,6 +126,8 @@ def _serve(
         max_iterations=settings.pbkdf2_rounds,
     )
     compiled = profile.compiled(settings.profile, files.blocked)
+    has_service = parties is not None and parties.referee is not None
+    check_entitling(name, settings, profile, compiled, has_service=has_service)
     said = issuable.name_fault(compiled, ca.material.ca)
     if said:
         raise SettingsError(
@@ -204,13 +205,33 @@ def _check_decryption(name: str, settings: EndpointSettings, ca: LoadedCA) -> No
     )
 
 
-def _check_replacing(name: str, settings: EndpointSettings, profile: ProfileSettings) -> None:
-    """Refuse to replace certificates where no challenge can be bound to a subject.
+def check_entitling(
+    name: str,
+    settings: EndpointSettings,
+    profile: ProfileSettings,
+    compiled: Profile,
+    *,
+    has_service: bool,
+) -> None:
+    """Refuse a profile that needs more than what entitles a request at an endpoint can say.
+
+    Args:
+        name: the endpoint's.
+        settings: its settings.
+        profile: its profile.
+        compiled: the same, as certificates are made by it.
+        has_service: whether a service is asked about requests, and may answer.
 
     Raises:
-        SettingsError: that is so: anybody could take anybody's certificate.
+        SettingsError: no certificate would be replaced or made, or anybody could take anybody's.
     """
-    if profile.same_subject == "replace" and settings.challenge != "one-time":
+    if compiled.needs_service and not has_service:
+        raise SettingsError(
+            f"endpoint {name!r}: a template of the profile {settings.profile!r} needs the answer "
+            "of a service, and none is asked here",
+            hint="use challenge.data, or another profile",
+        )
+    if profile.same_subject == "replace" and settings.challenge != "one-time" and not has_service:
         raise SettingsError(
             f'endpoint {name!r}: same_subject = "replace" of the profile {settings.profile!r} '
             f'does not go with challenge = "{settings.challenge}", which is bound to no subject',

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import paths
 from scepkit.enrolment.admission import Admission
+from scepkit.enrolment.consultation import Consultation
 from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.enrolment.secret_box import SecretBox
+from scepkit.enrolment.third_parties import ThirdParties, Yes
 from scepkit.errors import UsageError
 from scepkit.keys.pem import generate, kind, read_certificate
 from scepkit.operations import ca_listing
@@ -27,6 +29,8 @@ from scepkit.server.settings.public_urls import locations
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from scepkit.enrolment.answers import ServiceAnswer
+    from scepkit.enrolment.third_parties import Question
     from scepkit.keys.pem import PrivateKey
     from scepkit.protocol.csr import CertificationRequest
     from scepkit.protocol.distinguished_name import Name
@@ -63,8 +67,30 @@ class GivenChallenge:
         """Name no password."""
 
 
+@dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """A service that agrees to every request.
+
+    Attributes:
+        answer: what it adds to that.
+        name: what refusals call it.
+    """
+
+    answer: ServiceAnswer
+    name: str = "the service"
+
+    async def judge(self, question: Question) -> Yes:  # noqa: ARG002
+        """Return its yes."""
+        return Yes(self.answer)
+
+
 def rehearsal(
-    home: Home, store: Store, endpoint: str, profile: str, challenge: Challenge
+    home: Home,
+    store: Store,
+    endpoint: str,
+    profile: str,
+    challenge: Challenge,
+    answer: ServiceAnswer | None = None,
 ) -> Admission:
     """Return what decides on requests at an endpoint; it grants what an operator would have to.
 
@@ -75,6 +101,7 @@ def rehearsal(
         profile: the name of the profile; that of the endpoint counts with what the endpoint says
             otherwise.
         challenge: the challenge that requests are taken to have.
+        answer: what a service is taken to say of them; None where none is asked.
 
     Raises:
         UsageError: there is no such endpoint.
@@ -86,15 +113,21 @@ def rehearsal(
     blocked = BlocklistFiles(settings).of(found)
     files = endpoint_files.read_all(settings)[endpoint]
     rules = rules_of(own, settings, found, files)
+    rules = replace(rules, approval=False, revocation_passphrase=False)
+    issuers, compiled = _stand_ins(settings, endpoint), found.compiled(profile, blocked)
+    parties = None if answer is None else ThirdParties(referee=GivenAnswer(answer))
     return Admission(
         endpoint=endpoint,
-        issuers=_stand_ins(settings, endpoint),
-        profile=found.compiled(profile, blocked),
-        rules=replace(rules, approval=False, revocation_passphrase=False),
+        issuers=issuers,
+        profile=compiled,
+        rules=rules,
         store=store,
         challenges=GivenChallenge(challenge),
         secret_box=SecretBox(bytes(32)),
         now=utc_now,
+        consultation=None
+        if parties is None
+        else Consultation(parties, issuers, store, rules, compiled, utc_now),
     )
 
 

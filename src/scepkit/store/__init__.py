@@ -42,7 +42,7 @@ from scepkit.store.values import (
     StoredOutcome,
     SubjectTaken,
 )
-from scepkit.store.verdicts import Assent
+from scepkit.store.verdicts import Assent, StoredAnswer
 
 __all__ = [
     "ISSUER",
@@ -92,6 +92,7 @@ __all__ = [
     "SignerRevoked",
     "Status",
     "Store",
+    "StoredAnswer",
     "StoredOutcome",
     "SubjectTaken",
 ]

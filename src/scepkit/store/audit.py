@@ -41,6 +41,7 @@ class AuditAction(StrEnum):
     STARTED = "started"
     SETTINGS_RELOADED = "settings-reloaded"
     ISSUED = "issued"
+    ANSWERED = "answered"
     QUEUED = "queued"
     DELIVERED = "delivered"
     APPROVED = "approved"

@@ -282,6 +282,8 @@ assents = Table(
     Column("signer_key", LargeBinary(32), primary_key=True),
     Column("csr_digest", LargeBinary(32), primary_key=True),
     Column("said_at", UTCDateTime, nullable=False),
+    # What the service added to its yes; none for nothing.
+    Column("answer", JSON(none_as_null=True)),
     Index(None, "said_at"),
 )
 

@@ -4,8 +4,8 @@ Many services answer at once, or one answers many at once. So their words share 
 other and with the certificates that are recorded at the time (`group_commit`).
 
 A yes before the signature is an assent. A service may spend a secret with it, so it is not asked
-twice: a retransmission after a crash finds the yes here. It is good for one transactionID, one key
-that signed, and one PKCS#10.
+twice: a retransmission after a crash finds the yes here, with the answer that came with it. It is
+good for one transactionID, one key that signed, and one PKCS#10; the first answer to them stays.
 
 A certificate that is signed is delivered only when a service has agreed to that. It is stored, its
 challenge spent, and its request is `signed`: nobody is given it. Its delivery has an id of its own,
@@ -18,9 +18,9 @@ from __future__ import annotations
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import StoreError
@@ -30,10 +30,11 @@ from scepkit.store.group_commit import GroupCommits, Step
 from scepkit.store.prepared import Prepared
 from scepkit.store.requests import outcome, request
 from scepkit.store.revocations import outdate_all, revocation
-from scepkit.store.tables import IS_SIGNED, assents, requests
+from scepkit.store.tables import IS_SIGNED, assents, requests, transactions
 from scepkit.store.values import CertificateKey, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -46,10 +47,25 @@ _THIS_ASSENT = and_(
     assents.c.signer_key == bindparam("of_signer_key"),
     assents.c.csr_digest == bindparam("of_csr_digest"),
 )
-SAID = select(assents.c.said_at).where(_THIS_ASSENT)
-SAY_AGAIN = update(assents).where(_THIS_ASSENT).values(said_at=bindparam("now"))
+SAID = select(assents.c.said_at, assents.c.answer).where(_THIS_ASSENT)
+SAY_AGAIN = (
+    update(assents)
+    .where(_THIS_ASSENT, assents.c.said_at < bindparam("since"))
+    .values(said_at=bindparam("now"), answer=bindparam("its_answer"))
+)
 SAY = insert(assents)
-FORGET = delete(assents).where(assents.c.said_at < bindparam("before"))
+# What waits is granted by the answer when its time comes.
+FORGET = delete(assents).where(
+    assents.c.said_at < bindparam("before"),
+    ~exists().where(
+        transactions.c.endpoint == assents.c.endpoint,
+        transactions.c.transaction_id == assents.c.transaction_id,
+        requests.c.transaction_row == transactions.c.id,
+        requests.c.status == Status.PENDING.value,
+    ),
+)
+
+_RECORDED = ("names", "validity_seconds")  # of an answer, in the audit record
 
 CESSATION_OF_OPERATION = 5  # RFC 5280 section 5.3.1
 
@@ -82,6 +98,10 @@ UNDELIVERED = (
     .select_from(requests)
     .where(IS_SIGNED, requests.c.created_at < bindparam("before"))
 )
+
+
+StoredAnswer: TypeAlias = "Mapping[str, Any]"
+"""What a service added to its yes, as JSON has it; empty for nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,16 +139,25 @@ class Assent:
 class Verdicts(GroupCommits):
     """The part of the store that records the words of services outside."""
 
-    def assent(self, assent: Assent, *, now: datetime) -> Future[None]:
-        """Store a yes; the same one again counts from now on.
+    def assent(
+        self, assent: Assent, answer: StoredAnswer, *, by: str, now: datetime, since: datetime
+    ) -> Future[StoredAnswer]:
+        """Store a yes with its answer, unless there is one already that is no older than `since`.
+
+        Args:
+            assent: the request.
+            answer: what the service added.
+            by: the service, for the record.
+            now: aware.
+            since: aware.
 
         Returns:
-            A future, resolved after the commit, or StoreError.
+            A future, resolved after the commit, of the answer that stands. Or StoreError.
 
         Raises:
             StoreError: too much is queued, or the store is closed.
         """
-        return self._writer.submit(_Assenting(assent, now), Future())
+        return self._writer.submit(_Assenting(assent, answer, by, now, since), Future())
 
     def deliver(self, delivery: str, *, by: str, now: datetime) -> Future[StoredOutcome]:
         """Note that a certificate may be sent; again it changes nothing.
@@ -169,18 +198,24 @@ class Verdicts(GroupCommits):
         refusing = _Refusing(delivery, fail_info, text, reason, by, now)
         return self._writer.submit(refusing, Future())
 
-    def has_assent(self, assent: Assent, *, since: datetime) -> bool:
-        """Say whether a yes is stored that is no older than that.
+    def answer_to(self, assent: Assent, *, since: datetime | None = None) -> StoredAnswer | None:
+        """Return the answer that came with a yes; None where no yes is stored.
+
+        Args:
+            assent: the request.
+            since: aware; an older yes does not count. None: any does.
 
         Raises:
             StoreError: the database cannot be read.
         """
         with self._reading() as connection:
-            said_at = connection.scalar(SAID, assent.condition)
-            return said_at is not None and said_at >= since
+            said = connection.execute(SAID, assent.condition).first()
+            if said is None or (since is not None and said.said_at < since):
+                return None
+            return said.answer or {}
 
     def forget_assents(self, before: datetime) -> int:
-        """Delete what was said before that; return how many.
+        """Delete what was said before that, but of requests that wait; return how many.
 
         Raises:
             StoreError: the database cannot be written.
@@ -212,15 +247,38 @@ class _Assenting(Step):
     """The storing of a yes."""
 
     assent: Assent
+    answer: StoredAnswer
+    by: str
     now: datetime
+    since: datetime
 
-    def write(self, connection: Connection) -> tuple[None, list[AuditEvent]]:
-        """Write it, or that it was said again."""
-        if not connection.execute(SAY_AGAIN, self.assent.condition | {"now": self.now}).rowcount:
-            # The same request at the same time, in another process, has said it.
+    def write(self, connection: Connection) -> tuple[StoredAnswer, list[AuditEvent]]:
+        """Write it in the place of one that counts no more, if any; return what stands."""
+        condition, answer = self.assent.condition, dict(self.answer) or None
+        values = condition | {"now": self.now, "since": self.since, "its_answer": answer}
+        is_new = connection.execute(SAY_AGAIN, values).rowcount == 1
+        if not is_new:
+            # The same request at the same time may have said it, also in another process.
             with suppress(IntegrityError), savepoint(connection):
-                connection.execute(SAY, self.assent.columns | {"said_at": self.now})
-        return None, []
+                row = self.assent.columns | {"said_at": self.now, "answer": answer}
+                connection.execute(SAY, row)
+                is_new = True
+        if is_new:
+            return self.answer, [self._event()] if answer else []
+        said = connection.execute(SAID, condition).one()
+        return said.answer or {}, []
+
+    def _event(self) -> AuditEvent:
+        """Return the audit event of an answer; a yes alone is not recorded."""
+        return AuditEvent(
+            AuditAction.ANSWERED,
+            self.by,
+            self.now,
+            endpoint=self.assent.endpoint,
+            transaction_id=self.assent.transaction_id,
+            subject=self.answer.get("subject"),
+            details={name: self.answer[name] for name in _RECORDED if name in self.answer},
+        )
 
 
 @dataclass(frozen=True, slots=True)

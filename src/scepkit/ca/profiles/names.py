@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -53,6 +53,11 @@ class NameRule:
     wildcards: bool = False
     added: tuple[Template, ...] = ()
 
+    @property
+    def before_service(self) -> tuple[Template, ...]:
+        """Return the templates that need no answer of a service."""
+        return tuple(one for one in self.added if not one.needs_service)
+
 
 _ANY = NameRule()
 
@@ -77,6 +82,16 @@ class NameRules:
     def makes(self) -> bool:
         """Say whether a template makes something."""
         return any(rule.added for rule in self.rules.values())
+
+    @once
+    def without_service(self) -> NameRules:
+        """Return them without names made of a service's answer; the same if there are none."""
+        before = {
+            kind: replace(rule, added=rule.before_service, least=0)
+            for kind, rule in self.rules.items()
+            if rule.before_service != rule.added
+        }
+        return replace(self, rules={**self.rules, **before}) if before else self
 
     @property
     def added_kinds(self) -> frozenset[str]:
@@ -132,17 +147,18 @@ class NameRules:
             if rule.suffixes and kind in _SAMPLES
         }
 
-    def vouched(self, challenge: Mapping[str, Any]) -> frozenset[str]:
-        """Return the names for which a challenge vouches: made of nothing but what it holds.
+    def vouched(self, vouchers: Mapping[str, Any]) -> frozenset[str]:
+        """Return the names for which somebody vouches: made of nothing but what they say.
 
         Args:
-            challenge: its `label` and `data`.
+            vouchers: what is known of the challenge and of a service's answer, as `values_of`
+                takes it.
         """
         found = set()
         for kind, rule in self.rules.items():
-            for template in (one for one in rule.added if one.names <= {"challenge"}):
+            for template in (one for one in rule.added if one.names <= vouchers.keys()):
                 with suppress(BadRequest):
-                    text = template.value({"challenge": challenge}, kind)
+                    text = template.value(vouchers, kind)
                     found |= {str(_name(kind, text))} if text else set()
         return frozenset(found)
 

@@ -6,7 +6,7 @@ it asks for (basicConstraints, nameConstraints, policies, ...) has no way into a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -170,6 +170,20 @@ class Profile:
         if subject is csr.subject and granted is asked:
             return csr
         return csr.named(subject, granted)
+
+    @property
+    def needs_service(self) -> bool:
+        """Say whether a template makes something of a service's answer."""
+        return self.without_service is not self
+
+    @property
+    def without_service(self) -> Profile:
+        """Return the profile as far as it needs no answer of a service; itself if that is all."""
+        subject = None if self.subject is None else self.subject.without_service
+        names = None if self.names is None else self.names.without_service
+        if subject is self.subject and names is self.names:
+            return self
+        return replace(self, subject=subject, names=names)
 
     def of_request(self, subject: Name) -> Name:
         """Return the part of a subject that a request has, and the profile does not make.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from scepkit.ca.profiles.patterns import Pattern
@@ -73,6 +73,16 @@ class SubjectRules:
     def makes(self) -> bool:
         """Say whether a template makes something."""
         return any(rule.template is not None for rule in self.rules.values())
+
+    @once
+    def without_service(self) -> SubjectRules:
+        """Return them with nothing said of what is made of a service's answer; the same if none."""
+        later = {
+            kind: AttributeRule(label=rule.label, type=kind)
+            for kind, rule in self.rules.items()
+            if rule.template is not None and rule.template.needs_service
+        }
+        return replace(self, rules={**self.rules, **later}) if later else self
 
     def certified(self, subject: Name, values: Values | None) -> Name:
         """Return the subject that a certificate has; the same where nothing is changed.

@@ -7,7 +7,7 @@ so that no value of a stranger's makes it take long or much room.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
@@ -16,6 +16,8 @@ from scepkit.ca.profiles.extras import needed
 from scepkit.errors import BadRequest, Malformed, SettingsError
 from scepkit.protocol.asn1.strings import Undecodable
 from scepkit.protocol.csr import CertificationRequest
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.general_name import GeneralName
 
 LONGEST = 1024
 """The characters that a template may make."""
@@ -26,7 +28,10 @@ FILTERS = ("default", "first", "join", "last", "length", "lower", "replace", "tr
 Values: TypeAlias = Mapping[str, Any]
 """Values that a template may name: texts, and maps and lists of texts."""
 
-VALUES = frozenset({"subject", "subject_all", "names", "challenge", "endpoint"})
+SERVICE = "service"
+"""The value that only a service's answer has."""
+
+VALUES = frozenset({"subject", "subject_all", "names", "challenge", "endpoint", SERVICE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,11 @@ class Template:
     text: str
     names: frozenset[str]
     _compiled: Any
+
+    @property
+    def needs_service(self) -> bool:
+        """Say whether it names what only a service's answer has."""
+        return SERVICE in self.names
 
     @classmethod
     def of(cls, text: str, *, makes_name: bool = False) -> Template:
@@ -94,38 +104,51 @@ class Template:
         return str(text)
 
 
-def values_of(
-    csr: CertificationRequest, endpoint: str, challenge: Mapping[str, Any] | None
-) -> Values:
+def values_of(csr: CertificationRequest, endpoint: str, vouchers: Mapping[str, Any]) -> Values:
     """Return what templates may name of a request.
 
     Args:
         csr: the request.
         endpoint: the name of the endpoint.
-        challenge: `label` and `data` of the challenge that entitles it; None without one.
+        vouchers: `challenge` with its `label` and `data`, and `service` with the `subject`, `names`
+            and `data` of its answer, where there are such.
 
     Raises:
         BadRequest: the request cannot be read.
     """
-    attributes: dict[str, list[str]] = {}
-    names: dict[str, list[str]] = {}
     try:
-        for attribute in (one for rdn in csr.subject.rdns for one in rdn):
-            attributes.setdefault(attribute.label, []).append(attribute.text())
-        for name in csr.extensions.subject_alternative_names:
-            if name.kind in ("dns", "email", "uri", "upn"):
-                names.setdefault(name.kind, []).append(name.string)
-            elif name.kind == "ip":
-                names.setdefault("ip", []).append(str(name).removeprefix("ip:"))
+        attributes, names = texts_of(csr.subject, csr.extensions.subject_alternative_names)
     except (Malformed, Undecodable) as error:
         raise BadRequest("a name in the request cannot be read") from error
     return {
         "subject": {label: texts[0] for label, texts in attributes.items()},
         "subject_all": attributes,
         "names": names,
-        "challenge": challenge or {},
+        "challenge": {},
+        SERVICE: {},
         "endpoint": endpoint,
+        **vouchers,
     }
+
+
+def texts_of(
+    subject: Name, alternatives: Iterable[GeneralName]
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the texts of attributes by their labels, and those of names by their kinds.
+
+    Raises:
+        Malformed, Undecodable: one cannot be read.
+    """
+    attributes: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
+    for attribute in (one for rdn in subject.rdns for one in rdn):
+        attributes.setdefault(attribute.label, []).append(attribute.text())
+    for name in alternatives:
+        if name.kind in ("dns", "email", "uri", "upn"):
+            names.setdefault(name.kind, []).append(name.string)
+        elif name.kind == "ip":
+            names.setdefault("ip", []).append(str(name).removeprefix("ip:"))
+    return attributes, names
 
 
 @cache

@@ -226,13 +226,16 @@ def _of_profiles(settings: Settings) -> Iterator[_Fault]:
 
 def _of_endpoint(settings: Settings, endpoint: str) -> Iterator[_Fault]:
     from scepkit.ca.profiles import issuable
+    from scepkit.server.assembly import check_entitling
     from scepkit.server.data_directory import utc_now
     from scepkit.server.rehearsal import stand_in
 
-    name = settings.endpoint[endpoint].profile
-    where: dict[str, Any] = {"profile": name, "endpoint": endpoint}
+    own = settings.endpoint[endpoint]
+    where: dict[str, Any] = {"profile": own.profile, "endpoint": endpoint}
     try:
-        profile, ca = settings.profile_of(endpoint).compiled(name), stand_in(settings, endpoint)
+        found = settings.profile_of(endpoint)
+        profile, ca = found.compiled(own.profile), stand_in(settings, endpoint)
+        check_entitling(endpoint, own, found, profile, has_service=False)
     except (SettingsError, UsageError) as error:
         yield _Fault(message=error.message, **where)
         return

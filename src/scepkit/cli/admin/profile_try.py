@@ -16,9 +16,12 @@ from scepkit.cli.admin.server_directory import (
     records_opened,
 )
 from scepkit.cli.failure import FAILED
-from scepkit.errors import FailInfoError, Malformed, UsageError
+from scepkit.errors import FailInfoError, Malformed, ThirdPartyFailed, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scepkit.enrolment.answers import ServiceAnswer
     from scepkit.operations.profile_trial import Challenged, Trial
     from scepkit.protocol.certificate import Certificate
     from scepkit.protocol.csr import CertificationRequest
@@ -50,6 +53,23 @@ def try_(
         bool,
         typer.Option("--bound", help="As if the challenge were bound to the request's names."),
     ] = False,
+    service: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Data of a service's answer. Repeatable."),
+    ] = None,
+    service_subject: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DN", help="The one subject that the service agrees to.", show_default=False
+        ),
+    ] = None,
+    service_san: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Alternative name that it agrees to beside that subject: dns:, ip:, … Repeatable.",
+        ),
+    ] = None,
     old: Annotated[
         Path | None,
         typer.Option(
@@ -77,7 +97,8 @@ def try_(
     """Show the certificate that a request would get, and the rules that acted.
 
     It is signed by a key that is thrown away. Nothing is issued and nothing is stored; the request
-    needs no challenge. An operator's approval is not waited for.
+    needs no challenge. An operator's approval is not waited for. A service is not asked: what it
+    would say is given by the options that begin with --service.
 
     What pkilint finds is shown where it is installed. The status is 1 if the request would be
     refused.
@@ -86,7 +107,8 @@ def try_(
         where = _endpoint(home.settings, name, endpoint)
         csr, renewed = _request(request), None if old is None else _certificate(old)
         challenged = _challenged(data or (), label, is_bound=bound)
-        trial = _tried(home, store, name, where, csr, challenged, renewed)
+        answer = _answer(service or (), service_subject, service_san or ())
+        trial = _tried(home, store, name, where, csr, challenged, answer, renewed)
     findings = _findings(trial)
     if as_json:
         terminal.json_data(_for_json(trial, name, where, findings))
@@ -155,6 +177,23 @@ def _challenged(data: list[str] | tuple[()], label: str | None, *, is_bound: boo
     return Challenged(label, read_data(data), is_bound)
 
 
+def _answer(data: Sequence[str], subject: str | None, names: Sequence[str]) -> ServiceAnswer | None:
+    """Return the answer of a service; None where nothing is said of one.
+
+    Raises:
+        UsageError: no service could say so.
+    """
+    from scepkit.enrolment.answers import ServiceAnswer
+    from scepkit.enrolment.challenges.orders import read_data
+
+    if not (data or subject or names):
+        return None
+    try:
+        return ServiceAnswer(subject=subject, names=tuple(names), data=read_data(data))
+    except ThirdPartyFailed as error:
+        raise UsageError(error.message, hint="look at the options --service…") from error
+
+
 def _tried(
     home: Home,
     store: Store,
@@ -162,6 +201,7 @@ def _tried(
     endpoint: str,
     csr: CertificationRequest,
     challenged: Challenged,
+    answer: ServiceAnswer | None,
     renewed: Certificate | None,
 ) -> Trial:
     from scepkit.operations import profile_trial
@@ -174,7 +214,7 @@ def _tried(
         challenge = challenged.by(csr, endpoint, now)
     except FailInfoError as error:
         return profile_trial.Trial(refusal=error)
-    admission = rehearsal(home, store, endpoint, name, challenge)
+    admission = rehearsal(home, store, endpoint, name, challenge, answer)
     return profile_trial.attempt(admission, csr, renewed, allowed=allowed, now=now)
 
 

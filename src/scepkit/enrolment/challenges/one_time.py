@@ -14,14 +14,13 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from scepkit.ca.subject_rules import email_addresses
+from scepkit.enrolment import binding
 from scepkit.enrolment.challenges import missing, refused
 from scepkit.enrolment.challenges.orders import ChallengeOrder
 from scepkit.errors import BadRequest
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.general_name import GeneralName, parse_san
 from scepkit.store import Challenge, NewChallenge, Store
 
 KEY_SIZE = 32
@@ -88,7 +87,11 @@ class OneTimeChallenges:
             )
         if challenge.expires_at <= now:
             raise refused(f"challenge {challenge.id} expired at {challenge.expires_at}")
-        _check_binding(challenge, request)
+        if challenge.subject is not None:
+            # Else its holder could be anyone (checklist P-58).
+            fault = binding.fault(request, Name.parse(challenge.subject), challenge.sans)
+            if fault:
+                raise refused(f"challenge {challenge.id} is {fault}")
         return challenge
 
     def confirm(
@@ -135,30 +138,3 @@ def refused_as_spent() -> BadRequest:
 
 def _subject(der: bytes) -> Name:
     return Certificate.read(der).subject_name
-
-
-def _check_binding(challenge: Challenge, request: CertificationRequest) -> None:
-    """Hold a bound challenge to its names (checklist P-58): else its holder can be anyone."""
-    if challenge.subject is None:
-        return
-    subject = Name.parse(challenge.subject)
-    if not subject.matches(request.subject):
-        raise refused(f"challenge {challenge.id} is for the subject {challenge.subject}")
-    # What is in the subject will be an alternative name anyway.
-    known = frozenset((*challenge.sans, *map(str, email_addresses(subject))))
-    for name in map(str, request.extensions.subject_alternative_names):
-        if name not in known:
-            raise refused(f"challenge {challenge.id} is not for the name {name}")
-
-
-def bound(request: CertificationRequest, challenge: Challenge | None) -> CertificationRequest:
-    """Return a request with its names as the challenge that entitles it has them.
-
-    Args:
-        request: what is asked for.
-        challenge: what entitles it, already held to its names; None for nothing bound.
-    """
-    if challenge is None or challenge.subject is None:
-        return request
-    names = [GeneralName.of(parse_san(text)) for text in challenge.sans]
-    return request.bound_to(Name.parse(challenge.subject), names)

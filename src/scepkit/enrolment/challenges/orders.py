@@ -15,7 +15,8 @@ from scepkit.protocol.rfc4514 import parse_subject
 MAX_DATA = 1000
 """The characters that a value in the data of a challenge may have."""
 
-_DATA_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+DATA_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+"""The names that data may have."""
 
 MAX_LABEL = 100
 """The characters that a label may have."""
@@ -122,7 +123,7 @@ def read_data(pairs: Sequence[str]) -> dict[str, str]:
     data: dict[str, str] = {}
     for pair in pairs:
         name, separator, value = pair.partition("=")
-        if not separator or not _DATA_NAME.fullmatch(name):
+        if not separator or not DATA_NAME.fullmatch(name):
             raise UsageError(
                 f"{pair!r} is no data", hint="write NAME=VALUE; a name has a-z, 0-9 and _"
             )
