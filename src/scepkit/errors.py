@@ -33,6 +33,7 @@ The first question about a failure is whose it is, so the tree splits there:
 Nothing in a message is secret: no key, no challengePassword.
 A `hint` says what to do next; where that is to use something that each interface calls otherwise,
 it is one of `Hint`.
+Each can be copied and pickled with all that it carries.
 """
 
 from __future__ import annotations
@@ -104,12 +105,29 @@ class ScepError(Exception):
     Args:
         message: what went wrong, one line, no secrets.
         hint: what to do next, for a human.
+
+    Attributes:
+        transaction_id: under which the CA knows the request that this is about (RFC 8894 section
+            3.2.1.1); "" where it is about none.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.transaction_id = ""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep what the arguments of each class do not: Python would call it with the message."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(
+    kind: type[ScepError], arguments: tuple[object, ...], state: dict[str, object]
+) -> ScepError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
 
 
 class Local(ScepError):
@@ -302,6 +320,16 @@ class RequestRefused(Remote):
     def __init__(self, failure: Refusal, *, hint: str = "") -> None:
         super().__init__(str(failure), hint=hint)
         self.failure = failure
+
+    @property
+    def fail_info(self) -> FailInfo | None:
+        """Return the failInfo; None where the server sent none that RFC 8894 defines."""
+        return self.failure.fail_info
+
+    @property
+    def fail_info_text(self) -> str:
+        """Return the failInfoText, the server's own words for a human; "" where it sent none."""
+        return self.failure.text
 
 
 class StillPending(Remote):

@@ -26,7 +26,7 @@ from scepkit.client.folder.record import Record
 from scepkit.client.prepared_request import PreparedRequest
 from scepkit.errors import BadReply, FailInfo, RequestRefused, TransportError, UnverifiedCertificate
 from scepkit.protocol.algorithms import PrivateKey
-from scepkit.protocol.scep import flow
+from scepkit.protocol.scep import exchange, flow
 from scepkit.protocol.scep.attributes import MessageType, TransactionID
 from scepkit.protocol.scep.transaction import Issued
 
@@ -123,7 +123,7 @@ class Submission:
         Raises:
             RequestRefused: the CA refused it, knows nothing of it, or did not take the question.
         """
-        with self._key_stays():
+        with exchange.about(request.transaction_id), self._key_stays():
             try:
                 return self._client.resume(self._ca, request, following=self._following)
             except TransportError as error:
@@ -143,7 +143,7 @@ class Submission:
         back.
         """
         try:
-            with self._key_stays():
+            with exchange.about(request.transaction_id), self._key_stays():
                 self._tell(RequestPrepared(request))
                 return self._client.submit(
                     self._ca, request, message_type=self._message_type, following=self._following

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -21,6 +22,7 @@ from scepkit.errors import (
     Hint,
     LegacyRefused,
     Malformed,
+    ScepError,
     TransportError,
     UsageError,
 )
@@ -76,6 +78,16 @@ class Exchange:
     password: str | None = field(default=None, repr=False)
     ahead: bool = False
     issuers: tuple[bytes, ...] = ()
+
+
+@contextmanager
+def about(transaction_id: TransactionID) -> Iterator[None]:
+    """Note in what goes wrong which transaction it is about."""
+    try:
+        yield
+    except ScepError as error:
+        error.transaction_id = error.transaction_id or str(transaction_id)
+        raise
 
 
 def ask(

@@ -228,13 +228,14 @@ def get_crl(
 
 def _retrieve(used: Exchange, request: GetCert | GetCRL) -> Flow[Success]:
     transaction_id = TransactionID.new(used.random)
-    reply = exchange.open_(used, (yield from exchange.ask(used, request, transaction_id)))
-    match reply:
-        case Failure():
-            raise RequestRefused(reply, hint=_retrieval_hint(reply))
-        case Pending():
-            # RFC 8894 section 4.5.1: SUCCESS or FAILURE, at once.
-            raise BadReply("the CA answered PENDING, which cannot be an answer to this")
+    with exchange.about(transaction_id):
+        reply = exchange.open_(used, (yield from exchange.ask(used, request, transaction_id)))
+        match reply:
+            case Failure():
+                raise RequestRefused(reply, hint=_retrieval_hint(reply))
+            case Pending():
+                # RFC 8894 section 4.5.1: SUCCESS or FAILURE, at once.
+                raise BadReply("the CA answered PENDING, which cannot be an answer to this")
     return reply
 
 

@@ -142,8 +142,9 @@ def enrol(
         TransportError: no answer.
     """
     transaction_id = transaction_id or TransactionID.new(used.random)
-    reply = exchange.open_(used, (yield from exchange.ask(used, request, transaction_id)))
-    return (yield from _conclude(used, request, reply, transaction_id))
+    with exchange.about(transaction_id):
+        reply = exchange.open_(used, (yield from exchange.ask(used, request, transaction_id)))
+        return (yield from _conclude(used, request, reply, transaction_id))
 
 
 def resume(
@@ -164,8 +165,9 @@ def resume(
         StillPending, BadReply, LegacyRefused, TransportError: see `enrol`.
     """
     poll = _cert_poll(used, request)
-    reply = exchange.open_(used, (yield from exchange.ask(used, poll, transaction_id)))
-    return (yield from _conclude(used, request, reply, transaction_id))
+    with exchange.about(transaction_id):
+        reply = exchange.open_(used, (yield from exchange.ask(used, poll, transaction_id)))
+        return (yield from _conclude(used, request, reply, transaction_id))
 
 
 def _conclude(
@@ -204,14 +206,16 @@ def renew(
     for kind in types or renewal_types(used.choice):
         request = RenewalReq(csr) if kind is MessageType.RENEWAL_REQ else PKCSReq(csr)
         asked = transaction_id or TransactionID.new(used.random)
-        reply = exchange.open_(used, (yield from exchange.ask(used, request, asked)))
-        # A no that comes after PENDING is an operator's, and not about the messageType.
-        if not (isinstance(reply, Failure) and reply.fail_info is FailInfo.badRequest):
-            return (yield from _conclude(used, request, reply, asked))
+        with exchange.about(asked):
+            reply = exchange.open_(used, (yield from exchange.ask(used, request, asked)))
+            # A no that comes after PENDING is an operator's, and not about the messageType.
+            if not (isinstance(reply, Failure) and reply.fail_info is FailInfo.badRequest):
+                return (yield from _conclude(used, request, reply, asked))
         # The CA has answered that transaction for good.
         refused, transaction_id = reply, None
     is_over = _ABOUT_REVOCATION.search(refused.text)
-    raise RequestRefused(refused, hint=_REVOKED if is_over else _NOT_RENEWED)
+    with exchange.about(asked):
+        raise RequestRefused(refused, hint=_REVOKED if is_over else _NOT_RENEWED)
 
 
 def renewal_types(choice: Choice, wanted: MessageType | None = None) -> tuple[MessageType, ...]:
