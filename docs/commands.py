@@ -29,6 +29,8 @@ COMMANDS = (
     ("fleet", "enroll"),
     ("fleet", "status"),
     ("serve",),
+    ("mobileconfig",),
+    ("windows-csp",),
     ("admin", "challenge", "new"),
     ("admin", "challenge", "list"),
     ("admin", "challenge", "void"),

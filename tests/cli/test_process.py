@@ -54,6 +54,8 @@ def test_enrolling_loads_nothing_of_the_server(serve):
 def test_every_command_of_the_server_says_that_it_is_not_installed():
     commands = """\
         serve
+        mobileconfig --subject CN=a
+        windows-csp --subject CN=a
         admin challenge new
         admin list
         admin show 1
@@ -67,6 +69,8 @@ def test_every_command_of_the_server_says_that_it_is_not_installed():
         admin rollover cancel
         admin rollover status
         admin purge
+        admin endpoint list
+        admin endpoint show
         admin audit list
         admin audit export
         admin audit verify"""

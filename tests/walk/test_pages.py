@@ -186,7 +186,7 @@ def test_which_certificate_for_whom(tmp_path):
 
 
 # The pages that every change can break; the others are walked in the long form.
-ALWAYS = {"approval.md", "challenges.md", "renewing.md"}
+ALWAYS = {"approval.md", "challenges.md", "phones-and-laptops.md", "renewing.md"}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ needs is imported inside the command.
 from __future__ import annotations
 
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Annotated, Any
 
 import typer
@@ -20,19 +20,28 @@ from scepkit.cli.help import Group, examples, plain
 from scepkit.errors import ScepError
 
 
-class _Admin(Group):
-    """The group `scep admin`, which loads its commands when they are asked for.
+class _Later(Group):
+    """A group with commands of an operator, which it loads when they are asked for.
 
     A device has no use for them, and they take as long as all others.
     """
 
+    _is_loaded = False
+
+    def load(self) -> Mapping[str, Any]:
+        """Return the commands of an operator by name, in their order."""
+        raise NotImplementedError
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; those of an operator are not loaded for another one."""
+        return self._commands.get(cmd_name) or super().get_command(ctx, cmd_name)
+
     @property
     def commands(self) -> MutableMapping[str, Any]:
-        """Return the commands of an operator by name, in their order."""
-        if not self._commands:
-            from scepkit.cli import admin
-
-            self._commands.update(admin.commands())
+        """Return all commands by name, in their order."""
+        if not self._is_loaded:
+            self._is_loaded = True
+            self._commands.update(self.load())
         return self._commands
 
     @commands.setter
@@ -40,9 +49,29 @@ class _Admin(Group):
         self._commands = commands
 
 
+class _Scep(_Later):
+    """The command `scep`."""
+
+    def load(self) -> Mapping[str, Any]:
+        """Return the commands that write files for devices."""
+        from scepkit.cli import configuration
+
+        return configuration.commands()
+
+
+class _Admin(_Later):
+    """The group `scep admin`."""
+
+    def load(self) -> Mapping[str, Any]:
+        """Return its commands."""
+        from scepkit.cli.admin import commands
+
+        return commands.commands()
+
+
 app = typer.Typer(
     name="scep",
-    cls=Group,
+    cls=_Scep,
     help="SCEP (RFC 8894): get certificates for devices, and issue them.",
     epilog=examples(
         "scep serve",
@@ -69,7 +98,7 @@ serve.register(app)
 app.add_typer(
     typer.Typer(
         cls=_Admin,
-        help="Operate a server: challenges, requests, certificates, rollover.",
+        help="Operate a server: challenges, requests, endpoints, CAs.",
         epilog=examples(
             "scep admin challenge new --subject CN=dev1,O=Example",
             "scep admin list --pending",

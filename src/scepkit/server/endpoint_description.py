@@ -10,8 +10,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from scepkit.ca.directory import layouts, paths
+from scepkit.errors import UsageError
 from scepkit.keys.pem import kind, read_certificate
 from scepkit.operations import ca_listing
+from scepkit.operations.configuration.enrolment import DeviceEnrolment, check_text, key_size
 from scepkit.server.data_directory import endpoint_settings
 from scepkit.server.settings import public_urls
 from scepkit.server.web import ca_publication
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from scepkit.operations.ca_listing import CAGeneration
+    from scepkit.protocol.distinguished_name import Name
+    from scepkit.protocol.general_name import GeneralName
     from scepkit.server.settings import EndpointSettings, Settings
     from scepkit.server.settings.profiles.format import ProfileSettings
 
@@ -59,18 +63,24 @@ class EndpointDescription:
         """Say whether no other machine can use its URL, by all that is known."""
         return public_urls.is_local(self.server)
 
-    @cached_property
+    @property
     def ca(self) -> CAGeneration | None:
         """Return its CA; None while that waits for its certificate.
 
         Raises:
             SettingsError: a certificate cannot be read.
         """
-        if paths.is_awaited(self._directory):
-            return None
-        return ca_listing.generation(
-            {self.settings.ca: self._directory}, self.settings.ca, "current"
-        )
+        return None if paths.is_awaited(self._directory) else self.present_ca
+
+    @cached_property
+    def present_ca(self) -> CAGeneration:
+        """Return its CA.
+
+        Raises:
+            SettingsError: it waits for its certificate, or a certificate cannot be read.
+        """
+        name = self.settings.ca
+        return ca_listing.generation({name: self._directory}, name, "current")
 
     @cached_property
     def ra(self) -> x509.Certificate | None:
@@ -98,12 +108,14 @@ class EndpointDescription:
         return ca_publication.keywords(self.settings, has_next=paths.has_next(self._directory))
 
     @property
-    def top(self) -> x509.Certificate | None:
-        """Return the uppermost certificate that its GetCACert shows; None without a CA."""
-        if self.ca is None:
-            return None
-        above = ca_publication.shown_above(self.ca.above, self.settings)
-        return above[-1] if above else self.ca.certificate
+    def shown_top(self) -> x509.Certificate:
+        """Return the uppermost certificate that its GetCACert shows.
+
+        Raises:
+            SettingsError: as for `present_ca`.
+        """
+        above = ca_publication.shown_above(self.present_ca.above, self.settings)
+        return above[-1] if above else self.present_ca.certificate
 
     @property
     def _directory(self) -> Path:
@@ -118,3 +130,46 @@ def description(settings: Settings, name: str) -> EndpointDescription:
     """
     endpoint_settings(settings, name)
     return EndpointDescription(name, settings)
+
+
+def device_enrolment(
+    endpoint: EndpointDescription,
+    subject: Name,
+    names: tuple[GeneralName, ...],
+    *,
+    url: str = "",
+    bits: int | None = None,
+) -> DeviceEnrolment:
+    """Return the enrolment that a phone or a laptop is to be configured for, without a challenge.
+
+    Args:
+        endpoint: where it enrols.
+        subject: the subject to ask for.
+        names: the subject alternative names to ask for.
+        url: the URL at which the device reaches the endpoint; "" for the one in the settings.
+        bits: the size of the RSA key; None for the smallest that the profile takes.
+
+    Raises:
+        UsageError: the URL is not known or of no use to a device, or the profile takes no RSA keys.
+        SettingsError: the CA is yet to come, or cannot be read.
+    """
+    if not url and (endpoint.is_local or not endpoint.url):
+        raise UsageError(
+            "the URL at which devices reach the server is not known",
+            hint="set public_url in scep.toml, or give the URL of the endpoint with --url",
+        )
+    found = url or endpoint.url
+    check_text("the URL", found)
+    smallest, largest = endpoint.profile.key.rsa_bits
+    if "rsa" not in endpoint.profile.key.kinds:
+        largest = 0
+    return DeviceEnrolment(
+        endpoint=endpoint.name,
+        url=found,
+        subject=subject,
+        names=names,
+        chain=endpoint.present_ca.chain,
+        shown_top=endpoint.shown_top,
+        key_size=key_size(bits, smallest, largest),
+        polls=endpoint.settings.approval == "manual",
+    )

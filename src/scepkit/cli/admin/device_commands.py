@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from scepkit.server.endpoint_description import EndpointDescription
 
 
@@ -28,15 +30,20 @@ class DeviceCommands:
     lines: tuple[str, ...]
 
 
-def device_commands(endpoint: EndpointDescription, fingerprint: str) -> list[DeviceCommands]:
+def device_commands(
+    endpoint: EndpointDescription, fingerprint: str, directory: Path
+) -> list[DeviceCommands]:
     """Return what to type, for each kind of device.
 
     Args:
         endpoint: where they enrol.
         fingerprint: of its CA's certificate, as `scep enroll` takes it.
+        directory: the server's.
     """
     url, has_ra = shlex.quote(endpoint.url), endpoint.ra is not None
     asks = endpoint.settings.challenge != "none"
+    here = "" if endpoint.name == "default" else f" {endpoint.name}"
+    at = f"{here} --subject CN=device1,O=Example --dir {shlex.quote(str(directory))}"
     found = [
         DeviceCommands("scepkit", "scepkit", _scepkit(url, fingerprint, asks=asks)),
         DeviceCommands("strongswan", "strongSwan", _strongswan(url, asks=asks, has_ra=has_ra)),
@@ -45,6 +52,16 @@ def device_commands(endpoint: EndpointDescription, fingerprint: str) -> list[Dev
             "cisco-ios",
             "Cisco IOS; compare the fingerprint that authenticate shows",
             _cisco_ios(endpoint.url, asks=asks),
+        ),
+        DeviceCommands(
+            "apple",
+            "iPhone, iPad and Mac, on the server",
+            (f"scep mobileconfig{at} --out device1.mobileconfig",),
+        ),
+        DeviceCommands(
+            "windows",
+            "Windows, by an MDM, on the server",
+            (f"scep windows-csp{at} --out device1.xml",),
         ),
     ]
     if endpoint.url.startswith("http://"):

@@ -106,7 +106,7 @@ def show(
 
     found = description(settings, name)
     commands = (
-        device_commands(found, sha256_fingerprint(found.ca.certificate))
+        device_commands(found, sha256_fingerprint(found.ca.certificate), directory)
         if found.ca is not None and found.url
         else []
     )

@@ -1,0 +1,71 @@
+"""The commands of `scep admin`, put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from scepkit.cli.admin import (
+    approve_reject,
+    audit,
+    ca,
+    certificates,
+    challenge,
+    crl,
+    endpoint,
+    listing,
+    profile,
+    purge,
+    reload,
+    revoke,
+    rollover,
+    show,
+)
+from scepkit.cli.help import Group
+
+# As an operator meets them. Typer would put those with commands of their own last.
+_ORDER = (
+    "challenge",
+    "list",
+    "show",
+    "approve",
+    "reject",
+    "revoke",
+    "release",
+    "profile",
+    "endpoint",
+    "ca",
+    "certificates",
+    "crl",
+    "rollover",
+    "reload",
+    "purge",
+    "audit",
+)
+
+
+def commands() -> dict[str, Any]:
+    """Return the commands by name, in the order of --help."""
+    found = typer.main.get_group(_app).commands
+    return {name: found[name] for name in _ORDER}
+
+
+_app = typer.Typer(cls=Group, rich_markup_mode=None)
+for _group in (
+    challenge,
+    listing,
+    show,
+    approve_reject,
+    revoke,
+    profile,
+    endpoint,
+    ca,
+    certificates,
+    crl,
+    rollover,
+    reload,
+    purge,
+    audit,
+):
+    _group.register(_app)

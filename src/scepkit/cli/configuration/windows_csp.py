@@ -1,0 +1,188 @@
+"""`scep windows-csp`: the SyncML by which an MDM gets a Windows computer a certificate."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scepkit.cli import options, terminal
+from scepkit.cli.configuration import writing
+from scepkit.cli.help import Command, examples
+from scepkit.cli.serve import DEFAULT_DIRECTORY, DirectoryOption
+from scepkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from cryptography.x509 import ObjectIdentifier
+
+    from scepkit.operations.configuration.enrolment import DeviceEnrolment
+    from scepkit.server.endpoint_description import EndpointDescription
+
+_NODES = "Nodes"
+_MOST_DAYS = 3650
+_MOST_RETRIES = 30
+
+
+class Protection(StrEnum):
+    """The places where Windows keeps a private key."""
+
+    TPM = "tpm"
+    TPM_OR_SOFTWARE = "tpm-or-software"
+    SOFTWARE = "software"
+    HELLO = "hello"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this file."""
+    app.command(
+        "windows-csp",
+        cls=Command,
+        short_help="Write the SyncML for Windows computers.",
+        epilog=examples(
+            "scep windows-csp --subject CN=laptop7,O=Example --out laptop7.xml",
+            "scep windows-csp vpn --subject CN=laptop7 --san dns:laptop7.example.com --days 90",
+        ),
+    )(windows_csp)
+
+
+def windows_csp(
+    endpoint: writing.EndpointArgument = "default",
+    *,
+    subject: writing.SubjectOption,
+    san: writing.NamesOption = None,
+    eku: options.Eku = None,
+    bits: writing.BitsOption = None,
+    days: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=_MOST_DAYS,
+            metavar="N",
+            rich_help_panel=writing.REQUEST,
+            help="Validity to ask for. Default: the profile's.",
+        ),
+    ] = None,
+    url: writing.URLOption = "",
+    challenge: writing.ChallengeOption = None,
+    expires: writing.ExpiresOption = "1d",
+    label: writing.LabelOption = None,
+    data: writing.DataOption = None,
+    reason: writing.WhyOption = "",
+    identifier: Annotated[
+        str,
+        options.option(
+            _NODES,
+            "NAME",
+            "Name of the enrolment below ClientCertificateInstall/SCEP. "
+            "Default: a UUID, the same for the same subject, names and URL.",
+            "--identifier",
+        ),
+    ] = "",
+    user: Annotated[
+        bool, options.flag(_NODES, "For the user, and not for the computer.", "--user")
+    ] = False,
+    key_protection: Annotated[
+        Protection,
+        options.option(
+            _NODES,
+            "PLACE",
+            "Place of the private key: tpm, tpm-or-software, software or hello.",
+            "--key-protection",
+            show_default=True,
+        ),
+    ] = Protection.TPM_OR_SOFTWARE,
+    container: Annotated[
+        str,
+        options.option(
+            _NODES, "NAME", "Windows Hello container, for --key-protection hello.", "--container"
+        ),
+    ] = "",
+    template: Annotated[
+        str, options.option(_NODES, "OID", "Certificate template to name.", "--template")
+    ] = "",
+    retries: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=_MOST_RETRIES,
+            metavar="N",
+            rich_help_panel=_NODES,
+            help="How often the computer asks while it waits for approval. Default: 3; with "
+            "approval 30.",
+        ),
+    ] = None,
+    retry_delay: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="MINUTES",
+            rich_help_panel=_NODES,
+            help="Time between two of these. Default: 5; with approval 60.",
+        ),
+    ] = None,
+    out: writing.OutOption = None,
+    as_json: options.Json = False,
+    directory: DirectoryOption = DEFAULT_DIRECTORY,
+) -> None:
+    """Write the SyncML for Windows: trust in the CA, and a certificate by SCEP.
+
+    An MDM sends it to the computer. It holds a challenge that is good for its subject and names
+    only, so each computer has its own.
+
+    Not tried on a computer.
+    """
+    from scepkit.operations.configuration import windows_csp as windows
+
+    def nodes(described: EndpointDescription) -> windows.WindowsNodes:
+        return windows.WindowsNodes(
+            identifier=identifier,
+            is_user=user,
+            purposes=_purposes(eku, described),
+            protection=windows.KeyProtection(key_protection.value),
+            container=container,
+            retries=retries,
+            retry_minutes=retry_delay,
+            days=days,
+            template=template,
+        )
+
+    def form(described: EndpointDescription, enrolment: DeviceEnrolment) -> bytes:
+        return windows.windows_csp(enrolment, nodes(described))
+
+    written = writing.write(
+        writing.Wanted(endpoint, subject, san, bits, url, challenge, expires, label, data, reason),
+        directory,
+        form,
+    )
+    enrolment = written.enrolment
+    writing.deliver(
+        written, out, identifier=identifier or windows.identifier(enrolment), as_json=as_json
+    )
+    if not enrolment.shows_root:
+        terminal.warn(
+            "GetCACert of the endpoint does not show the root, which Windows compares with "
+            "CAThumbprint",
+            hint='set preset = "windows" for the endpoint, and put the root into chain.pem',
+        )
+
+
+def _purposes(
+    wanted: list[str] | None, described: EndpointDescription
+) -> tuple[ObjectIdentifier, ...]:
+    """Return the purposes to ask for: those of the profile, unless some are named.
+
+    Raises:
+        UsageError: there are none, and Windows has to name one.
+    """
+    from scepkit.protocol.extensions import read_purposes
+
+    found = (
+        options.read_purposes(wanted) if wanted else read_purposes(described.profile.default_eku)
+    )
+    if not found:
+        raise UsageError(
+            "Windows has to ask for a purpose, and the profile has none by default",
+            hint="name one with --eku, such as client_auth",
+        )
+    return found
