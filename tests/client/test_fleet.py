@@ -97,7 +97,7 @@ def kinds(told):
 
 
 def test_each_device_has_a_directory_a_pkcs12_and_a_row(serve, fleet, tmp_path, told):
-    names = ["dev1", "dev2", "Gerät/3"]
+    names = ["dev1", "dev2", "Gerät/3  b"]
     report = fleet(serve(grant), names).run()
     assert report.counts == {State.DONE: 3}
     results = read_results(tmp_path / "fleet")
@@ -122,6 +122,10 @@ def test_each_device_has_a_directory_a_pkcs12_and_a_row(serve, fleet, tmp_path, 
         assert path.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "fleet/passwords.csv").stat().st_mode & 0o777 == 0o600
     assert len(set(passwords.values())) == 3
+    assert report.plan.devices == 3
+    other = serve(grant)
+    assert fleet(other, names, tell=fleet_events.ignore).run().counts == {State.DONE: 3}
+    assert not other.asked(Operation.PKI_OPERATION)
     assert kinds(told) == ["CATrusted", "FleetBegun", *["DeviceEnded"] * 3]
 
 

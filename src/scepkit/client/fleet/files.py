@@ -7,11 +7,12 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from scepkit.client.fleet.bundles import DIRECTORY as BUNDLES
 from scepkit.client.fleet.bundles import Bundles
 from scepkit.client.fleet.devices import Device
 from scepkit.client.fleet.results import ResultFile, State
 from scepkit.client.folder import Folder, place
-from scepkit.keys.files import make_directory, refusals
+from scepkit.keys.files import make_directory, refusals, remove_unfinished
 
 DEVICES = "devices"
 
@@ -58,6 +59,9 @@ def opened(directory: Path, *, pkcs12: bool) -> Iterator[FleetFiles]:
         stack.enter_context(place.locked(directory, inner=False))
         results = stack.enter_context(closing(ResultFile(directory)))
         bundles = stack.enter_context(closing(Bundles(directory))) if pkcs12 else None
+        # What a process that was killed had half written.
+        remove_unfinished(directory)
+        remove_unfinished(directory / BUNDLES)
         devices = directory / DEVICES
         with refusals(f"cannot make the directory {devices}"):
             # Not by the first device: when that is refused, its directory goes again.

@@ -37,10 +37,9 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def row_text(values: Iterable[str]) -> str:
-    """Return a row of CSV with its line end, and none in its values."""
+    """Return a row of CSV with its line end; no value has one."""
     text = io.StringIO()
-    plain = (" ".join(value.split()) for value in values)
-    csv.writer(text, lineterminator="\n").writerow(plain)
+    csv.writer(text, lineterminator="\n").writerow(values)
     return text.getvalue()
 
 
