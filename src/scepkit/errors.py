@@ -83,6 +83,7 @@ class Hint(StrEnum):
     FIRST_CERTIFICATE = "get a first one"
     NEW_CERTIFICATE = "get a new one"
     NAME_SERVER = "name the server"
+    KEY_OF_REQUEST = "give its key, too"
     NAME_PURPOSES = "correct it, or say what to ask for from now on"
     NEXT_CA_IN_FORCE = "renew with it, as ever"
     OCCUPIED = "choose another directory, renew the certificate, or replace it"

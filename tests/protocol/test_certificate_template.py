@@ -12,8 +12,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import keys
-from scepkit.errors import UsageError
-from scepkit.protocol.certificate_template import certificate_template
+from scepkit.errors import Malformed, UsageError
+from scepkit.protocol.asn1 import der
+from scepkit.protocol.certificate_template import (
+    TEMPLATE,
+    TEMPLATE_NAME,
+    certificate_template,
+    named_template,
+)
+from scepkit.protocol.extensions import Extension, encoded, extension
 
 
 def octets(text):
@@ -50,12 +57,27 @@ def test_what_is_no_template_is_refused(text):
 
 @given(st.text(max_size=80))
 @example("1.2.3:")
+@example("1.2.3:1.2")
+@example("1.2.3")
+@example("1.2.3:01")
 @example("1" * 5000 + ".1")
 @example("1.2.3:" + "1" * 5000)
 def test_text_is_an_extension_or_refused(text):
     with contextlib.suppress(UsageError):
-        value = certificate_template(text).value.public_bytes()
-        assert value[0] in (0x1E, 0x30)
+        found = certificate_template(text)
+        assert found.value.public_bytes()[0] in (0x1E, 0x30)
+        named = named_template([Extension.read(encoded(found.value))])
+        # Zeros may stand before a version.
+        assert certificate_template(named) == found
+
+
+@given(st.sampled_from([TEMPLATE, TEMPLATE_NAME]), st.binary())
+@example(TEMPLATE, bytes.fromhex("3000"))
+@example(TEMPLATE, bytes.fromhex("300506032a0304"))
+@example(TEMPLATE_NAME, bytes.fromhex("1e0161"))
+def test_what_peers_write_is_read_or_passed_over(oid, value):
+    with contextlib.suppress(Malformed):
+        named_template([Extension.read(extension(der.oid(oid), value))])
 
 
 @pytest.mark.parametrize(

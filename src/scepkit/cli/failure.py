@@ -70,6 +70,7 @@ _COMMANDS: dict[str, str] = {
     "fingerprint, and give it with --fingerprint",
     Hint.OPERATOR_KNOWS: "the CA's operator, or its log, can say more; the same command makes a "
     "new request",
+    Hint.KEY_OF_REQUEST: "name the file with its key: --key-file FILE",
     Hint.NAME_PURPOSES: "correct it, or say what to ask for from now on: --eku LIST",
     Hint.NEXT_CA_IN_FORCE: "leave --next-ca out to renew with it",
     Hint.OCCUPIED: "choose another directory, renew it (scep renew), or replace it with --force",

@@ -201,9 +201,11 @@ def say_first(lines: Sequence[str], most: int) -> None:
         say(f"  and {len(lines) - most} more")
 
 
-def secret(question: str) -> str:
-    """Ask for something that must not be seen while it is typed."""
-    answer: str = typer.prompt(escape(question), hide_input=True, err=True)
+def secret(question: str, *, twice: bool = False) -> str:
+    """Ask for something that must not be seen while it is typed; twice where it is new."""
+    answer: str = typer.prompt(
+        escape(question), hide_input=True, err=True, confirmation_prompt=twice
+    )
     return answer
 
 

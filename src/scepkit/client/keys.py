@@ -14,7 +14,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepkit.errors import SettingsError, UsageError
-from scepkit.keys.pem import read_any_key
+from scepkit.keys import key_files
+from scepkit.keys.files import refusals
+from scepkit.keys.passphrase import Passphrase
+from scepkit.keys.pem import KEY_MODE, is_encrypted, read_any_key
 from scepkit.protocol.algorithms import PrivateKey, PublicKey
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.enveloped import Credential
@@ -74,14 +77,41 @@ def can_decrypt(key: PrivateKey) -> bool:
     return isinstance(key, rsa.RSAPrivateKey)
 
 
-def read_key(path: Path) -> PrivateKey:
-    """Read a private key from an unencrypted PEM file.
+def read_key(
+    path: Path, passphrase: Callable[[], Passphrase] | None = None, *, most: int = KEY_MODE
+) -> PrivateKey:
+    """Read a private key from a PEM file of ours.
+
+    Args:
+        path: the file.
+        passphrase: returns the passphrase; called only if the key is encrypted.
+        most: the permission bits that the file may have.
 
     Raises:
-        SettingsError: missing, unreadable, open to others than its owner, encrypted, not a key,
-            or a key of another kind.
+        SettingsError: missing, unreadable, open to others than its owner, encrypted under another
+            passphrase, not a key, or a key of another kind.
     """
-    key = read_any_key(path)
+    opens = passphrase() if passphrase is not None and is_encrypted(path) else None
+    return _of_a_kind(read_any_key(path, opens, most=most), path)
+
+
+def read_foreign_key(path: Path, ask: Callable[[], str]) -> PrivateKey:
+    """Read a private key from somebody else's file: PKCS#8, PKCS#1 or SEC1, in PEM or DER.
+
+    Args:
+        path: the file; it may be a pipe, such as a shell's `<(…)`.
+        ask: returns the passphrase; called only if the key is encrypted.
+
+    Raises:
+        SettingsError: missing, unreadable, encrypted under another passphrase, not a key, or a key
+            of another kind.
+    """
+    with refusals(f"cannot read the key file {path}"):
+        content = path.read_bytes()
+    return _of_a_kind(key_files.read_any_key(content, path, ask), path)
+
+
+def _of_a_kind(key: object, path: Path) -> PrivateKey:
     if isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
         return key
     raise SettingsError(f"{path} holds a key that is neither RSA nor EC nor Ed25519")

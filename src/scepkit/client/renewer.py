@@ -22,12 +22,15 @@ from scepkit.client.events import Tell
 from scepkit.client.folder import Folder, place
 from scepkit.client.folder.files import RECORD
 from scepkit.client.folder.record import Record, ServerChanges
+from scepkit.client.prepared_request import AskedExtension
 from scepkit.client.revocation_check import RevocationState
 from scepkit.client.rollover import FoundCA
+from scepkit.client.secret_source import NOWHERE
 from scepkit.client.submission import Submission, warn_unless_readable
 from scepkit.client.trust import ChooseAnchor
 from scepkit.errors import CertificateRevoked, Hint, Malformed, SettingsError, UsageError
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate_template import certificate_template
 from scepkit.protocol.extensions import purpose_name, read_purposes
 from scepkit.protocol.scep.attributes import MessageType
 from scepkit.protocol.scep.transaction import Issued
@@ -296,19 +299,38 @@ class _Renewal:
             following=following,
             tell=self.tell,
         )
-        new = current if options.same_key else submission.key(options.key or keys.kind(current))
+        keeps = options.same_key or (self.record.same_key and not options.key)
+        new = current if keeps else submission.key(options.key or keys.kind(current))
         asked = self._purposes()
         request = prepared_request.prepare_renewal(
             current,
             certificate,
             new,
             purposes=asked,
+            extensions=self._template(),
             challenge=self.challenge,
             issuers=self.folder.chain(),
         )
-        record = replace(self.record, key=keys.kind(new), purposes=tuple(map(purpose_name, asked)))
+        record = replace(
+            self.record,
+            key=keys.kind(new),
+            purposes=tuple(map(purpose_name, asked)),
+            same_key=self.record.same_key and not options.key,
+            passphrase=self._passphrase(),
+        )
         issued = submission.submit(request, new, record)
         return Renewed(issued, target, is_ahead=following is not None)
+
+    def _template(self) -> list[AskedExtension]:
+        template = self.record.template
+        return [certificate_template(template)] if template else []
+
+    def _passphrase(self) -> str:
+        """Return the source of the new key's passphrase: as the last time, unless one is given."""
+        given = self.folder.passphrase
+        if given is None:
+            return self.record.passphrase
+        return "" if given == NOWHERE else str(given)
 
     def _purposes(self) -> tuple[ObjectIdentifier, ...]:
         """Return the purposes to ask for: as the last time, unless the options say otherwise.

@@ -25,9 +25,13 @@ from typing import IO, TypeAlias, cast
 
 from scepkit.errors import SettingsError, UsageError
 from scepkit.keys.files import error_hint
+from scepkit.keys.passphrase import Passphrase
 
 MOST_SECONDS = 60.0
 """The time that a command has to print a secret."""
+
+KEY_PASSPHRASE = "passphrase of the key"  # noqa: S105 - its name
+"""The name of the secret that opens a device's key, the old one and the new one alike."""
 
 _MOST_OCTETS = 64 * 1024
 _KINDS = ("file", "env", "command", "prompt", "none")
@@ -108,6 +112,40 @@ class SecretSource:
             case "prompt":
                 return first_line(ask(what), "the answer", what)
         raise UsageError(f"no place is named for the {what}", hint=_HINT)
+
+
+ASKED, NOWHERE = SecretSource("prompt"), SecretSource("none")
+
+
+class Secrets:
+    """The secrets of one run: each is read once, however often it is needed.
+
+    Args:
+        ask: asks somebody, where one is to be typed.
+    """
+
+    def __init__(self, ask: Ask = nobody) -> None:
+        self._ask = ask
+        self._read: dict[tuple[SecretSource, str], str] = {}
+        self._passphrases: dict[tuple[SecretSource, str], Passphrase] = {}
+
+    def __repr__(self) -> str:
+        """Leave the secrets out."""
+        return "<Secrets>"
+
+    def read(self, source: SecretSource, what: str) -> str:
+        """Return the secret of a source; see `SecretSource.read`."""
+        of = source, what
+        if of not in self._read:
+            self._read[of] = source.read(what, self._ask)
+        return self._read[of]
+
+    def passphrase(self, source: SecretSource, what: str) -> Passphrase:
+        """Return the secret of a source as what encrypts keys, whose own key is derived once."""
+        of = source, what
+        if of not in self._passphrases:
+            self._passphrases[of] = Passphrase(self.read(source, what))
+        return self._passphrases[of]
 
 
 def by_command(command: str, what: str) -> str:

@@ -70,16 +70,16 @@ class Submission:
         # The request that waits in the directory: its key may be certified yet.
         self._begun = (key, record) if key and record and record.transaction_id else None
 
-    def key(self, kind: str) -> PrivateKey:
+    def key(self, wanted: str | PrivateKey) -> PrivateKey:
         """Return the key of the request that was begun in the directory, or a new one.
 
         Args:
-            kind: such as `rsa:2048`.
+            wanted: its kind, such as `rsa:2048`; or the key itself.
         """
-        if self._key is not None and keys.kind(self._key) == kind:
+        if self._key is not None and _is_wanted(self._key, wanted):
             self._tell(RequestContinued(self._folder.unfinished))
             return self._key
-        return keys.generate_key(kind)
+        return keys.generate_key(wanted) if isinstance(wanted, str) else wanted
 
     def submit(self, request: PreparedRequest, key: PrivateKey, record: Record) -> Issued:
         """Keep a request, send it, and install the certificate.
@@ -197,3 +197,10 @@ def warn_unless_readable(signing: PrivateKey, challenge: str | None, tell: Tell)
 def _is_of(begun: Record, request: PreparedRequest) -> bool:
     """Say whether the request that was begun and this one are the same transaction."""
     return begun.transaction_id == str(request.transaction_id)
+
+
+def _is_wanted(key: PrivateKey, wanted: str | PrivateKey) -> bool:
+    """Say whether a key is of a kind, or the same as another one."""
+    if isinstance(wanted, str):
+        return keys.kind(key) == wanted
+    return keys.spki(key) == keys.spki(wanted)

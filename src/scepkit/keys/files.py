@@ -20,17 +20,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import BinaryIO
 
+NOBODY_ELSE = (-1, -1)
+"""The owner of a file that stays with whoever writes it."""
+
 _TEMPORARY = ".tmp"
-_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{16}" + re.escape(_TEMPORARY))
+_UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{16}" + re.escape(_TEMPORARY))
 
 
-def write_file(path: Path, data: bytes, *, mode: int, hint: str = "") -> None:
+def write_file(
+    path: Path,
+    data: bytes,
+    *,
+    mode: int,
+    owner: tuple[int, int] = NOBODY_ELSE,
+    hint: str = "",
+) -> None:
     """Write a file atomically and durably, replacing what was there.
 
     Args:
         path: where to; its directory must exist.
         data: the whole content.
         mode: the permission bits, exact whatever the umask, from the first byte on.
+        owner: user and group that it belongs to from the first byte on, by their numbers; -1 for
+            this process's.
         hint: what to do where it cannot be written, if that is known.
 
     Raises:
@@ -41,7 +53,7 @@ def write_file(path: Path, data: bytes, *, mode: int, hint: str = "") -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{_TEMPORARY}")
     with refusals(f"cannot write {path}", hint):
         try:
-            _write_new(temporary, data, mode)
+            _write_new(temporary, data, mode, owner)
             temporary.replace(path)
         except OSError:
             temporary.unlink(missing_ok=True)
@@ -83,14 +95,19 @@ def create_file(path: Path, data: bytes, *, mode: int) -> bool:
     return True
 
 
-def remove_unfinished(directory: Path) -> None:
+def remove_unfinished(directory: Path, name: str | None = None) -> None:
     """Delete the files that a process was killed over while it wrote them: they may hold a key.
 
     Only where nobody else writes meanwhile. What cannot be deleted stays.
+
+    Args:
+        directory: where.
+        name: of the one file that was written; None for all in there.
     """
     with suppress(OSError):
         for path in directory.iterdir():
-            if _UNFINISHED.fullmatch(path.name):
+            found = _UNFINISHED.fullmatch(path.name)
+            if found and name in (None, found[1]):
                 path.unlink(missing_ok=True)
 
 
@@ -223,10 +240,13 @@ def _line(what: str, error: OSError) -> str:
     return f"{what}: {said}" if is_named else f"{what}: {name}: {said}"
 
 
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    # O_EXCL: never through a link that somebody else put there.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+def _write_new(path: Path, data: bytes, mode: int, owner: tuple[int, int] = NOBODY_ELSE) -> None:
+    # O_EXCL: never through a link that somebody else put there. While it is empty, it is nobody
+    # else's: whoever opened it then could read on.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode & 0o700)
     with os.fdopen(descriptor, "wb") as file:
+        if owner != NOBODY_ELSE:
+            os.fchown(descriptor, *owner)
         # The umask may have taken bits away, never added any.
         os.fchmod(descriptor, mode)
         file.write(data)

@@ -40,7 +40,7 @@ class KeyAndCertificates:
 
 
 def read_key(content: bytes, name: Path | str, ask: Callable[[], str]) -> PrivateKey:
-    """Return the private key of a file: PKCS#1, PKCS#8 or SEC1, in PEM or DER.
+    """Return the private key of a CA's file: PKCS#1, PKCS#8 or SEC1, in PEM or DER.
 
     Args:
         content: of the file.
@@ -51,19 +51,27 @@ def read_key(content: bytes, name: Path | str, ask: Callable[[], str]) -> Privat
         SettingsError: it holds no key that can be read, or not with this passphrase, or a key that
             is neither RSA nor EC.
     """
+    return _rsa_or_ec(read_any_key(content, name, ask), name)
+
+
+def read_any_key(content: bytes, name: Path | str, ask: Callable[[], str]) -> object:
+    """Return the private key of a file, of whatever kind; arguments as for `read_key`.
+
+    Raises:
+        SettingsError: it holds no key that can be read, or not with this passphrase.
+    """
     load = load_pem_private_key if b"-----BEGIN " in content else load_der_private_key
     try:
         try:
-            key = load(content, None)
+            return load(content, None)
         except TypeError:
-            key = load(content, _octets(ask()))
+            return load(content, _octets(ask()))
     except (ValueError, UnsupportedAlgorithm):
         # Not `from`: it may quote what is in the file.
         raise SettingsError(
             f"{name} holds no private key that can be read, or its passphrase is another one",
             hint=_hint(content),
         ) from None
-    return _rsa_or_ec(key, name)
 
 
 def read_pkcs12(content: bytes, name: Path | str, ask: Callable[[], str]) -> KeyAndCertificates:

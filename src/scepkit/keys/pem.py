@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from scepkit.errors import SettingsError, UsageError
 from scepkit.keys import passphrase as encryption
-from scepkit.keys.files import plain_file, read_file, refusals, write_file
+from scepkit.keys.files import NOBODY_ELSE, plain_file, read_file, refusals, write_file
 from scepkit.keys.passphrase import OtherEncryptionError, Passphrase, WrongPassphrase
 
 if TYPE_CHECKING:
@@ -87,18 +87,23 @@ def write_key(
     path: Path,
     key: PrivateKey | ed25519.Ed25519PrivateKey,
     passphrase: Passphrase | None = None,
+    *,
+    mode: int = KEY_MODE,
+    owner: tuple[int, int] = NOBODY_ELSE,
 ) -> None:
-    """Write a key as PKCS#8 PEM, mode 0600, atomically and durably.
+    """Write a key as PKCS#8 PEM, mode 0600 unless told otherwise, atomically and durably.
 
     Args:
         path: where to.
         key: the key.
         passphrase: what it is encrypted under; None leaves it in clear.
+        mode: the permission bits.
+        owner: see `write_file`.
 
     Raises:
         SettingsError: the file system refuses.
     """
-    write_file(path, key_pem(key, passphrase), mode=KEY_MODE)
+    write_file(path, key_pem(key, passphrase), mode=mode, owner=owner)
 
 
 def key_pem(
@@ -128,14 +133,21 @@ def read_key(path: Path, passphrase: Passphrase | None = None) -> PrivateKey:
     return key
 
 
-def read_any_key(path: Path, passphrase: Passphrase | None = None) -> object:
+def read_any_key(
+    path: Path, passphrase: Passphrase | None = None, *, most: int = KEY_MODE
+) -> object:
     """Read a private key of any kind from a PEM file; arguments as for `read_key`.
+
+    Args:
+        path: the file.
+        passphrase: opens it, if it is encrypted.
+        most: the permission bits that it may have for its group and others.
 
     Raises:
         SettingsError: missing, unreadable, open to others than its owner, encrypted without
             passphrase or under another one, not a key.
     """
-    return _parse(path, _read_private(path), passphrase)
+    return _parse(path, _read_private(path, most), passphrase)
 
 
 def is_encrypted(path: Path) -> bool:
@@ -187,11 +199,11 @@ def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SH
             raise SettingsError(f"cannot sign certificates with a key on the curve {curve}")
 
 
-def _read_private(path: Path) -> bytes:
+def _read_private(path: Path, most: int) -> bytes:
     with refusals(f"cannot read the key file {path}"):
         try:
             with plain_file(path) as file:
-                _check_mode(path, os.fstat(file.fileno()).st_mode)
+                _check_mode(path, os.fstat(file.fileno()).st_mode, most)
                 return file.read()
         except FileNotFoundError as error:
             raise SettingsError(
@@ -199,11 +211,12 @@ def _read_private(path: Path) -> bytes:
             ) from error
 
 
-def _check_mode(path: Path, mode: int) -> None:
-    if mode & 0o077:
+def _check_mode(path: Path, mode: int, most: int) -> None:
+    if mode & 0o077 & ~most:
+        whom = "its owner" if not most & 0o070 else "its owner and its group"
         raise SettingsError(
-            f"the key file {path} is open to others than its owner (mode {mode & 0o777:04o})",
-            hint=f"chmod 600 {path}",
+            f"the key file {path} is open to others than {whom} (mode {mode & 0o777:04o})",
+            hint=f"chmod {most:o} {path}",
         )
 
 

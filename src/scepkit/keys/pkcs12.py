@@ -6,13 +6,15 @@ from collections.abc import Iterable
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 
 from scepkit.errors import SettingsError
 
-# OpenSSL's own default is 2048. The passwords that are made here cannot be guessed anyway.
+# OpenSSL's own default is 2048.
 _ROUNDS = 20_000
+_AES = pkcs12.PBES.PBESv2SHA256AndAES256CBC
+_TRIPLE_DES = pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC
 
 
 def build(
@@ -21,6 +23,8 @@ def build(
     certificate: bytes,
     chain: Iterable[bytes],
     password: str,
+    *,
+    legacy: bool = False,
 ) -> bytes:
     """Return a PKCS#12 with a key, its certificate and the chain above it.
 
@@ -32,15 +36,18 @@ def build(
         certificate: the key's, DER.
         chain: from its issuer up, DER.
         password: opens it. Secret.
+        legacy: encrypt it with triple DES and protect it with SHA-1, for importers of before 2020
+            that read nothing else.
 
     Raises:
         SettingsError: a certificate cannot be put into one.
     """
+    cipher, digest = (_TRIPLE_DES, SHA1()) if legacy else (_AES, SHA256())  # noqa: S303
     encryption = (
         PrivateFormat.PKCS12.encryption_builder()
         .kdf_rounds(_ROUNDS)
-        .key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC)
-        .hmac_hash(SHA256())
+        .key_cert_algorithm(cipher)
+        .hmac_hash(digest)
         .build(password.encode())
     )
     try:

@@ -14,12 +14,15 @@ CertificateTemplateOID ::= SEQUENCE {
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from cryptography import x509
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.errors import UsageError
-from scepkit.protocol.asn1 import der, strings
+from scepkit.errors import Malformed, UsageError
+from scepkit.protocol.asn1 import ber, der, strings
+from scepkit.protocol.extensions import Extension
 
 TEMPLATE_NAME = ObjectIdentifier("1.3.6.1.4.1.311.20.2")
 TEMPLATE = ObjectIdentifier("1.3.6.1.4.1.311.21.7")
@@ -27,7 +30,7 @@ TEMPLATE = ObjectIdentifier("1.3.6.1.4.1.311.21.7")
 _LONGEST = 64  # as of the common name of a template in the directory
 _LAST_VERSION = 2**32 - 1
 _DIGITS = len(str(_LAST_VERSION))
-_OID = re.compile(r"(\d+(?:\.\d+)+)(?::(\d+)(?:\.(\d+))?)?")
+_OID = re.compile(r"([0-9]+(?:\.[0-9]+)+)(?::([0-9]+)(?:\.([0-9]+))?)?")
 _NAME_OR_OID = (
     "write its name, such as Machine, or its OID and version, such as 1.3.6.1.4.1.311.1:100.4"
 )
@@ -59,6 +62,26 @@ def certificate_template(text: str) -> x509.Extension[x509.ExtensionType]:
             f"{text!r} is not a template: there is no such OID", hint=_NAME_OR_OID
         ) from error
     return x509.Extension(TEMPLATE, critical=False, value=value)
+
+
+def named_template(extensions: Iterable[Extension]) -> str:
+    """Return the template that a request names, as `certificate_template` reads it; "" for none."""
+    for one in extensions:
+        with suppress(Malformed, strings.Undecodable):
+            if one.value and one.oid == TEMPLATE_NAME:
+                return strings.decode(*ber.tag_and_content(one.value))
+            if one.value and one.oid == TEMPLATE:
+                return _shown(ber.parts(one.value, der.SEQUENCE, "certificate template"))
+    return ""
+
+
+def _shown(parts: Sequence[bytes]) -> str:
+    oid = ber.oid(parts[0]).dotted_string if parts else ""
+    numbers = [
+        str(ber.integer(ber.content(part, der.INTEGER, "version"), "version"))
+        for part in parts[1:3]
+    ]
+    return ":".join(filter(None, (oid, ".".join(numbers))))
 
 
 def _name(text: str) -> x509.UnrecognizedExtension:

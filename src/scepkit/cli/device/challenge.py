@@ -72,12 +72,12 @@ def check(
         raise UsageError(f"{' and '.join(names)} exclude each other")
 
 
-def ask(what: str) -> str:
-    """Ask for a secret on the terminal.
+def ask(what: str, *, twice: bool = False) -> str:
+    """Ask for a secret on the terminal, twice where a slip of the finger would be found too late.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: there is no terminal.
     """
     if not terminal.can_ask():
         return secret_source.nobody(what)
-    return terminal.secret(what.capitalize())
+    return terminal.secret(f"{what[:1].upper()}{what[1:]}", twice=twice)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scepkit.cli import options
+from scepkit.cli.device import request_options as asks
 from scepkit.cli.help import Command
-from scepkit.cli.options import KEYS, TRUST, WANTED, flag, option
+from scepkit.cli.options import TRUST, WANTED, flag, option
+from scepkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from scepkit.client.folder import Folder
+    from scepkit.client.secret_source import Ask
 
 _EPILOG = """
 \b
@@ -20,6 +28,8 @@ Examples:
   SCEP_CHALLENGE=... scep enroll https://ca.example/scep --subject CN=www \\
       --san www.example.com --san 192.0.2.1 --eku server_auth,client_auth \\
       --out /etc/www
+  scep enroll https://ca.example/scep --csr dev1.csr --key-file dev1.key \\
+      --out dev1 --pkcs12 dev1.p12 --pkcs12-password file:p12.txt --dry-run
 
 \b
 Exit status:
@@ -27,41 +37,9 @@ Exit status:
   1  refused, or it failed         3  waiting for approval: run it again
 """
 
-_Subject = Annotated[
-    str,
-    option(
-        WANTED,
-        "DN",
-        "Subject of the certificate, such as CN=dev1,O=Example (RFC 4514). In a value, put a "
-        'backslash before , + " and #. {hostname}, {fqdn} and {serial} stand for facts of this '
-        "machine.",
-    ),
-]
-
 _Out = Annotated[
     Path,
     option(WANTED, "DIR", "Directory for key.pem, cert.pem, chain.pem, ca.pem and enrolment.json."),
-]
-
-_San = Annotated[
-    list[str] | None,
-    option(
-        WANTED,
-        "NAME",
-        "Subject alternative name: dns:, ip:, email:, uri:, upn: or dirname: and the name. Without "
-        "the prefix the kind is guessed. {hostname}, {fqdn} and {serial} as in the subject. "
-        "Repeatable.",
-    ),
-]
-
-_Key = Annotated[
-    str,
-    option(
-        WANTED,
-        "KIND",
-        f"{KEYS}. EC and Ed25519 keys need a challenge, and a CA that accepts them.",
-        show_default=True,
-    ),
 ]
 
 _Force = Annotated[
@@ -100,16 +78,30 @@ def register(app: typer.Typer) -> None:
 def enroll(
     url: options.Url,
     *,
-    subject: _Subject,
     out: _Out,
-    san: _San = None,
+    subject: asks.Subject = None,
+    san: asks.San = None,
     eku: options.Eku = None,
+    template: asks.Template = "",
+    csr: asks.Csr = None,
     challenge: options.Challenge = None,
     challenge_file: options.ChallengeFile = None,
     challenge_command: options.ChallengeCommand = None,
     challenge_prompt: options.ChallengePrompt = False,
-    key: _Key = "rsa:2048",
     force: _Force = False,
+    key: asks.KeyKind = "rsa:2048",
+    key_file: asks.KeyFile = None,
+    key_passphrase: asks.KeyPassphrase = None,
+    key_file_passphrase: asks.KeyFilePassphrase = None,
+    fullchain: asks.FullChain = None,
+    bundle: asks.Bundle = None,
+    pkcs12: asks.Pkcs12 = None,
+    pkcs12_password: asks.Pkcs12Password = None,
+    pkcs12_legacy: asks.Pkcs12Legacy = False,
+    owner: asks.Owner = "",
+    group: asks.Group = "",
+    mode: asks.Mode = "",
+    key_mode: asks.KeyMode = "",
     fingerprint: options.Fingerprint = "",
     ca_file: options.CaFile = None,
     insecure: _Insecure = False,
@@ -120,6 +112,7 @@ def enroll(
     tls_ca: options.TlsCa = None,
     proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
+    dry_run: asks.DryRun = False,
     as_json: options.Json = False,
 ) -> None:
     """Get a certificate: make a key, send the request, check the answer, write the files.
@@ -129,25 +122,77 @@ def enroll(
     """
     from scepkit.cli.device import challenge as challenges
     from scepkit.cli.device import connection, events, hints
-    from scepkit.client import host_facts
+    from scepkit.cli.device import dry_run as rehearsal
     from scepkit.client.enroller import Enroller
     from scepkit.client.folder import Folder
-    from scepkit.protocol.general_name import parse_san
-    from scepkit.protocol.rfc4514 import parse_subject
+    from scepkit.client.secret_source import Secrets
 
     # What can be wrong with the options is said before anything happens.
-    name = parse_subject(host_facts.fill_subject(subject))
-    names = [parse_san(host_facts.fill_name(one)) for one in san or ()]
-    asked = options.read_purposes(eku or ())
+    asked = _read(subject, san, eku, template, csr)
     anchor = connection.AnchorOptions(fingerprint, ca_file, insecure=insecure)
     way = connection.of_options(timeout, proxy, poll_interval, max_wait)
     client = connection.client(url, way, ca_id=ca_id, tls_ca=tls_ca, legacy=legacy)
-    folder, printer = Folder(out), events.EventPrinter()
-    enroller = Enroller(client, folder, anchor.choose, tls_ca=tls_ca, tell=printer)
+    outputs = asks.read_outputs(
+        fullchain, bundle, pkcs12, pkcs12_password, pkcs12_legacy=pkcs12_legacy
+    )
+    outputs = replace(outputs, owner=owner, group=group, mode=mode, key_mode=key_mode)
+    secrets = Secrets(_asking(Folder(out), key_file))
+    used, passphrase = asks.read_key(key, key_file, key_passphrase, key_file_passphrase, secrets)
+    folder, printer = Folder(out, secrets, passphrase), events.EventPrinter()
+    enroller = Enroller(client, folder, anchor.choose, tls_ca=tls_ca, outputs=outputs, tell=printer)
     places = (challenge, challenge_file, challenge_command)
-    secret = partial(challenges.read, *places, prompt=challenge_prompt)
+    secret = partial(challenges.read, *places, prompt=challenge_prompt, environment=csr is None)
     with hints.naming_commands(folder, printer):
-        issued = enroller.enrol(
-            name, names=names, purposes=asked, key=key, challenge=secret, force=force
-        )
+        if dry_run:
+            plan = enroller.plan(**asked, key=used, challenge=secret, force=force)
+            rehearsal.report(plan, as_json=as_json)
+            return
+        issued = enroller.enrol(**asked, key=used, challenge=secret, force=force)
     events.report_issued(issued, folder, as_json=as_json)
+
+
+def _read(
+    subject: str | None,
+    san: Iterable[str] | None,
+    eku: Iterable[str] | None,
+    template: str,
+    csr: Path | None,
+) -> dict[str, Any]:
+    """Return what is asked for, as `Enroller.enrol` takes it.
+
+    Raises:
+        UsageError: it cannot be asked for.
+        SettingsError: a file cannot be read, or a fact of the machine is not known.
+    """
+    from scepkit.client import host_facts
+    from scepkit.keys.files import refusals
+    from scepkit.protocol.general_name import parse_san
+    from scepkit.protocol.rfc4514 import parse_subject
+
+    if csr is None and subject is None:
+        raise UsageError(
+            "there is nothing to ask for: neither --subject nor --csr",
+            hint="scep enroll --help shows the usage",
+        )
+    content = None
+    if csr is not None:
+        with refusals(f"cannot read {csr}"):
+            content = csr.read_bytes()
+    return {
+        "subject": None if subject is None else parse_subject(host_facts.fill_subject(subject)),
+        "names": [parse_san(host_facts.fill_name(one)) for one in san or ()],
+        "purposes": options.read_purposes(eku or ()),
+        "template": template,
+        "csr": content,
+    }
+
+
+def _asking(folder: Folder, key_file: Path | None) -> Ask:
+    """Return what asks for a secret on the terminal: for a new one twice."""
+    from scepkit.cli.device import challenge as challenges
+    from scepkit.client.folder.outputs import PKCS12_PASSWORD
+    from scepkit.client.secret_source import KEY_PASSPHRASE
+
+    is_new = key_file is None and not folder.unfinished.exists()
+    fresh = {PKCS12_PASSWORD, *([KEY_PASSPHRASE] if is_new else [])}
+    return lambda what: challenges.ask(what, twice=what in fresh)

@@ -100,9 +100,11 @@ def existing(directory: Path) -> Folder:
     Raises:
         SettingsError: it is not, or there is a symbolic link in the place of something.
     """
+    from scepkit.cli.device import challenge
     from scepkit.client.folder import Folder, place
+    from scepkit.client.secret_source import Secrets
 
-    folder = Folder(directory)
+    folder = Folder(directory, Secrets(challenge.ask))
     with hints.naming_commands(folder):
         folder.check_exists()
     exposed = place.writable_by_others(directory)

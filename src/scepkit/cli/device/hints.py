@@ -125,10 +125,23 @@ def _names(certificate: Certificate) -> tuple[str, ...]:
 def _recorded(record: Record | None) -> Iterator[str]:
     if record is None:
         return
+    outputs = record.outputs
     given = {
         "--eku": ",".join(record.purposes),
+        "--template": record.template,
+        "--key-passphrase": record.passphrase,
+        "--fullchain": outputs.fullchain,
+        "--bundle": outputs.bundle,
+        "--pkcs12": outputs.pkcs12,
+        "--pkcs12-password": outputs.pkcs12_password,
+        "--owner": outputs.owner,
+        "--group": outputs.group,
+        "--mode": outputs.mode,
+        "--key-mode": outputs.key_mode,
         "--ca-id": record.ca_id,
         "--legacy": ",".join(record.legacy),
         "--tls-ca": record.tls_ca,
     }
     yield from (f"{option} {shlex.quote(value)}" for option, value in given.items() if value)
+    if outputs.pkcs12_legacy:
+        yield "--pkcs12-legacy"

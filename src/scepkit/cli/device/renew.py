@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scepkit.cli import options, terminal
+from scepkit.cli.device import request_options as asks
 from scepkit.cli.help import Command
 from scepkit.cli.options import CONNECTION, KEYS, WANTED, flag, option
 from scepkit.errors import UsageError
@@ -116,6 +117,7 @@ def renew(
     force: _Force = False,
     same_key: _SameKey = False,
     key: _Key = "",
+    key_passphrase: asks.KnownKeyPassphrase = None,
     eku: _Eku = None,
     next_ca: _NextCA = False,
     message: _Message = "",
@@ -147,6 +149,7 @@ def renew(
     from scepkit.cli.device import connection, events, hints
     from scepkit.client.folder import Folder
     from scepkit.client.renewer import Renewer
+    from scepkit.client.secret_source import Secrets
 
     # What can be wrong with the options is said before anything happens.
     wanted = _read(before, key, eku, message, force=force, same_key=same_key, next_ca=next_ca)
@@ -157,7 +160,9 @@ def renew(
     # One that enrolled the device is still in many an environment, and is spent.
     places = (challenge, challenge_file, challenge_command)
     secret = partial(challenges.read, *places, prompt=challenge_prompt, environment=False)
-    folder, printer = Folder(directory), events.EventPrinter()
+    passphrase = asks.read_source(key_passphrase, "--key-passphrase") if key_passphrase else None
+    folder = Folder(directory, Secrets(challenges.ask), passphrase)
+    printer = events.EventPrinter()
     renewer = Renewer(folder, way, server=changes, trust=trusted, tell=printer)
     with hints.naming_commands(folder, printer):
         outcome = renewer.renew(wanted, challenge=secret)

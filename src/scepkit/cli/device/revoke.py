@@ -100,8 +100,9 @@ def revoke(
     from scepkit.cli.device import connection, events, hints
     from scepkit.client.folder import Folder
     from scepkit.client.revoker import Revoker
+    from scepkit.client.secret_source import Secrets
 
-    folder = Folder(directory)
+    folder = Folder(directory, Secrets(challenges.ask))
     revoker = Revoker(
         folder,
         connection.of_options(timeout, proxy),

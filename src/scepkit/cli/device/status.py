@@ -92,7 +92,7 @@ def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]
         if not (folder.path / KEY).exists():
             rows.append(("problem", f"{KEY} is missing"))
     if record is not None:
-        rows.append(("server", record.url))
+        rows += _recorded(record)
     if waiting:
         rows += _request(folder.unfinished_record())
     unverified = folder.path / UNVERIFIED
@@ -108,6 +108,13 @@ def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]
     if coming is not None:
         rows.append(("next certificate from", coming.not_before))
     return state, rows
+
+
+def _recorded(record: Record) -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = [("server", record.url)]
+    if record.passphrase:
+        rows.append(("passphrase", record.passphrase))
+    return rows + [(name, str(path)) for name, path in record.outputs.paths.items()]
 
 
 def _revocation(note: RevocationNote) -> list[tuple[str, object]]:

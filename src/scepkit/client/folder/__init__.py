@@ -12,8 +12,9 @@ written; in place of the key that waits, of its record and of a directory, it is
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from scepkit.client.folder.files import (
     CHAIN,
     INSTALLED,
     KEY,
+    NAMES,
     NEXT,
     NEXT_CA,
     RECORD,
@@ -32,18 +34,24 @@ from scepkit.client.folder.files import (
     FolderFiles,
     write_certificates,
 )
+from scepkit.client.folder.outputs import PKCS12_PASSWORD, Access, Outputs
 from scepkit.client.folder.record import Record, RevocationNote
+from scepkit.client.secret_source import KEY_PASSPHRASE, NOWHERE, SecretSource
+from scepkit.errors import SettingsError
 from scepkit.keys.files import (
+    NOBODY_ELSE,
     read_file,
     refusals,
     remove_unfinished,
     sync_directory,
     write_file,
 )
-from scepkit.keys.pem import CERTIFICATE_MODE, write_key
+from scepkit.keys.pem import write_key
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.certificate import Certificate, pem
 from scepkit.protocol.scep.transaction import Issued
+
+_MADE = 0o700
 
 __all__ = ["KEY", "REVOCATION", "UNVERIFIED", "Folder"]
 
@@ -53,12 +61,15 @@ class Folder(FolderFiles):
 
     Args:
         path: where.
+        secrets: reads the passphrase of an encrypted key from where the record says; without, one
+            that has to be typed is refused.
+        passphrase: the source of it, in place of the recorded one.
     """
 
     @property
     def ahead(self) -> Folder:
         """Return the directory in which key and certificate of the next CA wait."""
-        return _Ahead(self.path / NEXT)
+        return _Ahead(self.path / NEXT, self._secrets, self.passphrase)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -75,6 +86,9 @@ class Folder(FolderFiles):
             self.check_links()
             for where in (self.path, self.path / NEXT):
                 remove_unfinished(where)
+            kept = None if self._is_inner else self._kept()
+            if kept is not None:
+                kept.outputs.remove_unfinished()
             yield
 
     def recover(self) -> bool:
@@ -98,12 +112,44 @@ class Folder(FolderFiles):
             SettingsError: the file system refuses.
         """
         place.make(self.path, inner=self._is_inner)
+        outputs = made.outputs if made is not None else Outputs()
         if made is not None:
+            self._prepare(outputs)
             record.write(self._unfinished_record, made)
         else:
             # Of another request.
             self._unfinished_record.unlink(missing_ok=True)
-        write_key(self.unfinished, key)
+        self._write_key(self.unfinished, key, made)
+
+    def _prepare(self, outputs: Outputs) -> None:
+        """Refuse further files that could not be written, before anything is asked for.
+
+        Raises:
+            SettingsError: one could not, or there is no password for it.
+        """
+        if self._is_inner:
+            return
+        outputs.check(self.path, NAMES)
+        if outputs.pkcs12:
+            self._password(SecretSource.parse(outputs.pkcs12_password))
+        access = outputs.access
+        with refusals(f"cannot give away the directory {self.path}"):
+            is_ours = access.owner != NOBODY_ELSE and self.path.stat().st_mode & 0o777 == _MADE
+            if is_ours and not any(self.path.iterdir()):
+                # Just made: nothing is in it yet.
+                os.chown(self.path, *access.owner)
+                self.path.chmod(access.directory_mode)
+
+    def _password(self, source: SecretSource) -> str:
+        return self._secrets.read(source, PKCS12_PASSWORD)
+
+    def _write_key(self, path: Path, key: PrivateKey, made: Record | None) -> None:
+        access = made.outputs.access if made is not None else Access()
+        source = SecretSource.parse(made.passphrase) if made and made.passphrase else NOWHERE
+        passphrase = None
+        if source != NOWHERE:
+            passphrase = self._secrets.passphrase(source, KEY_PASSPHRASE)
+        write_key(path, key, passphrase, mode=access.key_mode, owner=access.owner)
 
     def remember(self, made: Record) -> None:
         """Keep how the certificate is got.
@@ -151,12 +197,41 @@ class Folder(FolderFiles):
         # It may have waited for days.
         place.check_directory(self.path, inner=self._is_inner)
         place.check_files((self.unfinished, self._unfinished_record))
-        chain = [pem(one.der) for one in issued.chain]
-        # The certificate last: with it the installation counts.
-        texts = {CA: chain[-1], CHAIN: "".join(chain), CERTIFICATE: pem(issued.certificate.der)}
-        for name, text in texts.items():
-            write_file(self.path / f"{name}.new", text.encode("ascii"), mode=CERTIFICATE_MODE)
+        chain = [pem(one.der).encode("ascii") for one in issued.chain]
+        texts = {CA: chain[-1], CHAIN: b"".join(chain)}
+        texts[CERTIFICATE] = pem(issued.certificate.der).encode("ascii")
+        kept = self.unfinished_record()
+        self._stage(texts, kept, (issued.certificate, *issued.chain), self._unfinished_key)
         self._rename()
+
+    def _stage(
+        self,
+        texts: Mapping[str, bytes],
+        kept: Record | None,
+        chain: Sequence[Certificate],
+        key: Callable[[], PrivateKey],
+    ) -> None:
+        """Write what is coming beside its place; the certificate last: with it, it counts.
+
+        Args:
+            texts: the files of the directory, by name, beside the key.
+            kept: the record that comes with them.
+            chain: the certificate and those above it.
+            key: returns the key.
+        """
+        outputs = kept.outputs if kept is not None else Outputs()
+        access = outputs.access
+        if not self._is_inner:
+            outputs.stage(key, chain, self._password)
+        for name, text in texts.items():
+            path = self.path / f"{name}.new"
+            write_file(path, text, mode=access.mode, owner=access.owner)
+
+    def _unfinished_key(self) -> PrivateKey:
+        key = self.unfinished_key()
+        if key is None:
+            raise SettingsError(f"there is no {self.unfinished}", hint="run the command again")
+        return key
 
     def keep_unverified(self, certificates: Sequence[bytes]) -> Path:
         """Keep the certificates of a CA that could not be verified; change nothing else.
@@ -202,9 +277,10 @@ class Folder(FolderFiles):
                 for name in (CA, CHAIN, RECORD, CERTIFICATE)
                 if (coming.path / name).exists()
             }
-        write_key(self.unfinished, coming.key())
-        for name, content in public.items():
-            write_file(self.path / f"{name}.new", content, mode=CERTIFICATE_MODE)
+        kept, key = coming.record(), coming.key()
+        self._write_key(self.unfinished, key, kept)
+        chain = (coming.require_certificate(), *coming.chain())
+        self._stage(public, kept, chain, lambda: key)
         self._rename()
         self.forget_ahead()
 
@@ -232,12 +308,26 @@ class Folder(FolderFiles):
         with refusals(f"cannot replace the files in {self.path}"):
             # There is a better one now.
             (self.path / UNVERIFIED).unlink(missing_ok=True)
-            for name in INSTALLED:
-                # Some may be there under their own names already, after an interruption.
-                coming = self.path / f"{name}.new"
-                if coming.exists():
-                    coming.replace(self.path / name)
+            for coming, path in self._renamings():
+                coming.replace(path)
+                if path.parent != self.path:
+                    sync_directory(path.parent)
             sync_directory(self.path)
+
+    def _kept(self) -> Record | None:
+        """Return the record of what is coming, or else of what is there."""
+        return record.read(self._unfinished_record) or self.record()
+
+    def _renamings(self) -> list[tuple[Path, Path]]:
+        """Return what is there to be renamed, in that order, and to what.
+
+        After an interruption some are there under their own names already.
+        """
+        own = [(self.path / f"{name}.new", self.path / name) for name in INSTALLED]
+        kept = self._kept()
+        further = [] if self._is_inner or kept is None else [*kept.outputs.renamings()]
+        *others, certificate = [pair for pair in own if pair[0].exists()]
+        return [*others, *further, certificate]
 
 
 class _Ahead(Folder):

@@ -1,6 +1,7 @@
 """The contents of the directory of a device: a key, its certificate, and the chain.
 
-    key.pem          the private key, PKCS#8, mode 0600 from its first byte
+    key.pem          the private key, PKCS#8, mode 0600 from its first byte; encrypted where there
+                     is a passphrase
     cert.pem         the certificate
     chain.pem        the certificates from its issuer to the trusted CA
     ca.pem           the trusted CA certificate
@@ -20,14 +21,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from scepkit.client import keys
 from scepkit.client.folder import place, record
 from scepkit.client.folder.record import Record, RevocationNote, ServerChanges
+from scepkit.client.secret_source import ASKED, KEY_PASSPHRASE, NOWHERE, Secrets, SecretSource
 from scepkit.errors import Hint, Malformed, SettingsError
 from scepkit.keys.files import write_file
-from scepkit.keys.pem import read_certificate_file
+from scepkit.keys.passphrase import Passphrase
+from scepkit.keys.pem import KEY_MODE, read_certificate_file
 from scepkit.protocol import certificate
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.asn1 import textual
@@ -94,20 +98,36 @@ INSTALLED = (CA, CHAIN, RECORD, KEY, CERTIFICATE)
 """The files that are replaced together, in the order of renaming."""
 
 
+NAMES = frozenset(
+    {*INSTALLED, *(f"{one}.new" for one in INSTALLED), NEXT_CA, NEXT, REVOCATION, UNVERIFIED}
+)
+"""All names that files of a directory have, and that nothing else can have in there."""
+
+
 class FolderFiles:
     """The files of such a directory, to read; it need not exist yet.
 
     Args:
         path: where.
+        secrets: reads the passphrase of an encrypted key from where the record says.
+        passphrase: the source of it, in place of the recorded one.
 
     Attributes:
         unfinished: the file with the key of a request that is under way.
+        passphrase: the source of the passphrase that was given; `NOWHERE` for keys in clear.
     """
 
     _is_inner = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        secrets: Secrets | None = None,
+        passphrase: SecretSource | None = None,
+    ) -> None:
         self.path = path
+        self._secrets = secrets or Secrets()
+        self.passphrase = passphrase
         self.unfinished = path / f"{KEY}.new"
         self._unfinished_record = path / f"{RECORD}.new"
 
@@ -117,16 +137,18 @@ class FolderFiles:
         Raises:
             SettingsError: there is one.
         """
-        names = (*INSTALLED, NEXT_CA, REVOCATION, UNVERIFIED, *(f"{one}.new" for one in INSTALLED))
+        names = sorted(NAMES - {NEXT})
         inner = self.path / NEXT
         place.check_directory(self.path, inner=self._is_inner)
         place.check_directory(inner, inner=True)
         place.check_files(where / name for where in (self.path, inner) for name in names)
 
     def files(self) -> dict[str, Path]:
-        """Return the paths of `key`, `cert`, `chain` and `ca`."""
+        """Return the paths of `key`, `cert`, `chain` and `ca`, and of the further files."""
         names = (KEY, CERTIFICATE, CHAIN, CA)
-        return {name.removesuffix(".pem"): self.path / name for name in names}
+        own = {name.removesuffix(".pem"): self.path / name for name in names}
+        kept = None if self._is_inner else self.record()
+        return own | (kept.outputs.paths if kept else {})
 
     def certificate(self) -> Certificate | None:
         """Return the certificate; None when there is none.
@@ -194,7 +216,7 @@ class FolderFiles:
         Raises:
             SettingsError: there is none, the file cannot be used, or it is another one's key.
         """
-        found, certificate = keys.read_key(self.path / KEY), self.certificate()
+        found, certificate = self._read_key(self.path / KEY, self.record()), self.certificate()
         if certificate is not None and certificate.canonical_spki != keys.spki(found):
             raise SettingsError(
                 f"{self.path / KEY} is not the key of {self.path / CERTIFICATE}",
@@ -261,7 +283,20 @@ class FolderFiles:
         Raises:
             SettingsError: the file cannot be used.
         """
-        return keys.read_key(self.unfinished) if self.unfinished.exists() else None
+        if not self.unfinished.exists():
+            return None
+        return self._read_key(self.unfinished, self.unfinished_record())
+
+    def _read_key(self, path: Path, kept: Record | None) -> PrivateKey:
+        most = kept.outputs.access.key_mode if kept else KEY_MODE
+        return keys.read_key(path, partial(self._opening, kept), most=most)
+
+    def _opening(self, kept: Record | None) -> Passphrase:
+        """Return the passphrase of a key that is encrypted."""
+        source = self.passphrase
+        if source is None or source == NOWHERE:
+            source = SecretSource.parse(kept.passphrase) if kept and kept.passphrase else ASKED
+        return self._secrets.passphrase(source, KEY_PASSPHRASE)
 
     def check_free(self, now: datetime) -> None:
         """Refuse to replace a key or a certificate that is still good.

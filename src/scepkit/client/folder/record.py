@@ -7,11 +7,13 @@ that the certificate was revoked, as its CA said.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from scepkit.client.folder import outputs
+from scepkit.client.folder.outputs import Outputs
 from scepkit.client.trust import normalize_url
 from scepkit.errors import Hint, SettingsError
 from scepkit.keys.files import plain_file, write_file
@@ -51,13 +53,21 @@ class Record:
         legacy: the legacy algorithms that were allowed.
         key: the kind of the key, such as `rsa:2048`.
         purposes: those that are asked for, by name or OID; none where they are the CA's choice.
+        template: the certificate template that is asked for, as `certificate_template` takes it.
+        same_key: whether renewals are for the same key, since somebody has brought it.
+        passphrase: the source of the passphrase that the key is encrypted under, as `SecretSource`
+            has it; "" where it is in clear.
         tls_ca: file of the certificates that HTTPS was checked with, by its whole path; "" for the
             system's.
+        tls_cert: file of the certificate that this machine shows by HTTPS, by its whole path.
+        tls_key: file of that one's key, by its whole path; "" where both are in one.
+        tls_passphrase: the source of that key's passphrase.
         capabilities: the most that the CA has ever said it can do, in lower case.
         transaction_id: of the request for the certificate.
         requested_at: when that was sent first, ISO 8601.
         wanted: what that asks for, as `PreparedRequest.wanted` says it; "" when it is not known.
         checked_at: when the CA was last asked for its successor, ISO 8601; "" for never.
+        outputs: the further files, and whose all of them are.
     """
 
     url: str
@@ -65,12 +75,19 @@ class Record:
     legacy: tuple[str, ...] = ()
     key: str = ""
     purposes: tuple[str, ...] = ()
+    template: str = ""
+    same_key: bool = False
+    passphrase: str = ""
     tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_passphrase: str = ""
     capabilities: tuple[str, ...] = ()
     transaction_id: str = ""
     requested_at: str = ""
     wanted: str = ""
     checked_at: str = ""
+    outputs: Outputs = field(default_factory=Outputs)
 
     @property
     def allowed(self) -> frozenset[Legacy]:
@@ -141,7 +158,7 @@ def read(path: Path) -> Record | None:
     try:
         with plain_file(path) as file:
             found = json.loads(file.read(_MAX_SIZE))
-        known = [field.name for field in fields(Record) if field.name in found]
+        known = [one.name for one in fields(Record) if one.name in found]
         return Record(**{name: _value(found[name], name) for name in known})
     except FileNotFoundError:
         return None
@@ -158,10 +175,16 @@ def write(path: Path, record: Record) -> None:
         SettingsError: the file system refuses.
     """
     text = json.dumps(asdict(record), indent=2) + "\n"
-    write_file(path, text.encode("utf-8"), mode=_MODE)
+    write_file(path, text.encode("utf-8"), mode=_MODE, owner=record.outputs.access.owner)
 
 
 def _value(value: Any, name: str) -> Any:
+    if name == "outputs":
+        return outputs.read(value)
+    if name == "same_key":
+        if not isinstance(value, bool):
+            raise TypeError(name)
+        return value
     if name not in ("legacy", "capabilities", "purposes"):
         if not isinstance(value, str) or (name.endswith("_at") and not _is_time(value)):
             raise TypeError(name)

@@ -1,0 +1,228 @@
+"""Options of `scep enroll` that say what is asked for, with which key, and what is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias
+
+from scepkit.cli.options import KEYS, OUTPUT, WANTED, flag, option
+from scepkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from scepkit.client.folder.outputs import Outputs
+    from scepkit.client.secret_source import Secrets, SecretSource
+    from scepkit.protocol.algorithms import PrivateKey
+
+KEY = "Key"
+FILES = "Files"
+
+_PLACES = "file:PATH, env:NAME, command:PROGRAM ARGUMENTS or prompt"
+
+Subject: TypeAlias = Annotated[
+    str | None,
+    option(
+        WANTED,
+        "DN",
+        "Subject of the certificate, such as CN=dev1,O=Example (RFC 4514). In a value, put a "
+        'backslash before , + " and #. {hostname}, {fqdn} and {serial} stand for facts of this '
+        "machine.",
+    ),
+]
+San: TypeAlias = Annotated[
+    list[str] | None,
+    option(
+        WANTED,
+        "NAME",
+        "Subject alternative name: dns:, ip:, email:, uri:, upn: or dirname: and the name. Without "
+        "the prefix the kind is guessed. {hostname}, {fqdn} and {serial} as in the subject. "
+        "Repeatable.",
+    ),
+]
+Template: TypeAlias = Annotated[
+    str,
+    option(
+        WANTED,
+        "NAME",
+        "Name of a certificate template, for a Microsoft CA; or its OID, with :major.minor of its "
+        "version.",
+    ),
+]
+Csr: TypeAlias = Annotated[
+    Path | None,
+    option(
+        WANTED,
+        "FILE",
+        "Send this PKCS#10, PEM or DER, in place of --subject, --san, --eku and --template; a "
+        "challenge has to be in it. It takes --key-file.",
+    ),
+]
+KeyKind: TypeAlias = Annotated[
+    str,
+    option(
+        KEY,
+        "KIND",
+        f"{KEYS}. EC and Ed25519 keys need a challenge, and a CA that accepts them.",
+        show_default=True,
+    ),
+]
+KeyFile: TypeAlias = Annotated[
+    Path | None,
+    option(
+        KEY,
+        "FILE",
+        "Use this key, PEM or DER, encrypted or not, and make none. DIR gets a copy; FILE stays "
+        "as it is. Renewals keep the key, too.",
+    ),
+]
+KeyPassphrase: TypeAlias = Annotated[
+    str | None,
+    option(
+        KEY,
+        "PLACE",
+        f"Encrypt DIR/key.pem under the passphrase of this place: {_PLACES}. Renewals look there, "
+        "too. The default is that of --key-file, if it is encrypted; none leaves the key in clear.",
+    ),
+]
+KeyFilePassphrase: TypeAlias = Annotated[
+    str | None,
+    option(KEY, "PLACE", "Place of the passphrase of --key-file, if that is another one."),
+]
+KnownKeyPassphrase: TypeAlias = Annotated[
+    str | None,
+    option(
+        WANTED,
+        "PLACE",
+        f"Place of the key's passphrase from now on: {_PLACES}; none puts the new key into clear. "
+        "Default: the one recorded in DIR.",
+        "--key-passphrase",
+    ),
+]
+
+FullChain: TypeAlias = Annotated[
+    Path | None,
+    option(FILES, "FILE", "Also write certificate and chain to FILE, at each renewal, too."),
+]
+Bundle: TypeAlias = Annotated[
+    Path | None,
+    option(FILES, "FILE", "The same with the key in clear before them, as HAProxy reads it."),
+]
+Pkcs12: TypeAlias = Annotated[
+    Path | None,
+    option(FILES, "FILE", "The same as PKCS#12 (.p12, .pfx); it takes --pkcs12-password."),
+]
+Pkcs12Password: TypeAlias = Annotated[
+    str | None, option(FILES, "PLACE", f"Place of the password of the PKCS#12: {_PLACES}.")
+]
+Pkcs12Legacy: TypeAlias = Annotated[
+    bool,
+    flag(
+        FILES,
+        "Encrypt the PKCS#12 with triple DES and SHA-1, for programs that read nothing else.",
+        "--pkcs12-legacy",
+    ),
+]
+Owner: TypeAlias = Annotated[
+    str, option(FILES, "USER", "Owner of all files, at each renewal, too; for root.")
+]
+Group: TypeAlias = Annotated[str, option(FILES, "GROUP", "Group of all files.")]
+Mode: TypeAlias = Annotated[
+    str, option(FILES, "OCTAL", "Permissions of files without a key. Default: 0644.", "--mode")
+]
+KeyMode: TypeAlias = Annotated[
+    str,
+    option(FILES, "OCTAL", "Permissions of files with a key, at most 0640. Default: 0600."),
+]
+DryRun: TypeAlias = Annotated[
+    bool,
+    flag(
+        OUTPUT,
+        "Ask the server who its CA is, and show what would be asked for and written. Send no "
+        "request and write nothing.",
+        "--dry-run",
+    ),
+]
+
+
+def read_source(text: str, name: str) -> SecretSource:
+    """Read the place of a secret.
+
+    Raises:
+        UsageError: it is none.
+    """
+    from scepkit.client.secret_source import SecretSource
+
+    try:
+        return SecretSource.parse(text)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error.message}", hint=error.hint) from None
+
+
+def read_key(
+    kind: str, file: Path | None, given: str | None, opening: str | None, secrets: Secrets
+) -> tuple[str | PrivateKey, SecretSource | None]:
+    """Read the options of the key.
+
+    Returns:
+        The kind of a new key, or the key of the file; and the place of its passphrase in DIR.
+
+    Raises:
+        UsageError: they cannot be meant.
+        SettingsError: the file cannot be used.
+    """
+    from scepkit.client import keys
+    from scepkit.client.secret_source import ASKED, KEY_PASSPHRASE, NOWHERE
+
+    kept = None if given is None else read_source(given, "--key-passphrase")
+    opens = ASKED
+    if file is None:
+        if opening is not None:
+            raise UsageError("--key-file-passphrase goes with --key-file")
+        return kind, kept
+    if kind != keys.DEFAULT_KEY:
+        raise UsageError("--key and --key-file exclude each other")
+    what = KEY_PASSPHRASE
+    if opening is not None:
+        opens, what = read_source(opening, "--key-file-passphrase"), f"passphrase of {file}"
+    elif kept is not None and kept != NOWHERE:
+        opens = kept
+    asked = False
+
+    def ask() -> str:
+        nonlocal asked
+        asked = True
+        return secrets.read(opens, what)
+
+    found = keys.read_foreign_key(file, ask)
+    # What somebody has encrypted stays encrypted.
+    return found, opens if asked and kept is None else kept
+
+
+def read_outputs(
+    fullchain: Path | None,
+    bundle: Path | None,
+    pkcs12: Path | None,
+    pkcs12_password: str | None,
+    *,
+    pkcs12_legacy: bool,
+) -> Outputs:
+    """Read the options of the further files.
+
+    Raises:
+        UsageError: they cannot be meant.
+    """
+    from scepkit.client.folder.outputs import Outputs
+
+    if pkcs12 is None and (pkcs12_password is not None or pkcs12_legacy):
+        raise UsageError("--pkcs12-password and --pkcs12-legacy go with --pkcs12")
+    source = read_source(pkcs12_password or "none", "--pkcs12-password")
+    if pkcs12 is not None and source.kind == "none":
+        raise UsageError(
+            "--pkcs12 takes a password, which its importers ask for",
+            hint=f"name its place: --pkcs12-password {_PLACES}",
+        )
+    one, two, three = (str(path.absolute()) if path else "" for path in (fullchain, bundle, pkcs12))
+    if len({one, two, three} - {""}) < sum(map(bool, (one, two, three))):
+        raise UsageError("two of --fullchain, --bundle and --pkcs12 name the same file")
+    return Outputs(
+        one, two, three, pkcs12_password=str(source) if pkcs12 else "", pkcs12_legacy=pkcs12_legacy
+    )
