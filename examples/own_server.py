@@ -23,6 +23,7 @@ from scepkit import (
     Credential,
     HTTPRefused,
     HTTPRequest,
+    HTTPResponse,
     Malformed,
     PKCSReq,
     PSSPublicKey,
@@ -67,13 +68,31 @@ def decide(request: Request, sender: VerifiedMessage) -> CertRep:
     if not isinstance(request, PKCSReq) or request.csr.challenge_password != "secret":
         raise BadRequest("not with that challenge")
     # Else whoever records this request can sign it as their own, and gets the answer.
-    if request.csr.key_hash != sender.certificate.key_hash:
+    is_renewal = sender.certificate.is_signed_with(CREDENTIAL.certificate.spki, frozenset())
+    if request.csr.key_hash != sender.certificate.key_hash and not is_renewal:
         raise BadRequest("signed by another key than it is for")
     key = request.csr.public_key
     if isinstance(key, PSSPublicKey):
         raise BadAlg("keys for RSASSA-PSS alone are not certified here")
     certificate = certify(request.csr.subject.x509(), key, ca=False)
     return Success((certificate.public_bytes(Encoding.DER),))
+
+
+def serve(request: HTTPRequest) -> HTTPResponse:
+    try:
+        return HTTPResponse(200, answer(http.read_request(request)), http.PKI_MESSAGE)
+    except HTTPRefused as error:
+        return HTTPResponse(error.status, error.message.encode())
+    except Malformed as error:
+        return HTTPResponse(400, error.message.encode())
+
+
+def answer(request: http.SCEPRequest) -> bytes:
+    if request.operation is http.Operation.GET_CA_CAPS:
+        return capabilities.render(capabilities.offered(()))
+    if request.operation is http.Operation.GET_CA_CERT:
+        return CA.public_bytes(Encoding.DER)
+    return RESPONDER.respond(request.message, decide)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -83,26 +102,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(min(int(self.headers.get("content-length", 0)), http.MAX_BODY))
         query = self.path.partition("?")[2].encode()
-        try:
-            status, answer = (
-                200,
-                self.answer(http.read_request(HTTPRequest(self.command, query, body))),
-            )
-        except HTTPRefused as error:
-            status, answer = error.status, error.message.encode()
-        except Malformed as error:
-            status, answer = 400, error.message.encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(answer)))
+        response = serve(HTTPRequest(self.command, query, body))
+        self.send_response(response.status)
+        self.send_header("Content-Type", response.content_type)
+        self.send_header("Content-Length", str(len(response.body)))
         self.end_headers()
-        self.wfile.write(answer)
-
-    def answer(self, request: http.SCEPRequest) -> bytes:
-        if request.operation is http.Operation.GET_CA_CAPS:
-            return capabilities.render(capabilities.offered(()))
-        if request.operation is http.Operation.GET_CA_CERT:
-            return CA.public_bytes(Encoding.DER)
-        return RESPONDER.respond(request.message, decide)
+        self.wfile.write(response.body)
 
 
 if __name__ == "__main__":
