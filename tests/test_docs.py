@@ -40,6 +40,11 @@ def test_the_commands_page_is_what_the_commands_say():
     subprocess.run([sys.executable, ROOT / "docs/commands.py", "--check"], check=True)
 
 
+def test_the_reference_of_the_library_is_what_the_docstrings_say():
+    """Every public name stands in one of its sections."""
+    subprocess.run([sys.executable, ROOT / "docs/library.py", "--check"], check=True)
+
+
 def test_the_certificates_of_the_ready_profiles_are_what_is_issued():
     subprocess.run([sys.executable, ROOT / "docs/ready_profiles.py", "--check"], check=True)
 

@@ -19,6 +19,8 @@ To get a certificate, and keep its key in your own way:
     issued = client.enrol(ca, key, "CN=dev1,O=Example", challenge="…")
     issued = client.renew(ca, key, issued.certificate, generate_key("rsa:2048"))
 
+With asyncio: `AsyncClient` has the same methods, to be awaited, and needs the extra `async`.
+
 To answer requests in a server of your own:
 
     from scepkit import Responder, Success

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import subprocess
 import sys
 
@@ -64,6 +66,44 @@ def test_every_error_is_there():
         if isinstance(v, type) and issubclass(v, Exception)
     }
     assert errors <= set(scepkit.__all__)
+
+
+def functions(where, kind):
+    """Yield the public functions, methods and properties of a class or a module, with names."""
+    for name, value in vars(kind).items():
+        found = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+        if not name.startswith("_") and inspect.isfunction(found):
+            yield f"{where}.{name}", found
+
+
+def documented():
+    for name in scepkit.__all__:
+        value = getattr(scepkit, name)
+        if inspect.ismodule(value):
+            yield name, value
+            own = getattr(value, "__all__", ())
+            yield from (
+                (n, f)
+                for n, f in functions(name, value)
+                if n.partition(".")[2] in own or f.__module__ == value.__name__
+            )
+        elif inspect.isclass(value):
+            yield name, value
+            yield from functions(name, value)
+        elif inspect.isfunction(value):
+            yield name, value
+
+
+@pytest.mark.parametrize(("name", "value"), [pytest.param(*one, id=one[0]) for one in documented()])
+def test_every_public_name_says_what_it_does(name, value):
+    """In a sentence; a function's begins with what it does: Return, Ask, Write."""
+    first = (value.__doc__ or "").split("\n\n")[0].strip()
+    assert first.endswith((".", ":")), name
+    if inspect.isfunction(value):
+        verb = first.split()[0]
+        assert re.fullmatch("[A-Z][a-z]+", verb), first
+        assert verb not in {"A", "An", "The", "This", "It", "Its", "What", "Whether", "How"}, first
+        assert not verb.endswith("s") or verb.endswith("ss"), first
 
 
 def test_nothing_heavy_is_loaded():
