@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import socket
 import struct
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 import postgresql
 from enrolment import devices
@@ -150,6 +153,49 @@ def test_killed_after_the_yes_of_a_referee(site, challenges):
     assert len(site.asked("issuer")) == 2
     assert len(set(site.asked("issuer"))) == 1
     assert len(site.certificates()) == 1
+
+
+ANSWERED = """
+[profile.mdm]
+validity = "30d"
+[profile.mdm.subject.OU]
+template = "{{ service.data.department }}"
+[profile.mdm.names.dns]
+add = ["{{ service.names.dns | first }}"]
+[endpoint.default]
+profile = "mdm"
+"""
+ANSWER = {"subject": "CN=device", "names": ["dns:a.example"], "validity_seconds": 3600}
+
+
+@pytest.mark.parametrize("killed_at", ["issuer", "teller"])
+def test_killed_after_the_answer_of_a_referee(site, challenges, killed_at):
+    """The certificate is what the first answer says, which was stored before all else."""
+    (site.path / "scep.toml").write_text(ANSWERED)
+    parties = f"referee,{killed_at}"
+    server = site.start(parties)
+    message = devices.pkcs_req(challenges(site.path)[0], to=server.ra)
+    site.says("referee", f"yes {json.dumps(ANSWER | {'data': {'department': 'IT'}})}")
+    thread, _ = posted(server, message)
+    site.was_asked(killed_at)
+    server.kill()
+    thread.join(PATIENCE)
+    site.says("referee", f"yes {json.dumps({'data': {'department': 'Thieves'}})}")
+    site.says(killed_at, "yes")
+    again = site.start(parties)
+    reply = again.read(again.post(message))
+    assert len(site.asked("referee")) == 1
+    issued = reply.x509
+    assert issued.subject.rfc4514_string() == "OU=IT,CN=device"
+    names = issued.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [*names] == [x509.DNSName("a.example")]
+    assert issued.not_valid_after_utc - issued.not_valid_before_utc < timedelta(hours=2)
+    assert [one.der for one in site.certificates()] == [reply.certificate]
+    assert again.read(again.post(message)).certificate == reply.certificate
+    with Store.open(site.url) as store:
+        (told,) = store.audit_records(action="answered")
+    assert (told.members["actor"], told.members["subject"]) == ("referee", "CN=device")
+    assert again.stop() == 0
 
 
 def test_killed_before_the_word_of_a_referee(site, challenges):

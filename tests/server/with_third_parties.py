@@ -3,12 +3,14 @@
     with_third_parties.py DIRECTORY PARTIES COMMAND...
 
 A party (`referee`, `issuer`, `teller`) appends what it is asked to DIRECTORY/PARTY.asked, then
-waits for DIRECTORY/PARTY.says, which holds `yes` or `no`.
+waits for DIRECTORY/PARTY.says, which holds `yes` or `no`. Behind `yes` there may be an answer, as
+JSON has it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -18,8 +20,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import keys
 from scepkit.ca.authority import Authority
 from scepkit.cli import main
+from scepkit.enrolment.answers import ServiceAnswer
 from scepkit.enrolment.third_parties import No, ThirdParties, Yes
-from scepkit.server import app
+from scepkit.server import app, run
 
 
 class Party:
@@ -34,7 +37,10 @@ class Party:
             file.write(f"{what}\n")
         while not self._says.exists():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        return Yes() if self._says.read_text() == "yes" else No("the file says no")
+        word, _, answer = self._says.read_text().partition(" ")
+        if word != "yes":
+            return No("the file says no")
+        return Yes(ServiceAnswer.read(json.loads(answer))) if answer else Yes()
 
     async def judge(self, question):
         return await self.word(question.id)
@@ -59,5 +65,7 @@ class OtherCA(Party):
 
 place, parties = Path(sys.argv[1]), sys.argv[2].split(",")
 made = {name: (OtherCA if name == "issuer" else Party)(place, name) for name in parties}
-app.create = partial(app.create, third_parties={"default": ThirdParties(**made)})
+given = {"default": ThirdParties(**made)}
+app.create = partial(app.create, third_parties=given)
+run.assemble = partial(run.assemble, third_parties=given)  # what is checked before the start
 sys.exit(main(sys.argv[sys.argv.index("serve") :]))
