@@ -8,6 +8,7 @@ import pytest
 
 import keys
 from enrolment import devices
+from enrolment.revoking import ask, request, service
 from enrolment.world import NAME
 from scepkit.ca.profiles.profile import Profile
 from scepkit.ca.profiles.subject import AttributeRule, SubjectRules
@@ -15,6 +16,7 @@ from scepkit.enrolment.challenges import NoChallenge
 from scepkit.enrolment.challenges.static import StaticChallenge
 from scepkit.enrolment.rules import RenewalRules, SubjectRule
 from scepkit.errors import BadRequest
+from scepkit.protocol.crl import Reason
 from scepkit.protocol.scep.messages import Pending, Success
 from scepkit.server.settings.profiles.values import attribute_type
 from scepkit.services.scep_decision import Decision
@@ -157,6 +159,26 @@ def test_replaced_when_the_new_key_signs(world):
     assert not is_revoked(world, new)
     refusal = world.renew(holder("device", old), key=keys.rsa_key("other")).refusal
     assert refusal == ("badRequest", "the certificate that signed was revoked")
+
+
+def test_replaced_when_the_new_key_signs_by_cmp(world):
+    """A revocation of one of the subject's; the others are superseded then."""
+    world.use(subject=REPLACE, cmp_revoke_by_subject=True)
+    old = [first(world, name, bound="CN=device") for name in ("device", "second")]
+    new = holder("stranger", first(world, "stranger", bound="CN=device"))
+    asked = request(new, Reason.keyCompromise, of=old[0].x509)
+    assert ask(service(world), asked).verdict == "accepted"
+    rows = [world.store.certificate(one.x509.serial_number) for one in old]
+    assert [one.revocation_reason for one in rows] == [1, 4]
+    assert world.store.certificate(new.x509.serial_number).revoked_at is None
+
+
+def test_what_revokes_itself_by_cmp_replaces_nothing(world):
+    world.use(subject=REPLACE)
+    old = first(world, bound="CN=device")
+    new = holder("stranger", first(world, "stranger", bound="CN=device"))
+    assert ask(service(world), request(new)).verdict == "accepted"
+    assert world.store.certificate(old.x509.serial_number).revoked_at is None
 
 
 def test_a_certificate_of_the_new_key_that_was_not_issued_replaces_nothing(world):

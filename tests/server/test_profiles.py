@@ -174,6 +174,28 @@ def test_what_is_refused_in_a_file_of_its_own(load, tmp_path, text, said, line):
     assert (place.file, place.line) == (str(own), line)
 
 
+def test_a_file_with_the_sections_of_scep_toml(load, tmp_path):
+    """It is one profile, and says so."""
+    with pytest.raises(SettingsError) as refused:
+        load(own='[profile.own]\nvalidity = "8h"\n[profile.own.key]\nkinds = ["rsa"]')
+    assert (
+        refused.value.message == f"{tmp_path / 'profiles/own.toml'}: [profile.…] is for scep.toml"
+    )
+    assert refused.value.hint == (
+        "the file is the profile 'own': leave [profile.own] out, "
+        "and write [key] in place of [profile.own.key]"
+    )
+
+
+@pytest.mark.parametrize("name", ["My VPN", "VPN", "a" * 33, "a.b", "ü"])
+def test_a_file_whose_name_is_no_profiles(load, tmp_path, name):
+    with pytest.raises(SettingsError) as refused:
+        load(**{name: 'validity = "8h"'})
+    file = tmp_path / "profiles" / f"{name}.toml"
+    assert refused.value.message == f"{file}: no profile can have that name"
+    assert "1 to 32 of a-z, 0-9 and -" in refused.value.hint
+
+
 def test_lists_that_lie_too_deep_in_each_other(load, tmp_path):
     """The reader of TOML goes down into each."""
     deep = "a = " + "[" * 5000 + "]" * 5000

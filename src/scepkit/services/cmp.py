@@ -121,6 +121,7 @@ class CMPService:
                 protector = cmp.same_secret(request, right.secret, signer.name, self._random)
             with cmp.answerable(header):
                 by = self._revoke(request, right)
+                self._rights.used(right)
         except cmp.CertRevoked as error:
             # Not an error in the request but a verdict about the certificate, so it is an rp's.
             der = self._sealed(request, cmp.StatusInfo.of(error), protector)

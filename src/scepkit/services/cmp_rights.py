@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from scepkit.ca.authority import Authority
+from scepkit.enrolment import same_subject
 from scepkit.enrolment.issuers import Issuers, stored_certificate
 from scepkit.enrolment.rate_limit import Limiters
 from scepkit.enrolment.rules import Rules
@@ -21,7 +22,7 @@ from scepkit.enrolment.secret_box import Passphrases
 from scepkit.protocol import cmp
 from scepkit.protocol.certificate import Certificate, show_serial
 from scepkit.services.scep_retrieval import same_owner
-from scepkit.store import CertificateRow, Store
+from scepkit.store import CertificateRow, SameSubject, Store
 
 # MACs that are tried in a minute for one address: for one certificate, so that a short passphrase
 # is not guessed, and in all, since the sender chooses how much work each of them is. Not for all
@@ -40,11 +41,13 @@ class Right:
         certificate: what may be revoked.
         by: who that is, for the record.
         secret: what proved it and protects the answer too; None for a signature. Secret.
+        signer: the certificate whose key proved it; None for a secret.
     """
 
     certificate: CertificateRow
     by: str
     secret: str | None = field(default=None, repr=False)
+    signer: Certificate | None = None
 
 
 class RevocationRights:
@@ -96,6 +99,18 @@ class RevocationRights:
                 return self._by_signature(request, authorities)
             return self._by_passphrase(request, authorities, peer)
 
+    def used(self, right: Right) -> None:
+        """Let the certificate that has signed take the place of others of its subject.
+
+        That is when the revocation is done: which may be of one of those, or of itself.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        if right.signer is not None and self._rules.subject.treatment is SameSubject.REPLACED:
+            now = self._now()
+            same_subject.sign(right.signer, self._endpoint, self._issuers, self._store, now)
+
     def _by_signature(self, request: cmp.Request, authorities: Sequence[Authority]) -> Right:
         signer = cmp.find_signer(request)
         authority = self._issuers.issuer_of(signer)
@@ -108,10 +123,10 @@ class RevocationRights:
         wanted = request.revocation
         if (wanted.issuer, wanted.serial) == (signer.issuer, signer.serial):
             _check_description(wanted, signer)
-            return Right(own, "its owner, by CMP")
+            return Right(own, "its owner, by CMP", signer=signer)
         if own.revoked_at is not None:
             raise cmp.SignerNotTrusted("the certificate that signed was revoked")
-        return self._by_subject(wanted, authorities, own)
+        return replace(self._by_subject(wanted, authorities, own), signer=signer)
 
     def _by_subject(
         self, wanted: cmp.RevocationRequest, authorities: Sequence[Authority], own: CertificateRow

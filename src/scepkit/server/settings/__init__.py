@@ -6,7 +6,6 @@ Everything is checked when the server starts; an error names the file, the key a
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Collection, Mapping
 from datetime import timedelta
@@ -36,6 +35,7 @@ from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.server.settings.profiles import inheritance
 from scepkit.server.settings.profiles.files import ProfileFiles
 from scepkit.server.settings.profiles.format import ProfileSettings, tables
+from scepkit.server.settings.profiles.values import NAME
 from scepkit.server.settings.template import TEMPLATE
 from scepkit.store.engine import sqlite_url
 
@@ -52,7 +52,6 @@ FIXED = (
 )
 """The settings of the server that stay as they are until it is started again."""
 
-_NAME = re.compile(r"[a-z0-9-]{1,32}")
 # `/scep/cgi-bin/pkiclient.exe` is what devices make of `/scep`.
 _RESERVED = frozenset({"cgi-bin"})
 _USUAL_CA = CASettings()
@@ -299,7 +298,7 @@ def _check_file(path: Path) -> None:
 
 def is_name(text: str) -> bool:
     """Say whether an endpoint or a CA can have a name."""
-    return _NAME.fullmatch(text) is not None and text not in _RESERVED
+    return NAME.fullmatch(text) is not None and text not in _RESERVED
 
 
 def _check_name(where: str, name: str) -> None:

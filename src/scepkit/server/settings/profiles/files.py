@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from scepkit.errors import SettingsError
 from scepkit.keys.files import read_file, refusals
 from scepkit.server.settings.errors import PROFILES, UnreadableFile, toml_hint
+from scepkit.server.settings.profiles import values
 
 
 class ProfileFiles(PydanticBaseSettingsSource):
@@ -42,6 +43,9 @@ class ProfileFiles(PydanticBaseSettingsSource):
         """Return the profiles, as a section of the settings."""
         with refusals(f"cannot read {self._directory}"):
             paths = sorted(self._directory.glob("*.toml")) if self._directory.is_dir() else []
+        for path in paths:
+            if not values.NAME.fullmatch(path.stem):
+                raise SettingsError(f"{path}: no profile can have that name", hint=_NAME_HINT)
         found = {path.stem: _read(path) for path in paths}
         written = self._file().get(_SECTION)
         twice = sorted(found.keys() & written.keys()) if isinstance(written, dict) else []
@@ -54,12 +58,13 @@ class ProfileFiles(PydanticBaseSettingsSource):
 
 
 _SECTION = "profile"
+_NAME_HINT = "name the file NAME.toml; a name has 1 to 32 of a-z, 0-9 and -"
 
 
 def _read(path: Path) -> dict[str, Any]:
     with refusals(f"cannot read {path}"):
         try:
-            return tomllib.loads(read_file(path).decode("utf-8"))
+            found = tomllib.loads(read_file(path).decode("utf-8"))
         except tomllib.TOMLDecodeError as error:
             fault = UnreadableFile(path, error)
             raise SettingsError(f"{path}: {error}", hint=toml_hint(error)) from fault
@@ -67,3 +72,10 @@ def _read(path: Path) -> dict[str, Any]:
             raise SettingsError(f"{path} is not UTF-8 text") from error
         except RecursionError as error:
             raise SettingsError(f"{path}: lists or tables lie too deep in each other") from error
+    if _SECTION in found:
+        raise SettingsError(
+            f"{path}: [{_SECTION}.…] is for scep.toml",
+            hint=f"the file is the profile {path.stem!r}: leave [{_SECTION}.{path.stem}] out, and "
+            f"write [key] in place of [{_SECTION}.{path.stem}.key]",
+        )
+    return found

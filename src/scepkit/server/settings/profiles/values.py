@@ -35,6 +35,9 @@ CURVES = MappingProxyType(
 )
 """The kinds of keys besides RSA, and how the library calls their curves."""
 
+NAME = re.compile(r"[a-z0-9-]{1,32}")
+"""The names of profiles, and of endpoints and CAs."""
+
 LONGEST = timedelta(days=50 * 365)
 
 Curve: TypeAlias = Literal["p256", "p384", "p521", "ed25519"]
