@@ -125,3 +125,44 @@ def test_challenges_that_cannot_be_written_out(admin, monkeypatch):
     assert status == 2
     assert "error: cannot write the challenges: No space left on device" in err
     assert "numbers 1 to 2" in err
+
+
+def test_data_are_listed(admin, pipe):
+    pipe(b'{"label": "one", "data": {"owner": "al"}}\n{}\n')
+    code, out, err = admin("new", "--batch", "-", "--data", "team=red")
+    assert (code, err) == (0, "2 challenges\n")
+    assert [json.loads(line).get("data") for line in out.splitlines()] == [{"owner": "al"}, None]
+    code, out, _ = admin("new", "--data", "owner=bo", "--json")
+    assert (code, json.loads(out)["data"]) == (0, {"owner": "bo"})
+    code, out, _ = admin("list")
+    heading, *rows = out.splitlines()
+    assert heading.split()[-1] == "DATA"
+    assert [row.partition("unspent")[2].split() for row in rows] == [
+        ["owner"],
+        ["team"],
+        ["team", "owner"],
+    ]
+    code, out, _ = admin("list", "--json")
+    assert [json.loads(line)["data"] for line in out.splitlines()] == [
+        {"owner": "bo"},
+        {"team": "red"},
+        {"team": "red", "owner": "al"},
+    ]
+
+
+@pytest.mark.parametrize("more", [(), ("--batch", "-")])
+def test_who_replaces_is_bound(admin, made, pipe, more):
+    """An unbound challenge would be of no use to anybody, and its device would be told that."""
+    text = '[profile.one-each]\nsame_subject = "replace"\n[endpoint.vpn]\nprofile = "one-each"\n'
+    written = (made / "scep.toml").read_text()
+    (made / "scep.toml").write_text(written + text)
+    try:
+        pipe(b'{"label": "one"}\n')
+        code, out, err = admin("new", "--endpoint", "vpn", *more)
+        assert (code, out) == (2, "")
+        assert "needs a challenge that is bound to the subject (same_subject" in err
+        assert "profile 'one-each'" in err
+        assert ("line 1: subject" if more else "say --subject") in err
+        assert admin("new", "--endpoint", "vpn", "--subject", "CN=a")[0] == 0
+    finally:
+        (made / "scep.toml").write_text(written)

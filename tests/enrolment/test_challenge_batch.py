@@ -89,6 +89,28 @@ def test_what_may_be_left_out_or_written_otherwise(text, orders):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "data.owner,data.team\nal,\n,blue\n",
+        '{"data": {"owner": "al"}}\n{"data": {"team": "blue"}}\n',
+    ],
+)
+def test_a_row_adds_data_to_those_of_all(text):
+    """An empty cell is left out."""
+    defaults = Defaults(HOUR, None, lifetime, {"team": "red", "site": "7"})
+    assert [one.data for one in read(text, defaults).orders] == [
+        {"team": "red", "site": "7", "owner": "al"},
+        {"team": "blue", "site": "7"},
+    ]
+
+
+def test_rows_that_have_to_have_a_subject():
+    defaults = Defaults(HOUR, None, lifetime, needs_subject="they replace")
+    with pytest.raises(UsageError, match=r"line 3: subject: it is missing; they replace"):
+        read('{"subject": "CN=a"}\n\n{"label": "b"}', defaults)
+
+
+@pytest.mark.parametrize(
     ("content", "message", "hint"),
     [
         # The text as a whole.
@@ -121,7 +143,21 @@ def test_what_may_be_left_out_or_written_otherwise(text, orders):
         ("label\n" + "x" * 101, "line 2: label: the label has 101 characters", ""),
         ("subject\nCN=" + "x" * 4096, "line 2: subject: it has 4099 characters", ""),
         ("subject,sans\nCN=a," + "a;" * 101, "line 2: sans: 101 names", ""),
+        ("data.a b\nx", "line 2: data: data cannot be called 'a b'", "begins with a letter"),
+        ("data\na=b", "line 1: unknown column 'data'", "data.NAME"),
+        ("data.a\n" + "x" * 1001, "line 2: data: the data a has to be 1 to 1000", ""),
+        ('data.a\n"x\ny"', "line 2: data: the data a has to be 1 to 1000", ""),
         # The rows of JSON.
+        ('{"data": "a=b"}', "line 1: data: it has to be an object, not text", '{"owner": "alice"}'),
+        ('{"data": {"a": 1}}', "line 1: data: the data a has to be 1 to 1000", ""),
+        ('{"data": {"a": "b", "a": "c"}}', "line 1: 'a' comes twice", "one of"),
+        ('{"data": {"A": "b"}}', "line 1: data: data cannot be called 'A'", ""),
+        ('{"data.a": "b"}', "line 1: unknown field 'data.a'", "the fields are"),
+        (
+            json.dumps({"data": {f"a{number}": "x" for number in range(101)}}),
+            "line 1: data: there are 101 data, at most 100 are taken",
+            "",
+        ),
         ('{"subject": "CN=a"}\n{"subject": ', "line 2: this is not JSON", "one object a line"),
         ('{"subject": "CN=a"}\n"CN=b"', "line 2: this is no JSON object", "one object a line"),
         ('{"a": ' * 100_000, "line 1: this is not JSON", ""),

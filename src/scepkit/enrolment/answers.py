@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from scepkit.ca.profiles.templates import texts_of
 from scepkit.enrolment import binding
-from scepkit.enrolment.challenges.orders import DATA_NAME, MAX_DATA, read_name, read_subject
+from scepkit.enrolment.challenges.orders import check_data, read_name, read_subject
 from scepkit.errors import BadRequest, Malformed, ThirdPartyFailed, UsageError
 from scepkit.protocol.asn1.strings import Undecodable
 from scepkit.protocol.distinguished_name import Name
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from scepkit.ca.profiles.templates import Values
     from scepkit.protocol.csr import CertificationRequest
 
-MAX_ENTRIES = 100
-"""The names, and the data, that an answer may have."""
+MAX_NAMES = 100
+"""The names that an answer may have."""
 
 LONGEST = timedelta(days=50 * 365)
 """The validity that an answer may allow: as long as that of any profile."""
@@ -60,8 +60,8 @@ class ServiceAnswer:
             raise _unusable("its names are no list")
         if names and subject is None:
             raise _unusable("it has names, and no subject that they belong to")
-        if len(names) > MAX_ENTRIES:
-            raise _unusable(f"it has {len(names)} names, at most {MAX_ENTRIES} are taken")
+        if len(names) > MAX_NAMES:
+            raise _unusable(f"it has {len(names)} names, at most {MAX_NAMES} are taken")
         # Kept as those of challenges are.
         kept = None if subject is None else _read(read_subject, subject, "subject")
         object.__setattr__(self, "subject", kept)
@@ -148,14 +148,12 @@ def _read(read: Any, text: object, what: str) -> str:
 
 
 def _data(data: object) -> dict[str, str]:
-    if not isinstance(data, Mapping) or len(data) > MAX_ENTRIES:
-        raise _unusable(f"its data are no object of at most {MAX_ENTRIES} texts")
-    for name, value in data.items():
-        if not isinstance(name, str) or not DATA_NAME.fullmatch(name):
-            raise _unusable("a name of its data is not of a-z, 0-9 and _")
-        if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= MAX_DATA:
-            raise _unusable(f"the data {name} are not 1 to {MAX_DATA} characters in one line")
-    return dict(data)
+    if not isinstance(data, Mapping):
+        raise _unusable("its data are no object")
+    try:
+        return check_data(data)
+    except UsageError as error:
+        raise _unusable(error.message) from error
 
 
 def _check_validity(validity: object) -> None:

@@ -294,6 +294,21 @@ def challenges_of(home: Home, store: Store, name: str = DEFAULT) -> OneTimeChall
     return OneTimeChallenges(store=store, endpoint=name, key=home.challenge_key)
 
 
+def replacing(settings: Settings, name: str) -> str:
+    """Return why the challenges of an endpoint have to be bound to a subject; "" where not.
+
+    Raises:
+        UsageError: there is no such endpoint.
+    """
+    own = endpoint_settings(settings, name)
+    if settings.profile_of(name).same_subject != "replace":
+        return ""
+    return (
+        f"certificates of the endpoint {name!r} take the place of others, which needs a challenge "
+        f'that is bound to the subject (same_subject = "replace" of the profile {own.profile!r})'
+    )
+
+
 def endpoint_settings(settings: Settings, name: str) -> EndpointSettings:
     """Return the settings of an endpoint.
 

@@ -98,7 +98,7 @@ def secret(
         )
 
 
-_COLUMNS = ("id", "endpoint", "subject", "sans", "label", "made", "expires", "state")
+_COLUMNS = ("id", "endpoint", "subject", "sans", "label", "made", "expires", "state", "data")
 
 
 def listing(
@@ -119,8 +119,9 @@ def listing(
     """List one-time challenges, newest first.
 
     Each has a number, which challenge void takes and the log shows. Its state is unspent, spent,
-    expired or void. The list cannot show the secrets, since they are not stored. A spent challenge
-    is kept as long as its certificate, any other until retention_days after it expired.
+    expired or void. Of its data the table has the names, and --json the values. The list cannot
+    show the secrets, since they are not stored. A spent challenge is kept as long as its
+    certificate, any other until retention_days after it expired.
     """
     with records_opened(directory) as (home, store):
         from scepkit.server.data_directory import endpoint_settings, utc_now
@@ -138,7 +139,7 @@ def listing(
             is_empty = not _print_json(found, now)
         else:
             rows = (_table_row(one, now) for one in found)
-            is_empty = not table.write(rows, _COLUMNS, below=("sans", "subject"))
+            is_empty = not table.write(rows, _COLUMNS, below=("sans", "data", "subject"))
         if is_empty and endpoint is not None:
             # What an endpoint that is gone has can still be listed; a typing error is told.
             endpoint_settings(home.settings, endpoint)
@@ -165,6 +166,7 @@ def _row(one: Challenge, now: datetime) -> dict[str, str]:
         "made": timestamp(one.created_at),
         "expires": timestamp(one.expires_at),
         "state": one.state(now).value,
+        "data": " ".join(one.data),
     }
 
 
@@ -177,6 +179,7 @@ def _whole(one: Challenge, now: datetime) -> dict[str, object]:
     return {
         **_row(one, now),
         "sans": [*one.sans],
+        "data": dict(one.data),
         "spent": timestamp(one.spent_at),
         "serial": "" if one.spent_serial is None else show_serial(one.spent_serial),
         "voided": timestamp(one.voided_at),

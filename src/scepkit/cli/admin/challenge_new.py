@@ -77,7 +77,7 @@ File: TypeAlias = Annotated[
     typer.Option(
         metavar="FILE",
         help="Make one challenge for each row of this file, CSV with a header or JSON lines: "
-        "subject, sans, expires, label. - is stdin.",
+        "subject, sans, expires, label, data. - is stdin.",
     ),
 ]
 
@@ -111,27 +111,27 @@ def new(
     lifetime = options.read_duration(expires)
     if san and subject is None:
         raise UsageError("--san needs --subject", hint="name the subject of these names")
-    if batch is not None and (subject is not None or san or data or count != 1):
+    if batch is not None and (subject is not None or san or count != 1):
         raise UsageError(
-            "--batch excludes --subject, --san, --data and --count",
+            "--batch excludes --subject, --san and --count",
             hint="put them into the rows of the file",
         )
     with records_opened(directory) as (home, store):
         from scepkit.enrolment.challenges.batch import Defaults
         from scepkit.enrolment.challenges.orders import ChallengeOrder, read_label
         from scepkit.operations.challenges import mint
-        from scepkit.server.data_directory import challenges_of, utc_now
+        from scepkit.server.data_directory import challenges_of, replacing, utc_now
 
         challenges = challenges_of(home, store, endpoint)
         label = None if label is None else read_label(label)
-        rows = (
-            None
-            if batch is None
-            else _read(batch, Defaults(lifetime, label, options.read_duration))
-        )
+        needs_subject = replacing(home.settings, endpoint)
         alike = ChallengeOrder.of(
             lifetime, subject=subject, sans=san or (), label=label, data=data or ()
         )
+        usual = Defaults(lifetime, label, options.read_duration, alike.data, needs_subject)
+        rows = None if batch is None else _read(batch, usual)
+        if rows is None and subject is None and needs_subject:
+            raise UsageError(needs_subject, hint="say --subject, and --san for further names")
         orders = [alike] * count if rows is None else rows.orders
         minted = mint(challenges, orders, by=who(), now=utc_now(), reason=reason)
     with _kept_from_loss(minted):
@@ -180,6 +180,7 @@ def _facts(one: MintedChallenge) -> dict[str, object]:
         "subject": one.order.subject or "",
         "sans": [*one.order.sans],
         "label": one.order.label or "",
+        "data": dict(one.order.data),
         "expires": timestamp(one.expires_at),
     }
 

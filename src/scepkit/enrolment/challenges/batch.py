@@ -13,34 +13,27 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from scepkit.enrolment.challenges.orders import (
     ChallengeOrder,
     MintedChallenge,
+    check_data,
     read_label,
     read_name,
     read_subject,
 )
+from scepkit.enrolment.challenges.rows import ADDED, DATA, FIELDS, Fault, cut, shown
 from scepkit.errors import UsageError
-
-FIELDS = ("subject", "sans", "expires", "label")
-ADDED = ("challenge", "id")
-"""The fields of what was minted, which no row may have before."""
 
 _MAX_CELL = 4096  # characters
 _MAX_NAMES = 100  # names of one row
-_MAX_SHOWN = 60  # characters of a name that is not known
 _BETWEEN_NAMES = re.compile(r"[;\s]+")
 MAX_ROWS = 100_000
 MAX_OCTETS = 64 * 1024 * 1024
 """The octets that a batch may have: some hundred for each row."""
 
 _SHOWN = 5  # faults that are told; there may be one in every row
-# The rest of a subject whose commas were taken for those between cells.
-_PART_OF_SUBJECT = re.compile(r"\s*(?:CN|OU?|C|L|ST|DC|E|UID|STREET|SERIALNUMBER)=", re.IGNORECASE)
-_QUOTES_HINT = 'put a subject with commas in it in quotes: "CN=dev1,O=Example"'
-_COLUMNS_HINT = f"the columns are {', '.join(FIELDS)}, in any order; each may be left out"
 _T = TypeVar("_T")
 
 
@@ -52,11 +45,15 @@ class Defaults:
         lifetime: how long their challenges can be used.
         label: their label; None for nothing.
         read_lifetime: reads the field `expires`, raising UsageError.
+        data: data of all, to which a row may add.
+        needs_subject: why each has to be bound to a subject; empty where it has not.
     """
 
     lifetime: timedelta
     label: str | None
     read_lifetime: Callable[[str], timedelta]
+    data: Mapping[str, str] = field(default_factory=dict)
+    needs_subject: str = ""
 
 
 def order(fields: Mapping[str, object], defaults: Defaults, *, of_cells: bool) -> ChallengeOrder:
@@ -71,7 +68,7 @@ def order(fields: Mapping[str, object], defaults: Defaults, *, of_cells: bool) -
         UsageError: a field cannot be used; the message begins with its name.
     """
     for name in fields:
-        if name not in FIELDS:
+        if name not in FIELDS and not (of_cells and name.startswith(DATA)):
             raise UsageError(f"unknown field {shown(name)}", hint=_fields_hint(name))
     subject = _of_field("subject", _subject, fields)
     sans = _of_field("sans", _sans_of_cell if of_cells else _sans, fields) or ()
@@ -79,11 +76,35 @@ def order(fields: Mapping[str, object], defaults: Defaults, *, of_cells: bool) -
         raise UsageError(
             "sans: names alone cannot bind a challenge", hint="name the subject they belong to"
         )
+    if subject is None and defaults.needs_subject:
+        raise UsageError(f"subject: it is missing; {defaults.needs_subject}")
     lifetime = _of_field("expires", lambda value: _lifetime(value, defaults), fields)
     label = _of_field("label", _label, fields)
+    if of_cells:
+        fields = {"data": {name: value for name, value in _data_cells(fields) if value}}
+    data = _of_field("data", _data, fields) or {}
     return ChallengeOrder(
-        lifetime or defaults.lifetime, subject, sans, defaults.label if label is None else label
+        lifetime or defaults.lifetime,
+        subject,
+        sans,
+        defaults.label if label is None else label,
+        {**defaults.data, **data},
     )
+
+
+def _data_cells(fields: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Yield the data of a row in CSV."""
+    for name, value in fields.items():
+        if name.startswith(DATA):
+            yield name.removeprefix(DATA), str(value).strip()
+
+
+def _data(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise UsageError(
+            f"it has to be an object, not {_kind(value)}", hint='write {"owner": "alice"}'
+        )
+    return check_data(value)
 
 
 def _fields_hint(name: str) -> str:
@@ -166,11 +187,6 @@ def _kind(value: object) -> str:
     return "an object"
 
 
-def shown(name: str) -> str:
-    """Return the name of a field that is not known, cut short if need be."""
-    return repr(name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}…")
-
-
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Orders as they came, all of them good.
@@ -184,20 +200,6 @@ class Batch:
     columns: tuple[str, ...]
     given: tuple[Mapping[str, object], ...] = field(repr=False)
     orders: tuple[ChallengeOrder, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    line: int
-    fields: Mapping[str, object]
-
-
-class _Fault(Exception):
-    """A text that cannot be read further."""
-
-    def __init__(self, line: int, text: str, hint: str = "") -> None:
-        super().__init__(text)
-        self.line, self.text, self.hint = line, text, hint
 
 
 def read(
@@ -214,9 +216,8 @@ def read(
         UsageError: something in it cannot be used; lines and fields are named.
     """
     try:
-        text = _text(content)
-        columns, rows = _json_rows(text) if text.lstrip()[:1] == "{" else _csv_rows(text)
-    except _Fault as fault:
+        columns, rows = cut(content)
+    except Fault as fault:
         raise UsageError(f"line {fault.line}: {fault.text}", hint=fault.hint) from None
     if len(rows) > MAX_ROWS:
         raise UsageError(
@@ -270,111 +271,3 @@ def _several(faults: Sequence[tuple[str, str]]) -> UsageError:
     return UsageError(
         f"{told}{more}", hint="; ".join([*hints, "no challenge was made, correct the rows first"])
     )
-
-
-# --- the two forms --------------------------------------------------------------------------------
-
-
-def _text(content: bytes) -> str:
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise _Fault(1, "this is UTF-16, not UTF-8", "save it as UTF-8 (in Excel: CSV UTF-8)")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        # Not the octets: they may be anything.
-        raise _Fault(line, "this is not UTF-8", "save it as UTF-8") from None
-
-
-def _json_rows(text: str) -> tuple[tuple[str, ...], list[_Row]]:
-    rows = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line, object_pairs_hook=_object)
-        except _Fault as fault:
-            raise _Fault(number, fault.text, fault.hint) from None
-        except (ValueError, RecursionError):
-            raise _Fault(
-                number, "this is not JSON", "write one object a line, as in the line before it"
-            ) from None
-        if not isinstance(value, dict):
-            raise _Fault(number, "this is no JSON object", "write one object a line")
-        rows.append(_Row(number, value))
-    return (), rows
-
-
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _Fault(0, f"{shown(twice)} comes twice", "keep one of them")
-    return value
-
-
-def _csv_rows(text: str) -> tuple[tuple[str, ...], list[_Row]]:
-    if text.lstrip()[:1] == "[":
-        raise _Fault(1, "this is a JSON array", "write one JSON object a line, without [ and ]")
-    # `newline` leaves line ends within quotes as they are.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    columns: tuple[str, ...] = ()
-    rows, line = [], 1
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                if not columns:
-                    columns = _header(line, cells)
-                else:
-                    rows.append(_Row(line, _cells(line, columns, cells)))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        hint = "put a cell with a comma or a quote in it in quotes, and double the quotes in it"
-        raise _Fault(line, f"this is not CSV: {error}", hint) from None
-    return columns, rows
-
-
-def _header(line: int, cells: Sequence[str]) -> tuple[str, ...]:
-    columns = tuple(cell.strip().lower() for cell in cells)
-    for number, name in enumerate(columns, 1):
-        if not name:
-            raise _Fault(line, f"column {number} has no name", _COLUMNS_HINT)
-        if name in ADDED:
-            raise _Fault(
-                line,
-                f"the column {name} is for output only",
-                "if this is the output of an earlier batch, take the columns challenge and id out",
-            )
-        if name not in FIELDS:
-            raise _Fault(line, f"unknown column {shown(name)}", _header_hint(name))
-        if columns.count(name) > 1:
-            raise _Fault(line, f"the column {name} comes twice", "keep one of them")
-    return columns
-
-
-def _header_hint(name: str) -> str:
-    if ";" in name or "\t" in name:
-        return "separate the columns by commas"
-    if "=" in name:
-        return f"the first line has to name the columns: {', '.join(FIELDS)}, or some of them"
-    return _COLUMNS_HINT
-
-
-def _cells(line: int, columns: Sequence[str], cells: Sequence[str]) -> dict[str, object]:
-    if len(cells) != len(columns):
-        raise _Fault(
-            line,
-            f"{_count(len(cells), 'cell')}, but the header has {_count(len(columns), 'column')}",
-            _QUOTES_HINT,
-        )
-    fields = dict(zip(columns, cells, strict=True))
-    for name in ("sans", "expires", "label"):
-        if _PART_OF_SUBJECT.match(fields.get(name, "")):
-            # Else the challenge would be bound to the first part of it alone.
-            raise _Fault(line, f"{name}: this looks like a part of a subject", _QUOTES_HINT)
-    return {**fields}
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -6,17 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from scepkit.errors import UsageError
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName, parse_san
 from scepkit.protocol.rfc4514 import parse_subject
 
-MAX_DATA = 1000
-"""The characters that a value in the data of a challenge may have."""
-
-DATA_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
-"""The names that data may have."""
+_MAX_DATA = 100  # texts of one challenge
+_MAX_VALUE = 1000  # characters
+_DATA_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 MAX_LABEL = 100
 """The characters that a label may have."""
@@ -123,16 +122,35 @@ def read_data(pairs: Sequence[str]) -> dict[str, str]:
     data: dict[str, str] = {}
     for pair in pairs:
         name, separator, value = pair.partition("=")
-        if not separator or not DATA_NAME.fullmatch(name):
+        if not separator or not _DATA_NAME.fullmatch(name):
             raise UsageError(
                 f"{pair!r} is no data", hint="write NAME=VALUE; a name has a-z, 0-9 and _"
             )
         if name in data:
             raise UsageError(f"the data {name} is given twice")
-        if not value.isprintable() or not 0 < len(value) <= MAX_DATA:
-            raise UsageError(f"the data {name} has to be 1 to {MAX_DATA} characters in one line")
         data[name] = value
-    return data
+    return check_data(data)
+
+
+def check_data(given: Mapping[Any, Any]) -> dict[str, str]:
+    """Return data as challenges keep them.
+
+    Raises:
+        UsageError: there are too many, a name is none, or a value is no text that can be in a
+            certificate.
+    """
+    if len(given) > _MAX_DATA:
+        raise UsageError(f"there are {len(given)} data, at most {_MAX_DATA} are taken")
+    for name, value in given.items():
+        if not isinstance(name, str) or not _DATA_NAME.fullmatch(name):
+            raise UsageError(
+                f"data cannot be called {str(name)[:60]!r}",
+                hint="a name has up to 32 of a-z, 0-9 and _, and begins with a letter",
+            )
+        is_text = isinstance(value, str) and value.isprintable()
+        if not is_text or not 0 < len(value) <= _MAX_VALUE:
+            raise UsageError(f"the data {name} has to be 1 to {_MAX_VALUE} characters in one line")
+    return dict(given)
 
 
 def read_label(text: str) -> str:
