@@ -15,7 +15,7 @@ from scepkit.enrolment import renewal_window
 from scepkit.enrolment.renewal_window import Window
 from scepkit.enrolment.rules import RenewalRules
 from scepkit.errors import SettingsError
-from scepkit.store import CertificateKey, CertificateRow
+from scepkit.store import CertificateKey, CertificateRow, Pull
 
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -137,3 +137,62 @@ def test_certificates_with_one_number_of_two_cas_differ():
 def test_a_point_outside_of_a_certificates_life(suggest):
     with pytest.raises(SettingsError):
         RenewalRules(suggest=suggest)
+
+
+def early(pulls, rules=USUAL, **how):
+    return renewal_window.best(row(**how), rules, pulls)
+
+
+WEEK = Pull(START + DAY, START + 8 * DAY)
+
+
+def test_a_call_brings_the_window_forward():
+    found = early([WEEK])
+    assert WEEK.start <= found.start < found.end <= WEEK.end
+    assert found != renewal_window.usual(row(), USUAL)
+
+
+def test_a_call_that_ends_later_puts_nothing_off():
+    later = Pull(START + DAY, START + 80 * DAY)
+    usual = renewal_window.usual(row(), USUAL)
+    for serial in range(1, 100):
+        found = early([later], serial=serial)
+        assert found.end <= renewal_window.usual(row(serial=serial), USUAL).end
+    assert early([], serial=1) == usual
+
+
+def test_the_earliest_of_several_counts():
+    other = Pull(START + DAY, START + 2 * DAY)
+    assert early([WEEK, other]) == early([other, WEEK]) == early([other])
+
+
+def test_before_a_revocation_there_is_time_left():
+    revoked = WEEK._replace(is_revoked=True)
+    found = [early([revoked], serial=serial) for serial in range(1, 500)]
+    assert max(one.end for one in found) <= START + 8 * DAY - 7 * DAY / 4
+    assert max(one.end for one in found) > START + 6 * DAY
+
+
+def test_a_call_counts_before_the_profiles_own_window_opens():
+    rules = RenewalRules(window=9 * DAY)
+    assert renewal_window.usual(row(), rules).start >= START + 81 * DAY
+    assert early([WEEK], rules).end <= WEEK.end
+
+
+def test_a_certificate_that_ends_before_has_its_usual_window():
+    short = row(life=DAY)
+    assert renewal_window.best(short, USUAL, [WEEK]) == renewal_window.usual(short, USUAL)
+
+
+def test_what_cannot_be_renewed_is_not_called():
+    rules = RenewalRules(longest=50 * DAY)
+    assert early([WEEK], rules, began=START - 100 * DAY) is None
+
+
+def test_ten_thousand_certificates_that_are_called_are_spread_evenly():
+    found = [early([WEEK], serial=serial) for serial in range(1, 10_001)]
+    part = (WEEK.end - WEEK.start) * 7 / 8 / 100
+    counts = Counter(int((one.start - WEEK.start) / part) for one in found)
+    # The first second of the time may be rounded to the one before.
+    assert set(counts) <= set(range(100))
+    assert sum((count - 100) ** 2 / 100 for count in counts.values()) < 140

@@ -16,12 +16,17 @@ from scepkit.ca.directory import rollover
 from scepkit.client import renewal_info as client
 from scepkit.client.http import HTTPTransport
 from scepkit.errors import StoreError
+from scepkit.operations import early_renewal, planned_revocation
+from scepkit.operations.rollover import activate
+from scepkit.operations.selection import Selection
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.crl import Reason
 from scepkit.protocol.scep.messages import PKCSReq
 from scepkit.protocol.scep.renewal_info import CertID, RenewalInfo, place
 from scepkit.server import app as application
 from scepkit.server import data_directory
-from scepkit.store import Store
+from scepkit.server.background.housekeeping import Sweep
+from scepkit.store import Called, Store
 from server import socketless
 from server.test_app import recipient, run
 from stored import make_issuance
@@ -268,3 +273,83 @@ def test_our_client_learns_of_it_from_a_live_server(live, challenge):
     assert certificate.not_after - 30 * DAY <= advice.at <= certificate.not_after - 20 * DAY
     url = place(server, CertID.of(certificate))
     assert live.ask(url.removeprefix(f"http://127.0.0.1:{live.port}")).status == 200
+
+
+def store_of(path):
+    return Store.open(f"sqlite:///{path / 'scep.db'}", node="test/admin")
+
+
+def window(path, url):
+    (answer,) = run(app_of(path), _target(url))
+    return RenewalInfo.read(answer.body)
+
+
+def test_a_call_pulls_windows_forward_until_it_is_cancelled(app):
+    _, path = app()
+    url = issued(path, issued_at=NOW - DAY)
+    usual = window(path, url)
+    with store_of(path) as store:
+        made = early_renewal.call(
+            store,
+            Called(),
+            within=7 * DAY,
+            by="alice",
+            now=NOW,
+            explanation="https://ca.example/why",
+        )
+    early = window(path, url)
+    assert NOW <= early.start < early.end <= NOW + 7 * DAY
+    assert early.explanation == "https://ca.example/why"
+    with store_of(path) as store:
+        early_renewal.cancel(store, made.number, by="bob", now=NOW)
+    assert window(path, url) == usual
+
+
+def test_a_planned_revocation_leaves_time_and_is_done_in_the_background(app, logged):
+    _, path = app()
+    url = issued(path, issued_at=NOW - DAY)
+    home = data_directory.open_existing(path, now=NOW)
+    with store_of(path) as store:
+        selection = Selection([store.certificate(4711)])
+        planned = planned_revocation.plan_selected(
+            store,
+            selection,
+            due_at=NOW + 4 * DAY,
+            reason=Reason.superseded,
+            by="alice",
+            clock=lambda: NOW,
+        )
+        assert len([*planned]) == 1
+        assert window(path, url).end <= NOW + 3 * DAY
+        for days, reason in ((3, None), (4, Reason.superseded)):
+            Sweep(home.settings, store, lambda d=days: NOW + d * DAY).run()
+            assert store.certificate(4711).revocation_reason == reason
+    assert problem(run(app_of(path), _target(url))[0], 404)
+    assert [one["count"] for one in logged if "as planned" in one["event"]] == [1]
+
+
+@pytest.mark.parametrize("within", [20 * DAY, None])
+def test_a_rollover_pulls_the_old_cas_certificates_forward(app, within):
+    _, path = app()
+    rollover.prepare(path, now=datetime.now(UTC))
+    coming = x509.load_pem_x509_certificate((path / "next" / "ca.pem").read_bytes())
+    urls = issued(path, 1, issued_at=NOW - DAY), issued(path, 2, ca=coming, issued_at=NOW - DAY)
+    usual = [window(path, url) for url in urls]
+    with store_of(path) as store:
+        activate(store, path, ca="default", by="alice", now=NOW, renew_within=within)
+        calls = store.early_renewals()
+    old, new = (window(path, url) for url in urls)
+    assert new == usual[1]
+    if within is None:
+        assert (calls, old) == ([], usual[0])
+    else:
+        assert NOW <= old.start < old.end <= NOW + 20 * DAY
+        assert [one.reason for one in calls] == ["the CA was replaced"]
+
+
+def test_a_rollover_of_a_ca_that_has_issued_nothing_calls_nobody(app):
+    _, path = app()
+    rollover.prepare(path, now=datetime.now(UTC))
+    with store_of(path) as store:
+        activate(store, path, ca="default", by="alice", now=NOW)
+        assert store.early_renewals() == []

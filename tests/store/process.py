@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from time import sleep
 
 from scepkit.store import (
@@ -164,6 +165,20 @@ def sign_one(store):
     return f"{number}"
 
 
+def revoke_due(url):
+    """Revoke what is planned, and say each before it is committed."""
+    with Store.open(url, node="test/1") as store:
+        revoke = store._revoke_planned
+
+        def telling(connection, key, now):
+            change = revoke(connection, key, now)
+            say(f"{key.serial:x}")
+            return change
+
+        store._revoke_planned = telling
+        store.revoke_due(NOW + timedelta(days=3))
+
+
 ROLES = {
     "open": open_at_once,
     "spend": spend,
@@ -178,6 +193,7 @@ ROLES = {
     "approve for ever": for_ever(approve_one),
     "one of subject": one_of_subject,
     "replace for ever": for_ever(replace_one),
+    "revoke due": revoke_due,
     "sign for ever": for_ever(sign_one),
 }
 

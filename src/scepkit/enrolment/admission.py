@@ -136,7 +136,7 @@ class Admission(Granting):
             standing = self._standing(request, fingerprint)
             if standing is not None:
                 return repeated(standing, renews=renewed.serial)
-            renewal.check(request, renewed, rules, self.profile)
+            renewal.check(request, renewed, rules, self.profile, self.store)
         except FailInfoError as error:
             if not self._may_be_first(request, error):
                 raise

@@ -9,11 +9,13 @@ from datetime import datetime
 
 from scepkit.ca.profiles.profile import Profile
 from scepkit.ca.subject_rules import email_addresses
+from scepkit.enrolment import renewal_window
 from scepkit.enrolment.request import EnrolmentRequest
 from scepkit.enrolment.rules import KeyChange, RenewalRules
 from scepkit.enrolment.sender import RenewedCertificate, Sender, other_subject
 from scepkit.errors import BadAlg, BadRequest
 from scepkit.protocol.certificate import Certificate
+from scepkit.store import Store
 
 
 class TooEarly(BadRequest):
@@ -21,7 +23,11 @@ class TooEarly(BadRequest):
 
 
 def check(
-    request: EnrolmentRequest, renewed: RenewedCertificate, rules: RenewalRules, profile: Profile
+    request: EnrolmentRequest,
+    renewed: RenewedCertificate,
+    rules: RenewalRules,
+    profile: Profile,
+    store: Store,
 ) -> None:
     """Hold a renewal to the rules: how it is signed, when, and for which names.
 
@@ -30,13 +36,19 @@ def check(
         renewed: the certificate that it renews.
         rules: the endpoint's.
         profile: what it issues.
+        store: says which certificates are to be renewed early, where one would be refused for that.
 
     Raises:
         BadAlg: it is signed over a digest that collides.
         TooEarly: it is.
         BadRequest: it is too late, for a key that the rules do not allow, or asks for other names.
+        StoreError: the database cannot be read.
     """
-    check_signature(request.sender, renewed, rules, request.now)
+    try:
+        check_signature(request.sender, renewed, rules, request.now)
+    except TooEarly:
+        if not renewal_window.is_called_early(store, renewed.key, request.now):
+            raise
     _check_key(request.sender, rules)
     _check_chain(renewed, rules, request.now)
     if rules.new_names:

@@ -7,11 +7,12 @@ enrolled together do not come together. A renewal in its window is one that the 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from scepkit.enrolment.rules import RenewalRules
-from scepkit.store import CertificateKey, CertificateRow
+from scepkit.store import CertificateKey, CertificateRow, Pull, Store
 
 _LONGEST = timedelta(days=30)
 _SHARES = 8  # of the time over which windows are spread, each of them has one
@@ -58,6 +59,52 @@ def usual(row: CertificateRow, rules: RenewalRules) -> Window | None:
     begin = max(allowed.start, begin if begin < allowed.end else latest)
     left = allowed.end - begin
     return Window(begin, begin + min(rules.spread or left / 3, left)).share(row.key)
+
+
+def best(row: CertificateRow, rules: RenewalRules, pulls: Sequence[Pull]) -> Window | None:
+    """Return the window of a certificate: the usual one, or one that ends before that.
+
+    Args:
+        row: the certificate.
+        rules: of its endpoint.
+        pulls: the times in which it is to be renewed early.
+
+    Returns:
+        None if it can be renewed at no time.
+    """
+    found = [usual(row, rules), *(_early(row, rules, one) for one in pulls)]
+    windows = [one for one in found if one is not None]
+    return min(windows, key=lambda one: one.end) if found[0] else None
+
+
+def is_called_early(store: Store, key: CertificateKey | None, now: datetime) -> bool:
+    """Say whether a certificate is to be renewed before the usual time, and may be.
+
+    Also one that was renewed: the reply may be lost.
+
+    Args:
+        store: where the certificate is.
+        key: its name; None for another CA's.
+        now: aware.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    row = None if key is None else store.find_certificate(key.issuer, key.serial)
+    pulls = [] if row is None else store.pulls(row, even_renewed=True)
+    return any(one.start <= now for one in pulls)
+
+
+def _early(row: CertificateRow, rules: RenewalRules, pull: Pull) -> Window | None:
+    """Return the window of a certificate that is to be renewed early; None if it ends before.
+
+    What is revoked at the end has a quarter of the time left, to ask again and to renew.
+    """
+    end = pull.end - (pull.end - pull.start) / 4 if pull.is_revoked else pull.end
+    # The rules' own window does not count: whoever called takes these renewals (see `renewal`).
+    latest = _allowed(row, replace(rules, window=None)).end
+    whole = Window(max(pull.start, row.not_before), min(end, latest))
+    return whole.share(row.key) if whole.start < whole.end else None
 
 
 def _allowed(row: CertificateRow, rules: RenewalRules) -> Window:

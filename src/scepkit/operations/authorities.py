@@ -24,7 +24,8 @@ from scepkit.errors import Hint, SettingsError
 from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import PrivateKey, read_certificate
 from scepkit.operations.audit import record_done
-from scepkit.operations.rollover import event
+from scepkit.operations.early_renewal import AFTER_ROLLOVER
+from scepkit.operations.rollover import call_old, event
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
 from scepkit.store import AuditAction, AuditEvent, Store
@@ -218,7 +219,9 @@ def _take(
     is_next = place in (Place.NEXT, Place.NEXT_RENEWED)
     rolls = is_next and (at_once or not _has_issued(operator))
     if rolls:
-        rollover.activate(directory, now=now, passphrase=passphrase)
+        material_now = rollover.activate(directory, now=now, passphrase=passphrase)
+        if operator.store is not None:
+            call_old(operator.store, material_now, within=AFTER_ROLLOVER, by=operator.by, now=now)
     rotation.rotate_ocsp(directory, now=now, passphrase=passphrase)
     waiting = requesting.find(directory, passphrase)
     if waiting is not None and waiting.spki == _spki(certificate):

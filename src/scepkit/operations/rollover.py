@@ -5,7 +5,7 @@ The keys are files, so a step cannot be one with its record: it is written direc
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -15,7 +15,9 @@ from scepkit.ca.directory.layouts import USUAL, NewCA
 from scepkit.ca.directory.material import Material
 from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import sha256_fingerprint
+from scepkit.operations import early_renewal
 from scepkit.operations.audit import record_done
+from scepkit.operations.early_renewal import AFTER_ROLLOVER
 from scepkit.protocol.distinguished_name import Name
 from scepkit.store import AuditAction, AuditEvent, Store
 
@@ -65,14 +67,50 @@ def activate(
     ca: str,
     by: str,
     now: datetime,
+    renew_within: timedelta | None = AFTER_ROLLOVER,
     passphrase: Passphrase | None = None,
 ) -> Material:
-    """Make the next CA the current one; the rest as in `prepare`."""
+    """Make the next CA the current one.
+
+    Args:
+        store: where the audit record and the certificates are.
+        place: as in `prepare`, like those that are not told here.
+        ca: its name.
+        by: who does it.
+        now: the time, aware.
+        renew_within: the time over which devices renew what the old CA issued, if they ask for
+            renewal information; None to call for nothing.
+        passphrase: what the CA's keys are encrypted under.
+
+    Raises:
+        StoreError: the database cannot be written; the next CA is in force.
+    """
     material = rollover.activate(place, now=now, passphrase=passphrase)
     certificate = material.ca.certificate
     activated = event(AuditAction.ROLLOVER_ACTIVATED, certificate, ca=ca, by=by, now=now)
     record_done(store, activated, f"{activated.subject} is the CA now")
+    call_old(store, material, within=renew_within, by=by, now=now)
     return material
+
+
+def call_old(
+    store: Store, material: Material, *, within: timedelta | None, by: str, now: datetime
+) -> None:
+    """Call the certificates of the CA that was replaced to be renewed, if it has any.
+
+    Args:
+        store: where they are.
+        material: the CA as it is now.
+        within: the time over which that is spread; None for none.
+        by: who replaced it.
+        now: the time, aware.
+
+    Raises:
+        StoreError: the database cannot be written; the next CA is in force.
+    """
+    old = material.previous[0].key_hash if material.previous else b""
+    if within is not None and old and store.has_issued(old):
+        early_renewal.after_rollover(store, old, within=within, by=by, now=now)
 
 
 def cancel(store: Store, place: Path, *, ca: str, by: str, now: datetime) -> x509.Certificate:

@@ -15,6 +15,8 @@ class State(StrEnum):
     REVOKED = "revoked"
     HELD = "held"
     EXPIRED = "expired"
+    PLANNED = "planned"
+    """Those that are to be revoked at a time to come."""
     PENDING = "pending"
     REJECTED = "rejected"
     LAPSED = "lapsed"

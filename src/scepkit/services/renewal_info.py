@@ -1,6 +1,6 @@
 """Answers to who asks when a certificate is best renewed (RFC 9773 section 4).
 
-Anybody may ask, so a question costs one look-up by the primary key. The answer says nothing that
+Anybody may ask, so a question costs some look-ups by indexes. The answer says nothing that
 the certificate does not, but for when it is to be renewed.
 """
 
@@ -90,12 +90,14 @@ def answer(endpoints: Mapping[str, RenewalTimes], store: Store, name: str) -> Re
     if row.revoked_at is not None and not is_held(row):
         raise HTTPRefused(404, "the certificate was revoked, and cannot be renewed")
     times = endpoints.get(row.endpoint)
-    window = times and times.rules and renewal_window.usual(row, times.rules)
+    pulls = store.pulls(row)
+    window = times and times.rules and renewal_window.best(row, times.rules, pulls)
     if not window:
         raise HTTPRefused(404, "the certificate cannot be renewed")
+    why = next((one.explanation for one in pulls if one.explanation), "")
     life = row.not_after - row.not_before
     return RenewalAnswer(
-        RenewalInfo(window.start, window.end),
+        RenewalInfo(window.start, window.end, why),
         row.serial,
         row.endpoint,
         min(max(life / _QUESTIONS, _MOST_OFTEN), _LEAST_OFTEN),

@@ -13,9 +13,11 @@ from scepkit.store.audit import SERVER, UNKNOWN, AuditAction, AuditEvent, AuditR
 from scepkit.store.certificates import CertificateRow, Named
 from scepkit.store.challenges import Challenge, ChallengeState
 from scepkit.store.crls import CRLRow, CRLState, RevokedRow
+from scepkit.store.early_renewals import Called, EarlyRenewal, Pull
 from scepkit.store.group_commit import Promise
 from scepkit.store.imports import ForeignCertificate, ForeignRevocation, Import, Revocation
 from scepkit.store.listing import CertificateFilter, CertificatePage, CertificateStatus, Place
+from scepkit.store.planned_revocations import PlannedRevocation
 from scepkit.store.purge import Purged
 from scepkit.store.request_listing import RequestFilter, RequestPage
 from scepkit.store.requests import RequestRow
@@ -58,6 +60,7 @@ __all__ = [
     "AuditRecord",
     "CRLRow",
     "CRLState",
+    "Called",
     "CertificateFilter",
     "CertificateKey",
     "CertificatePage",
@@ -68,6 +71,7 @@ __all__ = [
     "ChallengeState",
     "Change",
     "Conflict",
+    "EarlyRenewal",
     "Entry",
     "ForeignCertificate",
     "ForeignRevocation",
@@ -77,7 +81,9 @@ __all__ = [
     "NewChallenge",
     "OtherOwner",
     "Place",
+    "PlannedRevocation",
     "Promise",
+    "Pull",
     "Purged",
     "QueueFull",
     "QueuedEntry",

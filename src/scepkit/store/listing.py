@@ -20,7 +20,7 @@ from scepkit.errors import UsageError
 from scepkit.store.certificates import HOLD, KEY, CertificateRow
 from scepkit.store.column_types import SerialNumber, UTCDateTime
 from scepkit.store.database import PAGE, Database
-from scepkit.store.tables import IS_SIGNED, certificates, requests
+from scepkit.store.tables import IS_SIGNED, certificates, planned_revocations, requests
 from scepkit.store.values import CertificateKey
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # purge, and sort half of the table for each page.
 _END = func.coalesce(certificates.c.not_after, certificates.c.issued_at)
 SIGNED = select(requests.c.serial, requests.c.issuer).where(IS_SIGNED)
+_PLANNED = select(planned_revocations.c.serial, planned_revocations.c.issuer)
 SCAN = 10_000  # certificates that one page may look through: some ten milliseconds
 
 
@@ -47,6 +48,11 @@ class CertificateStatus(StrEnum):
     """Those on hold among them."""
     HELD = "held"
     EXPIRED = "expired"
+    PLANNED = "planned"
+    """Not revoked, but to be revoked at a time to come."""
+
+
+_OVER_TIME = (CertificateStatus.VALID, CertificateStatus.SIGNED, CertificateStatus.EXPIRED)
 
 
 class Place(NamedTuple):
@@ -94,7 +100,7 @@ class CertificateFilter:
     expires_before: datetime | None = None
 
     def __post_init__(self) -> None:
-        over_time = self.status not in (None, CertificateStatus.REVOKED, CertificateStatus.HELD)
+        over_time = self.status in _OVER_TIME
         if over_time and self.now is None:
             raise UsageError(f"{self.status}: no time is given", hint="give now=")
 
@@ -255,6 +261,9 @@ def _stands(status: CertificateStatus, now: datetime | None) -> ColumnElement[bo
         return is_revoked
     if status is CertificateStatus.HELD:
         return and_(is_revoked, certificates.c.revocation_reason == HOLD)
+    if status is CertificateStatus.PLANNED:
+        is_final = and_(is_revoked, certificates.c.revocation_reason != HOLD)
+        return and_(KEY.in_(_PLANNED), ~is_final)
     is_over = literal(now, UTCDateTime) > _END
     if status is CertificateStatus.EXPIRED:
         return and_(~is_revoked, is_over)

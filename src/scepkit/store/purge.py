@@ -18,6 +18,7 @@ from scepkit.store.tables import (
     certificates,
     challenges,
     passphrases,
+    planned_revocations,
     replacements,
     requests,
     revocations,
@@ -102,7 +103,7 @@ DELETE_OF_CERTIFICATES = (
     delete(replacements).where(among(replacements.c.by_serial, replacements.c.by_issuer)),
     *(
         delete(table).where(among(table.c.serial, table.c.issuer))
-        for table in (replacements, revocations, passphrases, certificates)
+        for table in (replacements, planned_revocations, revocations, passphrases, certificates)
     ),
 )
 

@@ -11,9 +11,11 @@ from scepkit.store.certificates import CertificateRecords
 from scepkit.store.challenges import ChallengeRecords
 from scepkit.store.crls import CRLRecords
 from scepkit.store.decisions import Decisions
+from scepkit.store.early_renewals import EarlyRenewals
 from scepkit.store.engine import BUSY_SECONDS, connect
 from scepkit.store.imports import Imports
 from scepkit.store.listing import CertificateListing
+from scepkit.store.planned_revocations import PlannedRevocations
 from scepkit.store.purge import Purging
 from scepkit.store.replacements import Replacements
 from scepkit.store.request_listing import RequestListing
@@ -39,6 +41,8 @@ class Store(
     CertificateListing,
     RevocationRecords,
     Replacements,
+    PlannedRevocations,
+    EarlyRenewals,
     CRLRecords,
     Imports,
     Purging,

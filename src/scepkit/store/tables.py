@@ -273,6 +273,39 @@ replacements = Table(
     Index(None, "due_at", **_where("due_at IS NOT NULL")),
 )
 
+# Certificates that are revoked at a time to come, once their devices could renew them.
+planned_revocations = Table(
+    "planned_revocations",
+    metadata,
+    Column("serial", SerialNumber, nullable=False),
+    Column("issuer", LargeBinary(32), nullable=False),
+    Column("due_at", UTCDateTime, nullable=False),
+    Column("reason", Integer, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("planned_at", UTCDateTime, nullable=False),
+    PrimaryKeyConstraint("serial", "issuer"),
+    _certificate_named_by("serial", "issuer"),
+    Index(None, "due_at", "serial", "issuer"),
+)
+
+# Calls to renew early, for what was issued before them: one row, however many certificates.
+early_renewals = Table(
+    "early_renewals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("called_at", UTCDateTime, nullable=False),
+    Column("until", UTCDateTime, nullable=False),
+    # Of one CA, or of one subject; NULL: of all.
+    Column("issuer", LargeBinary(32)),
+    Column("subject_digest", LargeBinary(32)),
+    Column("subject", Text),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    # A page that says why, for people.
+    Column("explanation", Text, nullable=False),
+)
+
 # What services outside said yes to (see `verdicts`).
 assents = Table(
     "assents",

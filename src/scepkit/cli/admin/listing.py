@@ -68,8 +68,8 @@ StateOption: TypeAlias = Annotated[
         "--status",
         metavar="STATE",
         help="Certificates: issued (all, the default), valid, signed (not delivered yet), revoked "
-        "(or on hold), held, expired. Requests without one: pending, rejected, lapsed (nobody "
-        "decided in time).",
+        "(or on hold), held, expired, planned (to be revoked). Requests without one: pending, "
+        "rejected, lapsed (nobody decided in time).",
         show_default=False,
     ),
 ]

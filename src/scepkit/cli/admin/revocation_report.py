@@ -129,6 +129,23 @@ def ask_to_revoke(selection: Selection, reason: Reason, *, yes: bool, many_only:
     _ask(changing, "revoked", question, look, yes=yes, many_only=many_only)
 
 
+def ask_to_plan(
+    selection: Selection, what: str, reason: Reason, *, yes: bool, many_only: bool
+) -> None:
+    """Show the certificates that would be revoked later, and ask; the rest as in `_ask`.
+
+    Args:
+        selection: the certificates.
+        what: what would be done with them, to follow "would be".
+        reason: why.
+        yes: whether it is answered already.
+        many_only: whether one certificate goes through where nobody can be asked.
+    """
+    rows = selection.revocable(reason)
+    question = f"Have {_certificates(len(rows))} {what} with the reason {reason.name}?"
+    _ask(rows, what, question, "look at them with --dry-run", yes=yes, many_only=many_only)
+
+
 def ask_to_release(selection: Selection, *, yes: bool) -> None:
     """Show the certificates that would be released, and ask; args and exceptions as in `_ask`."""
     held = selection.held()

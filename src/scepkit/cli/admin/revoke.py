@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scepkit.cli import terminal
-from scepkit.cli.admin import input_file
+from scepkit.cli.admin import input_file, revoke_later
 from scepkit.cli.admin import revocation_report as report
 from scepkit.cli.admin.crl import sign_outdated
 from scepkit.cli.admin.server_directory import (
@@ -88,6 +88,19 @@ InvalidityDate = Annotated[
 
 Note = Annotated[str, option(None, "TEXT", "Remark for the record.", "--note")]
 
+After = Annotated[
+    str | None,
+    option(
+        None,
+        "TIME",
+        "Revoke that much later, such as 3d: devices that ask for renewal information renew before "
+        "that.",
+        "--after",
+    ),
+]
+
+Cancel = Annotated[bool, flag(None, "Cancel the revocation that --after has planned.", "--cancel")]
+
 DryRun = Annotated[bool, flag(None, "List the certificates, and revoke none.", "--dry-run")]
 
 Yes = Annotated[bool, flag(None, "Do not ask for confirmation.", "--yes", "-y")]
@@ -103,6 +116,8 @@ def register(app: typer.Typer) -> None:
             "scep admin revoke 5a1f... --reason keyCompromise",
             "scep admin revoke 5a1f... --and-renewals --reason keyCompromise",
             "scep admin revoke --subject CN=dev1,O=Example --dry-run",
+            "scep admin revoke 5a1f... --after 3d --reason superseded",
+            "scep admin revoke 5a1f... --cancel",
             "scep admin revoke --batch serials.txt --reason cessationOfOperation --yes",
         ),
     )(revoke)
@@ -127,6 +142,8 @@ def revoke(
     reason: Reason = ReasonName.UNSPECIFIED,
     invalidity_date: InvalidityDate = None,
     note: Note = "",
+    after: After = None,
+    cancel: Cancel = False,
     dry_run: DryRun = False,
     yes: Yes = False,
     json: JsonLinesOption = False,
@@ -138,11 +155,29 @@ def revoke(
     again: a revoked certificate keeps its first reason. Only a certificate on hold
     (certificateHold) can later be revoked for good, or released.
 
+    With --after the server revokes them later, whether they are renewed by then or not. Until then
+    they are good, and --cancel takes it back.
+
     With --subject, --and-renewals or --batch the command lists the certificates and asks first.
     """
     why, since = reason.reason, _since(invalidity_date)
+    delay = revoke_later.check(why, after=after, cancel=cancel, invalidity_date=invalidity_date)
     with records_opened(directory) as (home, store):
         selection = _select(home, store, serials or [], subject, file, batch, renewals=and_renewals)
+        if cancel:
+            revoke_later.cancel(store, selection, note=note, as_json=json)
+            return
+        if delay is not None:
+            revoke_later.plan(
+                *(store, selection, why, delay),
+                note=note,
+                dry_run=dry_run,
+                ask=batch is not None or selection.is_search,
+                yes=yes,
+                many_only=batch is None,
+                as_json=json,
+            )
+            return
         if dry_run:
             report.tell_over(selection.over, as_json=json)
             report.say_revocable(selection, why, as_json=json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scepkit.cli import table, terminal
+from scepkit.cli import options, table, terminal
 from scepkit.cli.admin.revoke import Yes
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
@@ -112,6 +112,15 @@ def prepare(
 def activate(
     *,
     ca: CAOption = "default",
+    renew_within: Annotated[
+        str,
+        typer.Option(
+            "--renew-within",
+            metavar="TIME",
+            help="Time over which devices that ask for renewal information renew the old CA's "
+            "certificates; never for none of that.",
+        ),
+    ] = "30d",
     yes: Yes = False,
     as_json: JsonLinesOption = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
@@ -121,6 +130,7 @@ def activate(
     Certificates of the old CA stay valid, and can be renewed and revoked. A running server changes
     over within seconds. Devices that pin the CA's fingerprint need the new one.
     """
+    within = None if renew_within == "never" else options.read_duration(renew_within)
     place = _place(directory, ca)
     from scepkit.ca.directory import rollover
     from scepkit.operations.rollover import activate as activate_next
@@ -138,7 +148,12 @@ def activate(
     with records_opened(directory) as (home, store):
         passphrase = home.passphrases.find()
         material = activate_next(
-            store, place, ca=ca, by=who(), now=utc_now(), passphrase=passphrase
+            *(store, place),
+            ca=ca,
+            by=who(),
+            now=utc_now(),
+            renew_within=within,
+            passphrase=passphrase,
         )
     _say("the CA is now", material.ca.certificate, as_json=as_json)
     if as_json:
@@ -314,7 +329,6 @@ def _certificate(one: x509.Certificate) -> str:
 
 def _prepared(following: Generation) -> str:
     from scepkit.ca.profiles.profile import BACKDATE
-    from scepkit.cli import options
     from scepkit.server.data_directory import utc_now
 
     # The CA's validity begins that much before it was made.

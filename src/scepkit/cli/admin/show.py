@@ -139,6 +139,7 @@ def _certificate(store: Store, number: str) -> _Shown:
         "invalidity_date": timestamp(row.invalidity_date),
         "sha256": fingerprint(row.der),
         "passphrase": "kept" if store.passphrase(row.key) else "",
+        **_planned(store, row),
     }
     return _Shown(
         fields,
@@ -148,6 +149,20 @@ def _certificate(store: Store, number: str) -> _Shown:
         [*renewal_chain.links(store.renewal_chains([row.key]), now)],
         () if request is None else cut_from(request.csr, row.der),
     )
+
+
+def _planned(store: Store, row: CertificateRow) -> dict[str, str]:
+    """Return when a certificate is to be revoked, and why; empty where that is not planned."""
+    from scepkit.operations.selection import is_held
+
+    is_over = row.revoked_at is not None and not is_held(row)
+    found = None if is_over else store.planned_revocation(row.key)
+    return {
+        "revocation_due": timestamp(found.due_at) if found else "",
+        "revocation_reason": reason_name(found.reason) if found else "",
+        "revocation_by": found.by if found else "",
+        "revocation_note": found.note if found else "",
+    }
 
 
 def _done(line: RevocationRow) -> dict[str, str]:

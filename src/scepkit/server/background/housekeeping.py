@@ -58,6 +58,7 @@ class Sweep:
         """Do all of it; a failure of one part is logged, and the rest is done."""
         _attempt(self._expire)
         _attempt(self._replace)
+        _attempt(self._revoke)
         _attempt(self._undelivered)
         _attempt(self._forget_assents)
         _attempt(self._purge)
@@ -73,6 +74,11 @@ class Sweep:
         count = self.store.replace_due(self.now())
         if count:
             log.info("certificates were replaced whose successor has not signed yet", count=count)
+
+    def _revoke(self) -> None:
+        count = self.store.revoke_due(self.now())
+        if count:
+            log.info("certificates were revoked as planned", count=count)
 
     def _undelivered(self) -> None:
         """Tell of what was signed and not delivered: devices come back for it, or never."""
@@ -93,6 +99,7 @@ class Sweep:
         purged = purge(self.store, moment, keep=keep, by=SERVER)
         if any(purged):
             log.info("old records were deleted", **purged._asdict())
+        self.store.forget_early()
 
     def _rotate(self, ca: str) -> None:
         # Else what a killed change of the passphrase left would undo it: the old key comes back.
