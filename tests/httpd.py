@@ -92,6 +92,7 @@ class Site:
         following: the CA that will follow.
         authority: who issues; the usual CA, when None.
         tls: certificate chain and key for HTTPS, as the path of a PEM file.
+        clients: the CA whose clients alone may talk to it by HTTPS, as the path of a PEM file.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class Site:
         allowed=NO_LEGACY,
         caps=None,
         tls=None,
+        clients=None,
         following=None,
         authority=None,
     ):
@@ -124,6 +126,9 @@ class Site:
         if tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(tls)
+            if clients:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(clients)
             self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
         scheme = "https" if tls else "http"
         self.origin = f"{scheme}://127.0.0.1:{self._http.server_port}"

@@ -90,6 +90,10 @@ class Hint(StrEnum):
     OCCUPIED_BY_KEY = "choose another directory, or replace the key"
     DAMAGED_RECORD = "remove it, and name the server again"
     TLS_CA_FILE = "name the PEM file of the CA behind the server's TLS certificate"
+    TLS_FAILED = (
+        "does the server speak HTTPS at this port? If not, the URL starts with http://. It may "
+        "also want to see a TLS client certificate"
+    )
     UNTRUSTED_TLS = "trust the CA that issued it, or check the host name in the URL"
     PROXY = "check the proxy, and http_proxy, https_proxy and no_proxy in the environment"
     SLOW = "allow it more time, if the network is slow"

@@ -55,8 +55,8 @@ class KeptEC(ec.EllipticCurvePrivateKey):
         return self._key.sign(data, ec.ECDSA(signature_algorithm.algorithm))
 
 
-def foreign(kind, name="kept"):
-    if kind == "rsa":
+def foreign(sort, name="kept"):
+    if sort == "rsa":
         return Kept(keys.rsa_key(name))
     return KeptEC(ec.generate_private_key(ec.SECP256R1()))
 
@@ -65,10 +65,10 @@ def transaction_id(key, **how):
     return prepared_request.prepare(key, "CN=dev1", now=clock.now(), **how).transaction_id
 
 
-@pytest.mark.parametrize("kind", ["rsa", "ec"])
-def test_a_key_that_cannot_be_exported_enrols_and_renews(serve, connect, kind):
+@pytest.mark.parametrize("sort", ["rsa", "ec"])
+def test_a_key_that_cannot_be_exported_enrols_and_renews(serve, connect, sort):
     site = serve(grant)
-    client, key, following = connect(site), foreign(kind), foreign(kind, "kept-next")
+    client, key, following = connect(site), foreign(sort), foreign(sort, "kept-next")
     ca = client.get_ca(site.fingerprint)
     issued = client.enrol(ca, key, "CN=dev1", names=["dev1.example"], challenge="secret")
     renewed = client.renew(ca, key, issued.certificate, following, challenge="secret")
@@ -85,9 +85,9 @@ def test_a_key_that_cannot_be_exported_goes_on_with_its_request(serve, connect):
     assert client.resume(ca, made).certificate.public_key == key.public_key()
 
 
-@pytest.mark.parametrize("kind", ["rsa", "ec"])
-def test_the_same_request_is_the_same_transaction(kind):
-    key, other = foreign(kind), foreign(kind, "kept-other")
+@pytest.mark.parametrize("sort", ["rsa", "ec"])
+def test_the_same_request_is_the_same_transaction(sort):
+    key, other = foreign(sort), foreign(sort, "kept-other")
     found = transaction_id(key, challenge="secret")
     assert found == transaction_id(key, challenge="secret")
     assert found != transaction_id(key, names=["dev1.example"], challenge="secret")

@@ -211,12 +211,12 @@ def test_what_a_killed_process_had_half_written_goes(site, tmp_path, wanted):
     assert (half.exists(), other.exists()) == (False, True)
 
 
-@pytest.mark.parametrize("kind", ["rsa:2048", "ec:p256", "ed25519"])
+@pytest.mark.parametrize("sort", ["rsa:2048", "ec:p256", "ed25519"])
 def test_a_key_is_encrypted_and_renewed_from_where_the_record_says(
-    site, tmp_path, passphrase, kind
+    site, tmp_path, passphrase, sort
 ):
     folder = Folder(tmp_path / "dev1", passphrase=passphrase)
-    enrol(site, folder, key=kind, challenge="secret")
+    enrol(site, folder, key=sort, challenge="secret")
     for _ in range(2):
         path = folder.path / "key.pem"
         assert "ENCRYPTED PRIVATE KEY" in path.read_text()

@@ -78,6 +78,8 @@ _COMMANDS: dict[str, str] = {
     Hint.DAMAGED_RECORD: "remove it, and name the server again: scep renew DIR --url URL",
     Hint.TLS_CA_FILE: "name the PEM file of the CA behind the server's TLS certificate "
     "(--tls-ca FILE)",
+    Hint.TLS_FAILED: "does the server speak HTTPS at this port? If not, the URL starts with "
+    "http://. It may also want to see a certificate of this machine's (--tls-cert FILE)",
     Hint.UNTRUSTED_TLS: "name the CA that issued it (--tls-ca FILE), or check the host name in "
     "the URL",
     Hint.PROXY: "check --proxy, or http_proxy, https_proxy and no_proxy in the environment",

@@ -147,6 +147,28 @@ TlsCa: TypeAlias = Annotated[
         "For https: PEM file with the CA certificates to trust, in place of the system's.",
     ),
 ]
+TlsCert: TypeAlias = Annotated[
+    Path | None,
+    option(
+        CONNECTION,
+        "FILE",
+        "For https: PEM file with the certificate that this machine shows to the server, and its "
+        "chain; renewals show it, too.",
+    ),
+]
+TlsKey: TypeAlias = Annotated[
+    Path | None,
+    option(CONNECTION, "FILE", "PEM file with the key of --tls-cert, if that is another one."),
+]
+TlsPassphrase: TypeAlias = Annotated[
+    str | None,
+    option(
+        CONNECTION,
+        "PLACE",
+        "Place of the passphrase of that key: file:PATH, env:NAME, command:PROGRAM ARGUMENTS or "
+        "prompt.",
+    ),
+]
 CaId: TypeAlias = Annotated[
     str, option(CONNECTION, "NAME", "Name of the CA, for servers that have several.")
 ]

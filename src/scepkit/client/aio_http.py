@@ -23,6 +23,7 @@ from yarl import URL
 
 from scepkit.client import http_policy
 from scepkit.client.http_policy import CHUNK, MAX_HEAD, MAX_REDIRECTS, MAX_RESPONSE, TIMEOUT
+from scepkit.client.tls import ClientCertificate
 from scepkit.errors import TransportError
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 
@@ -44,13 +45,14 @@ class AsyncHTTPTransport:
         timeout: seconds for a whole exchange: connecting, the request, redirects and the answer.
         ca_file: PEM certificates to trust for HTTPS in place of the system's; for a proxy that
             speaks HTTPS as well.
+        client_certificate: shown to a server that wants to see one by TLS.
         proxy: URL of an HTTP proxy; "" for none; None for those that the environment names
             (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`).
         max_response: octets that an answer may have; MAX_RESPONSE unless given.
         max_connections: exchanges at once; the others wait.
 
     Raises:
-        SettingsError: `ca_file` cannot be used.
+        SettingsError: `ca_file` or `client_certificate` cannot be used.
         UsageError: `proxy` is not the URL of an HTTP proxy.
     """
 
@@ -59,6 +61,7 @@ class AsyncHTTPTransport:
         *,
         timeout: float = TIMEOUT,
         ca_file: Path | None = None,
+        client_certificate: ClientCertificate | None = None,
         proxy: str | None = None,
         max_response: int = MAX_RESPONSE,
         max_connections: int = MAX_CONNECTIONS,
@@ -68,7 +71,7 @@ class AsyncHTTPTransport:
         self._timeout = timeout
         self._proxy = proxy
         self._max_response = max_response
-        self._context = http_policy.tls_context(ca_file)
+        self._context = http_policy.tls_context(ca_file, client_certificate)
         self._turn = asyncio.Semaphore(max_connections)
         self._session: aiohttp.ClientSession | None = None
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
 from math import inf
 from pathlib import Path
@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
 
 from scepkit.client import flows
 from scepkit.client.folder.record import Record
+from scepkit.client.secret_source import Secrets
+from scepkit.client.tls import ClientCertificate
 from scepkit.client.transport import Pause, Transport, run_flow, sleep
 from scepkit.client.trust import CA, SCEPServer
 from scepkit.protocol.algorithms import NO_LEGACY, Legacy
@@ -137,32 +139,62 @@ class Connection:
         proxy: URL of an HTTP proxy; "" for none, None for the environment's.
         limits: the pace of polling, and its end.
         pause: called for every wait.
+        secrets: reads the passphrase of a TLS client certificate's key.
     """
 
     timeout: float = 30.0
     proxy: str | None = None
     limits: Limits | None = None
     pause: Pause = sleep
+    secrets: Secrets = field(default_factory=Secrets, repr=False, compare=False)
 
     def client(self, record: Record) -> Client:
         """Return a client for the server of a record.
 
         Raises:
-            SettingsError: the file with the TLS CA cannot be used, or the record is damaged.
+            SettingsError: a file for TLS cannot be used, or the record is damaged.
         """
         return Client(
             record.url,
             identifier=record.ca_id,
-            transport=self.transport(Path(record.tls_ca) if record.tls_ca else None),
+            transport=self.transport_of(record),
             allowed=record.allowed,
             limits=self.limits,
             pause=self.pause,
+        )
+
+    def transport_of(
+        self,
+        record: Record,
+        tls_ca: Path | None = None,
+        *,
+        longest: float = inf,
+        max_response: int | None = None,
+    ) -> HTTPTransport:
+        """Return the transport to the server of a record.
+
+        Args:
+            record: says what HTTPS is checked with, and what is shown by it.
+            tls_ca: what it is checked with in place of that.
+            longest: seconds that an exchange may take where `timeout` allows more.
+            max_response: octets that an answer may have; as is usual unless given.
+
+        Raises:
+            SettingsError: a file for TLS cannot be used.
+        """
+        recorded = Path(record.tls_ca) if record.tls_ca else None
+        return self.transport(
+            tls_ca or recorded,
+            client_certificate=record.client_certificate(self.secrets),
+            longest=longest,
+            max_response=max_response,
         )
 
     def transport(
         self,
         tls_ca: Path | None = None,
         *,
+        client_certificate: ClientCertificate | None = None,
         longest: float = inf,
         max_response: int | None = None,
     ) -> HTTPTransport:
@@ -170,11 +202,12 @@ class Connection:
 
         Args:
             tls_ca: file of the certificates to check HTTPS with; None for the system's.
+            client_certificate: shown to a server that wants to see one.
             longest: seconds that an exchange may take where `timeout` allows more.
             max_response: octets that an answer may have; as is usual unless given.
 
         Raises:
-            SettingsError: the file with the TLS CA cannot be used.
+            SettingsError: a file for TLS cannot be used.
         """
         # Here, since urllib3 takes as long to import as everything else together.
         from scepkit.client.http import HTTPTransport
@@ -183,6 +216,7 @@ class Connection:
         return HTTPTransport(
             timeout=min(self.timeout, longest),
             ca_file=tls_ca,
+            client_certificate=client_certificate,
             proxy=self.proxy,
             max_response=max_response or MAX_RESPONSE,
         )

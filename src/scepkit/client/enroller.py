@@ -26,6 +26,7 @@ from scepkit.client.folder.record import Record
 from scepkit.client.prepared_request import PreparedRequest
 from scepkit.client.secret_source import NOWHERE
 from scepkit.client.submission import Submission, warn_unless_readable
+from scepkit.client.tls import ClientCertificate
 from scepkit.client.trust import ChooseAnchor
 from scepkit.errors import Hint, UsageError
 from scepkit.keys.pem import key_pem
@@ -117,6 +118,7 @@ class Enroller:
         folder: where key and certificate go.
         trust: chooses the CA certificate to trust: `by_fingerprint`, or a function of your own.
         tls_ca: file of the certificates that the client checks HTTPS with; kept for renewals.
+        client_certificate: what the client shows by HTTPS; kept for renewals, too.
         outputs: further files to write, now and at each renewal, and whose all of them are.
         tell: takes the events.
     """
@@ -128,6 +130,7 @@ class Enroller:
         trust: ChooseAnchor,
         *,
         tls_ca: Path | None = None,
+        client_certificate: ClientCertificate | None = None,
         outputs: Outputs | None = None,
         tell: Tell = events.ignore,
     ) -> None:
@@ -135,6 +138,7 @@ class Enroller:
         self._folder = folder
         self._trust = trust
         self._tls_ca = tls_ca
+        self._client_certificate = client_certificate
         self._outputs = outputs or Outputs()
         self._tell = tell
 
@@ -285,7 +289,7 @@ class Enroller:
             capabilities=tuple(sorted(ca.capabilities)),
             outputs=self._outputs,
         )
-        return submission.submit(request, key, record)
+        return submission.submit(request, key, record.showing(self._client_certificate))
 
 
 def _template(csr: CertificationRequest) -> str:

@@ -19,6 +19,7 @@ from urllib3.util import make_headers, parse_url
 from scepkit.client import http_bounds, http_policy
 from scepkit.client.http_bounds import ExchangeBounds
 from scepkit.client.http_policy import CHUNK, MAX_REDIRECTS, MAX_RESPONSE, TIMEOUT
+from scepkit.client.tls import ClientCertificate
 from scepkit.errors import TransportError
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 
@@ -30,12 +31,13 @@ class HTTPTransport:
         timeout: seconds for a whole exchange: connecting, the request, redirects and the answer.
             Looking up the server's name is the system's business and may take longer.
         ca_file: PEM certificates to trust for HTTPS in place of the system's.
+        client_certificate: shown to a server that wants to see one by TLS.
         proxy: URL of an HTTP proxy; "" for none; None for those that the environment names
             (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`).
         max_response: octets that an answer may have; MAX_RESPONSE unless given.
 
     Raises:
-        SettingsError: `ca_file` cannot be used.
+        SettingsError: `ca_file` or `client_certificate` cannot be used.
         UsageError: `proxy` is not the URL of an HTTP proxy.
     """
 
@@ -44,6 +46,7 @@ class HTTPTransport:
         *,
         timeout: float = TIMEOUT,
         ca_file: Path | None = None,
+        client_certificate: ClientCertificate | None = None,
         proxy: str | None = None,
         max_response: int = MAX_RESPONSE,
     ) -> None:
@@ -52,7 +55,7 @@ class HTTPTransport:
         self._timeout = timeout
         self._max_response = max_response
         self._proxy = proxy
-        self._context = _tls_context(ca_file)
+        self._context = _tls_context(ca_file, client_certificate)
         # For each proxy, and what it is used for; a manager keeps its connections open.
         self._managers: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
 
@@ -132,8 +135,10 @@ def _new_manager(
     )
 
 
-def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    return http_bounds.bound_tls(http_policy.tls_context(ca_file))
+def _tls_context(
+    ca_file: Path | None, client_certificate: ClientCertificate | None = None
+) -> ssl.SSLContext:
+    return http_bounds.bound_tls(http_policy.tls_context(ca_file, client_certificate))
 
 
 def _read(response: urllib3.BaseHTTPResponse, longest: int) -> bytes:

@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from scepkit.client.tls import ClientCertificate
 from scepkit.errors import Hint, SettingsError, TransportError, UsageError
 from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 
@@ -140,17 +141,20 @@ def proxy(url: str) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
-def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+def tls_context(
+    ca_file: Path | None, client_certificate: ClientCertificate | None = None
+) -> ssl.SSLContext:
     """Return the TLS settings of a client.
 
     Args:
         ca_file: PEM certificates to trust in place of the system's.
+        client_certificate: shown to a server that wants to see one.
 
     Raises:
-        SettingsError: the file cannot be used.
+        SettingsError: a file cannot be used.
     """
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context(cafile=ca_file)
     except ssl.SSLError as error:
         raise SettingsError(
             f"{ca_file} holds no certificates in PEM",
@@ -160,6 +164,9 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
         raise SettingsError(
             f"cannot read {ca_file}: {error.strerror}", hint=Hint.TLS_CA_FILE
         ) from error
+    if client_certificate is not None:
+        client_certificate.load(context)
+    return context
 
 
 # --- what is said about an exchange that failed ---------------------------------------------------
@@ -252,7 +259,7 @@ def tls_failed(url: str, error: object) -> TransportError:
     reason = (isinstance(error, ssl.SSLError) and error.reason) or str(error)
     return TransportError(
         f"TLS with {host(url)} failed: {reason.replace('_', ' ').lower()}",
-        hint="does the server speak HTTPS at this port? If not, the URL starts with http://",
+        hint=Hint.TLS_FAILED,
     )
 
 

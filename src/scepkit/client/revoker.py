@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scepkit.client import clock, events, revocation
 from scepkit.client.client import Connection
@@ -26,6 +27,9 @@ from scepkit.protocol.certificate import Certificate, show_serial
 from scepkit.protocol.cmp import Reason
 from scepkit.protocol.scep import ca_certificates
 from scepkit.protocol.scep.ca_certificates import TrustedCA
+
+if TYPE_CHECKING:
+    from scepkit.client.http import HTTPTransport
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,7 @@ class Revoker:
             flow = revocation.revoke(
                 url, certificate, protector, trusted, reason=reason, allowed=self._accepted(record)
             )
-            transport = self._connection.transport(self._trusted_for_tls(record))
+            transport = self._transport(record)
             answer = run_flow(flow, transport, url, self._connection.pause)
             self._note(certificate, answer, reason)
         return RevokedCertificate(certificate, answer)
@@ -138,10 +142,10 @@ class Revoker:
             return self._allowed
         return NO_LEGACY if record is None else record.allowed
 
-    def _trusted_for_tls(self, record: Record | None) -> Path | None:
-        if self._tls_ca is None and record is not None and record.tls_ca:
-            return Path(record.tls_ca)
-        return self._tls_ca
+    def _transport(self, record: Record | None) -> HTTPTransport:
+        if record is None:
+            return self._connection.transport(self._tls_ca)
+        return self._connection.transport_of(record, self._tls_ca)
 
     def _note(self, certificate: Certificate, answer: Revoked, reason: Reason) -> None:
         """Keep it in the folder; what was said the first time stays."""

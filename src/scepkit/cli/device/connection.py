@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scepkit.cli import describe, options, terminal
+from scepkit.cli.device import challenge
+from scepkit.cli.device.request_options import read_source
 from scepkit.client.client import Client, Connection
 from scepkit.client.folder.files import read_certificate
 from scepkit.client.folder.record import ServerChanges
+from scepkit.client.secret_source import Secrets
+from scepkit.client.tls import ClientCertificate
 from scepkit.errors import UntrustedCA, UsageError
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep import ca_certificates
@@ -23,6 +27,7 @@ def of_options(
     proxy: str | None,
     poll_interval: float | None = None,
     max_wait: float | None = None,
+    secrets: Secrets | None = None,
 ) -> Connection:
     """Return the way to a server, which shows on the terminal what is waited for.
 
@@ -35,36 +40,69 @@ def of_options(
         options.check_seconds("--max-wait", max_wait)
         limits = Limits(poll_interval=poll_interval, max_wait=max_wait)
     options.check_seconds("--timeout", timeout)
-    return Connection(timeout, proxy, limits, terminal.Progress().pause)
+    return Connection(timeout, proxy, limits, terminal.Progress().pause, secrets or asking())
+
+
+def asking() -> Secrets:
+    """Return what reads secrets, and asks for them on the terminal."""
+    return Secrets(challenge.ask)
+
+
+def client_certificate(
+    certificate: Path | None, key: Path | None, passphrase: str | None, secrets: Secrets
+) -> ClientCertificate | None:
+    """Return the TLS client certificate of the options; None for none.
+
+    Raises:
+        UsageError: they cannot be meant.
+    """
+    if certificate is None:
+        if key is not None or passphrase is not None:
+            raise UsageError("--tls-key and --tls-passphrase go with --tls-cert")
+        return None
+    source = None if passphrase is None else read_source(passphrase, "--tls-passphrase")
+    return ClientCertificate(certificate, key, source, secrets)
 
 
 def client(
-    url: str, way: Connection, *, ca_id: str, tls_ca: Path | None, legacy: str = ""
+    url: str,
+    way: Connection,
+    *,
+    ca_id: str,
+    tls_ca: Path | None,
+    shown: ClientCertificate | None = None,
+    legacy: str = "",
 ) -> Client:
     """Return a client for the server of a URL.
 
     Raises:
         UsageError: an option cannot be meant.
-        SettingsError: the file with the TLS CA cannot be used.
+        SettingsError: a file for TLS cannot be used.
     """
     return Client(
         url,
         identifier=ca_id,
         allowed=options.read_legacy(legacy),
-        transport=way.transport(tls_ca),
+        transport=way.transport(tls_ca, client_certificate=shown),
         limits=way.limits,
         pause=way.pause,
     )
 
 
-def changes(url: str, ca_id: str | None, legacy: str | None, tls_ca: Path | None) -> ServerChanges:
+def changes(
+    url: str,
+    ca_id: str | None,
+    legacy: str | None,
+    tls_ca: Path | None,
+    shown: ClientCertificate | None = None,
+) -> ServerChanges:
     """Return the changes to a known server that the options give.
 
     Raises:
         UsageError: an option cannot be meant.
     """
     allowed = None if legacy is None else options.read_legacy(legacy)
-    return ServerChanges(url, ca_id, allowed, tls_ca)
+    return ServerChanges(url, ca_id, allowed, tls_ca, shown)
 
 
 @dataclass(frozen=True, slots=True)

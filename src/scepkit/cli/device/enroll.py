@@ -110,6 +110,9 @@ def enroll(
     max_wait: options.MaxWait = 86400,
     ca_id: options.CaId = "",
     tls_ca: options.TlsCa = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
+    tls_passphrase: options.TlsPassphrase = None,
     proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
     dry_run: asks.DryRun = False,
@@ -130,16 +133,25 @@ def enroll(
     # What can be wrong with the options is said before anything happens.
     asked = _read(subject, san, eku, template, csr)
     anchor = connection.AnchorOptions(fingerprint, ca_file, insecure=insecure)
-    way = connection.of_options(timeout, proxy, poll_interval, max_wait)
-    client = connection.client(url, way, ca_id=ca_id, tls_ca=tls_ca, legacy=legacy)
     outputs = asks.read_outputs(
         fullchain, bundle, pkcs12, pkcs12_password, pkcs12_legacy=pkcs12_legacy
     )
     outputs = replace(outputs, owner=owner, group=group, mode=mode, key_mode=key_mode)
     secrets = Secrets(_asking(Folder(out), key_file))
+    way = connection.of_options(timeout, proxy, poll_interval, max_wait, secrets)
+    shown = connection.client_certificate(tls_cert, tls_key, tls_passphrase, secrets)
+    client = connection.client(url, way, ca_id=ca_id, tls_ca=tls_ca, shown=shown, legacy=legacy)
     used, passphrase = asks.read_key(key, key_file, key_passphrase, key_file_passphrase, secrets)
     folder, printer = Folder(out, secrets, passphrase), events.EventPrinter()
-    enroller = Enroller(client, folder, anchor.choose, tls_ca=tls_ca, outputs=outputs, tell=printer)
+    enroller = Enroller(
+        client,
+        folder,
+        anchor.choose,
+        tls_ca=tls_ca,
+        client_certificate=shown,
+        outputs=outputs,
+        tell=printer,
+    )
     places = (challenge, challenge_file, challenge_command)
     secret = partial(challenges.read, *places, prompt=challenge_prompt, environment=csr is None)
     with hints.naming_commands(folder, printer):

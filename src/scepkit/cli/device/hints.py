@@ -141,6 +141,9 @@ def _recorded(record: Record | None) -> Iterator[str]:
         "--ca-id": record.ca_id,
         "--legacy": ",".join(record.legacy),
         "--tls-ca": record.tls_ca,
+        "--tls-cert": record.tls_cert,
+        "--tls-key": record.tls_key,
+        "--tls-passphrase": record.tls_passphrase,
     }
     yield from (f"{option} {shlex.quote(value)}" for option, value in given.items() if value)
     if outputs.pkcs12_legacy:

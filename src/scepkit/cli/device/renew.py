@@ -133,6 +133,9 @@ def renew(
     url: _Url = "",
     ca_id: options.KnownCaId = None,
     tls_ca: options.TlsCa = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
+    tls_passphrase: options.TlsPassphrase = None,
     proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
     as_json: options.Json = False,
@@ -149,19 +152,20 @@ def renew(
     from scepkit.cli.device import connection, events, hints
     from scepkit.client.folder import Folder
     from scepkit.client.renewer import Renewer
-    from scepkit.client.secret_source import Secrets
 
     # What can be wrong with the options is said before anything happens.
     wanted = _read(before, key, eku, message, force=force, same_key=same_key, next_ca=next_ca)
     anchor = connection.AnchorOptions(fingerprint, ca_file)
     trusted = anchor.choose if anchor.is_given else None
-    way = connection.of_options(timeout, proxy, poll_interval, max_wait)
-    changes = connection.changes(url, ca_id, legacy, tls_ca)
+    secrets = connection.asking()
+    way = connection.of_options(timeout, proxy, poll_interval, max_wait, secrets)
+    shown = connection.client_certificate(tls_cert, tls_key, tls_passphrase, secrets)
+    changes = connection.changes(url, ca_id, legacy, tls_ca, shown)
     # One that enrolled the device is still in many an environment, and is spent.
     places = (challenge, challenge_file, challenge_command)
     secret = partial(challenges.read, *places, prompt=challenge_prompt, environment=False)
     passphrase = asks.read_source(key_passphrase, "--key-passphrase") if key_passphrase else None
-    folder = Folder(directory, Secrets(challenges.ask), passphrase)
+    folder = Folder(directory, secrets, passphrase)
     printer = events.EventPrinter()
     renewer = Renewer(folder, way, server=changes, trust=trusted, tell=printer)
     with hints.naming_commands(folder, printer):

@@ -100,9 +100,8 @@ def revoke(
     from scepkit.cli.device import connection, events, hints
     from scepkit.client.folder import Folder
     from scepkit.client.revoker import Revoker
-    from scepkit.client.secret_source import Secrets
 
-    folder = Folder(directory, Secrets(challenges.ask))
+    folder = Folder(directory, connection.asking())
     revoker = Revoker(
         folder,
         connection.of_options(timeout, proxy),

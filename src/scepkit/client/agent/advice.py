@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 from scepkit.client import clock, renewal_info
 from scepkit.client.agent.state import State
@@ -30,10 +29,8 @@ def asked(
     """
     if not renewal_info.is_offered(frozenset(record.capabilities)):
         return state
-    way = connection.transport(
-        Path(record.tls_ca) if record.tls_ca else None,
-        longest=renewal_info.TIMEOUT,
-        max_response=renewal_info.MAX_BODY,
+    way = connection.transport_of(
+        record, longest=renewal_info.TIMEOUT, max_response=renewal_info.MAX_BODY
     )
     with closing(way):
         found = renewal_info.fetch(way, record.url, certificate, tell)

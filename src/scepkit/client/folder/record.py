@@ -14,6 +14,8 @@ from typing import Any
 
 from scepkit.client.folder import outputs
 from scepkit.client.folder.outputs import Outputs
+from scepkit.client.secret_source import Secrets, SecretSource
+from scepkit.client.tls import ClientCertificate
 from scepkit.client.trust import normalize_url
 from scepkit.errors import Hint, SettingsError
 from scepkit.keys.files import plain_file, write_file
@@ -35,12 +37,14 @@ class ServerChanges:
         ca_id: the name of the CA; None for the recorded one, as for the others.
         legacy: the legacy algorithms to allow.
         tls_ca: file of the certificates to check HTTPS with.
+        client_certificate: shown by HTTPS.
     """
 
     url: str = ""
     ca_id: str | None = None
     legacy: frozenset[Legacy] | None = None
     tls_ca: Path | None = None
+    client_certificate: ClientCertificate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,8 @@ class Record:
             legacy=kept.legacy if by.legacy is None else tuple(sorted(by.legacy)),
             tls_ca=str(by.tls_ca.absolute()) if by.tls_ca else kept.tls_ca,
         )
+        if by.client_certificate is not None:
+            found = found.showing(by.client_certificate)
         if found.legacy != kept.legacy:
             # What could not be read of a successor with those, may be with these.
             found = replace(found, checked_at="")
@@ -123,6 +129,32 @@ class Record:
             return found
         # What was seen of another CA says nothing of this one, which was not asked for a successor.
         return replace(found, capabilities=(), checked_at="")
+
+    def showing(self, shown: ClientCertificate | None) -> Record:
+        """Return this record with the files of the certificate that is shown by HTTPS."""
+        if shown is None:
+            return self
+        return replace(
+            self,
+            tls_cert=str(shown.certificate.absolute()),
+            tls_key=str(shown.key.absolute()) if shown.key else "",
+            tls_passphrase=str(shown.passphrase or ""),
+        )
+
+    def client_certificate(self, secrets: Secrets) -> ClientCertificate | None:
+        """Return the certificate that is shown by HTTPS; None for none.
+
+        Args:
+            secrets: reads the passphrase of its key.
+
+        Raises:
+            UsageError: the source of that is none.
+        """
+        if not self.tls_cert:
+            return None
+        source = SecretSource.parse(self.tls_passphrase) if self.tls_passphrase else None
+        key = Path(self.tls_key) if self.tls_key else None
+        return ClientCertificate(Path(self.tls_cert), key, source, secrets)
 
     def seen(self, url: str, ca_id: str) -> Capabilities:
         """Return all capabilities that this CA has ever listed; none for another CA."""
