@@ -339,6 +339,7 @@ class Course:
             shows.MofNCompleteColumn(),
             shows.TextColumn(self._what + "{task.fields[rate]}"),
             shows.TimeRemainingColumn(compact=True),
+            shows.TextColumn("left"),
         )
         with shows.Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("", total=self._total, rate="")

@@ -39,13 +39,11 @@ class Bundles:
     def __init__(self, directory: Path) -> None:
         self._directory = directory / DIRECTORY
         self._rows = RowFile(directory / PASSWORDS, _COLUMNS, mode=_MODE)
-        self._rows.open()
+        self._rows.check()
         self._passwords: dict[str, str] = {}
         for name, password in read_rows(self._rows.path, _COLUMNS):
             self._passwords[name] = password
         self._lock = Lock()
-        with refusals(f"cannot make the directory {self._directory}"):
-            make_directory(self._directory)
 
     def path(self, file_name: str) -> Path:
         """Return where a device's file is, or will be."""
@@ -73,6 +71,8 @@ class Bundles:
             (one.der for one in folder.chain()),
             self._password(name),
         )
+        with refusals(f"cannot make the directory {self._directory}"):
+            make_directory(self._directory)
         write_file(path, content, mode=_MODE)
 
     def close(self) -> None:

@@ -117,6 +117,7 @@ class FleetEnroller:
                 self._tell(OthersCanWrite(self._directory, exposed))
             self._meet()
             plan.write(self._directory)
+            opened.make_devices()
             self._tell(begun)
             try:
                 self._enrol_all(opened)

@@ -35,6 +35,17 @@ class FleetFiles:
         """Return the directory of a device."""
         return Folder(self.devices / device.file_name)
 
+    def make_devices(self) -> None:
+        """Make the directory of the devices' directories.
+
+        Not by the first device: when that is refused, its directory goes again.
+
+        Raises:
+            SettingsError: the file system refuses.
+        """
+        with refusals(f"cannot make the directory {self.devices}"):
+            make_directory(self.devices)
+
     def is_done(self, device: Device) -> bool:
         """Say whether a device has all that it is to have."""
         return (
@@ -62,8 +73,4 @@ def opened(directory: Path, *, pkcs12: bool) -> Iterator[FleetFiles]:
         # What a process that was killed had half written.
         remove_unfinished(directory)
         remove_unfinished(directory / BUNDLES)
-        devices = directory / DEVICES
-        with refusals(f"cannot make the directory {devices}"):
-            # Not by the first device: when that is refused, its directory goes again.
-            make_directory(devices)
-        yield FleetFiles(results, bundles, devices)
+        yield FleetFiles(results, bundles, directory / DEVICES)

@@ -149,7 +149,8 @@ class ResultFile:
         """
         with self._lock:
             latest = read_results(self._directory)
-            self._rows.replace(result.values() for result in latest.values())
+            if latest:
+                self._rows.replace(result.values() for result in latest.values())
             self._states = {name: result.state for name, result in latest.items()}
 
     def state(self, name: str) -> State | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shlex
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ def row_text(values: Iterable[str]) -> str:
 
 
 class RowFile:
-    """A file to which rows are added, by one process.
+    """A file to which rows are added, by one process; it is made with the first.
 
     Args:
         path: where.
@@ -59,25 +60,6 @@ class RowFile:
         self._descriptor: int | None = None
         self._size = 0
 
-    def open(self) -> None:
-        """Open it, and make it if need be.
-
-        Raises:
-            SettingsError: it cannot be used, or others than its owner may read what is secret.
-        """
-        path = self.path
-        if not path.exists():
-            write_file(path, row_text(self._columns).encode(), mode=self._mode)
-        with refusals(f"cannot write {path}"):
-            self._descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-            mode = stat.S_IMODE(os.fstat(self._descriptor).st_mode)
-            if mode & 0o077 & ~self._mode:
-                raise SettingsError(
-                    f"others may read {path}", hint=f"change that: chmod {self._mode:o} {path}"
-                )
-            self._size = _whole(self._descriptor)
-            os.ftruncate(self._descriptor, self._size)
-
     def append(self, values: Iterable[str], *, durably: bool = False) -> None:
         """Add a row.
 
@@ -88,21 +70,20 @@ class RowFile:
         Raises:
             SettingsError: the file system refuses; the row is not in the file.
         """
-        if self._descriptor is None:
-            raise SettingsError(f"{self.path} is not open")
+        descriptor = self._opened()
         data = row_text(values).encode()
         with refusals(f"cannot write {self.path}"):
             try:
                 written = 0
                 # A disk that is full takes a part, and refuses the rest.
                 while written < len(data):
-                    written += os.pwrite(self._descriptor, data[written:], self._size + written)
+                    written += os.pwrite(descriptor, data[written:], self._size + written)
             except OSError:
-                os.ftruncate(self._descriptor, self._size)
+                os.ftruncate(descriptor, self._size)
                 raise
             self._size += len(data)
             if durably:
-                os.fsync(self._descriptor)
+                os.fsync(descriptor)
 
     def replace(self, rows: Iterable[Iterable[str]]) -> None:
         """Replace all rows, atomically and durably.
@@ -113,7 +94,34 @@ class RowFile:
         text = "".join((row_text(self._columns), *map(row_text, rows)))
         self.close()
         write_file(self.path, text.encode(), mode=self._mode)
-        self.open()
+
+    def check(self) -> None:
+        """Refuse a file that others than its owner may read where that is not meant.
+
+        Raises:
+            SettingsError: they may, or it cannot be looked at.
+        """
+        with refusals(f"cannot use {self.path}"):
+            try:
+                mode = stat.S_IMODE(self.path.lstat().st_mode)
+            except FileNotFoundError:
+                return
+        if mode & 0o077 & ~self._mode:
+            raise SettingsError(
+                f"others may read {self.path}",
+                hint=f"change that: chmod {self._mode:o} {shlex.quote(str(self.path))}",
+            )
+
+    def _opened(self) -> int:
+        if self._descriptor is None:
+            if not self.path.exists():
+                write_file(self.path, row_text(self._columns).encode(), mode=self._mode)
+            with refusals(f"cannot write {self.path}"):
+                # Not through a link that somebody else put there.
+                descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+                self._descriptor, self._size = descriptor, _whole(descriptor)
+                os.ftruncate(descriptor, self._size)
+        return self._descriptor
 
     def close(self) -> None:
         """Close it."""
