@@ -357,11 +357,16 @@ def test_a_password_that_was_half_written_is_no_password(tmp_path):
     first = one._password("dev1")
     one.close()
     path = tmp_path / "passwords.csv"
-    path.write_text(path.read_text() + "dev2,abc")
+    # Longer than the row that comes in its place.
+    path.write_text(path.read_text() + "dev2," + 99 * "a")
     again = Bundles(tmp_path)
-    assert again._password("dev1") == first
-    assert len(again._password("dev2")) == len(first)
+    passwords = [again._password(name) for name in ("dev1", "dev2")]
     again.close()
+    assert path.read_text().splitlines()[1:] == [f"dev1,{first}", f"dev2,{passwords[1]}"]
+    assert passwords[0] == first
+    assert len(passwords[1]) == len(first)
+    last = Bundles(tmp_path)
+    assert [last._password(name) for name in ("dev1", "dev2")] == passwords
 
 
 def test_passwords_that_others_may_read_are_refused(tmp_path):
