@@ -17,7 +17,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,15 +148,20 @@ class Secrets:
         return self._passphrases[of]
 
 
-def by_command(command: str, what: str) -> str:
+def by_command(command: str, what: str, variables: Mapping[str, str] | None = None) -> str:
     """Return the secret that a command prints, whose words are quoted as for a shell.
+
+    Args:
+        command: the command.
+        what: the name of the secret.
+        variables: of the command's environment, beside those of this process.
 
     Raises:
         SettingsError: it cannot be run, fails, takes too long, or prints what is no text.
         UsageError: it is none, or prints nothing.
     """
     argv = _argv(command)
-    return first_line(run(argv, what), f"what {argv[0]} prints", what)
+    return first_line(run(argv, what, variables=variables), f"what {argv[0]} prints", what)
 
 
 def first_line(text: str, where: str, what: str) -> str:
@@ -194,7 +199,13 @@ def read_text(path: Path) -> str:
         ) from None
 
 
-def run(argv: Sequence[str], what: str, *, seconds: float = MOST_SECONDS) -> str:
+def run(
+    argv: Sequence[str],
+    what: str,
+    *,
+    seconds: float = MOST_SECONDS,
+    variables: Mapping[str, str] | None = None,
+) -> str:
     """Return the text that a command prints. No shell reads its arguments; stdin is empty.
 
     What it says on stderr is seen. When its time is over, all that it has started is killed.
@@ -205,7 +216,11 @@ def run(argv: Sequence[str], what: str, *, seconds: float = MOST_SECONDS) -> str
     name = f"the command for the {what} ({argv[0]})"
     try:
         process = subprocess.Popen(  # noqa: S603 - the user's own command
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
+            argv,
+            env=os.environ | (variables or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
         )
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) else "a NUL character"

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scepkit.cli.device import challenge
-from scepkit.errors import SettingsError, UsageError
-from scepkit.keys.files import refusals
+from scepkit.client import secret_source
 
 if TYPE_CHECKING:
     from scepkit.client.fleet.devices import Device
-
-_SECONDS = 60.0
-_MOST_OCTETS = 4096
 
 
 class FleetChallenge:
@@ -27,56 +20,26 @@ class FleetChallenge:
         command: is run for each device without one, in words as a shell has them.
 
     Raises:
-        UsageError: both are given, or the command has no words.
+        UsageError: both are given, or the command is none.
         SettingsError: the file cannot be read.
     """
 
-    def __init__(self, file: Path | None, command: str) -> None:
-        if file is not None and command:
-            raise UsageError("--challenge-file and --challenge-command exclude each other")
-        try:
-            self._words = shlex.split(command)
-        except ValueError as error:
-            raise UsageError(f"--challenge-command cannot be read: {error}") from error
-        self._common = None if self._words else challenge.read(None, file)
+    def __init__(self, file: Path | None, command: str | None) -> None:
+        challenge.check(None, file, command, prompt=False, what="challenge")
+        if command is not None:
+            # Each device would fail by it.
+            secret_source.SecretSource.parse(f"command:{command}")
+        self._command = command
+        self._common = None if command is not None else challenge.read(None, file)
 
     def __call__(self, device: Device) -> str | None:
         """Return the challenge of a device; None where there is none.
 
         Raises:
-            SettingsError: the command fails, or prints none.
+            SettingsError: the command cannot be run, fails, or takes too long.
+            UsageError: it is none, or prints none.
         """
-        if device.challenge is not None or not self._words:
+        if device.challenge is not None or self._command is None:
             return device.challenge or self._common
-        program = self._words[0]
-        with refusals(f"cannot run {program}", "name a program that this user may run"):
-            try:
-                done = subprocess.run(  # noqa: S603 - the operator's own command
-                    self._words,
-                    env=os.environ | _about(device),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    check=True,
-                    timeout=_SECONDS,
-                )
-            except subprocess.SubprocessError as error:
-                raise _failed(program, error) from None
-        line = done.stdout[:_MOST_OCTETS].split(b"\n", 1)[0].decode("utf-8", "replace")
-        if not line.strip():
-            raise SettingsError(
-                f"{program} printed no challenge", hint="the first line of its output is one"
-            )
-        return line.rstrip("\r")
-
-
-def _about(device: Device) -> dict[str, str]:
-    return {"SCEP_DEVICE": device.name, "SCEP_SUBJECT": device.subject.rfc4514_string()}
-
-
-def _failed(program: str, error: subprocess.SubprocessError) -> SettingsError:
-    # Its output is left out: there may be a challenge in it.
-    if isinstance(error, subprocess.CalledProcessError):
-        return SettingsError(
-            f"{program} ended with status {error.returncode}", hint="it has to print a challenge"
-        )
-    return SettingsError(f"{program} took more than {_SECONDS:g} s", hint="run it by hand, and see")
+        about = {"SCEP_DEVICE": device.name, "SCEP_SUBJECT": device.subject.rfc4514_string()}
+        return secret_source.by_command(self._command, "challenge", about)

@@ -64,7 +64,7 @@ _ChallengeFile = Annotated[
     ),
 ]
 _ChallengeCommand = Annotated[
-    str,
+    str | None,
     option(
         WANTED,
         "COMMAND",
@@ -129,7 +129,7 @@ def enroll(
     url: _FleetUrl,
     out: _Out,
     challenge_file: _ChallengeFile = None,
-    challenge_command: _ChallengeCommand = "",
+    challenge_command: _ChallengeCommand = None,
     key: _Key = "rsa:2048",
     eku: options.Eku = None,
     fingerprint: options.Fingerprint = "",
