@@ -49,7 +49,7 @@ compatibility: .venv/dev
 	@$(BIN)/python -m pytest -n $(JOBS) --maxprocesses=8 --dist=worksteal tests/interop --compatibility=docs/compatibility.md
 
 bench: .venv/dev
-	@$(BIN)/python bench/run.py $(if $(BASE),--base $(BASE)) $(OPTIONS)
+	@$(BIN)/python bench/run.py $(OPTIONS) $(if $(BASE),--base $(BASE))
 
 bench-crl: .venv/dev
 	@$(BIN)/python bench/crl.py

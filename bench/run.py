@@ -292,7 +292,13 @@ def _options() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("parts", nargs="*", metavar="|".join(PARTS), default=[])
-    add("--base", metavar="COMMIT", help="compare with scepkit as it was there")
+    add(
+        "--base",
+        metavar="COMMIT",
+        nargs="+",
+        default=[],
+        help="compare with scepkit as it was there",
+    )
     add("--layouts", nargs="+", default=list(LAYOUTS), choices=LAYOUTS)
     add("--databases", nargs="+", default=list(DATABASES), choices=DATABASES)
     add("--no-peers", dest="peers", action="store_false", help="only scepkit")
@@ -326,8 +332,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.scratch) as name:
         scratch = Path(name)
         sources = [Sources("scepkit")]
-        if options.base:
-            sources.append(servers.sources_of(options.base, scratch))
+        sources += [servers.sources_of(one, scratch) for one in options.base]
         bench = Bench(options, scratch, sources)
         for part in options.parts:
             console.log(f"part {part}")

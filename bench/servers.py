@@ -248,7 +248,7 @@ def free_port() -> int:
 
 def sources_of(commit: str, scratch: Path) -> Sources:
     """Lay out scepkit's sources as they were at a commit."""
-    place = scratch / "base"
+    place = scratch / f"base-{commit}"
     place.mkdir()
     archive = subprocess.run(
         ["git", "archive", commit, "src", "requirements"],
