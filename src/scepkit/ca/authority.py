@@ -188,11 +188,7 @@ class Authority:
                     hint="give it another not_after",
                 )
             not_after = min(not_after, profile.not_after.astimezone(UTC))
-        return _whole(not_before), _whole(not_after)
-
-
-def _whole(moment: datetime) -> datetime:
-    return moment.replace(microsecond=0) if moment.microsecond else moment
+        return not_before.replace(microsecond=0), not_after.replace(microsecond=0)
 
 
 def random_serial() -> int:

@@ -180,7 +180,7 @@ class Name:
             return hashlib.sha256(b"octets" + self.der).digest()
         # With all lengths, so that no text in a name can pass for two.
         counted = [
-            b"".join([b"%d." % len(part), *(b"%d:%b" % (len(one), one) for one in part)])
+            b"".join([b"%d." % len(part), *[b"%d:%b" % (len(one), one) for one in part]])
             for part in parts
         ]
         return hashlib.sha256(b"parts" + b"".join(counted)).digest()

@@ -128,7 +128,8 @@ class SCEPService:
         try:
             verified = pkimessage.verify(received, self._allowed)
             read.verified = verified
-            read.legacy = self._responder.legacy_uses(received)
+            if self._allowed:
+                read.legacy = self._responder.legacy_uses(received)
             now = self._now()
             if self._rules.subject.treatment is SameSubject.REPLACED:
                 same_subject.sign(verified.certificate, self.name, self._issuers, self._store, now)

@@ -275,7 +275,7 @@ def from_request(
             raise profile.refusal(what, "names.kinds")
         return (usage, purposes, *further), ()
     # RFC 5280 section 4.2.1.6: critical if the subject is empty; else SHOULD be non-critical.
-    value = der.sequence(*(name.der for name in allowed))
+    value = der.sequence(*[name.der for name in allowed])
     alternative = extension(SUBJECT_ALTERNATIVE_NAME, value, critical=subject.is_empty)
     if profile.identity:
         further = (*further, sid_extension(allowed))
@@ -353,15 +353,16 @@ def _extended_key_usage(
         # What a request gets that names none it may name too.
         most, least = profile.allowed_eku, profile.default_eku
         allowed = tuple([oid for oid in dict.fromkeys(asked) if oid in most or oid in least])
-    allowed = identity.purposes(allowed)
-    if not allowed:
+    granted = _purposes(allowed, identity)
+    if not granted:
         # Without the extension it would be good for all of them.
         what = "none of the requested extended key usages is allowed here"
         raise profile.refusal(what, "allowed_eku")
-    return _purposes(allowed)
+    return granted
 
 
 # Only what profiles allow is remembered, and not whatever a request names.
 @lru_cache(maxsize=64)
-def _purposes(allowed: tuple[ObjectIdentifier, ...]) -> bytes:
-    return encoded(x509.ExtendedKeyUsage(allowed))
+def _purposes(allowed: tuple[ObjectIdentifier, ...], identity: Identity) -> bytes:
+    purposes = identity.purposes(allowed)
+    return encoded(x509.ExtendedKeyUsage(purposes)) if purposes else b""
