@@ -115,8 +115,9 @@ def test_a_server_that_goes_away_and_comes_back(command, serve):
     with begun(words) as running:
         wait_until(lambda: len(list((out / "devices").glob("*"))) > 10, "some devices")
         server.kill()
-        said = running.stderr.readline()
-        assert said.startswith("waiting: "), said
+        # Before that, there may be lines that say how far it has come.
+        while not (said := running.stderr.readline()).startswith("waiting: "):
+            assert " of 60 devices, " in said, said
         again = Server(server.directory, "--port", str(server.port), "--workers", "2")
         with again:
             out_text, err = running.communicate(timeout=PATIENCE)
