@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from scepkit.cli import options, terminal
-from scepkit.cli.configuration import writing
+from scepkit.cli import options
+from scepkit.cli.configuration import enrolment_options, writing
 from scepkit.cli.help import Command, examples
 from scepkit.cli.serve import DEFAULT_DIRECTORY, DirectoryOption
 from scepkit.errors import UsageError
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from scepkit.server.endpoint_description import EndpointDescription
 
 _PROFILE = "Profile"
+_HIDDEN_ROOT = "the root, and the device may compare CAFingerprint with that"
+_SHOWN_ROOT = 'set ca_certificates = "ra+chain" and include_root = true for the endpoint'
 
 
 class Scope(StrEnum):
@@ -26,6 +28,70 @@ class Scope(StrEnum):
 
     SYSTEM = "system"
     USER = "user"
+
+
+_Identifier: TypeAlias = Annotated[
+    str,
+    options.option(
+        _PROFILE,
+        "NAME",
+        "Identifier: a device replaces its profile of the same one. "
+        "Default: the host of the URL in reverse order, scep, the endpoint.",
+        "--identifier",
+    ),
+]
+_DisplayName: TypeAlias = Annotated[
+    str, options.option(_PROFILE, "TEXT", "Name that the device shows.", "--display-name")
+]
+_Organization: TypeAlias = Annotated[
+    str, options.option(_PROFILE, "TEXT", "Who gives the profile out.", "--organization")
+]
+_Scope: TypeAlias = Annotated[
+    Scope,
+    options.option(
+        _PROFILE, "SCOPE", "Keychain of a Mac: system or user.", "--scope", show_default=True
+    ),
+]
+_Retries: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        rich_help_panel=_PROFILE,
+        help="How often the device asks while it waits for approval. Default: the device's, "
+        "3; with approval 720.",
+    ),
+]
+_RetryDelay: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="SECONDS",
+        rich_help_panel=_PROFILE,
+        help="Time between two of these. Default: the device's, 10; with approval 60.",
+    ),
+]
+_Extractable: TypeAlias = Annotated[
+    bool,
+    options.flag(_PROFILE, "Let the private key out of a Mac's keychain.", "--extractable"),
+]
+_AllApps: TypeAlias = Annotated[
+    bool,
+    options.flag(_PROFILE, "Let all programs of a Mac use the private key.", "--all-apps"),
+]
+_Permanent: TypeAlias = Annotated[
+    bool,
+    options.flag(_PROFILE, "Keep users of supervised devices from removing it.", "--permanent"),
+]
+_SignWith: TypeAlias = Annotated[
+    tuple[Path, Path] | None,
+    options.option(
+        options.OUTPUT,
+        "CERT KEY",
+        "Sign it with this certificate, PEM with those above it, and its key. Needs --out.",
+        "--sign-with",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -42,80 +108,28 @@ def register(app: typer.Typer) -> None:
 
 
 def mobileconfig(
-    endpoint: writing.EndpointArgument = "default",
+    endpoint: enrolment_options.EndpointArgument = "default",
     *,
-    subject: writing.SubjectOption,
-    san: writing.NamesOption = None,
-    bits: writing.BitsOption = None,
-    url: writing.URLOption = "",
-    challenge: writing.ChallengeOption = None,
-    expires: writing.ExpiresOption = "1d",
-    label: writing.LabelOption = None,
-    data: writing.DataOption = None,
-    reason: writing.WhyOption = "",
-    identifier: Annotated[
-        str,
-        options.option(
-            _PROFILE,
-            "NAME",
-            "Identifier: a device replaces its profile of the same one. "
-            "Default: the host of the URL in reverse order, scep, the endpoint.",
-            "--identifier",
-        ),
-    ] = "",
-    display_name: Annotated[
-        str, options.option(_PROFILE, "TEXT", "Name that the device shows.", "--display-name")
-    ] = "",
-    organization: Annotated[
-        str, options.option(_PROFILE, "TEXT", "Who gives the profile out.", "--organization")
-    ] = "",
-    scope: Annotated[
-        Scope,
-        options.option(
-            _PROFILE, "SCOPE", "Keychain of a Mac: system or user.", "--scope", show_default=True
-        ),
-    ] = Scope.SYSTEM,
-    retries: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            metavar="N",
-            rich_help_panel=_PROFILE,
-            help="How often the device asks while it waits for approval. Default: the device's, "
-            "3; with approval 720.",
-        ),
-    ] = None,
-    retry_delay: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="SECONDS",
-            rich_help_panel=_PROFILE,
-            help="Time between two of these. Default: the device's, 10; with approval 60.",
-        ),
-    ] = None,
-    extractable: Annotated[
-        bool,
-        options.flag(_PROFILE, "Let the private key out of a Mac's keychain.", "--extractable"),
-    ] = False,
-    all_apps: Annotated[
-        bool,
-        options.flag(_PROFILE, "Let all programs of a Mac use the private key.", "--all-apps"),
-    ] = False,
-    permanent: Annotated[
-        bool,
-        options.flag(_PROFILE, "Keep users of supervised devices from removing it.", "--permanent"),
-    ] = False,
-    sign_with: Annotated[
-        tuple[Path, Path] | None,
-        options.option(
-            options.OUTPUT,
-            "CERT KEY",
-            "Sign it with this certificate, PEM with those above it, and its key. Needs --out.",
-            "--sign-with",
-        ),
-    ] = None,
-    out: writing.OutOption = None,
+    subject: enrolment_options.SubjectOption,
+    san: enrolment_options.NamesOption = None,
+    bits: enrolment_options.BitsOption = None,
+    url: enrolment_options.URLOption = "",
+    challenge: enrolment_options.ChallengeOption = None,
+    expires: enrolment_options.ExpiresOption = "1d",
+    label: enrolment_options.LabelOption = None,
+    data: enrolment_options.DataOption = None,
+    reason: enrolment_options.WhyOption = "",
+    identifier: _Identifier = "",
+    display_name: _DisplayName = "",
+    organization: _Organization = "",
+    scope: _Scope = Scope.SYSTEM,
+    retries: _Retries = None,
+    retry_delay: _RetryDelay = None,
+    extractable: _Extractable = False,
+    all_apps: _AllApps = False,
+    permanent: _Permanent = False,
+    sign_with: _SignWith = None,
+    out: enrolment_options.OutOption = None,
     as_json: options.Json = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
@@ -151,16 +165,9 @@ def mobileconfig(
         directory,
         form,
     )
-    enrolment = written.enrolment
-    writing.deliver(
-        written, out, identifier=identifier or apple.identifier(enrolment), as_json=as_json
-    )
-    if not enrolment.shows_root:
-        terminal.warn(
-            "GetCACert of the endpoint does not show the root, and the device may compare "
-            "CAFingerprint with that",
-            hint='set ca_certificates = "ra+chain" and include_root = true for the endpoint',
-        )
+    known_by = identifier or apple.identifier(written.enrolment)
+    writing.deliver(written, out, identifier=known_by, as_json=as_json)
+    writing.warn_of_hidden_root(written, _HIDDEN_ROOT, _SHOWN_ROOT)
 
 
 def _signed(content: bytes, certificate: Path, key: Path) -> bytes:

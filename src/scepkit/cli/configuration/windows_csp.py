@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from scepkit.cli import options, terminal
-from scepkit.cli.configuration import writing
+from scepkit.cli import options
+from scepkit.cli.configuration import enrolment_options, writing
 from scepkit.cli.help import Command, examples
 from scepkit.cli.serve import DEFAULT_DIRECTORY, DirectoryOption
 from scepkit.errors import UsageError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from scepkit.server.endpoint_description import EndpointDescription
 
 _NODES = "Nodes"
+_HIDDEN_ROOT = "the root, which Windows compares with CAThumbprint"
+_SHOWN_ROOT = 'set preset = "windows" for the endpoint, and put the root into chain.pem'
 _MOST_DAYS = 3650
 _MOST_RETRIES = 30
 
@@ -31,6 +34,70 @@ class Protection(StrEnum):
     TPM_OR_SOFTWARE = "tpm-or-software"
     SOFTWARE = "software"
     HELLO = "hello"
+
+
+_Days: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=_MOST_DAYS,
+        metavar="N",
+        rich_help_panel=enrolment_options.REQUEST,
+        help="Validity to ask for. Default: the profile's.",
+    ),
+]
+_Identifier: TypeAlias = Annotated[
+    str,
+    options.option(
+        _NODES,
+        "NAME",
+        "Name of the enrolment below ClientCertificateInstall/SCEP. "
+        "Default: a UUID, the same for the same subject, names and URL.",
+        "--identifier",
+    ),
+]
+_User: TypeAlias = Annotated[
+    bool, options.flag(_NODES, "For the user, and not for the computer.", "--user")
+]
+_KeyProtection: TypeAlias = Annotated[
+    Protection,
+    options.option(
+        _NODES,
+        "PLACE",
+        "Place of the private key: tpm, tpm-or-software, software or hello.",
+        "--key-protection",
+        show_default=True,
+    ),
+]
+_Container: TypeAlias = Annotated[
+    str,
+    options.option(
+        _NODES, "NAME", "Windows Hello container, for --key-protection hello.", "--container"
+    ),
+]
+_Template: TypeAlias = Annotated[
+    str, options.option(_NODES, "OID", "Certificate template to name.", "--template")
+]
+_Retries: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=_MOST_RETRIES,
+        metavar="N",
+        rich_help_panel=_NODES,
+        help="How often the computer asks while it waits for approval. Default: 3; with "
+        "approval 30.",
+    ),
+]
+_RetryDelay: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="MINUTES",
+        rich_help_panel=_NODES,
+        help="Time between two of these. Default: 5; with approval 60.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,81 +114,27 @@ def register(app: typer.Typer) -> None:
 
 
 def windows_csp(
-    endpoint: writing.EndpointArgument = "default",
+    endpoint: enrolment_options.EndpointArgument = "default",
     *,
-    subject: writing.SubjectOption,
-    san: writing.NamesOption = None,
+    subject: enrolment_options.SubjectOption,
+    san: enrolment_options.NamesOption = None,
     eku: options.Eku = None,
-    bits: writing.BitsOption = None,
-    days: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=_MOST_DAYS,
-            metavar="N",
-            rich_help_panel=writing.REQUEST,
-            help="Validity to ask for. Default: the profile's.",
-        ),
-    ] = None,
-    url: writing.URLOption = "",
-    challenge: writing.ChallengeOption = None,
-    expires: writing.ExpiresOption = "1d",
-    label: writing.LabelOption = None,
-    data: writing.DataOption = None,
-    reason: writing.WhyOption = "",
-    identifier: Annotated[
-        str,
-        options.option(
-            _NODES,
-            "NAME",
-            "Name of the enrolment below ClientCertificateInstall/SCEP. "
-            "Default: a UUID, the same for the same subject, names and URL.",
-            "--identifier",
-        ),
-    ] = "",
-    user: Annotated[
-        bool, options.flag(_NODES, "For the user, and not for the computer.", "--user")
-    ] = False,
-    key_protection: Annotated[
-        Protection,
-        options.option(
-            _NODES,
-            "PLACE",
-            "Place of the private key: tpm, tpm-or-software, software or hello.",
-            "--key-protection",
-            show_default=True,
-        ),
-    ] = Protection.TPM_OR_SOFTWARE,
-    container: Annotated[
-        str,
-        options.option(
-            _NODES, "NAME", "Windows Hello container, for --key-protection hello.", "--container"
-        ),
-    ] = "",
-    template: Annotated[
-        str, options.option(_NODES, "OID", "Certificate template to name.", "--template")
-    ] = "",
-    retries: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=_MOST_RETRIES,
-            metavar="N",
-            rich_help_panel=_NODES,
-            help="How often the computer asks while it waits for approval. Default: 3; with "
-            "approval 30.",
-        ),
-    ] = None,
-    retry_delay: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="MINUTES",
-            rich_help_panel=_NODES,
-            help="Time between two of these. Default: 5; with approval 60.",
-        ),
-    ] = None,
-    out: writing.OutOption = None,
+    bits: enrolment_options.BitsOption = None,
+    days: _Days = None,
+    url: enrolment_options.URLOption = "",
+    challenge: enrolment_options.ChallengeOption = None,
+    expires: enrolment_options.ExpiresOption = "1d",
+    label: enrolment_options.LabelOption = None,
+    data: enrolment_options.DataOption = None,
+    reason: enrolment_options.WhyOption = "",
+    identifier: _Identifier = "",
+    user: _User = False,
+    key_protection: _KeyProtection = Protection.TPM_OR_SOFTWARE,
+    container: _Container = "",
+    template: _Template = "",
+    retries: _Retries = None,
+    retry_delay: _RetryDelay = None,
+    out: enrolment_options.OutOption = None,
     as_json: options.Json = False,
     directory: DirectoryOption = DEFAULT_DIRECTORY,
 ) -> None:
@@ -134,37 +147,29 @@ def windows_csp(
     """
     from scepkit.operations.configuration import windows_csp as windows
 
-    def nodes(described: EndpointDescription) -> windows.WindowsNodes:
-        return windows.WindowsNodes(
-            identifier=identifier,
-            is_user=user,
-            purposes=_purposes(eku, described),
-            protection=windows.KeyProtection(key_protection.value),
-            container=container,
-            retries=retries,
-            retry_minutes=retry_delay,
-            days=days,
-            template=template,
-        )
+    nodes = windows.WindowsNodes(
+        identifier=identifier,
+        is_user=user,
+        protection=windows.KeyProtection(key_protection.value),
+        container=container,
+        retries=retries,
+        retry_minutes=retry_delay,
+        days=days,
+        template=template,
+    )
 
     def form(described: EndpointDescription, enrolment: DeviceEnrolment) -> bytes:
-        return windows.windows_csp(enrolment, nodes(described))
+        asked = replace(nodes, purposes=_purposes(eku, described))
+        return windows.windows_csp(enrolment, asked)
 
     written = writing.write(
         writing.Wanted(endpoint, subject, san, bits, url, challenge, expires, label, data, reason),
         directory,
         form,
     )
-    enrolment = written.enrolment
-    writing.deliver(
-        written, out, identifier=identifier or windows.identifier(enrolment), as_json=as_json
-    )
-    if not enrolment.shows_root:
-        terminal.warn(
-            "GetCACert of the endpoint does not show the root, which Windows compares with "
-            "CAThumbprint",
-            hint='set preset = "windows" for the endpoint, and put the root into chain.pem',
-        )
+    known_by = identifier or windows.identifier(written.enrolment)
+    writing.deliver(written, out, identifier=known_by, as_json=as_json)
+    writing.warn_of_hidden_root(written, _HIDDEN_ROOT, _SHOWN_ROOT)
 
 
 def _purposes(

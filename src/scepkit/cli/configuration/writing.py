@@ -1,4 +1,4 @@
-"""What `scep mobileconfig` and `scep windows-csp` have in common: options, challenge, output."""
+"""The file of `scep mobileconfig` or `scep windows-csp`: its challenge, and where it goes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
-
-import typer
+from typing import TYPE_CHECKING
 
 from scepkit.cli import options, terminal
+from scepkit.cli.configuration.enrolment_options import ChallengeKind
 from scepkit.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
@@ -25,99 +23,6 @@ if TYPE_CHECKING:
 _MODE = 0o600
 # As long as one that is made, so that all is checked before one is.
 _STAND_IN = "A" * 32
-
-REQUEST = "Request"
-CHALLENGE = "Challenge"
-
-
-class ChallengeKind(StrEnum):
-    """The challenges that a file can have."""
-
-    ONE_TIME = "one-time"
-    STATIC = "static"
-    NONE = "none"
-
-
-EndpointArgument: TypeAlias = Annotated[
-    str, typer.Argument(metavar="ENDPOINT", help="Endpoint where the device enrols.")
-]
-SubjectOption: TypeAlias = Annotated[
-    str, options.option(REQUEST, "DN", "Subject of the certificate.", "--subject")
-]
-NamesOption: TypeAlias = Annotated[
-    list[str] | None,
-    options.option(
-        REQUEST,
-        "NAME",
-        "Subject alternative name: dns:, email:, uri: or upn:. Repeatable.",
-        "--san",
-    ),
-]
-BitsOption: TypeAlias = Annotated[
-    int | None,
-    options.option(
-        REQUEST,
-        "BITS",
-        "Size of the RSA key: 2048 or 4096. Default: the smaller that the profile takes.",
-        "--key-size",
-    ),
-]
-URLOption: TypeAlias = Annotated[
-    str,
-    options.option(
-        REQUEST,
-        "URL",
-        "URL at which the device reaches the endpoint. Default: by public_url in scep.toml.",
-        "--url",
-    ),
-]
-ChallengeOption: TypeAlias = Annotated[
-    ChallengeKind | None,
-    options.option(
-        CHALLENGE,
-        "KIND",
-        "one-time makes one for this subject and these names only; static takes the endpoint's; "
-        "none leaves it out. Default: what the endpoint asks for.",
-        "--challenge",
-    ),
-]
-ExpiresOption: TypeAlias = Annotated[
-    str,
-    options.option(
-        CHALLENGE,
-        "DURATION",
-        "Lifetime of a one-time challenge: 1h, 1d, 7d, …",
-        "--expires",
-        show_default=True,
-    ),
-]
-LabelOption: TypeAlias = Annotated[
-    str | None,
-    options.option(
-        CHALLENGE, "TEXT", "Label of a one-time challenge, for lists and the log.", "--label"
-    ),
-]
-DataOption: TypeAlias = Annotated[
-    list[str] | None,
-    options.option(
-        CHALLENGE,
-        "NAME=VALUE",
-        "Data of a one-time challenge, which the profile puts into the certificate. Repeatable.",
-        "--data",
-    ),
-]
-WhyOption: TypeAlias = Annotated[
-    str, options.option(CHALLENGE, "TEXT", "Reason, for the audit record.", "--reason")
-]
-OutOption: TypeAlias = Annotated[
-    Path | None,
-    options.option(
-        options.OUTPUT,
-        "FILE",
-        "Write to this file, which nobody else can read, in place of stdout.",
-        "--out",
-    ),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +132,18 @@ def deliver(written: Written, out: Path | None, *, identifier: str, as_json: boo
         elif out is None:
             terminal.data(written.content.decode("utf-8"))
     _tell(written, out)
+
+
+def warn_of_hidden_root(written: Written, effect: str, hint: str) -> None:
+    """Warn where GetCACert does not show the root.
+
+    Args:
+        written: the configuration.
+        effect: what a device does about it, after "GetCACert of the endpoint does not show ".
+        hint: what to set.
+    """
+    if not written.enrolment.shows_root:
+        terminal.warn(f"GetCACert of the endpoint does not show {effect}", hint=hint)
 
 
 def _checked(url: str) -> str:
