@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import configured
 import keys
 from scepkit.errors import UsageError
+from scepkit.keys.pem import kind
 from scepkit.operations.configuration.enrolment import (
     DeviceEnrolment,
     key_size,
@@ -27,6 +28,9 @@ from scepkit.operations.configuration.windows_csp import (
     windows_csp,
 )
 from scepkit.protocol.distinguished_name import Name
+from scepkit.server.endpoint_description import description, device_enrolment
+from scepkit.server.settings import load
+from server.live import scep_here
 
 ROOT, BELOW = keys.ca().x509, keys.ra().x509
 CLIENT_AUTH = (ObjectIdentifier("1.3.6.1.5.5.7.3.2"),)
@@ -283,3 +287,31 @@ def test_the_size_of_the_key(wanted, smallest, largest, size):
 def test_no_key_that_fits(wanted, largest):
     with pytest.raises(UsageError, match="RSA keys of 2048 or 4096 bits"):
         key_size(wanted, 2048, largest)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shows_root"),
+    [("", True), ('preset = "apple"', False), ("include_root = false", False)],
+)
+def test_what_is_shown_of_an_intermediate_ca(tmp_path, settings, shows_root):
+    """The fingerprint is that of what a device finds; it is said where that is not the root."""
+    root = keys.ca()
+    issuing = keys.certify("Issuing", keys.ec_key("issuing"), root, ca=True)
+    (tmp_path / "ca.pem").write_text(issuing.certificate.pem())
+    (tmp_path / "chain.pem").write_text(root.certificate.pem())
+    (tmp_path / "scep.toml").write_text(
+        f'public_url = "https://pki.example.com/scep"\n[endpoint.default]\n{settings}\n'
+    )
+    endpoint = description(load(tmp_path), "default")
+    one = device_enrolment(endpoint, read_subject("CN=a"), ())
+    assert one.chain == (issuing.x509, root.x509)
+    assert one.shown_top == (root if shows_root else issuing).x509
+    assert one.shows_root == shows_root
+    words = ("--subject", "CN=a", "--challenge", "none", "--dir", tmp_path)
+    for form in ("mobileconfig", "windows-csp"):
+        done = scep_here(form, *words)
+        assert done.returncode == 0, done.stderr
+        assert ("does not show the root" in done.stderr) == (not shows_root)
+    shown = scep_here("admin", "endpoint", "show", "--dir", tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert f"root       CN=Test CA, {kind(root.key.public_key())}" in shown.stdout
