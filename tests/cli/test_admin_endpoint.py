@@ -105,6 +105,7 @@ def test_only_what_fits_is_typed(show):
     """Without a challenge none is typed, without an RA none is named, and sscep has no https."""
     asked = json.loads(show("vpn", "--json"))["commands"]
     assert "CHALLENGE" not in json.dumps(asked)
+    assert "one-time: scep admin challenge new\n" in show("default")
     small = json.loads(show("small", "--json"))["commands"]
     assert "ra.pem" not in json.dumps(small)
     assert "--cacert-sig ca.pem" in small["strongswan"][-1]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("name", "ca", "challenge", "approval", "profile", "url")
 _CHALLENGES = {
-    "one-time": "one-time: scep admin challenge new",
+    "one-time": "one-time: scep admin challenge new{endpoint}",
     "static": "static: the one for all devices, in {file}",
     "none": "none",
 }
@@ -155,7 +155,10 @@ def _certificate(certificate: x509.Certificate) -> dict[str, str]:
 
 def _fields(one: EndpointDescription) -> list[tuple[str, str]]:
     own = one.settings
-    challenge = _CHALLENGES[own.challenge].format(file=own.challenge_file)
+    challenge = _CHALLENGES[own.challenge].format(
+        file=own.challenge_file,
+        endpoint="" if one.name == "default" else f" --endpoint {one.name}",
+    )
     rows = [("endpoint", one.name), ("URL", one.url or "unknown"), *_authorities(one)]
     rows += [
         ("challenge", challenge),
