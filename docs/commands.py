@@ -21,6 +21,7 @@ COMMANDS = (
     ("status",),
     ("revoke",),
     ("agent", "run"),
+    ("agent", "install"),
     ("get", "caps"),
     ("get", "ca"),
     ("get", "next-ca"),

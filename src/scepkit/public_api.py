@@ -6,8 +6,8 @@ They stand here, since `scepkit` itself loads them when the first of them is ask
 from scepkit.client import events, flows, prepared_request
 from scepkit.client.agent import events as agent_events
 from scepkit.client.agent.agent import Agent
+from scepkit.client.agent.result import Visit
 from scepkit.client.agent.settings import AgentSettings
-from scepkit.client.agent.visit import Visit
 from scepkit.client.aio import AsyncClient, AsyncTransport, run_flow_async
 from scepkit.client.client import CA, Client, Connection
 from scepkit.client.enroller import Enroller

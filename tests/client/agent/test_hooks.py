@@ -12,9 +12,10 @@ import pytest
 
 from pair import grant
 from scepkit.client.agent import deployment, events, hooks, schedule
+from scepkit.client.agent.result import Verdict
 from scepkit.client.agent.state import Standing
-from scepkit.client.agent.visit import Verdict
 from scepkit.errors import BadRequest
+from scepkit.protocol.certificate import show_serial
 from waiting import wait_until
 
 MINUTE = timedelta(minutes=1)
@@ -52,7 +53,9 @@ def test_a_hook_runs_once_for_each_certificate(site, enrolled, look, time, told,
     look(folder, hooks=(hook,))
     second = folder.certificate()
     path = folder.path / "cert.pem"
-    assert log.read_text().splitlines() == [f"{one.serial:032x} {path}" for one in (first, second)]
+    assert log.read_text().splitlines() == [
+        f"{show_serial(one.serial)} {path}" for one in (first, second)
+    ]
     assert kinds(told).count(events.HooksDone) == 2
 
 

@@ -12,8 +12,8 @@ import pytest
 from pair import grant
 from scepkit.client import renewer
 from scepkit.client.agent import events, schedule, state, state_file, visit
+from scepkit.client.agent.result import Verdict
 from scepkit.client.agent.state import Standing
-from scepkit.client.agent.visit import Verdict
 from scepkit.errors import BadRequest, TransportError
 from scepkit.protocol.scep.http import HTTPResponse, Operation
 from scepkit.protocol.scep.messages import Pending

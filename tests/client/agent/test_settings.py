@@ -8,8 +8,8 @@ from fractions import Fraction
 import pytest
 
 from scepkit.client.agent import events, settings
+from scepkit.client.agent.result import Verdict
 from scepkit.client.agent.settings import AgentSettings
-from scepkit.client.agent.visit import Verdict
 from scepkit.errors import SettingsError, UsageError
 
 

@@ -6,19 +6,20 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from scepkit.cli import options, terminal
+from scepkit.cli.device import agent_install
+from scepkit.cli.device import agent_options as asks
 from scepkit.cli.help import Command, Group, examples
-from scepkit.cli.options import flag, option
 from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
     from scepkit.client.agent.agent import Agent
+    from scepkit.client.agent.result import Visit
     from scepkit.client.agent.settings import AgentSettings
-    from scepkit.client.agent.visit import Visit
 
 _EPILOG = """
 \b
@@ -32,66 +33,6 @@ Exit status, with --once:
   0  all is well                       2  wrong usage, or a root cannot be read
   1  something failed, or is expired   3  something waits for approval
 """
-
-_PLACES, _WHEN, _HOOKS = "Directories", "Time of renewal", "Deployment"
-
-Roots = Annotated[
-    list[Path] | None,
-    typer.Argument(
-        metavar="ROOT",
-        help="Directory with directories made by scep enroll --out, at any depth, or one of "
-        "these. Default: SCEP_AGENT_ROOT, or /etc/scep.",
-        show_default=False,
-    ),
-]
-
-ListFile = Annotated[
-    Path | None,
-    option(_PLACES, "FILE", "File with directories, one a line; # begins a comment.", "--list"),
-]
-
-_Once = Annotated[
-    bool, flag(_WHEN, "Look once, and end: for a timer. Without it, look until stopped.", "--once")
-]
-
-_At = Annotated[
-    str,
-    option(
-        _WHEN,
-        "POINT",
-        "Point of a certificate's life at which to renew, such as 2/3 or 66%. Default: the last "
-        "third, at most 30 days.",
-    ),
-]
-
-_MinInterval = Annotated[
-    str,
-    option(
-        _WHEN,
-        "TIME",
-        "Least time between two certificates of a directory: 1h, 1d, … Default: an hour, or a "
-        "tenth of a shorter life.",
-    ),
-]
-
-_RetryNow = Annotated[
-    bool, flag(_WHEN, "Try again at once what failed, without waiting.", "--retry-now")
-]
-
-_DeployHook = Annotated[
-    list[str] | None,
-    option(
-        _HOOKS,
-        "COMMAND",
-        "Command that puts a new certificate to use. No shell runs it; SCEP_DIR, SCEP_CERT, "
-        "SCEP_KEY, … name the files. Repeatable: one after the other.",
-    ),
-]
-
-_HookTimeout = Annotated[
-    float,
-    option(_HOOKS, "SECONDS", "Longest time for such a command.", show_default=True),
-]
 
 
 class _Agent(Group):
@@ -112,22 +53,29 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "scep agent --once /etc/scep",
             'scep agent --once --deploy-hook "systemctl reload nginx"',
+            "scep agent install --print",
         ),
     )
     group.command("run", cls=Command, short_help="Look after directories.", epilog=_EPILOG)(run)
+    group.command(
+        "install",
+        cls=Command,
+        short_help="Write a systemd timer, or a line for cron.",
+        epilog=agent_install.EPILOG,
+    )(agent_install.install)
     app.add_typer(group, name="agent", short_help="Renew the certificates of many directories.")
 
 
 def run(
-    roots: Roots = None,
+    roots: asks.Roots = None,
     *,
-    list_file: ListFile = None,
-    once: _Once = False,
-    at: _At = "",
-    min_interval: _MinInterval = "",
-    retry_now: _RetryNow = False,
-    deploy_hook: _DeployHook = None,
-    hook_timeout: _HookTimeout = 60,
+    list_file: asks.ListFile = None,
+    once: asks.Once = False,
+    at: asks.At = "",
+    min_interval: asks.MinInterval = "",
+    retry_now: asks.RetryNow = False,
+    deploy_hook: asks.DeployHook = None,
+    hook_timeout: asks.HookTimeout = 60,
     proxy: options.Proxy = None,
     timeout: options.Timeout = 30,
     as_json: options.Json = False,

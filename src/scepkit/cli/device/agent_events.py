@@ -14,14 +14,14 @@ from scepkit.cli.device.events import EventPrinter
 from scepkit.client import clock
 from scepkit.client import events as renewal
 from scepkit.client.agent import events
+from scepkit.client.agent.result import Verdict
 from scepkit.client.agent.state import Standing
-from scepkit.client.agent.visit import Verdict
 from scepkit.protocol.certificate import show_serial
 
 if TYPE_CHECKING:
     from scepkit.client.agent.events import AgentEvent
+    from scepkit.client.agent.result import Visit
     from scepkit.client.agent.state import HookState
-    from scepkit.client.agent.visit import Visit
 
 # What needs no line: the agent says itself when it tries again; trust is as it was.
 _HUSHED = renewal.RequestContinued | renewal.KeyStays | renewal.RequestPrepared | renewal.CATrusted

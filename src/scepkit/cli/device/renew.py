@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 _EPILOG = """
 \b
-Example, for a daily timer:
+Examples, for a daily timer:
   scep renew /etc/www
+  scep renew --all /etc/scep
 
 \b
 Exit status:
@@ -29,6 +31,25 @@ Exit status:
 """
 
 _WHEN = "Time of renewal"
+
+_Directory = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="DIR",
+        help="Directory made by scep enroll --out; with --all one with many of these at any "
+        "depth, SCEP_AGENT_ROOT or /etc/scep unless given.",
+        show_default=False,
+    ),
+]
+
+_All = Annotated[
+    bool,
+    flag(
+        _WHEN,
+        "Renew all directories below DIR that are due, and wait for none of them.",
+        "--all",
+    ),
+]
 
 _Before = Annotated[
     str,
@@ -111,8 +132,9 @@ def register(app: typer.Typer) -> None:
 
 
 def renew(
-    directory: options.Directory,
+    directory: _Directory = None,
     *,
+    every: _All = False,
     before: _Before = "",
     force: _Force = False,
     same_key: _SameKey = False,
@@ -151,18 +173,28 @@ def renew(
     from scepkit.cli.device import challenge as challenges
     from scepkit.cli.device import connection, events, hints
     from scepkit.client.folder import Folder
+    from scepkit.client.folder.record import ServerChanges
     from scepkit.client.renewer import Renewer
 
     # What can be wrong with the options is said before anything happens.
+    if directory is None and not every:
+        raise UsageError("no directory is named", hint="scep renew DIR, or scep renew --all")
     wanted = _read(before, key, eku, message, force=force, same_key=same_key, next_ca=next_ca)
     anchor = connection.AnchorOptions(fingerprint, ca_file)
     trusted = anchor.choose if anchor.is_given else None
     secrets = connection.asking()
-    way = connection.of_options(timeout, proxy, poll_interval, max_wait, secrets)
+    wait = 0 if every else max_wait
+    way = connection.of_options(timeout, proxy, poll_interval, wait, secrets)
     shown = connection.client_certificate(tls_cert, tls_key, tls_passphrase, secrets)
     changes = connection.changes(url, ca_id, legacy, tls_ca, shown)
-    # One that enrolled the device is still in many an environment, and is spent.
     places = (challenge, challenge_file, challenge_command)
+    if directory is None or every:
+        from scepkit.cli.device.renew_all import renew_all
+
+        if anchor.is_given or challenge_prompt or any(places) or changes != ServerChanges():
+            raise UsageError("with --all, each directory has its own server, CA and challenge")
+        raise typer.Exit(renew_all(directory, wanted, way, secrets, as_json=as_json))
+    # One that enrolled the device is still in many an environment, and is spent.
     secret = partial(challenges.read, *places, prompt=challenge_prompt, environment=False)
     passphrase = asks.read_source(key_passphrase, "--key-passphrase") if key_passphrase else None
     folder = Folder(directory, secrets, passphrase)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scepkit.cli import options, terminal
 from scepkit.cli.help import Command
+from scepkit.cli.options import flag, option
 from scepkit.client import clock
+from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
     from scepkit.client.folder import Folder
@@ -18,14 +21,55 @@ if TYPE_CHECKING:
 
 _EPILOG = """
 \b
-Example:
+Examples:
   scep status /etc/www
+  scep status --all /etc/scep
+  scep status --all /etc/scep --check --warn 14d
 
 \b
 Exit status:
   0  there is a valid certificate     2  wrong usage, or a file cannot be used
   1  there is none, or it is revoked  3  there is none yet: a request waits
+With --all:
+  0  all is well                      2  wrong usage, or a root cannot be read
+  1  one is expired, failed, or not   3  a request waits for approval
+     deployed
 """
+
+_MANY = "Many directories"
+
+_Directory = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="DIR",
+        help="Directory made by scep enroll --out; with --all one with many of these at any "
+        "depth, SCEP_AGENT_ROOT or /etc/scep unless given.",
+        show_default=False,
+    ),
+]
+
+_All = Annotated[bool, flag(_MANY, "A table of all directories, as scep agent left them.", "--all")]
+
+_Check = Annotated[
+    bool,
+    flag(_MANY, "One line for a monitor, in place of the table; see the exit status.", "--check"),
+]
+
+_Warn = Annotated[
+    str,
+    option(
+        _MANY, "TIME", "With --check: fail if a certificate expires within it.", show_default=True
+    ),
+]
+
+_Prometheus = Annotated[
+    Path | None,
+    option(
+        _MANY,
+        "FILE",
+        "Write metrics to this file, for the textfile collector of node_exporter.",
+    ),
+]
 
 _VALID, _DUE, _EXPIRED = "valid", "due for renewal", "expired"
 _EARLY, _WAITING, _EMPTY = "early", "pending", "empty"
@@ -45,8 +89,12 @@ def register(app: typer.Typer) -> None:
 
 
 def status(
-    directory: options.Directory,
+    directory: _Directory = None,
     *,
+    every: _All = False,
+    check: _Check = False,
+    warn: _Warn = "7d",
+    prometheus: _Prometheus = None,
     as_json: options.Json = False,
 ) -> None:
     """Show the state of a directory: its certificate, its validity, and a waiting request.
@@ -54,6 +102,16 @@ def status(
     The command contacts no server and changes nothing.
     """
     from scepkit.cli.device.events import existing
+
+    if every:
+        from scepkit.cli.device import overview
+
+        window = options.read_duration(warn) if check else None
+        raise typer.Exit(overview.show(directory, prometheus, check=window, as_json=as_json))
+    if check or prometheus is not None:
+        raise UsageError("--check and --prometheus go with --all")
+    if directory is None:
+        raise UsageError("no directory is named", hint="scep status DIR, or scep status --all")
 
     folder, now = existing(directory), clock.now()
     state, rows = _look(folder, now)
@@ -107,7 +165,28 @@ def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]
     coming = folder.ahead.certificate()
     if coming is not None:
         rows.append(("next certificate from", coming.not_before))
-    return state, rows
+    return state, rows + _agent(folder.path)
+
+
+def _agent(directory: Path) -> list[tuple[str, object]]:
+    """Return what an agent has noted of a directory, if one looks after it."""
+    from scepkit.client.agent import result, state_file
+
+    if not (directory / state_file.NAME).exists():
+        return []
+    from scepkit.cli.device import agent_events
+
+    noted = result.seen(directory)
+    state = noted.state
+    rows: list[tuple[str, object]] = [("agent", agent_events.word(noted))]
+    if state.said:
+        rows.append(("reason", state.said))
+    if state.hook.wanted:
+        said = f": {state.hook.said}" if state.hook.said else ""
+        rows.append(("hook", agent_events.hook_word(state.hook) + said))
+    if state.next_at is not None:
+        rows += [("next", state.next), ("next at", state.next_at)]
+    return rows
 
 
 def _recorded(record: Record) -> list[tuple[str, object]]:

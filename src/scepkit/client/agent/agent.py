@@ -16,9 +16,10 @@ from pathlib import Path
 from scepkit.client import clock
 from scepkit.client.agent import places
 from scepkit.client.agent.events import AgentEvent
+from scepkit.client.agent.result import Visit
 from scepkit.client.agent.settings import AgentSettings
 from scepkit.client.agent.state import State
-from scepkit.client.agent.visit import Surroundings, Visit, visit
+from scepkit.client.agent.visit import Surroundings, visit
 from scepkit.client.client import Connection
 from scepkit.protocol.scep.transaction import Limits
 

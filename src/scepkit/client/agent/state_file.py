@@ -51,7 +51,13 @@ class StateFile:
         self._tell = tell
 
     def read(self) -> State:
-        """Return the state; a damaged one is set aside, and a new one begun."""
+        """Return the state; a damaged one is set aside, and a new one begun.
+
+        What another agent that was killed had half written goes: nobody else writes it now.
+        """
+        with suppress(OSError):
+            for half in self._directory.glob(f".{NAME}.*.tmp"):
+                half.unlink()
         unsaved = self._unsaved.get(self._directory)
         if unsaved is not None:
             return unsaved
@@ -66,13 +72,27 @@ class StateFile:
     def write(self, new: State) -> None:
         """Keep the state, on the disk if that can be, else in memory."""
         try:
-            content = state.text(new).encode("utf-8")
-            write_file(self._directory / NAME, content, mode=_MODE)
+            self._write(state.text(new).encode("utf-8"))
             self._unsaved.pop(self._directory, None)
         except SettingsError as error:
             if self._directory not in self._unsaved:
                 self._tell(events.StateNotKept(self._directory, error))
             self._unsaved[self._directory] = new
+
+    def _write(self, content: bytes) -> None:
+        """Write the file.
+
+        Raises:
+            SettingsError: the file system refuses.
+        """
+        path = self._directory / NAME
+        try:
+            write_file(path, content, mode=_MODE)
+        except SettingsError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+            # Whoever locks the directory removes what seems to be half written there.
+            write_file(path, content, mode=_MODE)
 
     def _set_aside(self) -> None:
         """Keep a damaged file for a person to look at."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 from pathlib import Path
 
 from scepkit.client import clock
 from scepkit.client import events as renewal_events
 from scepkit.client.agent import advice, deployment, events, places, schedule, state_file
 from scepkit.client.agent.events import AgentEvent
+from scepkit.client.agent.result import Verdict, Visit, judge
 from scepkit.client.agent.settings import AgentSettings, of_directory
 from scepkit.client.agent.state import HookState, Standing, State
 from scepkit.client.agent.state_file import StateFile
@@ -33,32 +33,6 @@ from scepkit.errors import (
 )
 from scepkit.protocol import certificate as certificates
 from scepkit.protocol.certificate import Certificate
-
-
-class Verdict(Enum):
-    """The verdict on a visit."""
-
-    WELL = "well"
-    WAITS = "waits"
-    FAILED = "failed"
-    BUSY = "busy"
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """The result of a visit.
-
-    Attributes:
-        directory: which.
-        verdict: whether somebody should look at it.
-        state: of the directory now.
-        certificate: the current one; None where there is none that can be read.
-    """
-
-    directory: Path
-    verdict: Verdict
-    state: State
-    certificate: Certificate | None = None
 
 
 @dataclass(slots=True)
@@ -117,7 +91,8 @@ class _Work:
             self._try(self._deploy, self._failed)
         self._state = self._with_next()
         self._file.write(self._state)
-        return Visit(self._directory, self._verdict(), self._state, self._certificate)
+        verdict = Verdict.FAILED if self._is_refused else judge(self._certificate, self._state)
+        return Visit(self._directory, verdict, self._state, self._certificate)
 
     def _try(self, step: Callable[[], None], failed: Callable[[ScepError], None]) -> None:
         """Do a step; what goes wrong in one directory must not keep an agent from the others."""
@@ -334,7 +309,8 @@ class _Work:
         longest = schedule.LONGEST_POLL if isinstance(error, StillPending) else schedule.LONGEST
         own = schedule.pause(failures, left, self._state.certificate, longest=longest)
         asked = error.retry_after if isinstance(error, TransportError) else None
-        return own if asked is None else max(own, timedelta(seconds=min(asked, _LONGEST_ASKED)))
+        most = schedule.LONGEST.total_seconds()
+        return own if asked is None else max(own, timedelta(seconds=min(asked, most)))
 
     def _deploy(self) -> None:
         """Run the hooks if they are due."""
@@ -373,15 +349,3 @@ class _Work:
             steps.append((now.hook.retry_at, "run the hook"))
         at, what = min(steps, default=(None, ""))
         return replace(now, next=what, next_at=at)
-
-    def _verdict(self) -> Verdict:
-        found, now = self._certificate, self._state
-        is_over = found is None or self._now > found.not_after
-        if is_over or self._is_refused or now.hook.failures:
-            return Verdict.FAILED
-        if now.standing is Standing.WAITING:
-            return Verdict.WAITS
-        return Verdict.WELL if now.standing is Standing.VALID else Verdict.FAILED
-
-
-_LONGEST_ASKED = schedule.LONGEST.total_seconds()

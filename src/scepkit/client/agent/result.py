@@ -1,0 +1,93 @@
+"""The result of a visit to a directory, and of a look at it that changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+
+from scepkit.client import clock
+from scepkit.client.agent import schedule, state_file
+from scepkit.client.agent.state import Standing, State
+from scepkit.client.folder import KEY, Folder
+from scepkit.client.folder.files import CERTIFICATE
+from scepkit.errors import ScepError
+from scepkit.protocol.certificate import Certificate, fingerprint
+
+
+class Verdict(Enum):
+    """The verdict on a visit."""
+
+    WELL = "well"
+    WAITS = "waits"
+    FAILED = "failed"
+    BUSY = "busy"
+
+
+def judge(found: Certificate | None, now: State) -> Verdict:
+    """Return the verdict on a directory.
+
+    Args:
+        found: its certificate.
+        now: its state.
+    """
+    is_over = found is None or clock.now() > found.not_after
+    if is_over or now.hook.failures:
+        return Verdict.FAILED
+    if now.standing is Standing.WAITING:
+        return Verdict.WAITS
+    return Verdict.WELL if now.standing is Standing.VALID else Verdict.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """The result of a visit.
+
+    Attributes:
+        directory: which.
+        verdict: whether somebody should look at it.
+        state: of the directory now.
+        certificate: the current one; None where there is none that can be read.
+    """
+
+    directory: Path
+    verdict: Verdict
+    state: State
+    certificate: Certificate | None = None
+
+
+def seen(directory: Path) -> Visit:
+    """Look at a directory, and change nothing.
+
+    Where no agent has looked at its certificate, the usual schedule tells when it is due.
+    """
+    state, folder = state_file.seen(directory).by_clock(clock.now()), Folder(directory)
+    found = None
+    try:
+        folder.check_exists()
+        found = folder.certificate()
+        state = _current(state, folder, found)
+    except ScepError as error:
+        state = state.became(Standing.FAILED, clock.now(), error.message)
+    return Visit(directory, judge(found, state), state, found)
+
+
+def _current(state: State, folder: Folder, found: Certificate | None) -> State:
+    """Return the state with what can be seen of the directory now."""
+    now = clock.now()
+    if found is None:
+        return state.became(Standing.MISSING, now, f"{folder.path / CERTIFICATE} is missing")
+    if not (folder.path / KEY).exists():
+        return state.became(Standing.FAILED, now, f"{folder.path / KEY} is missing")
+    if state.certificate == fingerprint(found.der):
+        return state
+    got_at = min(datetime.fromtimestamp((folder.path / CERTIFICATE).stat().st_mtime, UTC), now)
+    due = schedule.renew_at(found, got_at)
+    standing = Standing.VALID
+    if folder.revocation() is not None:
+        standing = Standing.REVOKED
+    elif folder.unfinished.exists():
+        standing = Standing.WAITING
+    fresh = State(looked_at=state.looked_at, hook=state.hook).became(standing, now)
+    return replace(fresh, got_at=got_at, renew_at=due, next="renew", next_at=due)

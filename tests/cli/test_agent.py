@@ -1,0 +1,328 @@
+"""`scep agent --once`, `scep status --all` and `scep renew --all`, as they are typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import httpd
+from pair import grant
+from scepkit.cli.device import agent_units
+from scepkit.client import clock
+from scepkit.client.agent import places
+from scepkit.errors import BadRequest
+from scepkit.protocol.scep.messages import Pending
+
+DONE, FAILED, USAGE, WAITS = 0, 1, 2, 3
+
+
+@pytest.fixture
+def days(monkeypatch):
+    """Let days pass, for the device and for the server."""
+    passed = [timedelta()]
+
+    def now():
+        return datetime.now(UTC) + passed[0]
+
+    monkeypatch.setattr(clock, "now", now)
+    monkeypatch.setattr(httpd, "today", lambda: now().replace(microsecond=0))
+
+    def days(count):
+        passed[0] += timedelta(days=count)
+
+    return days
+
+
+@pytest.fixture
+def enroll(scep):
+    def enroll(site, *names):
+        for name in names:
+            base = ["--subject", f"CN={name}", "--out", f"root/{name}"]
+            status, _, err = scep("enroll", site.url, *base, "--fingerprint", site.fingerprint)
+            assert status == DONE, err
+
+    return enroll
+
+
+@pytest.fixture
+def usual(serve, enroll):
+    """Two devices below `root`, and a server that grants."""
+    site = serve(*[grant] * 20)
+    enroll(site, "a", "b")
+    return site
+
+
+def test_nothing_to_do_yet(usual, scep):
+    status, out, err = scep("agent", "--once", "root")
+    assert (status, out, err) == (DONE, "", "2 directories: 2 valid\n")
+
+
+def test_what_is_due_is_renewed_and_deployed(usual, scep, days):
+    days(22)
+    status, _, err = scep("agent", "--once", "root", "--deploy-hook", "touch deployed")
+    assert status == DONE
+    assert err.count("got the certificate") == 2
+    assert err.count(": deployed\n") == 2
+    assert Path("deployed").exists()
+    assert err.endswith("2 directories: 2 valid\n")
+
+
+def test_for_programs(usual, scep, days):
+    scep("agent", "--once", "root", "--deploy-hook", "false")
+    status, out, _ = scep("agent", "--once", "root", "--deploy-hook", "false", "--json")
+    assert status == FAILED
+    one, other = json.loads(out)["directories"]
+    assert (one["directory"], other["directory"]) == ("root/a", "root/b")
+    assert one["state"] == "renewed, not deployed"
+    assert one["hook"]["failures"] == 1
+    assert one["hook"]["exit_status"] == 1
+    assert one["next"] == "run the hook"
+    assert one["subject"] == "CN=a"
+
+
+def test_one_waits(serve, enroll, scep, days):
+    site = serve(grant, grant, Pending(), grant)
+    enroll(site, "a", "b")
+    days(22)
+    status, _, err = scep("agent", "--once", "root")
+    assert status == WAITS
+    assert "root/a: waiting for approval; asking again at " in err
+    assert "1 valid, 1 waiting for approval" in err
+
+
+def test_one_fails(serve, enroll, scep, days):
+    site = serve(grant, grant, BadRequest("no"), Pending())
+    enroll(site, "a", "b")
+    days(22)
+    status, _, err = scep("agent", "--once", "root")
+    assert status == FAILED
+    assert "error: root/a: " in err
+    assert "; trying again at " in err
+    _, _, err = scep("agent", "--once", "root")
+    assert "error" not in err
+    assert scep("agent", "--once", "root")[0] == FAILED
+
+
+def test_named_directories_and_a_list(usual, scep, tmp_path):
+    Path("list").write_text("# two\nroot/a\n\nroot/a  # again\n" + str(tmp_path / "root/b"))
+    assert scep("agent", "--once", "--list", "list")[2] == "2 directories: 2 valid\n"
+    assert scep("agent", "--once", "root/a")[2] == "1 directory: 1 valid\n"
+    assert scep("agent", "--once", "root/a", "root")[2].startswith("2 directories")
+
+
+def test_the_usual_root(usual, scep, monkeypatch):
+    monkeypatch.setenv(places.VARIABLE, "root")
+    assert scep("agent", "--once")[2] == "2 directories: 2 valid\n"
+    status, out, _ = scep("status", "--all", "--json")
+    assert (status, len(json.loads(out)["directories"])) == (DONE, 2)
+    assert scep("renew", "--all")[0] == DONE
+
+
+def test_links_and_what_waits_for_the_next_ca_are_no_directories(usual, scep):
+    Path("root/link").symlink_to("a")
+    Path("other").mkdir()
+    Path("other/link").symlink_to(Path("root").absolute())
+    shutil.copytree("root/a", "root/b/next")
+    Path("root/next").mkdir()
+    shutil.copytree("root/a", "root/next/c")
+    assert scep("agent", "--once", "root")[2].startswith("2 directories")
+    assert scep("agent", "--once", "other")[2].startswith("0 directories")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere"], "there is no directory nowhere"),
+        (["--list", "nowhere"], "cannot read nowhere"),
+        (["--at", "2"], "'2' is not a point"),
+        (["--min-interval", "x"], "'x' is not a duration"),
+        (["--deploy-hook", "'"], "is not a command"),
+        (["--hook-timeout", "-1"], "not a number of seconds"),
+    ],
+)
+def test_what_cannot_be_meant(scep, words, said):
+    status, _, err = scep("agent", "--once", *words)
+    assert status == USAGE
+    assert said in err
+    assert scep("agent", "--json", "root")[0] == USAGE
+
+
+def test_an_expired_one_is_said(serve, enroll, scep, days):
+    enroll(serve(grant, *[BadRequest("no")] * 9), "a")
+    days(31)
+    status, _, err = scep("agent", "--once", "root")
+    assert status == FAILED
+    assert "1 directory: 1 expired" in err
+
+
+class TestStatus:
+    def test_a_table(self, usual, scep):
+        scep("agent", "--once", "root", "--deploy-hook", "false")
+        status, out, err = scep("status", "--all", "root")
+        assert status == FAILED
+        heading, one, other = out.splitlines()
+        assert heading.split() == [
+            "DIRECTORY", "STATE", "EXPIRES", "HOOK", "NEXT", "AT", "SUBJECT",
+        ]  # fmt: skip
+        assert one.startswith("root/a     renewed, not deployed  ")
+        assert "failed (1)  run the hook" in other
+        assert err == "2 directories: 2 renewed, not deployed\n"
+
+    def test_where_no_agent_has_looked(self, usual, scep):
+        before = sorted(Path("root/a").iterdir())
+        status, out, _ = scep("status", "--all", "root")
+        assert status == DONE
+        assert out.count("valid") == 2
+        assert out.count("renew ") == 2
+        assert sorted(Path("root/a").iterdir()) == before
+
+    def test_one_directory(self, usual, scep):
+        scep("agent", "--once", "root", "--deploy-hook", "false")
+        _, out, _ = scep("status", "root/a")
+        rows = dict(line.split("  ", 1) for line in out.splitlines())
+        assert rows["agent"].strip() == "renewed, not deployed"
+        assert "false ended with status 1" in rows["hook"]
+        assert rows["next"].strip() == "run the hook"
+
+    def test_for_a_monitor(self, usual, scep, days):
+        status, out, _ = scep("status", "--all", "root", "--check")
+        assert (status, out[:17]) == (DONE, "OK: 2 certificate")
+        status, out, _ = scep("status", "--all", "root", "--check", "--warn", "31d")
+        assert status == FAILED
+        assert out.startswith("FAILED: root/a valid, ends ")
+        assert len(out.splitlines()) == 1
+        days(40)
+        status, out, _ = scep("status", "--all", "root", "--check")
+        assert status == FAILED
+        assert "root/b expired" in out
+
+    def test_a_monitor_sees_what_waits(self, serve, enroll, scep, days):
+        enroll(serve(grant, Pending()), "a")
+        days(20)
+        scep("agent", "--once", "root", "--at", "1%")
+        status, out, _ = scep("status", "--all", "root", "--check")
+        assert status == WAITS
+        assert out.startswith("WAITING: root/a waiting for approval")
+
+    def test_metrics(self, usual, scep):
+        Path("root/b").rename('root/"b\\')
+        scep("agent", "--once", "root", "--deploy-hook", "false")
+        scep("status", "--all", "root", "--prometheus", "scep.prom")
+        text = Path("scep.prom").read_text()
+        assert Path("scep.prom").stat().st_mode & 0o777 == 0o644
+        assert 'scep_agent_hook_failures{directory="root/a"} 1\n' in text
+        assert 'scep_agent_renewal_failures{directory="root/\\"b\\\\"} 0\n' in text
+        assert 'scep_agent_state{directory="root/a",state="renewed, not deployed"} 1\n' in text
+        found = pytest.importorskip("prometheus_client.parser").text_string_to_metric_families
+        families = {one.name: one for one in found(text)}
+        ends = families["scep_certificate_not_after_timestamp_seconds"].samples
+        assert {one.labels["directory"] for one in ends} == {"root/a", 'root/"b\\'}
+        assert all(one.value > datetime.now(UTC).timestamp() for one in ends)
+
+    def test_usage(self, scep):
+        assert scep("status")[0] == USAGE
+        assert scep("status", "a", "--check")[0] == USAGE
+        assert scep("status", "--all", "nowhere")[0] == USAGE
+
+
+class TestRenewAll:
+    def test_what_is_due(self, usual, scep, days):
+        status, _, err = scep("renew", "--all", "root")
+        assert status == DONE
+        assert err.count("not yet") == 2
+        days(22)
+        status, out, _ = scep("renew", "--all", "root", "--json")
+        assert status == DONE
+        assert [one["renewed"] for one in json.loads(out)["directories"]] == [True, True]
+
+    def test_one_fails_and_one_waits(self, serve, enroll, scep):
+        site = serve(*[grant] * 3, BadRequest("no"), Pending(), grant)
+        enroll(site, "a", "b", "c")
+        status, out, _ = scep("renew", "--all", "root", "--force", "--json")
+        assert status == FAILED
+        rows = json.loads(out)["directories"]
+        assert [one["renewed"] for one in rows] == [False, False, True]
+        assert rows[0]["code"] == "refused"
+
+    def test_its_certificate_is_deployed_by_the_agent(self, usual, scep):
+        scep("agent", "--once", "root", "--deploy-hook", "touch one")
+        Path("one").unlink()
+        scep("renew", "--all", "root", "--force")
+        scep("agent", "--once", "root", "--deploy-hook", "touch one")
+        assert Path("one").exists()
+
+    def test_usage(self, scep):
+        assert scep("renew")[0] == USAGE
+        assert scep("renew", "--all", "x", "--url", "http://a")[0] == USAGE
+
+
+class TestInstall:
+    def test_files_are_written_once(self, scep):
+        words = ["agent", "install", "/srv/a b%", "--deploy-hook", 'sh -c "$X"', "--out", "units"]
+        status, out, err = scep(*words)
+        assert (status, out) == (DONE, "")
+        assert err.splitlines() == [
+            "wrote units/scep-agent.service",
+            "wrote units/scep-agent.timer",
+        ]
+        service = Path("units/scep-agent.service").read_text()
+        line = next(one for one in service.splitlines() if one.startswith("ExecStart="))
+        assert line.endswith('agent run --once "/srv/a b%%" --deploy-hook "sh -c \\"$$X\\""')
+        assert 'ReadWritePaths="-/srv/a b%%"\n' in service
+        timer = Path("units/scep-agent.timer").read_text()
+        assert "RandomizedDelaySec=" in timer
+        assert "Persistent=true" in timer
+        assert scep(*words)[0] == DONE
+        status, _, err = scep(*words, "--at", "1/2")
+        assert status == USAGE
+        assert "--force" in err
+        assert scep(*words, "--at", "1/2", "--force")[0] == DONE
+
+    def test_they_are_printed(self, scep):
+        status, out, _ = scep("agent", "install", "--print")
+        assert status == DONE
+        assert "# /etc/systemd/system/scep-agent.timer\n" in out
+        assert "ProtectSystem=strict\n" in out
+        _, out, _ = scep("agent", "install", "--print", "--user")
+        assert "ProtectSystem" not in out
+        _, out, _ = scep("agent", "install", "--print", "--cron", "--deploy-hook", "a '%'")
+        assert "* * * * root " in out
+        assert "\\%" in out
+
+    def test_a_root_in_a_home_can_be_seen(self):
+        assert "ProtectHome" not in agent_units.Units(["x"], [Path("/home/a/scep")]).service()
+        assert "ProtectHome=yes" in agent_units.Units(["x"], [Path("/etc/scep")]).service()
+
+    def test_usage(self, scep):
+        assert scep("agent", "install", "--cron", "--user")[0] == USAGE
+        assert scep("agent", "install", "--at", "7")[0] == USAGE
+
+    @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not there")
+    @pytest.mark.parametrize("user", [False, True])
+    def test_systemd_takes_them(self, scep, user, tmp_path):
+        more = ["--user"] if user else []
+        root = tmp_path / "root"
+        root.mkdir()
+        scep("agent", "install", root, "--out", "units", "--deploy-hook", 'a "b $c %d"', *more)
+        files = ["units/scep-agent.service", "units/scep-agent.timer"]
+        which = ["--user"] if user else ["--system"]
+        done = subprocess.run(
+            ["systemd-analyze", "verify", *which, "--man=no", *files],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+        )
+        if "scep-agent" not in done.stderr and done.returncode:
+            pytest.skip(f"systemd-analyze does not work here: {done.stderr}")
+        assert "scep-agent" not in done.stderr
+        if not user:
+            words = ["systemd-analyze", "security", "--offline=true", "--threshold=30", files[0]]
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout
