@@ -16,7 +16,9 @@ from scepkit.errors import DirectoryBusy, ScepError, StillPending
 from scepkit.protocol.certificate import show_serial
 
 
-def renew_all(root: Path | None, wanted: RenewalOptions, way: Connection, *, as_json: bool) -> int:
+def renew_all(
+    root: Path | None, wanted: RenewalOptions, way: Connection, secrets: Secrets, *, as_json: bool
+) -> int:
     """Renew all that is due below a root, one after the other; return the exit status.
 
     What fails for one keeps none of the others. Hooks are the agent's: its next look runs them.
