@@ -301,3 +301,21 @@ def test_a_given_transport_is_its_owners():
 
     asyncio.run(main())
     assert not closed
+
+
+def test_a_client_that_was_closed_may_be_used_and_closed_again(serve):
+    site = serve()
+
+    async def main():
+        client = AsyncClient(site.url)
+        for _ in range(2):
+            assert await client.get_capabilities()
+            await client.close()
+
+    asyncio.run(main())
+    gc.collect()
+    with Client(site.url) as client:
+        assert client.get_capabilities()
+        (manager,) = client._transport._managers.values()
+        assert len(manager.pools) == 1
+    assert len(manager.pools) == 0

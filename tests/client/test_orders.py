@@ -8,6 +8,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given
+from hypothesis import strategies as st
 
 import forge
 import keys
@@ -273,6 +275,10 @@ def written(subject="dev1", key=KEY, **how):
     return builder.sign(key, how.get("digest", keys.SHA256))
 
 
+WRITTEN_DER = written().public_bytes(Encoding.DER)
+WRITTEN_PEM = written().public_bytes(Encoding.PEM)
+
+
 def of_csr(wanted, key=KEY, **how):
     return prepared_request.of_csr(key, wanted, now=keys.NOW, **how)
 
@@ -373,3 +379,26 @@ def test_a_renewal_asks_for_other_names():
 def test_extensions_that_cannot_be_asked_for(how, match):
     with pytest.raises(UsageError, match=match):
         make(**how)
+
+
+@given(st.binary(max_size=200), st.integers(0, 10_000), st.booleans())
+def test_whatever_a_file_holds_it_is_a_csr_or_wrong_usage(octets, place, is_der):
+    """Octets of nothing, and a PKCS#10 with some of its octets replaced."""
+    good = WRITTEN_DER if is_der else WRITTEN_PEM
+    place %= len(good)
+    for wanted in (octets, good[:place] + octets + good[place + len(octets) :]):
+        try:
+            order = of_csr(wanted)
+        except UsageError:
+            continue
+        assert order.request.csr.key_hash == order.signer.certificate.key_hash
+
+
+@given(st.binary(max_size=60))
+def test_whatever_is_no_extension_is_wrong_usage(octets):
+    for der in (octets, encoded(x509.UnrecognizedExtension(TEMPLATE.oid, octets))):
+        try:
+            order = make(extensions=[der])
+        except UsageError:
+            continue
+        assert [one.der for one in order.request.csr.extensions] == [der]

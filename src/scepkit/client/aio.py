@@ -13,7 +13,6 @@ event loop's own pool, so that the loop is free meanwhile; requests and waits ar
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import wraps
 from types import TracebackType
@@ -160,8 +159,10 @@ class AsyncClient(SCEPServer):
         pause: AsyncPause = sleep,
     ) -> None:
         super().__init__(url, identifier=identifier, allowed=allowed, limits=limits)
-        self._closing = AsyncExitStack()
-        self._transport = transport or self._http()
+        self._own: AsyncHTTPTransport | None = None
+        if transport is None:
+            self._own = transport = _http_transport()
+        self._transport = transport
         self._pause = pause
 
     async def __aenter__(self) -> Self:
@@ -176,8 +177,9 @@ class AsyncClient(SCEPServer):
         await self.close()
 
     async def close(self) -> None:
-        """Close the connections that are kept open."""
-        await self._closing.aclose()
+        """Close the connections that are kept open; a later request opens one again."""
+        if self._own is not None:
+            await self._own.close()
 
     async def run(self, flow: Flow[_T]) -> _T:
         """Run a flow with this server.
@@ -203,14 +205,13 @@ class AsyncClient(SCEPServer):
     get_crl = _run(flows.get_crl)
     revoke = _run(flows.revoke)
 
-    def _http(self) -> AsyncHTTPTransport:
-        try:
-            from scepkit.client.aio_http import AsyncHTTPTransport
-        except ModuleNotFoundError as error:
-            raise SettingsError(
-                f"AsyncClient speaks HTTP by aiohttp, and {error.name} is not installed",
-                hint="pip install 'scepkit[async]'",
-            ) from error
-        transport = AsyncHTTPTransport()
-        self._closing.push_async_callback(transport.close)
-        return transport
+
+def _http_transport() -> AsyncHTTPTransport:
+    try:
+        from scepkit.client.aio_http import AsyncHTTPTransport
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"AsyncClient speaks HTTP by aiohttp, and {error.name} is not installed",
+            hint="pip install 'scepkit[async]'",
+        ) from error
+    return AsyncHTTPTransport()

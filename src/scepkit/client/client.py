@@ -12,7 +12,6 @@ with Client("http://ca.example/scep") as client:
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import wraps
 from math import inf
@@ -79,8 +78,10 @@ class Client(SCEPServer):
         pause: Pause = sleep,
     ) -> None:
         super().__init__(url, identifier=identifier, allowed=allowed, limits=limits)
-        self._closing = ExitStack()
-        self._transport = transport or self._closing.enter_context(_http_transport())
+        self._own: HTTPTransport | None = None
+        if transport is None:
+            self._own = transport = _http_transport()
+        self._transport = transport
         self._pause = pause
 
     def __enter__(self) -> Self:
@@ -95,8 +96,9 @@ class Client(SCEPServer):
         self.close()
 
     def close(self) -> None:
-        """Close the connections that are kept open."""
-        self._closing.close()
+        """Close the connections that are kept open; a later request opens one again."""
+        if self._own is not None:
+            self._own.close()
 
     def run(self, flow: Flow[_T]) -> _T:
         """Run a flow with this server.
