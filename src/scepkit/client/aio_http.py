@@ -45,7 +45,7 @@ class AsyncHTTPTransport:
         timeout: seconds for a whole exchange: connecting, the request, redirects and the answer.
         ca_file: PEM certificates to trust for HTTPS in place of the system's; for a proxy that
             speaks HTTPS as well.
-        client_certificate: shown to a server that wants to see one by TLS.
+        client_certificate: shown to a server that wants to see one by TLS; to such a proxy, too.
         proxy: URL of an HTTP proxy; "" for none; None for those that the environment names
             (`http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`).
         max_response: octets that an answer may have; MAX_RESPONSE unless given.
