@@ -28,13 +28,14 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         *("Client", "AsyncClient", "SCEPServer", "flows", "CA", "TrustedCA", "CAInformation"),
         *("ChooseAnchor", "by_fingerprint", "Issued", "Revoked", "Limits", "generate_key"),
     ),
-    "Requests": ("prepared_request", "PreparedRequest", "Order"),
+    "Requests": ("prepared_request", "PreparedRequest", "certificate_template", "Order"),
     "Certificates, keys and names of algorithms": (
         *("Certificate", "CertificationRequest", "Credential", "PSSPublicKey", "Legacy", "Reason"),
     ),
     "A certificate in a directory": (
         *("Enroller", "Renewer", "RenewalOptions", "Renewed", "NotDue", "WaitsAhead"),
-        *("Folder", "Connection", "ServerChanges", "events"),
+        *("Folder", "Connection", "ServerChanges", "ClientCertificate", "Outputs", "Plan"),
+        *("SecretSource", "Secrets", "events"),
     ),
     "Many directories": (
         *("Agent", "AgentSettings", "Visit", "agent_events"),

@@ -10,19 +10,22 @@ from scepkit.client.agent.result import Visit
 from scepkit.client.agent.settings import AgentSettings
 from scepkit.client.aio import AsyncClient, AsyncTransport, run_flow_async
 from scepkit.client.client import CA, Client, Connection
-from scepkit.client.enroller import Enroller
+from scepkit.client.enroller import Enroller, Plan
 from scepkit.client.fleet import events as fleet_events
 from scepkit.client.fleet.devices import Device, DeviceList
 from scepkit.client.fleet.enroller import FleetEnroller, FleetReport
 from scepkit.client.fleet.enrolment import FleetOptions
 from scepkit.client.fleet.server import FleetServer
 from scepkit.client.folder import Folder
+from scepkit.client.folder.outputs import Outputs
 from scepkit.client.folder.record import ServerChanges
 from scepkit.client.keys import generate_key
 from scepkit.client.prepared_request import PreparedRequest
 from scepkit.client.prepared_request import PreparedRequest as Order
 from scepkit.client.renewer import NotDue, RenewalOptions, Renewed, Renewer, WaitsAhead
 from scepkit.client.revocation import Revoked
+from scepkit.client.secret_source import Secrets, SecretSource
+from scepkit.client.tls import ClientCertificate
 from scepkit.client.transport import Transport, run_flow
 from scepkit.client.transport import run_flow as run
 from scepkit.client.trust import ChooseAnchor, SCEPServer, by_fingerprint
@@ -63,6 +66,7 @@ from scepkit.errors import (
 from scepkit.protocol import cmp, csr
 from scepkit.protocol.algorithms import Legacy, PSSPublicKey
 from scepkit.protocol.certificate import Certificate
+from scepkit.protocol.certificate_template import certificate_template
 from scepkit.protocol.cmp import RevocationRefused
 from scepkit.protocol.cms import signed as cms
 from scepkit.protocol.cms.enveloped import Credential
@@ -110,6 +114,7 @@ __all__ = [
     "CertificationRequest",
     "ChooseAnchor",
     "Client",
+    "ClientCertificate",
     "Connection",
     "Credential",
     "Device",
@@ -144,9 +149,11 @@ __all__ = [
     "NotDue",
     "OpenedRequest",
     "Order",
+    "Outputs",
     "PKCSReq",
     "PSSPublicKey",
     "Pending",
+    "Plan",
     "PreparedRequest",
     "Reason",
     "Refusal",
@@ -163,6 +170,8 @@ __all__ = [
     "Revoked",
     "SCEPServer",
     "ScepError",
+    "SecretSource",
+    "Secrets",
     "ServerChanges",
     "SettingsError",
     "StillPending",
@@ -184,6 +193,7 @@ __all__ = [
     "by_fingerprint",
     "cacerts",
     "capabilities",
+    "certificate_template",
     "cmp",
     "cms",
     "csr",
