@@ -589,6 +589,31 @@ def forged(pairs):
     )
 
 
+@pytest.mark.parametrize("of_today", ["shorten", "ignore"])
+@pytest.mark.parametrize("mode", ["shorten", "ignore"])
+def test_what_a_request_asked_for_is_kept_while_it_waits(world, mode, of_today):
+    """Where the profile said so when it came, and says so when it is approved."""
+    asked = (("ValidityPeriod", "Hours"), ("ValidityPeriodUnits", "5"))
+    kind = der.oid("1.3.6.1.4.1.311.13.2.1")
+    holder = keys.device()
+    attributes = [der.seq(kind, der.set_(pair(*one))) for one in asked]
+    attributes.append(forge.challenge(world.challenge()))
+    request = pkcs10.read(forge.csr(holder.key, attributes=attributes), NO_LEGACY)
+    world.use(profile=shortening(mode), approval=True)
+    message = devices.seal(PKCSReq(request), to=world.ra)
+    world.ask(message)
+    world.use(profile=shortening(of_today))
+    (row,) = world.store.requests()
+    world.approval.approve(row.id, by="al", now=world.now)
+    issued = world.ask(message).x509
+    hours = 5 if mode == of_today == "shorten" else 24
+    assert issued.not_valid_after_utc - issued.not_valid_before_utc == timedelta(hours=hours)
+
+
+def shortening(mode):
+    return ProfileSettings(requested_validity=mode, validity="24h", backdate="0m").compiled("vpn")
+
+
 POLICY = {"oid": "1.2.3.4", "cps": "https://a.example/cps"}
 
 

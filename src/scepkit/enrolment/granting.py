@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from scepkit.ca.identity import Identity
 from scepkit.ca.issuer import Order
 from scepkit.ca.profiles.profile import check_key, check_names, from_request
+from scepkit.ca.profiles.requested_validity import PAIR
 from scepkit.ca.profiles.templates import values_of
 from scepkit.enrolment import binding, same_subject
 from scepkit.enrolment.answers import NOTHING, ServiceAnswer
@@ -226,7 +227,8 @@ class Granting:
             "signer_key": request.sender.certificate.key_hash,
             "fingerprint": claim.fingerprint,
             "message_type": request.kind,
-            "csr": granted.archive,
+            # What shortens a certificate shortens it also when the request has waited.
+            "csr": granted.archived(PAIR if self.profile.shortens else b""),
             "csr_digest": hashlib.sha256(granted.der).digest(),
             "subject": str(granted.subject),
             "issuer": request.authority.key_hash,

@@ -187,18 +187,23 @@ class CertificationRequest:
         """Say whether a challengePassword is among the extensions, where it does not count."""
         return any(one.identifier == _CHALLENGE for one in self.extensions.all)
 
-    @property
-    def archive(self) -> bytes:
+    def archived(self, kept: bytes = b"") -> bytes:
         """Return subject, key and extensions as a PKCS#10 without secrets and signature.
 
         A certificate can be issued from it later; see `read_archived`. A signature would let
         whoever finds the copy try out challengePasswords.
 
+        Args:
+            kept: the type of attributes that are kept as well, DER; none when empty.
+
         Raises:
-            BadRequest: the extensions cannot be read.
+            BadRequest: the extensions, or the attributes, cannot be read.
         """
         wanted = [one.der for one in self.extensions.all if one.identifier != _CHALLENGE]
         attributes = [_der.attribute(_EXTENSION_REQUEST, _der.sequence(*wanted))] if wanted else []
+        if kept:
+            found = (values for kind, values in self.attributes if kind == kept)
+            attributes += [_der.attribute(kept, one) for values in found for one in values]
         return csr_writing.unsigned(self.subject.der, self.canonical_spki, attributes)
 
     def bound_to(self, subject: Name, names: Sequence[GeneralName]) -> CertificationRequest:
@@ -335,7 +340,7 @@ def verify(der: bytes, *, is_whole: bool = True) -> CertificationRequest:
 
 
 def read_archived(der: bytes) -> CertificationRequest:
-    """Read the `archive` of a PKCS#10 that was accepted, whose signature was verified then.
+    """Read what `archived` kept of a PKCS#10 that was accepted; its signature was verified then.
 
     Args:
         der: what was kept of the request.

@@ -13,7 +13,9 @@ from scepkit.errors import BadRequest, Malformed
 from scepkit.protocol.asn1 import ber, der, strings
 from scepkit.protocol.csr import CertificationRequest
 
-_PAIR = der.oid(ObjectIdentifier("1.3.6.1.4.1.311.13.2.1"))
+PAIR = der.oid(ObjectIdentifier("1.3.6.1.4.1.311.13.2.1"))
+"""The type of the attributes that hold a pair, DER."""
+
 _UNITS = {
     "hours": timedelta(hours=1),
     "days": timedelta(days=1),
@@ -28,7 +30,7 @@ def requested(csr: CertificationRequest) -> timedelta | None:
     """Return the validity that a request asks for; None where it asks for none that can be read."""
     try:
         found = dict(
-            _pair(value) for kind, values in csr.attributes if kind == _PAIR for value in values
+            _pair(value) for kind, values in csr.attributes if kind == PAIR for value in values
         )
     except (BadRequest, Malformed, strings.Undecodable):
         return None
