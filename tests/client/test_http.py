@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from hostile import Hostile, read_head
 from httpd import DROP, HANG
 from ports import free_port
 from scepkit.client import http_policy
@@ -103,6 +104,24 @@ def test_a_get_follows_redirects(serve, transport):
     site.next(Operation.GET_CA_CAPS, redirect("/elsewhere?operation=GetCACaps"))
     assert transport.send(site.url, CAPS).status == 200
     assert site.paths == ["/scep", "/elsewhere"]
+
+
+def test_no_cookie_comes_back(transport):
+    """What one exchange leaves behind is no part of the next."""
+
+    def behave(connection, _pause):
+        for _ in range(2):
+            heads.append(read_head(connection).lower())
+            head = b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b; Path=/\r\nContent-Length: 1\r\n\r\nx"
+            connection.sendall(head)
+
+    heads = []
+    with Hostile(behave) as server:
+        for _ in range(2):
+            # A name, since cookies are not kept for addresses.
+            url = server.url.replace("127.0.0.1", "localhost")
+            assert transport.send(url, CAPS).status == 200
+    assert [b"\r\ncookie:" in head for head in heads] == [False, False]
 
 
 def test_redirects_end(serve, transport):
