@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 
 import pytest
 
-from scepkit.client.agent import events, settings
+from scepkit.client.agent import events, exposure, settings
 from scepkit.client.agent.result import Verdict
 from scepkit.client.agent.settings import AgentSettings
+from scepkit.client.folder.outputs import Outputs
 from scepkit.errors import SettingsError, UsageError
 
 
@@ -89,7 +91,7 @@ def test_so_is_one_in_a_directory_that_others_can_write(tmp_path, read):
 
 def test_so_is_one_of_another_user(tmp_path, read, monkeypatch):
     read("")
-    monkeypatch.setattr(settings.os, "geteuid", lambda: 4242)
+    monkeypatch.setattr(exposure.os, "geteuid", lambda: 4242)
     if tmp_path.stat().st_uid == 0:
         pytest.skip("root's files are everybody's to trust")
     with pytest.raises(SettingsError, match="others can write"):
@@ -122,3 +124,43 @@ def test_then_it_is_renewed_and_no_hook_runs(site, enrolled, look, time, told, t
 def test_commands_of_the_command_line():
     with pytest.raises(UsageError):
         settings.read_commands([" "])
+
+
+def recorded(folder, **changes):
+    folder.remember(replace(folder.record(), **changes))
+    return folder.path / "enrolment.json"
+
+
+@pytest.mark.parametrize("place", ["file", "directory"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"passphrase": "command:touch {log}"},
+        {"tls_passphrase": "command:touch {log}"},
+        {"outputs": Outputs(fullchain="{log}")},
+    ],
+    ids=lambda one: next(iter(one)),
+)
+def test_a_record_that_others_can_write_commands_nothing(
+    site, enrolled, look, time, tmp_path, changes, place
+):
+    """Neither a command nor a file outside: as root that would be anything."""
+    folder, log = enrolled(site), tmp_path / "log"
+    filled = {
+        name: replace(value, fullchain=str(log))
+        if isinstance(value, Outputs)
+        else value.format(log=log)
+        for name, value in changes.items()
+    }
+    path = recorded(folder, **filled)
+    exposed = path if place == "file" else folder.path
+    mode = exposed.stat().st_mode
+    exposed.chmod(mode | 0o022)
+    time.jump(days=22)
+    seen = look(folder)
+    assert seen.verdict is Verdict.FAILED
+    assert "others can write" in seen.state.said
+    assert not log.exists()
+    exposed.chmod(mode)
+    look(folder)
+    assert log.exists() == ("outputs" in changes)

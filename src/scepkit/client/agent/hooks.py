@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from scepkit.client.agent import settings
+from scepkit.client.agent import exposure
 from scepkit.client.agent.settings import Command
 from scepkit.client.folder import Folder
 from scepkit.errors import SettingsError
@@ -75,7 +75,7 @@ def run(command: Command, variables: Mapping[str, str], limit: timedelta) -> Hoo
     if program is None:
         return HookFailure(f"there is no program {command[0]}, or it cannot be run")
     try:
-        settings.check_program(Path(program))
+        exposure.check_program(Path(program))
         process = subprocess.Popen(  # noqa: S603 - its words are the operator's
             command,
             executable=program,

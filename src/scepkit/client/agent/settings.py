@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import stat
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from scepkit.client.agent import schedule
+from scepkit.client.agent import exposure, schedule
 from scepkit.client.folder import place
 from scepkit.errors import SettingsError, UsageError
 from scepkit.keys.files import plain_file
@@ -80,7 +79,7 @@ def of_directory(directory: Path, usual: AgentSettings) -> AgentSettings:
     place.check_files([path])
     try:
         with plain_file(path) as file:
-            _check_owners(path, os.fstat(file.fileno()))
+            exposure.check_owners(path, os.fstat(file.fileno()))
             content = file.read(_MAX_SIZE)
         found = tomllib.loads(content.decode("utf-8"))
         return replace(usual, **{_FIELDS[name][0]: _FIELDS[name][1](found[name]) for name in found})
@@ -96,41 +95,6 @@ def of_directory(directory: Path, usual: AgentSettings) -> AgentSettings:
         raise SettingsError(f"{path}: {error.message}", hint=error.hint) from error
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path} is not TOML: {error}", hint="correct it") from error
-
-
-def check_program(path: Path) -> None:
-    """Refuse a program that others can replace: it would run with the agent's rights.
-
-    Raises:
-        SettingsError: they can, or there is no such file.
-    """
-    try:
-        found = path.resolve(strict=True)
-        _check_owners(found, found.stat(), above=False)
-    except OSError as error:
-        raise SettingsError(f"cannot use {path}: {error.strerror}") from error
-
-
-def _check_owners(path: Path, found: os.stat_result, *, above: bool = True) -> None:
-    """Refuse a file that somebody else than this user and root can write or replace."""
-    trusted = (0, os.geteuid())
-    if found.st_uid not in trusted or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise SettingsError(
-            f"others can write {path}, and what it says would run as this user",
-            hint=f"chown {os.geteuid()} and chmod go-w {shlex.quote(str(path))}",
-        )
-    if not above:
-        return
-    exposed = place.writable_by_others(path.parent)
-    owner = path.parent.stat().st_uid
-    if exposed is None and owner not in trusted:
-        exposed = path.parent
-    if exposed is not None:
-        raise SettingsError(
-            f"others can write to {exposed}, and replace {path}, and what it says would run as "
-            "this user",
-            hint=f"chown {os.geteuid()} and chmod go-w {shlex.quote(str(exposed))}",
-        )
 
 
 def _command(text: str) -> Command:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scepkit.client import clock
 from scepkit.client import events as renewal_events
-from scepkit.client.agent import advice, deployment, events, places, schedule, state_file
+from scepkit.client.agent import advice, deployment, events, exposure, places, schedule, state_file
 from scepkit.client.agent.events import AgentEvent
 from scepkit.client.agent.result import Verdict, Visit, judge
 from scepkit.client.agent.settings import AgentSettings, of_directory
@@ -128,6 +128,7 @@ class _Work:
         """
         folder = self._folder
         folder.check_exists()
+        exposure.check_record(folder)
         self._certificate = folder.certificate()
         if self._certificate is None:
             return

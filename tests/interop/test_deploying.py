@@ -1,0 +1,153 @@
+"""The agent's hooks with real programs: they show the new certificate, and stay up."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+
+import pytest
+
+import ports
+from httpd import Site
+from pair import grant
+from scepkit.client.folder.files import read_certificate
+from waiting import wait_until
+
+pytestmark = pytest.mark.interop
+
+NGINX = """
+daemon off;
+pid {here}/nginx.pid;
+error_log stderr;
+{user}
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {here}/body; proxy_temp_path {here}/proxy;
+    fastcgi_temp_path {here}/fastcgi; uwsgi_temp_path {here}/uwsgi; scgi_temp_path {here}/scgi;
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {here}/www.pem;
+        ssl_certificate_key {here}/root/www/key.pem;
+        return 200 "well";
+    }}
+}}
+"""
+
+HAPROXY = """
+global
+    pidfile {here}/haproxy.pid
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 5s
+    timeout server 5s
+frontend www
+    bind 127.0.0.1:{port} ssl crt {here}/bundle.pem
+    http-request return status 200
+"""
+
+
+@pytest.fixture
+def scep(tmp_path):
+    """Run `scep` as a process."""
+    plain = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+
+    def scep(*words):
+        command = [sys.executable, "-m", "scepkit", *map(str, words)]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=plain, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    return scep
+
+
+@pytest.fixture
+def device(scep, tmp_path):
+    """A TLS server's directory, with the files that programs want."""
+    with Site(*[grant] * 9) as site:
+        scep(
+            *("enroll", site.url, "--subject", "CN=www", "--san", "127.0.0.1"),
+            *("--fingerprint", site.fingerprint, "--eku", "server_auth", "--out", "root/www"),
+            *("--fullchain", "www.pem", "--bundle", "bundle.pem"),
+        )
+        yield tmp_path / "root" / "www"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a program, and stop it after the test."""
+    running = []
+
+    def start(*words):
+        with (tmp_path / "log").open("ab") as log:
+            running.append(subprocess.Popen(words, cwd=tmp_path, stdout=log, stderr=log))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.terminate()
+        one.wait()
+
+
+def program(name):
+    path = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
+    if path is None:
+        pytest.skip(f"{name} is not there: apt-get install {name}")
+    return path
+
+
+def shown(port):
+    """Return the certificate that a server shows; None while it does not listen."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+            context.wrap_socket(plain) as made,
+        ):
+            return made.getpeercert(binary_form=True)
+    except OSError:
+        return None
+
+
+def deploy(scep, device, port, process, *hook):
+    """Renew, and see that the program shows the new certificate and is the same process."""
+    first = read_certificate(device / "cert.pem").der
+    wait_until(lambda: shown(port) == first, "the first certificate")
+    scep("renew", "--all", "root", "--force")
+    second = read_certificate(device / "cert.pem").der
+    assert second != first
+    assert shown(port) == first
+    said = scep("agent", "--once", "root", "--deploy-hook", *hook)
+    assert "root/www: deployed" in said
+    wait_until(lambda: shown(port) == second, "the second certificate")
+    assert process.poll() is None
+
+
+def test_nginx(scep, device, start, tmp_path):
+    nginx, port = program("nginx"), ports.free_port()
+    user = "user root;" if os.geteuid() == 0 else ""
+    (tmp_path / "nginx.conf").write_text(NGINX.format(here=tmp_path, port=port, user=user))
+    words = (nginx, "-p", str(tmp_path), "-c", "nginx.conf")
+    process = start(*words)
+    deploy(scep, device, port, process, f"{nginx} -p {tmp_path} -c nginx.conf -s reload")
+
+
+def test_haproxy(scep, device, start, tmp_path):
+    haproxy, port = program("haproxy"), ports.free_port()
+    (tmp_path / "haproxy.cfg").write_text(HAPROXY.format(here=tmp_path, port=port))
+    process = start(haproxy, "-W", "-db", "-f", "haproxy.cfg")
+    # What systemctl reload haproxy does: the unit checks the configuration, then sends SIGUSR2.
+    reload = tmp_path / "reload"
+    reload.write_text(
+        f"#!/bin/sh\nset -e\n{haproxy} -c -q -f {tmp_path}/haproxy.cfg\nkill -USR2 {process.pid}\n"
+    )
+    reload.chmod(0o755)
+    deploy(scep, device, port, process, str(reload))
