@@ -52,8 +52,7 @@ from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 from scepkit.server import app as application
 from scepkit.server import data_directory
 from scepkit.server.app import Application
-from scepkit.server.http.exchange import Exchange
-from scepkit.server.http.request_reader import Head
+from scepkit.server.http.exchange import Exchange, Head
 from scepkit.store import Store
 
 DER = Encoding.DER

@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 from http.client import HTTPResponse
 from urllib.parse import unquote
 
-from scepkit.server.http.exchange import Exchange
-from scepkit.server.http.request_reader import Head
+from scepkit.server.http.exchange import Exchange, Head
 from server.live import Answer
 
 

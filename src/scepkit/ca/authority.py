@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 
-from scepkit.ca.extensions import authority_key_identifier, subject_key_identifier
+from scepkit.ca.extensions import authority_key_identifier
 from scepkit.ca.issuer import IssuedCertificate
 from scepkit.ca.limits import Limits
 from scepkit.ca.profiles.profile import check_public_key, from_request
@@ -25,7 +25,7 @@ from scepkit.protocol.algorithms import SHA256, SHA384, SHA512
 from scepkit.protocol.asn1 import der as _der
 from scepkit.protocol.asn1.skeleton import Skeleton
 from scepkit.protocol.certificate import Certificate
-from scepkit.protocol.extensions import encoded
+from scepkit.protocol.extensions import SUBJECT_KEY_IDENTIFIER, encoded, extension
 from scepkit.protocol.general_name import listed
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ _TO_BE_SIGNED = Skeleton(
     *(..., ..., (0xA3, (_der.SEQUENCE, ...))),
 )
 _CERTIFICATE = Skeleton(_der.SEQUENCE, ..., ..., (_der.BIT_STRING, b"\0", ...))
+# A subjectKeyIdentifier but for its last part, which is the key's.
+_KEY_IDENTIFIER = extension(SUBJECT_KEY_IDENTIFIER, _der.octet_string(bytes(20)))[:-20]
 _SERIALS = 1 << 159  # RFC 5280 section 4.1.2.2: at most 20 octets
 _DIGESTS = {one.name: one for one in (SHA256, SHA384, SHA512)}
 
@@ -145,7 +147,8 @@ class Authority:
         granted, names = from_request(order.requested, key, profile, subject, order.identity)
         if self.limits.constraints:
             self.limits.check(subject, names)
-        extensions = b"".join((self._extensions, *granted, subject_key_identifier(spki)))
+        identifier = public_keys.key_identifier(spki)
+        extensions = b"".join((self._extensions, *granted, _KEY_IDENTIFIER, identifier))
         to_be_signed = _TO_BE_SIGNED.write(
             *(_der.integer(serial), self._algorithm_and_issuer),
             *(_der.time(not_before), _der.time(not_after), subject.der, spki, extensions),

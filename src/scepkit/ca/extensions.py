@@ -7,7 +7,6 @@ there. A CA goes by its key: each generation has its own CRL, at a URL that neve
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,9 +15,7 @@ from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from scepkit.errors import UsageError
-from scepkit.protocol.asn1 import der
-from scepkit.protocol.asn1.grammar import ANY, CONTENT, END, ENTER, SKIP, Grammar
-from scepkit.protocol.extensions import SUBJECT_KEY_IDENTIFIER, encoded, extension
+from scepkit.protocol.extensions import encoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,12 +24,6 @@ CRL_PATH = "/crl/{}.crl"
 ISSUER_PATH = "/ca/{}.cer"
 OCSP_PATH = "/ocsp/{}"
 
-_SPKI = Grammar(
-    "SubjectPublicKeyInfo",
-    *(der.SEQUENCE | ENTER, ANY | SKIP, der.BIT_STRING | CONTENT, END),
-)
-# A subjectKeyIdentifier but for its last part, the SHA-1.
-_KEY_IDENTIFIER = extension(SUBJECT_KEY_IDENTIFIER, der.octet_string(bytes(20)))[:-20]
 _ID_OCTETS = 8
 # RFC 3986 has them nowhere in a URL.
 _NEVER = frozenset(' "<>\\^`{|}')
@@ -67,16 +58,6 @@ def authority_key_identifier(certificate: x509.Certificate) -> x509.AuthorityKey
 def key_identifier(certificate: x509.Certificate) -> bytes:
     """Return the octets that name this CA's key in all that it signs."""
     return authority_key_identifier(certificate).key_identifier or b""
-
-
-def subject_key_identifier(spki: bytes) -> bytes:
-    """Return the extension that names a certificate's key, DER (RFC 5280 section 4.2.1.2, (1)).
-
-    Args:
-        spki: the key's SubjectPublicKeyInfo, DER.
-    """
-    (key,) = _SPKI.fields(spki)
-    return _KEY_IDENTIFIER + hashlib.sha1(key[1:], usedforsecurity=False).digest()
 
 
 def ca_id(key_hash: bytes) -> str:

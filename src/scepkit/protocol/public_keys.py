@@ -179,6 +179,16 @@ def identity(spki: bytes) -> bytes:
     return hashlib.sha256(canonical(spki)).digest()
 
 
+def key_identifier(spki: bytes) -> bytes:
+    """Return SHA-1 of a key's octets, the first way of RFC 5280 section 4.2.1.2; 20 octets.
+
+    Args:
+        spki: its SubjectPublicKeyInfo, DER.
+    """
+    bits = _INFO.fields(spki)[-1]
+    return hashlib.sha1(bits[1:], usedforsecurity=False).digest()
+
+
 def check(key: PublicKey) -> None:
     """Refuse a key that is not good enough to sign messages or to be certified.
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from scepkit.errors import HTTPRefused
 from scepkit.server.http.bounds import Bounds
-from scepkit.server.http.exchange import Exchange, busy, refusal, written
+from scepkit.server.http.exchange import Exchange, Head, busy, refusal, written
 from scepkit.server.http.peers import Peer, host_and_port
-from scepkit.server.http.request_reader import Head, RequestReader
+from scepkit.server.http.request_reader import RequestReader
 
 if TYPE_CHECKING:
     from scepkit.server.http.serving import HTTPServer

@@ -11,7 +11,6 @@ import structlog
 
 from scepkit.errors import BoundReached, HTTPRefused
 from scepkit.protocol.scep.http import TEXT, HTTPResponse
-from scepkit.server.http.request_reader import Head
 
 NO_STORE: Mapping[str, str] = {"Cache-Control": "no-store"}
 
@@ -31,11 +30,72 @@ _PIECE = 64 * 1024
 _RETRY_SECONDS = 5
 _COME_BACK = frozenset({429, 503})
 
+# Octets of memory that a request and a header take beside their content, about.
+_REQUEST_SIZE = 2048
+_HEADER_SIZE = 160
+
 log = structlog.get_logger()
 
 
 class ClientGone(Exception):
     """The client hung up: before its request was whole, or while it waited for the answer."""
+
+
+class Head:
+    """The head of a request: everything before its body.
+
+    Args:
+        method: in upper case.
+        url: as it was sent.
+        path: of the URL, percent-decoded.
+        query: of the URL, as it was sent.
+        headers: names in lower case, in their order.
+        keeps_alive: whether the connection may go on after the response.
+        expects_continue: whether the peer waits to be told to send the body.
+
+    Attributes:
+        size: octets that it takes in memory, about.
+    """
+
+    __slots__ = (
+        *("method", "url", "path", "query", "headers"),
+        *("keeps_alive", "expects_continue", "size"),
+    )
+
+    def __init__(
+        self,
+        method: str,
+        url: bytes,
+        path: str,
+        query: bytes,
+        headers: list[tuple[bytes, bytes]],
+        keeps_alive: bool,  # noqa: FBT001 - as the request says it
+        expects_continue: bool,  # noqa: FBT001
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.keeps_alive = keeps_alive
+        self.expects_continue = expects_continue
+        self.size = _REQUEST_SIZE + len(url)
+        for name, value in headers:
+            self.size += _HEADER_SIZE + len(name) + len(value)
+
+    def header(self, name: bytes) -> bytes:
+        """Return the value of the first header with a name in lower case; empty without one."""
+        for one, value in self.headers:
+            if one == name:
+                return value
+        return b""
+
+    def texts(self) -> dict[str, str]:
+        """Return the headers as text; of a repeated one the first counts."""
+        return {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in reversed(self.headers)
+        }
 
 
 class Wire(Protocol):

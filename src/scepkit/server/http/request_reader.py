@@ -14,6 +14,7 @@ from httptools import (
 )
 
 from scepkit.errors import HTTPRefused
+from scepkit.server.http.exchange import Head
 
 # Octets of a URL: longer ones httptools cannot take apart.
 _MAX_URL = 0xFFFF
@@ -21,10 +22,6 @@ _MAX_URL = 0xFFFF
 _MAX_HEAD = _MAX_URL + 16 * 1024
 # Each costs more memory than its octets.
 _MAX_HEADERS = 128
-
-# Octets of memory that a request and a header take beside their content, about.
-_REQUEST_SIZE = 2048
-_HEADER_SIZE = 160
 
 # Octets that are parsed at once, so that a request more than may wait is seen soon.
 _PIECE = 1024
@@ -36,63 +33,6 @@ _TLS = b"\x16\x03"
 _NO_TLS = (
     "the server speaks plain http: give devices an http:// URL, or one of a proxy that does TLS"
 )
-
-
-class Head:
-    """The head of a request: everything before its body.
-
-    Args:
-        method: in upper case.
-        url: as it was sent.
-        path: of the URL, percent-decoded.
-        query: of the URL, as it was sent.
-        headers: names in lower case, in their order.
-        keeps_alive: whether the connection may go on after the response.
-        expects_continue: whether the peer waits to be told to send the body.
-
-    Attributes:
-        size: octets that it takes in memory, about.
-    """
-
-    __slots__ = (
-        *("method", "url", "path", "query", "headers"),
-        *("keeps_alive", "expects_continue", "size"),
-    )
-
-    def __init__(
-        self,
-        method: str,
-        url: bytes,
-        path: str,
-        query: bytes,
-        headers: list[tuple[bytes, bytes]],
-        keeps_alive: bool,  # noqa: FBT001 - as the request says it
-        expects_continue: bool,  # noqa: FBT001
-    ) -> None:
-        self.method = method
-        self.url = url
-        self.path = path
-        self.query = query
-        self.headers = headers
-        self.keeps_alive = keeps_alive
-        self.expects_continue = expects_continue
-        self.size = _REQUEST_SIZE + len(url)
-        for name, value in headers:
-            self.size += _HEADER_SIZE + len(name) + len(value)
-
-    def header(self, name: bytes) -> bytes:
-        """Return the value of the first header with a name in lower case; empty without one."""
-        for one, value in self.headers:
-            if one == name:
-                return value
-        return b""
-
-    def texts(self) -> dict[str, str]:
-        """Return the headers as text; of a repeated one the first counts."""
-        return {
-            name.decode("latin-1"): value.decode("latin-1")
-            for name, value in reversed(self.headers)
-        }
 
 
 class Unreadable(HTTPRefused):

@@ -20,8 +20,7 @@ from scepkit.ca import extensions
 from scepkit.errors import HTTPRefused
 from scepkit.operations import revocation
 from scepkit.protocol.scep.http import HTTPResponse
-from scepkit.server.http.exchange import NO_STORE, Exchange, not_allowed, not_found, refusal
-from scepkit.server.http.request_reader import Head
+from scepkit.server.http.exchange import NO_STORE, Exchange, Head, not_allowed, not_found, refusal
 from scepkit.server.web import metrics
 from scepkit.store import CRLRow, CRLState
 
