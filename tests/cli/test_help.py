@@ -54,6 +54,7 @@ def test_the_order_of_the_operators_commands(scep):
         "reject",
         "revoke",
         "release",
+        "renew-early",
         "profile",
         "endpoint",
         "ca",
