@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, insert, literal, select, tuple_
+from sqlalchemy import and_, bindparam, delete, insert, select
 
 from scepkit.store import certificates as rows
 from scepkit.store.audit import AuditAction, AuditEvent, time_text
@@ -20,10 +20,10 @@ from scepkit.store.tables import certificates, planned_revocations
 from scepkit.store.values import CertificateKey, check_times
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection
 
     from scepkit.store.revocations import Change
 
@@ -50,21 +50,9 @@ DUE = (
 )
 # Again with the time: it may have been planned anew meanwhile.
 TAKE = DROP.where(_c.due_at <= bindparam("now")).returning(_c.reason, _c.by, _c.note)
-_LISTED = select(
-    _c.serial,
-    _c.issuer,
-    certificates.c.endpoint,
-    certificates.c.subject,
-    _c.due_at,
-    _c.reason,
-    _c.by,
-    _c.note,
-    _c.planned_at,
-).join(
-    certificates,
-    and_(certificates.c.serial == _c.serial, certificates.c.issuer == _c.issuer),
+ONE = select(_c.serial, _c.issuer, _c.due_at, _c.reason, _c.by, _c.note, _c.planned_at).where(
+    _THIS_ONE
 )
-ONE = _LISTED.where(_THIS_ONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +64,6 @@ class PlannedRevocation:
 
     serial: int
     issuer: bytes
-    endpoint: str
-    subject: str
     due_at: datetime
     reason: int
     by: str
@@ -173,20 +159,6 @@ class PlannedRevocations(Database):
             row = connection.execute(ONE, _of(key)).first()
         return None if row is None else PlannedRevocation(*row)
 
-    def planned_revocations(
-        self, *, after: PlannedRevocation | None = None, limit: int | None = None
-    ) -> Iterator[PlannedRevocation]:
-        """Return the planned revocations, the next one first, read a page at a time.
-
-        Args:
-            after: go on after this one.
-            limit: at most so many; all when None.
-
-        Raises:
-            StoreError: the database cannot be read.
-        """
-        yield from self._pages(_following, lambda row: PlannedRevocation(*row), after, limit)
-
     def revoke_due(self, now: datetime) -> int:
         """Revoke what was to be revoked by now; return how many certificates that were.
 
@@ -213,6 +185,8 @@ class PlannedRevocations(Database):
         self, connection: Connection, key: CertificateKey, now: datetime
     ) -> Change | None:
         """Take a certificate out of the plan and revoke it; None if it was taken out before."""
+        # In the order of whoever plans: the certificate first.
+        connection.execute(HELD, _of(key))
         planned = connection.execute(TAKE, {**_of(key), "now": now}).first()
         if planned is None:
             return None
@@ -220,15 +194,6 @@ class PlannedRevocations(Database):
         changes = step.take(connection, [key])
         self._audit.append(connection, step.events(changes.values()))
         return changes[key]
-
-
-def _following(last: PlannedRevocation | None) -> Select[Any]:
-    place = (_c.due_at, _c.serial, _c.issuer)
-    query = _LISTED.order_by(*place)
-    if last is None:
-        return query
-    values = zip(place, (last.due_at, *last.key), strict=True)
-    return query.where(tuple_(*place) > tuple_(*(literal(one, c.type) for c, one in values)))
 
 
 def _may_be_revoked(row: CertificateRow) -> bool:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from scepkit.operations.search import Found, Query
     from scepkit.server.settings import Settings
+    from scepkit.store import Store
 
 
 _OF_REQUESTS: tuple[str, ...] = (
@@ -171,10 +172,12 @@ def listing(
             expires_before=options.read_time(expires_before),
         )
         found = search.everything(store, query, now=utc_now(), after=after, limit=limit or None)
+        due = _due(store) if query.state is State.PLANNED else None
         if as_json:
-            count = _print_json(found)
+            count = _print_json(found, due)
         else:
-            count = _print_table(found, query, limit, endpoints=len(home.settings.endpoint) > 1)
+            several = len(home.settings.endpoint) > 1
+            count = _print_table(found, query, limit, due, endpoints=several)
         if not count:
             _say_nothing(home.settings, query, as_json=as_json)
 
@@ -190,12 +193,27 @@ def _say_nothing(settings: Settings, query: Query, *, as_json: bool) -> None:
         terminal.say(_EMPTY.get(query.state, _NOTHING) if is_plain else _NOTHING)
 
 
-def _print_json(found: Iterable[Found]) -> int:
+def _due(store: Store) -> Callable[[Found], datetime | None]:
+    """Return what tells when a certificate is to be revoked."""
+    from scepkit.store import CertificateRow
+
+    def due(one: Found) -> datetime | None:
+        planned = None
+        if isinstance(one.row, CertificateRow):
+            planned = store.planned_revocation(one.row.key)
+        return None if planned is None else planned.due_at
+
+    return due
+
+
+def _print_json(found: Iterable[Found], due: Callable[[Found], datetime | None] | None) -> int:
     """Write one object a line; return how many."""
     count = 0
     for one in found:
         count += 1
-        terminal.data(json.dumps({**_fields(one, timestamp), **_more(one), "cursor": one.cursor}))
+        planned = {} if due is None else {"revocation_due": timestamp(due(one))}
+        row = {**_fields(one, timestamp), **_more(one), **planned, "cursor": one.cursor}
+        terminal.data(json.dumps(row))
     return count
 
 
@@ -209,13 +227,21 @@ def _more(one: Found) -> dict[str, object]:
     return {"names": row.names.splitlines(), "issuer_key": row.issuer.hex()}
 
 
-def _print_table(found: Iterable[Found], query: Query, limit: int, *, endpoints: bool) -> int:
+def _print_table(
+    found: Iterable[Found],
+    query: Query,
+    limit: int,
+    due: Callable[[Found], datetime | None] | None,
+    *,
+    endpoints: bool,
+) -> int:
     """Write a table, and how to go on where there may be more; return how many rows it has.
 
     Args:
         found: what was found.
         query: what was looked for.
         limit: at most so many were; 0 for all.
+        due: tells when a certificate is to be revoked; None where that is not shown.
         endpoints: whether there are several endpoints to tell apart.
     """
     last = ""
@@ -224,12 +250,15 @@ def _print_table(found: Iterable[Found], query: Query, limit: int, *, endpoints:
         nonlocal last
         for one in found:
             last = one.cursor
-            yield _fields(one, table.minute)
+            planned = {} if due is None else {"revocation_due": table.minute(due(one))}
+            yield _fields(one, table.minute) | planned
 
     if query.state.is_of_requests:
         count = table.write(rows(), _OF_REQUESTS, below=("sha256", "subject"))
     else:
         columns = [one for one in _OF_CERTIFICATES if endpoints or one != "endpoint"]
+        if due is not None:
+            columns.append("revocation_due")
         count = table.write(rows(), columns, below=("subject", "endpoint"))
     if limit and count == limit:
         terminal.say(f"go on with --after {last}")
