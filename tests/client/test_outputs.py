@@ -296,15 +296,25 @@ def test_files_belong_to_whom_they_are_given_to(site, tmp_path, wanted):
             is_key = name in ("key", "bundle", "pkcs12")
             assert mode(path) == (0o440 if is_key else 0o640), name
         found = folder.path.stat()
-        assert (found.st_uid, found.st_gid, mode(folder.path)) == (
-            nobody.pw_uid,
-            nobody.pw_gid,
-            0o750,
-        )
+        # What a renewal obeys stays root's.
+        assert (found.st_uid, found.st_gid, mode(folder.path)) == (0, nobody.pw_gid, 0o751)
+        assert (folder.path / "enrolment.json").stat().st_uid == 0
         Renewer(Folder(folder.path)).renew(RenewalOptions(force=True))
     (folder.path / "key.pem").chmod(0o444)
     with pytest.raises(SettingsError, match="open to others than its owner and its group"):
         folder.key()
+
+
+@needs_root
+def test_an_owner_of_a_directory_names_no_files_outside_of_it(site, tmp_path, wanted):
+    """Whoever can exchange its record would have root write them, and anywhere."""
+    folder = Folder(tmp_path / "dev1")
+    folder.path.mkdir()
+    os.chown(folder.path, 65534, -1)
+    with pytest.raises(SettingsError, match="others can write to"):
+        enrol(site, folder, outputs=wanted)
+    assert not list(folder.path.iterdir())
+    enrol(site, folder, outputs=Outputs(owner="nobody"))
 
 
 @needs_root

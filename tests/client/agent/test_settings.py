@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import os
+from dataclasses import asdict, replace
 from datetime import timedelta
 from fractions import Fraction
 
 import pytest
 
-from scepkit.client.agent import events, exposure, settings
+from scepkit.client.agent import events, settings
 from scepkit.client.agent.result import Verdict
 from scepkit.client.agent.settings import AgentSettings
 from scepkit.client.folder.outputs import Outputs
+from scepkit.client.renewer import Renewer
 from scepkit.errors import SettingsError, UsageError
 
 
@@ -91,7 +94,7 @@ def test_so_is_one_in_a_directory_that_others_can_write(tmp_path, read):
 
 def test_so_is_one_of_another_user(tmp_path, read, monkeypatch):
     read("")
-    monkeypatch.setattr(exposure.os, "geteuid", lambda: 4242)
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
     if tmp_path.stat().st_uid == 0:
         pytest.skip("root's files are everybody's to trust")
     with pytest.raises(SettingsError, match="others can write"):
@@ -163,4 +166,37 @@ def test_a_record_that_others_can_write_commands_nothing(
     assert not log.exists()
     exposed.chmod(mode)
     look(folder)
-    assert log.exists() == ("outputs" in changes)
+    assert log.exists() == ("tls_passphrase" not in changes)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("place", ["file", "directory"])
+def test_nor_does_one_of_another_user(site, enrolled, look, time, tmp_path, place):
+    """A file that root writes for them, wherever they name it, would be theirs to fill."""
+    folder, log = enrolled(site), tmp_path / "ld.so.preload"
+    path = recorded(folder, outputs=Outputs(fullchain=str(log), owner="nobody"))
+    os.chown(path if place == "file" else folder.path, 65534, -1)
+    time.jump(days=22)
+    seen = look(folder)
+    assert "others can write" in seen.state.said
+    assert not log.exists()
+
+
+def test_a_record_that_is_exchanged_after_a_look_is_looked_at_again(
+    site, enrolled, look, time, tmp_path, monkeypatch
+):
+    """Whoever can write it has seconds for that, while the agent talks to the server."""
+    folder, log = enrolled(site), tmp_path / "log"
+    folder.path.chmod(0o777)
+
+    def exchange(self, *given):
+        path, kept = folder.path / "enrolment.json", folder.record()
+        path.write_text(json.dumps(asdict(replace(kept, passphrase=f"command:touch {log}"))))
+        return renew(self, *given)
+
+    renew = Renewer.renew
+    monkeypatch.setattr(Renewer, "renew", exchange)
+    time.jump(days=22)
+    seen = look(folder)
+    assert "others can write" in seen.state.said
+    assert not log.exists()

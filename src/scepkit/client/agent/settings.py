@@ -21,7 +21,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from scepkit.client.agent import exposure, schedule
+from scepkit.client.agent import schedule
 from scepkit.client.folder import place
 from scepkit.errors import SettingsError, UsageError
 from scepkit.keys.files import plain_file
@@ -79,7 +79,8 @@ def of_directory(directory: Path, usual: AgentSettings) -> AgentSettings:
     place.check_files([path])
     try:
         with plain_file(path) as file:
-            exposure.check_owners(path, os.fstat(file.fileno()))
+            place.check_owner(path, os.fstat(file.fileno()))
+            place.check_above(path)
             content = file.read(_MAX_SIZE)
         found = tomllib.loads(content.decode("utf-8"))
         return replace(usual, **{_FIELDS[name][0]: _FIELDS[name][1](found[name]) for name in found})

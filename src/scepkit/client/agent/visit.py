@@ -7,13 +7,14 @@ that is killed at any instant is made good by the next.
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from scepkit.client import clock
 from scepkit.client import events as renewal_events
-from scepkit.client.agent import advice, deployment, events, exposure, places, schedule, state_file
+from scepkit.client.agent import advice, deployment, events, places, schedule, state_file
 from scepkit.client.agent.events import AgentEvent
 from scepkit.client.agent.result import Verdict, Visit, judge
 from scepkit.client.agent.settings import AgentSettings, of_directory
@@ -128,7 +129,6 @@ class _Work:
         """
         folder = self._folder
         folder.check_exists()
-        exposure.check_record(folder)
         self._certificate = folder.certificate()
         if self._certificate is None:
             return
@@ -285,9 +285,13 @@ class _Work:
         self._tell(events.RenewerSaid(self._directory, event))
 
     def _note_away(self, error: ScepError) -> None:
-        record = self._folder.record()
-        if record is not None and isinstance(error, TransportError) and error.status is None:
-            self._around.away[record.url] = error
+        if not isinstance(error, TransportError) or error.status is not None:
+            return
+        # Somebody may have damaged the record meanwhile: the next look says so.
+        with suppress(SettingsError):
+            record = self._folder.record()
+            if record is not None:
+                self._around.away[record.url] = error
 
     def _failed(self, error: ScepError) -> None:
         """Take note of a failure, and of when to try again."""

@@ -115,6 +115,8 @@ class Folder(FolderFiles):
         outputs = made.outputs if made is not None else Outputs()
         if made is not None:
             self._prepare(outputs)
+            if made.reaches_out:
+                place.check_above(self._unfinished_record)
             record.write(self._unfinished_record, made)
         else:
             # Of another request.
@@ -137,7 +139,7 @@ class Folder(FolderFiles):
             is_ours = access.owner != NOBODY_ELSE and self.path.stat().st_mode & 0o777 == _MADE
             if is_ours and not any(self.path.iterdir()):
                 # Just made: nothing is in it yet.
-                os.chown(self.path, *access.owner)
+                os.chown(self.path, -1, access.owner[1])
                 self.path.chmod(access.directory_mode)
 
     def _password(self, source: SecretSource) -> str:

@@ -51,8 +51,14 @@ class Access:
 
     @property
     def directory_mode(self) -> int:
-        """Return the mode of a directory whose files have this access."""
-        return 0o700 | (0o050 if self.owner[1] >= 0 else 0)
+        """Return the mode of a directory that stays its maker's, and whose files have this access.
+
+        Another owner gets at the files by their names, and replaces none: the next renewal obeys
+        what is in there.
+        """
+        user, group = self.owner
+        elsewhere = user not in (-1, os.geteuid())
+        return 0o700 | (0o050 if group >= 0 else 0) | (0o011 if elsewhere else 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,6 +150,45 @@ def writable_by_others(directory: Path) -> Path | None:
     return None
 
 
+def check_owner(path: Path, found: os.stat_result) -> None:
+    """Refuse a file that somebody else than this user and root can write.
+
+    Args:
+        path: the file.
+        found: what is known of it.
+
+    Raises:
+        SettingsError: somebody can.
+    """
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & _OTHERS:
+        raise _exposed(path, f"others can write {path}")
+
+
+def check_above(path: Path) -> None:
+    """Refuse the place of a file that somebody else than this user and root can replace.
+
+    Args:
+        path: the file, which need not be there; its directory is.
+
+    Raises:
+        SettingsError: somebody can.
+    """
+    above = path.parent
+    exposed = writable_by_others(above)
+    if exposed is None and above.stat().st_uid not in (0, os.geteuid()):
+        exposed = above
+    if exposed is not None:
+        raise _exposed(exposed, f"others can write to {exposed}, and replace {path}")
+
+
+def _exposed(path: Path, what: str) -> SettingsError:
+    me = os.geteuid()
+    return SettingsError(
+        f"{what}, and what it says would be done with this user's rights",
+        hint=f"chown {me} and chmod go-w {shlex.quote(str(path))}",
+    )
+
+
 def _look(path: Path) -> os.stat_result | None:
     try:
         return path.lstat()

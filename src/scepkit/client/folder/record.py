@@ -7,12 +7,13 @@ that the certificate was revoked, as its CA said.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from scepkit.client.folder import outputs
+from scepkit.client.folder import outputs, place
 from scepkit.client.folder.outputs import Outputs
 from scepkit.client.secret_source import Secrets, SecretSource
 from scepkit.client.tls import ClientCertificate
@@ -105,6 +106,12 @@ class Record:
         except ValueError as error:
             raise SettingsError(f"the record of the enrolment is damaged: {error}") from error
 
+    @property
+    def reaches_out(self) -> bool:
+        """Say whether to obey it may run a command, open a secret, or write a file elsewhere."""
+        sources = (self.passphrase, self.tls_passphrase, self.outputs.pkcs12_password)
+        return any(sources) or bool(self.tls_cert or self.outputs.paths)
+
     def changed(self, by: ServerChanges) -> Record:
         """Return this record with changes to its server.
 
@@ -182,32 +189,38 @@ class Record:
 def read(path: Path) -> Record | None:
     """Read a record; None when there is none.
 
-    What a later version has added is left out.
+    What a later version has added is left out. A record that reaches out of its directory is used
+    where nobody else can write it alone. That is looked at each time: whoever can write it, can
+    exchange it between a look and its use.
 
     Raises:
         SettingsError: it cannot be used.
     """
     try:
         with plain_file(path) as file:
-            found = json.loads(file.read(_MAX_SIZE))
+            found, status = json.loads(file.read(_MAX_SIZE)), os.fstat(file.fileno())
         known = [one.name for one in fields(Record) if one.name in found]
-        return Record(**{name: _value(found[name], name) for name in known})
+        made = Record(**{name: _value(found[name], name) for name in known})
     except FileNotFoundError:
         return None
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, TypeError, RecursionError) as error:
         raise SettingsError(f"{path} is damaged", hint=Hint.DAMAGED_RECORD) from error
+    if made.reaches_out:
+        place.check_owner(path, status)
+        place.check_above(path)
+    return made
 
 
 def write(path: Path, record: Record) -> None:
-    """Write a record atomically and durably.
+    """Write a record atomically and durably. It stays this user's, whoever the other files are for.
 
     Raises:
         SettingsError: the file system refuses.
     """
     text = json.dumps(asdict(record), indent=2) + "\n"
-    write_file(path, text.encode("utf-8"), mode=_MODE, owner=record.outputs.access.owner)
+    write_file(path, text.encode("utf-8"), mode=_MODE)
 
 
 def _value(value: Any, name: str) -> Any:
