@@ -326,3 +326,47 @@ def test_a_state_that_a_later_release_wrote(site, enrolled, look):
     assert look(folder).verdict is Verdict.WELL
     assert not (folder.path / state_file.DAMAGED).exists()
     assert state.parse(json.dumps(found).encode()).standing is Standing.VALID
+
+
+def test_the_reply_of_another_device(serve, enrolled, look, time):
+    """It is not believed, and the key stays for the next attempt."""
+    site = serve(*[grant] * 9)
+    folder, other = enrolled(site, "a"), enrolled(site, "b")
+    time.jump(days=22)
+    look(other)
+    real = site.scep.handle
+    kept = []
+
+    def handle(request):
+        answer = real(request)
+        if Operation.PKI_OPERATION.value.encode() in request.query:
+            kept.append(answer)
+            return kept[0]
+        return answer
+
+    site.scep.handle = handle
+    os.utime(other.path / "cert.pem")
+    renewer.Renewer(other).renew(renewer.RenewalOptions(force=True))
+    old = folder.certificate()
+    seen = look(folder)
+    assert seen.verdict is Verdict.FAILED
+    assert folder.certificate() == old
+    folder.key()
+    assert folder.unfinished.exists()
+    site.scep.handle = real
+    assert look(folder, eager=True).state.standing is Standing.VALID
+    assert folder.certificate() != old
+
+
+def test_a_server_that_hangs(serve, enrolled, look, time):
+    from httpd import HANG
+
+    site = serve(*[grant] * 3)
+    folder = enrolled(site)
+    (folder.path / "agent.toml").write_text("timeout = 0.5")
+    (folder.path / "agent.toml").chmod(0o644)
+    time.jump(days=22)
+    site.next(Operation.PKI_OPERATION, HANG, HANG)
+    seen = look(folder)
+    assert seen.state.standing is Standing.UNREACHABLE
+    assert look(folder, eager=True).state.standing is Standing.VALID
