@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 import ports
 from httpd import Site
 from pair import grant
-from scepkit.client.folder.files import read_certificate
+from scepkit.client.folder.files import read_certificate, read_certificates
 from waiting import wait_until
 
 pytestmark = pytest.mark.interop
@@ -74,7 +75,14 @@ def device(scep, tmp_path):
     with Site(*[grant] * 9) as site:
         scep(
             *("enroll", site.url, "--subject", "CN=www", "--san", "127.0.0.1"),
-            *("--fingerprint", site.fingerprint, "--eku", "server_auth", "--out", "root/www"),
+            *(
+                "--fingerprint",
+                site.fingerprint,
+                "--eku",
+                "server_auth,client_auth",
+                "--out",
+                "root/www",
+            ),
             *("--fullchain", "www.pem", "--bundle", "bundle.pem"),
         )
         yield tmp_path / "root" / "www"
@@ -151,3 +159,106 @@ def test_haproxy(scep, device, start, tmp_path):
     )
     reload.chmod(0o755)
     deploy(scep, device, port, process, str(reload))
+
+
+RADIUS = """
+prefix = /usr
+libdir = /usr/lib/freeradius
+name = freeradius
+run_dir = {here}
+pidfile = {here}/radius.pid
+security {{
+    allow_vulnerable_openssl = yes
+}}
+log {{
+    destination = stdout
+}}
+thread pool {{
+    start_servers = 1
+}}
+client here {{
+    ipaddr = 127.0.0.1
+    secret = testing123
+}}
+modules {{
+    eap {{
+        default_eap_type = tls
+        tls-config tls-common {{
+            private_key_file = {here}/root/www/key.pem
+            certificate_file = {here}/www.pem
+            ca_file = {here}/root/www/ca.pem
+        }}
+        tls {{
+            tls = tls-common
+        }}
+    }}
+}}
+server default {{
+    listen {{
+        type = auth
+        ipaddr = 127.0.0.1
+        port = {port}
+    }}
+    authorize {{
+        eap
+    }}
+    authenticate {{
+        eap
+    }}
+}}
+"""
+
+SUPPLICANT = """
+network={{
+    key_mgmt=IEEE8021X
+    eap=TLS
+    identity="host/www"
+    ca_cert="{here}/root/www/ca.pem"
+    client_cert="{here}/root/www/cert.pem"
+    private_key="{here}/root/www/key.pem"
+}}
+"""
+
+
+def test_freeradius(scep, device, tmp_path):
+    """It reads certificates at its start alone, so the hook starts it anew."""
+    freeradius, eapol_test = program("freeradius"), program("eapol_test")
+    port = ports.free_port()
+    (tmp_path / "radiusd.conf").write_text(RADIUS.format(here=tmp_path, port=port))
+    (tmp_path / "eapol.conf").write_text(SUPPLICANT.format(here=tmp_path))
+    words = f"{freeradius} -d {tmp_path} -n radiusd"
+    # What systemctl restart freeradius does.
+    restart = tmp_path / "restart"
+    restart.write_text(
+        f"#!/bin/sh\nset -e\n{words} -C\n"
+        f'if [ -e {tmp_path}/radius.pid ]; then kill "$(cat {tmp_path}/radius.pid)"; fi\n'
+        f"while [ -e {tmp_path}/radius.pid ]; do sleep 0.1; done\n{words}\n"
+    )
+    restart.chmod(0o755)
+
+    def shown():
+        """Return the certificate that the server shows to somebody who logs in."""
+        seen = tmp_path / "seen.pem"
+        seen.unlink(missing_ok=True)
+        ask = [eapol_test, "-c", "eapol.conf", "-a", "127.0.0.1", "-p", str(port)]
+        done = subprocess.run(
+            [*ask, "-s", "testing123", "-t", "5", "-o", str(seen)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        is_in = done.returncode == 0 and "SUCCESS" in done.stdout
+        # From the CA down.
+        return read_certificates(seen)[-1].der if is_in else None
+
+    try:
+        for _ in range(2):
+            assert ": deployed" in scep("agent", "--once", "root", "--deploy-hook", str(restart))
+            current = read_certificate(device / "cert.pem").der
+            wait_until(lambda current=current: shown() == current, "its certificate")
+            scep("renew", "--all", "root", "--force")
+            assert read_certificate(device / "cert.pem").der != current
+    finally:
+        if (tmp_path / "radius.pid").exists():
+            os.kill(int((tmp_path / "radius.pid").read_text()), signal.SIGTERM)
