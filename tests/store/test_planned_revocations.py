@@ -203,3 +203,21 @@ def test_kill_9_in_the_midst_of_it(issued, store, url, spawn):
         assert all(again.certificate(key).revoked_at is not None for key in keys)
         done = actions(again, "revoked")
         assert len(done) == len(set(done)) == 300
+
+
+def test_what_is_planned_anew_or_cancelled_meanwhile_is_not_revoked(issued, store, monkeypatch):
+    """Between the look at what is due and the transaction that revokes it."""
+    later, cancelled = issued(2)
+    plan(store, [later, cancelled])
+    writing = store._writing
+
+    def late(action):
+        monkeypatch.setattr(store, "_writing", writing)
+        plan(store, [later], days=9)
+        store.cancel_revocations([cancelled], by="bob", now=NOW)
+        return writing(action)
+
+    monkeypatch.setattr(store, "_writing", late)
+    assert store.revoke_due(NOW + 3 * DAY) == 0
+    assert store.planned_revocation(later).due_at == NOW + 9 * DAY
+    assert store.certificate(cancelled).revoked_at is None
