@@ -99,6 +99,13 @@ def test_a_value_that_it_lacks_refuses_the_request(world, answer):
     assert world.issued == 0
 
 
+def test_a_template_may_do_without_it(world):
+    made = profile({"OU": '{{ service.data.department | default("none") }}'})
+    world.use(profile=made, parties=ThirdParties(referee=Referee()))
+    reply = ask(world, request(world, world.challenge()))
+    assert str(Name(reply.x509.subject.public_bytes())) == "OU=none,CN=device"
+
+
 def test_without_a_service_its_values_are_missing(world):
     world.use(profile=profile({"OU": "{{ service.data.department }}"}))
     assert world.enrol(world.challenge()).refusal[0] == "badRequest"

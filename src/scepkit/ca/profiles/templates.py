@@ -125,7 +125,7 @@ def values_of(csr: CertificationRequest, endpoint: str, vouchers: Mapping[str, A
         "subject_all": attributes,
         "names": names,
         "challenge": {},
-        SERVICE: {},
+        SERVICE: {"subject": {}, "names": {}, "data": {}},
         "endpoint": endpoint,
         **vouchers,
     }

@@ -237,7 +237,7 @@ def _of_endpoint(settings: Settings, endpoint: str) -> Iterator[_Fault]:
         profile, ca = found.compiled(own.profile), stand_in(settings, endpoint)
         check_entitling(endpoint, own, found, profile, has_service=False)
     except (SettingsError, UsageError) as error:
-        yield _Fault(message=error.message, **where)
+        yield _Fault(message=error.message.removeprefix(f"endpoint {endpoint!r}: "), **where)
         return
     for said in issuable.faults(profile, ca, utc_now()):
         yield _Fault(message=said, **where)
