@@ -26,7 +26,8 @@ NOTE = "This part is written by `python docs/library.py` from the docstrings."
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Clients": (
         *("Client", "AsyncClient", "SCEPServer", "flows", "CA", "TrustedCA", "CAInformation"),
-        *("ChooseAnchor", "by_fingerprint", "Issued", "Revoked", "Limits", "generate_key"),
+        *("ChooseAnchor", "by_fingerprint", "Issued", "Revoked", "RenewalAdvice", "Limits"),
+        "generate_key",
     ),
     "Requests": ("prepared_request", "PreparedRequest", "certificate_template", "Order"),
     "Certificates, keys and names of algorithms": (

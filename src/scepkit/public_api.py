@@ -22,6 +22,7 @@ from scepkit.client.folder.record import ServerChanges
 from scepkit.client.keys import generate_key
 from scepkit.client.prepared_request import PreparedRequest
 from scepkit.client.prepared_request import PreparedRequest as Order
+from scepkit.client.renewal_info import RenewalAdvice
 from scepkit.client.renewer import NotDue, RenewalOptions, Renewed, Renewer, WaitsAhead
 from scepkit.client.revocation import Revoked
 from scepkit.client.secret_source import Secrets, SecretSource
@@ -159,6 +160,7 @@ __all__ = [
     "Refusal",
     "ReloadRefused",
     "Remote",
+    "RenewalAdvice",
     "RenewalOptions",
     "RenewalReq",
     "Renewed",

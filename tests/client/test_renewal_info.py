@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import asyncio
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -15,11 +16,11 @@ from hypothesis import strategies as st
 
 import httpd
 import keys
+from scepkit import AsyncClient, Client, RenewalAdvice
 from scepkit.client import clock, renewal_info
-from scepkit.client.events import RenewalInfoUnknown
 from scepkit.client.http import HTTPTransport
-from scepkit.client.renewal_info import Advice
 from scepkit.errors import BadReply, Malformed, TransportError
+from scepkit.protocol.scep import capabilities
 from scepkit.protocol.scep.http import HTTPResponse
 from scepkit.protocol.scep.renewal_info import CertID, RenewalInfo
 from waiting import PATIENCE
@@ -61,17 +62,26 @@ def said(info=WINDOW, **headers):
 
 
 def fetched(answer, device):
-    told = []
-    found = renewal_info.fetch(Server(answer), SERVER, device, told.append)
-    assert found is None or not told
-    return found or told
+    return Client(SERVER, transport=Server(answer)).get_renewal_info(device)
 
 
 def test_the_question_is_a_get_beside_the_scep_service(device):
     server = Server(said())
-    renewal_info.fetch(server, SERVER, device)
+    Client(SERVER, transport=server).get_renewal_info(device)
     url = f"http://ca.example/pki/renewal-info/{CertID.of(device)}"
     assert server.asked == [("GET", url, b"", b"")]
+
+
+def test_both_clients_take_the_same_advice(device):
+    class AsyncServer(Server):
+        async def send(self, url, request):
+            return super().send(url, request)
+
+    async def asked():
+        async with AsyncClient(SERVER, transport=AsyncServer(said())) as client:
+            return await client.get_renewal_info(device)
+
+    assert asyncio.run(asked()) == fetched(said(), device)
 
 
 def test_the_advice_is_the_same_at_each_look_and_in_the_window(device):
@@ -126,21 +136,25 @@ def test_the_next_look_is_after_an_hour_at_least_and_a_day_at_most(device, heade
         (HTTPResponse(200, b" " * 4096 + WINDOW.write()), Malformed),
     ],
 )
-def test_a_failure_is_an_event_and_no_advice(device, answer, error):
-    (event,) = fetched(answer, device)
-    assert isinstance(event, RenewalInfoUnknown)
-    assert isinstance(event.error, error)
+def test_a_failure_is_an_error_and_is_not_asked_again(device, answer, error):
+    server = Server(answer)
+    with pytest.raises(error):
+        Client(SERVER, transport=server).get_renewal_info(device)
+    assert len(server.asked) == 1
 
 
-def test_a_certificate_without_a_name_is_an_event(device):
-    (event,) = fetched(said(), httpd.ca().certificate)
-    assert isinstance(event.error, Malformed)
+def test_a_certificate_without_a_name_cannot_be_asked_for(device):
+    server = Server(said())
+    with pytest.raises(Malformed):
+        Client(SERVER, transport=server).get_renewal_info(httpd.ca().certificate)
+    assert not server.asked
 
 
 def test_an_explanation_is_passed_on(device):
     why = RenewalInfo(WINDOW.start, WINDOW.end, "https://ca.example/why")
     server = Server(said(why))
-    assert renewal_info.fetch(server, SERVER, device).explanation == "https://ca.example/why"
+    found = Client(SERVER, transport=server).get_renewal_info(device)
+    assert found.explanation == "https://ca.example/why"
     assert len(server.asked) == 1
 
 
@@ -149,7 +163,7 @@ times = st.integers(-1000, 1000).map(lambda hours: NOW + hours * HOUR)
 
 @given(times, times, times)
 def test_advice_never_makes_it_later(at, earliest, latest):
-    found = Advice(at, NOW).between(earliest, latest)
+    found = RenewalAdvice(at, NOW).between(earliest, latest)
     assert found <= latest
     assert found >= min(earliest, latest)
     if earliest <= at <= latest:
@@ -162,8 +176,8 @@ def test_a_window_that_is_past_means_at_once(device):
 
 
 def test_the_keyword_is_found_whatever_its_case():
-    assert renewal_info.is_offered(frozenset({"aes", "whentorenew"}))
-    assert not renewal_info.is_offered(frozenset({"renewal"}))
+    assert capabilities.offers_renewal_info(capabilities.parse(b"AES\nwhenTORENEW"))
+    assert not capabilities.offers_renewal_info(frozenset({"renewal"}))
 
 
 @pytest.fixture
@@ -199,7 +213,7 @@ def page():
 def test_over_http_no_more_than_the_bound_is_taken(page, device, length, is_taken):
     page.body = WINDOW.write().ljust(length)
     with closing(HTTPTransport(max_response=renewal_info.MAX_BODY, timeout=PATIENCE)) as transport:
-        found = renewal_info.fetch(transport, page.url, device)
-    assert (found is not None) is is_taken
-    assert found is None or found.check_again == NOW + 2 * HOUR
+        client = Client(page.url, transport=transport)
+        with nullcontext() if is_taken else pytest.raises(TransportError):
+            assert client.get_renewal_info(device).check_again == NOW + 2 * HOUR
     assert page.found == [f"/renewal-info/{CertID.of(device)}"]

@@ -36,6 +36,7 @@ from scepkit import (
     PKCSReq,
     Refusal,
     Remote,
+    RenewalAdvice,
     RenewalReq,
     Request,
     RequestRefused,
@@ -70,6 +71,8 @@ def as_a_client(names: list[x509.GeneralName]) -> None:
     assert_type(issued.certificate.pem(), str)
     assert_type(client.renew(ca, key, issued.certificate, key), Issued)
     assert_type(client.get_next_ca(ca), CA)
+    assert_type(ca.offers_renewal_info, bool)
+    assert_type(client.get_renewal_info(issued.certificate), RenewalAdvice)
     assert_type(client.revoke(ca, key, issued.certificate), Revoked)
     folder = Folder(Path("router1"))
     with folder.locked():
@@ -87,6 +90,7 @@ async def as_a_client_of_asyncio(names: list[x509.GeneralName]) -> None:
         assert_type(issued, Issued)
         assert_type(await client.renew(ca, key, issued.certificate, key), Issued)
         assert_type(await client.get_next_ca(ca), CA)
+        assert_type(await client.get_renewal_info(issued.certificate), RenewalAdvice)
         assert_type(await client.get_cert(ca, key, issued.certificate), Certificate)
         assert_type(await client.revoke(ca, key, issued.certificate), Revoked)
         assert_type(client.trust(await client.ask(), issued.certificate), CA)

@@ -197,6 +197,7 @@ class AsyncClient(SCEPServer):
     get_ca = _run(flows.get_ca)
     get_next_certificates = _run(flows.get_next_certificates)
     get_next_ca = _run(flows.get_next_ca)
+    get_renewal_info = _run(flows.get_renewal_info)
     enrol = _run(flows.enrol)
     renew = _run(flows.renew)
     submit = _run(flows.submit)

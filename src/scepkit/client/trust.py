@@ -62,6 +62,11 @@ class CA:
     capabilities: Capabilities = frozenset()
     withdrawn: Capabilities = frozenset()
 
+    @property
+    def offers_renewal_info(self) -> bool:
+        """Say whether it answers when a certificate is to be renewed (RFC 9773)."""
+        return capabilities.offers_renewal_info(self.capabilities)
+
 
 ChooseAnchor: TypeAlias = Callable[[CAInformation], Certificate]
 """Returns the CA certificate to trust, or raises UntrustedCA: what the server says is no proof."""

@@ -7,8 +7,7 @@ from datetime import timedelta
 import pytest
 
 from pair import grant
-from scepkit.client import renewal_info
-from scepkit.client.renewal_info import Advice
+from scepkit import Client, RenewalAdvice, TransportError
 from scepkit.protocol.scep.capabilities import WHEN_TO_RENEW
 from scepkit.protocol.scep.http import HTTPResponse, Operation
 
@@ -20,11 +19,13 @@ def server(monkeypatch):
     """What the server says of the time, and how often it was asked."""
     said, asked = [None], []
 
-    def fetch(_way, url, certificate, _tell):
-        asked.append((url, certificate))
+    def get_renewal_info(client, certificate):
+        asked.append((client.url, certificate))
+        if said[0] is None:
+            raise TransportError("the server knows nothing of it", status=404)
         return said[0]
 
-    monkeypatch.setattr(renewal_info, "fetch", fetch)
+    monkeypatch.setattr(Client, "get_renewal_info", get_renewal_info)
     return said, asked
 
 
@@ -40,7 +41,7 @@ def requests(site):
 
 def test_it_is_renewed_when_the_server_wants_it(site, device, look, time, server):
     said, _ = server
-    said[0] = Advice(time() + DAY, time() + HOUR, "http://ca.example/why")
+    said[0] = RenewalAdvice(time() + DAY, time() + HOUR, "http://ca.example/why")
     state = look(device).state
     assert state.renew_at == time() + DAY
     assert state.explanation == "http://ca.example/why"
@@ -53,7 +54,7 @@ def test_it_is_renewed_when_the_server_wants_it(site, device, look, time, server
 @pytest.mark.parametrize("at", [timedelta(days=-999), timedelta()])
 def test_the_minimum_interval_stays(site, device, look, time, server, at):
     said, _ = server
-    said[0] = Advice(time() + at, time() + HOUR)
+    said[0] = RenewalAdvice(time() + at, time() + HOUR)
     for _ in range(5):
         look(device, eager=True)
     assert requests(site) == 1
@@ -67,7 +68,7 @@ def test_the_minimum_interval_stays(site, device, look, time, server, at):
 @pytest.mark.parametrize("advice", [None, "late"])
 def test_it_is_never_put_off(site, device, look, time, server, advice):
     said, _ = server
-    said[0] = Advice(time() + 9999 * DAY, time() + HOUR) if advice else None
+    said[0] = RenewalAdvice(time() + 9999 * DAY, time() + HOUR) if advice else None
     due = look(device).state.renew_at
     assert due < device.certificate().not_after
     time.jump(seconds=(due - time()).total_seconds())
@@ -77,7 +78,7 @@ def test_it_is_never_put_off(site, device, look, time, server, advice):
 
 def test_it_is_asked_when_it_said(device, look, time, server):
     said, asked = server
-    said[0] = Advice(time() + 9 * DAY, time() + 3 * HOUR)
+    said[0] = RenewalAdvice(time() + 9 * DAY, time() + 3 * HOUR)
     for _ in range(3):
         look(device)
     assert len(asked) == 1

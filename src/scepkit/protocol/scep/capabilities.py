@@ -69,6 +69,11 @@ class Choice:
     renews: bool = False
 
 
+def offers_renewal_info(found: Capabilities) -> bool:
+    """Say whether a server has renewal information (RFC 9773)."""
+    return WHEN_TO_RENEW.lower() in found
+
+
 def parse(body: bytes) -> Capabilities:
     """Read the body of a GetCACaps answer (RFC 8894 section 3.5.2).
 

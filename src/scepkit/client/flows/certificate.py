@@ -1,9 +1,6 @@
-"""What a client has to say to a SCEP server, as flows: `Client` and `AsyncClient` run them.
+"""The life of a certificate as flows: get one, renew it, ask for it again, have it revoked.
 
-    flow = flows.get_ca(SCEPServer("http://ca.example/scep"), "sha256:5a1f…")
-
-A flow is a generator; it opens no connection and waits for nothing (see `scepkit.flow`).
-Its first step writes and signs what is sent, and each further one reads an answer: that is where
+Their first step writes and signs what is sent, and each further one reads an answer: that is where
 the private key is used.
 """
 
@@ -18,8 +15,7 @@ from cryptography import x509
 from scepkit.client import clock, prepared_request, revocation
 from scepkit.client.prepared_request import AskedExtension, PreparedRequest
 from scepkit.client.revocation import Revoked
-from scepkit.client.trust import CA, SCEPServer, by_fingerprint
-from scepkit.errors import Malformed, TransportError
+from scepkit.client.trust import CA, SCEPServer
 from scepkit.protocol import chain
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.certificate import Certificate
@@ -27,95 +23,9 @@ from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.crl import Reason
 from scepkit.protocol.scep import next_ca, transaction
 from scepkit.protocol.scep.attributes import MessageType, TransactionID
-from scepkit.protocol.scep.capabilities import Capabilities
 from scepkit.protocol.scep.flow import Flow
 from scepkit.protocol.scep.messages import RenewalReq
-from scepkit.protocol.scep.transaction import CAInformation, Exchange, Issued
-
-_CHECK_URL = "check the URL; a browser shows what is there"
-_CHECK_PATH = "check the path of the URL: the part after /scep/ is the name of an endpoint"
-_NOT_FOUND = 404
-
-
-def get_capabilities(server: SCEPServer) -> Flow[Capabilities]:
-    """Ask for the server's capabilities (RFC 8894 section 3.5.1).
-
-    Returns:
-        Keywords in lower case; none when the server has no usable answer.
-
-    Raises:
-        TransportError: the server cannot be reached, or is too busy to say.
-    """
-    return (yield from transaction.ca_capabilities(server.identifier, server.limits))
-
-
-def ask(server: SCEPServer) -> Flow[CAInformation]:
-    """Ask for capabilities and certificates; nothing of the answer is authenticated.
-
-    Raises:
-        TransportError: no answer.
-        Malformed: the answer holds no certificates.
-    """
-    try:
-        return (yield from transaction.ca_information(server.identifier, server.limits))
-    except Malformed as error:
-        raise Malformed(
-            f"{server.url} does not answer like a SCEP server: {error.message}",
-            hint=_CHECK_URL,
-        ) from error
-    except TransportError as error:
-        if error.status is None:
-            raise
-        hint = _CHECK_PATH if error.status == _NOT_FOUND else _CHECK_URL
-        raise TransportError(error.message, status=error.status, hint=hint) from error
-
-
-def get_ca(server: SCEPServer, fingerprint: str) -> Flow[CA]:
-    """Ask for the CA's certificates and trust the one with a fingerprint.
-
-    Args:
-        server: whom to ask; a client's method has it already.
-        fingerprint: as for `by_fingerprint`.
-
-    Raises:
-        UntrustedCA: the server has no such CA certificate.
-        LegacyRefused: the CA can only do algorithms that are not allowed.
-        TransportError: no answer.
-        Malformed: the answer holds no certificates.
-    """
-    choose = by_fingerprint(fingerprint)
-    information = yield from ask(server)
-    return server.trust(information, choose(information))
-
-
-def get_next_certificates(server: SCEPServer, ca: CA) -> Flow[tuple[Certificate, ...]]:
-    """Ask for the next CA's certificates, as the current CA vouches for them.
-
-    Raises:
-        NoSuccessor: there is none, which is the usual state of a CA.
-        TransportError: no answer.
-        BadReply: the answer must not be believed.
-        LegacyRefused: the CA signed it with algorithms that are not allowed.
-    """
-    return (
-        yield from transaction.next_ca_certificates(
-            ca.certificates,
-            clock.now,
-            identifier=server.identifier,
-            allowed=server.allowed,
-            limits=server.limits,
-        )
-    )
-
-
-def get_next_ca(server: SCEPServer, ca: CA) -> Flow[CA]:
-    """Ask for the CA that will follow a trusted one (RFC 8894 section 4.7).
-
-    Raises:
-        NoSuccessor, TransportError, LegacyRefused: see `get_next_certificates`.
-        BadReply: the answer must not be believed, or the next CA is over already.
-    """
-    return server.trust_next(ca, (yield from get_next_certificates(server, ca)))
+from scepkit.protocol.scep.transaction import Exchange, Issued
 
 
 def enrol(
