@@ -1,74 +1,164 @@
-"""Which certificates an operator means: by subject, along renewals, and what is over."""
+"""Which rule judges a challenge: its shape decides, and no challenge has the shape of two rules."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from scepkit.operations import renewal_chain, selection
-from scepkit.operations.selection import Moment
-from scepkit.protocol.rfc4514 import parse_subject
-from stored import make_issuance
+import keys
+from enrolment import devices
+from enrolment.test_challenges import REFUSAL
+from scepkit.enrolment.challenges import REFUSED
+from scepkit.enrolment.challenges.one_time import FORM, SECRET_LENGTH
+from scepkit.enrolment.challenges.selection import FORMS, Pattern, Selected, Selection
+from scepkit.enrolment.challenges.static import (
+    StaticChallenge,
+    StaticChallenges,
+    WrongChallenges,
+)
+from scepkit.errors import BadRequest, BoundReached
+from scepkit.protocol.scep.messages import Pending, Success
 
+LETTERS = "A2z-+"
+PATTERNS = st.builds(
+    lambda prefix, ends, form: Pattern(prefix, *sorted(ends), form),
+    st.text(LETTERS, max_size=2),
+    st.tuples(st.integers(0, 4), st.integers(0, 4)),
+    st.sampled_from(["", *FORMS]),
+)
+BASE32 = Pattern(least=SECRET_LENGTH, most=SECRET_LENGTH, form="base32")
 DAY = timedelta(days=1)
 
 
-@pytest.fixture
-def device(world):
-    return world.enrolled()
+@given(PATTERNS, PATTERNS, st.text(LETTERS, max_size=4))
+def test_what_two_patterns_take_is_an_overlap(one, other, challenge):
+    assert one.overlaps(other) == other.overlaps(one)
+    if one.takes(challenge) and other.takes(challenge):
+        assert one.overlaps(other)
 
 
-def row(world, holder):
-    return world.store.certificate(holder.x509.serial_number)
+@given(PATTERNS, PATTERNS)
+def test_an_overlap_has_a_challenge(one, other):
+    """A pattern that is called overlapping for nothing would keep an operator from a good list."""
+    if not one.overlaps(other):
+        return
+    start = max(one.prefix, other.prefix, key=len)
+    both = [FORMS[form] for form in (one.form, other.form) if form]
+    allowed = frozenset.intersection(*both) if both else frozenset("-")
+    length = max(one.least, other.least, len(start))
+    challenge = start + min(allowed, default="") * (length - len(start))
+    assert one.takes(challenge)
+    assert other.takes(challenge)
 
 
-def test_the_whole_subject_counts_and_its_spelling_does_not(world, device):
-    other = world.enrolled("other", subject="CN=device,O=Example")
-    moment = Moment(world.now)
-    for text in ("CN=device", "cn=DEVICE"):
-        found = selection.by_subject(world.store, parse_subject(text), moment)
-        assert [one.serial for one in found] == [device.x509.serial_number]
-    found = selection.by_subject(world.store, parse_subject("O=example,CN=device"), moment)
-    assert [one.serial for one in found] == [other.x509.serial_number]
+@pytest.mark.parametrize(
+    ("one", "other", "overlap"),
+    [
+        (Pattern(), BASE32, True),
+        (Pattern(prefix="mdm-"), BASE32, False),
+        (Pattern(prefix="MDM"), BASE32, True),
+        (Pattern(most=31), BASE32, False),
+        (Pattern(form="digits", least=1), Pattern(form="base32", least=1), True),
+        (Pattern(prefix="ab", form="hex"), Pattern(prefix="a", form="digits"), False),
+        (Pattern(prefix="a2", form="digits"), Pattern(prefix="a", form="digits"), True),
+        (Pattern(prefix="a", form="digits"), Pattern(prefix="a", form="digits"), True),
+    ],
+)
+def test_overlaps(one, other, overlap):
+    assert one.overlaps(other) == overlap
 
 
-def test_what_has_expired_is_over_unless_it_still_renews(world, device):
-    """In a thief's hands a certificate that can be renewed is as good as a valid one."""
-    after = row(world, device).not_after + DAY
-    wanted = parse_subject("CN=device")
-    assert selection.by_subject(world.store, wanted, Moment(after)) == []
-    assert selection.by_subject(world.store, wanted, Moment(after, {"other": 9 * DAY})) == []
-    grace = Moment(after, {"default": 2 * DAY})
-    assert len(selection.by_subject(world.store, wanted, grace)) == 1
-    assert selection.by_subject(world.store, wanted, Moment(after + 2 * DAY, grace.graces)) == []
+def several(world, **one_time):
+    """One-time challenges, and static ones with the prefix `site-`."""
+    static = StaticChallenges((StaticChallenge("site-secret", "one"),))
+    rules = (
+        (BASE32, Selected(world.challenges, **one_time)),
+        (Pattern(prefix="site-"), Selected(static)),
+    )
+    world.use(selection=Selection(rules))
 
 
-def test_what_is_in_use(world):
-    """What is valid, and nothing valid was renewed from it, whatever lies between."""
-    store = world.store
-    until = world.now + DAY
-    first = make_issuance(not_after=until)
-    made = [first]
+def test_each_challenge_is_judged_by_its_own_rule(world):
+    several(world)
+    for name, challenge in (("a", world.challenge()), ("b", "site-secret")):
+        reply = world.enrol(challenge, signer=keys.device(name), transaction_id=name)
+        assert isinstance(reply.rep, Success)
+    assert world.spent == 1
 
-    def renew(old, **how):
-        made.append(make_issuance(renews=old.serial, not_after=until, **how))
-        store.record(made[-1]).result()
-        return made[-1]
 
-    store.record(first).result()
-    second = renew(first)
-    third, branch = renew(second), renew(first)
+@pytest.mark.parametrize("challenge", ["site-other", "A" * 32, "A" * 31, "neither", "x" * 255])
+@pytest.mark.parametrize("kind", [19, 17])
+def test_no_rule_falls_through_to_another_one(world, challenge, kind):
+    """All of them are refused in the same words: which rule it was, nobody is told."""
+    device = world.enrolled()
+    several(world)
+    reply = world.enrol(challenge) if kind == 19 else world.renew(device, challenge=challenge)
+    assert reply.refusal == REFUSAL
+    assert world.issued == 1
 
-    def current():
-        chain = store.renewal_chains([first.serial])
-        assert {one.serial for one in chain} == {one.serial for one in made}
-        return {key.serial for key in renewal_chain.current(chain, world.now)}
 
-    assert current() == {third.serial, branch.serial}
-    store.revoke(second.serial, reason=4, by="test", now=world.now)
-    assert current() == {third.serial, branch.serial}
-    store.revoke(third.serial, reason=4, by="test", now=world.now)
-    assert current() == {branch.serial}
-    store.revoke(branch.serial, reason=4, by="test", now=world.now)
-    assert current() == {first.serial}
+def test_a_request_without_a_challenge_has_no_rule(world):
+    several(world)
+    assert world.enrol().refusal == REFUSAL
+
+
+def test_wrong_shapes_count_as_wrong_challenges(world):
+    """Else an address that guesses could tell the shapes by which of them it may go on with."""
+    several(world)
+    tries = WrongChallenges(2, lambda: world.now)
+    world.use(tries=tries)
+    for _ in range(2):
+        assert world.enrol("neither").refusal == REFUSAL
+        tries.check("a")
+        tries.count("a")
+    with pytest.raises(BoundReached):
+        world.endpoint.respond(devices.pkcs_req("neither", to=world.ra), "a")
+
+
+def test_an_operator_decides_on_what_has_no_challenge_and_on_nothing_else(world):
+    """Approval is one rule among others: a right challenge does not wait, a wrong one neither."""
+    several(world)
+    world.use(approval=True)
+    first, second, third = map(keys.device, "abc")
+    assert isinstance(world.enrol(signer=first, transaction_id="a").rep, Pending)
+    got = world.enrol(world.challenge(), signer=second, transaction_id="b")
+    assert isinstance(got.rep, Success)
+    assert world.enrol("neither", signer=third, transaction_id="c").refusal == REFUSAL
+
+
+def test_an_operator_decides_as_well_where_a_rule_says_so(world):
+    several(world, waits=True)
+    first, second = map(keys.device, "ab")
+    waits = world.enrol(world.challenge(), signer=first, transaction_id="a")
+    assert isinstance(waits.rep, Pending)
+    got = world.enrol("site-secret", signer=second, transaction_id="b")
+    assert isinstance(got.rep, Success)
+
+
+@pytest.mark.parametrize(
+    ("days", "good"), [(-1, False), (0, True), (4, True), (5, True), (9, True), (10, False)]
+)
+def test_static_challenges_change_without_a_gap(world, days, good):
+    now = world.now
+    old = StaticChallenge("the old one", "old", now, now + 6 * DAY)
+    new = StaticChallenge("the new one", "new", now + 4 * DAY, now + 10 * DAY)
+    rule = StaticChallenges((old, new))
+    secret = "the old one" if days < 5 else "the new one"
+    request = devices.request(secret)
+    if good:
+        assert rule.judge(request, now + days * DAY) is None
+        return
+    with pytest.raises(BadRequest, match="not yet good, or no more") as refused:
+        rule.judge(request, now + days * DAY)
+    assert refused.value.text == REFUSED
+    assert secret not in refused.value.message
+
+
+def test_the_password_that_opens_a_request_is_known_where_there_is_one():
+    one, other = StaticChallenge("a" * 20), StaticChallenge("b" * 20)
+    assert StaticChallenges((one,)).password(b"") == "a" * 20
+    assert StaticChallenges((one, other)).password(b"") is None
+    assert set(FORM) == FORMS["base32"]

@@ -57,6 +57,7 @@ class World:
         self.responding = {}  # more arguments of Responder
         self.tries = None  # what bounds wrong challenges
         self.parties = None  # the third parties
+        self.selection = None  # of the rule for a challenge
         self.open()
 
     def open(self) -> None:
@@ -82,6 +83,7 @@ class World:
             secret_box=SecretBox(self.key),
             now=lambda: self.now,
             tries=self.tries,
+            selection=self.selection,
             consultation=self.parties
             and Consultation(
                 self.parties, self.issuers, self.store, self.rules, self.profile, lambda: self.now
@@ -91,7 +93,8 @@ class World:
 
     def use(self, **changes) -> None:
         """Change `rules` (its fields by name), `profile`, `issuers` and what else is named here."""
-        for name in ("rule", "profile", "issuers", "responding", "ra_holder", "tries", "parties"):
+        parts = ("rule", "profile", "issuers", "responding", "ra_holder", "tries", "parties")
+        for name in (*parts, "selection"):
             if name in changes:
                 setattr(self, name, changes.pop(name))
         self.rules = replace(self.rules, **changes)

@@ -208,14 +208,14 @@ def _announce(home: Home, directory: Path, host: str, port: int) -> None:
                 f"{endpoint.ca} CERT --chain ROOT --dir {where}"
             )
     settings = home.settings.endpoint[DEFAULT]
-    if settings.challenge == "one-time":
+    if "one-time" in settings.challenge_kinds:
         terminal.say(f"a challenge: scep admin challenge new --dir {where}")
-    if settings.approval == "manual":
+    if settings.is_approved:
         terminal.say(f"requests:    scep admin list --pending --dir {where}")
     if settings.ca not in home.authorities:
         return
     fingerprint = sha256_fingerprint(home.authority_of(DEFAULT).material.ca.certificate)
-    challenge = "" if settings.challenge == "none" else " --challenge CHALLENGE"
+    challenge = " --challenge CHALLENGE" if settings.challenge_kinds else ""
     terminal.say(
         f"a device:    scep enroll {url} --fingerprint {fingerprint} "
         f"--subject CN=device1{challenge} --out device1"
@@ -231,6 +231,8 @@ def _tell_overruled(
     twice = precedence.overruled(directory, options, layout)
     for one in (*twice, *precedence.over_profiles(settings)):
         terminal.say(f"{one.winner} wins over {one.loser}")
+    for said, rules in precedence.as_rules(settings).items():
+        terminal.say(f"{said}: the rules are {rules}")
 
 
 def _tell_not_kept(directory: Path, options: dict[str, object]) -> None:

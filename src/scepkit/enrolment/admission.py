@@ -8,6 +8,7 @@ from datetime import datetime
 
 from scepkit.enrolment import issuing, renewal
 from scepkit.enrolment.challenges import MAX_LENGTH, ChallengeRule, too_long
+from scepkit.enrolment.challenges.selection import Selected, Selection
 from scepkit.enrolment.challenges.static import WrongChallenges
 from scepkit.enrolment.consultation import Consultation
 from scepkit.enrolment.granting import Claim, Granting
@@ -41,7 +42,8 @@ class Admission(Granting):
     """Decides on requests for certificates at one endpoint. Threads may share it.
 
     Attributes:
-        challenges: who may have a first certificate.
+        challenges: judges the challenges of first requests.
+        selection: names the rule for a challenge in place of that; None: there is one for all.
         now: returns the time as an aware datetime.
         tries: bounds wrong challenges, where one is the same for all; None: no bound.
         consultation: asks the third parties; None: there are none.
@@ -50,6 +52,7 @@ class Admission(Granting):
     challenges: ChallengeRule
     now: Callable[[], datetime]
     tries: WrongChallenges | None = None
+    selection: Selection | None = None
     consultation: Consultation | None = None
 
     def decide(self, request: EnrolmentRequest) -> Outcome | Awaited:
@@ -86,9 +89,9 @@ class Admission(Granting):
             raise other_key()
         fingerprint = request.fingerprint(renewal=False)
         try:
-            challenge = None
-            if not self.rules.approval or request.csr.challenge_password is not None:
-                challenge = self._judge(request)
+            challenge, rule = None, self._rule(request)
+            if not rule.waits or request.csr.challenge_password is not None:
+                challenge = self._judge(request, rule)
         except (FailInfoError, BoundReached):
             # A lost reply must not make a challenge "already used" (P-44): before a request is
             # refused, it is looked up. The commit looks as well, before it spends anything.
@@ -96,13 +99,30 @@ class Admission(Granting):
             if standing is None:
                 raise
             return repeated(standing)
-        return self._granted(Claim(request, fingerprint, challenge, renewed, is_first=True))
+        return self._granted(
+            Claim(
+                *(request, fingerprint, challenge, renewed),
+                is_first=True,
+                waits=rule.waits,
+                referee=rule.referee,
+            )
+        )
 
-    def _judge(self, request: EnrolmentRequest, renewed: Name | None = None) -> Challenge | None:
+    def _rule(self, request: EnrolmentRequest) -> Selected:
+        """Return the rule for a request's challenge, or for its having none."""
+        password = request.csr.challenge_password
+        if self.selection is None or password is None:
+            return Selected(self.challenges, waits=self.rules.approval)
+        return self.selection.of(password)
+
+    def _judge(
+        self, request: EnrolmentRequest, rule: Selected, renewed: Name | None = None
+    ) -> Challenge | None:
         """Judge a challenge, within the bound on wrong ones; no challenge is no guess.
 
         Args:
             request: the request.
+            rule: for its challenge.
             renewed: the subject of the certificate that it renews; None for a first enrolment.
 
         Raises:
@@ -116,8 +136,8 @@ class Admission(Granting):
             if password is not None and len(password) > MAX_LENGTH:
                 raise too_long(password)
             if renewed is None:
-                return self.challenges.judge(request.csr, request.now)
-            return self.challenges.confirm(request.csr, request.now, renewed)
+                return rule.challenges.judge(request.csr, request.now)
+            return rule.challenges.confirm(request.csr, request.now, renewed)
         except FailInfoError:
             if tries is not None and password is not None:
                 tries.count(request.peer)
@@ -162,7 +182,7 @@ class Admission(Granting):
         """Judge the challenge that a renewal has without need; return which one it spends."""
         if request.csr.challenge_password is None:
             return None
-        challenge = self._judge(request, renewed.certificate.subject_name)
+        challenge = self._judge(request, self._rule(request), renewed.certificate.subject_name)
         # With another key in it the PKCS#10 may be somebody else's, recorded and signed anew: that
         # must not burn the challenge in there (checklist P-55).
         return challenge if request.sender.is_own else None
@@ -191,7 +211,7 @@ class Admission(Granting):
             if standing is None:
                 raise
             return repeated(standing, challenge, claim.renews)
-        if claim.is_first and self.rules.approval:
+        if claim.waits:
             queued = issuing.queue(Entry(**facts), self.rules)
             return Queued(queued, challenge, queued.renews)
         certificate = request.authority.certify(order)

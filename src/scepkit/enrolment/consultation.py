@@ -89,7 +89,8 @@ class Consultation:
             FailInfoError: it is refused.
             StoreError, SettingsError: this server is at fault.
         """
-        request, referee, endpoint = claim.request, self.parties.referee, granting.endpoint
+        request, endpoint = claim.request, granting.endpoint
+        referee = claim.referee or self.parties.referee
         key, now = request.sender.certificate.key_hash, request.now
         standing = self.store.lookup(
             endpoint, request.transaction_id, key, claim.fingerprint, now=now
@@ -155,7 +156,7 @@ class Consultation:
     ) -> Next:
         order, facts = granting.grant(claim, answer, name)
         entry, issuer = Entry(**facts), self.parties.issuer
-        if claim.is_first and self.rules.approval:
+        if claim.waits:
             return Queued(issuing.queue(entry, self.rules), claim.challenge, entry.renews)
         if issuer is None:
             certificate = claim.request.authority.certify(order)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from scepkit.enrolment.request import EnrolmentRequest
     from scepkit.enrolment.rules import Rules
     from scepkit.enrolment.sender import RenewedCertificate
+    from scepkit.enrolment.third_parties import Referee
     from scepkit.protocol.csr import CertificationRequest
     from scepkit.protocol.distinguished_name import Name
     from scepkit.store import Challenge, Store
@@ -43,6 +44,8 @@ class Claim(NamedTuple):
         challenge: the one-time challenge that entitles it.
         renewed: the certificate that signed it, where that is one of a renewal chain.
         is_first: whether somebody else than that certificate entitles it.
+        waits: whether an operator has to approve.
+        referee: the service that has to agree, where its challenge is that one's.
     """
 
     request: EnrolmentRequest
@@ -50,6 +53,8 @@ class Claim(NamedTuple):
     challenge: Challenge | None
     renewed: RenewedCertificate | None
     is_first: bool
+    waits: bool = False
+    referee: Referee | None = None
 
     def renewing(self, subject: Name) -> RenewedCertificate | None:
         """Return the certificate that the one for a subject comes after in a renewal chain."""
@@ -111,7 +116,7 @@ class Granting:
             self.issuers.check_subject(subject)
             entitles = None if claim.is_first else renewed
             identity = treatment(profile, granted, challenge, entitles, answer)
-            if self.rules.approval and claim.is_first:
+            if claim.waits:
                 # An operator could only reject what no certificate may have.
                 check_key(granted.public_key, granted.canonical_spki, profile)
                 check_names(granted.extensions, subject, profile, identity)
@@ -204,8 +209,7 @@ class Granting:
         """
         subject, profile, rule = granted.subject, self.profile, self.rules.subject
         again = same_subject.treatment(rule, profile, subject, claim.challenge, renewed, answer)
-        is_queued = claim.is_first and self.rules.approval
-        digest = None if is_queued or again is not SameSubject.REFUSED else subject.digest
+        digest = None if claim.waits or again is not SameSubject.REFUSED else subject.digest
         now = claim.request.now
         if digest and self.store.has_other(self.endpoint, digest, granted.key_hash, now):
             raise same_subject.taken(profile)

@@ -19,8 +19,7 @@ from scepkit.ca.extensions import Locations
 from scepkit.ca.profiles import issuable
 from scepkit.ca.profiles.profile import Profile
 from scepkit.enrolment.admission import Admission
-from scepkit.enrolment.challenges import ChallengeRule, NoChallenge
-from scepkit.enrolment.challenges.static import StaticChallenge, WrongChallenges
+from scepkit.enrolment.challenges.static import WrongChallenges
 from scepkit.enrolment.consultation import Consultation
 from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.enrolment.rules import GetCertRule, KeyChange, RenewalRules, Rules, SubjectRule
@@ -33,12 +32,13 @@ from scepkit.protocol import chain, cmp
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.cms.enveloped import Credential
 from scepkit.protocol.scep.responder import Responder
-from scepkit.server import endpoint_files
+from scepkit.server import authorization, endpoint_files
 from scepkit.server.ca_loading import LoadedCA
-from scepkit.server.data_directory import Home, challenges_of, endpoint_settings, utc_now
+from scepkit.server.data_directory import Home, endpoint_settings, utc_now
 from scepkit.server.endpoint_files import BlocklistFiles, EndpointFiles
 from scepkit.server.endpoints import ServedEndpoint, recipient_id
 from scepkit.server.settings import Settings
+from scepkit.server.settings.authorization import challenge_rules
 from scepkit.server.settings.endpoint import EndpointSettings
 from scepkit.server.settings.profiles.format import ProfileSettings
 from scepkit.server.settings.profiles.sections import RenewalSettings
@@ -135,17 +135,19 @@ def _serve(
         )
     rules = rules_of(settings, home.settings, profile, files)
     issuers = _issuers(ca.material, locations(home.settings, name))
+    challenges, selection = authorization.rules_of(name, home, store, files)
     admission = Admission(
         endpoint=name,
         issuers=issuers,
         profile=compiled,
         rules=rules,
         store=store,
-        challenges=_challenge_rule(name, home, store, files),
+        challenges=challenges,
+        selection=selection,
         secret_box=SecretBox(home.challenge_key),
         now=now,
         tries=WrongChallenges(settings.wrong_challenges_per_minute, now)
-        if settings.challenge == "static"
+        if "static" in settings.challenge_kinds
         else None,
         consultation=_consultation(name, compiled, issuers, rules, store, now, parties),
     )
@@ -195,11 +197,12 @@ def _check_decryption(name: str, settings: EndpointSettings, ca: LoadedCA) -> No
         SettingsError: that is so, and the challenge is another one for each device.
     """
     is_rsa = all(isinstance(one.ra.private_key, rsa.RSAPrivateKey) for one in _issuing(ca.material))
-    if is_rsa or settings.challenge == "static":
+    judged = challenge_rules(settings.rules)
+    if is_rsa or (settings.challenge_kinds == ("static",) and len(judged[0].files) == 1):
         return
     raise SettingsError(
         f"endpoint {name!r}: the CA {ca.name!r} has no RSA key to decrypt requests with, which "
-        f'does not go with challenge = "{settings.challenge}"',
+        f'does not go with challenge = "{_asked(settings)}"',
         hint=f"restore {RA_CERTIFICATE} and {RA_KEY} beside the CA; or, if it never had an RA, set "
         f'challenge = "static" and challenge_file in [endpoint.{name}]',
     )
@@ -231,12 +234,17 @@ def check_entitling(
             "of a service, and none is asked here",
             hint="use challenge.data, or another profile",
         )
-    if profile.same_subject == "replace" and settings.challenge != "one-time" and not has_service:
+    names_subjects = settings.challenge_kinds == ("one-time",)
+    if profile.same_subject == "replace" and not names_subjects and not has_service:
         raise SettingsError(
             f'endpoint {name!r}: same_subject = "replace" of the profile {settings.profile!r} '
-            f'does not go with challenge = "{settings.challenge}", which is bound to no subject',
+            f'does not go with challenge = "{_asked(settings)}", which is bound to no subject',
             hint='challenge = "one-time", or same_subject = "refuse"',
         )
+
+
+def _asked(settings: EndpointSettings) -> str:
+    return ", ".join(settings.challenge_kinds) or "none"
 
 
 def _issuing(material: Material) -> list[Material]:
@@ -273,11 +281,11 @@ def rules_of(
     """
     minutes = settings.signing_time_minutes
     return Rules(
-        approval=settings.approval == "manual",
+        approval="approval" in settings.kinds,
         pending_lifetime=timedelta(days=settings.pending_days),
         pending_per_address=settings.pending_per_address,
         pending_requests=settings.pending_requests,
-        renewal=_renewal(profile.renewal, files) if settings.renewal else None,
+        renewal=_renewal(profile.renewal, files) if settings.renews else None,
         subject=subject_rule(profile),
         get_cert=GetCertRule(settings.get_cert),
         get_crl=settings.get_crl,
@@ -310,15 +318,6 @@ def _renewal(settings: RenewalSettings, files: EndpointFiles) -> RenewalRules:
         spread=settings.spread or None,
         anchors=tuple(map(Certificate.read, files.anchors)),
     )
-
-
-def _challenge_rule(name: str, home: Home, store: Store, files: EndpointFiles) -> ChallengeRule:
-    match home.settings.endpoint[name].challenge:
-        case "static":
-            return StaticChallenge(files.challenge)
-        case "none":
-            return NoChallenge()
-    return challenges_of(home, store, name)
 
 
 def _cmp_service(ca: LoadedCA, admission: Admission) -> CMPService:

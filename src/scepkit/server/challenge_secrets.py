@@ -150,18 +150,17 @@ def read_static(path: Path) -> str:
     return secret
 
 
-def warn_of_static(settings: Settings, secrets: Mapping[str, str]) -> None:
+def warn_of_static(settings: Settings, secrets: Mapping[str, Mapping[Path, str]]) -> None:
     """Log static challenges that can be guessed or not be sent; never their length or text.
 
     Args:
         settings: the server's.
-        secrets: the static challenges by endpoint, as they were read with the settings.
+        secrets: the static challenges by endpoint and file, as they were read with the settings.
     """
     weak: set[Path] = set()
-    for name, endpoint in settings.endpoint.items():
-        if endpoint.challenge_file is None or not (secret := secrets.get(name)):
-            continue
-        path = settings.directory / endpoint.challenge_file
+    found = ((name, *one) for name, files in secrets.items() for one in files.items())
+    for name, file, secret in found:
+        path = settings.directory / file
         if path not in weak and static.estimate_bits(secret) < static.LEAST_BITS:
             weak.add(path)
             log.warning(
@@ -171,7 +170,7 @@ def warn_of_static(settings: Settings, secrets: Mapping[str, str]) -> None:
                 hint=f"{_making_hint(path)}; then give it to the devices",
             )
         # No request of it would show that.
-        if endpoint.preset == "windows" and not PRINTABLE.issuperset(secret):
+        if settings.endpoint[name].preset == "windows" and not PRINTABLE.issuperset(secret):
             log.warning(
                 "a static challenge has characters that Windows cannot send",
                 endpoint=name,

@@ -283,13 +283,14 @@ def challenges_of(home: Home, store: Store, name: str = DEFAULT) -> OneTimeChall
     Raises:
         UsageError: there is no such endpoint, or it has none.
     """
-    rule = endpoint_settings(home.settings, name).challenge
-    if rule != "one-time":
+    kinds = endpoint_settings(home.settings, name).challenge_kinds
+    if "one-time" not in kinds:
         raise UsageError(
-            f'the endpoint {name!r} has no one-time challenges: challenge = "{rule}"',
-            hint="devices enrol there without one"
-            if rule == "none"
-            else "all devices use the one in its challenge_file",
+            f"the endpoint {name!r} has no one-time challenges: "
+            f'challenge = "{", ".join(kinds) or "none"}"',
+            hint="all devices use the one in its challenge_file"
+            if "static" in kinds
+            else "devices enrol there without one",
         )
     return OneTimeChallenges(store=store, endpoint=name, key=home.challenge_key)
 

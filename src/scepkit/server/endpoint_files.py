@@ -20,6 +20,7 @@ from scepkit.keys.files import plain_file, refusals
 from scepkit.keys.pem import read_certificates
 from scepkit.server.challenge_secrets import read_static
 from scepkit.server.settings import Settings
+from scepkit.server.settings.authorization import ChallengeRuleSettings, challenge_rules
 from scepkit.server.settings.profiles.format import ProfileSettings
 
 
@@ -28,12 +29,12 @@ class EndpointFiles:
     """The contents of the files that one endpoint names.
 
     Attributes:
-        challenge: the static challenge; empty where there is none. Secret.
+        challenges: the static challenges, by the names of their files in the settings. Secret.
         anchors: the certificates of `renewal_anchors`, DER.
         blocked: the keys on the profile's `key.blocklist`.
     """
 
-    challenge: str = field(default="", repr=False)
+    challenges: Mapping[Path, str] = field(default_factory=dict, repr=False)
     anchors: tuple[bytes, ...] = ()
     blocked: Blocklist | None = None
 
@@ -49,7 +50,7 @@ def to_json(files: Mapping[str, EndpointFiles]) -> dict[str, Any]:
         "blocklists": {name: b64encode(one.octets).decode() for name, one in lists.items()},
         "endpoints": {
             name: {
-                "challenge": one.challenge,
+                "challenges": {str(path): text for path, text in one.challenges.items()},
                 "anchors": [anchor.hex() for anchor in one.anchors],
                 "blocked": None if one.blocked is None else one.blocked.name,
             }
@@ -63,7 +64,7 @@ def of_json(value: Mapping[str, Any]) -> Mapping[str, EndpointFiles]:
     lists = {name: Blocklist(name, b64decode(one)) for name, one in value["blocklists"].items()}
     return {
         name: EndpointFiles(
-            one["challenge"],
+            {Path(path): text for path, text in one["challenges"].items()},
             tuple(map(bytes.fromhex, one["anchors"])),
             lists.get(one["blocked"]),
         )
@@ -90,22 +91,41 @@ def read_all(settings: Settings) -> Mapping[str, EndpointFiles]:
     }
 
 
-def challenges(files: Mapping[str, EndpointFiles] | None) -> Mapping[str, str]:
+def challenges(
+    files: Mapping[str, EndpointFiles] | None,
+) -> Mapping[str, Mapping[Path, str]]:
     """Return the static challenges by endpoint."""
-    return {name: one.challenge for name, one in (files or {}).items() if one.challenge}
+    return {name: one.challenges for name, one in (files or {}).items() if one.challenges}
 
 
 def _read(settings: Settings, name: str, blocked: Blocklist | None) -> EndpointFiles:
     endpoint = settings.endpoint[name]
-    challenge = ""
-    if endpoint.challenge == "static" and endpoint.challenge_file is not None:
-        challenge = read_static(settings.directory / endpoint.challenge_file)
+    challenges = {
+        path: _static(settings.directory / path, rule)
+        for rule in challenge_rules(endpoint.rules)
+        for path in rule.files
+    }
     anchors = [
         one.public_bytes(Encoding.DER)
-        for path in (endpoint.renewal_anchors if endpoint.renewal else ())
+        for path in (endpoint.renewal_anchors if endpoint.renews else ())
         for one in read_certificates(settings.directory / path)
     ]
-    return EndpointFiles(challenge, tuple(anchors), blocked)
+    return EndpointFiles(challenges, tuple(anchors), blocked)
+
+
+def _static(path: Path, rule: ChallengeRuleSettings) -> str:
+    """Read a static challenge that its rule takes.
+
+    Raises:
+        SettingsError: it cannot be used, or no request with it would reach the rule.
+    """
+    secret = read_static(path)
+    if not rule.pattern.takes(secret):
+        raise SettingsError(
+            f"the challenge in {path} has another shape than match of its rule has",
+            hint="make one that fits, or change match",
+        )
+    return secret
 
 
 class BlocklistFiles:

@@ -41,7 +41,7 @@ def device_commands(
         directory: the server's.
     """
     url, has_ra = shlex.quote(endpoint.url), endpoint.ra is not None
-    asks = endpoint.settings.challenge != "none"
+    asks = bool(endpoint.settings.challenge_kinds)
     here = "" if endpoint.name == "default" else f" {endpoint.name}"
     at = f"{here} --subject CN=device1,O=Example --dir {shlex.quote(str(directory))}"
     found = [

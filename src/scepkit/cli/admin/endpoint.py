@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 _COLUMNS = ("name", "ca", "challenge", "approval", "profile", "url")
 _CHALLENGES = {
     "one-time": "one-time: scep admin challenge new{endpoint}",
-    "static": "static: the one for all devices, in {file}",
-    "none": "none",
+    "static": "static: for all devices, in {file}",
 }
-_APPROVALS = {"auto": "none", "manual": "by an operator: scep admin approve"}
+_APPROVAL = "by an operator: scep admin approve"
 
 NameArgument: TypeAlias = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of the endpoint.")
@@ -76,8 +75,8 @@ def list_(
             "name": one.name,
             "url": one.url,
             "ca": one.settings.ca,
-            "challenge": one.settings.challenge,
-            "approval": one.settings.approval,
+            "challenge": ", ".join(one.settings.challenge_kinds) or "none",
+            "approval": "manual" if one.settings.is_approved else "auto",
             "profile": one.settings.profile,
         }
         for one in found
@@ -123,6 +122,8 @@ def show(
 
 
 def _facts(one: EndpointDescription) -> dict[str, object]:
+    from scepkit.server.settings.authorization import described
+
     own = one.settings
     return {
         "name": one.name,
@@ -131,12 +132,13 @@ def _facts(one: EndpointDescription) -> dict[str, object]:
         "certificates": [] if one.ca is None else [_certificate(c) for c in one.ca.chain],
         "ra": None if one.ra is None else _certificate(one.ra),
         "layout": one.layout,
-        "challenge": own.challenge,
-        "approval": own.approval,
+        "challenge": ", ".join(own.challenge_kinds) or "none",
+        "approval": "manual" if own.is_approved else "auto",
+        "authorization": [described(rule) for rule in own.rules],
         "profile": own.profile,
         "preset": own.preset,
         "legacy": sorted(own.legacy),
-        "renewal": own.renewal,
+        "renewal": own.renews,
         "capabilities": list(one.capabilities),
     }
 
@@ -155,21 +157,32 @@ def _certificate(certificate: x509.Certificate) -> dict[str, str]:
 
 def _fields(one: EndpointDescription) -> list[tuple[str, str]]:
     own = one.settings
-    challenge = _CHALLENGES[own.challenge].format(
-        file=own.challenge_file,
-        endpoint="" if one.name == "default" else f" --endpoint {one.name}",
-    )
     rows = [("endpoint", one.name), ("URL", one.url or "unknown"), *_authorities(one)]
     rows += [
-        ("challenge", challenge),
-        ("approval", _APPROVALS[own.approval]),
+        *_challenges(one),
+        ("approval", _APPROVAL if own.is_approved else "none"),
         ("profile", own.profile),
         ("preset", own.preset),
         ("legacy", ", ".join(sorted(own.legacy)) or "none"),
-        ("renewal", "by the certificate" if own.renewal else "none"),
+        ("renewal", "by the certificate" if own.renews else "none"),
         ("GetCACaps", " ".join(one.capabilities)),
     ]
     return rows
+
+
+def _challenges(one: EndpointDescription) -> list[tuple[str, str]]:
+    """Return what entitles a device, rule by rule where the endpoint has such a list."""
+    from scepkit.server.settings.authorization import challenge_rules, described
+
+    own, here = one.settings, "" if one.name == "default" else f" --endpoint {one.name}"
+    rows = [
+        (
+            "challenge",
+            _CHALLENGES[rule.kind].format(file=", ".join(map(str, rule.files)), endpoint=here),
+        )
+        for rule in challenge_rules(own.rules)
+    ] or [("challenge", "none")]
+    return [*rows, *(("rule", described(rule)) for rule in own.authorization)]
 
 
 def _authorities(one: EndpointDescription) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -95,7 +95,7 @@ def write(
         from scepkit.server.endpoint_description import description, device_enrolment
 
         endpoint = description(home.settings, wanted.endpoint)
-        kind = wanted.challenge or ChallengeKind(endpoint.settings.challenge)
+        kind = wanted.challenge or _usual_kind(endpoint.settings.challenge_kinds)
         plain = device_enrolment(
             endpoint,
             read_subject(wanted.subject),
@@ -157,11 +157,11 @@ def _static(home: Home, endpoint: EndpointDescription) -> str:
     from scepkit.operations.configuration.enrolment import check_text
     from scepkit.server.challenge_secrets import read_static
 
-    file = endpoint.settings.challenge_file
+    file = _static_file(endpoint)
     if file is None:
+        kinds = ", ".join(endpoint.settings.challenge_kinds) or "none"
         raise UsageError(
-            f"the endpoint {endpoint.name!r} has no static challenge: "
-            f'challenge = "{endpoint.settings.challenge}"',
+            f'the endpoint {endpoint.name!r} has no static challenge: challenge = "{kinds}"',
             hint="leave --challenge out, for what the endpoint asks for",
         )
     secret = read_static(home.settings.directory / file)
@@ -175,6 +175,29 @@ def _static(home: Home, endpoint: EndpointDescription) -> str:
             hint="make another one: scep admin challenge secret",
         ) from None
     return secret
+
+
+def _static_file(endpoint: EndpointDescription) -> Path | None:
+    """Return the file with the static challenge that is good now, and longest."""
+    from scepkit.server.data_directory import utc_now
+    from scepkit.server.settings.authorization import StaticRule
+
+    now = utc_now()
+    good = [
+        one
+        for rule in endpoint.settings.rules
+        if isinstance(rule, StaticRule)
+        for one in rule.secrets
+        if (one.start is None or one.start <= now) and (one.end is None or now < one.end)
+    ]
+    ends = [(one.end is None, one.end or now, one.file) for one in good]
+    return max(ends)[-1] if ends else None
+
+
+def _usual_kind(kinds: Sequence[str]) -> ChallengeKind:
+    """Return the challenge that a file has where nobody chose: the safest of the endpoint's."""
+    found = [kind for kind in ChallengeKind if kind in kinds]
+    return found[0] if found else ChallengeKind.NONE
 
 
 def _minted(home: Home, store: Store, wanted: Wanted, lifetime: timedelta) -> MintedChallenge:

@@ -26,6 +26,12 @@ from scepkit.store import Challenge, NewChallenge, Store
 KEY_SIZE = 32
 _SECRET_SIZE = 20
 
+FORM = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+"""The characters of a challenge that is made here: base32."""
+
+SECRET_LENGTH = 32
+"""Their number."""
+
 
 @dataclass(frozen=True, slots=True)
 class OneTimeChallenges:

@@ -58,6 +58,8 @@ _RETRY_SECONDS = 60
 # So many addresses at their bound are taken for one that guesses from everywhere.
 _ADDRESSES = 10
 _REMEMBERED = timedelta(minutes=1)
+# Of this process: no digest is kept.
+_DIGEST_KEY = secrets.token_bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +68,23 @@ class StaticChallenge:
 
     Attributes:
         secret: the challengePassword.
+        name: what the log calls it.
+        start: when it begins to be good; None for long ago.
+        end: when it is good no more; None for never.
     """
 
     secret: str = field(repr=False)
+    name: str = ""
+    start: datetime | None = None
+    end: datetime | None = None
 
-    def judge(self, request: CertificationRequest, now: datetime) -> None:  # noqa: ARG002
+    def judge(self, request: CertificationRequest, now: datetime) -> None:
         """Compare in constant time.
 
         Raises:
-            BadRequest: it is missing or another one; the same text for both.
+            BadRequest: it is missing, another one, or not good at this time; the same text for all.
         """
-        if request.challenge_password is None:
-            raise missing(request)
-        given = request.challenge_password.encode("utf-8", "surrogatepass")
-        if not hmac.compare_digest(given, self.secret.encode("utf-8")):
-            raise refused("the challengePassword is not the endpoint's")
+        StaticChallenges((self,)).judge(request, now)
 
     def confirm(
         self,
@@ -94,6 +98,46 @@ class StaticChallenge:
     def password(self, transaction_id: bytes) -> str:  # noqa: ARG002
         """Return the one secret: every password-encrypted request must use it (P-26)."""
         return self.secret
+
+    def is_good(self, now: datetime) -> bool:
+        """Say whether it can be used at a time."""
+        return (self.start is None or self.start <= now) and (self.end is None or now < self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class StaticChallenges:
+    """The static challenges of an endpoint, where a new one is given out before the old one ends.
+
+    Attributes:
+        each: the challenges.
+    """
+
+    each: tuple[StaticChallenge, ...]
+
+    def judge(self, request: CertificationRequest, now: datetime) -> None:
+        """Compare with each of them, in the same time whichever it is; raises as theirs does."""
+        if request.challenge_password is None:
+            raise missing(request)
+        given = _digest(request.challenge_password)
+        same = [one for one in self.each if hmac.compare_digest(given, _digest(one.secret))]
+        if not same:
+            raise refused("the challengePassword is not the endpoint's")
+        if not any(one.is_good(now) for one in same):
+            names = ", ".join(repr(one.name) for one in same)
+            raise refused(f"the static challenge {names} is not yet good, or no more")
+
+    def confirm(self, request: CertificationRequest, now: datetime, renewed: Name) -> None:  # noqa: ARG002
+        """Compare as for a first enrolment; raises the same."""
+        self.judge(request, now)
+
+    def password(self, transaction_id: bytes) -> str | None:  # noqa: ARG002
+        """Return the secret where it is the only one: which of several opens a request is open."""
+        return self.each[0].secret if len(self.each) == 1 else None
+
+
+def _digest(secret: str) -> bytes:
+    """Return a digest of one length, whatever the secret's, so that comparing tells none."""
+    return hmac.digest(_DIGEST_KEY, secret.encode("utf-8", "surrogatepass"), "sha256")
 
 
 def new(bits: int) -> str:

@@ -214,7 +214,7 @@ def _values(home: Home, name: str) -> Mapping[str, Any]:
     values = home.settings.endpoint[name].model_dump()
     files = (home.files or {})[name]
     return values | {
-        "challenge_file": files.challenge,
+        "challenge_file": dict(files.challenges),
         "renewal_anchors": files.anchors,
         "key.blocklist": files.blocked,
     }

@@ -29,6 +29,7 @@ from scepkit.ca.directory.layouts import NewCA
 from scepkit.errors import SettingsError
 from scepkit.keys.files import plain_file, refusals
 from scepkit.server.http.peers import Proxies
+from scepkit.server.settings import authorization
 from scepkit.server.settings import errors as settings_errors
 from scepkit.server.settings.ca import CASettings
 from scepkit.server.settings.endpoint import EndpointSettings
@@ -343,5 +344,6 @@ def _known() -> tuple[list[str], dict[str, Collection[str]]]:
         "endpoint": EndpointSettings.model_fields,
         "ca": CASettings.model_fields,
         **tables(ProfileSettings, "profile"),
+        **authorization.tables(),
     }
     return names, keys

@@ -15,6 +15,17 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from scepkit.protocol.algorithms import Legacy
+from scepkit.server.settings.authorization import (
+    ApprovalRule,
+    AuthorizationSettings,
+    CertificateRule,
+    OneTimeRule,
+    RuleSettings,
+    SecretSettings,
+    StaticRule,
+    challenge_rules,
+    check,
+)
 from scepkit.server.settings.profiles.format import ProfileSettings
 from scepkit.server.settings.profiles.sections import NameKind
 from scepkit.server.settings.profiles.values import READY, Bits, Curve, Purpose, Usage
@@ -64,6 +75,10 @@ PROFILE_KEYS: Mapping[str, str] = MappingProxyType(
 """The settings of an endpoint that say something else than its profile, and the profile's keys."""
 
 
+SHORT_FORM = ("renewal", "challenge", "challenge_file", "approval")
+"""The settings of an endpoint that stand for rules, where none are written."""
+
+
 class EndpointSettings(BaseModel):
     """`[endpoint.NAME]`.
 
@@ -74,6 +89,8 @@ class EndpointSettings(BaseModel):
         preset: the client family that the defaults below suit.
         legacy: old algorithms and forms that are off unless named here.
         validity_days: the validity of an issued certificate; None for that of the profile.
+        authorization: who may have a certificate, rule by rule; empty for what `renewal`,
+            `challenge`, `challenge_file` and `approval` say.
         approval: whether a right challenge is enough, or an operator approves as well.
         pending_days: the longest wait of a request for approval.
         pending_per_address: requests of one address (of IPv6, one /64) that wait at once; more get
@@ -126,6 +143,7 @@ class EndpointSettings(BaseModel):
     preset: Preset = "none"
     legacy: frozenset[Legacy] = frozenset()
     validity_days: Annotated[int, Field(ge=1, le=_DAYS)] | None = None
+    authorization: AuthorizationSettings = ()
     approval: Literal["auto", "manual"] = "auto"
     pending_days: Annotated[int, Field(ge=1, le=_DAYS)] = 7
     pending_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 100
@@ -173,16 +191,70 @@ class EndpointSettings(BaseModel):
             raise ValueError('challenge = "none" lets everybody in: it needs approval = "manual"')
         if (self.challenge == "static") != (self.challenge_file is not None):
             raise ValueError('challenge = "static" and challenge_file belong together')
-        if self.revocation_passphrase and self.challenge == "static":
+        if self.authorization:
+            self._check_rules()
+        if self.revocation_passphrase and "static" in self.challenge_kinds:
             raise ValueError(
                 'revocation_passphrase = true does not go with challenge = "static": every device '
                 "could revoke every other's certificate"
             )
-        if self.preset == "intune" and self.approval == "manual":
+        if self.preset == "intune" and self.is_approved:
             raise ValueError('preset = "intune" needs approval = "auto": Intune cannot wait')
         if "rsa_bits" in self.overrules and self.rsa_bits[0] > self.rsa_bits[1]:
             raise ValueError("rsa_bits is the smallest and then the largest RSA key, in bits")
         return self
+
+    def _check_rules(self) -> None:
+        """Refuse rules that leave something open, and a list beside its short form.
+
+        Raises:
+            ValueError: they do.
+        """
+        fields = EndpointSettings.model_fields
+        for name in SHORT_FORM:
+            if getattr(self, name) != fields[name].default:
+                raise ValueError(f"{name} does not go with authorization, which says it by rules")
+        check(self.authorization)
+
+    @property
+    def rules(self) -> tuple[RuleSettings, ...]:
+        """Return the rules in force: as they are written, or what the settings of before mean."""
+        if self.authorization:
+            return self.authorization
+        found: list[RuleSettings] = []
+        if self.renewal:
+            found.append(CertificateRule(kind="certificate"))
+        if self.challenge == "one-time":
+            found.append(OneTimeRule(kind="one-time", approval=self.approval))
+        if self.challenge_file is not None:
+            secret = SecretSettings(name="challenge_file", file=self.challenge_file)
+            rule = StaticRule(kind="static", secrets=(secret,), approval=self.approval)
+            found.append(rule)
+        if self.approval == "manual":
+            found.append(ApprovalRule(kind="approval"))
+        return tuple(found)
+
+    @property
+    def renews(self) -> bool:
+        """Say whether a current certificate entitles to the next one."""
+        return self.renewal if not self.authorization else "certificate" in self.kinds
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds of the rules in force."""
+        return tuple(one.kind for one in self.rules)
+
+    @property
+    def challenge_kinds(self) -> tuple[str, ...]:
+        """Return the kinds of challenges that are judged."""
+        return tuple(one.kind for one in challenge_rules(self.rules))
+
+    @property
+    def is_approved(self) -> bool:
+        """Say whether an operator approves requests, those with a challenge or those without."""
+        return "approval" in self.kinds or any(
+            one.approval == "manual" for one in challenge_rules(self.rules)
+        )
 
     def changed(self, profile: ProfileSettings) -> ProfileSettings:
         """Return a profile with what the endpoint says otherwise."""

@@ -39,10 +39,18 @@ _BY_TYPE: Final = {
     "literal_error": "{expected}",
     "model_type": "a section, such as [{section}.default]",
     "path_type": "the name of a file, in quotes",
+    "missing": "there",
     "string_type": "text in quotes",
+    "timezone_aware": "a moment with its zone, such as 2027-01-31T00:00:00Z",
     "too_short": "a list of at least {min_length}",
     "tuple_type": "a list, such as [1, 2]",
+    "union_tag_invalid": "of a kind that there is: {expected_tags}",
+    "union_tag_not_found": "a table with kind = …",
 }
+
+# Where the kind of a rule stands in the place of an error: endpoint.NAME.authorization.0.KIND.key.
+_RULES: Final = "authorization"
+_TAG: Final = 4
 
 EACH: Final = "*"
 """Stands for the names, or the numbers, of tables that have the same keys."""
@@ -52,7 +60,7 @@ PROFILES: Final = "profiles"
 
 # How tomllib says where; its attributes are newer than the oldest Python here.
 _TOML_LINE: Final = re.compile(r"\(at line (\d+)")
-_SECTION: Final = re.compile(r"\s*\[([^\[\]]+)\]")
+_SECTION: Final = re.compile(r"\s*(\[\[?)([^\[\]]+)\]")
 _SETTING: Final = re.compile(r"\s*([\w.\"'-]+)\s*=")
 
 CORRECT: Final = "correct it and start again"
@@ -219,7 +227,12 @@ def profile_file(directory: Path, name: str) -> Path:
 def _where(item: ErrorDetails) -> tuple[int | str, ...]:
     """Return the key of an error: the one under check, or the one that it names itself."""
     error = item.get("ctx", {}).get("error")
-    return error.place if isinstance(error, Misplaced) else item["loc"]
+    return error.place if isinstance(error, Misplaced) else _untagged(item["loc"])
+
+
+def _untagged(place: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return the key of a rule without the kind, which stands in no file: `….0.match`."""
+    return (*place[:_TAG], *place[_TAG + 1 :]) if place[2:3] == (_RULES,) else place
 
 
 def line_of(section: tuple[str, ...], path: Path) -> int:
@@ -227,7 +240,7 @@ def line_of(section: tuple[str, ...], path: Path) -> int:
     with suppress(OSError, ValueError):
         for number, content in enumerate(path.read_text("utf-8").splitlines(), 1):
             found = _SECTION.match(content)
-            if found and _parts(found[1])[: len(section)] == section:
+            if found and _parts(found[2])[: len(section)] == section:
                 return number
     return 0
 
@@ -236,13 +249,14 @@ def _line_of(keys: tuple[str, ...], path: Path) -> int:
     """Return the line of the setting, or else of the section, that comes closest; 0 for none."""
     section: tuple[str, ...] = ()
     best, line = 0, 0
+    numbers: dict[tuple[str, ...], int] = {}
     try:
         text = path.read_text("utf-8")
     except (OSError, ValueError):
         return 0
     for number, content in enumerate(text.splitlines(), 1):
         if found := _SECTION.match(content):
-            section = named = _parts(found[1])
+            section = named = _numbered(found[2], numbers, begins=found[1] == "[[")
         elif found := _SETTING.match(content):
             named = (*section, *_parts(found[1]))
         else:
@@ -250,6 +264,26 @@ def _line_of(keys: tuple[str, ...], path: Path) -> int:
         if len(named) > best and keys[: len(named)] == named:
             best, line = len(named), number
     return line
+
+
+def _numbered(dotted: str, numbers: dict[tuple[str, ...], int], *, begins: bool) -> tuple[str, ...]:
+    """Return the key of a section, with the numbers of the tables that are in a list.
+
+    Args:
+        dotted: as it is written.
+        numbers: the number of the last table of each list so far.
+        begins: whether a table of a list begins.
+    """
+    key: tuple[str, ...] = ()
+    *above, last = _parts(dotted)
+    for part in above:
+        key = (*key, part)
+        if key in numbers:
+            key = (*key, str(numbers[key]))
+    key = (*key, last)
+    if begins:
+        numbers[key] = numbers.get(key, -1) + 1
+    return (*key, str(numbers[key])) if key in numbers else key
 
 
 def _parts(dotted: str) -> tuple[str, ...]:
@@ -260,11 +294,11 @@ def _unknown(
     place: tuple[int | str, ...], settings: Collection[str], sections: Mapping[str, Collection[str]]
 ) -> str:
     *above, name = map(str, place)
-    # [profile.vpn.key] has the settings of `profile.key`.
-    table = [*above[:1], *above[2:]]
+    # [profile.vpn.key] has the settings of `profile.key`, and all tables of a list the same ones.
+    table = [EACH if one.isdigit() else one for one in (*above[:1], *above[2:])]
     each = ".".join([*table[:-1], EACH])
     known = sections.get(".".join(table), sections.get(each, ())) if above else settings
-    said = f"there is no setting `{_key(place)}`"
+    said = f"there is no setting `{_key(_untagged(place))}`"
     if above and name in settings:
         return f"{said}; it goes above [{above[0]}.default]"
     for section, others in sections.items():

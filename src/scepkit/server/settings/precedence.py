@@ -18,8 +18,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 
 from scepkit.server.settings import DEFAULT, FILE, Settings
+from scepkit.server.settings.authorization import described
 from scepkit.server.settings.ca import CASettings
-from scepkit.server.settings.endpoint import PROFILE_KEYS, EndpointSettings
+from scepkit.server.settings.endpoint import PROFILE_KEYS, SHORT_FORM, EndpointSettings
 from scepkit.server.settings.profiles import inheritance
 from scepkit.server.settings.template import toml_value
 
@@ -82,6 +83,25 @@ def over_profiles(settings: Settings) -> list[Overruled]:
         if one.profile != inheritance.DEFAULT
         for name in one.overrules
     ]
+
+
+def as_rules(settings: Settings) -> dict[str, str]:
+    """Return the rules that settings of endpoints became, where they differ from the usual ones.
+
+    Args:
+        settings: the server's.
+
+    Returns:
+        By the settings, as an operator calls them, the rules.
+    """
+    usual = EndpointSettings.model_fields
+    found = {}
+    for endpoint, one in settings.endpoint.items():
+        said = [name for name in SHORT_FORM if getattr(one, name) != usual[name].default]
+        if said:
+            named = f"{', '.join(said)} in [endpoint.{endpoint}]"
+            found[named] = ", ".join(map(described, one.rules))
+    return found
 
 
 def not_kept(directory: Path, options: Mapping[str, Any]) -> dict[str, str]:

@@ -107,6 +107,10 @@ profile = "device"
 # the right one too.
 # wrong_challenges_per_minute = 30
 
+# In place of renewal, challenge, challenge_file and approval: who may have a certificate, rule by
+# rule, [[endpoint.default.authorization]]; see docs/how-to/who-may-have-a-certificate.md.
+# authorization = []
+
 # A current certificate entitles to its renewal: from renewal_window_days before its end (0: at any
 # time) until renewal_grace_days after it; for other names only with renewal_new_names. The window
 # must not open later than devices begin: scep renew begins 30 days before the end, or with the last

@@ -84,8 +84,8 @@ def keywords(settings: EndpointSettings, *, has_next: bool) -> tuple[str, ...]:
     """
     enabled = [
         (capabilities.GET_NEXT_CA_CERT, has_next),
-        (capabilities.RENEWAL, settings.renewal),
-        (capabilities.WHEN_TO_RENEW, settings.renewal),
+        (capabilities.RENEWAL, settings.renews),
+        (capabilities.WHEN_TO_RENEW, settings.renews),
     ]
     return (
         *capabilities.offered(settings.legacy),

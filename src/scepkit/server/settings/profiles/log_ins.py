@@ -21,12 +21,12 @@ def warn(settings: Settings) -> None:
     """Say it in the log when an endpoint's settings name what its certificates will not have."""
     for endpoint, one in settings.endpoint.items():
         profile = settings.profile_of(endpoint)
-        if profile.identity and one.challenge != "one-time":
+        if profile.identity and "one-time" not in one.challenge_kinds:
             log.warning(
                 "no challenge of this endpoint names anybody: what asks for a log-in is refused",
                 endpoint=endpoint,
                 profile=one.profile,
-                challenge=one.challenge,
+                challenge=", ".join(one.challenge_kinds) or "none",
                 hint='challenge = "one-time", and challenges that are bound; or identity = false '
                 "in the profile",
             )

@@ -1,0 +1,221 @@
+"""`[[endpoint.NAME.authorization]]` of scep.toml: who may have a certificate, rule by rule.
+
+The settings `renewal`, `challenge`, `challenge_file` and `approval` are a short form for the usual
+lists of rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Literal, Self, TypeAlias
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from scepkit.enrolment.challenges import MAX_LENGTH
+from scepkit.enrolment.challenges.one_time import SECRET_LENGTH
+from scepkit.enrolment.challenges.selection import ANY, Pattern
+from scepkit.server.settings.errors import EACH
+
+_Length: TypeAlias = Annotated[int, Field(ge=1, le=MAX_LENGTH)]
+_Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MatchSettings(_Table):
+    """`match` of a rule: the shape of the challenges that it takes; what is left out is any."""
+
+    prefix: Annotated[str, Field(max_length=MAX_LENGTH)] = ""
+    length: _Length | tuple[_Length, _Length] | None = None
+    form: Literal["digits", "hex", "upper-hex", "base32", "alphanumeric", "base64"] | None = None
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Self:
+        pattern = self.pattern
+        if not max(pattern.least, len(self.prefix)) <= pattern.most:
+            raise ValueError("no challenge is that short: length is the least and then the most")
+        return self
+
+    @property
+    def pattern(self) -> Pattern:
+        """Return the shape as it is matched."""
+        match self.length:
+            case None:
+                least, most = 0, MAX_LENGTH
+            case int(length):
+                least = most = length
+            case (least, most):
+                pass
+        return Pattern(self.prefix, least, most, self.form or "")
+
+
+class CertificateRule(_Table):
+    """Renewal by the current certificate."""
+
+    kind: Literal["certificate"]
+
+
+class ApprovalRule(_Table):
+    """Approval by an operator of what comes without a challenge."""
+
+    kind: Literal["approval"]
+
+
+class _ChallengeRule(_Table):
+    match: MatchSettings | None = None
+    approval: Literal["auto", "manual"] = "auto"
+
+    @property
+    def pattern(self) -> Pattern:
+        """Return the shape of the challenges that it judges."""
+        return ANY if self.match is None else self.match.pattern
+
+    @property
+    def waits(self) -> bool:
+        """Say whether an operator approves as well."""
+        return self.approval == "manual"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Return the files with static challenges that it names."""
+        return ()
+
+
+class OneTimeRule(_ChallengeRule):
+    """One-time challenges: scep admin challenge new makes them."""
+
+    kind: Literal["one-time"]
+
+    @model_validator(mode="after")
+    def _fits_those_made(self) -> Self:
+        found = self.pattern
+        fits = found.least <= SECRET_LENGTH <= found.most and found.form in _FITTING
+        if found.prefix or not fits:
+            raise ValueError(
+                f"the one-time challenges made here have {SECRET_LENGTH} characters in base32, "
+                'which match has to take: match = { length = 32, form = "base32" }'
+            )
+        return self
+
+
+# The forms that have all characters of those.
+_FITTING = ("", "base32", "alphanumeric", "base64")
+
+
+class SecretSettings(_Table):
+    """A static challenge: its name, the file that it is in, and the time for which it is good."""
+
+    name: _Name
+    file: Path
+    start: AwareDatetime | None = None
+    end: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _begins_first(self) -> Self:
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise ValueError("start has to be before end")
+        return self
+
+
+class StaticRule(_ChallengeRule):
+    """Static challenges, each of which all devices may share."""
+
+    kind: Literal["static"]
+    secrets: Annotated[tuple[SecretSettings, ...], Field(min_length=1, max_length=16)]
+
+    @field_validator("secrets")
+    @classmethod
+    def _named_apart(cls, value: tuple[SecretSettings, ...]) -> tuple[SecretSettings, ...]:
+        if len({one.name for one in value}) < len(value):
+            raise ValueError("each of them needs a name of its own")
+        return value
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that the challenges are in."""
+        return tuple(one.file for one in self.secrets)
+
+
+ChallengeRuleSettings: TypeAlias = OneTimeRule | StaticRule
+RuleSettings: TypeAlias = CertificateRule | ApprovalRule | ChallengeRuleSettings
+AuthorizationSettings: TypeAlias = tuple[Annotated[RuleSettings, Field(discriminator="kind")], ...]
+
+_KINDS: Mapping[str, type[BaseModel]] = MappingProxyType(
+    {
+        "certificate": CertificateRule,
+        "approval": ApprovalRule,
+        "one-time": OneTimeRule,
+        "static": StaticRule,
+    }
+)
+
+
+def tables() -> dict[str, Collection[str]]:
+    """Return the settings that there are, by kind of rule, as explanations of errors want them."""
+    above = f"endpoint.authorization.{EACH}"
+    found: dict[str, Collection[str]] = {
+        f"{above}.{kind}": model.model_fields for kind, model in _KINDS.items()
+    }
+    for kind in _KINDS:
+        found[f"{above}.{kind}.match"] = MatchSettings.model_fields
+    found[f"{above}.static.secrets.{EACH}"] = SecretSettings.model_fields
+    return found
+
+
+def challenge_rules(rules: Sequence[RuleSettings]) -> list[ChallengeRuleSettings]:
+    """Return the rules that judge challenges, in their order."""
+    return [one for one in rules if isinstance(one, _ChallengeRule)]
+
+
+def check(rules: Sequence[RuleSettings]) -> None:
+    """Refuse a list of rules that leaves open which one judges a request.
+
+    Raises:
+        ValueError: it does, or it lets nobody in.
+    """
+    for kind in _KINDS:
+        if len([one for one in rules if one.kind == kind]) > 1:
+            raise ValueError(f'there are several rules of kind = "{kind}", and only one may be')
+    challenges = challenge_rules(rules)
+    if not challenges and not any(one.kind == "approval" for one in rules):
+        raise ValueError(
+            'nobody would get a first certificate: add a rule of kind = "one-time", "static" or '
+            '"approval"'
+        )
+    for first, second in combinations(challenges, 2):
+        if first.pattern.overlaps(second.pattern):
+            raise ValueError(
+                f"a challenge can have the shape of two rules, {described(first)} and "
+                f"{described(second)}: set match of both so that none can have both shapes"
+            )
+
+
+def described(rule: RuleSettings) -> str:
+    """Return a rule in a few words, for messages: its kind, and what it takes."""
+    return " ".join([rule.kind, *_details(rule)])
+
+
+def _details(rule: RuleSettings) -> Iterator[str]:
+    if not isinstance(rule, _ChallengeRule):
+        return
+    details = []
+    if rule.match is not None:
+        found = rule.match
+        if found.prefix:
+            details.append(f"prefix {found.prefix!r}")
+        if found.length is not None:
+            ends = (found.length,) if isinstance(found.length, int) else found.length
+            details.append(f"length {' to '.join(map(str, ends))}")
+        if found.form:
+            details.append(f"form {found.form}")
+    if isinstance(rule, StaticRule):
+        details.append(f"secrets {', '.join(one.name for one in rule.secrets)}")
+    if rule.approval == "manual":
+        details.append("then approval")
+    if details:
+        yield f"({'; '.join(details)})"
