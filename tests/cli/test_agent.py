@@ -190,6 +190,11 @@ class TestStatus:
         assert "false ended with status 1" in rows["hook"]
         assert rows["next"].strip() == "run the hook"
 
+    def test_no_certificates_are_no_good_news_for_a_monitor(self, scep, tmp_path):
+        (tmp_path / "unmounted").mkdir()
+        found = scep("status", "--all", str(tmp_path / "unmounted"), "--check")
+        assert found == (FAILED, "FAILED: there are no certificates\n", "")
+
     def test_for_a_monitor(self, usual, scep, days):
         status, out, _ = scep("status", "--all", "root", "--check")
         assert (status, out[:17]) == (DONE, "OK: 2 certificate")

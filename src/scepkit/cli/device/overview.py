@@ -77,8 +77,12 @@ def _check(visits: Sequence[Visit], window: timedelta) -> int:
         terminal.data(f"{'FAILED' if bad else 'WAITING'}: {terminal.escape(said)}")
         return failure.FAILED if bad else failure.PENDING
     ends = [one.certificate.not_after for one in visits if one.certificate is not None]
-    first = f", the first ends {min(ends):%Y-%m-%d %H:%M} UTC" if ends else ""
-    terminal.data(f"OK: {len(visits)} certificate{'' if len(visits) == 1 else 's'}{first}")
+    if not ends:
+        # A disk that is not mounted, perhaps: to a monitor that is no good news.
+        terminal.data("FAILED: there are no certificates")
+        return failure.FAILED
+    count = f"{len(ends)} certificate{'' if len(ends) == 1 else 's'}"
+    terminal.data(f"OK: {count}, the first ends {min(ends):%Y-%m-%d %H:%M} UTC")
     return 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -215,7 +215,8 @@ def _value(kind: str, value: Any) -> Any:
         case "bool", bool():
             return value
         case (("int" | "int | None"), int()) if not isinstance(value, bool):
-            return max(-_MOST_FAILURES, min(value, _MOST_FAILURES))
+            least = 0 if kind == "int" else -_MOST_FAILURES
+            return max(least, min(value, _MOST_FAILURES))
         case "Standing", str():
             return Standing(value)
         case "tuple[str, ...]", list() if all(isinstance(one, str) for one in value):
@@ -227,4 +228,8 @@ def _time(text: str) -> datetime:
     found = datetime.fromisoformat(text)
     if found.tzinfo is None:
         raise ValueError(f"{text} is a time without a zone")
-    return found
+    try:
+        return found.astimezone(UTC)
+    except OverflowError as error:
+        # The year 9999 of one zone is the year 10000 of another one.
+        raise ValueError(f"{text} is no time in UTC") from error
