@@ -73,6 +73,8 @@ def test_a_command_has_words(text):
         (f"command:{python('raise SystemExit(3)')}", "ended with status 3"),
         (f"command:{python('pass')}", "there is no passphrase of the key"),
         (f"command:{python('print(9 * 70000 * chr(120))')}", "more than 65536 octets"),
+        ("command:cat /dev/zero", "more than 65536 octets"),
+        ("file:/dev/zero", "/dev/zero has more than 65536 octets"),
         (f"command:{python('import sys; sys.stdout.buffer.write(bytes([255]))')}", "UTF-8"),
         ("prompt", "nobody is there to ask"),
     ],

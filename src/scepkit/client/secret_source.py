@@ -182,10 +182,12 @@ def read_text(path: Path) -> str:
     """Return the text of a file with a secret; it may be a pipe, such as a shell's `<(…)`.
 
     Raises:
-        SettingsError: it cannot be read, or is no text in UTF-8.
+        SettingsError: it cannot be read, is too long, or is no text in UTF-8.
     """
     try:
-        return path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            found = file.read(_MOST_OCTETS + 1)
+        text = found[:_MOST_OCTETS].decode("utf-8")
     except OSError as error:
         raise SettingsError(
             f"cannot read {path}: {error.strerror}",
@@ -197,6 +199,12 @@ def read_text(path: Path) -> str:
             f"{path} is not text in UTF-8",
             hint="name a file whose first line is the secret, as text",
         ) from None
+    if len(found) > _MOST_OCTETS:
+        raise SettingsError(
+            f"{path} has more than {_MOST_OCTETS} octets",
+            hint="name a file whose first line is the secret",
+        )
+    return text
 
 
 def run(
@@ -208,7 +216,8 @@ def run(
 ) -> str:
     """Return the text that a command prints. No shell reads its arguments; stdin is empty.
 
-    What it says on stderr is seen. When its time is over, all that it has started is killed.
+    What it says on stderr is seen. When its time is over, or it prints more than a secret may be
+    long, all that it has started is killed.
 
     Raises:
         SettingsError: it cannot be run, fails, takes too long, or prints what is no secret.
@@ -228,7 +237,7 @@ def run(
         raise SettingsError(f"{name} cannot be run: {said}", hint=hint) from error
     with process:
         try:
-            printed = _output(process, cast("IO[bytes]", process.stdout), seconds)
+            printed = _output(process, cast("IO[bytes]", process.stdout), seconds, name)
         except BaseException as error:
             # All that it has started: what holds its stdout may be a child of it.
             with suppress(ProcessLookupError):
@@ -243,8 +252,6 @@ def run(
         raise SettingsError(
             f"{name} ended with {_status(process.returncode)}", hint="run it by hand"
         )
-    if len(printed) > _MOST_OCTETS:
-        raise SettingsError(f"{name} prints more than {_MOST_OCTETS} octets", hint="run it by hand")
     try:
         return printed.decode("utf-8")
     except UnicodeDecodeError:
@@ -253,11 +260,14 @@ def run(
         ) from None
 
 
-def _output(process: subprocess.Popen[bytes], stdout: IO[bytes], seconds: float) -> bytes:
+def _output(
+    process: subprocess.Popen[bytes], stdout: IO[bytes], seconds: float, name: str
+) -> bytes:
     """Return what a command has printed when it has ended.
 
     Raises:
         subprocess.TimeoutExpired: it takes longer.
+        SettingsError: it prints more than a secret may be long.
     """
     end, printed = time.monotonic() + seconds, b""
     with selectors.DefaultSelector() as ready:
@@ -269,8 +279,11 @@ def _output(process: subprocess.Popen[bytes], stdout: IO[bytes], seconds: float)
             if not more:
                 process.wait(max(0, end - time.monotonic()))
                 return printed
-            # A little more than is allowed says enough.
-            printed = (printed + more)[: _MOST_OCTETS + 1]
+            printed += more
+            if len(printed) > _MOST_OCTETS:
+                raise SettingsError(
+                    f"{name} prints more than {_MOST_OCTETS} octets", hint="run it by hand"
+                )
 
 
 def _status(code: int) -> str:
