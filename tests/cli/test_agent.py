@@ -300,6 +300,23 @@ class TestInstall:
         assert "* * * * root " in out
         assert "\\%" in out
 
+    @pytest.mark.parametrize("how", [["--cron"], []])
+    @pytest.mark.parametrize("what", [["/srv/a\n* * * * * root x"], ["--deploy-hook", "a\nb"]])
+    def test_no_word_ends_a_line(self, scep, how, what):
+        """A line more for cron would be a command more."""
+        status, _, err = scep("agent", "install", *what, "--out", "units", *how)
+        assert status == USAGE
+        assert "control character" in err
+        assert not Path("units").exists()
+
+    def test_the_service_may_write_what_renewals_write_elsewhere(self, usual, scep):
+        record = Path("root/a/enrolment.json")
+        outputs = {"bundle": str(Path("tls").absolute() / "a.pem"), "fullchain": ""}
+        record.write_text(json.dumps({**json.loads(record.read_text()), "outputs": outputs}))
+        _, out, _ = scep("agent", "install", "root", "--print")
+        paths = next(one for one in out.splitlines() if one.startswith("ReadWritePaths="))
+        assert paths == f"ReadWritePaths=-{Path('root').absolute()} -{Path('tls').absolute()}"
+
     def test_a_root_in_a_home_can_be_seen(self):
         assert "ProtectHome" not in agent_units.Units(["x"], [Path("/home/a/scep")]).service()
         assert "ProtectHome=yes" in agent_units.Units(["x"], [Path("/etc/scep")]).service()

@@ -287,8 +287,11 @@ def test_files_belong_to_whom_they_are_given_to(site, tmp_path, wanted):
     nobody = pwd.getpwnam("nobody")
     group = grp.getgrgid(nobody.pw_gid)
     given = replace(wanted, owner="nobody", group=group.gr_name, mode="640", key_mode="440")
-    folder = Folder(tmp_path / "dev1")
+    above = tmp_path / "made" / "too"
+    folder = Folder(above / "dev1")
     enrol(site, folder, outputs=given)
+    # What they are in has to be passed through.
+    assert [mode(one) for one in (above, above.parent)] == [0o711, 0o711]
     for _ in range(2):
         for name, path in folder.files().items():
             found = path.stat()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -54,8 +55,7 @@ _HookWrites = Annotated[
     option(
         asks.HOOKS,
         "PATH",
-        "Directory that a hook writes to: to the service all but the roots is read-only. "
-        "Repeatable.",
+        "Directory that a hook writes to: to the service most others are read-only. Repeatable.",
     ),
 ]
 _Force = Annotated[bool, flag(_FILES, "Replace files that say something else.", "--force")]
@@ -76,8 +76,9 @@ def install(
 ) -> None:
     """Write a systemd service and a timer that look after the directories every hour.
 
-    The service may write to the directories and to nothing else, so a hook that writes needs
-    --hook-writes; one that asks systemd, such as systemctl reload nginx, needs nothing.
+    The service may write to the directories, and to those of files that scep enroll was told to
+    write elsewhere, such as by --bundle. A hook that writes needs --hook-writes; one that asks
+    systemd, such as systemctl reload nginx, needs nothing.
     """
     from scepkit.client.agent import schedule, settings
 
@@ -123,9 +124,32 @@ def _units(
         words += ["--at", at]
     for hook in hooks:
         words += ["--deploy-hook", hook]
+    for word in words:
+        if not word.isprintable():
+            raise UsageError(
+                f"{word!r} holds a control character", hint="a line for cron or systemd has none"
+            )
     listed = places.of_list(list_file.absolute()) if list_file is not None else ()
-    writable = dict.fromkeys([*named, *listed, *(path.absolute() for path in hook_writes)])
+    looked_after = [*named, *listed]
+    hooks_write = (path.absolute() for path in hook_writes)
+    writable = dict.fromkeys([*looked_after, *_elsewhere(looked_after), *hooks_write])
     return Units(words, tuple(writable), is_user=user)
+
+
+def _elsewhere(looked_after: Iterable[Path]) -> Iterator[Path]:
+    """Yield the directories of files that renewals write elsewhere, such as by --bundle."""
+    from scepkit.client.agent import places
+    from scepkit.client.agent.agent import ignore
+    from scepkit.client.folder import Folder
+    from scepkit.errors import ScepError
+
+    roots = [path for path in looked_after if path.is_dir()]
+    for directory in (one for root in roots for one in places.below(root, ignore)):
+        # One that cannot be used will not be renewed either.
+        with contextlib.suppress(ScepError):
+            for file in Folder(directory).files().values():
+                if not any(file.is_relative_to(root) for root in roots):
+                    yield file.parent
 
 
 def _program() -> Iterator[str]:

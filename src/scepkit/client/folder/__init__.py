@@ -52,6 +52,8 @@ from scepkit.protocol.certificate import Certificate, pem
 from scepkit.protocol.scep.transaction import Issued
 
 _MADE = 0o700
+# Of a directory above, through which others get at what they are to read.
+_PASSED = 0o711
 
 __all__ = ["KEY", "REVOCATION", "UNVERIFIED", "Folder"]
 
@@ -65,6 +67,8 @@ class Folder(FolderFiles):
             that has to be typed is refused.
         passphrase: the source of it, in place of the recorded one.
     """
+
+    _made: Sequence[Path] = ()
 
     @property
     def ahead(self) -> Folder:
@@ -82,7 +86,8 @@ class Folder(FolderFiles):
             SettingsError: another process holds it, the file system refuses, or there is a
                 symbolic link in the place of something.
         """
-        with place.locked(self.path, inner=self._is_inner):
+        with place.locked(self.path, inner=self._is_inner) as made:
+            self._made = made
             self.check_links()
             for where in (self.path, self.path / NEXT):
                 remove_unfinished(where)
@@ -141,6 +146,8 @@ class Folder(FolderFiles):
                 # Just made: nothing is in it yet.
                 os.chown(self.path, -1, access.owner[1])
                 self.path.chmod(access.directory_mode)
+                for above in self._made[1:]:
+                    above.chmod(_PASSED)
 
     def _password(self, source: SecretSource) -> str:
         return self._secrets.read(source, PKCS12_PASSWORD)

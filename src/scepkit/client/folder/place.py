@@ -103,11 +103,14 @@ def make(path: Path, *, inner: bool) -> list[Path]:
 
 
 @contextmanager
-def locked(path: Path, *, inner: bool) -> Iterator[None]:
+def locked(path: Path, *, inner: bool) -> Iterator[list[Path]]:
     """Keep other processes from changing the directory, which is made if need be.
 
     A directory that was made is removed again if nothing is in it in the end. The lock is the
     kernel's, on the directory itself: it leaves no file, and ends with the process.
+
+    Yields:
+        The directories that were made, the innermost first.
 
     Raises:
         DirectoryBusy: another process holds it.
@@ -119,7 +122,7 @@ def locked(path: Path, *, inner: bool) -> Iterator[None]:
     try:
         _lock(descriptor, path)
         try:
-            yield
+            yield made
         finally:
             _remove_empty(made)
     finally:
