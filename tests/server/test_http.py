@@ -20,7 +20,9 @@ from scepkit.protocol.scep.http import MAX_BODY
 from server.live import PKI_MESSAGE, PKI_OPERATION, certificates, read_answer
 
 CAPS = "/scep?operation=GetCACaps"
-EVERYTHING = b"AES\nPOSTPKIOperation\nSHA-256\nSHA-384\nSHA-512\nSCEPStandard\nRenewal\n"
+EVERYTHING = (
+    b"AES\nPOSTPKIOperation\nSHA-256\nSHA-384\nSHA-512\nSCEPStandard\nRenewal\nWhenToRenew\n"
+)
 
 
 def check_refusal(answer, status, body):
