@@ -198,7 +198,7 @@ def test_a_default_that_is_written_out_is_read():
     message = forge.request(pss=pss, signature_algorithm=name)
     pkimessage.verify(pkimessage.parse(message), NO_LEGACY)
     request = csr.read(forge.csr(digest=pss, signature_algorithm=name), NO_LEGACY)
-    csr.read_archived(request.archived())
+    csr.read_archived(request.archive)
 
 
 # --- known, and not allowed -----------------------------------------------------------------------

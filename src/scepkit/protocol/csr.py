@@ -187,11 +187,20 @@ class CertificationRequest:
         """Say whether a challengePassword is among the extensions, where it does not count."""
         return any(one.identifier == _CHALLENGE for one in self.extensions.all)
 
-    def archived(self, kept: bytes = b"") -> bytes:
+    @property
+    def archive(self) -> bytes:
         """Return subject, key and extensions as a PKCS#10 without secrets and signature.
 
         A certificate can be issued from it later; see `read_archived`. A signature would let
         whoever finds the copy try out challengePasswords.
+
+        Raises:
+            BadRequest: the extensions cannot be read.
+        """
+        return self.archived(b"")
+
+    def archived(self, kept: bytes) -> bytes:
+        """Return the `archive`, with further attributes.
 
         Args:
             kept: the type of attributes that are kept as well, DER; none when empty.
@@ -340,7 +349,7 @@ def verify(der: bytes, *, is_whole: bool = True) -> CertificationRequest:
 
 
 def read_archived(der: bytes) -> CertificationRequest:
-    """Read what `archived` kept of a PKCS#10 that was accepted; its signature was verified then.
+    """Read the `archive` of a PKCS#10 that was accepted, whose signature was verified then.
 
     Args:
         der: what was kept of the request.
