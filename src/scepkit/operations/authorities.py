@@ -25,7 +25,7 @@ from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import PrivateKey, read_certificate
 from scepkit.operations.audit import record_done
 from scepkit.operations.early_renewal import AFTER_ROLLOVER
-from scepkit.operations.rollover import call_old, event
+from scepkit.operations.rollover import event, put_into_force
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
 from scepkit.store import AuditAction, AuditEvent, Store
@@ -219,9 +219,16 @@ def _take(
     is_next = place in (Place.NEXT, Place.NEXT_RENEWED)
     rolls = is_next and (at_once or not _has_issued(operator))
     if rolls:
-        material_now = rollover.activate(directory, now=now, passphrase=passphrase)
-        if operator.store is not None:
-            call_old(operator.store, material_now, within=AFTER_ROLLOVER, by=operator.by, now=now)
+        if operator.store is None:
+            rollover.activate(directory, now=now, passphrase=passphrase)
+        else:
+            put_into_force(
+                *(operator.store, directory),
+                renew_within=AFTER_ROLLOVER,
+                by=operator.by,
+                now=now,
+                passphrase=passphrase,
+            )
     rotation.rotate_ocsp(directory, now=now, passphrase=passphrase)
     waiting = requesting.find(directory, passphrase)
     if waiting is not None and waiting.spki == _spki(certificate):

@@ -1,25 +1,32 @@
 """A CA's rollover as an operator's action: each step leaves its audit record.
 
-The keys are files, so a step cannot be one with its record: it is written directly after.
+The keys are files, so a step cannot be one with its record: it is written directly after. The call
+for early renewals, which must not be missing, is written before.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from cryptography import x509
 
-from scepkit.ca.directory import rollover
+from scepkit.ca.directory import paths, rollover
 from scepkit.ca.directory.layouts import USUAL, NewCA
 from scepkit.ca.directory.material import Material
+from scepkit.errors import ScepError, StoreError
 from scepkit.keys.passphrase import Passphrase
-from scepkit.keys.pem import sha256_fingerprint
+from scepkit.keys.pem import read_certificate, sha256_fingerprint
 from scepkit.operations import early_renewal
 from scepkit.operations.audit import record_done
 from scepkit.operations.early_renewal import AFTER_ROLLOVER
+from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.distinguished_name import Name
 from scepkit.store import AuditAction, AuditEvent, Store
+
+_NOT_REPLACED = "the CA could not be replaced"
 
 
 def prepare(
@@ -83,34 +90,65 @@ def activate(
         passphrase: what the CA's keys are encrypted under.
 
     Raises:
-        StoreError: the database cannot be written; the next CA is in force.
+        UsageError: there are too many calls to renew early; the CA is as it was.
+        SettingsError: see `scepkit.ca.directory.rollover.activate`.
+        StoreError: the call or the audit record cannot be written; the error says what is done.
     """
-    material = rollover.activate(place, now=now, passphrase=passphrase)
+    material = put_into_force(
+        store, place, renew_within=renew_within, by=by, now=now, passphrase=passphrase
+    )
     certificate = material.ca.certificate
     activated = event(AuditAction.ROLLOVER_ACTIVATED, certificate, ca=ca, by=by, now=now)
     record_done(store, activated, f"{activated.subject} is the CA now")
-    call_old(store, material, within=renew_within, by=by, now=now)
     return material
 
 
-def call_old(
-    store: Store, material: Material, *, within: timedelta | None, by: str, now: datetime
-) -> None:
-    """Call the certificates of the CA that was replaced to be renewed, if it has any.
+def put_into_force(
+    store: Store,
+    place: Path,
+    *,
+    renew_within: timedelta | None,
+    by: str,
+    now: datetime,
+    passphrase: Passphrase | None = None,
+) -> Material:
+    """Make the next CA the current one, and have what the old one issued renewed.
+
+    The call for that comes first. So it is there if this is killed at any instant, and a CA is not
+    replaced where there can be no call. A change that a killed process has begun has its call.
 
     Args:
-        store: where they are.
-        material: the CA as it is now.
-        within: the time over which that is spread; None for none.
-        by: who replaced it.
+        store: where the certificates are; the rest as in `activate`.
+        place: the CA's directory.
+        renew_within: the time over which the renewals are spread; None to call for nothing.
+        by: who does it.
         now: the time, aware.
+        passphrase: what the CA's keys are encrypted under.
 
     Raises:
-        StoreError: the database cannot be written; the next CA is in force.
+        UsageError, SettingsError: as in `activate`.
+        StoreError: the call cannot be written; the CA is as it was.
     """
-    old = material.previous[0].key_hash if material.previous else b""
-    if within is not None and old and store.has_issued(old):
-        early_renewal.after_rollover(store, old, within=within, by=by, now=now)
+    old = paths.steadily(place, partial(_replaced, place))
+    call = None
+    if renew_within is not None and old is not None and store.has_issued(old):
+        call = early_renewal.after_rollover(store, old, within=renew_within, by=by, now=now)
+    try:
+        return rollover.activate(place, now=now, passphrase=passphrase)
+    except ScepError:
+        # Where it is begun, it will be finished.
+        if call is not None and paths.has_next(place):
+            with suppress(StoreError):
+                early_renewal.cancel(store, call.number, by=by, now=now, reason=_NOT_REPLACED)
+        raise
+
+
+def _replaced(place: Path) -> bytes | None:
+    """Return the hash of the key of the CA that the next one will replace; None without one."""
+    if not paths.has_next(place):
+        return None
+    current = read_certificate(paths.in_force(place) / paths.CA_CERTIFICATE)
+    return Certificate.of(current).key_hash
 
 
 def cancel(store: Store, place: Path, *, ca: str, by: str, now: datetime) -> x509.Certificate:
