@@ -190,6 +190,14 @@ class TestStatus:
         assert "false ended with status 1" in rows["hook"]
         assert rows["next"].strip() == "run the hook"
 
+    def test_the_page_that_says_why_the_server_wants_a_renewal_is_shown(self, usual, scep):
+        scep("agent", "--once", "root")
+        state = Path("root/a/agent.json")
+        said = {**json.loads(state.read_text()), "explanation": "http://ca.example/why"}
+        state.write_text(json.dumps(said))
+        _, out, _ = scep("status", "root/a")
+        assert out.rstrip().endswith("http://ca.example/why")
+
     def test_no_certificates_are_no_good_news_for_a_monitor(self, scep, tmp_path):
         (tmp_path / "unmounted").mkdir()
         found = scep("status", "--all", str(tmp_path / "unmounted"), "--check")

@@ -89,6 +89,7 @@ def renew_early(
     window of a profile opens, too.
     """
     if context.invoked_subcommand is not None:
+        _check_nothing_given(context, context.invoked_subcommand)
         return
     if sum((subject is not None, issuer is not None, every)) != 1:
         raise UsageError(
@@ -133,6 +134,17 @@ def renew_early(
             explanation=explanation,
         )
     _tell(made.number, called, count, made.until, as_json=as_json)
+
+
+def _check_nothing_given(context: typer.Context, command: str) -> None:
+    """Refuse options before a command: it would not know of them, and take another directory."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise UsageError(
+                f"an option stands before {command}",
+                hint=f"options go after it: scep admin renew-early {command} --dir DIR",
+            )
 
 
 @group.command(

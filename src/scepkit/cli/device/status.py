@@ -186,6 +186,8 @@ def _agent(directory: Path) -> list[tuple[str, object]]:
         rows.append(("hook", agent_events.hook_word(state.hook) + said))
     if state.next_at is not None:
         rows += [("next", state.next), ("next at", state.next_at)]
+    if state.explanation:
+        rows.append(("server says why", state.explanation))
     return rows
 
 
