@@ -31,7 +31,8 @@ from scepkit.enrolment.third_parties import No, ThirdParties, Yes
 from scepkit.errors import StoreError, ThirdPartyFailed
 from scepkit.operations.approval import Approval
 from scepkit.protocol.distinguished_name import Name
-from scepkit.protocol.scep.messages import Failure, Pending, PKCSReq, Success
+from scepkit.protocol.scep.messages import Failure, Pending, PKCSReq, RenewalReq, Success
+from scepkit.server.settings.profiles.format import ProfileSettings
 from scepkit.server.settings.profiles.values import attribute_type
 from scepkit.store import SameSubject
 
@@ -94,7 +95,10 @@ def test_a_value_that_it_lacks_refuses_the_request(world, answer):
     reply = ask(world, request(world, world.challenge()))
     assert reply.refusal == (
         "badRequest",
-        "the subject's OU cannot be made: a value that it needs is missing or does not fit",
+        (
+            "the subject's OU cannot be made: a value that it needs is missing or does not fit"
+            " (subject.OU.template of the profile 'made')"
+        ),
     )
     assert world.issued == 0
 
@@ -175,6 +179,44 @@ def test_it_binds_a_renewal(world):
     assert answers[:2] == [Failure(2, REFUSED)] * 2
     assert isinstance(answers[2], Success)
     assert len(referee.asked) == 2
+
+
+@pytest.mark.parametrize("new_names", [False, True])
+@pytest.mark.parametrize("says", ["its own part", "all of it"])
+def test_it_need_not_name_what_the_profile_makes(world, says, new_names):
+    """Neither at first, nor at a renewal, which asks for all that the certificate has."""
+    rules = {"O": {"fixed": "Example"}, "OU": {"template": "{{ service.data.ou }}"}}
+    made = ProfileSettings(
+        subject=rules, names={"email": {"add": ["{{ service.data.mail }}"]}}
+    ).compiled("made")
+    binds = {"subject": "CN=device", "names": [HOST]}
+    if says == "all of it":
+        binds = {"subject": "CN=device,O=Example,OU=a", "names": [HOST, "email:a@b.example"]}
+    answer = yes(**binds, data={"ou": "a", "mail": "a@b.example"})
+    referee = Referee(answer, answer, yes(subject="CN=other"), yes(subject="CN=device"))
+    world.use(
+        profile=made,
+        parties=ThirdParties(referee=referee),
+        renewal=RenewalRules(new_names=new_names),
+    )
+    first = ask(world, sealed(world, HOST, challenge=world.challenge()))
+    holder = keys.Holder(keys.device().key, first.x509)
+    subject = Name(first.x509.subject.public_bytes())
+    assert {*str(subject).split(",")} == {"CN=device", "O=Example", "OU=a"}
+
+    def renew(transaction_id, *more):
+        csr = devices.request(None, subject=str(subject), sans=[HOST, *more])
+        message = devices.seal(
+            RenewalReq(csr), to=world.ra, signer=holder, transaction_id=transaction_id
+        )
+        return devices.read(asyncio.run(decide(world, message)).reply, world.ra, holder)
+
+    second = renew("b", "email:a@b.example")
+    assert second.x509.subject == first.x509.subject
+    assert {*names(second)} == {*names(first)} == {HOST, "email:a@b.example"}
+    # What the profile does not make is held to the answer as before.
+    assert renew("c").refusal == renew("d").refusal == ("badRequest", REFUSED)
+    assert world.issued == 2
 
 
 def test_a_renewal_with_new_names_has_templates_of_the_new_answer(world):

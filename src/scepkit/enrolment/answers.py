@@ -6,7 +6,7 @@ all: the device gets HTTP 503, and nothing is issued.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import GeneralName, parse_san
 
 if TYPE_CHECKING:
+    from scepkit.ca.profiles.profile import Profile
     from scepkit.ca.profiles.templates import Values
     from scepkit.protocol.csr import CertificationRequest
 
@@ -116,22 +117,39 @@ class ServiceAnswer:
         first = {label: texts[0] for label, texts in attributes.items()}
         return {"subject": first, "names": names, "data": self.data}
 
-    def bound(self, request: CertificationRequest, by: str) -> CertificationRequest:
-        """Return a request with its names as the answer has them.
+    def bound(
+        self,
+        request: CertificationRequest,
+        by: str,
+        profile: Profile,
+        kept: Iterable[GeneralName] = (),
+    ) -> CertificationRequest:
+        """Return a request with its names as the answer has them, but for what the profile makes.
+
+        A service need not know what the profile makes, and may say it all the same.
 
         Args:
             request: what is asked for.
             by: the service's name.
+            profile: what is issued.
+            kept: the names that the profile has made before, where a certificate is renewed.
 
         Raises:
             BadRequest: it asks for what it is not bound to.
         """
         if self.subject is None:
             return request
-        fault = binding.fault(request, Name.parse(self.subject), self.names)
+        subject = profile.of_request(Name.parse(self.subject))
+        made = frozenset(map(str, kept)).difference(self.names)
+        asked = request.extensions.subject_alternative_names
+        own = request.named(
+            profile.of_request(request.subject),
+            tuple(name for name in asked if str(name) not in made),
+        )
+        fault = binding.fault(own, subject, self.names)
         if fault:
             raise BadRequest(f"the answer of {by} is {fault}", text=REFUSED)
-        return binding.bound(request, self.subject, self.names)
+        return binding.bound(own, str(subject), self.names)
 
 
 REFUSED = "the request was refused"

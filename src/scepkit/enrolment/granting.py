@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from scepkit.enrolment.third_parties import Referee
     from scepkit.protocol.csr import CertificationRequest
     from scepkit.protocol.distinguished_name import Name
+    from scepkit.protocol.general_name import GeneralName
     from scepkit.store import Challenge, Store
 
 
@@ -181,13 +182,16 @@ class Granting:
         """
         request, challenge, renewed = claim.request.csr, claim.challenge, claim.renewed
         renewal = self.rules.renewal
+        kept = () if claim.is_first or renewed is None else _kept(renewed, profile)
         if not claim.is_first and renewed and not (renewal and renewal.new_names):
-            return profile.named(answer.bound(_renewed(request, renewed, profile), by), None)
+            granted = _renewed(request, renewed, kept)
+            answer.bound(granted, by, profile, kept)  # the names stay those of the certificate
+            return profile.named(granted, None)
         granted = request
         if claim.is_first and challenge is not None and challenge.subject is not None:
             granted = binding.bound(request, challenge.subject, challenge.sans)
         if answer.subject is not None:
-            granted = answer.bound(granted, by)
+            granted = answer.bound(granted, by, profile, kept)
         known = challenge if claim.is_first else None
         return profile.named(
             granted, lambda: values_of(granted, self.endpoint, vouchers(known, answer))
@@ -257,17 +261,23 @@ class Granting:
         return self.secret_box.hide(password, signer.key_hash)
 
 
+def _kept(renewed: RenewedCertificate, profile: Profile) -> tuple[GeneralName, ...]:
+    """Return the names of a certificate that the profile has made, by their kinds.
+
+    They were made of values that are gone.
+    """
+    added = profile.names.added_kinds if profile.names is not None else frozenset()
+    return tuple(one for one in renewed.names if one.kind in added) if added else ()
+
+
 def _renewed(
-    csr: CertificationRequest, renewed: RenewedCertificate, profile: Profile
+    csr: CertificationRequest, renewed: RenewedCertificate, made: tuple[GeneralName, ...]
 ) -> CertificationRequest:
-    """Return a renewal with the names of its certificate, as it was held to them."""
+    """Return a renewal with the names of its certificate, and those that the profile made."""
     # Where it asks for no name, those of the certificate need not be read.
     names = renewed.names if csr.extensions.subject_alternative_names else ()
     granted = csr.bound_to(renewed.certificate.subject_name, names)
-    added = profile.names.added_kinds if profile.names is not None else frozenset()
-    if added:
-        # What the profile has made once is of values that are gone: it is kept.
-        kept = granted.extensions.subject_alternative_names
-        kept += tuple(one for one in renewed.names if one.kind in added and one not in kept)
-        granted = granted.named(granted.subject, kept)
-    return granted
+    if not made:
+        return granted
+    asked = granted.extensions.subject_alternative_names
+    return granted.named(granted.subject, asked + tuple(one for one in made if one not in asked))
