@@ -132,7 +132,9 @@ def test_a_profile_without_identity_leaves_it_out(issue, claim):
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
 def test_what_nobody_vouches_for_is_refused_and_no_value_is_told(issue, claim):
     asked = [x509.SubjectAlternativeName([HOST, claim])]
-    with pytest.raises(BadRequest, match="only for a challenge that names it") as found:
+    with pytest.raises(
+        BadRequest, match="only for a challenge or a service that names it"
+    ) as found:
         issue(requested=asked, profile=LOGIN, identity=Identity.REFUSED)
     assert "admin" not in found.value.message
     assert "500" not in found.value.message

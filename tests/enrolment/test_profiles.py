@@ -126,8 +126,9 @@ def test_what_a_challenge_says(world, profile):
     reply = enrol(world, "CN=a,O=x", data=["owner=Example, Inc."], label="order 17")
     assert subject(reply) == "OU=order 17,CN=a,O=Example\\, Inc."
     text = enrol(world, label="order 17").refusal[1]
-    assert (
-        text == "the subject's O cannot be made: a value that it needs is missing or does not fit"
+    assert text == (
+        "the subject's O cannot be made: a value that it needs is missing or does not fit "
+        "(subject.O.template of the profile 'vpn')"
     )
 
 
@@ -213,13 +214,13 @@ def test_a_value_that_is_too_long_is_refused():
     template = Template.of("{{ challenge.data.v }}")
     values = {"challenge": {"data": {"v": "x" * 1_000_000}}}
     with pytest.raises(BadRequest, match="at most 1024 fit"):
-        template.value(values, "OU")
+        template.value(values, "OU", "subject.OU.template")
 
 
 @given(st.text(max_size=80))
 def test_a_template_puts_out_what_it_is_given(value):
     template = Template.of("{{ subject.CN }}")
-    assert template.value({"subject": {"CN": value}}, "CN") == value
+    assert template.value({"subject": {"CN": value}}, "CN", "subject.CN.template") == value
 
 
 @pytest.mark.parametrize(
@@ -248,7 +249,7 @@ def test_a_template_that_is_refused(text):
     """At the start, or with every request; it never computes anything."""
     begun = time.process_time()
     with pytest.raises((SettingsError, BadRequest)):
-        Template.of(text).value({"subject": {"CN": "a"}}, "CN")
+        Template.of(text).value({"subject": {"CN": "a"}}, "CN", "")
     assert time.process_time() - begun < 5
 
 
@@ -317,6 +318,22 @@ def test_an_added_name_that_is_none(world, profile, value):
     profile(names={"dns": {"add": ["{{ challenge.data.v }}"]}})
     assert enrol(world, data=[f"v={value}"]).refusal[0] == "badRequest"
     assert world.issued == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "made", "what"),
+    [
+        ("dns", "{{ challenge.data.v }}", "cannot be made: a value that it needs is missing"),
+        ("ip", "x", "is none"),
+        ("directory", "x", "is none"),
+        ("uri", 60 * "{{ subject.CN }}", "would have 1200 characters"),
+    ],
+)
+def test_an_added_name_that_cannot_be_made_says_by_which_rule(world, profile, kind, made, what):
+    profile(names={"kinds": [kind], kind: {"add": [made]}})
+    text = enrol(world, f"CN={20 * 'a'}").refusal[1]
+    assert text.startswith(f"the {kind} name that is added {what}")
+    assert text.endswith(f" (names.{kind}.add of the profile 'vpn')")
 
 
 def test_addresses_in_the_subject_follow_the_rules(world, profile):
@@ -459,16 +476,19 @@ def test_a_renewal_is_held_to_the_rules_of_today(world, profile):
     assert "subject.CN.pattern" in renewed(world, first).refusal[1]
 
 
+SAME_KEY = "(renewal.same_key of the profile)"
+
+
 @pytest.mark.parametrize("kind", [17, 19])
 @pytest.mark.parametrize(
     ("rule", "key", "said"),
     [
         (KeyChange.ALLOWED, "device", ""),
         (KeyChange.ALLOWED, "next", ""),
-        (KeyChange.NEEDED, "device", "for another key than its certificate has"),
+        (KeyChange.NEEDED, "device", f"for another key than its certificate has {SAME_KEY}"),
         (KeyChange.NEEDED, "next", ""),
         (KeyChange.FORBIDDEN, "device", ""),
-        (KeyChange.FORBIDDEN, "next", "for the key that its certificate has"),
+        (KeyChange.FORBIDDEN, "next", f"for the key that its certificate has {SAME_KEY}"),
     ],
 )
 def test_the_key_of_a_renewal(world, rule, key, said, kind):
@@ -724,7 +744,10 @@ def test_a_chain_of_renewals_ends(world, purged):
     reply = chained(world, holder, 30)
     assert reply.refusal == (
         "badRequest",
-        "this certificate has been renewed for as long as is allowed",
+        (
+            "this certificate has been renewed for as long as is allowed "
+            "(renewal.longest of the profile)"
+        ),
     )
     # With a challenge it is a first enrolment, and the time begins anew.
     anew = world.renew(holder, challenge=world.challenge(), kind=19, transaction_id="anew")

@@ -144,7 +144,8 @@ def test_validity(world):
     device = world.enrolled()
     end = device.x509.not_valid_after_utc
     world.now = end + DAY
-    assert world.renew(device).refusal[1].startswith("the certificate that signed expired at")
+    text = world.renew(device).refusal[1]
+    assert text == f"the certificate that signed expired at {end} (renewal.grace of the profile)"
     world.use(renewal=RenewalRules(grace=2 * DAY))
     assert isinstance(world.renew(device).rep, Success)
     world.now = end + 3 * DAY
@@ -159,7 +160,10 @@ def test_window(world, device):
     world.now = start - DAY
     assert world.renew(device).refusal == (
         "badRequest",
-        f"too early: this certificate can be renewed from {start} on",
+        (
+            f"too early: this certificate can be renewed from {start} on "
+            "(renewal.window of the profile)"
+        ),
     )
     world.now = start
     assert isinstance(world.renew(device).rep, Success)

@@ -35,7 +35,7 @@ def test_a_user_principal_name(app, challenges, logged, settings, bound, names):
     (answer,) = run(application, post(message))
     reply, line = devices.read(answer.body, ra), logged[-1]
     if names is None:
-        said = "a user principal name is only for a challenge that names it"
+        said = "a user principal name is only for a challenge or a service that names it"
         assert reply.refusal[1].startswith(said)
         assert line["reason"].startswith(said)
         return

@@ -147,6 +147,7 @@ class Identity(Enum):
 
 def _not_vouched(what: str) -> BadRequest:
     return BadRequest(
-        f"{what} is only for a challenge that names it, or for a renewal that has it already",
+        f"{what} is only for a challenge or a service that names it, or for a renewal that has it "
+        "already (identity of the profile)",
         hint="bind the challenge to the subject and to these names",
     )

@@ -65,15 +65,20 @@ def check(
         if name not in known:
             raise BadRequest(
                 f"the certificate that signed does not have the name {name}",
-                text="the certificate that signed does not have all of these names",
+                text="the certificate that signed does not have all of these names "
+                "(renewal.new_names of the profile)",
             )
 
 
 def _check_key(sender: Sender, rules: RenewalRules) -> None:
     if rules.same_key is KeyChange.NEEDED and sender.is_own:
-        raise BadRequest("a renewal has to be for another key than its certificate has")
+        raise _other_key("another key than its certificate has")
     if rules.same_key is KeyChange.FORBIDDEN and not sender.is_own:
-        raise BadRequest("a renewal has to be for the key that its certificate has")
+        raise _other_key("the key that its certificate has")
+
+
+def _other_key(wanted: str) -> BadRequest:
+    return BadRequest(f"a renewal has to be for {wanted} (renewal.same_key of the profile)")
 
 
 def _check_chain(renewed: RenewedCertificate, rules: RenewalRules, now: datetime) -> None:
@@ -82,7 +87,8 @@ def _check_chain(renewed: RenewedCertificate, rules: RenewalRules, now: datetime
         if now > end:
             raise BadRequest(
                 f"the renewals since {renewed.began} could go on until {end}",
-                text="this certificate has been renewed for as long as is allowed",
+                text="this certificate has been renewed for as long as is allowed "
+                "(renewal.longest of the profile)",
                 hint="enrol anew with a challenge",
             )
 
@@ -104,8 +110,12 @@ def _check_time(certificate: Certificate, rules: RenewalRules, now: datetime) ->
         raise BadRequest(f"the certificate that signed is not valid before {start}")
     if now > end + rules.grace:
         raise BadRequest(
-            f"the certificate that signed expired at {end}",
-            hint="enrol anew with a challenge, or set renewal_grace_days",
+            f"the certificate that signed expired at {end} (renewal.grace of the profile)",
+            hint="enrol anew with a challenge, or allow it for longer",
         )
     if rules.window is not None and now < end - rules.window:
-        raise TooEarly(f"too early: this certificate can be renewed from {end - rules.window} on")
+        start = end - rules.window
+        raise TooEarly(
+            f"too early: this certificate can be renewed from {start} on "
+            "(renewal.window of the profile)"
+        )

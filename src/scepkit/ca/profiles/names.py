@@ -157,8 +157,8 @@ class NameRules:
         found = set()
         for kind, rule in self.rules.items():
             for template in (one for one in rule.added if one.names <= vouchers.keys()):
-                with suppress(BadRequest):
-                    text = template.value(vouchers, kind)
+                with suppress(BadRequest, ValueError):
+                    text = template.value(vouchers, kind, "")
                     found |= {str(_name(kind, text))} if text else set()
         return frozenset(found)
 
@@ -168,12 +168,22 @@ class NameRules:
         known = frozenset(map(str, names))
         for kind, rule in self.rules.items():
             for template in rule.added:
-                text = template.value(values, f"the {kind} name that is added")
-                made = _name(kind, text) if text else None
+                made = self._made(kind, template, values)
                 if made is not None and str(made) not in known:
                     known |= {str(made)}
                     names = (*names, made)
         return names
+
+    def _made(self, kind: str, template: Template, values: Values) -> GeneralName | None:
+        """Return the name that a template makes; None for nothing."""
+        shown = _shown(kind)
+        label = f"the {shown} name that is added"
+        rule = f"names.{shown}.add of the profile {self.profile!r}"
+        text = template.value(values, label, rule)
+        try:
+            return _name(kind, text) if text else None
+        except ValueError as error:
+            raise BadRequest(f"{label} is none ({rule})") from error
 
     def _check(self, names: list[GeneralName]) -> None:
         if len(names) > self.most:
@@ -217,28 +227,30 @@ class NameRules:
             raise self._refused(kind, what, "max")
 
     def _refused(self, kind: str, what: str, key: str) -> BadRequest:
-        shown = "directory" if kind == "dir" else kind
+        shown = _shown(kind)
         return BadRequest(
             f"the {shown} name {what} (names.{shown}.{key} of the profile {self.profile!r})"
         )
+
+
+def _shown(kind: str) -> str:
+    """Return a kind of names as the keys of a profile call it."""
+    return "directory" if kind == "dir" else kind
 
 
 def _name(kind: str, text: str) -> GeneralName:
     """Return the name with a text.
 
     Raises:
-        BadRequest: the text is none.
+        ValueError: the text is none.
     """
-    try:
-        if kind == "upn":
-            return GeneralName.upn(text)
-        if kind == "ip":
-            return GeneralName(der.element(0x87, ipaddress.ip_address(text).packed))
-        if kind == "dir":
-            return GeneralName(der.tagged(4, Name.parse(text).der))
-        return GeneralName(der.element(_TAGS[kind], text.encode("ascii")))
-    except ValueError as error:
-        raise BadRequest(f"the {kind} name that is added is none") from error
+    if kind == "upn":
+        return GeneralName.upn(text)
+    if kind == "ip":
+        return GeneralName(der.element(0x87, ipaddress.ip_address(text).packed))
+    if kind == "dir":
+        return GeneralName(der.tagged(4, Name.parse(text).der))
+    return GeneralName(der.element(_TAGS[kind], text.encode("ascii")))
 
 
 def _text(kind: str, name: GeneralName) -> str:

@@ -46,13 +46,14 @@ class AttributeRule:
         """Say whether the request has its value, and not the profile."""
         return self.fixed is None and self.template is None
 
-    def made(self, values: Values | None) -> str | None:
+    def made(self, values: Values | None, profile: str) -> str | None:
         """Return the value that the profile makes, "" for none; None where it makes none."""
         if self.fixed is not None:
             return self.fixed
         if self.template is None or values is None:
             return None
-        return self.template.value(values, f"the subject's {self.label}")
+        rule = f"subject.{self.label}.template of the profile {profile!r}"
+        return self.template.value(values, f"the subject's {self.label}", rule)
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class SubjectRules:
         return rule.is_of_request if rule is not None else self.others != "cut"
 
     def _made(self, subject: Name, values: Values | None) -> Name:
-        made = {kind: rule.made(values) for kind, rule in self.rules.items()}
+        made = {kind: rule.made(values, self.profile) for kind, rule in self.rules.items()}
         left = {kind: text for kind, text in made.items() if text}
         parts = []
         for rdn in subject.rdns:

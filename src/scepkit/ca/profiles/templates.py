@@ -80,12 +80,13 @@ class Template:
         except jinja2.TemplateError as error:
             raise SettingsError(f"{text!r} is no template: {error}") from error
 
-    def value(self, values: Values, label: str) -> str:
+    def value(self, values: Values, label: str, rule: str) -> str:
         """Return the text that it makes; "" for nothing.
 
         Args:
             values: what is known of the request.
             label: what the text is for, as a refusal names it.
+            rule: the profile's key that has the template, likewise.
 
         Raises:
             BadRequest: it needs a value that is not known, or makes more than fits.
@@ -96,11 +97,13 @@ class Template:
             # Whatever it is: of what the template needs, the request has something else.
             kind = type(error).__name__
             raise BadRequest(
-                f"{label} cannot be made by its template: {kind}: {str(error)[:200]}",
-                text=f"{label} cannot be made: a value that it needs is missing or does not fit",
+                f"{label} cannot be made by its template: {kind}: {str(error)[:200]} ({rule})",
+                text=f"{label} cannot be made: a value that it needs is missing or does not fit "
+                f"({rule})",
             ) from error
         if len(text) > LONGEST:
-            raise BadRequest(f"{label} would have {len(text)} characters, at most {LONGEST} fit")
+            what = f"would have {len(text)} characters, at most {LONGEST} fit"
+            raise BadRequest(f"{label} {what} ({rule})")
         return str(text)
 
 
