@@ -39,7 +39,8 @@ WITH_JSON = [words for words in COMMANDS if takes_json(words)]
 
 def test_the_commands_of_a_device_have_it():
     of_devices = {words for words in COMMANDS if words[0] not in ("serve", "admin")}
-    assert of_devices < set(WITH_JSON)
+    # What is printed are the files that systemd and cron read.
+    assert of_devices - {("agent", "install")} < set(WITH_JSON)
 
 
 def test_every_command_of_an_operator_has_it():
