@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
+from cryptography.x509 import ObjectIdentifier
 
 import httpd
 import keys
@@ -32,6 +33,8 @@ from scepkit.client import keys as client_keys
 from scepkit.client.fleet import availability, enroller
 from scepkit.client.fleet.bundles import Bundles
 from scepkit.client.fleet.results import ResultFile, State, read_results
+from scepkit.protocol.asn1 import der
+from scepkit.protocol.certificate_template import named_template
 from scepkit.protocol.scep.http import HTTPResponse, Operation
 
 BUSY = HTTPResponse(503, b"busy", "text/plain", {"retry-after": "0"})
@@ -382,3 +385,19 @@ def test_passwords_that_others_may_read_are_refused(tmp_path):
 def test_options_that_cannot_be_meant(how):
     with pytest.raises(UsageError):
         replace(FleetOptions(), **how)
+
+
+def test_a_template_is_asked_for_and_old_importers_are_served(serve, fleet, tmp_path):
+    site = serve(grant)
+    fleet(site, ["dev1"], template="WebServer", pkcs12_legacy=True).run()
+    (asked,) = site.scep.wanted.values()
+    assert named_template(asked.extensions) == "WebServer"
+    assert Folder(tmp_path / "fleet/devices/dev1").record().template == "WebServer"
+    content = (tmp_path / "fleet/pkcs12/dev1.p12").read_bytes()
+    assert der.oid(ObjectIdentifier("1.2.840.113549.1.12.1.3")) in content  # 3-KeyTripleDES-CBC
+    assert der.oid(ObjectIdentifier("1.2.840.113549.1.5.13")) not in content  # PBES2
+
+
+def test_a_template_that_is_none(serve, fleet):
+    with pytest.raises(UsageError):
+        fleet(serve(grant), ["dev1"], template="1.2.3:99999999999")

@@ -174,3 +174,40 @@ def test_the_commands_show_it(site, tls_files, shown, tmp_path, capsys):
     capsys.readouterr()
     assert main(["renew", str(out), "--tls-key", "x"]) == 2
     assert "--tls-key and --tls-passphrase go with --tls-cert" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["caps", "ca", "next-ca"])
+def test_the_commands_that_look_at_a_server_show_it(site, tls_files, shown, capsys, command):
+    trust = ["--fingerprint", site.fingerprint] if command == "next-ca" else []
+    looks = [*map(str, ["get", command, site.url, *trust, "--tls-ca", tls_files / "ca.pem"])]
+    assert main(looks) == 1
+    capsys.readouterr()
+    status = main([*looks, "--tls-cert", str(shown / "both")])
+    # A CA without a successor has answered, too.
+    assert status == 0 or "announces no successor" in capsys.readouterr().err
+
+
+def test_the_commands_of_a_directory_show_another_one(site, tls_files, shown, tmp_path, capsys):
+    out, ca_file = tmp_path / "dev1", ["--tls-ca", tls_files / "ca.pem"]
+    enroll = ["enroll", site.url, "--subject", "CN=dev1", "--fingerprint", site.fingerprint]
+    both = ["--tls-cert", shown / "both"]
+    assert main([*map(str, [*enroll, "--out", out, *ca_file, *both])]) == 0
+    (shown / "both").rename(shown / "moved")
+    for command in (["get", "cert", "--dir", out], ["revoke", out, "--yes"]):
+        capsys.readouterr()
+        assert main([*map(str, command)]) == 2
+        assert f"cannot read {shown / 'both'}" in capsys.readouterr().err
+        main([*map(str, [*command, "--tls-cert", shown / "moved"])])
+        assert "TLS" not in capsys.readouterr().err
+
+
+def test_a_fleet_shows_it_and_records_it(site, tls_files, shown, tmp_path):
+    (tmp_path / "devices.csv").write_text("name,subject\ndev1,CN=dev1\n")
+    fleet = ["fleet", "enroll", tmp_path / "devices.csv", "--url", site.url]
+    fleet += ["--out", tmp_path / "f", "--fingerprint", site.fingerprint]
+    fleet += ["--tls-ca", tls_files / "ca.pem"]
+    assert main([*map(str, [*fleet, "--patience", "1s"])]) == 1
+    assert main([*map(str, [*fleet, "--tls-cert", shown / "both"])]) == 0
+    folder = Folder(tmp_path / "f" / "devices" / "dev1")
+    assert folder.record().tls_cert == str(shown / "both")
+    Renewer(folder).renew(RenewalOptions(force=True))

@@ -153,7 +153,7 @@ TlsCert: TypeAlias = Annotated[
         CONNECTION,
         "FILE",
         "For https: PEM file with the certificate that this machine shows to the server, and its "
-        "chain; renewals show it, too.",
+        "chain. An enrolment or a renewal records it for the next renewal.",
     ),
 ]
 TlsKey: TypeAlias = Annotated[

@@ -18,6 +18,7 @@ from scepkit.client.events import Tell
 from scepkit.client.folder import Folder, place
 from scepkit.client.folder.record import Record, RevocationNote
 from scepkit.client.revocation import Revoked
+from scepkit.client.tls import ClientCertificate
 from scepkit.client.transport import run_flow
 from scepkit.client.trust import normalize_url
 from scepkit.errors import Hint, SettingsError
@@ -53,6 +54,7 @@ class Revoker:
         connection: the way to servers.
         url: the CA's CMP service; where a server of this project has it unless given.
         tls_ca: file of the certificates to check HTTPS with; the recorded one unless given.
+        client_certificate: shown by HTTPS; the recorded one unless given.
         allowed: legacy algorithms of the answer; the recorded ones unless given.
         tell: takes the events.
     """
@@ -64,6 +66,7 @@ class Revoker:
         *,
         url: str = "",
         tls_ca: Path | None = None,
+        client_certificate: ClientCertificate | None = None,
         allowed: frozenset[Legacy] | None = None,
         tell: Tell = events.ignore,
     ) -> None:
@@ -71,6 +74,7 @@ class Revoker:
         self._connection = connection
         self._url = url
         self._tls_ca = tls_ca
+        self._client_certificate = client_certificate
         self._allowed = allowed
         self._tell = tell
 
@@ -144,8 +148,10 @@ class Revoker:
 
     def _transport(self, record: Record | None) -> HTTPTransport:
         if record is None:
-            return self._connection.transport(self._tls_ca)
-        return self._connection.transport_of(record, self._tls_ca)
+            return self._connection.transport(
+                self._tls_ca, client_certificate=self._client_certificate
+            )
+        return self._connection.transport_of(record.showing(self._client_certificate), self._tls_ca)
 
     def _note(self, certificate: Certificate, answer: Revoked, reason: Reason) -> None:
         """Keep it in the folder; what was said the first time stays."""

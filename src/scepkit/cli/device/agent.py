@@ -14,6 +14,7 @@ from scepkit.cli import options, terminal
 from scepkit.cli.device import agent_install
 from scepkit.cli.device import agent_options as asks
 from scepkit.cli.help import Command, Group, examples
+from scepkit.cli.option_groups import ConnectionOptions
 from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def run(
     settings = _settings(at, min_interval, deploy_hook or (), hook_timeout)
     if as_json and not once:
         raise UsageError("--json goes with --once", hint="scep status --all --json, at any time")
-    way = connection.of_options(timeout, proxy)
+    way = connection.of_options(ConnectionOptions(proxy=proxy, timeout=timeout))
     agent = Agent(settings, way, tell=agent_events.tell)
     if once:
         raise typer.Exit(_once(agent, roots or (), list_file, eager=retry_now, as_json=as_json))

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from scepkit.cli import terminal
+from scepkit.cli.option_groups import ChallengeOptions
 from scepkit.client import secret_source
 from scepkit.errors import UsageError
 
@@ -55,6 +56,12 @@ def read(
     if option is not None:
         return secret_source.first_line(option, f"--{what}", what)
     return (os.environ.get(f"SCEP_{what.upper()}") or None) if environment else None
+
+
+def of_options(given: ChallengeOptions, *, environment: bool) -> str | None:
+    """Return the challenge that the options name, or None when there is none; see `read`."""
+    places = (given.challenge, given.challenge_file, given.challenge_command)
+    return read(*places, prompt=given.challenge_prompt, environment=environment)
 
 
 def check(

@@ -11,6 +11,7 @@ from pathlib import Path
 from scepkit.cli import describe, options, terminal
 from scepkit.cli.device import challenge
 from scepkit.cli.device.request_options import read_source
+from scepkit.cli.option_groups import ConnectionOptions, PollingOptions
 from scepkit.client.client import Client, Connection
 from scepkit.client.folder.files import read_certificate
 from scepkit.client.folder.record import ServerChanges
@@ -23,24 +24,28 @@ from scepkit.protocol.scep.transaction import CAInformation, Limits
 
 
 def of_options(
-    timeout: float,
-    proxy: str | None,
-    poll_interval: float | None = None,
-    max_wait: float | None = None,
+    given: ConnectionOptions,
+    polling: PollingOptions | None = None,
     secrets: Secrets | None = None,
 ) -> Connection:
     """Return the way to a server, which shows on the terminal what is waited for.
+
+    Args:
+        given: how it is reached.
+        polling: how long an approval is waited for.
+        secrets: reads passphrases; asks for them on the terminal unless given.
 
     Raises:
         UsageError: an option cannot be meant.
     """
     limits = None
-    if poll_interval is not None and max_wait is not None:
-        options.check_seconds("--poll-interval", poll_interval)
-        options.check_seconds("--max-wait", max_wait)
-        limits = Limits(poll_interval=poll_interval, max_wait=max_wait)
-    options.check_seconds("--timeout", timeout)
-    return Connection(timeout, proxy, limits, terminal.Progress().pause, secrets or asking())
+    if polling is not None:
+        options.check_seconds("--poll-interval", polling.poll_interval)
+        options.check_seconds("--max-wait", polling.max_wait)
+        limits = Limits(poll_interval=polling.poll_interval, max_wait=polling.max_wait)
+    options.check_seconds("--timeout", given.timeout)
+    pause = terminal.Progress().pause
+    return Connection(given.timeout, given.proxy, limits, pause, secrets or asking())
 
 
 def asking() -> Secrets:
@@ -48,30 +53,23 @@ def asking() -> Secrets:
     return Secrets(challenge.ask)
 
 
-def client_certificate(
-    certificate: Path | None, key: Path | None, passphrase: str | None, secrets: Secrets
-) -> ClientCertificate | None:
+def client_certificate(given: ConnectionOptions, secrets: Secrets) -> ClientCertificate | None:
     """Return the TLS client certificate of the options; None for none.
 
     Raises:
         UsageError: they cannot be meant.
     """
-    if certificate is None:
-        if key is not None or passphrase is not None:
+    passphrase = given.tls_passphrase
+    if given.tls_cert is None:
+        if given.tls_key is not None or passphrase is not None:
             raise UsageError("--tls-key and --tls-passphrase go with --tls-cert")
         return None
     source = None if passphrase is None else read_source(passphrase, "--tls-passphrase")
-    return ClientCertificate(certificate, key, source, secrets)
+    return ClientCertificate(given.tls_cert, given.tls_key, source, secrets)
 
 
 def client(
-    url: str,
-    way: Connection,
-    *,
-    ca_id: str,
-    tls_ca: Path | None,
-    shown: ClientCertificate | None = None,
-    legacy: str = "",
+    url: str, way: Connection, given: ConnectionOptions, *, ca_id: str, legacy: str = ""
 ) -> Client:
     """Return a client for the server of a URL.
 
@@ -83,7 +81,9 @@ def client(
         url,
         identifier=ca_id,
         allowed=options.read_legacy(legacy),
-        transport=way.transport(tls_ca, client_certificate=shown),
+        transport=way.transport(
+            given.tls_ca, client_certificate=client_certificate(given, way.secrets)
+        ),
         limits=way.limits,
         pause=way.pause,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +12,14 @@ import typer
 from scepkit.cli import options
 from scepkit.cli.device import request_options as asks
 from scepkit.cli.help import Command
-from scepkit.cli.options import TRUST, WANTED, flag, option
+from scepkit.cli.option_groups import (
+    ChallengeOptions,
+    ConnectionOptions,
+    PollingOptions,
+    TrustOptions,
+    grouped,
+)
+from scepkit.cli.options import WANTED, flag, option
 from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,16 +57,6 @@ _Force = Annotated[
     ),
 ]
 
-_Insecure = Annotated[
-    bool,
-    flag(
-        TRUST,
-        "Trust any CA certificate that the server sends. Without --fingerprint, --ca and "
-        "--insecure, scep shows the fingerprint on the terminal and asks.",
-        "--insecure",
-    ),
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
@@ -72,7 +68,7 @@ def register(app: typer.Typer) -> None:
             short_help="Get a certificate for a new key.",
             epilog=_EPILOG,
             hidden=hidden,
-        )(enroll)
+        )(grouped(enroll))
 
 
 def enroll(
@@ -84,37 +80,14 @@ def enroll(
     eku: options.Eku = None,
     template: asks.Template = "",
     csr: asks.Csr = None,
-    challenge: options.Challenge = None,
-    challenge_file: options.ChallengeFile = None,
-    challenge_command: options.ChallengeCommand = None,
-    challenge_prompt: options.ChallengePrompt = False,
+    challenge: ChallengeOptions,
     force: _Force = False,
-    key: asks.KeyKind = "rsa:2048",
-    key_file: asks.KeyFile = None,
-    key_passphrase: asks.KeyPassphrase = None,
-    key_file_passphrase: asks.KeyFilePassphrase = None,
-    fullchain: asks.FullChain = None,
-    bundle: asks.Bundle = None,
-    pkcs12: asks.Pkcs12 = None,
-    pkcs12_password: asks.Pkcs12Password = None,
-    pkcs12_legacy: asks.Pkcs12Legacy = False,
-    owner: asks.Owner = "",
-    group: asks.Group = "",
-    mode: asks.Mode = "",
-    key_mode: asks.KeyMode = "",
-    fingerprint: options.Fingerprint = "",
-    ca_file: options.CaFile = None,
-    insecure: _Insecure = False,
-    legacy: options.LegacyList = "",
-    poll_interval: options.PollInterval = 60,
-    max_wait: options.MaxWait = 86400,
+    key: asks.KeyOptions,
+    files: asks.FileOptions,
+    trust: TrustOptions,
+    polling: PollingOptions,
     ca_id: options.CaId = "",
-    tls_ca: options.TlsCa = None,
-    tls_cert: options.TlsCert = None,
-    tls_key: options.TlsKey = None,
-    tls_passphrase: options.TlsPassphrase = None,
-    proxy: options.Proxy = None,
-    timeout: options.Timeout = 30,
+    network: ConnectionOptions,
     dry_run: asks.DryRun = False,
     as_json: options.Json = False,
 ) -> None:
@@ -132,28 +105,23 @@ def enroll(
 
     # What can be wrong with the options is said before anything happens.
     asked = _read(subject, san, eku, template, csr)
-    anchor = connection.AnchorOptions(fingerprint, ca_file, insecure=insecure)
-    outputs = asks.read_outputs(
-        fullchain, bundle, pkcs12, pkcs12_password, pkcs12_legacy=pkcs12_legacy
-    )
-    outputs = replace(outputs, owner=owner, group=group, mode=mode, key_mode=key_mode)
-    secrets = Secrets(_asking(Folder(out), key_file))
-    way = connection.of_options(timeout, proxy, poll_interval, max_wait, secrets)
-    shown = connection.client_certificate(tls_cert, tls_key, tls_passphrase, secrets)
-    client = connection.client(url, way, ca_id=ca_id, tls_ca=tls_ca, shown=shown, legacy=legacy)
-    used, passphrase = asks.read_key(key, key_file, key_passphrase, key_file_passphrase, secrets)
+    anchor = connection.AnchorOptions(trust.fingerprint, trust.ca_file, insecure=trust.insecure)
+    outputs = files.read()
+    secrets = Secrets(_asking(Folder(out), key.key_file))
+    way = connection.of_options(network, polling, secrets)
+    client = connection.client(url, way, network, ca_id=ca_id, legacy=trust.legacy)
+    used, passphrase = asks.read_key(key, secrets)
     folder, printer = Folder(out, secrets, passphrase), events.EventPrinter()
     enroller = Enroller(
         client,
         folder,
         anchor.choose,
-        tls_ca=tls_ca,
-        client_certificate=shown,
+        tls_ca=network.tls_ca,
+        client_certificate=connection.client_certificate(network, secrets),
         outputs=outputs,
         tell=printer,
     )
-    places = (challenge, challenge_file, challenge_command)
-    secret = partial(challenges.read, *places, prompt=challenge_prompt, environment=csr is None)
+    secret = partial(challenges.of_options, challenge, environment=csr is None)
     with hints.naming_commands(folder, printer):
         if dry_run:
             plan = enroller.plan(**asked, key=used, challenge=secret, force=force)

@@ -11,6 +11,7 @@ import typer
 
 from scepkit.cli import options, terminal
 from scepkit.cli.help import Command, Group, examples
+from scepkit.cli.option_groups import ConnectionOptions, grouped
 
 group = typer.Typer(
     name="get",
@@ -32,21 +33,19 @@ def register(app: typer.Typer) -> None:
     short_help="Print the server's capabilities.",
     epilog=examples("scep get caps http://ca.example/scep"),
 )
+@grouped
 def caps(
     url: options.Url,
     *,
     ca_id: options.CaId = "",
-    tls_ca: options.TlsCa = None,
-    proxy: options.Proxy = None,
-    timeout: options.Timeout = 30,
+    network: ConnectionOptions,
     as_json: options.Json = False,
 ) -> None:
     """Print the server's capabilities (GetCACaps), one keyword a line."""
     from scepkit.cli import describe
     from scepkit.cli.device import connection
 
-    way = connection.of_options(timeout, proxy)
-    client = connection.client(url, way, ca_id=ca_id, tls_ca=tls_ca)
+    client = connection.client(url, connection.of_options(network), network, ca_id=ca_id)
     keywords = describe.keywords(client.get_capabilities())
     if as_json:
         terminal.json_data({"url": client.url, "capabilities": keywords})
@@ -65,6 +64,7 @@ def caps(
         "scep get ca http://ca.example/scep --fingerprint sha256:5a1f... --out ca.pem",
     ),
 )
+@grouped
 def ca(
     url: options.Url,
     *,
@@ -76,9 +76,7 @@ def ca(
         ),
     ] = None,
     ca_id: options.CaId = "",
-    tls_ca: options.TlsCa = None,
-    proxy: options.Proxy = None,
-    timeout: options.Timeout = 30,
+    network: ConnectionOptions,
     as_json: options.Json = False,
 ) -> None:
     """Print the server's CA and RA certificates (GetCACert): PEM on stdout, a summary on stderr.
@@ -91,8 +89,7 @@ def ca(
     from scepkit.protocol.scep import ca_certificates
 
     anchor = connection.AnchorOptions(fingerprint)
-    way = connection.of_options(timeout, proxy)
-    client = connection.client(url, way, ca_id=ca_id, tls_ca=tls_ca)
+    client = connection.client(url, connection.of_options(network), network, ca_id=ca_id)
     found = client.ask().certificates
     if anchor.fingerprint:
         ca_certificates.find(found, anchor.fingerprint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,12 @@ import typer
 from scepkit.cli import options, terminal
 from scepkit.cli.device import request_options as asks
 from scepkit.cli.help import Command
+from scepkit.cli.option_groups import (
+    ConnectionOptions,
+    PollingOptions,
+    RenewalChallengeOptions,
+    grouped,
+)
 from scepkit.cli.options import CONNECTION, KEYS, WANTED, flag, option
 from scepkit.errors import UsageError
 
@@ -105,17 +112,6 @@ _Message = Annotated[
     ),
 ]
 
-_Challenge = Annotated[
-    str | None,
-    option(
-        WANTED,
-        "SECRET",
-        "A challenge (enrolment password), for a CA that wants one for renewals too, and for "
-        "keys that cannot decrypt; - reads it from stdin. SCEP_CHALLENGE is not read here: it "
-        "may hold a spent one.",
-    ),
-]
-
 _Url = Annotated[
     str, option(CONNECTION, "URL", "URL of the SCEP server. Default: the one recorded in DIR.")
 ]
@@ -128,7 +124,7 @@ def register(app: typer.Typer) -> None:
         cls=Command,
         short_help="Renew the certificate in a directory if it is due.",
         epilog=_EPILOG,
-    )(renew)
+    )(grouped(renew))
 
 
 def renew(
@@ -143,23 +139,14 @@ def renew(
     eku: _Eku = None,
     next_ca: _NextCA = False,
     message: _Message = "",
-    challenge: _Challenge = None,
-    challenge_file: options.ChallengeFile = None,
-    challenge_command: options.ChallengeCommand = None,
-    challenge_prompt: options.ChallengePrompt = False,
+    challenge: RenewalChallengeOptions,
     fingerprint: options.Fingerprint = "",
     ca_file: options.CaFile = None,
     legacy: options.KnownLegacy = None,
-    poll_interval: options.PollInterval = 60,
-    max_wait: options.MaxWait = 86400,
+    polling: PollingOptions,
     url: _Url = "",
     ca_id: options.KnownCaId = None,
-    tls_ca: options.TlsCa = None,
-    tls_cert: options.TlsCert = None,
-    tls_key: options.TlsKey = None,
-    tls_passphrase: options.TlsPassphrase = None,
-    proxy: options.Proxy = None,
-    timeout: options.Timeout = 30,
+    network: ConnectionOptions,
     as_json: options.Json = False,
 ) -> None:
     """Renew the certificate in a directory if it is due; otherwise say when it will be.
@@ -182,22 +169,20 @@ def renew(
     wanted = _read(before, key, eku, message, force=force, same_key=same_key, next_ca=next_ca)
     anchor = connection.AnchorOptions(fingerprint, ca_file)
     trusted = anchor.choose if anchor.is_given else None
-    secrets = connection.asking()
-    wait = 0 if every else max_wait
-    way = connection.of_options(timeout, proxy, poll_interval, wait, secrets)
-    shown = connection.client_certificate(tls_cert, tls_key, tls_passphrase, secrets)
-    changes = connection.changes(url, ca_id, legacy, tls_ca, shown)
-    places = (challenge, challenge_file, challenge_command)
+    patience = replace(polling, max_wait=0) if every else polling
+    way = connection.of_options(network, patience)
+    shown = connection.client_certificate(network, way.secrets)
+    changes = connection.changes(url, ca_id, legacy, network.tls_ca, shown)
     if directory is None or every:
         from scepkit.cli.device.renew_all import renew_all
 
-        if anchor.is_given or challenge_prompt or any(places) or changes != ServerChanges():
+        if anchor.is_given or challenge.are_given or changes != ServerChanges():
             raise UsageError("with --all, each directory has its own server, CA and challenge")
-        raise typer.Exit(renew_all(directory, wanted, way, secrets, as_json=as_json))
+        raise typer.Exit(renew_all(directory, wanted, way, as_json=as_json))
     # One that enrolled the device is still in many an environment, and is spent.
-    secret = partial(challenges.read, *places, prompt=challenge_prompt, environment=False)
+    secret = partial(challenges.of_options, challenge, environment=False)
     passphrase = asks.read_source(key_passphrase, "--key-passphrase") if key_passphrase else None
-    folder = Folder(directory, secrets, passphrase)
+    folder = Folder(directory, way.secrets, passphrase)
     printer = events.EventPrinter()
     renewer = Renewer(folder, way, server=changes, trust=trusted, tell=printer)
     with hints.naming_commands(folder, printer):

@@ -11,14 +11,11 @@ from scepkit.client.agent import places
 from scepkit.client.client import Connection
 from scepkit.client.folder import Folder
 from scepkit.client.renewer import NotDue, RenewalOptions, Renewed, Renewer
-from scepkit.client.secret_source import Secrets
 from scepkit.errors import DirectoryBusy, ScepError, StillPending
 from scepkit.protocol.certificate import show_serial
 
 
-def renew_all(
-    root: Path | None, wanted: RenewalOptions, way: Connection, secrets: Secrets, *, as_json: bool
-) -> int:
+def renew_all(root: Path | None, wanted: RenewalOptions, way: Connection, *, as_json: bool) -> int:
     """Renew all that is due below a root, one after the other; return the exit status.
 
     What fails for one keeps none of the others. Hooks are the agent's: its next look runs them.
@@ -26,8 +23,7 @@ def renew_all(
     Args:
         root: where; None for the usual one.
         wanted: when, and what to ask for.
-        way: how servers are reached; it does not wait for an approval.
-        secrets: reads the passphrases of encrypted keys.
+        way: how servers are reached, and passphrases read; it does not wait for an approval.
         as_json: for programs.
 
     Raises:
@@ -35,7 +31,7 @@ def renew_all(
     """
     statuses, rows = set(), []
     for directory in places.below(root or places.usual_root(), agent_events.tell):
-        status, row = _renew(Folder(directory, secrets), wanted, way)
+        status, row = _renew(Folder(directory, way.secrets), wanted, way)
         statuses.add(status)
         rows.append({"directory": str(directory), **row})
         if not as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
@@ -143,6 +144,63 @@ DryRun: TypeAlias = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class KeyOptions:
+    """The key, and what it is encrypted under."""
+
+    key: KeyKind = "rsa:2048"
+    key_file: KeyFile = None
+    key_passphrase: KeyPassphrase = None
+    key_file_passphrase: KeyFilePassphrase = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileOptions:
+    """The further files, and the owner of all."""
+
+    fullchain: FullChain = None
+    bundle: Bundle = None
+    pkcs12: Pkcs12 = None
+    pkcs12_password: Pkcs12Password = None
+    pkcs12_legacy: Pkcs12Legacy = False
+    owner: Owner = ""
+    group: Group = ""
+    mode: Mode = ""
+    key_mode: KeyMode = ""
+
+    def read(self) -> Outputs:
+        """Return the further files.
+
+        Raises:
+            UsageError: they cannot be meant.
+        """
+        from scepkit.client.folder.outputs import Outputs
+
+        if self.pkcs12 is None and (self.pkcs12_password is not None or self.pkcs12_legacy):
+            raise UsageError("--pkcs12-password and --pkcs12-legacy go with --pkcs12")
+        source = read_source(self.pkcs12_password or "none", "--pkcs12-password")
+        if self.pkcs12 is not None and source.kind == "none":
+            raise UsageError(
+                "--pkcs12 takes a password, which its importers ask for",
+                hint=f"name its place: --pkcs12-password {_PLACES}",
+            )
+        given = (self.fullchain, self.bundle, self.pkcs12)
+        one, two, three = (str(path.absolute()) if path else "" for path in given)
+        if len({one, two, three} - {""}) < sum(map(bool, given)):
+            raise UsageError("two of --fullchain, --bundle and --pkcs12 name the same file")
+        return Outputs(
+            one,
+            two,
+            three,
+            pkcs12_password=str(source) if self.pkcs12 else "",
+            pkcs12_legacy=self.pkcs12_legacy,
+            owner=self.owner,
+            group=self.group,
+            mode=self.mode,
+            key_mode=self.key_mode,
+        )
+
+
 def read_source(text: str, name: str) -> SecretSource:
     """Read the place of a secret.
 
@@ -157,9 +215,7 @@ def read_source(text: str, name: str) -> SecretSource:
         raise UsageError(f"{name}: {error.message}", hint=error.hint) from None
 
 
-def read_key(
-    kind: str, file: Path | None, given: str | None, opening: str | None, secrets: Secrets
-) -> tuple[str | PrivateKey, SecretSource | None]:
+def read_key(options: KeyOptions, secrets: Secrets) -> tuple[str | PrivateKey, SecretSource | None]:
     """Read the options of the key.
 
     Returns:
@@ -172,13 +228,14 @@ def read_key(
     from scepkit.client import keys
     from scepkit.client.secret_source import ASKED, KEY_PASSPHRASE, NOWHERE
 
+    file, given, opening = options.key_file, options.key_passphrase, options.key_file_passphrase
     kept = None if given is None else read_source(given, "--key-passphrase")
     opens = ASKED
     if file is None:
         if opening is not None:
             raise UsageError("--key-file-passphrase goes with --key-file")
-        return kind, kept
-    if kind != keys.DEFAULT_KEY:
+        return options.key, kept
+    if options.key != keys.DEFAULT_KEY:
         raise UsageError("--key and --key-file exclude each other")
     what = KEY_PASSPHRASE
     if opening is not None:
@@ -195,34 +252,3 @@ def read_key(
     found = keys.read_foreign_key(file, ask)
     # What somebody has encrypted stays encrypted.
     return found, opens if asked and kept is None else kept
-
-
-def read_outputs(
-    fullchain: Path | None,
-    bundle: Path | None,
-    pkcs12: Path | None,
-    pkcs12_password: str | None,
-    *,
-    pkcs12_legacy: bool,
-) -> Outputs:
-    """Read the options of the further files.
-
-    Raises:
-        UsageError: they cannot be meant.
-    """
-    from scepkit.client.folder.outputs import Outputs
-
-    if pkcs12 is None and (pkcs12_password is not None or pkcs12_legacy):
-        raise UsageError("--pkcs12-password and --pkcs12-legacy go with --pkcs12")
-    source = read_source(pkcs12_password or "none", "--pkcs12-password")
-    if pkcs12 is not None and source.kind == "none":
-        raise UsageError(
-            "--pkcs12 takes a password, which its importers ask for",
-            hint=f"name its place: --pkcs12-password {_PLACES}",
-        )
-    one, two, three = (str(path.absolute()) if path else "" for path in (fullchain, bundle, pkcs12))
-    if len({one, two, three} - {""}) < sum(map(bool, (one, two, three))):
-        raise UsageError("two of --fullchain, --bundle and --pkcs12 name the same file")
-    return Outputs(
-        one, two, three, pkcs12_password=str(source) if pkcs12 else "", pkcs12_legacy=pkcs12_legacy
-    )

@@ -11,6 +11,7 @@ import typer
 from scepkit.cli import options, terminal
 from scepkit.cli.device import get
 from scepkit.cli.help import Command, examples
+from scepkit.cli.option_groups import ConnectionOptions, grouped
 from scepkit.cli.options import option
 from scepkit.errors import UsageError
 
@@ -82,7 +83,7 @@ def register() -> None:
         ("cert", cert, "Print a certificate that the CA issued.", _CERT),
         ("crl", crl, "Print the CA's revocation list.", _CRL),
     ):
-        get.group.command(name, cls=Command, short_help=help_, epilog=epilog)(command)
+        get.group.command(name, cls=Command, short_help=help_, epilog=epilog)(grouped(command))
 
 
 def next_ca(
@@ -94,9 +95,7 @@ def next_ca(
     legacy: options.KnownLegacy = None,
     out: Out = None,
     ca_id: options.KnownCaId = None,
-    tls_ca: options.TlsCa = None,
-    proxy: options.Proxy = None,
-    timeout: options.Timeout = 30,
+    network: ConnectionOptions,
     as_json: options.Json = False,
 ) -> None:
     """Print the certificates of the CA's successor (GetNextCACert), signed by the current CA.
@@ -108,15 +107,16 @@ def next_ca(
     from scepkit.cli.device.get import deliver
 
     anchor = connection.AnchorOptions(fingerprint, ca_file)
-    changes = connection.changes(url, ca_id, legacy, tls_ca)
-    way = connection.of_options(timeout, proxy)
+    way = connection.of_options(network)
+    shown = connection.client_certificate(network, way.secrets)
+    changes = connection.changes(url, ca_id, legacy, network.tls_ca, shown)
     if directory is not None and anchor.is_given:
         raise UsageError("--dir names the trusted CA: leave out --fingerprint and --ca")
     if directory is not None:
         known = _known(directory, changes, way, "next-ca", signs=False)
         client, ca = known.client, known.ca
     elif url:
-        client = connection.client(url, way, ca_id=ca_id or "", tls_ca=tls_ca, legacy=legacy or "")
+        client = connection.client(url, way, network, ca_id=ca_id or "", legacy=legacy or "")
         information = client.ask()
         ca = client.trust(information, anchor.choose(information))
     else:
@@ -144,9 +144,7 @@ def cert(
     legacy: options.KnownLegacy = None,
     out: Out = None,
     ca_id: options.KnownCaId = None,
-    tls_ca: options.TlsCa = None,
-    proxy: options.Proxy = None,
-    timeout: options.Timeout = 30,
+    network: ConnectionOptions,
     as_json: options.Json = False,
 ) -> None:
     """Print a certificate that the CA issued (GetCert), such as one that was lost.
@@ -159,8 +157,10 @@ def cert(
     from scepkit.protocol.certificate import show_serial
 
     number = _serial(serial) if serial else None
-    changes = connection.changes(url, ca_id, legacy, tls_ca)
-    known = _known(directory, changes, connection.of_options(timeout, proxy), "cert")
+    way = connection.of_options(network)
+    shown = connection.client_certificate(network, way.secrets)
+    changes = connection.changes(url, ca_id, legacy, network.tls_ca, shown)
+    known = _known(directory, changes, way, "cert")
     certificate = known.folder.require_certificate()
     found = known.client.get_cert(known.ca, known.folder.key(), certificate, number)
     rows = [("serial", show_serial(found.serial)), *describe.marks(found)]
@@ -175,9 +175,7 @@ def crl(
     legacy: options.KnownLegacy = None,
     out: Out = None,
     ca_id: options.KnownCaId = None,
-    tls_ca: options.TlsCa = None,
-    proxy: options.Proxy = None,
-    timeout: options.Timeout = 30,
+    network: ConnectionOptions,
     as_json: options.Json = False,
 ) -> None:
     """Print the CA's certificate revocation list (GetCRL), PEM, after checking its signature.
@@ -190,8 +188,10 @@ def crl(
     from scepkit.cli.device import connection
     from scepkit.cli.device.get import deliver
 
-    changes = connection.changes(url, ca_id, legacy, tls_ca)
-    known = _known(directory, changes, connection.of_options(timeout, proxy), "crl")
+    way = connection.of_options(network)
+    shown = connection.client_certificate(network, way.secrets)
+    changes = connection.changes(url, ca_id, legacy, network.tls_ca, shown)
+    known = _known(directory, changes, way, "crl")
     certificate = known.folder.require_certificate()
     places = describe.crl_urls(certificate)
     if places:
@@ -199,9 +199,9 @@ def crl(
     found = known.client.get_crl(known.ca, known.folder.key(), certificate)
     pem = found.public_bytes(Encoding.PEM).decode("ascii")
     details = describe.revocations(found)
-    shown = ("number", "this_update", "next_update", "revoked")
+    facts = ("number", "this_update", "next_update", "revoked")
     rows = [
-        (name.replace("_", " "), str(details[name])) for name in shown if details[name] is not None
+        (name.replace("_", " "), str(details[name])) for name in facts if details[name] is not None
     ]
     about = [(f"revocation list of {details['issuer']}", rows)]
     deliver(pem, out, about, {**details, "pem": pem}, as_json=as_json)

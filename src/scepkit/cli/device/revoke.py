@@ -10,6 +10,7 @@ import typer
 
 from scepkit.cli import options, terminal
 from scepkit.cli.help import Command
+from scepkit.cli.option_groups import ConnectionOptions, grouped
 from scepkit.cli.options import CONNECTION, WANTED, ReasonName, flag, option, read_reason
 from scepkit.errors import UsageError
 
@@ -75,7 +76,7 @@ def register(app: typer.Typer) -> None:
         cls=Command,
         short_help="Revoke the certificate in a directory.",
         epilog=_EPILOG,
-    )(revoke)
+    )(grouped(revoke))
 
 
 def revoke(
@@ -87,9 +88,7 @@ def revoke(
     passphrase_file: _PassphraseFile = None,
     cmp_url: _CmpUrl = "",
     legacy: options.KnownLegacy = None,
-    tls_ca: options.TlsCa = None,
-    proxy: options.Proxy = None,
-    timeout: options.Timeout = 30,
+    network: ConnectionOptions,
     as_json: options.Json = False,
 ) -> None:
     """Revoke the certificate in a directory, with its own key as proof (CMP, RFC 9810).
@@ -101,12 +100,14 @@ def revoke(
     from scepkit.client.folder import Folder
     from scepkit.client.revoker import Revoker
 
-    folder = Folder(directory, connection.asking())
+    way = connection.of_options(network)
+    folder = Folder(directory, way.secrets)
     revoker = Revoker(
         folder,
-        connection.of_options(timeout, proxy),
+        way,
         url=cmp_url,
-        tls_ca=tls_ca,
+        tls_ca=network.tls_ca,
+        client_certificate=connection.client_certificate(network, way.secrets),
         allowed=None if legacy is None else options.read_legacy(legacy),
         tell=events.EventPrinter(),
     )

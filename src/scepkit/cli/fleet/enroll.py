@@ -9,7 +9,9 @@ import typer
 
 from scepkit.cli import options
 from scepkit.cli.help import Command
-from scepkit.cli.options import KEYS, OUTPUT, TRUST, WANTED, flag, option
+from scepkit.cli.option_groups import ConnectionOptions, TrustOptions, grouped
+from scepkit.cli.options import KEYS, OUTPUT, WANTED, flag, option
+from scepkit.errors import UsageError
 
 _EPILOG = """
 \b
@@ -76,15 +78,6 @@ _Key = Annotated[
     str,
     option(WANTED, "KIND", f"{KEYS}; for devices whose row has none.", show_default=True),
 ]
-_Insecure = Annotated[
-    bool,
-    flag(
-        TRUST,
-        "Trust any CA certificate that the server sends. Without --fingerprint, --ca and "
-        "--insecure, scep shows the fingerprint on the terminal and asks, once.",
-        "--insecure",
-    ),
-]
 _PACE = "Pace"
 _Parallel = Annotated[
     int, option(_PACE, "NUMBER", "Devices that are enrolled at once.", show_default=True)
@@ -107,6 +100,22 @@ _Patience = Annotated[
         show_default=True,
     ),
 ]
+_Template = Annotated[
+    str,
+    option(
+        WANTED,
+        "NAME",
+        "Name of a certificate template, for a Microsoft CA; or its OID, as for scep enroll.",
+    ),
+]
+_Pkcs12Legacy = Annotated[
+    bool,
+    flag(
+        OUTPUT,
+        "Encrypt the PKCS#12 files with triple DES and SHA-1, for programs that read nothing else.",
+        "--pkcs12-legacy",
+    ),
+]
 _NoPkcs12 = Annotated[bool, flag(OUTPUT, "Write no PKCS#12 files and no passwords.", "--no-pkcs12")]
 
 
@@ -120,7 +129,7 @@ def register(app: typer.Typer) -> None:
             short_help="Get the certificates, or go on with that.",
             epilog=_EPILOG,
             hidden=hidden,
-        )(enroll)
+        )(grouped(enroll))
 
 
 def enroll(
@@ -132,18 +141,15 @@ def enroll(
     challenge_command: _ChallengeCommand = None,
     key: _Key = "rsa:2048",
     eku: options.Eku = None,
-    fingerprint: options.Fingerprint = "",
-    ca_file: options.CaFile = None,
-    insecure: _Insecure = False,
-    legacy: options.LegacyList = "",
+    template: _Template = "",
+    trust: TrustOptions,
     parallel: _Parallel = 8,
     stop_after: _StopAfter = None,
     patience: _Patience = "1h",
     ca_id: options.CaId = "",
-    tls_ca: options.TlsCa = None,
-    proxy: options.Proxy = None,
-    timeout: options.Timeout = 30,
+    network: ConnectionOptions,
     no_pkcs12: _NoPkcs12 = False,
+    pkcs12_legacy: _Pkcs12Legacy = False,
     as_json: options.Json = False,
 ) -> None:
     """Get a certificate for each device of a list: key, request, files, PKCS#12.
@@ -160,7 +166,10 @@ def enroll(
     from scepkit.client.fleet.enrolment import FleetOptions
     from scepkit.client.fleet.server import FleetServer
 
-    anchor = connection.AnchorOptions(fingerprint, ca_file, insecure=insecure)
+    if no_pkcs12 and pkcs12_legacy:
+        raise UsageError("--no-pkcs12 and --pkcs12-legacy exclude each other")
+    anchor = connection.AnchorOptions(trust.fingerprint, trust.ca_file, insecure=trust.insecure)
+    way = connection.of_options(network)
     printer = FleetPrinter()
     fleet = FleetEnroller(
         DeviceList(devices),
@@ -169,15 +178,18 @@ def enroll(
             url,
             anchor.choose,
             identifier=ca_id,
-            allowed=options.read_legacy(legacy),
-            tls_ca=tls_ca,
-            connection=connection.of_options(timeout, proxy),
+            allowed=options.read_legacy(trust.legacy),
+            tls_ca=network.tls_ca,
+            client_certificate=connection.client_certificate(network, way.secrets),
+            connection=way,
         ),
         options=FleetOptions(
             key=key,
             purposes=options.read_purposes(eku or ()),
+            template=template,
             parallel=parallel,
             pkcs12=not no_pkcs12,
+            pkcs12_legacy=pkcs12_legacy,
             stop_after=stop_after,
             patience=options.read_duration(patience).total_seconds(),
         ),

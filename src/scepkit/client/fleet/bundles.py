@@ -31,12 +31,14 @@ class Bundles:
 
     Args:
         directory: the fleet's, which is locked.
+        legacy: whether new ones are encrypted for old importers.
 
     Raises:
         SettingsError: the passwords cannot be used.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, legacy: bool = False) -> None:
+        self._legacy = legacy
         self._directory = directory / DIRECTORY
         self._rows = RowFile(directory / PASSWORDS, _COLUMNS, mode=_MODE)
         self._rows.check()
@@ -70,6 +72,7 @@ class Bundles:
             certificate.der,
             (one.der for one in folder.chain()),
             self._password(name),
+            legacy=self._legacy,
         )
         with refusals(f"cannot make the directory {self._directory}"):
             make_directory(self._directory)

@@ -110,7 +110,8 @@ class FleetEnroller:
             UntrustedCA, LegacyRefused: the server's CA.
             TransportError: the server was away for longer than the patience.
         """
-        with files.opened(self._directory, pkcs12=self._options.pkcs12) as opened:
+        how = self._options
+        with files.opened(self._directory, pkcs12=how.pkcs12, legacy=how.pkcs12_legacy) as opened:
             plan, begun = self._checked(opened)
             exposed = place.writable_by_others(self._directory)
             if exposed is not None:
@@ -248,7 +249,10 @@ class FleetEnroller:
                 self._tell(events.ServerAway(error.message, seconds))
 
     def _transport(self) -> HTTPTransport:
-        return self._server.connection.transport(self._server.tls_ca)
+        server = self._server
+        return server.connection.transport(
+            server.tls_ca, client_certificate=server.client_certificate
+        )
 
 
 def _join(threads: Iterable[Thread]) -> None:

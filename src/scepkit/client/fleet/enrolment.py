@@ -28,6 +28,7 @@ from scepkit.errors import (
     TransportError,
     UsageError,
 )
+from scepkit.protocol.certificate_template import certificate_template
 from scepkit.protocol.scep import flow
 
 _MOST_PARALLEL = 256
@@ -44,6 +45,9 @@ class FleetOptions:
         pkcs12: whether each device gets a PKCS#12 file.
         stop_after: how many devices may be refused or fail before it ends; None for all.
         patience: seconds that the server may be away before it ends.
+        template: the name of one of the CA's certificate templates, or its OID; see
+            `certificate_template`.
+        pkcs12_legacy: whether PKCS#12 files are encrypted for old importers.
 
     Raises:
         UsageError: one cannot be meant.
@@ -55,9 +59,13 @@ class FleetOptions:
     pkcs12: bool = True
     stop_after: int | None = None
     patience: float = 3600.0
+    template: str = ""
+    pkcs12_legacy: bool = False
 
     def __post_init__(self) -> None:
         keys.check_spec(self.key)
+        if self.template:
+            certificate_template(self.template)
         if not 1 <= self.parallel <= _MOST_PARALLEL:
             raise UsageError(f"{self.parallel} at once: it has to be 1 to {_MOST_PARALLEL}")
 
@@ -121,13 +129,19 @@ class DeviceEnrolment:
         if not _has_certificate(folder):
             client = FleetClient(self._server, device.url, transport, self._known)
             enroller = Enroller(
-                client, folder, self._known.anchor, tls_ca=self._server.tls_ca, tell=sent
+                client,
+                folder,
+                self._known.anchor,
+                tls_ca=self._server.tls_ca,
+                client_certificate=self._server.client_certificate,
+                tell=sent,
             )
             enrol = partial(
                 enroller.enrol,
                 device.subject,
                 names=device.names,
                 purposes=self._options.purposes,
+                template=self._options.template,
                 key=device.key or self._options.key,
                 challenge=cache(lambda: self._challenge(device)),
             )

@@ -56,12 +56,13 @@ class FleetFiles:
 
 
 @contextmanager
-def opened(directory: Path, *, pkcs12: bool) -> Iterator[FleetFiles]:
+def opened(directory: Path, *, pkcs12: bool, legacy: bool = False) -> Iterator[FleetFiles]:
     """Keep other processes from changing a fleet's directory, which is made if need be.
 
     Args:
         directory: the fleet's.
         pkcs12: whether there are PKCS#12 files.
+        legacy: whether those are encrypted for old importers.
 
     Raises:
         SettingsError: another process holds it, or a file cannot be used.
@@ -69,7 +70,9 @@ def opened(directory: Path, *, pkcs12: bool) -> Iterator[FleetFiles]:
     with ExitStack() as stack:
         stack.enter_context(place.locked(directory, inner=False))
         results = stack.enter_context(closing(ResultFile(directory)))
-        bundles = stack.enter_context(closing(Bundles(directory))) if pkcs12 else None
+        bundles = None
+        if pkcs12:
+            bundles = stack.enter_context(closing(Bundles(directory, legacy=legacy)))
         # What a process that was killed had half written.
         remove_unfinished(directory)
         remove_unfinished(directory / BUNDLES)

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 
 from scepkit.client.client import Client, Connection
+from scepkit.client.tls import ClientCertificate
 from scepkit.client.transport import Transport
 from scepkit.client.trust import ChooseAnchor
 from scepkit.errors import TransportError
@@ -29,6 +30,7 @@ class FleetServer:
         identifier: selects among several CAs, for servers that need it.
         allowed: legacy algorithms to use with a CA that can do no better.
         tls_ca: file of the certificates to check HTTPS with; None for the system's.
+        client_certificate: shown to a server that wants to see one; kept for renewals, too.
         connection: time-out and proxy; its limits and its pause are not used.
     """
 
@@ -37,6 +39,7 @@ class FleetServer:
     identifier: str = ""
     allowed: frozenset[Legacy] = NO_LEGACY
     tls_ca: Path | None = None
+    client_certificate: ClientCertificate | None = None
     connection: Connection = field(default_factory=Connection)
 
 
