@@ -126,6 +126,9 @@ def _serve(
         max_iterations=settings.pbkdf2_rounds,
     )
     compiled = profile.compiled(settings.profile, files.blocked)
+    if parties is None and "webhook" in settings.challenge_kinds:
+        # It is asked about what its rule judges, and no other one is there.
+        parties = ThirdParties()
     has_service = parties is not None and parties.referee is not None
     check_entitling(name, settings, profile, compiled, has_service=has_service)
     said = issuable.name_fault(compiled, ca.material.ca)
@@ -135,7 +138,7 @@ def _serve(
         )
     rules = rules_of(settings, home.settings, profile, files)
     issuers = _issuers(ca.material, locations(home.settings, name))
-    challenges, selection = authorization.rules_of(name, home, store, files)
+    challenges, selection = authorization.rules_of(name, home, store, files, now)
     admission = Admission(
         endpoint=name,
         issuers=issuers,
@@ -228,13 +231,16 @@ def check_entitling(
     Raises:
         SettingsError: no certificate would be replaced or made, or anybody could take anybody's.
     """
-    if compiled.needs_service and not has_service:
+    asks = has_service or settings.kinds in (("webhook",), ("certificate", "webhook"))
+    if compiled.needs_service and not asks:
         raise SettingsError(
             f"endpoint {name!r}: a template of the profile {settings.profile!r} needs the answer "
             "of a service, and none is asked here",
             hint="use challenge.data, or another profile",
         )
-    names_subjects = settings.challenge_kinds == ("one-time",)
+    judged = frozenset(settings.challenge_kinds)
+    # What binds no request to a subject would let anybody take anybody's place.
+    names_subjects = bool(judged) and judged <= {"one-time", "webhook"}
     if profile.same_subject == "replace" and not names_subjects and not has_service:
         raise SettingsError(
             f'endpoint {name!r}: same_subject = "replace" of the profile {settings.profile!r} '

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import ssl
+from base64 import b64decode
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from scepkit.enrolment.challenges import ChallengeRule, NoChallenge
 from scepkit.enrolment.challenges.selection import Selected, Selection
+from scepkit.enrolment.challenges.service import ServiceChallenge
 from scepkit.enrolment.challenges.static import StaticChallenge, StaticChallenges
+from scepkit.errors import SettingsError
 from scepkit.server.data_directory import challenges_of
 from scepkit.server.settings.authorization import (
     ChallengeRuleSettings,
     OneTimeRule,
+    WebhookRule,
     challenge_rules,
 )
+from scepkit.server.webhooks.circuit import Circuit
+from scepkit.server.webhooks.dialects import Dialect, Scepkit, Smallstep
+from scepkit.server.webhooks.posting import Poster, tls_context
+from scepkit.server.webhooks.referee import Webhook
 
 if TYPE_CHECKING:
     from scepkit.server.data_directory import Home
@@ -21,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def rules_of(
-    name: str, home: Home, store: Store, files: EndpointFiles
+    name: str, home: Home, store: Store, files: EndpointFiles, now: Callable[[], datetime]
 ) -> tuple[ChallengeRule, Selection | None]:
     """Return the rule of an endpoint for challenges, and which one it is where that depends.
 
@@ -30,10 +41,21 @@ def rules_of(
         home: the data directory.
         store: its database.
         files: the contents of the files that the endpoint names.
+        now: returns the time as an aware datetime.
+
+    Raises:
+        SettingsError: a file for a webhook cannot be used, or a package for it is not installed.
     """
     settings = home.settings.endpoint[name]
     found = [
-        (one.pattern, Selected(_challenge_rule(name, one, home, store, files), one.waits))
+        (
+            one.pattern,
+            Selected(
+                _challenge_rule(name, one, home, store, files),
+                one.waits,
+                _webhook(one, home, files, now) if isinstance(one, WebhookRule) else None,
+            ),
+        )
         for one in challenge_rules(settings.rules)
     ]
     if not found:
@@ -46,9 +68,54 @@ def _challenge_rule(
 ) -> ChallengeRule:
     if isinstance(rule, OneTimeRule):
         return challenges_of(home, store, name)
+    if isinstance(rule, WebhookRule):
+        return ServiceChallenge()
     return StaticChallenges(
         tuple(
             StaticChallenge(files.challenges[one.file], one.name, one.start, one.end)
             for one in rule.secrets
         )
     )
+
+
+_LEAST_KEY = 16  # octets
+
+
+def _webhook(
+    rule: WebhookRule, home: Home, files: EndpointFiles, now: Callable[[], datetime]
+) -> Webhook:
+    """Return the object that asks the service of a rule.
+
+    Raises:
+        SettingsError: a file cannot be used, or the package for HTTP is not installed.
+    """
+    try:
+        key = b64decode(files.secrets[rule.secret_file], validate=True)
+    except ValueError:
+        # Not `from`: the exception holds what is in the file.
+        key = b""
+    if len(key) < _LEAST_KEY:
+        raise SettingsError(
+            f"the secret_file {rule.secret_file} of the webhook {rule.name!r} does not hold "
+            f"at least {_LEAST_KEY} octets in base64",
+            hint="make one: (umask 077; openssl rand -base64 32 > FILE)",
+        )
+    dialect: Dialect = (
+        Scepkit(key) if rule.dialect == "scepkit" else Smallstep(key, rule.webhook_id or rule.name)
+    )
+    bearer = "" if rule.bearer_file is None else f"Bearer {files.secrets[rule.bearer_file]}"
+    if not (bearer.isascii() and bearer.isprintable()):
+        raise SettingsError(f"{rule.bearer_file} holds no token", hint="it has to be one line")
+    poster = Poster(rule.url, _tls(rule, home), rule.seconds, rule.proxy, bearer)
+    circuit = Circuit(rule.failures, timedelta(seconds=rule.pause_seconds), now)
+    return Webhook(f"webhook {rule.name}", dialect, poster, circuit, now)
+
+
+def _tls(rule: WebhookRule, home: Home) -> ssl.SSLContext | None:
+    if rule.url.startswith("http://"):
+        return None
+    ca, certificate, key = (
+        None if one is None else str(home.settings.directory / one)
+        for one in (rule.ca_file, rule.tls_certificate, rule.tls_key)
+    )
+    return tls_context(ca, certificate, key)

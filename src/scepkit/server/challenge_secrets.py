@@ -124,19 +124,7 @@ def read_static(path: Path) -> str:
         SettingsError: it cannot be read, others can read it, or it is too short or too long.
     """
     make = _making_hint(path)
-    with refusals(f"cannot look for the challenge_file {path}"):
-        is_there = path.exists()
-    if not is_there:
-        raise SettingsError(f"the challenge_file {path} is missing", hint=make)
-    with refusals(f"cannot read {path}"):
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise SettingsError(f"{path} can be read by others", hint=f"chmod 600 {path}")
-        text = read_file(path)
-    try:
-        secret = text.decode("utf-8").split("\n", 1)[0].rstrip("\r")
-    except UnicodeDecodeError:
-        # Not `from`: the exception holds what is in the file.
-        raise SettingsError(f"{path} is not text in UTF-8", hint=make) from None
+    secret = read_secret(path, "challenge_file", make)
     if len(secret) < _SMALLEST:
         raise SettingsError(
             f"the challenge in {path} has fewer than {_SMALLEST} characters", hint=make
@@ -148,6 +136,32 @@ def read_static(path: Path) -> str:
             hint=make,
         )
     return secret
+
+
+def read_secret(path: Path, what: str, make: str) -> str:
+    """Read a secret: the first line of a file that nobody else can read.
+
+    Args:
+        path: the file.
+        what: the setting that names it.
+        make: how to make one, for the hint.
+
+    Raises:
+        SettingsError: it cannot be read, or others can read it.
+    """
+    with refusals(f"cannot look for the {what} {path}"):
+        is_there = path.exists()
+    if not is_there:
+        raise SettingsError(f"the {what} {path} is missing", hint=make)
+    with refusals(f"cannot read {path}"):
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            raise SettingsError(f"{path} can be read by others", hint=f"chmod 600 {path}")
+        text = read_file(path)
+    try:
+        return text.decode("utf-8").split("\n", 1)[0].rstrip("\r")
+    except UnicodeDecodeError:
+        # Not `from`: the exception holds what is in the file.
+        raise SettingsError(f"{path} is not text in UTF-8", hint=make) from None
 
 
 def warn_of_static(settings: Settings, secrets: Mapping[str, Mapping[Path, str]]) -> None:

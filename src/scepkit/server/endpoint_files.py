@@ -18,9 +18,13 @@ from scepkit.ca.profiles.blocklist import MOST, Blocklist, lines_of
 from scepkit.errors import SettingsError
 from scepkit.keys.files import plain_file, refusals
 from scepkit.keys.pem import read_certificates
-from scepkit.server.challenge_secrets import read_static
+from scepkit.server.challenge_secrets import read_secret, read_static
 from scepkit.server.settings import Settings
-from scepkit.server.settings.authorization import ChallengeRuleSettings, challenge_rules
+from scepkit.server.settings.authorization import (
+    ChallengeRuleSettings,
+    WebhookRule,
+    challenge_rules,
+)
 from scepkit.server.settings.profiles.format import ProfileSettings
 
 
@@ -32,11 +36,13 @@ class EndpointFiles:
         challenges: the static challenges, by the names of their files in the settings. Secret.
         anchors: the certificates of `renewal_anchors`, DER.
         blocked: the keys on the profile's `key.blocklist`.
+        secrets: what is shared with services, by the names of the files in the settings. Secret.
     """
 
     challenges: Mapping[Path, str] = field(default_factory=dict, repr=False)
     anchors: tuple[bytes, ...] = ()
     blocked: Blocklist | None = None
+    secrets: Mapping[Path, str] = field(default_factory=dict, repr=False)
 
 
 def to_json(files: Mapping[str, EndpointFiles]) -> dict[str, Any]:
@@ -52,6 +58,7 @@ def to_json(files: Mapping[str, EndpointFiles]) -> dict[str, Any]:
             name: {
                 "challenges": {str(path): text for path, text in one.challenges.items()},
                 "anchors": [anchor.hex() for anchor in one.anchors],
+                "secrets": {str(path): text for path, text in one.secrets.items()},
                 "blocked": None if one.blocked is None else one.blocked.name,
             }
             for name, one in files.items()
@@ -67,6 +74,7 @@ def of_json(value: Mapping[str, Any]) -> Mapping[str, EndpointFiles]:
             {Path(path): text for path, text in one["challenges"].items()},
             tuple(map(bytes.fromhex, one["anchors"])),
             lists.get(one["blocked"]),
+            {Path(path): text for path, text in one["secrets"].items()},
         )
         for name, one in value["endpoints"].items()
     }
@@ -110,7 +118,16 @@ def _read(settings: Settings, name: str, blocked: Blocklist | None) -> EndpointF
         for path in (endpoint.renewal_anchors if endpoint.renews else ())
         for one in read_certificates(settings.directory / path)
     ]
-    return EndpointFiles(challenges, tuple(anchors), blocked)
+    secrets = {
+        path: read_secret(settings.directory / path, "file of a webhook", _MAKE_KEY)
+        for rule in endpoint.rules
+        if isinstance(rule, WebhookRule)
+        for path in rule.secret_files
+    }
+    return EndpointFiles(challenges, tuple(anchors), blocked, secrets)
+
+
+_MAKE_KEY = "for secret_file, make one: (umask 077; openssl rand -base64 32 > FILE)"
 
 
 def _static(path: Path, rule: ChallengeRuleSettings) -> str:

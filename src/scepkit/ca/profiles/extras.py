@@ -1,4 +1,4 @@
-"""The packages that only some profiles need."""
+"""The packages that only some profiles or rules need."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from scepkit.errors import SettingsError
 
-_EXTRAS = {"jinja2": "profiles", "re2": "profiles", "badkeys": "badkeys"}
+_EXTRAS = {"jinja2": "profiles", "re2": "profiles", "badkeys": "badkeys", "aiohttp": "webhook"}
 
 
 def needed(module: str, what: str) -> Any:

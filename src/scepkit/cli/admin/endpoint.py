@@ -26,6 +26,7 @@ _COLUMNS = ("name", "ca", "challenge", "approval", "profile", "url")
 _CHALLENGES = {
     "one-time": "one-time: scep admin challenge new{endpoint}",
     "static": "static: for all devices, in {file}",
+    "webhook": "webhook: a service that is asked judges it",
 }
 _APPROVAL = "by an operator: scep admin approve"
 

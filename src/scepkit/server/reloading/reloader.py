@@ -215,6 +215,7 @@ def _values(home: Home, name: str) -> Mapping[str, Any]:
     files = (home.files or {})[name]
     return values | {
         "challenge_file": dict(files.challenges),
+        "authorization (files)": dict(files.secrets),
         "renewal_anchors": files.anchors,
         "key.blocklist": files.blocked,
     }

@@ -11,6 +11,7 @@ from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -141,7 +142,48 @@ class StaticRule(_ChallengeRule):
         return tuple(one.file for one in self.secrets)
 
 
-ChallengeRuleSettings: TypeAlias = OneTimeRule | StaticRule
+class WebhookRule(_ChallengeRule):
+    """Challenges that a service outside judges, which is asked by HTTP."""
+
+    kind: Literal["webhook"]
+    name: _Name
+    url: str
+    dialect: Literal["scepkit", "smallstep"]
+    secret_file: Path
+    bearer_file: Path | None = None
+    webhook_id: Annotated[str, Field(pattern=r"^[!-~]{0,100}$")] = ""
+    ca_file: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    proxy: Annotated[str, Field(pattern=r"^(http://\S+)?$")] = ""
+    seconds: Annotated[float, Field(gt=0, le=60)] = 10
+    failures: Annotated[int, Field(ge=1, le=1000)] = 5
+    pause_seconds: Annotated[float, Field(gt=0, le=3600)] = 30
+
+    @field_validator("url")
+    @classmethod
+    def _is_safe(cls, value: str) -> str:
+        found = urlsplit(value)
+        is_here = found.hostname in ("127.0.0.1", "::1", "localhost")
+        if found.scheme != "https" and not (found.scheme == "http" and is_here):
+            raise ValueError("it has to be an https URL; http is for a service on this machine")
+        if not found.hostname or "@" in found.netloc or found.fragment or not value.isprintable():
+            raise ValueError("it has to name a host, and no user, password or fragment")
+        return value
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together")
+        return self
+
+    @property
+    def secret_files(self) -> tuple[Path, ...]:
+        """Return the files with what only this server and the service know."""
+        return tuple(one for one in (self.secret_file, self.bearer_file) if one is not None)
+
+
+ChallengeRuleSettings: TypeAlias = OneTimeRule | StaticRule | WebhookRule
 RuleSettings: TypeAlias = CertificateRule | ApprovalRule | ChallengeRuleSettings
 AuthorizationSettings: TypeAlias = tuple[Annotated[RuleSettings, Field(discriminator="kind")], ...]
 
@@ -151,6 +193,7 @@ _KINDS: Mapping[str, type[BaseModel]] = MappingProxyType(
         "approval": ApprovalRule,
         "one-time": OneTimeRule,
         "static": StaticRule,
+        "webhook": WebhookRule,
     }
 )
 
@@ -179,13 +222,16 @@ def check(rules: Sequence[RuleSettings]) -> None:
         ValueError: it does, or it lets nobody in.
     """
     for kind in _KINDS:
-        if len([one for one in rules if one.kind == kind]) > 1:
+        if kind != "webhook" and len([one for one in rules if one.kind == kind]) > 1:
             raise ValueError(f'there are several rules of kind = "{kind}", and only one may be')
+    names = [one.name for one in rules if isinstance(one, WebhookRule)]
+    if len(set(names)) < len(names):
+        raise ValueError("each webhook needs a name of its own")
     challenges = challenge_rules(rules)
     if not challenges and not any(one.kind == "approval" for one in rules):
         raise ValueError(
-            'nobody would get a first certificate: add a rule of kind = "one-time", "static" or '
-            '"approval"'
+            'nobody would get a first certificate: add a rule of kind = "one-time", "static", '
+            '"webhook" or "approval"'
         )
     for first, second in combinations(challenges, 2):
         if first.pattern.overlaps(second.pattern):
@@ -213,6 +259,8 @@ def _details(rule: RuleSettings) -> Iterator[str]:
             details.append(f"length {' to '.join(map(str, ends))}")
         if found.form:
             details.append(f"form {found.form}")
+    if isinstance(rule, WebhookRule):
+        details.append(rule.name)
     if isinstance(rule, StaticRule):
         details.append(f"secrets {', '.join(one.name for one in rule.secrets)}")
     if rule.approval == "manual":

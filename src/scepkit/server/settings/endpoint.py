@@ -193,7 +193,9 @@ class EndpointSettings(BaseModel):
             raise ValueError('challenge = "static" and challenge_file belong together')
         if self.authorization:
             self._check_rules()
-        if self.revocation_passphrase and "static" in self.challenge_kinds:
+        if self.revocation_passphrase and not {"static", "webhook"}.isdisjoint(
+            self.challenge_kinds
+        ):
             raise ValueError(
                 'revocation_passphrase = true does not go with challenge = "static": every device '
                 "could revoke every other's certificate"

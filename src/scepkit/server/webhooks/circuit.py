@@ -1,0 +1,60 @@
+"""A circuit breaker: a service that fails again and again is left alone for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from scepkit.errors import ThirdPartyFailed
+
+
+class Circuit:
+    """Counts failures of a service in a row; for one event loop.
+
+    Args:
+        failures: how many in a row open it.
+        pause: for how long nobody is let through then; after it one request tries.
+        now: returns the time as an aware datetime.
+    """
+
+    def __init__(self, failures: int, pause: timedelta, now: Callable[[], datetime]) -> None:
+        self._most = failures
+        self._pause = pause
+        self._now = now
+        self._count = 0
+        self._closed_until: datetime | None = None
+        self._is_trying = False
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Let a request through, and count whether it fails; one that is given up counts nothing.
+
+        Raises:
+            ThirdPartyFailed: the service is left alone.
+        """
+        tries = self._count >= self._most
+        if tries:
+            self._begin_trying()
+        try:
+            yield
+        except ThirdPartyFailed:
+            self._count += 1
+            if self._count >= self._most:
+                self._closed_until = self._now() + self._pause
+            raise
+        else:
+            self._count, self._closed_until = 0, None
+        finally:
+            if tries:
+                self._is_trying = False
+
+    def _begin_trying(self) -> None:
+        is_over = self._closed_until is None or self._closed_until <= self._now()
+        if self._is_trying or not is_over:
+            raise ThirdPartyFailed(
+                f"it failed {self._count} times in a row and is left alone for "
+                f"{self._pause.total_seconds():.0f} s",
+                hint="look at the service; the device gets HTTP 503 and comes back",
+            )
+        self._is_trying = True

@@ -1,0 +1,136 @@
+"""POST to a service: bounded in time and octets, no redirects, no proxy unless one is named."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from scepkit.ca.profiles.extras import needed
+from scepkit.errors import SettingsError, ThirdPartyFailed
+
+MAX_ANSWER = 64 * 1024
+"""The octets that an answer may have."""
+
+_CHUNK = 16 * 1024
+_SUCCESS = range(200, 300)
+_REDIRECT = range(300, 400)
+
+
+@dataclass(frozen=True, slots=True)
+class Poster:
+    """Posts JSON to one URL, each time on a connection of its own.
+
+    Attributes:
+        url: the URL.
+        context: its TLS settings; None where the URL has no TLS.
+        seconds: for a whole exchange.
+        proxy: the URL of an HTTP proxy; "" for none.
+        authorization: the Authorization header; "" for none. Secret.
+    """
+
+    url: str
+    context: ssl.SSLContext | None
+    seconds: float
+    proxy: str = ""
+    authorization: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        needed("aiohttp", "a rule of kind webhook")
+
+    async def post(self, body: bytes, headers: Mapping[str, str]) -> bytes:
+        """Return the body of the answer.
+
+        Args:
+            body: JSON.
+            headers: more headers.
+
+        Raises:
+            ThirdPartyFailed: there is no answer, or none that says yes or no.
+        """
+        import aiohttp
+
+        try:
+            async with asyncio.timeout(self.seconds):
+                return await self._exchange(aiohttp, body, headers)
+        except TimeoutError as error:
+            raise ThirdPartyFailed(f"no answer from {self._host} in {self.seconds:g} s") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            what = str(error)[:200] or type(error).__name__
+            raise ThirdPartyFailed(f"no answer from {self._host}: {what}") from error
+
+    async def _exchange(self, aiohttp: Any, body: bytes, headers: Mapping[str, str]) -> bytes:
+        own = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "scepkit",
+        }
+        if self.authorization:
+            own["Authorization"] = self.authorization
+        connector = aiohttp.TCPConnector(
+            ssl=True if self.context is None else self.context,
+            force_close=True,
+            use_dns_cache=False,
+            resolver=aiohttp.ThreadedResolver(),
+        )
+        async with (
+            aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                timeout=aiohttp.ClientTimeout(total=None),
+            ) as session,
+            session.post(
+                self.url,
+                data=body,
+                headers={**own, **headers},
+                allow_redirects=False,
+                proxy=self.proxy or None,
+            ) as answer,
+        ):
+            return await self._body(answer)
+
+    async def _body(self, answer: Any) -> bytes:
+        if answer.status not in _SUCCESS:
+            redirect = ", a redirect, which is not followed" if answer.status in _REDIRECT else ""
+            raise ThirdPartyFailed(f"{self._host} answers HTTP {answer.status}{redirect}")
+        body = bytearray()
+        async for chunk in answer.content.iter_chunked(_CHUNK):
+            body += chunk
+            if len(body) > MAX_ANSWER:
+                raise ThirdPartyFailed(f"{self._host} answers more than {MAX_ANSWER} octets")
+        return bytes(body)
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self.url).netloc
+
+
+def tls_context(ca: str | None, certificate: str | None, key: str | None) -> ssl.SSLContext:
+    """Return the TLS settings for a service.
+
+    Args:
+        ca: the file with the certificates to trust, PEM; None for the system's.
+        certificate: the file with the certificate to show, and what is above it; None for none.
+        key: the file with its key.
+
+    Raises:
+        SettingsError: a file cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        if certificate is not None:
+            # Nobody is there to be asked for a password.
+            context.load_cert_chain(certificate, key, password=lambda: "")
+    except (OSError, ValueError) as error:
+        # An SSLError is an OSError.
+        files = ", ".join(one for one in (ca, certificate, key) if one)
+        raise SettingsError(
+            f"the TLS files of a webhook cannot be used ({files}): {error}",
+            hint="they have to be PEM, the key unencrypted and that of the certificate",
+        ) from error
+    return context
