@@ -32,6 +32,8 @@ NEVER = {
     "2.5.29.54": "inhibitAnyPolicy",
     "1.2.840.113549.1.9.7": "challengePassword",
     "1.3.6.1.4.1.311.21.10": "Microsoft's application policies",
+    "1.3.6.1.4.1.311.21.11": "Microsoft's application policy mappings",
+    "1.3.6.1.4.1.311.21.12": "Microsoft's application policy constraints",
     "1.3.6.1.4.1.311.25.2": "Microsoft's security identifier",
     "1.3.6.1.4.1.11129.2.4.2": "the timestamps of certificate transparency",
     "1.3.6.1.4.1.11129.2.4.3": "the poison of certificate transparency",

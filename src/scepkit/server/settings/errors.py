@@ -31,6 +31,7 @@ _BY_TYPE: Final = {
     "float_parsing": "a number",
     "float_type": "a number",
     "frozen_set_type": 'a list, such as ["…"]',
+    "greater_than": "more than nothing",
     "greater_than_equal": "at least {ge}",
     "int_from_float": "a whole number",
     "int_parsing": "a whole number",
