@@ -47,7 +47,8 @@ def _quick(monkeypatch):
 
 
 @pytest.fixture
-def _quiet(monkeypatch):
+def quiet(monkeypatch):
+    """Keep the log to itself."""
     monkeypatch.setattr(
         application.log, "configure", lambda _form: LossyStream(io.StringIO(), Mock())
     )
@@ -68,7 +69,7 @@ def place(tmp_path):
 
 
 @pytest.fixture
-def site(clock, place, _quiet):
+def site(clock, place, quiet):
     """Return the server."""
     made = simulated.Site(place / "data", clock, layout="ec")
     yield made

@@ -16,6 +16,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import minted
+from scepkit.ca.directory import rotation
+from scepkit.ca.directory.founding import RA_VALIDITY
 from scepkit.ca.extensions import key_identifier
 from scepkit.client import http_policy
 from scepkit.client.agent import schedule
@@ -145,6 +147,12 @@ class Site:
         rollover.activate(self.store, self.directory, ca="default", by="t", now=self._clock.time)
         self.look()
 
+    def rotate(self) -> None:
+        """Give the RA a new key and certificate, if its own is older than a day."""
+        before = RA_VALIDITY - DAY
+        rotation.rotate_ra(self.directory, now=self._clock.time, before=before)
+        self.look()
+
     def revoke(self, serial: int, reason: int = 4) -> None:
         self.store.revoke(serial, reason=reason, by="t", now=self._clock.time)
 
@@ -222,7 +230,8 @@ class Device:
             hook.write_text(HOOK)
             hook.chmod(0o700)
             self.hooks("work")
-        self.settings = AgentSettings(hooks=((str(hook),),), **settings)
+        quick = timedelta(seconds=0.3)
+        self.settings = AgentSettings(hooks=((str(hook),),), hook_timeout=quick, **settings)
         self.way = InMemory(pause=lambda _wait: None, network=network)
         self.told = []
         self.got: dict[int, datetime] = {}
@@ -252,6 +261,11 @@ class Device:
         found = self.folder.certificate()
         if found is not None:
             self.got.setdefault(found.serial, self._clock.device())
+
+    def see_if_possible(self) -> None:
+        """See what a killed process left."""
+        if not (self.folder.path / "cert.pem.new").exists():
+            self.see()
 
     @property
     def deployed(self) -> list[str]:

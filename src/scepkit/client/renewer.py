@@ -239,7 +239,8 @@ class Renewer:
         if not self._is_due(current, options):
             return self._not_due(current, record, options)
         outcome = renewal.into(folder)
-        if found.rolled_over:
+        if found.rolled_over and found.has_issued(outcome.issued):
+            # Else the CA before it answered a request of before: the next renewal changes over.
             folder.forget_ahead()
         return outcome
 

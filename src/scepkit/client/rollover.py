@@ -34,7 +34,7 @@ from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep import capabilities, next_ca
 from scepkit.protocol.scep.ca_certificates import TrustedCA
 from scepkit.protocol.scep.capabilities import Capabilities
-from scepkit.protocol.scep.transaction import CAInformation
+from scepkit.protocol.scep.transaction import CAInformation, Issued
 
 # How often a CA is asked for its successor when there is nothing else to ask.
 _LOOK_AHEAD = timedelta(days=1)
@@ -51,6 +51,10 @@ class FoundCA:
 
     ca: CA
     rolled_over: bool
+
+    def has_issued(self, issued: Issued) -> bool:
+        """Say whether a certificate is this CA's, and not of the one that it replaced."""
+        return issued.chain[-1] == self.ca.certificates.anchor
 
 
 def find(
@@ -85,7 +89,9 @@ def find(
         else:
             # Below one root the CA of before is trusted, too: which of them it is says who issues.
             if ca.certificates.issuer == following.issuer:
-                return FoundCA(ca, rolled_over=True)
+                former = tuple(dict.fromkeys([*folder.chain(), folder.ca()]))
+                known = replace(ca.certificates, former=former)
+                return FoundCA(replace(ca, certificates=known), rolled_over=True)
     return FoundCA(client.trust(information, anchor or folder.ca(), seen), rolled_over=False)
 
 

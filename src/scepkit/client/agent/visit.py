@@ -332,6 +332,8 @@ class _Work:
             return
         if not (self._around.eager or deployment.is_time(hook, self._now)):
             return
+        # Whatever a program is told to load has to fit together.
+        self._folder.key()
         hook = deployment.begun(hook, found, self._now)
         self._state = replace(self._state, hook=hook)
         self._file.write(self._state)

@@ -85,7 +85,9 @@ def check_makeable(path: Path) -> None:
         elif not place.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(place))
         elif not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
+            is_read_only = os.statvfs(place).f_flag & os.ST_RDONLY
+            code = errno.EROFS if is_read_only else errno.EACCES
+            raise OSError(code, os.strerror(code), str(place))
 
 
 def make(path: Path, *, inner: bool) -> list[Path]:

@@ -46,6 +46,8 @@ class TrustedCA:
         authorities: every CA certificate that chains to the anchor, the anchor among them.
         recipient: whom requests are encrypted to.
         signers: who may sign replies.
+        former: the CA that this one replaced, and those above it, the trusted one last: it may have
+            answered a request of before. Empty for none.
     """
 
     anchor: Certificate
@@ -53,6 +55,12 @@ class TrustedCA:
     authorities: tuple[Certificate, ...]
     recipient: Certificate
     signers: tuple[Certificate, ...]
+    former: tuple[Certificate, ...] = ()
+
+    @property
+    def anchors(self) -> tuple[Certificate, ...]:
+        """Return the certificates that an issued one may lead to."""
+        return (self.anchor, *self.former[-1:])
 
 
 def parse(body: bytes) -> tuple[Certificate, ...]:

@@ -8,6 +8,7 @@ outside of transactions in `information`.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -285,9 +286,10 @@ def accept(
 ) -> Issued:
     """Check a certificate before it is installed (checklist P-62, S-3.3.2.1-5).
 
-    It is found by its key, never by its place, and has to chain to the trusted CA. It may not be
-    valid yet by the client's clock, which is wrong then. What else the reply holds does not matter,
-    be it readable or not.
+    It is found by its key, never by its place, and has to chain to the trusted CA, or to the one
+    before it: the request may have been answered, or begun to wait, before a rollover. It may not
+    be valid yet by the client's clock, which is wrong then. What else the reply holds does not
+    matter, be it readable or not.
 
     Raises:
         UnverifiedCertificate: the CA gave certificates, but none that could be installed.
@@ -304,10 +306,10 @@ def accept(
     failure = BadReply("the reply holds no certificate for the key of the request")
     if not reply.certificates:
         raise failure
-    pool = (*dated(reply.certificates), *used.ca.authorities)
-    for one in fresh:
+    pool = (*dated(reply.certificates), *used.ca.authorities, *used.ca.former)
+    for one, anchor in itertools.product(fresh, used.ca.anchors):
         try:
-            path = chain.build(one, pool, used.ca.anchor, _time_of_check(used, one))
+            path = chain.build(one, pool, anchor, _time_of_check(used, one))
         except BadReply as error:
             failure = error
         else:
