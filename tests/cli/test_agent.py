@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -161,6 +162,18 @@ def test_an_expired_one_is_said(serve, enroll, scep, days):
     assert "1 directory: 1 expired" in err
 
 
+def hide(monkeypatch, directory):
+    """Have the file system refuse a directory, to root, too."""
+    look = os.scandir
+
+    def refuse(path):
+        if str(path) == directory:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
 class TestStatus:
     def test_a_table(self, usual, scep):
         scep("agent", "--once", "root", "--deploy-hook", "false")
@@ -197,6 +210,20 @@ class TestStatus:
         state.write_text(json.dumps(said))
         _, out, _ = scep("status", "root/a")
         assert out.rstrip().endswith("http://ca.example/why")
+
+    @pytest.mark.parametrize("command", ["agent --once", "status --all", "renew --all"])
+    def test_what_cannot_be_looked_into_may_hold_anything(self, usual, scep, monkeypatch, command):
+        Path("root/hidden").mkdir()
+        hide(monkeypatch, "root/hidden")
+        status, _, err = scep(*command.split(), "root")
+        assert status == FAILED
+        assert "cannot look into root/hidden: Permission denied" in err
+
+    def test_nor_does_a_monitor_overlook_it(self, usual, scep, monkeypatch):
+        Path("root/hidden").mkdir()
+        hide(monkeypatch, "root/hidden")
+        status, out, _ = scep("status", "--all", "root", "--check")
+        assert (status, out) == (FAILED, "FAILED: cannot look into root/hidden\n")
 
     def test_no_certificates_are_no_good_news_for_a_monitor(self, scep, tmp_path):
         (tmp_path / "unmounted").mkdir()

@@ -18,6 +18,7 @@ from scepkit.cli.option_groups import ConnectionOptions
 from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from scepkit.cli.device.agent_events import Listener
     from scepkit.client.agent.agent import Agent
     from scepkit.client.agent.result import Visit
     from scepkit.client.agent.settings import AgentSettings
@@ -97,9 +98,11 @@ def run(
     if as_json and not once:
         raise UsageError("--json goes with --once", hint="scep status --all --json, at any time")
     way = connection.of_options(ConnectionOptions(proxy=proxy, timeout=timeout))
-    agent = Agent(settings, way, tell=agent_events.tell)
+    listener = agent_events.Listener()
+    agent = Agent(settings, way, tell=listener)
     if once:
-        raise typer.Exit(_once(agent, roots or (), list_file, eager=retry_now, as_json=as_json))
+        looked_after = directories(agent, roots or (), list_file)
+        raise typer.Exit(_once(agent, looked_after, listener, eager=retry_now, as_json=as_json))
     with agent_signals.Rest() as rest:
         agent.run(lambda: directories(agent, roots or (), list_file), rest)
 
@@ -139,18 +142,23 @@ def _settings(
 
 
 def _once(
-    agent: Agent, roots: Iterable[Path], list_file: Path | None, *, eager: bool, as_json: bool
+    agent: Agent,
+    looked_after: Iterator[Path],
+    listener: Listener,
+    *,
+    eager: bool,
+    as_json: bool,
 ) -> int:
     """Make one pass; return the exit status."""
     from scepkit.cli.device import agent_events
 
     visits: list[Visit] = []
     with terminal.tally("directories") as count:
-        for visit in agent.once(directories(agent, roots, list_file), eager=eager):
+        for visit in agent.once(looked_after, eager=eager):
             visits.append(visit)
             count(1)
     if as_json:
         terminal.json_data({"directories": [agent_events.details(one) for one in visits]})
     else:
         agent_events.summarise(visits)
-    return agent_events.exit_status(visits)
+    return agent_events.exit_status(visits, listener.unread)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scepkit.cli import describe, failure, terminal
@@ -25,6 +26,23 @@ if TYPE_CHECKING:
 
 # What needs no line: the agent says itself when it tries again; trust is as it was.
 _HUSHED = renewal.RequestContinued | renewal.KeyStays | renewal.RequestPrepared | renewal.CATrusted
+
+
+class Listener:
+    """Prints the events of a pass, and remembers what could not be looked into.
+
+    Attributes:
+        unread: the directories, in which there may be certificates.
+    """
+
+    def __init__(self) -> None:
+        self.unread: list[Path] = []
+
+    def __call__(self, event: AgentEvent) -> None:
+        """Take an event."""
+        if isinstance(event, events.RootUnreadable):
+            self.unread.append(event.directory)
+        tell(event)
 
 
 def tell(event: AgentEvent) -> None:
@@ -113,10 +131,15 @@ def word(visit: Visit) -> str:
     return state.standing.value
 
 
-def exit_status(visits: Sequence[Visit]) -> int:
-    """Return the exit status for what came of all visits."""
+def exit_status(visits: Sequence[Visit], unread: Sequence[Path]) -> int:
+    """Return the exit status for what came of all visits.
+
+    Args:
+        visits: all.
+        unread: the directories that could not be looked into.
+    """
     verdicts = {one.verdict for one in visits}
-    if Verdict.FAILED in verdicts:
+    if unread or Verdict.FAILED in verdicts:
         return failure.FAILED
     return failure.PENDING if Verdict.WAITS in verdicts else 0
 

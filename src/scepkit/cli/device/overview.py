@@ -33,20 +33,19 @@ def show(
     Raises:
         SettingsError: the root cannot be read, or the file not be written.
     """
-    visits = [
-        result.seen(one) for one in places.below(root or places.usual_root(), agent_events.tell)
-    ]
+    listener = agent_events.Listener()
+    visits = [result.seen(one) for one in places.below(root or places.usual_root(), listener)]
     if prometheus is not None:
         write_file(prometheus, _metrics(visits).encode("utf-8", "replace"), mode=_MODE)
     if check is not None:
-        return _check(visits, check)
+        return _check(visits, check, listener.unread)
     if as_json:
         terminal.json_data({"directories": [agent_events.details(one) for one in visits]})
     elif visits:
         table.write(map(_row, visits), _COLUMNS, _BELOW)
     if not as_json:
         agent_events.summarise(visits)
-    return agent_events.exit_status(visits)
+    return agent_events.exit_status(visits, listener.unread)
 
 
 def _row(visit: Visit) -> dict[str, str]:
@@ -62,7 +61,7 @@ def _row(visit: Visit) -> dict[str, str]:
     }
 
 
-def _check(visits: Sequence[Visit], window: timedelta) -> int:
+def _check(visits: Sequence[Visit], window: timedelta, unread: Sequence[Path]) -> int:
     """Print one line for a monitor; return the exit status."""
     soon = clock.now() + window
     bad = [
@@ -72,10 +71,11 @@ def _check(visits: Sequence[Visit], window: timedelta) -> int:
         or (one.certificate is not None and one.certificate.not_after < soon)
     ]
     waiting = [one for one in visits if one.verdict is Verdict.WAITS]
-    if bad or waiting:
-        said = "; ".join(map(_problem, bad or waiting))
-        terminal.data(f"{'FAILED' if bad else 'WAITING'}: {terminal.escape(said)}")
-        return failure.FAILED if bad else failure.PENDING
+    failed = [*map(_problem, bad), *(f"cannot look into {one}" for one in unread)]
+    if failed or waiting:
+        said = "; ".join(failed or map(_problem, waiting))
+        terminal.data(f"{'FAILED' if failed else 'WAITING'}: {terminal.escape(said)}")
+        return failure.FAILED if failed else failure.PENDING
     ends = [one.certificate.not_after for one in visits if one.certificate is not None]
     if not ends:
         # A disk that is not mounted, perhaps: to a monitor that is no good news.

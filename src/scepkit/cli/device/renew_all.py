@@ -30,7 +30,8 @@ def renew_all(root: Path | None, wanted: RenewalOptions, way: Connection, *, as_
         SettingsError: the root cannot be read.
     """
     statuses, rows = set(), []
-    for directory in places.below(root or places.usual_root(), agent_events.tell):
+    listener = agent_events.Listener()
+    for directory in places.below(root or places.usual_root(), listener):
         status, row = _renew(Folder(directory, way.secrets), wanted, way)
         statuses.add(status)
         rows.append({"directory": str(directory), **row})
@@ -40,7 +41,7 @@ def renew_all(root: Path | None, wanted: RenewalOptions, way: Connection, *, as_
         terminal.json_data({"directories": rows})
     else:
         terminal.say(f"{len(rows)} director{'y' if len(rows) == 1 else 'ies'}")
-    if failure.FAILED in statuses:
+    if listener.unread or failure.FAILED in statuses:
         return failure.FAILED
     return failure.PENDING if failure.PENDING in statuses else 0
 
