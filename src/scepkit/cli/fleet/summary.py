@@ -49,7 +49,7 @@ class FleetSummary:
             ("devices", str(self.plan.devices)),
             *((state.value, str(self.counts.get(state, 0))) for state in State),
             ("to do", str(self.to_do)),
-            ("results", str(self.directory / RESULTS)),
+            *((("results", str(self.directory / RESULTS)),) if self.counts else ()),
         ]
 
     def json(self) -> dict[str, object]:
