@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from scepkit.client.prepared_request import PreparedRequest
+from scepkit.client.renewal_info import RenewalAdvice
 from scepkit.client.trust import CA
 from scepkit.errors import ScepError
 from scepkit.protocol.certificate import Certificate
@@ -187,6 +188,17 @@ class RenewalInfoUnknown:
     error: ScepError
 
 
+@dataclass(frozen=True, slots=True)
+class RenewalAdvised:
+    """The server wants the certificate to be renewed now, before it would be renewed otherwise.
+
+    Attributes:
+        advice: what it says.
+    """
+
+    advice: RenewalAdvice
+
+
 Event: TypeAlias = (
     OthersCanWrite
     | InstallationFinished
@@ -204,6 +216,7 @@ Event: TypeAlias = (
     | RevocationUnknown
     | HoldEnded
     | RenewalInfoUnknown
+    | RenewalAdvised
 )
 
 Tell: TypeAlias = Callable[[Event], None]

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.scep.renewal_info import MAX_BODY, RenewalInfo
 
-__all__ = ["MAX_BODY", "TIMEOUT", "USUAL_PAUSE", "RenewalAdvice"]
+__all__ = ["LONGEST_PAUSE", "MAX_BODY", "TIMEOUT", "USUAL_PAUSE", "RenewalAdvice"]
 
 TIMEOUT = 5.0
 """Seconds for the question and its answer: a renewal does not need it."""
@@ -24,8 +24,10 @@ TIMEOUT = 5.0
 USUAL_PAUSE = timedelta(hours=6)
 """The time to the next question where the server names none, or did not answer (RFC 9773 4.3.3)."""
 
+LONGEST_PAUSE = timedelta(hours=24)
+"""The longest time to the next question, whatever the server names."""
+
 _SHORTEST_PAUSE = timedelta(hours=1)
-_LONGEST_PAUSE = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,5 +81,5 @@ def _bounded(seconds: float | None) -> timedelta:
     if seconds is None:
         return USUAL_PAUSE
     # Seconds first: a timedelta cannot hold all of them.
-    longest = _LONGEST_PAUSE.total_seconds()
+    longest = LONGEST_PAUSE.total_seconds()
     return timedelta(seconds=max(_SHORTEST_PAUSE.total_seconds(), min(seconds, longest)))

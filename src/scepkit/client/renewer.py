@@ -16,13 +16,23 @@ from typing import TypeAlias
 
 from cryptography.x509 import ObjectIdentifier
 
-from scepkit.client import clock, events, keys, prepared_request, revocation_check, rollover
+from scepkit.client import (
+    clock,
+    events,
+    keys,
+    prepared_request,
+    renewal_advice,
+    revocation_check,
+    rollover,
+)
 from scepkit.client.client import CA, Client, Connection
 from scepkit.client.events import Tell
 from scepkit.client.folder import Folder, place
 from scepkit.client.folder.files import RECORD
 from scepkit.client.folder.record import Record, ServerChanges
 from scepkit.client.prepared_request import AskedExtension
+from scepkit.client.renewal_info import RenewalAdvice
+from scepkit.client.renewal_time import RenewalTime, due
 from scepkit.client.revocation_check import RevocationState
 from scepkit.client.rollover import FoundCA
 from scepkit.client.secret_source import NOWHERE
@@ -35,25 +45,8 @@ from scepkit.protocol.extensions import purpose_name, read_purposes
 from scepkit.protocol.scep.attributes import MessageType
 from scepkit.protocol.scep.transaction import Issued
 
-# Renewing in the last third of a certificate's life leaves time for an approval, and for a CA that
-# is away; more than a month of it helps nobody.
-_LONGEST = timedelta(days=30)
-
-
-def due(certificate: Certificate, before: timedelta | None = None) -> datetime:
-    """Return from when on a certificate is to be renewed.
-
-    Args:
-        certificate: the certificate.
-        before: how long before its end; a third of its life unless given, at most 30 days.
-    """
-    start, end = certificate.validity
-    return due_within(start, end) if before is None else end - before
-
-
-def due_within(start: datetime, end: datetime) -> datetime:
-    """Return from when on a certificate is usually renewed whose life is from start to end."""
-    return end - min((end - start) / 3, _LONGEST)
+# What is learnt from the server while nothing is renewed.
+_LOOKS = ("checked_at", "advised_at", "advise_again_at", "explanation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +61,8 @@ class RenewalOptions:
         force: renew now.
         same_key: have the current key certified again.
         next_ca: get a certificate from the CA's successor.
+        advised: ask the server whether it wants the renewal sooner (RFC 9773); it can never put it
+            off.
     """
 
     before: timedelta | None = None
@@ -77,6 +72,7 @@ class RenewalOptions:
     force: bool = False
     same_key: bool = False
     next_ca: bool = False
+    advised: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +98,14 @@ class NotDue:
         certificate: the current one.
         renew_from: when it will be.
         standing: whether the certificate is revoked.
+        advice: of the server, where `renew_from` is so early because of it; None where it is the
+            time by the own schedule.
     """
 
     certificate: Certificate
     renew_from: datetime
     standing: RevocationState
+    advice: RenewalAdvice | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +156,9 @@ class Renewer:
     ) -> Outcome:
         """Do what is due: change over to the next CA, renew, renew ahead, or nothing yet.
 
-        A certificate that is not due is checked for revocation, if it names a place that says so,
-        and its CA is asked for its successor once a day.
+        A server that gives advice is asked when it wants the certificate renewed, which can bring
+        that forward. A certificate that is not due is checked for revocation, if it names a place
+        that says so, and its CA is asked for its successor once a day.
 
         Args:
             options: when, and what to ask for.
@@ -178,13 +178,15 @@ class Renewer:
             record = folder.server(self._server)
             client = self._connection.client(record)
             current = folder.require_certificate()
-            is_due = self._is_due(current, options)
+            record = self._advised(current, record, options)
+            time = self._time(current, record, options)
+            is_due = self._is_due(time, options)
             if not (is_due or options.next_ca or folder.ahead.path.exists()):
-                outcome = self._not_due(current, record, options)
+                outcome = self._not_due(current, record, time)
                 rollover.look_ahead(client, folder, record, self._tell)
                 return outcome
             password = challenge() if callable(challenge) else challenge
-            return self._with_ca(client, record, options, password)
+            return self._with_ca(client, record, time, options, password)
 
     @contextmanager
     def _opened(self) -> Iterator[None]:
@@ -205,19 +207,39 @@ class Renewer:
                 )
             yield
 
-    def _is_due(self, current: Certificate, options: RenewalOptions) -> bool:
-        is_time = clock.now() >= due(current, options.before)
-        return is_time or options.force or self._folder.unfinished.exists()
+    def _advised(self, current: Certificate, record: Record, options: RenewalOptions) -> Record:
+        """Return the record with the server's advice, which is asked for where it matters."""
+        own = RenewalTime(due(current, options.before))
+        matters = options.advised and not (options.next_ca or self._is_due(own, options))
+        if not (matters and renewal_advice.is_time(record, record.advise_again)):
+            return record
+        record = record.advised(*renewal_advice.ask(record, current, self._connection, self._tell))
+        self._keep_looks(record)
+        return record
 
-    def _not_due(self, current: Certificate, record: Record, options: RenewalOptions) -> NotDue:
+    def _time(self, current: Certificate, record: Record, options: RenewalOptions) -> RenewalTime:
+        advice = record.advice if options.advised else None
+        got_at = self._folder.got_at(clock.now())
+        return RenewalTime.of(current, got_at, advice, options.before)
+
+    def _is_due(self, time: RenewalTime, options: RenewalOptions) -> bool:
+        is_wanted = options.force or self._folder.unfinished.exists()
+        return is_wanted or clock.now() >= time.at
+
+    def _not_due(self, current: Certificate, record: Record, time: RenewalTime) -> NotDue:
         """Check a certificate that is not due for revocation."""
         standing = revocation_check.check(
             self._folder, current, self._connection, record.allowed, self._tell
         )
-        return NotDue(current, due(current, options.before), standing)
+        return NotDue(current, time.at, standing, time.advice)
 
     def _with_ca(
-        self, client: Client, record: Record, options: RenewalOptions, challenge: str | None
+        self,
+        client: Client,
+        record: Record,
+        time: RenewalTime,
+        options: RenewalOptions,
+        challenge: str | None,
     ) -> Outcome:
         """Follow a rollover of the CA, then renew if it is time."""
         folder, tell = self._folder, self._tell
@@ -227,17 +249,20 @@ class Renewer:
         following, record = rollover.learn(
             client, folder, record, found, tell, must=options.next_ca
         )
-        self._keep_last_look(record)
+        self._keep_looks(record)
         if rollover.switch(folder, found, tell):
             # That is a new certificate; another one is not wanted before its time.
             options = replace(options, force=False)
+            time = RenewalTime(due(folder.require_certificate(), options.before))
         record = replace(record, capabilities=tuple(sorted(found.ca.capabilities)))
         current = folder.require_certificate()
         renewal = _Renewal(folder, current, client, found, record, options, challenge, tell)
         if options.next_ca:
             return renewal.ahead(following)
-        if not self._is_due(current, options):
-            return self._not_due(current, record, options)
+        if not self._is_due(time, options):
+            return self._not_due(current, record, time)
+        if time.advice is not None and clock.now() >= time.at:
+            tell(events.RenewalAdvised(time.advice))
         outcome = renewal.into(folder)
         if found.rolled_over and found.has_issued(outcome.issued):
             # Else the CA before it answered a request of before: the next renewal changes over.
@@ -253,16 +278,17 @@ class Renewer:
         self._tell(events.CATrusted(found.ca))
         return found
 
-    def _keep_last_look(self, record: Record) -> None:
-        """Keep the time of the last look for a successor, whatever becomes of the renewal.
+    def _keep_looks(self, record: Record) -> None:
+        """Keep what was learnt from the server and when, whatever becomes of the renewal.
 
         Nothing else of the record is kept before there is a certificate that was got so.
         """
         kept = self._folder.record()
-        if kept is None or kept.checked_at == record.checked_at:
+        if kept is None or (kept.url, kept.ca_id) != (record.url, record.ca_id):
             return
-        if (kept.url, kept.ca_id) == (record.url, record.ca_id):
-            self._folder.remember(replace(kept, checked_at=record.checked_at))
+        fresh = replace(kept, **{name: getattr(record, name) for name in _LOOKS})
+        if fresh != kept:
+            self._folder.remember(fresh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +344,7 @@ class _Renewal:
             purposes=tuple(map(purpose_name, asked)),
             same_key=self.record.same_key and not options.key,
             passphrase=self._passphrase(),
-        )
+        ).advised(None, None)
         issued = submission.submit(request, new, record)
         return Renewed(issued, target, is_ahead=following is not None)
 

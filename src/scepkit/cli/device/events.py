@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from scepkit.client.events import Event
     from scepkit.client.folder import Folder
     from scepkit.client.prepared_request import PreparedRequest
+    from scepkit.client.renewal_info import RenewalAdvice
     from scepkit.protocol.certificate import Certificate
     from scepkit.protocol.scep.transaction import Issued
 
@@ -59,6 +60,9 @@ class EventPrinter:
                     "the server does not say when the certificate is best renewed: "
                     f"{event.error.message}"
                 )
+            case events.RenewalAdvised():
+                why = because(event.advice)
+                terminal.say(f"the server wants the certificate renewed now{why}")
             case _:
                 terminal.say(_line(event))
 
@@ -92,6 +96,11 @@ def _line(event: Event) -> str:
         case events.HoldEnded():
             return "the certificate is not on hold any more"
     return ""
+
+
+def because(advice: RenewalAdvice) -> str:
+    """Return where the server says why it wants a renewal, for the end of a sentence."""
+    return f" ({advice.explanation})" if advice.explanation else ""
 
 
 def existing(directory: Path) -> Folder:

@@ -151,7 +151,8 @@ def renew(
 ) -> None:
     """Renew the certificate in a directory if it is due; otherwise say when it will be.
 
-    A certificate that is not due is checked for revocation, if it names an OCSP responder or a CRL.
+    A server that offers it is asked when it wants the renewal: that can only be sooner. A
+    certificate that is not due is checked for revocation, if it names an OCSP responder or a CRL.
 
     The request has the same subject, names and purposes. The old key and certificate stay until
     the new ones are there. Server, CA and algorithms are those recorded in DIR, unless an option
@@ -253,12 +254,18 @@ def _report_not_due(outcome: NotDue, *, as_json: bool) -> None:
     certificate, start = outcome.certificate, outcome.renew_from
     events.warn_if_early(certificate)
     if as_json:
-        when = {"renewed": False, "renew_from": describe.timestamp(start)}
+        when = {
+            "renewed": False,
+            "renew_from": describe.timestamp(start),
+            "advised": outcome.advice is not None,
+            "explanation": outcome.advice.explanation if outcome.advice else "",
+        }
         standing = {"revocation": outcome.standing.value}
         terminal.json_data({**when, **standing, **describe.summary(certificate)})
         return
+    advised = f", as the server advises{events.because(outcome.advice)}" if outcome.advice else ""
     terminal.say(
         f"not yet: {describe.subject(certificate)} is valid until "
         f"{certificate.not_after:%Y-%m-%d %H:%M} UTC; "
-        f"renewal is due from {start:%Y-%m-%d %H:%M} UTC on (--force renews now)"
+        f"renewal is due from {start:%Y-%m-%d %H:%M} UTC on{advised} (--force renews now)"
     )

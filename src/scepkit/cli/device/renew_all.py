@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scepkit.cli import failure, terminal
 from scepkit.cli.device import agent_events, hints
-from scepkit.cli.device.events import EventPrinter
+from scepkit.cli.device.events import EventPrinter, because
 from scepkit.client.agent import places
 from scepkit.client.client import Connection
 from scepkit.client.folder import Folder
@@ -70,5 +70,7 @@ def _renew(
         return 0, {"renewed": True, "serial": serial, "said": f"renewed: {serial}"}
     if isinstance(outcome, NotDue):
         said = f"not yet: due from {outcome.renew_from:%Y-%m-%d %H:%M} UTC on"
+        if outcome.advice is not None:
+            said += f", as the server advises{because(outcome.advice)}"
         return 0, {"renewed": False, "said": said}
     return 0, {"renewed": False, "said": "has a certificate of the next CA already"}

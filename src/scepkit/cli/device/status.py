@@ -17,6 +17,7 @@ from scepkit.errors import UsageError
 if TYPE_CHECKING:
     from scepkit.client.folder import Folder
     from scepkit.client.folder.record import Record, RevocationNote
+    from scepkit.client.renewal_info import RenewalAdvice
     from scepkit.protocol.certificate import Certificate
 
 _EPILOG = """
@@ -128,20 +129,23 @@ def status(
 def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]:
     """Return the state of a directory, and its details by name."""
     from scepkit.cli import describe
-    from scepkit.client import renewer, rollover
+    from scepkit.client import rollover
     from scepkit.client.folder import KEY, UNVERIFIED
+    from scepkit.client.renewal_time import RenewalTime
 
     certificate, record = folder.certificate(), folder.record()
     waiting = folder.unfinished.exists()
     rows: list[tuple[str, object]] = []
     state = _WAITING if waiting else _EMPTY
     if certificate is not None:
-        start = renewer.due(certificate)
+        advice = _advice(folder.path, record)
+        start = RenewalTime.of(certificate, folder.got_at(now), advice).at
         state = _state(certificate, start, now)
         rows += _certificate(certificate)
         revoked = folder.revocation()
         if revoked is None:
             rows.append(("renew from", start))
+            rows += _advised(advice)
         else:
             state = _REVOKED if revoked.is_final else _HELD
             rows += _revocation(revoked)
@@ -166,6 +170,24 @@ def _look(folder: Folder, now: datetime) -> tuple[str, list[tuple[str, object]]]
     if coming is not None:
         rows.append(("next certificate from", coming.not_before))
     return state, rows + _agent(folder.path)
+
+
+def _advice(directory: Path, record: Record | None) -> RenewalAdvice | None:
+    """Return the server's advice on the renewal, as an agent or else `scep renew` got it last."""
+    from scepkit.client.agent import result
+    from scepkit.client.renewal_info import RenewalAdvice
+
+    noted = result.seen(directory).state
+    if noted.advised_at is not None and noted.advise_again_at is not None:
+        return RenewalAdvice(noted.advised_at, noted.advise_again_at, noted.explanation)
+    return record.advice if record is not None else None
+
+
+def _advised(advice: RenewalAdvice | None) -> list[tuple[str, object]]:
+    if advice is None:
+        return []
+    rows: list[tuple[str, object]] = [("advised at", advice.at)]
+    return rows + ([("explanation", advice.explanation)] if advice.explanation else [])
 
 
 def _agent(directory: Path) -> list[tuple[str, object]]:

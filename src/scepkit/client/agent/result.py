@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 
@@ -82,7 +81,7 @@ def _current(state: State, folder: Folder, found: Certificate | None) -> State:
         return state.became(Standing.FAILED, now, f"{folder.path / KEY} is missing")
     if state.certificate == fingerprint(found.der):
         return state
-    got_at = min(datetime.fromtimestamp((folder.path / CERTIFICATE).stat().st_mtime, UTC), now)
+    got_at = folder.got_at(now)
     due = schedule.renew_at(found, got_at)
     standing = Standing.VALID
     if folder.revocation() is not None:

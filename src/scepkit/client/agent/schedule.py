@@ -11,7 +11,7 @@ import platform
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from scepkit.client import renewer
+from scepkit.client.renewal_time import due_within, least_interval
 from scepkit.errors import UsageError
 from scepkit.protocol.certificate import Certificate
 
@@ -26,9 +26,8 @@ LONGEST_POLL = timedelta(hours=1)
 
 # A renewal is put off by up to this share of what is left of the certificate's life.
 _SPREAD = 0.1
-# What a minimum interval must leave of a short life, where none is set.
+# Near a certificate's end a pause is at most this share of what is left.
 _SHARE = 10
-_USUAL_INTERVAL = timedelta(hours=1)
 
 
 def read_point(text: str) -> Fraction:
@@ -98,22 +97,9 @@ def own_time(
     start, end = certificate.validity
     if start < got_at < end:
         start = got_at
-    earliest = renewer.due_within(start, end) if at is None else start + (end - start) * float(at)
+    earliest = due_within(start, end) if at is None else start + (end - start) * float(at)
     words = (f"{certificate.serial:x}", platform.node() if host is None else host)
     return earliest + (end - earliest) * _SPREAD * draw(*words)
-
-
-def least_interval(certificate: Certificate, wanted: timedelta | None) -> timedelta:
-    """Return the least time between two certificates of a directory.
-
-    Args:
-        certificate: the current one.
-        wanted: what is set; None for an hour, or a tenth of a shorter life.
-    """
-    if wanted is not None:
-        return wanted
-    start, end = certificate.validity
-    return max(SHORTEST, min(_USUAL_INTERVAL, (end - start) / _SHARE))
 
 
 def pause(

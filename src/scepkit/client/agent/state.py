@@ -23,7 +23,6 @@ from scepkit.errors import (
 )
 
 _MOST_FAILURES = 1_000_000
-_LONGEST_ADVICE = timedelta(hours=24)
 
 
 class Standing(StrEnum):
@@ -135,7 +134,7 @@ class State:
         What was done at a time that is not past yet, was done now; so nothing waits for ever, and
         nothing is done again at once.
         """
-        got, since, hook, again = self.got_at, self.since, self.hook, self.advise_again_at
+        got, since, hook = self.got_at, self.since, self.hook
         tried, retry = _at_most(self.tried_at, self.retry_at, now)
         hook_tried, hook_retry = _at_most(hook.tried_at, hook.retry_at, now)
         return replace(
@@ -146,7 +145,6 @@ class State:
             retry_at=retry,
             # What is not past yet is not known: to ask once more is not much.
             asked_at=self.asked_at if self.asked_at and self.asked_at <= now else None,
-            advise_again_at=again if again and again <= now + _LONGEST_ADVICE else None,
             hook=replace(hook, tried_at=hook_tried, retry_at=hook_retry),
         )
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from scepkit.client import clock
+from scepkit.client import clock, renewal_advice
 from scepkit.client import events as renewal_events
-from scepkit.client.agent import advice, deployment, events, places, schedule, state_file
+from scepkit.client.agent import deployment, events, places, schedule, state_file
 from scepkit.client.agent.events import AgentEvent
 from scepkit.client.agent.result import Verdict, Visit, judge
 from scepkit.client.agent.settings import AgentSettings, of_directory
@@ -137,9 +137,7 @@ class _Work:
         digest = certificates.fingerprint(self._certificate.der)
         if self._state.certificate != digest:
             # Somebody else renewed it, or this agent did and was killed before it could say so.
-            written = (self._directory / CERTIFICATE).stat().st_mtime
-            got_at = min(datetime.fromtimestamp(written, UTC), self._now)
-            self._state = self._with_certificate(digest, got_at)
+            self._state = self._with_certificate(digest, folder.got_at(self._now))
         elif self._state.failures == 0:
             self._state = self._state.became(Standing.VALID, self._now)
         self._ask_advice(self._certificate)
@@ -171,12 +169,18 @@ class _Work:
 
     def _ask_advice(self, certificate: Certificate) -> None:
         """Ask the server when it wants the certificate to be renewed, if it may be asked now."""
-        record, again_at = self._folder.record(), self._state.advise_again_at
-        is_put_off = again_at is not None and self._now < again_at and not self._around.eager
-        if record is None or is_put_off or record.url in self._around.away:
+        record = self._folder.record()
+        again_at = None if self._around.eager else self._state.advise_again_at
+        if record is None or record.url in self._around.away:
             return
-        self._state = advice.asked(
-            self._state, record, certificate, self._connection(), self._relay
+        if not renewal_advice.is_time(record, again_at):
+            return
+        found, again_at = renewal_advice.ask(record, certificate, self._connection(), self._relay)
+        self._state = replace(
+            self._state,
+            advised_at=found.at if found else None,
+            advise_again_at=again_at,
+            explanation=found.explanation if found else "",
         )
 
     def _renew(self) -> None:
@@ -225,9 +229,10 @@ class _Work:
 
     def _attempt(self, before: Certificate | None, renew_at: datetime | None) -> None:
         """Renew, or ask the CA about revocation and its successor."""
-        options = RenewalOptions()
+        # What the server advises is in `renew_at` already.
+        options = RenewalOptions(advised=False)
         if before is not None and renew_at is not None:
-            options = RenewalOptions(before=before.not_after - renew_at)
+            options = replace(options, before=before.not_after - renew_at)
         try:
             self._check_reachable()
             Renewer(self._folder, self._connection(), tell=self._relay).renew(options)

@@ -20,7 +20,7 @@ and what a CA issues is not always what the library takes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from scepkit.client.folder import place, record
 from scepkit.client.folder.record import Record, RevocationNote, ServerChanges
 from scepkit.client.secret_source import ASKED, KEY_PASSPHRASE, NOWHERE, Secrets, SecretSource
 from scepkit.errors import Hint, Malformed, SettingsError
-from scepkit.keys.files import write_file
+from scepkit.keys.files import refusals, write_file
 from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import KEY_MODE, read_certificate_file
 from scepkit.protocol import certificate
@@ -189,6 +189,19 @@ class FolderFiles:
                 f"there is no certificate in {self.path} {use}", hint=Hint.FIRST_CERTIFICATE
             )
         return found
+
+    def got_at(self, now: datetime) -> datetime:
+        """Return when the certificate was got: now, if its file says that it is yet to come.
+
+        Args:
+            now: an aware datetime.
+
+        Raises:
+            SettingsError: the file cannot be looked at.
+        """
+        path = self.path / CERTIFICATE
+        with refusals(f"cannot look at {path}"):
+            return min(datetime.fromtimestamp(path.stat().st_mtime, UTC), now)
 
     def server(self, changes: ServerChanges, use: str = "that could be renewed") -> Record:
         """Return the record of the CA's server, with the changes that are given.

@@ -15,6 +15,7 @@ from typing import Any
 
 from scepkit.client.folder import outputs, place
 from scepkit.client.folder.outputs import Outputs
+from scepkit.client.renewal_info import RenewalAdvice
 from scepkit.client.secret_source import Secrets, SecretSource
 from scepkit.client.tls import ClientCertificate
 from scepkit.client.trust import normalize_url
@@ -72,6 +73,9 @@ class Record:
         requested_at: when that was sent first, ISO 8601.
         wanted: what that asks for, as `PreparedRequest.wanted` says it; "" when it is not known.
         checked_at: when the CA was last asked for its successor, ISO 8601; "" for never.
+        advised_at: when the server wants the certificate to be renewed; "" where it is not known.
+        advise_again_at: when it is to be asked for that again.
+        explanation: URL of a page that says why it wants that.
         outputs: the further files, and whose all of them are.
     """
 
@@ -92,6 +96,9 @@ class Record:
     requested_at: str = ""
     wanted: str = ""
     checked_at: str = ""
+    advised_at: str = ""
+    advise_again_at: str = ""
+    explanation: str = ""
     outputs: Outputs = field(default_factory=Outputs)
 
     @property
@@ -135,7 +142,29 @@ class Record:
         if (found.url, found.ca_id) == (kept.url, kept.ca_id):
             return found
         # What was seen of another CA says nothing of this one, which was not asked for a successor.
-        return replace(found, capabilities=(), checked_at="")
+        return replace(found, capabilities=(), checked_at="").advised(None, None)
+
+    @property
+    def advise_again(self) -> datetime | None:
+        """Return when the server is to be asked for advice again; None for at once."""
+        return datetime.fromisoformat(self.advise_again_at) if self.advise_again_at else None
+
+    @property
+    def advice(self) -> RenewalAdvice | None:
+        """Return the server's last advice on the certificate's renewal; None for none."""
+        if not self.advised_at or self.advise_again is None:
+            return None
+        at = datetime.fromisoformat(self.advised_at)
+        return RenewalAdvice(at, self.advise_again, self.explanation)
+
+    def advised(self, advice: RenewalAdvice | None, again: datetime | None) -> Record:
+        """Return this record with the server's advice, and when to ask for it again."""
+        return replace(
+            self,
+            advised_at=advice.at.isoformat(timespec="seconds") if advice else "",
+            advise_again_at=again.isoformat(timespec="seconds") if again else "",
+            explanation=advice.explanation if advice else "",
+        )
 
     def showing(self, shown: ClientCertificate | None) -> Record:
         """Return this record with the files of the certificate that is shown by HTTPS."""
