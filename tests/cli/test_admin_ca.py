@@ -343,7 +343,9 @@ def test_a_request_for_another_ca_of_a_server(scep, tmp_path, server, root, root
         assert (status, "waits for its certificate" in err) == (2, True)
     status, _, err = scep("admin", "ca", "install", "vpn", "ca.pem", "--dir", server)
     assert (status, "put [endpoint.vpn]" in err) == (0, False), err
-    assert data_directory.open_existing(server, now=NOW).authorities.keys() == {"default", "vpn"}
+    assert data_directory.open_existing(
+        server, now=data_directory.utc_now()
+    ).authorities.keys() == {"default", "vpn"}
 
 
 def test_installs_that_cannot_be(scep, tmp_path, requested, root, root_key):

@@ -26,7 +26,7 @@ NOW = datetime.now(UTC)
 
 @contextmanager
 def opened(path):
-    home = data_directory.open_existing(path, now=NOW)
+    home = data_directory.open_existing(path, now=data_directory.utc_now())
     with Store.open(home.settings.database_url, node="test/1") as store:
         yield home, store
 

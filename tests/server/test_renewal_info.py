@@ -308,7 +308,7 @@ def test_a_call_pulls_windows_forward_until_it_is_cancelled(app):
 def test_a_planned_revocation_leaves_time_and_is_done_in_the_background(app, logged):
     _, path = app()
     url = issued(path, issued_at=NOW - DAY)
-    home = data_directory.open_existing(path, now=NOW)
+    home = data_directory.open_existing(path, now=data_directory.utc_now())
     with store_of(path) as store:
         selection = Selection([store.certificate(4711)])
         planned = planned_revocation.plan_selected(
