@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -9,6 +11,8 @@ import keys
 from pair import grant
 from scepkit import Pending, StillPending
 from scepkit.client import clock, prepared_request
+from scepkit.client import keys as client_keys
+from scepkit.errors import SettingsError
 from scepkit.protocol.scep.transaction import Limits
 
 
@@ -99,3 +103,8 @@ def test_another_challenge_is_another_transaction_where_only_the_key_can_tell_th
     assert transaction_id(key, challenge="one") != transaction_id(key, challenge="two")
     # Signatures that are never the same could not hide the challenge and repeat themselves, too.
     assert transaction_id(randomised, challenge="1") == transaction_id(randomised, challenge="2")
+
+
+def test_a_file_that_does_not_end_is_no_key():
+    with pytest.raises(SettingsError, match="/dev/zero has more than"):
+        client_keys.read_foreign_key(Path("/dev/zero"), refuse)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from scepkit.errors import SettingsError, UsageError
 from scepkit.keys import key_files
-from scepkit.keys.files import refusals
+from scepkit.keys.files import read_some, refusals
 from scepkit.keys.passphrase import Passphrase
 from scepkit.keys.pem import KEY_MODE, is_encrypted, read_any_key
 from scepkit.protocol.algorithms import PrivateKey, PublicKey
@@ -34,6 +34,9 @@ _MAKERS: dict[str, Callable[[], PrivateKey]] = {
     "ed25519": ed25519.Ed25519PrivateKey.generate,
 }
 _CURVES = {"secp256r1": "p256", "secp384r1": "p384", "secp521r1": "p521"}
+
+# A key of 16384 bits with its certificates and bags has a tenth of it.
+_MOST_OCTETS = 1024 * 1024
 
 # A device's clock may be wrong by a time zone, and an approval may take weeks.
 _BACKDATE = timedelta(days=1)
@@ -107,7 +110,7 @@ def read_foreign_key(path: Path, ask: Callable[[], str]) -> PrivateKey:
             of another kind.
     """
     with refusals(f"cannot read the key file {path}"):
-        content = path.read_bytes()
+        content = read_some(path, _MOST_OCTETS)
     return _of_a_kind(key_files.read_any_key(content, path, ask), path)
 
 

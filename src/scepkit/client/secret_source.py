@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, TypeAlias, cast
 
 from scepkit.errors import SettingsError, UsageError
-from scepkit.keys.files import error_hint
+from scepkit.keys.files import error_hint, read_some
 from scepkit.keys.passphrase import Passphrase
 
 MOST_SECONDS = 60.0
@@ -185,9 +185,7 @@ def read_text(path: Path) -> str:
         SettingsError: it cannot be read, is too long, or is no text in UTF-8.
     """
     try:
-        with path.open("rb") as file:
-            found = file.read(_MOST_OCTETS + 1)
-        text = found[:_MOST_OCTETS].decode("utf-8")
+        return read_some(path, _MOST_OCTETS).decode("utf-8")
     except OSError as error:
         raise SettingsError(
             f"cannot read {path}: {error.strerror}",
@@ -199,12 +197,6 @@ def read_text(path: Path) -> str:
             f"{path} is not text in UTF-8",
             hint="name a file whose first line is the secret, as text",
         ) from None
-    if len(found) > _MOST_OCTETS:
-        raise SettingsError(
-            f"{path} has more than {_MOST_OCTETS} octets",
-            hint="name a file whose first line is the secret",
-        )
-    return text
 
 
 def run(

@@ -138,6 +138,24 @@ def read_file(path: Path) -> bytes:
         return file.read()
 
 
+def read_some(path: Path, most: int) -> bytes:
+    """Read a file that somebody names, or a pipe, such as a shell's `<(…)`, up to a bound.
+
+    Args:
+        path: the file.
+        most: octets that it may have.
+
+    Raises:
+        OSError: the file system refuses.
+        SettingsError: it is longer.
+    """
+    with path.open("rb") as file:
+        found = file.read(most + 1)
+    if len(found) > most:
+        raise SettingsError(f"{path} has more than {most} octets", hint="check the path")
+    return found
+
+
 def check_writable(path: Path) -> None:
     """Refuse a file that this user may not read and write, and what is no plain file.
 

@@ -49,6 +49,8 @@ def test_what_it_says_goes_before_what_is_usual(read):
         "at = true",
         'at = "1/0"',
         'at = ""',
+        'at = "1e99999999"',
+        'at = "1e-99999999"',
         "hook_timeout = 0",
         "hook_timeout = -1",
         "hook_timeout = nan",

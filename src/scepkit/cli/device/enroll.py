@@ -43,6 +43,8 @@ Exit status:
   1  refused, or it failed         3  waiting for approval: run it again
 """
 
+_LONGEST_CSR = 1024 * 1024  # octets
+
 _Out = Annotated[
     Path,
     option(WANTED, "DIR", "Directory for key.pem, cert.pem, chain.pem, ca.pem and enrolment.json."),
@@ -145,7 +147,7 @@ def _read(
         SettingsError: a file cannot be read, or a fact of the machine is not known.
     """
     from scepkit.client import host_facts
-    from scepkit.keys.files import refusals
+    from scepkit.keys.files import read_some, refusals
     from scepkit.protocol.general_name import parse_san
     from scepkit.protocol.rfc4514 import parse_subject
 
@@ -157,7 +159,7 @@ def _read(
     content = None
     if csr is not None:
         with refusals(f"cannot read {csr}"):
-            content = csr.read_bytes()
+            content = read_some(csr, _LONGEST_CSR)
     return {
         "subject": None if subject is None else parse_subject(host_facts.fill_subject(subject)),
         "names": [parse_san(host_facts.fill_name(one)) for one in san or ()],

@@ -28,6 +28,7 @@ LONGEST_POLL = timedelta(hours=1)
 _SPREAD = 0.1
 # Near a certificate's end a pause is at most this share of what is left.
 _SHARE = 10
+_LONGEST_POINT = 40  # characters
 
 
 def read_point(text: str) -> Fraction:
@@ -38,12 +39,15 @@ def read_point(text: str) -> Fraction:
     """
     plain = text.strip()
     try:
-        found = Fraction(plain[:-1]) / 100 if plain.endswith("%") else Fraction(plain)
+        # An exponent would make it a number of any length.
+        is_short = len(plain) <= _LONGEST_POINT and "e" not in plain.lower()
+        number = Fraction(plain.removesuffix("%")) if is_short else Fraction(0)
+        found = number / 100 if plain.endswith("%") else number
     except (ValueError, ZeroDivisionError):
         found = Fraction(0)
     if not 0 < found < 1:
         raise UsageError(
-            f"{text!r} is not a point of a certificate's life",
+            f"{text[:_LONGEST_POINT]!r} is not a point of a certificate's life",
             hint="a share between 0 and 1, such as 2/3, 66% or 0.66",
         )
     return found
