@@ -130,6 +130,7 @@ def test_how_often_it_is_asked(site, scep, advice):
     for noted in ("2099-01-01T00:00:00+00:00", "2001-01-01T00:00:00+00:00"):
         change(advise_again_at=noted)
         renew(scep)
+        renew(scep)
     assert len(advice.asked) == 3
 
 
