@@ -13,8 +13,7 @@ from cryptography import x509
 import keys
 from enrolment import devices
 from scepkit.ca.directory import rollover
-from scepkit.client import renewal_info as client
-from scepkit.client.http import HTTPTransport
+from scepkit.client.client import Client
 from scepkit.errors import StoreError
 from scepkit.operations import early_renewal, planned_revocation
 from scepkit.operations.rollover import activate
@@ -264,12 +263,9 @@ def test_our_client_learns_of_it_from_a_live_server(live, challenge):
     sealed = devices.seal(request, to=ra, signer=key, transaction_id="asks")
     reply = live.ask("/scep?operation=PKIOperation", "POST", sealed)
     certificate = Certificate.read(devices.read(reply.body, ra, key).certificate)
-    capabilities = live.ask("/scep?operation=GetCACaps").text.lower().split()
-    assert client.is_offered(frozenset(capabilities))
-    told = []
     server = f"http://127.0.0.1:{live.port}/scep"
-    advice = client.fetch(HTTPTransport(), server, certificate, told.append)
-    assert not told
+    with Client(server) as client:
+        advice = client.get_renewal_info(certificate)
     assert certificate.not_after - 30 * DAY <= advice.at <= certificate.not_after - 20 * DAY
     url = place(server, CertID.of(certificate))
     assert live.ask(url.removeprefix(f"http://127.0.0.1:{live.port}")).status == 200
