@@ -35,8 +35,8 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "A certificate in a directory": (
         *("Enroller", "Renewer", "RenewalOptions", "Renewed", "NotDue", "WaitsAhead"),
-        *("Folder", "Connection", "ServerChanges", "ClientCertificate", "Outputs", "Plan"),
-        *("SecretSource", "Secrets", "events"),
+        *("Folder", "Connection", "ServerChanges", "ClientCertificate", "Outputs"),
+        *("OutputChanges", "Plan", "SecretSource", "Secrets", "events"),
     ),
     "Many directories": (
         *("Agent", "AgentSettings", "Visit", "agent_events"),

@@ -17,7 +17,7 @@ from scepkit.client.fleet.enroller import FleetEnroller, FleetReport
 from scepkit.client.fleet.enrolment import FleetOptions
 from scepkit.client.fleet.server import FleetServer
 from scepkit.client.folder import Folder
-from scepkit.client.folder.outputs import Outputs
+from scepkit.client.folder.outputs import OutputChanges, Outputs
 from scepkit.client.folder.record import ServerChanges
 from scepkit.client.keys import generate_key
 from scepkit.client.prepared_request import PreparedRequest
@@ -150,6 +150,7 @@ __all__ = [
     "NotDue",
     "OpenedRequest",
     "Order",
+    "OutputChanges",
     "Outputs",
     "PKCSReq",
     "PSSPublicKey",

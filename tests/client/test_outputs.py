@@ -6,9 +6,12 @@ import grp
 import json
 import os
 import pwd
+import signal
 import stat
 import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -22,6 +25,7 @@ from scepkit import (
     Enroller,
     Folder,
     Limits,
+    NotDue,
     Pending,
     RenewalOptions,
     Renewer,
@@ -29,9 +33,11 @@ from scepkit import (
     StillPending,
     UsageError,
     by_fingerprint,
+    events,
 )
+from scepkit.cli import main
 from scepkit.client.folder import files, outputs, record
-from scepkit.client.folder.outputs import Outputs
+from scepkit.client.folder.outputs import OutputChanges, Outputs
 from scepkit.client.secret_source import NOWHERE, Secrets, SecretSource
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -483,3 +489,146 @@ def test_a_record_keeps_no_secret(site, tmp_path, wanted, passphrase):
     everything = b"".join(p.read_bytes() for p in folder.path.iterdir())
     for secret in (b"open sesame", b"correct horse", b"s3cret"):
         assert secret not in everything
+
+
+def test_a_renewal_that_is_not_due_writes_other_files(site, tmp_path, wanted):
+    folder, told = Folder(tmp_path / "dev1"), []
+    enrol(site, folder, outputs=replace(wanted, bundle="", pkcs12="", pkcs12_password=""))
+    before = folder.require_certificate()
+    changes = OutputChanges("", wanted.bundle, wanted.pkcs12, wanted.pkcs12_password)
+    outcome = Renewer(folder, outputs=changes, tell=told.append).renew()
+    assert isinstance(outcome, NotDue)
+    assert folder.require_certificate() == before
+    assert folder.record().outputs == replace(wanted, fullchain="")
+    # It is not written any more, and was left: the others are of the same certificate.
+    check_outputs(folder, wanted)
+    (event,) = (one for one in told if isinstance(one, events.OutputsChanged))
+    assert event.left == (Path(wanted.fullchain),)
+    Renewer(folder).renew(RenewalOptions(force=True))
+    assert not Path(wanted.fullchain).read_text().startswith(folder.certificate().pem())
+    assert folder.certificate().pem() in Path(wanted.bundle).read_text()
+    assert not [*folder.path.glob("*.new")]
+
+
+def test_a_renewal_writes_other_files_with_the_new_certificate(site, tmp_path, wanted):
+    folder = Folder(tmp_path / "dev1")
+    enrol(site, folder)
+    changes = OutputChanges(wanted.fullchain, wanted.bundle, wanted.pkcs12, wanted.pkcs12_password)
+    Renewer(folder, outputs=changes).renew(RenewalOptions(force=True))
+    check_outputs(folder, wanted)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        OutputChanges(pkcs12="/tmp/a.p12"),
+        OutputChanges(pkcs12_password="file:x"),
+        OutputChanges(pkcs12_legacy=True),
+        OutputChanges(fullchain="/tmp/same", bundle="/tmp/same"),
+        OutputChanges(bundle="{}/key.pem"),
+    ],
+)
+def test_changes_that_cannot_be_meant_change_nothing(site, tmp_path, changes):
+    folder = Folder(tmp_path / "dev1")
+    enrol(site, folder)
+    before = folder.record()
+    if changes.bundle:
+        changes = replace(changes, bundle=changes.bundle.format(folder.path))
+    with pytest.raises(UsageError):
+        Renewer(folder, outputs=changes).renew()
+    assert folder.record() == before
+
+
+def test_a_place_where_others_can_write_is_told_of(site, tmp_path):
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    folder, told = Folder(tmp_path / "dev1"), []
+    outputs = Outputs(fullchain=str(tmp_path / "open/full.pem"))
+    Enroller(
+        Client(site.url),
+        folder,
+        by_fingerprint(site.fingerprint),
+        outputs=outputs,
+        tell=told.append,
+    ).enrol("CN=dev1")
+    expected = events.OthersCanWrite(tmp_path / "open", tmp_path / "open")
+    assert told.count(expected) == 1
+    Renewer(folder, tell=told.append).renew()
+    assert told.count(expected) == 2
+
+
+def test_the_command_changes_them(site, tmp_path, capsys):
+    folder, full = Folder(tmp_path / "dev1"), tmp_path / "full.pem"
+    enrol(site, folder)
+    assert main(["renew", str(folder.path), "--fullchain", str(full)]) == 0
+    assert f"further files from now on: {full}" in capsys.readouterr().err
+    assert full.read_text() == folder.certificate().pem()
+    assert main(["renew", str(folder.path), "--fullchain", ""]) == 0
+    assert f"from now on: none; left as they are: {full}" in capsys.readouterr().err
+    assert folder.record().outputs == Outputs()
+    assert main(["renew", "--all", str(tmp_path), "--bundle", "x"]) == 2
+
+
+KILLED = """\
+import os, signal, sys
+from pathlib import Path
+from scepkit.cli import main
+
+left, really = int(sys.argv[1]), Path.replace
+
+def replace(path, target):
+    global left
+    if path.name.endswith(".new"):
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+    return really(path, target)
+
+Path.replace = replace
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def killed_before_renaming(number, *command):
+    """Run a command as a process that is killed before it renames so many files and one."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(number), *map(str, command)],
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_renewal_that_is_killed_between_two_renamings_is_finished(
+    site, tmp_path, wanted, number, capsys
+):
+    folder = Folder(tmp_path / "dev1")
+    enrol(site, folder, outputs=wanted)
+    before = folder.certificate()
+    killed_before_renaming(number, "renew", folder.path, "--force")
+    assert folder.certificate() == before
+    assert main(["renew", str(folder.path)]) == 0
+    assert "finished the installation" in capsys.readouterr().err
+    assert folder.certificate() != before
+    assert folder.key()
+    check_outputs(folder, wanted)
+    assert not [*folder.path.glob("*.new")]
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_change_of_files_that_is_killed_between_two_renamings_is_finished(
+    site, tmp_path, wanted, number, capsys
+):
+    folder = Folder(tmp_path / "dev1")
+    enrol(site, folder)
+    before = folder.certificate()
+    changes = ("--fullchain", wanted.fullchain, "--bundle", wanted.bundle)
+    changes += ("--pkcs12", wanted.pkcs12, "--pkcs12-password", wanted.pkcs12_password)
+    killed_before_renaming(number, "renew", folder.path, *changes)
+    assert main(["renew", str(folder.path)]) == 0
+    assert "finished the installation" in capsys.readouterr().err
+    assert folder.certificate() == before
+    assert folder.record().outputs == wanted
+    check_outputs(folder, wanted)
+    assert not [*folder.path.glob("*.new")]

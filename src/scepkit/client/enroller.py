@@ -25,7 +25,7 @@ from scepkit.client.folder.outputs import Outputs
 from scepkit.client.folder.record import Record
 from scepkit.client.prepared_request import PreparedRequest
 from scepkit.client.secret_source import NOWHERE
-from scepkit.client.submission import Submission, warn_unless_readable
+from scepkit.client.submission import Submission, warn_of_exposed, warn_unless_readable
 from scepkit.client.tls import ClientCertificate
 from scepkit.client.trust import ChooseAnchor
 from scepkit.errors import Hint, UsageError
@@ -252,6 +252,7 @@ class Enroller:
             exposed = None if is_new else place.writable_by_others(self._folder.path)
             if exposed is not None:
                 self._tell(events.OthersCanWrite(self._folder.path, exposed))
+            warn_of_exposed(self._folder, self._outputs, self._tell)
             yield
 
     def _trusted(self, *, is_new: bool) -> CA:

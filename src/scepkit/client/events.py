@@ -199,8 +199,22 @@ class RenewalAdvised:
     advice: RenewalAdvice
 
 
+@dataclass(frozen=True, slots=True)
+class OutputsChanged:
+    """The further files are others than before.
+
+    Attributes:
+        written: the files that are written, now and at each renewal.
+        left: the files that are not written any more, and stay as they are.
+    """
+
+    written: tuple[Path, ...]
+    left: tuple[Path, ...]
+
+
 Event: TypeAlias = (
     OthersCanWrite
+    | OutputsChanged
     | InstallationFinished
     | CATrusted
     | RequestContinued

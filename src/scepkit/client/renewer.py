@@ -29,6 +29,7 @@ from scepkit.client.client import CA, Client, Connection
 from scepkit.client.events import Tell
 from scepkit.client.folder import Folder, place
 from scepkit.client.folder.files import RECORD
+from scepkit.client.folder.outputs import OutputChanges
 from scepkit.client.folder.record import Record, ServerChanges
 from scepkit.client.prepared_request import AskedExtension
 from scepkit.client.renewal_info import RenewalAdvice
@@ -36,7 +37,12 @@ from scepkit.client.renewal_time import RenewalTime, due
 from scepkit.client.revocation_check import RevocationState
 from scepkit.client.rollover import FoundCA
 from scepkit.client.secret_source import NOWHERE
-from scepkit.client.submission import Submission, warn_unless_readable
+from scepkit.client.submission import (
+    Submission,
+    change_outputs,
+    warn_of_exposed,
+    warn_unless_readable,
+)
 from scepkit.client.trust import ChooseAnchor
 from scepkit.errors import CertificateRevoked, Hint, Malformed, SettingsError, UsageError
 from scepkit.protocol.certificate import Certificate
@@ -129,6 +135,8 @@ class Renewer:
         folder: the directory.
         connection: how the server is reached.
         server: what is said anew of the server; all the rest is as it was the last time.
+        outputs: what is said anew of the further files; they are changed at once, or with the
+            new certificate where one is got.
         trust: chooses the CA certificate to trust in place of the directory's.
         tell: takes the events.
     """
@@ -139,12 +147,14 @@ class Renewer:
         connection: Connection | None = None,
         *,
         server: ServerChanges | None = None,
+        outputs: OutputChanges | None = None,
         trust: ChooseAnchor | None = None,
         tell: Tell = events.ignore,
     ) -> None:
         self._folder = folder
         self._connection = connection or Connection()
         self._server = server or ServerChanges()
+        self._outputs = outputs or OutputChanges()
         self._trust = trust
         self._tell = tell
 
@@ -175,7 +185,7 @@ class Renewer:
         if options.key:
             keys.check_spec(options.key)
         with self._opened():
-            record = folder.server(self._server)
+            record = self._record()
             client = self._connection.client(record)
             current = folder.require_certificate()
             record = self._advised(current, record, options)
@@ -183,10 +193,18 @@ class Renewer:
             is_due = self._is_due(time, options)
             if not (is_due or options.next_ca or folder.ahead.path.exists()):
                 outcome = self._not_due(current, record, time)
+                change_outputs(folder, record, self._tell)
                 rollover.look_ahead(client, folder, record, self._tell)
                 return outcome
             password = challenge() if callable(challenge) else challenge
             return self._with_ca(client, record, time, options, password)
+
+    def _record(self) -> Record:
+        """Return the record of server and further files, with what is said anew."""
+        found = self._folder.server(self._server)
+        found = replace(found, outputs=self._outputs.of(found.outputs))
+        warn_of_exposed(self._folder, found.outputs, self._tell)
+        return found
 
     @contextmanager
     def _opened(self) -> Iterator[None]:
@@ -258,8 +276,10 @@ class Renewer:
         current = folder.require_certificate()
         renewal = _Renewal(folder, current, client, found, record, options, challenge, tell)
         if options.next_ca:
+            change_outputs(folder, record, self._tell)
             return renewal.ahead(following)
         if not self._is_due(time, options):
+            change_outputs(folder, record, self._tell)
             return self._not_due(current, record, time)
         if time.advice is not None and clock.now() >= time.at:
             tell(events.RenewalAdvised(time.advice))

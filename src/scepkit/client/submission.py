@@ -14,6 +14,8 @@ from scepkit.client import clock, keys
 from scepkit.client.client import CA, Client
 from scepkit.client.events import (
     KeyStays,
+    OthersCanWrite,
+    OutputsChanged,
     ReplyUnlikely,
     RequestContinued,
     RequestOver,
@@ -21,7 +23,8 @@ from scepkit.client.events import (
     RequestStays,
     Tell,
 )
-from scepkit.client.folder import Folder
+from scepkit.client.folder import Folder, place
+from scepkit.client.folder.outputs import Outputs
 from scepkit.client.folder.record import Record
 from scepkit.client.prepared_request import PreparedRequest
 from scepkit.errors import BadReply, FailInfo, RequestRefused, TransportError, UnverifiedCertificate
@@ -180,6 +183,38 @@ class Submission:
             hint=f"{error.hint}; {look}" if error.hint else look,
             certificates=error.certificates,
         )
+
+
+def change_outputs(folder: Folder, record: Record, tell: Tell) -> None:
+    """Write further files that are named anew, unless they come with a certificate.
+
+    Args:
+        folder: the directory, locked.
+        record: with the further files that are wanted.
+        tell: takes the event.
+    """
+    # Of what another program enrolled there is none.
+    kept = folder.record() or replace(record, outputs=Outputs())
+    if kept.outputs == record.outputs or folder.unfinished.exists():
+        return
+    folder.change_outputs(replace(kept, outputs=record.outputs))
+    before, now = {*kept.outputs.paths.values()}, {*record.outputs.paths.values()}
+    tell(OutputsChanged(tuple(sorted(now)), tuple(sorted(before - now))))
+
+
+def warn_of_exposed(folder: Folder, outputs: Outputs, tell: Tell) -> None:
+    """Tell of each directory of a further file in which others can replace it.
+
+    Args:
+        folder: of the device; its own directory is not looked at.
+        outputs: the further files.
+        tell: takes the events.
+    """
+    directories = {path.parent for path in outputs.paths.values()} - {folder.path.absolute()}
+    for one in sorted(directories):
+        exposed = place.writable_by_others(one)
+        if exposed is not None:
+            tell(OthersCanWrite(one, exposed))
 
 
 def warn_unless_readable(signing: PrivateKey, challenge: str | None, tell: Tell) -> None:

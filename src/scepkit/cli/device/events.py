@@ -63,6 +63,10 @@ class EventPrinter:
             case events.RenewalAdvised():
                 why = because(event.advice)
                 terminal.say(f"the server wants the certificate renewed now{why}")
+            case events.OutputsChanged():
+                written = ", ".join(map(str, event.written)) or "none"
+                left = "; left as they are: " + ", ".join(map(str, event.left))
+                terminal.say(f"further files from now on: {written}{left if event.left else ''}")
             case _:
                 terminal.say(_line(event))
 

@@ -140,6 +140,7 @@ def renew(
     next_ca: _NextCA = False,
     message: _Message = "",
     challenge: RenewalChallengeOptions,
+    files: asks.FileChangeOptions,
     fingerprint: options.Fingerprint = "",
     ca_file: options.CaFile = None,
     legacy: options.KnownLegacy = None,
@@ -161,6 +162,7 @@ def renew(
     from scepkit.cli.device import challenge as challenges
     from scepkit.cli.device import connection, events, hints
     from scepkit.client.folder import Folder
+    from scepkit.client.folder.outputs import OutputChanges
     from scepkit.client.folder.record import ServerChanges
     from scepkit.client.renewer import Renewer
 
@@ -174,18 +176,21 @@ def renew(
     way = connection.of_options(network, patience)
     shown = connection.client_certificate(network, way.secrets)
     changes = connection.changes(url, ca_id, legacy, network.tls_ca, shown)
+    outputs = files.read()
     if directory is None or every:
         from scepkit.cli.device.renew_all import renew_all
 
         if anchor.is_given or challenge.are_given or changes != ServerChanges():
             raise UsageError("with --all, each directory has its own server, CA and challenge")
+        if outputs != OutputChanges():
+            raise UsageError("with --all, each directory has its own further files")
         raise typer.Exit(renew_all(directory, wanted, way, as_json=as_json))
     # One that enrolled the device is still in many an environment, and is spent.
     secret = partial(challenges.of_options, challenge, environment=False)
     passphrase = asks.read_source(key_passphrase, "--key-passphrase") if key_passphrase else None
     folder = Folder(directory, way.secrets, passphrase)
     printer = events.EventPrinter()
-    renewer = Renewer(folder, way, server=changes, trust=trusted, tell=printer)
+    renewer = Renewer(folder, way, server=changes, outputs=outputs, trust=trusted, tell=printer)
     with hints.naming_commands(folder, printer):
         outcome = renewer.renew(wanted, challenge=secret)
     _report(outcome, as_json=as_json)

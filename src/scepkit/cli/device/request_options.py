@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
+import typer
+
 from scepkit.cli.options import KEYS, OUTPUT, WANTED, flag, option
 from scepkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from scepkit.client.folder.outputs import Outputs
+    from scepkit.client.folder.outputs import OutputChanges, Outputs
     from scepkit.client.secret_source import Secrets, SecretSource
     from scepkit.protocol.algorithms import PrivateKey
 
@@ -142,6 +144,67 @@ DryRun: TypeAlias = Annotated[
         "--dry-run",
     ),
 ]
+
+
+_NewFile = "from now on, whether it is time to renew or not"
+_KnownFullChain = Annotated[
+    str | None,
+    option(
+        FILES,
+        "FILE",
+        f'Write certificate and chain to FILE {_NewFile}; "" writes it no more, and leaves the '
+        "file. Default, for all of these: as recorded in DIR.",
+        "--fullchain",
+    ),
+]
+_KnownBundle = Annotated[
+    str | None, option(FILES, "FILE", "The same with the key in clear before them.", "--bundle")
+]
+_KnownPkcs12 = Annotated[
+    str | None,
+    option(FILES, "FILE", "The same as PKCS#12; a new one takes --pkcs12-password.", "--pkcs12"),
+]
+_KnownPkcs12Legacy = Annotated[
+    bool | None,
+    typer.Option(
+        "--pkcs12-legacy/--no-pkcs12-legacy",
+        help="Encrypt the PKCS#12 for programs that read nothing but triple DES and SHA-1.",
+        rich_help_panel=FILES,
+        show_default=False,
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FileChangeOptions:
+    """The further files of a directory that has some, or none."""
+
+    fullchain: _KnownFullChain = None
+    bundle: _KnownBundle = None
+    pkcs12: _KnownPkcs12 = None
+    pkcs12_password: Pkcs12Password = None
+    pkcs12_legacy: _KnownPkcs12Legacy = None
+
+    def read(self) -> OutputChanges:
+        """Return the changes.
+
+        Raises:
+            UsageError: the place of the password is none.
+        """
+        from scepkit.client.folder.outputs import OutputChanges
+
+        password = self.pkcs12_password
+        return OutputChanges(
+            _absolute(self.fullchain),
+            _absolute(self.bundle),
+            _absolute(self.pkcs12),
+            None if password is None else str(read_source(password, "--pkcs12-password")),
+            self.pkcs12_legacy,
+        )
+
+
+def _absolute(path: str | None) -> str | None:
+    return str(Path(path).absolute()) if path else path
 
 
 @dataclass(frozen=True, slots=True)

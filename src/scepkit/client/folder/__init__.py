@@ -16,6 +16,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from scepkit.client.folder import place, record
@@ -127,6 +128,29 @@ class Folder(FolderFiles):
             # Of another request.
             self._unfinished_record.unlink(missing_ok=True)
         self._write_key(self.unfinished, key, made)
+
+    def change_outputs(self, made: Record) -> None:
+        """Write the further files of a record for the certificate that is here, and keep it.
+
+        No request may be under way: the files then come with its certificate.
+
+        Raises:
+            SettingsError: one could not be written, or there is no password for it; everything is
+                as it was, or the next `recover` finishes.
+        """
+        self._prepare(made.outputs)
+        if made.reaches_out:
+            place.check_above(self.path / RECORD)
+        path = self.path / CERTIFICATE
+        chain, key = (self.require_certificate(), *self.chain()), self.key()
+        with refusals(f"cannot read {path}"):
+            certificate = read_file(path)
+        record.write(self._unfinished_record, made)
+        self._stage({CERTIFICATE: certificate}, made, chain, lambda: key)
+        self._rename()
+        coming = self.ahead.record() if self.ahead.path.exists() else None
+        if coming is not None:
+            self.ahead.remember(replace(coming, outputs=made.outputs))
 
     def _prepare(self, outputs: Outputs) -> None:
         """Refuse further files that could not be written, before anything is asked for.

@@ -17,7 +17,7 @@ import os
 import pwd
 import stat
 from collections.abc import Callable, Container, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,43 @@ class Outputs:
         for path in self.paths.values():
             if coming(path).exists():
                 yield coming(path), path
+
+
+@dataclass(frozen=True, slots=True)
+class OutputChanges:
+    """Changes to the further files. What is None stays, and what is "" is not written any more.
+
+    Attributes:
+        fullchain: path of the certificate with its chain.
+        bundle: path of key, certificate and chain.
+        pkcs12: path of the PKCS#12.
+        pkcs12_password: the source of its password, as `SecretSource` has it.
+        pkcs12_legacy: whether it is encrypted for old importers.
+    """
+
+    fullchain: str | None = None
+    bundle: str | None = None
+    pkcs12: str | None = None
+    pkcs12_password: str | None = None
+    pkcs12_legacy: bool | None = None
+
+    def of(self, kept: Outputs) -> Outputs:
+        """Return further files with the changes.
+
+        Raises:
+            UsageError: they cannot be meant.
+        """
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        found = replace(kept, **{name: one for name, one in given.items() if one is not None})
+        if not found.pkcs12:
+            if self.pkcs12_password or self.pkcs12_legacy:
+                raise UsageError("there is no PKCS#12 for a password", hint="name its file, too")
+            found = replace(found, pkcs12_password="", pkcs12_legacy=False)
+        elif not found.pkcs12_password:
+            raise UsageError("there is no password for the PKCS#12", hint="name its place, too")
+        if len({*found.paths.values()}) < len(found.paths):
+            raise UsageError("two of the further files would be the same file")
+        return found
 
 
 def _check_place(path: Path) -> None:
