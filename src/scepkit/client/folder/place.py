@@ -187,10 +187,10 @@ def check_above(path: Path) -> None:
 
 
 def _exposed(path: Path, what: str) -> SettingsError:
-    me = os.geteuid()
+    me, name = os.geteuid(), shlex.quote(str(path))
     return SettingsError(
         f"{what}, and what it says would be done with this user's rights",
-        hint=f"chown {me} and chmod go-w {shlex.quote(str(path))}",
+        hint=f"look whether it says what it should, then chown {me} {name} && chmod go-w {name}",
     )
 
 
