@@ -97,7 +97,7 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an enrolment would do.
+    """The plan of an enrolment: its request, and the files that it would write.
 
     Attributes:
         ca: the CA, with the algorithms that would be used.

@@ -1,4 +1,4 @@
-"""Whether a CA may issue what a profile allows: its names, path length, end and purposes."""
+"""The limits of a CA, held against a profile: names, path length, end and purposes."""
 
 from __future__ import annotations
 

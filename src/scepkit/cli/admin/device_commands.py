@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DeviceCommands:
-    """What to type for one kind of device.
+    """The commands that get one kind of device its certificate.
 
     Attributes:
         program: what it is for, in one word.

@@ -17,7 +17,7 @@ _MOST_ASKED = 3600.0  # seconds that a server's Retry-After may ask for
 
 
 class Availability:
-    """Whether the server answers. Threads share it."""
+    """The availability of the server. Threads share it."""
 
     def __init__(self) -> None:
         self._changed = Condition()

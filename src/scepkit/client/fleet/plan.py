@@ -1,4 +1,4 @@
-"""What a fleet is about: `fleet.json`, for who looks at it later."""
+"""The plan of a fleet, `fleet.json`: its server and its list, for who looks at it later."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MODE = 0o644
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a fleet is about.
+    """The plan of a fleet: its server and its list.
 
     Attributes:
         list: the file with its devices, by its whole path.

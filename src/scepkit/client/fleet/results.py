@@ -1,4 +1,4 @@
-"""What became of each device: `results.csv`, a row for each, for people and programs.
+"""The results of a fleet, `results.csv`: a row for each device, for people and programs.
 
 While a fleet enrols, a row is added for each outcome, and the last one of a device counts. At the
 beginning and at the end the file is written anew, with one row for each device.
@@ -45,7 +45,7 @@ _STATES = frozenset(state.value for state in State)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a device.
+    """The result of a device: its certificate, or why it has none.
 
     Attributes:
         name: the device's.

@@ -1,4 +1,4 @@
-"""What a client has to say to a SCEP server, as flows: `Client` and `AsyncClient` run them.
+"""The exchanges of a client with a SCEP server, as flows: `Client` and `AsyncClient` run them.
 
     flow = flows.get_ca(SCEPServer("http://ca.example/scep"), "sha256:5a1f…")
 

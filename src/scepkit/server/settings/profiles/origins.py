@@ -1,4 +1,4 @@
-"""Where a profile stands, and which profile each of its values comes from."""
+"""The origin of a profile, and of each of its values."""
 
 from __future__ import annotations
 
