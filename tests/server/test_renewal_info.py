@@ -142,7 +142,9 @@ def _target(url):
 
 def test_earlier_generations_of_the_ca_are_known(app):
     _, path = app()
-    rollover.prepare(path, now=datetime.now(UTC))
+    # Not NOW, which may be minutes before there was a CA.
+    now = datetime.now(UTC).replace(microsecond=0)
+    rollover.prepare(path, now=now)
     coming = x509.load_pem_x509_certificate((path / "next" / "ca.pem").read_bytes())
     urls = issued(path, 1), issued(path, 2, ca=coming)
     for change in (lambda: None, lambda: rollover.activate(path, now=datetime.now(UTC))):
@@ -327,19 +329,21 @@ def test_a_planned_revocation_leaves_time_and_is_done_in_the_background(app, log
 @pytest.mark.parametrize("within", [20 * DAY, None])
 def test_a_rollover_pulls_the_old_cas_certificates_forward(app, within):
     _, path = app()
-    rollover.prepare(path, now=datetime.now(UTC))
+    # Not NOW, which may be minutes before there was a CA.
+    now = datetime.now(UTC).replace(microsecond=0)
+    rollover.prepare(path, now=now)
     coming = x509.load_pem_x509_certificate((path / "next" / "ca.pem").read_bytes())
     urls = issued(path, 1, issued_at=NOW - DAY), issued(path, 2, ca=coming, issued_at=NOW - DAY)
     usual = [window(path, url) for url in urls]
     with store_of(path) as store:
-        activate(store, path, ca="default", by="alice", now=NOW, renew_within=within)
+        activate(store, path, ca="default", by="alice", now=now, renew_within=within)
         calls = store.early_renewals()
     old, new = (window(path, url) for url in urls)
     assert new == usual[1]
     if within is None:
         assert (calls, old) == ([], usual[0])
     else:
-        assert NOW <= old.start < old.end <= NOW + 20 * DAY
+        assert now <= old.start < old.end <= now + 20 * DAY
         assert [one.reason for one in calls] == ["the CA was replaced"]
 
 
@@ -347,5 +351,5 @@ def test_a_rollover_of_a_ca_that_has_issued_nothing_calls_nobody(app):
     _, path = app()
     rollover.prepare(path, now=datetime.now(UTC))
     with store_of(path) as store:
-        activate(store, path, ca="default", by="alice", now=NOW)
+        activate(store, path, ca="default", by="alice", now=datetime.now(UTC))
         assert store.early_renewals() == []

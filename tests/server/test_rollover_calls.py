@@ -35,10 +35,10 @@ def test_a_ca_is_not_replaced_where_there_are_too_many_calls(app, monkeypatch):
     with store_of(path) as store:
         number = early_renewal.call(store, Called(), within=DAY, by="alice", now=NOW).number
         with pytest.raises(UsageError, match="calls to renew early"):
-            activate(store, path, ca="default", by="alice", now=NOW)
+            activate(store, path, ca="default", by="alice", now=datetime.now(UTC))
         assert (ca_of(path), (path / "next").is_dir()) == (before, True)
         early_renewal.cancel(store, number, by="alice", now=NOW)
-        activate(store, path, ca="default", by="alice", now=NOW)
+        activate(store, path, ca="default", by="alice", now=datetime.now(UTC))
         assert len(store.early_renewals()) == 1
     assert ca_of(path) != before
 
@@ -48,7 +48,7 @@ def test_a_ca_that_cannot_be_replaced_calls_nobody(app):
     (path / "next" / "ca-key.pem").write_text("damaged")
     with store_of(path) as store:
         with pytest.raises(SettingsError):
-            activate(store, path, ca="default", by="alice", now=NOW)
+            activate(store, path, ca="default", by="alice", now=datetime.now(UTC))
         assert store.early_renewals() == []
 
 
@@ -81,7 +81,7 @@ def test_a_rollover_that_was_killed_has_its_call(app, where):
     done = subprocess.run([sys.executable, "-c", KILLED, path, where], check=False)
     assert done.returncode == -signal.SIGKILL
     with store_of(path) as store:
-        again = partial(activate, store, path, ca="default", by="alice", now=NOW)
+        again = partial(activate, store, path, ca="default", by="alice", now=datetime.now(UTC))
         if where == "after":
             with pytest.raises(SettingsError, match="no next CA"):
                 again()
