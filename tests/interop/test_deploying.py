@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 import ports
 from httpd import Site
+from interop.charon import DEVICE, GATEWAY, SWANCTL, certificates, established, strongswan
+from interop.island import Island
+from interop.pages import Page
+from interop.programs import require
 from pair import grant
 from scepkit.client.folder.files import read_certificate, read_certificates
 from waiting import wait_until
 
 pytestmark = pytest.mark.interop
+
+PAGE = Path(__file__).parents[2] / "docs/how-to/agent.md"
 
 NGINX = """
 daemon off;
@@ -105,9 +116,7 @@ def start(tmp_path):
 
 
 def program(name):
-    path = shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
-    if path is None:
-        pytest.skip(f"{name} is not there: apt-get install {name}")
+    (path,) = require(name)
     return path
 
 
@@ -262,3 +271,103 @@ def test_freeradius(scep, device, tmp_path):
     finally:
         if (tmp_path / "radius.pid").exists():
             os.kill(int((tmp_path / "radius.pid").read_text()), signal.SIGTERM)
+
+
+def test_strongswan(scep, device, start, tmp_path):
+    """The gateway sees the new certificate, and the connection that was there stays."""
+    require("charon-systemd", "swanctl")
+    connection = SWANCTL.format(peer="192.0.2.1", local=DEVICE, remote=GATEWAY)
+    here = strongswan(start, tmp_path, "device", connection)
+    connection = SWANCTL.format(peer="%any", local=GATEWAY, remote=DEVICE)
+    gateway = strongswan(start, tmp_path, "gateway", connection)
+    (tmp_path / "gateway/x509ca/ca.pem").write_bytes((device / "ca.pem").read_bytes())
+    cable = f"ip link add lan type veth peer name lan netns {here.pid}"
+    gateway.run("sh", "-c", cable)
+    for machine, address in ((gateway, "192.0.2.1/24"), (here, "192.0.2.2/24")):
+        machine.run("ip", "address", "add", address, "dev", "lan")
+        machine.run("ip", "link", "set", "lan", "up")
+        machine.run("swanctl", "--load-all", "--noprompt")
+    script = tmp_path / "deploy-strongswan"
+    script.write_text(Page(PAGE, {}, section="strongSwan").file("sh"))
+    script.chmod(0o755)
+    hook = " ".join((*here.inside, str(script)))
+
+    def deploy():
+        """Run the hook, which changes nothing for who is connected; then connect anew."""
+        before = established(here)
+        assert ": deployed" in scep("agent", "--once", "root", "--deploy-hook", hook)
+        current = read_certificate(device / "cert.pem").der
+        assert certificates(here) == [current]
+        assert established(here) == before
+        assert current not in certificates(gateway)
+        if before:
+            here.run("swanctl", "--terminate", "--ike", "vpn")
+        here.run("swanctl", "--initiate", "--ike", "vpn")
+        assert current in certificates(gateway)
+        assert len(established(here)) == 1
+
+    deploy()
+    for options in ((), ("--same-key",)):
+        scep("renew", "root/www", "--force", *options)
+        deploy()
+    assert here.charon.poll() is None
+
+
+HOSTAPD = """
+interface=lan
+driver=wired
+ieee8021x=1
+use_pae_group_addr=1
+eap_server=1
+eap_user_file={here}/users
+ca_cert={here}/server/ca.pem
+server_cert={here}/server/cert.pem
+private_key={here}/server/key.pem
+"""
+
+
+def test_wpa_supplicant(scep, device, start, tmp_path):
+    """The one who lets into the network sees the new certificate."""
+    require("hostapd", "wpa_supplicant", "wpa_cli")
+    # The server's certificate stays what it is.
+    shutil.copytree(device, tmp_path / "server")
+    (tmp_path / "users").write_text("* TLS\n")
+    (tmp_path / "hostapd.conf").write_text(HOSTAPD.format(here=tmp_path))
+    page = Page(PAGE, {"/etc/scep/net": device}, section="wpa_supplicant")
+    conf = str(tmp_path / "wpa.conf")
+    Path(conf).write_text(page.file("text"))
+    cable = "ip link add lan type veth peer name eth0"
+    here = Island(start, tmp_path, f"{cable}; ip link set lan up; ip link set eth0 up")
+    log = tmp_path / "hostapd.log"
+    hostapd = here.start("hostapd", "-d", "-f", str(log), str(tmp_path / "hostapd.conf"))
+
+    def up():
+        assert hostapd.poll() is None, log.read_text()
+        return log.exists() and "AP-ENABLED" in log.read_text()
+
+    wait_until(up, "hostapd")
+    supplicant = here.start("wpa_supplicant", "-D", "wired", "-i", "eth0", "-c", conf)
+
+    def let_in():
+        """Return the serial numbers of who was let in, in the order of their coming."""
+        said = log.read_text(errors="replace")
+        shown = r"peer certificate: depth=0 serial_num=([0-9A-F]+) "
+        found = re.findall(f"{shown}|CTRL-EVENT-EAP-(SUCCESS) ", said)
+        pairs = itertools.pairwise(found)
+        return [int(serial, 16) for (serial, _), (_, success) in pairs if serial and success]
+
+    def current():
+        pem = (device / "cert.pem").read_bytes()
+        return x509.load_pem_x509_certificate(pem).serial_number
+
+    first = current()
+    wait_until(lambda: let_in() == [first], "the first certificate")
+    scep("renew", "--all", "root", "--force")
+    second = current()
+    assert second != first
+    hook = tomllib.loads(page.file("toml"))["deploy_hook"]
+    said = scep("agent", "--once", "root", "--deploy-hook", " ".join((*here.inside, hook)))
+    assert ": deployed" in said
+    wait_until(lambda: let_in() == [first, second], "the second certificate")
+    wait_until(lambda: "Authorized" in here.run("wpa_cli", "-i", "eth0", "status"), "the port")
+    assert supplicant.poll() is None
