@@ -17,7 +17,8 @@ from waiting import PATIENCE
 APT = (
     "apt-get install --no-install-recommends openssl gnutls-bin scep strongswan-pki"
     " libstrongswan-extra-plugins libstrongswan-standard-plugins certmonger dbus bubblewrap curl"
-    " nginx-light iproute2 sqlite3 sudo systemd"
+    " nginx-light iproute2 sqlite3 sudo systemd haproxy freeradius eapoltest hostapd"
+    " wpasupplicant charon-systemd strongswan-swanctl"
 )
 
 # certmonger keeps its helpers out of PATH, in Debian's place or Fedora's; nginx is out of a user's.
