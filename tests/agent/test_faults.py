@@ -219,14 +219,15 @@ def some(commands, faults):
 # --- killed ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "every",
-    [
-        pytest.param(13, id="some"),
-        pytest.param(1, id="all", marks=pytest.mark.long),
-    ],
-)
-@pytest.mark.parametrize("command", COMMANDS)
+# All steps of a renewal, and of its hook, are in tests/cli/test_agent_process.py.
+EVERY = [
+    *(pytest.param(command, 13, id=f"{command}-some") for command in COMMANDS),
+    pytest.param("enroll", 1, id="enroll-all", marks=pytest.mark.long),
+    pytest.param("renew", 4, id="renew-more", marks=pytest.mark.long),
+]
+
+
+@pytest.mark.parametrize(("command", "every"), EVERY)
 def test_killed_at_every_step(place, command, every):
     """The same command goes on: one certificate, its own key, and one request to the server."""
     for step in range(1, 400, every):

@@ -27,7 +27,7 @@ def written(monkeypatch, capsys):
     def written(width=None, below=()):
         monkeypatch.setattr(terminal, "shows_data", lambda: width is not None)
         size = os.terminal_size((width or 1, 24))
-        monkeypatch.setattr("shutil.get_terminal_size", lambda: size)
+        monkeypatch.setattr("shutil.get_terminal_size", lambda **_: size)
         assert table.write(iter(ROWS), COLUMNS, below) == 2
         return capsys.readouterr().out
 
@@ -58,7 +58,7 @@ def test_columns_go_below_until_the_rest_fits(written):
 
 def test_what_has_nothing_below_has_no_second_line(capsys, monkeypatch):
     monkeypatch.setattr(terminal, "shows_data", lambda: True)
-    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((3, 24)))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda **_: os.terminal_size((3, 24)))
     table.write([{"id": "1", "subject": "", "ends": ""}], COLUMNS, ("subject", "ends"))
     assert capsys.readouterr().out == "ID\n    SUBJECT  ENDS\n1\n"
 
