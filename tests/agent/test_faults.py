@@ -159,7 +159,9 @@ class Place:
             assert rotation.rotate_ra(self.server.directory, now=now, before=RA_VALIDITY - DAY)
         else:
             self.admin("rollover", "activate", "--yes")
-        wait_until(lambda: self.server.shown_at() != before, "the change")
+        # The server may get itself another RA meanwhile.
+        changed = 0 if what == "rotated" else -1
+        wait_until(lambda: self.server.shown_at()[changed] != before[changed], "the change")
         self.fingerprint = sha256_fingerprint(self.server.shown_at()[-1])
 
     def issued(self, name):
