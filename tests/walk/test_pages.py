@@ -27,6 +27,7 @@ HOW_TO = ROOT / "docs/how-to"
 
 # Pages that other tests run, or that need the device itself.
 ELSEWHERE = {
+    "agent.md": "tests/cli/test_agent.py, and its hooks in tests/interop/test_deploying.py",
     "below-your-own-root.md": "a server of its own, below",
     "devices.md": "configurations of devices",
     "installing.md": "tests/walk/test_debian.py",
