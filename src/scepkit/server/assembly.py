@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -116,15 +116,7 @@ def _serve(
     _check_decryption(name, settings, ca)
     profile = home.settings.profile_of(name)
     credentials = [_credential(one) for one in _recipients(ca.material)]
-    responder = Responder(
-        signer=_credential(ca.material.ra),
-        credentials=credentials,
-        random=os.urandom,
-        allowed=settings.legacy,
-        key_agreement=settings.key_agreement,
-        now=now,
-        max_iterations=settings.pbkdf2_rounds,
-    )
+    responder = _responder(settings, _credential(ca.material.ra), credentials, now)
     compiled = profile.compiled(settings.profile, files.blocked)
     if parties is None and "webhook" in settings.challenge_kinds:
         # It is asked about what its rule judges, and no other one is there.
@@ -163,6 +155,23 @@ def _serve(
         cmp=_cmp_service(ca, admission) if settings.cmp else None,
         renewals=RenewalTimes(issuers, rules.renewal),
         takes_long=responder.needs_password and settings.pbkdf2_rounds > MOST_ROUNDS,
+    )
+
+
+def _responder(
+    settings: EndpointSettings,
+    signer: Credential,
+    credentials: Sequence[Credential],
+    now: Callable[[], datetime],
+) -> Responder:
+    return Responder(
+        signer=signer,
+        credentials=credentials,
+        random=os.urandom,
+        allowed=settings.legacy,
+        key_agreement=settings.key_agreement,
+        now=now,
+        max_iterations=settings.pbkdf2_rounds,
     )
 
 

@@ -101,7 +101,7 @@ UNDELIVERED = (
 
 
 StoredAnswer: TypeAlias = "Mapping[str, Any]"
-"""What a service added to its yes, as JSON has it; empty for nothing."""
+"""The additions of a service to its yes, as JSON has them; empty for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

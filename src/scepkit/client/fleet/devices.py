@@ -39,7 +39,7 @@ COLUMNS = ("name", "subject", "san", "challenge", "key", "url")
 _OF_BATCH = ("sans", "label", "expires", "id")
 _KNOWN = frozenset((*COLUMNS, *_OF_BATCH))
 BETWEEN_NAMES = "|"
-"""What is between two subject alternative names: no name has it without an escape."""
+"""The separator of two subject alternative names: no name has it without an escape."""
 _BETWEEN_NAMES_OF_BATCH = re.compile(r"[;\s]+")
 
 _DELIMITERS = (",", ";", "\t")
@@ -175,7 +175,7 @@ class DeviceList:
 
 
 class _UnreadableError(Exception):
-    """What follows in the file cannot be read."""
+    """The rest of the file cannot be read."""
 
     def __init__(self, text: str, hint: str = "", line: int = 0) -> None:
         super().__init__(text)
