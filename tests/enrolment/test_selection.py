@@ -74,11 +74,12 @@ def test_overlaps(one, other, overlap):
 def several(world, **one_time):
     """One-time challenges, and static ones with the prefix `site-`."""
     static = StaticChallenges((StaticChallenge("site-secret", "one"),))
-    rules = (
-        (BASE32, Selected(world.challenges, **one_time)),
-        (Pattern(prefix="site-"), Selected(static)),
-    )
-    world.use(selection=Selection(rules))
+
+    def selection(challenges):
+        one = Selected(challenges, **one_time)
+        return Selection(((BASE32, one), (Pattern(prefix="site-"), Selected(static))))
+
+    world.use(selection=selection)
 
 
 def test_each_challenge_is_judged_by_its_own_rule(world):
@@ -143,10 +144,10 @@ def test_an_operator_decides_as_well_where_a_rule_says_so(world):
 )
 def test_static_challenges_change_without_a_gap(world, days, good):
     now = world.now
-    old = StaticChallenge("the old one", "old", now, now + 6 * DAY)
-    new = StaticChallenge("the new one", "new", now + 4 * DAY, now + 10 * DAY)
+    old = StaticChallenge("challenge-of-May", "old", now, now + 6 * DAY)
+    new = StaticChallenge("challenge-of-June", "new", now + 4 * DAY, now + 10 * DAY)
     rule = StaticChallenges((old, new))
-    secret = "the old one" if days < 5 else "the new one"
+    secret = "challenge-of-May" if days < 5 else "challenge-of-June"
     request = devices.request(secret)
     if good:
         assert rule.judge(request, now + days * DAY) is None

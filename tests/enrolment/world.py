@@ -57,7 +57,7 @@ class World:
         self.responding = {}  # more arguments of Responder
         self.tries = None  # what bounds wrong challenges
         self.parties = None  # the third parties
-        self.selection = None  # of the rule for a challenge
+        self.selection = None  # makes the Selection from the one-time challenges
         self.open()
 
     def open(self) -> None:
@@ -83,7 +83,7 @@ class World:
             secret_box=SecretBox(self.key),
             now=lambda: self.now,
             tries=self.tries,
-            selection=self.selection,
+            selection=self.selection and self.selection(self.challenges),
             consultation=self.parties
             and Consultation(
                 self.parties, self.issuers, self.store, self.rules, self.profile, lambda: self.now

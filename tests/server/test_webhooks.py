@@ -374,7 +374,7 @@ def asking(tmp_path):
     def asking(url, message=None, **how):
         selected = Selected(ServiceChallenge(), referee=webhook(url))
         parts = {"parties": ThirdParties(), "rule": ServiceChallenge()}
-        world.use(selection=Selection(((ANY, selected),)), **parts, **how)
+        world.use(selection=lambda _: Selection(((ANY, selected),)), **parts, **how)
         message = message or devices.pkcs_req("mdm-secret", to=world.ra)
         step = asyncio.run(decide(world, message))
         return devices.read(step.reply, world.ra)
@@ -431,7 +431,7 @@ def test_renewals_do_not_ask(asking):
     with Service(lambda _asked: (200, {}, {"allow": False})) as service:
         renewal = devices.renewal_req("mdm-secret", to=asking.world.ra, signer=device)
         selected = Selected(ServiceChallenge(), referee=webhook(service.url))
-        asking.world.use(selection=Selection(((ANY, selected),)), parties=ThirdParties())
+        asking.world.use(selection=lambda _: Selection(((ANY, selected),)), parties=ThirdParties())
         reply = asking.world.ask(renewal, device)
     assert isinstance(reply.rep, Success)
     assert service.asked == []
