@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.exc import OperationalError, ResourceClosedError
 
+from scepkit.errors import StoreError
 from scepkit.store.connections import ConnectionPool, transaction
 
 
@@ -42,6 +43,13 @@ def test_what_is_in_use_is_closed_when_it_is_given_back(kept):
         assert connection.exec_driver_sql("SELECT 1").scalar() == 1
     with pytest.raises(ResourceClosedError):
         connection.exec_driver_sql("SELECT 1")
+
+
+def test_after_the_close_none_is_opened(kept):
+    """A database that somebody closed may be another one by now."""
+    kept.close()
+    with pytest.raises(StoreError, match="closed"):
+        kept.connection()
 
 
 def test_one_that_reads_sees_what_is_committed_in_the_meantime(kept, put, store):

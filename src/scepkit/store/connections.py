@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 
+from scepkit.errors import StoreError
 from scepkit.store.engine import PATIENCE, database_file, is_damaged
 from scepkit.store.prepared import BEGIN, say
 
@@ -242,7 +243,11 @@ class ConnectionPool:
         self._closed = False
 
     def connection(self) -> Kept:
-        """Return a connection for one thread, for a `with` block that begins at once."""
+        """Return a connection for one thread, for a `with` block that begins at once.
+
+        Raises:
+            StoreError: the pool was closed.
+        """
         opened = 0
         if self._files is not None:
             self._files.check()
@@ -280,6 +285,8 @@ class ConnectionPool:
                 self._idle.pop().connection.close()
 
     def _open(self) -> Kept:
+        if self._closed:
+            raise StoreError("the database was closed")
         opened = self._files.opened if self._files is not None else 0
         connection = self._engine.connect()
         is_sqlite = self._engine.dialect.name == "sqlite"
