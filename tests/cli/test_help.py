@@ -57,6 +57,7 @@ def test_the_order_of_the_operators_commands(scep):
         "renew-early",
         "profile",
         "endpoint",
+        "token",
         "ca",
         "certificates",
         "crl",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -258,33 +257,6 @@ def check_seconds(name: str, value: float) -> None:
     """
     if not 0 <= value < float("inf"):
         raise UsageError(f"{name} {value:g}: not a number of seconds")
-
-
-_DURATION = re.compile(r"(\d{1,6})([smhdw])")
-# From today that ends, or began, in a year of four digits.
-_MOST_YEARS = 100
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def read_duration(text: str) -> timedelta:
-    """Read `90s`, `30m`, `1h`, `7d`, `2w` or several of them together.
-
-    Raises:
-        UsageError: it is none, or nothing, or longer than anybody can mean.
-    """
-    plain = text.strip().lower()
-    parts = _DURATION.findall(plain)
-    total = sum((timedelta(**{_UNITS[unit]: int(n)}) for n, unit in parts), timedelta())
-    if "".join(n + unit for n, unit in parts) != plain or not total:
-        raise UsageError(
-            f"{text!r} is not a duration",
-            hint="a number with s, m, h, d or w, more than 0, such as 30m, 1h or 7d",
-        )
-    if total > timedelta(days=365 * _MOST_YEARS):
-        raise UsageError(
-            f"{text!r} is more than {_MOST_YEARS} years", hint=f"at most {_MOST_YEARS * 365}d"
-        )
-    return total
 
 
 def show_duration(length: timedelta) -> str:

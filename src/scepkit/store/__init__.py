@@ -23,6 +23,7 @@ from scepkit.store.request_listing import RequestFilter, RequestPage
 from scepkit.store.requests import RequestRow
 from scepkit.store.revocations import Action, Change, RevocationRow
 from scepkit.store.store import Store
+from scepkit.store.tokens import NewToken, Token, TokenState
 from scepkit.store.values import (
     ISSUER,
     TELLER,
@@ -79,6 +80,7 @@ __all__ = [
     "Issuance",
     "Named",
     "NewChallenge",
+    "NewToken",
     "OtherOwner",
     "Place",
     "PlannedRevocation",
@@ -101,4 +103,6 @@ __all__ = [
     "StoredAnswer",
     "StoredOutcome",
     "SubjectTaken",
+    "Token",
+    "TokenState",
 ]

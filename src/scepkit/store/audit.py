@@ -58,6 +58,8 @@ class AuditAction(StrEnum):
     CHALLENGES_MINTED = "challenges-minted"
     CHALLENGE_VOIDED = "challenge-voided"
     CHALLENGES_VOIDED = "challenges-voided"
+    TOKEN_CREATED = "token-created"  # noqa: S105 - an action
+    TOKEN_VOIDED = "token-voided"  # noqa: S105
     PURGED = "purged"
     CA_MADE = "ca-made"
     CA_REQUESTED = "ca-requested"

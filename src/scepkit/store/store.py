@@ -23,6 +23,7 @@ from scepkit.store.requests import RequestRecords
 from scepkit.store.revocations import RevocationRecords
 from scepkit.store.schema import bring_up_to_date, version
 from scepkit.store.tables import metadata
+from scepkit.store.tokens import TokenRecords
 from scepkit.store.verdicts import Verdicts
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ TOUCH = update(version).values(version_num=version.c.version_num)
 class Store(
     Verdicts,
     ChallengeRecords,
+    TokenRecords,
     RequestRecords,
     RequestListing,
     Decisions,

@@ -136,6 +136,27 @@ challenges = Table(
 # Neither spent nor void; it may have expired. As the condition of the index has it.
 IS_OPEN = and_(challenges.c.spent_at.is_(None), challenges.c.voided_at.is_(None))
 
+# Who may use the API. Of a token's secret there is only the SHA-256: it has 256 random bits.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    # The part that everybody may see, by which it is found.
+    Column("prefix", String(32), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("scopes", Texts, nullable=False),
+    Column("endpoints", Texts, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", UTCDateTime, nullable=False),
+    Column("last_used_at", UTCDateTime),
+    Column("voided_at", UTCDateTime),
+    Column("voided_by", Text),
+    Column("void_reason", Text),
+    UniqueConstraint("prefix"),
+)
+
 # A transactionID belongs to the key that used it first (P-46).
 transactions = Table(
     "transactions",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from scepkit.cli import options, terminal
+from scepkit.cli import terminal
 from scepkit.cli.admin import input_file
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
@@ -24,6 +24,7 @@ from scepkit.cli.admin.server_directory import (
 from scepkit.cli.describe import timestamp
 from scepkit.cli.help import Command, examples
 from scepkit.errors import SettingsError, UsageError
+from scepkit.protocol.duration import read_duration
 
 if TYPE_CHECKING:
     from scepkit.enrolment.challenges.batch import Batch, Defaults
@@ -108,7 +109,7 @@ def new(
     are printed in the form of the file, with challenge and id added. If a row is wrong, no
     challenge is made.
     """
-    lifetime = options.read_duration(expires)
+    lifetime = read_duration(expires)
     if san and subject is None:
         raise UsageError("--san needs --subject", hint="name the subject of these names")
     if batch is not None and (subject is not None or san or count != 1):
@@ -128,7 +129,7 @@ def new(
         alike = ChallengeOrder.of(
             lifetime, subject=subject, sans=san or (), label=label, data=data or ()
         )
-        usual = Defaults(lifetime, label, options.read_duration, alike.data, needs_subject)
+        usual = Defaults(lifetime, label, read_duration, alike.data, needs_subject)
         rows = None if batch is None else _read(batch, usual)
         if rows is None and subject is None and needs_subject:
             raise UsageError(needs_subject, hint="say --subject, and --san for further names")

@@ -22,6 +22,7 @@ from scepkit.cli.admin import (
     revoke,
     rollover,
     show,
+    token,
 )
 from scepkit.cli.help import Group
 
@@ -37,6 +38,7 @@ _ORDER = (
     "renew-early",
     "profile",
     "endpoint",
+    "token",
     "ca",
     "certificates",
     "crl",
@@ -56,6 +58,7 @@ def commands() -> dict[str, Any]:
 _app = typer.Typer(cls=Group, rich_markup_mode=None)
 for _group in (
     challenge,
+    token,
     listing,
     show,
     approve_reject,

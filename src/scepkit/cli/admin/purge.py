@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from scepkit.cli import options, terminal
+from scepkit.cli import terminal
 from scepkit.cli.admin.server_directory import (
     DEFAULT_DIRECTORY,
     DirectoryOption,
@@ -18,6 +18,7 @@ from scepkit.cli.admin.server_directory import (
     who,
 )
 from scepkit.cli.help import Command, examples
+from scepkit.protocol.duration import read_duration
 
 
 def register(app: typer.Typer) -> None:
@@ -57,7 +58,7 @@ def purge(
 
         moment = moment_of(home)
         keep = (
-            options.read_duration(older_than)
+            read_duration(older_than)
             if older_than
             else timedelta(days=home.settings.retention_days)
         )

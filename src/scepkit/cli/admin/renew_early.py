@@ -21,6 +21,7 @@ from scepkit.cli.admin.server_directory import (
 from scepkit.cli.describe import timestamp
 from scepkit.cli.help import Command, Group, examples
 from scepkit.errors import UsageError
+from scepkit.protocol.duration import read_duration
 
 if TYPE_CHECKING:
     from scepkit.server.data_directory import Home
@@ -97,7 +98,7 @@ def renew_early(
         )
     if within is None:
         raise UsageError("--within is missing", hint="such as --within 7d")
-    length = options.read_duration(within)
+    length = read_duration(within)
     with records_opened(directory) as (home, store):
         from scepkit.operations import early_renewal
         from scepkit.server.data_directory import utc_now

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from scepkit.cli import options, terminal
+from scepkit.cli import terminal
 from scepkit.cli.admin import revocation_report as report
 from scepkit.cli.admin.server_directory import who
 from scepkit.cli.describe import timestamp
 from scepkit.errors import UsageError
 from scepkit.protocol.certificate import show_serial
 from scepkit.protocol.crl import Reason
+from scepkit.protocol.duration import read_duration
 
 if TYPE_CHECKING:
     from scepkit.operations.selection import Selection
@@ -41,7 +42,7 @@ def check(
         raise UsageError(
             "certificateHold cannot be planned", hint="leave --after out, or give another reason"
         )
-    return options.read_duration(after)
+    return read_duration(after)
 
 
 def plan(

@@ -20,6 +20,7 @@ from scepkit.cli.admin.server_directory import (
 from scepkit.cli.describe import timestamp
 from scepkit.cli.help import Command, Group, examples
 from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.duration import read_duration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,7 +131,7 @@ def activate(
     Certificates of the old CA stay valid, and can be renewed and revoked. A running server changes
     over within seconds. Devices that pin the CA's fingerprint need the new one.
     """
-    within = None if renew_within == "never" else options.read_duration(renew_within)
+    within = None if renew_within == "never" else read_duration(renew_within)
     place = _place(directory, ca)
     from scepkit.ca.directory import rollover
     from scepkit.operations.rollover import activate as activate_next

@@ -9,9 +9,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scepkit.cli import options, terminal
+from scepkit.cli import terminal
 from scepkit.cli.configuration.enrolment_options import ChallengeKind
 from scepkit.errors import SettingsError, UsageError
+from scepkit.protocol.duration import read_duration
 
 if TYPE_CHECKING:
     from scepkit.enrolment.challenges.orders import MintedChallenge
@@ -89,7 +90,7 @@ def write(
     """
     from scepkit.cli.admin.server_directory import records_opened
 
-    lifetime = options.read_duration(wanted.expires)
+    lifetime = read_duration(wanted.expires)
     with records_opened(directory) as (home, store):
         from scepkit.operations.configuration.enrolment import read_names, read_subject
         from scepkit.server.endpoint_description import description, device_enrolment

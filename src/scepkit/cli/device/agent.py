@@ -16,6 +16,7 @@ from scepkit.cli.device import agent_options as asks
 from scepkit.cli.help import Command, Group, examples
 from scepkit.cli.option_groups import ConnectionOptions
 from scepkit.errors import UsageError
+from scepkit.protocol.duration import read_duration
 
 if TYPE_CHECKING:
     from scepkit.cli.device.agent_events import Listener
@@ -135,7 +136,7 @@ def _settings(
     options.check_seconds("--hook-timeout", hook_timeout)
     return settings.AgentSettings(
         at=schedule.read_point(at) if at else None,
-        min_interval=options.read_duration(min_interval) if min_interval else None,
+        min_interval=read_duration(min_interval) if min_interval else None,
         hooks=settings.read_commands(deploy_hook),
         hook_timeout=timedelta(seconds=hook_timeout),
     )

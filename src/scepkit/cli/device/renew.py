@@ -21,6 +21,7 @@ from scepkit.cli.option_groups import (
 )
 from scepkit.cli.options import CONNECTION, KEYS, WANTED, flag, option
 from scepkit.errors import UsageError
+from scepkit.protocol.duration import read_duration
 
 if TYPE_CHECKING:
     from scepkit.client.renewer import NotDue, Outcome, RenewalOptions
@@ -220,7 +221,7 @@ def _read(
         raise UsageError("--same-key and --key exclude each other")
     if key:
         check_spec(key)
-    window = options.read_duration(before) if before else None
+    window = read_duration(before) if before else None
     if message.lower() not in messages:
         raise UsageError(f"--message {message}: no such message", hint="RenewalReq or PKCSReq")
     asked = None if eku is None else options.read_purposes(eku)

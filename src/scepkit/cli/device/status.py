@@ -13,6 +13,7 @@ from scepkit.cli.help import Command
 from scepkit.cli.options import flag, option
 from scepkit.client import clock
 from scepkit.errors import UsageError
+from scepkit.protocol.duration import read_duration
 
 if TYPE_CHECKING:
     from scepkit.client.folder import Folder
@@ -107,7 +108,7 @@ def status(
     if every:
         from scepkit.cli.device import overview
 
-        window = options.read_duration(warn) if check else None
+        window = read_duration(warn) if check else None
         raise typer.Exit(overview.show(directory, prometheus, check=window, as_json=as_json))
     if check or prometheus is not None:
         raise UsageError("--check and --prometheus go with --all")

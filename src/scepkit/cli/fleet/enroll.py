@@ -12,6 +12,7 @@ from scepkit.cli.help import Command
 from scepkit.cli.option_groups import ConnectionOptions, TrustOptions, grouped
 from scepkit.cli.options import KEYS, OUTPUT, WANTED, flag, option
 from scepkit.errors import UsageError
+from scepkit.protocol.duration import read_duration
 
 _EPILOG = """
 \b
@@ -191,7 +192,7 @@ def enroll(
             pkcs12=not no_pkcs12,
             pkcs12_legacy=pkcs12_legacy,
             stop_after=stop_after,
-            patience=options.read_duration(patience).total_seconds(),
+            patience=read_duration(patience).total_seconds(),
         ),
         challenge=FleetChallenge(challenge_file, challenge_command),
         tell=printer,
