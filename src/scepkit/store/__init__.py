@@ -19,6 +19,7 @@ from scepkit.store.imports import ForeignCertificate, ForeignRevocation, Import,
 from scepkit.store.listing import CertificateFilter, CertificatePage, CertificateStatus, Place
 from scepkit.store.planned_revocations import PlannedRevocation
 from scepkit.store.purge import Purged
+from scepkit.store.refusals import LastSeen, Refusal, RefusalFilter, RefusalRow
 from scepkit.store.request_listing import RequestFilter, RequestPage
 from scepkit.store.requests import RequestRow
 from scepkit.store.revocations import Action, Change, RevocationRow
@@ -78,6 +79,7 @@ __all__ = [
     "ForeignRevocation",
     "Import",
     "Issuance",
+    "LastSeen",
     "Named",
     "NewChallenge",
     "NewToken",
@@ -90,6 +92,9 @@ __all__ = [
     "QueueFull",
     "QueuedEntry",
     "Recorded",
+    "Refusal",
+    "RefusalFilter",
+    "RefusalRow",
     "RequestFilter",
     "RequestPage",
     "RequestRow",

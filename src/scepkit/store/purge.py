@@ -19,6 +19,7 @@ from scepkit.store.tables import (
     challenges,
     passphrases,
     planned_revocations,
+    refusals,
     replacements,
     requests,
     revocations,
@@ -107,6 +108,9 @@ DELETE_OF_CERTIFICATES = (
     ),
 )
 
+UNSEEN = select(refusals.c.id).where(refusals.c.last_at < _BEFORE).limit(_SIZE)
+DELETE_REFUSALS = delete(refusals).where(refusals.c.id.in_(_KEYS))
+
 # The same conditions for `would_purge`, each with what the other deletions would take with it.
 _DECIDED: BindParameter[datetime] = bindparam("decided")
 _CHALLENGES: BindParameter[datetime] = bindparam("challenges")
@@ -139,6 +143,7 @@ class Purged(NamedTuple):
     transactions: int
     challenges: int
     certificates: int
+    refusals: int = 0
 
 
 _NOTHING = Purged(0, 0, 0, 0)
@@ -160,7 +165,8 @@ class Purging(Database):
         """Delete records that are old enough; it may take long, but nobody waits for it.
 
         Args:
-            decided_before: requests decided before this go, with transactions left empty (P-48).
+            decided_before: requests decided before this go, with transactions left empty (P-48);
+                so do refusals that were last seen before it.
             challenges_before: challenges that expired before this and nobody spent.
             certificates_before: certificates that ended before this, with their requests and
                 challenges; those revoked elsewhere whose serial numbers alone are known count, too.
@@ -178,6 +184,7 @@ class Purging(Database):
             self._chunk_by_chunk(EXPIRED, _delete_challenges, challenges_before, event),
             self._chunk_by_chunk(OVER, _delete_certificates, certificates_before, event),
             self._chunk_by_chunk(REVOKED_OVER, _delete_revoked, certificates_before, event),
+            self._chunk_by_chunk(UNSEEN, _delete_refusals, decided_before, event),
         )
 
     def would_purge(
@@ -209,6 +216,7 @@ class Purging(Database):
                 challenges=count(challenges, _CHALLENGE),
                 certificates=count(certificates, _CERTIFICATE)
                 + count(revoked_serials, revoked_serials.c.not_after < _CERTIFICATES),
+                refusals=count(refusals, refusals.c.last_at < _DECIDED),
             )
 
     def _chunk_by_chunk(
@@ -269,6 +277,10 @@ def _delete_certificates(connection: Connection, keys: Keys) -> Purged:
 
 def _delete_revoked(connection: Connection, keys: Keys) -> Purged:
     return _NOTHING._replace(certificates=connection.execute(DELETE_REVOKED, these(keys)).rowcount)
+
+
+def _delete_refusals(connection: Connection, keys: Keys) -> Purged:
+    return _NOTHING._replace(refusals=connection.execute(DELETE_REFUSALS, {"keys": keys}).rowcount)
 
 
 def _sum(*counts: Purged) -> Purged:

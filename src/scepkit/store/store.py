@@ -17,6 +17,7 @@ from scepkit.store.imports import Imports
 from scepkit.store.listing import CertificateListing
 from scepkit.store.planned_revocations import PlannedRevocations
 from scepkit.store.purge import Purging
+from scepkit.store.refusals import Refusals
 from scepkit.store.replacements import Replacements
 from scepkit.store.request_listing import RequestListing
 from scepkit.store.requests import RequestRecords
@@ -34,6 +35,7 @@ TOUCH = update(version).values(version_num=version.c.version_num)
 
 class Store(
     Verdicts,
+    Refusals,
     ChallengeRecords,
     TokenRecords,
     RequestRecords,
@@ -53,7 +55,8 @@ class Store(
     """A database of challenges, transactions, requests, certificates and CRLs.
 
     Every process opens its own, after any fork. The methods block for as long as the disk takes,
-    except `record`, `queue` and those of `Verdicts`: their futures are resolved after the commit.
+    except `record`, `queue` and those of `Verdicts`: their futures are resolved after the commit;
+    and `keep_refusals`, for which nobody waits.
 
     Args:
         engine: a database whose tables are current; `Store.open` makes one.

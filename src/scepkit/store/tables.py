@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -339,6 +340,38 @@ assents = Table(
     # What the service added to its yes; none for nothing.
     Column("answer", JSON(none_as_null=True)),
     Index(None, "said_at"),
+)
+
+# Requests that were refused (see `refusals`): rings of rows, one of which may stand for many.
+refusals = Table(
+    "refusals",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # What equal ones have in common (`Refusal.digest`).
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("endpoint", String(64), nullable=False),
+    # Which ring it is in: of those who had shown a right to a certificate, or of strangers.
+    Column("is_entitled", Boolean, nullable=False),
+    Column("transaction_id", Text, nullable=False),
+    Column("message_type", String(16), nullable=False),
+    Column("first_at", UTCDateTime, nullable=False),
+    Column("last_at", UTCDateTime, nullable=False),
+    Column("times", BigInteger, nullable=False),
+    Column("fail_info", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("rule", Text),
+    Column("attribute", Text),
+    Column("length", Integer),
+    Column("subject", Text, nullable=False),
+    Column("key", LargeBinary(32)),
+    # No foreign keys: a refusal may outlive what it names.
+    Column("serial", SerialNumber),
+    Column("challenge", BigInteger),
+    Column("peer", Text),
+    UniqueConstraint("digest"),
+    Index(None, "endpoint", "is_entitled", "last_at", "id"),
+    Index(None, "transaction_id"),
+    Index(None, "serial", **_where("serial IS NOT NULL")),
 )
 
 # CRL numbers count up for ever (RFC 5280 section 5.2.3), so they are kept apart from the CRLs.
