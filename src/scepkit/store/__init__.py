@@ -13,10 +13,13 @@ from scepkit.store.audit import SERVER, UNKNOWN, AuditAction, AuditEvent, AuditR
 from scepkit.store.certificates import CertificateRow, Named
 from scepkit.store.challenges import Challenge, ChallengeState
 from scepkit.store.crls import CRLRow, CRLState, RevokedRow
+from scepkit.store.deliveries import Delivery, FailedTry, Queue
 from scepkit.store.early_renewals import Called, EarlyRenewal, Pull
+from scepkit.store.events import Event, EventType
 from scepkit.store.group_commit import Promise
 from scepkit.store.imports import ForeignCertificate, ForeignRevocation, Import, Revocation
 from scepkit.store.listing import CertificateFilter, CertificatePage, CertificateStatus, Place
+from scepkit.store.outbox import Subscription
 from scepkit.store.planned_revocations import PlannedRevocation
 from scepkit.store.purge import Purged
 from scepkit.store.refusals import LastSeen, Refusal, RefusalFilter, RefusalRow
@@ -73,8 +76,12 @@ __all__ = [
     "ChallengeState",
     "Change",
     "Conflict",
+    "Delivery",
     "EarlyRenewal",
     "Entry",
+    "Event",
+    "EventType",
+    "FailedTry",
     "ForeignCertificate",
     "ForeignRevocation",
     "Import",
@@ -89,6 +96,7 @@ __all__ = [
     "Promise",
     "Pull",
     "Purged",
+    "Queue",
     "QueueFull",
     "QueuedEntry",
     "Recorded",
@@ -108,6 +116,7 @@ __all__ = [
     "StoredAnswer",
     "StoredOutcome",
     "SubjectTaken",
+    "Subscription",
     "Token",
     "TokenState",
 ]

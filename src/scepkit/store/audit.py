@@ -61,6 +61,8 @@ class AuditAction(StrEnum):
     TOKEN_CREATED = "token-created"  # noqa: S105 - an action
     TOKEN_VOIDED = "token-voided"  # noqa: S105
     PURGED = "purged"
+    OUTBOX_RETRIED = "outbox-retried"
+    OUTBOX_DROPPED = "outbox-dropped"
     CA_MADE = "ca-made"
     CA_REQUESTED = "ca-requested"
     CA_INSTALLED = "ca-installed"
@@ -90,6 +92,8 @@ class AuditEvent(NamedTuple):
         reason: why, as the actor said it.
         details: what else is to be known, for JSON: text, whole numbers, lists and objects. Never
             a secret.
+        about: the certificate or the entry that it is about, for who is told more than the record
+            has (`events`).
     """
 
     action: AuditAction
@@ -102,6 +106,7 @@ class AuditEvent(NamedTuple):
     challenge: int | None = None
     reason: str | None = None
     details: Mapping[str, Any] | None = None
+    about: object = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from scepkit.errors import StoreError
 from scepkit.store.audit import FIRST_PREVIOUS, AuditAction, row_of
 from scepkit.store.connections import savepoint
+from scepkit.store.outbox import Outbox
 from scepkit.store.prepared import Prepared
 from scepkit.store.tables import audit, audit_heads
 
@@ -90,14 +91,18 @@ class EndMovedError(Exception):
 
 
 class AuditTrail:
-    """Writes a chain.
+    """Writes a chain, and tells the outbox of the same events.
 
     Args:
         node: its name, the same one at every start; None to write nothing.
+
+    Attributes:
+        outbox: where those are told who have subscribed; replaced with the settings.
     """
 
     def __init__(self, node: str | None) -> None:
         self.node = node
+        self.outbox = Outbox()
         self._end: _End | None = None
 
     def append(self, connection: Connection, events: Sequence[AuditEvent]) -> None:
@@ -106,6 +111,7 @@ class AuditTrail:
         Raises:
             SQLAlchemyError: the database failed, and the transaction is to be rolled back.
         """
+        self.outbox.put(connection, events)
         if self.node is None or not events:
             return
         end = self._take_end()
@@ -124,11 +130,13 @@ class AuditTrail:
                 end of the trip.
         """
         if self.node is None or not events:
+            self.outbox.put_within(trip, events)
             return True
         end = self._take_end()
         if end is None or _is_join_due(end, events):
             self._end = end
             return False
+        self.outbox.put_within(trip, events)
         links = _links(events, self.node, end, None)
         trip.expect(MOVE, [links.move], EndMovedError())
         trip.run(APPEND, *links.records)

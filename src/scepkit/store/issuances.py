@@ -385,4 +385,5 @@ def audit_event(entry: NewEntry, request_id: int | None = None) -> AuditEvent:
         subject=entry.subject,
         challenge=entry.challenge_id,
         details=details,
+        about=entry,
     )

@@ -343,6 +343,7 @@ class _Step:
                 subject=one.certificate.subject,
                 reason=line["note"],
                 details={**details, "issuer_key": one.certificate.issuer.hex()},
+                about=one.certificate,
             )
             for one in changes
             if one is not None and one.is_new

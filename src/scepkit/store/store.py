@@ -11,9 +11,12 @@ from scepkit.store.certificates import CertificateRecords
 from scepkit.store.challenges import ChallengeRecords
 from scepkit.store.crls import CRLRecords
 from scepkit.store.decisions import Decisions
+from scepkit.store.deliveries import Deliveries
 from scepkit.store.early_renewals import EarlyRenewals
 from scepkit.store.engine import BUSY_SECONDS, connect
+from scepkit.store.expiries import Expiries
 from scepkit.store.imports import Imports
+from scepkit.store.leases import Leases
 from scepkit.store.listing import CertificateListing
 from scepkit.store.planned_revocations import PlannedRevocations
 from scepkit.store.purge import Purging
@@ -51,6 +54,9 @@ class Store(
     Imports,
     Purging,
     AuditRecords,
+    Deliveries,
+    Expiries,
+    Leases,
 ):
     """A database of challenges, transactions, requests, certificates and CRLs.
 

@@ -25,6 +25,7 @@ from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import StoreError
 from scepkit.store.audit import AuditAction, AuditEvent
+from scepkit.store.certificates import certificate
 from scepkit.store.connections import savepoint
 from scepkit.store.group_commit import GroupCommits, Step
 from scepkit.store.prepared import Prepared
@@ -71,6 +72,9 @@ CESSATION_OF_OPERATION = 5  # RFC 5280 section 5.3.1
 
 _THIS_DELIVERY = and_(IS_SIGNED, requests.c.delivery == bindparam("of_delivery"))
 ITS_CERTIFICATE = select(requests.c.serial, requests.c.issuer).where(_THIS_DELIVERY)
+OF_DELIVERY = select(requests.c.serial, requests.c.issuer).where(
+    requests.c.delivery == bindparam("of_delivery")
+)
 NUMBER = select(requests.c.id).where(requests.c.delivery == bindparam("of_delivery"))
 DELIVER = update(requests).where(_THIS_DELIVERY).values(waits_for=None, decided_at=bindparam("now"))
 REFUSE = (
@@ -297,7 +301,8 @@ class _Delivering(Step):
         if not is_new:
             return stands, []
         event = _event(AuditAction.DELIVERED, connection, stands, self.delivery, self.by, self.now)
-        return stands, [event]
+        key = connection.execute(OF_DELIVERY, {"of_delivery": self.delivery}).one()
+        return stands, [event._replace(about=certificate(connection, CertificateKey(*key)))]
 
 
 @dataclass(frozen=True, slots=True)
