@@ -31,7 +31,7 @@ from scepkit.client.folder import Folder
 from scepkit.client.trust import by_fingerprint
 from scepkit.errors import TransportError
 from scepkit.keys.pem import sha256_fingerprint
-from scepkit.operations import early_renewal, rollover
+from scepkit.operations import approval, early_renewal, rollover
 from scepkit.protocol import certificate as certificates
 from scepkit.protocol import chain
 from scepkit.protocol.certificate import Certificate, show_serial
@@ -39,6 +39,7 @@ from scepkit.protocol.scep.http import HTTPRequest, HTTPResponse
 from scepkit.protocol.scep.renewal_info import CertID, RenewalInfo
 from scepkit.server import app as application
 from scepkit.server import data_directory
+from scepkit.server.assembly import approval_of
 from scepkit.server.background.housekeeping import Sweep
 from scepkit.server.data_directory import utc_now
 from scepkit.services import renewal_info
@@ -126,6 +127,15 @@ class Site:
         challenges = data_directory.challenges_of(self.home, self.store)
         (secret,) = minted.secrets(challenges, now=self._clock.time, lifetime=DAY)
         return secret
+
+    def decide(self, *, reject: bool = False) -> None:
+        """Approve all requests that wait, or reject them."""
+        deciding = approval_of(self.home, self.store, "default")
+        for row in list(self.store.requests()):
+            if reject:
+                approval.reject(self.store, row.id, reason="no", by="t", now=self._clock.time)
+            else:
+                deciding.approve(row.id, by="t", now=self._clock.time)
 
     def sweep(self) -> None:
         """Do what the background does from time to time."""

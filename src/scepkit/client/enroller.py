@@ -17,7 +17,7 @@ from pathlib import Path
 from cryptography import x509
 
 from scepkit.client import clock, events, keys, prepared_request
-from scepkit.client.client import CA, Client
+from scepkit.client.client import CA, Client, Connection
 from scepkit.client.events import Tell
 from scepkit.client.folder import Folder, place
 from scepkit.client.folder.files import NAMES
@@ -28,7 +28,7 @@ from scepkit.client.secret_source import NOWHERE
 from scepkit.client.submission import Submission, warn_of_exposed, warn_unless_readable
 from scepkit.client.tls import ClientCertificate
 from scepkit.client.trust import ChooseAnchor
-from scepkit.errors import Hint, UsageError
+from scepkit.errors import Hint, SettingsError, UsageError
 from scepkit.keys.pem import key_pem
 from scepkit.protocol.algorithms import Legacy, PrivateKey
 from scepkit.protocol.certificate_template import certificate_template, named_template
@@ -36,6 +36,7 @@ from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.extensions import purpose_name, read_purposes
 from scepkit.protocol.general_name import parse_san
 from scepkit.protocol.rfc4514 import parse_subject
+from scepkit.protocol.scep.attributes import TransactionID
 from scepkit.protocol.scep.transaction import Issued
 
 
@@ -291,6 +292,46 @@ class Enroller:
             outputs=self._outputs,
         )
         return submission.submit(request, key, record.showing(self._client_certificate))
+
+
+def resume(
+    folder: Folder, connection: Connection | None = None, *, tell: Tell = events.ignore
+) -> Issued:
+    """Ask again for the first certificate of a directory, by what the directory itself holds.
+
+    Args:
+        folder: the directory.
+        connection: how the server is reached.
+        tell: takes the events.
+
+    Raises:
+        SettingsError: no request waits there, or the directory cannot be used.
+        UntrustedCA: the server's CA is not the one that the request was sent to.
+        RequestRefused, StillPending, UnverifiedCertificate, BadReply, LegacyRefused,
+        TransportError: see `Client.resume`; the key stays.
+    """
+    folder.check_exists()
+    exposed = place.writable_by_others(folder.path)
+    if exposed is not None:
+        tell(events.OthersCanWrite(folder.path, exposed))
+    with folder.locked():
+        key, record = folder.unfinished_key(), folder.unfinished_record()
+        waiting = folder.waiting_request()
+        if key is None or record is None or waiting is None:
+            raise SettingsError(
+                f"no request waits in {folder.path} that could be asked for again",
+                hint=Hint.FIRST_CERTIFICATE,
+            )
+        request = waiting.prepared(key, TransactionID(record.transaction_id.encode()))
+        if request.wanted != record.wanted:
+            raise SettingsError(
+                f"the request that waits in {folder.path} is not the recorded one",
+                hint=Hint.FIRST_CERTIFICATE,
+            )
+        client = (connection or Connection()).client(record)
+        seen = record.seen(client.url, client.identifier)
+        ca = client.trust(client.ask(), waiting.anchor, seen)
+        return Submission(folder, client, ca, tell=tell).resume(request)
 
 
 def _template(csr: CertificationRequest) -> str:

@@ -26,8 +26,16 @@ from scepkit.client.events import (
 from scepkit.client.folder import Folder, place
 from scepkit.client.folder.outputs import Outputs
 from scepkit.client.folder.record import Record
+from scepkit.client.folder.waiting import WaitingRequest
 from scepkit.client.prepared_request import PreparedRequest
-from scepkit.errors import BadReply, FailInfo, RequestRefused, TransportError, UnverifiedCertificate
+from scepkit.errors import (
+    BadReply,
+    FailInfo,
+    RequestRefused,
+    StillPending,
+    TransportError,
+    UnverifiedCertificate,
+)
 from scepkit.protocol.algorithms import PrivateKey
 from scepkit.protocol.scep import exchange, flow
 from scepkit.protocol.scep.attributes import MessageType, TransactionID
@@ -71,7 +79,9 @@ class Submission:
         key, record = folder.unfinished_key(), folder.unfinished_record()
         self._key = key
         # The request that waits in the directory: its key may be certified yet.
-        self._begun = (key, record) if key and record and record.transaction_id else None
+        is_begun = key and record and record.transaction_id
+        self._begun = (key, record) if key and record and is_begun else None
+        self._waiting = folder.waiting_request() if is_begun else None
 
     def key(self, wanted: str | PrivateKey) -> PrivateKey:
         """Return the key of the request that was begun in the directory, or a new one.
@@ -111,11 +121,29 @@ class Submission:
         self._folder.install(issued)
         return issued
 
+    def resume(self, request: PreparedRequest) -> Issued:
+        """Ask for the request that waits, without its challenge, and install the certificate.
+
+        The key stays whatever the CA says: who has the challenge may send the request again.
+
+        Args:
+            request: the one that waits.
+        """
+        issued = self._resume(request)
+        if issued is None:
+            raise StillPending(
+                "the CA does not say what became of the request",
+                hint="run scep enroll again, with the challenge",
+            )
+        self._folder.install(issued)
+        return issued
+
     def _keep(
         self, request: PreparedRequest, key: PrivateKey, record: Record, begun: Record | None
     ) -> None:
         now = clock.now()
-        self._folder.begin(key, record.requested(str(request.transaction_id), now, begun))
+        waiting = WaitingRequest.of(request, self._ca.certificates.anchor)
+        self._folder.begin(key, record.requested(str(request.transaction_id), now, begun), waiting)
 
     def _resume(self, request: PreparedRequest) -> Issued | None:
         """Ask for what was begun.
@@ -156,7 +184,7 @@ class Submission:
             if self._begun is None or (is_over and _is_of(self._begun[1], request)):
                 self._folder.give_up()
             else:
-                self._folder.begin(*self._begun)
+                self._folder.begin(*self._begun, self._waiting)
                 self._tell(RequestStays(self._begun[1].transaction_id, self._folder.unfinished))
             raise
 

@@ -287,11 +287,11 @@ def dated(certificates: Iterable[bytes]) -> Iterator[Certificate]:
         yield certificate
 
 
-def pem(der: bytes) -> str:
-    """Return a certificate as PEM, whether it can be read or not."""
+def pem(der: bytes, label: str = "CERTIFICATE") -> str:
+    """Return a certificate as PEM, whether it can be read or not; or what the label says."""
     text = base64.b64encode(der).decode("ascii")
     lines = [text[at : at + _PEM_WIDTH] for at in range(0, len(text), _PEM_WIDTH)]
-    return "\n".join(["-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""])
+    return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""])
 
 
 def fingerprint(der: bytes) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scepkit.client.agent.events import AgentEvent, RootUnreadable
-from scepkit.client.folder.files import CERTIFICATE, NEXT, RECORD
+from scepkit.client.folder.files import CERTIFICATE, NEXT, RECORD, REQUEST
 from scepkit.errors import DirectoryBusy, SettingsError
 from scepkit.keys.files import read_file, refusals
 
@@ -26,12 +26,12 @@ def usual_root() -> Path:
 
 
 def below(root: Path, tell: Callable[[AgentEvent], None]) -> Iterator[Path]:
-    """Yield the directories with a certificate at a root and below it, in order.
+    """Yield the directories with a certificate, or with a first request that waits, in order.
 
     Symbolic links are not followed, and nothing is looked for inside of such a directory.
 
     Args:
-        root: where to begin; it may be such a directory itself.
+        root: where to begin to look; it may be such a directory itself.
         tell: takes the event of what cannot be read.
 
     Raises:
@@ -48,7 +48,7 @@ def below(root: Path, tell: Callable[[AgentEvent], None]) -> Iterator[Path]:
 
     for name, inner, files in os.walk(root, onerror=unreadable):
         where = Path(name)
-        if RECORD in files or CERTIFICATE in files:
+        if not {RECORD, CERTIFICATE, REQUEST}.isdisjoint(files):
             inner.clear()
             yield where
             continue

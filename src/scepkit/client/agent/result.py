@@ -14,6 +14,8 @@ from scepkit.client.folder.files import CERTIFICATE
 from scepkit.errors import ScepError
 from scepkit.protocol.certificate import Certificate, fingerprint
 
+FIRST_WAITS = "the first certificate is still awaited"
+
 
 class Verdict(Enum):
     """The verdict on a visit."""
@@ -31,6 +33,8 @@ def judge(found: Certificate | None, now: State) -> Verdict:
         found: its certificate.
         now: its state.
     """
+    if found is None and now.standing is Standing.WAITING and not now.certificate:
+        return Verdict.WAITS
     is_over = found is None or clock.now() > found.not_after
     if is_over or now.hook.failures:
         return Verdict.FAILED
@@ -75,6 +79,9 @@ def seen(directory: Path) -> Visit:
 def _current(state: State, folder: Folder, found: Certificate | None) -> State:
     """Return the state with what can be seen of the directory now."""
     now = clock.now()
+    if found is None and not state.certificate and folder.waiting_request() is not None:
+        # Another agent, or none, has asked for it.
+        return state if state.retry_at else state.became(Standing.WAITING, now, FIRST_WAITS)
     if found is None:
         return state.became(Standing.MISSING, now, f"{folder.path / CERTIFICATE} is missing")
     if not (folder.path / KEY).exists():

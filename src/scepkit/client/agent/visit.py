@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from scepkit.client import clock, renewal_advice
+from scepkit.client import clock, enroller, renewal_advice
 from scepkit.client import events as renewal_events
 from scepkit.client.agent import deployment, events, places, schedule, state_file
 from scepkit.client.agent.events import AgentEvent
@@ -23,6 +23,7 @@ from scepkit.client.agent.state_file import StateFile
 from scepkit.client.client import Connection
 from scepkit.client.folder import KEY, Folder
 from scepkit.client.folder.files import CERTIFICATE
+from scepkit.client.folder.record import Record
 from scepkit.client.renewer import RenewalOptions, Renewer
 from scepkit.errors import (
     DirectoryBusy,
@@ -188,7 +189,11 @@ class _Work:
         found, renew_at = self._certificate, self._state.renew_at
         is_interrupted = (self._directory / f"{CERTIFICATE}.new").exists()
         if not is_interrupted and (found is None or renew_at is None):
-            self._state = self._missing()
+            if self._state.certificate or self._folder.waiting_request() is None:
+                self._state = self._missing()
+            elif not self._is_put_off():
+                self._begin()
+                self._attempt(None, self._ask_again)
             return
         is_due = self._folder.unfinished.exists() or (
             renew_at is not None and self._now >= renew_at
@@ -196,10 +201,22 @@ class _Work:
         if not is_interrupted and (self._is_put_off() or not (is_due or self._is_look_due())):
             return
         if is_due:
-            failures = self._state.failures + 1
-            self._state = replace(self._state, failures=failures, running=True, tried_at=self._now)
-            self._file.write(self._state)
-        self._attempt(found, renew_at)
+            self._begin()
+        # What the server advises is in `renew_at` already.
+        before = found.not_after - renew_at if found is not None and renew_at is not None else None
+        options = RenewalOptions(before, advised=False)
+        renewer = Renewer(self._folder, self._connection(), tell=self._relay)
+        self._attempt(found, lambda: renewer.renew(options))
+
+    def _begin(self) -> None:
+        """Note that something is about to be asked for, before it is."""
+        failures = self._state.failures + 1
+        self._state = replace(self._state, failures=failures, running=True, tried_at=self._now)
+        self._file.write(self._state)
+
+    def _ask_again(self) -> None:
+        """Ask for the first certificate, whose request waits."""
+        enroller.resume(self._folder, self._connection(), tell=self._relay)
 
     def _missing(self) -> State:
         is_lost = bool(self._state.certificate)
@@ -227,15 +244,16 @@ class _Work:
         asked_at = self._state.asked_at
         return asked_at is None or self._now >= asked_at + self._settings.look_every
 
-    def _attempt(self, before: Certificate | None, renew_at: datetime | None) -> None:
-        """Renew, or ask the CA about revocation and its successor."""
-        # What the server advises is in `renew_at` already.
-        options = RenewalOptions(advised=False)
-        if before is not None and renew_at is not None:
-            options = replace(options, before=before.not_after - renew_at)
+    def _attempt(self, before: Certificate | None, ask: Callable[[], object]) -> None:
+        """Ask the server for a certificate, or about revocation and the CA's successor.
+
+        Args:
+            before: the current certificate.
+            ask: does it.
+        """
         try:
             self._check_reachable()
-            Renewer(self._folder, self._connection(), tell=self._relay).renew(options)
+            ask()
         except DirectoryBusy:
             self._state = replace(
                 self._state, running=False, failures=max(self._state.failures - 1, 0)
@@ -275,7 +293,7 @@ class _Work:
         Raises:
             TransportError: it was.
         """
-        record = self._folder.record()
+        record = self._server_record()
         if record is not None and record.url in self._around.away:
             raise self._around.away[record.url]
 
@@ -294,9 +312,13 @@ class _Work:
             return
         # Somebody may have damaged the record meanwhile: the next look says so.
         with suppress(SettingsError):
-            record = self._folder.record()
+            record = self._server_record()
             if record is not None:
                 self._around.away[record.url] = error
+
+    def _server_record(self) -> Record | None:
+        """Return the record that names the server: of the certificate, or of the first request."""
+        return self._folder.record() or self._folder.unfinished_record()
 
     def _failed(self, error: ScepError) -> None:
         """Take note of a failure, and of when to try again."""

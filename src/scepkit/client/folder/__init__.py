@@ -30,6 +30,7 @@ from scepkit.client.folder.files import (
     NEXT,
     NEXT_CA,
     RECORD,
+    REQUEST,
     REVOCATION,
     UNVERIFIED,
     FolderFiles,
@@ -37,6 +38,7 @@ from scepkit.client.folder.files import (
 )
 from scepkit.client.folder.outputs import PKCS12_PASSWORD, Access, Outputs
 from scepkit.client.folder.record import Record, RevocationNote
+from scepkit.client.folder.waiting import WaitingRequest
 from scepkit.client.secret_source import KEY_PASSPHRASE, NOWHERE, SecretSource
 from scepkit.errors import SettingsError
 from scepkit.keys.files import (
@@ -111,8 +113,18 @@ class Folder(FolderFiles):
         self._rename()
         return True
 
-    def begin(self, key: PrivateKey, made: Record | None = None) -> None:
+    def begin(
+        self,
+        key: PrivateKey,
+        made: Record | None = None,
+        request: WaitingRequest | None = None,
+    ) -> None:
         """Keep the key of a new request, and how to ask for it again.
+
+        Args:
+            key: to be certified.
+            made: the record of the request.
+            request: the first one of the directory; None for a renewal.
 
         Raises:
             SettingsError: the file system refuses.
@@ -127,6 +139,10 @@ class Folder(FolderFiles):
         else:
             # Of another request.
             self._unfinished_record.unlink(missing_ok=True)
+        if request is not None:
+            request.write(self.path / REQUEST)
+        else:
+            (self.path / REQUEST).unlink(missing_ok=True)
         self._write_key(self.unfinished, key, made)
 
     def change_outputs(self, made: Record) -> None:
@@ -219,6 +235,7 @@ class Folder(FolderFiles):
         with refusals(f"cannot remove {self.unfinished}"):
             self.unfinished.unlink(missing_ok=True)
             self._unfinished_record.unlink(missing_ok=True)
+            (self.path / REQUEST).unlink(missing_ok=True)
 
     def install(self, issued: Issued) -> None:
         """Replace everything by a new certificate and the key that was kept by `begin`.
@@ -341,6 +358,7 @@ class Folder(FolderFiles):
         with refusals(f"cannot replace the files in {self.path}"):
             # There is a better one now.
             (self.path / UNVERIFIED).unlink(missing_ok=True)
+            (self.path / REQUEST).unlink(missing_ok=True)
             for coming, path in self._renamings():
                 coming.replace(path)
                 if path.parent != self.path:

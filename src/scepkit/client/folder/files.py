@@ -9,6 +9,7 @@
     revocation.json  that it was revoked: see `record`
     next-ca.pem      the next CA's certificates, which the trusted CA vouched for
     next/            key and certificate of the next CA, like the above, until they are needed
+    request.pem      the first request, as long as it waits: see `waiting`
     cert.unverified.pem  what a CA gave and nobody could verify: for a person to look at
 
 What is coming is beside them as `….new`; how they get there: see `Folder`.
@@ -25,8 +26,9 @@ from functools import partial
 from pathlib import Path
 
 from scepkit.client import keys
-from scepkit.client.folder import place, record
+from scepkit.client.folder import place, record, waiting
 from scepkit.client.folder.record import Record, RevocationNote, ServerChanges
+from scepkit.client.folder.waiting import WaitingRequest
 from scepkit.client.secret_source import ASKED, KEY_PASSPHRASE, NOWHERE, Secrets, SecretSource
 from scepkit.errors import Hint, Malformed, SettingsError
 from scepkit.keys.files import refusals, write_file
@@ -93,13 +95,17 @@ def write_certificates(path: Path, certificates: Iterable[bytes]) -> None:
 KEY, CERTIFICATE, CHAIN, CA = "key.pem", "cert.pem", "chain.pem", "ca.pem"
 RECORD, NEXT_CA, NEXT = "enrolment.json", "next-ca.pem", "next"
 REVOCATION, UNVERIFIED = "revocation.json", "cert.unverified.pem"
+REQUEST = "request.pem"
 
 INSTALLED = (CA, CHAIN, RECORD, KEY, CERTIFICATE)
 """The files that are replaced together, in the order of renaming."""
 
 
 NAMES = frozenset(
-    {*INSTALLED, *(f"{one}.new" for one in INSTALLED), NEXT_CA, NEXT, REVOCATION, UNVERIFIED}
+    {
+        *(*INSTALLED, *(f"{one}.new" for one in INSTALLED)),
+        *(NEXT_CA, NEXT, REVOCATION, UNVERIFIED, REQUEST),
+    }
 )
 """All names that files of a directory have, and that nothing else can have in there."""
 
@@ -289,6 +295,14 @@ class FolderFiles:
             SettingsError: the file cannot be used.
         """
         return record.read(self._unfinished_record) if self.unfinished.exists() else None
+
+    def waiting_request(self) -> WaitingRequest | None:
+        """Return the first request if it waits; None when none is under way that was kept.
+
+        Raises:
+            SettingsError: the file cannot be used.
+        """
+        return waiting.read(self.path / REQUEST) if self.unfinished.exists() else None
 
     def unfinished_key(self) -> PrivateKey | None:
         """Return the key of a request that was begun and not finished.
