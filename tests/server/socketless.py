@@ -9,6 +9,7 @@ from http.client import HTTPResponse
 from urllib.parse import unquote
 
 from scepkit.server.http.exchange import Exchange, Head
+from scepkit.server.http.peers import Peer, Proxies
 from server.live import Answer
 
 
@@ -17,13 +18,21 @@ class Wire:
 
     Args:
         stalled: set when more is waited for.
+        peer: its other end; a listed proxy, where it is this machine.
     """
 
     date = b"date: Sun, 22 Nov 2026 12:00:00 GMT\r\n"
 
-    def __init__(self, stalled=None):
+    def __init__(self, stalled=None, peer="192.0.2.7"):
         self.sent = b""
         self._stalled = stalled
+        self._peer = Peer(peer, 0, Proxies(("127.0.0.1", "::1")))
+
+    def is_private(self, headers):
+        return self._peer.is_private(headers)
+
+    def client(self, headers):
+        return self._peer.client(headers)
 
     def write(self, octets):
         self.sent += octets
@@ -61,7 +70,7 @@ async def ask(
     `stalled` is an event: the body does not end, and it is set once the rest is waited for.
     Returns None when the application did not answer.
     """
-    wire = Wire(stalled)
+    wire = Wire(stalled, peer)
     raw = [(name.lower().encode(), value.encode()) for name, value in headers]
     path, _, query = target.partition("?")
     head = Head(
@@ -73,7 +82,7 @@ async def ask(
         keeps_alive=True,
         expects_continue=False,
     )
-    exchange = Exchange(head, peer, wire)
+    exchange = Exchange(head, *wire.client(raw)[:1], wire)
     for piece in [body] if isinstance(body, bytes) else body:
         exchange.add(piece)
     if gone:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scepkit.server.http import peers
-from scepkit.server.http.peers import Proxies
+from scepkit.server.http.peers import Peer, Proxies
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,36 @@ def test_everybody_is_a_proxy():
     assert Proxies(["*"]).forwarded([(b"x-forwarded-for", b"10.0.0.1, 203.0.113.5")]) == (
         "203.0.113.5"
     )
+
+
+PROXY = {"x-forwarded-for": "203.0.113.5", "x-forwarded-proto": "https"}
+
+
+@pytest.mark.parametrize(
+    ("host", "headers", "is_private"),
+    [
+        ("127.0.0.1", {}, True),
+        ("127.9.9.9", {}, True),
+        ("::1", {}, True),
+        ("::ffff:127.0.0.1", {}, True),
+        ("192.0.2.1", {}, False),
+        ("203.0.113.5", {}, False),
+        ("", {}, False),
+        ("192.0.2.1", PROXY, True),
+        ("192.0.2.1", PROXY | {"x-forwarded-proto": "HTTPS , https"}, True),
+        ("192.0.2.1", PROXY | {"x-forwarded-proto": "http"}, False),
+        ("192.0.2.1", PROXY | {"x-forwarded-proto": "https,http"}, False),
+        ("192.0.2.1", PROXY | {"x-forwarded-proto": ""}, False),
+        ("192.0.2.1", {"x-forwarded-proto": "https"}, False),
+        ("192.0.2.1", {"x-forwarded-for": "203.0.113.5"}, False),
+        # Not listed, so it speaks for nobody but itself; nor does this machine for others.
+        ("203.0.113.5", PROXY, False),
+        ("127.0.0.1", PROXY, False),
+        ("127.0.0.1", {"via": "1.1 other"}, False),
+        ("127.0.0.1", {"forwarded": "proto=https"}, False),
+    ],
+)
+def test_a_request_is_private_by_tls_or_on_this_machine(host, headers, is_private):
+    sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+    peer = Peer(host, 4711, LISTED)
+    assert peer.is_private([(b"host", b"pki.example.com"), *sent]) == is_private

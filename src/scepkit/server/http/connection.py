@@ -16,6 +16,8 @@ from scepkit.server.http.peers import Peer, host_and_port
 from scepkit.server.http.request_reader import RequestReader
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from scepkit.server.http.serving import HTTPServer
 
 # Seconds that a connection is kept without a request, once it had one.
@@ -187,6 +189,10 @@ class HTTPConnection(asyncio.BufferedProtocol):
     def date(self) -> bytes:
         """Return the line of a head that says the time."""
         return self._server.date
+
+    def is_private(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Say whether nobody on the network could read a request with these headers."""
+        return self._peer.is_private(headers)
 
     def write(self, octets: bytes) -> None:
         """Send octets."""

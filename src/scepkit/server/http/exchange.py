@@ -105,6 +105,9 @@ class Wire(Protocol):
     def date(self) -> bytes:
         """Return the line of a head that says the time."""
 
+    def is_private(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Say whether nobody on the network could read a request with these headers."""
+
     def write(self, octets: bytes) -> None:
         """Send octets."""
 
@@ -239,6 +242,11 @@ class Exchange:
             await self.send(refusal(HTTPRefused(500, "internal error")))
 
     # --- from whoever answers ---------------------------------------------------------------------
+
+    @property
+    def is_private(self) -> bool:
+        """Say whether it came by TLS, or from this machine; see `Peer.is_private`."""
+        return self._wire.is_private(self.head.headers)
 
     async def body(self, most: int) -> bytes:
         """Return the body, once it has arrived.

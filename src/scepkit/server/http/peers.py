@@ -16,6 +16,12 @@ _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 # What one subscriber has: whoever has one address of it has them all.
 _IPV6_PREFIX = 64
 
+# What a proxy adds to a request: whoever has one of them speaks for somebody else.
+_FORWARDED = frozenset(
+    {b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-real-ip", b"forwarded"}
+    | {b"via"}
+)
+
 # Characters of an address with its zone; more is none.
 _LONGEST = 64
 
@@ -123,6 +129,24 @@ class Peer:
         """
         forwarded = self._proxies.forwarded(headers) if self._is_proxy else None
         return (self.host, None) if forwarded is None else (forwarded, network(forwarded))
+
+    def is_private(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Say whether nobody on the network could read a request: TLS, or this machine alone.
+
+        A listed proxy says that it was reached by TLS with `X-Forwarded-Proto: https`, and for
+        whom it asks with `X-Forwarded-For`. Without a proxy whoever asks has to be this machine.
+
+        Args:
+            headers: of the request; their names in lower case.
+        """
+        sent = [(name, value) for name, value in headers if name in _FORWARDED]
+        if not sent:
+            parsed = _parse(self.host)
+            return parsed is not None and parsed.is_loopback
+        schemes = [value for name, value in sent if name == b"x-forwarded-proto"]
+        said = [one.strip().lower() for one in b",".join(schemes).split(b",")]
+        is_named = self._proxies.forwarded(sent) is not None
+        return self._is_proxy and is_named and all(one == b"https" for one in said)
 
 
 def host_and_port(address: object) -> tuple[str, int]:
