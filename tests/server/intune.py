@@ -58,6 +58,13 @@ class Running:
     def _run(self, coroutine):
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
+    def forget(self):
+        """Begin anew, at the same URL."""
+        fresh = program.StandIn(url=self.it.url, key=self.it.key)
+        for name in program.StandIn.__slots__:
+            if name != "stopping":
+                setattr(self.it, name, getattr(fresh, name))
+
     @property
     def url(self):
         return self.it.url

@@ -35,10 +35,7 @@ def standing():
 @pytest.fixture
 def intune(standing):
     """Return a stand-in without memory."""
-    fresh = program.StandIn(url=standing.it.url, key=standing.it.key)
-    for name in program.StandIn.__slots__:
-        if name != "stopping":
-            setattr(standing.it, name, getattr(fresh, name))
+    standing.forget()
     return standing
 
 

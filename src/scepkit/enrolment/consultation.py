@@ -25,7 +25,7 @@ from scepkit.enrolment.granting import Claim, Granting
 from scepkit.enrolment.issuers import Issuers
 from scepkit.enrolment.request import Granted, Outcome, Queued, Refused, Repeated, repeated
 from scepkit.enrolment.rules import Rules
-from scepkit.enrolment.telling import Next, Telling, withdraw
+from scepkit.enrolment.telling import Next, Telling, noted, withdraw
 from scepkit.enrolment.third_parties import (
     ASSENT_LIFETIME,
     Awaited,
@@ -149,7 +149,13 @@ class Consultation:
         if isinstance(verdict, No):
             error = BadRequest(f"{name} says no: {verdict.reason}", text=REFUSED)
             return Refused(error, claim.challenge, claim.renews)
-        return self._certify(claim, granting, ServiceAnswer.read(stored), name)
+        try:
+            return self._certify(claim, granting, ServiceAnswer.read(stored), name)
+        except FailInfoError as error:
+            refused, request = Refused(error, claim.challenge, claim.renews), claim.request
+            digest = hashlib.sha256(request.csr.der).digest()
+            place = granting.endpoint, request.transaction_id, digest
+            return noted(self.parties.observer, refused, *place)
 
     def _certify(
         self, claim: Claim, granting: Granting, answer: ServiceAnswer = NOTHING, name: str = ""
@@ -186,6 +192,7 @@ class Consultation:
             transaction_id=record.transaction_id,
             subject=record.subject,
             csr=record.csr,
+            csr_digest=record.csr_digest,
             certificate=record.certificate,
             serial=record.serial,
         )
@@ -275,6 +282,7 @@ class Consultation:
             transaction_id=row.transaction_id,
             subject=standing.subject,
             csr=row.csr,
+            csr_digest=row.csr_digest or b"",
             certificate=standing.certificate,
             serial=standing.serial,
         )
@@ -321,10 +329,12 @@ class Consultation:
             decided: the certificate that could not be stored.
             stands: what stood in its way.
         """
-        issuer = decided.issuer
+        issuer, record = decided.issuer, decided.record
         if issuer is None:
-            return stands
-        record = decided.record
+            if not isinstance(stands, Refused):
+                return stands
+            place = record.endpoint, record.transaction_id, record.csr_digest
+            return noted(self.parties.observer, stands, *place)
         certificate = IssuedCertificate(
             record.certificate,
             record.serial,

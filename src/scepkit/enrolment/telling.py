@@ -18,7 +18,16 @@ from typing import TypeAlias
 from scepkit.ca.issuer import IssuedCertificate, Issuer
 from scepkit.enrolment.answers import REFUSED
 from scepkit.enrolment.request import Outcome, Refused, Repeated
-from scepkit.enrolment.third_parties import Awaited, Delivery, Role, Teller, Verdict, Yes
+from scepkit.enrolment.third_parties import (
+    Awaited,
+    Delivery,
+    Observer,
+    Role,
+    Teller,
+    Unfulfilled,
+    Verdict,
+    Yes,
+)
 from scepkit.errors import BadRequest, FailInfo
 from scepkit.store import Challenge, Status, Store, StoredOutcome
 
@@ -105,4 +114,43 @@ def withdraw(
 
     return Awaited(
         role=Role.WITHDRAWAL, name=issuer.name, ask=ask, go_on=go_on, certificate=certificate
+    )
+
+
+def noted(
+    observer: Observer | None,
+    refused: Refused,
+    endpoint: str,
+    transaction_id: bytes,
+    csr_digest: bytes,
+) -> Next:
+    """Return a refusal, once it is noted that the referee's yes was in vain.
+
+    Args:
+        observer: who notes it; None for nobody.
+        refused: the refusal.
+        endpoint: as in `Unfulfilled`, like the next.
+        transaction_id: the transactionID.
+        csr_digest: of the PKCS#10.
+    """
+    if observer is None:
+        return refused
+    request = Unfulfilled(
+        endpoint=endpoint,
+        transaction_id=transaction_id,
+        csr_digest=csr_digest,
+        reason=refused.error.message,
+    )
+
+    async def ask() -> None:
+        """Ask nobody: what is noted is told later."""
+
+    return Awaited(
+        role=Role.OBSERVER,
+        name=observer.name,
+        ask=ask,
+        keep=lambda _word: observer.note_unfulfilled(request),
+        go_on=lambda _word, _kept: refused,
+        challenge=refused.challenge,
+        renews=refused.renews,
     )

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from scepkit.enrolment.answers import NOTHING, ServiceAnswer
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from scepkit.ca.issuer import IssuedCertificate, Issuer
     from scepkit.enrolment.request import Granted
     from scepkit.protocol.csr import CertificationRequest
@@ -100,6 +102,7 @@ class Delivery:
         transaction_id: the transactionID as received.
         subject: the subject that was asked for.
         csr: the PKCS#10, DER, without its challengePassword and its signature.
+        csr_digest: SHA-256 of the PKCS#10 as received.
         certificate: the certificate, DER.
         serial: its serial number.
     """
@@ -109,8 +112,44 @@ class Delivery:
     transaction_id: bytes
     subject: str
     csr: bytes
+    csr_digest: bytes
     certificate: bytes
     serial: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfulfilled:
+    """A request that gets no certificate, though the referee has said yes to it.
+
+    Attributes:
+        endpoint: the name of the endpoint.
+        transaction_id: the transactionID as received.
+        csr_digest: SHA-256 of the PKCS#10 as received.
+        reason: why, for the referee's own record.
+    """
+
+    endpoint: str
+    transaction_id: bytes
+    csr_digest: bytes
+    reason: str
+
+
+class Observer(Protocol):
+    """Notes what became of requests that the referee has said yes to."""
+
+    @property
+    def name(self) -> str:
+        """The name by which log and metrics call it."""
+
+    def note_unfulfilled(self, request: Unfulfilled) -> Future[Any] | None:
+        """Note that a request gets no certificate; called where one may wait for the disk.
+
+        Returns:
+            A future, resolved when that is on the disk.
+
+        Raises:
+            StoreError: it cannot be noted; the device comes back.
+        """
 
 
 class Teller(Protocol):
@@ -137,11 +176,13 @@ class ThirdParties:
     Attributes:
         referee: is asked about every request, first ones and renewals.
         teller: is told of every certificate before it is delivered.
+        observer: notes requests that get nothing though the referee has said yes.
         issuer: certifies in place of the CA here; its methods are coroutine functions if it waits.
     """
 
     referee: Referee | None = None
     teller: Teller | None = None
+    observer: Observer | None = None
     issuer: Issuer | None = None
 
 
@@ -151,6 +192,7 @@ class Role(StrEnum):
     REFEREE = "referee"
     ISSUER = "issuer"
     WITHDRAWAL = "withdrawal"
+    OBSERVER = "observer"
     TELLER = "teller"
 
 

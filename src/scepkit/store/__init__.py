@@ -18,6 +18,7 @@ from scepkit.store.early_renewals import Called, EarlyRenewal, Pull
 from scepkit.store.events import Event, EventType
 from scepkit.store.group_commit import Promise
 from scepkit.store.imports import ForeignCertificate, ForeignRevocation, Import, Revocation
+from scepkit.store.intune_requests import IntuneName, IntuneRow, Notice, SignedDelivery
 from scepkit.store.listing import CertificateFilter, CertificatePage, CertificateStatus, Place
 from scepkit.store.outbox import Subscription
 from scepkit.store.planned_revocations import PlannedRevocation
@@ -85,11 +86,14 @@ __all__ = [
     "ForeignCertificate",
     "ForeignRevocation",
     "Import",
+    "IntuneName",
+    "IntuneRow",
     "Issuance",
     "LastSeen",
     "Named",
     "NewChallenge",
     "NewToken",
+    "Notice",
     "OtherOwner",
     "Place",
     "PlannedRevocation",
@@ -110,6 +114,7 @@ __all__ = [
     "RevocationRow",
     "RevokedRow",
     "SameSubject",
+    "SignedDelivery",
     "SignerRevoked",
     "Status",
     "Store",

@@ -16,6 +16,7 @@ from scepkit.store.early_renewals import EarlyRenewals
 from scepkit.store.engine import BUSY_SECONDS, connect
 from scepkit.store.expiries import Expiries
 from scepkit.store.imports import Imports
+from scepkit.store.intune_requests import IntuneRequests
 from scepkit.store.leases import Leases
 from scepkit.store.listing import CertificateListing
 from scepkit.store.planned_revocations import PlannedRevocations
@@ -39,6 +40,7 @@ TOUCH = update(version).values(version_num=version.c.version_num)
 class Store(
     Verdicts,
     Refusals,
+    IntuneRequests,
     ChallengeRecords,
     TokenRecords,
     RequestRecords,
@@ -61,8 +63,8 @@ class Store(
     """A database of challenges, transactions, requests, certificates and CRLs.
 
     Every process opens its own, after any fork. The methods block for as long as the disk takes,
-    except `record`, `queue` and those of `Verdicts`: their futures are resolved after the commit;
-    and `keep_refusals`, for which nobody waits.
+    except those that return a future, which is resolved after the commit; and `keep_refusals`, for
+    which nobody waits.
 
     Args:
         engine: a database whose tables are current; `Store.open` makes one.

@@ -481,3 +481,29 @@ audit_heads = Table(
     Column("joined_number", BigInteger, nullable=False),
     Column("joined_at", String(27), nullable=False),
 )
+
+# Requests that Intune has validated, with what it has still to be told of them.
+intune_requests = Table(
+    "intune_requests",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("endpoint", String(64), nullable=False),
+    Column("transaction_id", LargeBinary(255), nullable=False),
+    Column("csr_digest", LargeBinary(32), nullable=False),
+    Column("registration", String(32), nullable=False),
+    # As received, encrypted: the challenge is in it.
+    Column("csr", LargeBinary, nullable=False),
+    Column("validated_at", UTCDateTime, nullable=False),
+    # The notification that waits, or that was sent; NULL for none.
+    Column("notice", String(8)),
+    Column("code", String(64)),
+    Column("description", Text),
+    Column("certificate", LargeBinary),
+    Column("due_at", UTCDateTime),
+    Column("told_at", UTCDateTime),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    UniqueConstraint("endpoint", "transaction_id", "csr_digest"),
+    CheckConstraint("notice IN ('success', 'failure')", name="notice"),
+    Index("ix_intune_requests_due", "due_at", **_where("notice IS NOT NULL AND told_at IS NULL")),
+    Index(None, "validated_at"),
+)
