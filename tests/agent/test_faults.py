@@ -9,13 +9,14 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import warm
 from agent.relay import Relay
 from scepkit.ca.directory import rotation
 from scepkit.ca.directory.founding import RA_VALIDITY
@@ -30,6 +31,8 @@ from waiting import wait_until
 DAY = timedelta(days=1)
 DONE, FAILED, USAGE, WAITS = 0, 1, 2, 3
 AHEAD = 350  # days: a certificate of a year is due by then
+FAULTS = Path(__file__).with_name("customized.py")
+NEXT_CA = "/scep?operation=GetNextCACert"
 COMMANDS = ["enroll", "renew", "agent"]
 
 HOOK = """\
@@ -46,28 +49,19 @@ echo "$SCEP_SERIAL" >>deployed
 
 
 @pytest.fixture(scope="module")
-def customized(tmp_path_factory):
-    """Return the directory for PYTHONPATH."""
-    made = tmp_path_factory.mktemp("customized")
-    shutil.copy(Path(__file__).with_name("sitecustomize_faults.py"), made / "sitecustomize.py")
-    return made
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory, customized):
+def world(tmp_path_factory):
     """Return a server whose clock is ahead, a relay to it, and a device of a year ago."""
-    yield from _world(tmp_path_factory.mktemp("faults"), customized)
+    yield from _world(tmp_path_factory.mktemp("faults"))
 
 
-def _world(here, customized):
+def _world(here):
     with Server(here / "data", "--layout", "ec") as server, Relay(server.port) as relay:
         device = SimpleNamespace(relay=relay, fingerprint=server.fingerprint)
         (challenge,) = new_challenges(server.directory)
-        done = scep(here, customized, *enroll(device, "a", challenge), ahead=0)
+        done = scep(here, *enroll(device, "a", challenge), ahead=0)
         assert done.status == DONE, done.err
         server.stop()
-        ahead = {"FAULTS_AHEAD": str(AHEAD), "PYTHONPATH": str(customized)}
-        with Server(here / "data", **ahead) as later:
+        with Server(here / "data", customize=FAULTS, FAULTS_AHEAD=str(AHEAD)) as later:
             relay.port = later.port
             yield SimpleNamespace(server=later, relay=relay, device=here / "root" / "a")
             assert "Traceback" not in later.log
@@ -78,24 +72,11 @@ def enroll(place, name, challenge):
     return [*words, "--fingerprint", place.fingerprint, "--challenge", challenge]
 
 
-def scep(where, customized, *words, ahead=AHEAD, kill_at=0, wait=True):
+def scep(where, *words, ahead=AHEAD, kill_at=0, wait=True):
     """Run `scep`, and return what it said; or start it."""
-    env = environment(
-        FAULTS_AHEAD=str(ahead),
-        FAULTS_KILL_AT=str(kill_at),
-        FAULTS_ROOT=str(where),
-        PYTHONPATH=str(customized),
-        PYTHONDONTWRITEBYTECODE="1",
-    )
+    env = environment(FAULTS_AHEAD=str(ahead), FAULTS_KILL_AT=str(kill_at), FAULTS_ROOT=str(where))
     env = {name: value for name, value in env.items() if not name.lower().endswith("_proxy")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "scepkit", *map(str, words)],
-        cwd=where,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = warm.start(words, cwd=where, env=env, customize=FAULTS)
     return finish(process) if wait else process
 
 
@@ -107,8 +88,8 @@ def finish(process):
 class Place:
     """A directory with a device whose certificate is due, and commands that are run in it."""
 
-    def __init__(self, path, world, customized):
-        self.path, self.world, self._customized = path, world, customized
+    def __init__(self, path, world):
+        self.path, self.world = path, world
         self.relay, self.server = world.relay, world.server
         self.fingerprint = self.server.fingerprint
         self.folder = Folder(path / "root" / "a")
@@ -142,10 +123,10 @@ class Place:
         return [*more, "--timeout", 2, "--max-wait", 0]
 
     def run(self, command, *more, **how):
-        return scep(self.path, self._customized, *self.words(command), *more, **how)
+        return scep(self.path, *self.words(command), *more, **how)
 
     def scep(self, *words):
-        return scep(self.path, self._customized, *words)
+        return scep(self.path, *words)
 
     def admin(self, *words):
         done = self.scep("admin", *words, "--dir", self.server.directory)
@@ -204,8 +185,8 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path, world, customized):
-    made = Place(tmp_path, world, customized)
+def place(tmp_path, world):
+    made = Place(tmp_path, world)
     yield made
     world.relay.fate = "well"
 
@@ -384,10 +365,10 @@ def test_a_clock_that_is_two_years_off(place, command, wrong):
 
 
 @pytest.fixture
-def own(tmp_path, tmp_path_factory, customized):
+def own(tmp_path, tmp_path_factory):
     """Return a place with a server of its own, whose operator does something."""
-    world = _world(tmp_path_factory.mktemp("own"), customized)
-    yield Place(tmp_path, next(world), customized)
+    world = _world(tmp_path_factory.mktemp("own"))
+    yield Place(tmp_path, next(world))
     world.close()
 
 
@@ -416,6 +397,8 @@ def test_another_ra_or_ca_while_the_answer_was_lost(own, command, change):
     place = own
     if change == "rolled over":
         place.admin("rollover", "prepare")
+        # Else the device would not hear of it in time, and would be right to refuse the next CA.
+        wait_until(lambda: place.server.ask(NEXT_CA).status == HTTPStatus.OK, "the next CA")
     place.relay.fate = "lost"
     assert place.run(command).status == FAILED
     place.relay.fate = "well"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 import httpd
+import warm
 from pair import grant
 from scepkit.client.folder import Folder
 from scepkit.protocol.certificate import show_serial
@@ -20,19 +20,18 @@ from waiting import wait_until
 
 DAYS = timedelta(days=22)
 
-# `scep`, by a clock that is ahead. With a number, it is killed at that step: before a file is
+# What makes its clock be ahead. With a number, it is killed at that step: before a file is
 # written, renamed or removed, before something is sent, and before and after a hook.
-CHILD = """
-import os, signal, subprocess, sys
+CUSTOMIZED = """
+import os, signal, subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from scepkit.cli import main
 from scepkit.client import clock, http
 from scepkit.client.agent import hooks
 from scepkit.keys import files
 
-ahead, left = timedelta(days=int(sys.argv[1])), int(sys.argv[2])
+ahead, left = timedelta(days=int(os.environ["AHEAD"])), int(os.environ["KILL_AT"])
 clock.now = lambda: datetime.now(UTC) + ahead
 
 def step(owner, name, after=False):
@@ -57,7 +56,6 @@ if left:
     step(Path, "unlink")
     step(http.HTTPTransport, "send", after=True)
     step(hooks, "run", after=True)
-sys.exit(main(sys.argv[3:]))
 """
 
 
@@ -65,18 +63,15 @@ sys.exit(main(sys.argv[3:]))
 def start(tmp_path):
     """Start `scep` some days ahead; what still runs is ended."""
     running = []
-    (tmp_path / "child.py").write_text(CHILD)
+    (tmp_path / "customized.py").write_text(CUSTOMIZED)
     plain = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
 
     def start(*words, kill_at=0, ahead=DAYS):
-        command = [sys.executable, "child.py", ahead.days, kill_at, *words]
-        made = subprocess.Popen(
-            [str(one) for one in command],
+        made = warm.start(
+            words,
             cwd=tmp_path,
-            env=plain,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            env=plain | {"AHEAD": str(ahead.days), "KILL_AT": str(kill_at)},
+            customize=tmp_path / "customized.py",
         )
         running.append(made)
         return made

@@ -21,6 +21,7 @@ from pathlib import Path
 from cryptography import x509
 
 import forge
+import warm
 from enrolment import devices
 from scepkit.cli import main
 from scepkit.protocol.certificate import Certificate
@@ -40,15 +41,7 @@ def environment(**more):
 
 def scep(*arguments, **more):
     """Run `scep` to its end."""
-    command = [*SCEP, *map(str, arguments)]
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(**more),
-        timeout=PATIENCE,
-    )
+    return warm.run(arguments, env=environment(**more), timeout=PATIENCE)
 
 
 def scep_here(*arguments):
@@ -93,6 +86,7 @@ class Server:
         arguments: further options of `scep serve`.
         terminal: a file descriptor for its stderr, in place of a file; -1 for none at all.
         within: a command that runs the one which follows it, in a place of its own.
+        customize: a program that runs in it first.
         env: variables of its environment.
     """
 
@@ -102,23 +96,23 @@ class Server:
         *arguments: str,
         terminal: int | None = None,
         within: Sequence[str] = (),
+        customize: Path | None = None,
         **env: str,
     ) -> None:
         self.directory = directory
         self.log_path = directory.with_name(f"{directory.name}.log")
-        command = [*SCEP, "serve", "--dir", str(directory), "--port", "0", *map(str, arguments)]
-        if terminal == -1:
-            command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
-        command = [*within, *command]
+        words = ["serve", "--dir", str(directory), "--port", "0", *map(str, arguments)]
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=log if terminal in {None, -1} else terminal,
-                text=True,
-                env=environment(**env),
-                start_new_session=True,
-            )
+            if within or terminal is not None:
+                self.process = _started(words, within, log, terminal, environment(**env))
+            else:
+                self.process = warm.start(
+                    words,
+                    stderr=log,
+                    env=environment(**env),
+                    start_new_session=True,
+                    customize=customize,
+                )
         self._ra = None
         # Whatever hangs is killed, so that reading its output comes to an end.
         watchdog = threading.Timer(PATIENCE, self.process.kill)
@@ -243,6 +237,21 @@ class Server:
         """Enrol over POST."""
         message = devices.pkcs_req(challenge, to=self.ra, **how)
         return self.read(self.post(message), how.get("signer"))
+
+
+def _started(words, within, log, terminal, env):
+    command = [*SCEP, *words]
+    if terminal == -1:
+        command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
+    command = [*within, *command]
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=log if terminal in {None, -1} else terminal,
+        text=True,
+        env=env,
+        start_new_session=True,
+    )
 
 
 def children_of(pid) -> list[int]:

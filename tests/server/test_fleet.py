@@ -15,6 +15,7 @@ from contextlib import closing
 import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+import warm
 from scepkit.client import keys
 from scepkit.client.fleet.results import State, read_results
 from scepkit.client.folder import Folder
@@ -37,21 +38,17 @@ def command(directory, serve, challenges, tmp_path):
         path.write_text("\n".join(["name,subject,challenge", *rows]) + "\n")
         words = ["--url", server.url, "--fingerprint", server.fingerprint, "--key", key, *more]
         out = tmp_path / "fleet"
-        return server, [*SCEP, "fleet", "enroll", str(path), *words, "--out", str(out)], out
+        return server, ["fleet", "enroll", str(path), *words, "--out", str(out)], out
 
     return command
 
 
 def begun(words):
-    return subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-    )
+    return warm.start(words, env=environment())
 
 
 def ended(words):
-    return subprocess.run(
-        words, capture_output=True, text=True, check=False, env=environment(), timeout=PATIENCE
-    )
+    return warm.run(words, env=environment(), timeout=PATIENCE)
 
 
 def issued(server):
@@ -162,7 +159,7 @@ def test_a_full_disk_says_what_to_do_and_loses_nothing(command, tmp_path):
     out = place / "fleet"
     words[-1] = str(out)
     done = subprocess.run(
-        ["unshare", "-Urm", "sh", "-c", MOUNT, "sh", str(place), *words],
+        ["unshare", "-Urm", "sh", "-c", MOUNT, "sh", str(place), *SCEP, *words],
         capture_output=True,
         text=True,
         check=False,
@@ -200,7 +197,7 @@ def on_a_terminal(words):
     """Run a command on a terminal; return what it shows, and its status."""
     above, below = pty.openpty()
     with subprocess.Popen(
-        words,
+        [*SCEP, *words],
         stdin=below,
         stdout=below,
         stderr=below,

@@ -1,4 +1,4 @@
-"""Read by each python whose PYTHONPATH leads here, as `sitecustomize`: another clock, or its end.
+"""Run in each `scep` before it begins: another clock, or its end.
 
 FAULTS_AHEAD     days that its clock is ahead
 FAULTS_KILL_AT   number of the step before which it is killed: a file below FAULTS_ROOT is opened
@@ -45,7 +45,7 @@ def _is_below(path):
     return isinstance(path, str | os.PathLike) and str(Path(path).absolute()).startswith(root)
 
 
-if ahead and {"serve", "admin"} & {*sys.orig_argv}:
+if ahead and {"serve", "admin"} & {*sys.argv}:
     from scepkit.server.data_directory import utc_now
 
     utc_now.__setstate__((_now, (), {}, None))
