@@ -97,6 +97,7 @@ Times are RFC 3339 in UTC, serial numbers are hex with two digits an octet, role
 | `settings` | a file, a directory or a setting cannot be used |
 | `system` | the operating system refuses something else |
 | `database`, `newer_database`, `empty_database` | the server's database cannot be used, was written by a newer release, or is empty where it was not |
+| `too_many_pending` | as many challenges as `max_pending` allows can be used already |
 | `untrusted_ca` | the CA's certificate is not one that is trusted |
 | `legacy_refused` | the CA needs an algorithm that `--legacy` does not allow |
 | `transport` | no usable HTTP answer came; worth trying again |

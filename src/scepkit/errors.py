@@ -5,6 +5,7 @@ The first question about a failure is whose it is, so the tree splits there:
     ScepError
     ├── Local                  this side: arguments, settings, files, trust decisions
     │   ├── UsageError         called in a way that cannot work
+    │   ├── TooManyPending     as many challenges as may be wait to be spent
     │   ├── SettingsError      a file, a directory or a setting that cannot be used
     │   ├── StoreError         the database cannot be used
     │   │   ├── NewerDatabase  written by a newer scepkit
@@ -141,6 +142,22 @@ class Local(ScepError):
 
 class UsageError(Local):
     """The call cannot work as it was written."""
+
+
+class TooManyPending(Local):
+    """As many challenges as an endpoint allows are neither spent, void nor expired; none was made.
+
+    Args:
+        message: which ones.
+        hint: what to do next.
+        pending: how many there are.
+        most: how many there may be.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", pending: int = 0, most: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.pending = pending
+        self.most = most
 
 
 class SettingsError(Local):

@@ -91,6 +91,44 @@ def test_no_secret_is_listed(admin):
     assert not any(secret in shown for secret in secrets)
 
 
+def test_a_challenge_for_several_certificates(admin, pipe):
+    code, out, err = admin("new", "--uses", "30", "--json")
+    assert (code, json.loads(out)["uses"], err) == (
+        0,
+        30,
+        "challenge for 1h, good for 30 certificates\n",
+    )
+    pipe(b"uses,label\n5,a\n,b\n")
+    assert admin("new", "--batch", "-", "--uses", "2")[0] == 0
+    found = [json.loads(line) for line in admin("list", "--json")[1].splitlines()]
+    assert [(one["uses"], one["used"], one["door"]) for one in found] == [
+        (2, 0, "command-line"),
+        (5, 0, "command-line"),
+        (30, 0, "command-line"),
+    ]
+    code, out, err = admin("list", "--unspent")
+    assert (code, "0/30" in out) == (0, True)
+    assert err == "default, by way of command-line: 3 of 1000000\n"
+    for uses, said in ((b"0", "1 to 100000"), (b"3.5", "a whole number"), (b"9" * 5000, "at most")):
+        pipe(b"uses\n" + uses + b"\n")
+        code, out, err = admin("new", "--batch", "-")
+        assert (code, out, "line 2: uses: " in err, said in err) == (2, "", True, True)
+
+
+def test_beyond_the_bound_none_is_made(made, admin):
+    text = (made / "scep.toml").read_text()
+    rule = '\n[[endpoint.default.authorization]]\nkind = "one-time"\nmax_pending = 3\n'
+    (made / "scep.toml").write_text(text + rule)
+    try:
+        assert admin("new", "--count", "2")[0] == 0
+        code, out, err = admin("new", "--count", "2", "--json")
+        assert (code, out, json.loads(err)["code"]) == (1, "", "too_many_pending")
+        assert "has 2 challenges by way of command-line" in json.loads(err)["error"]
+        assert admin("list", "--unspent")[2] == "default, by way of command-line: 2 of 3\n"
+    finally:
+        (made / "scep.toml").write_text(text)
+
+
 def test_several_are_asked_about(admin, answer):
     admin("new", "--count", "25", "--label", "x")
     asked = answer(False)
@@ -137,7 +175,7 @@ def test_data_are_listed(admin, pipe):
     code, out, _ = admin("list")
     heading, *rows = out.splitlines()
     assert heading.split()[-1] == "DATA"
-    assert [row.partition("unspent")[2].split() for row in rows] == [
+    assert [row.partition("command-line")[2].split() for row in rows] == [
         ["owner"],
         ["team"],
         ["team", "owner"],

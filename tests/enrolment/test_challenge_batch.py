@@ -19,6 +19,7 @@ from scepkit.errors import UsageError
 from scepkit.operations.challenges import mint
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.general_name import parse_san
+from scepkit.store import Door
 
 
 def lifetime(text):
@@ -213,7 +214,7 @@ def test_how_far_it_is_can_be_shown():
 
 
 def minted(world, batch):
-    return mint(world.challenges, batch.orders, by="alice", now=world.now)
+    return mint(world.challenges, batch.orders, door=Door.COMMAND_LINE, by="alice", now=world.now)
 
 
 def test_csv_comes_back_with_two_more_columns(world):

@@ -44,6 +44,13 @@ def test_it_is_kept_with_the_certificate(keeping):
     keeping.open()
 
 
+def test_what_several_devices_know_is_none(keeping):
+    """Each could revoke the others' certificates."""
+    reply = keeping.enrol(keeping.challenge(uses=2))
+    assert reply.x509
+    assert passphrase(keeping, reply.x509) is None
+
+
 def test_an_approval_takes_it_over(keeping):
     """A device that an operator lets in brings a passphrase of its own; the queue keeps none."""
     keeping.use(approval=True, rule=NoChallenge())

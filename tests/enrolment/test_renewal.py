@@ -242,6 +242,35 @@ def test_a_challenge_in_a_renewal(world, kind):
     assert renew(expired, "e").refusal == REFUSAL
 
 
+def test_a_challenge_of_several_devices_in_a_renewal(world):
+    """For a device that it was used for it is right for ever, and costs no use."""
+    shared = world.challenge(uses=3)
+    key = keys.device().key
+
+    def enrolled(name, challenge):
+        how = {"subject": f"CN={name}", "transaction_id": name}
+        return keys.Holder(key, world.enrol(challenge, **how).x509)
+
+    def renew(holder, transaction_id):
+        subject = holder.certificate.subject_name
+        how = {"subject": str(subject), "transaction_id": transaction_id}
+        return world.renew(holder, challenge=shared, **how)
+
+    def used():
+        return world.sql("SELECT used, spent_at IS NULL FROM challenges ORDER BY id")[0]
+
+    first, second = (enrolled(name, shared) for name in ("one", "two"))
+    assert renew(second, "a").certificate
+    assert renew(first, "b").certificate
+    assert used() == (2, 1)
+    third, fourth = (enrolled(name, world.challenge()) for name in ("three", "four"))
+    assert renew(third, "c").certificate
+    assert used() == (3, 0)
+    assert renew(fourth, "d").refusal == REFUSAL
+    world.now += timedelta(days=1)
+    assert renew(second, "e").certificate
+
+
 @pytest.mark.rfc("S-7.9-1")
 @pytest.mark.parametrize("kind", [17, 19])
 def test_sha1(world, device, kind):

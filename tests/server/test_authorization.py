@@ -10,7 +10,7 @@ from scepkit.errors import SettingsError
 from scepkit.server import assembly, data_directory, settings
 from scepkit.server.settings.authorization import described
 from scepkit.server.settings.endpoint import EndpointSettings
-from scepkit.store import Store
+from scepkit.store import Door, Store
 
 RULE = "[[endpoint.default.authorization]]\n"
 ONE_TIME = f'{RULE}kind = "one-time"\n'
@@ -70,6 +70,26 @@ def test_a_list_that_leaves_something_open_is_refused(tmp_path, text, said):
     with pytest.raises(SettingsError) as refused:
         load(tmp_path, text)
     assert said in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("said", "bounds"),
+    [
+        ("", {"rest": 1_000_000, "ndes": 1_000_000}),
+        ("max_pending = 7\n", {"rest": 7, "ndes": 7}),
+        ("max_pending = { ndes = 7 }\n", {"rest": 1_000_000, "ndes": 7}),
+    ],
+)
+def test_bounds_of_challenges_by_door(tmp_path, said, bounds):
+    found = load(tmp_path, ONE_TIME + said).endpoint["default"].pending_bounds
+    assert {name: found[name] for name in bounds} == bounds
+    assert len(found) == len(Door)
+
+
+@pytest.mark.parametrize("said", ["0", "{ window = 3 }", "{ ndes = -1 }", "[3]"])
+def test_bounds_that_are_none(tmp_path, said):
+    with pytest.raises(SettingsError, match="max_pending"):
+        load(tmp_path, f"{ONE_TIME}max_pending = {said}\n")
 
 
 def test_an_error_in_a_rule_is_found_at_its_line(tmp_path):

@@ -18,6 +18,7 @@ from scepkit.errors import (
     RequestRefused,
     ScepError,
     StillPending,
+    TooManyPending,
     UntrustedCA,
 )
 
@@ -25,6 +26,7 @@ FAILED, WRONG_USAGE, PENDING, INTERRUPTED = 1, 2, 3, 130
 
 CODES = {
     "UsageError": "usage",
+    "TooManyPending": "too_many_pending",
     "SettingsError": "settings",
     "StoreError": "database",
     "NewerDatabase": "newer_database",
@@ -181,6 +183,8 @@ def exit_status(error: ScepError) -> int:
         case StillPending():
             return PENDING
         case UntrustedCA() | LegacyRefused() | CertificateRevoked() | ReloadRefused():
+            return FAILED
+        case TooManyPending():
             return FAILED
         case Local():
             return WRONG_USAGE

@@ -228,7 +228,9 @@ class Granting:
     ) -> dict[str, Any]:
         request, challenge = claim.request, claim.challenge
         renews = None if renewed is None else renewed.key
-        keeps = self.rules.revocation_passphrase
+        is_only_use = challenge is None or challenge.uses == 1
+        # Of several devices each could revoke the others' certificates.
+        keeps = self.rules.revocation_passphrase and is_only_use
         return {
             "endpoint": self.endpoint,
             "transaction_id": request.transaction_id,
@@ -241,6 +243,7 @@ class Granting:
             "subject": str(granted.subject),
             "issuer": request.authority.key_hash,
             "challenge_id": None if challenge is None else challenge.id,
+            "is_only_use": is_only_use,
             "renews": None if renews is None else renews.serial,
             "renews_issuer": None if renews is None else renews.issuer,
             "is_anew": claim.is_first,

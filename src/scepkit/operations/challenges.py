@@ -12,7 +12,7 @@ from scepkit.enrolment.challenges.orders import ChallengeOrder, MintedChallenge
 from scepkit.errors import Hint, UsageError
 from scepkit.protocol.distinguished_name import Name
 from scepkit.protocol.rfc4514 import parse_subject
-from scepkit.store import Challenge, Store
+from scepkit.store import Challenge, Door, Store
 
 _WORD = re.compile(r"[A-Za-z0-9]+")
 
@@ -21,16 +21,20 @@ def mint(
     challenges: OneTimeChallenges,
     orders: Sequence[ChallengeOrder],
     *,
+    door: Door,
     by: str,
     now: datetime,
     reason: str = "",
 ) -> list[MintedChallenge]:
     """Make and store a challenge for each order, all or none.
 
+    The audit record has the door and who came by it.
+
     Args:
-        challenges: those of the endpoint.
+        challenges: those of the endpoint; their `max_pending` holds.
         orders: what is wanted.
-        by: who makes them, for the record.
+        door: the way by which they are asked for.
+        by: who asks: an operator, or the name of a credential of the door, never a secret.
         now: an aware datetime.
         reason: why, for the record.
 
@@ -38,10 +42,16 @@ def mint(
         The challenges, in the same order.
 
     Raises:
+        TooManyPending: there are as many by this door already as may be.
         StoreError: they cannot be stored.
     """
-    drawn = [challenges.draw(order, now) for order in orders]
-    numbers = challenges.store.add_challenges([new for _, new in drawn], by=by, reason=reason)
+    drawn = [challenges.draw(order, now, door) for order in orders]
+    numbers = challenges.store.add_challenges(
+        [new for _, new in drawn],
+        by=by,
+        reason=reason,
+        max_pending=challenges.max_pending.get(door),
+    )
     return [
         MintedChallenge(number, secret, new.endpoint, order, new.expires_at)
         for number, order, (secret, new) in zip(numbers, orders, drawn, strict=True)

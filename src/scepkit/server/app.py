@@ -31,7 +31,7 @@ from scepkit.server.web.cmp import CMPFront
 from scepkit.server.web.crl_and_ca import Distribution
 from scepkit.server.web.executors import Executor, executors
 from scepkit.server.web.health import Conditions, Health
-from scepkit.server.web.metrics import RevocationMetrics
+from scepkit.server.web.metrics import RecordMetrics
 from scepkit.server.web.ocsp import OCSPFront
 from scepkit.server.web.renewal_info import RenewalInfoFront
 from scepkit.server.web.scep import SCEPFront
@@ -187,7 +187,7 @@ def _whole_path(path: str, found: Answerer) -> Answerer:
 
 
 def _metrics(store: Store) -> Answerer:
-    revocations = RevocationMetrics(lambda: store)
+    revocations = RecordMetrics(lambda: store)
 
     async def answer(exchange: Exchange) -> None:
         # In a thread: it asks the database.

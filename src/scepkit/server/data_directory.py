@@ -283,7 +283,8 @@ def challenges_of(home: Home, store: Store, name: str = DEFAULT) -> OneTimeChall
     Raises:
         UsageError: there is no such endpoint, or it has none.
     """
-    kinds = endpoint_settings(home.settings, name).challenge_kinds
+    settings = endpoint_settings(home.settings, name)
+    kinds = settings.challenge_kinds
     if "one-time" not in kinds:
         raise UsageError(
             f"the endpoint {name!r} has no one-time challenges: "
@@ -292,7 +293,12 @@ def challenges_of(home: Home, store: Store, name: str = DEFAULT) -> OneTimeChall
             if "static" in kinds
             else "devices enrol there without one",
         )
-    return OneTimeChallenges(store=store, endpoint=name, key=home.challenge_key)
+    return OneTimeChallenges(
+        store=store,
+        endpoint=name,
+        key=home.challenge_key,
+        max_pending=settings.pending_bounds,
+    )
 
 
 def replacing(settings: Settings, name: str) -> str:

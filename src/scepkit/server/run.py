@@ -173,12 +173,12 @@ def _serve_here(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
     from scepkit.server import monitoring
     from scepkit.server.app import create
     from scepkit.server.http import serving
-    from scepkit.server.web.metrics import RevocationMetrics
+    from scepkit.server.web.metrics import RecordMetrics
 
     app = create(home)
     settings = home.settings
     if settings.metrics:
-        revocations = RevocationMetrics.of(settings.database_url)
+        revocations = RecordMetrics.of(settings.database_url)
         monitoring.serve(settings.metrics, app.health.states, revocations)
     reloader = Reloader(app.in_force.home, ThisProcess(app.in_force))
     hang_up.start(partial(reloader.reload, reason=SIGHUP))

@@ -272,9 +272,9 @@ def serve(home: Home, listener: socket.socket, hang_up: HangUp) -> None:
 
 def _serve_metrics(home: Home, shared: Shared) -> None:
     from scepkit.server import monitoring
-    from scepkit.server.web.metrics import RevocationMetrics
+    from scepkit.server.web.metrics import RecordMetrics
 
-    revocations = RevocationMetrics.of(home.settings.database_url)
+    revocations = RecordMetrics.of(home.settings.database_url)
     monitoring.serve(home.settings.metrics, partial(monitoring.shared, shared.metrics), revocations)
 
 

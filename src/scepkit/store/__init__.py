@@ -11,7 +11,7 @@ The rules of this package:
 
 from scepkit.store.audit import SERVER, UNKNOWN, AuditAction, AuditEvent, AuditRecord
 from scepkit.store.certificates import CertificateRow, Named
-from scepkit.store.challenges import Challenge, ChallengeState
+from scepkit.store.challenges import Challenge, ChallengeState, PendingChallenges
 from scepkit.store.crls import CRLRow, CRLState, RevokedRow
 from scepkit.store.deliveries import Delivery, FailedTry, Queue
 from scepkit.store.early_renewals import Called, EarlyRenewal, Pull
@@ -37,6 +37,7 @@ from scepkit.store.values import (
     CertificateKey,
     ChallengeSpent,
     Conflict,
+    Door,
     Entry,
     Issuance,
     NewChallenge,
@@ -78,6 +79,7 @@ __all__ = [
     "Change",
     "Conflict",
     "Delivery",
+    "Door",
     "EarlyRenewal",
     "Entry",
     "Event",
@@ -95,6 +97,7 @@ __all__ = [
     "NewToken",
     "Notice",
     "OtherOwner",
+    "PendingChallenges",
     "Place",
     "PlannedRevocation",
     "Promise",

@@ -1,7 +1,10 @@
-"""One-time challenges: added, found, listed, voided. They are spent in `issuances`.
+"""One-time challenges: added, counted, found, listed, voided. They are spent in `issuances`.
 
 Voiding is one statement whose condition is the guard, as that of spending is: of the two at once
 one changes no row.
+
+Those that are added within a bound are counted before: on SQLite whoever writes is alone, on
+PostgreSQL an advisory lock sees to it.
 """
 
 from __future__ import annotations
@@ -12,15 +15,16 @@ from time import sleep
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import bindparam, insert, literal, select, update
+from sqlalchemy import and_, bindparam, func, insert, literal, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from scepkit.errors import UsageError
+from scepkit.errors import TooManyPending, UsageError
 from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent, ranges, time_text
 from scepkit.store.column_types import UTCDateTime
 from scepkit.store.database import Database
 from scepkit.store.prepared import Prepared
-from scepkit.store.tables import IS_OPEN, challenges
+from scepkit.store.tables import IS_OPEN, certificates, challenge_uses, challenges
+from scepkit.store.values import Door
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +46,40 @@ BY_MAC = Prepared(
     )
 )
 BY_NUMBER = select(challenges).where(challenges.c.id == bindparam("challenge_id"))
+# PostgreSQL drops the lock with the transaction. The key is "pending" in ASCII.
+ALONE = text("SELECT pg_advisory_xact_lock(:key)")
+LOCK_KEY = int.from_bytes(b"pending")
+_IS_PENDING = (IS_OPEN, challenges.c.expires_at > bindparam("now", type_=UTCDateTime))
+OF_DOOR = (
+    select(func.count())
+    .select_from(challenges)
+    .where(
+        challenges.c.endpoint == bindparam("endpoint"),
+        challenges.c.door == bindparam("door"),
+        *_IS_PENDING,
+    )
+)
+BY_DOOR = (
+    select(challenges.c.endpoint, challenges.c.door, func.count())
+    .where(*_IS_PENDING)
+    .group_by(challenges.c.endpoint, challenges.c.door)
+    .order_by(challenges.c.endpoint, challenges.c.door)
+)
+USED_FOR = (
+    select(challenge_uses.c.serial)
+    .join(
+        certificates,
+        and_(
+            challenge_uses.c.serial == certificates.c.serial,
+            challenge_uses.c.issuer == certificates.c.issuer,
+        ),
+    )
+    .where(
+        challenge_uses.c.challenge_id == bindparam("challenge_id"),
+        certificates.c.subject_digest == bindparam("digest"),
+    )
+    .limit(1)
+)
 VOID = (
     update(challenges)
     .where(challenges.c.id.in_(bindparam("ids", expanding=True)), IS_OPEN)
@@ -54,7 +92,8 @@ VOID = (
 )
 
 
-_SANS = [column.name for column in challenges.c].index("sans")
+_COLUMNS = [column.name for column in challenges.c]
+_SANS, _DATA = (_COLUMNS.index(name) for name in ("sans", "data"))
 
 
 class ChallengeState(StrEnum):
@@ -67,10 +106,11 @@ class ChallengeState(StrEnum):
 
 
 class Challenge(NamedTuple):
-    """A stored challenge; `spent_serial` names the one certificate it was good for.
+    """A stored challenge; `spent_serial` names the certificate that it was spent for.
 
     `label` is what people find it by, `data` what a profile may put into its certificate,
-    `voided_by` who took it back, `void_reason` why.
+    `voided_by` who took it back, `void_reason` why. It is good for `uses` certificates, of which
+    there are `used`; it is spent with the last one. `door` is the way by which it was asked for.
     """
 
     id: int
@@ -88,6 +128,9 @@ class Challenge(NamedTuple):
     void_reason: str | None = None
     spent_issuer: bytes | None = None
     data: Mapping[str, str] = MappingProxyType({})
+    uses: int = 1
+    used: int = 0
+    door: str = Door.COMMAND_LINE
 
     def __repr__(self) -> str:
         """Name it, and never show the MAC."""
@@ -102,23 +145,40 @@ class Challenge(NamedTuple):
         return ChallengeState.UNSPENT if now < self.expires_at else ChallengeState.EXPIRED
 
 
+class PendingChallenges(NamedTuple):
+    """The number of challenges of one endpoint and one door that can still be used."""
+
+    endpoint: str
+    door: str
+    pending: int
+
+
 class ChallengeRecords(Database):
     """The part of the store with the one-time challenges."""
 
     def add_challenges(
-        self, new: Sequence[NewChallenge], *, by: str = UNKNOWN, reason: str = ""
+        self,
+        new: Sequence[NewChallenge],
+        *,
+        by: str = UNKNOWN,
+        reason: str = "",
+        max_pending: int | None = None,
     ) -> list[int]:
         """Add challenges, all or none; they are on the disk when this returns.
 
         Args:
-            new: what they are.
+            new: what they are; all of one endpoint and one door.
             by: who makes them, for the record.
             reason: why, for the same.
+            max_pending: the most challenges of that endpoint and that door that may be neither
+                spent, void nor expired, these included; None for no bound. Of several who add some
+                at once, in whatever process, none goes beyond it.
 
         Returns:
             Their numbers, in the same order.
 
         Raises:
+            TooManyPending: they would be more than `max_pending`.
             UsageError: a MAC is there already, so the secret is not new.
             StoreError: the database cannot be written.
         """
@@ -126,6 +186,7 @@ class ChallengeRecords(Database):
         if not rows:
             return []
         with self._writing("add the challenges") as connection:
+            _check_room(connection, new, max_pending)
             try:
                 numbers = {row.mac: row.id for row in connection.execute(ADD, rows)}
             except IntegrityError as error:
@@ -157,6 +218,32 @@ class ChallengeRecords(Database):
         with self._reading() as connection:
             row = connection.execute(BY_NUMBER, {"challenge_id": challenge_id}).first()
             return None if row is None else _challenge(row)
+
+    def pending_challenges(self, now: datetime) -> list[PendingChallenges]:
+        """Return how many challenges are neither spent, void nor expired, by endpoint and door.
+
+        Args:
+            now: aware.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        with self._reading() as connection:
+            return [PendingChallenges(*row) for row in connection.execute(BY_DOOR, {"now": now})]
+
+    def was_used_for(self, challenge_id: int, subject_digest: bytes | None) -> bool:
+        """Say whether a challenge that is good for several certificates was used for a subject.
+
+        Args:
+            challenge_id: its number.
+            subject_digest: as in `Entry`; nobody has None.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        values = {"challenge_id": challenge_id, "digest": subject_digest}
+        with self._reading() as connection:
+            return connection.execute(USED_FOR, values).first() is not None
 
     def challenges(
         self,
@@ -223,14 +310,18 @@ class ChallengeRecords(Database):
 def _minted(new: Sequence[NewChallenge], numbers: Sequence[int], by: str) -> AuditEvent:
     """Return the audit event of new challenges: one for all of them, as they were asked for."""
     first, labels = new[0], {one.label for one in new}
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = {"door": str(first.door)}
     if first.label and len(labels) == 1:
         details["label"] = first.label
     event = AuditEvent(AuditAction.CHALLENGES_MINTED, by, first.created_at, endpoint=first.endpoint)
     if len(new) > 1:
         details |= {"count": len(new), "challenges": ranges(numbers)}
+        if any(one.uses > 1 for one in new):
+            details["uses"] = sum(one.uses for one in new)
         return event._replace(details=details)
     details |= {"sans": [*first.sans], "expires": time_text(first.expires_at)}
+    if first.uses > 1:
+        details["uses"] = first.uses
     return event._replace(
         action=AuditAction.CHALLENGE_MINTED,
         subject=first.subject,
@@ -285,8 +376,34 @@ def _after(wanted: Sequence[ColumnElement[bool]], after: Challenge | None) -> Se
 
 def _challenge(columns: Sequence[Any]) -> Challenge:
     values = [*columns]
-    values[_SANS], values[-1] = tuple(values[_SANS]), values[-1] or {}
+    values[_SANS], values[_DATA] = tuple(values[_SANS]), values[_DATA] or {}
     return Challenge(*values)
+
+
+def _check_room(
+    connection: Connection, new: Sequence[NewChallenge], max_pending: int | None
+) -> None:
+    """Refuse challenges beyond a bound; else nobody adds others until the commit.
+
+    Raises:
+        TooManyPending: there is no room for all of them.
+    """
+    if max_pending is None:
+        return
+    if connection.dialect.name == "postgresql":
+        connection.execute(ALONE, {"key": LOCK_KEY})
+    first = new[0]
+    values = {"endpoint": first.endpoint, "door": first.door, "now": first.created_at}
+    pending = connection.execute(OF_DOOR, values).scalar_one()
+    if pending + len(new) > max_pending:
+        raise TooManyPending(
+            f"the endpoint {first.endpoint!r} has {pending} challenges by way of {first.door} that "
+            f"are neither spent, void nor expired; {len(new)} more would be over {max_pending}",
+            hint="void those that nobody needs, let them expire sooner, or raise max_pending of "
+            "the rule of kind one-time",
+            pending=pending,
+            most=max_pending,
+        )
 
 
 def _count(connection: Connection, new: int) -> None:
@@ -310,4 +427,6 @@ def _row(challenge: NewChallenge) -> dict[str, object]:
         "expires_at": challenge.expires_at,
         "label": challenge.label,
         "data": dict(challenge.data) or None,
+        "uses": challenge.uses,
+        "door": challenge.door.value,
     }

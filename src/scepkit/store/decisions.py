@@ -17,13 +17,16 @@ from scepkit.store.column_types import SerialNumber
 from scepkit.store.database import PAGE, Database
 from scepkit.store.entry_rows import signed_columns
 from scepkit.store.issuances import (
+    USED,
     NotRenewableError,
     NotSpendableError,
     audit_event,
     check_renewable,
     issue,
     serial_is_taken,
+    spend,
 )
+from scepkit.store.prepared import Prepared
 from scepkit.store.replacements import SubjectTakenError
 from scepkit.store.requests import outcome, request
 from scepkit.store.tables import (
@@ -116,14 +119,8 @@ TAKE_PASSPHRASE = insert(passphrases).from_select(
     ).where(requests.c.id == bindparam("request_id"), requests.c.passphrase.is_not(None)),
 )
 # Whether the challenge has expired does not count: it was good when the request came.
-SPEND = (
-    update(challenges)
-    .where(challenges.c.id == bindparam("challenge_id"), IS_OPEN)
-    .values(
-        spent_at=bindparam("now"),
-        spent_serial=bindparam("by_serial"),
-        spent_issuer=bindparam("by_issuer"),
-    )
+SPEND = Prepared(
+    update(challenges).where(challenges.c.id == bindparam("challenge_id"), IS_OPEN).values(USED)
 )
 
 
@@ -236,7 +233,7 @@ def _approve(
     connection.execute(TAKE_PASSPHRASE, values)
     signed = {f"its_{name}": value for name, value in signed_columns(issuance).items()}
     connection.execute(APPROVE, values | signed | {"by": by, "why": reason or None})
-    _spend(connection, issuance)
+    spend(connection, issuance, SPEND)
     return Recorded(_outcome(connection, request_id, None))
 
 
@@ -294,19 +291,6 @@ def _check_same(row: RequestRow | None, issuance: Issuance) -> None:
             "the certificate is for another request than the one approved",
             hint=f"take these from the request's row: {', '.join(fields)}",
         )
-
-
-def _spend(connection: Connection, issuance: Issuance) -> None:
-    if issuance.challenge_id is None:
-        return
-    values = {
-        "challenge_id": issuance.challenge_id,
-        "by_serial": issuance.serial,
-        "by_issuer": issuance.issuer,
-        "now": issuance.now,
-    }
-    if connection.execute(SPEND, values).rowcount != 1:
-        raise NotSpendableError
 
 
 def _outcome(connection: Connection, request_id: int, now: datetime | None) -> StoredOutcome:

@@ -11,7 +11,8 @@ only looked at, to be spent when the request is approved (`decisions`).
 4. As many requests wait already as may: QueueFull. Those that queue do so one after the other,
    whatever process they are of, so that no two can both take the last place (`check_room`).
 5. Another key has a valid certificate for the subject, where that may have one: SubjectTaken.
-6. The challenge is spent, void, expired or not of this endpoint: ChallengeSpent.
+6. The challenge is spent, void, expired or not of this endpoint: ChallengeSpent. One that is good
+   for several certificates is spent with the last of them.
 7. Otherwise everything is written: Recorded.
 
 Two processes may both find 1 and 2 clear. The unique constraints let one of them through; the
@@ -25,14 +26,26 @@ by one.
 from __future__ import annotations
 
 import hashlib
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, func, insert, literal_column, select, update
+from sqlalchemy import (
+    LargeBinary,
+    and_,
+    bindparam,
+    case,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import StoreError
 from scepkit.protocol.certificate import show_serial
 from scepkit.store.audit import UNKNOWN, AuditAction, AuditEvent
+from scepkit.store.column_types import SerialNumber, UTCDateTime
 from scepkit.store.connections import savepoint
 from scepkit.store.entry_rows import (
     claim_row,
@@ -47,6 +60,7 @@ from scepkit.store.requests import QueueFullError, check_room, standing
 from scepkit.store.tables import (
     IS_OPEN,
     certificates,
+    challenge_uses,
     challenges,
     passphrases,
     requests,
@@ -128,6 +142,25 @@ ANSWER = Prepared(
     )
 )
 QUEUE = Prepared(insert(requests).returning(requests.c.id))
+_IS_LAST_USE = challenges.c.used + 1 >= challenges.c.uses
+USED = {
+    "used": challenges.c.used + 1,
+    "spent_at": case((_IS_LAST_USE, bindparam("now", type_=UTCDateTime))),
+    "spent_serial": case((_IS_LAST_USE, bindparam("by_serial", type_=SerialNumber))),
+    "spent_issuer": case((_IS_LAST_USE, bindparam("by_issuer", type_=LargeBinary))),
+}
+"""The columns of a challenge after one more use."""
+KEEP_USE = Prepared(
+    insert(challenge_uses).from_select(
+        ["challenge_id", "serial", "issuer", "used_at"],
+        select(
+            challenges.c.id,
+            bindparam("by_serial", type_=SerialNumber),
+            bindparam("by_issuer", type_=LargeBinary),
+            bindparam("now", type_=UTCDateTime),
+        ).where(challenges.c.id == bindparam("challenge_id"), challenges.c.uses > 1),
+    )
+)
 _SPENDABLE = and_(
     challenges.c.id == bindparam("challenge_id"),
     challenges.c.endpoint == bindparam("of_endpoint"),
@@ -136,15 +169,7 @@ _SPENDABLE = and_(
 )
 # The condition is the guard: of two that spend the same challenge, or of one that spends it and one
 # that voids it, one changes no row.
-SPEND = Prepared(
-    update(challenges)
-    .where(_SPENDABLE)
-    .values(
-        spent_at=bindparam("now"),
-        spent_serial=bindparam("by_serial"),
-        spent_issuer=bindparam("by_issuer"),
-    )
-)
+SPEND = Prepared(update(challenges).where(_SPENDABLE).values(USED))
 SPENDABLE = Prepared(select(challenges.c.id).where(_SPENDABLE))
 # The lock is PostgreSQL's: a revocation then waits for the renewal's commit. On SQLite whoever
 # writes is alone anyway.
@@ -186,8 +211,13 @@ def issue_all(trip: Trip, issuances: Sequence[Issuance]) -> None:
     hold_renewable(trip, issuances)
     for statement, rows in _inserts(issuances):
         trip.run(statement, *rows)
-    if spent := [spending(i) for i in issuances if i.challenge_id is not None]:
-        trip.expect(SPEND, spent, NotSpendableError())
+    entitled = [one for one in issuances if one.challenge_id is not None]
+    if entitled:
+        # In one order, as in `hold_renewable`: several may use one challenge.
+        entitled.sort(key=attrgetter("challenge_id"))
+        trip.expect(SPEND, [*map(spending, entitled)], NotSpendableError())
+    if shared := [spending(one) for one in entitled if not one.is_only_use]:
+        trip.run(KEEP_USE, *shared)
 
 
 def record(connection: Connection, entry: NewEntry) -> Answer:
@@ -274,9 +304,28 @@ def _write(connection: Connection, entry: NewEntry, transaction_row: int | None)
     if transaction_row is None:
         CLAIM.run(connection, parameters)
     ANSWER.run(connection, parameters)
-    if entry.challenge_id is not None and SPEND.run(connection, spending(entry)).rowcount != 1:
-        raise NotSpendableError
+    spend(connection, entry, SPEND)
     return _recorded(entry)
+
+
+def spend(connection: Connection, issuance: Issuance, statement: Prepared) -> None:
+    """Spend the challenge of a certificate that is written, or one of its uses.
+
+    Args:
+        connection: in a transaction.
+        issuance: the certificate.
+        statement: updates one row of `challenges`, if it can be spent.
+
+    Raises:
+        NotSpendableError: it cannot.
+    """
+    if issuance.challenge_id is None:
+        return
+    values = spending(issuance)
+    if statement.run(connection, values).rowcount != 1:
+        raise NotSpendableError
+    if not issuance.is_only_use:
+        KEEP_USE.run(connection, values)
 
 
 def issue(connection: Connection, issuance: Issuance) -> None:

@@ -16,6 +16,7 @@ from scepkit.store.database import Database
 from scepkit.store.tables import (
     IS_PENDING,
     certificates,
+    challenge_uses,
     challenges,
     passphrases,
     planned_revocations,
@@ -61,14 +62,32 @@ DELETE_EMPTY = delete(transactions).where(
 _IS_NEEDED = exists().where(and_(IS_PENDING, requests.c.challenge_id == challenges.c.id))
 # Spent ones stay as long as their certificate: renewals may repeat them (RFC 8894 section 2.4).
 _IS_UNSPENT = challenges.c.spent_at.is_(None)
+_OF_CHALLENGE = challenge_uses.c.challenge_id == challenges.c.id
+_HAS_USES = exists().where(_OF_CHALLENGE)
 EXPIRED = (
     select(challenges.c.id)
-    .where(challenges.c.expires_at < _BEFORE, _IS_UNSPENT, ~_IS_NEEDED)
+    .where(challenges.c.expires_at < _BEFORE, _IS_UNSPENT, ~_IS_NEEDED, ~_HAS_USES)
     .limit(_SIZE)
 )
 _SPENT_FOR = tuple_(challenges.c.spent_serial, challenges.c.spent_issuer)
 BY_CERTIFICATES = select(challenges.c.id).where(
     among(challenges.c.spent_serial, challenges.c.spent_issuer)
+)
+DELETE_USES = delete(challenge_uses).where(among(challenge_uses.c.serial, challenge_uses.c.issuer))
+# Of several certificates another one stands for it.
+_OTHER_USE = (
+    select(challenge_uses.c.serial, challenge_uses.c.issuer)
+    .where(_OF_CHALLENGE)
+    .order_by(challenge_uses.c.serial, challenge_uses.c.issuer)
+    .limit(1)
+)
+SPENT_FOR_ANOTHER = (
+    update(challenges)
+    .where(among(challenges.c.spent_serial, challenges.c.spent_issuer), _HAS_USES)
+    .values(
+        spent_serial=_OTHER_USE.with_only_columns(challenge_uses.c.serial).scalar_subquery(),
+        spent_issuer=_OTHER_USE.with_only_columns(challenge_uses.c.issuer).scalar_subquery(),
+    )
 )
 FORGET_CHALLENGES = (
     update(requests).where(requests.c.challenge_id.in_(_KEYS)).values(challenge_id=None)
@@ -123,9 +142,15 @@ _REQUEST = or_(
     requests.c.decided_at < _DECIDED, tuple_(requests.c.serial, requests.c.issuer).in_(_OVER)
 )
 
-_CHALLENGE = or_(
-    and_(challenges.c.expires_at < _CHALLENGES, challenges.c.spent_at.is_(None), ~_IS_NEEDED),
-    _SPENT_FOR.in_(_OVER),
+_KEEPS_USES = exists().where(
+    _OF_CHALLENGE, tuple_(challenge_uses.c.serial, challenge_uses.c.issuer).not_in(_OVER)
+)
+_CHALLENGE = and_(
+    or_(
+        and_(challenges.c.expires_at < _CHALLENGES, _IS_UNSPENT, ~_IS_NEEDED),
+        _SPENT_FOR.in_(_OVER),
+    ),
+    ~_KEEPS_USES,
 )
 
 _OF_TRANSACTION = requests.c.transaction_row == transactions.c.id
@@ -265,6 +290,8 @@ def _delete_challenges(connection: Connection, keys: Keys) -> Purged:
 def _delete_certificates(connection: Connection, keys: Keys) -> Purged:
     """Delete certificates, and before them the rows that refer to them."""
     of = these(keys)
+    connection.execute(DELETE_USES, of)
+    connection.execute(SPENT_FOR_ANOTHER, of)
     total = _sum(
         _delete_requests(connection, _keys(connection, OF_CERTIFICATES, of)),
         _delete_challenges(connection, _keys(connection, BY_CERTIFICATES, of)),

@@ -120,6 +120,12 @@ challenges = Table(
     Column("spent_issuer", LargeBinary(32)),
     # What the certificate is made of beside its request: texts by name.
     Column("data", JSON(none_as_null=True)),
+    # The number of certificates that it is good for, and of those that it was used for. It is spent
+    # with the last one; where there may be several, `challenge_uses` has all.
+    Column("uses", Integer, nullable=False, server_default=text("1")),
+    Column("used", Integer, nullable=False, server_default=text("0")),
+    # The way by which it was asked for (`Door`).
+    Column("door", String(16), nullable=False, server_default=text("'command-line'")),
     _certificate_named_by("spent_serial", "spent_issuer"),
     UniqueConstraint("endpoint", "mac"),
     CheckConstraint("(spent_at IS NULL) = (spent_serial IS NULL)", name="spent"),
@@ -131,6 +137,12 @@ challenges = Table(
     Index(None, "label", "id", **_where("label IS NOT NULL")),
     Index(
         "ix_challenges_open", "endpoint", "id", **_where("spent_at IS NULL AND voided_at IS NULL")
+    ),
+    # Those that count against a bound.
+    Index(
+        "ix_challenges_pending",
+        *("endpoint", "door", "expires_at"),
+        **_where("spent_at IS NULL AND voided_at IS NULL"),
     ),
 )
 
@@ -156,6 +168,19 @@ tokens = Table(
     Column("voided_by", Text),
     Column("void_reason", Text),
     UniqueConstraint("prefix"),
+)
+
+# The certificates of challenges that are good for several.
+challenge_uses = Table(
+    "challenge_uses",
+    metadata,
+    Column("challenge_id", Integer, ForeignKey("challenges.id"), nullable=False),
+    Column("serial", SerialNumber, nullable=False),
+    Column("issuer", LargeBinary(32), nullable=False),
+    Column("used_at", UTCDateTime, nullable=False),
+    PrimaryKeyConstraint("challenge_id", "serial", "issuer"),
+    _certificate_named_by("serial", "issuer"),
+    Index(None, "serial"),
 )
 
 # A transactionID belongs to the key that used it first (P-46).

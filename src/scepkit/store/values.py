@@ -45,6 +45,16 @@ class SameSubject(StrEnum):
     """It is issued, and takes the place of the other ones later."""
 
 
+class Door(StrEnum):
+    """The ways by which challenges are asked for; each counts its own against `max_pending`."""
+
+    COMMAND_LINE = "command-line"
+    REST = "rest"
+    NDES = "ndes"
+    JAMF = "jamf"
+    """The webhook `SCEPChallenge` of Jamf Pro and of Fleet."""
+
+
 class Status(StrEnum):
     """The state of a request."""
 
@@ -153,6 +163,7 @@ class Entry:
         subject: the subject that it asks for, as text, for people.
         issuer: SHA-256 of the issuing CA's SubjectPublicKeyInfo.
         challenge_id: the challenge to spend; None where none is needed (renewal).
+        is_only_use: whether that challenge is known to be good for one certificate alone.
         renews: the serial number of the certificate that is replaced, if the store has it; nothing
             is written when it is revoked by then.
         renews_issuer: which CA issued that one, as in `issuer`; None for the same.
@@ -183,6 +194,7 @@ class Entry:
     subject: str
     issuer: bytes
     challenge_id: int | None
+    is_only_use: bool = False
     renews: int | None = None
     renews_issuer: bytes | None = None
     is_anew: bool = False
@@ -294,9 +306,11 @@ class NewChallenge:
         expires_at: aware; from this instant on it is refused.
         label: what people find it by; None for nothing.
         data: what a profile may put into the certificate, by name.
+        uses: the number of certificates that it is good for.
+        door: the way by which it was asked for.
 
     Raises:
-        UsageError: a size is wrong or a time has no zone.
+        UsageError: a size is wrong, a time has no zone, or it is good for no certificate.
     """
 
     endpoint: str
@@ -307,10 +321,16 @@ class NewChallenge:
     sans: tuple[str, ...] = ()
     label: str | None = None
     data: Mapping[str, str] = field(default_factory=dict)
+    uses: int = 1
+    door: Door = Door.COMMAND_LINE
 
     def __post_init__(self) -> None:
         if len(self.mac) != DIGEST_SIZE:
             raise _wrong_digest(self.mac)
+        if self.uses < 1:
+            raise UsageError(
+                f"a challenge cannot be good for {self.uses} certificates", hint="say 1 or more"
+            )
         check_times(self.created_at, self.expires_at)
 
 

@@ -28,7 +28,8 @@ from scepkit.protocol.certificate import show_serial
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from scepkit.store import Challenge
+    from scepkit.server.settings import Settings
+    from scepkit.store import Challenge, PendingChallenges
 
 group = typer.Typer(
     name="challenge",
@@ -98,7 +99,10 @@ def secret(
         )
 
 
-_COLUMNS = ("id", "endpoint", "subject", "sans", "label", "made", "expires", "state", "data")
+_COLUMNS = (
+    *("id", "endpoint", "subject", "sans", "label", "made", "expires", "state", "used", "door"),
+    "data",
+)
 
 
 def listing(
@@ -119,9 +123,12 @@ def listing(
     """List one-time challenges, newest first.
 
     Each has a number, which challenge void takes and the log shows. Its state is unspent, spent,
-    expired or void. Of its data the table has the names, and --json the values. The list cannot
-    show the secrets, since they are not stored. A spent challenge is kept as long as its
-    certificate, any other until retention_days after it expired.
+    expired or void; one that is good for several certificates is spent with the last of them. Its
+    door is the way by which it was asked for. Of its data the table has the names, and --json the
+    values. The list cannot show the secrets, since they are not stored. A challenge that was used
+    is kept as long as a certificate of it, any other until retention_days after it expired. With
+    --unspent the command also says how many challenges there are of each endpoint and door, and
+    how many there may be (max_pending).
     """
     with records_opened(directory) as (home, store):
         from scepkit.server.data_directory import endpoint_settings, utc_now
@@ -143,8 +150,22 @@ def listing(
         if is_empty and endpoint is not None:
             # What an endpoint that is gone has can still be listed; a typing error is told.
             endpoint_settings(home.settings, endpoint)
+        if unspent and not as_json:
+            _say_pending(store.pending_challenges(now), home.settings, endpoint)
     if is_empty and not as_json:
         terminal.say("nothing found")
+
+
+def _say_pending(
+    counts: Iterable[PendingChallenges], settings: Settings, endpoint: str | None
+) -> None:
+    """Say how many challenges can be used, and how many there may be."""
+    for one in counts:
+        if endpoint in (None, one.endpoint):
+            known = settings.endpoint.get(one.endpoint)
+            most = {} if known is None else {str(k): v for k, v in known.pending_bounds.items()}
+            bound = f" of {most[one.door]}" if one.door in most else ""
+            terminal.say(f"{one.endpoint}, by way of {one.door}: {one.pending}{bound}")
 
 
 def _print_json(found: Iterable[Challenge], now: datetime) -> int:
@@ -166,6 +187,8 @@ def _row(one: Challenge, now: datetime) -> dict[str, str]:
         "made": timestamp(one.created_at),
         "expires": timestamp(one.expires_at),
         "state": one.state(now).value,
+        "used": f"{one.used}/{one.uses}",
+        "door": one.door,
         "data": " ".join(one.data),
     }
 
@@ -180,6 +203,8 @@ def _whole(one: Challenge, now: datetime) -> dict[str, object]:
         **_row(one, now),
         "sans": [*one.sans],
         "data": dict(one.data),
+        "uses": one.uses,
+        "used": one.used,
         "spent": timestamp(one.spent_at),
         "serial": "" if one.spent_serial is None else show_serial(one.spent_serial),
         "voided": timestamp(one.voided_at),

@@ -38,6 +38,7 @@ _EXAMPLES = examples(
     "scep admin challenge new",
     "scep admin challenge new --subject CN=dev1,O=Example --san dns:dev1.example",
     "scep admin challenge new --count 50 --expires 7d > challenges.txt",
+    "scep admin challenge new --uses 200 --expires 7d --label classroom",
     "scep admin challenge new --batch devices.csv --label order-17 > minted.csv",
 )
 
@@ -66,6 +67,12 @@ Label: TypeAlias = Annotated[
     str | None,
     typer.Option(metavar="TEXT", help="Label for challenge list, challenge void and the log."),
 ]
+Uses: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        min=1, max=_MAX, metavar="N", help="Number of certificates that each challenge is good for."
+    ),
+]
 Data: TypeAlias = Annotated[
     list[str] | None,
     typer.Option(
@@ -78,7 +85,7 @@ File: TypeAlias = Annotated[
     typer.Option(
         metavar="FILE",
         help="Make one challenge for each row of this file, CSV with a header or JSON lines: "
-        "subject, sans, expires, label, data. - is stdin.",
+        "subject, sans, expires, label, uses, data. - is stdin.",
     ),
 ]
 
@@ -97,6 +104,7 @@ def new(
     san: Names = None,
     expires: Expires = "1h",
     label: Label = None,
+    uses: Uses = 1,
     data: Data = None,
     reason: ReasonOption = "",
     batch: File = None,
@@ -104,10 +112,11 @@ def new(
 ) -> None:
     """Make one-time challenges and print them, one a line.
 
-    A challenge is good for one certificate. It is printed once; the server stores a keyed digest.
-    With --subject it is good for that subject and the names of --san only. With --batch the rows
-    are printed in the form of the file, with challenge and id added. If a row is wrong, no
-    challenge is made.
+    A challenge is good for one certificate, or for as many as --uses says. A device that lost the
+    answer and asks again costs no use. A challenge is printed once; the server stores a keyed
+    digest. With --subject it is good for that subject and the names of --san only. With --batch
+    the rows are printed in the form of the file, with challenge and id added. If a row is wrong,
+    no challenge is made.
     """
     lifetime = read_duration(expires)
     if san and subject is None:
@@ -122,23 +131,28 @@ def new(
         from scepkit.enrolment.challenges.orders import ChallengeOrder, read_label
         from scepkit.operations.challenges import mint
         from scepkit.server.data_directory import challenges_of, replacing, utc_now
+        from scepkit.store import Door
 
         challenges = challenges_of(home, store, endpoint)
         label = None if label is None else read_label(label)
         needs_subject = replacing(home.settings, endpoint)
         alike = ChallengeOrder.of(
-            lifetime, subject=subject, sans=san or (), label=label, data=data or ()
+            lifetime, subject=subject, sans=san or (), label=label, data=data or (), uses=uses
         )
-        usual = Defaults(lifetime, label, read_duration, alike.data, needs_subject)
+        usual = Defaults(lifetime, label, read_duration, alike.data, uses, needs_subject)
         rows = None if batch is None else _read(batch, usual)
         if rows is None and subject is None and needs_subject:
             raise UsageError(needs_subject, hint="say --subject, and --san for further names")
         orders = [alike] * count if rows is None else rows.orders
-        minted = mint(challenges, orders, by=who(), now=utc_now(), reason=reason)
+        minted = mint(
+            challenges, orders, door=Door.COMMAND_LINE, by=who(), now=utc_now(), reason=reason
+        )
     with _kept_from_loss(minted):
         _print(_lines(rows, minted, as_json=as_json))
     what = "challenge" if len(minted) == 1 else f"{len(minted)} challenges"
     length = "" if rows is not None else f" for {expires}"
+    if rows is None and uses > 1:
+        length += f", good for {uses} certificates" + (" each" if count > 1 else "")
     where = "" if endpoint == "default" else f" at the endpoint {endpoint}"
     terminal.say(f"{what}{length}{where}" + (f", for {subject} only" if subject else ""))
 
@@ -181,6 +195,7 @@ def _facts(one: MintedChallenge) -> dict[str, object]:
         "subject": one.order.subject or "",
         "sans": [*one.order.sans],
         "label": one.order.label or "",
+        "uses": one.order.uses,
         "data": dict(one.order.data),
         "expires": timestamp(one.expires_at),
     }

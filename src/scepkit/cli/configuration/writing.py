@@ -207,6 +207,7 @@ def _minted(home: Home, store: Store, wanted: Wanted, lifetime: timedelta) -> Mi
     from scepkit.enrolment.challenges.orders import ChallengeOrder
     from scepkit.operations.challenges import mint
     from scepkit.server.data_directory import challenges_of, utc_now
+    from scepkit.store import Door
 
     challenges = challenges_of(home, store, wanted.endpoint)
     order = ChallengeOrder.of(
@@ -216,7 +217,14 @@ def _minted(home: Home, store: Store, wanted: Wanted, lifetime: timedelta) -> Mi
         label=wanted.label,
         data=wanted.data or (),
     )
-    (minted,) = mint(challenges, [order], by=who(), now=utc_now(), reason=wanted.reason)
+    (minted,) = mint(
+        challenges,
+        [order],
+        door=Door.COMMAND_LINE,
+        by=who(),
+        now=utc_now(),
+        reason=wanted.reason,
+    )
     return minted
 
 

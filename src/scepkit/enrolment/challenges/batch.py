@@ -22,12 +22,14 @@ from scepkit.enrolment.challenges.orders import (
     read_label,
     read_name,
     read_subject,
+    read_uses,
 )
 from scepkit.enrolment.challenges.rows import ADDED, DATA, FIELDS, Fault, cut, shown
 from scepkit.errors import UsageError
 
 _MAX_CELL = 4096  # characters
 _MAX_NAMES = 100  # names of one row
+_MAX_DIGITS = 20  # more of them is too many whatever follows
 _BETWEEN_NAMES = re.compile(r"[;\s]+")
 MAX_ROWS = 100_000
 MAX_OCTETS = 64 * 1024 * 1024
@@ -46,6 +48,7 @@ class Defaults:
         label: their label; None for nothing.
         read_lifetime: reads the field `expires`, raising UsageError.
         data: data of all, to which a row may add.
+        uses: how many certificates each is good for.
         needs_subject: why each has to be bound to a subject; empty where it has not.
     """
 
@@ -53,6 +56,7 @@ class Defaults:
     label: str | None
     read_lifetime: Callable[[str], timedelta]
     data: Mapping[str, str] = field(default_factory=dict)
+    uses: int = 1
     needs_subject: str = ""
 
 
@@ -80,6 +84,7 @@ def order(fields: Mapping[str, object], defaults: Defaults, *, of_cells: bool) -
         raise UsageError(f"subject: it is missing; {defaults.needs_subject}")
     lifetime = _of_field("expires", lambda value: _lifetime(value, defaults), fields)
     label = _of_field("label", _label, fields)
+    uses = _of_field("uses", _uses, fields)
     if of_cells:
         fields = {"data": {name: value for name, value in _data_cells(fields) if value}}
     data = _of_field("data", _data, fields) or {}
@@ -89,6 +94,7 @@ def order(fields: Mapping[str, object], defaults: Defaults, *, of_cells: bool) -
         sans,
         defaults.label if label is None else label,
         {**defaults.data, **data},
+        uses or defaults.uses,
     )
 
 
@@ -162,6 +168,19 @@ def _lifetime(value: object, defaults: Defaults) -> timedelta | None:
 def _label(value: object) -> str | None:
     text = _as_text(value)
     return read_label(text) if text.strip() else None
+
+
+def _uses(value: object) -> int | None:
+    if isinstance(value, str):
+        text = _as_text(value).strip()
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit()):
+            raise UsageError("it has to be a whole number")
+        return read_uses(int(text[:_MAX_DIGITS]))
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UsageError(f"it has to be a whole number, not {_kind(value)}")
+    return read_uses(value)
 
 
 def _as_text(value: object) -> str:

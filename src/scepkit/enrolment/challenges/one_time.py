@@ -1,5 +1,7 @@
 """One-time challenges: each lets its holder get the one certificate that it stands for.
 
+One may also be made for several certificates: then each costs a use, and it is spent with the last.
+
 A challenge is 160 random bits, so a keyed digest is enough to store it (RFC 8894 section 7.3):
 the server's key and its database together let nobody guess.
 Until it is spent it can be voided: to the device it is then like any other that is not right, and
@@ -11,6 +13,7 @@ from __future__ import annotations
 import base64
 import hmac
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -21,7 +24,7 @@ from scepkit.errors import BadRequest
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
 from scepkit.protocol.distinguished_name import Name
-from scepkit.store import Challenge, NewChallenge, Store
+from scepkit.store import Challenge, Door, NewChallenge, Store
 
 KEY_SIZE = 32
 _SECRET_SIZE = 20
@@ -41,17 +44,23 @@ class OneTimeChallenges:
         store: where they are.
         endpoint: the endpoint that accepts them.
         key: 32 secret octets that key the stored digests.
+        max_pending: the most of them that may be neither spent, void nor expired, by the door that
+            they are asked for at; where none is said there is no bound.
     """
 
     store: Store
     endpoint: str
     key: bytes = field(repr=False)
+    max_pending: Mapping[Door, int] = field(default_factory=dict)
 
-    def draw(self, order: ChallengeOrder, now: datetime) -> tuple[str, NewChallenge]:
+    def draw(
+        self, order: ChallengeOrder, now: datetime, door: Door = Door.COMMAND_LINE
+    ) -> tuple[str, NewChallenge]:
         """Make a challenge that is not stored yet.
 
         Args:
             order: what is wanted.
+            door: the way by which it is asked for.
             now: an aware datetime.
 
         Returns:
@@ -68,6 +77,8 @@ class OneTimeChallenges:
             sans=order.sans,
             label=order.label,
             data=order.data,
+            uses=order.uses,
+            door=door,
         )
 
     def judge(self, request: CertificationRequest, now: datetime) -> Challenge:
@@ -114,7 +125,7 @@ class OneTimeChallenges:
             renewed: the subject of the certificate that signed the renewal.
 
         Returns:
-            The challenge to spend; None when it was spent for this device before.
+            The challenge to spend; None when it was used for this device before.
 
         Raises:
             BadRequest: it is not right; the same text whatever the reason.
@@ -122,6 +133,9 @@ class OneTimeChallenges:
         """
         secret = self._mac(request.challenge_password or "")
         challenge = self.store.find_challenge(self.endpoint, secret)
+        if challenge is not None and challenge.uses > 1:
+            was_here = self.store.was_used_for(challenge.id, renewed.digest)
+            return None if was_here else self.judge(request, now)
         if challenge is None or challenge.spent_serial is None:
             return self.judge(request, now)
         first = self.store.certificate(challenge.spent_serial)

@@ -17,6 +17,9 @@ _MAX_DATA = 100  # texts of one challenge
 _MAX_VALUE = 1000  # characters
 _DATA_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
+MAX_USES = 100_000
+"""The certificates that one challenge may be good for."""
+
 MAX_LABEL = 100
 """The characters that a label may have."""
 
@@ -31,6 +34,7 @@ class ChallengeOrder:
         sans: the only subject alternative names that it is good for, as text.
         label: what people find it by; None for nothing.
         data: what the endpoint's profile may put into the certificate, by name.
+        uses: the number of certificates that it is good for.
     """
 
     lifetime: timedelta
@@ -38,6 +42,7 @@ class ChallengeOrder:
     sans: tuple[str, ...] = ()
     label: str | None = None
     data: Mapping[str, str] = field(default_factory=dict)
+    uses: int = 1
 
     @classmethod
     def of(
@@ -48,6 +53,7 @@ class ChallengeOrder:
         sans: Sequence[str] = (),
         label: str | None = None,
         data: Sequence[str] = (),
+        uses: int = 1,
     ) -> ChallengeOrder:
         """Return the order for options as people write them.
 
@@ -57,10 +63,11 @@ class ChallengeOrder:
             sans: as `parse_san` reads them.
             label: text; blanks around it do not count.
             data: as `read_data` reads them.
+            uses: as `read_uses` reads it.
 
         Raises:
-            UsageError: the subject, a name, the label or data cannot be used, or there are names
-                without a subject.
+            UsageError: the subject, a name, the label, data or the uses cannot be used, or there
+                are names without a subject.
         """
         if sans and subject is None:
             raise UsageError(
@@ -72,6 +79,7 @@ class ChallengeOrder:
             tuple(map(read_name, sans)),
             None if label is None else read_label(label),
             read_data(data),
+            read_uses(uses),
         )
 
 
@@ -151,6 +159,17 @@ def check_data(given: Mapping[Any, Any]) -> dict[str, str]:
         if not is_text or not 0 < len(value) <= _MAX_VALUE:
             raise UsageError(f"the data {name} has to be 1 to {_MAX_VALUE} characters in one line")
     return dict(given)
+
+
+def read_uses(number: int) -> int:
+    """Return the number of certificates that a challenge is to be good for.
+
+    Raises:
+        UsageError: it is none, or more than `MAX_USES`.
+    """
+    if not 1 <= number <= MAX_USES:
+        raise UsageError(f"a challenge is good for 1 to {MAX_USES} certificates, not for {number}")
+    return number
 
 
 def read_label(text: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-FIELDS = ("subject", "sans", "expires", "label", "data")
+FIELDS = ("subject", "sans", "expires", "label", "uses", "data")
 DATA = "data."
 """The beginning of the columns that hold data, such as `data.owner`; JSON has an object `data`."""
 ADDED = ("challenge", "id")
@@ -163,7 +163,7 @@ def _cells(line: int, columns: Sequence[str], cells: Sequence[str]) -> dict[str,
             _QUOTES_HINT,
         )
     fields = dict(zip(columns, cells, strict=True))
-    for name in ("sans", "expires", "label"):
+    for name in ("sans", "expires", "label", "uses"):
         if _PART_OF_SUBJECT.match(fields.get(name, "")):
             # Else the challenge would be bound to the first part of it alone.
             raise Fault(line, f"{name}: this looks like a part of a subject", _QUOTES_HINT)

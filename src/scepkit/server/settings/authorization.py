@@ -19,9 +19,14 @@ from scepkit.enrolment.challenges import MAX_LENGTH
 from scepkit.enrolment.challenges.one_time import SECRET_LENGTH
 from scepkit.enrolment.challenges.selection import ANY, Pattern
 from scepkit.server.settings.errors import EACH
+from scepkit.store.values import Door
 
 _Length: TypeAlias = Annotated[int, Field(ge=1, le=MAX_LENGTH)]
+_Pending: TypeAlias = Annotated[int, Field(ge=1, le=100_000_000)]
 _Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
+
+MAX_PENDING = 1_000_000
+"""The most one-time challenges of an endpoint and a door that can be used at once, unless set."""
 
 
 class _Table(BaseModel):
@@ -91,6 +96,7 @@ class OneTimeRule(_ChallengeRule):
     """One-time challenges: scep admin challenge new makes them."""
 
     kind: Literal["one-time"]
+    max_pending: _Pending | Mapping[Door, _Pending] = MAX_PENDING
 
     @model_validator(mode="after")
     def _fits_those_made(self) -> Self:
@@ -102,6 +108,14 @@ class OneTimeRule(_ChallengeRule):
                 'which match has to take: match = { length = 32, form = "base32" }'
             )
         return self
+
+    @property
+    def pending_bounds(self) -> Mapping[Door, int]:
+        """Return the most challenges of each door that can be used at once."""
+        said = self.max_pending
+        if isinstance(said, int):
+            return dict.fromkeys(Door, said)
+        return dict.fromkeys(Door, MAX_PENDING) | dict(said)
 
 
 # The forms that have all characters of those.

@@ -29,6 +29,7 @@ from scepkit.server.settings.authorization import (
 from scepkit.server.settings.profiles.format import ProfileSettings
 from scepkit.server.settings.profiles.sections import NameKind
 from scepkit.server.settings.profiles.values import READY, Bits, Curve, Purpose, Usage
+from scepkit.store.values import Door
 
 Shape: TypeAlias = Literal["auto", "ca", "chain", "ra+ca", "ra+chain"]
 """The forms of the answer to GetCACert; `publication` defines each."""
@@ -250,6 +251,12 @@ class EndpointSettings(BaseModel):
     def challenge_kinds(self) -> tuple[str, ...]:
         """Return the kinds of challenges that are judged."""
         return tuple(one.kind for one in challenge_rules(self.rules))
+
+    @property
+    def pending_bounds(self) -> Mapping[Door, int]:
+        """Return the most one-time challenges of each door that can be used at once."""
+        found = [one for one in self.rules if isinstance(one, OneTimeRule)]
+        return found[0].pending_bounds if found else {}
 
     @property
     def is_approved(self) -> bool:

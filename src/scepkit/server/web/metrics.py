@@ -1,8 +1,8 @@
 """Prometheus metrics: requests, their outcomes and durations, and what the database knows.
 
-The database knows of revocations and of the age of the CRLs. Revocations also come from
-`scep admin`, whose process nobody scrapes, and CRLs from any worker, so counting in a process would
-miss most of them.
+The database knows of revocations, of the age of the CRLs and of challenges. Revocations and
+challenges also come from `scep admin`, whose process nobody scrapes, and CRLs from any worker, so
+counting in a process would miss most of them.
 
 Labels take only values of ours, never a peer's, so that their number is bounded.
 """
@@ -13,6 +13,7 @@ import functools
 import os
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from threading import Lock
 from typing import TypeVar
 
@@ -128,7 +129,7 @@ def registry(*more: Collector) -> CollectorRegistry:
     return collected
 
 
-class RevocationMetrics(Collector):
+class RecordMetrics(Collector):
     """Collects what the database knows, when it is asked for. Threads may share it.
 
     Args:
@@ -147,7 +148,7 @@ class RevocationMetrics(Collector):
         self._asked = float("-inf")
 
     @classmethod
-    def of(cls, database_url: str | URL) -> RevocationMetrics:
+    def of(cls, database_url: str | URL) -> RecordMetrics:
         """Return those of a database that is opened when they are first asked for."""
         return cls(lambda: Store.open(database_url))
 
@@ -167,9 +168,9 @@ class RevocationMetrics(Collector):
         try:
             if self._store is None:
                 self._store = self._open()
-            return [_revocations(self._store), *_crls(self._store)]
+            return [_revocations(self._store), *_crls(self._store), _challenges(self._store)]
         except StoreError as error:
-            log.warning("no metrics of revocations", error=error.message, hint=error.hint)
+            log.warning("no metrics of the database", error=error.message, hint=error.hint)
             return []
 
 
@@ -181,6 +182,17 @@ def _revocations(store: Store) -> Metric:
     )
     for (action, reason), count in store.revocation_counts().items():
         family.add_metric([action.value, Reason(reason).name], count)
+    return family
+
+
+def _challenges(store: Store) -> Metric:
+    family = GaugeMetricFamily(
+        "scep_pending_challenges",
+        "One-time challenges that are neither spent, void nor expired.",
+        labels=["endpoint", "door"],
+    )
+    for one in store.pending_challenges(datetime.now(UTC)):
+        family.add_metric([one.endpoint, one.door], one.pending)
     return family
 
 

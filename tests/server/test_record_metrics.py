@@ -12,9 +12,9 @@ from scepkit.errors import StoreError
 from scepkit.operations import revocation
 from scepkit.protocol.crl import Reason
 from scepkit.server.web import metrics
-from scepkit.server.web.metrics import RevocationMetrics
-from scepkit.store import Store
-from stored import CA, make_issuance
+from scepkit.server.web.metrics import RecordMetrics
+from scepkit.store import Door, Store
+from stored import CA, make_challenge, make_issuance
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -48,6 +48,18 @@ def told(*collectors):
     }
 
 
+def test_challenges_by_endpoint_and_door(store):
+    times = {"created_at": NOW, "expires_at": datetime.now(UTC) + timedelta(hours=1)}
+    for door in (Door.REST, Door.REST, Door.NDES):
+        store.add_challenges([make_challenge(door=door, **times)])
+    store.add_challenges([make_challenge()])  # expired
+    body, _ = metrics.render(RecordMetrics(lambda: store))
+    assert re.findall(r"^scep_pending_challenges(\S+) (\S+)$", body.decode(), re.MULTILINE) == [
+        ('{door="ndes",endpoint="main"}', "1.0"),
+        ('{door="rest",endpoint="main"}', "2.0"),
+    ]
+
+
 def test_by_action_and_reason(store, issued):
     how = {"by": "alice", "now": NOW}
     one, two, three = issued
@@ -55,7 +67,7 @@ def test_by_action_and_reason(store, issued):
         revocation.revoke(store, serial, reason=Reason.keyCompromise, **how)
     revocation.hold(store, three, **how)
     revocation.release(store, three, **how)
-    assert told(RevocationMetrics(lambda: store)) == {
+    assert told(RecordMetrics(lambda: store)) == {
         'scep_recorded_revocations{action="revoke",reason="keyCompromise"}': 2,
         'scep_recorded_revocations{action="hold",reason="certificateHold"}': 1,
         'scep_recorded_revocations{action="release",reason="removeFromCRL"}': 1,
@@ -73,14 +85,14 @@ def test_the_age_and_the_number_of_a_crl(store, url):
         f"scep_crl_this_update_timestamp_seconds{ca}": NOW.timestamp(),
         f"scep_crl_next_update_timestamp_seconds{ca}": NOW.timestamp() + 86400,
     }
-    assert told(RevocationMetrics(lambda: store)) == expected
-    assert told(RevocationMetrics.of(url)) == expected
+    assert told(RecordMetrics(lambda: store)) == expected
+    assert told(RecordMetrics.of(url)) == expected
 
 
 def test_the_database_is_not_asked_every_time(store, issued, monkeypatch):
     """Whoever asks often does not make the record be counted often."""
     clock = [0.0]
-    asked = RevocationMetrics(lambda: store, monotonic=lambda: clock[0])
+    asked = RecordMetrics(lambda: store, monotonic=lambda: clock[0])
     assert told(asked) == {}
     revocation.hold(store, issued[0], by="alice", now=NOW)
     assert told(asked) == {}
@@ -93,6 +105,6 @@ def test_without_the_database_the_rest_is_told(store, monkeypatch):
         raise StoreError("the database does not answer")
 
     monkeypatch.setattr(Store, "revocation_counts", fails)
-    body, _ = metrics.render(RevocationMetrics(lambda: store))
+    body, _ = metrics.render(RecordMetrics(lambda: store))
     assert b"scep_requests" in body
     assert b"scep_recorded" not in body
