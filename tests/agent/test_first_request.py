@@ -51,7 +51,7 @@ def test_the_agent_gets_it_once_it_is_approved(device, site, clock):
     device.check_pair()
     assert site.issued() == set(device.got)
     assert len(device.deployed) == 1
-    assert not (path / "request.pem").exists()
+    assert not (path / "request.pem.new").exists()
     assert not device.folder.unfinished.exists()
     # From here on it is a device like any other.
     clock.time += 360 * DAY
@@ -82,7 +82,7 @@ def test_the_challenge_is_kept_only_where_the_answer_needs_it(
     made.look()
     kept = made.folder.waiting_request().request.challenge_password
     assert kept == (challenge if needs else None)
-    assert (made.folder.path / "request.pem").stat().st_mode & 0o777 == 0o600
+    assert (made.folder.path / "request.pem.new").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_refusal_is_told_and_the_key_stays(device, site, clock):
@@ -128,18 +128,18 @@ def test_an_answer_that_was_lost_is_asked_for_again(clock, place, quiet):
 
 @pytest.mark.parametrize("broken", ["", "-----BEGIN CERTIFICATE REQUEST-----", "MIIB", "\0" * 9])
 def test_a_damaged_file_is_said(device, broken):
-    (device.folder.path / "request.pem").write_text(broken)
+    (device.folder.path / "request.pem.new").write_text(broken)
     visit = device.look()
     assert visit.verdict is Verdict.FAILED
-    assert "request.pem is damaged" in visit.state.said
+    assert "request.pem.new is damaged" in visit.state.said
 
 
 def test_the_request_of_another_directory_is_not_asked_for(device, site, network, clock, place):
     other = Device(place / "root" / "d", clock, network)
     with pytest.raises(StillPending):
         other.enrol(site.challenge())
-    text = (other.folder.path / "request.pem").read_text()
-    (device.folder.path / "request.pem").write_text(text)
+    text = (other.folder.path / "request.pem.new").read_text()
+    (device.folder.path / "request.pem.new").write_text(text)
     assert device.look().verdict is Verdict.FAILED
     assert "not the recorded one" in device.state.said
 

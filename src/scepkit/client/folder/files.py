@@ -9,7 +9,7 @@
     revocation.json  that it was revoked: see `record`
     next-ca.pem      the next CA's certificates, which the trusted CA vouched for
     next/            key and certificate of the next CA, like the above, until they are needed
-    request.pem      the first request, as long as it waits: see `waiting`
+    request.pem.new  the first request, as long as it waits: see `waiting`
     cert.unverified.pem  what a CA gave and nobody could verify: for a person to look at
 
 What is coming is beside them as `….new`; how they get there: see `Folder`.
@@ -95,7 +95,7 @@ def write_certificates(path: Path, certificates: Iterable[bytes]) -> None:
 KEY, CERTIFICATE, CHAIN, CA = "key.pem", "cert.pem", "chain.pem", "ca.pem"
 RECORD, NEXT_CA, NEXT = "enrolment.json", "next-ca.pem", "next"
 REVOCATION, UNVERIFIED = "revocation.json", "cert.unverified.pem"
-REQUEST = "request.pem"
+REQUEST = "request.pem.new"
 
 INSTALLED = (CA, CHAIN, RECORD, KEY, CERTIFICATE)
 """The files that are replaced together, in the order of renaming."""

@@ -1,4 +1,4 @@
-"""The first request of a directory while it waits, as `request.pem` keeps it.
+"""The first request of a directory while it waits, as `request.pem.new` keeps it.
 
 With the key that waits beside it, it can be asked for again by a program that knows no more than
 the directory. Asking again takes no challenge (RFC 8894 section 3.3.3). But an answer to a key that
