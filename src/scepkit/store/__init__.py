@@ -20,6 +20,7 @@ from scepkit.store.group_commit import Promise
 from scepkit.store.imports import ForeignCertificate, ForeignRevocation, Import, Revocation
 from scepkit.store.intune_requests import IntuneName, IntuneRow, Notice, SignedDelivery
 from scepkit.store.listing import CertificateFilter, CertificatePage, CertificateStatus, Place
+from scepkit.store.ndes_accounts import NDESAccount
 from scepkit.store.outbox import Subscription
 from scepkit.store.planned_revocations import PlannedRevocation
 from scepkit.store.purge import Purged
@@ -92,6 +93,7 @@ __all__ = [
     "IntuneRow",
     "Issuance",
     "LastSeen",
+    "NDESAccount",
     "Named",
     "NewChallenge",
     "NewToken",

@@ -60,6 +60,9 @@ class AuditAction(StrEnum):
     CHALLENGES_VOIDED = "challenges-voided"
     TOKEN_CREATED = "token-created"  # noqa: S105 - an action
     TOKEN_VOIDED = "token-voided"  # noqa: S105
+    NDES_ACCOUNT_ADDED = "ndes-account-added"
+    NDES_ACCOUNT_CHANGED = "ndes-account-changed"
+    NDES_ACCOUNT_REMOVED = "ndes-account-removed"
     PURGED = "purged"
     OUTBOX_RETRIED = "outbox-retried"
     OUTBOX_DROPPED = "outbox-dropped"

@@ -19,6 +19,7 @@ from scepkit.store.imports import Imports
 from scepkit.store.intune_requests import IntuneRequests
 from scepkit.store.leases import Leases
 from scepkit.store.listing import CertificateListing
+from scepkit.store.ndes_accounts import NDESAccounts
 from scepkit.store.planned_revocations import PlannedRevocations
 from scepkit.store.purge import Purging
 from scepkit.store.refusals import Refusals
@@ -54,6 +55,7 @@ class Store(
     EarlyRenewals,
     CRLRecords,
     Imports,
+    NDESAccounts,
     Purging,
     AuditRecords,
     Deliveries,

@@ -532,3 +532,15 @@ intune_requests = Table(
     Index("ix_intune_requests_due", "due_at", **_where("notice IS NOT NULL AND told_at IS NULL")),
     Index(None, "validated_at"),
 )
+
+# Who may ask for challenges as NDES hands them out.
+ndes_accounts = Table(
+    "ndes_accounts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("endpoints", Texts, nullable=False),
+    # The password as Argon2id hashes it, in PHC's form.
+    Column("password", Text, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("created_by", Text, nullable=False),
+)
