@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlencode
 
 import pytest
 from cryptography import x509
@@ -14,17 +15,20 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+import forge
 import keys
 from enrolment import devices
 from enrolment.test_third_parties import decide
 from enrolment.world import World
-from scepkit.enrolment.challenges import REFUSED
+from scepkit.enrolment.challenges import MAX_SERVICE_LENGTH, REFUSED
 from scepkit.enrolment.challenges.selection import ANY, Selected, Selection
 from scepkit.enrolment.challenges.service import ServiceChallenge
+from scepkit.enrolment.challenges.static import StaticChallenge
 from scepkit.enrolment.third_parties import No, Question, ThirdParties, Yes
 from scepkit.errors import BadRequest, SettingsError, ThirdPartyFailed
 from scepkit.protocol.scep.messages import Failure, Success
 from scepkit.server import settings
+from scepkit.server.settings.authorization import OneTimeRule, StaticRule, WebhookRule
 from scepkit.server.settings.profiles.format import ProfileSettings
 from scepkit.server.webhooks.circuit import Circuit
 from scepkit.server.webhooks.dialects import Scepkit, Smallstep
@@ -426,6 +430,39 @@ def test_an_attempt_after_a_failure_is_the_same_delivery(asking):
     assert first["id"] == second["id"]
 
 
+@pytest.mark.parametrize(
+    "encoded",
+    [
+        pytest.param(lambda text: forge.tlv(0x0C, text.encode()), id="UTF8String"),
+        pytest.param(lambda text: forge.tlv(0x13, text.encode()), id="PrintableString"),
+        pytest.param(lambda text: forge.tlv(0x14, text.encode()), id="TeletexString"),
+        pytest.param(lambda text: forge.tlv(0x16, text.encode()), id="IA5String"),
+        pytest.param(lambda text: forge.tlv(0x1C, text.encode("utf-32-be")), id="UniversalString"),
+        pytest.param(lambda text: forge.tlv(0x1E, text.encode("utf-16-be")), id="BMPString"),
+    ],
+)
+def test_a_challenge_of_sixteen_thousand_characters(asking, encoded):
+    """It reaches the service whole, whatever type of string it is of; a longer one is wrong."""
+    with Service(allow) as service:
+        for more, issued in ((0, True), (1, False)):
+            secret = "x" * (MAX_SERVICE_LENGTH + more)
+            wanted = forge.csr(attributes=[forge.challenge(encoded(secret))])
+            reply = asking(service.url, forge.request(wanted))
+            assert isinstance(reply.rep, Success) is issued
+    (asked,) = service.asked
+    assert asked["challenge"] == "x" * MAX_SERVICE_LENGTH
+
+
+def test_one_that_no_service_judges_is_as_long_as_ever(asking):
+    """RFC 2985 section 5.4.1, for all that is compared here."""
+    world = asking.world
+    for most, rule in ((255, StaticChallenge("s" * 256)), (255, world.challenges)):
+        assert rule.max_length == most
+        world.use(selection=lambda _, rule=rule: Selection(((ANY, Selected(rule)),)))
+        reply = world.enrol("s" * 256)
+        assert isinstance(reply.rep, Failure)
+
+
 def test_renewals_do_not_ask(asking):
     device = asking.world.enrolled()
     with Service(lambda _asked: (200, {}, {"allow": False})) as service:
@@ -496,6 +533,18 @@ def test_a_secret_that_cannot_be_used(app, directory, made, tmp_path, secret, mo
         app(endpoint={"default": {"authorization": [rule]}})
 
 
+def test_the_length_of_what_a_rule_takes():
+    """Each kind takes what may be right for it, and no more; so the others need no prefix."""
+    long = {"kind": "webhook", "name": "a", "dialect": "scepkit", "url": "http://127.0.0.1/"}
+    hook = WebhookRule(**long, secret_file="a", match={"length": [256, 16384]})
+    assert not hook.pattern.overlaps(OneTimeRule(kind="one-time").pattern)
+    assert hook.pattern.takes("x" * 16384)
+    assert not OneTimeRule(kind="one-time").pattern.takes("x" * 256)
+    secret = {"name": "a", "file": "a"}
+    with pytest.raises(ValueError, match="no challenge of this kind has more than 255 characters"):
+        StaticRule(kind="static", secrets=[secret], match={"length": 256})
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_server_that_asks(directory, serve, dialect):
     """As its operator sets it up, over real sockets on both sides."""
@@ -510,13 +559,19 @@ def test_a_server_that_asks(directory, serve, dialect):
         server = serve(path)
         got = server.post(devices.pkcs_req("mdm-secret", to=server.ra))
         assert isinstance(server.read(got).rep, Success)
+        long = devices.pkcs_req("mdm-" + "y" * 16000, to=server.ra, transaction_id="long")
+        query = urlencode({"operation": "PKIOperation", "message": base64.b64encode(long)})
+        assert isinstance(server.read(server.ask(f"/scep?{query}")).rep, Success)
+        assert service.asked[-1].get("challenge", service.asked[-1].get("scepChallenge")) == (
+            "mdm-" + "y" * 16000
+        )
         refused = server.post(devices.pkcs_req("other", to=server.ra, transaction_id="b"))
         assert isinstance(server.read(refused).rep, Failure)
         service.answer = lambda _asked: (500, {}, b"")
         failed = server.post(devices.pkcs_req("mdm-b", to=server.ra, transaction_id="c"))
         assert failed.status == 503
         assert "retry-after" in failed.headers
-        assert len(service.asked) == 2
+        assert len(service.asked) == 3
         assert server.stop() == 0
     assert SECRET not in server.log
     assert "mdm-secret" not in server.log

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scepkit.enrolment import issuing, renewal
-from scepkit.enrolment.challenges import MAX_LENGTH, ChallengeRule, too_long
+from scepkit.enrolment.challenges import ChallengeRule, too_long
 from scepkit.enrolment.challenges.selection import Selected, Selection
 from scepkit.enrolment.challenges.static import WrongChallenges
 from scepkit.enrolment.consultation import Consultation
@@ -126,15 +126,15 @@ class Admission(Granting):
             renewed: the subject of the certificate that it renews; None for a first enrolment.
 
         Raises:
-            BadRequest: it is not right, or longer than any rule takes.
+            BadRequest: it is not right, or longer than the rule takes.
             BoundReached: too many were not right, from this address.
         """
         password, tries = request.csr.challenge_password, self.tries
         if tries is not None and password is not None:
             tries.check(request.peer)
         try:
-            if password is not None and len(password) > MAX_LENGTH:
-                raise too_long(password)
+            if password is not None and len(password) > rule.challenges.max_length:
+                raise too_long(password, rule.challenges.max_length)
             if renewed is None:
                 return rule.challenges.judge(request.csr, request.now)
             return rule.challenges.confirm(request.csr, request.now, renewed)

@@ -6,11 +6,12 @@ For whoever wants to see what a profile makes of a request. The keys of the serv
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from scepkit.ca.authority import Authority
 from scepkit.ca.directory import paths
 from scepkit.enrolment.admission import Admission
+from scepkit.enrolment.challenges import MAX_SERVICE_LENGTH
 from scepkit.enrolment.consultation import Consultation
 from scepkit.enrolment.issuers import Issuers, IssuingCA
 from scepkit.enrolment.secret_box import SecretBox
@@ -49,6 +50,7 @@ class GivenChallenge:
         challenge: what is known of it.
     """
 
+    max_length: ClassVar[int] = MAX_SERVICE_LENGTH
     challenge: Challenge
 
     def judge(self, request: CertificationRequest, now: datetime) -> Challenge:  # noqa: ARG002

@@ -7,9 +7,10 @@ has the reason.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from scepkit.errors import BadRequest
+from scepkit.protocol.csr import MAX_CHALLENGE_LENGTH
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,11 +22,18 @@ if TYPE_CHECKING:
 MAX_LENGTH = 255
 """The characters that a challengePassword may have (RFC 2985 section 5.4.1)."""
 
+MAX_SERVICE_LENGTH = MAX_CHALLENGE_LENGTH
+"""The characters of one that a service judges; those of Intune have some 8 000."""
+
 REFUSED = "the challengePassword is missing or not valid for this request"
 
 
 class ChallengeRule(Protocol):
     """Judges challengePasswords (RFC 8894 section 2.4)."""
+
+    @property
+    def max_length(self) -> int:
+        """Return the characters that one may have to be judged at all."""
 
     def judge(self, request: CertificationRequest, now: datetime) -> Challenge | None:
         """Judge the challenge of a first enrolment; return the challenge to spend, if any.
@@ -54,6 +62,8 @@ class NoChallenge:
     Some devices send one all the same: IOS asks its user for a revocation password (L-25).
     """
 
+    max_length: ClassVar[int] = MAX_LENGTH
+
     def judge(self, request: CertificationRequest, now: datetime) -> None:
         """Take no notice."""
 
@@ -69,11 +79,16 @@ class NoChallenge:
         """Know none."""
 
 
-def too_long(challenge_password: str) -> BadRequest:
-    """Return the refusal of a challengePassword longer than `MAX_LENGTH`, like a wrong one's."""
+def too_long(challenge_password: str, most: int) -> BadRequest:
+    """Return the refusal of a challengePassword that is longer than may be, like a wrong one's.
+
+    Args:
+        challenge_password: the challengePassword.
+        most: the characters that it may have.
+    """
     return refused(
         f"the challengePassword has {len(challenge_password)} characters, "
-        f"at most {MAX_LENGTH} are taken here"
+        f"at most {most} are taken here"
     )
 
 

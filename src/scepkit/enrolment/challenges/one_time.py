@@ -16,9 +16,10 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import ClassVar
 
 from scepkit.enrolment import binding
-from scepkit.enrolment.challenges import missing, refused
+from scepkit.enrolment.challenges import MAX_LENGTH, missing, refused
 from scepkit.enrolment.challenges.orders import ChallengeOrder
 from scepkit.errors import BadRequest
 from scepkit.protocol.certificate import Certificate
@@ -48,6 +49,7 @@ class OneTimeChallenges:
             they are asked for at; where none is said there is no bound.
     """
 
+    max_length: ClassVar[int] = MAX_LENGTH
     store: Store
     endpoint: str
     key: bytes = field(repr=False)

@@ -10,9 +10,9 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, NoReturn
 
-from scepkit.enrolment.challenges import MAX_LENGTH, ChallengeRule, refused
+from scepkit.enrolment.challenges import MAX_SERVICE_LENGTH, ChallengeRule, refused
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -47,7 +47,7 @@ class Pattern:
 
     prefix: str = ""
     least: int = 0
-    most: int = MAX_LENGTH
+    most: int = MAX_SERVICE_LENGTH
     form: str = ""
 
     def takes(self, challenge: str) -> bool:
@@ -93,6 +93,8 @@ class Selected(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class _NoRule:
     """Refuses challenges that have the shape of no rule, as a wrong one is refused."""
+
+    max_length: ClassVar[int] = MAX_SERVICE_LENGTH
 
     def judge(self, request: CertificationRequest, now: datetime) -> NoReturn:  # noqa: ARG002
         """Refuse.

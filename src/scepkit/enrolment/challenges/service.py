@@ -8,9 +8,9 @@ one certified.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from scepkit.enrolment.challenges import missing
+from scepkit.enrolment.challenges import MAX_SERVICE_LENGTH, missing
 from scepkit.errors import BadRequest, FailInfoError, Malformed
 from scepkit.protocol.asn1 import strings
 from scepkit.protocol.csr import EXTENSION_REQUEST
@@ -33,6 +33,8 @@ _UNICODE = frozenset({strings.UTF8_STRING, strings.UNIVERSAL_STRING, strings.BMP
 @dataclass(frozen=True, slots=True)
 class ServiceChallenge:
     """Takes the challenges that a service judges, which is asked when all else is known."""
+
+    max_length: ClassVar[int] = MAX_SERVICE_LENGTH
 
     def judge(self, request: CertificationRequest, now: datetime) -> None:  # noqa: ARG002
         """See that there is a challenge, in a request that can be read in one way only.

@@ -19,9 +19,9 @@ import string
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from scepkit.enrolment.challenges import missing, refused
+from scepkit.enrolment.challenges import MAX_LENGTH, missing, refused
 from scepkit.enrolment.rate_limit import Limiter, Limiters
 from scepkit.errors import BoundReached
 
@@ -40,7 +40,7 @@ _BITS_EACH = 5
 LEAST_BITS = 80
 """The least random bits: fewer can be found offline from a recorded request."""
 
-MOST_BITS = 255 * _BITS_EACH
+MOST_BITS = MAX_LENGTH * _BITS_EACH
 """The most random bits in 255 characters of a challengePassword (RFC 2985 section 5.4.1)."""
 
 _CLASSES = (string.digits, string.ascii_lowercase, string.ascii_uppercase)
@@ -73,6 +73,7 @@ class StaticChallenge:
         end: when it is good no more; None for never.
     """
 
+    max_length: ClassVar[int] = MAX_LENGTH
     secret: str = field(repr=False)
     name: str = ""
     start: datetime | None = None
@@ -112,6 +113,7 @@ class StaticChallenges:
         each: the challenges.
     """
 
+    max_length: ClassVar[int] = MAX_LENGTH
     each: tuple[StaticChallenge, ...]
 
     def judge(self, request: CertificationRequest, now: datetime) -> None:

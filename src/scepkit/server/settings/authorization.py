@@ -7,21 +7,22 @@ lists of rules.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from scepkit.enrolment.challenges import MAX_LENGTH
+from scepkit.enrolment.challenges import MAX_LENGTH, MAX_SERVICE_LENGTH
 from scepkit.enrolment.challenges.one_time import SECRET_LENGTH
 from scepkit.enrolment.challenges.selection import ANY, Pattern
 from scepkit.server.settings.errors import EACH
 from scepkit.store.values import Door
 
-_Length: TypeAlias = Annotated[int, Field(ge=1, le=MAX_LENGTH)]
+_Length: TypeAlias = Annotated[int, Field(ge=1, le=MAX_SERVICE_LENGTH)]
 _Pending: TypeAlias = Annotated[int, Field(ge=1, le=100_000_000)]
 _Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
 
@@ -52,7 +53,7 @@ class MatchSettings(_Table):
         """Return the shape as it is matched."""
         match self.length:
             case None:
-                least, most = 0, MAX_LENGTH
+                least, most = 0, MAX_SERVICE_LENGTH
             case int(length):
                 least = most = length
             case (least, most):
@@ -73,13 +74,23 @@ class ApprovalRule(_Table):
 
 
 class _ChallengeRule(_Table):
+    max_length: ClassVar[int] = MAX_LENGTH
+
     match: MatchSettings | None = None
     approval: Literal["auto", "manual"] = "auto"
+
+    @model_validator(mode="after")
+    def _takes_some(self) -> Self:
+        found = self.pattern
+        if found.least > found.most:
+            raise ValueError(f"no challenge of this kind has more than {found.most} characters")
+        return self
 
     @property
     def pattern(self) -> Pattern:
         """Return the shape of the challenges that it judges."""
-        return ANY if self.match is None else self.match.pattern
+        found = ANY if self.match is None else self.match.pattern
+        return replace(found, most=min(found.most, self.max_length))
 
     @property
     def waits(self) -> bool:
@@ -158,6 +169,8 @@ class StaticRule(_ChallengeRule):
 
 class WebhookRule(_ChallengeRule):
     """Challenges that a service outside judges, which is asked by HTTP."""
+
+    max_length: ClassVar[int] = MAX_SERVICE_LENGTH
 
     kind: Literal["webhook"]
     name: _Name
