@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -48,6 +48,8 @@ class TrustedCA:
         signers: who may sign replies.
         former: the CA that this one replaced, and those above it, the trusted one last: it may have
             answered a request of before. Empty for none.
+        lapsed: the RAs' certificates, where all of them ended before the client's clock: nothing is
+            encrypted to them, and nothing that they sign is believed.
     """
 
     anchor: Certificate
@@ -56,6 +58,7 @@ class TrustedCA:
     recipient: Certificate
     signers: tuple[Certificate, ...]
     former: tuple[Certificate, ...] = ()
+    lapsed: tuple[Certificate, ...] = ()
 
     @property
     def anchors(self) -> tuple[Certificate, ...]:
@@ -155,6 +158,7 @@ def trust(certificates: Sequence[Certificate], anchor: Certificate, now: datetim
         authorities=authorities,
         recipient=recipient,
         signers=(*signers, *authorities),
+        lapsed=() if registration else tuple(_lapsed(now, anchor, certificates)),
     )
 
 
@@ -226,6 +230,17 @@ def _good_at(
     """Return the certificates that chain to the anchor at a time."""
     pool = [one for one in certificates if one.is_ca]
     return [one for one in certificates if one == anchor or _chains(one, pool, anchor, at)]
+
+
+def _lapsed(
+    now: datetime, anchor: Certificate, certificates: Sequence[Certificate]
+) -> Iterator[Certificate]:
+    """Yield the RAs' certificates that chained to the anchor until they ended."""
+    pool = [one for one in certificates if one.is_ca]
+    for one in certificates:
+        is_over = not one.is_ca and one.not_after < now
+        if is_over and _may_be_ra(one) and _chains(one, pool, anchor, one.not_after):
+            yield one
 
 
 def _kinds(good: Iterable[Certificate], anchor: Certificate) -> set[str]:

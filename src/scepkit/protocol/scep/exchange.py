@@ -156,6 +156,8 @@ def _seal(
             extra_certificates=exchange.issuers,
         )
     except BadAlg as error:
+        if exchange.ca.lapsed:
+            raise _lapsed(exchange) from error
         raise UsageError(
             f"nothing can be encrypted to the CA's key: {error.message}",
             hint="give a challenge: it can be encrypted with that",
@@ -190,6 +192,8 @@ def believe(
                 raise
             raise _unsupported(error) from error
         except (FailInfoError, Malformed) as error:
+            if exchange.ca.lapsed and not http.mistaken(body):
+                raise _lapsed(exchange) from error
             raise _unbelievable(body, error.message) from error
         if verified.attributes.transaction_id.value != transaction_id.value:
             raise BadReply("the reply belongs to another transaction")
@@ -236,6 +240,16 @@ def read_reply(
 ) -> CertRep:
     """Check and read a CertRep; raises as `believe` and `open_` do."""
     return open_(exchange, believe(exchange, body, transaction_id, nonce))
+
+
+def _lapsed(exchange: Exchange) -> BadReply:
+    """Return the error where the RA's certificate is over by the clock of the client."""
+    end = max(one.not_after for one in exchange.ca.lapsed)
+    return BadReply(
+        f"the RA's certificate ended at {end:%Y-%m-%d %H:%M} UTC, by this machine's clock, which "
+        f"says {exchange.now():%Y-%m-%d %H:%M} UTC",
+        hint="look at the clock (date -u); if it is right, tell the CA's operator",
+    )
 
 
 def _unbelievable(body: bytes, why: str) -> BadReply:
