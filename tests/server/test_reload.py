@@ -74,8 +74,9 @@ def start(directory, serve, workers, **env):
     (path / "shared.txt").touch(0o600)
     (path / "shared.txt").write_text(SECRETS[0])
     running = Running(serve(path, "--workers", str(workers), **env), metrics)
+    # Before it answers, it takes no commands either.
+    wait_until(lambda: running.server.ask("/healthz").status == 200)
     if workers > 1:
-        wait_until(lambda: running.server.ask("/healthz").status == 200)
         wait_until(lambda: len(running.server.workers) == workers)
     return running
 
