@@ -48,7 +48,7 @@ async def for_ever():
 class Referee:
     """Says what it is told to; `judge` may be replaced."""
 
-    name = "MDM"
+    name = identity = "MDM"
 
     def __init__(self, *verdicts):
         self.verdicts = list(verdicts) or [Yes()]

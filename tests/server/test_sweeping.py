@@ -208,7 +208,9 @@ def test_a_chore_that_fails_stops_no_other(swept, logged, broken):
 
 def test_what_a_service_said_is_forgotten_after_a_day(swept):
     world = swept()
-    world.store.assent(ASSENT, {}, by="MDM", now=world.now, since=world.now).result()
+    world.store.assent(
+        ASSENT, {}, service=bytes(32), by="MDM", now=world.now, since=world.now
+    ).result()
     for hours, kept in ((23, True), (25, False)):
         begun = world.now
         world.now += timedelta(hours=hours)

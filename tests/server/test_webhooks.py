@@ -20,12 +20,13 @@ import keys
 from enrolment import devices
 from enrolment.test_third_parties import decide
 from enrolment.world import World
+from scepkit.ca.authority import Authority
 from scepkit.enrolment.challenges import MAX_SERVICE_LENGTH, REFUSED
 from scepkit.enrolment.challenges.selection import ANY, Selected, Selection
 from scepkit.enrolment.challenges.service import ServiceChallenge
 from scepkit.enrolment.challenges.static import StaticChallenge
 from scepkit.enrolment.third_parties import No, Question, ThirdParties, Yes
-from scepkit.errors import BadRequest, SettingsError, ThirdPartyFailed
+from scepkit.errors import BadRequest, SettingsError, StoreError, ThirdPartyFailed
 from scepkit.protocol.scep.messages import Failure, Success
 from scepkit.server import settings
 from scepkit.server.settings.authorization import OneTimeRule, StaticRule, WebhookRule
@@ -404,6 +405,28 @@ def test_a_no_is_final(asking):
         reply = asking(service.url)
     assert isinstance(reply.rep, Failure)
     assert asking.world.issued == 0
+
+
+def test_the_yes_of_another_service_does_not_count(asking, monkeypatch):
+    """Not within the day for which it is stored, and also when the first one agreed."""
+    message = devices.pkcs_req("mdm-secret", to=asking.world.ra)
+    certify = Authority.certify
+
+    def fail(*_):
+        raise StoreError("no certificate this time")
+
+    monkeypatch.setattr(Authority, "certify", fail)
+    with Service(allow) as first, Service(lambda asked: allow(asked, allow=False)) as second:
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                asking(first.url, message)
+        assert len(first.asked) == 1  # the second attempt finds its yes
+        monkeypatch.setattr(Authority, "certify", certify)
+        assert isinstance(asking(second.url, message).rep, Failure)
+        assert second.asked[0]["id"] == first.asked[0]["id"]
+        assert asking.world.issued == 0
+        assert isinstance(asking(first.url, message).rep, Success)
+        assert len(first.asked) == 1  # its own still counts
 
 
 def test_a_service_that_fails_lets_nobody_in(asking):

@@ -29,7 +29,7 @@ class Party:
     """Notes what it is asked, and waits for its file."""
 
     def __init__(self, place: Path, name: str) -> None:
-        self.name = name
+        self.name = self.identity = name
         self._asked, self._says = place / f"{name}.asked", place / f"{name}.says"
 
     async def word(self, what: str):

@@ -33,9 +33,9 @@ def lookup(store, new):
     return store.lookup(new.endpoint, new.transaction_id, new.signer_key, new.fingerprint)
 
 
-def say(store, answer=None, assent=ASSENT, *, now=NOW, since=NOW):
+def say(store, answer=None, assent=ASSENT, *, now=NOW, since=NOW, service=b"s" * 32):
     """Store a yes; return the future of what stands."""
-    return store.assent(assent, answer or {}, by="svc", now=now, since=since)
+    return store.assent(assent, answer or {}, service=service, by="svc", now=now, since=since)
 
 
 def test_a_yes_is_kept_until_it_is_too_old(store):
@@ -91,6 +91,20 @@ def test_of_different_answers_at_once_one_stands(url, count):
         stands = at_once(saying)
         assert stands == [stores[0].answer_to(ASSENT)] * len(answers)
         assert stands[0] in answers
+
+
+def test_a_yes_is_the_word_of_one_service(store, sql):
+    """That of another one counts for nothing, and gives way."""
+    mine, other = b"s" * 32, b"o" * 32
+    assert say(store, {"subject": "CN=a"}).result() == {"subject": "CN=a"}
+    assert store.answer_to(ASSENT, service=mine) == {"subject": "CN=a"}
+    assert store.answer_to(ASSENT, service=other) is None
+    assert say(store, {"subject": "CN=b"}, service=other).result() == {"subject": "CN=b"}
+    assert store.answer_to(ASSENT, service=other) == {"subject": "CN=b"}
+    assert store.answer_to(ASSENT, service=mine) is None
+    sql("UPDATE assents SET service = NULL")  # as of an older scepkit
+    assert store.answer_to(ASSENT, service=other) is None
+    assert say(store, {"subject": "CN=c"}, service=other).result() == {"subject": "CN=c"}
 
 
 def test_an_answer_is_kept_while_its_request_waits(store, queued):

@@ -106,7 +106,8 @@ class Consultation:
             signer_key=key,
             csr_digest=hashlib.sha256(request.csr.der).digest(),
         )
-        said = self.store.answer_to(assent, since=now - ASSENT_LIFETIME)
+        service = hashlib.sha256(referee.identity.encode()).digest()
+        said = self.store.answer_to(assent, since=now - ASSENT_LIFETIME, service=service)
         if said is not None:
             return self._judged(claim, granting, referee.name, Yes(), said)
         question = _question(claim, granting)
@@ -114,7 +115,7 @@ class Consultation:
             role=Role.REFEREE,
             name=referee.name,
             ask=partial(referee.judge, question),
-            keep=partial(self._keep, assent, referee.name, now),
+            keep=partial(self._keep, assent, service, referee.name, now),
             go_on=partial(self._judged, claim, granting, referee.name),
             may_cancel=True,
             challenge=claim.challenge,
@@ -122,7 +123,7 @@ class Consultation:
         )
 
     def _keep(
-        self, assent: Assent, name: str, now: datetime, verdict: object
+        self, assent: Assent, service: bytes, name: str, now: datetime, verdict: object
     ) -> Future[StoredAnswer] | None:
         """Store a yes before anything is signed: the service may have spent its secret with it.
 
@@ -135,7 +136,9 @@ class Consultation:
         if not isinstance(answer, ServiceAnswer):
             raise ThirdPartyFailed(f"the word of {name} is neither a yes nor a no")
         since = now - ASSENT_LIFETIME
-        return self.store.assent(assent, answer.members, by=name, now=now, since=since)
+        return self.store.assent(
+            assent, answer.members, service=service, by=name, now=now, since=since
+        )
 
     def _judged(
         self,

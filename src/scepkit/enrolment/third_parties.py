@@ -84,6 +84,10 @@ class Referee(Protocol):
     def name(self) -> str:
         """Return the name by which log and metrics call it."""
 
+    @property
+    def identity(self) -> str:
+        """Return what tells it from every other one: a yes that is stored is that one's alone."""
+
     async def judge(self, question: Question) -> Verdict:
         """Judge a request that this server would grant; cancelled when the device hangs up.
 

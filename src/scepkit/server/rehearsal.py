@@ -81,6 +81,11 @@ class GivenAnswer:
     answer: ServiceAnswer
     name: str = "the service"
 
+    @property
+    def identity(self) -> str:
+        """Return its name: there is no other one."""
+        return self.name
+
     async def judge(self, question: Question) -> Yes:  # noqa: ARG002
         """Return its yes."""
         return Yes(self.answer)

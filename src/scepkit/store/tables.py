@@ -364,6 +364,8 @@ assents = Table(
     Column("said_at", UTCDateTime, nullable=False),
     # What the service added to its yes; none for nothing.
     Column("answer", JSON(none_as_null=True)),
+    # SHA-256 of what tells the service from others; NULL where an older scepkit asked it.
+    Column("service", LargeBinary(32)),
     Index(None, "said_at"),
 )
 

@@ -6,6 +6,7 @@ other and with the certificates that are recorded at the time (`group_commit`).
 A yes before the signature is an assent. A service may spend a secret with it, so it is not asked
 twice: a retransmission after a crash finds the yes here, with the answer that came with it. It is
 good for one transactionID, one key that signed, and one PKCS#10; the first answer to them stays.
+It is the word of one service: where another one is asked by now, that one's word counts.
 
 A certificate that is signed is delivered only when a service has agreed to that. It is stored, its
 challenge spent, and its request is `signed`: nobody is given it. Its delivery has an id of its own,
@@ -20,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from sqlalchemy import and_, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import and_, bindparam, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from scepkit.errors import StoreError
@@ -48,11 +49,20 @@ _THIS_ASSENT = and_(
     assents.c.signer_key == bindparam("of_signer_key"),
     assents.c.csr_digest == bindparam("of_csr_digest"),
 )
-SAID = select(assents.c.said_at, assents.c.answer).where(_THIS_ASSENT)
+SAID = select(assents.c.said_at, assents.c.answer, assents.c.service).where(_THIS_ASSENT)
 SAY_AGAIN = (
     update(assents)
-    .where(_THIS_ASSENT, assents.c.said_at < bindparam("since"))
-    .values(said_at=bindparam("now"), answer=bindparam("its_answer"))
+    .where(
+        _THIS_ASSENT,
+        or_(
+            assents.c.said_at < bindparam("since"),
+            assents.c.service.is_(None),
+            assents.c.service != bindparam("its_service"),
+        ),
+    )
+    .values(
+        said_at=bindparam("now"), answer=bindparam("its_answer"), service=bindparam("its_service")
+    )
 )
 SAY = insert(assents)
 # What waits is granted by the answer when its time comes.
@@ -144,13 +154,21 @@ class Verdicts(GroupCommits):
     """The part of the store that records the words of services outside."""
 
     def assent(
-        self, assent: Assent, answer: StoredAnswer, *, by: str, now: datetime, since: datetime
+        self,
+        assent: Assent,
+        answer: StoredAnswer,
+        *,
+        service: bytes,
+        by: str,
+        now: datetime,
+        since: datetime,
     ) -> Future[StoredAnswer]:
-        """Store a yes with its answer, unless there is one already that is no older than `since`.
+        """Store a yes with its answer, unless the service's own is there, no older than `since`.
 
         Args:
             assent: the request.
             answer: what the service added.
+            service: SHA-256 of what tells the service from others.
             by: the service, for the record.
             now: aware.
             since: aware.
@@ -161,7 +179,7 @@ class Verdicts(GroupCommits):
         Raises:
             StoreError: too much is queued, or the store is closed.
         """
-        return self._writer.submit(_Assenting(assent, answer, by, now, since), Future())
+        return self._writer.submit(_Assenting(assent, answer, service, by, now, since), Future())
 
     def deliver(self, delivery: str, *, by: str, now: datetime) -> Future[StoredOutcome]:
         """Note that a certificate may be sent; again it changes nothing.
@@ -202,12 +220,15 @@ class Verdicts(GroupCommits):
         refusing = _Refusing(delivery, fail_info, text, reason, by, now)
         return self._writer.submit(refusing, Future())
 
-    def answer_to(self, assent: Assent, *, since: datetime | None = None) -> StoredAnswer | None:
+    def answer_to(
+        self, assent: Assent, *, since: datetime | None = None, service: bytes | None = None
+    ) -> StoredAnswer | None:
         """Return the answer that came with a yes; None where no yes is stored.
 
         Args:
             assent: the request.
             since: aware; an older yes does not count. None: any does.
+            service: as in `assent`; that of another service does not count. None: any does.
 
         Raises:
             StoreError: the database cannot be read.
@@ -215,6 +236,8 @@ class Verdicts(GroupCommits):
         with self._reading() as connection:
             said = connection.execute(SAID, assent.condition).first()
             if said is None or (since is not None and said.said_at < since):
+                return None
+            if service is not None and said.service != service:
                 return None
             return said.answer or {}
 
@@ -252,6 +275,7 @@ class _Assenting(Step):
 
     assent: Assent
     answer: StoredAnswer
+    service: bytes
     by: str
     now: datetime
     since: datetime
@@ -259,18 +283,22 @@ class _Assenting(Step):
     def write(self, connection: Connection) -> tuple[StoredAnswer, list[AuditEvent]]:
         """Write it in the place of one that counts no more, if any; return what stands."""
         condition, answer = self.assent.condition, dict(self.answer) or None
-        values = condition | {"now": self.now, "since": self.since, "its_answer": answer}
+        said = {"said_at": self.now, "answer": answer, "service": self.service}
+        values = condition | {
+            "now": self.now,
+            "since": self.since,
+            "its_answer": answer,
+            "its_service": self.service,
+        }
         is_new = connection.execute(SAY_AGAIN, values).rowcount == 1
         if not is_new:
             # The same request at the same time may have said it, also in another process.
             with suppress(IntegrityError), savepoint(connection):
-                row = self.assent.columns | {"said_at": self.now, "answer": answer}
-                connection.execute(SAY, row)
+                connection.execute(SAY, self.assent.columns | said)
                 is_new = True
         if is_new:
             return self.answer, [self._event()] if answer else []
-        said = connection.execute(SAID, condition).one()
-        return said.answer or {}, []
+        return connection.execute(SAID, condition).one().answer or {}, []
 
     def _event(self) -> AuditEvent:
         """Return the audit event of an answer; a yes alone is not recorded."""

@@ -45,6 +45,11 @@ class Validation:
         """Return what log and metrics call it."""
         return self.requests.name
 
+    @property
+    def identity(self) -> str:
+        """Return what tells it from other services: its registration's name."""
+        return self.requests.name
+
     async def judge(self, question: Question) -> Verdict:
         """Ask Intune about a request, unless it was asked before.
 

@@ -33,6 +33,11 @@ class Webhook:
     circuit: Circuit
     now: Callable[[], datetime]
 
+    @property
+    def identity(self) -> str:
+        """Return name and URL: at another place there may be a service with other rules."""
+        return f"{self.name} {self.poster.url}"
+
     async def judge(self, question: Question) -> Verdict:
         """Ask the service about a request.
 
