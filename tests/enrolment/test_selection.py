@@ -12,7 +12,8 @@ import keys
 from enrolment import devices
 from enrolment.test_challenges import REFUSAL
 from scepkit.enrolment.challenges import REFUSED
-from scepkit.enrolment.challenges.one_time import FORM, SECRET_LENGTH
+from scepkit.enrolment.challenges.one_time import FORM, SECRET_LENGTH, OneTimeChallenges
+from scepkit.enrolment.challenges.orders import ChallengeOrder, SecretForm
 from scepkit.enrolment.challenges.selection import FORMS, Pattern, Selected, Selection
 from scepkit.enrolment.challenges.static import (
     StaticChallenge,
@@ -163,3 +164,31 @@ def test_the_password_that_opens_a_request_is_known_where_there_is_one():
     assert StaticChallenges((one,)).password(b"") == "a" * 20
     assert StaticChallenges((one, other)).password(b"") is None
     assert set(FORM) == FORMS["base32"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "takes"),
+    [
+        (Pattern(), True),
+        (Pattern(least=16, most=32, form="alphanumeric"), True),
+        (Pattern(form="hex"), True),
+        (Pattern(form="base32"), False),
+        (Pattern(form="digits"), False),
+        (Pattern(least=17), False),
+        (Pattern(most=15), False),
+        (Pattern(prefix="A"), False),
+    ],
+)
+def test_a_shape_takes_all_challenges_of_a_form_or_leaves_some(pattern, takes):
+    assert pattern.takes_all("upper-hex", 16) == takes
+    if takes:
+        assert pattern.takes("0123456789ABCDEF")
+
+
+@pytest.mark.parametrize("form", SecretForm)
+def test_a_secret_has_the_form_that_was_ordered(world, form):
+    challenges = OneTimeChallenges(world.store, "default", bytes(32))
+    order = ChallengeOrder(timedelta(hours=1), form=form)
+    secret, _ = challenges.draw(order, world.now)
+    assert len(secret) == form.length
+    assert FORMS["base32" if form is SecretForm.BASE32 else "upper-hex"].issuperset(secret)

@@ -2,8 +2,8 @@
 
 One may also be made for several certificates: then each costs a use, and it is spent with the last.
 
-A challenge is 160 random bits, so a keyed digest is enough to store it (RFC 8894 section 7.3):
-the server's key and its database together let nobody guess.
+A challenge is 160 random bits, where nothing less is ordered, so a keyed digest is enough to store
+it (RFC 8894 section 7.3): the server's key and its database together let nobody guess.
 Until it is spent it can be voided: to the device it is then like any other that is not right, and
 the log says who voided it.
 """
@@ -20,7 +20,7 @@ from typing import ClassVar
 
 from scepkit.enrolment import binding
 from scepkit.enrolment.challenges import MAX_LENGTH, missing, refused
-from scepkit.enrolment.challenges.orders import ChallengeOrder
+from scepkit.enrolment.challenges.orders import ChallengeOrder, SecretForm
 from scepkit.errors import BadRequest
 from scepkit.protocol.certificate import Certificate
 from scepkit.protocol.csr import CertificationRequest
@@ -66,10 +66,10 @@ class OneTimeChallenges:
             now: an aware datetime.
 
         Returns:
-            The secret: 32 characters that every device can send (PrintableString); and what is
-            kept of it.
+            The secret: characters that every device can send (PrintableString); and what is kept of
+            it.
         """
-        secret = base64.b32encode(secrets.token_bytes(_SECRET_SIZE)).decode()
+        secret = _random(order.form)
         return secret, NewChallenge(
             endpoint=self.endpoint,
             mac=self._mac(secret),
@@ -151,6 +151,16 @@ class OneTimeChallenges:
 
     def _mac(self, secret: str) -> bytes:
         return hmac.digest(self.key, secret.encode("utf-8", "surrogatepass"), "sha256")
+
+
+def _random(form: SecretForm) -> str:
+    match form:
+        case SecretForm.BASE32:
+            return base64.b32encode(secrets.token_bytes(_SECRET_SIZE)).decode()
+        case SecretForm.HEX16:
+            return secrets.token_hex(8).upper()
+        case SecretForm.HEX32:
+            return secrets.token_hex(16).upper()
 
 
 def refused_as_spent() -> BadRequest:

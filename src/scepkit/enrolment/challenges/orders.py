@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from scepkit.errors import UsageError
@@ -15,13 +16,32 @@ from scepkit.protocol.rfc4514 import parse_subject
 
 _MAX_DATA = 100  # texts of one challenge
 _MAX_VALUE = 1000  # characters
-_DATA_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+
+DATA_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+"""The names that data may have."""
 
 MAX_USES = 100_000
 """The certificates that one challenge may be good for."""
 
 MAX_LABEL = 100
 """The characters that a label may have."""
+
+
+class SecretForm(StrEnum):
+    """The form of a challenge: the characters that it has, and how many."""
+
+    BASE32 = "base32"
+    """32 of A to Z and 2 to 7: 160 random bits."""
+    HEX16 = "hex16"
+    """16 of 0 to 9 and A to F: 64 random bits, as NDES has them. Whoever takes them bounds wrong
+    ones."""
+    HEX32 = "hex32"
+    """32 of the same: 128 random bits."""
+
+    @property
+    def length(self) -> int:
+        """Return the number of its characters."""
+        return 16 if self is SecretForm.HEX16 else 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +55,7 @@ class ChallengeOrder:
         label: what people find it by; None for nothing.
         data: what the endpoint's profile may put into the certificate, by name.
         uses: the number of certificates that it is good for.
+        form: the form of the challenge.
     """
 
     lifetime: timedelta
@@ -43,6 +64,7 @@ class ChallengeOrder:
     label: str | None = None
     data: Mapping[str, str] = field(default_factory=dict)
     uses: int = 1
+    form: SecretForm = SecretForm.BASE32
 
     @classmethod
     def of(
@@ -130,7 +152,7 @@ def read_data(pairs: Sequence[str]) -> dict[str, str]:
     data: dict[str, str] = {}
     for pair in pairs:
         name, separator, value = pair.partition("=")
-        if not separator or not _DATA_NAME.fullmatch(name):
+        if not separator or not DATA_NAME.fullmatch(name):
             raise UsageError(
                 f"{pair!r} is no data", hint="write NAME=VALUE; a name has a-z, 0-9 and _"
             )
@@ -150,7 +172,7 @@ def check_data(given: Mapping[Any, Any]) -> dict[str, str]:
     if len(given) > _MAX_DATA:
         raise UsageError(f"there are {len(given)} data, at most {_MAX_DATA} are taken")
     for name, value in given.items():
-        if not isinstance(name, str) or not _DATA_NAME.fullmatch(name):
+        if not isinstance(name, str) or not DATA_NAME.fullmatch(name):
             raise UsageError(
                 f"data cannot be called {str(name)[:60]!r}",
                 hint="a name has up to 32 of a-z, 0-9 and _, and begins with a letter",

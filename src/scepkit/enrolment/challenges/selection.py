@@ -58,6 +58,17 @@ class Pattern:
             and (not self.form or FORMS[self.form].issuperset(challenge[len(self.prefix) :]))
         )
 
+    def takes_all(self, form: str, length: int) -> bool:
+        """Say whether every challenge of a form and a length has this shape.
+
+        Args:
+            form: a name in `FORMS`.
+            length: how many characters.
+        """
+        is_long_enough = self.least <= length <= self.most
+        has_form = not self.form or FORMS[self.form] >= FORMS[form]
+        return not self.prefix and is_long_enough and has_form
+
     def overlaps(self, other: Pattern) -> bool:
         """Say whether there is a challenge that has both shapes."""
         short, long = sorted((self, other), key=lambda one: len(one.prefix))
