@@ -55,6 +55,7 @@ def test_the_order_of_the_operators_commands(scep):
         "revoke",
         "release",
         "renew-early",
+        "ndes-account",
         "profile",
         "endpoint",
         "token",

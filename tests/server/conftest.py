@@ -108,8 +108,11 @@ def app(directory, monkeypatch):
     # What is logged is about requests, whenever the first CRL may be signed.
     monkeypatch.setattr(crls, "log", Mock())
 
-    def app(layout="ec", **options):
+    def app(layout="ec", files=(), **options):
         path = directory(layout)
+        for name, content in dict(files).items():
+            (path / name).write_text(content)
+            (path / name).chmod(0o600)
         home = data_directory.prepare(path, now=datetime.now(UTC), **options)
         return application.create(home), path
 

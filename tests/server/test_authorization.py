@@ -75,7 +75,7 @@ def test_a_list_that_leaves_something_open_is_refused(tmp_path, text, said):
 @pytest.mark.parametrize(
     ("said", "bounds"),
     [
-        ("", {"rest": 1_000_000, "ndes": 1_000_000}),
+        ("", {"rest": 1_000_000, "ndes": 10_000}),
         ("max_pending = 7\n", {"rest": 7, "ndes": 7}),
         ("max_pending = { ndes = 7 }\n", {"rest": 1_000_000, "ndes": 7}),
     ],

@@ -16,6 +16,7 @@ _REPEATED = (
     r"\b[0-9a-f]{24,40}\b",
     r"\b[A-Z2-7]{32}\b",
     r"\b[0-9a-f]{16}\b",
+    r"\b[0-9A-F]{16}\b",
     r"(?<=scepkit CA )[0-9a-f]{8}\b",
 )
 _PASSING = (

@@ -20,6 +20,8 @@ from scepkit.server.background.housekeeping import Sweep, Sweeper
 from scepkit.server.background.ocsp_presigning import OCSPPresigner
 from scepkit.server.data_directory import Home, utc_now
 from scepkit.server.database import open_store
+from scepkit.server.doors.jamf import JamfFront
+from scepkit.server.doors.ndes import NDESFront
 from scepkit.server.endpoints import Endpoints
 from scepkit.server.http.exchange import Answerer, Exchange, not_allowed, not_found, refusal
 from scepkit.server.http.serving import HTTPServer, stopped_by_signals
@@ -88,8 +90,13 @@ def create(
     challenge_secrets.warn_of_static(settings, endpoint_files.challenges(home.files))
     work = _Executors.of(settings)
     ocsp = OCSPPresigner(endpoints)
+    doors: dict[str, Answerer] = {
+        NDES_PAGE: NDESFront(endpoints, work.minting, work.hashing, store),
+        JAMF_WEBHOOK: JamfFront(endpoints, work.minting, store),
+    }
     return Application(
-        routes=_routes(settings, store, endpoints, crls, health, work),
+        routes=_routes(settings, store, endpoints, crls, health, work, doors),
+        doors=doors,
         jobs=(endpoints, crls, in_force.sweeper, in_force.joining, ocsp, health),
         work=work,
         store=store,
@@ -122,12 +129,16 @@ class _Executors:
         answering: for what is asked by OCSP.
         revoking: threads that wait for the database, however long somebody else has it locked.
         beside: threads for what waits for the disk or takes long.
+        minting: threads that wait for the database, for who asks for challenges.
+        hashing: a thread for their passwords.
     """
 
     deciding: Executor
     answering: Executor
     revoking: ThreadPoolExecutor
     beside: ThreadPoolExecutor
+    minting: ThreadPoolExecutor
+    hashing: ThreadPoolExecutor
 
     @classmethod
     def of(cls, settings: Settings) -> _Executors:
@@ -135,12 +146,19 @@ class _Executors:
             *executors(settings),
             ThreadPoolExecutor(2, thread_name_prefix="cmp"),
             ThreadPoolExecutor(2, thread_name_prefix="beside"),
+            ThreadPoolExecutor(2, thread_name_prefix="minting"),
+            ThreadPoolExecutor(1, thread_name_prefix="hashing"),
         )
 
     def shutdown(self) -> None:
         for one in (self.deciding, self.answering, self.revoking, self.beside):
             one.shutdown()
+        for one in (self.minting, self.hashing):
+            one.shutdown()
 
+
+# Where those look who ask for challenges: what comes behind /scep/NAME.
+NDES_PAGE, JAMF_WEBHOOK = "mscep_admin", "challenge/jamf"
 
 # Where clients of SCEP look: the path that users type, the one that RFC 8894 section 4.1 names, and
 # what is left of that when a proxy takes the front off.
@@ -154,6 +172,7 @@ def _routes(
     crls: CRLs,
     health: Health,
     work: _Executors,
+    doors: Mapping[str, Answerer],
 ) -> Mapping[str, Answerer]:
     """Return the objects that answer, by the first part of the path."""
     scep = SCEPFront(endpoints, settings, work.deciding, work.beside, store)
@@ -165,11 +184,30 @@ def _routes(
         "ca": distribution.certificate,
         "renewal-info": RenewalInfoFront(endpoints, work.answering, store),
         "cmp": CMPFront(endpoints, work.revoking, store),
+        "certsrv": _CertSrv(doors[NDES_PAGE], scep),
         "healthz": _whole_path("/healthz", health.answer),
     }
     if not settings.metrics:
         routes["metrics"] = _whole_path("/metrics", _metrics(store))
     return routes
+
+
+@dataclass(frozen=True, slots=True)
+class _CertSrv:
+    """Answers below /certsrv, where NDES has its page and its SCEP.
+
+    Attributes:
+        page: the NDES page.
+        scep: what answers SCEP.
+    """
+
+    page: Answerer
+    scep: Answerer
+
+    def __call__(self, exchange: Exchange) -> Awaitable[None]:
+        """Return the answering of a request."""
+        is_page = NDES_PAGE in exchange.head.path.lower()
+        return (self.page if is_page else self.scep)(exchange)
 
 
 def _whole_path(path: str, found: Answerer) -> Answerer:
@@ -203,6 +241,7 @@ class Application:
 
     Attributes:
         routes: answer requests, by the first part of their path.
+        doors: answer those for challenges, by what comes behind /scep/NAME.
         jobs: go on in the background while the server runs.
         work: where requests are worked on.
         store: the database.
@@ -212,6 +251,7 @@ class Application:
     """
 
     routes: Mapping[str, Answerer]
+    doors: Mapping[str, Answerer]
     jobs: Sequence[Job]
     work: _Executors
     store: Store
@@ -221,8 +261,12 @@ class Application:
 
     def answer(self, exchange: Exchange) -> Awaitable[None]:
         """Return the answering of a request."""
-        first, _, _ = exchange.head.path.removeprefix("/").partition("/")
-        return self.routes.get(first, _nowhere)(exchange)
+        first, _, rest = exchange.head.path.removeprefix("/").partition("/")
+        found = self.routes.get(first)
+        if "/" in rest and first == "scep":
+            found = self.doors.get(rest.partition("/")[2].rstrip("/"), found)
+        # In any case, since IIS answers at /CertSrv as well.
+        return (found or self.routes.get(first.lower(), _nowhere))(exchange)
 
     async def serve(self, listener: socket.socket) -> None:
         """Serve on a socket until SIGTERM or SIGINT, and finish the requests under way."""

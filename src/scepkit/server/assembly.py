@@ -35,6 +35,7 @@ from scepkit.protocol.scep.responder import Responder
 from scepkit.server import authorization, endpoint_files
 from scepkit.server.ca_loading import LoadedCA
 from scepkit.server.data_directory import Home, endpoint_settings, utc_now
+from scepkit.server.doors.opened import jamf_of, ndes_of
 from scepkit.server.endpoint_files import BlocklistFiles, EndpointFiles
 from scepkit.server.endpoints import ServedEndpoint, recipient_id
 from scepkit.server.settings import Settings
@@ -142,7 +143,7 @@ def _serve(
         secret_box=SecretBox(home.challenge_key),
         now=now,
         tries=WrongChallenges(settings.wrong_challenges_per_minute, now)
-        if "static" in settings.challenge_kinds
+        if "static" in settings.challenge_kinds or settings.has_short_challenges
         else None,
         consultation=_consultation(name, compiled, issuers, rules, store, now, parties),
     )
@@ -154,6 +155,8 @@ def _serve(
         ocsp=ocsp,
         cmp=_cmp_service(ca, admission) if settings.cmp else None,
         renewals=RenewalTimes(issuers, rules.renewal),
+        ndes=ndes_of(name, home, store, ca.material.ca.certificate),
+        jamf=jamf_of(name, home, store, files),
         takes_long=responder.needs_password and settings.pbkdf2_rounds > MOST_ROUNDS,
     )
 

@@ -36,7 +36,8 @@ class EndpointFiles:
         challenges: the static challenges, by the names of their files in the settings. Secret.
         anchors: the certificates of `renewal_anchors`, DER.
         blocked: the keys on the profile's `key.blocklist`.
-        secrets: what is shared with services, by the names of the files in the settings. Secret.
+        secrets: what is shared with services and MDMs, by the names of the files in the settings.
+            Secret.
     """
 
     challenges: Mapping[Path, str] = field(default_factory=dict, repr=False)
@@ -124,9 +125,13 @@ def _read(settings: Settings, name: str, blocked: Blocklist | None) -> EndpointF
         if isinstance(rule, WebhookRule)
         for path in rule.secret_files
     }
+    if endpoint.jamf is not None:
+        path = endpoint.jamf.secret_file
+        secrets[path] = read_secret(settings.directory / path, "file for jamf", _MAKE_CREDENTIAL)
     return EndpointFiles(challenges, tuple(anchors), blocked, secrets)
 
 
+_MAKE_CREDENTIAL = "make one: (umask 077; openssl rand -hex 20 > FILE)"
 _MAKE_KEY = "for secret_file, make one: (umask 077; openssl rand -base64 32 > FILE)"
 
 

@@ -8,6 +8,7 @@ The path of a request names its endpoint, or leaves it open:
 
     /scep · /cgi-bin/pkiclient.exe      the default one, unless the request says more
     /scep/NAME, /cgi-bin/…/NAME         the endpoint NAME
+    /certsrv/mscep/mscep.dll            the one with ndes = true; in any case of letters, as at NDES
     …/pkiclient.exe · …/cgi-bin/…       what IOS and Windows append to either is ignored (P-37)
 
 At a path without a name the old `message=NAME` selects the endpoint, or the CA, of that name
@@ -26,6 +27,7 @@ import structlog
 
 from scepkit.errors import HTTPRefused, ScepError
 from scepkit.protocol.certificate import Certificate
+from scepkit.server.doors.opened import JamfDoor, NDESDoor
 from scepkit.server.settings import DEFAULT
 from scepkit.server.web.ca_publication import Publication
 from scepkit.services.cmp import CMPService
@@ -37,6 +39,7 @@ from scepkit.services.scep import SCEPService
 LOOK_SECONDS = 2.0
 
 _APPENDED = frozenset({"", "cgi-bin", "pkiclient.exe"})
+_CERTSRV = "/certsrv/mscep/mscep.dll"
 _PATH = re.compile(r"(?:/scep|/cgi-bin/pkiclient\.exe)(?:/([a-z0-9-]+))?")
 
 log = structlog.get_logger()
@@ -54,6 +57,8 @@ class ServedEndpoint:
         ocsp: says how the certificates of its CA stand; endpoints with one CA share it.
         renewals: says when its certificates are best renewed.
         cmp: has certificates revoked by their owners; None where that is turned off.
+        ndes: its NDES page; None where it has none.
+        jamf: its webhook SCEPChallenge; None where it has none.
         takes_long: whether requests may ask for so much work that others would wait for it.
     """
 
@@ -64,6 +69,8 @@ class ServedEndpoint:
     ocsp: OCSPService
     renewals: RenewalTimes
     cmp: CMPService | None = None
+    ndes: NDESDoor | None = None
+    jamf: JamfDoor | None = None
     takes_long: bool = False
 
 
@@ -168,11 +175,24 @@ class Endpoints:
         )
 
 
-def name_by_path(path: str) -> str | None:
+def name_at_certsrv(catalogue: Mapping[str, ServedEndpoint]) -> str:
+    """Return the name of the endpoint that paths below /certsrv are for; "" where there is none.
+
+    Args:
+        catalogue: the endpoints by name.
+    """
+    for name, served in catalogue.items():
+        if served.ndes is not None and served.ndes.is_at_certsrv:
+            return name
+    return ""
+
+
+def name_by_path(path: str, catalogue: Mapping[str, ServedEndpoint]) -> str | None:
     """Return the name of the endpoint in a path, or None where it leaves that open.
 
     Args:
         path: percent-decoded, from its first slash on.
+        catalogue: the endpoints by name.
 
     Raises:
         HTTPRefused: it is no path of ours.
@@ -181,6 +201,8 @@ def name_by_path(path: str) -> str | None:
     if not kept and path != "/":
         return None
     match = _PATH.fullmatch(kept.lower())
+    if match is None and kept.lower() == _CERTSRV:
+        return name_at_certsrv(catalogue)
     if match is None or not kept.startswith(("/scep", "/cgi-bin")):
         raise unknown_path()
     return match[1]

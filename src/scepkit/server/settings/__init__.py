@@ -29,7 +29,7 @@ from scepkit.ca.directory.layouts import NewCA
 from scepkit.errors import SettingsError
 from scepkit.keys.files import plain_file, refusals
 from scepkit.server.http.peers import Proxies
-from scepkit.server.settings import authorization
+from scepkit.server.settings import authorization, doors
 from scepkit.server.settings import errors as settings_errors
 from scepkit.server.settings.ca import CASettings
 from scepkit.server.settings.endpoint import EndpointSettings
@@ -167,6 +167,24 @@ class Settings(BaseSettings):
             place = ("endpoint", name, "profile")
             inheritance.check_known(endpoint.profile, self.profile, *place)
             self.profile_of(name)
+        return self
+
+    @model_validator(mode="after")
+    def _check_doors(self) -> Self:
+        at_certsrv = [name for name, one in self.endpoint.items() if one.ndes]
+        if len(at_certsrv) > 1:
+            said = f"ndes = true of the endpoint {at_certsrv[0]!r} has /certsrv for itself already"
+            raise settings_errors.Misplaced(
+                f"{said}; set mscep_admin = true here", "endpoint", at_certsrv[1], "ndes"
+            )
+        opened = [n for n, one in self.endpoint.items() if one.has_ndes_page or one.jamf]
+        is_told = "proxies" in self.model_fields_set
+        said = doors.check_private(opened, self.host, self.proxies, told=is_told)
+        if said:
+            raise settings_errors.Misplaced(
+                f"challenges are given out by TLS or on this machine only, and {said}",
+                *("endpoint", opened[0], "jamf" if self.endpoint[opened[0]].jamf else "ndes"),
+            )
         return self
 
     @field_validator("proxies")
@@ -345,5 +363,6 @@ def _known() -> tuple[list[str], dict[str, Collection[str]]]:
         "ca": CASettings.model_fields,
         **tables(ProfileSettings, "profile"),
         **authorization.tables(),
+        **doors.tables(),
     }
     return names, keys

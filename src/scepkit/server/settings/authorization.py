@@ -29,6 +29,10 @@ _Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,3
 MAX_PENDING = 1_000_000
 """The most one-time challenges of an endpoint and a door that can be used at once, unless set."""
 
+MAX_NDES_PENDING = 10_000
+"""The same by way of the NDES page: the more of its short challenges are good, the easier one of
+them is guessed."""
+
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -107,7 +111,7 @@ class OneTimeRule(_ChallengeRule):
     """One-time challenges: scep admin challenge new makes them."""
 
     kind: Literal["one-time"]
-    max_pending: _Pending | Mapping[Door, _Pending] = MAX_PENDING
+    max_pending: _Pending | Mapping[Door, _Pending] = {}
 
     @model_validator(mode="after")
     def _fits_those_made(self) -> Self:
@@ -126,7 +130,8 @@ class OneTimeRule(_ChallengeRule):
         said = self.max_pending
         if isinstance(said, int):
             return dict.fromkeys(Door, said)
-        return dict.fromkeys(Door, MAX_PENDING) | dict(said)
+        usual = dict.fromkeys(Door, MAX_PENDING) | {Door.NDES: MAX_NDES_PENDING}
+        return usual | dict(said)
 
 
 # The forms that have all characters of those.

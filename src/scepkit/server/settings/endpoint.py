@@ -26,6 +26,7 @@ from scepkit.server.settings.authorization import (
     challenge_rules,
     check,
 )
+from scepkit.server.settings.doors import JamfSettings, check_shape
 from scepkit.server.settings.profiles.format import ProfileSettings
 from scepkit.server.settings.profiles.sections import NameKind
 from scepkit.server.settings.profiles.values import READY, Bits, Curve, Purpose, Usage
@@ -76,6 +77,9 @@ PROFILE_KEYS: Mapping[str, str] = MappingProxyType(
 """The settings of an endpoint that say something else than its profile, and the profile's keys."""
 
 
+# Characters of a one-time challenge in hex that nobody guesses: 128 random bits.
+_SAFE_LENGTH = 32
+
 SHORT_FORM = ("renewal", "challenge", "challenge_file", "approval")
 """The settings of an endpoint that stand for rules, where none are written."""
 
@@ -104,6 +108,13 @@ class EndpointSettings(BaseModel):
             may send, per worker process; more get HTTP 429, right ones too. 30 leave a site in
             peace where some devices behind one address have a wrong one and try every minute, and
             are 2^24 guesses a year, which no secret worth the name minds.
+        mscep_admin: whether the NDES page hands out challenges, at /scep/NAME/mscep_admin/.
+        ndes: the same, and the endpoint is the one below /certsrv as well, where NDES has its own.
+        ndes_page_encoding: of that page; UTF-16LE with its byte order mark is NDES's.
+        ndes_length: the characters of a challenge there, in hex: 64 or 128 random bits.
+        ndes_minutes: the lifetime of such a challenge.
+        ndes_per_minute: how many of them one account gets in a minute, per worker process.
+        jamf: the webhook SCEPChallenge of Jamf Pro and of Fleet; None: there is none.
         renewal: whether a current certificate entitles to the next one.
         renewal_window_days: the time before a certificate's end in which it renews; 0 for any time,
             None for what the profile says.
@@ -152,6 +163,13 @@ class EndpointSettings(BaseModel):
     challenge: Literal["one-time", "static", "none"] = "one-time"
     challenge_file: Path | None = None
     wrong_challenges_per_minute: Annotated[int, Field(ge=1, le=100_000)] = 30
+    mscep_admin: bool = False
+    ndes: bool = False
+    ndes_page_encoding: Literal["utf-16", "utf-8"] = "utf-16"
+    ndes_length: Literal[16, 32] = 16
+    ndes_minutes: Annotated[int, Field(ge=1, le=7 * 24 * 60)] = 60
+    ndes_per_minute: Annotated[int, Field(ge=1, le=1_000_000)] = 600
+    jamf: JamfSettings | None = None
     renewal: bool = True
     renewal_window_days: _Days | None = None
     renewal_grace_days: _Days | None = None
@@ -203,9 +221,22 @@ class EndpointSettings(BaseModel):
             )
         if self.preset == "intune" and self.is_approved:
             raise ValueError('preset = "intune" needs approval = "auto": Intune cannot wait')
+        self._check_doors()
         if "rsa_bits" in self.overrules and self.rsa_bits[0] > self.rsa_bits[1]:
             raise ValueError("rsa_bits is the smallest and then the largest RSA key, in bits")
         return self
+
+    def _check_doors(self) -> None:
+        """Refuse a door whose challenges no rule judges.
+
+        Raises:
+            ValueError: there is one.
+        """
+        one_time = [one.pattern for one in self.rules if isinstance(one, OneTimeRule)]
+        if self.has_ndes_page:
+            check_shape(one_time, self.ndes_length)
+        if self.jamf is not None and not one_time:
+            raise ValueError("jamf hands out one-time challenges, and no rule judges these")
 
     def _check_rules(self) -> None:
         """Refuse rules that leave something open, and a list beside its short form.
@@ -236,6 +267,16 @@ class EndpointSettings(BaseModel):
         if self.approval == "manual":
             found.append(ApprovalRule(kind="approval"))
         return tuple(found)
+
+    @property
+    def has_ndes_page(self) -> bool:
+        """Say whether the NDES page hands out challenges of this endpoint."""
+        return self.ndes or self.mscep_admin
+
+    @property
+    def has_short_challenges(self) -> bool:
+        """Say whether there are one-time challenges that could be guessed without a bound."""
+        return self.has_ndes_page and self.ndes_length < _SAFE_LENGTH
 
     @property
     def renews(self) -> bool:

@@ -107,6 +107,18 @@ profile = "device"
 # the right one too.
 # wrong_challenges_per_minute = 30
 
+# Ways for an MDM to ask for one-time challenges, by TLS only: the page of NDES, at
+# /scep/default/mscep_admin/ (with ndes below /certsrv as well), for the accounts of scep admin
+# ndes-account; its encoding, "utf-16" or "utf-8", the hex digits of a challenge, 16 or 32, its
+# lifetime, and how many an account gets in a minute. [endpoint.default.jamf] is the webhook of Jamf
+# Pro and Fleet; see docs/how-to/jamf-pro.md.
+# mscep_admin = false
+# ndes = false
+# ndes_page_encoding = "utf-16"
+# ndes_length = 16
+# ndes_minutes = 60
+# ndes_per_minute = 600
+
 # In place of renewal, challenge, challenge_file and approval: who may have a certificate, rule by
 # rule, [[endpoint.default.authorization]]; see docs/how-to/who-may-have-a-certificate.md.
 # authorization = []

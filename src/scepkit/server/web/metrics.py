@@ -69,6 +69,12 @@ FETCHES = Counter(
     ["what", "status"],
 )
 
+DOORS = Counter(
+    "scep_door_requests",
+    "Requests for challenges at the NDES page and the webhook of Jamf Pro.",
+    ["endpoint", "door", "outcome"],
+)
+
 LOST = Counter("scep_log_lines_lost", "Lines of the log that could not be written.")
 
 BOUNDS = Counter("scep_bounds", "Times that a bound was reached.", ["bound"])
@@ -89,7 +95,7 @@ UNSENT = Counter(
 )
 
 _ALL = (
-    *(REQUESTS, SECONDS, LEGACY, CMP, OCSP, FETCHES, LOST, BOUNDS),
+    *(REQUESTS, SECONDS, LEGACY, CMP, OCSP, FETCHES, DOORS, LOST, BOUNDS),
     *(WAITING, WAITED, UNSENT),
 )
 

@@ -36,7 +36,7 @@ from scepkit.store import Store
 Facts: TypeAlias = Mapping[str, Any]
 """The fields of an operation in the log, besides peer and duration."""
 
-_GUESSED = "the static challenge is being guessed from many addresses: is it long enough?"
+_GUESSED = "challenges are being guessed from many addresses: is the static one long enough?"
 
 DELAY_SECONDS = 2
 # Each costs a few kilobytes and no thread. More are answered at once: the bound on memory counts
@@ -76,9 +76,9 @@ class SCEPFront(Front):
     async def _answer(self, exchange: Exchange) -> HTTPResponse:
         head, facts = exchange.head, exchange.facts
         facts["endpoint"] = ""
-        name = name_by_path(head.path)
         # Once: while its body arrives other settings may come into force.
         catalogue = self._endpoints.served
+        name = name_by_path(head.path, catalogue)
         if name is not None and name not in catalogue:
             self._check_awaited(exchange, name)
             raise unknown_path()

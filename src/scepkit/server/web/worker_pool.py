@@ -35,10 +35,15 @@ _Future: TypeAlias = "asyncio.Future[Any]"
 
 
 class ConcurrencyLimit:
-    """Counts the requests that are inside its `with` block, for one event loop."""
+    """Counts the requests that are inside its `with` block, for one event loop.
 
-    def __init__(self) -> None:
+    Args:
+        most: how many may be there at once.
+    """
+
+    def __init__(self, most: int = LIMIT) -> None:
         self._count = 0
+        self._most = most
 
     def __enter__(self) -> None:
         """Count one more.
@@ -46,7 +51,7 @@ class ConcurrencyLimit:
         Raises:
             HTTPRefused: there are too many already; HTTP 503.
         """
-        if self._count >= LIMIT:
+        if self._count >= self._most:
             raise HTTPRefused(503, "busy, try again later")
         self._count += 1
 

@@ -1,0 +1,196 @@
+"""The event SCEPChallenge as Jamf Pro and Fleet post it, in JSON or XML.
+
+Which members a device has is not written down anywhere that we know. So all of them are read: those
+of `targetDevice` (Jamf) and `device` (Fleet), and what is deeper in there, by names such as
+`serial_number`. A name that is there twice with different values says nothing, and is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from xml.parsers import expat
+
+from scepkit.enrolment.challenges.orders import DATA_NAME
+from scepkit.errors import HTTPRefused
+
+EVENT = "SCEPChallenge"
+MAX_BODY = 64 * 1024
+"""The octets that an event may have."""
+
+_DEVICES = ("targetDevice", "device")
+# Tables in tables; an event has four.
+_DEEPEST = 20
+# Of the fields of a device; data of a challenge may be 100.
+_MOST_FIELDS = 100
+_MOST_CHARACTERS = 1000
+# 13 digits are milliseconds (Jamf), 10 are seconds (Fleet).
+_MILLISECONDS = 100_000_000_000
+_DIGITS = 16
+_LATEST = 253_402_300_799  # seconds: the year 9999
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+|[A-Z]")
+
+
+@dataclass(frozen=True, slots=True)
+class ChallengeEvent:
+    """A wish for a challenge.
+
+    Attributes:
+        at: when it was sent; None where that is not said.
+        device: what is said of the device that the challenge is for, by name; without device empty.
+    """
+
+    at: datetime | None
+    device: Mapping[str, str]
+
+
+def read(body: bytes, content_type: str) -> ChallengeEvent:
+    """Read an event.
+
+    Args:
+        body: of the POST.
+        content_type: its media type; where there is none the body tells.
+
+    Raises:
+        HTTPRefused: it is none; HTTP 400, or 415 for a media type that is neither.
+    """
+    kind = content_type.partition(";")[0].strip().lower()
+    if not kind:
+        kind = "text/xml" if body.lstrip().startswith(b"<") else "application/json"
+    if kind.endswith(("/json", "+json")):
+        tables = _of_json(body)
+    elif kind.endswith(("/xml", "+xml")):
+        tables = _of_xml(body)
+    else:
+        raise HTTPRefused(415, "send application/json or text/xml")
+    webhook, event = _table(tables, "webhook"), _table(tables, "event")
+    name = webhook.get("webhookEvent")
+    if name != EVENT:
+        raise HTTPRefused(400, f"this webhook is for the event {EVENT} alone")
+    return ChallengeEvent(_time_of(webhook.get("eventTimestamp")), _device(event))
+
+
+def _of_json(body: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_gathered)
+    except (ValueError, RecursionError):
+        raise HTTPRefused(400, "the body is not JSON") from None
+    if not isinstance(found, dict):
+        raise HTTPRefused(400, "the body is not a JSON object")
+    return found
+
+
+def _gathered(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object in which a name that is there twice has a list of its values."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        found[name] = _Several([*_each(found[name]), value]) if name in found else value
+    return found
+
+
+class _Several(list[Any]):
+    """The values of a name that is there several times."""
+
+
+def _each(value: Any) -> list[Any]:
+    return value if isinstance(value, _Several) else [value]
+
+
+class _Elements:
+    """Puts the elements of an XML document into tables, as JSON has them; without attributes."""
+
+    def __init__(self) -> None:
+        self._open: list[tuple[str, list[tuple[str, Any]], list[str]]] = [("", [], [])]
+
+    def start(self, name: str, _attributes: Mapping[str, str]) -> None:
+        """Begin an element."""
+        if len(self._open) > _DEEPEST:
+            raise HTTPRefused(400, "the elements lie too deep in each other")
+        self._open.append((name.rpartition(":")[2], [], []))
+
+    def text(self, text: str) -> None:
+        """Take some of its text."""
+        self._open[-1][2].append(text)
+
+    def end(self, _name: str) -> None:
+        """End it: it has elements, or else a text."""
+        name, inside, texts = self._open.pop()
+        self._open[-1][1].append((name, _gathered(inside) if inside else "".join(texts).strip()))
+
+    def found(self) -> Mapping[str, Any]:
+        """Return what is in the outermost element."""
+        ((_, found),) = self._open[0][1]
+        return found if isinstance(found, dict) else {}
+
+
+def _refuse_doctype(*_declared: object) -> None:
+    """Refuse declarations: they are what makes a small document large (a billion laughs)."""
+    raise HTTPRefused(400, "the XML has a document type declaration, which is not taken")
+
+
+def _of_xml(body: bytes) -> Mapping[str, Any]:
+    elements, parser = _Elements(), expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    parser.EntityDeclHandler = _refuse_doctype
+    parser.StartElementHandler = elements.start
+    parser.CharacterDataHandler = elements.text
+    parser.EndElementHandler = elements.end
+    parser.buffer_text = True
+    try:
+        parser.Parse(body, True)
+    except (expat.ExpatError, ValueError, LookupError):
+        raise HTTPRefused(400, "the body is not XML") from None
+    return elements.found()
+
+
+def _table(tables: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = tables.get(name)
+    if not isinstance(found, dict):
+        raise HTTPRefused(400, f"the body has no {name}, or several")
+    return found
+
+
+def _time_of(value: Any) -> datetime | None:
+    """Return the time of a number of seconds or milliseconds, as a number or as text."""
+    text = str(value).strip()
+    if isinstance(value, bool) or not (text.isascii() and text.isdigit()) or len(text) > _DIGITS:
+        return None
+    number = int(text)
+    seconds = number / 1000 if number >= _MILLISECONDS else number
+    return datetime.fromtimestamp(seconds, UTC) if seconds <= _LATEST else None
+
+
+def _device(event: Mapping[str, Any]) -> dict[str, str]:
+    """Return what is said of the device, by names such as `serial_number`."""
+    said: dict[str, set[str]] = {}
+    for key in _DEVICES:
+        for name, text in _texts(event.get(key), _DEEPEST):
+            said.setdefault(name, set()).add(text)
+    found = {name: texts.pop() for name, texts in said.items() if len(texts) == 1}
+    return dict([*found.items()][:_MOST_FIELDS])
+
+
+def _texts(value: Any, depth: int) -> Iterator[tuple[str, str]]:
+    """Yield the names and texts of a table, and of those in it."""
+    for one in value if isinstance(value, list) else [value]:
+        if not isinstance(one, dict) or not depth:
+            continue
+        for key, held in one.items():
+            name = "_".join(_WORD.findall(key)).lower()
+            for each in held if isinstance(held, list) else [held]:
+                if isinstance(each, dict):
+                    yield from _texts(each, depth - 1)
+                elif DATA_NAME.fullmatch(name) and (text := _text(each)):
+                    yield name, text
+
+
+def _text(value: Any) -> str:
+    """Return a value as data of a challenge can have it; "" where it cannot."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    text = str(value).strip()
+    return text if text.isprintable() and len(text) <= _MOST_CHARACTERS else ""

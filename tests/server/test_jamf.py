@@ -1,0 +1,459 @@
+"""The webhook SCEPChallenge of Jamf Pro and Fleet: their events, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enrolment import devices
+from scepkit.errors import HTTPRefused, SettingsError
+from scepkit.protocol.distinguished_name import Name
+from scepkit.protocol.scep.messages import Failure, Success
+from scepkit.server import data_directory, settings
+from scepkit.server.assembly import assemble
+from scepkit.server.doors import jamf_event
+from scepkit.server.doors.jamf import PROBE_ANSWER
+from scepkit.server.doors.wrong_passwords import PER_MINUTE
+from scepkit.server.settings.doors import JamfSettings
+from scepkit.store import Store
+from server import socketless
+from server.door_knocking import basic, bounded, endpoint, knock, stored_challenges
+from server.test_app import recipient, run
+
+DOOR = "/scep/default/challenge/jamf"
+SECRET = "Wuchtgeschoss-17-Nord"
+DEVICE = {
+    "serialNumber": "C02XK1",
+    "udid": "0000-AB",
+    "deviceName": "Anna's Mac",
+    "username": "anna",
+}
+
+
+def event(device=DEVICE, *, at=None, name="SCEPChallenge", key="targetDevice"):
+    """Return what Jamf Pro posts."""
+    at = datetime.now(UTC) if at is None else at
+    return {
+        "webhook": {
+            "id": 1,
+            "name": "SCEP",
+            "webhookEvent": name,
+            "eventTimestamp": int(at.timestamp() * 1000),
+        },
+        "event": {
+            "scepServerUrl": "https://scep.example.com/scep",
+            "payloadIdentifier": "CDB0BC64-F3EB-4B1A-AA5E-9A5D994CA593",
+            "payloadTypes": ["com.apple.security.scep"],
+            **({} if device is None else {key: device}),
+        },
+    }
+
+
+def of_fleet(device):
+    """Return what Fleet posts: the time in seconds, the device by other names."""
+    wanted = event(device, key="device")
+    wanted["webhook"]["eventTimestamp"] //= 1000
+    return wanted
+
+
+def in_xml(wanted):
+    """Return an event as Jamf Pro writes it in XML."""
+
+    def elements(name, value):
+        if isinstance(value, dict):
+            inside = "".join(elements(*one) for one in value.items())
+        elif isinstance(value, list):
+            return "".join(elements(name, one) for one in value)
+        else:
+            inside = str(value).replace("&", "&amp;").replace("<", "&lt;")
+        return f"<{name}>{inside}</{name}>"
+
+    return f'<?xml version="1.0" encoding="UTF-8"?>{elements("JSSEvent", wanted)}'.encode()
+
+
+def post(wanted, *, headers=None, kind="application/json", **how):
+    """Return a request with an event."""
+    body = wanted if isinstance(wanted, bytes) else json.dumps(wanted).encode()
+    sent = basic("jamf", SECRET) if headers is None else headers
+    return knock(DOOR, sent, [("Content-Type", kind)], method="POST", body=body, **how)
+
+
+@pytest.fixture
+def opened(app):
+    """Return a server with the webhook, and its directory."""
+
+    def opened(more_of_endpoint=None, **how):
+        door = {"user": "jamf", "password_file": "jamf.txt"} | how
+        door = {name: value for name, value in door.items() if value is not None}
+        server_settings = endpoint(jamf=JamfSettings(**door), **more_of_endpoint or {})
+        return app(endpoint=server_settings, files={"jamf.txt": SECRET})
+
+    return opened
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (event(), "application/json"),
+        (event(), "application/json; charset=utf-8"),
+        (event(), ""),
+        (in_xml(event()), "text/xml"),
+        (in_xml(event()), "application/xml;charset=UTF-8"),
+        (in_xml(event()), ""),
+        (of_fleet(DEVICE), "application/json"),
+    ],
+)
+def test_the_answer_is_the_challenge_and_nothing_else(opened, body, kind):
+    server, path = opened()
+    (answer,) = run(server, post(body, kind=kind))
+    assert answer.status == 200, answer.body
+    assert answer.headers["content-type"] == "text/plain"
+    assert answer.headers["cache-control"] == "no-store"
+    assert len(answer.body) == 32
+    assert answer.body.isalnum()
+    (made,) = stored_challenges(path)
+    assert made.label == "C02XK1"
+    assert dict(made.data) == {
+        "serial_number": "C02XK1",
+        "udid": "0000-AB",
+        "device_name": "Anna's Mac",
+        "username": "anna",
+    }
+
+
+def test_a_challenge_is_for_its_device_alone(opened):
+    server, path = opened(subject="CN={serial_number},O=Example", sans=("uri:urn:udid:{udid}",))
+    ra = recipient(path)
+
+    async def session():
+        async with socketless.lifespan(server):
+            secret = (await socketless.ask(server, **post(event()))).body.decode()
+            asked = [
+                devices.pkcs_req(secret, to=ra, subject=subject, sans=sans, transaction_id=name)
+                for name, subject, sans in (
+                    ("a", "CN=C02XK2,O=Example", []),
+                    ("b", "CN=C02XK1,O=Example", ["uri:urn:udid:0000-AC"]),
+                    ("c", "CN=C02XK1,O=Example", ["uri:urn:udid:0000-AB"]),
+                )
+            ]
+            target = "/scep?operation=PKIOperation"
+            return [await socketless.ask(server, target, "POST", one) for one in asked]
+
+    *others, own = (devices.read(one.body, ra).rep for one in asyncio.run(session()))
+    assert all(isinstance(one, Failure) for one in others)
+    assert isinstance(own, Success)
+
+
+@pytest.mark.parametrize("value", ["a,O=Evil", "a+CN=b", 'a"b', "a\\2c", "#04", " a ", "ä<>;="])
+def test_no_value_of_a_device_writes_another_name(opened, value):
+    server, path = opened(subject="CN={serial_number},O=Example")
+    (answer,) = run(server, post(event({"serialNumber": value})))
+    assert answer.status == 200, answer.body
+    found = Name.parse(stored_challenges(path)[0].subject)
+    texts = [(one.label, one.text()) for rdn in found.rdns for one in rdn]
+    assert sorted(texts) == [("CN", value.strip()), ("O", "Example")]
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        None,
+        {},
+        {"udid": "0000-AB"},
+        {"serialNumber": ""},
+        {"serialNumber": None},
+        {"serialNumber": True},
+        {"serialNumber": ["C02XK1", "C02XK2"]},
+        {"serialNumber": "C02XK1", "computer": {"serial_number": "C02XK2"}},
+        {"serialNumber": "a\nb"},
+        {"serialNumber": "x" * 1001},
+        "C02XK1",
+    ],
+)
+@pytest.mark.parametrize("how", [{"require": ["serial_number"]}, {"subject": "CN={serial_number}"}])
+def test_without_the_device_that_the_rule_demands_there_is_no_challenge(opened, device, how):
+    server, path = opened(**how)
+    (answer,) = run(server, post(event(device)))
+    assert answer.status == 422
+    assert b"serial_number" in answer.body
+    assert not stored_challenges(path)
+
+
+def test_two_devices_in_one_event_are_none(opened):
+    server, path = opened(require=["serial_number"])
+    both = event()
+    both["event"]["device"] = {"serialNumber": "C02XK2"}
+    twice = json.dumps(event()).replace(
+        '"serialNumber": "C02XK1"', '"serialNumber": "C02XK2", "serialNumber": "C02XK1"'
+    )
+    answers = run(server, post(both), post(twice.encode()))
+    assert [one.status for one in answers] == [422, 422]
+    assert not stored_challenges(path)
+
+
+def test_without_a_rule_a_device_that_nobody_names_gets_one(opened):
+    server, path = opened()
+    (answer,) = run(server, post(event(None)))
+    assert answer.status == 200
+    (made,) = stored_challenges(path)
+    assert (made.label, dict(made.data)) == (None, {})
+
+
+def test_a_probe_gets_an_answer_that_is_no_challenge(opened):
+    """Fleet tries out the connection with an event about no device."""
+    server, path = opened(subject="CN={serial_number}", answer_probes=True)
+    probe, half = run(server, post(of_fleet(None)), post(event({"udid": "0000-AB"})))
+    assert (probe.status, probe.body.decode()) == (200, PROBE_ANSWER)
+    assert half.status == 422
+    assert not stored_challenges(path)
+
+
+def test_a_name_that_cannot_be_one_is_refused(opened):
+    server, path = opened(subject="CN=a,C={country}")
+    (answer,) = run(server, post(event({"country": "Switzerland"})))
+    assert answer.status == 422
+    assert b"cannot be in the names" in answer.body
+    assert not stored_challenges(path)
+
+
+@pytest.mark.parametrize("seconds", [lambda now: now, lambda now: now * 1000, str, lambda _: None])
+def test_the_time_is_in_seconds_or_milliseconds_or_not_there(opened, seconds):
+    server, _ = opened()
+    wanted = event()
+    wanted["webhook"]["eventTimestamp"] = seconds(int(datetime.now(UTC).timestamp()))
+    (answer,) = run(server, post(wanted))
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize("off", [timedelta(hours=-2), timedelta(hours=2), timedelta(days=5000)])
+def test_an_event_of_another_time_is_refused(opened, off):
+    server, path = opened()
+    (answer,) = run(server, post(event(at=datetime.now(UTC) + off)))
+    assert answer.status == 400
+    assert b"set the clocks" in answer.body
+    assert not stored_challenges(path)
+
+
+# --- bodies that are none -------------------------------------------------------------------------
+
+BOMB = b"""<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "lol"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;">
+<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;&b;&b;">]><JSSEvent><event>&c;</event></JSSEvent>"""
+OUTSIDE = b"""<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>
+<JSSEvent><event><targetDevice><serialNumber>&a;</serialNumber></targetDevice></event></JSSEvent>"""
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (BOMB, "text/xml", 400),
+        (OUTSIDE, "text/xml", 400),
+        (b"<!DOCTYPE a><a/>", "text/xml", 400),
+        (b"<a>" * 10_000, "text/xml", 400),
+        (b"<a><b></a>", "text/xml", 400),
+        (b"<a/>", "text/xml", 400),
+        (b'<?xml version="1.0" encoding="x-none"?><a/>', "text/xml", 400),
+        (b"", "text/xml", 400),
+        (b"", "application/json", 400),
+        (b"[" * 60_000, "application/json", 400),
+        (b"\xff", "application/json", 400),
+        (b"[]", "application/json", 400),
+        (b"null", "application/json", 400),
+        (b'{"webhook": [], "event": {}}', "application/json", 400),
+        (b'{"webhook": {}, "webhook": {}, "event": {}}', "application/json", 400),
+        (event(name="ComputerAdded"), "application/json", 400),
+        (b"x=1", "application/x-www-form-urlencoded", 415),
+        (b" " * (jamf_event.MAX_BODY + 1), "application/json", 413),
+    ],
+)
+def test_what_is_no_event_gets_nothing(opened, body, kind, status):
+    server, path = opened()
+    (answer,) = run(server, post(body, kind=kind))
+    assert answer.status == status
+    assert b"lol" not in answer.body
+    assert not stored_challenges(path)
+
+
+@given(st.binary(max_size=200), st.sampled_from(["text/xml", "application/json", ""]))
+def test_any_octets_are_an_event_or_refused(octets, kind):
+    with contextlib.suppress(HTTPRefused):
+        jamf_event.read(octets, kind)
+
+
+_NAMES = st.sampled_from(["serialNumber", "udid", "UDID", "a b", ""])
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(_NAMES, inside, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(_JSON, _JSON)
+def test_any_device_is_read_or_left_out(device, time):
+    wanted = event(device)
+    wanted["webhook"]["eventTimestamp"] = time
+    found = jamf_event.read(json.dumps(wanted).encode(), "application/json")
+    assert all(isinstance(value, str) and value.isprintable() for value in found.device.values())
+
+
+# --- for whom, and how often ----------------------------------------------------------------------
+
+
+def bearer(token=SECRET):
+    return [("Authorization", f"Bearer {token}")]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        basic("jamf", "wrong-password-17"),
+        basic("other", SECRET),
+        bearer(),
+        bearer(base64.b64encode(f"jamf:{SECRET}".encode()).decode()),
+        [("Authorization", "Basic !")],
+    ],
+)
+def test_a_wrong_credential_gets_nothing(opened, headers):
+    server, path = opened()
+    (answer,) = run(server, post(event(), headers=headers))
+    assert answer.status == 401
+    assert answer.headers["www-authenticate"].startswith('Basic realm="')
+    assert not stored_challenges(path)
+
+
+def test_a_bearer_token_is_a_credential_too(opened):
+    server, _ = opened(user=None, password_file=None, bearer_file="jamf.txt")
+    right, wrong, other = run(
+        server,
+        post(event(), headers=bearer()),
+        post(event(), headers=bearer("wrong-password-17")),
+        post(event(), headers=basic("", SECRET)),
+    )
+    assert (right.status, wrong.status, other.status) == (200, 401, 401)
+    assert wrong.headers["www-authenticate"].startswith('Bearer realm="')
+
+
+def test_wrong_credentials_are_bounded_for_their_address_alone(opened):
+    server, _ = opened()
+    wrong = post(event(), headers=basic("jamf", "wrong-password-17"), peer="198.51.100.1")
+    *_, last, same, elsewhere = run(
+        server, *[wrong] * (PER_MINUTE + 1), post(event(), peer="198.51.100.1"), post(event())
+    )
+    assert (last.status, same.status, elsewhere.status) == (429, 429, 200)
+
+
+def test_plain_http_from_elsewhere_gets_nothing(opened):
+    server, path = opened()
+    plain = post(event()) | {"peer": "203.0.113.9"}
+    (answer,) = run(server, plain)
+    assert answer.status == 403
+    assert not stored_challenges(path)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+def test_only_a_post_is_one(opened, method):
+    server, path = opened()
+    (answer,) = run(server, post(event()) | {"method": method})
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    assert not stored_challenges(path)
+
+
+def test_without_the_setting_there_is_no_webhook(app):
+    server, _ = app()
+    (answer,) = run(server, post(event()))
+    assert answer.status == 404
+
+
+def test_too_many_unspent_ones_mean_later(opened):
+    server, path = opened({"authorization": bounded(max_pending=1)})
+    first, second = run(server, post(event()), post(event()))
+    assert (first.status, second.status) == (200, 503)
+    assert second.headers["retry-after"] == "60"
+    assert len(stored_challenges(path)) == 1
+
+
+def test_too_many_in_a_minute_mean_later(opened):
+    server, path = opened(per_minute=1)
+    first, second = run(server, post(event()), post(event()))
+    assert (first.status, second.status) == (200, 429)
+    assert len(stored_challenges(path)) == 1
+
+
+def test_the_record_and_the_log_say_who_got_it(opened, logged):
+    server, path = opened()
+    (answer,) = run(server, post(event()))
+    with Store.open(f"sqlite:///{path / 'scep.db'}") as store:
+        records = [one.members for one in store.audit_records()]
+    (record,) = [one for one in records if one["action"] == "challenge-minted"]
+    assert record["actor"] == "jamf:jamf"
+    assert record["details"]["door"] == "jamf"
+    (line,) = [one for one in logged if one["event"] == "jamf"]
+    assert (line["outcome"], line["challenge_label"]) == ("minted", "C02XK1")
+    assert answer.body.decode() not in str(logged)
+    assert SECRET not in str(logged)
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+TABLE = "[endpoint.default.jamf]\n"
+CREDENTIAL = 'user = "jamf"\npassword_file = "jamf.txt"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TABLE, "it needs user and password_file, or bearer_file"),
+        (f'{TABLE}user = "jamf"\n', "it needs user and password_file, or bearer_file"),
+        (f'{TABLE}{CREDENTIAL}bearer_file = "b"\n', "and not both"),
+        (f'{TABLE}{CREDENTIAL}subject = "CN={{serial number}}"\n', "is no placeholder"),
+        (f'{TABLE}{CREDENTIAL}subject = "CN={{udid!r}}"\n', "is no placeholder"),
+        (f'{TABLE}{CREDENTIAL}subject = "CN={{udid"\n', "jamf.subject"),
+        (f'{TABLE}{CREDENTIAL}subject = "{{udid}}"\n', "jamf"),
+        (f'{TABLE}{CREDENTIAL}sans = ["dns:a"]\n', "names alone cannot bind a challenge"),
+        (f'{TABLE}{CREDENTIAL}require = ["Serial"]\n', "jamf.require"),
+        (f"{TABLE}{CREDENTIAL}per_minuet = 3\n", "did you mean `per_minute`"),
+        (
+            f'[endpoint.default]\nchallenge = "none"\napproval = "manual"\n{TABLE}{CREDENTIAL}',
+            "no rule judges these",
+        ),
+        (f'host = "0.0.0.0"\n{TABLE}{CREDENTIAL}', "in plain HTTP"),
+    ],
+)
+def test_settings_that_leave_something_open_are_refused(tmp_path, text, said):
+    (tmp_path / "scep.toml").write_text(text)
+    with pytest.raises(SettingsError) as refused:
+        settings.load(tmp_path)
+    assert said in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "said"),
+    [
+        (None, 0o600, "is missing"),
+        ("short", 0o600, "fewer than 16 characters"),
+        (SECRET, 0o644, "can be read by others"),
+    ],
+)
+def test_a_secret_that_is_none_stops_the_start(directory, content, mode, said):
+    path = directory()
+    (path / "scep.toml").write_text(TABLE + CREDENTIAL)
+    if content is not None:
+        (path / "jamf.txt").write_text(content)
+        (path / "jamf.txt").chmod(mode)
+    home = data_directory.prepare(path, now=datetime.now(UTC))
+    with (
+        Store.open(home.settings.database_url) as store,
+        pytest.raises(SettingsError) as refused,
+    ):
+        assemble(home, store)
+    assert said in refused.value.message
